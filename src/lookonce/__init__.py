@@ -1,0 +1,3 @@
+"""lookonce: the complete YOLOv3-Tiny object detector."""
+
+__version__ = "0.1.0"

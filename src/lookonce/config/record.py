@@ -1,0 +1,67 @@
+"""The model card record: everything that is needed to use a set of weights, carried inside every file of them."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lookonce.config.dialects import Dialect
+
+# Convolutions 0..6 of the backbone, 7 the 1x1 neck, 8 before the stride-32 head, 9 the lateral 1x1, 10 before the
+# stride-16 head; the numbering and the counts are those of yolov3-tiny.cfg and of the model zoo.
+FULL_CHANNELS = (16, 32, 64, 128, 256, 512, 1024, 256, 512, 128, 256)
+# yolov3-tiny.cfg: pixels at the size the network was trained at.
+DEFAULT_ANCHORS = ((10, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319))
+
+
+class Preprocessing(BaseModel):
+    """Picture (uint8 RGB) -> network input: resize, then (pixel / 255 - mean) / std per channel, NCHW float32."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resize: Literal["letterbox", "stretch"] = "letterbox"
+    pad_value: int = Field(default=114, ge=0, le=255)
+    interpolation: Literal["linear", "area", "nearest", "cubic"] = "linear"
+    color_order: Literal["RGB", "BGR"] = "RGB"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+class Thresholds(BaseModel):
+    """What turns decoded boxes into detections. `score` is what is shown; evaluation always starts at 0.001."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    score: float = Field(default=0.25, ge=0, le=1)
+    iou: float = Field(default=0.6, gt=0, le=1)
+    max_detections: int = Field(default=300, ge=1)
+    per_class_score: dict[str, float] = {}
+
+
+class ModelRecord(BaseModel):
+    """One detector, described. Serialised as JSON beside a checkpoint and inside every exported file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int = 1
+    dialect: Dialect
+    channels: tuple[int, ...] = FULL_CHANNELS
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]  # the data set's own id of each class, for COCO results
+    strides: tuple[int, ...] = (32, 16)  # of the heads, in the order of the network's outputs
+    anchors: tuple[tuple[float, float], ...] = DEFAULT_ANCHORS  # (width, height) pixels of the network's input
+    masks: tuple[tuple[int, ...], ...] = ((3, 4, 5), (0, 1, 2))  # rows of `anchors` for each head
+    image_size: tuple[int, int] = (416, 416)  # height, width of the network's input, multiples of 32
+    preprocessing: Preprocessing = Preprocessing()
+    thresholds: Thresholds = Thresholds()
+    settings: dict[str, Any] = {}  # as trained
+    data_hash: str = ""  # SHA-256 over the training annotations
+    versions: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def head_anchors(self, head: int) -> tuple[tuple[float, float], ...]:
+        """(width, height) pixels of the anchors of head 0 (stride 32) or 1 (stride 16)."""
+        return tuple(self.anchors[row] for row in self.masks[head])

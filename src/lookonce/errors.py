@@ -1,0 +1,27 @@
+"""What lookonce raises when the cause lies with the input rather than with lookonce."""
+
+
+class LookonceError(ValueError):
+    """Bad input: the message names the file or setting, the value seen, the value expected and the next step.
+
+    The command line prints the message without a traceback and exits with status 1.
+    """
+
+
+class DataError(LookonceError):
+    """Something in the pictures or annotations that cannot be used as it is."""
+
+
+class SettingsError(LookonceError):
+    """A setting that is unknown, of the wrong kind or out of range. The command line exits with status 2."""
+
+
+class WeightsError(LookonceError):
+    """A weights file or folder that is missing, damaged or of another network."""
+
+
+class MissingExtra(LookonceError):
+    """An optional dependency that is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f'{feature} needs: pip install "lookonce[{extra}]"')
