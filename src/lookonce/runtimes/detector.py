@@ -1,0 +1,73 @@
+"""Pictures of any size in, detections in their own pixels out, whichever runtime runs the network."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import area_xyxy
+from lookonce.config.record import ModelRecord, Thresholds
+from lookonce.data.transforms import Placement, fit
+from lookonce.detections import Detections
+from lookonce.runtimes.base import Runtime
+
+
+class Detector:
+    """The one way from pictures to detections that validation, `eval`, `predict` and `verify` share.
+
+    Thresholds that are not given come from the record of the weights. The record's scores of single classes hold
+    only beside its own general score: a score_threshold given here holds for every class.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        max_detections: int | None = None,
+    ) -> None:
+        known = runtime.record.thresholds
+        self.runtime = runtime
+        self.score_threshold = known.score if score_threshold is None else score_threshold
+        self.iou_threshold = known.iou if iou_threshold is None else iou_threshold
+        self.max_detections = known.max_detections if max_detections is None else max_detections
+        self._class_scores = _class_scores(runtime.record, known) if score_threshold is None else None
+
+    @property
+    def record(self) -> ModelRecord:
+        return self.runtime.record
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """One element a picture, best first, boxes_xyxy in pixels of that picture and inside it.
+
+        images: (H, W, 3) uint8 RGB, upright, each of any size. Boxes without area inside the picture are left out.
+        """
+        if not images:
+            return []
+        fitted = [fit(image, self.record.image_size, self.record.preprocessing) for image in images]
+        found = self.runtime.detect(
+            np.stack([canvas for canvas, _ in fitted]),
+            score_threshold=self._lowest_score(),
+            iou_threshold=self.iou_threshold,
+            max_detections=self.max_detections,
+        )
+        return [self._finish(one, placement) for one, (_, placement) in zip(found, fitted, strict=True)]
+
+    def _lowest_score(self) -> float:
+        return self.score_threshold if self._class_scores is None else float(self._class_scores.min())
+
+    def _finish(self, found: Detections, placement: Placement) -> Detections:
+        if self._class_scores is not None:
+            found = found.select(found.scores > self._class_scores[found.labels])
+        boxes_xyxy = placement.to_original(found.boxes_xyxy).astype(np.float32, copy=False)
+        inside = area_xyxy(boxes_xyxy) > 0
+        return Detections(boxes_xyxy=boxes_xyxy, scores=found.scores, labels=found.labels).select(inside)
+
+
+def _class_scores(record: ModelRecord, thresholds: Thresholds) -> NDArray[np.float32] | None:
+    """(C,) the lowest score shown of each class; None when all classes share one."""
+    if not thresholds.per_class_score:
+        return None
+    scores = [thresholds.per_class_score.get(name, thresholds.score) for name in record.class_names]
+    return np.array(scores, np.float32)

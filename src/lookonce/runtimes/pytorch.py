@@ -1,0 +1,69 @@
+"""The network in PyTorch: during training, and for checkpoints."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lookonce.config.record import ModelRecord, Preprocessing
+from lookonce.detections import Detections
+from lookonce.model.decode import decode_heads
+from lookonce.model.nms import select_detections
+
+
+def to_network_input(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """(B, H, W, 3) uint8 RGB -> (B, 3, H, W) float32, normalised, in the record's colour order.
+
+    The memory stays as it was: pixel by pixel, which is PyTorch's channels_last, the faster layout for convolutions.
+    """
+    pixels = images.permute(0, 3, 1, 2).to(torch.float32) / 255
+    if preprocessing.color_order == "BGR":
+        pixels = pixels.flip(1)
+    if preprocessing.mean != (0.0, 0.0, 0.0) or preprocessing.std != (1.0, 1.0, 1.0):
+        mean, std = (pixels.new_tensor(three).view(1, 3, 1, 1) for three in (preprocessing.mean, preprocessing.std))
+        pixels = (pixels - mean) / std
+    return pixels
+
+
+def anchor_tensors(record: ModelRecord, device: torch.device | str | None = None) -> list[Tensor]:
+    """(A, 2) float32 anchor (width, height) pixels of each head, in the order of the network's outputs."""
+    heads = range(len(record.strides))
+    return [torch.tensor(record.head_anchors(head), dtype=torch.float32, device=device) for head in heads]
+
+
+class PyTorchRuntime:
+    """The network as a Runtime (see runtimes.base). The model is used as it is, not copied: its weights may go on
+    changing between calls, as an average of training weights does. `detect` puts it into evaluation mode.
+    """
+
+    name = "pytorch"
+
+    def __init__(self, model: nn.Module, record: ModelRecord, *, device: torch.device | str | None = None) -> None:
+        self.record = record
+        self.device = next(model.parameters()).device if device is None else torch.device(device)
+        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._anchors = anchor_tensors(record, self.device)
+
+    @torch.inference_mode()
+    def decode(self, canvases: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(B, H, W, 3) uint8 RGB -> boxes_xyxy (B, N, 4) canvas pixels, scores (B, N, C) objectness * class."""
+        images = torch.from_numpy(np.ascontiguousarray(canvases)).to(self.device)
+        raws = self.model.eval()(to_network_input(images, self.record.preprocessing))
+        boxes_xyxy, objectness, classes = decode_heads(raws, self._anchors, self.record.strides, self.record.dialect)
+        return boxes_xyxy.cpu().numpy(), (objectness[..., None] * classes).cpu().numpy()
+
+    def detect(
+        self, canvases: NDArray[np.uint8], *, score_threshold: float, iou_threshold: float, max_detections: int
+    ) -> list[Detections]:
+        """See runtimes.base.Runtime.detect."""
+        boxes_xyxy, scores = self.decode(canvases)
+        return [
+            select_detections(
+                boxes_xyxy[row],
+                scores[row],
+                score_threshold=score_threshold,
+                iou_threshold=iou_threshold,
+                max_detections=max_detections,
+            )
+            for row in range(len(canvases))
+        ]
