@@ -1,0 +1,78 @@
+"""The backbone of YOLOv3-Tiny: seven convolutions and six pools, and the block that everything is made of.
+
+Source: Redmon & Farhadi 2018 and yolov3-tiny.cfg; the model zoo numbers the convolutions in the same way.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lookonce.config.dialects import Activation
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """LeakyReLU with slope 0.1 (Darknet's `leaky`), or SiLU."""
+    return F.silu(x) if activation == "silu" else F.leaky_relu(x, 0.1)
+
+
+def pool_same(x: Tensor) -> Tensor:
+    """2x2 max over each pixel and its right and lower neighbours, (B, C, H, W) -> the same shape.
+
+    Darknet pads right and bottom with -FLT_MAX (maxpool_layer.c). Repeating the last row and column gives the same
+    maxima, and is the one spelling that every exporter converts rightly; zero padding would be another network.
+    """
+    return F.max_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 2, 1)
+
+
+class ConvBlock(nn.Module):
+    """Convolution without bias, BatchNorm, activation; (B, in, H, W) -> (B, out, H, W), halved by `then_pool`."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        activation: Activation,
+        batchnorm_eps: float,
+        then_pool: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels, eps=batchnorm_eps, momentum=0.1)
+        self.activation: Activation = activation
+        self.then_pool = then_pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x))
+        if self.then_pool and self.activation == "leaky":
+            # LeakyReLU rises everywhere, so the maximum may be taken first: the same numbers for a quarter of the
+            # activations, 1.05-1.25 times as fast a training step on two cores. SiLU falls below -1.28.
+            return activate(F.max_pool2d(x, 2), self.activation)
+        x = activate(x, self.activation)
+        return F.max_pool2d(x, 2) if self.then_pool else x
+
+
+class DarknetTiny(nn.Module):
+    """(B, 3, H, W) -> the stride-16 map (B, channels[4], H/16, W/16) and the stride-32 map (B, channels[6], H/32, W/32)."""
+
+    def __init__(self, channels: tuple[int, ...], *, activation: Activation, batchnorm_eps: float) -> None:
+        super().__init__()
+
+        def block(index: int, *, then_pool: bool = False) -> ConvBlock:
+            before = 3 if index == 0 else channels[index - 1]
+            return ConvBlock(
+                before, channels[index], 3, activation=activation, batchnorm_eps=batchnorm_eps, then_pool=then_pool
+            )
+
+        self.conv0 = block(0, then_pool=True)
+        self.conv1 = block(1, then_pool=True)
+        self.conv2 = block(2, then_pool=True)
+        self.conv3 = block(3, then_pool=True)
+        self.conv4 = block(4)
+        self.conv5 = block(5)
+        self.conv6 = block(6)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        stride_16 = self.conv4(self.conv3(self.conv2(self.conv1(self.conv0(images)))))
+        stride_32 = self.conv5(F.max_pool2d(stride_16, 2))
+        return stride_16, self.conv6(pool_same(stride_32))

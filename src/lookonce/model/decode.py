@@ -1,0 +1,58 @@
+"""Raw maps -> boxes in pixels and probabilities.
+
+Source: Redmon & Farhadi 2018, section 2.1 (b_x .. b_h); the dialects' differences are a table in config/dialects.py.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lookonce.config.dialects import Dialect
+
+
+def split_raw(raw: Tensor, num_anchors: int) -> Tensor:
+    """(B, A * (5 + C), H, W) -> (B, H, W, A, 5 + C), a view: free for channels_last maps."""
+    batch, channels, height, width = raw.shape
+    return raw.view(batch, num_anchors, channels // num_anchors, height, width).permute(0, 3, 4, 1, 2)
+
+
+def cell_grid(height: int, width: int, like: Tensor) -> Tensor:
+    """(H, W, 1, 2): column and row of each cell."""
+    rows = torch.arange(height, device=like.device, dtype=like.dtype)
+    columns = torch.arange(width, device=like.device, dtype=like.dtype)
+    return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)[:, :, None, :]
+
+
+def decode_boxes(logits_xywh: Tensor, anchors_wh: Tensor, stride: int, dialect: Dialect) -> Tensor:
+    """(B, H, W, A, 4) logits, (A, 2) anchors in pixels -> (B, H, W, A, 4) xyxy pixels of the network's input."""
+    height, width = logits_xywh.shape[1:3]
+    scale = dialect.center_scales[stride]
+    in_cell = scale * torch.sigmoid(logits_xywh[..., :2]) - (scale - 1) / 2
+    centers = (in_cell + cell_grid(height, width, logits_xywh)) * stride
+    halves = size_factor(logits_xywh[..., 2:4], dialect) * anchors_wh / 2
+    return torch.cat([centers - halves, centers + halves], dim=-1)
+
+
+def size_factor(logits_wh: Tensor, dialect: Dialect) -> Tensor:
+    """How many anchors wide and high a box is."""
+    if dialect.size_rule == "square":
+        return (2 * torch.sigmoid(logits_wh)) ** 2
+    # e**8 anchors is thousands of pixels, far over any picture: the bound keeps a wild logit from becoming inf.
+    return torch.exp(logits_wh.clamp(max=8.0))
+
+
+def decode_heads(
+    raws: Sequence[Tensor], anchors: Sequence[Tensor], strides: Sequence[int], dialect: Dialect
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Raw maps of all heads -> boxes_xyxy (B, N, 4) pixels, objectness (B, N), class probabilities (B, N, C).
+
+    N runs over heads in the order given, then rows, columns and anchors.
+    """
+    boxes, objectness, probabilities = [], [], []
+    for raw, anchors_wh, stride in zip(raws, anchors, strides, strict=True):
+        logits = split_raw(raw, len(anchors_wh))
+        boxes.append(decode_boxes(logits[..., :4], anchors_wh, stride, dialect).flatten(1, 3))
+        objectness.append(logits[..., 4].sigmoid().flatten(1, 3))
+        probabilities.append(logits[..., 5:].sigmoid().flatten(1, 3))
+    return torch.cat(boxes, 1), torch.cat(objectness, 1), torch.cat(probabilities, 1)

@@ -1,0 +1,59 @@
+"""Decoded boxes -> detections: per-class non-maximum suppression in numpy.
+
+This is the reference for the same steps inside exported graphs and in C++.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import area_xyxy
+from lookonce.detections import Detections
+
+
+def select_detections(
+    boxes_xyxy: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    *,
+    score_threshold: float,
+    iou_threshold: float,
+    max_detections: int,
+    pre_nms_top: int = 2000,
+) -> Detections:
+    """boxes (N, 4), scores (N, C) in 0..1 -> the best detections, best first.
+
+    Every (box, class) pair over score_threshold is a candidate. Only the pre_nms_top best go on, which keeps the
+    time flat at low thresholds and changes nothing among the best few hundred. Within a class a box is dropped when
+    its IoU with a better kept one is over iou_threshold. Ties keep the order of the input.
+    """
+    rows, labels = np.nonzero(scores > score_threshold)
+    candidates = scores[rows, labels]
+    order = np.argsort(-candidates, kind="stable")[:pre_nms_top]
+    rows, labels, candidates = rows[order], labels[order], candidates[order]
+    keep = _suppress(boxes_xyxy[rows], labels, iou_threshold, max_detections)
+    return Detections(
+        boxes_xyxy=boxes_xyxy[rows[keep]].astype(np.float32, copy=False),
+        scores=candidates[keep].astype(np.float32, copy=False),
+        labels=labels[keep].astype(np.int64, copy=False),
+    )
+
+
+def _suppress(
+    boxes_xyxy: NDArray[np.float32], labels: NDArray[np.int64], iou_threshold: float, max_detections: int
+) -> NDArray[np.int64]:
+    """Indices of the survivors among boxes sorted best first; stops when there are max_detections."""
+    areas = area_xyxy(boxes_xyxy)
+    alive = np.ones(len(boxes_xyxy), np.bool_)
+    kept: list[int] = []
+    for index in range(len(boxes_xyxy)):
+        if not alive[index]:
+            continue
+        kept.append(index)
+        if len(kept) == max_detections:
+            break
+        rest = np.flatnonzero(alive[index + 1 :] & (labels[index + 1 :] == labels[index])) + index + 1
+        top_left = np.maximum(boxes_xyxy[rest, :2], boxes_xyxy[index, :2])
+        bottom_right = np.minimum(boxes_xyxy[rest, 2:], boxes_xyxy[index, 2:])
+        overlap = np.prod(np.maximum(bottom_right - top_left, 0), axis=1)
+        union = areas[rest] + areas[index] - overlap
+        alive[rest[overlap > iou_threshold * union]] = False
+    return np.array(kept, np.int64)

@@ -1,0 +1,96 @@
+"""The network: backbone, a neck of four convolutions, two heads.
+
+Source: Redmon & Farhadi 2018; yolov3-tiny.cfg.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lookonce.config.dialects import Activation
+from lookonce.config.record import FULL_CHANNELS
+from lookonce.model.darknet import ConvBlock, DarknetTiny
+
+# A fresh network should call one anchor in about a hundred an object: the thousands of empty ones would drown the
+# first steps otherwise (Lin et al. 2017, RetinaNet, section 3.3).
+OBJECTNESS_PRIOR = 0.01
+
+
+class YoloV3Tiny(nn.Module):
+    """Images (B, 3, H, W), normalised float, H and W multiples of 32 -> raw maps of stride 32 and 16.
+
+    A raw map is (B, A * (5 + C), H / stride, W / stride): for each of the A anchors x, y, w, h, objectness and C class
+    logits. No sigmoid is applied; `decode` says what the numbers mean.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        channels: Sequence[int] = FULL_CHANNELS,
+        num_anchors: tuple[int, int] = (3, 3),
+        activation: Activation = "leaky",
+        batchnorm_eps: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        if len(channels) != len(FULL_CHANNELS):
+            raise ValueError(f"channels has {len(channels)} counts; the network has {len(FULL_CHANNELS)} convolutions")
+        self.num_classes = num_classes
+        self.num_anchors = num_anchors
+        self.channels = tuple(channels)
+        outputs = 5 + num_classes
+
+        def block(in_channels: int, out_channels: int, kernel_size: int) -> ConvBlock:
+            return ConvBlock(
+                in_channels, out_channels, kernel_size, activation=activation, batchnorm_eps=batchnorm_eps
+            )
+
+        self.backbone = DarknetTiny(self.channels, activation=activation, batchnorm_eps=batchnorm_eps)
+        self.neck7 = block(channels[6], channels[7], 1)
+        self.neck8 = block(channels[7], channels[8], 3)
+        self.head32 = nn.Conv2d(channels[8], num_anchors[0] * outputs, 1)
+        self.lateral9 = block(channels[7], channels[9], 1)
+        self.neck10 = block(channels[9] + channels[4], channels[10], 3)
+        self.head16 = nn.Conv2d(channels[10], num_anchors[1] * outputs, 1)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        stride_16, stride_32 = self.backbone(images)
+        shared = self.neck7(stride_32)
+        raw_32 = self.head32(self.neck8(shared))
+        upsampled = F.interpolate(self.lateral9(shared), scale_factor=2.0, mode="nearest")
+        raw_16 = self.head16(self.neck10(torch.cat([upsampled, stride_16], dim=1)))
+        return [raw_32, raw_16]
+
+
+def scaled_channels(width: float | Sequence[int]) -> tuple[int, ...]:
+    """A multiple of the full channel counts, each at least 4 and a multiple of 4; or an explicit list of 11 counts."""
+    if isinstance(width, (int, float)):
+        return tuple(max(4, 4 * round(count * width / 4)) for count in FULL_CHANNELS)
+    return tuple(width)
+
+
+@torch.no_grad()
+def initialise(model: YoloV3Tiny, generator: torch.Generator) -> None:
+    """Fresh weights, drawn from `generator` alone: He's normal for the convolutions, a prior on the heads' biases."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_in = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
+            module.weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
+    for head, num_anchors in zip((model.head32, model.head16), model.num_anchors, strict=True):
+        head.weight.normal_(0, 0.01, generator=generator)
+        _set_prior(head, num_anchors, model.num_classes)
+
+
+def _set_prior(head: nn.Conv2d, num_anchors: int, num_classes: int) -> None:
+    """Biases so that a fresh head says: the anchor itself, an object once in a hundred, each class equally likely."""
+    assert head.bias is not None
+    bias = head.bias.zero_().view(num_anchors, 5 + num_classes)
+    bias[:, 4] = _logit(OBJECTNESS_PRIOR)
+    bias[:, 5:] = _logit(1 / max(num_classes, 2))
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
