@@ -24,22 +24,29 @@ def cell_grid(height: int, width: int, like: Tensor) -> Tensor:
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)[:, :, None, :]
 
 
-def decode_boxes(logits_xywh: Tensor, anchors_wh: Tensor, stride: int, dialect: Dialect) -> Tensor:
-    """(B, H, W, A, 4) logits, (A, 2) anchors in pixels -> (B, H, W, A, 4) xyxy pixels of the network's input."""
+def decode_centers_sizes(
+    logits_xywh: Tensor, anchors_wh: Tensor, stride: int, dialect: Dialect
+) -> tuple[Tensor, Tensor]:
+    """(B, H, W, A, 4) logits, (A, 2) anchors in pixels -> centres and sizes, each (B, H, W, A, 2), input pixels."""
     height, width = logits_xywh.shape[1:3]
     scale = dialect.center_scales[stride]
     in_cell = scale * torch.sigmoid(logits_xywh[..., :2]) - (scale - 1) / 2
     centers = (in_cell + cell_grid(height, width, logits_xywh)) * stride
-    halves = size_factor(logits_xywh[..., 2:4], dialect) * anchors_wh / 2
-    return torch.cat([centers - halves, centers + halves], dim=-1)
+    return centers, size_factor(logits_xywh[..., 2:4], dialect) * anchors_wh
+
+
+def decode_boxes(logits_xywh: Tensor, anchors_wh: Tensor, stride: int, dialect: Dialect) -> Tensor:
+    """(B, H, W, A, 4) logits, (A, 2) anchors in pixels -> (B, H, W, A, 4) xyxy pixels of the network's input."""
+    centers, sizes = decode_centers_sizes(logits_xywh, anchors_wh, stride, dialect)
+    return torch.cat([centers - sizes / 2, centers + sizes / 2], dim=-1)
 
 
 def size_factor(logits_wh: Tensor, dialect: Dialect) -> Tensor:
     """How many anchors wide and high a box is."""
     if dialect.size_rule == "square":
         return (2 * torch.sigmoid(logits_wh)) ** 2
-    # e**8 anchors is thousands of pixels, far over any picture: the bound keeps a wild logit from becoming inf.
-    return torch.exp(logits_wh.clamp(max=8.0))
+    # e**10 anchors is far over any picture: the bound keeps a wild logit finite, in float16 (e**11.09) too.
+    return torch.exp(logits_wh.clamp(max=10.0))
 
 
 def decode_heads(

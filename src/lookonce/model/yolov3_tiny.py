@@ -44,9 +44,7 @@ class YoloV3Tiny(nn.Module):
         outputs = 5 + num_classes
 
         def block(in_channels: int, out_channels: int, kernel_size: int) -> ConvBlock:
-            return ConvBlock(
-                in_channels, out_channels, kernel_size, activation=activation, batchnorm_eps=batchnorm_eps
-            )
+            return ConvBlock(in_channels, out_channels, kernel_size, activation=activation, batchnorm_eps=batchnorm_eps)
 
         self.backbone = DarknetTiny(self.channels, activation=activation, batchnorm_eps=batchnorm_eps)
         self.neck7 = block(channels[6], channels[7], 1)

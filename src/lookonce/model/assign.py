@@ -1,0 +1,189 @@
+"""Which prediction answers for which object.
+
+An assigner fills one map per head, `owner` (B, H, W, A) int64: the row of the padded boxes that the prediction has to
+learn, or -1 for background. All boxes of a batch are placed at once, in static shapes and without a Python loop.
+
+Where two boxes want the same prediction, exactly one gets it: the later row with `BestAnchors` (as the model zoo's
+loop overwrites), the better overlap with `TaskAligned`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lookonce.model.iou import iou, wh_iou
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The objects of a batch, padded to the fullest picture.
+
+    boxes_xyxy (B, M, 4) float32 pixels of the network's input; labels (B, M) int64, -1 where there is no box;
+    crowd (B, M) bool: regions that are neither object nor background.
+    """
+
+    boxes_xyxy: Tensor
+    labels: Tensor
+    crowd: Tensor
+
+    @property
+    def real(self) -> Tensor:
+        """(B, M) bool: boxes to learn."""
+        return (self.labels >= 0) & ~self.crowd
+
+    def to(self, device: torch.device | str) -> "Targets":
+        """The same on another device, without waiting where the memory is pinned."""
+        return Targets(*(x.to(device, non_blocking=True) for x in (self.boxes_xyxy, self.labels, self.crowd)))
+
+    @staticmethod
+    def from_flat(
+        boxes_xyxy: Tensor, labels: Tensor, image_index: Tensor, crowd: Tensor, *, batch_size: int
+    ) -> "Targets":
+        """(K, 4), (K,), (K,), (K,) sorted by image_index -> padded. M is rounded up to 8, so that few shapes occur."""
+        counts = torch.bincount(image_index, minlength=batch_size)
+        columns = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[image_index]
+        size = -(-max(int(counts.max()) if batch_size else 0, 1) // 8) * 8
+        padded_boxes = torch.zeros(batch_size, size, 4)
+        padded_labels = torch.full((batch_size, size), -1, dtype=torch.int64)
+        padded_crowd = torch.zeros(batch_size, size, dtype=torch.bool)
+        padded_boxes[image_index, columns] = boxes_xyxy.float()
+        padded_labels[image_index, columns] = labels
+        padded_crowd[image_index, columns] = crowd
+        return Targets(padded_boxes, padded_labels, padded_crowd)
+
+
+@dataclass(frozen=True)
+class HeadPrediction:
+    """One head's decoded output: boxes_xyxy (B, H, W, A, 4) pixels; logits (B, H, W, A, 5 + C); its anchors and stride."""
+
+    boxes_xyxy: Tensor
+    logits: Tensor
+    anchors_wh: Tensor  # (A, 2) pixels
+    stride: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.logits.shape[1], self.logits.shape[2]
+
+
+class Assigner(Protocol):
+    """Chooses the owner of every prediction."""
+
+    def __call__(self, heads: Sequence[HeadPrediction], targets: Targets) -> list[Tensor]:
+        """One `owner` (B, H, W, A) per head."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestAnchors:
+    """The model zoo's rule: the best anchor of all heads, and every anchor whose size overlaps more than `iou_threshold`.
+
+    With `neighbours`, the two cells nearest to the box's centre learn it too (centres must then be able to leave
+    their cell by half a cell: dialect `ultralytics`).
+    """
+
+    iou_threshold: float = 0.213
+    neighbours: bool = False
+
+    def __call__(self, heads: Sequence[HeadPrediction], targets: Targets) -> list[Tensor]:
+        sizes = targets.boxes_xyxy[..., 2:] - targets.boxes_xyxy[..., :2]
+        overlaps = wh_iou(sizes[:, :, None], torch.cat([head.anchors_wh for head in heads]))  # (B, M, all anchors)
+        best = torch.zeros_like(overlaps, dtype=torch.bool).scatter_(2, overlaps.argmax(2, keepdim=True), True)
+        wanted = (best | (overlaps > self.iou_threshold)) & targets.real[..., None]
+        owners, first = [], 0
+        for head in heads:
+            last = first + len(head.anchors_wh)
+            owners.append(self._place(head, targets, wanted[..., first:last]))
+            first = last
+        return owners
+
+    def _place(self, head: HeadPrediction, targets: Targets, wanted: Tensor) -> Tensor:
+        """wanted (B, M, A) -> owner (B, H, W, A) of one head."""
+        height, width = head.grid
+        batch, num_boxes, num_anchors = wanted.shape
+        centers = (targets.boxes_xyxy[..., :2] + targets.boxes_xyxy[..., 2:]) / 2 / head.stride
+        cells = self._cells(centers)  # (B, M, P, 2) columns and rows
+        columns, rows = cells[..., 0], cells[..., 1]
+        inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        anchors = torch.arange(num_anchors, device=wanted.device)
+        slots = ((rows * width + columns)[..., None] * num_anchors + anchors).flatten(1)  # (B, M * P * A)
+        valid = (inside[..., None] & wanted[:, :, None]).flatten(1)
+        boxes = torch.arange(num_boxes, device=wanted.device)[:, None, None].expand(
+            -1, *slots_shape(cells, num_anchors)
+        )
+        values = torch.where(valid, boxes.reshape(1, -1), -1)
+        owner = torch.full((batch, height * width * num_anchors), -1, dtype=torch.int64, device=wanted.device)
+        owner.scatter_reduce_(1, slots.clamp(0, owner.shape[1] - 1), values, "amax")
+        return owner.view(batch, height, width, num_anchors)
+
+    def _cells(self, centers: Tensor) -> Tensor:
+        """(B, M, 2) centres in cells -> (B, M, P, 2) int64: the cell, and the nearest one in x and in y."""
+        own = centers.floor()
+        if not self.neighbours:
+            return own.long()[:, :, None]
+        step = torch.where(centers - own < 0.5, -1.0, 1.0)  # towards the nearer edge
+        sideways = own + step * centers.new_tensor([1.0, 0.0])
+        upright = own + step * centers.new_tensor([0.0, 1.0])
+        return torch.stack([own, sideways, upright], dim=2).long()
+
+
+def slots_shape(cells: Tensor, num_anchors: int) -> tuple[int, int]:
+    """(places, anchors) of one box."""
+    return cells.shape[2], num_anchors
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskAligned:
+    """Dynamic: for each box the `top` predictions with the best score**alpha * iou**beta, near its centre.
+
+    Source: Feng et al. 2021 (TOOD), section 3.2. A candidate's cell centre lies in the box, or within `radius` cells of
+    the box's centre, so that a box smaller than a cell has candidates too. A prediction wanted by several boxes goes to
+    the one it overlaps most.
+    """
+
+    top: int = 10
+    alpha: float = 0.5
+    beta: float = 6.0
+    radius: float = 1.0
+
+    @torch.no_grad()
+    def __call__(self, heads: Sequence[HeadPrediction], targets: Targets) -> list[Tensor]:
+        overlaps = torch.cat([self._overlaps(head, targets) for head in heads], dim=2)  # (B, M, N)
+        scores = torch.cat([self._scores(head, targets) for head in heads], dim=2)
+        near = torch.cat([self._near(head, targets) for head in heads], dim=2)
+        quality = torch.where(near, scores**self.alpha * overlaps**self.beta, 0.0)
+        best, columns = quality.topk(min(self.top, quality.shape[2]), dim=2)
+        chosen = torch.zeros_like(near).scatter_(2, columns, best > 0)
+        claim, owner = torch.where(chosen, overlaps, -1.0).max(dim=1)  # (B, N)
+        owner = torch.where(claim >= 0, owner, -1)
+        counts = [head.logits[0, ..., 0].numel() for head in heads]
+        return [part.view(head.logits.shape[:4]) for part, head in zip(owner.split(counts, 1), heads, strict=True)]
+
+    def _overlaps(self, head: HeadPrediction, targets: Targets) -> Tensor:
+        return iou(targets.boxes_xyxy[:, :, None], head.boxes_xyxy.flatten(1, 3)[:, None]).clamp(0, 1)
+
+    def _scores(self, head: HeadPrediction, targets: Targets) -> Tensor:
+        """(B, M, N) probability that the prediction gives to the box's own class."""
+        probabilities = head.logits[..., 5:].sigmoid() * head.logits[..., 4:5].sigmoid()
+        flat = probabilities.flatten(1, 3).transpose(1, 2)  # (B, C, N)
+        labels = targets.labels.clamp(min=0)[..., None].expand(-1, -1, flat.shape[2])
+        return flat.gather(1, labels)
+
+    def _near(self, head: HeadPrediction, targets: Targets) -> Tensor:
+        height, width = head.grid
+        x = (torch.arange(width, device=targets.labels.device) + 0.5) * head.stride
+        y = (torch.arange(height, device=targets.labels.device) + 0.5) * head.stride
+        left, top, right, bottom = (side[..., None] for side in targets.boxes_xyxy.unbind(-1))  # (B, M, 1)
+        reach = self.radius * head.stride
+        across = self._between(x, left, right, reach)  # (B, M, W)
+        down = self._between(y, top, bottom, reach)  # (B, M, H)
+        near = down[..., :, None] & across[..., None, :] & targets.real[..., None, None]
+        return near[..., None].expand(*near.shape, len(head.anchors_wh)).flatten(2)
+
+    @staticmethod
+    def _between(cells: Tensor, low: Tensor, high: Tensor, reach: float) -> Tensor:
+        middle = (low + high) / 2
+        return ((cells >= low) & (cells <= high)) | ((cells - middle).abs() < reach)

@@ -1,0 +1,144 @@
+"""The detection loss: box overlap, objectness and classes, over dense maps in static shapes.
+
+Two families are expressed by the same class. The model zoo's: sums over the batch divided by the number of pictures,
+GIoU weighted by 2 - w * h, objectness 1 for owners and ignored above an overlap of 0.7. The modern one: sums divided
+by the number of owners, and the overlap itself as the objectness to be learnt.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lookonce.config.dialects import Dialect
+from lookonce.model.assign import Assigner, HeadPrediction, Targets
+from lookonce.model.decode import decode_boxes, split_raw
+from lookonce.model.iou import IouKind, iou
+
+
+@dataclass(frozen=True)
+class LossParts:
+    """Scalars. `total` is what is minimised; the parts are weighted, so they add up to it."""
+
+    total: Tensor
+    box: Tensor
+    objectness: Tensor
+    classes: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionLoss:
+    """Raw maps and targets -> LossParts.
+
+    anchors: (A, 2) pixels per head. head_weights: one per head. With `per_owner` sums are divided by the number of
+    owners (of all ranks, through `sum_over_ranks`), else by the number of pictures.
+    """
+
+    anchors: tuple[Tensor, ...]
+    strides: tuple[int, ...]
+    dialect: Dialect
+    assigner: Assigner
+    box_loss: IouKind = "ciou"
+    box_weight: float = 1.0
+    objectness_weight: float = 1.0
+    class_weight: float = 1.0
+    head_weights: tuple[float, ...] = (1.0, 1.0)
+    ignore_iou: float = 0.7
+    label_smoothing: float = 0.0
+    small_box_bonus: bool = False
+    overlap_as_objectness: bool = True
+    per_owner: bool = True
+
+    def __call__(
+        self,
+        raws: Sequence[Tensor],
+        targets: Targets,
+        *,
+        sum_over_ranks: Callable[[Tensor], Tensor] = lambda x: x,
+        num_ranks: int = 1,
+    ) -> LossParts:
+        heads = [self._decode(*head) for head in zip(raws, self.anchors, self.strides, strict=True)]
+        owners = self.assigner(heads, targets)
+        parts = torch.stack(
+            [
+                self._head_parts(head, owner, targets, _canvas_wh(raws[0], self.strides[0])) * weight
+                for head, owner, weight in zip(heads, owners, self.head_weights, strict=True)
+            ]
+        ).sum(0)
+        if self.per_owner:
+            num_owners = torch.stack([(owner >= 0).sum() for owner in owners]).sum().float()
+            divisor = (sum_over_ranks(num_owners) / num_ranks).clamp(min=1.0)
+        else:
+            divisor = parts.new_tensor(float(len(targets.labels)))
+        box, objectness, classes = parts / divisor
+        return LossParts(box + objectness + classes, box, objectness, classes)
+
+    def _decode(self, raw: Tensor, anchors_wh: Tensor, stride: int) -> HeadPrediction:
+        logits = split_raw(raw.float(), len(anchors_wh))
+        anchors_wh = anchors_wh.to(raw.device)
+        return HeadPrediction(
+            decode_boxes(logits[..., :4], anchors_wh, stride, self.dialect), logits, anchors_wh, stride
+        )
+
+    def _head_parts(self, head: HeadPrediction, owner: Tensor, targets: Targets, canvas_wh: tuple[int, int]) -> Tensor:
+        """(3,) weighted sums over one head: box, objectness, classes."""
+        owned = owner >= 0
+        picture = torch.arange(len(owner), device=owner.device)[:, None, None, None]
+        wanted_boxes = targets.boxes_xyxy[picture, owner.clamp(min=0)]  # (B, H, W, A, 4)
+        wanted_labels = targets.labels[picture, owner.clamp(min=0)].clamp(min=0)  # (B, H, W, A)
+        # Background predictions have nothing to overlap: their own box in its place keeps the gradient finite and 0.
+        overlap = iou(
+            head.boxes_xyxy, torch.where(owned[..., None], wanted_boxes, head.boxes_xyxy.detach()), self.box_loss
+        )
+        bonus = self._bonus(wanted_boxes, canvas_wh) if self.small_box_bonus else 1.0
+        box = (torch.where(owned, 1 - overlap, 0.0) * bonus).sum()
+        return torch.stack(
+            [
+                self.box_weight * box,
+                self.objectness_weight * self._objectness(head, owned, wanted_boxes, targets),
+                self.class_weight * self._classes(head, owned, wanted_labels),
+            ]
+        )
+
+    def _bonus(self, boxes_xyxy: Tensor, canvas_wh: tuple[int, int]) -> Tensor:
+        """2 - w * h with sides as shares of the canvas: up to twice as much for a small box (model zoo, Darknet)."""
+        wh = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]) / boxes_xyxy.new_tensor(canvas_wh)
+        return 2 - wh[..., 0] * wh[..., 1]
+
+    def _objectness(self, head: HeadPrediction, owned: Tensor, wanted_boxes: Tensor, targets: Targets) -> Tensor:
+        boxes = head.boxes_xyxy.detach()
+        if self.overlap_as_objectness:
+            wanted = torch.where(owned, iou(boxes, wanted_boxes).clamp(0, 1), 0.0)
+        else:
+            wanted = owned.float()
+        entropy = F.binary_cross_entropy_with_logits(head.logits[..., 4], wanted, reduction="none")
+        counted = owned | ~ignored_predictions(boxes, targets, self.ignore_iou)
+        return torch.where(counted, entropy, 0.0).sum()
+
+    def _classes(self, head: HeadPrediction, owned: Tensor, wanted_labels: Tensor) -> Tensor:
+        logits = head.logits[..., 5:]
+        wanted = F.one_hot(wanted_labels, logits.shape[-1]).to(logits.dtype)
+        if self.label_smoothing:
+            wanted = wanted * (1 - self.label_smoothing) + self.label_smoothing / logits.shape[-1]
+        entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(-1)
+        return torch.where(owned, entropy, 0.0).sum()
+
+
+def ignored_predictions(boxes_xyxy: Tensor, targets: Targets, ignore_iou: float) -> Tensor:
+    """(B, H, W, A, 4) predicted boxes -> (B, H, W, A) bool: those not to be called background.
+
+    A prediction that overlaps some object by ignore_iou, or lies with half its area in a crowd region, is no mistake.
+    """
+    flat = boxes_xyxy.flatten(1, 3)[:, None]  # (B, 1, N, 4)
+    boxes = targets.boxes_xyxy[:, :, None]  # (B, M, 1, 4)
+    close = ((iou(boxes, flat) >= ignore_iou) & targets.real[..., None]).any(1)
+    overlap_wh = (torch.minimum(boxes[..., 2:], flat[..., 2:]) - torch.maximum(boxes[..., :2], flat[..., :2])).clamp(0)
+    inside = overlap_wh.prod(-1) >= 0.5 * (flat[..., 2:] - flat[..., :2]).clamp(min=1e-6).prod(-1)
+    in_crowd = (inside & targets.crowd[..., None]).any(1)
+    return (close | in_crowd).view(boxes_xyxy.shape[:4])
+
+
+def _canvas_wh(raw: Tensor, stride: int) -> tuple[int, int]:
+    return raw.shape[3] * stride, raw.shape[2] * stride
