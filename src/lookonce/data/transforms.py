@@ -1,8 +1,8 @@
 """From a picture and its boxes to a canvas of the network's size: fitted as for inference, or with random changes.
 
 Pictures are uint8 (H, W, 3) RGB. Random changes come in three steps, so that nothing is computed that is not seen:
-`draw_look` draws all numbers, `place` turns them into two rectangles (the visible part of the picture, and where it goes),
-`paint` resizes that part straight into the canvas. Boxes go through the same two rectangles.
+`draw_look` draws all numbers, `place` turns them into two rectangles (what is visible of the picture, and where it
+goes), `paint` resizes that part straight into the canvas. Boxes go through the same two rectangles.
 """
 
 import math
@@ -200,9 +200,7 @@ def place(
     )
 
 
-def _scaled_wh(
-    picture_wh: tuple[int, int], canvas_wh: tuple[int, int], look: Look, resize: str
-) -> tuple[float, float]:
+def _scaled_wh(picture_wh: tuple[int, int], canvas_wh: tuple[int, int], look: Look, resize: str) -> tuple[float, float]:
     stretch = math.sqrt(look.aspect)
     if resize == "stretch":
         return canvas_wh[0] * look.scale * stretch, canvas_wh[1] * look.scale / stretch
@@ -249,9 +247,7 @@ def shift_colors(image: Picture, look: Look) -> Picture:
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), dtype=np.uint8)
 
 
-def clip_boxes(
-    boxes_xyxy: Floats, window: Sequence[int], crowd: NDArray[np.bool_]
-) -> tuple[Floats, NDArray[np.bool_]]:
+def clip_boxes(boxes_xyxy: Floats, window: Sequence[int], crowd: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
     """Cut boxes (M, 4) to a window of the canvas; also (M,) which of them still show enough to be learned.
 
     A crowd box only marks where not to punish, so any visible part of it is kept.

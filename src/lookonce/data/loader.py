@@ -1,0 +1,240 @@
+"""Batches of canvases and boxes, made by threads ahead of time (cv2 and numpy release the interpreter's lock).
+
+The same pictures come out bit for bit for any number of workers, any number of ranks with the same global batch, and
+after a resume in the middle of an epoch: see `order`.
+"""
+
+import math
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.config.record import Preprocessing
+from lookonce.data.dataset import Dataset
+from lookonce.data.mosaic import Targets, compose, draw_plan
+from lookonce.data.order import EpochOrder, batch_size_hw
+from lookonce.data.pictures import read_picture
+from lookonce.data.transforms import Augmentation, Picture, Placement, fit_into
+from lookonce.errors import DataError, SettingsError
+
+ReadPicture = Callable[[Path], Picture]
+# Batches being made while one is used: one is enough to hide the making, the second evens out slow pictures.
+PREFETCH_BATCHES = 2
+Sample = tuple[Targets, Placement | None]
+Start = Callable[[Callable[[], Sample]], Callable[[], Sample]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """B canvases and their K boxes. `placements` says where each picture lies; none when pictures change at random."""
+
+    images: NDArray[np.uint8]  # (B, H, W, 3) RGB
+    boxes_xyxy: NDArray[np.float32]  # (K, 4) pixels of the canvas
+    labels: NDArray[np.int64]  # (K,) 0..C-1
+    image_index: NDArray[np.int64]  # (K,) 0..B-1, ascending
+    crowd: NDArray[np.bool_]  # (K,)
+    positions: NDArray[np.int64]  # (B,) index into the epoch's order, over all ranks
+    image_ids: NDArray[np.int64]  # (B,) as in the annotations
+    placements: tuple[Placement, ...]  # B or 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pending:
+    """A batch in the making: each call of `samples` waits for (or makes) one row of `images`."""
+
+    images: Picture  # (B, H, W, 3)
+    positions: Sequence[int]
+    rows: Sequence[int]  # of the data set
+    samples: Sequence[Callable[[], Sample]]
+
+
+class PictureCache:
+    """Decoded pictures, the least recently used dropped first, shared by threads. Whole pictures only."""
+
+    def __init__(self, read: ReadPicture, max_bytes: int) -> None:
+        self._read = read
+        self._max_bytes = max_bytes
+        self._pictures: OrderedDict[Path, Picture] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, path: Path) -> Picture:
+        """The picture of a file, read-only; an error of the reader names the file."""
+        with self._lock:
+            if path in self._pictures:
+                self._pictures.move_to_end(path)
+                return self._pictures[path]
+        try:
+            picture = self._read(path)
+        except Exception as error:
+            error.add_note(f"while reading the picture {path}")
+            raise
+        self._keep(path, picture)
+        return picture
+
+    def _keep(self, path: Path, picture: Picture) -> None:
+        if picture.nbytes > self._max_bytes:
+            return
+        picture.flags.writeable = False
+        with self._lock:
+            if path in self._pictures:  # another thread was quicker
+                return
+            self._pictures[path] = picture
+            self._bytes += picture.nbytes
+            while self._bytes > self._max_bytes:
+                self._bytes -= self._pictures.popitem(last=False)[1].nbytes
+
+
+class Loader:
+    """Batches of a data set, epoch after epoch.
+
+    batch_size counts the pictures of one rank; the global batch is batch_size * world_size, and each rank takes its
+    slice of every global batch. image_sizes are canvas sides in pixels, or (height, width); of several, one is drawn
+    every `resize_every` batches. augment None: pictures are fitted as at inference, and batches carry placements;
+    a callable gives the augmentation of each epoch. shuffle False (evaluation): the data set's own order, each picture
+    once, rank r of w takes pictures r, r + w, ...; the last batch is smaller. With shuffle all batches are full.
+    workers 0 makes batches in the calling thread. cache_mb (1e6 bytes) bounds the decoded pictures that are kept.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        batch_size: int,
+        image_sizes: Sequence[int | tuple[int, int]],
+        preprocessing: Preprocessing,
+        augment: Augmentation | Callable[[int], Augmentation | None] | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        workers: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+        resize_every: int = 10,
+        cache_mb: float = 256,
+        read: ReadPicture = read_picture,
+    ) -> None:
+        if len(dataset) == 0:
+            raise DataError(f"split {dataset.split!r} has no pictures; expected at least one")
+        if batch_size < 1 or not image_sizes:
+            raise SettingsError(
+                f"batch_size {batch_size}, image sizes {list(image_sizes)}: expected one or more of each"
+            )
+        if not shuffle and len(image_sizes) > 1:
+            raise SettingsError(f"image sizes {list(image_sizes)}: evaluation takes one")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.wait_seconds = 0.0  # how long this epoch's consumer has waited for batches so far
+        self._sizes_hw = [(size, size) if isinstance(size, int) else size for size in image_sizes]
+        self._preprocessing = preprocessing
+        self._augment = augment
+        self._shuffle = shuffle
+        self._seed = seed
+        self._workers = workers
+        self._rank = rank
+        self._world_size = world_size
+        self._resize_every = resize_every
+        self._pictures = PictureCache(read, int(cache_mb * 1e6))
+
+    def __len__(self) -> int:
+        """Batches an epoch on this rank."""
+        if self._shuffle:
+            return math.ceil(len(self.dataset) / (self.batch_size * self._world_size))
+        return math.ceil(len(range(self._rank, len(self.dataset), self._world_size)) / self.batch_size)
+
+    def epoch(self, epoch: int, start_batch: int = 0) -> Generator[Batch]:
+        """The epoch's batches from `start_batch` on; those before it cost nothing.
+
+        The threads end when the iterator is used up, closed or raises. `wait_seconds` starts again at 0.
+        """
+        self.wait_seconds = 0.0
+        order = EpochOrder(len(self.dataset), self._seed, epoch, shuffle=self._shuffle)
+        augmentation = self._augment(epoch) if callable(self._augment) else self._augment
+        pending: deque[_Pending] = deque()
+        with _starter(self._workers) as start:
+            for batch in range(start_batch, len(self)):
+                pending.append(self._begin(batch, order, augmentation, start))
+                if len(pending) > min(self._workers, PREFETCH_BATCHES):
+                    yield self._finish(pending.popleft())
+            while pending:
+                yield self._finish(pending.popleft())
+
+    def _begin(self, batch: int, order: EpochOrder, augmentation: Augmentation | None, start: Start) -> _Pending:
+        positions = self._positions(batch)
+        size_hw = batch_size_hw(self._sizes_hw, order.seed, order.epoch, batch, self._resize_every)
+        images = np.empty((len(positions), *size_hw, 3), dtype=np.uint8)
+        samples = [
+            start(partial(self._make_sample, canvas, position, order, augmentation))
+            for canvas, position in zip(images, positions, strict=True)
+        ]
+        rows = [order.picture(position) for position in positions]
+        return _Pending(images=images, positions=positions, rows=rows, samples=samples)
+
+    def _positions(self, batch: int) -> range:
+        if not self._shuffle:
+            own = range(self._rank, len(self.dataset), self._world_size)
+            return own[batch * self.batch_size : (batch + 1) * self.batch_size]
+        first = (batch * self._world_size + self._rank) * self.batch_size
+        return range(first, first + self.batch_size)
+
+    def _make_sample(
+        self, canvas: Picture, position: int, order: EpochOrder, augmentation: Augmentation | None
+    ) -> Sample:
+        """Write one canvas (H, W, 3) of a batch."""
+        if augmentation is None:
+            return self._fit_sample(canvas, order.picture(position))
+        generator = order.generator(position)
+        partner = partial(order.partner, position)
+        plan = draw_plan(generator, order.picture(position), partner, augmentation)
+        return compose(canvas, plan, self.dataset, self._read, self._preprocessing), None
+
+    def _fit_sample(self, canvas: Picture, row: int) -> Sample:
+        placement = fit_into(canvas, self._read(row), self._preprocessing)
+        rows = self.dataset.rows(row)
+        targets = Targets(
+            boxes_xyxy=placement.to_canvas(self.dataset.boxes_xyxy[rows]),
+            labels=self.dataset.labels[rows],
+            crowd=self.dataset.crowd[rows],
+        )
+        return targets, placement
+
+    def _read(self, row: int) -> Picture:
+        return self._pictures(self.dataset.image_paths[row])
+
+    def _finish(self, pending: _Pending) -> Batch:
+        started = time.perf_counter()
+        samples = [wait() for wait in pending.samples]
+        self.wait_seconds += time.perf_counter() - started
+        all_targets = [targets for targets, _ in samples]
+        counts = [len(targets.labels) for targets in all_targets]
+        return Batch(
+            images=pending.images,
+            boxes_xyxy=np.concatenate([targets.boxes_xyxy for targets in all_targets]).astype(np.float32),
+            labels=np.concatenate([targets.labels for targets in all_targets]),
+            image_index=np.repeat(np.arange(len(samples)), counts),
+            crowd=np.concatenate([targets.crowd for targets in all_targets]),
+            positions=np.array(pending.positions, dtype=np.int64),
+            image_ids=self.dataset.image_ids[np.array(pending.rows)],
+            placements=tuple(placement for _, placement in samples if placement is not None),
+        )
+
+
+@contextmanager
+def _starter(workers: int) -> Iterator[Start]:
+    """A function that starts a task in a worker thread and returns how to wait for it; 0 workers: the wait does it."""
+    if workers == 0:
+        yield lambda task: task
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="lookonce-loader")
+    try:
+        yield lambda task: pool.submit(task).result
+    finally:
+        pool.shutdown(cancel_futures=True)

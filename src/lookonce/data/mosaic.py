@@ -1,0 +1,138 @@
+"""What goes onto one training canvas: a picture, four of them (mosaic), or two canvases blended (mixup).
+
+`draw_plan` decides everything from a generator before any picture is read; `compose` carries the plan out.
+Sources: Bochkovskiy et al. 2020 (mosaic), Zhang et al. 2018 (mixup).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import Floats
+from lookonce.config.record import Preprocessing
+from lookonce.data.dataset import Dataset
+from lookonce.data.transforms import (
+    Augmentation,
+    Look,
+    Picture,
+    Rectangle,
+    clip_boxes,
+    draw_look,
+    paint,
+    place,
+)
+
+# Where the four pictures of a mosaic meet, as a part of the canvas: nearer to the edge a picture would be a sliver.
+CENTER_RANGE = (0.25, 0.75)
+# Beta(8, 8) keeps the blend of a mixup between about 0.25 and 0.75, so that both pictures stay recognisable.
+MIXUP_BETA = 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One canvas: one picture, or four around a centre (parts of the canvas's width and height, 0..1)."""
+
+    pictures: tuple[int, ...]  # rows of the data set: 1, or 4 as top left, top right, bottom left, bottom right
+    looks: tuple[Look, ...]
+    center_xy: tuple[float, float] = (1.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One canvas, or two that are blended: share of the first, 1 - share of the second."""
+
+    layers: tuple[Layer, ...]
+    share: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """The boxes of one canvas: (M, 4) pixels of the canvas, (M,) class, (M,) not learned but not punished either."""
+
+    boxes_xyxy: Floats
+    labels: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+
+
+def draw_plan(
+    generator: np.random.Generator,
+    picture: int,
+    partner: Callable[[np.random.Generator], int],
+    augmentation: Augmentation,
+) -> Plan:
+    """The plan for one sample; `partner` draws the row of another picture."""
+    first = _draw_layer(generator, picture, partner, augmentation)
+    if generator.random() >= augmentation.mixup:
+        return Plan(layers=(first,))
+    share = float(generator.beta(MIXUP_BETA, MIXUP_BETA))
+    return Plan(layers=(first, _draw_layer(generator, partner(generator), partner, augmentation)), share=share)
+
+
+def _draw_layer(
+    generator: np.random.Generator,
+    picture: int,
+    partner: Callable[[np.random.Generator], int],
+    augmentation: Augmentation,
+) -> Layer:
+    if generator.random() >= augmentation.mosaic:
+        return Layer(pictures=(picture,), looks=(draw_look(generator, augmentation),))
+    pictures = [picture, *(partner(generator) for _ in range(3))]
+    return Layer(
+        pictures=tuple(int(row) for row in generator.permutation(pictures)),
+        looks=tuple(draw_look(generator, augmentation) for _ in range(4)),
+        center_xy=(generator.uniform(*CENTER_RANGE), generator.uniform(*CENTER_RANGE)),
+    )
+
+
+def compose(
+    canvas: Picture, plan: Plan, dataset: Dataset, read: Callable[[int], Picture], preprocessing: Preprocessing
+) -> Targets:
+    """Carry out a plan: writes every pixel of the canvas (H, W, 3) and returns its boxes, clipped to what shows.
+
+    `read` gives the picture of a row of the data set.
+    """
+    targets = _compose_layer(canvas, plan.layers[0], dataset, read, preprocessing)
+    if len(plan.layers) == 1:
+        return targets
+    second = np.empty_like(canvas)
+    more = _compose_layer(second, plan.layers[1], dataset, read, preprocessing)
+    canvas[:] = cv2.addWeighted(canvas, plan.share, second, 1 - plan.share, 0)
+    return _joined([targets, more])
+
+
+def _compose_layer(
+    canvas: Picture, layer: Layer, dataset: Dataset, read: Callable[[int], Picture], preprocessing: Preprocessing
+) -> Targets:
+    height, width = canvas.shape[:2]
+    is_mosaic = len(layer.pictures) > 1
+    if not is_mosaic:  # a mosaic fills the canvas
+        canvas[:] = preprocessing.pad_value
+    parts = []
+    for row, look, region in zip(layer.pictures, layer.looks, _regions(layer, width, height), strict=True):
+        image = read(row)
+        picture_wh = (image.shape[1], image.shape[0])
+        tile = place(picture_wh, region, (width, height), look, preprocessing.resize, cover=is_mosaic)
+        paint(canvas, image, tile, look, preprocessing)
+        rows = dataset.rows(row)
+        crowd = dataset.crowd[rows]
+        boxes_xyxy, kept = clip_boxes(tile.to_canvas(dataset.boxes_xyxy[rows]), tile.target, crowd)
+        parts.append(Targets(boxes_xyxy=boxes_xyxy[kept], labels=dataset.labels[rows][kept], crowd=crowd[kept]))
+    return _joined(parts)
+
+
+def _regions(layer: Layer, width: int, height: int) -> list[Rectangle]:
+    if len(layer.pictures) == 1:
+        return [(0, 0, width, height)]
+    x, y = round(layer.center_xy[0] * width), round(layer.center_xy[1] * height)
+    return [(0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)]
+
+
+def _joined(parts: list[Targets]) -> Targets:
+    return Targets(
+        boxes_xyxy=np.concatenate([part.boxes_xyxy for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        crowd=np.concatenate([part.crowd for part in parts]),
+    )
