@@ -1,0 +1,192 @@
+"""COCO's detection metric, equal to pycocotools to the last digit.
+
+The matching is hotcoco's; the means over its arrays are taken here in pycocotools' own order of summation.
+Source: cocodataset.org/#detection-eval; pycocotools `cocoeval.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import xyxy_to_xywh
+from lookonce.data.dataset import Dataset
+from lookonce.errors import MissingExtra
+from lookonce.evaluation.results import Results, check_results
+
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+MAX_DETECTIONS = (1, 10, 100)
+# Rows of COCO's area axis: all, small (under 32^2 pixels), medium, large (over 96^2).
+ALL, SMALL, MEDIUM, LARGE = range(4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMetrics:
+    """One class: fractions 0..1, or -1 where the class has no objects to find; and what was counted."""
+
+    AP: float
+    AP50: float
+    AP75: float
+    AR100: float
+    num_objects: int  # without crowds
+    num_pictures: int  # that hold at least one of these objects
+    num_detections: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """COCO's twelve numbers, fractions 0..1, or -1 where nothing was there to be found; and each class by name.
+
+    AP is the mean over IoU 0.50:0.05:0.95; s, m, l are objects under 32^2, up to 96^2 and over 96^2 pixels; AR1, AR10
+    and AR100 are the mean recall with that many detections a picture and class.
+    """
+
+    AP: float
+    AP50: float
+    AP75: float
+    APs: float
+    APm: float
+    APl: float
+    AR1: float
+    AR10: float
+    AR100: float
+    ARs: float
+    ARm: float
+    ARl: float
+    per_class: Mapping[str, ClassMetrics]
+
+    def twelve(self) -> dict[str, float]:
+        """The twelve numbers by name, in pycocotools' order."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "per_class"}
+
+    def lines(self) -> list[str]:
+        """The twelve lines as pycocotools prints them."""
+        return [_line(*row, value) for row, value in zip(_SUMMARY, self.twelve().values(), strict=True)]
+
+    def as_json(self) -> dict[str, Any]:
+        """The twelve numbers and `per_class`, ready for json.dump."""
+        return self.twelve() | {"per_class": {name: asdict(row) for name, row in self.per_class.items()}}
+
+
+# Of each of the twelve: the metric, the IoU threshold (None: all ten), the area, the most detections.
+_SUMMARY: tuple[tuple[str, float | None, int, int], ...] = (
+    ("AP", None, ALL, 100),
+    ("AP", 0.5, ALL, 100),
+    ("AP", 0.75, ALL, 100),
+    ("AP", None, SMALL, 100),
+    ("AP", None, MEDIUM, 100),
+    ("AP", None, LARGE, 100),
+    ("AR", None, ALL, 1),
+    ("AR", None, ALL, 10),
+    ("AR", None, ALL, 100),
+    ("AR", None, SMALL, 100),
+    ("AR", None, MEDIUM, 100),
+    ("AR", None, LARGE, 100),
+)
+
+
+def _line(metric: str, threshold: float | None, area: int, limit: int, value: float) -> str:
+    title = "Average Precision" if metric == "AP" else "Average Recall"
+    ious = "0.50:0.95" if threshold is None else f"{threshold:0.2f}"
+    areas = ("all", "small", "medium", "large")[area]
+    return f" {title:<18} ({metric}) @[ IoU={ious:<9} | area={areas:>6s} | maxDets={limit:>3d} ] = {value:0.3f}"
+
+
+def score(dataset: Dataset, results: Results) -> Metrics:
+    """COCO's metric of `results` against the boxes of `dataset`; crowd boxes are neither found nor missed.
+
+    Of each picture and class the 100 best detections count; detections of equal score rank by image id, then in the
+    order given. A picture without detections counts with what it holds.
+    """
+    check_results(results, dataset)
+    precision, recall = _accumulate(dataset, results)
+    values = [_summarise(precision, recall, *row) for row in _SUMMARY]
+    names = [field.name for field in fields(Metrics) if field.name != "per_class"]
+    return Metrics(**dict(zip(names, values, strict=True)), per_class=_per_class(dataset, results, precision, recall))
+
+
+def _accumulate(dataset: Dataset, results: Results) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """precision (10 IoUs, 101 recalls, C, 4 areas, 3 limits) and recall (10, C, 4, 3); -1 where undefined.
+
+    Classes are in the order of their category ids, as pycocotools has them.
+    """
+    try:
+        from hotcoco import COCO, COCOeval
+    except ImportError as error:
+        raise MissingExtra("the COCO metric", "train") from error
+    # Ranks in place of ids: hotcoco takes detections as floats, which do not hold large ids, while the order of ids,
+    # which decides between equal scores, is kept.
+    image_ranks = _ranks(dataset.image_ids)
+    category_ranks = _ranks(np.asarray(dataset.category_ids, dtype=np.int64))
+    images = [{"id": rank} for rank in sorted(image_ranks.tolist())]
+    categories = [{"id": rank, "name": str(rank)} for rank in sorted(category_ranks.tolist())]
+    truth = COCO.from_arrays(
+        images,
+        categories,
+        np.repeat(image_ranks, np.diff(dataset.box_offsets)),
+        category_ranks[dataset.labels],
+        xyxy_to_xywh(dataset.boxes_xyxy),
+        area=dataset.areas,
+        iscrowd=dataset.crowd,
+    )
+    rows = np.empty((len(results), 7))
+    rows[:, 0] = np.searchsorted(np.sort(dataset.image_ids), results.image_ids) + 1
+    rows[:, 1:5] = results.boxes_xywh
+    rows[:, 5] = results.scores
+    rows[:, 6] = category_ranks[results.labels]
+    evaluation = COCOeval(truth, truth.load_res(rows), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    arrays = evaluation.eval
+    assert arrays is not None
+    return arrays["precision"], arrays["recall"]
+
+
+def _ranks(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Distinct ids (N,) -> their places 1..N in ascending order."""
+    ranks = np.empty(len(ids), np.int64)
+    ranks[np.argsort(ids, kind="stable")] = np.arange(1, len(ids) + 1)
+    return ranks
+
+
+def _summarise(
+    precision: NDArray[np.float64],
+    recall: NDArray[np.float64],
+    metric: str,
+    threshold: float | None,
+    area: int,
+    limit: int,
+) -> float:
+    curves = precision if metric == "AP" else recall
+    if threshold is not None:
+        curves = curves[threshold == IOU_THRESHOLDS]
+    return mean_of_defined(curves[..., area, MAX_DETECTIONS.index(limit)])
+
+
+def mean_of_defined(values: NDArray[np.float64]) -> float:
+    """The mean of what is not -1, summed in pycocotools' order; -1 where everything is."""
+    defined = values[values > -1]
+    return float(np.mean(defined)) if defined.size else -1.0
+
+
+def _per_class(
+    dataset: Dataset, results: Results, precision: NDArray[np.float64], recall: NDArray[np.float64]
+) -> dict[str, ClassMetrics]:
+    columns = _ranks(np.asarray(dataset.category_ids, dtype=np.int64)) - 1
+    pictures = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
+    per_class = {}
+    for label, (name, column) in enumerate(zip(dataset.class_names, columns, strict=True)):
+        objects = (dataset.labels == label) & ~dataset.crowd
+        curves = precision[:, :, column, ALL, -1]
+        per_class[name] = ClassMetrics(
+            AP=mean_of_defined(curves),
+            AP50=mean_of_defined(curves[0]),
+            AP75=mean_of_defined(curves[5]),
+            AR100=mean_of_defined(recall[:, column, ALL, -1]),
+            num_objects=int(objects.sum()),
+            num_pictures=len(np.unique(pictures[objects])),
+            num_detections=int((results.labels == label).sum()),
+        )
+    return per_class

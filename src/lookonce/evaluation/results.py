@@ -1,0 +1,173 @@
+"""What a detector said about a data set, as flat arrays and as a COCO results file."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import xyxy_to_xywh
+from lookonce.data.dataset import Dataset
+from lookonce.detections import Detections
+from lookonce.errors import DataError
+
+# A thousandth of a pixel: far below what moves a score, and a decimal that JSON carries without loss, so that the
+# file, read by any program, scores exactly as the arrays in memory do.
+BOX_DECIMALS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """D detections of a whole data set, in the order in which equal scores are to be ranked.
+
+    image_ids (D,) as in the data set; labels (D,) 0..C-1, the index of the class name; boxes_xywh (D, 4) pixels of the
+    upright picture; scores (D,) any finite number, higher is surer.
+    """
+
+    image_ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    boxes_xywh: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @staticmethod
+    def from_detections(image_ids: Iterable[int], detections: Sequence[Detections]) -> "Results":
+        """Joins the detections of N pictures, one element for each image id; boxes are rounded to 0.001 pixel."""
+        ids = np.asarray(list(image_ids), dtype=np.int64)
+        boxes_xyxy = np.concatenate([np.zeros((0, 4)), *(item.boxes_xyxy for item in detections)]).astype(np.float64)
+        return Results(
+            image_ids=np.repeat(ids, [len(item) for item in detections]),
+            labels=np.concatenate([np.zeros(0, np.int64), *(item.labels for item in detections)]),
+            boxes_xywh=np.round(xyxy_to_xywh(boxes_xyxy), BOX_DECIMALS),
+            scores=np.concatenate([np.zeros(0), *(item.scores for item in detections)]).astype(np.float64),
+        )
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.integer]) -> "Results":
+        """The given rows, in the given order."""
+        return Results(
+            image_ids=self.image_ids[rows],
+            labels=self.labels[rows],
+            boxes_xywh=self.boxes_xywh[rows],
+            scores=self.scores[rows],
+        )
+
+
+def check_results(results: Results, dataset: Dataset, source: str = "results") -> None:
+    """Refuses what cannot be scored against `dataset`, naming `source`, the first bad row (from 0) and its value."""
+    finite_boxes = np.isfinite(results.boxes_xywh).all(axis=1)
+    _refuse(~finite_boxes, results.boxes_xywh, source, "bbox", "four finite numbers [x, y, width, height] in pixels")
+    _refuse(
+        (results.boxes_xywh[:, 2:] < 0).any(axis=1),
+        results.boxes_xywh,
+        source,
+        "bbox",
+        "width and height of at least 0; are these corners rather than x, y, width, height?",
+    )
+    _refuse(~np.isfinite(results.scores), results.scores, source, "score", "a finite number")
+    _refuse(
+        ~np.isin(results.image_ids, dataset.image_ids),
+        results.image_ids,
+        source,
+        "image_id",
+        f"an id of the {len(dataset)} pictures of split '{dataset.split}'; were the results made on another split?",
+    )
+    num_classes = len(dataset.class_names)
+    outside = (results.labels < 0) | (results.labels >= num_classes)
+    _refuse(outside, results.labels, source, "label", f"0..{num_classes - 1}, the data set's {num_classes} classes")
+
+
+def _refuse(bad: NDArray[np.bool_] | np.bool_, values: NDArray[Any], source: str, field: str, expected: str) -> None:
+    if bad.any():
+        row, count = int(np.argmax(bad)), int(np.sum(bad))
+        more = f" ({count} such rows)" if count > 1 else ""
+        raise DataError(f"{source} row {row}: {field} is {values[row].tolist()}, expected {expected}{more}")
+
+
+def write_coco_results(path: Path, results: Results, dataset: Dataset) -> None:
+    """Writes COCO's results format: [{image_id, category_id, bbox [x, y, w, h], score}], one detection a line.
+
+    Category ids are the annotations' own. Numbers are written with every digit they have.
+    """
+    category_ids = np.asarray(dataset.category_ids, dtype=np.int64)[results.labels].tolist()
+    columns = zip(
+        results.image_ids.tolist(), category_ids, results.boxes_xywh.tolist(), results.scores.tolist(), strict=True
+    )
+    lines = (f'{{"image_id":{i},"category_id":{c},"bbox":{list(b)},"score":{s!r}}}' for i, c, b, s in columns)
+    with path.open("w", encoding="utf-8") as file:
+        file.write("[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def read_coco_results(path: Path, dataset: Dataset) -> Results:
+    """Reads any program's COCO results file for `dataset`, refusing by row what cannot be scored."""
+    rows = _read_rows(path)
+    labels = {category_id: label for label, category_id in enumerate(dataset.category_ids)}
+    try:
+        results = Results(
+            image_ids=_integers(path, "image_id", [row["image_id"] for row in rows]),
+            labels=np.asarray([labels.get(row["category_id"], -1) for row in rows], dtype=np.int64),
+            boxes_xywh=np.asarray([row["bbox"] for row in rows], dtype=np.float64).reshape(len(rows), 4),
+            scores=np.asarray([row["score"] for row in rows], dtype=np.float64),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise _first_malformed(path, rows) from error
+    _refuse_unknown_categories(path, rows, results, dataset)
+    check_results(results, dataset, str(path))
+    return results
+
+
+def _read_rows(path: Path) -> list[Any]:
+    try:
+        rows = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); expected a COCO results file") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}); expected a COCO results file, a list of detections") from error
+    if not isinstance(rows, list):
+        kind = "an annotation file?" if isinstance(rows, dict) and "annotations" in rows else "another format?"
+        raise DataError(f"{path}: holds a {type(rows).__name__}, expected a list of detections; is this {kind}")
+    return rows
+
+
+def _integers(path: Path, field: str, values: list[Any]) -> NDArray[np.int64]:
+    for row, value in enumerate(values):
+        if type(value) is not int and not (type(value) is float and value.is_integer()):
+            raise DataError(f"{path} row {row}: {field} is {value!r}, expected an integer")
+    return np.asarray([int(value) for value in values], dtype=np.int64)
+
+
+def _first_malformed(path: Path, rows: list[Any]) -> DataError:
+    """The error for the first row that is not a detection."""
+    expected = 'expected {"image_id": int, "category_id": int, "bbox": [x, y, width, height], "score": number}'
+    for number, row in enumerate(rows):
+        if not _is_detection(row):
+            return DataError(f"{path} row {number}: {json.dumps(row)[:200]}, {expected}")
+    return DataError(f"{path}: not a list of detections, {expected}")
+
+
+def _is_detection(row: Any) -> bool:
+    if not isinstance(row, dict) or not {"image_id", "category_id", "bbox", "score"} <= row.keys():
+        return False
+    box = row["bbox"]
+    if not isinstance(box, list) or len(box) != 4 or not isinstance(row["category_id"], int):
+        return False
+    numbers = [*box, row["score"], row["image_id"]]
+    return all(isinstance(value, int | float) and abs(value) < 2**63 for value in numbers)
+
+
+def _refuse_unknown_categories(path: Path, rows: list[Any], results: Results, dataset: Dataset) -> None:
+    unknown = results.labels < 0
+    if unknown.any():
+        row = int(unknown.argmax())
+        known = ", ".join(
+            f"{number} {name}"
+            for number, name in list(zip(dataset.category_ids, dataset.class_names, strict=True))[:10]
+        )
+        raise DataError(
+            f"{path} row {row}: category_id is {rows[row]['category_id']!r}, expected one of the data set's: {known}"
+            f"{', ...' if len(dataset.category_ids) > 10 else ''} ({int(unknown.sum())} such rows)"
+        )
