@@ -1,0 +1,281 @@
+"""The loader: the same pictures whoever makes them, whole epochs, and no thread left behind."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lookonce.config.record import Preprocessing
+from lookonce.data.dataset import Dataset
+from lookonce.data.loader import Batch, Loader, PictureCache
+from lookonce.data.order import PARTNER_WINDOW, EpochOrder
+from lookonce.data.sheet import draw_sheet
+from lookonce.data.transforms import Augmentation, Picture
+from lookonce.errors import DataError, SettingsError
+
+NUM_PICTURES = 11
+EVERYTHING = Augmentation(
+    scale_min=0.5,
+    scale_max=1.5,
+    aspect_jitter=0.3,
+    flip=0.5,
+    hue=0.1,
+    saturation=1.5,
+    brightness=1.5,
+    mosaic=0.5,
+    mixup=0.3,
+)
+
+
+def read_noise(path: Path) -> Picture:
+    """A picture of random pixels that its name decides, 40x30 or 33x50."""
+    number = int(path.stem)
+    shape = (30, 40, 3) if number % 2 else (50, 33, 3)
+    return np.random.default_rng(number).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    """Eleven pictures with ids 100..110; picture i has i modulo 3 boxes."""
+    counts = np.arange(NUM_PICTURES) % 3
+    num_boxes = int(counts.sum())
+    return Dataset(
+        split="train",
+        image_paths=[Path(f"{index}.png") for index in range(NUM_PICTURES)],
+        image_ids=np.arange(100, 100 + NUM_PICTURES),
+        image_sizes_wh=np.array([(40, 30) if index % 2 else (33, 50) for index in range(NUM_PICTURES)], dtype=np.int32),
+        box_offsets=np.concatenate([[0], counts.cumsum()]),
+        boxes_xyxy=np.tile([5.0, 6.0, 25.0, 28.0], (num_boxes, 1)),
+        labels=np.arange(num_boxes) % 2,
+        crowd=np.arange(num_boxes) % 5 == 4,
+        areas=np.full(num_boxes, 440.0),
+        class_names=("a", "b"),
+        category_ids=(1, 2),
+    )
+
+
+MakeLoader = Callable[..., Loader]
+
+
+@pytest.fixture
+def make_loader(dataset: Dataset) -> MakeLoader:
+    def make(**changes: object) -> Loader:
+        settings: dict[str, object] = {
+            "batch_size": 4,
+            "image_sizes": [32],
+            "preprocessing": Preprocessing(),
+            "augment": EVERYTHING,
+            "workers": 0,
+            "read": read_noise,
+        }
+        return Loader(dataset, **(settings | changes))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def no_threads_left() -> Iterator[None]:
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before
+
+
+def assert_same(batches: list[Batch], others: list[Batch]) -> None:
+    assert len(batches) == len(others)
+    for batch, other in zip(batches, others, strict=True):
+        for name in ("images", "boxes_xyxy", "labels", "image_index", "crowd", "positions", "image_ids"):
+            np.testing.assert_array_equal(getattr(batch, name), getattr(other, name), err_msg=name)
+
+
+def test_a_batch_is_uint8_canvases_and_flat_boxes(make_loader: MakeLoader) -> None:
+    for batch in make_loader().epoch(0):
+        num_boxes = len(batch.labels)
+        assert batch.images.shape == (4, 32, 32, 3)
+        assert batch.images.dtype == np.uint8
+        assert batch.boxes_xyxy.shape == (num_boxes, 4)
+        assert batch.boxes_xyxy.dtype == np.float32
+        assert batch.labels.dtype == batch.image_index.dtype == batch.positions.dtype == np.int64
+        assert batch.crowd.shape == batch.image_index.shape == (num_boxes,)
+        assert (np.diff(batch.image_index) >= 0).all()
+        assert ((batch.boxes_xyxy >= 0) & (batch.boxes_xyxy <= 32)).all()
+        assert batch.placements == ()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("cache_mb", [0, 0.01, 100])
+def test_workers_and_cache_do_not_change_pictures(make_loader: MakeLoader, workers: int, cache_mb: float) -> None:
+    loader = make_loader(workers=workers, cache_mb=cache_mb)
+    assert_same(list(loader.epoch(3)), list(make_loader(cache_mb=0).epoch(3)))
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_ranks_share_out_the_pictures_of_each_global_batch(make_loader: MakeLoader, world_size: int) -> None:
+    alone = list(make_loader(batch_size=6, image_sizes=[32, 64], resize_every=1).epoch(1))
+    ranks = [
+        make_loader(
+            batch_size=6 // world_size, image_sizes=[32, 64], resize_every=1, rank=rank, world_size=world_size
+        ).epoch(1)
+        for rank in range(world_size)
+    ]
+    for whole, parts in zip(alone, zip(*ranks, strict=True), strict=True):
+        np.testing.assert_array_equal(np.concatenate([part.images for part in parts]), whole.images)
+        np.testing.assert_array_equal(np.concatenate([part.boxes_xyxy for part in parts]), whole.boxes_xyxy)
+        np.testing.assert_array_equal(np.concatenate([part.positions for part in parts]), whole.positions)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_continues_from_any_batch(make_loader: MakeLoader, workers: int) -> None:
+    loader = make_loader(workers=workers, batch_size=2, image_sizes=[32, 64, 96], resize_every=2)
+    assert_same(list(loader.epoch(5, start_batch=3)), list(loader.epoch(5))[3:])
+    assert list(loader.epoch(5, start_batch=len(loader))) == []
+
+
+def test_epochs_and_seeds_differ(make_loader: MakeLoader) -> None:
+    loader = make_loader()
+    ids = [np.concatenate([batch.image_ids for batch in source.epoch(epoch)]).tolist() for source, epoch in
+           [(loader, 0), (loader, 1), (make_loader(seed=1), 0)]]  # fmt: skip
+    assert ids[0] != ids[1]
+    assert ids[0] != ids[2]
+    assert [sorted(set(epoch_ids)) for epoch_ids in ids] == [list(range(100, 111))] * 3
+
+
+def test_training_batches_are_full_and_the_last_goes_on_into_another_permutation(make_loader: MakeLoader) -> None:
+    batches = list(make_loader().epoch(0))
+    ids = np.concatenate([batch.image_ids for batch in batches])
+    assert len(batches) == len(make_loader()) == 3  # 11 pictures in batches of 4
+    assert sorted(ids[:11]) == list(range(100, 111))
+    assert np.concatenate([batch.positions for batch in batches]).tolist() == list(range(12))
+
+
+def test_a_batch_larger_than_the_data_set_trains(make_loader: MakeLoader) -> None:
+    (batch,) = make_loader(batch_size=25).epoch(0)
+    _, counts = np.unique(batch.image_ids, return_counts=True)
+    assert sorted(counts.tolist()) == [2] * 8 + [3] * 3  # 25 = 11 + 11 + 3
+    same_picture = np.flatnonzero(batch.image_ids == batch.image_ids[0])
+    assert (batch.images[same_picture[0]] != batch.images[same_picture[1]]).any()  # drawn anew
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 12])
+def test_evaluation_sees_every_picture_once_in_order(make_loader: MakeLoader, world_size: int) -> None:
+    seen = []
+    for rank in range(world_size):
+        loader = make_loader(augment=None, shuffle=False, rank=rank, world_size=world_size, workers=2)
+        batches = list(loader.epoch(0))
+        assert len(batches) == len(loader)
+        own = [int(image_id) for batch in batches for image_id in batch.image_ids]
+        assert own == sorted(own)
+        seen += own
+    assert sorted(seen) == list(range(100, 111))
+
+
+def test_placements_map_boxes_of_fitted_pictures_back(make_loader: MakeLoader, dataset: Dataset) -> None:
+    for batch in make_loader(augment=None, shuffle=False, image_sizes=[(32, 64)]).epoch(0):
+        assert batch.images.shape[1:] == (32, 64, 3)
+        assert len(batch.placements) == len(batch.image_ids)
+        for index, placement in enumerate(batch.placements):
+            boxes = placement.to_original(batch.boxes_xyxy[batch.image_index == index])
+            expected = dataset.boxes_xyxy[dataset.rows(int(batch.image_ids[index]) - 100)]
+            np.testing.assert_allclose(boxes, expected, atol=1e-4)
+
+
+def test_image_sizes_change_every_few_batches(make_loader: MakeLoader) -> None:
+    loader = make_loader(batch_size=1, image_sizes=[32, 64, 96], resize_every=3)
+    sizes = [batch.images.shape[1] for epoch in range(4) for batch in loader.epoch(epoch)]
+    assert set(sizes) == {32, 64, 96}
+    assert all(len(set(sizes[start : start + 3])) == 1 for start in (0, 3, 6, 11, 14, 17))
+
+
+def test_augmentation_may_depend_on_the_epoch(make_loader: MakeLoader) -> None:
+    loader = make_loader(augment=lambda epoch: EVERYTHING if epoch < 2 else None)
+    assert next(loader.epoch(1)).placements == ()
+    assert len(next(loader.epoch(2)).placements) == 4
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_error_names_the_picture(make_loader: MakeLoader, workers: int) -> None:
+    def fail_at_seven(path: Path) -> Picture:
+        if path.name == "7.png":
+            raise RuntimeError("no such luck")
+        return read_noise(path)
+
+    loader = make_loader(workers=workers, read=fail_at_seven)
+    with pytest.raises(RuntimeError, match="no such luck") as caught:
+        list(loader.epoch(0))
+    assert caught.value.__notes__ == ["while reading the picture 7.png"]
+
+
+def test_leaving_an_epoch_early_stops_its_threads(make_loader: MakeLoader) -> None:
+    batches = make_loader(workers=3, batch_size=1).epoch(0)
+    next(batches)
+    assert threading.active_count() > 1
+    batches.close()  # the fixture counts the threads
+
+
+def test_an_interrupt_while_waiting_stops_the_threads(make_loader: MakeLoader) -> None:
+    def interrupted(path: Path) -> Picture:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        next(make_loader(workers=2, read=interrupted).epoch(0))
+
+
+def test_waiting_is_measured(make_loader: MakeLoader) -> None:
+    loader = make_loader()
+    list(loader.epoch(0))
+    first = loader.wait_seconds
+    assert first > 0
+    list(loader.epoch(0, start_batch=len(loader)))
+    assert loader.wait_seconds == 0
+
+
+def test_the_cache_reads_once_within_its_limit() -> None:
+    reads = []
+
+    def read(path: Path) -> Picture:
+        reads.append(path.name)
+        return np.zeros((10, 10, 3), dtype=np.uint8)
+
+    cache = PictureCache(read, max_bytes=600)  # two pictures of 300 bytes
+    for name in "ababcba":
+        cache(Path(name))
+    assert reads == ["a", "b", "c", "a"]  # c pushes out a; b stays
+    assert not cache(Path("a")).flags.writeable
+
+
+def test_partners_come_from_the_latest_positions_of_the_order() -> None:
+    order = EpochOrder(1000, seed=0, epoch=0)
+    generator = np.random.default_rng(0)
+    partners = {order.partner(900, generator) for _ in range(3000)}
+    assert partners == {order.picture(900 - distance) for distance in range(PARTNER_WINDOW)}
+    small = EpochOrder(5, seed=0, epoch=0)
+    assert {small.partner(2, generator) for _ in range(200)} == set(range(5))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"batch_size": 0}, {"image_sizes": []}, {"image_sizes": [32, 64], "shuffle": False}]
+)
+def test_settings_that_cannot_be_are_refused(make_loader: MakeLoader, settings: dict[str, object]) -> None:
+    with pytest.raises(SettingsError):
+        make_loader(**settings)
+
+
+def test_a_data_set_without_pictures_is_refused(dataset: Dataset) -> None:
+    empty = Dataset(**(vars(dataset) | {"image_paths": []}))
+    with pytest.raises(DataError, match="train"):
+        Loader(empty, batch_size=1, image_sizes=[32], preprocessing=Preprocessing())
+
+
+def test_pictures_without_boxes_give_empty_arrays(make_loader: MakeLoader) -> None:
+    batch = next(make_loader(augment=None, shuffle=False, batch_size=1).epoch(0))
+    assert batch.boxes_xyxy.shape == (0, 4)
+    assert batch.image_index.shape == batch.labels.shape == batch.crowd.shape == (0,)
+
+
+def test_a_sheet_shows_every_canvas_of_a_batch(make_loader: MakeLoader) -> None:
+    batch = next(make_loader(augment=None, shuffle=False, batch_size=5).epoch(0))
+    sheet = draw_sheet(batch, columns=3)
+    assert sheet.shape == (2 * 36, 3 * 36, 3)
+    np.testing.assert_array_equal(sheet[:32, :32], batch.images[0])  # picture 0 has no box
+    assert (sheet[:32, 36:68] != batch.images[1]).any()

@@ -1,0 +1,203 @@
+"""Placement by hand, and boxes that follow their pixels."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lookonce.config.record import Preprocessing
+from lookonce.data.transforms import (
+    Augmentation,
+    Look,
+    Picture,
+    clip_boxes,
+    draw_look,
+    fit,
+    letterbox_wh,
+    paint,
+    place,
+    shift_colors,
+)
+from lookonce.errors import SettingsError
+
+LETTERBOX = Preprocessing()
+STRETCH = Preprocessing(resize="stretch")
+sizes = st.tuples(st.integers(1, 900), st.integers(1, 900))
+fractions = st.floats(0, 1)
+looks = st.builds(
+    Look,
+    scale=st.floats(0.2, 3),
+    aspect=st.floats(0.5, 2),
+    place_xy=st.tuples(fractions, fractions),
+    flip=st.booleans(),
+)
+
+
+def picture_with_rectangle(wh: tuple[int, int], box: tuple[int, int, int, int]) -> Picture:
+    """Black, with a white rectangle."""
+    image = np.zeros((wh[1], wh[0], 3), dtype=np.uint8)
+    image[box[1] : box[3], box[0] : box[2]] = 255
+    return image
+
+
+def bright_rectangle(image: Picture) -> np.ndarray:
+    """xyxy of the pixels brighter than half."""
+    rows, columns = np.nonzero(image[..., 0] > 127)
+    return np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], dtype=np.float64)
+
+
+def test_a_640x480_picture_is_letterboxed_into_320_with_40_rows_above_and_below() -> None:
+    canvas, placement = fit(np.full((480, 640, 3), 7, dtype=np.uint8), (320, 320), LETTERBOX)
+    assert placement.scale_xy == (0.5, 0.5)
+    assert placement.offset_xy == (0, 40)
+    assert (canvas[:40] == 114).all()
+    assert (canvas[280:] == 114).all()
+    assert (canvas[40:280] == 7).all()
+    boxes = np.array([[100.0, 20, 300, 420]])
+    assert placement.to_canvas(boxes).tolist() == [[50, 50, 150, 250]]
+
+
+def test_stretching_fills_the_canvas() -> None:
+    canvas, placement = fit(np.full((480, 640, 3), 7, dtype=np.uint8), (320, 416), STRETCH)
+    assert canvas.shape == (320, 416, 3)
+    assert (canvas == 7).all()
+    assert placement.scale_xy == (0.65, 320 / 480)
+    assert placement.offset_xy == (0, 0)
+
+
+def test_a_picture_of_the_canvas_size_is_left_alone() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    canvas, placement = fit(image, (32, 32), LETTERBOX)
+    assert (canvas == image).all()
+    boxes = np.array([[1.5, 2, 30, 31]])
+    assert (placement.to_canvas(boxes) == boxes).all()
+    assert (placement.to_original(boxes) == boxes).all()
+
+
+@pytest.mark.parametrize(
+    ("picture_wh", "fitted_wh"),
+    [((640, 480), (416, 312)), ((3, 5), (250, 416)), ((1, 1000), (1, 416)), ((832, 417), (416, 209))],
+)
+def test_letterbox_sizes_round_halves_up_and_keep_a_pixel(
+    picture_wh: tuple[int, int], fitted_wh: tuple[int, int]
+) -> None:
+    assert letterbox_wh(picture_wh, (416, 416)) == fitted_wh  # 3 * 416 / 5 = 249.6; 417 / 2 = 208.5
+
+
+@given(sizes, sizes, st.sampled_from([LETTERBOX, STRETCH]), st.tuples(fractions, fractions, fractions, fractions))
+def test_placement_goes_there_and_back(
+    picture_wh: tuple[int, int], canvas_wh: tuple[int, int], preprocessing: Preprocessing, corners: tuple[float, ...]
+) -> None:
+    image = np.zeros((picture_wh[1], picture_wh[0], 3), dtype=np.uint8)
+    _, placement = fit(image, (canvas_wh[1], canvas_wh[0]), preprocessing)
+    boxes = np.array([corners]) * np.array(picture_wh * 2)
+    on_canvas = placement.to_canvas(boxes)
+    assert (on_canvas >= 0).all()
+    assert (on_canvas <= np.array(canvas_wh * 2) + 1e-9).all()
+    np.testing.assert_allclose(placement.to_original(on_canvas), boxes, atol=1e-9)
+
+
+def test_boxes_on_the_padding_come_back_clipped_in_their_own_dtype() -> None:
+    _, placement = fit(np.zeros((480, 640, 3), dtype=np.uint8), (320, 320), LETTERBOX)
+    boxes = placement.to_original(np.array([[-5, 0, 400, 320]], dtype=np.float32))
+    assert boxes.tolist() == [[0, 0, 640, 480]]
+    assert boxes.dtype == np.float32
+    assert placement.to_original(np.empty((0, 4))).shape == (0, 4)
+
+
+LOOKS = {
+    "same": Look(),
+    "mirrored": Look(flip=True),
+    "small": Look(scale=0.4, place_xy=(0.1, 0.9)),
+    "large": Look(scale=1.9, place_xy=(0.45, 0.55)),
+    "large and mirrored": Look(scale=1.7, place_xy=(0.6, 0.4), flip=True),
+    "wide": Look(aspect=1.6),
+    "tall, mirrored": Look(aspect=0.6, place_xy=(1.0, 0.0), flip=True),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS.keys())
+@pytest.mark.parametrize("resize", ["letterbox", "stretch"])
+@pytest.mark.parametrize("wh", [(640, 480), (301, 407)])
+def test_boxes_follow_their_pixels(look: Look, resize: str, wh: tuple[int, int]) -> None:
+    box = (wh[0] * 2 // 5, wh[1] * 3 // 7, wh[0] * 3 // 5, wh[1] * 4 // 7)
+    canvas = np.zeros((352, 352, 3), dtype=np.uint8)
+    tile = place(wh, (0, 0, 352, 352), (352, 352), look, resize)
+    paint(canvas, picture_with_rectangle(wh, box), tile, look, LETTERBOX)
+    expected, _ = clip_boxes(tile.to_canvas(np.array([box], dtype=np.float64)), tile.target, np.array([False]))
+    np.testing.assert_allclose(bright_rectangle(canvas), expected[0], atol=1.5)
+
+
+@given(sizes, looks, st.sampled_from(["letterbox", "stretch"]), st.booleans())
+def test_tiles_lie_inside_the_picture_and_the_region(
+    picture_wh: tuple[int, int], look: Look, resize: str, cover: bool
+) -> None:
+    region = (10, 20, 150, 230)
+    tile = place(picture_wh, region, (256, 256), look, resize, cover=cover)
+    assert 0 <= tile.source[0] < tile.source[2] <= picture_wh[0]
+    assert 0 <= tile.source[1] < tile.source[3] <= picture_wh[1]
+    assert region[0] <= tile.target[0] < tile.target[2] <= region[2]
+    assert region[1] <= tile.target[1] < tile.target[3] <= region[3]
+    if cover:
+        assert tile.target == region
+
+
+@given(looks, st.lists(st.tuples(fractions, fractions, fractions, fractions), max_size=5))
+def test_kept_boxes_lie_inside_the_window_and_have_an_area(look: Look, corners: list[tuple[float, ...]]) -> None:
+    points = np.array(corners, dtype=np.float64).reshape(-1, 4) * 300
+    boxes = np.concatenate([np.minimum(points[:, :2], points[:, 2:]), np.maximum(points[:, :2], points[:, 2:])], axis=1)
+    tile = place((300, 300), (0, 0, 128, 128), (128, 128), look, "letterbox")
+    clipped, kept = clip_boxes(tile.to_canvas(boxes), tile.target, np.zeros(len(boxes), dtype=bool))
+    assert clipped.shape == boxes.shape
+    assert kept.shape == (len(boxes),)
+    assert (clipped >= np.tile(tile.target[:2], 2)).all()
+    assert (clipped <= np.tile(tile.target[2:], 2)).all()
+    assert (clipped[kept, 2:] - clipped[kept, :2] >= 2).all()
+
+
+def test_a_box_is_dropped_when_less_than_a_fifth_or_two_pixels_of_it_remain() -> None:
+    boxes = np.array(
+        [
+            [-70.0, 0, 30, 10],  # 30 of 100 columns show
+            [-85.0, 0, 15, 10],  # 15 do
+            [10.0, 10, 11.5, 40],  # 1.5 pixels wide
+            [-50.0, -50, -10, -10],  # outside
+        ]
+    )
+    _, kept = clip_boxes(boxes, (0, 0, 100, 100), np.zeros(4, dtype=bool))
+    assert kept.tolist() == [True, False, False, False]
+    _, kept_of_crowd = clip_boxes(boxes, (0, 0, 100, 100), np.ones(4, dtype=bool))
+    assert kept_of_crowd.tolist() == [True, True, True, False]
+
+
+def test_hue_a_third_round_turns_red_into_green_and_brightness_scales() -> None:
+    red = np.full((2, 2, 3), (200, 0, 0), dtype=np.uint8)
+    np.testing.assert_allclose(shift_colors(red, Look(hue=1 / 3))[0, 0], (0, 200, 0), atol=4)  # 256 hues: 2 % a step
+    np.testing.assert_allclose(shift_colors(red, Look(brightness=0.5))[0, 0], (100, 0, 0), atol=1)
+    np.testing.assert_allclose(shift_colors(red, Look(saturation=0.5))[0, 0], (200, 100, 100), atol=2)
+    assert shift_colors(red, Look()) is red
+
+
+def test_looks_stay_in_their_ranges() -> None:
+    augmentation = Augmentation(
+        scale_min=0.5, scale_max=1.5, aspect_jitter=0.3, flip=0.5, hue=0.1, saturation=1.5, brightness=2.0
+    )
+    drawn = [draw_look(np.random.default_rng(seed), augmentation) for seed in range(200)]
+    assert all(0.5 <= look.scale <= 1.5 and 0.7 / 1.3 <= look.aspect <= 1.3 / 0.7 for look in drawn)
+    assert all(
+        abs(look.hue) <= 0.1 and 1 / 1.5 <= look.saturation <= 1.5 and 0.5 <= look.brightness <= 2 for look in drawn
+    )
+    assert 60 < sum(look.flip for look in drawn) < 140
+
+
+def test_neutral_augmentation_changes_nothing() -> None:
+    look = draw_look(np.random.default_rng(0), Augmentation())
+    assert look == Look(place_xy=look.place_xy)
+
+
+@pytest.mark.parametrize(
+    "ranges", [{"scale_min": 2.0}, {"aspect_jitter": 1.0}, {"saturation": 0.7}, {"scale_min": 0.0}]
+)
+def test_ranges_that_cannot_be_are_refused(ranges: dict[str, float]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(ranges))):
+        Augmentation(**ranges)
