@@ -1,0 +1,92 @@
+"""What a run says: on the terminal, and with the time of day in its log file.
+
+Everything goes through the logger `lookonce`, so a program that uses lookonce as a library can redirect or silence it.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# The line of the model zoo's document: `2021-07-21 14:45:21,688:INFO:epoch[0], iter[400], ...`.
+FILE_FORMAT = "%(asctime)s:%(levelname)s:%(message)s"
+
+Advance = Callable[[int, str], None]
+
+
+def get_logger() -> logging.Logger:
+    return logging.getLogger("lookonce")
+
+
+@cache
+def console() -> "Console":
+    """The one terminal: a progress bar and the lines above it must come from the same console."""
+    from rich.console import Console
+
+    return Console(stderr=True, soft_wrap=True)
+
+
+class ConsoleHandler(logging.Handler):
+    """Prints each record as a plain line, above a progress bar where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "yellow" if record.levelno == logging.WARNING else "red" if record.levelno > logging.WARNING else ""
+        console().print(self.format(record), style=style, markup=False, highlight=False)
+
+
+@contextmanager
+def logging_to(file: Path | None = None, *, to_console: bool = True) -> Iterator[logging.Logger]:
+    """For the length of the block, lines go to the terminal and are appended to `file`."""
+    logger = get_logger()
+    handlers: list[logging.Handler] = []
+    if to_console and not any(isinstance(handler, ConsoleHandler) for handler in logger.handlers):
+        handlers.append(ConsoleHandler())
+    if file is not None:
+        handlers.append(logging.FileHandler(file, encoding="utf-8"))
+        handlers[-1].setFormatter(logging.Formatter(FILE_FORMAT))
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield logger
+    finally:
+        logger.setLevel(level)
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator[Advance]:
+    """Gives `advance(done, text)`: how many of `total` are done and a few words beside the bar.
+
+    Draws only on a terminal: elsewhere (a file, a CI log) a bar would be thousands of lines.
+    """
+    if not console().is_terminal:
+        yield _no_bar
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    with Progress(*columns, console=console(), transient=True) as bars:
+        bar = bars.add_task(title, total=total, text="")
+
+        def advance(done: int, text: str) -> None:
+            bars.update(bar, completed=done, text=text)
+
+        yield advance
+
+
+def _no_bar(_done: int, _text: str) -> None:
+    pass

@@ -1,0 +1,166 @@
+"""Files that are either wholly there or not there at all.
+
+A folder is published in four moves: write a hidden sibling, put every byte on the disk, move the previous version
+aside, rename the new one in. A kill between any two of them leaves one complete version, which `find_published` names.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lookonce.errors import LookonceError
+
+MARKER = "COMPLETE"
+
+
+class StorageError(LookonceError):
+    """A folder that cannot be written: no space left, no permission."""
+
+
+def sha256_file(path: Path) -> str:
+    """Hex digest of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Replace one file atomically: readers see the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.new")
+    with explained_write(path):
+        try:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+            _sync(temporary)
+            temporary.rename(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def explained_write(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals inside the block into a message that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(_explain(path, error)) from error
+
+
+@contextmanager
+def published_folder(folder: Path) -> Iterator[Path]:
+    """Fill a new version of `folder`: the block writes into the path it is given, which replaces `folder` at its end.
+
+    If the block fails, what it wrote is removed and the previous version stays as it was.
+    """
+    with explained_write(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        settle(folder)
+        new = _new(folder)
+        new.mkdir()
+        try:
+            yield new
+            _sync_tree(new)
+            (new / MARKER).touch()  # last: a folder without it was not finished
+            _sync(new)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        _rename_in(folder)
+
+
+def find_published(folder: Path) -> Path | None:
+    """Where the newest complete version of `folder` lies after whatever kill; None when there is none."""
+    candidates = (folder, _new(folder), _old(folder))
+    return next((candidate for candidate in candidates if (candidate / MARKER).is_file()), None)
+
+
+def settle(folder: Path) -> None:
+    """Finish or clear away what a killed `published_folder` left beside `folder`."""
+    if not (folder / MARKER).is_file():
+        survivor = find_published(folder)
+        if survivor is not None:
+            _remove(folder)
+            survivor.rename(folder)
+    _remove(_new(folder))
+    if (folder / MARKER).is_file():
+        _remove(_old(folder))
+
+
+def make_run_folder(runs: Path, name: str) -> Path:
+    """A fresh folder RUNS/NAME-K, K counted up from 1; two processes never get the same one."""
+    number = 1 + max((_run_number(path, name) for path in runs.glob(f"{name}-*")), default=0)
+    with explained_write(runs):
+        runs.mkdir(parents=True, exist_ok=True)
+        while True:
+            folder = runs / f"{name}-{number}"
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                number += 1
+
+
+def _run_number(path: Path, name: str) -> int:
+    number = path.name.removeprefix(f"{name}-")
+    return int(number) if number.isdecimal() else 0
+
+
+def _rename_in(folder: Path) -> None:
+    if folder.exists():
+        folder.rename(_old(folder))
+    _new(folder).rename(folder)
+    _sync(folder.parent)
+    _remove(_old(folder))
+
+
+def _new(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.new")
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _remove(folder: Path) -> None:
+    """The marker goes first, so that a kill half-way cannot leave a folder that claims to be complete."""
+    (folder / MARKER).unlink(missing_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.iterdir():
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    """Put a file's or a folder's content on the disk. Windows cannot open folders; there the rename must do."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _explain(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = _free_mib(path)
+        return (
+            f"{path}: no space left on the disk ({free} MiB free); what was there before is untouched; "
+            "free some space or choose another folder, then continue with --resume"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{path}: cannot write there ({error.strerror}); choose a folder you may write to, e.g. --runs DIR"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return f"{path}: a file is in the way of this folder ({error.strerror}); choose another place, e.g. --runs DIR"
+    return f"{path}: cannot write there ({error})"
+
+
+def _free_mib(path: Path) -> int:
+    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    return shutil.disk_usage(existing).free >> 20

@@ -1,0 +1,38 @@
+"""A running average of the weights, which is what gets evaluated and saved."""
+
+import copy
+import math
+
+import torch
+from torch import nn
+
+
+class ExponentialMovingAverage:
+    """average = d * average + (1 - d) * weights after each step, in float32, BatchNorm statistics included.
+
+    d = decay * (1 - exp(-updates / ramp)): a fresh network changes fast, so its average forgets fast. The caller
+    updates only after a step whose loss and gradients were finite: one NaN would stay in the average for ever.
+    """
+
+    def __init__(self, model: nn.Module, *, decay: float, ramp: float) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay is {decay}, expected 0 (no averaging) up to, not including, 1")
+        self.decay = decay
+        self.ramp = ramp
+        self.updates = 0
+        self.model = copy.deepcopy(model).float().eval().requires_grad_(False)
+
+    def decay_at(self, update: int) -> float:
+        """d of update 1, 2, ..."""
+        return self.decay * (1 - math.exp(-update / self.ramp))
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move the average towards the model's present weights."""
+        self.updates += 1
+        weight = 1 - self.decay_at(self.updates)
+        for average, present in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
+            if average.is_floating_point():
+                average.lerp_(present.float(), weight)
+            else:
+                average.copy_(present)  # BatchNorm's batch counter

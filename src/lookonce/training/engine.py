@@ -1,0 +1,241 @@
+"""One epoch of training, step by step."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lookonce.config.record import Preprocessing
+from lookonce.data.loader import Batch
+from lookonce.distributed import all_reduce_sum, supports_bfloat16, world_size
+from lookonce.errors import LookonceError, SettingsError
+from lookonce.model.assign import Targets
+from lookonce.model.loss import DetectionLoss, LossParts
+from lookonce.runtimes.pytorch import to_network_input
+from lookonce.training.ema import ExponentialMovingAverage
+from lookonce.training.optimizer import set_lr
+from lookonce.training.schedule import Schedule
+
+Precision = Literal["fp32", "bf16", "fp16"]
+DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TrainingDiverged(LookonceError):
+    """The loss or a gradient is not a number any more. The last checkpoint is from before that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What one batch did. loss = box + objectness + classes, a mean over the batch as the loss defines it.
+
+    batch: 0-based within the epoch; num_images: of this rank; gradient_norm before
+    clipping; updated: whether the weights changed after this batch.
+    """
+
+    batch: int
+    num_images: int
+    lr: float
+    loss: float
+    box: float
+    objectness: float
+    classes: float
+    gradient_norm: float
+    updated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOptions:
+    """How a batch becomes an update. clip_norm: largest allowed length of the gradient, 0 for no limit;
+    accumulate: batches per update; freeze_batchnorm: keep the BatchNorm statistics as they are."""
+
+    device: torch.device
+    preprocessing: Preprocessing
+    precision: Precision = "fp32"
+    clip_norm: float = 0.0
+    accumulate: int = 1
+    freeze_batchnorm: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """Everything that takes part in a training step. ema None: no average is kept."""
+
+    model: nn.Module
+    loss: DetectionLoss
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    schedule: Schedule
+    ema: ExponentialMovingAverage | None
+    options: StepOptions
+
+    @property
+    def result_model(self) -> nn.Module:
+        """The weights to evaluate and to keep: the average where there is one."""
+        return self.model if self.ema is None else self.ema.model
+
+
+def train_one_epoch(
+    learner: Learner, batches: Iterable[Batch], *, epoch: int, first_batch: int = 0
+) -> Iterator[StepResult]:
+    """Train on the batches of one epoch, from number `first_batch` on, and tell about each of them.
+
+    Between two results nothing is under way: the caller may save, or stop. Loss and gradients are checked before they
+    touch the weights, so neither weights nor average nor a checkpoint ever holds a NaN.
+    """
+    set_training_mode(learner.model, freeze_batchnorm=learner.options.freeze_batchnorm)
+    for index, batch in enumerate(batches, first_batch):
+        yield train_step(learner, batch, epoch=epoch, index=index)
+
+
+def train_step(learner: Learner, batch: Batch, *, epoch: int, index: int) -> StepResult:
+    """Batch `index` of the epoch: forward, loss, backward, and after the last of `accumulate` batches the update."""
+    options, scaler = learner.options, learner.scaler
+    images, targets = to_device(batch, options)
+    with torch.autocast(options.device.type, DTYPES[options.precision], enabled=options.precision != "fp32"):
+        raws = learner.model(images)
+    parts = learner.loss(raws, targets, sum_over_ranks=all_reduce_sum, num_ranks=world_size())
+
+    group_size, is_last_of_group = _group(index, options.accumulate, learner.schedule.steps_per_epoch)
+    scaler.scale(parts.total / group_size).backward()  # type: ignore[no-untyped-call]
+    norm = gradient_norm(learner, clip=is_last_of_group)
+    values = fetch(parts, norm)
+    require_finite(values, batch, epoch, index, overflow_allowed=scaler.is_enabled() and scaler.get_scale() >= 1)
+
+    lr = learner.schedule.lr_at(epoch * learner.schedule.steps_per_epoch + index)
+    updated = is_last_of_group and update_weights(learner, lr, gradient_is_finite=math.isfinite(values[4]))
+    return _result(index, len(batch.images), lr, values, updated=updated)
+
+
+def set_training_mode(model: nn.Module, *, freeze_batchnorm: bool) -> None:
+    """Training mode; frozen BatchNorm layers use, and keep, their running statistics."""
+    model.train()
+    if freeze_batchnorm:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+
+
+def to_device(batch: Batch, options: StepOptions) -> tuple[Tensor, Targets]:
+    """images (B, 3, H, W) float32, normalised on the device: only the bytes of the picture travel there."""
+    pixels = torch.from_numpy(batch.images).to(options.device, non_blocking=True)
+    targets = Targets.from_flat(
+        *(torch.from_numpy(array) for array in (batch.boxes_xyxy, batch.labels, batch.image_index, batch.crowd)),
+        batch_size=len(batch.images),
+    )
+    return to_network_input(pixels, options.preprocessing), targets.to(options.device)
+
+
+def gradient_norm(learner: Learner, *, clip: bool) -> Tensor:
+    """Length of the gradient over all parameters; with `clip` it is then shortened to at most clip_norm."""
+    if clip:
+        learner.scaler.unscale_(learner.optimizer)
+    parameters = [parameter for parameter in learner.model.parameters() if parameter.grad is not None]
+    norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    if clip and learner.options.clip_norm:
+        nn.utils.clip_grads_with_norm_(parameters, learner.options.clip_norm, norm)
+    return norm
+
+
+def fetch(parts: LossParts, norm: Tensor) -> list[float]:
+    """total, box, objectness, classes, gradient norm as numbers, with a single wait for the device."""
+    values = torch.stack([parts.total, parts.box, parts.objectness, parts.classes, norm]).detach()
+    return [float(value) for value in values.tolist()]
+
+
+def require_finite(values: Sequence[float], batch: Batch, epoch: int, index: int, *, overflow_allowed: bool) -> None:
+    """Stop before a loss or gradient that is no number reaches the weights; say which pictures it came from.
+
+    overflow_allowed: float16 gradients may overflow now and then; the scaler then leaves the step out.
+    """
+    *losses, norm = values
+    what = "" if all(map(math.isfinite, losses)) else "loss"
+    if not what and not math.isfinite(norm) and not overflow_allowed:
+        what = "gradient"
+    if what:
+        ids = ", ".join(str(image_id) for image_id in batch.image_ids)
+        raise TrainingDiverged(
+            f"epoch {epoch}, batch {index}: the {what} is not finite (loss {values[0]:g}: box {values[1]:g}, "
+            f"objectness {values[2]:g}, classes {values[3]:g}; gradient norm {norm:g}); image ids {ids}. The weights were "
+            "not touched and the last checkpoint is sound. Try a lower lr, clip_norm 10, or precision fp32"
+        )
+
+
+def update_weights(learner: Learner, lr: float, *, gradient_is_finite: bool) -> bool:
+    """One step of the optimizer and of the average; False when float16 overflowed and the step was left out."""
+    set_lr(learner.optimizer, lr)
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
+    learner.optimizer.zero_grad()
+    if gradient_is_finite and learner.ema is not None:
+        learner.ema.update(learner.model)
+    return gradient_is_finite
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """ "auto": bfloat16 on accelerators that have it, else float16 on accelerators, float32 on a CPU."""
+    if name == "auto":
+        if device.type == "cpu":
+            return "fp32"
+        return "bf16" if supports_bfloat16(device) else "fp16"
+    if name == "fp16" and device.type == "cpu":
+        raise SettingsError(
+            "precision: fp16 needs an accelerator, this run is on the CPU; use precision=fp32 (or auto)"
+        )
+    if name not in DTYPES:
+        raise SettingsError(f"precision: got {name!r}, expected auto, {', '.join(DTYPES)}")
+    return name  # type: ignore[return-value]
+
+
+def make_scaler(precision: Precision, device: torch.device, loss_scale: float) -> torch.amp.GradScaler:
+    """float16 needs its loss scaled up; loss_scale 0 finds the factor by itself, anything else stays as it is."""
+    never = 2**31 - 1
+    return torch.amp.GradScaler(
+        device.type,
+        init_scale=loss_scale or 2.0**16,
+        growth_interval=never if loss_scale else 2000,
+        enabled=precision == "fp16",
+    )
+
+
+def _group(index: int, accumulate: int, num_batches: int) -> tuple[int, bool]:
+    """How many batches share the update that batch `index` belongs to, and whether it is the last of them."""
+    first = index - index % accumulate
+    size = min(accumulate, num_batches - first)
+    return size, index == first + size - 1
+
+
+def _result(index: int, num_images: int, lr: float, values: Sequence[float], *, updated: bool) -> StepResult:
+    loss, box, objectness, classes, norm = values
+    return StepResult(
+        batch=index,
+        num_images=num_images,
+        lr=lr,
+        loss=loss,
+        box=box,
+        objectness=objectness,
+        classes=classes,
+        gradient_norm=norm,
+        updated=updated,
+    )
+
+
+@contextmanager
+def reproducible(device: torch.device) -> Iterator[None]:
+    """For the length of the block, the CPU adds in the same order every time; accelerators are left to be fast."""
+    if device.type != "cpu":
+        yield
+        return
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(True)
+    # Would write into every fresh tensor, to make reading uninitialised memory reproducible; nothing here reads it.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]

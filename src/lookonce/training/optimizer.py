@@ -1,0 +1,58 @@
+"""Which parameters decay, and how the optimizer's memory travels through a checkpoint."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+def make_optimizer(
+    model: nn.Module,
+    *,
+    name: Literal["sgd", "adamw"],
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool = False,
+) -> torch.optim.Optimizer:
+    """SGD (v = momentum * v + gradient; p -= lr * v) or AdamW (betas momentum, 0.999).
+
+    weight_decay acts on convolution weights alone: biases and BatchNorm's scale and shift hold no capacity to limit.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)
+    return torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999))
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """The optimizer's memory by name: `<parameter>/<kind>`, e.g. `head32.bias/momentum_buffer`. Empty before step 1."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    return {
+        f"{names[parameter]}/{kind}": value
+        for parameter, memory in optimizer.state.items()
+        for kind, value in memory.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    parameters = dict(model.named_parameters())
+    optimizer.state.clear()
+    for key, value in tensors.items():
+        name, _, kind = key.rpartition("/")
+        parameter = parameters[name]
+        # AdamW counts its steps in a scalar that stays on the CPU; everything else lies where the parameter lies.
+        place = value.clone() if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
+        optimizer.state[parameter][kind] = place

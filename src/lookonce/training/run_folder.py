@@ -1,0 +1,96 @@
+"""The folder of one run: where its files are, and its table of metrics.
+
+RUNS/NAME-K/settings.yaml  log.txt  metrics.csv  metrics.jsonl  plots/  checkpoints/last/  checkpoints/best/
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookonce.errors import WeightsError
+from lookonce.storage import find_published, make_run_folder, settle, write_file
+
+Row = Mapping[str, float | int]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run's files."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.path / "settings.yaml"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "checkpoints" / "last"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "checkpoints" / "best"
+
+    def metrics(self) -> list[dict[str, float]]:
+        """One row an epoch, oldest first."""
+        try:
+            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines]
+
+    def write_metrics(self, rows: Iterable[Row]) -> None:
+        """Replace metrics.jsonl and metrics.csv; a column that a row lacks stays empty in the CSV."""
+        rows = list(rows)
+        write_file(self.path / "metrics.jsonl", "".join(json.dumps(dict(row)) + "\n" for row in rows))
+        table = io.StringIO()
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(table, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_file(self.path / "metrics.csv", table.getvalue())
+
+
+def create_run_folder(runs: Path, name: str) -> RunFolder:
+    """RUNS/NAME-K, which nobody had before."""
+    return RunFolder(make_run_folder(runs, name))
+
+
+def open_run_folder(path: Path) -> RunFolder:
+    """The run meant by its folder, or by one of its checkpoint folders; what a kill left half-moved is put right."""
+    candidates = (path, path.parent.parent)
+    run = next((RunFolder(folder) for folder in candidates if (folder / "settings.yaml").is_file()), None)
+    if run is None:
+        raise WeightsError(f"{path}: no run to resume there: a run folder holds settings.yaml and checkpoints/last")
+    settle(run.last)
+    settle(run.best)
+    return run
+
+
+def newest_run(runs: Path) -> RunFolder:
+    """The run folder in `runs` that was written to last, among those with a checkpoint to go on from."""
+    folders = [RunFolder(path) for path in runs.glob("*/")] if runs.is_dir() else []
+    resumable = [run for run in folders if run.settings.is_file() and find_published(run.last) is not None]
+    if not resumable:
+        raise WeightsError(
+            f"{runs}: no run to resume there: none of its {len(folders)} folders holds settings.yaml and a complete "
+            "checkpoints/last; start one without --resume, or name the folder: --resume PATH"
+        )
+    return max(resumable, key=_last_change)
+
+
+def _last_change(run: RunFolder) -> float:
+    checkpoint = find_published(run.last)
+    assert checkpoint is not None
+    return (checkpoint / "manifest.json").stat().st_mtime

@@ -1,0 +1,324 @@
+"""The run: epoch after epoch, evaluated, saved, and able to go on after any interruption as if there had been none.
+
+What decides the weights is the model, its average, the optimizer's memory and the position in the run. Everything
+else is a function of the position: the learning rate, the order of the pictures and how each of them is changed.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from lookonce.config.record import ModelRecord
+from lookonce.data.loader import Batch
+from lookonce.distributed import any_rank, is_main, world_size
+from lookonce.errors import WeightsError
+from lookonce.log import get_logger, progress_bar
+from lookonce.training.engine import Learner, StepResult, train_one_epoch
+from lookonce.training.optimizer import optimizer_tensors, restore_optimizer
+from lookonce.training.progress import Progress, Speed
+from lookonce.training.run_folder import RunFolder
+from lookonce.training.stop import EXIT_STOPPED, StopRequest, stop_on_signals
+from lookonce.weights.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+
+OnEvaluated = Callable[[int, int], None]
+
+
+class Evaluate(Protocol):
+    """Scores weights on the validation pictures: metrics by name, `AP` among them. Calls on_progress now and then."""
+
+    def __call__(
+        self, model: torch.nn.Module, record: ModelRecord, on_progress: OnEvaluated
+    ) -> Mapping[str, float]: ...
+
+
+class Batches(Protocol):
+    """What a loader offers: see lookonce.data.loader.Loader."""
+
+    def __len__(self) -> int: ...
+    def epoch(self, epoch: int, start_batch: int = 0) -> Generator[Batch]: ...
+
+
+@dataclass(kw_only=True)
+class Position:
+    """How far the run has come: `batch` batches of epoch `epoch` (0-based) are done; all of them: evaluation is due.
+
+    best: highest validation AP so far. The sums are over the batches of this epoch, each batch counting the same.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    best: float | None = None
+    sums: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerOptions:
+    """epochs in the whole run; eval_every epochs, 0 for never (the last epoch is always evaluated otherwise);
+    save_every batches, 0 for the ends of epochs only; log_interval batches."""
+
+    epochs: int
+    eval_every: int = 1
+    save_every: int = 0
+    log_interval: int = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """How a run ended. metrics: the last row of the table; stopped: on request, to be continued with --resume."""
+
+    run: RunFolder
+    metrics: Mapping[str, float]
+    stopped: bool
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_STOPPED if self.stopped else 0
+
+
+class Stopped(Exception):
+    """Somebody asked the run to stop; everything is saved."""
+
+
+class Trainer:
+    """Trains a learner on batches, in a run folder. evaluate None: no validation pictures, so no `best` either."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        batches: Batches,
+        *,
+        evaluate: Evaluate | None,
+        record: ModelRecord,
+        run: RunFolder,
+        options: TrainerOptions,
+    ) -> None:
+        self.learner = learner
+        self.batches = batches
+        self.evaluate = evaluate
+        self.record = record
+        self.run_folder = run
+        self.options = options
+        self.position = Position()
+        self.rows: list[dict[str, float]] = []
+        self._stop = StopRequest()
+        self._progress = self._new_progress()
+
+    def run(self) -> TrainResult:
+        """Train to the last epoch, or until SIGTERM or Ctrl-C; the step under way is finished and saved first."""
+        self._progress = self._new_progress()
+        stopped = False
+        with stop_on_signals() as self._stop:
+            try:
+                while self.position.epoch < self.options.epochs:
+                    self._run_epoch()
+            except Stopped:
+                stopped = True
+        return TrainResult(run=self.run_folder, metrics=self.rows[-1] if self.rows else {}, stopped=stopped)
+
+    def resume(self) -> None:
+        """Take up the run where its last checkpoint left it."""
+        checkpoint = load_checkpoint(self.run_folder.last)
+        if checkpoint.training is None:
+            raise WeightsError(
+                f"{checkpoint.folder}: holds weights only, so no run can go on from it; start one with --weights"
+            )
+        restore(self.learner, checkpoint.state, checkpoint.training)
+        self.position = Position(**checkpoint.training.values["position"])
+        self._warn_about_other_machine(checkpoint.training.values)
+        self.rows = [row for row in self.run_folder.metrics() if row["epoch"] < self.position.epoch]
+
+    def _run_epoch(self) -> None:
+        speed = Speed()
+        self._train(speed)
+        self._save_last()
+        row = self._row(speed)
+        row |= self._score()
+        self._finish_epoch(row)
+
+    def _train(self, speed: Speed) -> None:
+        epoch, first_batch = self.position.epoch, self.position.batch
+        title = f"epoch {epoch + 1}/{self.options.epochs}"
+        with (
+            closing(self.batches.epoch(epoch, first_batch)) as source,
+            progress_bar(title, len(self.batches)) as advance,
+        ):
+            batches = _Timed(source)
+            for result in train_one_epoch(self.learner, batches, epoch=epoch, first_batch=first_batch):
+                self._count(result, speed, batches.waited)
+                self._progress.step(epoch, result, batches.waited, advance)
+                self._save_or_stop(result)
+
+    def _count(self, result: StepResult, speed: Speed, waited: float) -> None:
+        self.position.batch = result.batch + 1
+        for name in ("loss", "box", "objectness", "classes"):
+            self.position.sums[name] = self.position.sums.get(name, 0.0) + getattr(result, name)
+        speed.images += result.num_images * world_size()
+        speed.waiting += waited
+
+    def _save_or_stop(self, result: StepResult) -> None:
+        """Only after an update: gradients that are still being collected are not saved."""
+        is_last = self.position.batch == len(self.batches)
+        if is_last or self.position.batch % self.learner.options.accumulate:
+            return
+        stop = self._stop_asked()
+        step = self.position.epoch * len(self.batches) + result.batch + 1
+        if stop or (self.options.save_every and step % self.options.save_every == 0):
+            self._save_last()
+        if stop:
+            self._tell_stop()
+            raise Stopped
+
+    def _score(self) -> Mapping[str, float]:
+        """Evaluate when it is due, and keep the best weights so far. A stop during it leaves it to the resume."""
+        epoch = self.position.epoch + 1
+        due = self.options.eval_every and (epoch % self.options.eval_every == 0 or epoch == self.options.epochs)
+        if self.evaluate is None or not due:
+            return {}
+        started = time.perf_counter()
+        with progress_bar("evaluate", 1) as advance:
+            metrics = self.evaluate(self.learner.result_model, self.record, self._watch(advance))
+        self._progress.evaluation_seconds += time.perf_counter() - started
+        if self.position.best is None or metrics["AP"] > self.position.best:
+            self.position.best = metrics["AP"]
+            if is_main():
+                save_checkpoint(
+                    self.run_folder.best, state=self.learner.result_model.state_dict(), record=self._described(metrics)
+                )
+        return metrics
+
+    def _watch(self, advance: Callable[[int, str], None]) -> OnEvaluated:
+        def on_progress(done: int, total: int) -> None:
+            advance(0, f"{done}/{total} images")
+            if self._stop_asked():
+                self._tell_stop()
+                raise Stopped  # the checkpoint of the end of the epoch is on the disk already
+
+        return on_progress
+
+    def _finish_epoch(self, row: dict[str, float]) -> None:
+        self.rows.append(row)
+        self._progress.epoch_line(self.position.epoch, row)
+        self.position = Position(epoch=self.position.epoch + 1, best=self.position.best)
+        if is_main():
+            self.run_folder.write_metrics(self.rows)
+        self._save_last(row)
+        if self.position.epoch < self.options.epochs and self._stop_asked():
+            self._tell_stop()
+            raise Stopped
+
+    def _row(self, speed: Speed) -> dict[str, float]:
+        """The epoch's line in the table of metrics; epoch counts from 0, the losses are means over its batches."""
+        epoch = self.position.epoch
+        num_batches = len(self.batches)
+        step = (epoch + 1) * num_batches
+        means = {name: total / num_batches for name, total in self.position.sums.items()}
+        return {
+            "epoch": epoch,
+            "step": step,
+            "lr": self.learner.schedule.lr_at(step - 1),
+            **means,
+            "seconds": round(speed.seconds, 3),
+            "images_per_second": round(speed.images_per_second, 3),
+            "waiting_share": round(speed.waiting_share, 4),
+        }
+
+    def _save_last(self, metrics: Mapping[str, float] | None = None) -> None:
+        if not is_main():
+            return
+        save_checkpoint(
+            self.run_folder.last,
+            state=self.learner.result_model.state_dict(),
+            record=self._described(metrics or {}),
+            training_state=training_state(self.learner, self.position),
+        )
+
+    def _described(self, metrics: Mapping[str, float]) -> ModelRecord:
+        return self.record.model_copy(update={"metrics": {name: float(value) for name, value in metrics.items()}})
+
+    def _stop_asked(self) -> bool:
+        return any_rank(self._stop.asked, self.learner.options.device)
+
+    def _tell_stop(self) -> None:
+        position = f"epoch {self.position.epoch + 1}, batch {self.position.batch} of {len(self.batches)}"
+        get_logger().info(
+            f"stopped on request at {position}; go on with: lookonce train --resume {self.run_folder.path}"
+        )
+
+    def _warn_about_other_machine(self, values: Mapping[str, Any]) -> None:
+        for name, now in machine(self.learner.options.device).items():
+            if values["machine"].get(name) != now:
+                get_logger().warning(
+                    f"{name} is {now}, the run began with {values['machine'].get(name)}: it goes on, but its sums may "
+                    "differ in the last digit from those of an uninterrupted run"
+                )
+
+    def _new_progress(self) -> Progress:
+        return Progress(
+            epochs=self.options.epochs,
+            steps_per_epoch=len(self.batches),
+            log_interval=self.options.log_interval,
+            num_ranks=world_size(),
+        )
+
+
+class _Timed:
+    """The same batches; `waited` is the seconds the latest one took to come."""
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self._batches = iter(batches)
+        self.waited = 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        started = time.perf_counter()
+        batch = next(self._batches)
+        self.waited = time.perf_counter() - started
+        return batch
+
+
+def training_state(learner: Learner, position: Position) -> TrainingState:
+    """Everything beside the settings that decides how the run goes on."""
+    ema = learner.ema
+    tensors: dict[str, Tensor] = {
+        **{f"model/{name}": value for name, value in learner.model.state_dict().items()},
+        **{f"optimizer/{name}": value for name, value in optimizer_tensors(learner.optimizer, learner.model).items()},
+    }
+    values = {
+        "position": asdict(position),
+        "ema_updates": 0 if ema is None else ema.updates,
+        "scaler": learner.scaler.state_dict(),
+        "machine": machine(learner.options.device),
+    }
+    return TrainingState(tensors=tensors, values=values)
+
+
+def restore(learner: Learner, average: Mapping[str, Tensor], training: TrainingState) -> None:
+    """Put back what `training_state` gave, and the running average (the checkpoint's own arrays)."""
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
+    for key, tensor in training.tensors.items():
+        kind, _, name = key.partition("/")
+        parts[kind][name] = tensor
+    learner.model.load_state_dict(parts["model"])
+    restore_optimizer(learner.optimizer, learner.model, parts["optimizer"])
+    if learner.scaler.is_enabled():
+        learner.scaler.load_state_dict(training.values["scaler"])
+    if learner.ema is not None:
+        learner.ema.model.load_state_dict(average)
+        learner.ema.updates = training.values["ema_updates"]
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What beside the program decides the last digit of a sum."""
+    return {
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "ranks": world_size(),
+        "torch": str(torch.__version__),
+    }
