@@ -1,0 +1,306 @@
+"""Every option of the model zoo's document: which setting of ours it is, and what to do where there is none.
+
+An alias turns the value it was given into settings of ours. An option without a counterpart is accepted at the values
+that change nothing here and refused otherwise, with the way to go; none is silently ignored. docs/modelzoo.md is made
+from this table.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lookonce.errors import SettingsError
+
+Program = Literal["train", "eval", "export", "job"]
+Given = Mapping[str, Any]  # all the options of one source, as spelled there
+MULTI_SCALE_SIZES = tuple(range(320, 609, 32))
+DEVICES = {"ascend": "npu", "gpu": "cuda", "cpu": "cpu"}
+FALSE_WORDS = {"", "0", "false", "no", "off", "none", "null"}
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What one option means: settings of ours, and notes for the user."""
+
+    settings: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alias:
+    """One option of the document.
+
+    old: its name; new: our name, "" if there is none; program: which of the document's programs has it; default: the
+    document's, as it would be typed; differs: what is different here, for docs and error messages.
+    """
+
+    old: str
+    new: str
+    program: Program = "train"
+    default: str
+    differs: str = ""
+    translate: Callable[[Any, Given], Translation]
+
+
+def is_true(value: Any) -> bool:
+    """The model zoo's switches: 0, "0", "False", "" and None are off."""
+    return str(value).strip().lower() not in FALSE_WORDS
+
+
+def _renamed(old: str, new: str, default: str, differs: str = "") -> Alias:
+    return Alias(
+        old=old, new=new, default=default, differs=differs, translate=lambda value, given: Translation({new: value})
+    )
+
+
+def _absent(
+    old: str,
+    default: str,
+    instead: str,
+    *,
+    program: Program = "train",
+    harmless: Iterable[str] | None = None,
+    new: str = "",
+) -> Alias:
+    """An option without a counterpart in training: accepted at `harmless` values (the default), else refused."""
+    accepted = {default.lower(), *(value.lower() for value in harmless or ()), ""}
+
+    def translate(value: Any, given: Given) -> Translation:
+        if str(value).strip().lower() not in accepted:
+            raise SettingsError(f"{old}={value}: {instead}")
+        return Translation({})
+
+    return Alias(old=old, new=new, program=program, default=default, differs=instead, translate=translate)
+
+
+def _told(old: str, default: str, note: str, program: Program = "train") -> Alias:
+    """An option that cannot change anything here, which is said each time it is given another value."""
+
+    def translate(value: Any, given: Given) -> Translation:
+        changed = str(value).strip() != default
+        return Translation({}, (f"{old}={value}: {note}",) if changed else ())
+
+    return Alias(old=old, new="", program=program, default=default, differs=note, translate=translate)
+
+
+def _elsewhere(old: str, new: str, program: Program, default: str, differs: str = "") -> Alias:
+    """An option of another program of the document: that verb understands it, training accepts its default."""
+    verb = {"eval": "lookonce eval", "export": "lookonce export", "job": "a cloud job", "train": "lookonce train"}[
+        program
+    ]
+    instead = f"training has no such setting; it belongs to {verb}" + (f" (--{new.replace('_', '-')})" if new else "")
+
+    def translate(value: Any, given: Given) -> Translation:
+        if str(value).strip().lower() not in {default.lower(), ""}:
+            raise SettingsError(f"{old}={value}: {instead}")
+        return Translation({})
+
+    return Alias(old=old, new=new, program=program, default=default, differs=differs, translate=translate)
+
+
+def _device_target(value: Any, given: Given) -> Translation:
+    device = DEVICES.get(str(value).strip().lower())
+    if device is None:
+        raise SettingsError(f"device_target={value}: expected Ascend, GPU or CPU (or device=auto, cuda, npu, cpu)")
+    number = str(given.get("device_id", 0)).strip()
+    return Translation({"device": f"{device}:{number}" if number not in {"", "0"} else device})
+
+
+def _device_id(value: Any, given: Given) -> Translation:
+    if "device_target" in given or str(value).strip() in {"", "0"}:
+        return Translation({})
+    raise SettingsError(f"device_id={value}: say which kind of device too, for example device=cuda:{value}")
+
+
+def _training_shape(value: Any, given: Given) -> Translation:
+    if not is_true(value):
+        return Translation({"multi_scale": given.get("multi_scale", MULTI_SCALE_SIZES)})
+    return Translation({"image_size": value, "multi_scale": ()})
+
+
+def _label_smooth(value: Any, given: Given) -> Translation:
+    factor = given.get("label_smooth_factor", 0.1)
+    return Translation({"label_smoothing": factor if is_true(value) else 0})
+
+
+def _label_smooth_factor(value: Any, given: Given) -> Translation:
+    if "label_smooth" in given:
+        return Translation({})
+    if str(value).strip() == "0.1":
+        return Translation({})
+    raise SettingsError(
+        f"label_smooth_factor={value}: has an effect only with label_smooth=1; or set label_smoothing={value} alone"
+    )
+
+
+def _ckpt_interval(value: Any, given: Given) -> Translation:
+    try:
+        steps = int(str(value))
+    except ValueError:
+        raise SettingsError(f"ckpt_interval={value}: expected a whole number; -1 saves after each epoch") from None
+    if steps > 0:
+        raise SettingsError(
+            f"ckpt_interval={value}: counts steps, and this version saves at the end of epochs; use ckpt_interval=-1 or "
+            "save_every=EPOCHS"
+        )
+    return Translation({"save_every": 1})
+
+
+def _anchor_scales(value: Any, given: Given) -> Translation:
+    """The document's is a list of pairs; as text also `10,13 23,27 ...` with or without brackets."""
+    if not isinstance(value, str):
+        return Translation({"anchors": value})
+    numbers = value.translate(str.maketrans("()[],;", "      ")).split()
+    return Translation({"anchors": [numbers[row : row + 2] for row in range(0, len(numbers), 2)]})
+
+
+_SCHEDULE_DIFFERS = "also `cosine`, `linear` and `constant`, which move at every step"
+_CLOUD = "cloud jobs are not in this version; copy the files to this machine and give --data"
+_ONE_DEVICE = "this version trains on one device; leave it out"
+
+ALIASES: tuple[Alias, ...] = (
+    # Where things are
+    _renamed("data_dir", "data", "/cache/data/coco2017/", "has no default; takes VOC and YOLO data too"),
+    Alias(
+        old="device_target",
+        new="device",
+        default="Ascend",
+        differs="Ascend -> npu, GPU -> cuda, CPU -> cpu; default `auto` takes an accelerator if there is one",
+        translate=_device_target,
+    ),
+    Alias(
+        old="device_id",
+        new="device",
+        program="export",
+        default="0",
+        differs="the number behind the device: `cuda:1`",
+        translate=_device_id,
+    ),
+    _renamed("ckpt_path", "runs", "outputs/", "each run makes a folder of its own in it, never overwritten"),
+    Alias(
+        old="ckpt_interval",
+        new="save_every",
+        default="-1",
+        differs="counts epochs; -1 -> 1; intervals in steps are refused",
+        translate=_ckpt_interval,
+    ),
+    _absent(
+        "is_save_on_master",
+        "1",
+        "checkpoints are the same on all ranks, so they are written once; leave it out",
+    ),
+    _renamed("log_interval", "log_interval", "100", "batches"),
+    # Starting points
+    _renamed("pretrained_backbone", "backbone_weights", "", "reads lookonce checkpoints"),
+    _renamed("resume_yolo", "weights", "", "reads lookonce checkpoints"),
+    _absent("resume_epoch", "0", "a run continues where it stopped by itself: resume=true"),
+    _absent("finetune", "0", "give weights=CHECKPOINT; the class list is always the data set's"),
+    _absent("finetune_path", "", "give weights=CHECKPOINT"),
+    _elsewhere("predict_path", "weights", "eval", "", "`lookonce predict` draws as it predicts"),
+    # Optimisation
+    _renamed("per_batch_size", "batch_size", "32", "on each device"),
+    _renamed("max_epoch", "epochs", "300"),
+    _renamed("lr_scheduler", "schedule", "cosine_annealing", _SCHEDULE_DIFFERS),
+    _renamed("lr", "lr", "0.001"),
+    _renamed("lr_epochs", "lr_epochs", "220,250"),
+    _renamed("lr_gamma", "lr_gamma", "0.1"),
+    _renamed("eta_min", "lr_floor", "0"),
+    _renamed("t_max", "t_max", "300", "0 means epochs; less than epochs counts as epochs"),
+    _renamed("warmup_epochs", "warmup_epochs", "4", "may be a fraction"),
+    _renamed("weight_decay", "weight_decay", "0.016", "convolution weights only, as there"),
+    _renamed("momentum", "momentum", "0.9"),
+    _renamed("loss_scale", "loss_scale", "1024", "acts with precision fp16; 0 finds the scale by itself"),
+    # Loss
+    Alias(
+        old="label_smooth",
+        new="label_smoothing",
+        default="0",
+        differs="switch and strength are one number: 1 -> label_smooth_factor, 0 -> 0",
+        translate=_label_smooth,
+    ),
+    Alias(
+        old="label_smooth_factor",
+        new="label_smoothing",
+        default="0.1",
+        differs="counts only with label_smooth=1; alone and not 0.1 it is refused",
+        translate=_label_smooth_factor,
+    ),
+    _renamed("coord_scale", "box_weight", "4"),
+    _renamed("large_scale", "stride32_weight", "4"),
+    _renamed("ignore_threshold", "ignore_iou", "0.7"),
+    _renamed("assignment IoU threshold", "assign_iou", "0.213", "a constant in the original's code"),
+    Alias(
+        old="anchor_scales",
+        new="anchors",
+        default="(10,14) (23,27) (37,58) (81,82) (135,169) (344,319)",
+        differs="any six; first three stride 16, last three stride 32, as there",
+        translate=_anchor_scales,
+    ),
+    _told("num_classes", "80", "has no effect, the number of classes is read from the data set"),
+    # Pictures
+    Alias(
+        old="training_shape",
+        new="image_size",
+        default="640",
+        differs="falsy -> multi_scale with the document's sizes; else multi_scale is off",
+        translate=_training_shape,
+    ),
+    _renamed("multi_scale", "multi_scale", "320,352,...,608", "any list is in force at once; empty: fixed size"),
+    _renamed("resize_rate", "resize_every", "10", "batches"),
+    _renamed(
+        "num_parallel_workers", "workers", "8", "threads; `auto` fits the machine; any number gives the same pictures"
+    ),
+    _renamed("max_box", "max_boxes", "90"),
+    _renamed("jitter", "aspect_jitter", "0.3"),
+    _renamed("hue", "hue", "0.015", "part of the colour circle"),
+    _renamed("saturation", "saturation", "1.5", "largest factor; the least is 1 / it"),
+    _renamed("value", "brightness", "0.4", "largest factor: 0.4 there is drawn up to 1 / 0.4 = 2.5 here"),
+    # Evaluation
+    _renamed("nms_thresh", "iou_threshold", "0.5", "boxes without the original's extra pixel"),
+    _renamed("eval_ignore_threshold", "score_threshold", "0.001"),
+    _absent("multi_label", "True", "a box may always have several classes; leave it out"),
+    _told("multi_label_thresh", "0.15", "has no effect, classes pass by their score alone"),
+    _elsewhere("pretrained", "weights", "eval", ""),
+    _elsewhere("log_path", "output", "eval", "outputs/"),
+    _elsewhere("ann_file", "data", "eval", "", "with img_path as --images"),
+    _elsewhere("img_path", "images", "eval", ""),
+    _elsewhere("result_path", "results", "eval", "", "predictions in COCO results format, not raw network outputs"),
+    _elsewhere(
+        "testing_shape", "image_size", "eval", "640", "the size is carried by the weights; trained with image_size"
+    ),
+    _elsewhere("test_img_shape", "image_size", "eval", "[640, 640]", "as testing_shape"),
+    # Export
+    _elsewhere("ckpt_file", "weights", "export", ""),
+    _elsewhere("file_name", "output", "export", "yolov3_tiny"),
+    _elsewhere("file_format", "to", "export", "MINDIR", "this version writes onnx"),
+    _elsewhere(
+        "keep_detect", "outputs", "export", "True", "True -> decoded, False -> raw; default `detections` adds NMS"
+    ),
+    Alias(
+        old="batch_size",
+        new="batch",
+        program="export",
+        default="1",
+        differs="of export only: with the other verbs batch_size is lookonce's own setting",
+        translate=lambda value, given: Translation({"batch_size": value}),
+    ),
+    # Several devices
+    _absent("is_distributed", "0", _ONE_DEVICE),
+    _absent("rank", "0", _ONE_DEVICE),
+    _absent("group_size", "1", _ONE_DEVICE),
+    _absent(
+        "need_profiler", "0", "profiling is not in this version; python -m cProfile -m lookonce ... is the nearest"
+    ),
+    # Cloud
+    _absent("enable_modelarts", "False", _CLOUD, program="job", harmless=("0",)),
+    _absent("data_url", "", _CLOUD, program="job"),
+    _absent("train_url", "", _CLOUD, program="job"),
+    _absent("checkpoint_url", "", _CLOUD, program="job"),
+    _absent("data_path", "/cache/data", _CLOUD, program="job"),
+    _absent("output_path", "/cache/train", _CLOUD, program="job"),
+    _absent("load_path", "/cache/checkpoint_path", _CLOUD, program="job"),
+    _told("need_modelarts_dataset_unzip", "True", "has no effect, cloud jobs are not in this version", "job"),
+    _told("modelarts_dataset_unzip_name", "coco2017", "has no effect, cloud jobs are not in this version", "job"),
+)
+
+BY_OLD_NAME: dict[str, Alias] = {alias.old: alias for alias in ALIASES}

@@ -1,0 +1,311 @@
+"""Every setting of a training run: name, kind, range, unit, help and the only defaults there are.
+
+A recipe, a YAML file and the command line change these values in that order (`config.resolve`). The command line's
+help, `lookonce config` and docs/settings.md are made from this table.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from lookonce.config.record import FULL_CHANNELS
+
+# Heading of each group of settings, in the order in which help and docs show them.
+GROUPS = {
+    "data": "Data",
+    "run": "Run",
+    "model": "Model",
+    "optimisation": "Optimisation",
+    "loss": "Assignment and loss",
+    "augmentation": "Augmentation",
+    "evaluation": "Evaluation",
+}
+NUM_ANCHORS = 6
+STRIDE = 32
+
+
+def _multiple_of_32(size: int) -> int:
+    if size < STRIDE or size % STRIDE:
+        below = max(size // STRIDE, 1) * STRIDE
+        raise ValueError(
+            f"expected a multiple of 32, because the network halves the picture five times: {below} or {below + STRIDE}"
+        )
+    return size
+
+
+def _six_pairs(anchors: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    if len(anchors) != NUM_ANCHORS or min(min(pair) for pair in anchors) <= 0:
+        raise ValueError(
+            f"expected {NUM_ANCHORS} pairs of width and height over 0, smallest first, for example "
+            "[[10,14], [23,27], [37,58], [81,82], [135,169], [344,319]]"
+        )
+    return anchors
+
+
+def _eleven_counts(channels: tuple[int, ...]) -> tuple[int, ...]:
+    if len(channels) != len(FULL_CHANNELS) or min(channels) < 1:
+        raise ValueError(f"expected one factor, or {len(FULL_CHANNELS)} channel counts such as {list(FULL_CHANNELS)}")
+    return channels
+
+
+ImageSize = Annotated[int, AfterValidator(_multiple_of_32)]
+Anchors = Annotated[tuple[tuple[float, float], ...], AfterValidator(_six_pairs)]
+Channels = Annotated[tuple[int, ...], AfterValidator(_eleven_counts)]
+Factor = Annotated[float, Field(gt=0, le=4)]
+Workers = Annotated[int, Field(ge=0, le=256)]
+
+
+def _setting(default: Any, group: str, help_text: str, *, unit: str = "", **limits: Any) -> Any:
+    return Field(default, description=help_text, json_schema_extra={"unit": unit, "group": group}, **limits)
+
+
+class Settings(BaseModel):
+    """What one training run is made of. Frozen; paths are relative to the working directory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Data
+    data: str = _setting(
+        "",
+        "data",
+        "Labelled pictures: a folder in COCO or VOC layout, a YOLO data.yaml, a small YAML that names pictures and "
+        "annotations, or a COCO .json (then with --images). Needed for training.",
+    )
+    images: Path | None = _setting(None, "data", "Folder of the pictures, where the annotations alone do not say.")
+    train_split: str = _setting("train", "data", "Name of the split to learn from.")
+    val_split: str = _setting("val", "data", "Name of the split that scores the network during training.")
+    image_size: ImageSize = _setting(
+        416,
+        "data",
+        "Side of the square that the network sees; a multiple of 32. Larger finds smaller objects and costs time by "
+        "the square.",
+        unit="pixels",
+    )
+    workers: Literal["auto"] | Workers = _setting(
+        "auto",
+        "data",
+        "Threads that prepare pictures; 0 prepares them between the steps. Changes speed alone.",
+        unit="threads",
+    )
+    max_boxes: int = _setting(
+        300, "data", "Objects kept of one training picture, mosaics included; more are dropped.", unit="boxes", ge=1
+    )
+    cache_mb: float = _setting(256, "data", "Memory for decoded pictures; 0 decodes anew each time.", unit="MB", ge=0)
+
+    # Run
+    recipe: str = _setting("modern", "run", "Values to start from: modern, or modelzoo (faithful to the document).")
+    runs: Path = _setting(Path("runs"), "run", "Folder that takes the run folders.")
+    name: str = _setting("train", "run", "Start of the run folder's name; a number follows.", pattern=r"^[^/\\]+$")
+    seed: int = _setting(0, "run", "Start of all random choices: same seed, same pictures.", ge=0, lt=2**32)
+    device: str = _setting(
+        "auto",
+        "run",
+        "auto, cpu, cuda, npu, or one of several such as cuda:1. auto takes an accelerator if there is one.",
+        pattern=r"^(auto|cpu|(cuda|npu)(:\d+)?)$",
+    )
+    resume: bool = _setting(False, "run", "Continue the newest run of this name where it stopped.")
+    log_interval: int = _setting(20, "run", "How often a line of progress is written.", unit="batches", ge=1)
+    eval_every: int = _setting(
+        1, "run", "How often the network is scored on the validation split; 0: only at the end.", unit="epochs", ge=0
+    )
+    save_every: int = _setting(1, "run", "How often checkpoints/last is written.", unit="epochs", ge=1)
+
+    # Model
+    width: Factor | Channels = _setting(
+        1.0,
+        "model",
+        "Factor on the channels of every layer (0.5: about a quarter of the work), or the 11 channel counts.",
+    )
+    dialect: Literal["darknet", "mindspore", "ultralytics"] = _setting(
+        "darknet", "model", "How the network's numbers become a box; see docs/dialects.md."
+    )
+    activation: Literal["auto", "leaky", "silu"] = _setting(
+        "auto", "model", "LeakyReLU 0.1 is quickest on small chips; auto takes the dialect's."
+    )
+    anchors: Literal["default", "auto"] | Anchors = _setting(
+        "default",
+        "model",
+        "Six typical object sizes, smallest first: default (those of COCO), auto (fitted to the training boxes), or "
+        "six [width, height] pairs.",
+        unit="pixels at image_size",
+    )
+    weights: Path | None = _setting(None, "model", "Checkpoint to start from instead of random weights.")
+    backbone_weights: Path | None = _setting(None, "model", "Checkpoint of which only the backbone is taken.")
+
+    # Optimisation
+    epochs: int = _setting(100, "optimisation", "Passes over the training pictures.", unit="epochs", ge=1)
+    batch_size: int = _setting(16, "optimisation", "Pictures of one step, on each device.", unit="pictures", ge=1)
+    accumulate: int = _setting(
+        1,
+        "optimisation",
+        "Batches whose gradients make one step: a larger batch in the same memory.",
+        unit="batches",
+        ge=1,
+    )
+    optimizer: Literal["sgd", "adamw"] = _setting("sgd", "optimisation", "sgd with momentum, or adamw.")
+    lr: float = _setting(0.01, "optimisation", "Peak learning rate, reached after the warm-up.", gt=0)
+    schedule: Literal[
+        "cosine",
+        "linear",
+        "constant",
+        "exponential",
+        "cosine_annealing",
+        "cosine_annealing_V2",
+        "cosine_annealing_sample",
+    ] = _setting(
+        "cosine",
+        "optimisation",
+        "How the learning rate goes down. cosine, linear: at every step; the cosine_annealing kinds and exponential "
+        "are the model zoo's, one value an epoch.",
+    )
+    lr_floor: float = _setting(
+        0.0001, "optimisation", "Learning rate at the end of the cosine and linear schedules.", ge=0
+    )
+    lr_epochs: tuple[Annotated[float, Field(ge=0)], ...] = _setting(
+        (220.0, 250.0), "optimisation", "When schedule exponential multiplies by lr_gamma.", unit="epochs"
+    )
+    lr_gamma: float = _setting(0.1, "optimisation", "Factor of schedule exponential.", gt=0, le=1)
+    t_max: int = _setting(
+        0, "optimisation", "Length of the cosine_annealing kinds; never less than epochs.", unit="epochs", ge=0
+    )
+    warmup_epochs: float = _setting(
+        3, "optimisation", "Time in which the learning rate rises from 0 in a straight line.", unit="epochs", ge=0
+    )
+    momentum: float = _setting(0.9, "optimisation", "Memory of sgd for past gradients; adamw's first beta.", ge=0, lt=1)
+    nesterov: bool = _setting(True, "optimisation", "sgd looks one step ahead along its momentum.")
+    weight_decay: float = _setting(
+        5e-4, "optimisation", "Pull of the convolution weights towards 0; biases and BatchNorm have none.", ge=0
+    )
+    clip_norm: float = _setting(10, "optimisation", "Longest gradient allowed; 0: any.", ge=0)
+    ema_decay: float = _setting(
+        0.999,
+        "optimisation",
+        "Memory of the averaged weights, which are those scored and saved; 0: no average.",
+        ge=0,
+        lt=1,
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting(
+        "auto", "optimisation", "Numbers of forward and backward; auto: bf16 on a device that has it, else fp32."
+    )
+    loss_scale: float = _setting(
+        0, "optimisation", "Factor on the loss with fp16; 0: found and kept up by itself.", ge=0
+    )
+    freeze_bn: bool = _setting(
+        False, "optimisation", "Keep the BatchNorm statistics as they are: for small fine-tunings."
+    )
+
+    # Assignment and loss
+    assignment: Literal["best_anchors", "neighbours", "task_aligned"] = _setting(
+        "task_aligned",
+        "loss",
+        "Which predictions learn an object. best_anchors: the model zoo's, the best anchor and all over assign_iou; "
+        "neighbours: those also in the two nearest cells (dialect ultralytics); task_aligned: the assign_top best "
+        "predictions at the time.",
+    )
+    assign_iou: float = _setting(
+        0.213, "loss", "Overlap of sizes from which an anchor takes part in best_anchors and neighbours.", gt=0, le=1
+    )
+    assign_top: int = _setting(10, "loss", "Predictions an object, for task_aligned.", unit="predictions", ge=1)
+    box_loss: Literal["giou", "diou", "ciou"] = _setting("ciou", "loss", "Measure of how far a box is from its object.")
+    box_weight: float = _setting(1, "loss", "Weight of the box part.", ge=0)
+    objectness_weight: float = _setting(1, "loss", "Weight of the objectness part.", ge=0)
+    class_weight: float = _setting(1, "loss", "Weight of the class part.", ge=0)
+    stride32_weight: float = _setting(
+        1, "loss", "Weight of the stride-32 head, which finds the large objects; the stride-16 head has 1.", ge=0
+    )
+    ignore_iou: float = _setting(
+        0.7, "loss", "A prediction that overlaps an object so much is not called background.", gt=0, le=1
+    )
+    label_smoothing: float = _setting(0, "loss", "Part of the class target spread over all classes.", ge=0, le=1)
+    objectness_target: Literal["overlap", "one"] = _setting(
+        "overlap", "loss", "What objectness learns: its overlap with the object, or 1 as in the model zoo."
+    )
+    small_box_bonus: bool = _setting(
+        False, "loss", "Weigh boxes by 2 - width * height (shares of the picture), as the model zoo does."
+    )
+    loss_per: Literal["object", "picture"] = _setting(
+        "object", "loss", "Sums are divided by the predictions that learn an object, or by the pictures (model zoo)."
+    )
+
+    # Augmentation
+    scale_min: float = _setting(0.6, "augmentation", "Smallest random size, times the fitted one.", gt=0, le=4)
+    scale_max: float = _setting(
+        1.4, "augmentation", "Largest random size, times the fitted one; crops over 1.", gt=0, le=4
+    )
+    aspect_jitter: float = _setting(
+        0.1, "augmentation", "Width / height changes by up to (1 + jitter) / (1 - jitter).", ge=0, lt=1
+    )
+    flip: float = _setting(0.5, "augmentation", "Probability of mirroring left and right.", ge=0, le=1)
+    hue: float = _setting(0.015, "augmentation", "Random shift of hue either way.", unit="colour circle", ge=0, le=0.5)
+    saturation: float = _setting(1.5, "augmentation", "Largest random factor of saturation; the least is 1 / it.", ge=1)
+    brightness: float = _setting(1.4, "augmentation", "Largest random factor of brightness; the least is 1 / it.", ge=1)
+    mosaic: float = _setting(0.5, "augmentation", "Probability of four pictures on one canvas.", ge=0, le=1)
+    mixup: float = _setting(0, "augmentation", "Probability of a second canvas blended in.", ge=0, le=1)
+    close_mosaic: int = _setting(
+        5, "augmentation", "Last epochs without mosaic and mixup: pictures as they will be met.", unit="epochs", ge=0
+    )
+    multi_scale: tuple[ImageSize, ...] = _setting(
+        (),
+        "augmentation",
+        "Sizes to draw from in place of image_size, each a multiple of 32; none: fixed.",
+        unit="pixels",
+    )
+    resize_every: int = _setting(10, "augmentation", "How often multi_scale draws a size.", unit="batches", ge=1)
+    resize_mode: Literal["letterbox", "stretch"] = _setting(
+        "letterbox", "augmentation", "letterbox keeps the picture's shape and pads; stretch fills the square."
+    )
+    normalize: Literal["unit", "imagenet"] = _setting(
+        "unit",
+        "augmentation",
+        "What a pixel becomes: 0..1, or that less the ImageNet mean over the ImageNet deviation.",
+    )
+
+    # Evaluation
+    iou_threshold: float = _setting(
+        0.6, "evaluation", "Of two boxes of a class that overlap more, the weaker goes.", gt=0, le=1
+    )
+    score_threshold: float = _setting(
+        0.001, "evaluation", "Lowest score that is evaluated; COCO's metric wants it low.", ge=0, lt=1
+    )
+    max_detections: int = _setting(300, "evaluation", "Boxes kept of one picture, best first.", unit="boxes", ge=1)
+    eval_batch_size: int = _setting(
+        8, "evaluation", "Pictures evaluated at once; changes no digit.", unit="pictures", ge=1
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Settings":
+        if self.scale_min > self.scale_max:
+            raise ValueError(f"scale_min {self.scale_min:g} is over scale_max {self.scale_max:g}; exchange them")
+        if self.lr_floor > self.lr:
+            raise ValueError(f"lr_floor {self.lr_floor:g} is over the peak lr {self.lr:g}; lower lr_floor")
+        if self.assignment == "neighbours" and self.dialect != "ultralytics":
+            raise ValueError(
+                f"assignment neighbours does not go with dialect {self.dialect}, whose box centres cannot leave their "
+                "cell; set dialect=ultralytics"
+            )
+        return self
+
+
+def unit_of(name: str) -> str:
+    """The unit of a setting, or ""."""
+    return str(_extra(name)["unit"])
+
+
+def group_of(name: str) -> str:
+    """A key of GROUPS."""
+    return str(_extra(name)["group"])
+
+
+def help_of(name: str) -> str:
+    return Settings.model_fields[name].description or ""
+
+
+def default_of(name: str) -> Any:
+    return Settings.model_fields[name].default
+
+
+def _extra(name: str) -> dict[str, Any]:
+    extra = Settings.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict)
+    return extra
