@@ -1,11 +1,14 @@
 """One split of a data set in memory: paths and flat arrays, whatever format it was read from."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lookonce.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,3 +38,33 @@ class Dataset:
     def rows(self, index: int) -> slice:
         """Where the boxes of picture `index` lie in the flat arrays."""
         return slice(int(self.box_offsets[index]), int(self.box_offsets[index + 1]))
+
+
+def require_boxes(dataset: Dataset) -> None:
+    """DataError unless there is something to learn: at least one box that is no crowd."""
+    if not len(dataset.labels) or bool(dataset.crowd.all()):
+        crowd = f", {len(dataset.crowd)} of them crowd or difficult" if len(dataset.crowd) else ""
+        raise DataError(
+            f"split {dataset.split!r}: {len(dataset)} pictures with {len(dataset.labels)} boxes{crowd}; training needs "
+            "at least one box. Do the annotations lie where lookonce looks? See: lookonce check"
+        )
+
+
+def data_hash(dataset: Dataset) -> str:
+    """SHA-256 (hex) over picture names and sizes, boxes, labels, crowd marks and class names, in their order.
+
+    The same for every format and folder the same data lies in: of a path only the file's name counts, and boxes are
+    rounded to a thousandth of a pixel, so that the last bit of a division does not matter.
+    """
+    digest = hashlib.sha256()
+    digest.update("\0".join(dataset.class_names).encode() + b"\1")
+    digest.update("\0".join(path.name for path in dataset.image_paths).encode() + b"\1")
+    for array in (
+        dataset.image_sizes_wh.astype("<i8"),
+        dataset.box_offsets.astype("<i8"),
+        np.rint(dataset.boxes_xyxy * 1000).astype("<i8"),
+        dataset.labels.astype("<i8"),
+        dataset.crowd.astype("<u1"),
+    ):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

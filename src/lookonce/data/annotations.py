@@ -1,0 +1,124 @@
+"""Annotations as a format's reader found them, and how they become a Dataset: the rules that hold for every format."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import area_xyxy
+from lookonce.data.dataset import Dataset
+from lookonce.data.findings import Finding, Report, Severity
+
+Mask = NDArray[np.bool_]
+
+# A corner this near to a whole thousandth of a pixel is taken for it: a corner that was written as width (COCO) or as
+# a fraction of the picture (YOLO) then comes back to the last bit.
+SNAP_GRID = 1000.0
+SNAP_PIXELS = 1e-9
+# Six digits after the point, as most YOLO files have, move an edge of a 10,000 pixel picture by this much.
+OUTSIDE_PIXELS = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """N pictures and M boxes as written: not yet clipped, sorted or known to be finite. See Dataset for the units."""
+
+    split: str
+    origin: Path  # the file or folder that lists the pictures
+    image_paths: Sequence[Path]  # N
+    image_ids: NDArray[np.int64]  # (N,)
+    image_sizes_wh: NDArray[np.int32]  # (N, 2) upright
+    image_rows: NDArray[np.int64]  # (M,) 0..N-1
+    boxes_xyxy: NDArray[np.float64]  # (M, 4)
+    labels: NDArray[np.int64]  # (M,)
+    crowd: NDArray[np.bool_]  # (M,)
+    areas: NDArray[np.float64]  # (M,) NaN where the annotation has none
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    place: Callable[[int], str]  # row -> where that box is written, such as "dog.txt line 3"
+
+
+def assemble(found: Annotations, report: Report) -> Dataset:
+    """Boxes that are finite, clipped to their picture, with an area, sorted by picture; what is lost is reported."""
+    if not len(found.image_paths):
+        message = f"{found.origin}: split {found.split!r} is empty; expected at least one picture"
+        report(Finding(name="empty split", severity="error", file=str(found.origin), message=message))
+    sizes = found.image_sizes_wh[found.image_rows].astype(np.float64)  # (M, 2)
+    known = sizes.all(axis=1)  # a picture without a size was reported when its header was read
+    keep = _finite(found, report) & known
+    boxes = snap(found.boxes_xyxy)
+    clipped = np.clip(boxes, 0, np.concatenate([sizes, sizes], axis=1))
+    keep &= _with_area(found, boxes, report)
+    keep &= _inside(found, boxes, clipped, sizes, keep, report)
+    order = np.flatnonzero(keep)
+    order = order[np.argsort(found.image_rows[order], kind="stable")]
+    boxes = clipped[order]
+    areas = found.areas[order]
+    counts = np.bincount(found.image_rows[order], minlength=len(found.image_paths))
+    return Dataset(
+        split=found.split,
+        image_paths=found.image_paths,
+        image_ids=found.image_ids,
+        image_sizes_wh=found.image_sizes_wh,
+        box_offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        boxes_xyxy=boxes,
+        labels=found.labels[order],
+        crowd=found.crowd[order],
+        areas=np.where(np.isfinite(areas), areas, area_xyxy(boxes)),
+        class_names=found.class_names,
+        category_ids=found.category_ids,
+    )
+
+
+def snap(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Coordinates within SNAP_PIXELS of a thousandth of a pixel become it; all others stay bit for bit."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        near = np.rint(boxes * SNAP_GRID) / SNAP_GRID
+        return np.where(np.abs(boxes - near) < SNAP_PIXELS, near, boxes) + 0.0  # -0.0 becomes 0.0
+
+
+def _finite(found: Annotations, report: Report) -> Mask:
+    finite: Mask = np.isfinite(found.boxes_xyxy).all(axis=1)
+    for row in np.flatnonzero(~finite):
+        message = f"{found.place(int(row))}: box {_numbers(found.boxes_xyxy[row])} is not finite; expected four numbers"
+        report(_of_box(found, int(row), "box not finite", "error", message))
+    return finite
+
+
+def _with_area(found: Annotations, boxes: NDArray[np.float64], report: Report) -> Mask:
+    has_area: Mask = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) | ~np.isfinite(boxes).all(axis=1)
+    for row in np.flatnonzero(~has_area):
+        message = f"{found.place(int(row))}: box {_numbers(boxes[row])} has no area and is left out"
+        report(_of_box(found, int(row), "box without area", "warning", message))
+    return has_area
+
+
+def _inside(
+    found: Annotations,
+    boxes: NDArray[np.float64],
+    clipped: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    keep: Mask,
+    report: Report,
+) -> Mask:
+    """Which boxes have a part inside their picture; reports every box of `keep` that reaches outside."""
+    visible: Mask = (clipped[:, 2:] > clipped[:, :2]).all(axis=1)
+    with np.errstate(invalid="ignore"):
+        outside: Mask = (np.abs(boxes - clipped) > OUTSIDE_PIXELS).any(axis=1) & keep
+    for row in np.flatnonzero(outside | (keep & ~visible)):
+        fate = "clipped" if visible[row] else "left out"
+        where = f"reaches outside the {sizes[row, 0]:g}x{sizes[row, 1]:g} picture and is {fate}"
+        message = f"{found.place(int(row))}: box {_numbers(boxes[row])} {where}"
+        report(_of_box(found, int(row), "box outside the picture", "warning", message))
+    return visible
+
+
+def _of_box(found: Annotations, row: int, name: str, severity: Severity, message: str) -> Finding:
+    picture = str(found.image_paths[int(found.image_rows[row])])
+    return Finding(name=name, severity=severity, file=picture, message=message)
+
+
+def _numbers(box: NDArray[np.float64]) -> str:
+    return "(" + ", ".join(f"{value:.6g}" for value in box) + ")"

@@ -1,0 +1,267 @@
+"""COCO detection JSON -> Annotations. Format: https://cocodataset.org/#format-data, "Object Detection".
+
+Classes are ordered by category id, whatever the ids are. Masks are not read (a box's `area` is). 118,000 pictures with
+860,000 boxes are read in seconds: columns are taken from all items at once, and items are looked at one by one only
+when a column turns out to hold something it should not.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.data.annotations import Annotations
+from lookonce.data.findings import Finding, Report
+from lookonce.data.sizes import header_sizes_wh
+from lookonce.errors import DataError
+
+Item = dict[str, Any]
+Rule = tuple[Callable[[Any], bool], str]
+
+# Polygons are nine tenths of COCO's file and nothing here needs them; cut before parsing they cost no time or memory.
+# A quote inside a JSON string is escaped, so that `"segmentation":` can only be a key.
+_POLYGONS = re.compile(rb'(?<!\\)"segmentation"\s*:\s*\[[\d\s\[\],.eE+-]*\]\s*,')
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_WHOLE: Rule = (_is_whole, "a whole number")
+_SIZE: Rule = (lambda value: _is_whole(value) and value > 0, "a whole number of pixels over 0")
+_TEXT: Rule = (lambda value: isinstance(value, str) and bool(value), "a text")
+_BOX: Rule = (
+    lambda value: isinstance(value, list) and len(value) == 4 and all(map(_is_number, value)),
+    "[left, top, width, height] in pixels",
+)
+_FLAG: Rule = (lambda value: value in (0, 1), "0 or 1")
+_AREA: Rule = (lambda value: value is None or _is_number(value), "a number of pixels")
+
+
+def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> Annotations:
+    """Everything an annotation file says about its pictures, which lie in `images_dir` under their `file_name`.
+
+    DataError when the file is no COCO JSON at all; single bad items are reported and left out.
+    """
+    content = load_coco_json(json_path)
+    class_names, category_ids = read_categories(content, json_path)
+    images = _pictures(content["images"], json_path, report)
+    image_ids = np.array([image["id"] for image in images], dtype=np.int64)
+    image_paths = [images_dir / image["file_name"] for image in images]
+    items, rows, labels = _boxes(content["annotations"], image_ids, category_ids, json_path, report)
+    boxes_xywh = np.array([item["bbox"] for item in items], dtype=np.float64).reshape(-1, 4)
+
+    def place(row: int) -> str:
+        return f"{json_path} annotation {items[row].get('id', '?')} of {images[int(rows[row])]['file_name']}"
+
+    return Annotations(
+        split=split,
+        origin=json_path,
+        image_paths=image_paths,
+        image_ids=image_ids,
+        image_sizes_wh=_sizes_wh(images, image_paths, report),
+        image_rows=rows,
+        boxes_xyxy=np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1),
+        labels=labels,
+        crowd=np.array([item.get("iscrowd", 0) for item in items], dtype=np.bool_),
+        areas=np.array([item.get("area") for item in items], dtype=np.float64),  # None becomes NaN
+        class_names=class_names,
+        category_ids=category_ids,
+        place=place,
+    )
+
+
+def load_coco_json(path: Path) -> dict[str, list[Any]]:
+    """A parsed annotation file that has the three lists; polygons may be missing from its items."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        content = json.loads(_POLYGONS.sub(b"", text))
+    except ValueError:
+        content = _parse_whole(text, path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: is a JSON {type(content).__name__}; expected a COCO object with images, annotations")
+    for key in ("images", "annotations", "categories"):
+        if key not in content:
+            keys = ", ".join(map(repr, list(content)[:8])) or "nothing"
+            raise DataError(f"{path}: has no {key!r}; expected COCO's images, annotations, categories, found {keys}")
+        if not isinstance(content[key], list):
+            raise DataError(f"{path}: {key!r} is {_show(content[key])}; expected a list")
+    return content
+
+
+def _parse_whole(text: bytes, path: Path) -> Any:
+    """The file as it stands, so that an error tells its true line."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path} line {error.lineno} column {error.colno}: is not JSON ({error.msg}); expected COCO annotations"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not JSON (byte {error.start} is no UTF-8); expected COCO annotations") from error
+
+
+def read_categories(content: dict[str, list[Any]], path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Class names and category ids, in the order of the ids."""
+    categories = content["categories"]
+    problems = [_first_problem(item, {"id": _WHOLE, "name": _TEXT}) for item in categories]
+    for index, problem in enumerate(problems):
+        if problem:
+            raise DataError(f"{path}: categories[{index}]{problem}")
+    if not categories:
+        raise DataError(f"{path}: 'categories' is empty; expected at least one class")
+    ordered = sorted(categories, key=lambda category: category["id"])
+    ids = tuple(category["id"] for category in ordered)
+    names = tuple(category["name"] for category in ordered)
+    for what, values in (("id", ids), ("name", names)):
+        twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
+        if twice:
+            raise DataError(f"{path}: two categories have the {what} {twice[0]!r}; expected each once")
+    return names, ids
+
+
+def _pictures(items: list[Any], path: Path, report: Report) -> list[Item]:
+    """The well-formed pictures with an id of their own and a name that stays inside the picture folder."""
+    images = _well_formed(
+        items, {"id": _WHOLE, "file_name": _TEXT}, {"width": _SIZE, "height": _SIZE}, "images", path, report
+    )
+    leaving = [image for image in images if _leaves_folder(image["file_name"])]
+    for image in leaving:
+        message = f"{path}: picture {image['id']}: file_name {image['file_name']!r} leaves the picture folder"
+        _report_error(report, "file name outside the folder", path, f"{message}; expected a path inside it")
+    if leaving:
+        images = [image for image in images if not _leaves_folder(image["file_name"])]
+    by_id = {image["id"]: image for image in reversed(images)}
+    if len(by_id) < len(images):
+        for image in images:
+            first = by_id[image["id"]]
+            if first is not image:
+                message = f"{path}: id {image['id']} is that of {first['file_name']} and of {image['file_name']}"
+                _report_error(report, "picture id twice", path, f"{message}; expected every id once")
+        images = [image for image in images if by_id[image["id"]] is image]
+    return images
+
+
+def _leaves_folder(file_name: str) -> bool:
+    if ".." not in file_name and ":" not in file_name and file_name[0] not in "/\\":
+        return False
+    path = PureWindowsPath(file_name)  # takes both kinds of slash
+    return bool(path.anchor) or ".." in path.parts
+
+
+def _boxes(
+    items: list[Any], image_ids: NDArray[np.int64], category_ids: tuple[int, ...], path: Path, report: Report
+) -> tuple[list[Item], NDArray[np.int64], NDArray[np.int64]]:
+    """The well-formed annotations of known pictures and classes, their picture rows (M,) and labels (M,)."""
+    required = {"image_id": _WHOLE, "category_id": _WHOLE, "bbox": _BOX}
+    items = _well_formed(items, required, {"iscrowd": _FLAG, "area": _AREA}, "annotations", path, report)
+    wanted_images = np.array([item["image_id"] for item in items], dtype=np.int64)
+    wanted_categories = np.array([item["category_id"] for item in items], dtype=np.int64)
+    rows = _find(wanted_images, image_ids)
+    labels = _find(wanted_categories, np.array(category_ids, dtype=np.int64))
+    for index in np.flatnonzero(labels < 0):
+        message = f"{path}: annotation {items[index].get('id', '?')}: category_id {wanted_categories[index]} is unknown"
+        _report_error(report, "unknown class", path, f"{message}; 'categories' has {_listed(category_ids)}")
+    for index in np.flatnonzero(rows < 0):
+        message = f"{path}: annotation {items[index].get('id', '?')} is of picture {wanted_images[index]}"
+        message += ", which 'images' does not list; it is left out"
+        report(Finding(name="annotation without picture", severity="warning", file=str(path), message=message))
+    known = np.flatnonzero((rows >= 0) & (labels >= 0))
+    if len(known) < len(items):
+        items = [items[index] for index in known]
+    return items, rows[known], labels[known]
+
+
+def _find(values: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The index of each value in `known`, -1 where it is not there."""
+    if not len(known):
+        return np.full(len(values), -1, dtype=np.int64)
+    order = np.argsort(known, kind="stable")
+    at = np.minimum(np.searchsorted(known, values, sorter=order), len(known) - 1)
+    index = order[at]
+    return np.where(known[index] == values, index, -1).astype(np.int64)
+
+
+def _sizes_wh(images: list[Item], image_paths: list[Path], report: Report) -> NDArray[np.int32]:
+    """(N, 2) as the file says, from the picture's header where it says nothing."""
+    sizes = np.array([(image.get("width", 0), image.get("height", 0)) for image in images], dtype=np.int32)
+    sizes = sizes.reshape(-1, 2)
+    unknown = np.flatnonzero((sizes == 0).any(axis=1))
+    sizes[unknown] = header_sizes_wh([image_paths[row] for row in unknown], report)
+    return sizes
+
+
+def _well_formed(
+    items: list[Any], required: dict[str, Rule], optional: dict[str, Rule], name: str, path: Path, report: Report
+) -> list[Item]:
+    """The items that keep the rules, the others reported. One pass over a column where all do."""
+    if all(_column_keeps(items, key, rule, key in optional) for key, rule in {**required, **optional}.items()):
+        return items
+    good = []
+    for index, item in enumerate(items):
+        problem = _first_problem(item, required, optional)
+        if problem:
+            _report_error(report, f"malformed {name}", path, f"{path}: {name}[{index}]{problem}")
+        else:
+            good.append(item)
+    return good
+
+
+def _column_keeps(items: list[Any], key: str, rule: Rule, may_miss: bool) -> bool:
+    """Whether one key is right in every item; a few whole-column looks in place of a call for each item."""
+    try:
+        column = [item[key] for item in items if key in item] if may_miss else [item[key] for item in items]
+    except (KeyError, TypeError, IndexError):
+        return False
+    types = set(map(type, column))
+    if rule is _WHOLE:
+        return types <= {int}
+    if rule is _TEXT:
+        return types <= {str} and all(column)
+    if rule is _BOX:
+        return (
+            types <= {list}
+            and set(map(len, column)) <= {4}
+            and {type(v) for box in column for v in box} <= {int, float}
+        )
+    if rule is _AREA:
+        return types <= {int, float, type(None)}
+    return types <= {int} and all(map(rule[0], set(column)))
+
+
+def _first_problem(item: Any, required: dict[str, Rule], optional: dict[str, Rule] | None = None) -> str:
+    """What is wrong with an item, as the tail of a sentence that names it; empty where nothing is."""
+    if not isinstance(item, dict):
+        return f" is {_show(item)}; expected an object"
+    for key, (keeps, expected) in {**required, **(optional or {})}.items():
+        if key not in item:
+            if key in required:
+                return f" has no {key!r}; expected {expected}"
+        elif not keeps(item[key]):
+            return f".{key} is {_show(item[key])}; expected {expected}"
+    return ""
+
+
+def _report_error(report: Report, name: str, path: Path, message: str) -> None:
+    report(Finding(name=name, severity="error", file=str(path), message=message))
+
+
+def _show(value: object) -> str:
+    text = json.dumps(value, default=repr)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _listed(ids: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, ids[:5]))
+    return shown if len(ids) <= 5 else f"{shown}, ... {ids[-1]} ({len(ids)} ids)"

@@ -1,0 +1,219 @@
+"""Pascal VOC: Annotations/*.xml, JPEGImages/, ImageSets/Main/*.txt -> Annotations.
+
+Corners are taken as written: xmin 48, xmax 195 is a box 147 pixels wide. The VOC challenge itself meant one-based
+pixels, both inside the box, but labelling programs write what COCO and YOLO files of the same pictures say (CORNER_SHIFT).
+
+`difficult` objects become crowd. The picture of `a.xml` is JPEGImages/a.*; the XML's own <filename> is asked only where
+that is not unique, because renamed copies leave it wrong. Pictures come in the order of their list.
+
+Classes, in this order of preference: labels.txt or classes.txt beside the folders, one name a line; the categories of a
+COCO file in annotations/, where one lies beside and knows every name; the names found in all lists, sorted.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+
+from lookonce.data.annotations import Annotations
+from lookonce.data.findings import Finding, Report
+from lookonce.data.formats.coco import load_coco_json, read_categories
+from lookonce.data.pictures import PICTURE_SUFFIXES
+from lookonce.data.sizes import header_sizes_wh
+from lookonce.errors import DataError
+
+# Added to xmin and ymin. VOC's own convention would be -1: see above.
+CORNER_SHIFT = 0.0
+NAMES_FILES = ("labels.txt", "classes.txt")
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_CLASS_LIST_LINE = re.compile(r"\S+\s+(-1|0|1)")  # aeroplane_train.txt: which pictures have the class
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocObject:
+    name: str
+    box_xyxy: tuple[float, float, float, float]
+    difficult: bool
+    number: int  # 1.. within its file
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocPicture:
+    """One XML file. `size_wh` is (0, 0) where the file does not say."""
+
+    xml: Path
+    file_name: str
+    size_wh: tuple[int, int]
+    objects: tuple[VocObject, ...]
+
+
+def list_splits(root: Path) -> dict[str, Path]:
+    """Split name -> its list of pictures, in ImageSets/Main; the lists of single classes are passed over."""
+    folder = root / "ImageSets" / "Main"
+    if not folder.is_dir():
+        folder = root / "ImageSets"
+    return {path.stem: path for path in sorted(folder.glob("*.txt")) if not _is_class_list(path)}
+
+
+def _is_class_list(path: Path) -> bool:
+    lines = read_list(path)
+    return bool(lines) and all(_CLASS_LIST_LINE.fullmatch(line) for line in lines[:50])
+
+
+def read_list(path: Path) -> list[str]:
+    """The lines of a text file, stripped, without the empty ones."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def class_names_of(root: Path, pictures: Sequence[VocPicture]) -> tuple[str, ...]:
+    """The classes of a VOC root, in the order that the top of this file states."""
+    for file in NAMES_FILES:
+        if (root / file).is_file():
+            return checked_names(read_list(root / file), root / file)
+    found = {thing.name for picture in pictures for thing in picture.objects}
+    return _names_from_coco_beside(root, found) or tuple(sorted(found))
+
+
+def checked_names(names: Sequence[str], path: Path) -> tuple[str, ...]:
+    """The names, if there is at least one and none comes twice."""
+    if not names:
+        raise DataError(f"{path}: has no class names; expected one a line")
+    twice = [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
+    if twice:
+        raise DataError(f"{path}: class {twice[0]!r} comes twice; expected every name once")
+    return tuple(names)
+
+
+def _names_from_coco_beside(root: Path, found: set[str]) -> tuple[str, ...]:
+    """The categories of the smallest COCO file in annotations/ if they cover all names; else nothing."""
+    for path in sorted(root.glob("annotations/*.json"), key=lambda path: path.stat().st_size):
+        try:
+            names, _ = read_categories(load_coco_json(path), path)
+        except DataError:
+            continue
+        if found <= set(names):
+            return names
+    return ()
+
+
+def read_voc_pictures(annotations_dir: Path, stems: Sequence[str], origin: Path, report: Report) -> list[VocPicture]:
+    """The XML file of each listed picture; bad objects and files are reported and left out."""
+    pictures = []
+    for stem in stems:
+        path = annotations_dir / f"{stem}.xml"
+        try:
+            root = ET.fromstring(path.read_bytes())
+        except FileNotFoundError:
+            message = f"{path}: no such annotation file, though {origin} lists {stem!r}"
+            report(Finding(name="missing annotation", severity="error", file=str(path), message=message))
+        except (ET.ParseError, OSError, ValueError) as error:
+            message = f"{path}: is not XML ({error}); expected a VOC annotation"
+            report(Finding(name="unreadable annotation", severity="error", file=str(path), message=message))
+        else:
+            pictures.append(_read_picture(root, path, report))
+    return pictures
+
+
+def _read_picture(root: ET.Element, path: Path, report: Report) -> VocPicture:
+    objects = []
+    for number, element in enumerate(root.iterfind("object"), start=1):
+        try:
+            objects.append(_read_object(element, number, path))
+        except DataError as error:
+            report(Finding(name="malformed object", severity="error", file=str(path), message=str(error)))
+    file_name = (root.findtext("filename") or "").strip()
+    return VocPicture(xml=path, file_name=file_name, size_wh=_size_wh(root), objects=tuple(objects))
+
+
+def _size_wh(root: ET.Element) -> tuple[int, int]:
+    try:
+        width, height = int(root.findtext("size/width") or 0), int(root.findtext("size/height") or 0)
+    except ValueError:
+        return 0, 0
+    return (width, height) if width > 0 and height > 0 else (0, 0)
+
+
+def _read_object(element: ET.Element, number: int, path: Path) -> VocObject:
+    name = (element.findtext("name") or "").strip()
+    place = f"{path} object {number}"
+    if not name:
+        raise DataError(f"{place}: has no <name>; expected a class")
+    left, top, right, bottom = (_corner(element, tag, f"{place} ({name})") for tag in _CORNERS)
+    difficult = (element.findtext("difficult") or "0").strip() not in {"0", ""}
+    box = (left + CORNER_SHIFT, top + CORNER_SHIFT, right, bottom)
+    return VocObject(name=name, box_xyxy=box, difficult=difficult, number=number)
+
+
+def _corner(element: ET.Element, tag: str, place: str) -> float:
+    text = element.findtext(f"bndbox/{tag}")
+    try:
+        return float(text or "")
+    except ValueError:
+        seen = "missing" if text is None else repr(text)
+        raise DataError(f"{place}: {tag} is {seen}; expected a number of pixels") from None
+
+
+def voc_annotations(
+    pictures: Sequence[VocPicture],
+    images_dir: Path,
+    class_names: tuple[str, ...],
+    split: str,
+    origin: Path,
+    report: Report,
+) -> Annotations:
+    """Flat arrays of the given XML files. `origin` is the list they come from."""
+    labels_by_name = {name: label for label, name in enumerate(class_names)}
+    image_paths = _picture_paths(pictures, images_dir)
+    rows, things = [], []
+    for row, picture in enumerate(pictures):
+        for thing in picture.objects:
+            if thing.name in labels_by_name:
+                rows.append(row)
+                things.append(thing)
+            else:
+                message = (
+                    f"{picture.xml} object {thing.number}: class {thing.name!r} is not one of the {len(class_names)}"
+                )
+                message += f" ({', '.join(class_names[:5])}{', ...' if len(class_names) > 5 else ''})"
+                report(Finding(name="unknown class", severity="error", file=str(picture.xml), message=message))
+    sizes = np.array([picture.size_wh for picture in pictures], dtype=np.int32).reshape(-1, 2)
+    unknown = np.flatnonzero((sizes == 0).any(axis=1))
+    sizes[unknown] = header_sizes_wh([image_paths[row] for row in unknown], report)
+    return Annotations(
+        split=split,
+        origin=origin,
+        image_paths=image_paths,
+        image_ids=np.arange(1, len(pictures) + 1, dtype=np.int64),
+        image_sizes_wh=sizes,
+        image_rows=np.array(rows, dtype=np.int64),
+        boxes_xyxy=np.array([thing.box_xyxy for thing in things], dtype=np.float64).reshape(-1, 4),
+        labels=np.array([labels_by_name[thing.name] for thing in things], dtype=np.int64),
+        crowd=np.array([thing.difficult for thing in things], dtype=np.bool_),
+        areas=np.full(len(things), math.nan),
+        class_names=class_names,
+        category_ids=tuple(range(1, len(class_names) + 1)),
+        place=lambda row: f"{pictures[rows[row]].xml} object {things[row].number}",
+    )
+
+
+def _picture_paths(pictures: Sequence[VocPicture], images_dir: Path) -> list[Path]:
+    """Where each picture lies; a guess that does not exist where none is there."""
+    by_stem: dict[str, list[str]] = {}
+    if images_dir.is_dir():
+        for path in sorted(images_dir.iterdir()):
+            if path.suffix.lower() in PICTURE_SUFFIXES:
+                by_stem.setdefault(path.stem, []).append(path.name)
+    paths = []
+    for picture in pictures:
+        names = by_stem.get(picture.xml.stem, [])
+        fallback = names[0] if names else f"{picture.xml.stem}.jpg"
+        paths.append(images_dir / (picture.file_name if picture.file_name in names else fallback))
+    return paths

@@ -1,0 +1,170 @@
+"""YOLO text labels -> Annotations: a line `class centre-x centre-y width height`, all four as fractions of the picture.
+
+A line `class x1 y1 x2 y2 x3 y3 ...` (a polygon) becomes the box around it. The labels of `a/images/b/c.jpg` are
+`a/labels/b/c.txt` (the last `images` counts), or `c.txt` beside the picture; a picture without a file, or with an empty
+one, is background. Pictures come in the order of a list file, or sorted by path where a folder is given.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lookonce.data.annotations import Annotations
+from lookonce.data.findings import Finding, Report
+from lookonce.data.formats.voc import read_list
+from lookonce.data.pictures import PICTURE_SUFFIXES
+from lookonce.data.sizes import header_sizes_wh
+from lookonce.errors import DataError
+
+Row = tuple[float, float, float, float, float]  # class, then a box as fractions xyxy
+
+# Pixels in place of fractions are the usual mistake; a box may reach outside, but not by half a picture.
+_LOWEST, _HIGHEST = -0.5, 1.5
+
+
+def read_yolo(
+    image_paths: Sequence[Path],
+    label_paths: Sequence[Path],
+    class_names: tuple[str, ...],
+    split: str,
+    origin: Path,
+    names_file: Path,
+    report: Report,
+) -> Annotations:
+    """Labels of the given pictures. `origin` lists the pictures, `names_file` the classes; both only for messages."""
+    rows: list[int] = []
+    lines: list[int] = []
+    values: list[Row] = []
+    for row, path in enumerate(label_paths):
+        for number, value in _read_labels(path, class_names, names_file, report):
+            rows.append(row)
+            lines.append(number)
+            values.append(value)
+    image_rows = np.array(rows, dtype=np.int64)
+    flat = np.array(values, dtype=np.float64).reshape(-1, 5)
+    sizes = header_sizes_wh(image_paths, report)
+    scale = sizes[image_rows].astype(np.float64)  # (M, 2)
+    return Annotations(
+        split=split,
+        origin=origin,
+        image_paths=image_paths,
+        image_ids=np.arange(1, len(image_paths) + 1, dtype=np.int64),
+        image_sizes_wh=sizes,
+        image_rows=image_rows,
+        boxes_xyxy=flat[:, 1:] * np.concatenate([scale, scale], axis=1),
+        labels=flat[:, 0].astype(np.int64),
+        crowd=np.zeros(len(flat), dtype=np.bool_),
+        areas=np.full(len(flat), math.nan),
+        class_names=class_names,
+        category_ids=tuple(range(1, len(class_names) + 1)),
+        place=lambda row: f"{label_paths[rows[row]]} line {lines[row]}",
+    )
+
+
+def _read_labels(path: Path, class_names: tuple[str, ...], names_file: Path, report: Report) -> list[tuple[int, Row]]:
+    """Line number and row of each label; lines that make no sense are reported and left out."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path}: cannot be read as text: {error}"
+        report(Finding(name="unreadable annotation", severity="error", file=str(path), message=message))
+        return []
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            found.append((number, _read_line(line.split(), class_names, names_file)))
+        except _BadLabel as bad:
+            message = f"{path} line {number}: {bad}"
+            report(Finding(name=bad.name, severity="error", file=str(path), message=message))
+    return found
+
+
+class _BadLabel(Exception):
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+def _read_line(words: Sequence[str], class_names: tuple[str, ...], names_file: Path) -> Row:
+    try:
+        label, *numbers = (float(word) for word in words)
+    except ValueError:
+        raise _BadLabel("malformed label", f"{' '.join(words)[:60]!r} is not a row of numbers") from None
+    if len(numbers) != 4 and (len(numbers) < 6 or len(numbers) % 2):
+        expected = "class x y width height, or a class and a polygon's points"
+        raise _BadLabel("malformed label", f"has {len(words)} numbers; expected 5 ({expected})")
+    if not all(map(math.isfinite, numbers)):
+        raise _BadLabel("box not finite", f"{' '.join(words)[:60]!r} is not finite; expected fractions of the picture")
+    if not (label.is_integer() and 0 <= label < len(class_names)):
+        count = len(class_names)
+        raise _BadLabel(
+            "unknown class", f"class {words[0]} is outside 0..{count - 1} ({names_file.name}: {count} names)"
+        )
+    if min(numbers) < _LOWEST or max(numbers) > _HIGHEST:
+        worst = max(numbers, key=abs)
+        raise _BadLabel("not a fraction", f"{worst:g} is no fraction of the picture; expected 0..1, not pixels")
+    return label, *_box_of(numbers)
+
+
+def _box_of(numbers: Sequence[float]) -> tuple[float, float, float, float]:
+    """Centre and size, or a polygon's points -> left, top, right, bottom."""
+    if len(numbers) == 4:
+        x, y, width, height = numbers
+        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    return min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
+
+
+def list_pictures(entry: Path) -> list[Path]:
+    """A folder's pictures, sorted, with those of its subfolders; or the lines of a list file, in their order.
+
+    Lines are relative to the list file, or to its parent folders' nearest that has them.
+    """
+    if entry.is_dir():
+        return sorted(path for path in entry.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+    if entry.suffix.lower() == ".txt" and entry.is_file():
+        return _listed_pictures(entry)
+    raise DataError(f"{entry}: is neither a folder of pictures nor a .txt list of them")
+
+
+def _listed_pictures(list_file: Path) -> list[Path]:
+    lines = read_list(list_file)
+    for base in (list_file.parent, list_file.parent.parent):
+        if lines and (base / lines[0]).is_file():
+            return [base / line for line in lines]
+    return [list_file.parent / line for line in lines]
+
+
+def label_path(picture: Path) -> Path:
+    """Where a picture's labels lie, by YOLO's rule; beside it where that file is not there."""
+    parts = list(picture.parts)
+    positions = [index for index, part in enumerate(parts[:-1]) if part == "images"]
+    beside = picture.with_suffix(".txt")
+    if not positions:
+        return beside
+    parts[positions[-1]] = "labels"
+    by_rule = Path(*parts).with_suffix(".txt")
+    return beside if beside.is_file() and not by_rule.is_file() else by_rule
+
+
+def class_names_in(content: dict[str, object], path: Path) -> tuple[str, ...]:
+    """`names` of a data.yaml: a list, or a mapping 0..C-1 -> name; `nc` must agree where it is given."""
+    names = content.get("names")
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise DataError(f"{path}: names has the keys {list(names)[:8]}; expected 0..{len(names) - 1} without holes")
+        names = [names[label] for label in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise DataError(f"{path}: names is {names!r}; expected a list of class names, or a mapping 0: name")
+    texts = tuple(str(name) for name in names)
+    if len(set(texts)) < len(texts):
+        twice = next(name for name in texts if texts.count(name) > 1)
+        raise DataError(f"{path}: class {twice!r} comes twice in names; expected every name once")
+    if content.get("nc", len(texts)) != len(texts):
+        raise DataError(f"{path}: nc is {content['nc']!r}, but names has {len(texts)}")
+    return texts

@@ -1,0 +1,64 @@
+"""Sizes and presence of many picture files, without decoding any."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.data.findings import Finding, Report
+from lookonce.data.pictures import picture_size_wh
+from lookonce.errors import DataError
+
+_THREADS = 8  # they wait for the disk or the network; the work itself is microseconds
+
+
+def header_sizes_wh(paths: Sequence[Path], report: Report) -> NDArray[np.int32]:
+    """(N, 2) upright pixels from the files' headers; (0, 0) for a damaged file, which is reported, and a missing one,
+    which `report_missing` tells of."""
+
+    def size_or_error(path: Path) -> tuple[int, int] | DataError:
+        try:
+            return picture_size_wh(path)
+        except DataError as error:
+            return error if path.exists() else (0, 0)
+
+    sizes = np.zeros((len(paths), 2), dtype=np.int32)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for row, result in enumerate(pool.map(size_or_error, paths)):
+            if isinstance(result, DataError):
+                report(Finding(name="unreadable picture", severity="error", file=str(paths[row]), message=str(result)))
+            else:
+                sizes[row] = result
+    return sizes
+
+
+def missing_rows(paths: Sequence[Path]) -> list[int]:
+    """Which paths are no files. Folders are listed once: on a network disk, asking file by file takes minutes."""
+    listed: dict[str, set[str]] = {}
+    missing = []
+    for row, path in enumerate(paths):
+        folder, name = os.path.split(path)
+        if folder not in listed:
+            listed[folder] = _names_in(Path(folder))
+        if name not in listed[folder]:
+            missing.append(row)
+    return missing
+
+
+def _names_in(folder: Path) -> set[str]:
+    if not folder.is_dir():
+        return set()
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries}
+
+
+def report_missing(paths: Sequence[Path], origin: Path, report: Report) -> None:
+    """One error for each picture that is not there, naming who asked for it."""
+    missing = missing_rows(paths)
+    count = f" ({len(missing)} of {len(paths)} are missing)" if len(missing) > 1 else ""
+    for row in missing:
+        message = f"{paths[row]}: no such picture, though {origin} lists it{count}; is the picture folder right?"
+        report(Finding(name="missing picture", severity="error", file=str(paths[row]), message=message))
