@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,50 +19,9 @@ from lookonce.errors import DataError
 from lookonce.evaluation.coco import Metrics, score
 from lookonce.evaluation.results import Results
 
+MakeDataset = Callable[..., Dataset]
+MakeResults = Callable[..., Results]
 TWELVE = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
-
-
-def make_dataset(
-    boxes: list[list[list[float]]],
-    labels: list[list[int]],
-    *,
-    class_names: tuple[str, ...] = ("a", "b"),
-    category_ids: tuple[int, ...] | None = None,
-    image_ids: list[int] | None = None,
-    crowd: list[list[bool]] | None = None,
-    areas: list[list[float]] | None = None,
-) -> Dataset:
-    """Pictures of 1000 x 1000 with xyxy boxes, one list a picture."""
-    flat = np.asarray([box for picture in boxes for box in picture], dtype=np.float64).reshape(-1, 4)
-    wh = flat[:, 2:] - flat[:, :2]
-    return Dataset(
-        split="val",
-        image_paths=[Path(f"{index}.jpg") for index in range(len(boxes))],
-        image_ids=np.asarray(image_ids if image_ids is not None else range(1, len(boxes) + 1), dtype=np.int64),
-        image_sizes_wh=np.full((len(boxes), 2), 1000, np.int32),
-        box_offsets=np.cumsum([0, *(len(picture) for picture in boxes)]).astype(np.int64),
-        boxes_xyxy=flat,
-        labels=np.asarray([label for picture in labels for label in picture], dtype=np.int64),
-        crowd=np.asarray([flag for picture in crowd for flag in picture], dtype=np.bool_)
-        if crowd is not None
-        else np.zeros(len(flat), np.bool_),
-        areas=np.asarray([area for picture in areas for area in picture], dtype=np.float64)
-        if areas is not None
-        else wh[:, 0] * wh[:, 1],
-        class_names=class_names,
-        category_ids=category_ids or tuple(range(1, len(class_names) + 1)),
-    )
-
-
-def make_results(rows: list[tuple[int, int, list[float], float]]) -> Results:
-    """Rows of image id, label, xyxy box, score."""
-    boxes = np.asarray([row[2] for row in rows], dtype=np.float64).reshape(-1, 4)
-    return Results(
-        image_ids=np.asarray([row[0] for row in rows], dtype=np.int64),
-        labels=np.asarray([row[1] for row in rows], dtype=np.int64),
-        boxes_xywh=xyxy_to_xywh(boxes),
-        scores=np.asarray([row[3] for row in rows], dtype=np.float64),
-    )
 
 
 def is_one(precision: float) -> bool:
@@ -175,7 +135,7 @@ def test_twelve_numbers_and_lines_equal_pycocotools_to_the_last_digit(seed: int)
     assert metrics.lines() == lines
 
 
-def test_one_of_two_objects_found_scores_half() -> None:
+def test_one_of_two_objects_found_scores_half(make_dataset: MakeDataset, make_results: MakeResults) -> None:
     # Recall 0.5 at precision 1: 51 of the 101 recall points (0.00 .. 0.50) have precision 1, the others 0.
     dataset = make_dataset([[[0, 0, 50, 50], [100, 100, 150, 150]]], [[0, 0]], class_names=("a",))
     metrics = score(dataset, make_results([(1, 0, [0, 0, 50, 50], 0.9)]))
@@ -186,7 +146,7 @@ def test_one_of_two_objects_found_scores_half() -> None:
     assert metrics.per_class["a"].num_objects == 2
 
 
-def test_half_overlap_counts_at_050_only() -> None:
+def test_half_overlap_counts_at_050_only(make_dataset: MakeDataset, make_results: MakeResults) -> None:
     dataset = make_dataset([[[0, 0, 100, 100]]], [[0]], class_names=("a",))
     metrics = score(dataset, make_results([(1, 0, [0, 0, 100, 50], 0.9)]))  # IoU 0.5
     assert is_one(metrics.AP50)
@@ -194,7 +154,9 @@ def test_half_overlap_counts_at_050_only() -> None:
     assert abs(metrics.AP - 0.1) < 1e-12
 
 
-def test_classes_keep_their_names_whatever_the_order_of_their_ids() -> None:
+def test_classes_keep_their_names_whatever_the_order_of_their_ids(
+    make_dataset: MakeDataset, make_results: MakeResults
+) -> None:
     dataset = make_dataset([[[0, 0, 50, 50]]], [[0]], class_names=("late", "early"), category_ids=(90, 2))
     metrics = score(dataset, make_results([(1, 0, [0, 0, 50, 50], 0.9), (1, 1, [0, 0, 9, 9], 0.5)]))
     assert is_one(metrics.per_class["late"].AP)
@@ -202,7 +164,9 @@ def test_classes_keep_their_names_whatever_the_order_of_their_ids() -> None:
     assert (metrics.per_class["early"].num_objects, metrics.per_class["early"].num_detections) == (0, 1)
 
 
-def test_no_pictures_no_boxes_no_detections_are_undefined_or_zero() -> None:
+def test_no_pictures_no_boxes_no_detections_are_undefined_or_zero(
+    make_dataset: MakeDataset, make_results: MakeResults
+) -> None:
     nothing = make_results([])
     assert set(score(make_dataset([], []), nothing).twelve().values()) == {-1.0}
     assert set(score(make_dataset([[], []], [[], []]), nothing).twelve().values()) == {-1.0}
@@ -210,7 +174,7 @@ def test_no_pictures_no_boxes_no_detections_are_undefined_or_zero() -> None:
     assert (missed.AP, missed.AR100, missed.APs) == (0.0, 0.0, -1.0)
 
 
-def test_a_crowd_is_neither_missed_nor_does_it_punish() -> None:
+def test_a_crowd_is_neither_missed_nor_does_it_punish(make_dataset: MakeDataset, make_results: MakeResults) -> None:
     dataset = make_dataset(
         [[[0, 0, 50, 50], [100, 100, 300, 300]]], [[0, 0]], class_names=("a",), crowd=[[False, True]]
     )
@@ -221,7 +185,7 @@ def test_a_crowd_is_neither_missed_nor_does_it_punish() -> None:
     assert metrics.per_class["a"].num_objects == 1
 
 
-def test_json_holds_the_twelve_and_each_class() -> None:
+def test_json_holds_the_twelve_and_each_class(make_dataset: MakeDataset, make_results: MakeResults) -> None:
     dataset = make_dataset([[[0, 0, 50, 50]]], [[0]])
     metrics: Metrics = score(dataset, make_results([(1, 0, [0, 0, 50, 50], 0.9)]))
     written = metrics.as_json()
@@ -242,7 +206,9 @@ def test_json_holds_the_twelve_and_each_class() -> None:
         ((1, 2, [0, 0, 5, 5], 0.5), r"results row 1: label is 2, expected 0\.\.1"),
     ],
 )
-def test_bad_detections_are_refused_by_row(row: tuple[int, int, list[float], float], message: str) -> None:
+def test_bad_detections_are_refused_by_row(
+    row: tuple[int, int, list[float], float], message: str, make_dataset: MakeDataset, make_results: MakeResults
+) -> None:
     dataset = make_dataset([[[0, 0, 50, 50]]], [[0]])
     with pytest.raises(DataError, match=message):
         score(dataset, make_results([(1, 0, [0, 0, 50, 50], 0.9), row]))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from lookonce.errors import DataError
 # A thousandth of a pixel: far below what moves a score, and a decimal that JSON carries without loss, so that the
 # file, read by any program, scores exactly as the arrays in memory do.
 BOX_DECIMALS = 3
+Number = TypeVar("Number", np.int64, np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +109,10 @@ def read_coco_results(path: Path, dataset: Dataset) -> Results:
     labels = {category_id: label for label, category_id in enumerate(dataset.category_ids)}
     try:
         results = Results(
-            image_ids=_integers(path, "image_id", [row["image_id"] for row in rows]),
-            labels=np.asarray([labels.get(row["category_id"], -1) for row in rows], dtype=np.int64),
-            boxes_xywh=np.asarray([row["bbox"] for row in rows], dtype=np.float64).reshape(len(rows), 4),
-            scores=np.asarray([row["score"] for row in rows], dtype=np.float64),
+            image_ids=_numbers([row["image_id"] for row in rows], np.int64),
+            labels=_numbers([labels.get(row["category_id"], -1) for row in rows], np.int64),
+            boxes_xywh=_numbers([row["bbox"] for row in rows], np.float64).reshape(len(rows), 4),
+            scores=_numbers([row["score"] for row in rows], np.float64),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _first_malformed(path, rows) from error
@@ -133,11 +134,12 @@ def _read_rows(path: Path) -> list[Any]:
     return rows
 
 
-def _integers(path: Path, field: str, values: list[Any]) -> NDArray[np.int64]:
-    for row, value in enumerate(values):
-        if type(value) is not int and not (type(value) is float and value.is_integer()):
-            raise DataError(f"{path} row {row}: {field} is {value!r}, expected an integer")
-    return np.asarray([int(value) for value in values], dtype=np.int64)
+def _numbers(values: list[Any], dtype: type[Number]) -> NDArray[Number]:
+    """The values as an array; ValueError for text, and for fractions where integers are expected."""
+    array = np.asarray(values) if values else np.zeros(0, dtype)
+    if array.dtype.kind not in ("if" if dtype is np.float64 else "i"):
+        raise ValueError
+    return array.astype(dtype)
 
 
 def _first_malformed(path: Path, rows: list[Any]) -> DataError:
@@ -155,8 +157,9 @@ def _is_detection(row: Any) -> bool:
     box = row["bbox"]
     if not isinstance(box, list) or len(box) != 4 or not isinstance(row["category_id"], int):
         return False
-    numbers = [*box, row["score"], row["image_id"]]
-    return all(isinstance(value, int | float) and abs(value) < 2**63 for value in numbers)
+    if type(row["image_id"]) is not int or abs(row["image_id"]) >= 2**63:
+        return False
+    return all(type(value) in (int, float) for value in (*box, row["score"]))
 
 
 def _refuse_unknown_categories(path: Path, rows: list[Any], results: Results, dataset: Dataset) -> None:

@@ -1,0 +1,112 @@
+"""COCO results files: read, written, refused by row."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lookonce.data.dataset import Dataset
+from lookonce.detections import Detections
+from lookonce.errors import DataError
+from lookonce.evaluation.coco import score
+from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
+
+MakeDataset = Callable[..., Dataset]
+
+
+@pytest.fixture
+def dataset(make_dataset: MakeDataset) -> Dataset:
+    boxes = [[[0, 0, 50, 50], [10, 10, 90, 90]], [], [[5, 5, 300, 200]]]
+    return make_dataset(boxes, [[0, 1], [], [1]], category_ids=(90, 7), image_ids=[2**62, 3, 2**53 + 1])
+
+
+def shaken(dataset: Dataset, seed: int) -> Results:
+    """100 float32 detections a picture around its boxes."""
+    rng = np.random.default_rng(seed)
+    detections = []
+    for index in range(len(dataset)):
+        boxes = dataset.boxes_xyxy[dataset.rows(index)]
+        near = np.repeat(boxes, 100 // max(1, len(boxes)), axis=0) + rng.normal(0, 3, (100 if len(boxes) else 0, 4))
+        detections.append(
+            Detections(
+                boxes_xyxy=np.sort(near.astype(np.float32).reshape(-1, 2, 2), axis=1).reshape(-1, 4),
+                scores=rng.random(len(near), dtype=np.float32),
+                labels=rng.integers(0, 2, len(near)),
+            )
+        )
+    return Results.from_detections(dataset.image_ids.tolist(), detections)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_file_and_memory_are_the_same_to_the_last_digit(dataset: Dataset, tmp_path: Path, seed: int) -> None:
+    results = shaken(dataset, seed)
+    path = tmp_path / "results.json"
+    write_coco_results(path, results, dataset)
+    again = read_coco_results(path, dataset)
+    for name in ("image_ids", "labels", "boxes_xywh", "scores"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(results, name))
+    assert score(dataset, again) == score(dataset, results)
+
+
+def test_the_file_is_cocos(dataset: Dataset, tmp_path: Path) -> None:
+    found = Detections(
+        boxes_xyxy=np.asarray([[1, 2, 3.5, 4.1]], np.float32),
+        scores=np.asarray([0.5], np.float32),
+        labels=np.asarray([1], np.int64),
+    )
+    write_coco_results(tmp_path / "r.json", Results.from_detections([3], [found]), dataset)
+    assert json.loads((tmp_path / "r.json").read_text()) == [
+        {"image_id": 3, "category_id": 7, "bbox": [1, 2, 2.5, 2.1], "score": 0.5}
+    ]
+
+
+def test_no_detections_make_an_empty_list(dataset: Dataset, tmp_path: Path) -> None:
+    write_coco_results(tmp_path / "r.json", Results.from_detections([], []), dataset)
+    assert json.loads((tmp_path / "r.json").read_text()) == []
+    assert len(read_coco_results(tmp_path / "r.json", dataset)) == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"image_id":3,"category_id":8,"bbox":[0,0,5,5],"score":1}', "category_id is 8, expected .*: 90 a, 7 b"),
+        ('{"image_id":4,"category_id":7,"bbox":[0,0,5,5],"score":1}', "image_id is 4, expected an id of the 3"),
+        ('{"image_id":3.5,"category_id":7,"bbox":[0,0,5,5],"score":1}', "expected {"),
+        ('{"image_id":"3","category_id":7,"bbox":[0,0,5,5],"score":1}', "expected {"),
+        ('{"image_id":3,"category_id":7,"bbox":[0,0,NaN,5],"score":1}', "bbox is .*nan.*expected four finite"),
+        ('{"image_id":3,"category_id":7,"bbox":[0,0,-1,5],"score":1}', "width and height of at least 0"),
+        ('{"image_id":3,"category_id":7,"bbox":[0,0,5,5],"score":NaN}', "score is nan"),
+        ('{"image_id":3,"category_id":7,"bbox":[0,0,5],"score":1}', "expected {"),
+        ('{"image_id":3,"category_id":7,"bbox":[0,0,5,5]}', "expected {"),
+        ('{"image_id":3,"category_id":[7],"bbox":[0,0,5,5],"score":1}', "expected {"),
+        ('{"image_id":3,"category_id":7,"bbox":[0,0,5,"x"],"score":1}', "expected {"),
+        ('{"image_id":3,"category_id":7,"bbox":[0,0,5,5],"score":"0.5"}', "expected {"),
+        ('{"image_id":99999999999999999999,"category_id":7,"bbox":[0,0,5,5],"score":1}', "expected {"),
+        ("5", "expected {"),
+    ],
+)
+def test_a_bad_row_is_refused_with_file_and_number(dataset: Dataset, tmp_path: Path, row: str, message: str) -> None:
+    path = tmp_path / "foreign.json"
+    path.write_text('[{"image_id":3,"category_id":7,"bbox":[0,0,5,5],"score":1},' + row + "]")
+    with pytest.raises(DataError, match=f"foreign.json row 1: .*{message}"):
+        read_coco_results(path, dataset)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"annotations": []}', "holds a dict, expected a list of detections; is this an annotation file?"),
+        ("[1,", "not JSON"),
+    ],
+)
+def test_another_kind_of_file_is_refused(dataset: Dataset, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_coco_results(tmp_path / "r.json", dataset)
+
+
+def test_a_missing_file_is_named(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.json: cannot be read"):
+        read_coco_results(tmp_path / "none.json", dataset)
