@@ -31,7 +31,8 @@ class Alias:
     """One option of the document.
 
     old: its name; new: our name, "" if there is none; program: which of the document's programs has it; default: the
-    document's, as it would be typed; differs: what is different here, for docs and error messages.
+    document's, as it would be typed; differs: what is different here, for docs and error messages; translate: all
+    options of a source, this one among them -> what this one means.
     """
 
     old: str
@@ -39,7 +40,7 @@ class Alias:
     program: Program = "train"
     default: str
     differs: str = ""
-    translate: Callable[[Any, Given], Translation]
+    translate: Callable[[Given], Translation]
 
 
 def is_true(value: Any) -> bool:
@@ -49,36 +50,29 @@ def is_true(value: Any) -> bool:
 
 def _renamed(old: str, new: str, default: str, differs: str = "") -> Alias:
     return Alias(
-        old=old, new=new, default=default, differs=differs, translate=lambda value, given: Translation({new: value})
+        old=old, new=new, default=default, differs=differs, translate=lambda given: Translation({new: given[old]})
     )
 
 
-def _absent(
-    old: str,
-    default: str,
-    instead: str,
-    *,
-    program: Program = "train",
-    harmless: Iterable[str] | None = None,
-    new: str = "",
-) -> Alias:
+def _absent(old: str, default: str, instead: str, *, program: Program = "train", harmless: Iterable[str] = ()) -> Alias:
     """An option without a counterpart in training: accepted at `harmless` values (the default), else refused."""
-    accepted = {default.lower(), *(value.lower() for value in harmless or ()), ""}
+    accepted = {default.lower(), *(value.lower() for value in harmless), ""}
 
-    def translate(value: Any, given: Given) -> Translation:
+    def translate(given: Given) -> Translation:
+        value = given[old]
         if str(value).strip().lower() not in accepted:
             raise SettingsError(f"{old}={value}: {instead}")
         return Translation({})
 
-    return Alias(old=old, new=new, program=program, default=default, differs=instead, translate=translate)
+    return Alias(old=old, new="", program=program, default=default, differs=instead, translate=translate)
 
 
 def _told(old: str, default: str, note: str, program: Program = "train") -> Alias:
     """An option that cannot change anything here, which is said each time it is given another value."""
 
-    def translate(value: Any, given: Given) -> Translation:
-        changed = str(value).strip() != default
-        return Translation({}, (f"{old}={value}: {note}",) if changed else ())
+    def translate(given: Given) -> Translation:
+        changed = str(given[old]).strip() != default
+        return Translation({}, (f"{old}={given[old]}: {note}",) if changed else ())
 
     return Alias(old=old, new="", program=program, default=default, differs=note, translate=translate)
 
@@ -90,7 +84,8 @@ def _elsewhere(old: str, new: str, program: Program, default: str, differs: str 
     ]
     instead = f"training has no such setting; it belongs to {verb}" + (f" (--{new.replace('_', '-')})" if new else "")
 
-    def translate(value: Any, given: Given) -> Translation:
+    def translate(given: Given) -> Translation:
+        value = given[old]
         if str(value).strip().lower() not in {default.lower(), ""}:
             raise SettingsError(f"{old}={value}: {instead}")
         return Translation({})
@@ -98,7 +93,8 @@ def _elsewhere(old: str, new: str, program: Program, default: str, differs: str 
     return Alias(old=old, new=new, program=program, default=default, differs=differs, translate=translate)
 
 
-def _device_target(value: Any, given: Given) -> Translation:
+def _device_target(given: Given) -> Translation:
+    value = given["device_target"]
     device = DEVICES.get(str(value).strip().lower())
     if device is None:
         raise SettingsError(f"device_target={value}: expected Ascend, GPU or CPU (or device=auto, cuda, npu, cpu)")
@@ -106,48 +102,65 @@ def _device_target(value: Any, given: Given) -> Translation:
     return Translation({"device": f"{device}:{number}" if number not in {"", "0"} else device})
 
 
-def _device_id(value: Any, given: Given) -> Translation:
+def _device_id(given: Given) -> Translation:
+    value = given["device_id"]
     if "device_target" in given or str(value).strip() in {"", "0"}:
         return Translation({})
     raise SettingsError(f"device_id={value}: say which kind of device too, for example device=cuda:{value}")
 
 
-def _training_shape(value: Any, given: Given) -> Translation:
+def _training_shape(given: Given) -> Translation:
+    value = given["training_shape"]
     if not is_true(value):
         return Translation({"multi_scale": given.get("multi_scale", MULTI_SCALE_SIZES)})
     return Translation({"image_size": value, "multi_scale": ()})
 
 
-def _label_smooth(value: Any, given: Given) -> Translation:
+def _label_smooth(given: Given) -> Translation:
+    value = given["label_smooth"]
     factor = given.get("label_smooth_factor", 0.1)
     return Translation({"label_smoothing": factor if is_true(value) else 0})
 
 
-def _label_smooth_factor(value: Any, given: Given) -> Translation:
-    if "label_smooth" in given:
-        return Translation({})
-    if str(value).strip() == "0.1":
+def _label_smooth_factor(given: Given) -> Translation:
+    value = given["label_smooth_factor"]
+    if "label_smooth" in given or str(value).strip() == "0.1":
         return Translation({})
     raise SettingsError(
         f"label_smooth_factor={value}: has an effect only with label_smooth=1; or set label_smoothing={value} alone"
     )
 
 
-def _ckpt_interval(value: Any, given: Given) -> Translation:
+def _ckpt_interval(given: Given) -> Translation:
+    value = given["ckpt_interval"]
     try:
         steps = int(str(value))
     except ValueError:
         raise SettingsError(f"ckpt_interval={value}: expected a whole number; -1 saves after each epoch") from None
     if steps > 0:
         raise SettingsError(
-            f"ckpt_interval={value}: counts steps, and this version saves at the end of epochs; use ckpt_interval=-1 or "
-            "save_every=EPOCHS"
+            f"ckpt_interval={value}: counts steps, and this version saves at the end of epochs; use "
+            "ckpt_interval=-1 or save_every=EPOCHS"
         )
     return Translation({"save_every": 1})
 
 
-def _anchor_scales(value: Any, given: Given) -> Translation:
+def _factor(old: str, new: str, default: str, differs: str) -> Alias:
+    """The document draws a factor between 1 and the number, or 1 over that: 0.4 and 2.5 are the same range."""
+
+    def translate(given: Given) -> Translation:
+        try:
+            number = float(given[old])
+        except (TypeError, ValueError):
+            return Translation({new: given[old]})  # refused with the setting's own message
+        return Translation({new: 1 / number if 0 < number < 1 else number})
+
+    return Alias(old=old, new=new, default=default, differs=differs, translate=translate)
+
+
+def _anchor_scales(given: Given) -> Translation:
     """The document's is a list of pairs; as text also `10,13 23,27 ...` with or without brackets."""
+    value = given["anchor_scales"]
     if not isinstance(value, str):
         return Translation({"anchors": value})
     numbers = value.translate(str.maketrans("()[],;", "      ")).split()
@@ -253,8 +266,8 @@ ALIASES: tuple[Alias, ...] = (
     _renamed("max_box", "max_boxes", "90"),
     _renamed("jitter", "aspect_jitter", "0.3"),
     _renamed("hue", "hue", "0.015", "part of the colour circle"),
-    _renamed("saturation", "saturation", "1.5", "largest factor; the least is 1 / it"),
-    _renamed("value", "brightness", "0.4", "largest factor: 0.4 there is drawn up to 1 / 0.4 = 2.5 here"),
+    _factor("saturation", "saturation", "1.5", "largest factor, the least is 1 / it; under 1 it is turned over"),
+    _factor("value", "brightness", "0.4", "largest factor, the least is 1 / it; under 1 it is turned over: 0.4 -> 2.5"),
     # Evaluation
     _renamed("nms_thresh", "iou_threshold", "0.5", "boxes without the original's extra pixel"),
     _renamed("eval_ignore_threshold", "score_threshold", "0.001"),
@@ -282,15 +295,13 @@ ALIASES: tuple[Alias, ...] = (
         program="export",
         default="1",
         differs="of export only: with the other verbs batch_size is lookonce's own setting",
-        translate=lambda value, given: Translation({"batch_size": value}),
+        translate=lambda given: Translation({"batch_size": given["batch_size"]}),
     ),
     # Several devices
     _absent("is_distributed", "0", _ONE_DEVICE),
     _absent("rank", "0", _ONE_DEVICE),
     _absent("group_size", "1", _ONE_DEVICE),
-    _absent(
-        "need_profiler", "0", "profiling is not in this version; python -m cProfile -m lookonce ... is the nearest"
-    ),
+    _absent("need_profiler", "0", "this version has no profiler; leave it out"),
     # Cloud
     _absent("enable_modelarts", "False", _CLOUD, program="job", harmless=("0",)),
     _absent("data_url", "", _CLOUD, program="job"),

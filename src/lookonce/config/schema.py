@@ -4,6 +4,7 @@ A recipe, a YAML file and the command line change these values in that order (`c
 help, `lookonce config` and docs/settings.md are made from this table.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -49,9 +50,23 @@ def _eleven_counts(channels: tuple[int, ...]) -> tuple[int, ...]:
     return channels
 
 
+def _device_name(device: str) -> str:
+    if not re.fullmatch(r"auto|cpu|(cuda|npu)(:\d+)?", device):
+        raise ValueError("expected auto, cpu, cuda or npu, or one of several such as cuda:1")
+    return device
+
+
+def _folder_name(name: str) -> str:
+    if not re.fullmatch(r"[^/\\.\s][^/\\]*", name):
+        raise ValueError("expected the start of a folder's name, without / and not with a dot first; runs says where")
+    return name
+
+
 ImageSize = Annotated[int, AfterValidator(_multiple_of_32)]
 Anchors = Annotated[tuple[tuple[float, float], ...], AfterValidator(_six_pairs)]
 Channels = Annotated[tuple[int, ...], AfterValidator(_eleven_counts)]
+DeviceName = Annotated[str, AfterValidator(_device_name)]
+FolderName = Annotated[str, AfterValidator(_folder_name)]
 Factor = Annotated[float, Field(gt=0, le=4)]
 Workers = Annotated[int, Field(ge=0, le=256)]
 
@@ -63,7 +78,7 @@ def _setting(default: Any, group: str, help_text: str, *, unit: str = "", **limi
 class Settings(BaseModel):
     """What one training run is made of. Frozen; paths are relative to the working directory."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     # Data
     data: str = _setting(
@@ -96,13 +111,12 @@ class Settings(BaseModel):
     # Run
     recipe: str = _setting("modern", "run", "Values to start from: modern, or modelzoo (faithful to the document).")
     runs: Path = _setting(Path("runs"), "run", "Folder that takes the run folders.")
-    name: str = _setting("train", "run", "Start of the run folder's name; a number follows.", pattern=r"^[^/\\]+$")
+    name: FolderName = _setting("train", "run", "Start of the run folder's name; a number follows.")
     seed: int = _setting(0, "run", "Start of all random choices: same seed, same pictures.", ge=0, lt=2**32)
-    device: str = _setting(
+    device: DeviceName = _setting(
         "auto",
         "run",
         "auto, cpu, cuda, npu, or one of several such as cuda:1. auto takes an accelerator if there is one.",
-        pattern=r"^(auto|cpu|(cuda|npu)(:\d+)?)$",
     )
     resume: bool = _setting(False, "run", "Continue the newest run of this name where it stopped.")
     log_interval: int = _setting(20, "run", "How often a line of progress is written.", unit="batches", ge=1)

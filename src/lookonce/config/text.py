@@ -1,0 +1,132 @@
+"""Settings as text: from what was typed to values, from a refusal to a sentence, from values to what can be typed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import ValidationError
+
+from lookonce.config.schema import Settings, unit_of
+
+NOTHING = {"", "none", "null"}
+
+
+def parse_text(name: str, value: Any) -> Any:
+    """Typed text as a value that pydantic can take: lists as `1,2`, `[1, 2]` or `[[1, 2], ...]`; "" and none for None.
+
+    Values that are not text come back as they are; so does text that is no list where a list is wanted.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    kinds = kinds_of(name)
+    if type(None) in kinds and text.lower() in NOTHING:
+        return None
+    if tuple not in kinds:
+        return text
+    if tuple in kinds and len(kinds) == 1 and text.lower() in NOTHING | {"off", "false"}:
+        return ()
+    if text.startswith(("[", "(")):
+        try:
+            return yaml.safe_load(text.replace("(", "[").replace(")", "]"))
+        except yaml.YAMLError:
+            return text
+    parts = text.replace(",", " ").split()
+    return parts if len(parts) > 1 or len(kinds) == 1 else text
+
+
+def kinds_of(name: str) -> set[Any]:
+    """The bare types that a setting may have: {float, tuple}, {Path, NoneType}, {Literal}, ..."""
+    return {get_origin(kind) or kind for kind in _alternatives(Settings.model_fields[name].annotation)}
+
+
+def choices_of(name: str) -> tuple[str, ...]:
+    """The words that a setting may be, () if it is no choice."""
+    return tuple(
+        str(word)
+        for kind in _alternatives(Settings.model_fields[name].annotation)
+        if get_origin(kind) is Literal
+        for word in get_args(kind)
+    )
+
+
+def range_of(name: str) -> str:
+    """ "over 0, up to 1" or "" where there are no limits."""
+    field = Settings.model_fields[name]
+    limits = [*field.metadata, *_nested_limits(field.annotation)]
+    words = [
+        f"{word} {getattr(limit, attribute):g}"
+        for limit in limits
+        for kind, attribute, word in LIMIT_WORDS
+        if isinstance(limit, kind)
+    ]
+    return ", ".join(words)
+
+
+LIMIT_WORDS = ((Ge, "ge", "at least"), (Gt, "gt", "over"), (Le, "le", "up to"), (Lt, "lt", "under"))
+
+
+def _nested_limits(annotation: Any) -> list[Any]:
+    """The limits of a union's members; Field(ge=0, le=4) holds a list of them."""
+    if get_origin(annotation) in (Union, UnionType):
+        return [limit for part in get_args(annotation) for limit in _nested_limits(part)]
+    if get_origin(annotation) is Annotated:
+        return [limit for extra in get_args(annotation)[1:] for limit in getattr(extra, "metadata", ())]
+    return []
+
+
+def kind_in_words(name: str) -> str:
+    """What may be typed: "a whole number, at least 1", "auto, leaky or silu"."""
+    words = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        Path: "a path",
+        tuple: "a list of numbers",
+        str: "text",
+    }
+    kinds = kinds_of(name)
+    expected = [words[kind] for kind in words if kind in kinds]
+    choices = list(choices_of(name))
+    alternatives = _joined(choices + expected)
+    return ", ".join(part for part in (alternatives, range_of(name)) if part)
+
+
+def explain(name: str, error: ValidationError) -> str:
+    """One sentence on why a value was refused and what is expected."""
+    own_words = [problem["ctx"]["error"] for problem in error.errors() if problem["type"] == "value_error"]
+    if own_words:
+        return str(own_words[0])
+    unit = f" ({unit_of(name)})" if unit_of(name) else ""
+    return f"expected {kind_in_words(name)}{unit}"
+
+
+def to_text(value: Any) -> str:
+    """A value as it can be typed back: `true`, `320,352`, `[[10,14],[23,27]]`, `` for none."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        nested = bool(value) and isinstance(value[0], tuple)
+        joined = ",".join(f"[{to_text(part)}]" if nested else to_text(part) for part in value)
+        return f"[{joined}]" if nested else joined
+    return str(value)
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """The members of a union, with the limits taken off."""
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [kind for part in get_args(annotation) for kind in _alternatives(part)]
+    return [annotation]
+
+
+def _joined(words: Sequence[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,78 @@
+"""Settings in a YAML file: reading with the line of every name, and writing."""
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from lookonce.config.schema import GROUPS, Settings, group_of, help_of, unit_of
+from lookonce.errors import SettingsError
+
+
+class Entry(NamedTuple):
+    """One option of one source. place: "command line", "mine.yaml line 3", "recipe modern"."""
+
+    name: str
+    value: Any
+    place: str
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """The names and values of a YAML file, in its order; `-` in names is `_`.
+
+    Of several documents in a file the first counts: the model zoo's own files describe their options in further ones.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path}: not a text file in UTF-8; give the path of a YAML file") from None
+    try:
+        return _entries(path, next(yaml.compose_all(text, yaml.SafeLoader), None))
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise SettingsError(f"{path}{line}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not valid YAML: {error}") from None
+
+
+def _entries(path: Path, root: yaml.Node | None) -> list[Entry]:
+    if root is None:
+        return []
+    if not isinstance(root, yaml.MappingNode):
+        raise SettingsError(f"{path} line 1: expected lines of the form `name: value`, for example `batch_size: 16`")
+    constructor = yaml.constructor.SafeConstructor()
+    entries: dict[str, Entry] = {}
+    for key, node in root.value:
+        name = str(key.value).replace("-", "_")
+        place = f"{path} line {key.start_mark.line + 1}"
+        if name in entries:
+            raise SettingsError(f"{place}: {name} is there twice, first in {entries[name].place}; keep one")
+        entries[name] = Entry(name, constructor.construct_object(node, deep=True), place)
+    return list(entries.values())
+
+
+def to_yaml(settings: Settings, *, comments: bool = False) -> str:
+    """Settings as a YAML file that gives them back; with `comments`, each with its help and unit, by group."""
+    lines = []
+    for group, title in GROUPS.items():
+        lines += ["", f"# {title}"] if comments else []
+        for name in Settings.model_fields:
+            if group_of(name) == group:
+                lines += _yaml_comment(name) if comments else []
+                lines.append(f"{name}: {_yaml_value(getattr(settings, name))}")
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _yaml_value(value: Any) -> str:
+    """One line of YAML, lists in brackets."""
+    plain = json.loads(json.dumps(value, default=str))  # tuples -> lists, paths -> text
+    return yaml.safe_dump(plain, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
+
+
+def _yaml_comment(name: str) -> list[str]:
+    unit = f" [{unit_of(name)}]" if unit_of(name) else ""
+    return textwrap.wrap(help_of(name) + unit, 100, initial_indent="# ", subsequent_indent="# ")
