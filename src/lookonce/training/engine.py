@@ -159,8 +159,8 @@ def require_finite(values: Sequence[float], batch: Batch, epoch: int, index: int
         ids = ", ".join(str(image_id) for image_id in batch.image_ids)
         raise TrainingDiverged(
             f"epoch {epoch}, batch {index}: the {what} is not finite (loss {values[0]:g}: box {values[1]:g}, "
-            f"objectness {values[2]:g}, classes {values[3]:g}; gradient norm {norm:g}); image ids {ids}. The weights were "
-            "not touched and the last checkpoint is sound. Try a lower lr, clip_norm 10, or precision fp32"
+            f"objectness {values[2]:g}, classes {values[3]:g}; gradient norm {norm:g}); image ids {ids}. "
+            "The weights were not touched, the last checkpoint is sound. Try a lower lr, clip_norm 10 or precision fp32"
         )
 
 

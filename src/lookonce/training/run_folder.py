@@ -31,6 +31,11 @@ class RunFolder:
         return self.path / "log.txt"
 
     @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to go on from."""
+        return find_published(self.last) is not None
+
+    @property
     def plots(self) -> Path:
         return self.path / "plots"
 
@@ -78,16 +83,16 @@ def open_run_folder(path: Path) -> RunFolder:
     return run
 
 
-def newest_run(runs: Path) -> RunFolder:
-    """The run folder in `runs` that was written to last, among those with a checkpoint to go on from."""
-    folders = [RunFolder(path) for path in runs.glob("*/")] if runs.is_dir() else []
-    resumable = [run for run in folders if run.settings.is_file() and find_published(run.last) is not None]
+def newest_run(runs: Path, name: str | None = None) -> RunFolder:
+    """The run folder in `runs` (of that name) that was written to last, among those with a checkpoint to go on from."""
+    folders = [RunFolder(path) for path in runs.glob(f"{name}-*/" if name else "*/")] if runs.is_dir() else []
+    resumable = [run for run in folders if run.settings.is_file() and run.has_checkpoint]
     if not resumable:
         raise WeightsError(
             f"{runs}: no run to resume there: none of its {len(folders)} folders holds settings.yaml and a complete "
             "checkpoints/last; start one without --resume, or name the folder: --resume PATH"
         )
-    return max(resumable, key=_last_change)
+    return open_run_folder(max(resumable, key=_last_change).path)
 
 
 def _last_change(run: RunFolder) -> float:

@@ -27,7 +27,7 @@ class Schedule:
     warmup_epochs: float = 0
     floor: float = 0
     t_max: float = 0
-    milestones: tuple[int, ...] = ()
+    milestones: tuple[float, ...] = ()
     gamma: float = 0.1
 
     def __post_init__(self) -> None:

@@ -25,11 +25,14 @@ from lookonce.training.run_folder import RunFolder
 from lookonce.training.stop import EXIT_STOPPED, StopRequest, stop_on_signals
 from lookonce.weights.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 
-OnEvaluated = Callable[[int, int], None]
+OnEvaluated = Callable[[int], None]
 
 
 class Evaluate(Protocol):
-    """Scores weights on the validation pictures: metrics by name, `AP` among them. Calls on_progress now and then."""
+    """Scores weights on the validation pictures: metrics by name, `AP` among them.
+
+    on_progress is told now and then how many pictures are done.
+    """
 
     def __call__(
         self, model: torch.nn.Module, record: ModelRecord, on_progress: OnEvaluated
@@ -58,12 +61,14 @@ class Position:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerOptions:
-    """epochs in the whole run; eval_every epochs, 0 for never (the last epoch is always evaluated otherwise);
-    save_every batches, 0 for the ends of epochs only; log_interval batches."""
+    """epochs in the whole run; eval_every epochs and after the last one, 0 for the last one alone; save_every epochs
+    and after the last one, and `save_seconds` after the save before, so that a long epoch is not lost to a power cut;
+    log_interval batches."""
 
     epochs: int
     eval_every: int = 1
-    save_every: int = 0
+    save_every: int = 1
+    save_seconds: float = 600
     log_interval: int = 100
 
 
@@ -106,6 +111,7 @@ class Trainer:
         self.position = Position()
         self.rows: list[dict[str, float]] = []
         self._stop = StopRequest()
+        self._saved_at = time.perf_counter()
         self._progress = self._new_progress()
 
     def run(self) -> TrainResult:
@@ -135,10 +141,16 @@ class Trainer:
     def _run_epoch(self) -> None:
         speed = Speed()
         self._train(speed)
-        self._save_last()
         row = self._row(speed)
-        row |= self._score()
+        if self._due(self.options.eval_every) and self.evaluate is not None:
+            self._save_last()  # so that an interrupted evaluation costs no training
+            row |= self._score(self.evaluate)
         self._finish_epoch(row)
+
+    def _due(self, every: int) -> bool:
+        """Whether the epoch under way is one of each `every`, or the last; 0: only the last."""
+        epoch = self.position.epoch + 1
+        return epoch == self.options.epochs or (every > 0 and epoch % every == 0)
 
     def _train(self, speed: Speed) -> None:
         epoch, first_batch = self.position.epoch, self.position.batch
@@ -151,7 +163,7 @@ class Trainer:
             for result in train_one_epoch(self.learner, batches, epoch=epoch, first_batch=first_batch):
                 self._count(result, speed, batches.waited)
                 self._progress.step(epoch, result, batches.waited, advance)
-                self._save_or_stop(result)
+                self._save_or_stop()
 
     def _count(self, result: StepResult, speed: Speed, waited: float) -> None:
         self.position.batch = result.batch + 1
@@ -160,28 +172,23 @@ class Trainer:
         speed.images += result.num_images * world_size()
         speed.waiting += waited
 
-    def _save_or_stop(self, result: StepResult) -> None:
+    def _save_or_stop(self) -> None:
         """Only after an update: gradients that are still being collected are not saved."""
         is_last = self.position.batch == len(self.batches)
         if is_last or self.position.batch % self.learner.options.accumulate:
             return
         stop = self._stop_asked()
-        step = self.position.epoch * len(self.batches) + result.batch + 1
-        if stop or (self.options.save_every and step % self.options.save_every == 0):
+        if stop or time.perf_counter() - self._saved_at > self.options.save_seconds:
             self._save_last()
         if stop:
             self._tell_stop()
             raise Stopped
 
-    def _score(self) -> Mapping[str, float]:
-        """Evaluate when it is due, and keep the best weights so far. A stop during it leaves it to the resume."""
-        epoch = self.position.epoch + 1
-        due = self.options.eval_every and (epoch % self.options.eval_every == 0 or epoch == self.options.epochs)
-        if self.evaluate is None or not due:
-            return {}
+    def _score(self, evaluate: Evaluate) -> Mapping[str, float]:
+        """Evaluate, and keep the best weights so far. A stop during it leaves it to the resume."""
         started = time.perf_counter()
         with progress_bar("evaluate", 1) as advance:
-            metrics = self.evaluate(self.learner.result_model, self.record, self._watch(advance))
+            metrics = evaluate(self.learner.result_model, self.record, self._watch(advance))
         self._progress.evaluation_seconds += time.perf_counter() - started
         if self.position.best is None or metrics["AP"] > self.position.best:
             self.position.best = metrics["AP"]
@@ -192,8 +199,8 @@ class Trainer:
         return metrics
 
     def _watch(self, advance: Callable[[int, str], None]) -> OnEvaluated:
-        def on_progress(done: int, total: int) -> None:
-            advance(0, f"{done}/{total} images")
+        def on_progress(done: int) -> None:
+            advance(0, f"{done} images")
             if self._stop_asked():
                 self._tell_stop()
                 raise Stopped  # the checkpoint of the end of the epoch is on the disk already
@@ -206,8 +213,11 @@ class Trainer:
         self.position = Position(epoch=self.position.epoch + 1, best=self.position.best)
         if is_main():
             self.run_folder.write_metrics(self.rows)
-        self._save_last(row)
-        if self.position.epoch < self.options.epochs and self._stop_asked():
+        is_over = self.position.epoch == self.options.epochs
+        stop = not is_over and self._stop_asked()
+        if stop or is_over or self.position.epoch % self.options.save_every == 0:
+            self._save_last(row)
+        if stop:
             self._tell_stop()
             raise Stopped
 
@@ -228,6 +238,7 @@ class Trainer:
         }
 
     def _save_last(self, metrics: Mapping[str, float] | None = None) -> None:
+        self._saved_at = time.perf_counter()
         if not is_main():
             return
         save_checkpoint(

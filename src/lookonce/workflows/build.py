@@ -1,0 +1,242 @@
+"""Where settings meet constructors: the only place that takes settings apart."""
+
+import importlib.metadata
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from lookonce.config.dialects import DIALECTS, Dialect
+from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds
+from lookonce.config.schema import Settings
+from lookonce.data.dataset import Dataset
+from lookonce.data.loader import Loader
+from lookonce.data.transforms import Augmentation
+from lookonce.distributed import rank, world_size
+from lookonce.log import get_logger
+from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
+from lookonce.model.loss import DetectionLoss
+from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
+from lookonce.runtimes.pytorch import anchor_tensors
+from lookonce.training.ema import ExponentialMovingAverage
+from lookonce.training.engine import Learner, StepOptions, choose_precision, make_scaler
+from lookonce.training.optimizer import make_optimizer
+from lookonce.training.run_folder import RunFolder
+from lookonce.training.schedule import Schedule
+from lookonce.training.trainer import Evaluate, OnEvaluated, Trainer, TrainerOptions
+from lookonce.weights.load import model_from_record, open_checkpoint, transfer
+
+Three = tuple[float, float, float]
+# Mean and deviation of the channels, red first, of pixels in 0..1; those of ImageNet are the model zoo's.
+NORMALIZATIONS: dict[str, tuple[Three, Three]] = {
+    "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+# How predictions are matched with objects: name in the settings -> assigner.
+ASSIGNERS: dict[str, Callable[[Settings], Assigner]] = {
+    "best_anchors": lambda settings: BestAnchors(iou_threshold=settings.assign_iou),
+    "neighbours": lambda settings: BestAnchors(iou_threshold=settings.assign_iou, neighbours=True),
+    "task_aligned": lambda settings: TaskAligned(top=settings.assign_top),
+}
+
+
+def make_record(settings: Settings, dataset: Dataset, data_hash: str) -> ModelRecord:
+    """The description of the network that is about to be trained on `dataset`."""
+    anchors = DEFAULT_ANCHORS if settings.anchors == "default" else tuple(settings.anchors)
+    half = len(anchors) // 2
+    mean, std = NORMALIZATIONS[settings.normalize]
+    return ModelRecord(
+        dialect=make_dialect(settings),
+        channels=scaled_channels(settings.width),
+        class_names=dataset.class_names,
+        category_ids=dataset.category_ids,
+        anchors=anchors,
+        masks=(tuple(range(half, len(anchors))), tuple(range(half))),  # large ones at stride 32, as in yolov3-tiny.cfg
+        image_size=(settings.image_size, settings.image_size),
+        preprocessing=Preprocessing(resize=settings.resize_mode, mean=mean, std=std),
+        thresholds=Thresholds(iou=settings.iou_threshold, max_detections=settings.max_detections),
+        settings=settings.model_dump(mode="json"),
+        data_hash=data_hash,
+        versions={name: importlib.metadata.version(name) for name in ("lookonce", "torch", "numpy")},
+    )
+
+
+def make_dialect(settings: Settings) -> Dialect:
+    """The table's entry, with another activation where the settings ask for one."""
+    dialect = DIALECTS[settings.dialect]
+    return dialect if settings.activation == "auto" else dialect.model_copy(update={"activation": settings.activation})
+
+
+def make_model(settings: Settings, record: ModelRecord) -> YoloV3Tiny:
+    """A fresh network, drawn from the seed alone, then what `weights` or `backbone_weights` bring along."""
+    with torch.random.fork_rng(devices=[]):  # PyTorch's own initialisation draws from the global generator
+        model = model_from_record(record)
+    initialise(model, torch.Generator().manual_seed(settings.seed))
+    for path, backbone_only in ((settings.weights, False), (settings.backbone_weights, True)):
+        if path:
+            _start_from(model, Path(path), backbone_only=backbone_only)
+    return model
+
+
+def _start_from(model: YoloV3Tiny, path: Path, *, backbone_only: bool) -> None:
+    checkpoint = open_checkpoint(path)
+    fresh = transfer(model, checkpoint.state, str(checkpoint.folder), backbone_only=backbone_only)
+    taken = "the backbone" if backbone_only else "the weights"
+    note = f", except {', '.join(fresh)}: other classes or anchors, so they start afresh" if fresh else ""
+    get_logger().info(f"starting from {taken} of {checkpoint.folder}{note}")
+
+
+def make_loss(settings: Settings, record: ModelRecord, device: torch.device) -> DetectionLoss:
+    return DetectionLoss(
+        anchors=tuple(anchor_tensors(record, device)),
+        strides=record.strides,
+        dialect=record.dialect,
+        assigner=ASSIGNERS[settings.assignment](settings),
+        box_loss=settings.box_loss,
+        box_weight=settings.box_weight,
+        objectness_weight=settings.objectness_weight,
+        class_weight=settings.class_weight,
+        head_weights=(settings.stride32_weight, 1.0),
+        ignore_iou=settings.ignore_iou,
+        label_smoothing=settings.label_smoothing,
+        small_box_bonus=settings.small_box_bonus,
+        overlap_as_objectness=settings.objectness_target == "overlap",
+        per_owner=settings.loss_per == "object",
+    )
+
+
+def make_schedule(settings: Settings, steps_per_epoch: int) -> Schedule:
+    return Schedule(
+        name=settings.schedule,
+        lr=settings.lr,
+        steps_per_epoch=steps_per_epoch,
+        epochs=settings.epochs,
+        warmup_epochs=settings.warmup_epochs,
+        floor=settings.lr_floor,
+        t_max=settings.t_max,
+        milestones=tuple(settings.lr_epochs),
+        gamma=settings.lr_gamma,
+    )
+
+
+def make_learner(settings: Settings, record: ModelRecord, steps_per_epoch: int, device: torch.device) -> Learner:
+    """Model, loss, optimizer, schedule and average on the device."""
+    model = make_model(settings, record).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    precision = choose_precision(settings.precision, device)
+    return Learner(
+        model=model,
+        loss=make_loss(settings, record, device),
+        optimizer=make_optimizer(
+            model,
+            name=settings.optimizer,
+            lr=settings.lr,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            nesterov=settings.nesterov,
+        ),
+        scaler=make_scaler(precision, device, settings.loss_scale),
+        schedule=make_schedule(settings, steps_per_epoch),
+        ema=make_ema(settings, model, steps_per_epoch),
+        options=StepOptions(
+            device=device,
+            preprocessing=record.preprocessing,
+            precision=precision,
+            clip_norm=settings.clip_norm,
+            accumulate=settings.accumulate,
+            freeze_batchnorm=settings.freeze_bn,
+        ),
+    )
+
+
+def make_ema(settings: Settings, model: YoloV3Tiny, steps_per_epoch: int) -> ExponentialMovingAverage | None:
+    """The ramp takes a tenth of the run, and no more than 2,000 updates."""
+    if not settings.ema_decay:
+        return None
+    num_updates = settings.epochs * -(-steps_per_epoch // settings.accumulate)
+    return ExponentialMovingAverage(model, decay=settings.ema_decay, ramp=min(2000, max(num_updates / 10, 1)))
+
+
+def make_train_loader(
+    settings: Settings, dataset: Dataset, preprocessing: Preprocessing, device: torch.device
+) -> Loader:
+    return Loader(
+        dataset,
+        batch_size=settings.batch_size,
+        image_sizes=tuple(settings.multi_scale) or (settings.image_size,),
+        preprocessing=preprocessing,
+        augment=make_augmentation(settings),
+        seed=settings.seed,
+        workers=num_workers(settings.workers, device),
+        rank=rank(),
+        world_size=world_size(),
+        resize_every=settings.resize_every,
+        cache_mb=settings.cache_mb,
+    )
+
+
+def make_augmentation(settings: Settings) -> Callable[[int], Augmentation]:
+    """Epoch -> augmentation: mosaic and mixup end close_mosaic epochs before the run does."""
+    full = Augmentation(
+        scale_min=settings.scale_min,
+        scale_max=settings.scale_max,
+        aspect_jitter=settings.aspect_jitter,
+        flip=settings.flip,
+        hue=settings.hue,
+        saturation=settings.saturation,
+        brightness=settings.brightness,
+        mosaic=settings.mosaic,
+        mixup=settings.mixup,
+    )
+    plain = replace(full, mosaic=0.0, mixup=0.0)
+    return lambda epoch: plain if epoch >= settings.epochs - settings.close_mosaic else full
+
+
+def num_workers(workers: int | str, device: torch.device) -> int:
+    """ "auto": one thread beside a CPU that trains, since the step takes nine tenths of it; half the cores, up to 16,
+    beside an accelerator."""
+    if workers != "auto":
+        return int(workers)
+    return 1 if device.type == "cpu" else min(max((os.cpu_count() or 2) // 2, 2), 16)
+
+
+def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | None:
+    """Validation during training is the evaluation of `eval`: same detector, same pictures, same metric."""
+    if dataset is None:
+        return None
+    from lookonce.evaluation.evaluate import evaluate
+    from lookonce.runtimes.detector import Detector
+    from lookonce.runtimes.pytorch import PyTorchRuntime
+
+    def evaluate_weights(model: torch.nn.Module, record: ModelRecord, on_progress: OnEvaluated) -> Mapping[str, float]:
+        detector = Detector(PyTorchRuntime(model, record))
+        metrics, _ = evaluate(detector, dataset, batch_size=settings.eval_batch_size, on_progress=on_progress)
+        return metrics.twelve()
+
+    return evaluate_weights
+
+
+def make_trainer(
+    settings: Settings,
+    train_set: Dataset,
+    val_set: Dataset | None,
+    record: ModelRecord,
+    run: RunFolder,
+    device: torch.device,
+) -> Trainer:
+    """A trainer at the start of its run."""
+    loader = make_train_loader(settings, train_set, record.preprocessing, device)
+    return Trainer(
+        make_learner(settings, record, len(loader), device),
+        loader,
+        evaluate=make_evaluate(settings, val_set),
+        record=record,
+        run=run,
+        options=TrainerOptions(
+            epochs=settings.epochs,
+            eval_every=settings.eval_every,
+            save_every=settings.save_every,
+            log_interval=settings.log_interval,
+        ),
+    )

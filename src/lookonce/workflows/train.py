@@ -1,0 +1,179 @@
+"""`lookonce train`: from labelled pictures to a run folder with the best and the last weights."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lookonce.config.record import ModelRecord
+from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, resolve
+from lookonce.config.schema import Settings
+from lookonce.data.dataset import Dataset, data_hash
+from lookonce.data.source import open_data
+from lookonce.distributed import broadcast_object, is_main, process_group, resolve_device
+from lookonce.errors import DataError, SettingsError
+from lookonce.log import get_logger, logging_to
+from lookonce.storage import write_file
+from lookonce.training.engine import reproducible
+from lookonce.training.run_folder import RunFolder, create_run_folder, newest_run, open_run_folder
+from lookonce.training.trainer import Position, Trainer, TrainResult
+from lookonce.weights.checkpoint import read_record
+from lookonce.workflows import build
+
+
+def train(**flags: Any) -> TrainResult:
+    """Train a detector; every setting of `lookonce config` is a keyword, and `data` is the one that is needed.
+
+    file: a YAML file of settings. resume: True goes on with the newest run in `runs` (of this `name` where one is
+    given), a path with that run; nothing else has to be said then. Ctrl-C or SIGTERM finish the step under way, save
+    and return (TrainResult.exit_code 75).
+    """
+    settings, run = settings_and_run(flags)
+    device = resolve_device(settings.device)
+    with process_group(device), reproducible(device):
+        train_set, val_set = open_splits(settings)
+        record = build.make_record(settings, train_set, data_hash(train_set))
+        run = start_run(settings) if run is None else require_same_data(run, record)
+        with logging_to(run.log):
+            trainer = build.make_trainer(settings, train_set, val_set, record, run, device)
+            if run.has_checkpoint:
+                trainer.resume()
+            tell(summary(settings, trainer, train_set, val_set))
+            result = trainer.run()
+            tell(outcome(result))
+    return result
+
+
+def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | None]:
+    """Settings of a new run (no folder yet), or those of the run to go on with, and its folder."""
+    flags = {name.replace("-", "_"): value for name, value in flags.items() if value is not None}
+    resume = flags.pop("resume", False)
+    if str(resume).lower() in ("", "false", "0", "no"):
+        return named_after_data(resolve(flags)), None
+    if "file" in flags:
+        raise SettingsError(f"file: {flags['file']} was given with resume; a resumed run has its own settings.yaml")
+    if str(resume).lower() in ("true", "1", "yes"):
+        run = newest_run(resolve(flags).settings.runs, flags.get("name"))
+    else:
+        run = open_run_folder(Path(resume))
+    return resumed_settings(run, flags), run
+
+
+def named_after_data(resolved: Resolved) -> Settings:
+    """A run without a name of its own is called as its data is."""
+    settings = resolved.settings
+    for note in resolved.notes:
+        get_logger().warning(note)
+    if resolved.origins["name"] != DEFAULT_ORIGIN or not settings.data:
+        return settings
+    data = Path(settings.data).resolve()
+    named = data if data.is_dir() or data.stem not in ("data", "dataset") else data.parent
+    return settings.model_copy(update={"name": named.stem or settings.name})
+
+
+# What may change when a run goes on: nothing here touches a weight.
+FREE_WHEN_RESUMING = frozenset(
+    {"runs", "name", "device", "workers", "log_interval", "eval_every", "save_every", "cache_mb"}
+)
+
+
+def resumed_settings(run: RunFolder, flags: Mapping[str, Any]) -> Settings:
+    """The run's own settings; a flag that would train another network is an error."""
+    kept = resolve({}, file=run.settings).settings
+    asked = resolve(flags, file=run.settings).settings
+    for name in Settings.model_fields:
+        before, now = getattr(kept, name), getattr(asked, name)
+        if before != now and name not in FREE_WHEN_RESUMING:
+            raise SettingsError(
+                f"{name}: {now} was given with resume, but {run.path} was started with {before}; leave it out to "
+                f"go on, or start a new run from these weights: --weights {run.path}"
+            )
+    return asked
+
+
+def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
+    """The pictures to learn from, and those that score the network where there are any. The first error is raised."""
+    if not settings.data:
+        raise SettingsError("data: not given; name a folder of labelled pictures, e.g. lookonce train --data DIR")
+    source = open_data(settings.data, settings.images)
+    train_set = source.split(settings.train_split)
+    if not len(train_set.labels):
+        raise DataError(
+            f"{settings.data}: split {train_set.split!r} has {len(train_set)} pictures and no box to learn from"
+        )
+    has_val = settings.val_split in source.splits
+    return train_set, source.split(settings.val_split) if has_val else None
+
+
+def start_run(settings: Settings) -> RunFolder:
+    """A fresh run folder that holds the settings and nothing else; one for all ranks."""
+    if is_main():
+        run = create_run_folder(settings.runs, settings.name)
+        write_file(
+            run.settings,
+            yaml.safe_dump(settings.model_dump(mode="json", exclude={"resume"}), sort_keys=False, allow_unicode=True),
+        )
+    return RunFolder(broadcast_object(run.path if is_main() else None))
+
+
+def require_same_data(run: RunFolder, record: ModelRecord) -> RunFolder:
+    """A run goes on with the annotations it began with, or not at all."""
+    if run.has_checkpoint and (before := read_record(run.last).data_hash) != record.data_hash:
+        raise DataError(
+            f"{run.path}: the training annotations changed since this run began (SHA-256 {before[:12]}, now "
+            f"{record.data_hash[:12]}); restore them, or start a new run from these weights: --weights {run.path}"
+        )
+    return run
+
+
+def summary(settings: Settings, trainer: Trainer, train_set: Dataset, val_set: Dataset | None) -> list[str]:
+    """What is about to be trained, on what, for how long."""
+    record, learner = trainer.record, trainer.learner
+    names = record.class_names
+    num_parameters = sum(parameter.numel() for parameter in learner.model.parameters())
+    steps_per_epoch = learner.schedule.steps_per_epoch
+    position = trainer.position
+    goes_on = f", from epoch {position.epoch + 1}, batch {position.batch} on" if run_has_begun(position) else ""
+    val = counts(val_set) if val_set else f"no split {settings.val_split!r}: not evaluated, no checkpoints/best"
+    size = f"{settings.image_size}x{settings.image_size}"
+    place = f"on {learner.options.device} in {learner.options.precision}"
+    return [
+        f"data      {settings.data}: {len(names)} {'class' if len(names) == 1 else 'classes'}: {few(names)}",
+        f"train     {counts(train_set)}",
+        f"val       {val}",
+        f"network   {num_parameters:,} parameters, {size} pixels, dialect {record.dialect.name}, {place}",
+        f"steps     {settings.epochs} epochs x {steps_per_epoch} batches of {settings.batch_size}{goes_on}",
+        f"run       {trainer.run_folder.path}",
+    ]
+
+
+def run_has_begun(position: Position) -> bool:
+    return position.epoch > 0 or position.batch > 0
+
+
+def counts(dataset: Dataset) -> str:
+    num_empty = int((dataset.box_offsets[1:] == dataset.box_offsets[:-1]).sum())
+    empty = f", {num_empty} pictures without any" if num_empty else ""
+    return f"{len(dataset):,} pictures, {len(dataset.labels):,} boxes{empty}"
+
+
+def few(names: Sequence[str], most: int = 8) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def outcome(result: TrainResult) -> list[str]:
+    """Where the weights lie; nothing when the run was stopped, which the trainer has said."""
+    if result.stopped:
+        return []
+    run = result.run
+    best = max((row["AP"] for row in run.metrics() if "AP" in row), default=None)
+    if best is None:
+        return [f"finished; last weights: {run.last}"]
+    return [f"finished; best weights (AP {best:.3f}): {run.best}; last weights: {run.last}"]
+
+
+def tell(lines: Iterable[str]) -> None:
+    for line in lines:
+        get_logger().info(line)
