@@ -80,7 +80,7 @@ def snap(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _finite(found: Annotations, report: Report) -> Mask:
-    finite: Mask = np.isfinite(found.boxes_xyxy).all(axis=1)
+    finite = np.asarray(np.isfinite(found.boxes_xyxy).all(axis=1))
     for row in np.flatnonzero(~finite):
         message = f"{found.place(int(row))}: box {_numbers(found.boxes_xyxy[row])} is not finite; expected four numbers"
         report(_of_box(found, int(row), "box not finite", "error", message))
@@ -88,7 +88,7 @@ def _finite(found: Annotations, report: Report) -> Mask:
 
 
 def _with_area(found: Annotations, boxes: NDArray[np.float64], report: Report) -> Mask:
-    has_area: Mask = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) | ~np.isfinite(boxes).all(axis=1)
+    has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]) | ~np.isfinite(boxes).all(axis=1)
     for row in np.flatnonzero(~has_area):
         message = f"{found.place(int(row))}: box {_numbers(boxes[row])} has no area and is left out"
         report(_of_box(found, int(row), "box without area", "warning", message))
@@ -104,9 +104,9 @@ def _inside(
     report: Report,
 ) -> Mask:
     """Which boxes have a part inside their picture; reports every box of `keep` that reaches outside."""
-    visible: Mask = (clipped[:, 2:] > clipped[:, :2]).all(axis=1)
+    visible = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
     with np.errstate(invalid="ignore"):
-        outside: Mask = (np.abs(boxes - clipped) > OUTSIDE_PIXELS).any(axis=1) & keep
+        outside = (np.abs(boxes - clipped) > OUTSIDE_PIXELS).any(axis=1) & keep
     for row in np.flatnonzero(outside | (keep & ~visible)):
         fate = "clipped" if visible[row] else "left out"
         where = f"reaches outside the {sizes[row, 0]:g}x{sizes[row, 1]:g} picture and is {fate}"
@@ -122,3 +122,9 @@ def _of_box(found: Annotations, row: int, name: str, severity: Severity, message
 
 def _numbers(box: NDArray[np.float64]) -> str:
     return "(" + ", ".join(f"{value:.6g}" for value in box) + ")"
+
+
+def shortest(value: float) -> str:
+    """The fewest digits that read back as the same float64; whole numbers without a point."""
+    number = float(value)
+    return str(int(number)) if number.is_integer() else repr(number)

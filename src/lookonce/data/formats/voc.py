@@ -1,7 +1,8 @@
 """Pascal VOC: Annotations/*.xml, JPEGImages/, ImageSets/Main/*.txt -> Annotations.
 
 Corners are taken as written: xmin 48, xmax 195 is a box 147 pixels wide. The VOC challenge itself meant one-based
-pixels, both inside the box, but labelling programs write what COCO and YOLO files of the same pictures say (CORNER_SHIFT).
+pixels, both inside the box, but labelling programs write what the COCO and YOLO files of the same pictures say; see
+CORNER_SHIFT.
 
 `difficult` objects become crowd. The picture of `a.xml` is JPEGImages/a.*; the XML's own <filename> is asked only where
 that is not unique, because renamed copies leave it wrong. Pictures come in the order of their list.
@@ -19,7 +20,8 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from lookonce.data.annotations import Annotations
+from lookonce.data.annotations import Annotations, shortest
+from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.coco import load_coco_json, read_categories
 from lookonce.data.pictures import PICTURE_SUFFIXES
@@ -217,3 +219,36 @@ def _picture_paths(pictures: Sequence[VocPicture], images_dir: Path) -> list[Pat
         fallback = names[0] if names else f"{picture.xml.stem}.jpg"
         paths.append(images_dir / (picture.file_name if picture.file_name in names else fallback))
     return paths
+
+
+def write_voc(folder: Path, datasets: Sequence[Dataset]) -> None:
+    """Annotations/, ImageSets/Main/ and labels.txt for splits whose pictures lie in JPEGImages/."""
+    (folder / "Annotations").mkdir()
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    for dataset in datasets:
+        for index, path in enumerate(dataset.image_paths):
+            (folder / "Annotations" / f"{path.stem}.xml").write_text(_picture_xml(dataset, index), encoding="utf-8")
+        lines = "".join(f"{path.stem}\n" for path in dataset.image_paths)
+        (folder / "ImageSets" / "Main" / f"{dataset.split}.txt").write_text(lines, encoding="utf-8")
+    names = "".join(f"{name}\n" for name in datasets[0].class_names)
+    (folder / NAMES_FILES[0]).write_text(names, encoding="utf-8")
+
+
+def _picture_xml(dataset: Dataset, index: int) -> str:
+    root = ET.Element("annotation")
+    ET.SubElement(root, "folder").text = "JPEGImages"
+    ET.SubElement(root, "filename").text = dataset.image_paths[index].name
+    size = ET.SubElement(root, "size")
+    for tag, pixels in zip(("width", "height"), dataset.image_sizes_wh[index], strict=True):
+        ET.SubElement(size, tag).text = str(pixels)
+    ET.SubElement(size, "depth").text = "3"
+    rows = dataset.rows(index)
+    for box, label, crowd in zip(dataset.boxes_xyxy[rows], dataset.labels[rows], dataset.crowd[rows], strict=True):
+        thing = ET.SubElement(root, "object")
+        ET.SubElement(thing, "name").text = dataset.class_names[label]
+        ET.SubElement(thing, "difficult").text = str(int(crowd))
+        corners = ET.SubElement(thing, "bndbox")
+        for tag, value, shift in zip(_CORNERS, box, (CORNER_SHIFT, CORNER_SHIFT, 0.0, 0.0), strict=True):
+            ET.SubElement(corners, tag).text = shortest(value - shift)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode") + "\n"

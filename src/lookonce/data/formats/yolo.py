@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import yaml
 
-from lookonce.data.annotations import Annotations
+from lookonce.boxes import xyxy_to_cxcywh
+from lookonce.data.annotations import Annotations, shortest
+from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.voc import read_list
 from lookonce.data.pictures import PICTURE_SUFFIXES
@@ -168,3 +171,29 @@ def class_names_in(content: dict[str, object], path: Path) -> tuple[str, ...]:
     if content.get("nc", len(texts)) != len(texts):
         raise DataError(f"{path}: nc is {content['nc']!r}, but names has {len(texts)}")
     return texts
+
+
+def write_yolo(folder: Path, datasets: Sequence[Dataset]) -> None:
+    """data.yaml, labels/SPLIT/*.txt and SPLIT.txt for splits whose pictures lie in images/SPLIT/ under their own names.
+
+    Fractions are written with all their digits, so that reading gives the corners back to SNAP_PIXELS or better.
+    The format has no mark for crowd boxes: they are left out.
+    """
+    for dataset in datasets:
+        labels = folder / "labels" / dataset.split
+        labels.mkdir(parents=True)
+        for index, path in enumerate(dataset.image_paths):
+            (labels / f"{path.stem}.txt").write_text(_label_lines(dataset, index), encoding="utf-8")
+        lines = "".join(f"./images/{dataset.split}/{path.name}\n" for path in dataset.image_paths)
+        (folder / f"{dataset.split}.txt").write_text(lines, encoding="utf-8")
+    splits = {dataset.split: f"{dataset.split}.txt" for dataset in datasets}
+    content = {**splits, "names": dict(enumerate(datasets[0].class_names))}
+    (folder / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _label_lines(dataset: Dataset, index: int) -> str:
+    rows = dataset.rows(index)
+    fractions = xyxy_to_cxcywh(dataset.boxes_xyxy[rows]) / np.tile(dataset.image_sizes_wh[index], 2)
+    labelled = zip(dataset.labels[rows], fractions, dataset.crowd[rows], strict=True)
+    lines = (" ".join([str(label), *map(shortest, box)]) + "\n" for label, box, crowd in labelled if not crowd)
+    return "".join(lines)
