@@ -45,10 +45,15 @@ class PyTorchRuntime:
         self._anchors = anchor_tensors(record, self.device)
 
     @torch.inference_mode()
+    def raw_heads(self, canvases: NDArray[np.uint8]) -> list[Tensor]:
+        """(B, H, W, 3) uint8 RGB -> (B, A * (5 + C), H / stride, W / stride) logits of each head."""
+        images = torch.from_numpy(np.ascontiguousarray(canvases)).to(self.device)
+        return list(self.model.eval()(to_network_input(images, self.record.preprocessing)))
+
+    @torch.inference_mode()
     def decode(self, canvases: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(B, H, W, 3) uint8 RGB -> boxes_xyxy (B, N, 4) canvas pixels, scores (B, N, C) objectness * class."""
-        images = torch.from_numpy(np.ascontiguousarray(canvases)).to(self.device)
-        raws = self.model.eval()(to_network_input(images, self.record.preprocessing))
+        raws = self.raw_heads(canvases)
         boxes_xyxy, objectness, classes = decode_heads(raws, self._anchors, self.record.strides, self.record.dialect)
         return boxes_xyxy.cpu().numpy(), (objectness[..., None] * classes).cpu().numpy()
 

@@ -1,0 +1,186 @@
+"""What every export has in common: a file counts as written once it has been reloaded and answers the same."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import area_xyxy, clip_xyxy, pairwise_iou_xyxy
+from lookonce.detections import Detections
+from lookonce.errors import WeightsError
+from lookonce.storage import explained_write
+
+# Detections are compared from the score evaluation starts at, so that a network that knows little has some too.
+COMPARED_FROM_SCORE = 0.001
+COMPARED_DETECTIONS = 300  # at most, a picture
+# float32 in another order of summation: measured 1e-5 to 5e-5 on the full network; another pool or normalisation
+# constant gives 1e-2 and more.
+RAW_TOLERANCE = 2e-4
+RAW_TOLERANCE_RELATIVE = 1e-5  # of the largest logit, where logits are large
+BOX_TOLERANCE = 0.05  # pixels of the canvas
+SCORE_TOLERANCE = 1e-4
+MISSING_TOLERANCE = 0.01  # part of the detections: two boxes of nearly one score may take each other's place
+# Two detections further apart than this are two objects.
+SAME_OBJECT_PIXELS, SAME_OBJECT_SCORE = 1.0, 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What one runtime says to B pictures: raw heads (B, ...) logits, and a Detections a picture in canvas pixels."""
+
+    raws: Sequence[NDArray[np.floating]]
+    detections: Sequence[Detections]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """The largest difference seen in one quantity, and the largest allowed."""
+
+    quantity: str
+    largest: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """False for a NaN too."""
+        return self.largest <= self.tolerance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How far two runtimes agree on the same pictures."""
+
+    num_pictures: int
+    num_detections: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(difference.passed for difference in self.differences)
+
+    def table(self) -> str:
+        """Lines of text, 80 columns at most."""
+        title = f"{self.num_pictures} pictures, {self.num_detections} detections"
+        width = max(len(title), *(len(row.quantity) for row in self.differences)) + 2
+        rows = [
+            f"{row.quantity:<{width}}{row.largest:>10.2g}{row.tolerance:>10.2g}{'' if row.passed else '  too much'}"
+            for row in self.differences
+        ]
+        return "\n".join([f"{title:<{width}}{'largest':>10}{'allowed':>10}", *rows])
+
+
+def compare(expected: Answers, got: Answers, canvas_hw: tuple[int, int]) -> Parity:
+    """Raw heads element by element; detections matched by class and place, boxes clipped to the canvas."""
+    largest_logit = max(float(np.abs(raw).max()) for raw in expected.raws)
+    raw = max(float(np.abs(a - b).max()) for a, b in zip(expected.raws, got.raws, strict=True))
+    matches = [_match(one, other, canvas_hw) for one, other in zip(expected.detections, got.detections, strict=True)]
+    num_detections = sum(len(one) for one in expected.detections)
+    missing = sum(match.num_missing for match in matches) / max(num_detections, 1)
+    rows = (
+        ("raw logits", raw, max(RAW_TOLERANCE, RAW_TOLERANCE_RELATIVE * largest_logit)),
+        ("boxes, pixels", max((match.box_pixels for match in matches), default=0.0), BOX_TOLERANCE),
+        ("scores", max((match.score for match in matches), default=0.0), SCORE_TOLERANCE),
+        ("part of detections missing", missing, MISSING_TOLERANCE),
+    )
+    return Parity(
+        num_pictures=len(expected.detections),
+        num_detections=num_detections,
+        differences=tuple(
+            Difference(quantity=quantity, largest=largest, tolerance=tolerance) for quantity, largest, tolerance in rows
+        ),
+    )
+
+
+def write_compared(
+    path: Path, write: Callable[[Path], Any], compare_file: Callable[[Path], Parity], *, overwrite: bool = False
+) -> Parity:
+    """Write a file under a temporary name, compare what it answers, and only then give it its name.
+
+    WeightsError when the answers differ by more than the tolerances (the file is removed), or when `path` exists.
+    """
+    if path.exists() and not overwrite:
+        raise WeightsError(f"{path}: exists already; --overwrite replaces it, --output names another file")
+    unproven = path.with_name(f".{path.stem}.unproven{path.suffix}")
+    with explained_write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(unproven)
+            parity = compare_file(unproven)
+            if not parity.passed:
+                raise WeightsError(
+                    f"{path}: not kept, it answers differently from the weights it was made from\n{parity.table()}"
+                )
+            unproven.replace(path)
+        finally:
+            unproven.unlink(missing_ok=True)
+    return parity
+
+
+def textured_canvases(count: int, size_hw: tuple[int, int], *, seed: int = 0) -> NDArray[np.uint8]:
+    """(count, H, W, 3) uint8: random texture of every scale, for comparing where no pictures are at hand."""
+    generator = np.random.default_rng(seed)
+    height, width = size_hw
+    canvases = np.full((count, height, width, 3), 128.0, np.float32)
+    for canvas in canvases:
+        for cells in (2, 5, 12, 30, 75):
+            noise = generator.normal(0, 28, (cells, cells, 3)).astype(np.float32)
+            canvas += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(canvases, 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Match:
+    box_pixels: float  # largest difference of a coordinate
+    score: float
+    num_missing: int
+
+
+def _match(expected: Detections, got: Detections, canvas_hw: tuple[int, int]) -> _Match:
+    """Pair the detections of one picture, best first; those of either side that the other cannot explain are missing."""
+    cuts = _lowest_told(expected), _lowest_told(got)
+    expected, got = _clipped(expected, canvas_hw), _clipped(got, canvas_hw)
+    free = np.ones(len(got), np.bool_)
+    boxes, scores, alone = [0.0], [0.0], []
+    for row in range(len(expected)):
+        pixels = np.abs(got.boxes_xyxy - expected.boxes_xyxy[row]).max(axis=1, initial=0)  # (M,)
+        score = np.abs(got.scores - expected.scores[row])
+        same = free & (got.labels == expected.labels[row]) & (pixels < SAME_OBJECT_PIXELS) & (score < SAME_OBJECT_SCORE)
+        if not same.any():
+            alone.append(row)
+            continue
+        best = int(np.argmin(np.where(same, pixels, np.inf)))
+        free[best] = False
+        boxes.append(float(pixels[best]))
+        scores.append(float(score[best]))
+    missing = _unexplained(expected.select(np.array(alone, np.int64)), got, cuts[1])
+    return _Match(
+        box_pixels=max(boxes),
+        score=max(scores),
+        num_missing=missing + _unexplained(got.select(free), expected, cuts[0]),
+    )
+
+
+def _unexplained(alone: Detections, others: Detections, cut: float) -> int:
+    """How many have no excuse: neither a score at the others' cut, nor a rival of nearly their score in their place."""
+    at_the_cut = alone.scores <= cut + SCORE_TOLERANCE * cut
+    rivals = (
+        (pairwise_iou_xyxy(alone.boxes_xyxy, others.boxes_xyxy) > 0.5)
+        & (alone.labels[:, None] == others.labels)
+        & (np.abs(alone.scores[:, None] - others.scores) < SCORE_TOLERANCE)
+    )
+    return int((~at_the_cut & ~rivals.any(axis=1)).sum())
+
+
+def _lowest_told(found: Detections) -> float:
+    """The score under which a runtime had nothing more to tell of this picture."""
+    return float(found.scores.min()) if len(found) >= COMPARED_DETECTIONS else COMPARED_FROM_SCORE
+
+
+def _clipped(found: Detections, canvas_hw: tuple[int, int]) -> Detections:
+    boxes_xyxy = clip_xyxy(found.boxes_xyxy, canvas_hw[1], canvas_hw[0]).astype(np.float32)
+    clipped = Detections(boxes_xyxy=boxes_xyxy, scores=found.scores, labels=found.labels)
+    return clipped.select(area_xyxy(boxes_xyxy) > 0)

@@ -1,0 +1,58 @@
+"""What surrounds the network where the file does not hold it: preprocessing and decoding, in numpy.
+
+The same arithmetic as runtimes/pytorch.py and model/decode.py, for files exported with --no-preprocess or
+--outputs raw, and for base installs, which have no PyTorch.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.config.dialects import Dialect
+from lookonce.config.record import ModelRecord, Preprocessing
+
+Float32 = NDArray[np.float32]
+
+
+def to_network_input(images: NDArray[np.uint8], preprocessing: Preprocessing) -> Float32:
+    """(B, H, W, 3) uint8 RGB -> (B, 3, H, W) float32, normalised, in the record's colour order, contiguous."""
+    pixels = images.transpose(0, 3, 1, 2)
+    if preprocessing.color_order == "BGR":
+        pixels = pixels[:, ::-1]
+    mean, std = (np.array(three, np.float32).reshape(1, 3, 1, 1) for three in (preprocessing.mean, preprocessing.std))
+    return np.ascontiguousarray((pixels.astype(np.float32) / np.float32(255) - mean) / std)
+
+
+def decode_heads(raws: Sequence[Float32], record: ModelRecord) -> tuple[Float32, Float32]:
+    """Raw maps (B, A * (5 + C), H, W) -> boxes_xyxy (B, N, 4) canvas pixels, scores (B, N, C) objectness * class.
+
+    N runs over heads, then rows, columns and anchors.
+    """
+    decoded = [_decode_head(raw, head, record) for head, raw in enumerate(raws)]
+    return np.concatenate([boxes for boxes, _ in decoded], axis=1), np.concatenate([s for _, s in decoded], axis=1)
+
+
+def _decode_head(raw: Float32, head: int, record: ModelRecord) -> tuple[Float32, Float32]:
+    anchors_wh = np.array(record.head_anchors(head), np.float32)
+    batch, _, height, width = raw.shape
+    logits = raw.reshape(batch, len(anchors_wh), 5 + record.num_classes, height, width).transpose(0, 3, 4, 1, 2)
+    stride, dialect = record.strides[head], record.dialect
+    scale = dialect.center_scales[stride]
+    cells = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)[:, :, None, :]
+    centers = (scale * _sigmoid(logits[..., :2]) - (scale - 1) / 2 + cells) * stride  # (B, H, W, A, 2)
+    sizes = _size_factor(logits[..., 2:4], dialect) * anchors_wh
+    boxes_xyxy = np.concatenate([centers - sizes / 2, centers + sizes / 2], axis=-1)
+    scores = _sigmoid(logits[..., 4:5]) * _sigmoid(logits[..., 5:])
+    return boxes_xyxy.reshape(batch, -1, 4), scores.reshape(batch, -1, record.num_classes)
+
+
+def _size_factor(logits_wh: Float32, dialect: Dialect) -> Float32:
+    if dialect.size_rule == "square":
+        return np.asarray((2 * _sigmoid(logits_wh)) ** 2)
+    return np.exp(np.minimum(logits_wh, np.float32(10)))  # bounded as in model/decode.py
+
+
+def _sigmoid(logits: Float32) -> Float32:
+    """Through tanh, which no logit makes overflow."""
+    return np.asarray(np.float32(0.5) * np.tanh(np.float32(0.5) * logits) + np.float32(0.5))
