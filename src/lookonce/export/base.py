@@ -140,7 +140,7 @@ class _Match:
 
 
 def _match(expected: Detections, got: Detections, canvas_hw: tuple[int, int]) -> _Match:
-    """Pair the detections of one picture, best first; those of either side that the other cannot explain are missing."""
+    """Pair the detections of one picture, best first; what is left over unexplained is missing."""
     cuts = _lowest_told(expected), _lowest_told(got)
     expected, got = _clipped(expected, canvas_hw), _clipped(got, canvas_hw)
     free = np.ones(len(got), np.bool_)

@@ -61,14 +61,19 @@ class PyTorchRuntime:
         self, canvases: NDArray[np.uint8], *, score_threshold: float, iou_threshold: float, max_detections: int
     ) -> list[Detections]:
         """See runtimes.base.Runtime.detect."""
-        boxes_xyxy, scores = self.decode(canvases)
-        return [
-            select_detections(
-                boxes_xyxy[row],
-                scores[row],
-                score_threshold=score_threshold,
-                iou_threshold=iou_threshold,
-                max_detections=max_detections,
-            )
-            for row in range(len(canvases))
-        ]
+        # On a CPU one picture at a time: convolutions round differently in batches of another size, so the answer for
+        # a picture would depend on its neighbours; and batches gain nothing there.
+        step = 1 if self.device.type == "cpu" else max(len(canvases), 1)
+        found: list[Detections] = []
+        for start in range(0, len(canvases), step):
+            found += [
+                select_detections(
+                    boxes_xyxy,
+                    scores,
+                    score_threshold=score_threshold,
+                    iou_threshold=iou_threshold,
+                    max_detections=max_detections,
+                )
+                for boxes_xyxy, scores in zip(*self.decode(canvases[start : start + step]), strict=True)
+            ]
+        return found
