@@ -32,7 +32,8 @@ class Alias:
 
     old: its name; new: our name, "" if there is none; program: which of the document's programs has it; default: the
     document's, as it would be typed; differs: what is different here, for docs and error messages; translate: all
-    options of a source, this one among them -> what this one means.
+    options of a source, this one among them -> what this one means in training; in_verb: its value -> the value of
+    the option `new` of `lookonce eval` or `lookonce export`.
     """
 
     old: str
@@ -41,6 +42,7 @@ class Alias:
     default: str
     differs: str = ""
     translate: Callable[[Given], Translation]
+    in_verb: Callable[[str], str] = str
 
 
 def is_true(value: Any) -> bool:
@@ -77,7 +79,9 @@ def _told(old: str, default: str, note: str, program: Program = "train") -> Alia
     return Alias(old=old, new="", program=program, default=default, differs=note, translate=translate)
 
 
-def _elsewhere(old: str, new: str, program: Program, default: str, differs: str = "") -> Alias:
+def _elsewhere(
+    old: str, new: str, program: Program, default: str, differs: str = "", *, in_verb: Callable[[str], str] = str
+) -> Alias:
     """An option of another program of the document: that verb understands it, training accepts its default."""
     verb = {"eval": "lookonce eval", "export": "lookonce export", "job": "a cloud job", "train": "lookonce train"}[
         program
@@ -90,7 +94,9 @@ def _elsewhere(old: str, new: str, program: Program, default: str, differs: str 
             raise SettingsError(f"{old}={value}: {instead}")
         return Translation({})
 
-    return Alias(old=old, new=new, program=program, default=default, differs=differs, translate=translate)
+    return Alias(
+        old=old, new=new, program=program, default=default, differs=differs, translate=translate, in_verb=in_verb
+    )
 
 
 def _device_target(given: Given) -> Translation:
@@ -180,6 +186,7 @@ ALIASES: tuple[Alias, ...] = (
         default="Ascend",
         differs="Ascend -> npu, GPU -> cuda, CPU -> cpu; default `auto` takes an accelerator if there is one",
         translate=_device_target,
+        in_verb=lambda value: DEVICES.get(value.lower(), value.lower()),
     ),
     Alias(
         old="device_id",
@@ -285,9 +292,14 @@ ALIASES: tuple[Alias, ...] = (
     # Export
     _elsewhere("ckpt_file", "weights", "export", ""),
     _elsewhere("file_name", "output", "export", "yolov3_tiny"),
-    _elsewhere("file_format", "to", "export", "MINDIR", "this version writes onnx"),
+    _elsewhere("file_format", "to", "export", "MINDIR", "this version writes onnx", in_verb=str.lower),
     _elsewhere(
-        "keep_detect", "outputs", "export", "True", "True -> decoded, False -> raw; default `detections` adds NMS"
+        "keep_detect",
+        "outputs",
+        "export",
+        "True",
+        "True -> decoded, False -> raw; default `detections` adds NMS",
+        in_verb=lambda value: "decoded" if is_true(value) else "raw",
     ),
     Alias(
         old="batch_size",

@@ -1,6 +1,5 @@
 """Defaults < recipe < YAML file < command line: one place where they meet, with the origin of every value."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lookonce.config.aliases import BY_OLD_NAME
+from lookonce.config.names import suggestion
 from lookonce.config.schema import Settings, default_of
 from lookonce.config.text import explain, parse_text
 from lookonce.config.yaml_file import Entry, read_entries
@@ -59,57 +59,6 @@ def recipe_names() -> list[str]:
     """The recipes that come with lookonce."""
     folder = resources.files("lookonce.config") / "recipes"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """ "; did you mean lr?" or "" for a name that nothing resembles."""
-    by_shape = {candidate.lower().replace("-", "_"): candidate for candidate in known}
-    shape = name.lower().replace("-", "_")
-    close = difflib.get_close_matches(shape, by_shape, n=1, cutoff=0.6)
-    # learning_rat -> lr is beyond letter counting: the field's other words for our names.
-    close = close or [SYNONYMS[word] for word in difflib.get_close_matches(shape, SYNONYMS, n=1, cutoff=0.75)]
-    return f"; did you mean {by_shape.get(close[0], close[0])}?" if close else ""
-
-
-# What other trainers call it. Suggested, not accepted: one word per idea.
-SYNONYMS = {
-    "learning_rate": "lr",
-    "lr0": "lr",
-    "base_lr": "lr",
-    "max_lr": "lr",
-    "min_lr": "lr_floor",
-    "imgsz": "image_size",
-    "img_size": "image_size",
-    "input_size": "image_size",
-    "resolution": "image_size",
-    "num_epochs": "epochs",
-    "batch": "batch_size",
-    "bs": "batch_size",
-    "num_workers": "workers",
-    "threads": "workers",
-    "dataset": "data",
-    "project": "runs",
-    "output_dir": "runs",
-    "output": "runs",
-    "pretrained_weights": "weights",
-    "checkpoint": "weights",
-    "gpu": "device",
-    "gpus": "device",
-    "amp": "precision",
-    "fliplr": "flip",
-    "hsv_h": "hue",
-    "hsv_s": "saturation",
-    "hsv_v": "brightness",
-    "nms_iou": "iou_threshold",
-    "conf": "score_threshold",
-    "conf_thres": "score_threshold",
-    "random_seed": "seed",
-    "gradient_clip": "clip_norm",
-    "grad_accum": "accumulate",
-    "warmup": "warmup_epochs",
-    "wd": "weight_decay",
-    "rect": "resize_mode",
-}
 
 
 def coerce(name: str, value: Any) -> Any:

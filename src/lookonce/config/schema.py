@@ -118,7 +118,9 @@ class Settings(BaseModel):
         "run",
         "auto, cpu, cuda, npu, or one of several such as cuda:1. auto takes an accelerator if there is one.",
     )
-    resume: bool = _setting(False, "run", "Continue the newest run of this name where it stopped.")
+    resume: bool | Path = _setting(
+        False, "run", "Continue a run where it stopped: true for the newest, or a run folder."
+    )
     log_interval: int = _setting(20, "run", "How often a line of progress is written.", unit="batches", ge=1)
     eval_every: int = _setting(
         1, "run", "How often the network is scored on the validation split; 0: only at the end.", unit="epochs", ge=0
@@ -132,16 +134,17 @@ class Settings(BaseModel):
         "Factor on the channels of every layer (0.5: about a quarter of the work), or the 11 channel counts.",
     )
     dialect: Literal["darknet", "mindspore", "ultralytics"] = _setting(
-        "darknet", "model", "How the network's numbers become a box; see docs/dialects.md."
+        "darknet",
+        "model",
+        "How the network's numbers become a box: by the rules of Darknet, of the model zoo, or of Ultralytics.",
     )
     activation: Literal["auto", "leaky", "silu"] = _setting(
         "auto", "model", "LeakyReLU 0.1 is quickest on small chips; auto takes the dialect's."
     )
-    anchors: Literal["default", "auto"] | Anchors = _setting(
+    anchors: Literal["default"] | Anchors = _setting(
         "default",
         "model",
-        "Six typical object sizes, smallest first: default (those of COCO), auto (fitted to the training boxes), or "
-        "six [width, height] pairs.",
+        "Six typical object sizes, smallest first: default (those of COCO), or six [width, height] pairs.",
         unit="pixels at image_size",
     )
     weights: Path | None = _setting(None, "model", "Checkpoint to start from instead of random weights.")

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from lookonce.config.schema import Settings, unit_of
 
 NOTHING = {"", "none", "null"}
+TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 def parse_text(name: str, value: Any) -> Any:
@@ -23,6 +24,8 @@ def parse_text(name: str, value: Any) -> Any:
         return value
     text = value.strip()
     kinds = kinds_of(name)
+    if bool in kinds and text.lower() in TRUTH:
+        return TRUTH[text.lower()]
     if type(None) in kinds and text.lower() in NOTHING:
         return None
     if tuple not in kinds:

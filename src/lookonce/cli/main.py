@@ -1,0 +1,134 @@
+"""`lookonce VERB ...`: finds the verb's function, reads its options, runs it, and turns errors into words and numbers.
+
+Exit status: 0; 1 when lookonce says what is wrong with the input, or findings are errors; 2 for a wrong option or
+setting; 75 when a run was stopped and can go on; 130 for Ctrl-C.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from rich.console import Console
+
+from lookonce.cli.verbs import VERBS, Verb
+from lookonce.config.names import suggestion
+from lookonce.errors import LookonceError, MissingExtra, SettingsError
+
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+HELP_WIDTH = 80
+# What an import error means: module -> extra that brings it.
+EXTRAS = {"torch": "train", "hotcoco": "train", "matplotlib": "train", "onnx": "train", "onnxscript": "train"}
+INTRODUCTION = "The complete YOLOv3-Tiny detector: train, evaluate, predict, export."
+EPILOGUE = """\
+lookonce VERB --help explains a verb.
+--batch-size 8, --batch_size=8 and batch_size=8 are the same.
+--traceback shows where an error arose."""
+
+
+def main(tokens: Sequence[str] | None = None) -> int:
+    """Run one command line (by default that of the process) and return its exit status."""
+    tokens = list(sys.argv[1:] if tokens is None else tokens)
+    wants_traceback = os.environ.get("LOOKONCE_TRACEBACK", "") not in {"", "0"} or "--traceback" in tokens
+    tokens = [token for token in tokens if token != "--traceback"]
+    try:
+        return run(tokens)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED, wants_traceback)
+    except SettingsError as error:
+        return _fail(str(error), WRONG_USE, wants_traceback)
+    except LookonceError as error:
+        return _fail(str(error), FAILED, wants_traceback)
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough; Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Like `main`, but errors are raised."""
+    if not tokens or tokens[0] in {"--help", "-h", "help"}:
+        overview().help_print([], console=_console())
+        return 0
+    if tokens[0] in {"--version", "version"}:
+        print(version("lookonce"))
+        return 0
+    name, *rest = tokens
+    if name not in VERBS:
+        raise SettingsError(f"unknown verb {name}{suggestion(name, VERBS) or '; lookonce --help lists them'}")
+    return run_verb(name, VERBS[name], rest)
+
+
+def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
+    """Call the verb's function with what was typed; its result may carry an `exit_code`, or `num_errors`."""
+    from lookonce.cli.options import command_of, options_of  # the settings take a quarter of a second to import
+
+    try:
+        function = command_of(_late(verb) if verb.from_settings else verb.load(), verb.renames)
+        app = App(
+            name=f"lookonce {name}",
+            help=None if function.__doc__ else verb.summary,
+            version_flags=(),
+            result_action="return_value",
+            suppress_keyboard_interrupt=False,
+            help_format="plaintext",
+            default_parameter=Parameter(negative_iterable=()),
+        )
+        app["--help"].show = False
+        app.default(function)
+        normalised = options_of(function, name).normalised(tokens)
+        result = app(normalised, console=_console(), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise SettingsError(f"lookonce {name}: {error}\n`lookonce {name} --help` explains its options") from error
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise MissingExtra(f"lookonce {name}", extra) from error
+    for line in () if result is None else verb.lines(result):  # None: --help was asked for
+        print(line)
+    return int(getattr(result, "exit_code", 0)) or int(getattr(result, "num_errors", 0) > 0)
+
+
+def overview() -> App:
+    """The page of `lookonce --help`."""
+    app = App(
+        name="lookonce", help=INTRODUCTION, help_epilogue=EPILOGUE, help_format="plaintext", version=version("lookonce")
+    )
+    verbs, others = Group("Verbs", sort_key=1), Group("Besides", sort_key=2)
+    for number, (name, verb) in enumerate(VERBS.items()):
+        app.command(_late(verb), name=name, help=verb.summary, group=verbs, sort_key=number)
+    for flag in ("--help", "--version"):
+        app[flag].group = others
+    return app
+
+
+def _late(verb: Verb) -> Callable[..., Any]:
+    """The verb's function, imported when it is called."""
+
+    def call(**flags: Any) -> Any:
+        return verb.load()(**flags)
+
+    call.__doc__ = verb.summary
+    return call
+
+
+def _console() -> Console:
+    """Help is laid out for 80 columns, also where a terminal is wider: long lines are hard to read."""
+    console = Console()
+    console.width = min(console.width, HELP_WIDTH)
+    return console
+
+
+def _fail(message: str, status: int, wants_traceback: bool) -> int:
+    if wants_traceback:
+        traceback.print_exc()
+    print(f"lookonce: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

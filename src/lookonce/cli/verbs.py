@@ -1,0 +1,65 @@
+"""The verbs of `lookonce`: one line each."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """target: "module:function", imported when the verb is used; summary: its line in `lookonce --help`.
+
+    from_settings: the function takes every setting by name (**flags), so its help is known without importing it.
+    shown_by: "module:function" that makes the lines to print of the result, for functions that do not tell by
+    themselves. renames: parameter -> option, where they differ.
+    """
+
+    target: str
+    summary: str
+    from_settings: bool = False
+    shown_by: str = ""
+    renames: Mapping[str, str] = field(default_factory=dict)
+
+    def load(self) -> Callable[..., Any]:
+        return _imported(self.target)
+
+    def lines(self, result: Any) -> Iterable[str]:
+        """What to print when the function has returned."""
+        return _imported(self.shown_by)(result) if self.shown_by else ()
+
+
+def _imported(target: str) -> Callable[..., Any]:
+    module, _, function = target.partition(":")
+    loaded: Callable[..., Any] = getattr(import_module(module), function)
+    return loaded
+
+
+VERBS: dict[str, Verb] = {
+    "train": Verb(
+        target="lookonce.workflows.train:train",
+        summary="Train a detector on labelled pictures.",
+        from_settings=True,
+    ),
+    "eval": Verb(target="lookonce.workflows.evaluate:evaluate", summary="Score a detector with COCO's metric."),
+    "predict": Verb(target="lookonce.workflows.predict:predict", summary="Find objects in pictures, and draw them."),
+    "export": Verb(
+        target="lookonce.workflows.export:export", summary="Write a file for another runtime, and compare it."
+    ),
+    "check": Verb(
+        target="lookonce.workflows.check:check",
+        summary="Look for mistakes in labelled pictures.",
+        shown_by="lookonce.workflows.check:as_text",
+        renames={"json_file": "json"},
+    ),
+    "convert-data": Verb(
+        target="lookonce.workflows.convert_data:convert_data", summary="Copy labelled pictures into another format."
+    ),
+    "config": Verb(target="lookonce.workflows.config:config", summary="Show every setting, its value and its origin."),
+    "info": Verb(target="lookonce.workflows.info:info", summary="Describe a set of weights, layer by layer."),
+    "report": Verb(target="lookonce.workflows.report:report", summary="Write a run as one HTML page."),
+    "demo": Verb(target="lookonce.workflows.demo:demo", summary="All of it in a few minutes, on made-up pictures."),
+    "doctor": Verb(
+        target="lookonce.workflows.doctor:doctor", summary="Say what this machine has, and what is missing."
+    ),
+}

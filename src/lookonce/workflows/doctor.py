@@ -1,0 +1,183 @@
+"""`lookonce doctor`: what this machine has, what is missing, and the command that helps."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+Verdict = Literal["ok", "note", "missing", "wrong"]
+# Under this a run of a few hundred epochs with checkpoints may not end well.
+LITTLE_SPACE_GB = 2.0
+# y = x + x for two float32: the smallest ONNX graph that computes something. Made with onnx.helper, opset 17, IR 8.
+TINY_ONNX = bytes.fromhex(
+    "080812003a350a0e0a01780a017812017922034164641201675a0f0a0178120a0a08080112040a020802620f0a0179120a0a08080112040a02"
+    "080242040a001011"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the report. verdict: missing is what an extra brings; wrong is what should work and does not."""
+
+    name: str
+    verdict: Verdict
+    text: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    findings: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if something that every verb needs does not work."""
+        return int(any(finding.verdict == "wrong" for finding in self.findings))
+
+
+def doctor() -> Health:
+    """Say what this machine has, what is missing, and the command that helps."""
+    health = Health(findings=tuple(examine()))
+    sys.stdout.writelines(f"{line}\n" for line in as_text(health))
+    return health
+
+
+def as_text(health: Health) -> Iterator[str]:
+    """A line a finding, with its advice below."""
+    width = max(len(finding.name) for finding in health.findings)
+    for finding in health.findings:
+        yield f"{finding.verdict:<8} {finding.name:<{width}}  {finding.text}"
+        if finding.advice:
+            yield f"{'':<8} {'':<{width}}  -> {finding.advice}"
+
+
+def examine() -> Iterator[Finding]:
+    """All findings; none of the looks changes anything."""
+    yield Finding(name="lookonce", verdict="ok", text=importlib.metadata.version("lookonce"))
+    yield Finding(name="python", verdict="ok", text=f"{platform.python_version()}, {sys.executable}")
+    yield Finding(name="system", verdict="ok", text=platform.platform())
+    yield _processor()
+    yield from _packages()
+    yield _tried("pictures", _pictures_work)
+    yield _tried("ONNX Runtime", _onnxruntime_works)
+    yield _torch()
+    yield _space("free here", Path.cwd())
+    yield _space("free in temp", Path(tempfile.gettempdir()))
+
+
+def _processor() -> Finding:
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    limits = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)}
+    limited = "".join(f", {name}={value}" for name, value in limits.items())
+    return Finding(name="processor", verdict="ok", text=f"{available} threads for this process{limited}")
+
+
+def _packages() -> Iterator[Finding]:
+    """The base's packages in one line, then each extra: complete, or what it lacks."""
+    wanted = requirements()
+    base = {name: installed_version(name) for name in wanted.pop("", [])}
+    versions = ", ".join(f"{name} {version}" for name, version in base.items() if version)
+    absent = [name for name, version in base.items() if not version]
+    yield Finding(name="packages", verdict="ok", text=versions)
+    if absent:
+        yield Finding(
+            name="packages", verdict="wrong", text=f"without {', '.join(absent)}", advice="pip install lookonce"
+        )
+    for extra, names in wanted.items():
+        yield _extra(extra, names)
+
+
+def _extra(extra: str, names: list[str]) -> Finding:
+    lacking = [name for name in names if not installed_version(name)]
+    if lacking:
+        advice = f'pip install "lookonce[{extra}]"'
+        return Finding(name=f"extra {extra}", verdict="missing", text=f"without {', '.join(lacking)}", advice=advice)
+    versions = ", ".join(f"{name} {installed_version(name)}" for name in names)
+    return Finding(name=f"extra {extra}", verdict="ok", text=versions)
+
+
+def requirements() -> dict[str, list[str]]:
+    """Extra -> the packages that it brings, from the installed lookonce's own metadata; "" is the base install."""
+    found: dict[str, list[str]] = {"": []}
+    for line in importlib.metadata.requires("lookonce") or ():
+        name = re.match(r"[\w.-]+", line)
+        extra = re.search(r"""extra\s*==\s*['"]([\w-]+)['"]""", line)
+        found.setdefault(extra[1] if extra else "", []).append(name[0] if name else line)
+    return found
+
+
+def installed_version(package: str) -> str:
+    """ "" if it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _tried(name: str, works: Callable[[], str]) -> Finding:
+    """Do it once: an installed package may still lack a system library."""
+    try:
+        return Finding(name=name, verdict="ok", text=works())
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        return Finding(name=name, verdict="wrong", text=f"{type(error).__name__}: {error}", advice="reinstall lookonce")
+
+
+def _pictures_work() -> str:
+    """Write a JPEG into memory and read it back; colours of a smooth picture survive to a few levels."""
+    import cv2
+
+    ramp = np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))
+    picture = np.stack([ramp, ramp.T, 255 - ramp], axis=2)
+    _, encoded = cv2.imencode(".jpg", picture)
+    again = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    if again is None or np.abs(again.astype(int) - picture).mean() > 10:
+        raise RuntimeError("a JPEG does not come back as it was written")
+    return f"OpenCV {cv2.__version__} writes and reads JPEG"
+
+
+def _onnxruntime_works() -> str:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(TINY_ONNX, providers=["CPUExecutionProvider"])
+    (doubled,) = session.run(None, {"x": np.array([1, 2], dtype=np.float32)})
+    if doubled.tolist() != [2, 4]:
+        raise RuntimeError(f"1 + 1 and 2 + 2 came out as {doubled.tolist()}")
+    providers = ", ".join(name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())
+    return f"{onnxruntime.__version__} computes; providers {providers}"
+
+
+def _torch() -> Finding:
+    """PyTorch and its devices. It is needed for training and for checkpoints, not for exported files."""
+    if find_spec("torch") is None:
+        text = "not installed: exported files run without it; training and checkpoints need it"
+        return Finding(name="PyTorch", verdict="missing", text=text, advice='pip install "lookonce[train]"')
+    try:
+        import torch
+    except (ImportError, OSError, RuntimeError) as error:
+        # With torch-npu installed and no CANN it is `import torch` itself that fails.
+        advice = "with torch-npu, install CANN; else reinstall torch"
+        return Finding(name="PyTorch", verdict="wrong", text=f"{type(error).__name__}: {error}", advice=advice)
+    devices = [f"cuda:{number} {torch.cuda.get_device_name(number)}" for number in range(torch.cuda.device_count())]
+    text = f"{torch.__version__}, {torch.get_num_threads()} threads; devices: {', '.join(['cpu', *devices])}"
+    return Finding(name="PyTorch", verdict="ok", text=text)
+
+
+def _space(name: str, folder: Path) -> Finding:
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    enough = free_gb >= LITTLE_SPACE_GB
+    return Finding(
+        name=name,
+        verdict="ok" if enough else "note",
+        text=f"{free_gb:.1f} GB in {folder}",
+        advice="" if enough else "make room, or train with --runs on another disk",
+    )
