@@ -5,9 +5,10 @@ Classes are ordered by category id, whatever the ids are. Masks are not read (a 
 when a column turns out to hold something it should not.
 """
 
+import gc
 import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -23,9 +24,7 @@ from lookonce.errors import DataError
 Item = dict[str, Any]
 Rule = tuple[Callable[[Any], bool], str]
 
-# Polygons are nine tenths of COCO's file and nothing here needs them; cut before parsing they cost no time or memory.
-# A quote inside a JSON string is escaped, so that `"segmentation":` can only be a key.
-_POLYGONS = re.compile(rb'(?<!\\)"segmentation"\s*:\s*\[[\d\s\[\],.eE+-]*\]\s*,')
+_SEGMENTATION = b'"segmentation"'
 
 
 def _is_whole(value: object) -> bool:
@@ -47,6 +46,19 @@ _FLAG: Rule = (lambda value: value in (0, 1), "0 or 1")
 _AREA: Rule = (lambda value: value is None or _is_number(value), "a number of pixels")
 
 
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Making a million dicts, none of which is garbage, takes half the time without the collector."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_no_garbage_collection()
 def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> Annotations:
     """Everything an annotation file says about its pictures, which lie in `images_dir` under their `file_name`.
 
@@ -87,7 +99,7 @@ def load_coco_json(path: Path) -> dict[str, list[Any]]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     try:
-        content = json.loads(_POLYGONS.sub(b"", text))
+        content = json.loads(_without_polygons(text))
     except ValueError:
         content = _parse_whole(text, path)
     if not isinstance(content, dict):
@@ -99,6 +111,28 @@ def load_coco_json(path: Path) -> dict[str, list[Any]]:
         if not isinstance(content[key], list):
             raise DataError(f"{path}: {key!r} is {_show(content[key])}; expected a list")
     return content
+
+
+def _without_polygons(text: bytes) -> bytes:
+    """The same JSON without the polygons `"segmentation": [[...]],`.
+
+    They are two thirds of COCO's file and nothing here needs them; cut before parsing they cost neither time nor memory
+    (train2017: 450 MB). A quote inside a JSON string is escaped, so that the bytes can only be a key; whatever is not
+    written exactly so stays in.
+    """
+    kept = []
+    start = 0
+    key = text.find(_SEGMENTATION)
+    while key >= 0:
+        value = key + len(_SEGMENTATION)
+        end = text.find(b"]]", value)
+        is_polygon = text[value : value + 4].replace(b" ", b"").startswith(b":[[") and end >= 0
+        if is_polygon and text[end + 2 : end + 3] == b"," and text[key - 1 : key] != b"\\":
+            kept.append(text[start:key])
+            start = value = end + 3
+        key = text.find(_SEGMENTATION, value)
+    kept.append(text[start:])
+    return b"".join(kept)
 
 
 def _parse_whole(text: bytes, path: Path) -> Any:
