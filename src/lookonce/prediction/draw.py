@@ -1,0 +1,269 @@
+"""Detections drawn onto their picture.
+
+Sizes follow the picture, so that a drawing looks the same on a phone's photograph and on a thumbnail. Small tags in the
+colour of their box stand where they cover least: of boxes, of other tags, and never beyond the edge.
+"""
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from lookonce.detections import Detections
+
+Color = tuple[int, int, int]
+Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; pixels, right and bottom outside
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+# Looked for by name in the system's font folders, in this order, when the font that comes with Pillow lacks a letter.
+WIDE_FONTS = (
+    "DejaVuSans-Bold.ttf",
+    "NotoSans-Bold.ttf",
+    "NotoSansCJK-Bold.ttc",
+    "NotoSansCJK-Regular.ttc",
+    "wqy-microhei.ttc",
+    "DroidSansFallbackFull.ttf",
+    "Arial Unicode.ttf",
+    "PingFang.ttc",
+    "msyhbd.ttc",
+    "malgunbd.ttf",
+    "meiryob.ttc",
+    "Nirmala.ttf",
+    "seguisym.ttf",
+)
+# The first classes: bright, far apart, none of the browns and greys of photographs. More follow by rule.
+FIRST_COLORS: tuple[Color, ...] = (
+    (30, 140, 255),  # azure
+    (255, 140, 0),  # orange
+    (0, 205, 110),  # green
+    (235, 50, 170),  # magenta
+    (255, 215, 0),  # yellow
+    (150, 90, 255),  # violet
+    (0, 205, 225),  # cyan
+    (240, 50, 50),  # red
+    (160, 225, 40),  # lime
+    (255, 130, 190),  # pink
+)
+GOLDEN_TURN = 0.61803398875  # of the colour circle: hues of neighbouring classes lie far apart, for any number of them
+HALO = 0.55  # what a dark edge around each line leaves of the picture's light
+WHITE, BLACK = (255, 255, 255), (16, 16, 16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Style:
+    """Pixels, for one picture: the line of a box, the height of letters, the room around them."""
+
+    line: int
+    letters: int
+    padding: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tag:
+    """Words of one box, their size in pixels, and where the ink begins in the font's own rectangle."""
+
+    text: str
+    font: Font
+    size_wh: tuple[int, int]
+    ink_xy: tuple[int, int]
+
+
+def draw(
+    image: NDArray[np.uint8], detections: Detections, class_names: Sequence[str], *, show_scores: bool = True
+) -> NDArray[np.uint8]:
+    """A copy of the picture (H, W, 3) uint8 RGB with a box and a tag for each detection, the best ones on top.
+
+    show_scores False leaves the numbers out, for labels that people drew.
+    """
+    height, width = image.shape[:2]
+    style = _style(width, height, detections)
+    boxes = [_whole_pixels(box, width, height) for box in detections.boxes_xyxy]
+    colors = [class_color(int(label)) for label in detections.labels]
+    tags = [_tag(detections, row, class_names, style, show_scores=show_scores) for row in range(len(detections))]
+    places = _place_tags(tags, boxes, (width, height))
+    worst_first = range(len(detections) - 1, -1, -1)
+    drawn = image.copy()
+    for row in worst_first:
+        _draw_box(drawn, boxes[row], colors[row], style.line)
+    canvas = Image.fromarray(drawn)
+    pen = ImageDraw.Draw(canvas)
+    for row in worst_first:
+        _draw_tag(pen, tags[row], places[row], colors[row], style.padding)
+    return np.asarray(canvas)
+
+
+@cache
+def class_color(label: int) -> Color:
+    """The colour of a class, always the same: (red, green, blue)."""
+    if label < len(FIRST_COLORS):
+        return FIRST_COLORS[label]
+    brightness, saturation = ((0.95, 0.80), (0.75, 0.95), (1.0, 0.50))[label // 8 % 3]
+    red, green, blue = colorsys.hsv_to_rgb(label * GOLDEN_TURN % 1, saturation, brightness)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def text_color(background: Color) -> Color:
+    """Black or white, whichever stands out more (relative luminance and contrast of WCAG 2.2)."""
+    luminance = _luminance(background)
+    contrast_white, contrast_black = 1.05 / (luminance + 0.05), (luminance + 0.05) / (_luminance(BLACK) + 0.05)
+    return WHITE if contrast_white >= contrast_black else BLACK
+
+
+def _luminance(color: Color) -> float:
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in np.array(color) / 255]
+    return float(np.dot((0.2126, 0.7152, 0.0722), linear))
+
+
+def _style(width: int, height: int, detections: Detections) -> _Style:
+    """Lines of 1/300 of the picture's mean side, letters of 1/45; smaller letters where many small boxes crowd."""
+    side = float(np.sqrt(width * height))
+    letters = side / 45
+    if len(detections) > 10:
+        box_sides = np.sqrt(np.prod(detections.boxes_xyxy[:, 2:] - detections.boxes_xyxy[:, :2], axis=1))
+        letters = min(letters, max(side / 60, float(np.median(box_sides)) / 5))
+    letters = round(max(9.0, letters))
+    return _Style(line=max(1, round(side / 300)), letters=letters, padding=max(1, round(letters / 5)))
+
+
+def _whole_pixels(box_xyxy: NDArray[np.float32], width: int, height: int) -> Rectangle:
+    """The pixels whose outer edges are the box, at least one, inside the picture."""
+    left, top, right, bottom = (round(float(edge)) for edge in box_xyxy)
+    left, top = min(max(left, 0), width - 1), min(max(top, 0), height - 1)
+    return left, top, min(max(right, left + 1), width), min(max(bottom, top + 1), height)
+
+
+def _draw_box(image: NDArray[np.uint8], box: Rectangle, color: Color, line: int) -> None:
+    """Lines inside the box, a dark edge around them: one of the two stands out on any ground."""
+    left, top, right, bottom = box
+    edge = line // 2  # none around lines of one pixel: it would weigh more than they do
+    for side in _sides((left - edge, top - edge, right + edge, bottom + edge), line + 2 * edge, image):
+        side[:] = (side * HALO).astype(np.uint8)
+    for side in _sides(box, line, image):
+        side[:] = color
+
+
+def _sides(box: Rectangle, line: int, image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """The four sides of a frame `line` pixels wide, as views of the picture, no pixel in two of them."""
+    left, top, right, bottom = box
+    upper, lower = min(top + line, bottom), max(bottom - line, top)
+    lower = max(lower, upper)
+    inner_left, inner_right = min(left + line, right), max(right - line, min(left + line, right))
+    rectangles = (
+        (left, top, right, upper),
+        (left, lower, right, bottom),
+        (left, upper, inner_left, lower),
+        (inner_right, upper, right, lower),
+    )
+    return [image[max(0, y) : max(0, y_stop), max(0, x) : max(0, x_stop)] for x, y, x_stop, y_stop in rectangles]
+
+
+def _tag(detections: Detections, row: int, class_names: Sequence[str], style: _Style, *, show_scores: bool) -> _Tag:
+    label = int(detections.labels[row])
+    text = class_names[label]
+    font = _font_for(text, style.letters)
+    if font is None:
+        text, font = f"class {label}", _own_font(style.letters)
+    if show_scores:
+        text = f"{text} {detections.scores[row]:.2f}"
+    left, _, right, _ = font.getbbox(text)
+    # One height for all tags, that of letters with both a tall and a deep part.
+    top, bottom = font.getbbox("Ag|")[1::2]
+    width, height = right - left, bottom - top
+    return _Tag(
+        text=text,
+        font=font,
+        size_wh=(int(width + 2 * style.padding), int(height + 2 * style.padding)),
+        ink_xy=(int(left), int(top)),
+    )
+
+
+def _draw_tag(pen: ImageDraw.ImageDraw, tag: _Tag, place: Rectangle, color: Color, padding: int) -> None:
+    left, top, right, bottom = place
+    pen.rectangle((left, top, right - 1, bottom - 1), fill=color)
+    at = (left + padding - tag.ink_xy[0], top + padding - tag.ink_xy[1])
+    pen.text(at, tag.text, fill=text_color(color), font=tag.font)
+
+
+def _place_tags(tags: Sequence[_Tag], boxes: Sequence[Rectangle], picture_wh: tuple[int, int]) -> list[Rectangle]:
+    """A place for each tag, the best detections choosing first: the one that hides least of tags, then of boxes."""
+    edges = np.array(boxes, np.float64).reshape(-1, 4)
+    taken = np.zeros((len(tags), 4))
+    places: list[Rectangle] = []
+    for row, tag in enumerate(tags):
+        options = _places(boxes[row], tag.size_wh, picture_wh)
+        rectangles = np.array(options, np.float64)  # (8, 4)
+        others = np.delete(edges, row, axis=0)
+        less_usual = np.arange(len(options)) * 0.05 * tag.size_wh[0] * tag.size_wh[1]
+        costs = 4 * _hidden(rectangles, taken[:row]) + _hidden(rectangles, others) + less_usual
+        places.append(options[int(np.argmin(costs))])
+        taken[row] = places[-1]
+    return places
+
+
+def _places(box: Rectangle, size_wh: tuple[int, int], picture_wh: tuple[int, int]) -> list[Rectangle]:
+    """Where a tag may go, best looking first: on the box, under it, inside it, from the left and from the right."""
+    left, top, right, bottom = box
+    width, height = size_wh
+    rows = (top - height, bottom, top, bottom - height)
+    columns = (left, right - width)
+    return [_inside((x, y, x + width, y + height), picture_wh) for y in rows for x in columns]
+
+
+def _inside(place: Rectangle, picture_wh: tuple[int, int]) -> Rectangle:
+    """Moved into the picture; of one that is too large the beginning shows."""
+    left = max(0, min(place[0], picture_wh[0] - (place[2] - place[0])))
+    top = max(0, min(place[1], picture_wh[1] - (place[3] - place[1])))
+    return left, top, left + place[2] - place[0], top + place[3] - place[1]
+
+
+def _hidden(places: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(K, 4) places, (N, 4) rectangles -> (K,) pixels of each place that lie on the rectangles, added up."""
+    top_left = np.maximum(places[:, None, :2], others[None, :, :2])
+    bottom_right = np.minimum(places[:, None, 2:], others[None, :, 2:])
+    return np.asarray(np.prod(np.maximum(bottom_right - top_left, 0), axis=2).sum(axis=1))
+
+
+def _font_for(text: str, size: int) -> Font | None:
+    """The first font that has all letters of the text."""
+    name = _font_name(text)
+    if name is None:
+        return None
+    return _named_font(name, size) if name else _own_font(size)
+
+
+@cache
+def _font_name(text: str) -> str | None:
+    """ "" for the font that comes with Pillow, a file's name for another, None when no font has all the letters."""
+    for name in ("", *WIDE_FONTS):
+        font = _named_font(name, 16) if name else _own_font(16)
+        if font is not None and _has_letters(font, text):
+            return name
+    return None
+
+
+@cache
+def _own_font(size: int) -> Font:
+    return ImageFont.load_default(size)
+
+
+@cache
+def _named_font(name: str, size: int) -> Font | None:
+    try:
+        return ImageFont.truetype(name, size)
+    except OSError:
+        return None
+
+
+def _has_letters(font: Font, text: str) -> bool:
+    """A letter the font lacks is drawn as its replacement, which is what U+FFFE, never a letter, looks like."""
+    replacement = _picture_of(font, "\ufffe")
+    return all(letter.isspace() or _picture_of(font, letter) != replacement for letter in set(text))
+
+
+def _picture_of(font: Font, letter: str) -> tuple[tuple[int, int], bytes]:
+    mask = font.getmask(letter)
+    return mask.size, bytes(mask)
