@@ -1,0 +1,195 @@
+"""`lookonce eval`: COCO's numbers of a detector, or of a results file, with how sure they are."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lookonce.data.dataset import Dataset
+from lookonce.data.source import open_data
+from lookonce.errors import SettingsError
+from lookonce.evaluation.bootstrap import Comparison, Interval, Resampled, bootstrap, compare
+from lookonce.evaluation.coco import Metrics, score
+from lookonce.evaluation.evaluate import detect_all
+from lookonce.evaluation.matching import match
+from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
+from lookonce.storage import explained_write, make_run_folder, write_file
+
+INTERVALS = ("AP", "AP50")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """intervals: AP and AP50 by name, empty without resamples; against: the same names, this one minus the other."""
+
+    metrics: Metrics
+    results: Results
+    intervals: Mapping[str, Interval]
+    against: Mapping[str, Comparison]
+    output: Path
+
+
+def evaluate(
+    *,
+    weights: Path | None = None,
+    data: Path,
+    images: Path | None = None,
+    split: str = "val",
+    results: Path | None = None,
+    against: Path | None = None,
+    output: Path | None = None,
+    resamples: int = 1000,
+    iou_threshold: float | None = None,
+    batch_size: int = 8,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Score a detector with COCO's twelve numbers, exactly as pycocotools would, and each class.
+
+    Writes metrics.json and results.json. Scores from 0.001 up count, whatever threshold the weights show from.
+
+    Parameters
+    ----------
+    weights
+        Checkpoint folder, run folder (its best) or exported file.
+    data
+        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+    images
+        Folder of the pictures of an annotation JSON.
+    split
+        Which part of the data set: train, val or test.
+    results
+        COCO results file of any program, scored instead of weights.
+    against
+        Another detector, or its results file (.json): is the difference more than chance?
+    output
+        Folder to write into; without it runs/eval-1, runs/eval-2 and so on.
+    resamples
+        Drawings of the pictures behind the 95 % intervals of AP and AP50; 0 for none.
+    iou_threshold
+        Overlap above which the weaker of two boxes of a class is dropped; without it, that of the weights.
+    batch_size
+        Pictures at once on an accelerator; a CPU takes one at a time, so that no digit depends on it.
+    """
+    _require_one(weights, results)
+    if resamples < 0 or (against is not None and resamples == 0):
+        raise SettingsError(f"resamples is {resamples}, expected at least {1 if against else 0}, for example 1000")
+    dataset = open_data(data, images).split(split)
+
+    def look(source: Path) -> Results:
+        return find(source, dataset, iou_threshold=iou_threshold, batch_size=batch_size, on_progress=on_progress)
+
+    found = read_coco_results(results, dataset) if results is not None else look(_given(weights))
+    metrics = score(dataset, found)
+    resampled = bootstrap(match(dataset, found), resamples=resamples) if resamples else None
+    comparison: dict[str, Comparison] = {}
+    if against is not None and resampled is not None:
+        other = read_coco_results(against, dataset) if against.suffix == ".json" else look(against)
+        comparison = _comparison(resampled, bootstrap(match(dataset, other), resamples=resamples))
+    evaluation = Evaluation(
+        metrics=metrics,
+        results=found,
+        intervals={name: resampled.interval(name) for name in INTERVALS} if resampled is not None else {},
+        against=comparison,
+        output=_folder(output),
+    )
+    sources = {"data": str(data), "split": split, "pictures": len(dataset), "of": str(results or weights)}
+    _write(evaluation, dataset, sources, keep=results)
+    _print(evaluation)
+    return evaluation
+
+
+def find(
+    weights: Path,
+    dataset: Dataset,
+    *,
+    iou_threshold: float | None,
+    batch_size: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> Results:
+    """What the detector in `weights` finds in every picture of `dataset`."""
+    from lookonce.runtimes.detector import Detector
+    from lookonce.runtimes.load import load_runtime
+
+    def advance(done: int) -> None:
+        if on_progress is not None:
+            on_progress(done, len(dataset))
+
+    detector = Detector(load_runtime(weights), iou_threshold=iou_threshold)
+    return detect_all(detector, dataset, batch_size=batch_size, on_progress=advance)
+
+
+def _require_one(weights: Path | None, results: Path | None) -> None:
+    if (weights is None) == (results is None):
+        given = "neither was" if weights is None else "both were"
+        raise SettingsError(
+            f"weights, results: {given} given; name the detector to score, or the results file to score"
+        )
+
+
+def _given(weights: Path | None) -> Path:
+    assert weights is not None
+    return weights
+
+
+def _comparison(first: Resampled, second: Resampled) -> dict[str, Comparison]:
+    return {name: compare(first, second, name) for name in INTERVALS}
+
+
+def _folder(output: Path | None) -> Path:
+    """The folder asked for, or a fresh one: an evaluation never replaces another that was not named."""
+    if output is None:
+        return make_run_folder(Path("runs"), "eval")
+    with explained_write(output):
+        output.mkdir(parents=True, exist_ok=True)
+    return output
+
+
+def _write(evaluation: Evaluation, dataset: Dataset, sources: Mapping[str, Any], *, keep: Path | None) -> None:
+    """metrics.json and results.json; a results file that lies there already and was scored stays as it is."""
+    content = evaluation.metrics.as_json() | {
+        "intervals": {name: asdict(interval) for name, interval in evaluation.intervals.items()},
+        "against": {name: asdict(comparison) for name, comparison in evaluation.against.items()},
+        "evaluated": dict(sources),
+    }
+    write_file(evaluation.output / "metrics.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    results_file = evaluation.output / "results.json"
+    if keep is None or keep.resolve() != results_file.resolve():
+        with explained_write(results_file):
+            write_coco_results(results_file, evaluation.results, dataset)
+
+
+def _print(evaluation: Evaluation) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for line in evaluation.metrics.lines():
+        console.print(line, markup=False)
+    console.print(_class_table(evaluation.metrics))
+    for name, interval in evaluation.intervals.items():
+        console.print(f"{name} {interval.value:.4f}, 95 % interval {interval.low:.4f} .. {interval.high:.4f}")
+    for name, comparison in evaluation.against.items():
+        gap = comparison.difference
+        console.print(
+            f"{name} against the other: {gap.value:+.4f}, 95 % interval {gap.low:+.4f} .. {gap.high:+.4f}, "
+            f"p = {comparison.p_value:.3f}"
+        )
+    console.print(f"written: {evaluation.output}/metrics.json, results.json", markup=False)
+
+
+def _class_table(metrics: Metrics) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("class", overflow="fold")
+    for column in ("objects", "pictures", "found", "AP", "AP50", "AP75", "AR100"):
+        table.add_column(column, justify="right")
+    for name, row in metrics.per_class.items():
+        numbers = (row.num_objects, row.num_pictures, row.num_detections)
+        fractions = (row.AP, row.AP50, row.AP75, row.AR100)
+        table.add_row(
+            escape(name),
+            *(f"{number:,}" for number in numbers),
+            *("-" if part < 0 else f"{part:.3f}" for part in fractions),
+        )
+    return table
