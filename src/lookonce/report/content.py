@@ -1,0 +1,101 @@
+"""What a report tells: one training run, and what is known beside it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from lookonce.config.record import ModelRecord
+from lookonce.data.dataset import Dataset
+from lookonce.errors import DataError
+from lookonce.report.pictures import ComparedPicture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run folder as read: rows one an epoch, oldest first; record of its best weights, else of its last."""
+
+    folder: Path
+    settings: Mapping[str, Any]
+    rows: Sequence[Mapping[str, float]]
+    record: ModelRecord | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """Everything a report shows; what is empty is left out of the page.
+
+    metrics: the twelve numbers by name, fractions or -1, and `per_class`: name -> numbers, where it is known.
+    scored_on: words for the pictures they were taken on. facts: rows of the environment. commands: how to do it again.
+    """
+
+    title: str
+    run: Run
+    datasets: Sequence[Dataset] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    scored_on: str = "the validation pictures"
+    pictures: Sequence[ComparedPicture] = ()
+    score_threshold: float = 0.25
+    facts: Mapping[str, str] = field(default_factory=dict)
+    commands: Sequence[str] = ()
+
+
+def read_run(folder: Path) -> Run:
+    """Reads settings.yaml, metrics.jsonl and the record of a run folder; only the first has to be there."""
+    path = folder / "settings.yaml"
+    if not path.is_file():
+        raise DataError(
+            f"{folder}: no settings.yaml in it; expected the folder of a training run, such as runs/train-1"
+        )
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(settings, dict):
+        raise DataError(f"{path}: holds {type(settings).__name__}, expected a mapping of settings")
+    return Run(folder=folder, settings=settings, rows=_read_rows(folder / "metrics.jsonl"), record=_read_record(folder))
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """The metrics.json that `lookonce eval --output` wrote."""
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: cannot be read as JSON ({error}); expected the metrics.json of lookonce eval"
+        ) from error
+    if not isinstance(metrics, dict) or "AP" not in metrics:
+        raise DataError(f"{path}: no AP in it; expected the metrics.json of lookonce eval")
+    return metrics
+
+
+def best_metrics(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The numbers of the epoch whose AP is highest; empty when none was evaluated."""
+    scored = [row for row in rows if "AP" in row]
+    best = max(scored, key=lambda row: row["AP"], default={})
+    return {name: value for name, value in best.items() if name.startswith("A")}
+
+
+def _read_rows(path: Path) -> list[dict[str, float]]:
+    """A last line that was cut off by a kill is left out."""
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def _read_record(folder: Path) -> ModelRecord | None:
+    for name in ("best", "last"):
+        path = folder / "checkpoints" / name / "record.json"
+        if path.is_file():
+            try:
+                return ModelRecord.model_validate_json(path.read_text(encoding="utf-8"))
+            except ValidationError as error:
+                raise DataError(f"{path}: {error.errors()[0]['msg']}; was it written by another version?") from error
+    return None

@@ -1,0 +1,88 @@
+"""The report: one HTML file that needs nothing else, on a phone or a screen, by day or by night."""
+
+from collections.abc import Callable
+from html import escape
+from importlib import resources
+from pathlib import Path
+
+from lookonce.report import sections
+from lookonce.report.content import Content
+from lookonce.storage import write_file
+
+# Heading, anchor and maker of each section, in the order of the page; one that comes out empty is left out.
+SECTIONS: tuple[tuple[str, str, Callable[[Content], str]], ...] = (
+    ("Pictures", "pictures", sections.pictures),
+    ("Scores", "scores", sections.metrics_table),
+    ("Classes", "classes", sections.class_table),
+    ("Training", "training", sections.curves),
+    ("Data", "data", sections.data_card),
+    ("Settings", "settings", sections.settings_table),
+    ("Machine and versions", "machine", sections.facts),
+    ("Do it again", "again", sections.commands),
+)
+
+
+def write_report(path: Path, content: Content) -> Path:
+    """Writes the page, replacing one that lies there; returns `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, render(content))
+    return path
+
+
+def render(content: Content) -> str:
+    """The page as text. No script, style, font or picture comes from elsewhere, and the policy in it forbids it."""
+    parts = [(title, anchor, make(content)) for title, anchor, make in SECTIONS]
+    parts = [part for part in parts if part[2]]
+    links = "".join(f'<a href="#{anchor}">{title}</a>' for title, anchor, _ in parts)
+    body = "".join(f'<section id="{anchor}"><h2>{title}</h2>{html}</section>' for title, anchor, html in parts)
+    return PAGE.format(
+        policy=POLICY,
+        title=escape(content.title),
+        style=_asset("page.css"),
+        script=_asset("page.js"),
+        lead=escape(lead(content)),
+        tiles=sections.tiles(content),
+        links=links,
+        body=body,
+    )
+
+
+def lead(content: Content) -> str:
+    """One sentence under the title."""
+    record = content.run.record
+    if record is None:
+        return f"A run of lookonce in {content.run.folder}."
+    names = ", ".join(record.class_names[:8]) + (" and more" if record.num_classes > 8 else "")
+    return f"YOLOv3-Tiny, trained to find {names}."
+
+
+# What a browser may load for the page: pictures that are in it, and its own style and script.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+<p class="lead">{lead}</p>
+{tiles}
+<nav aria-label="Sections">{links}</nav>
+{body}
+<footer>Written by lookonce. This page is complete: it loads nothing from anywhere.</footer>
+</main>
+<script>
+{script}</script>
+</body>
+</html>
+"""
+
+
+def _asset(name: str) -> str:
+    return (resources.files("lookonce.report") / name).read_text(encoding="utf-8")

@@ -1,0 +1,129 @@
+"""Pictures for the report: each embedded once, with truth and prediction drawn over it as vectors.
+
+A picture that is shown twice is written once and referred to, which halves the page; boxes stay crisp at any zoom.
+"""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import pairwise_iou_xyxy
+from lookonce.detections import Detections
+
+LONGEST_SIDE = 640  # pixels; larger pictures are embedded smaller
+# Strong on photographs, and told apart by most of those who confuse red and green.
+BOX_COLORS = (
+    "#ff5a4e",
+    "#2fa8ff",
+    "#ffc21a",
+    "#2fd07f",
+    "#d97bff",
+    "#ff8a1f",
+    "#27d9dd",
+    "#ff6bb0",
+    "#a4d321",
+    "#9a8cff",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedPicture:
+    """image (H, W, 3) uint8 RGB; truth and found in its pixels. Scores of `truth` are not looked at."""
+
+    name: str
+    image: NDArray[np.uint8]
+    truth: Detections
+    found: Detections
+
+
+def compared_figure(picture: ComparedPicture, class_names: Sequence[str], key: str) -> str:
+    """Truth on the left, what was found on the right; key: unique among the page's pictures."""
+    height, width = picture.image.shape[:2]
+    matched_truth, matched_found = match(picture.truth, picture.found)
+    shown = f'<image id="{key}" href="{data_uri(picture.image)}" width="{width}" height="{height}"/>'
+    again = f'<use href="#{key}"/>'
+    truth = _boxes(picture.truth, class_names, matched_truth, (height, width), scores=False)
+    found = _boxes(picture.found, class_names, matched_found, (height, width), scores=True)
+    missed, extra = int((~matched_truth).sum()), int((~matched_found).sum())
+    return (
+        '<figure class="pair"><div class="two">'
+        f"{_overlay(width, height, shown + truth, f'{picture.name}: ground truth')}"
+        f"{_overlay(width, height, again + found, f'{picture.name}: predictions')}"
+        f"</div><figcaption><code>{escape(picture.name)}</code><span>{_verdict(len(picture.truth), missed, extra)}"
+        "</span></figcaption></figure>"
+    )
+
+
+def match(truth: Detections, found: Detections) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which true boxes were found, (T,), and which findings are right, (F,): same class, IoU of at least 0.5.
+
+    Best score first, each takes the free true box that it overlaps most, as COCO's metric does.
+    """
+    hit_truth, hit_found = np.zeros(len(truth), np.bool_), np.zeros(len(found), np.bool_)
+    overlaps = pairwise_iou_xyxy(found.boxes_xyxy, truth.boxes_xyxy)  # (F, T)
+    same_class = found.labels[:, None] == truth.labels[None, :]
+    for row in np.argsort(-found.scores, kind="stable"):
+        free = np.where(same_class[row] & ~hit_truth, overlaps[row], 0)
+        if free.size and free.max() >= 0.5:
+            hit_truth[int(free.argmax())] = True
+            hit_found[row] = True
+    return hit_truth, hit_found
+
+
+def data_uri(image: NDArray[np.uint8], quality: int = 82) -> str:
+    """(H, W, 3) uint8 RGB -> `data:image/jpeg;base64,...`, at most LONGEST_SIDE pixels a side."""
+    scale = LONGEST_SIDE / max(image.shape[:2])
+    if scale < 1:
+        image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+def color_of(label: int) -> str:
+    return BOX_COLORS[label % len(BOX_COLORS)]
+
+
+def _verdict(num_truth: int, missed: int, extra: int) -> str:
+    if not num_truth and not extra:
+        return "empty, and nothing found"
+    parts = [f"{num_truth - missed} of {num_truth} found"] + ([f"{extra} too many"] if extra else [])
+    return ", ".join(parts)
+
+
+def _overlay(width: int, height: int, body: str, label: str) -> str:
+    return f'<svg class="photo" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">{body}</svg>'
+
+
+def _boxes(
+    boxes: Detections, class_names: Sequence[str], matched: NDArray[np.bool_], size_hw: tuple[int, int], *, scores: bool
+) -> str:
+    """Rectangles and tags; dashed where truth was missed or a finding is wrong. Best scores are drawn last, on top."""
+    line = max(size_hw) / 220
+    parts = []
+    for row in range(len(boxes))[::-1]:
+        left, top, right, bottom = boxes.boxes_xyxy[row].tolist()
+        name = class_names[boxes.labels[row]]
+        tag = f"{name} {boxes.scores[row]:.2f}" if scores else name
+        dash = "" if matched[row] else f' stroke-dasharray="{line * 3:.1f} {line * 2:.1f}"'
+        color = color_of(int(boxes.labels[row]))
+        parts.append(
+            f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" '
+            f'fill="none" stroke="{color}" stroke-width="{line:.2f}"{dash}/>{_tag(tag, left, top, color, size_hw)}'
+        )
+    return "".join(parts)
+
+
+def _tag(text: str, left: float, top: float, color: str, size_hw: tuple[int, int]) -> str:
+    """A small plate above the box, or inside where the picture ends."""
+    font = max(size_hw) / 32
+    width, height = font * (0.55 * len(text) + 0.5), font * 1.25
+    x = min(max(left, 0.0), max(size_hw[1] - width, 0.0))
+    y = top - height if top >= height else top
+    plate = f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{color}"/>'
+    place = f'x="{x + font * 0.25:.1f}" y="{y + font * 0.95:.1f}" font-size="{font:.1f}"'
+    return f'{plate}<text class="tag" {place}>{escape(text)}</text>'

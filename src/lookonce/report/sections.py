@@ -1,0 +1,234 @@
+"""The sections of a report: each takes the content and gives its HTML, or nothing where there is nothing to say."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from lookonce.config.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
+from lookonce.data.dataset import Dataset
+from lookonce.report.content import Content
+from lookonce.report.elements import card, cell, count, fraction, head_cell, legend, table
+from lookonce.report.pictures import compared_figure
+from lookonce.report.plots import Series, bar_chart, line_chart, short
+
+TWELVE = {
+    "AP": "Average precision, mean over IoU 0.50 to 0.95",
+    "AP50": "Average precision at IoU 0.50",
+    "AP75": "Average precision at IoU 0.75",
+    "APs": "AP of small objects, under 32 × 32 pixels",
+    "APm": "AP of medium objects",
+    "APl": "AP of large objects, over 96 × 96 pixels",
+    "AR1": "Recall with one detection a picture and class",
+    "AR10": "Recall with ten",
+    "AR100": "Recall with a hundred",
+    "ARs": "Recall of small objects",
+    "ARm": "Recall of medium objects",
+    "ARl": "Recall of large objects",
+}
+LOSSES = {"loss": 1, "box": 2, "objectness": 3, "classes": 4}
+SCORES = {"AP50": 1, "AP": 2, "AP75": 3}
+SIZE_EDGES = (0, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512)  # pixels; 32 and 96 are COCO's own borders
+
+
+def tiles(content: Content) -> str:
+    """The run in a few large numbers."""
+    rows, metrics, record = content.run.rows, content.metrics, content.run.record
+    shown = [(f"{metrics[name]:.3f}", name) for name in ("AP50", "AP") if metrics.get(name, -1) >= 0]
+    if rows:
+        shown.append((str(len(rows)), "epochs trained"))
+    if any("seconds" in row for row in rows):
+        shown.append((_duration(sum(row.get("seconds", 0.0) for row in rows)), "of training"))
+    if record is not None:
+        shown.append((f"{record.image_size[1]} × {record.image_size[0]}", "pixels the network sees"))
+        shown.append((str(record.num_classes), "class" if record.num_classes == 1 else "classes"))
+    body = "".join(f'<div class="card tile"><b>{value}</b><span>{text}</span></div>' for value, text in shown)
+    return f'<div class="tiles">{body}</div>' if shown else ""
+
+
+def curves(content: Content) -> str:
+    """Loss, precision, learning rate and speed over the epochs."""
+    rows = content.run.rows
+    charts = [
+        chart_card("Loss, mean of each epoch", line_series(rows, LOSSES)),
+        chart_card("Precision on the validation pictures", line_series(rows, SCORES), y_high=1.0),
+        chart_card("Learning rate at the end of each epoch", line_series(rows, {"lr": 1})),
+        chart_card("Pictures a second", line_series(rows, {"images_per_second": 3})),
+    ]
+    body = "".join(charts)
+    return f'<div class="grid">{body}</div>' if body else ""
+
+
+def line_series(rows: Sequence[Mapping[str, float]], columns: Mapping[str, int]) -> list[Series]:
+    """One line for each column that the table has; epochs count from 1 for people."""
+    series = []
+    for name, color in columns.items():
+        points = [
+            (row.get("epoch", place) + 1, row[name]) for place, row in enumerate(rows) if row.get(name) is not None
+        ]
+        if points:
+            series.append(Series(name=name, points=points, color=color))
+    return series
+
+
+def chart_card(title: str, series: Sequence[Series], *, y_high: float | None = None) -> str:
+    """A chart with its heading and, where it has more than one line, the legend."""
+    if not series:
+        return ""
+    names = legend((line.name, line.color) for line in series) if len(series) > 1 else ""
+    return card(f"<h3>{escape(title)}</h3>{line_chart(title, series, y_high=y_high)}{names}")
+
+
+def metrics_table(content: Content) -> str:
+    """COCO's twelve numbers."""
+    metrics = content.metrics
+    rows = [cell(name) + cell(text) + fraction(metrics[name]) for name, text in TWELVE.items() if name in metrics]
+    if not rows:
+        return "<p>Not scored: the run had no validation pictures. <code>lookonce eval</code> scores it.</p>"
+    return (
+        f"<p>COCO's metric on {escape(content.scored_on)}. Fractions: 1 is perfect; a dash means that there was "
+        f"nothing to find.</p>{card(table(rows), scroll=True)}"
+    )
+
+
+def class_table(content: Content) -> str:
+    """One line a class, sortable."""
+    per_class = content.metrics.get("per_class") or {}
+    rows = [
+        cell(name)
+        + count(row.get("num_objects"))
+        + fraction(row.get("AP50", -1), meter=True)
+        + "".join(fraction(row.get(column, -1)) for column in ("AP", "AP75", "AR100"))
+        + count(row.get("num_detections"))
+        for name, row in per_class.items()
+    ]
+    heads = ("class", "objects", "AP50", "AP", "AP75", "recall", "detections")
+    head = "".join(head_cell(name, number=name != "class", button=True) for name in heads)
+    return card(table(rows, head=head, sortable=True), scroll=True) if rows else ""
+
+
+def data_card(content: Content) -> str:
+    """What it learned from: counts, classes, sizes."""
+    datasets = content.datasets
+    if not datasets:
+        return ""
+    heads = ("split", "pictures", "without objects", "objects", "median size")
+    head = "".join(head_cell(name, number=name != "split") for name in heads)
+    rows = [
+        cell(data.split) + count(len(data)) + count(num_empty(data)) + count(len(data.labels)) + _median_size(data)
+        for data in datasets
+    ]
+    charts = _class_chart(datasets) + _size_chart(datasets)
+    return f'{card(table(rows, head=head), scroll=True)}<div class="grid below">{charts}</div>'
+
+
+def num_empty(dataset: Dataset) -> int:
+    """Pictures without a box."""
+    return int((np.diff(dataset.box_offsets) == 0).sum())
+
+
+def pictures(content: Content) -> str:
+    """Truth and predictions side by side."""
+    if not content.pictures:
+        return ""
+    names = content.run.record.class_names if content.run.record else content.datasets[0].class_names
+    figures = (
+        card(compared_figure(picture, names, f"picture-{place}")) for place, picture in enumerate(content.pictures)
+    )
+    return (
+        f"<p>Left the labels, right what the network finds with a score over {content.score_threshold:g}. Dashed on "
+        "the left: missed. Dashed on the right: not in the labels, or a box that overlaps its object by less than "
+        f'half.</p><div class="pairs">{"".join(figures)}</div>'
+    )
+
+
+def settings_table(content: Content) -> str:
+    """What differs from the defaults; all of it on demand."""
+    settings = content.run.settings
+    known = [name for name in Settings.model_fields if name in settings]
+    changed = [name for name in known if _plain(settings[name]) != _plain(default_of(name))]
+    groups = "".join(
+        f"<h3>{escape(title)}</h3>{_settings_rows([name for name in known if group_of(name) == group], settings)}"
+        for group, title in GROUPS.items()
+    )
+    everything = f"<details><summary>All {len(known)} settings</summary>{groups}</details>"
+    note = "<p>Those that differ from the defaults.</p>"
+    return note + card(_settings_rows(changed, settings) + everything, scroll=True)
+
+
+def facts(content: Content) -> str:
+    """Machine and versions."""
+    rows = [cell(name) + f'<td class="value">{escape(value)}</td>' for name, value in content.facts.items()]
+    return card(table(rows), scroll=True) if rows else ""
+
+
+def commands(content: Content) -> str:
+    """How to do it again."""
+    if not content.commands:
+        return ""
+    return f"<pre>{escape(chr(10).join(content.commands))}</pre>"
+
+
+def _class_chart(datasets: Sequence[Dataset]) -> str:
+    names = datasets[0].class_names
+    series = [
+        (data.split, np.bincount(data.labels, minlength=len(names)).astype(float).tolist(), place)
+        for place, data in enumerate(datasets, start=1)
+    ]
+    title = "Objects of each class"
+    chart = bar_chart(title, names, series, x_label="class")
+    return card(f"<h3>{title}</h3>{chart}{_split_legend(datasets)}")
+
+
+def _size_chart(datasets: Sequence[Dataset]) -> str:
+    """Shares, so that splits of different length can be compared."""
+    largest = max((object_sizes(data).max(initial=0) for data in datasets), default=0)
+    edges = [*(edge for edge in SIZE_EDGES if edge <= largest), np.inf]
+    series = []
+    for place, data in enumerate(datasets, start=1):
+        counts, _ = np.histogram(object_sizes(data), bins=edges)
+        series.append((data.split, (100 * counts / max(counts.sum(), 1)).tolist(), place))
+    title = "Sizes of the objects, share in percent"
+    labels = [f"{edge:g}+" for edge in edges[:-1]]
+    chart = bar_chart(title, labels, series, x_label="√(width × height), pixels")
+    return card(f"<h3>{title}</h3>{chart}{_split_legend(datasets)}")
+
+
+def object_sizes(dataset: Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(M,) square root of width times height, in pixels of the picture."""
+    wh = dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]
+    return np.asarray(np.sqrt(wh[:, 0] * wh[:, 1]), np.float64)
+
+
+def _median_size(dataset: Dataset) -> str:
+    shown = f"{np.median(object_sizes(dataset)):.0f} pixels" if len(dataset.labels) else "–"
+    return f'<td class="number">{shown}</td>'
+
+
+def _split_legend(datasets: Iterable[Dataset]) -> str:
+    return legend((data.split, place) for place, data in enumerate(datasets, start=1))
+
+
+def _settings_rows(names: Iterable[str], settings: Mapping[str, Any]) -> str:
+    return table(
+        f'<td title="{escape(help_of(name))}">{name}</td><td class="value"><code>{escape(_plain(settings[name]))}'
+        f"</code> {escape(unit_of(name))}</td>"
+        for name in names
+    )
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_plain(part) for part in value) + "]"
+    if value is None or value == "":
+        return "–"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{short(round(seconds))} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
