@@ -62,13 +62,17 @@ class Progress:
         )
 
     def left(self, steps_done: int) -> str:
-        """Time to go at the speed so far, evaluations at theirs: `ETA 1:02:03`."""
+        """Time to go when steps and evaluations go on as they did so far: `ETA 1:02:03`."""
         if not self.run.steps:
             return "ETA -"
-        seconds_per_step = (self.run.seconds - self.evaluation_seconds) / self.run.steps
-        share_evaluating = self.evaluation_seconds / max(self.run.seconds - self.evaluation_seconds, 1e-9)
         steps = self.epochs * self.steps_per_epoch - steps_done
-        return f"ETA {duration(steps * seconds_per_step * (1 + share_evaluating))}"
+        return f"ETA {duration(steps * (self.run.seconds + self.evaluation_seconds) / self.run.steps)}"
+
+    def evaluated(self, seconds: float) -> None:
+        """An evaluation took so long: it counts for the time to go, and not against the speed of training."""
+        self.evaluation_seconds += seconds
+        for speed in (self.run, self._since_line):
+            speed.started += seconds
 
     def epoch_line(self, epoch: int, row: Mapping[str, float]) -> None:
         """One line for people at the end of an epoch."""

@@ -189,7 +189,7 @@ class Trainer:
         started = time.perf_counter()
         with progress_bar("evaluate", 1) as advance:
             metrics = evaluate(self.learner.result_model, self.record, self._watch(advance))
-        self._progress.evaluation_seconds += time.perf_counter() - started
+        self._progress.evaluated(time.perf_counter() - started)
         if self.position.best is None or metrics["AP"] > self.position.best:
             self.position.best = metrics["AP"]
             if is_main():

@@ -7,9 +7,8 @@ from operator import itemgetter
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, resolve
@@ -19,6 +18,8 @@ from lookonce.config.yaml_file import to_yaml
 
 Row = tuple[str, str, str, str, str]
 HEADINGS: Row = ("setting", "value", "unit", "from", "what it is")
+
+NAME_WIDTH = max(map(len, Settings.model_fields)) + 2
 
 
 def config(
@@ -36,7 +37,7 @@ def config(
     if yaml:
         sys.stdout.write(to_yaml(resolved.settings, comments=True))
     elif sys.stdout.isatty():
-        Console().print(as_table(resolved))
+        print_for_people(resolved, Console(highlight=False))
     else:
         sys.stdout.write(as_text(resolved))
     sys.stderr.writelines(f"{note}\n" for note in resolved.notes)
@@ -62,14 +63,16 @@ def as_text(resolved: Resolved) -> str:
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def as_table(resolved: Resolved) -> Table:
-    """For a terminal: grouped, what differs from the defaults in green."""
-    table = Table(*HEADINGS, box=box.SIMPLE_HEAD, pad_edge=False)
+def print_for_people(resolved: Resolved, console: Console) -> None:
+    """Two lines a setting, by group; what is not the default in green."""
     for group, members in groupby(rows(resolved), key=itemgetter(0)):
-        table.add_section()
-        table.add_row(Text(GROUPS[group], "bold"))
+        console.print(Text(f"\n{GROUPS[group]}", "bold"))
         for _, (name, value, unit, origin, help_text) in members:
-            style = "" if origin == DEFAULT_ORIGIN else "green"
-            cells = (Text(name, "cyan"), Text(value, style), Text(unit), Text(origin, style), Text(help_text, "dim"))
-            table.add_row(*cells)
-    return table
+            style = "dim" if origin == DEFAULT_ORIGIN else "green"
+            known = Text.assemble(
+                (f"  {name:<{NAME_WIDTH}}", "cyan"),
+                f"{value} {unit}".rstrip() if value[0].isdigit() else value,
+                (f"  ({origin})", style),
+            )
+            console.print(known)
+            console.print(Padding(Text(help_text, "dim"), (0, 0, 0, 6)))

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lookonce.config.record import ModelRecord
 from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, resolve
 from lookonce.config.schema import Settings
-from lookonce.data.dataset import Dataset, data_hash
+from lookonce.config.yaml_file import to_yaml
+from lookonce.data.dataset import Dataset, data_hash, require_boxes
 from lookonce.data.source import open_data
 from lookonce.distributed import broadcast_object, is_main, process_group, resolve_device
 from lookonce.errors import DataError, SettingsError
@@ -31,7 +30,7 @@ def train(**flags: Any) -> TrainResult:
     """
     settings, run = settings_and_run(flags)
     device = resolve_device(settings.device)
-    with process_group(device), reproducible(device):
+    with logging_to(), process_group(device), reproducible(device):
         train_set, val_set = open_splits(settings)
         record = build.make_record(settings, train_set, data_hash(train_set))
         run = start_run(settings) if run is None else require_same_data(run, record)
@@ -98,10 +97,7 @@ def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
         raise SettingsError("data: not given; name a folder of labelled pictures, e.g. lookonce train --data DIR")
     source = open_data(settings.data, settings.images)
     train_set = source.split(settings.train_split)
-    if not len(train_set.labels):
-        raise DataError(
-            f"{settings.data}: split {train_set.split!r} has {len(train_set)} pictures and no box to learn from"
-        )
+    require_boxes(train_set)
     has_val = settings.val_split in source.splits
     return train_set, source.split(settings.val_split) if has_val else None
 
@@ -112,7 +108,7 @@ def start_run(settings: Settings) -> RunFolder:
         run = create_run_folder(settings.runs, settings.name)
         write_file(
             run.settings,
-            yaml.safe_dump(settings.model_dump(mode="json", exclude={"resume"}), sort_keys=False, allow_unicode=True),
+            to_yaml(settings, comments=True),
         )
     return RunFolder(broadcast_object(run.path if is_main() else None))
 

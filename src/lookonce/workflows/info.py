@@ -1,0 +1,183 @@
+"""`lookonce info`: a network layer by layer, and the record of its weights."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from lookonce.config.record import ModelRecord
+from lookonce.errors import SettingsError
+from lookonce.model.darknet import ConvBlock
+from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
+from lookonce.weights.load import load_weights
+
+LARGEST_STRIDE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One convolution with what belongs to it. output: (channels, height, width) after a pool that follows it;
+    parameters: floats, BatchNorm's statistics included; macs: multiplications (and additions) for one picture."""
+
+    name: str
+    kind: str
+    output: tuple[int, int, int]
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """trainable leaves out BatchNorm's statistics; flops counts a multiplication and its addition as two, and
+    convolutions alone (all the rest together comes to a hundredth)."""
+
+    layers: tuple[Layer, ...]
+    image_size: tuple[int, int]  # height, width
+    trainable: int
+    record: ModelRecord | None
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def flops(self) -> int:
+        return 2 * sum(layer.macs for layer in self.layers)
+
+
+def info(
+    weights: Path | None = None,
+    *,
+    num_classes: Annotated[int | None, Parameter(help="Classes of a network without weights (80).")] = None,
+    width: Annotated[float | None, Parameter(help="Factor on the channels of a network without weights (1).")] = None,
+    image_size: Annotated[int | None, Parameter(help="Side of the square that the network sees, in pixels.")] = None,
+) -> Info:
+    """Print a network layer by layer: output shape, parameters, multiplications; and what is known about its weights.
+
+    Without weights: the network of the paper, or a narrower one.
+
+    Parameters
+    ----------
+    weights
+        Checkpoint folder or run folder.
+    """
+    if weights is not None and (num_classes is not None or width is not None):
+        raise SettingsError(f"num_classes, width: {weights} has its own; leave them out, or leave out the weights")
+    if image_size is not None and (image_size < LARGEST_STRIDE or image_size % LARGEST_STRIDE):
+        raise SettingsError(f"image_size={image_size}: expected a multiple of {LARGEST_STRIDE}, for example 416")
+    model, record = _network(weights, 80 if num_classes is None else num_classes, 1.0 if width is None else width)
+    size_hw = (image_size, image_size) if image_size else record.image_size if record else (416, 416)
+    found = describe(model, record, size_hw)
+    _print(found)
+    return found
+
+
+def describe(model: YoloV3Tiny, record: ModelRecord | None, size_hw: tuple[int, int]) -> Info:
+    """Run one empty picture of that size (height, width) through the network and note what each layer makes of it."""
+    layers: list[Layer] = []
+    watched: dict[str, nn.Module] = {"head32": model.head32, "head16": model.head16}
+    watched |= {name: module for name, module in model.named_modules() if isinstance(module, ConvBlock)}
+    sizes: dict[nn.Module, tuple[int, int]] = {}  # height, width of each convolution's own output, before any pool
+
+    def note_size(module: nn.Module, _inputs: object, output: Tensor) -> None:
+        sizes[module] = (output.shape[2], output.shape[3])
+
+    hooks = [conv.register_forward_hook(note_size) for conv in model.modules() if isinstance(conv, nn.Conv2d)]
+
+    def note_layer(name: str) -> None:
+        def note(module: nn.Module, _inputs: object, output: Tensor) -> None:
+            layers.append(_layer(name, module, output, sizes))
+
+        hooks.append(watched[name].register_forward_hook(note))
+
+    for name in watched:
+        note_layer(name)
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, *size_hw))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    trainable = sum(parameter.numel() for parameter in model.parameters())
+    return Info(layers=tuple(layers), image_size=size_hw, trainable=trainable, record=record)
+
+
+def _network(weights: Path | None, num_classes: int, width: float) -> tuple[YoloV3Tiny, ModelRecord | None]:
+    if weights is not None:
+        return load_weights(weights)
+    if num_classes < 1:
+        raise SettingsError(f"num_classes={num_classes}: expected 1 or more")
+    with torch.random.fork_rng(devices=[]):  # PyTorch draws initial weights from the global generator
+        return YoloV3Tiny(num_classes, channels=scaled_channels(width)), None
+
+
+def _layer(name: str, module: nn.Module, output: Tensor, sizes: dict[nn.Module, tuple[int, int]]) -> Layer:
+    conv = module.conv if isinstance(module, ConvBlock) else module
+    assert isinstance(conv, nn.Conv2d)
+    kernel = conv.kernel_size[0]
+    height, width = sizes[conv]
+    parts = [f"conv {kernel}x{kernel}"]
+    if isinstance(module, ConvBlock):
+        parts += ["norm", module.activation, *(["pool"] if module.then_pool else [])]
+    arrays = [value for value in module.state_dict().values() if value.is_floating_point()]
+    return Layer(
+        name=name,
+        kind=", ".join(parts),
+        output=(output.shape[1], output.shape[2], output.shape[3]),
+        parameters=sum(array.numel() for array in arrays),
+        macs=conv.weight.numel() * height * width,
+    )
+
+
+def _print(found: Info) -> None:
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(_table(found.layers))
+    height, width = found.image_size
+    console.print(
+        f"{found.parameters:,} floats with BatchNorm's statistics, {found.trainable:,} of them trained; "
+        f"{found.flops / 1e9:.3f} GFLOP in the convolutions for a picture of {width}x{height}",
+        soft_wrap=True,
+    )
+    for line in [] if found.record is None else describe_record(found.record):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _table(layers: Sequence[Layer]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("layer")
+    table.add_column("kind")
+    for heading in ("output", "floats", "million MACs"):
+        table.add_column(heading, justify="right")
+    for layer in layers:
+        shape = "x".join(map(str, layer.output))
+        table.add_row(layer.name, layer.kind, shape, f"{layer.parameters:,}", f"{layer.macs / 1e6:,.1f}")
+    return table
+
+
+def describe_record(record: ModelRecord) -> list[str]:
+    """The record in a few lines for people."""
+    height, width = record.image_size
+    preprocessing, thresholds = record.preprocessing, record.thresholds
+    anchors = "; ".join(
+        f"stride {stride}: " + " ".join(f"{w:g}x{h:g}" for w, h in record.head_anchors(head))
+        for head, stride in enumerate(record.strides)
+    )
+    lines = [
+        f"classes     {record.num_classes}: {', '.join(record.class_names)}",
+        f"dialect     {record.dialect.name}, {record.dialect.activation}",
+        f"input       {width}x{height}, {preprocessing.resize}, {preprocessing.color_order}",
+        f"anchors     {anchors}",
+        f"thresholds  score {thresholds.score:g}, iou {thresholds.iou:g}, at most {thresholds.max_detections} boxes",
+    ]
+    if record.metrics:
+        lines.append("metrics     " + ", ".join(f"{name} {value:.3f}" for name, value in record.metrics.items()))
+    if record.versions:
+        lines.append("versions    " + ", ".join(f"{name} {value}" for name, value in record.versions.items()))
+    return lines

@@ -1,0 +1,148 @@
+"""Kills are real ones: a child process ends itself, without any clean-up, before its n-th operation on the disk."""
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lookonce.storage import (
+    MARKER,
+    StorageError,
+    find_published,
+    make_run_folder,
+    published_folder,
+    settle,
+    write_file,
+)
+
+PUBLISH = """
+import os, sys
+from pathlib import Path
+from lookonce.storage import published_folder
+
+folder, last = Path(sys.argv[1]), int(sys.argv[2])
+operations = {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}
+count = 0
+
+def watch(event, arguments):
+    global count
+    if event in operations or (event == "open" and str(folder.parent) in str(arguments[0])):
+        count += 1
+        if count == last:
+            os._exit(9)
+
+sys.addaudithook(watch)
+with published_folder(folder) as new:
+    (new / "a.txt").write_text("new")
+    (new / "b.txt").write_text("new")
+"""
+
+
+def content(folder: Path) -> str:
+    """What both files of a version say; fails when they are not of one version."""
+    texts = {(folder / name).read_text() for name in ("a.txt", "b.txt")}
+    assert len(texts) == 1
+    return texts.pop()
+
+
+def publish(folder: Path, text: str) -> None:
+    with published_folder(folder) as new:
+        (new / "a.txt").write_text(text)
+        (new / "b.txt").write_text(text)
+
+
+def killed_publish(folder: Path, operation: int) -> bool:
+    """Publish "new" in a child that is killed before its n-th operation; False when it got to the end."""
+    status = subprocess.run([sys.executable, "-c", PUBLISH, folder, str(operation)], check=False).returncode
+    assert status in (0, 9)
+    return status == 9
+
+
+def test_a_kill_before_any_operation_leaves_a_complete_version(tmp_path: Path) -> None:
+    seen = []
+    for operation in range(1, 100):
+        folder = tmp_path / str(operation) / "last"
+        publish(folder, "old")
+        if not killed_publish(folder, operation):
+            break
+        found = find_published(folder)
+        assert found is not None
+        seen.append(content(found))
+        settle(folder)
+        assert content(folder) == seen[-1]
+        assert [path.name for path in folder.parent.iterdir()] == ["last"]
+        publish(folder, "newer")
+        assert content(folder) == "newer"
+    assert seen[0] == "old"
+    assert seen[-1] == "new"
+    assert seen == sorted(seen, reverse=True)  # old ..., then new ...: never back again
+    assert len(seen) > 10
+
+
+def test_two_kills_in_a_row_leave_a_complete_version(tmp_path: Path) -> None:
+    for first in (8, 11, 13):
+        for second in (1, 4, 7):
+            folder = tmp_path / f"{first}-{second}" / "last"
+            publish(folder, "old")
+            killed_publish(folder, first)
+            killed_publish(folder, second)
+            found = find_published(folder)
+            assert found is not None
+            content(found)
+
+
+def test_a_first_version_that_was_killed_is_not_there(tmp_path: Path) -> None:
+    assert killed_publish(tmp_path / "last", 4)
+    assert find_published(tmp_path / "last") is None
+    publish(tmp_path / "last", "new")
+    assert content(tmp_path / "last") == "new"
+
+
+def test_an_error_while_writing_keeps_the_version_before_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    publish(tmp_path / "last", "old")
+    with pytest.raises(RuntimeError), published_folder(tmp_path / "last") as new:
+        (new / "a.txt").write_text("half")
+        raise RuntimeError
+    assert content(tmp_path / "last") == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["last"]
+
+
+def test_a_full_disk_is_said_in_words(tmp_path: Path) -> None:
+    publish(tmp_path / "last", "old")
+    with (
+        pytest.raises(StorageError, match=r"last: no space left on the disk .* free some space"),
+        published_folder(tmp_path / "last") as new,
+    ):
+        (new / "a.txt").write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert content(tmp_path / "last") == "old"
+
+
+def test_a_file_in_the_way_of_the_runs_folder_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(StorageError, match="a file is in the way"):
+        make_run_folder(tmp_path / "runs", "name")
+
+
+def test_run_folders_count_up_and_are_never_reused(tmp_path: Path) -> None:
+    (tmp_path / "bccd-3").mkdir()
+    (tmp_path / "bccd-x").mkdir()
+    (tmp_path / "bccd-large-7").mkdir()
+    names = [make_run_folder(tmp_path, "bccd").name for _ in range(2)]
+    assert names == ["bccd-4", "bccd-5"]
+    assert make_run_folder(tmp_path, "bccd-large").name == "bccd-large-8"
+
+
+def test_a_replaced_file_is_whole_and_leaves_no_temporary_one(tmp_path: Path) -> None:
+    write_file(tmp_path / "metrics.csv", "one")
+    write_file(tmp_path / "metrics.csv", "two")
+    assert (tmp_path / "metrics.csv").read_text() == "two"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_marker_is_written_after_everything_else(tmp_path: Path) -> None:
+    with published_folder(tmp_path / "last") as new:
+        assert not (new / MARKER).exists()
+    assert (tmp_path / "last" / MARKER).stat().st_size == 0

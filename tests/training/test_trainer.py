@@ -1,0 +1,237 @@
+import hashlib
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lookonce.config.record import ModelRecord
+from lookonce.errors import WeightsError
+from lookonce.training.engine import Learner, TrainingDiverged
+from lookonce.training.run_folder import RunFolder
+from lookonce.training.trainer import OnEvaluated, Trainer, TrainerOptions, TrainResult
+from lookonce.weights.checkpoint import load_checkpoint, save_checkpoint
+
+MakeLearner = Callable[..., Learner]
+EPOCHS = 3
+
+
+class Score:
+    """A made-up AP, another one each time it is called; `during` is called in the middle of an evaluation."""
+
+    def __init__(self, *scores: float, during: Callable[[], None] = lambda: None) -> None:
+        self.scores = list(scores)
+        self.during = during
+        self.models: list[torch.nn.Module] = []
+
+    def __call__(self, model: torch.nn.Module, record: ModelRecord, on_progress: OnEvaluated) -> Mapping[str, float]:
+        self.models.append(model)
+        self.during()
+        on_progress(1)
+        return {"AP": self.scores.pop(0) if self.scores else 0.5, "AP50": 0.75}
+
+
+@pytest.fixture
+def make_trainer(make_learner: MakeLearner, squares: Callable[..., Any], record: ModelRecord, run: RunFolder) -> Any:
+    """make_trainer(evaluate=, before=, run=, learner=, **TrainerOptions) -> a trainer of three epochs of three batches."""
+
+    def make(
+        *,
+        evaluate: Any = None,
+        before: Callable[[int, int], None] = lambda _epoch, _batch: None,
+        run: RunFolder = run,
+        learner: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Trainer:
+        return Trainer(
+            make_learner(epochs=EPOCHS, **(learner or {})),
+            squares(before),
+            evaluate=evaluate,
+            record=record,
+            run=run,
+            options=TrainerOptions(**{"epochs": EPOCHS, "log_interval": 2, **options}),
+        )
+
+    return make
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def arrays_of(run: RunFolder) -> tuple[str, str]:
+    return sha256(run.last / "model.safetensors"), sha256(run.last / "training.safetensors")
+
+
+def resumed(trainer: Trainer) -> TrainResult:
+    trainer.resume()
+    return trainer.run()
+
+
+@pytest.fixture
+def other_run(tmp_path: Path) -> RunFolder:
+    folder = RunFolder(tmp_path / "runs" / "squares-2")
+    folder.path.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "learner"),
+    [
+        ((0, 0), {}),
+        ((0, 2), {}),  # the last batch of an epoch: evaluated first, then stopped
+        ((1, 1), {}),
+        ((2, 2), {}),  # the very last batch: nothing is left to stop
+        ((1, 0), {"ema_decay": 0.0, "name": "adamw", "lr": 0.001}),
+        ((1, 0), {"accumulate": 2}),  # in the middle of an update
+    ],
+)
+def test_a_stopped_and_resumed_run_ends_with_the_bits_of_a_straight_one(
+    make_trainer: Any, run: RunFolder, other_run: RunFolder, stop_at: tuple[int, int], learner: dict[str, Any]
+) -> None:
+    straight = make_trainer(run=other_run, evaluate=Score(0.1, 0.3, 0.2), learner=learner).run()
+
+    def stop(epoch: int, batch: int) -> None:
+        if (epoch, batch) == stop_at:
+            signal.raise_signal(signal.SIGTERM)
+
+    scores = Score(0.1, 0.3, 0.2)
+    stopped = make_trainer(before=stop, evaluate=scores, learner=learner).run()
+    finished = resumed(make_trainer(evaluate=scores, learner=learner))
+    assert (stopped.stopped, stopped.exit_code) == (True, 75)
+    assert (finished.stopped, finished.exit_code) == (False, 0)
+    assert arrays_of(run) == arrays_of(other_run)
+    assert sha256(run.best / "model.safetensors") == sha256(other_run.best / "model.safetensors")
+    timings = {"seconds", "images_per_second", "waiting_share"}
+    ours, theirs = ([{k: v for k, v in row.items() if k not in timings} for row in r.metrics()] for r in (run, other_run))
+    assert ours == theirs
+    assert straight.metrics["AP"] == finished.metrics["AP"] == 0.2
+
+
+def test_a_stop_during_evaluation_leaves_it_to_the_resume(make_trainer: Any, run: RunFolder, other_run: RunFolder) -> None:
+    make_trainer(run=other_run, evaluate=Score()).run()
+    stopped = make_trainer(evaluate=Score(during=lambda: signal.raise_signal(signal.SIGINT))).run()
+    assert stopped.stopped
+    assert run.metrics() == []
+    assert load_checkpoint(run.last).training.values["position"]["batch"] == 3  # type: ignore[union-attr]
+    resumed(make_trainer(evaluate=Score()))
+    assert [row["epoch"] for row in run.metrics()] == [0, 1, 2]
+    assert arrays_of(run) == arrays_of(other_run)
+
+
+def test_a_run_resumed_at_its_end_has_nothing_left_to_do(make_trainer: Any, run: RunFolder) -> None:
+    make_trainer(evaluate=Score()).run()
+    before = arrays_of(run)
+    score = Score()
+    result = resumed(make_trainer(evaluate=score))
+    assert not result.stopped
+    assert result.metrics["epoch"] == EPOCHS - 1
+    assert score.models == []
+    assert arrays_of(run) == before
+
+
+def test_rows_of_an_epoch_that_is_done_again_are_replaced(make_trainer: Any, run: RunFolder) -> None:
+    """A kill between the table and the checkpoint of epoch 2: its row is there, its checkpoint is not."""
+    make_trainer(evaluate=Score()).run()
+    rows = run.metrics()
+    half = make_trainer(evaluate=Score())
+    half.resume()
+    half.position.epoch, half.position.batch = 1, 0
+    half._save_last()
+    resumed(make_trainer(evaluate=Score()))
+    assert [row["epoch"] for row in run.metrics()] == [row["epoch"] for row in rows]
+
+
+def test_best_keeps_the_epoch_with_the_highest_ap_and_holds_no_training_state(make_trainer: Any, run: RunFolder) -> None:
+    make_trainer(evaluate=Score(0.1, 0.3, 0.2)).run()
+    best = load_checkpoint(run.best)
+    assert best.record.metrics["AP"] == 0.3
+    assert best.training is None
+    assert load_checkpoint(run.last).record.metrics["AP"] == 0.2
+
+
+def test_the_average_is_what_is_evaluated_and_saved(make_trainer: Any, run: RunFolder) -> None:
+    score = Score()
+    trainer = make_trainer(evaluate=score)
+    trainer.run()
+    average = trainer.learner.ema.model
+    assert all(model is average for model in score.models)
+    saved = load_checkpoint(run.last).state
+    assert all(torch.equal(saved[name], value) for name, value in average.state_dict().items())
+
+
+@pytest.mark.parametrize(("eval_every", "expected"), [(1, 3), (2, 2), (0, 1), (5, 1)])
+def test_the_last_epoch_is_always_evaluated(make_trainer: Any, eval_every: int, expected: int) -> None:
+    score = Score()
+    make_trainer(evaluate=score, eval_every=eval_every).run()
+    assert len(score.models) == expected
+
+
+def test_without_validation_pictures_there_is_no_best(make_trainer: Any, run: RunFolder) -> None:
+    result = make_trainer().run()
+    assert not run.best.exists()
+    assert "AP" not in result.metrics
+
+
+def test_a_diverged_run_keeps_the_checkpoint_before(make_trainer: Any, run: RunFolder) -> None:
+    def spoil(epoch: int, batch: int) -> None:
+        if (epoch, batch) == (1, 1):
+            with torch.no_grad():
+                trainer.learner.model.head16.bias.fill_(torch.nan)
+
+    trainer = make_trainer(before=spoil, evaluate=Score())
+    with pytest.raises(TrainingDiverged, match="epoch 1, batch 1"):
+        trainer.run()
+    checkpoint = load_checkpoint(run.last)
+    assert checkpoint.training is not None
+    assert checkpoint.training.values["position"]["epoch"] == 1
+    assert all(torch.isfinite(array).all() for array in (*checkpoint.state.values(), *checkpoint.training.tensors.values()))
+
+
+def test_the_log_has_the_line_of_the_document_and_one_for_each_epoch(
+    make_trainer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="lookonce"):
+        make_trainer(evaluate=Score()).run()
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum(line.startswith("epoch[0], iter[0], loss:") for line in lines) == 1
+    assert [line for line in lines if line.startswith("epoch[1], iter[4], loss:")][0].endswith(", lr:0.04522542485937369")
+    assert sum(line.startswith("epoch 3/3  loss ") and "AP 0.500  AP50 0.750" in line for line in lines) == 1
+
+
+def test_the_table_is_there_as_csv_and_json_lines(make_trainer: Any, run: RunFolder) -> None:
+    make_trainer(evaluate=Score(0.1, 0.2, 0.3), eval_every=2).run()
+    header, *lines = (run.path / "metrics.csv").read_text().splitlines()
+    assert header.startswith("epoch,step,lr,loss,box,objectness,classes,seconds,images_per_second,waiting_share,AP,AP50")
+    assert [line.split(",")[0] for line in lines] == ["0", "1", "2"]
+    assert lines[0].endswith(",,")  # not evaluated
+    assert [row.get("AP") for row in run.metrics()] == [None, 0.1, 0.2]
+
+
+def test_weights_alone_cannot_be_resumed(make_trainer: Any, run: RunFolder, record: ModelRecord) -> None:
+    trainer = make_trainer()
+    save_checkpoint(run.last, state=trainer.learner.model.state_dict(), record=record)
+    with pytest.raises(WeightsError, match="holds weights only"):
+        trainer.resume()
+
+
+def test_another_number_of_threads_is_told(make_trainer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    make_trainer().run()
+    trainer = make_trainer()
+    torch.set_num_threads(2)
+    with caplog.at_level("WARNING", logger="lookonce"):
+        trainer.resume()
+    assert "threads is 2, the run began with 1" in caplog.text
+
+
+def test_a_long_epoch_is_saved_in_between(make_trainer: Any, run: RunFolder) -> None:
+    positions = []
+
+    def look(epoch: int, batch: int) -> None:
+        if batch:
+            positions.append(load_checkpoint(run.last).training.values["position"]["batch"])  # type: ignore[union-attr]
+
+    make_trainer(before=look, save_seconds=0.0).run()
+    assert positions == [1, 2] * EPOCHS
