@@ -47,7 +47,7 @@ class Options:
                 return [*done, token, *left]
             name, value = self._split(token)
             if name is None:
-                if not self.words and not token.startswith("-"):
+                if self.one_value_each and not self.words and not token.startswith("-"):
                     raise SettingsError(f"{token}: which option is it for? Options look like --epochs 30 or epochs=30")
                 done.append(token)
                 continue
@@ -74,11 +74,15 @@ class Options:
 
     def _takes(self, name: str, following: str) -> bool:
         """Whether the word after `--name` is its value."""
-        if OPTION.fullmatch(following) or self._split(following)[0]:
+        pair = KEY_VALUE.fullmatch(following)
+        if OPTION.fullmatch(following) or (pair and self._is_known(pair[1].replace("-", "_"))):
             return False
         if name in self.switches:
             return following.lower() in TRUTH
-        return self.one_value_each
+        return self.one_value_each or name not in self.names
+
+    def _is_known(self, name: str) -> bool:
+        return name in self.names or name in self.aliases
 
     def _option(self, name: str, value: str | None) -> str:
         if name.startswith("no_") and name.removeprefix("no_") in self.switches and value is None:

@@ -118,8 +118,16 @@ def _device_id(given: Given) -> Translation:
 def _training_shape(given: Given) -> Translation:
     value = given["training_shape"]
     if not is_true(value):
-        return Translation({"multi_scale": given.get("multi_scale", MULTI_SCALE_SIZES)})
+        return _multi_scale(given) if "multi_scale" in given else Translation({"multi_scale": MULTI_SCALE_SIZES})
     return Translation({"image_size": value, "multi_scale": ()})
+
+
+def _multi_scale(given: Given) -> Translation:
+    """Sizes, or [height, width] pairs, which are square there."""
+    value = given["multi_scale"]
+    if isinstance(value, list):
+        value = [size[0] if isinstance(size, list) and len(set(size)) == 1 else size for size in value]
+    return Translation({"multi_scale": value})
 
 
 def _label_smooth(given: Given) -> Translation:
@@ -193,8 +201,9 @@ ALIASES: tuple[Alias, ...] = (
         new="device",
         program="export",
         default="0",
-        differs="the number behind the device: `cuda:1`",
+        differs="the number behind the device: `cuda:1`; device_target is then not needed",
         translate=_device_id,
+        in_verb=lambda value: f"cuda:{value}",
     ),
     _renamed("ckpt_path", "runs", "outputs/", "each run makes a folder of its own in it, never overwritten"),
     Alias(
@@ -216,7 +225,9 @@ ALIASES: tuple[Alias, ...] = (
     _absent("resume_epoch", "0", "a run continues where it stopped by itself: resume=true"),
     _absent("finetune", "0", "give weights=CHECKPOINT; the class list is always the data set's"),
     _absent("finetune_path", "", "give weights=CHECKPOINT"),
-    _elsewhere("predict_path", "weights", "eval", "", "`lookonce predict` draws as it predicts"),
+    _absent(
+        "predict_path", "", "`lookonce predict` draws as it predicts; give it pictures and weights", program="eval"
+    ),
     # Optimisation
     _renamed("per_batch_size", "batch_size", "32", "on each device"),
     _renamed("max_epoch", "epochs", "300"),
@@ -265,7 +276,13 @@ ALIASES: tuple[Alias, ...] = (
         differs="falsy -> multi_scale with the document's sizes; else multi_scale is off",
         translate=_training_shape,
     ),
-    _renamed("multi_scale", "multi_scale", "320,352,...,608", "any list is in force at once; empty: fixed size"),
+    Alias(
+        old="multi_scale",
+        new="multi_scale",
+        default="320,352,...,608",
+        differs="in force as soon as it is given without training_shape; empty: fixed size",
+        translate=_multi_scale,
+    ),
     _renamed("resize_rate", "resize_every", "10", "batches"),
     _renamed(
         "num_parallel_workers", "workers", "8", "threads; `auto` fits the machine; any number gives the same pictures"

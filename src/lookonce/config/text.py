@@ -61,7 +61,7 @@ def range_of(name: str) -> str:
     field = Settings.model_fields[name]
     limits = [*field.metadata, *_nested_limits(field.annotation)]
     words = [
-        f"{word} {getattr(limit, attribute):g}"
+        f"{word} {getattr(limit, attribute)}"
         for limit in limits
         for kind, attribute, word in LIMIT_WORDS
         if isinstance(limit, kind)

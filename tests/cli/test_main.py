@@ -1,0 +1,210 @@
+"""The command line as its user meets it: help, exit status, messages."""
+
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lookonce.cli import verbs
+from lookonce.cli.main import main
+from lookonce.cli.verbs import VERBS, Verb
+from lookonce.config.schema import Settings
+from lookonce.errors import DataError
+
+HEAVY = ("torch", "cv2", "onnxruntime", "matplotlib", "onnx", "hotcoco", "numpy")
+
+
+@pytest.fixture
+def add_verb(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes a function the verb `try`."""
+
+    def add(function: Callable[..., Any], **options: Any) -> None:
+        module = types.ModuleType("lookonce_tried")
+        module.function = function  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "lookonce_tried", module)
+        monkeypatch.setitem(VERBS, "try", Verb(target="lookonce_tried:function", summary="Try.", **options))
+
+    return add
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    code = (
+        "import sys; from lookonce.cli.main import main; status = main(['--help']); "
+        f"sys.exit(status or ','.join(set({HEAVY!r}) & set(sys.modules)) or 0)"
+    )
+    # The fastest of three: on a busy machine a single start can be late for reasons that are not ours.
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        seconds.append(time.perf_counter() - started)
+        assert done.returncode == 0, done.stderr
+        if seconds[-1] < 1:
+            break
+    assert min(seconds) < 1
+    assert all(verb in done.stdout for verb in VERBS)
+
+
+def test_help_of_train_needs_no_torch():
+    code = (
+        "import sys; sys.modules['torch'] = None; from lookonce.cli.main import main; "
+        "sys.exit(main(['train', '--help']) or ('cv2' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--batch-size" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["", "train", "config"])
+def test_help_fits_80_columns(verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main([*verb.split(), "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+
+
+def test_help_of_train_has_every_setting_by_group(capsys: pytest.CaptureFixture[str]):
+    main(["train", "--help"])
+    text = capsys.readouterr().out
+    for name in Settings.model_fields:
+        assert f"--{name.replace('_', '-')}" in text
+    assert "--per-batch-size" not in text
+    assert text.index("─ Data ─") < text.index("─ Optimisation ─") < text.index("─ Evaluation ─")
+    assert "[default: 416 pixels]" in text
+
+
+def test_no_verb_shows_the_verbs(capsys: pytest.CaptureFixture[str]):
+    assert main([]) == 0
+    assert "lookonce VERB --help" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("typed", ["version", "--version"])
+def test_version(typed: str, capsys: pytest.CaptureFixture[str]):
+    assert main([typed]) == 0
+    assert capsys.readouterr().out.strip() == "0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("typed", "status", "message"),
+    [
+        ("trian", 2, "lookonce: unknown verb trian; did you mean train?"),
+        ("config --learning_rat 1", 2, "lookonce: unknown setting learning_rat; did you mean lr?"),
+        ("config batch_size=1 per_batch_size=2", 2, "two spellings of batch_size"),
+        ("config --batch-size", 2, "lookonce config --help"),
+        ("config lr=1 lr=2", 2, "lr"),
+        ("config rank=3", 2, "lookonce: rank=3: this version trains on one device"),
+        ("eval --help-me", 2, "lookonce: unknown setting help_me"),
+        ("config image_size=100", 2, "image_size=100: expected a multiple of 32"),
+        ("config file=/nowhere.yaml", 2, "lookonce: /nowhere.yaml: cannot be read"),
+    ],
+)
+def test_wrong_use_is_told_in_words(
+    typed: str,
+    status: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    add_verb: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def evaluate(*, weights: str) -> None: ...
+
+    add_verb(evaluate)
+    monkeypatch.setitem(VERBS, "eval", VERBS["try"])
+    assert main(typed.split()) == status
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+def test_settings_reach_the_function_only_when_typed(add_verb: Callable[..., None]):
+    seen: list[dict[str, Any]] = []
+    add_verb(lambda **flags: seen.append(flags), from_settings=True)
+    assert (
+        main(["try", "--per_batch_size", "32", "lr_epochs=1,2", "--no-nesterov", "--resume", "--ckpt_interval", "-1"])
+        == 0
+    )
+    (flags,) = seen
+    given = {name: value for name, value in flags.items() if value is not None}
+    assert given == {
+        "per_batch_size": "32",
+        "lr_epochs": "1,2",
+        "nesterov": False,
+        "resume": "true",
+        "ckpt_interval": "-1",
+    }
+
+
+def test_the_exit_status_is_the_result_s(add_verb: Callable[..., None]):
+    add_verb(lambda: types.SimpleNamespace(exit_code=75))
+    assert main(["try"]) == 75
+    add_verb(lambda: types.SimpleNamespace(num_errors=3))
+    assert main(["try"]) == 1
+    add_verb(lambda: types.SimpleNamespace(num_errors=0))
+    assert main(["try"]) == 0
+    add_verb(lambda: None)
+    assert main(["try"]) == 0
+
+
+def test_results_are_shown(add_verb: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys):
+    add_verb(lambda: [1, 2], shown_by="lookonce_tried:lines")
+    monkeypatch.setattr(sys.modules["lookonce_tried"], "lines", lambda result: map(str, result), raising=False)
+    assert main(["try"]) == 0
+    assert capsys.readouterr().out == "1\n2\n"
+
+
+def test_bad_input_is_status_1_without_a_traceback(add_verb: Callable[..., None], capsys: pytest.CaptureFixture[str]):
+    def fail() -> None:
+        raise DataError("dog.txt line 3: class 80 is outside 0..79")
+
+    add_verb(fail)
+    assert main(["try"]) == 1
+    assert capsys.readouterr().err == "lookonce: dog.txt line 3: class 80 is outside 0..79\n"
+
+
+@pytest.mark.parametrize("how", ["flag", "environment"])
+def test_a_traceback_is_shown_when_asked_for(how: str, add_verb, capsys, monkeypatch: pytest.MonkeyPatch):
+    def fail() -> None:
+        raise DataError("bad")
+
+    add_verb(fail)
+    if how == "environment":
+        monkeypatch.setenv("LOOKONCE_TRACEBACK", "1")
+    assert main(["try", *(["--traceback"] if how == "flag" else [])]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_status_130(add_verb: Callable[..., None], capsys: pytest.CaptureFixture[str]):
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    add_verb(interrupted)
+    assert main(["try"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_missing_extra_is_named_with_its_command(add_verb: Callable[..., None], capsys: pytest.CaptureFixture[str]):
+    def needs_torch() -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    add_verb(needs_torch)
+    assert main(["try"]) == 1
+    assert 'lookonce try needs: pip install "lookonce[train]"' in capsys.readouterr().err
+
+
+def test_an_error_of_ours_is_not_hidden(add_verb: Callable[..., None]):
+    add_verb(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["try"])
+
+
+def test_every_target_is_spelled_module_and_function():
+    for verb in verbs.VERBS.values():
+        module, _, function = verb.target.partition(":")
+        assert module.startswith("lookonce.workflows.")
+        assert function.isidentifier()
+        assert verb.summary.endswith(".")

@@ -1,0 +1,110 @@
+"""What is typed, in all its spellings, becomes one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lookonce.cli.options import Options, command_of, options_of
+from lookonce.errors import SettingsError
+
+
+def train(**flags: Any) -> dict[str, Any]:
+    return flags
+
+
+def evaluate(*, weights: Path, data: str, batch_size: int = 8, decode: bool = True) -> None: ...
+
+
+def export(weights: Path, *, to: str = "onnx", outputs: str = "detections", batch: int = 1) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def of_train() -> Options:
+    return options_of(command_of(train, {}), "train")
+
+
+@pytest.fixture(scope="module")
+def of_eval() -> Options:
+    return options_of(command_of(evaluate, {}), "eval")
+
+
+@pytest.fixture(scope="module")
+def of_export() -> Options:
+    return options_of(command_of(export, {}), "export")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["--batch-size 32", "--batch_size 32", "--batch-size=32", "--batch_size=32", "batch_size=32", "batch-size=32"],
+)
+def test_all_spellings_are_one(of_train: Options, of_eval: Options, typed: str):
+    assert of_train.normalised(typed.split()) == ["--batch-size=32"]
+    assert " ".join(of_eval.normalised(typed.split())) in {"--batch-size 32", "--batch-size=32"}
+
+
+@pytest.mark.parametrize("typed", ["--per_batch_size 32", "--per-batch-size=32", "per_batch_size=32"])
+def test_old_names_stay_as_they_are_in_train_and_are_translated_elsewhere(
+    of_train: Options, of_eval: Options, typed: str
+):
+    assert of_train.normalised(typed.split()) == ["--per-batch-size=32"]
+    assert " ".join(of_eval.normalised(typed.split())) in {"--batch-size 32", "--batch-size=32"}
+
+
+def test_values_that_look_like_options(of_train: Options):
+    assert of_train.normalised(["--ckpt_interval", "-1"]) == ["--ckpt-interval=-1"]
+    assert of_train.normalised(["--name", "a=b"]) == ["--name=a=b"]
+    assert of_train.normalised(["--data", "", "lr=1"]) == ["--data=", "--lr=1"]
+
+
+def test_switches_take_a_word_only_if_it_says_yes_or_no(of_train: Options, of_eval: Options):
+    assert of_train.normalised(["--freeze_bn", "lr=1"]) == ["--freeze-bn", "--lr=1"]
+    assert of_train.normalised(["--freeze_bn", "false"]) == ["--freeze-bn=false"]
+    assert of_train.normalised(["--no-nesterov"]) == ["--no-nesterov"]
+    assert of_eval.normalised(["--decode", "1"]) == ["--decode=1"]
+
+
+def test_resume_may_stand_alone(of_train: Options):
+    assert of_train.normalised(["--resume"]) == ["--resume=true"]
+    assert of_train.normalised(["--resume", "--lr", "1"]) == ["--resume=true", "--lr=1"]
+    assert of_train.normalised(["--resume", "runs/a-1"]) == ["--resume=runs/a-1"]
+
+
+def test_unknown_names_are_refused_with_a_suggestion(of_train: Options, of_eval: Options):
+    with pytest.raises(SettingsError, match=r"^unknown setting learning_rat; did you mean lr\?$"):
+        of_train.normalised(["--learning_rat", "1"])
+    with pytest.raises(SettingsError, match=r"^unknown setting weigths; did you mean weights\?$"):
+        of_eval.normalised(["weigths=1"])
+
+
+def test_words_without_an_option_are_refused_where_there_is_no_place_for_them(of_train: Options, of_export: Options):
+    with pytest.raises(SettingsError, match=r"^photos: which option is it for"):
+        of_train.normalised(["photos"])
+    assert of_export.normalised(["runs/a-1"]) == ["runs/a-1"]
+
+
+def test_a_file_may_be_called_like_an_option(of_export: Options, tmp_path: Path):
+    (tmp_path / "a=b.jpg").touch()
+    name = "a=b.jpg"
+    assert of_export.normalised([f"{tmp_path}/{name}", "--", "to=x"]) == [f"{tmp_path}/{name}", "--", "to=x"]
+
+
+def test_old_names_of_export_change_their_values_too(of_export: Options):
+    assert of_export.normalised(["ckpt_file=a", "file_format=ONNX"]) == ["--weights=a", "--to=onnx"]
+    assert of_export.normalised(["keep_detect=False", "batch_size=2"]) == ["--outputs=raw", "--batch=2"]
+    assert of_export.normalised(["--keep_detect", "True"]) == ["--outputs=decoded"]
+    with pytest.raises(SettingsError, match="lr_gamma"):
+        of_export.normalised(["lr_gamma=1"])
+
+
+def test_a_function_gets_its_own_names_back_and_a_bar():
+    seen: dict[str, Any] = {}
+
+    def check(data: str, *, json_file: Path | None = None, on_progress: Any = None) -> None:
+        on_progress(1, 2)
+        seen.update(data=data, json_file=json_file)
+
+    command = command_of(check, {"json_file": "json"})
+    assert options_of(command, "check").names == {"data", "json"}
+    command("d", json=Path("x"))
+    assert seen == {"data": "d", "json_file": Path("x")}

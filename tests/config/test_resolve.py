@@ -1,0 +1,171 @@
+"""Where values come from: the order of the sources, spellings, conflicts and messages."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lookonce.config.names import suggestion
+from lookonce.config.resolve import recipe_names, resolve
+from lookonce.config.schema import Settings
+from lookonce.config.yaml_file import to_yaml
+from lookonce.errors import SettingsError
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_nothing_said_is_the_schema():
+    resolved = resolve({})
+    assert resolved.settings == Settings()
+    assert set(resolved.origins) == set(Settings.model_fields)
+    assert set(resolved.origins.values()) == {"default"}
+
+
+def test_command_line_over_file_over_recipe_over_default(tmp_path: Path):
+    file = write(tmp_path, "recipe: modelzoo\nlr: 0.5\n\nepochs: 7\n")
+    resolved = resolve({"epochs": "9"}, file=file)
+    assert (resolved.settings.epochs, resolved.settings.lr) == (9, 0.5)
+    assert (resolved.settings.weight_decay, resolved.settings.seed) == (0.016, 0)
+    assert resolved.origins["epochs"] == "command line"
+    assert resolved.origins["lr"] == f"{file} line 2"
+    assert resolved.origins["weight_decay"] == "recipe modelzoo"
+    assert resolved.origins["seed"] == "default"
+    assert resolved.origins["recipe"] == f"{file} line 1"
+
+
+def test_a_recipe_on_the_command_line_beats_the_files(tmp_path: Path):
+    file = write(tmp_path, "recipe: modelzoo\n")
+    assert resolve({"recipe": "modern", "file": str(file)}).settings == Settings()
+    assert resolve({}, recipe="modern", file=file).settings == Settings()
+
+
+def test_none_means_not_given():
+    assert resolve({"epochs": None, "per_batch_size": None}).settings == Settings()
+
+
+def test_dashes_and_underscores_are_one():
+    assert resolve({"batch-size": "3"}).settings.batch_size == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("lr_epochs", "220,250", (220.0, 250.0)),
+        ("lr_epochs", "[1, 2.5]", (1.0, 2.5)),
+        ("multi_scale", "320 352", (320, 352)),
+        ("multi_scale", "320", (320,)),
+        ("multi_scale", "none", ()),
+        ("width", "0.5", 0.5),
+        ("width", "16,32,64,128,256,512,1024,256,512,128,256", (16, 32, 64, 128, 256, 512, 1024, 256, 512, 128, 256)),
+        ("anchors", "[[1,2],[3,4],[5,6],[7,8],[9,10],[11,12]]", ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12))),
+        ("anchors", "default", "default"),
+        ("workers", "auto", "auto"),
+        ("workers", "0", 0),
+        ("weights", "", None),
+        ("weights", "none", None),
+        ("weights", "runs/a", Path("runs/a")),
+        ("freeze_bn", "1", True),
+        ("freeze_bn", "no", False),
+        ("resume", "true", True),
+        ("resume", "runs/a", Path("runs/a")),
+        ("lr", "2e-1", 0.2),
+        ("device", "cuda:1", "cuda:1"),
+    ],
+)
+def test_text_becomes_a_value(name: str, text: str, value: object):
+    assert getattr(resolve({name: text}).settings, name) == value
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"learning_rat": 1}, "unknown setting learning_rat; did you mean lr?"),
+        ({"epoch": 1}, "unknown setting epoch; did you mean epochs?"),
+        ({"per_batchsize": 1}, "unknown setting per_batchsize; did you mean per_batch_size?"),
+        ({"zzz": 1}, "unknown setting zzz; `lookonce config` lists them all"),
+        ({"lr": "x"}, "lr=x: expected a number, over 0"),
+        ({"epochs": "0"}, "epochs=0: expected a whole number, at least 1 (epochs)"),
+        ({"activation": "relu"}, "activation=relu: expected auto, leaky or silu"),
+        ({"freeze_bn": "maybe"}, "freeze_bn=maybe: expected true or false"),
+        ({"workers": "-1"}, "workers=-1: expected auto or a whole number, at least 0, up to 256 (threads)"),
+        ({"recipe": "modren"}, "recipe=modren: expected one of modelzoo, modern; did you mean modern?"),
+        ({"file": "/nowhere/x.yaml"}, "/nowhere/x.yaml: cannot be read (No such file or directory)"),
+        ({"lr": "0.00001"}, "lr_floor 0.0001 is over the peak lr 1e-05; lower lr_floor"),
+        ({"batch_size": 3, "per_batch_size": 4}, "batch_size=3 and per_batch_size=4 are two spellings of batch_size"),
+    ],
+)
+def test_a_refusal_says_what_was_seen_and_what_is_expected(flags: dict[str, object], message: str):
+    with pytest.raises(SettingsError) as caught:
+        resolve(flags)
+    assert str(caught.value).startswith(message)
+
+
+def test_two_spellings_may_say_the_same():
+    assert resolve({"batch_size": "8", "per_batch_size": 8}).settings.batch_size == 8
+
+
+def test_spellings_of_different_sources_do_not_conflict(tmp_path: Path):
+    resolved = resolve({"batch_size": "8"}, file=write(tmp_path, "per_batch_size: 4"))
+    assert resolved.settings.batch_size == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr: 0.1\nbogus: 2\n", "mine.yaml line 2: unknown setting bogus"),
+        ("lr: 0.1\nlr: 0.2\n", "mine.yaml line 2: lr is there twice, first in"),
+        ("lr: [\n", "mine.yaml line 2: not valid YAML"),
+        ("- a\n- b\n", "mine.yaml line 1: expected lines of the form `name: value`"),
+        ("image_size: 100\n", "mine.yaml line 1: image_size=100: expected a multiple of 32"),
+        ("lr:\n", "mine.yaml line 1: lr=None: expected a number"),
+        ("device_target: TPU\n", "mine.yaml line 1: device_target=TPU: expected Ascend, GPU or CPU"),
+        ("\x00", "mine.yaml: not valid YAML"),
+    ],
+)
+def test_a_file_is_refused_with_its_line(tmp_path: Path, text: str, message: str):
+    with pytest.raises(SettingsError) as caught:
+        resolve({}, file=write(tmp_path, text))
+    assert message in str(caught.value)
+
+
+def test_a_file_may_be_empty_and_its_names_may_have_dashes(tmp_path: Path):
+    assert resolve({}, file=write(tmp_path, "# nothing\n")).settings == Settings()
+    assert resolve({}, file=write(tmp_path, "batch-size: 2\n")).settings.batch_size == 2
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path):
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(SettingsError, match=r"picture.jpg: not a text file"):
+        resolve({}, file=path)
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_settings_come_back_from_yaml(recipe: str, tmp_path: Path):
+    settings = resolve({"recipe": recipe, "name": "true", "weights": "a: b", "lr_epochs": "1,2"}).settings
+    for comments in (False, True):
+        assert resolve({}, file=write(tmp_path, to_yaml(settings, comments=comments))).settings == settings
+
+
+@given(
+    lr=st.floats(min_value=1e-3, max_value=10),
+    epochs=st.integers(min_value=1, max_value=10**6),
+    name=st.text(alphabet=st.characters(codec="utf-8", categories=("L", "N")), min_size=1),
+    sizes=st.lists(st.integers(min_value=1, max_value=60).map(lambda n: n * 32), max_size=4),
+)
+def test_any_settings_come_back_from_yaml(lr: float, epochs: int, name: str, sizes: list[int], tmp_path_factory):
+    settings = Settings(lr=lr, epochs=epochs, name=name, multi_scale=tuple(sizes))
+    path = tmp_path_factory.mktemp("settings") / "settings.yaml"
+    path.write_text(to_yaml(settings), encoding="utf-8")
+    assert resolve({}, file=path).settings == settings
+
+
+def test_suggestions_come_only_from_what_is_known():
+    assert suggestion("learning_rate", ["lr", "epochs"]) == "; did you mean lr?"
+    assert suggestion("learning_rate", ["weights"]) == ""
+    assert suggestion("qqqq", ["lr"]) == ""

@@ -1,0 +1,48 @@
+"""`lookonce config` shows values, units, help and origins."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from lookonce.config.resolve import resolve
+from lookonce.config.schema import GROUPS, Settings
+from lookonce.workflows.config import as_text, config, print_for_people, rows
+
+
+def test_every_setting_is_there_once():
+    names = [row[0] for _, row in rows(resolve({}))]
+    assert sorted(names) == sorted(Settings.model_fields)
+
+
+def test_text_has_a_line_a_setting_in_columns():
+    lines = as_text(resolve({"per_batch_size": 4})).splitlines()
+    assert len(lines) == len(Settings.model_fields) + 1
+    (line,) = [line for line in lines if line.startswith("batch_size ")]
+    assert line.split()[:3] == ["batch_size", "4", "pictures"]
+    assert "command line, per_batch_size" in line
+    assert line.index("command line") == lines[0].index("from")
+
+
+def test_a_terminal_gets_groups():
+    screen = io.StringIO()
+    print_for_people(resolve({"anchors": "[[1,2],[3,4],[5,6],[7,8],[9,10],[11,12]]"}), Console(file=screen, width=80))
+    lines = screen.getvalue().splitlines()
+    assert set(GROUPS.values()) <= set(lines)
+    assert any("[[1,2],[3,4]" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_yaml_can_be_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    shown = config(yaml=True, recipe="modelzoo", epochs="3")
+    path = tmp_path / "mine.yaml"
+    path.write_text(capsys.readouterr().out, encoding="utf-8")
+    assert resolve({}, file=path).settings == shown.settings
+
+
+def test_notes_go_to_the_error_stream(capsys: pytest.CaptureFixture[str]):
+    config(num_classes="3")
+    captured = capsys.readouterr()
+    assert captured.err == "num_classes=3: has no effect, the number of classes is read from the data set\n"
+    assert captured.out.startswith("setting ")

@@ -1,0 +1,55 @@
+"""`lookonce doctor` looks, and changes nothing."""
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from lookonce.workflows import doctor as doctor_module
+from lookonce.workflows.doctor import TINY_ONNX, Finding, Health, as_text, doctor, requirements
+
+
+def test_this_machine_is_well(capsys: pytest.CaptureFixture[str]):
+    health = doctor()
+    assert health.exit_code == 0
+    text = capsys.readouterr().out
+    for name in ("python", "processor", "packages", "pictures", "ONNX Runtime", "PyTorch", "free here"):
+        assert f" {name} " in text
+
+
+def test_the_tiny_model_doubles():
+    session = onnxruntime.InferenceSession(TINY_ONNX, providers=["CPUExecutionProvider"])
+    assert session.run(None, {"x": np.array([1.5, -2], dtype=np.float32)})[0].tolist() == [3, -4]
+
+
+def test_requirements_are_sorted_by_extra():
+    wanted = requirements()
+    assert {"numpy", "onnxruntime", "pydantic"} <= set(wanted[""])
+    assert "torch" in wanted["train"]
+    assert "torch" not in wanted[""]
+
+
+def test_a_missing_extra_has_its_pip_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor_module, "requirements", lambda: {"": ["numpy"], "video": ["no-such-package"]})
+    _, extra = doctor_module._packages()
+    assert (extra.verdict, extra.advice) == ("missing", 'pip install "lookonce[video]"')
+    assert extra.text == "without no-such-package"
+
+
+def test_what_should_work_and_does_not_is_status_1():
+    def broken() -> str:
+        raise ImportError("libGL.so.1: cannot open shared object file")
+
+    finding = doctor_module._tried("pictures", broken)
+    assert Health(findings=(finding,)).exit_code == 1
+    assert "libGL.so.1" in finding.text
+
+
+def test_little_space_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.setattr(doctor_module, "LITTLE_SPACE_GB", 1e12)
+    assert doctor_module._space("free here", tmp_path).verdict == "note"
+
+
+def test_advice_stands_below_its_finding():
+    health = Health(findings=(Finding(name="a", verdict="missing", text="without b", advice="pip install b"),))
+    assert list(as_text(health)) == ["missing  a  without b", "            -> pip install b"]
+    assert health.exit_code == 0
