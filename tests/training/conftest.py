@@ -76,13 +76,22 @@ def make_learner(record: ModelRecord) -> Callable[..., Learner]:
     """make_learner(epochs=2, lr=..., ema_decay=..., **StepOptions) -> a fresh learner, the same weights each time."""
 
     def make(
-        *, epochs: int = 2, lr: float = 0.05, ema_decay: float = 0.9, name: str = "sgd", num_batches: int = 3, **step: Any
+        *,
+        epochs: int = 2,
+        lr: float = 0.05,
+        ema_decay: float = 0.9,
+        name: str = "sgd",
+        num_batches: int = 3,
+        **step: Any,
     ) -> Learner:
         model = YoloV3Tiny(record.num_classes, channels=record.channels)
         initialise(model, torch.Generator().manual_seed(0))
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         loss = DetectionLoss(
-            anchors=tuple(anchor_tensors(record)), strides=record.strides, dialect=record.dialect, assigner=TaskAligned()
+            anchors=tuple(anchor_tensors(record)),
+            strides=record.strides,
+            dialect=record.dialect,
+            assigner=TaskAligned(),
         )
         return Learner(
             model=model,

@@ -83,7 +83,9 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_and_names_the_picture
     assert learner.ema is not None
     before = copy.deepcopy(dict(learner.model.named_parameters()))
     average = copy.deepcopy(learner.ema.model.state_dict())
-    with pytest.raises(TrainingDiverged, match=r"epoch 1, batch 0: the loss is not finite .*image ids 41, 42\. The weights"):
+    with pytest.raises(
+        TrainingDiverged, match=r"epoch 1, batch 0: the loss is not finite .*image ids 41, 42\. The weights"
+    ):
         train(learner, [make_batch((8, 8), (32, 16), image_ids=(41, 42))], epoch=1)
     assert all(same(value, before[name]) for name, value in learner.model.named_parameters())
     assert all(same(value, average[name]) for name, value in learner.ema.model.state_dict().items())

@@ -105,12 +105,16 @@ def test_a_stopped_and_resumed_run_ends_with_the_bits_of_a_straight_one(
     assert arrays_of(run) == arrays_of(other_run)
     assert sha256(run.best / "model.safetensors") == sha256(other_run.best / "model.safetensors")
     timings = {"seconds", "images_per_second", "waiting_share"}
-    ours, theirs = ([{k: v for k, v in row.items() if k not in timings} for row in r.metrics()] for r in (run, other_run))
+    ours, theirs = (
+        [{k: v for k, v in row.items() if k not in timings} for row in r.metrics()] for r in (run, other_run)
+    )
     assert ours == theirs
     assert straight.metrics["AP"] == finished.metrics["AP"] == 0.2
 
 
-def test_a_stop_during_evaluation_leaves_it_to_the_resume(make_trainer: Any, run: RunFolder, other_run: RunFolder) -> None:
+def test_a_stop_during_evaluation_leaves_it_to_the_resume(
+    make_trainer: Any, run: RunFolder, other_run: RunFolder
+) -> None:
     make_trainer(run=other_run, evaluate=Score()).run()
     stopped = make_trainer(evaluate=Score(during=lambda: signal.raise_signal(signal.SIGINT))).run()
     assert stopped.stopped
@@ -144,7 +148,9 @@ def test_rows_of_an_epoch_that_is_done_again_are_replaced(make_trainer: Any, run
     assert [row["epoch"] for row in run.metrics()] == [row["epoch"] for row in rows]
 
 
-def test_best_keeps_the_epoch_with_the_highest_ap_and_holds_no_training_state(make_trainer: Any, run: RunFolder) -> None:
+def test_best_keeps_the_epoch_with_the_highest_ap_and_holds_no_training_state(
+    make_trainer: Any, run: RunFolder
+) -> None:
     make_trainer(evaluate=Score(0.1, 0.3, 0.2)).run()
     best = load_checkpoint(run.best)
     assert best.record.metrics["AP"] == 0.3
@@ -187,7 +193,9 @@ def test_a_diverged_run_keeps_the_checkpoint_before(make_trainer: Any, run: RunF
     checkpoint = load_checkpoint(run.last)
     assert checkpoint.training is not None
     assert checkpoint.training.values["position"]["epoch"] == 1
-    assert all(torch.isfinite(array).all() for array in (*checkpoint.state.values(), *checkpoint.training.tensors.values()))
+    assert all(
+        torch.isfinite(array).all() for array in (*checkpoint.state.values(), *checkpoint.training.tensors.values())
+    )
 
 
 def test_the_log_has_the_line_of_the_document_and_one_for_each_epoch(
@@ -197,14 +205,18 @@ def test_the_log_has_the_line_of_the_document_and_one_for_each_epoch(
         make_trainer(evaluate=Score()).run()
     lines = [record.getMessage() for record in caplog.records]
     assert sum(line.startswith("epoch[0], iter[0], loss:") for line in lines) == 1
-    assert [line for line in lines if line.startswith("epoch[1], iter[4], loss:")][0].endswith(", lr:0.04522542485937369")
+    assert [line for line in lines if line.startswith("epoch[1], iter[4], loss:")][0].endswith(
+        ", lr:0.04522542485937369"
+    )
     assert sum(line.startswith("epoch 3/3  loss ") and "AP 0.500  AP50 0.750" in line for line in lines) == 1
 
 
 def test_the_table_is_there_as_csv_and_json_lines(make_trainer: Any, run: RunFolder) -> None:
     make_trainer(evaluate=Score(0.1, 0.2, 0.3), eval_every=2).run()
     header, *lines = (run.path / "metrics.csv").read_text().splitlines()
-    assert header.startswith("epoch,step,lr,loss,box,objectness,classes,seconds,images_per_second,waiting_share,AP,AP50")
+    assert header.startswith(
+        "epoch,step,lr,loss,box,objectness,classes,seconds,images_per_second,waiting_share,AP,AP50"
+    )
     assert [line.split(",")[0] for line in lines] == ["0", "1", "2"]
     assert lines[0].endswith(",,")  # not evaluated
     assert [row.get("AP") for row in run.metrics()] == [None, 0.1, 0.2]

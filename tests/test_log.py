@@ -1,0 +1,40 @@
+import logging
+import re
+from pathlib import Path
+
+import pytest
+
+from lookonce.log import get_logger, logging_to, progress_bar
+
+
+def test_the_file_has_the_documents_time_and_level(tmp_path: Path) -> None:
+    with logging_to(tmp_path / "log.txt", to_console=False):
+        get_logger().info("epoch[0], iter[400], loss:503.8")
+    line = (tmp_path / "log.txt").read_text()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}:INFO:epoch\[0\], iter\[400\], loss:503.8\n", line)
+
+
+def test_lines_are_appended_by_a_resumed_run(tmp_path: Path) -> None:
+    for text in ("one", "two"):
+        with logging_to(tmp_path / "log.txt", to_console=False):
+            get_logger().info(text)
+    assert len((tmp_path / "log.txt").read_text().splitlines()) == 2
+
+
+def test_outside_the_block_nothing_is_left_behind(tmp_path: Path) -> None:
+    before = list(get_logger().handlers)
+    with logging_to(tmp_path / "log.txt"):
+        assert len(get_logger().handlers) == len(before) + 2
+    assert get_logger().handlers == before
+    assert get_logger().level == logging.NOTSET
+
+
+def test_a_block_inside_a_block_prints_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_to(), logging_to():
+        assert sum(type(handler).__name__ == "ConsoleHandler" for handler in get_logger().handlers) == 1
+
+
+def test_without_a_terminal_a_bar_draws_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar("epoch", 3) as advance:
+        advance(1, "text")
+    assert capsys.readouterr() == ("", "")

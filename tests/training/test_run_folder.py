@@ -1,0 +1,62 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from lookonce.config.record import ModelRecord
+from lookonce.errors import WeightsError
+from lookonce.training.run_folder import RunFolder, create_run_folder, newest_run, open_run_folder
+from lookonce.weights.checkpoint import save_checkpoint
+
+
+def begun(runs: Path, name: str, record: ModelRecord, *, age: float) -> RunFolder:
+    """A run whose last checkpoint was written `age` seconds ago."""
+    run = create_run_folder(runs, name)
+    run.settings.write_text("")
+    save_checkpoint(run.last, state={}, record=record)
+    manifest = run.last / "manifest.json"
+    written = manifest.stat().st_mtime - age
+    os.utime(manifest, (written, written))
+    return run
+
+
+def test_the_newest_run_is_the_one_saved_last_not_the_one_begun_last(tmp_path: Path, record: ModelRecord) -> None:
+    first = begun(tmp_path, "a", record, age=10)
+    begun(tmp_path, "b", record, age=100)
+    create_run_folder(tmp_path, "empty")
+    assert newest_run(tmp_path) == first
+    assert newest_run(tmp_path, "b").path.name == "b-1"
+
+
+def test_nothing_to_resume_says_what_was_looked_for(tmp_path: Path) -> None:
+    create_run_folder(tmp_path, "empty")
+    with pytest.raises(WeightsError, match=r"no run to resume there: none of its 1 folders holds settings.yaml"):
+        newest_run(tmp_path)
+    with pytest.raises(WeightsError, match="no run to resume there"):
+        newest_run(tmp_path / "nowhere")
+
+
+def test_a_run_is_opened_by_its_folder_or_by_its_checkpoint(tmp_path: Path, record: ModelRecord) -> None:
+    run = begun(tmp_path, "a", record, age=0)
+    assert open_run_folder(run.path) == open_run_folder(run.last) == run
+    with pytest.raises(WeightsError, match="a run folder holds settings.yaml"):
+        open_run_folder(tmp_path)
+
+
+def test_opening_puts_right_what_a_kill_left_moved_aside(tmp_path: Path, record: ModelRecord) -> None:
+    run = begun(tmp_path, "a", record, age=0)
+    run.last.rename(run.last.with_name(".last.old"))
+    assert newest_run(tmp_path) == run
+    assert run.last.is_dir()
+
+
+def test_a_run_without_metrics_has_none(tmp_path: Path) -> None:
+    assert RunFolder(tmp_path).metrics() == []
+
+
+def test_metrics_of_later_columns_leave_earlier_rows_empty(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    rows = [{"epoch": 0, "loss": 0.1}, {"epoch": 1, "loss": 1 / 3, "AP": 0.5}]
+    run.write_metrics(rows)
+    assert run.metrics() == rows
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["epoch,loss,AP", "0,0.1,", f"1,{1 / 3},0.5"]

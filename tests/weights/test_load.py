@@ -1,0 +1,83 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from lookonce.config.record import ModelRecord
+from lookonce.errors import WeightsError
+from lookonce.model.yolov3_tiny import YoloV3Tiny
+from lookonce.weights.checkpoint import save_checkpoint
+from lookonce.weights.load import find_checkpoint, load_state, load_weights, transfer
+
+MakeModel = Callable[..., YoloV3Tiny]
+
+
+def save_run(run: Path, record: ModelRecord, make_model: MakeModel, **seeds: int) -> None:
+    for name, seed in seeds.items():
+        save_checkpoint(run / "checkpoints" / name, state=make_model(seed=seed).state_dict(), record=record)
+
+
+def test_a_checkpoint_gives_the_network_ready_for_use(
+    checkpoint: Path, record: ModelRecord, make_model: MakeModel
+) -> None:
+    model, loaded = load_weights(checkpoint)
+    assert loaded == record
+    assert not model.training
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for ours, theirs in zip(model(images), make_model().eval()(images), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_run_folder_means_its_best_else_its_last(tmp_path: Path, record: ModelRecord, make_model: MakeModel) -> None:
+    save_run(tmp_path / "a", record, make_model, last=1, best=2)
+    save_run(tmp_path / "b", record, make_model, last=1)
+    assert find_checkpoint(tmp_path / "a") == tmp_path / "a" / "checkpoints" / "best"
+    assert find_checkpoint(tmp_path / "b") == tmp_path / "b" / "checkpoints" / "last"
+
+
+def test_the_safetensors_file_of_a_checkpoint_means_the_checkpoint(checkpoint: Path) -> None:
+    assert find_checkpoint(checkpoint / "model.safetensors") == checkpoint
+
+
+def test_paths_without_weights_say_what_was_expected(tmp_path: Path) -> None:
+    (tmp_path / "yolov3-tiny.weights").write_bytes(b"")
+    with pytest.raises(WeightsError, match="no such file or folder"):
+        load_weights(tmp_path / "nowhere")
+    with pytest.raises(WeightsError, match=r"not a checkpoint; `lookonce convert .*yolov3-tiny.weights` reads"):
+        load_weights(tmp_path / "yolov3-tiny.weights")
+    with pytest.raises(WeightsError, match="no checkpoint in it; expected a run folder"):
+        load_weights(tmp_path)
+
+
+def test_an_array_too_few_or_too_many_is_named(make_model: MakeModel) -> None:
+    state = make_model().state_dict()
+    bias = state.pop("head32.bias")
+    with pytest.raises(WeightsError, match=r"file: the network needs an array 'head32.bias'"):
+        load_state(make_model(), state, "file")
+    with pytest.raises(WeightsError, match=r"array 'extra' has no place in the network"):
+        load_state(make_model(), {**state, "head32.bias": bias, "extra": bias}, "file")
+    with pytest.raises(WeightsError, match=r"'head32.bias' has shape \(3,\), the network needs \(21,\)"):
+        load_state(make_model(), {**state, "head32.bias": bias[:3]}, "file")
+
+
+def test_another_number_of_classes_keeps_the_heads_fresh_and_takes_the_rest(make_model: MakeModel) -> None:
+    model, source = make_model(num_classes=5, seed=1), make_model(seed=2).state_dict()
+    fresh = make_model(num_classes=5, seed=1).state_dict()
+    kept = transfer(model, source, "file")
+    assert kept == ["head32.weight", "head32.bias", "head16.weight", "head16.bias"]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, fresh[name] if name in kept else source[name])
+
+
+def test_the_backbone_alone_leaves_neck_and_heads_fresh(make_model: MakeModel) -> None:
+    model, source, fresh = make_model(seed=1), make_model(seed=2).state_dict(), make_model(seed=1).state_dict()
+    assert transfer(model, source, "file", backbone_only=True) == []
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, source[name] if name.startswith("backbone.") else fresh[name])
+
+
+def test_another_width_is_another_network(make_model: MakeModel) -> None:
+    wide = make_model(channels=(8,) * 11).state_dict()
+    with pytest.raises(WeightsError, match=r"backbone.conv0.conv.weight' has shape .* the width, the classes"):
+        transfer(make_model(), wide, "file")
