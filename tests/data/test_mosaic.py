@@ -67,10 +67,8 @@ def test_mixup_blends_two_canvases_and_keeps_the_boxes_of_both() -> None:
     canvas = np.empty((SIZE, SIZE, 3), dtype=np.uint8)
     targets = compose(canvas, Plan(layers=layers, share=0.25), dataset, images.__getitem__, LETTERBOX)
     assert targets.labels.tolist() == [2, 0]
-    np.testing.assert_allclose(
-        targets.boxes_xyxy,
-        [[102, 102, 153, 153], [102.4, 108.8, 153.6, 147.2]],  # the second: 320x240 at 0.8, 32 down
-    )
+    expected = np.array([[102, 102, 153, 153], [102.4, 108.8, 153.6, 147.2]])  # the second: 320x240 at 0.8, 32 down
+    np.testing.assert_allclose(np.asarray(targets.boxes_xyxy, dtype=np.float64), expected)
     assert canvas[SIZE // 2, SIZE // 2, 0] == 255  # white in both
     assert canvas[104, SIZE // 2, 0] == 64  # white in the first only: a quarter of 255
     assert canvas[5, 5, 0] == 86  # padding of the second: 0.75 * 114 = 85.5

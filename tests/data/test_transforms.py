@@ -49,7 +49,7 @@ def bright_rectangle(image: Picture) -> np.ndarray:
 def test_a_640x480_picture_is_letterboxed_into_320_with_40_rows_above_and_below() -> None:
     canvas, placement = fit(np.full((480, 640, 3), 7, dtype=np.uint8), (320, 320), LETTERBOX)
     assert placement.scale_xy == (0.5, 0.5)
-    assert placement.offset_xy == (0, 40)
+    assert placement.offset_xy == (0.0, 40.0)
     assert (canvas[:40] == 114).all()
     assert (canvas[280:] == 114).all()
     assert (canvas[40:280] == 7).all()
@@ -62,7 +62,7 @@ def test_stretching_fills_the_canvas() -> None:
     assert canvas.shape == (320, 416, 3)
     assert (canvas == 7).all()
     assert placement.scale_xy == (0.65, 320 / 480)
-    assert placement.offset_xy == (0, 0)
+    assert placement.offset_xy == (0.0, 0.0)
 
 
 def test_a_picture_of_the_canvas_size_is_left_alone() -> None:

@@ -34,7 +34,7 @@ def draw_sheet(batch: Batch, *, columns: int = 4) -> Picture:
 
 
 def _with_boxes(batch: Batch, index: int) -> Picture:
-    canvas = batch.images[index].copy()
+    canvas: Picture = batch.images[index].copy()
     own = batch.image_index == index
     for box, label, crowd in zip(batch.boxes_xyxy[own], batch.labels[own], batch.crowd[own], strict=True):
         left, top, right, bottom = (round(float(side)) for side in box)

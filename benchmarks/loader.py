@@ -1,0 +1,124 @@
+"""How fast the loader is, beside bare decoding and resizing of the same pictures in the same run.
+
+    python benchmarks/loader.py PICTURES_FOLDER [--pictures 200] [--workers 2] [--sizes 320 416 640]
+
+Prints, for every size: milliseconds a sample in one thread, the ratio to the bare work of a sample (one decode, one
+resize), and pictures/s with worker threads. "from files" keeps no decoded picture (the worst case); "from the cache"
+holds them all, as on a small data set. With the default cache a large data set lies between: each picture is decoded
+once, its partners in a mosaic come from the cache.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lookonce.config.record import Preprocessing
+from lookonce.data.dataset import Dataset
+from lookonce.data.loader import Loader
+from lookonce.data.pictures import picture_size_wh, read_picture
+from lookonce.data.transforms import Augmentation
+
+BATCH_SIZE = 16
+CACHES_MB = {"from files": 0.0, "from the cache": 4000.0}
+JITTER = {
+    "scale_min": 0.5,
+    "scale_max": 1.5,
+    "aspect_jitter": 0.3,
+    "flip": 0.5,
+    "hue": 0.05,
+    "saturation": 1.5,
+    "brightness": 1.5,
+}
+KINDS: dict[str, Augmentation | None] = {
+    "fitted": None,
+    "jitter and colour": Augmentation(**JITTER),
+    "mosaic": Augmentation(**JITTER, mosaic=1.0),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[320, 416, 640])
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    paths = sorted(path for path in options.folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    dataset = with_ten_boxes_each(paths[: options.pictures])
+    # Files come into the system's memory; and once a batch was freed, glibc keeps freed pictures rather than give their
+    # pages back, which halves the time of a bare decode.
+    seconds_a_sample(dataset, max(options.sizes), None, 0, 0)
+    print(f"{len(dataset)} pictures, OpenCV {cv2.__version__}, {options.workers} workers")
+    print(f"{'size':>4}  {'pictures':18}{'decoded':16}{'ms, one thread':>15}{'x bare':>8}{'pictures/s, workers':>21}")
+    for size in options.sizes:
+        compare(dataset, size, options.workers)
+
+
+def with_ten_boxes_each(paths: list[Path]) -> Dataset:
+    """The pictures as a data set, each with ten boxes at random places."""
+    sizes_wh = np.array([picture_size_wh(path) for path in paths], dtype=np.int32)
+    corners = np.random.default_rng(0).random((len(paths), 10, 2)) * 0.8
+    boxes_xyxy = np.concatenate([corners, corners + 0.2], axis=-1) * np.tile(sizes_wh, 2)[:, None]
+    count = 10 * len(paths)
+    return Dataset(
+        split="train",
+        image_paths=paths,
+        image_ids=np.arange(len(paths)),
+        image_sizes_wh=sizes_wh,
+        box_offsets=np.arange(0, count + 1, 10),
+        boxes_xyxy=np.asarray(boxes_xyxy.reshape(-1, 4), dtype=np.float64),
+        labels=np.zeros(count, dtype=np.int64),
+        crowd=np.zeros(count, dtype=np.bool_),
+        areas=np.ones(count),
+        class_names=("object",),
+        category_ids=(1,),
+    )
+
+
+def compare(dataset: Dataset, size: int, workers: int) -> None:
+    """Print the lines of one canvas size."""
+    bare = seconds_for(lambda: decode_and_resize(dataset, size)) / len(dataset)
+    print(f"{size:>4}  {'decode and resize':18}{'from files':16}{bare * 1e3:>15.2f}{1:>8.2f}")
+    for kind, augmentation in KINDS.items():
+        for cache, cache_mb in CACHES_MB.items():
+            one_thread = seconds_a_sample(dataset, size, augmentation, 0, cache_mb)
+            rate = 1 / seconds_a_sample(dataset, size, augmentation, workers, cache_mb)
+            print(f"{size:>4}  {kind:18}{cache:16}{one_thread * 1e3:>15.2f}{one_thread / bare:>8.2f}{rate:>21.0f}")
+
+
+def decode_and_resize(dataset: Dataset, size: int) -> None:
+    for path in dataset.image_paths:
+        cv2.resize(read_picture(path), (size, size))
+
+
+def seconds_a_sample(
+    dataset: Dataset, size: int, augmentation: Augmentation | None, workers: int, cache_mb: float
+) -> float:
+    """Of the second epoch: the first one fills the cache."""
+    loader = Loader(
+        dataset,
+        batch_size=BATCH_SIZE,
+        image_sizes=[size],
+        preprocessing=Preprocessing(),
+        augment=augmentation,
+        workers=workers,
+        cache_mb=cache_mb,
+    )
+    for _ in loader.epoch(0):
+        pass
+    return seconds_for(lambda: [None for _ in loader.epoch(1)]) / (len(loader) * BATCH_SIZE)
+
+
+def seconds_for(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
