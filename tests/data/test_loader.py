@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lookonce.boxes import area_xyxy
 from lookonce.config.record import Preprocessing
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Batch, Loader, PictureCache
@@ -185,6 +186,17 @@ def test_image_sizes_change_every_few_batches(make_loader: MakeLoader) -> None:
     sizes = [batch.images.shape[1] for epoch in range(4) for batch in loader.epoch(epoch)]
     assert set(sizes) == {32, 64, 96}
     assert all(len(set(sizes[start : start + 3])) == 1 for start in (0, 3, 6, 11, 14, 17))
+
+
+def test_only_the_largest_boxes_are_kept_when_there_are_too_many(make_loader: MakeLoader) -> None:
+    everything, limited = next(make_loader().epoch(0)), next(make_loader(max_boxes=1).epoch(0))
+    assert np.bincount(everything.image_index).max() > 1
+    for index in range(4):
+        boxes = everything.boxes_xyxy[everything.image_index == index]
+        kept = limited.boxes_xyxy[limited.image_index == index]
+        assert len(kept) == min(1, len(boxes))
+        if len(boxes):
+            assert area_xyxy(kept)[0] == area_xyxy(boxes).max()
 
 
 def test_augmentation_may_depend_on_the_epoch(make_loader: MakeLoader) -> None:

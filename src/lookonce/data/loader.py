@@ -104,6 +104,7 @@ class Loader:
     a callable gives the augmentation of each epoch. shuffle False (evaluation): the data set's own order, each picture
     once, rank r of w takes pictures r, r + w, ...; the last batch is smaller. With shuffle all batches are full.
     workers 0 makes batches in the calling thread. cache_mb (1e6 bytes) bounds the decoded pictures that are kept.
+    Of more than max_boxes boxes on an augmented canvas the smallest are dropped.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class Loader:
         world_size: int = 1,
         resize_every: int = 10,
         cache_mb: float = 256,
+        max_boxes: int | None = None,
         read: ReadPicture = read_picture,
     ) -> None:
         if len(dataset) == 0:
@@ -143,6 +145,7 @@ class Loader:
         self._rank = rank
         self._world_size = world_size
         self._resize_every = resize_every
+        self._max_boxes = max_boxes
         self._pictures = PictureCache(read, int(cache_mb * 1e6))
 
     def __len__(self) -> int:
@@ -195,7 +198,8 @@ class Loader:
         generator = order.generator(position)
         partner = partial(order.partner, position)
         plan = draw_plan(generator, order.picture(position), partner, augmentation)
-        return compose(canvas, plan, self.dataset, self._read, self._preprocessing), None
+        targets = compose(canvas, plan, self.dataset, self._read, self._preprocessing)
+        return (targets if self._max_boxes is None else targets.largest(self._max_boxes)), None
 
     def _fit_sample(self, canvas: Picture, row: int) -> Sample:
         placement = fit_into(canvas, self._read(row), self._preprocessing)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.boxes import Floats
+from lookonce.boxes import Floats, area_xyxy
 from lookonce.config.record import Preprocessing
 from lookonce.data.dataset import Dataset
 from lookonce.data.transforms import (
@@ -55,6 +55,13 @@ class Targets:
     boxes_xyxy: Floats
     labels: NDArray[np.int64]
     crowd: NDArray[np.bool_]
+
+    def largest(self, count: int) -> "Targets":
+        """At most `count` boxes: the largest, in the order they had."""
+        if len(self.labels) <= count:
+            return self
+        kept = np.sort(np.argsort(-area_xyxy(self.boxes_xyxy), kind="stable")[:count])
+        return Targets(boxes_xyxy=self.boxes_xyxy[kept], labels=self.labels[kept], crowd=self.crowd[kept])
 
 
 def draw_plan(
