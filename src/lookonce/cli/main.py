@@ -17,6 +17,7 @@ from rich.console import Console
 from lookonce.cli.verbs import VERBS, Verb
 from lookonce.config.names import suggestion
 from lookonce.errors import LookonceError, MissingExtra, SettingsError
+from lookonce.log import logging_to
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 HELP_WIDTH = 80
@@ -35,7 +36,8 @@ def main(tokens: Sequence[str] | None = None) -> int:
     wants_traceback = os.environ.get("LOOKONCE_TRACEBACK", "") not in {"", "0"} or "--traceback" in tokens
     tokens = [token for token in tokens if token != "--traceback"]
     try:
-        return run(tokens)
+        with logging_to():
+            return run(tokens)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED, wants_traceback)
     except SettingsError as error:

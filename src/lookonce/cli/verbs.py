@@ -53,7 +53,9 @@ VERBS: dict[str, Verb] = {
         renames={"json_file": "json"},
     ),
     "convert-data": Verb(
-        target="lookonce.workflows.convert_data:convert_data", summary="Copy labelled pictures into another format."
+        target="lookonce.workflows.convert_data:convert_data",
+        summary="Copy labelled pictures into another format.",
+        shown_by="lookonce.workflows.convert_data:as_text",
     ),
     "config": Verb(target="lookonce.workflows.config:config", summary="Show every setting, its value and its origin."),
     "info": Verb(target="lookonce.workflows.info:info", summary="Describe a set of weights, layer by layer."),

@@ -18,9 +18,20 @@ def check(
     decode: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> CheckResult:
-    """Looks at the whole data set; `result.num_errors` decides the exit status. `json_file` gets all findings.
+    """Look at every annotation and every picture before training does; exit status 1 where there are errors.
 
-    decode False reads only the headers of the pictures. DataError when `data` is no data set at all.
+    Parameters
+    ----------
+    data
+        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+    images
+        Folder of the pictures of an annotation JSON.
+    json_file
+        File to write all findings and counts into.
+    decode
+        Decode every picture; without it only their headers are read, and a damaged picture passes.
+    on_progress
+        Called with pictures done and pictures in all.
     """
     result = check_data(open_data(data, images), decode=decode, on_progress=on_progress)
     if json_file is not None:

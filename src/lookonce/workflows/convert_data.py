@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -42,11 +42,24 @@ def convert_data(
     splits: Sequence[str] | None = None,
     pictures: Literal["copy", "link"] = "copy",
 ) -> Conversion:
-    """Writes `source` (whatever `open_data` takes, with `images`) as a complete data set into `destination`.
+    """Copy labelled pictures into another format. The copy is read back and compared before it appears.
 
-    splits: all of train, val and test that there are, unless named. pictures "link" makes hard links, which need no
-    space but share their bytes with the originals. The folder must be new or empty; it appears only when it is complete
-    and has been read back and compared.
+    Boxes without an area are left out and boxes that reach outside are clipped, as in training.
+
+    Parameters
+    ----------
+    source
+        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+    destination
+        Folder to make; it must be new or empty.
+    to
+        Format of the copy.
+    images
+        Folder of the pictures of an annotation JSON.
+    splits
+        Parts to copy; without it train, val and test, as far as they are there.
+    pictures
+        copy, or link: hard links need no space, but share their bytes with the originals.
     """
     if to not in _PICTURE_FOLDER:
         raise DataError(f"format {to!r} is unknown; expected one of {', '.join(_PICTURE_FOLDER)}")
@@ -70,6 +83,17 @@ def convert_data(
         crowd_left_out=sum(int(dataset.crowd.sum()) for dataset in datasets) if to == "yolo" else 0,
         largest_difference=difference,
     )
+
+
+def as_text(conversion: Conversion) -> Iterator[str]:
+    """Lines for a terminal."""
+    for split, count in conversion.pictures.items():
+        yield f"{split}: {count} pictures, {conversion.boxes[split]} boxes"
+    if conversion.crowd_left_out:
+        yield f"{conversion.crowd_left_out} crowd boxes left out: {conversion.format} files cannot mark them"
+    exact = conversion.largest_difference == 0
+    difference = "bit for bit" if exact else f"within {conversion.largest_difference:.1g} pixels"
+    yield f"{conversion.folder}: {conversion.format}; its boxes read back {difference}"
 
 
 def _usual_splits(source: DataSource) -> list[str]:
