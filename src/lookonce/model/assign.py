@@ -57,7 +57,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class HeadPrediction:
-    """One head's decoded output: boxes_xyxy (B, H, W, A, 4) pixels; logits (B, H, W, A, 5 + C); its anchors and stride."""
+    """One head's output: boxes_xyxy (B, H, W, A, 4) pixels; logits (B, H, W, A, 5 + C); its anchors and stride."""
 
     boxes_xyxy: Tensor
     logits: Tensor
@@ -79,7 +79,7 @@ class Assigner(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BestAnchors:
-    """The model zoo's rule: the best anchor of all heads, and every anchor whose size overlaps more than `iou_threshold`.
+    """The model zoo's rule: the best anchor of all heads, and every one whose size overlaps more than `iou_threshold`.
 
     With `neighbours`, the two cells nearest to the box's centre learn it too (centres must then be able to leave
     their cell by half a cell: dialect `ultralytics`).
@@ -111,9 +111,7 @@ class BestAnchors:
         anchors = torch.arange(num_anchors, device=wanted.device)
         slots = ((rows * width + columns)[..., None] * num_anchors + anchors).flatten(1)  # (B, M * P * A)
         valid = (inside[..., None] & wanted[:, :, None]).flatten(1)
-        boxes = torch.arange(num_boxes, device=wanted.device)[:, None, None].expand(
-            -1, *slots_shape(cells, num_anchors)
-        )
+        boxes = torch.arange(num_boxes, device=wanted.device)[:, None, None].expand(-1, cells.shape[2], num_anchors)
         values = torch.where(valid, boxes.reshape(1, -1), -1)
         owner = torch.full((batch, height * width * num_anchors), -1, dtype=torch.int64, device=wanted.device)
         owner.scatter_reduce_(1, slots.clamp(0, owner.shape[1] - 1), values, "amax")
@@ -128,11 +126,6 @@ class BestAnchors:
         sideways = own + step * centers.new_tensor([1.0, 0.0])
         upright = own + step * centers.new_tensor([0.0, 1.0])
         return torch.stack([own, sideways, upright], dim=2).long()
-
-
-def slots_shape(cells: Tensor, num_anchors: int) -> tuple[int, int]:
-    """(places, anchors) of one box."""
-    return cells.shape[2], num_anchors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +153,9 @@ class TaskAligned:
         claim, owner = torch.where(chosen, overlaps, -1.0).max(dim=1)  # (B, N)
         owner = torch.where(claim >= 0, owner, -1)
         counts = [head.logits[0, ..., 0].numel() for head in heads]
-        return [part.view(head.logits.shape[:4]) for part, head in zip(owner.split(counts, 1), heads, strict=True)]
+        return [
+            part.view(head.logits.shape[:4]) for part, head in zip(torch.split(owner, counts, 1), heads, strict=True)
+        ]
 
     def _overlaps(self, head: HeadPrediction, targets: Targets) -> Tensor:
         return iou(targets.boxes_xyxy[:, :, None], head.boxes_xyxy.flatten(1, 3)[:, None]).clamp(0, 1)

@@ -53,7 +53,7 @@ class ConvBlock(nn.Module):
 
 
 class DarknetTiny(nn.Module):
-    """(B, 3, H, W) -> the stride-16 map (B, channels[4], H/16, W/16) and the stride-32 map (B, channels[6], H/32, W/32)."""
+    """(B, 3, H, W) -> the maps of stride 16 (B, channels[4], H/16, W/16) and 32 (B, channels[6], H/32, W/32)."""
 
     def __init__(self, channels: tuple[int, ...], *, activation: Activation, batchnorm_eps: float) -> None:
         super().__init__()

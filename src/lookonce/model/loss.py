@@ -48,6 +48,7 @@ class DetectionLoss:
     ignore_iou: float = 0.7
     label_smoothing: float = 0.0
     small_box_bonus: bool = False
+    ignore_own_head_only: bool = False  # the model zoo's: a head knows only the boxes that it answers for
     overlap_as_objectness: bool = True
     per_owner: bool = True
 
@@ -97,7 +98,7 @@ class DetectionLoss:
         return torch.stack(
             [
                 self.box_weight * box,
-                self.objectness_weight * self._objectness(head, owned, wanted_boxes, targets),
+                self.objectness_weight * self._objectness(head, owner, wanted_boxes, targets),
                 self.class_weight * self._classes(head, owned, wanted_labels),
             ]
         )
@@ -107,14 +108,13 @@ class DetectionLoss:
         wh = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]) / boxes_xyxy.new_tensor(canvas_wh)
         return 2 - wh[..., 0] * wh[..., 1]
 
-    def _objectness(self, head: HeadPrediction, owned: Tensor, wanted_boxes: Tensor, targets: Targets) -> Tensor:
+    def _objectness(self, head: HeadPrediction, owner: Tensor, wanted_boxes: Tensor, targets: Targets) -> Tensor:
+        owned = owner >= 0
         boxes = head.boxes_xyxy.detach()
-        if self.overlap_as_objectness:
-            wanted = torch.where(owned, iou(boxes, wanted_boxes).clamp(0, 1), 0.0)
-        else:
-            wanted = owned.float()
-        entropy = F.binary_cross_entropy_with_logits(head.logits[..., 4], wanted, reduction="none")
-        counted = owned | ~ignored_predictions(boxes, targets, self.ignore_iou)
+        wanted = torch.where(owned, iou(boxes, wanted_boxes).clamp(0, 1), 0.0) if self.overlap_as_objectness else owned
+        entropy = F.binary_cross_entropy_with_logits(head.logits[..., 4], wanted.float(), reduction="none")
+        objects = targets.real & owns_any(owner, targets) if self.ignore_own_head_only else targets.real
+        counted = owned | ~ignored_predictions(boxes, targets, objects, self.ignore_iou)
         return torch.where(counted, entropy, 0.0).sum()
 
     def _classes(self, head: HeadPrediction, owned: Tensor, wanted_labels: Tensor) -> Tensor:
@@ -126,14 +126,21 @@ class DetectionLoss:
         return torch.where(owned, entropy, 0.0).sum()
 
 
-def ignored_predictions(boxes_xyxy: Tensor, targets: Targets, ignore_iou: float) -> Tensor:
-    """(B, H, W, A, 4) predicted boxes -> (B, H, W, A) bool: those not to be called background.
+def owns_any(owner: Tensor, targets: Targets) -> Tensor:
+    """owner (B, H, W, A) of one head -> (B, M) bool: the boxes that some prediction of the head answers for."""
+    batch, num_boxes = targets.labels.shape
+    found = torch.zeros(batch, num_boxes + 1, dtype=torch.bool, device=owner.device)
+    return found.scatter_(1, owner.flatten(1) + 1, True)[:, 1:]
 
-    A prediction that overlaps some object by ignore_iou, or lies with half its area in a crowd region, is no mistake.
+
+def ignored_predictions(boxes_xyxy: Tensor, targets: Targets, objects: Tensor, ignore_iou: float) -> Tensor:
+    """(B, H, W, A, 4) predicted boxes, objects (B, M) bool -> (B, H, W, A) bool: those not to be called background.
+
+    A prediction that overlaps one of the objects by ignore_iou, or lies by half in a crowd region, is no mistake.
     """
     flat = boxes_xyxy.flatten(1, 3)[:, None]  # (B, 1, N, 4)
     boxes = targets.boxes_xyxy[:, :, None]  # (B, M, 1, 4)
-    close = ((iou(boxes, flat) >= ignore_iou) & targets.real[..., None]).any(1)
+    close = ((iou(boxes, flat) >= ignore_iou) & objects[..., None]).any(1)
     overlap_wh = (torch.minimum(boxes[..., 2:], flat[..., 2:]) - torch.maximum(boxes[..., :2], flat[..., :2])).clamp(0)
     inside = overlap_wh.prod(-1) >= 0.5 * (flat[..., 2:] - flat[..., :2]).clamp(min=1e-6).prod(-1)
     in_crowd = (inside & targets.crowd[..., None]).any(1)

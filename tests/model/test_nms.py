@@ -1,0 +1,67 @@
+"""Suppression against a plain loop, and by hand."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lookonce.boxes import pairwise_iou_xyxy
+from lookonce.model.nms import select_detections
+
+
+def select(boxes, scores, **changes):
+    options = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 100} | changes
+    return select_detections(np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), **options)
+
+
+def test_the_better_of_two_boxes_on_one_object_survives():
+    found = select([[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]], [[0.6], [0.9], [0.3]])
+    assert found.scores.tolist() == [np.float32(0.9), np.float32(0.3)]
+    assert found.boxes_xyxy[0].tolist() == [0, 0, 10, 9]
+
+
+def test_classes_do_not_suppress_each_other():
+    found = select([[0, 0, 10, 10], [0, 0, 10, 10]], [[0.9, 0.0], [0.0, 0.8]])
+    assert found.labels.tolist() == [0, 1]
+
+
+def test_one_box_may_be_of_two_classes():
+    assert select([[0, 0, 10, 10]], [[0.7, 0.8]]).labels.tolist() == [1, 0]
+
+
+def test_a_score_at_the_threshold_is_no_candidate():
+    assert len(select([[0, 0, 1, 1]], [[0.5]], score_threshold=0.5)) == 0
+
+
+def test_nothing_in_nothing_out():
+    assert len(select(np.zeros((0, 4)), np.zeros((0, 3)))) == 0
+
+
+def test_the_best_candidates_alone_go_on():
+    boxes = [[10 * i, 0, 10 * i + 5, 5] for i in range(10)]
+    scores = [[0.5 + i / 100] for i in range(10)]
+    assert select(boxes, scores, pre_nms_top=3).boxes_xyxy[:, 0].tolist() == [90, 80, 70]
+    assert len(select(boxes, scores, max_detections=4)) == 4
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.floats(0.1, 0.9))
+def test_equals_a_plain_loop(seed, count, iou_threshold):
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, 50, (count, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(1, 40, (count, 2))], 1).astype(np.float32)
+    scores = rng.uniform(0, 1, (count, 2)).astype(np.float32)
+    expected = plain_loop(boxes, scores, iou_threshold)
+    found = select(boxes, scores, iou_threshold=iou_threshold)
+    assert [(label, score) for label, score in zip(found.labels, found.scores, strict=True)] == expected
+
+
+def plain_loop(boxes, scores, iou_threshold):
+    overlaps = pairwise_iou_xyxy(boxes, boxes)
+    candidates = sorted(
+        ((score, row, label) for (row, label), score in np.ndenumerate(scores) if score > 0.1), key=lambda c: -c[0]
+    )
+    kept = []
+    for score, row, label in candidates:
+        if all(other != label or overlaps[row, best] <= iou_threshold for _, best, other in kept):
+            kept.append((score, row, label))
+    return [(label, score) for score, _, label in kept]
