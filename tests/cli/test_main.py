@@ -1,10 +1,12 @@
 """The command line as its user meets it: help, exit status, messages."""
 
+import re
 import subprocess
 import sys
 import time
 import types
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from lookonce.cli.main import main
 from lookonce.cli.verbs import VERBS, Verb
 from lookonce.config.schema import Settings
 from lookonce.errors import DataError
+from lookonce.log import console, get_logger, logging_to
 
 HEAVY = ("torch", "cv2", "onnxruntime", "matplotlib", "onnx", "hotcoco", "numpy")
 
@@ -85,7 +88,7 @@ def test_no_verb_shows_the_verbs(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize("typed", ["version", "--version"])
 def test_version(typed: str, capsys: pytest.CaptureFixture[str]):
     assert main([typed]) == 0
-    assert capsys.readouterr().out.strip() == "0.1.0"
+    assert capsys.readouterr().out.strip() == version("lookonce")
 
 
 @pytest.mark.parametrize(
@@ -202,9 +205,52 @@ def test_an_error_of_ours_is_not_hidden(add_verb: Callable[..., None]):
         main(["try"])
 
 
+def test_the_package_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "lookonce", "version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, version("lookonce"))
+
+
 def test_every_target_is_spelled_module_and_function():
     for verb in verbs.VERBS.values():
         module, _, function = verb.target.partition(":")
         assert module.startswith("lookonce.workflows.")
         assert function.isidentifier()
         assert verb.summary.endswith(".")
+
+
+def test_lists_are_typed_one_after_another(add_verb: Callable[..., None]):
+    seen: list[Any] = []
+
+    def copy(source: str, *, splits: list[str] | None = None, to: str) -> None:
+        seen.append((source, splits, to))
+
+    add_verb(copy)
+    assert main(["try", "a", "--splits", "train", "val", "--to", "yolo"]) == 0
+    assert seen == [("a", ["train", "val"], "yolo")]
+
+
+def test_what_a_verb_logs_reaches_the_terminal_once(add_verb: Callable[..., None], capsys: pytest.CaptureFixture[str]):
+    def logs() -> None:
+        with logging_to():
+            get_logger().info("epoch 1/1")
+
+    console.cache_clear()  # the console holds on to the error stream it first saw
+    add_verb(logs)
+    assert main(["try"]) == 0
+    console.cache_clear()
+    assert capsys.readouterr().err == "epoch 1/1\n"
+
+
+def test_a_renamed_option_keeps_its_help(add_verb: Callable[..., None], capsys: pytest.CaptureFixture[str]):
+    def check(*, json_file: str = "") -> None:
+        """Look.
+
+        Parameters
+        ----------
+        json_file
+            File that gets all findings.
+        """
+
+    add_verb(check, renames={"json_file": "json"})
+    assert main(["try", "--help"]) == 0
+    assert re.search(r"--json .*File that gets all findings\.", capsys.readouterr().out)

@@ -95,7 +95,7 @@ def test_text_becomes_a_value(name: str, text: str, value: object):
         ({"workers": "-1"}, "workers=-1: expected auto or a whole number, at least 0, up to 256 (threads)"),
         ({"recipe": "modren"}, "recipe=modren: expected one of modelzoo, modern; did you mean modern?"),
         ({"file": "/nowhere/x.yaml"}, "/nowhere/x.yaml: cannot be read (No such file or directory)"),
-        ({"lr": "0.00001"}, "lr_floor 0.0001 is over the peak lr 1e-05; lower lr_floor"),
+        ({"lr": "0.00001", "lr_floor": "0.0001"}, "lr_floor 0.0001 is over the peak lr 1e-05; lower lr_floor"),
         ({"batch_size": 3, "per_batch_size": 4}, "batch_size=3 and per_batch_size=4 are two spellings of batch_size"),
     ],
 )
@@ -159,7 +159,7 @@ def test_settings_come_back_from_yaml(recipe: str, tmp_path: Path):
     sizes=st.lists(st.integers(min_value=1, max_value=60).map(lambda n: n * 32), max_size=4),
 )
 def test_any_settings_come_back_from_yaml(lr: float, epochs: int, name: str, sizes: list[int], tmp_path_factory):
-    settings = Settings(lr=lr, epochs=epochs, name=name, multi_scale=tuple(sizes))
+    settings = Settings(lr=lr, lr_floor=0, epochs=epochs, name=name, multi_scale=tuple(sizes))
     path = tmp_path_factory.mktemp("settings") / "settings.yaml"
     path.write_text(to_yaml(settings), encoding="utf-8")
     assert resolve({}, file=path).settings == settings

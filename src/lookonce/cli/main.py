@@ -77,7 +77,7 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
             result_action="return_value",
             suppress_keyboard_interrupt=False,
             help_format="plaintext",
-            default_parameter=Parameter(negative_iterable=()),
+            default_parameter=Parameter(negative_iterable=(), consume_multiple=True),
         )
         app["--help"].show = False
         app.default(function)

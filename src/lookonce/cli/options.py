@@ -147,7 +147,10 @@ def command_of(function: Callable[..., Any], renames: Mapping[str, str]) -> Call
 
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    call.__doc__, call.__name__ = function.__doc__, function.__name__
+    call.__doc__ = function.__doc__
+    for parameter_name, option in renames.items():
+        call.__doc__ = re.sub(rf"\b{parameter_name}\b", option, call.__doc__ or "")
+    call.__name__ = function.__name__
     return call
 
 

@@ -114,7 +114,8 @@ def to_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return f"{value:g}"
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
     if isinstance(value, tuple):
         nested = bool(value) and isinstance(value[0], tuple)
         joined = ",".join(f"[{to_text(part)}]" if nested else to_text(part) for part in value)
