@@ -49,6 +49,9 @@ def test_scores_a_foreign_results_file(
     assert written["intervals"]["AP"]["value"] == pytest.approx(0.5)
     assert written["against"]["AP"]["p_value"] == 1
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == json.loads(foreign.read_text())
+    assert written["errors"]["missed"] == {"count": 1, "AP50": pytest.approx(0.5)}
+    analysis = json.loads((tmp_path / "out" / "analysis.json").read_text())
+    assert analysis["confusion"]["counts"] == [[0, 0, 1], [0, 1, 0], [0, 0, 0]]  # pen (id 3), cup (7)
     printed = capsys.readouterr().out
     assert printed.startswith(
         " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ] = 0.500\n"
@@ -81,9 +84,7 @@ def test_weights_and_results_are_one_or_the_other(coco: Path, foreign: Path, tmp
         evaluate(data=coco, images=tmp_path, results=foreign, against=foreign, resamples=0)
 
 
-def test_an_unknown_split_or_row_is_named(coco: Path, foreign: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has no split 'dev'"):
-        evaluate(data=coco, images=tmp_path, results=foreign, split="dev")
+def test_a_bad_row_is_named(coco: Path, foreign: Path, tmp_path: Path) -> None:
     foreign.write_text('[{"image_id": 8, "category_id": 7, "bbox": [10, 10, 50, 50], "score": 0.5}]')
     with pytest.raises(DataError, match=r"theirs\.json row 0: image_id is 8"):
         evaluate(data=coco, images=tmp_path, results=foreign)

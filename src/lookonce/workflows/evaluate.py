@@ -15,6 +15,8 @@ from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
 from lookonce.evaluation.bootstrap import Comparison, Interval, Resampled, bootstrap, compare
 from lookonce.evaluation.coco import Metrics, score
+from lookonce.evaluation.curves import THRESHOLDS, Calibration, ThresholdCurves, calibration, threshold_curves
+from lookonce.evaluation.errors import ErrorSplit, confusion_matrix, split_errors
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
@@ -29,6 +31,9 @@ class Evaluation:
 
     metrics: Metrics
     results: Results
+    errors: ErrorSplit
+    curves: Mapping[str, ThresholdCurves]  # by class
+    calibration: Calibration
     intervals: Mapping[str, Interval]
     against: Mapping[str, Comparison]
     output: Path
@@ -50,7 +55,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a detector with COCO's twelve numbers, exactly as pycocotools would, and each class.
 
-    Writes metrics.json and results.json. Scores from 0.001 up count, whatever threshold the weights show from.
+    Writes metrics.json, analysis.json (what goes wrong, and the curves behind it) and results.json. Scores from 0.001
+    up count, whatever threshold the weights show from.
 
     Parameters
     ----------
@@ -84,15 +90,18 @@ def evaluate(
         return find(source, dataset, iou_threshold=iou_threshold, batch_size=batch_size, on_progress=on_progress)
 
     found = read_coco_results(results, dataset) if results is not None else look(_given(weights))
-    metrics = score(dataset, found)
-    resampled = bootstrap(match(dataset, found), resamples=resamples) if resamples else None
+    matches = match(dataset, found)
+    resampled = bootstrap(matches, resamples=resamples) if resamples else None
     comparison: dict[str, Comparison] = {}
     if against is not None and resampled is not None:
         other = read_coco_results(against, dataset) if against.suffix == ".json" else look(against)
         comparison = _comparison(resampled, bootstrap(match(dataset, other), resamples=resamples))
     evaluation = Evaluation(
-        metrics=metrics,
+        metrics=score(dataset, found),
         results=found,
+        errors=split_errors(dataset, found, matches),
+        curves=threshold_curves(matches),
+        calibration=calibration(matches),
         intervals={name: resampled.interval(name) for name in INTERVALS} if resampled is not None else {},
         against=comparison,
         output=_folder(output),
@@ -113,7 +122,7 @@ def find(
 ) -> Results:
     """What the detector in `weights` finds in every picture of `dataset`."""
     from lookonce.runtimes.detector import Detector
-    from lookonce.runtimes.load import load_runtime
+    from lookonce.workflows.load import load_runtime
 
     def advance(done: int) -> None:
         if on_progress is not None:
@@ -150,24 +159,62 @@ def _folder(output: Path | None) -> Path:
 
 
 def _write(evaluation: Evaluation, dataset: Dataset, sources: Mapping[str, Any], *, keep: Path | None) -> None:
-    """metrics.json and results.json; a results file that lies there already and was scored stays as it is."""
+    """The three files; a results file that lies there already and was scored stays as it is."""
     content = evaluation.metrics.as_json() | {
         "intervals": {name: asdict(interval) for name, interval in evaluation.intervals.items()},
         "against": {name: asdict(comparison) for name, comparison in evaluation.against.items()},
+        "errors": errors_as_json(evaluation.errors),
+        "best_thresholds": {
+            name: {"threshold": curve.best_threshold, "f1": curve.best_f1} for name, curve in evaluation.curves.items()
+        },
         "evaluated": dict(sources),
     }
-    write_file(evaluation.output / "metrics.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    _write_json(evaluation.output / "metrics.json", content)
+    _write_json(evaluation.output / "analysis.json", analysis_as_json(evaluation, dataset))
     results_file = evaluation.output / "results.json"
     if keep is None or keep.resolve() != results_file.resolve():
         with explained_write(results_file):
             write_coco_results(results_file, evaluation.results, dataset)
 
 
+def errors_as_json(errors: ErrorSplit) -> dict[str, dict[str, float]]:
+    """Of each kind, how many, and the AP50 (0..1) that repairing it alone would add."""
+    return {kind: {"count": count, "AP50": errors.gains[kind]} for kind, count in errors.counts().items()}
+
+
+def analysis_as_json(evaluation: Evaluation, dataset: Dataset) -> dict[str, Any]:
+    """At IoU 0.5: curves over the score threshold of each class, calibration, confusion at a score of 0.25."""
+    calibrated = evaluation.calibration
+    return {
+        "thresholds": THRESHOLDS.tolist(),
+        "curves": {
+            name: {part: getattr(curve, part).tolist() for part in ("precision", "recall", "f1")}
+            for name, curve in evaluation.curves.items()
+        },
+        "calibration": {
+            "counts": calibrated.counts.tolist(),
+            "mean_scores": calibrated.mean_scores.tolist(),
+            "precision": calibrated.precision.tolist(),
+            "error": calibrated.error,
+        },
+        "confusion": {
+            "classes": [*dataset.class_names, "(background)"],
+            "rows": "objects",
+            "columns": "detections",
+            "counts": confusion_matrix(dataset, evaluation.results).tolist(),
+        },
+    }
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_file(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
 def _print(evaluation: Evaluation) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for line in evaluation.metrics.lines():
         console.print(line, markup=False)
-    console.print(_class_table(evaluation.metrics))
+    console.print(_class_table(evaluation))
     for name, interval in evaluation.intervals.items():
         console.print(f"{name} {interval.value:.4f}, 95 % interval {interval.low:.4f} .. {interval.high:.4f}")
     for name, comparison in evaluation.against.items():
@@ -176,17 +223,19 @@ def _print(evaluation: Evaluation) -> None:
             f"{name} against the other: {gap.value:+.4f}, 95 % interval {gap.low:+.4f} .. {gap.high:+.4f}, "
             f"p = {comparison.p_value:.3f}"
         )
-    console.print(f"written: {evaluation.output}/metrics.json, results.json", markup=False)
+    costs = sorted(evaluation.errors.gains.items(), key=lambda item: -item[1])
+    console.print("AP50 lost to: " + ", ".join(f"{kind} {100 * gain:.1f}" for kind, gain in costs) + " points")
+    console.print(f"written: {evaluation.output}: metrics.json, analysis.json, results.json", markup=False)
 
 
-def _class_table(metrics: Metrics) -> Table:
+def _class_table(evaluation: Evaluation) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("class", overflow="fold")
-    for column in ("objects", "pictures", "found", "AP", "AP50", "AP75", "AR100"):
+    for column in ("objects", "pictures", "found", "AP", "AP50", "AP75", "AR100", "best at"):
         table.add_column(column, justify="right")
-    for name, row in metrics.per_class.items():
+    for name, row in evaluation.metrics.per_class.items():
         numbers = (row.num_objects, row.num_pictures, row.num_detections)
-        fractions = (row.AP, row.AP50, row.AP75, row.AR100)
+        fractions = (row.AP, row.AP50, row.AP75, row.AR100, evaluation.curves[name].best_threshold)
         table.add_row(
             escape(name),
             *(f"{number:,}" for number in numbers),

@@ -1,0 +1,94 @@
+"""What each score threshold would give: precision, recall and F1, the best threshold, and whether scores are honest."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.evaluation.matching import Matches
+
+# 0.00, 0.01 .. 1.00, each the float that its decimal is (linspace has 0.35000000000000003).
+THRESHOLDS = np.arange(101) / 100
+NUM_BINS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdCurves:
+    """One class at IoU 0.5, showing what scores at least THRESHOLDS[i]; precision is 1 where nothing is shown.
+
+    best_threshold has the highest F1; of equals, the middle one of the first run. best_threshold is -1 for
+    a class of which nothing was found, best_f1 for a class without objects.
+    """
+
+    precision: NDArray[np.float64]  # (101,)
+    recall: NDArray[np.float64]  # (101,)
+    f1: NDArray[np.float64]  # (101,)
+    best_threshold: float
+    best_f1: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Ten equal bins of the score, 0.0 .. 0.1 and so on, at IoU 0.5: an honest score is the share that is right.
+
+    error: mean distance between the two, weighted with the detections in each bin (expected calibration error).
+    """
+
+    counts: NDArray[np.int64]  # (10,)
+    mean_scores: NDArray[np.float64]  # (10,) -1 in an empty bin
+    precision: NDArray[np.float64]  # (10,) -1 in an empty bin
+    error: float
+
+
+def threshold_curves(matches: Matches, *, iou_row: int = 0) -> dict[str, ThresholdCurves]:
+    """Of each class by name. iou_row: 0 for IoU 0.50, 5 for 0.75. Detections on a crowd are left out."""
+    num_objects = np.bincount(matches.object_labels, minlength=len(matches.class_names))
+    counted = ~matches.ignored[iou_row]
+    labels, scores, right = (values[counted] for values in (matches.labels, matches.scores, matches.right[iou_row]))
+    return {
+        name: _curves(scores[labels == label], right[labels == label], int(num_objects[label]))
+        for label, name in enumerate(matches.class_names)
+    }
+
+
+def _curves(scores: NDArray[np.float64], right: NDArray[np.bool_], num_objects: int) -> ThresholdCurves:
+    """scores (D,) falling, right (D,)."""
+    shown = np.searchsorted(-scores, -THRESHOLDS, side="right")  # (101,) detections with a score of at least that
+    found = np.concatenate([[0], np.cumsum(right)])[shown]
+    precision = np.where(shown > 0, found / np.maximum(shown, 1), 1.0)
+    recall = found / max(num_objects, 1)
+    f1 = 2 * found / np.maximum(shown + num_objects, 1)
+    best = _middle_of_best(f1)
+    return ThresholdCurves(
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        best_threshold=float(THRESHOLDS[best]) if num_objects and f1[best] > 0 else -1.0,
+        best_f1=float(f1[best]) if num_objects else -1.0,
+    )
+
+
+def _middle_of_best(values: NDArray[np.float64]) -> int:
+    """The middle of the first run of the largest value: as far as can be from where it gets worse."""
+    first = int(values.argmax())
+    lower = np.flatnonzero(values[first:] < values[first])
+    last = first + int(lower[0]) - 1 if lower.size else len(values) - 1
+    return (first + last) // 2
+
+
+def calibration(matches: Matches, *, iou_row: int = 0) -> Calibration:
+    """Of all classes together, from every detection that is not on a crowd; scores outside 0..1 go to the end bins."""
+    counted = ~matches.ignored[iou_row]
+    scores, right = matches.scores[counted], matches.right[iou_row][counted]
+    bins = np.clip((scores * NUM_BINS).astype(np.int64), 0, NUM_BINS - 1)
+    counts = np.bincount(bins, minlength=NUM_BINS)
+    score_sums = np.bincount(bins, weights=scores, minlength=NUM_BINS)
+    right_sums = np.bincount(bins, weights=right, minlength=NUM_BINS)
+    gap = np.abs(score_sums - right_sums).sum() / max(len(scores), 1)
+    divisor = np.maximum(counts, 1)
+    return Calibration(
+        counts=counts,
+        mean_scores=np.where(counts > 0, score_sums / divisor, -1.0),
+        precision=np.where(counts > 0, right_sums / divisor, -1.0),
+        error=float(gap),
+    )

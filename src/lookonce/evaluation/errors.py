@@ -1,0 +1,233 @@
+"""What a detector gets wrong, and what each kind of mistake costs.
+
+Source: Bolya et al. 2020, TIDE: six kinds of error at IoU 0.5, each with the AP that repairing it alone would bring.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import xyxy_to_xywh
+from lookonce.data.dataset import Dataset
+from lookonce.evaluation.matching import Matches, coco_iou, match, runs_of_equal
+from lookonce.evaluation.results import Results
+
+ErrorKind = Literal["class", "localisation", "both", "duplicate", "background", "missed"]
+# A wrong detection is the first of the first five that fits: "localisation" overlaps an object of its class by 0.1 to
+# 0.5, "class" an object of another by 0.5 or more, "duplicate" one that a better score has found, "background" none by
+# more than 0.1, and "both" is what is left. "missed" are objects that no localisation or class error points at.
+KINDS: tuple[ErrorKind, ...] = ("class", "localisation", "both", "duplicate", "background", "missed")
+CLASS, LOCALISATION, BOTH, DUPLICATE, BACKGROUND = range(5)
+FOREGROUND_IOU = 0.5
+BACKGROUND_IOU = 0.1
+NUM_RECALLS = 101
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorSplit:
+    """The errors at IoU 0.5 of D detections of M boxes.
+
+    kinds: index into KINDS of each detection in the order of the results; -1 for right ones, those on a crowd and
+    those after the 100th of a picture and class. objects: the row in the data set that a class, localisation or
+    duplicate error points at, else -1. gains: AP50 (0..1) that repairing one kind alone would add; they do not add up.
+    """
+
+    kinds: NDArray[np.int64]  # (D,)
+    objects: NDArray[np.int64]  # (D,)
+    missed: NDArray[np.bool_]  # (M,)
+    AP50: float
+    gains: dict[ErrorKind, float]
+
+    def counts(self) -> dict[ErrorKind, int]:
+        """How many there are of each kind."""
+        wrong = {kind: int((self.kinds == number).sum()) for number, kind in enumerate(KINDS)}
+        return wrong | {"missed": int(self.missed.sum())}
+
+
+def split_errors(dataset: Dataset, results: Results, matches: Matches | None = None) -> ErrorSplit:
+    """Sorts what is wrong into kinds and repairs each in turn. matches: of the same two, where they are at hand."""
+    matches = match(dataset, results) if matches is None else matches
+    used = np.zeros(len(dataset.labels), np.bool_)
+    used[matches.found[0][matches.right[0]]] = True
+    kinds, objects = _classify(dataset, results, matches, used)
+    pointed_at = objects[np.isin(kinds, (CLASS, LOCALISATION))]
+    missed = ~used & ~dataset.crowd
+    missed[pointed_at] = False
+    repair = _Repair(dataset, matches, kinds, objects, used)
+    ap50 = repair.average_precision()
+    repaired = [repair.without(CLASS), repair.without(LOCALISATION)]
+    repaired += [repair.without(kind) for kind in (BOTH, DUPLICATE, BACKGROUND)]
+    repaired.append(repair.average_precision(fewer=np.bincount(dataset.labels[missed], minlength=repair.num_classes)))
+    gains = {kind: value - ap50 for kind, value in zip(KINDS, repaired, strict=True)}
+    in_order = np.full((2, len(results)), -1, np.int64)
+    in_order[:, matches.rows] = kinds, objects
+    return ErrorSplit(kinds=in_order[0], objects=in_order[1], missed=missed, AP50=ap50, gains=gains)
+
+
+def _classify(
+    dataset: Dataset, results: Results, matches: Matches, used: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(D,) kinds and (D,) rows of the objects meant, in the order of the matches; -1 where there is none."""
+    kinds = np.full(len(matches.rows), -1, np.int64)
+    objects = np.full(len(matches.rows), -1, np.int64)
+    wrong = np.flatnonzero(~matches.right[0] & ~matches.ignored[0])
+    wrong = wrong[np.argsort(matches.pictures[wrong], kind="stable")]
+    picture_order = np.argsort(dataset.image_ids, kind="stable")
+    for begin, end in runs_of_equal(matches.pictures[wrong]):
+        places = wrong[begin:end]
+        boxes = dataset.rows(int(picture_order[matches.pictures[places[0]]]))
+        candidates = np.flatnonzero(~dataset.crowd[boxes]) + boxes.start
+        if candidates.size == 0:
+            kinds[places] = BACKGROUND
+            continue
+        truth_xywh = xyxy_to_xywh(dataset.boxes_xyxy[candidates])
+        ious = coco_iou(results.boxes_xywh[matches.rows[places]], truth_xywh, np.zeros(len(candidates), np.bool_))
+        same_class = matches.labels[places][:, None] == dataset.labels[candidates]  # (W, G)
+        kinds[places], columns = _classify_picture(ious, same_class, used[candidates])
+        objects[places] = np.where(columns >= 0, candidates[columns], -1)
+    return kinds, objects
+
+
+def _classify_picture(
+    ious: NDArray[np.float64], same_class: NDArray[np.bool_], used: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(W, G) overlaps of wrong detections with objects -> (W,) kinds and (W,) columns of the objects meant."""
+    own, others = np.where(same_class, ious, -1.0), np.where(same_class, -1.0, ious)
+    taken = np.where(used, own, -1.0)
+    conditions = [
+        (own.max(axis=1) >= BACKGROUND_IOU) & (own.max(axis=1) < FOREGROUND_IOU),
+        others.max(axis=1) >= FOREGROUND_IOU,
+        taken.max(axis=1) >= FOREGROUND_IOU,
+        ious.max(axis=1) <= BACKGROUND_IOU,
+    ]
+    kinds = np.select(conditions, [LOCALISATION, CLASS, DUPLICATE, BACKGROUND], BOTH)
+    columns = np.select(conditions[:3], [own.argmax(axis=1), others.argmax(axis=1), taken.argmax(axis=1)], -1)
+    return kinds, columns
+
+
+class _Repair:
+    """AP50 of the matches after one kind of error has been put right."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        matches: Matches,
+        kinds: NDArray[np.int64],
+        objects: NDArray[np.int64],
+        used: NDArray[np.bool_],
+    ) -> None:
+        self.num_classes = len(dataset.class_names)
+        self._num_objects = np.bincount(matches.object_labels, minlength=self.num_classes)
+        self._kinds = kinds
+        self._right = matches.right[0]
+        self._ignored = matches.ignored[0]
+        self._labels = matches.labels
+        self._scores = matches.scores
+        self._true_labels = np.where(objects >= 0, dataset.labels[objects] if len(dataset.labels) else 0, -1)
+        self._becomes_right = _best_of_free_objects(kinds, objects, matches.scores, used)
+
+    def without(self, kind: int) -> float:
+        """Class and localisation errors become right where they are the best chance of a free object; others go."""
+        of_kind = self._kinds == kind
+        corrected = of_kind & self._becomes_right
+        labels = np.where(corrected, self._true_labels, self._labels)
+        return self._score(labels, self._right | corrected, keep=~of_kind | corrected)
+
+    def average_precision(self, fewer: NDArray[np.int64] | None = None) -> float:
+        """AP50 as it is, or with fewer objects of each class (C,) in the pictures."""
+        return self._score(self._labels, self._right, keep=np.ones_like(self._right), fewer=fewer)
+
+    def _score(
+        self,
+        labels: NDArray[np.int64],
+        right: NDArray[np.bool_],
+        *,
+        keep: NDArray[np.bool_],
+        fewer: NDArray[np.int64] | None = None,
+    ) -> float:
+        keep = keep & ~self._ignored
+        order = np.lexsort((-self._scores[keep], labels[keep]))
+        labels, right = labels[keep][order], right[keep][order]
+        edges = np.searchsorted(labels, np.arange(self.num_classes + 1))
+        left = self._num_objects if fewer is None else self._num_objects - fewer
+        values = [
+            average_precision(right[edges[label] : edges[label + 1]], int(left[label])) if left[label] else 1.0
+            for label in np.flatnonzero(self._num_objects)
+        ]
+        return float(np.mean(values)) if values else -1.0
+
+
+def _best_of_free_objects(
+    kinds: NDArray[np.int64], objects: NDArray[np.int64], scores: NDArray[np.float64], used: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """(D,) the best-scored class or localisation error of each object that nothing has found."""
+    chance = np.isin(kinds, (CLASS, LOCALISATION))
+    rows = np.flatnonzero(chance)
+    rows = rows[~used[objects[rows]]]
+    rows = rows[np.argsort(-scores[rows], kind="stable")]
+    _, first = np.unique(objects[rows], return_index=True)
+    best = np.zeros(len(kinds), np.bool_)
+    best[rows[first]] = True
+    return best
+
+
+def average_precision(right: NDArray[np.bool_], num_objects: int) -> float:
+    """COCO's AP of one class at one IoU: right (D,) best score first, num_objects at least 1 -> 0..1."""
+    true = np.cumsum(right)
+    precision = true / np.arange(1, len(right) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    places = np.searchsorted(true / num_objects, np.linspace(0, 1, NUM_RECALLS), side="left")
+    return float(np.where(places < len(right), np.append(envelope, 0.0)[np.minimum(places, len(right))], 0.0).mean())
+
+
+def confusion_matrix(
+    dataset: Dataset, results: Results, *, score_threshold: float = 0.25, iou_threshold: float = 0.5
+) -> NDArray[np.int64]:
+    """(C + 1, C + 1) counts: row the object's class, column the detection's; the last of each is background.
+
+    Detections of at least score_threshold choose, best first and whatever their class, the free object that they
+    overlap most, by at least iou_threshold. Those that lie in a crowd and have no object are not counted.
+    """
+    num_classes = len(dataset.class_names)
+    matrix = np.zeros((num_classes + 1, num_classes + 1), np.int64)
+    shown = results.select(results.scores >= score_threshold)
+    shown = shown.select(np.argsort(-shown.scores, kind="stable"))
+    by_picture: dict[int, list[int]] = {}
+    for row, image_id in enumerate(shown.image_ids.tolist()):
+        by_picture.setdefault(image_id, []).append(row)
+    for picture, image_id in enumerate(dataset.image_ids.tolist()):
+        boxes = dataset.rows(picture)
+        _count_picture(
+            matrix,
+            shown.select(np.asarray(by_picture.get(image_id, []), np.int64)),
+            np.asarray(xyxy_to_xywh(dataset.boxes_xyxy[boxes]), np.float64),
+            dataset.labels[boxes],
+            dataset.crowd[boxes],
+            iou_threshold,
+        )
+    return matrix
+
+
+def _count_picture(
+    matrix: NDArray[np.int64],
+    detections: Results,
+    truth_xywh: NDArray[np.float64],
+    truth_labels: NDArray[np.int64],
+    crowd: NDArray[np.bool_],
+    iou_threshold: float,
+) -> None:
+    """Adds one picture to the matrix."""
+    nothing = len(matrix) - 1
+    ious = coco_iou(detections.boxes_xywh, truth_xywh, crowd)
+    free = ~crowd
+    for row, label in enumerate(detections.labels.tolist()):
+        candidates = np.where(free, ious[row], -1.0)
+        column = int(candidates.argmax()) if candidates.size else -1
+        if column >= 0 and candidates[column] >= iou_threshold:
+            free[column] = False
+            matrix[truth_labels[column], label] += 1
+        elif not (ious[row, crowd] >= iou_threshold).any():
+            matrix[nothing, label] += 1
+    matrix[:, nothing] += np.bincount(truth_labels[free & ~crowd], minlength=len(matrix))
