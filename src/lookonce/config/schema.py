@@ -111,7 +111,9 @@ class Settings(BaseModel):
     # Run
     recipe: str = _setting("modern", "run", "Values to start from: modern, or modelzoo (faithful to the document).")
     runs: Path = _setting(Path("runs"), "run", "Folder that takes the run folders.")
-    name: FolderName = _setting("train", "run", "Start of the run folder's name; a number follows.")
+    name: FolderName = _setting(
+        "train", "run", "Start of the run folder's name, a number follows; unless given, the name of the data."
+    )
     seed: int = _setting(0, "run", "Start of all random choices: same seed, same pictures.", ge=0, le=2**32 - 1)
     device: DeviceName = _setting(
         "auto",
