@@ -1,3 +1,29 @@
-"""lookonce: the complete YOLOv3-Tiny object detector."""
+"""lookonce: the complete YOLOv3-Tiny object detector.
+
+`lookonce.load(path)` opens any weights; `lookonce.train`, `evaluate`, `predict` and `check` are the functions behind
+the verbs of the command line. Each is imported when it is first used: importing lookonce alone takes no time.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+# Name here -> the module that holds it. Verbs whose name is also a room's (export) are reached through `load`.
+_LATE = {
+    "load": "lookonce.workflows.load",
+    "train": "lookonce.workflows.train",
+    "evaluate": "lookonce.workflows.evaluate",
+    "predict": "lookonce.workflows.predict",
+    "check": "lookonce.workflows.check",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LATE])

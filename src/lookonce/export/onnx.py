@@ -17,7 +17,6 @@ import numpy as np
 import onnx
 import onnx.compose
 import onnx.parser
-import onnxruntime
 import onnxscript
 import torch
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from lookonce.config.record import ModelRecord
 from lookonce.export.metadata import describe, embed, read_record
 from lookonce.model.decode import decode_heads
 from lookonce.runtimes.heads import to_network_input as to_array_input
+from lookonce.runtimes.onnx import open_session, usable_threads
 from lookonce.runtimes.pytorch import anchor_tensors, to_network_input
 from lookonce.storage import write_file
 
@@ -249,7 +249,7 @@ def raw_heads(path: Path, canvases: NDArray[np.uint8]) -> list[NDArray[np.float3
     names = raw_names(record)
     del proto.graph.output[:]
     proto.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(proto.SerializeToString(), path, threads=usable_threads())
     image = session.get_inputs()[0]
     group = image.shape[0] if isinstance(image.shape[0], int) else len(canvases)
     prepared = canvases if image.type == "tensor(uint8)" else to_array_input(canvases, record.preprocessing)

@@ -37,7 +37,7 @@ class OnnxRuntime:
         self.path = Path(path)
         self.threads = threads or usable_threads()
         self._content = _read(self.path)
-        self._session = _open_session(self._content, self.path, self.threads)
+        self._session = open_session(self._content, self.path, self.threads)
         self.record = _read_record(self._session, self.path)
         image = self._session.get_inputs()[0]
         self.takes_pixels = image.type == "tensor(uint8)"
@@ -65,7 +65,7 @@ class OnnxRuntime:
 
     @cached_property
     def _single_thread_session(self) -> onnxruntime.InferenceSession:
-        return _open_session(self._content, self.path, 1)
+        return open_session(self._content, self.path, 1)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -112,7 +112,8 @@ def _read(path: Path) -> bytes:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}); expected an exported .onnx file") from error
 
 
-def _open_session(content: bytes, path: Path, threads: int) -> onnxruntime.InferenceSession:
+def open_session(content: bytes, path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """A session on the processor; `path` is what errors say. WeightsError when the bytes are no whole model."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
