@@ -38,3 +38,13 @@ def test_without_a_terminal_a_bar_draws_nothing(capsys: pytest.CaptureFixture[st
     with progress_bar("epoch", 3) as advance:
         advance(1, "text")
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_was_said_before_the_file_was_opened_is_in_it_once(tmp_path: Path) -> None:
+    with logging_to():
+        get_logger().warning("2 boxes left out")
+        for name in ("one.txt", "two.txt"):
+            with logging_to(tmp_path / name):
+                get_logger().info("begin")
+    assert "2 boxes left out" in (tmp_path / "one.txt").read_text()
+    assert len((tmp_path / "two.txt").read_text().splitlines()) == 2  # the first file's line, not the warning again

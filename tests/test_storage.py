@@ -53,6 +53,12 @@ def publish(folder: Path, text: str) -> None:
         (new / "b.txt").write_text(text)
 
 
+def publish_half(folder: Path, error: Exception) -> None:
+    with published_folder(folder) as new:
+        (new / "a.txt").write_text("half")
+        raise error
+
+
 def killed_publish(folder: Path, operation: int) -> bool:
     """Publish "new" in a child that is killed before its n-th operation; False when it got to the end."""
     status = subprocess.run([sys.executable, "-c", PUBLISH, folder, str(operation)], check=False).returncode
@@ -102,21 +108,16 @@ def test_a_first_version_that_was_killed_is_not_there(tmp_path: Path) -> None:
 
 def test_an_error_while_writing_keeps_the_version_before_and_leaves_nothing_behind(tmp_path: Path) -> None:
     publish(tmp_path / "last", "old")
-    with pytest.raises(RuntimeError), published_folder(tmp_path / "last") as new:
-        (new / "a.txt").write_text("half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        publish_half(tmp_path / "last", RuntimeError())
     assert content(tmp_path / "last") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["last"]
 
 
 def test_a_full_disk_is_said_in_words(tmp_path: Path) -> None:
     publish(tmp_path / "last", "old")
-    with (
-        pytest.raises(StorageError, match=r"last: no space left on the disk .* free some space"),
-        published_folder(tmp_path / "last") as new,
-    ):
-        (new / "a.txt").write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(StorageError, match=r"last: no space left on the disk .* free some space"):
+        publish_half(tmp_path / "last", OSError(errno.ENOSPC, "No space left on device"))
     assert content(tmp_path / "last") == "old"
 
 

@@ -4,6 +4,7 @@ Everything goes through the logger `lookonce`, so a program that uses lookonce a
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -32,23 +33,39 @@ def console() -> "Console":
 
 
 class ConsoleHandler(logging.Handler):
-    """Prints each record as a plain line, above a progress bar where there is one."""
+    """Prints each record as a plain line, above a progress bar where there is one.
+
+    It also keeps what it printed until a log file is opened: a run has something to say before it has a folder.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: deque[logging.LogRecord] = deque(maxlen=1000)
 
     def emit(self, record: logging.LogRecord) -> None:
+        self._said.append(record)
         style = "yellow" if record.levelno == logging.WARNING else "red" if record.levelno > logging.WARNING else ""
         console().print(self.format(record), style=style, markup=False, highlight=False)
+
+    def repeat_to(self, other: logging.Handler) -> None:
+        """Tell another handler what was said so far, once."""
+        while self._said:
+            other.handle(self._said.popleft())
 
 
 @contextmanager
 def logging_to(file: Path | None = None, *, to_console: bool = True) -> Iterator[logging.Logger]:
-    """For the length of the block, lines go to the terminal and are appended to `file`."""
+    """For the length of the block, lines go to the terminal and are appended to `file`.
+
+    Blocks may lie in one another: the terminal gets each line once, the file also those of the block around it so far.
+    """
     logger = get_logger()
-    handlers: list[logging.Handler] = []
-    if to_console and not any(isinstance(handler, ConsoleHandler) for handler in logger.handlers):
-        handlers.append(ConsoleHandler())
+    terminal = next((handler for handler in logger.handlers if isinstance(handler, ConsoleHandler)), None)
+    handlers: list[logging.Handler] = [ConsoleHandler()] if to_console and terminal is None else []
     if file is not None:
-        handlers.append(logging.FileHandler(file, encoding="utf-8"))
-        handlers[-1].setFormatter(logging.Formatter(FILE_FORMAT))
+        handlers.append(_file_handler(file))
+        if terminal is not None:
+            terminal.repeat_to(handlers[-1])
     level = logger.level
     logger.setLevel(logging.INFO)
     for handler in handlers:
@@ -60,6 +77,12 @@ def logging_to(file: Path | None = None, *, to_console: bool = True) -> Iterator
         for handler in handlers:
             logger.removeHandler(handler)
             handler.close()
+
+
+def _file_handler(file: Path) -> logging.Handler:
+    handler = logging.FileHandler(file, encoding="utf-8")
+    handler.setFormatter(logging.Formatter(FILE_FORMAT))
+    return handler
 
 
 @contextmanager

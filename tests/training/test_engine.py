@@ -104,7 +104,7 @@ def test_a_gradient_that_is_no_number_stops_too(make_learner: MakeLearner, make_
 def test_accumulated_batches_make_one_update_with_the_mean_gradient(
     make_learner: MakeLearner, make_batch: MakeBatch
 ) -> None:
-    """Three batches, two to an update: the third makes one alone. BatchNorm frozen, so batches do not see each other."""
+    """Three batches, two to an update: the third makes one alone. BatchNorm frozen: batches do not mix."""
     first, second, third = make_batch((8, 8)), make_batch((32, 16)), make_batch((16, 24))
     learner = make_learner(accumulate=2, freeze_batchnorm=True)
     twin = make_learner(freeze_batchnorm=True)

@@ -39,7 +39,7 @@ def test_nothing_to_resume_says_what_was_looked_for(tmp_path: Path) -> None:
 def test_a_run_is_opened_by_its_folder_or_by_its_checkpoint(tmp_path: Path, record: ModelRecord) -> None:
     run = begun(tmp_path, "a", record, age=0)
     assert open_run_folder(run.path) == open_run_folder(run.last) == run
-    with pytest.raises(WeightsError, match="a run folder holds settings.yaml"):
+    with pytest.raises(WeightsError, match=r"a run folder holds settings\.yaml"):
         open_run_folder(tmp_path)
 
 

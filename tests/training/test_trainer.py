@@ -35,7 +35,7 @@ class Score:
 
 @pytest.fixture
 def make_trainer(make_learner: MakeLearner, squares: Callable[..., Any], record: ModelRecord, run: RunFolder) -> Any:
-    """make_trainer(evaluate=, before=, run=, learner=, **TrainerOptions) -> a trainer of three epochs of three batches."""
+    """make_trainer(evaluate=, before=, run=, learner=, **TrainerOptions) -> three epochs of three batches."""
 
     def make(
         *,
@@ -205,9 +205,8 @@ def test_the_log_has_the_line_of_the_document_and_one_for_each_epoch(
         make_trainer(evaluate=Score()).run()
     lines = [record.getMessage() for record in caplog.records]
     assert sum(line.startswith("epoch[0], iter[0], loss:") for line in lines) == 1
-    assert [line for line in lines if line.startswith("epoch[1], iter[4], loss:")][0].endswith(
-        ", lr:0.04522542485937369"
-    )
+    in_epoch_1 = next(line for line in lines if line.startswith("epoch[1], iter[4], loss:"))
+    assert in_epoch_1.endswith(", lr:0.04522542485937369")
     assert sum(line.startswith("epoch 3/3  loss ") and "AP 0.500  AP50 0.750" in line for line in lines) == 1
 
 

@@ -218,17 +218,11 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
 
 
 def make_trainer(
-    settings: Settings,
-    train_set: Dataset,
-    val_set: Dataset | None,
-    record: ModelRecord,
-    run: RunFolder,
-    device: torch.device,
+    settings: Settings, learner: Learner, loader: Loader, val_set: Dataset | None, record: ModelRecord, run: RunFolder
 ) -> Trainer:
     """A trainer at the start of its run."""
-    loader = make_train_loader(settings, train_set, record.preprocessing, device)
     return Trainer(
-        make_learner(settings, record, len(loader), device),
+        learner,
         loader,
         evaluate=make_evaluate(settings, val_set),
         record=record,

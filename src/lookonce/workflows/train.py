@@ -33,9 +33,11 @@ def train(**flags: Any) -> TrainResult:
     with logging_to(), process_group(device), reproducible(device):
         train_set, val_set = open_splits(settings)
         record = build.make_record(settings, train_set, data_hash(train_set))
+        loader = build.make_train_loader(settings, train_set, record.preprocessing, device)
+        learner = build.make_learner(settings, record, len(loader), device)
         run = start_run(settings) if run is None else require_same_data(run, record)
         with logging_to(run.log):
-            trainer = build.make_trainer(settings, train_set, val_set, record, run, device)
+            trainer = build.make_trainer(settings, learner, loader, val_set, record, run)
             if run.has_checkpoint:
                 trainer.resume()
             tell(summary(settings, trainer, train_set, val_set))

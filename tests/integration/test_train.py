@@ -1,0 +1,143 @@
+"""`train` from a data set on the disk to a run folder, with a network of some thousand weights."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lookonce.config.resolve import resolve
+from lookonce.data.source import open_data
+from lookonce.data.synthetic import SceneOptions, write_synthetic
+from lookonce.errors import DataError, SettingsError, WeightsError
+from lookonce.evaluation.evaluate import evaluate
+from lookonce.runtimes.detector import Detector
+from lookonce.runtimes.pytorch import PyTorchRuntime
+from lookonce.storage import StorageError
+from lookonce.training.trainer import TrainResult
+from lookonce.weights.load import load_weights
+from lookonce.workflows.train import train
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    options = SceneOptions(sides=(64, 96), smallest=16, max_things=3)
+    return write_synthetic(tmp_path_factory.mktemp("scenes") / "table", train=6, val=3, options=options)
+
+
+def quick(data: Path, runs: Path, /, **flags: Any) -> TrainResult:
+    settings = {"epochs": 2, "batch_size": 3, "image_size": 64, "width": 0.0625, "log_interval": 1, "device": "cpu"}
+    return train(**{"data": str(data), "runs": str(runs), **settings, **flags})
+
+
+def sha256(result: TrainResult) -> str:
+    return hashlib.sha256((result.run.last / "model.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    torch.set_num_threads(1)
+    return quick(data, tmp_path_factory.mktemp("runs"))
+
+
+def test_the_run_folder_is_called_after_the_data_and_holds_what_is_promised(trained: TrainResult) -> None:
+    assert trained.run.path.name == "table-1"
+    assert (trained.exit_code, trained.stopped) == (0, False)
+    for name in ("settings.yaml", "log.txt", "metrics.csv", "metrics.jsonl"):
+        assert (trained.run.path / name).stat().st_size > 0
+    for name in ("last", "best"):
+        assert (trained.run.path / "checkpoints" / name / "model.safetensors").is_file()
+    assert [row["epoch"] for row in trained.run.metrics()] == [0, 1]
+
+
+def test_the_settings_file_gives_the_settings_back(trained: TrainResult, data: Path) -> None:
+    again = resolve({}, file=trained.run.settings).settings
+    assert (again.data, again.width, again.epochs, again.name) == (str(data), 0.0625, 2, "table")
+
+
+def test_the_log_begins_with_what_is_trained_and_has_the_documents_line(trained: TrainResult) -> None:
+    log = trained.run.log.read_text()
+    assert "6 pictures" in log
+    assert "steps     2 epochs x 2 batches of 3" in log
+    assert ":INFO:epoch[1], iter[3], loss:" in log
+    assert "finished; best weights (AP " in log
+
+
+def test_the_checkpoint_scores_what_training_said(trained: TrainResult, data: Path) -> None:
+    model, record = load_weights(trained.run.last)
+    metrics, _ = evaluate(Detector(PyTorchRuntime(model, record)), open_data(data).split("val"))
+    assert metrics.twelve() == {name: trained.metrics[name] for name in metrics.twelve()}
+
+
+def test_the_record_says_where_the_weights_come_from(trained: TrainResult, data: Path) -> None:
+    _, record = load_weights(trained.run.path)
+    assert record.class_names == open_data(data).class_names
+    assert record.image_size == (64, 64)
+    assert record.settings["width"] == 0.0625
+    assert len(record.data_hash) == 64
+    assert set(record.versions) == {"lookonce", "torch", "numpy"}
+
+
+def test_the_same_seed_gives_the_same_bits_with_any_number_of_workers_and_another_seed_others(
+    trained: TrainResult, data: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(123)  # the global generator is nobody's business
+    again = quick(data, tmp_path, workers=3)
+    other = quick(data, tmp_path, seed=1, epochs=1)
+    assert sha256(again) == sha256(trained) != sha256(other)
+    assert other.run.path.name == "table-2"
+
+
+def test_training_starts_from_other_weights(trained: TrainResult, data: Path, tmp_path: Path) -> None:
+    result = quick(
+        data, tmp_path, weights=str(trained.run.path), lr=1e-9, lr_floor=0, freeze_bn=True, epochs=1, ema_decay=0
+    )
+    ours, theirs = load_weights(result.run.last)[0].state_dict(), load_weights(trained.run.best)[0].state_dict()
+    assert all(torch.allclose(ours[name].float(), theirs[name].float(), atol=1e-5) for name in ours)
+    assert "starting from the weights of" in result.run.log.read_text()
+
+
+def test_the_model_zoos_recipe_trains(data: Path, tmp_path: Path) -> None:
+    result = quick(data, tmp_path, recipe="modelzoo", epochs=1, max_epoch=None)
+    assert result.metrics["loss"] > 0
+
+
+def test_without_a_validation_split_there_is_a_last_checkpoint_only(data: Path, tmp_path: Path) -> None:
+    result = quick(data, tmp_path, val_split="holdout", epochs=1)
+    assert not result.run.best.exists()
+    assert load_weights(result.run.path)[1].num_classes == 6
+    assert "no split 'holdout': not evaluated" in result.run.log.read_text()
+
+
+def test_a_small_network_learns_its_pictures_by_heart(data: Path, tmp_path: Path) -> None:
+    plain = {"mosaic": 0, "flip": 0, "scale_min": 1, "scale_max": 1, "aspect_jitter": 0, "hue": 0}
+    result = quick(data, tmp_path, width=0.25, epochs=30, batch_size=6, lr=0.1, eval_every=0, save_every=30, **plain)
+    rows = result.run.metrics()
+    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "error", "message"),
+    [
+        ({"data": ""}, SettingsError, "data: not given; name a folder"),
+        ({"data": "nowhere"}, DataError, "nowhere"),
+        ({"train_split": "trian"}, DataError, "has no split 'trian'; it has train, val"),
+        ({"image_size": 100}, SettingsError, "multiple of 32"),
+        ({"epohcs": 3}, SettingsError, "unknown setting epohcs; did you mean epochs"),
+        ({"precision": "fp16"}, SettingsError, "fp16 needs an accelerator"),
+        ({"weights": "nowhere"}, WeightsError, "nowhere: no such file or folder"),
+    ],
+)
+def test_wrong_input_is_named_and_leaves_no_run_folder(
+    flags: dict[str, Any], error: type[Exception], message: str, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        quick(data, tmp_path / "runs", **flags)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_runs_folder_that_cannot_be_made_is_named(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(StorageError, match="runs: a file is in the way"):
+        quick(data, tmp_path / "runs")
