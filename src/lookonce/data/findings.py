@@ -1,12 +1,12 @@
 """What is wrong with a data set, said once and used twice: training stops at an error, `check` collects them all."""
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from lookonce.errors import DataError
+from lookonce.log import get_logger
 
 Severity = Literal["error", "warning", "note"]
 
@@ -43,8 +43,7 @@ class StopAtError:
 
     def log(self) -> None:
         """One line for each kind of warning: how many, and the first few."""
-        logger = logging.getLogger(__name__)
         for name, messages in self._warnings.items():
             more = f"; and {len(messages) - self._shown} more" if len(messages) > self._shown else ""
-            logger.warning("%d x %s: %s%s", len(messages), name, "; ".join(messages[: self._shown]), more)
+            get_logger().warning(f"{len(messages)} x {name}: {'; '.join(messages[: self._shown])}{more}")
         self._warnings.clear()

@@ -90,6 +90,17 @@ def read_picture(source: Path | bytes, *, name: str | None = None) -> Picture:
     return picture
 
 
+def require_size(picture: Picture, path: Path, size_wh: tuple[int, int]) -> None:
+    """DataError unless a decoded picture has the upright size that its annotation gives; boxes would lie elsewhere."""
+    height, width = picture.shape[:2]
+    if (width, height) != size_wh:
+        turned = "; was it annotated before its EXIF rotation?" if (height, width) == size_wh else ""
+        raise DataError(
+            f"{path}: is {width}x{height} pixels, but its annotation says {size_wh[0]}x{size_wh[1]}{turned}; "
+            "lookonce check finds all such pictures"
+        )
+
+
 def picture_size_wh(path: Path) -> tuple[int, int]:
     """Width and height of the upright picture, from the header alone. DataError as `read_picture`."""
     return picture_header(path).size_wh

@@ -11,7 +11,6 @@ What is taken, and how it is told apart:
     .json with `images`                              one COCO file
 """
 
-import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from lookonce.data.findings import Finding, Report, StopAtError
 from lookonce.data.formats import coco, voc, yolo
 from lookonce.data.sizes import report_missing
 from lookonce.errors import DataError
+from lookonce.log import get_logger
 
 ReadSplit = Callable[[str, Report], Annotations]
 SPLITS = ("train", "val", "test")
@@ -42,11 +42,15 @@ class DataSource:
     format: "coco", "voc", "yolo" or "mixed" (a description that mixes them). splits: the names it has.
     """
 
-    def __init__(self, origin: Path, format_name: str, splits: Sequence[str], read: ReadSplit) -> None:
+    def __init__(
+        self, origin: Path, format_name: str, splits: Sequence[str], read: ReadSplit, *, any_split: bool = False
+    ) -> None:
+        """any_split: `read` knows what to do with names beyond `splits`."""
         self.origin = origin
         self.format = format_name
         self.splits = tuple(splits)
         self._read = read
+        self._any_split = any_split
         self._loaded: dict[str, Dataset] = {}
 
     def __repr__(self) -> str:
@@ -70,7 +74,7 @@ class DataSource:
 
     def read(self, name: str, report: Report) -> Dataset:
         """One split, with everything that is wrong told to `report`; read anew, and not kept."""
-        if name not in self.splits:
+        if name not in self.splits and not self._any_split:
             raise DataError(f"{self.origin}: has no split {name!r}; it has {', '.join(self.splits)}")
         found = self._read(name, report)
         dataset = assemble(found, report)
@@ -209,23 +213,30 @@ def _first_file_name(file: Path) -> str | None:
 
 
 def _open_json(path: Path, images: Path | None) -> DataSource:
-    """One annotation file. It answers for every split, except that a training file leaves val and test to its siblings
-    (instances_train.json: instances_val.json): whoever names one file means that file."""
+    """One annotation file, which is the split that its name says (else train).
+
+    Whoever names one file means that file, so it answers for any split asked for; except that a training file leaves
+    the others to its siblings, instances_train.json to instances_val.json.
+    """
     if images is None:
         raise DataError(f"{path}: an annotation JSON needs its picture folder: --images FOLDER")
     if not images.is_dir():
         raise DataError(f"{images}: no such folder; --images names the folder that holds the pictures of {path}")
-    files = dict.fromkeys(SPLITS, path)
+    own = _split_in(path.stem) or "train"
+    siblings = {}
     if _split_in(path.stem) == "train":
-        siblings = {_split_in(file.stem): file for file in path.parent.glob("*.json") if _is_sibling(file, path)}
-        files = {"train": path, **{split: siblings[split] for split in ("val", "test") if split in siblings}}
+        siblings = {_split_in(file.stem) or "": file for file in path.parent.glob("*.json") if _is_sibling(file, path)}
+    files = {**siblings, own: path}
 
     def read(split: str, report: Report) -> Annotations:
-        if split != "train" and files[split] != path:
-            logging.getLogger(__name__).info("split %s is read from %s, beside %s", split, files[split], path.name)
-        return coco.read_coco(files[split], images, split, report)
+        file = files.get(split, path)
+        if file != path:
+            get_logger().info(f"split {split} is that of {file}, beside {path.name}")
+        elif split != own:
+            get_logger().info(f"split {split} is {path}, the only file there is")
+        return coco.read_coco(file, images, split, report)
 
-    return DataSource(path, "coco", _in_order(files), read)
+    return DataSource(path, "coco", _in_order(files), read, any_split=not siblings)
 
 
 def _is_sibling(file: Path, path: Path) -> bool:

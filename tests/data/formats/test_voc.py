@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+
+from lookonce.data.findings import StopAtError
+from lookonce.data.source import open_data
+from lookonce.errors import DataError
+
+CAT, DOG = ("cat", (10, 20, 30, 40)), ("dog", (0, 0, 100, 50))
+
+
+def add_pictures(root, save_picture, *stems, suffix=".png"):
+    for stem in stems:
+        save_picture(root / "JPEGImages" / f"{stem}{suffix}")
+
+
+def test_corners_are_taken_as_written(tmp_path, save_voc, save_picture):
+    save_voc(tmp_path, {"a": [("cat", (48, 20.5, 95, 50))]}, {"train": ["a"]})
+    add_pictures(tmp_path, save_picture, "a")
+    np.testing.assert_array_equal(open_data(tmp_path).split("train").boxes_xyxy, [(48, 20.5, 95, 50)])
+
+
+def test_pictures_come_in_the_order_of_the_list_and_difficult_is_crowd(tmp_path, save_voc, save_picture):
+    save_voc(tmp_path, {"a": [CAT], "b": [(*DOG, True), CAT], "c": []}, {"train": ["b", "c", "a"]})
+    add_pictures(tmp_path, save_picture, "a", "b", "c")
+    dataset = open_data(tmp_path).split("train")
+    assert [path.stem for path in dataset.image_paths] == ["b", "c", "a"]
+    np.testing.assert_array_equal(dataset.box_offsets, [0, 2, 2, 3])
+    np.testing.assert_array_equal(dataset.crowd, [True, False, False])
+    np.testing.assert_array_equal(dataset.labels, [1, 0, 0])
+    np.testing.assert_array_equal(dataset.image_ids, [1, 2, 3])
+    assert dataset.category_ids == (1, 2)
+
+
+def test_classes_of_all_lists_count_in_every_split(tmp_path, save_voc, save_picture):
+    save_voc(tmp_path, {"a": [DOG], "b": [CAT]}, {"train": ["a"], "val": ["b"]})
+    add_pictures(tmp_path, save_picture, "a", "b")
+    source = open_data(tmp_path)
+    assert source.split("train").class_names == source.split("val").class_names == ("cat", "dog")
+
+
+def test_labels_txt_decides_the_order_and_refuses_other_names(tmp_path, save_voc, save_picture):
+    save_voc(tmp_path, {"a": [CAT, DOG], "b": [("cow", (1, 1, 2, 2))]}, {"train": ["a"], "val": ["b"]})
+    add_pictures(tmp_path, save_picture, "a", "b")
+    (tmp_path / "labels.txt").write_text("dog\n\ncat\n")
+    source = open_data(tmp_path)
+    np.testing.assert_array_equal(source.split("train").labels, [1, 0])
+    with pytest.raises(DataError, match=r"b\.xml object 1: class 'cow' is not one of the 2 \(dog, cat\)"):
+        source.split("val")
+
+
+def test_a_coco_file_beside_decides_the_order_if_it_knows_all_names(tmp_path, save_voc, save_picture, save_coco):
+    save_voc(tmp_path, {"a": [CAT, DOG]}, {"train": ["a"]})
+    add_pictures(tmp_path, save_picture, "a")
+    save_coco(tmp_path / "annotations" / "instances_train.json", categories=[(4, "dog"), (5, "cat")])
+    assert open_data(tmp_path).class_names == ("dog", "cat")
+    save_coco(tmp_path / "annotations" / "instances_train.json", categories=[(4, "dog"), (5, "owl")])
+    assert open_data(tmp_path).class_names == ("cat", "dog")
+
+
+def test_lists_of_single_classes_are_no_splits(tmp_path, save_voc):
+    save_voc(tmp_path, {}, {"train": ["a"], "trainval": ["a", "b"], "cat_train": ["a  1", "b -1"]})
+    assert open_data(tmp_path).splits == ("train", "trainval")
+
+
+def test_sizes_come_from_the_picture_where_the_xml_has_none(tmp_path, save_voc, save_picture):
+    save_voc(tmp_path, {"a": [CAT]}, {"train": ["a"]}, size="<size><width>0</width><height>0</height></size>")
+    add_pictures(tmp_path, save_picture, "a")
+    np.testing.assert_array_equal(open_data(tmp_path).split("train").image_sizes_wh, [(100, 50)])
+
+
+@pytest.mark.parametrize(
+    ("xml", "said"),
+    [
+        ("<annotation><object>", r"a\.xml: is not XML"),
+        ("<a><object><bndbox/></object></a>", r"a\.xml object 1: has no <name>"),
+        ("<a><object><name>x</name></object></a>", r"a\.xml object 1 \(x\): xmin is missing; expected a number"),
+        (
+            "<a><object><name>x</name><bndbox><xmin>1</xmin><ymin>one</ymin></bndbox></object></a>",
+            r"object 1 \(x\): ymin is 'one'",
+        ),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path, save_voc, save_picture, xml, said):
+    save_voc(tmp_path, {"b": [CAT]}, {"train": ["a", "b"]})
+    add_pictures(tmp_path, save_picture, "a", "b")
+    (tmp_path / "Annotations" / "a.xml").write_text(xml)
+    with pytest.raises(DataError, match=said):
+        open_data(tmp_path).read("train", StopAtError())
+    findings = []
+    assert len(open_data(tmp_path).read("train", findings.append).labels) == 1
+    assert [finding.severity for finding in findings] == ["error"]
+
+
+def test_a_nan_corner_is_refused_by_file(tmp_path, save_voc, save_picture):
+    save_voc(tmp_path, {"a": [("cat", ("nan", 1, 2, 3))]}, {"train": ["a"]})
+    add_pictures(tmp_path, save_picture, "a")
+    with pytest.raises(DataError, match=r"a\.xml object 1: box \(nan, 1, 2, 3\) is not finite"):
+        open_data(tmp_path).split("train")
+
+
+def test_missing_pictures_and_annotations_are_named(tmp_path, save_voc, save_picture):
+    save_voc(tmp_path, {"a": [CAT]}, {"train": ["a"], "val": ["gone"]})
+    add_pictures(tmp_path, save_picture, "other")
+    with pytest.raises(DataError, match=r"JPEGImages/a\.jpg: no such picture, though .*train\.txt lists it"):
+        open_data(tmp_path).split("train")
+    with pytest.raises(DataError, match=r"gone\.xml: no such annotation file, though .*val\.txt lists 'gone'"):
+        open_data(tmp_path).split("val")

@@ -1,0 +1,141 @@
+import pytest
+
+from lookonce.data.check import check_data
+from lookonce.data.source import open_data
+
+
+@pytest.fixture
+def checked(tmp_path, save_coco, save_picture):
+    """The names of all findings of a COCO layout with one train picture, 1.png, of 100x50, and one of val."""
+
+    def check(boxes=((1, 1, (10, 10, 20, 20)),), prepare=None, **coco):
+        for split in ("train", "val"):
+            save_coco(tmp_path / "annotations" / f"instances_{split}.json", boxes, **coco)
+            save_picture(tmp_path / split / "1.png")
+        if prepare:
+            prepare(tmp_path)
+        return check_data(open_data(tmp_path))
+
+    return check
+
+
+def names(result):
+    return {(finding.severity, finding.name) for finding in result.findings}
+
+
+def test_a_sound_data_set_has_no_findings_and_is_counted(checked):
+    result = checked([(1, 1, (10, 10, 20, 20)), (1, 3, (0, 0, 5, 5))], categories=[(1, "cell"), (3, "virus")])
+    assert result.findings == ()
+    assert result.class_names == ("cell", "virus")
+    train = result.splits[0]
+    assert (train.split, train.pictures, train.background, train.boxes, train.crowd) == ("train", 1, 0, 2, 0)
+    assert train.class_boxes == {"cell": 1, "virus": 1}
+    assert train.smallest_wh == train.largest_wh == (100, 50)
+
+
+def test_everything_is_found_at_once(checked, save_picture, tmp_path):
+    """A damaged and a missing picture, and boxes with all that can be wrong with them."""
+    boxes = [
+        (1, 1, (10, 10, 20, 20)),
+        (1, 1, (10, 10, 20, 20)),
+        (1, 1, (10, 10, 0, 20)),
+        (1, 1, (90, 40, 20, 20)),
+        (1, 1, (1, 1, float("nan"), 5)),
+        (1, 1, (1, 1, 1, 1)),
+        (1, 8, (1, 1, 5, 5)),
+        (9, 1, (1, 1, 5, 5)),
+    ]
+
+    def prepare(root):
+        path = root / "train" / "1.png"
+        path.write_bytes(path.read_bytes()[:-20])
+
+    result = checked(boxes, prepare, images=[{}, {}], categories=[(1, "cell"), (2, "virus")])
+    assert names(result) == {
+        ("error", "unreadable picture"),
+        ("error", "missing picture"),
+        ("error", "box not finite"),
+        ("error", "unknown class"),
+        ("warning", "repeated box"),
+        ("warning", "box without area"),
+        ("warning", "box outside the picture"),
+        ("warning", "annotation without picture"),
+        ("warning", "class without boxes"),
+        ("note", "tiny box"),
+    }
+    assert result.num_errors == 7  # NaN, class and missing picture in both splits, the damaged one in train
+    severities = [finding.severity for finding in result.sorted_findings]
+    assert severities == sorted(severities, key=["error", "warning", "note"].index)
+
+
+def test_another_size_and_a_size_before_exif_rotation_are_told_apart(checked, save_picture):
+    from PIL import Image
+
+    tags = Image.Exif()
+    tags[0x0112] = 6
+
+    def prepare(root):
+        save_picture(root / "train" / "1.png", 100, 50, exif=tags)
+        save_picture(root / "val" / "1.png", 101, 50)
+
+    result = checked(prepare=prepare)
+    assert names(result) == {("error", "size before EXIF rotation"), ("error", "size differs")}
+    assert "the annotation says 100x50, the picture is 50x100 as its EXIF orientation 6" in result.findings[0].message
+
+
+def test_a_turned_picture_annotated_upright_is_right(checked, save_picture):
+    from PIL import Image
+
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    assert not checked(prepare=lambda root: save_picture(root / "train" / "1.png", 50, 100, exif=tags)).findings
+
+
+def test_the_same_picture_in_two_splits_is_found_under_another_name(checked):
+    def prepare(root):
+        (root / "val" / "1.png").write_bytes((root / "train" / "1.png").read_bytes())
+
+    assert names(checked(prepare=prepare)) == {("warning", "picture in two splits")}
+
+
+def test_no_boxes_to_learn_is_an_error(checked):
+    result = checked([])
+    assert names(result) == {("error", "no boxes")}
+    assert result.splits[0].background == 1
+
+
+def test_broken_annotations_do_not_stop_the_other_splits(checked):
+    result = checked(prepare=lambda root: (root / "annotations" / "instances_train.json").write_text("{"))
+    assert names(result) == {("error", "unreadable annotations")}
+    assert [split.split for split in result.splits] == ["val"]
+
+
+def test_different_classes_in_the_splits_are_found(checked, save_coco, tmp_path):
+    def prepare(root):
+        save_coco(root / "annotations" / "instances_val.json", categories=[(1, "nucleus")])
+
+    assert ("error", "different classes") in names(checked(prepare=prepare))
+
+
+def test_a_missing_split_is_a_warning(tmp_path, save_coco, save_picture):
+    save_picture(tmp_path / "1.png")
+    result = check_data(open_data(save_coco(tmp_path / "mine.json", [(1, 1, (1, 1, 9, 9))]), tmp_path))
+    assert names(result) == {("warning", "no such split")}
+
+
+def test_progress_counts_pictures(tmp_path, save_coco, save_picture):
+    for number in (1, 2, 3):
+        save_picture(tmp_path / f"{number}.png")
+    path = save_coco(tmp_path / "train.json", [(1, 1, (1, 1, 9, 9))], images=[{}, {}, {}])
+    seen = []
+    check_data(open_data(path, tmp_path), on_progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_the_two_boxes_without_area_of_real_photographs_are_found(shared):
+    result = check_data(open_data(shared("data/bccd")), decode=False)
+    assert [finding.name for finding in result.findings] == ["box without area"] * 2
+    assert {finding.file.rpartition("/")[2] for finding in result.findings} == {
+        "BloodImage_00338.jpg",
+        "BloodImage_00343.jpg",
+    }

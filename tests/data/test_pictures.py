@@ -1,0 +1,205 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lookonce.data.pictures import (
+    MAX_PIXELS,
+    picture_header,
+    picture_size_wh,
+    read_picture,
+    require_size,
+)
+from lookonce.errors import DataError
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+# 2 rows of 3: every pixel another colour, so that any turn shows.
+SMALL = np.array([[RED, GREEN, BLUE], [WHITE, (10, 20, 30), (200, 100, 0)]], dtype=np.uint8)
+
+
+def encoded(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+def png_header_of(width, height):
+    """A PNG that claims a size and holds nothing."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP"])
+def test_lossless_rgb_comes_back_as_it_was(kind):
+    picture = read_picture(encoded(Image.fromarray(SMALL), kind, **({"lossless": True} if kind == "WEBP" else {})))
+    assert picture.dtype == np.uint8
+    assert picture.flags.c_contiguous
+    assert picture.flags.writeable
+    np.testing.assert_array_equal(picture, SMALL)
+
+
+# What EXIF 2.32 says the stored rows and columns are -> the upright picture, written out with numpy alone.
+UPRIGHT = {
+    1: SMALL,
+    2: SMALL[:, ::-1],
+    3: SMALL[::-1, ::-1],
+    4: SMALL[::-1],
+    5: SMALL.transpose(1, 0, 2),
+    6: np.rot90(SMALL, -1),
+    7: SMALL[::-1, ::-1].transpose(1, 0, 2),
+    8: np.rot90(SMALL),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_exif_orientation_is_applied_once(kind, orientation, tmp_path):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(Image.fromarray(SMALL), kind, exif=exif(orientation), **options)
+    (tmp_path / "turned").write_bytes(data)
+    np.testing.assert_array_equal(read_picture(data), UPRIGHT[orientation])
+    height, width = UPRIGHT[orientation].shape[:2]
+    header = picture_header(tmp_path / "turned")
+    assert header.size_wh == picture_size_wh(tmp_path / "turned") == (width, height)
+    assert header.stored_wh == (3, 2)
+
+
+def test_a_jpeg_is_turned_by_its_exif_too():
+    wide = np.kron(SMALL, np.ones((16, 16, 1), np.uint8))
+    plain, turned = (read_picture(encoded(Image.fromarray(wide), "JPEG", exif=exif(tag))) for tag in (1, 6))
+    np.testing.assert_array_equal(turned, np.rot90(plain, -1))
+
+
+def test_grey_becomes_three_equal_channels():
+    grey = Image.fromarray(np.array([[0, 7], [128, 255]], np.uint8))
+    for kind in ("PNG", "BMP", "TIFF", "PPM"):
+        picture = read_picture(encoded(grey, kind))
+        np.testing.assert_array_equal(picture[..., 0], [[0, 7], [128, 255]])
+        assert (picture == picture[..., :1]).all()
+
+
+def test_16_bit_grey_keeps_its_full_range():
+    """65535 / 257 is 255; 300 is 1.17 -> 1, where clipping would give 255."""
+    deep = Image.fromarray(np.array([[0, 300], [32896, 65535]], np.uint16))
+    for kind in ("PNG", "TIFF", "PPM"):
+        np.testing.assert_array_equal(read_picture(encoded(deep, kind))[..., 2], [[0, 1], [128, 255]])
+
+
+def test_alpha_is_laid_on_white():
+    """Opaque red stays; nothing becomes white; half-covered black is the grey between."""
+    rgba = np.array([[(255, 0, 0, 255), (0, 0, 255, 0), (0, 0, 0, 128)]], np.uint8)
+    picture = read_picture(encoded(Image.fromarray(rgba), "PNG"))
+    np.testing.assert_array_equal(picture[0], [RED, WHITE, (127, 127, 127)])
+
+
+def test_palette_one_bit_and_cmyk():
+    palette = Image.fromarray(SMALL).convert("P", palette=Image.Palette.ADAPTIVE)
+    np.testing.assert_array_equal(read_picture(encoded(palette, "PNG")), SMALL)
+    one_bit = Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1")
+    np.testing.assert_array_equal(read_picture(encoded(one_bit, "PNG"))[0], [(0, 0, 0), WHITE])
+    cmyk = Image.new("CMYK", (16, 16), (0, 255, 255, 0))  # no cyan, all magenta and yellow: red
+    assert np.abs(read_picture(encoded(cmyk, "JPEG", quality=95)).astype(int) - RED).max() < 6
+
+
+def test_an_animation_gives_its_first_frame():
+    frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, BLUE)]
+    for kind in ("GIF", "WEBP", "PNG"):
+        data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50)
+        assert np.abs(read_picture(data).astype(int) - RED).max() < 4, kind
+
+
+def test_photographs_equal_pillows(shared):
+    for name in ("dog.jpg", "horses.jpg", "chelsea.png"):
+        path = shared(f"data/media/pictures/{name}")
+        np.testing.assert_array_equal(read_picture(path), np.asarray(Image.open(path).convert("RGB")))
+
+
+def test_a_picture_in_a_folder_with_any_name(tmp_path):
+    path = tmp_path / "Bäume 树 %20" / "ä #1.png"
+    path.parent.mkdir()
+    path.write_bytes(encoded(Image.fromarray(SMALL), "PNG"))
+    np.testing.assert_array_equal(read_picture(path), SMALL)
+
+
+def test_the_truncated_photograph_is_named(shared):
+    with pytest.raises(DataError, match=r"truncated\.jpg: truncated JPEG"):
+        read_picture(shared("data/media/pictures/truncated.jpg"))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_file_cut_short_is_an_error_and_no_half_picture(kind, share):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
+    with pytest.raises(DataError, match=r"cut\.x: .*(truncated|damaged)"):
+        read_picture(data[: int(len(data) * share)], name="cut.x")
+
+
+def test_an_embedded_thumbnails_end_does_not_hide_a_missing_one():
+    thumbnail = encoded(Image.new("RGB", (8, 8)), "JPEG")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    data = encoded(Image.fromarray(noise), "JPEG")
+    marked = data[:2] + b"\xff\xe5" + struct.pack(">H", len(thumbnail) + 2) + thumbnail + data[2:]
+    assert read_picture(marked).shape == (64, 64, 3)
+    with pytest.raises(DataError, match="truncated"):
+        read_picture(marked[:-200])
+
+
+def test_a_bomb_costs_nothing():
+    side = int(MAX_PIXELS**0.5) + 1
+    with pytest.raises(DataError, match=rf"{side}x{side} is [\d,]+ pixels; at most"):
+        read_picture(png_header_of(side, side))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"<html>not found</html>", "is not a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "is not a picture"),
+        (b"\xff\xd8\xff\xe0nonsense", "JPEG"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "PNG"),
+        (b"RIFF\x10\0\0\0WEBPVP8 junk", "WebP"),
+        (b"II*\0" + bytes(60), "TIFF"),
+    ],
+)
+def test_no_picture_is_an_error_with_its_name(content, said, tmp_path):
+    path = tmp_path / "thing.jpg"
+    path.write_bytes(content)
+    for read in (read_picture, picture_size_wh):
+        with pytest.raises(DataError, match=rf"thing\.jpg: .*{said}"):
+            read(path)
+
+
+def test_missing_files_and_folders_are_told_apart(tmp_path):
+    with pytest.raises(DataError, match="no such picture file"):
+        read_picture(tmp_path / "none.jpg")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_picture(tmp_path)
+
+
+def test_float_pixels_are_refused():
+    with pytest.raises(DataError, match="no known white"):
+        read_picture(encoded(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF"))
+
+
+def test_another_size_than_annotated_is_an_error():
+    require_size(SMALL, Path("a.jpg"), (3, 2))
+    with pytest.raises(DataError, match=r"a\.jpg: is 3x2 pixels, but its annotation says 2x3; was it .* EXIF"):
+        require_size(SMALL, Path("a.jpg"), (2, 3))
+    with pytest.raises(DataError, match="annotation says 6x4; lookonce check"):
+        require_size(SMALL, Path("a.jpg"), (6, 4))

@@ -1,0 +1,182 @@
+import numpy as np
+import pytest
+
+from lookonce.data.dataset import data_hash
+from lookonce.data.source import open_data
+from lookonce.errors import DataError
+
+BOX = (1, 1, (10, 10, 20, 20))
+
+
+def coco_layout(root, save_coco, save_picture, folders, name="instances_{}{}", year=""):
+    for split, folder in folders.items():
+        save_coco(root / "annotations" / f"{name.format(split, year)}.json", [BOX])
+        save_picture(root / folder / "1.png")
+    return root
+
+
+def test_the_documents_layout(tmp_path, save_coco, save_picture):
+    coco_layout(tmp_path, save_coco, save_picture, {"val": "val2017", "train": "train2017"}, year="2017")
+    save_coco(tmp_path / "annotations" / "person_keypoints_train2017.json")
+    source = open_data(str(tmp_path))
+    assert (source.format, source.splits, source.class_names) == ("coco", ("train", "val"), ("cell",))
+    assert source.split("train").image_paths[0] == tmp_path / "train2017" / "1.png"
+
+
+@pytest.mark.parametrize("folder", ["train", "images/train", "images", "JPEGImages", "."])
+def test_pictures_are_found_in_the_usual_places(tmp_path, save_coco, save_picture, folder):
+    (tmp_path / "train").mkdir()  # an empty folder of the right name does not mislead
+    coco_layout(tmp_path, save_coco, save_picture, {"train": folder})
+    assert open_data(tmp_path).split("train").image_paths[0].parent == tmp_path / folder
+
+
+def test_pictures_in_no_usual_place_are_an_error_that_lists_them(tmp_path, save_coco, save_picture):
+    coco_layout(tmp_path, save_coco, save_picture, {"train": "photos"})
+    with pytest.raises(DataError, match=r"first picture 1\.png is in none of .*say where: --images"):
+        open_data(tmp_path).split("train")
+
+
+def test_a_file_in_each_picture_folder(tmp_path, save_coco, save_picture):
+    for folder in ("train", "valid"):
+        save_coco(tmp_path / folder / "_annotations.coco.json", [BOX])
+        save_picture(tmp_path / folder / "1.png")
+    source = open_data(tmp_path)
+    assert source.splits == ("train", "val")
+    assert source.split("val").image_paths[0] == tmp_path / "valid" / "1.png"
+
+
+def test_two_files_for_one_split_must_be_told_apart(tmp_path, save_coco, save_picture):
+    for year in ("2014", "2017"):
+        coco_layout(tmp_path, save_coco, save_picture, {"train": "train"}, year=year)
+    with pytest.raises(DataError, match=r"both look like split 'train'; say which: --data .*2017\.json --images"):
+        open_data(tmp_path)
+
+
+def test_coco_and_yolo_in_one_folder_must_be_told_apart(tmp_path, save_coco, save_picture):
+    coco_layout(tmp_path, save_coco, save_picture, {"train": "train"})
+    (tmp_path / "data.yaml").write_text("train: train\nnames: [cell]\n")
+    with pytest.raises(DataError, match=r"holds COCO files .* and data\.yaml; say which"):
+        open_data(tmp_path)
+    assert open_data(tmp_path / "data.yaml").format == "yolo"
+
+
+def test_one_json_answers_for_the_split_that_is_asked(tmp_path, save_coco, save_picture):
+    path = save_coco(tmp_path / "mine.json", [BOX])
+    save_picture(tmp_path / "photos" / "1.png")
+    source = open_data(path, tmp_path / "photos")
+    assert source.splits == ("train",)
+    assert len(source.split("train")) == len(source.split("val")) == 1
+    assert open_data(save_coco(tmp_path / "instances_test.json"), tmp_path).splits == ("test",)
+
+
+def test_a_training_json_leaves_val_and_test_to_its_siblings(tmp_path, save_coco, save_picture):
+    save_picture(tmp_path / "1.png")
+    train, _ = (save_coco(tmp_path / f"{split}.json", [BOX] * boxes) for split, boxes in (("train", 1), ("val", 2)))
+    save_coco(tmp_path / "other_test.json", [BOX] * 3)
+    source = open_data(train, tmp_path)
+    assert source.splits == ("train", "val")
+    assert [len(source.split(split).labels) for split in source.splits] == [1, 2]
+    with pytest.raises(DataError, match="has no split 'test'; it has train, val"):
+        source.split("test")
+
+
+def test_splits_must_have_the_same_classes(tmp_path, save_coco, save_picture):
+    coco_layout(tmp_path, save_coco, save_picture, {"train": "train", "val": "val"})
+    save_coco(tmp_path / "annotations" / "instances_val.json", categories=[(1, "nucleus")])
+    source = open_data(tmp_path)
+    source.split("train")
+    with pytest.raises(DataError, match="split 'val' has the classes nucleus, but split 'train' has cell"):
+        source.split("val")
+
+
+def test_our_own_yaml_mixes_formats(tmp_path, save_coco, save_voc, save_picture):
+    save_coco(tmp_path / "a.json", [(1, 1, (10, 10, 20, 20))], categories=[(1, "dog"), (2, "cat")])
+    save_voc(tmp_path / "voc", {"1": [("cat", (1, 2, 3, 4))], "2": []}, {})
+    save_picture(tmp_path / "photos" / "1.png")
+    save_picture(tmp_path / "photos" / "2.png")
+    (tmp_path / "txt").mkdir()
+    (tmp_path / "txt" / "2.txt").write_text("1 .5 .5 .2 .2\n")
+    (tmp_path / "order.txt").write_text("2.png\n1.png\n")
+    (tmp_path / "names.txt").write_text("dog\ncat\n")
+    (tmp_path / "mine.yaml").write_text(
+        "names: names.txt\n"
+        "train: {images: photos, annotations: a.json}\n"
+        "val: {images: photos, annotations: voc/Annotations}\n"
+        "test: {images: photos, annotations: txt, list: order.txt}\n"
+    )
+    source = open_data(tmp_path / "mine.yaml")
+    assert (source.format, source.splits) == ("mixed", ("train", "val", "test"))
+    train, val, test = (source.split(split) for split in source.splits)
+    assert train.class_names == val.class_names == test.class_names == ("dog", "cat")
+    assert (train.labels.tolist(), val.labels.tolist(), test.labels.tolist()) == ([0], [1], [1])
+    assert [path.name for path in test.image_paths] == ["2.png", "1.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("train: {images: photos}", r"train\.annotations is None; expected a path"),
+        ("train: {images: nowhere, annotations: a.json}", r"train\.images: .*nowhere does not exist; paths start at"),
+        ("train: {image: photos, annotations: a.json}", "train has 'image'; expected images, annotations"),
+        ("train: {images: ., annotations: a.json}\nval: photos", "train is a mapping and others are paths"),
+        ("train: {images: ., annotations: .}", "expected a COCO .json, or a folder of VOC"),
+        ("train: {images: ., annotations: txt}", "YOLO labels name no classes; expected names"),
+        ("names: [a]\ntrain: {images: ., annotations: a.json}", "brings its own order, by category id"),
+        ("names: [a]", "names no train, val or test; found the keys names"),
+        ("- train", "is a YAML list; expected keys"),
+        ("train: [", "is not YAML"),
+    ],
+)
+def test_a_wrong_yaml_is_told(tmp_path, save_coco, text, said):
+    save_coco(tmp_path / "a.json")
+    (tmp_path / "txt").mkdir()
+    (tmp_path / "txt" / "1.txt").write_text("")
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(DataError, match=rf"(?s){said}"):
+        open_data(tmp_path / "mine.yaml").split("train")
+
+
+def test_what_is_no_data_set_is_told(tmp_path, save_coco):
+    with pytest.raises(DataError, match="no such file or folder"):
+        open_data(tmp_path / "none")
+    with pytest.raises(DataError, match=r"is no data set: expected .*; found nothing"):
+        open_data(tmp_path)
+    with pytest.raises(DataError, match="an annotation JSON needs its picture folder: --images"):
+        open_data(save_coco(tmp_path / "a.json"))
+    with pytest.raises(DataError, match="no such folder; --images names"):
+        open_data(tmp_path / "a.json", tmp_path / "none")
+    with pytest.raises(DataError, match="goes with an annotation JSON only"):
+        open_data(tmp_path, tmp_path)
+    (tmp_path / "Annotations").mkdir()
+    with pytest.raises(DataError, match=r"without ImageSets/Main/train\.txt"):
+        open_data(tmp_path)
+    (tmp_path / "data.csv").write_text("")
+    with pytest.raises(DataError, match=r"expected a folder, a \.yaml or a COCO \.json, not a \.csv file"):
+        open_data(tmp_path / "data.csv")
+
+
+def test_missing_pictures_are_counted(tmp_path, save_coco, save_picture):
+    save_coco(tmp_path / "a.json", images=[{}, {}, {}])
+    save_picture(tmp_path / "2.png")
+    with pytest.raises(DataError, match=r"1\.png: no such picture, though .*a\.json lists it \(2 of 3 are missing\)"):
+        open_data(tmp_path / "a.json", tmp_path).split("train")
+
+
+def test_real_photographs_are_the_same_from_voc_and_coco(shared):
+    root = shared("data/bccd")
+    voc = open_data(root)
+    assert (voc.format, voc.splits) == ("voc", ("train", "val", "test", "trainval"))
+    assert voc.class_names == ("RBC", "WBC", "Platelets")
+    coco = open_data(root / "annotations" / "instances_train.json", root / "JPEGImages")
+    for split, boxes in (("train", 2804), ("val", 1137), ("test", 945)):  # 2805 and 1138 with those without area
+        one, two = voc.split(split), coco.split(split)
+        assert len(one.labels) == boxes
+        assert data_hash(one) == data_hash(two)
+        for field in ("image_ids", "image_sizes_wh", "box_offsets", "boxes_xyxy", "labels", "crowd", "areas"):
+            np.testing.assert_array_equal(getattr(one, field), getattr(two, field))
+            assert getattr(one, field).dtype == getattr(two, field).dtype
+        assert (one.image_paths, one.class_names, one.category_ids) == (
+            two.image_paths,
+            two.class_names,
+            two.category_ids,
+        )

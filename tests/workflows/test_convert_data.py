@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lookonce.data.dataset import Dataset, data_hash
+from lookonce.data.formats.coco import write_coco
+from lookonce.data.source import open_data
+from lookonce.errors import DataError
+from lookonce.workflows.convert_data import as_text, convert_data
+
+ARRAYS = ("image_ids", "image_sizes_wh", "box_offsets", "boxes_xyxy", "labels", "crowd", "areas")
+
+
+@pytest.fixture
+def original(tmp_path):
+    """A COCO layout: three pictures of odd sizes, one of them background; crowd; decimals; awkward names."""
+    folder = tmp_path / "original"
+    (folder / "annotations").mkdir(parents=True)
+    for split in ("train", "val"):
+        (folder / split).mkdir()
+        paths = [folder / split / f"{split} ä {number}.jpg" for number in (2, 1, 3)]
+        sizes = np.array([(37, 53), (101, 64), (640, 480)], np.int32)
+        for path, size in zip(paths, sizes, strict=True):
+            Image.new("RGB", tuple(size.tolist()), (len(split), 9, int(path.stem[-1]))).save(path)
+        boxes = np.array([(0.1, 0.2, 36.9, 52.71), (3, 4, 5, 6), (10.12, 20.3, 15.42, 479.99), (1.23, 0, 640, 7.001)])
+        dataset = Dataset(
+            split=split,
+            image_paths=paths,
+            image_ids=np.array([1, 2, 3]),
+            image_sizes_wh=sizes,
+            box_offsets=np.array([0, 2, 2, 4]),
+            boxes_xyxy=boxes,
+            labels=np.array([2, 0, 1, 2]),
+            crowd=np.array([False, False, True, False]),
+            areas=np.array([5.5, 4, 1, 2]),
+            class_names=("zebra & <foal>", "ant: red", "mouse"),
+            category_ids=(1, 2, 3),
+        )
+        write_coco(folder / "annotations" / f"instances_{split}.json", dataset)
+    return folder
+
+
+@pytest.mark.parametrize("to", ["coco", "voc", "yolo"])
+def test_a_copy_reads_back_bit_for_bit(original, tmp_path, to):
+    conversion = convert_data(original, tmp_path / "copies" / to, to=to)
+    assert conversion.largest_difference == 0
+    assert conversion.pictures == {"train": 3, "val": 3}
+    source, copy = open_data(original), open_data(conversion.folder)
+    assert copy.format == to
+    for split in ("train", "val"):
+        one, two = source.split(split), copy.split(split)
+        kept = ~one.crowd if to == "yolo" else slice(None)
+        np.testing.assert_array_equal(one.boxes_xyxy[kept], two.boxes_xyxy)
+        np.testing.assert_array_equal(one.labels[kept], two.labels)
+        assert one.class_names == two.class_names
+        assert [path.name for path in one.image_paths] == [path.name for path in two.image_paths]
+        assert one.image_paths[0].read_bytes() == two.image_paths[0].read_bytes()
+        if to != "yolo":
+            np.testing.assert_array_equal(one.crowd, two.crowd)
+        if to == "coco":
+            np.testing.assert_array_equal(one.areas, two.areas)
+    assert conversion.crowd_left_out == (2 if to == "yolo" else 0)
+    lines = list(as_text(conversion))
+    assert lines[0] == f"train: 3 pictures, {3 if to == 'yolo' else 4} boxes"
+    assert lines[-1].endswith("its boxes read back bit for bit")
+
+
+def test_real_photographs_are_the_same_in_all_three_formats(shared, tmp_path):
+    root = shared("data/bccd")
+    original = open_data(root)
+    for to in ("yolo", "coco", "voc"):
+        # Links between file systems are refused: the shared data may lie on another one.
+        copy = open_data(convert_data(root, tmp_path / to, to=to, splits=["val"]).folder)
+        assert copy.splits == ("val",)
+        one, two = original.split("val"), copy.split("val")
+        for field in ARRAYS:
+            np.testing.assert_array_equal(getattr(one, field), getattr(two, field))
+            assert getattr(one, field).dtype == getattr(two, field).dtype
+        assert (one.class_names, one.category_ids) == (two.class_names, two.category_ids)
+        assert data_hash(one) == data_hash(two)
+
+
+def test_links_share_the_originals_bytes(original, tmp_path):
+    convert_data(original, tmp_path / "linked", to="voc", pictures="link")
+    name = "train ä 1.jpg"
+    assert (tmp_path / "linked" / "JPEGImages" / name).samefile(original / "train" / name)
+
+
+def test_a_folder_with_something_in_it_is_not_written_to(original, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("keep")
+    with pytest.raises(DataError, match="full: exists and is not empty"):
+        convert_data(original, tmp_path / "full", to="yolo")
+    (tmp_path / "empty").mkdir()
+    assert convert_data(original, tmp_path / "empty", to="yolo").folder == tmp_path / "empty"
+
+
+def test_a_failure_leaves_nothing_behind(original, tmp_path):
+    Path(original / "val" / "val ä 1.jpg").rename(original / "val" / "train ä 1.jpg")
+    text = (original / "annotations" / "instances_val.json").read_text().replace("val \\u00e4 1", "train \\u00e4 1")
+    (original / "annotations" / "instances_val.json").write_text(text)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match="would have the same name in voc format"):
+        convert_data(original, tmp_path / "copy", to="voc")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_unknown_format_is_told(original, tmp_path):
+    with pytest.raises(DataError, match="format 'csv' is unknown; expected one of coco, voc, yolo"):
+        convert_data(original, tmp_path / "copy", to="csv")
