@@ -30,7 +30,8 @@ class Content:
     """Everything a report shows; what is empty is left out of the page.
 
     metrics: the twelve numbers by name, fractions or -1, and `per_class`: name -> numbers, where it is known.
-    scored_on: words for the pictures they were taken on. facts: rows of the environment. commands: how to do it again.
+    scored_on: words for the pictures they were taken on. class_colors: `#rrggbb` of each class, for `pictures`.
+    facts: rows of the environment. commands: how to do it again.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Content:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     scored_on: str = "the validation pictures"
     pictures: Sequence[ComparedPicture] = ()
+    class_colors: Sequence[str] = ()
     score_threshold: float = 0.25
     facts: Mapping[str, str] = field(default_factory=dict)
     commands: Sequence[str] = ()

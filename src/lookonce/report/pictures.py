@@ -16,19 +16,6 @@ from lookonce.boxes import pairwise_iou_xyxy
 from lookonce.detections import Detections
 
 LONGEST_SIDE = 640  # pixels; larger pictures are embedded smaller
-# Strong on photographs, and told apart by most of those who confuse red and green.
-BOX_COLORS = (
-    "#ff5a4e",
-    "#2fa8ff",
-    "#ffc21a",
-    "#2fd07f",
-    "#d97bff",
-    "#ff8a1f",
-    "#27d9dd",
-    "#ff6bb0",
-    "#a4d321",
-    "#9a8cff",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +28,15 @@ class ComparedPicture:
     found: Detections
 
 
-def compared_figure(picture: ComparedPicture, class_names: Sequence[str], key: str) -> str:
-    """Truth on the left, what was found on the right; key: unique among the page's pictures."""
+def compared_figure(picture: ComparedPicture, class_names: Sequence[str], class_colors: Sequence[str], key: str) -> str:
+    """Truth on the left, what was found on the right; colors `#rrggbb`; key: unique among the page's pictures."""
     height, width = picture.image.shape[:2]
     matched_truth, matched_found = match(picture.truth, picture.found)
     shown = f'<image id="{key}" href="{data_uri(picture.image)}" width="{width}" height="{height}"/>'
     again = f'<use href="#{key}"/>'
-    truth = _boxes(picture.truth, class_names, matched_truth, (height, width), scores=False)
-    found = _boxes(picture.found, class_names, matched_found, (height, width), scores=True)
+    classes = list(zip(class_names, class_colors, strict=True))
+    truth = _boxes(picture.truth, classes, matched_truth, (height, width), scores=False)
+    found = _boxes(picture.found, classes, matched_found, (height, width), scores=True)
     missed, extra = int((~matched_truth).sum()), int((~matched_found).sum())
     return (
         '<figure class="pair"><div class="two">'
@@ -84,8 +72,10 @@ def data_uri(image: NDArray[np.uint8], quality: int = 82) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
-def color_of(label: int) -> str:
-    return BOX_COLORS[label % len(BOX_COLORS)]
+def ink_on(color: str) -> str:
+    """Black or white, whichever is easier to read on `#rrggbb`."""
+    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
+    return "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fff"
 
 
 def _verdict(num_truth: int, missed: int, extra: int) -> str:
@@ -100,30 +90,39 @@ def _overlay(width: int, height: int, body: str, label: str) -> str:
 
 
 def _boxes(
-    boxes: Detections, class_names: Sequence[str], matched: NDArray[np.bool_], size_hw: tuple[int, int], *, scores: bool
+    boxes: Detections,
+    classes: Sequence[tuple[str, str]],
+    matched: NDArray[np.bool_],
+    size_hw: tuple[int, int],
+    *,
+    scores: bool,
 ) -> str:
-    """Rectangles and tags; dashed where truth was missed or a finding is wrong. Best scores are drawn last, on top."""
+    """Rectangles and tags; dashed where truth was missed or a finding is wrong. Best scores are drawn last, on top.
+
+    classes: (name, color) of each label.
+    """
     line = max(size_hw) / 220
     parts = []
     for row in range(len(boxes))[::-1]:
         left, top, right, bottom = boxes.boxes_xyxy[row].tolist()
-        name = class_names[boxes.labels[row]]
+        name, color = classes[boxes.labels[row]]
         tag = f"{name} {boxes.scores[row]:.2f}" if scores else name
         dash = "" if matched[row] else f' stroke-dasharray="{line * 3:.1f} {line * 2:.1f}"'
-        color = color_of(int(boxes.labels[row]))
-        parts.append(
-            f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" '
-            f'fill="none" stroke="{color}" stroke-width="{line:.2f}"{dash}/>{_tag(tag, left, top, color, size_hw)}'
-        )
+        place = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
+        parts.append(f'<rect {place} fill="none" stroke="{color}" stroke-width="{line:.2f}"{dash}/>')
+        parts.append(_tag(tag, left, top, color, size_hw))
     return "".join(parts)
 
 
 def _tag(text: str, left: float, top: float, color: str, size_hw: tuple[int, int]) -> str:
     """A small plate above the box, or inside where the picture ends."""
     font = max(size_hw) / 32
-    width, height = font * (0.55 * len(text) + 0.5), font * 1.25
+    letters = font * 0.58 * len(text)  # textLength makes it so, whatever the font
+    width, height = letters + font * 0.5, font * 1.25
     x = min(max(left, 0.0), max(size_hw[1] - width, 0.0))
     y = top - height if top >= height else top
     plate = f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{color}"/>'
-    place = f'x="{x + font * 0.25:.1f}" y="{y + font * 0.95:.1f}" font-size="{font:.1f}"'
-    return f'{plate}<text class="tag" {place}>{escape(text)}</text>'
+    place = f'x="{x + font * 0.25:.1f}" y="{y + font * 0.95:.1f}" font-size="{font:.1f}" textLength="{letters:.1f}"'
+    return (
+        f'{plate}<text class="tag" {place} lengthAdjust="spacingAndGlyphs" fill="{ink_on(color)}">{escape(text)}</text>'
+    )

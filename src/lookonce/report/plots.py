@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 380, 236
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 12, 34  # margins around the plotting area
+WIDTH, HEIGHT = 480, 250
+LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 38  # margins around the plotting area
 NUM_SERIES_COLORS = 6
 
 Format = Callable[[float], str]
@@ -127,7 +127,7 @@ def _color(number: int) -> str:
 def _svg(title: str, body: str) -> str:
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" '
-        f'font-family="system-ui,sans-serif" font-size="11"><title>{escape(title)}</title>{body}</svg>'
+        f'font-family="system-ui,sans-serif" font-size="11.5"><title>{escape(title)}</title>{body}</svg>'
     )
 
 
@@ -139,7 +139,7 @@ def _grid(
         y = up(tick)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" style="stroke:var(--rule,#ddd)"/>')
         parts.append(_text(LEFT - 6, y + 3.5, format_y(tick), anchor="end"))
-    parts += [_text(across(tick), HEIGHT - BOTTOM + 15, f"{tick:g}", anchor="middle") for tick in x_ticks]
+    parts += [_text(across(tick), HEIGHT - BOTTOM + 16, f"{tick:g}", anchor="middle") for tick in x_ticks]
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, x_label, anchor="middle"))
     return "".join(parts)
 

@@ -41,7 +41,7 @@ def tiles(content: Content) -> str:
     if any("seconds" in row for row in rows):
         shown.append((_duration(sum(row.get("seconds", 0.0) for row in rows)), "of training"))
     if record is not None:
-        shown.append((f"{record.image_size[1]} × {record.image_size[0]}", "pixels the network sees"))
+        shown.append((f"{record.image_size[1]}×{record.image_size[0]}", "pixels it looks at"))
         shown.append((str(record.num_classes), "class" if record.num_classes == 1 else "classes"))
     body = "".join(f'<div class="card tile"><b>{value}</b><span>{text}</span></div>' for value, text in shown)
     return f'<div class="tiles">{body}</div>' if shown else ""
@@ -134,12 +134,13 @@ def pictures(content: Content) -> str:
         return ""
     names = content.run.record.class_names if content.run.record else content.datasets[0].class_names
     figures = (
-        card(compared_figure(picture, names, f"picture-{place}")) for place, picture in enumerate(content.pictures)
+        card(compared_figure(picture, names, content.class_colors, f"picture-{place}"))
+        for place, picture in enumerate(content.pictures)
     )
     return (
-        f"<p>Left the labels, right what the network finds with a score over {content.score_threshold:g}. Dashed on "
-        "the left: missed. Dashed on the right: not in the labels, or a box that overlaps its object by less than "
-        f'half.</p><div class="pairs">{"".join(figures)}</div>'
+        f"<p>First the labels, then what the network finds with a score over {content.score_threshold:g}. Dashed "
+        "among the labels: missed. Dashed among the findings: not labelled, or a box that overlaps its object by less "
+        f'than half.</p><div class="pairs">{"".join(figures)}</div>'
     )
 
 
