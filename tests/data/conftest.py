@@ -1,8 +1,9 @@
 """Small data sets on the disk."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,14 @@ def save_picture() -> Callable[..., Path]:
 def save_coco() -> Callable[..., Path]:
     """save_coco(path, boxes, ...): annotation file; boxes are (picture id, category id, xywh)."""
 
-    def save(path: Path, boxes=(), *, images=({},), categories=((1, "cell"),), changes=None) -> Path:
+    def save(
+        path: Path,
+        boxes: Sequence[tuple[int, int, tuple[float, float, float, float]]] = (),
+        *,
+        images: Sequence[dict[str, object]] = ({},),
+        categories: Sequence[tuple[int, str]] = ((1, "cell"),),
+        changes: dict[str, object] | None = None,
+    ) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {
             "images": [
@@ -50,7 +58,13 @@ def save_coco() -> Callable[..., Path]:
 def save_voc() -> Callable[..., Path]:
     """save_voc(root, {"a": [(name, corners), ...]}, {"train": ["a"]}): a VOC root without pictures."""
 
-    def save(root: Path, objects, lists, *, size="<size><width>100</width><height>50</height></size>") -> Path:
+    def save(
+        root: Path,
+        objects: dict[str, list[tuple[Any, ...]]],
+        lists: dict[str, list[str]],
+        *,
+        size: str = "<size><width>100</width><height>50</height></size>",
+    ) -> Path:
         (root / "Annotations").mkdir(parents=True, exist_ok=True)
         (root / "ImageSets" / "Main").mkdir(parents=True, exist_ok=True)
         for stem, things in objects.items():

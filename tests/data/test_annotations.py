@@ -1,4 +1,6 @@
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,14 @@ from lookonce.data.findings import StopAtError
 from lookonce.errors import DataError
 
 
-def annotations(boxes, *, rows=None, pictures=1, crowd=None, areas=None):
+def annotations(
+    boxes: Sequence[tuple[float, float, float, float]],
+    *,
+    rows: list[int] | None = None,
+    pictures: int = 1,
+    crowd: list[bool] | None = None,
+    areas: list[float] | None = None,
+) -> Annotations:
     """Boxes of class 0 in 100x50 pictures."""
     return Annotations(
         split="train",
@@ -31,7 +40,7 @@ def annotations(boxes, *, rows=None, pictures=1, crowd=None, areas=None):
     )
 
 
-def test_boxes_are_sorted_by_picture_and_keep_their_order_within():
+def test_boxes_are_sorted_by_picture_and_keep_their_order_within() -> None:
     boxes = [(1, 1, 2, 2), (2, 2, 3, 3), (3, 3, 4, 4)]
     dataset = assemble(annotations(boxes, rows=[2, 0, 2], pictures=3), StopAtError())
     np.testing.assert_array_equal(dataset.box_offsets, [0, 1, 1, 3])  # picture 1 is background
@@ -39,7 +48,7 @@ def test_boxes_are_sorted_by_picture_and_keep_their_order_within():
     np.testing.assert_array_equal(dataset.areas, [1, 1, 1])
 
 
-def test_boxes_outside_are_clipped_or_left_out_with_a_count():
+def test_boxes_outside_are_clipped_or_left_out_with_a_count() -> None:
     findings = []
     boxes = [(-5, 10, 20, 60), (100, 0, 120, 20), (0, 0, 100.004, 50)]
     dataset = assemble(annotations(boxes), findings.append)
@@ -49,7 +58,7 @@ def test_boxes_outside_are_clipped_or_left_out_with_a_count():
     assert {finding.severity for finding in findings} == {"warning"}
 
 
-def test_boxes_without_area_are_left_out_and_logged_with_a_count(caplog):
+def test_boxes_without_area_are_left_out_and_logged_with_a_count(caplog: pytest.LogCaptureFixture) -> None:
     report = StopAtError(shown=1)
     dataset = assemble(annotations([(1, 1, 1, 9), (5, 5, 4, 9), (1, 1, 2, 2)]), report)
     report.log()
@@ -60,7 +69,7 @@ def test_boxes_without_area_are_left_out_and_logged_with_a_count(caplog):
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_box_that_is_not_finite_is_refused_by_name(bad):
+def test_a_box_that_is_not_finite_is_refused_by_name(bad: float) -> None:
     with pytest.raises(DataError, match=r"box 1: box \(1, .*\) is not finite"):
         assemble(annotations([(1, 1, 2, 2), (1, bad, 2, 2)]), StopAtError())
     findings = []
@@ -68,12 +77,12 @@ def test_a_box_that_is_not_finite_is_refused_by_name(bad):
     assert [finding.name for finding in findings] == ["box not finite"]
 
 
-def test_an_annotations_own_area_is_kept():
+def test_an_annotations_own_area_is_kept() -> None:
     dataset = assemble(annotations([(0, 0, 10, 10), (0, 0, 10, 10)], areas=[42.5, math.nan]), StopAtError())
     np.testing.assert_array_equal(dataset.areas, [42.5, 100])
 
 
-def test_no_pictures_is_an_error_and_no_boxes_one_for_training_only():
+def test_no_pictures_is_an_error_and_no_boxes_one_for_training_only() -> None:
     with pytest.raises(DataError, match=r"list\.txt: split 'train' is empty"):
         assemble(annotations([], pictures=0), StopAtError())
     empty = assemble(annotations([], pictures=2), StopAtError())
@@ -85,7 +94,7 @@ def test_no_pictures_is_an_error_and_no_boxes_one_for_training_only():
     require_boxes(assemble(annotations([(1, 1, 2, 2)]), StopAtError()))
 
 
-def test_snapping_restores_thousandths_and_leaves_the_rest():
+def test_snapping_restores_thousandths_and_leaves_the_rest() -> None:
     boxes = np.array([10.12 + 5.3, 452.9999999999999, 0.1234567, -0.0])  # 10.12 + 5.3 is 15.419999999999998
     np.testing.assert_array_equal(snap(boxes), [15.42, 453, 0.1234567, 0])
 
@@ -95,7 +104,7 @@ def test_snapping_restores_thousandths_and_leaves_the_rest():
     st.integers(1, 8000),
     st.integers(1, 8000),
 )
-def test_thousandths_survive_coco_and_yolo_bit_for_bit(thousandths, width, height):
+def test_thousandths_survive_coco_and_yolo_bit_for_bit(thousandths: list[float], width: int, height: int) -> None:
     left, top, right, bottom = (value / 1000 for value in thousandths)
     assert snap(np.array(left + float(shortest(right - left)))) == right
     for low, high, size in ((left, right, width), (top, bottom, height)):
@@ -105,18 +114,17 @@ def test_thousandths_survive_coco_and_yolo_bit_for_bit(thousandths, width, heigh
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_shortest_reads_back_the_same(value):
+def test_shortest_reads_back_the_same(value: float) -> None:
     assert float(shortest(value)) == value
 
 
-def test_shortest_writes_whole_numbers_without_a_point():
+def test_shortest_writes_whole_numbers_without_a_point() -> None:
     assert [shortest(value) for value in (453.0, 0.5, -2.0)] == ["453", "0.5", "-2"]
 
 
-def test_the_hash_counts_contents_and_no_folders():
+def test_the_hash_counts_contents_and_no_folders() -> None:
     one = assemble(annotations([(1, 1, 2, 2)]), StopAtError())
-    moved = annotations([(1, 1 + 1e-12, 2, 2)])
-    moved.image_paths[0] = Path("elsewhere/0.jpg")
+    moved = replace(annotations([(1, 1 + 1e-12, 2, 2)]), image_paths=[Path("elsewhere/0.jpg")])
     assert data_hash(one) == data_hash(assemble(moved, StopAtError()))
     assert data_hash(one) != data_hash(assemble(annotations([(1, 1, 2, 2.5)]), StopAtError()))
     assert data_hash(one) != data_hash(assemble(annotations([(1, 1, 2, 2)], crowd=[True]), StopAtError()))

@@ -1,14 +1,22 @@
-import pytest
+from collections.abc import Callable
+from pathlib import Path
 
-from lookonce.data.check import check_data
+import pytest
+from PIL import Image
+
+from lookonce.data.check import CheckResult, check_data
 from lookonce.data.source import open_data
+
+Save = Callable[..., Path]
 
 
 @pytest.fixture
-def checked(tmp_path, save_coco, save_picture):
+def checked(tmp_path: Path, save_coco: Save, save_picture: Save) -> Callable[..., CheckResult]:
     """The names of all findings of a COCO layout with one train picture, 1.png, of 100x50, and one of val."""
 
-    def check(boxes=((1, 1, (10, 10, 20, 20)),), prepare=None, **coco):
+    def check(
+        boxes: object = ((1, 1, (10, 10, 20, 20)),), prepare: Callable[[Path], None] | None = None, **coco: object
+    ) -> CheckResult:
         for split in ("train", "val"):
             save_coco(tmp_path / "annotations" / f"instances_{split}.json", boxes, **coco)
             save_picture(tmp_path / split / "1.png")
@@ -19,11 +27,11 @@ def checked(tmp_path, save_coco, save_picture):
     return check
 
 
-def names(result):
+def names(result: CheckResult) -> set[tuple[str, str]]:
     return {(finding.severity, finding.name) for finding in result.findings}
 
 
-def test_a_sound_data_set_has_no_findings_and_is_counted(checked):
+def test_a_sound_data_set_has_no_findings_and_is_counted(checked: Callable[..., CheckResult]) -> None:
     result = checked([(1, 1, (10, 10, 20, 20)), (1, 3, (0, 0, 5, 5))], categories=[(1, "cell"), (3, "virus")])
     assert result.findings == ()
     assert result.class_names == ("cell", "virus")
@@ -33,7 +41,7 @@ def test_a_sound_data_set_has_no_findings_and_is_counted(checked):
     assert train.smallest_wh == train.largest_wh == (100, 50)
 
 
-def test_everything_is_found_at_once(checked, save_picture, tmp_path):
+def test_everything_is_found_at_once(checked: Callable[..., CheckResult], save_picture: Save, tmp_path: Path) -> None:
     """A damaged and a missing picture, and boxes with all that can be wrong with them."""
     boxes = [
         (1, 1, (10, 10, 20, 20)),
@@ -46,7 +54,7 @@ def test_everything_is_found_at_once(checked, save_picture, tmp_path):
         (9, 1, (1, 1, 5, 5)),
     ]
 
-    def prepare(root):
+    def prepare(root: Path) -> None:
         path = root / "train" / "1.png"
         path.write_bytes(path.read_bytes()[:-20])
 
@@ -68,13 +76,13 @@ def test_everything_is_found_at_once(checked, save_picture, tmp_path):
     assert severities == sorted(severities, key=["error", "warning", "note"].index)
 
 
-def test_another_size_and_a_size_before_exif_rotation_are_told_apart(checked, save_picture):
-    from PIL import Image
-
+def test_another_size_and_a_size_before_exif_rotation_are_told_apart(
+    checked: Callable[..., CheckResult], save_picture: Save
+) -> None:
     tags = Image.Exif()
     tags[0x0112] = 6
 
-    def prepare(root):
+    def prepare(root: Path) -> None:
         save_picture(root / "train" / "1.png", 100, 50, exif=tags)
         save_picture(root / "val" / "1.png", 101, 50)
 
@@ -83,47 +91,47 @@ def test_another_size_and_a_size_before_exif_rotation_are_told_apart(checked, sa
     assert "the annotation says 100x50, the picture is 50x100 as its EXIF orientation 6" in result.findings[0].message
 
 
-def test_a_turned_picture_annotated_upright_is_right(checked, save_picture):
-    from PIL import Image
-
+def test_a_turned_picture_annotated_upright_is_right(checked: Callable[..., CheckResult], save_picture: Save) -> None:
     tags = Image.Exif()
     tags[0x0112] = 6
     assert not checked(prepare=lambda root: save_picture(root / "train" / "1.png", 50, 100, exif=tags)).findings
 
 
-def test_the_same_picture_in_two_splits_is_found_under_another_name(checked):
-    def prepare(root):
+def test_the_same_picture_in_two_splits_is_found_under_another_name(checked: Callable[..., CheckResult]) -> None:
+    def prepare(root: Path) -> None:
         (root / "val" / "1.png").write_bytes((root / "train" / "1.png").read_bytes())
 
     assert names(checked(prepare=prepare)) == {("warning", "picture in two splits")}
 
 
-def test_no_boxes_to_learn_is_an_error(checked):
+def test_no_boxes_to_learn_is_an_error(checked: Callable[..., CheckResult]) -> None:
     result = checked([])
     assert names(result) == {("error", "no boxes")}
     assert result.splits[0].background == 1
 
 
-def test_broken_annotations_do_not_stop_the_other_splits(checked):
+def test_broken_annotations_do_not_stop_the_other_splits(checked: Callable[..., CheckResult]) -> None:
     result = checked(prepare=lambda root: (root / "annotations" / "instances_train.json").write_text("{"))
     assert names(result) == {("error", "unreadable annotations")}
     assert [split.split for split in result.splits] == ["val"]
 
 
-def test_different_classes_in_the_splits_are_found(checked, save_coco, tmp_path):
-    def prepare(root):
+def test_different_classes_in_the_splits_are_found(
+    checked: Callable[..., CheckResult], save_coco: Save, tmp_path: Path
+) -> None:
+    def prepare(root: Path) -> None:
         save_coco(root / "annotations" / "instances_val.json", categories=[(1, "nucleus")])
 
     assert ("error", "different classes") in names(checked(prepare=prepare))
 
 
-def test_a_missing_split_is_a_warning(tmp_path, save_coco, save_picture):
+def test_a_missing_split_is_a_warning(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
     save_picture(tmp_path / "1.png")
     result = check_data(open_data(save_coco(tmp_path / "mine.json", [(1, 1, (1, 1, 9, 9))]), tmp_path))
     assert names(result) == {("warning", "no such split")}
 
 
-def test_progress_counts_pictures(tmp_path, save_coco, save_picture):
+def test_progress_counts_pictures(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
     for number in (1, 2, 3):
         save_picture(tmp_path / f"{number}.png")
     path = save_coco(tmp_path / "train.json", [(1, 1, (1, 1, 9, 9))], images=[{}, {}, {}])
@@ -132,7 +140,7 @@ def test_progress_counts_pictures(tmp_path, save_coco, save_picture):
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_the_two_boxes_without_area_of_real_photographs_are_found(shared):
+def test_the_two_boxes_without_area_of_real_photographs_are_found(shared: Callable[[str], Path]) -> None:
     result = check_data(open_data(shared("data/bccd")), decode=False)
     assert [finding.name for finding in result.findings] == ["box without area"] * 2
     assert {finding.file.rpartition("/")[2] for finding in result.findings} == {

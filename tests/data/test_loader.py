@@ -291,3 +291,9 @@ def test_a_sheet_shows_every_canvas_of_a_batch(make_loader: MakeLoader) -> None:
     assert sheet.shape == (2 * 36, 3 * 36, 3)
     np.testing.assert_array_equal(sheet[:32, :32], batch.images[0])  # picture 0 has no box
     assert (sheet[:32, 36:68] != batch.images[1]).any()
+
+
+def test_a_picture_of_another_size_than_annotated_stops_the_epoch(make_loader: MakeLoader) -> None:
+    loader = make_loader(read=lambda path: np.zeros((9, 9, 3), np.uint8))
+    with pytest.raises(DataError, match=r"\d+\.png: is 9x9 pixels, but its annotation says"):
+        next(loader.epoch(0))

@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,19 +22,19 @@ RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 SMALL = np.array([[RED, GREEN, BLUE], [WHITE, (10, 20, 30), (200, 100, 0)]], dtype=np.uint8)
 
 
-def encoded(image, kind, **options):
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
-def exif(orientation):
+def exif(orientation: int) -> Image.Exif:
     tags = Image.Exif()
     tags[0x0112] = orientation
     return tags
 
 
-def png_header_of(width, height):
+def png_header_of(width: int, height: int) -> bytes:
     """A PNG that claims a size and holds nothing."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
@@ -44,7 +45,7 @@ def png_header_of(width, height):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP"])
-def test_lossless_rgb_comes_back_as_it_was(kind):
+def test_lossless_rgb_comes_back_as_it_was(kind: str) -> None:
     picture = read_picture(encoded(Image.fromarray(SMALL), kind, **({"lossless": True} if kind == "WEBP" else {})))
     assert picture.dtype == np.uint8
     assert picture.flags.c_contiguous
@@ -67,7 +68,7 @@ UPRIGHT = {
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
-def test_exif_orientation_is_applied_once(kind, orientation, tmp_path):
+def test_exif_orientation_is_applied_once(kind: str, orientation: int, tmp_path: Path) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
     data = encoded(Image.fromarray(SMALL), kind, exif=exif(orientation), **options)
     (tmp_path / "turned").write_bytes(data)
@@ -78,13 +79,13 @@ def test_exif_orientation_is_applied_once(kind, orientation, tmp_path):
     assert header.stored_wh == (3, 2)
 
 
-def test_a_jpeg_is_turned_by_its_exif_too():
+def test_a_jpeg_is_turned_by_its_exif_too() -> None:
     wide = np.kron(SMALL, np.ones((16, 16, 1), np.uint8))
     plain, turned = (read_picture(encoded(Image.fromarray(wide), "JPEG", exif=exif(tag))) for tag in (1, 6))
     np.testing.assert_array_equal(turned, np.rot90(plain, -1))
 
 
-def test_grey_becomes_three_equal_channels():
+def test_grey_becomes_three_equal_channels() -> None:
     grey = Image.fromarray(np.array([[0, 7], [128, 255]], np.uint8))
     for kind in ("PNG", "BMP", "TIFF", "PPM"):
         picture = read_picture(encoded(grey, kind))
@@ -92,21 +93,21 @@ def test_grey_becomes_three_equal_channels():
         assert (picture == picture[..., :1]).all()
 
 
-def test_16_bit_grey_keeps_its_full_range():
+def test_16_bit_grey_keeps_its_full_range() -> None:
     """65535 / 257 is 255; 300 is 1.17 -> 1, where clipping would give 255."""
     deep = Image.fromarray(np.array([[0, 300], [32896, 65535]], np.uint16))
     for kind in ("PNG", "TIFF", "PPM"):
         np.testing.assert_array_equal(read_picture(encoded(deep, kind))[..., 2], [[0, 1], [128, 255]])
 
 
-def test_alpha_is_laid_on_white():
+def test_alpha_is_laid_on_white() -> None:
     """Opaque red stays; nothing becomes white; half-covered black is the grey between."""
     rgba = np.array([[(255, 0, 0, 255), (0, 0, 255, 0), (0, 0, 0, 128)]], np.uint8)
     picture = read_picture(encoded(Image.fromarray(rgba), "PNG"))
     np.testing.assert_array_equal(picture[0], [RED, WHITE, (127, 127, 127)])
 
 
-def test_palette_one_bit_and_cmyk():
+def test_palette_one_bit_and_cmyk() -> None:
     palette = Image.fromarray(SMALL).convert("P", palette=Image.Palette.ADAPTIVE)
     np.testing.assert_array_equal(read_picture(encoded(palette, "PNG")), SMALL)
     one_bit = Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1")
@@ -115,41 +116,41 @@ def test_palette_one_bit_and_cmyk():
     assert np.abs(read_picture(encoded(cmyk, "JPEG", quality=95)).astype(int) - RED).max() < 6
 
 
-def test_an_animation_gives_its_first_frame():
+def test_an_animation_gives_its_first_frame() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, BLUE)]
     for kind in ("GIF", "WEBP", "PNG"):
         data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50)
         assert np.abs(read_picture(data).astype(int) - RED).max() < 4, kind
 
 
-def test_photographs_equal_pillows(shared):
+def test_photographs_equal_pillows(shared: Callable[[str], Path]) -> None:
     for name in ("dog.jpg", "horses.jpg", "chelsea.png"):
         path = shared(f"data/media/pictures/{name}")
         np.testing.assert_array_equal(read_picture(path), np.asarray(Image.open(path).convert("RGB")))
 
 
-def test_a_picture_in_a_folder_with_any_name(tmp_path):
+def test_a_picture_in_a_folder_with_any_name(tmp_path: Path) -> None:
     path = tmp_path / "Bäume 树 %20" / "ä #1.png"
     path.parent.mkdir()
     path.write_bytes(encoded(Image.fromarray(SMALL), "PNG"))
     np.testing.assert_array_equal(read_picture(path), SMALL)
 
 
-def test_the_truncated_photograph_is_named(shared):
+def test_the_truncated_photograph_is_named(shared: Callable[[str], Path]) -> None:
     with pytest.raises(DataError, match=r"truncated\.jpg: truncated JPEG"):
         read_picture(shared("data/media/pictures/truncated.jpg"))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
 @pytest.mark.parametrize("share", [0.5, 0.9])
-def test_a_file_cut_short_is_an_error_and_no_half_picture(kind, share):
+def test_a_file_cut_short_is_an_error_and_no_half_picture(kind: str, share: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     data = encoded(Image.fromarray(noise), kind)
     with pytest.raises(DataError, match=r"cut\.x: .*(truncated|damaged)"):
         read_picture(data[: int(len(data) * share)], name="cut.x")
 
 
-def test_an_embedded_thumbnails_end_does_not_hide_a_missing_one():
+def test_an_embedded_thumbnails_end_does_not_hide_a_missing_one() -> None:
     thumbnail = encoded(Image.new("RGB", (8, 8)), "JPEG")
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     data = encoded(Image.fromarray(noise), "JPEG")
@@ -159,7 +160,7 @@ def test_an_embedded_thumbnails_end_does_not_hide_a_missing_one():
         read_picture(marked[:-200])
 
 
-def test_a_bomb_costs_nothing():
+def test_a_bomb_costs_nothing() -> None:
     side = int(MAX_PIXELS**0.5) + 1
     with pytest.raises(DataError, match=rf"{side}x{side} is [\d,]+ pixels; at most"):
         read_picture(png_header_of(side, side))
@@ -177,7 +178,7 @@ def test_a_bomb_costs_nothing():
         (b"II*\0" + bytes(60), "TIFF"),
     ],
 )
-def test_no_picture_is_an_error_with_its_name(content, said, tmp_path):
+def test_no_picture_is_an_error_with_its_name(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "thing.jpg"
     path.write_bytes(content)
     for read in (read_picture, picture_size_wh):
@@ -185,19 +186,19 @@ def test_no_picture_is_an_error_with_its_name(content, said, tmp_path):
             read(path)
 
 
-def test_missing_files_and_folders_are_told_apart(tmp_path):
+def test_missing_files_and_folders_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such picture file"):
         read_picture(tmp_path / "none.jpg")
     with pytest.raises(DataError, match="cannot be read"):
         read_picture(tmp_path)
 
 
-def test_float_pixels_are_refused():
+def test_float_pixels_are_refused() -> None:
     with pytest.raises(DataError, match="no known white"):
         read_picture(encoded(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF"))
 
 
-def test_another_size_than_annotated_is_an_error():
+def test_another_size_than_annotated_is_an_error() -> None:
     require_size(SMALL, Path("a.jpg"), (3, 2))
     with pytest.raises(DataError, match=r"a\.jpg: is 3x2 pixels, but its annotation says 2x3; was it .* EXIF"):
         require_size(SMALL, Path("a.jpg"), (2, 3))

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -5,17 +8,19 @@ from lookonce.data.dataset import data_hash
 from lookonce.data.source import open_data
 from lookonce.errors import DataError
 
+Save = Callable[..., Path]
+
 BOX = (1, 1, (10, 10, 20, 20))
 
 
-def coco_layout(root, save_coco, save_picture, folders, name="instances_{}{}", year=""):
+def coco_layout(root: Path, save_coco: Save, save_picture: Save, folders: dict[str, str], year: str = "") -> Path:
     for split, folder in folders.items():
-        save_coco(root / "annotations" / f"{name.format(split, year)}.json", [BOX])
+        save_coco(root / "annotations" / f"instances_{split}{year}.json", [BOX])
         save_picture(root / folder / "1.png")
     return root
 
 
-def test_the_documents_layout(tmp_path, save_coco, save_picture):
+def test_the_documents_layout(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
     coco_layout(tmp_path, save_coco, save_picture, {"val": "val2017", "train": "train2017"}, year="2017")
     save_coco(tmp_path / "annotations" / "person_keypoints_train2017.json")
     source = open_data(str(tmp_path))
@@ -24,19 +29,23 @@ def test_the_documents_layout(tmp_path, save_coco, save_picture):
 
 
 @pytest.mark.parametrize("folder", ["train", "images/train", "images", "JPEGImages", "."])
-def test_pictures_are_found_in_the_usual_places(tmp_path, save_coco, save_picture, folder):
+def test_pictures_are_found_in_the_usual_places(
+    tmp_path: Path, save_coco: Save, save_picture: Save, folder: str
+) -> None:
     (tmp_path / "train").mkdir()  # an empty folder of the right name does not mislead
     coco_layout(tmp_path, save_coco, save_picture, {"train": folder})
     assert open_data(tmp_path).split("train").image_paths[0].parent == tmp_path / folder
 
 
-def test_pictures_in_no_usual_place_are_an_error_that_lists_them(tmp_path, save_coco, save_picture):
+def test_pictures_in_no_usual_place_are_an_error_that_lists_them(
+    tmp_path: Path, save_coco: Save, save_picture: Save
+) -> None:
     coco_layout(tmp_path, save_coco, save_picture, {"train": "photos"})
     with pytest.raises(DataError, match=r"first picture 1\.png is in none of .*say where: --images"):
         open_data(tmp_path).split("train")
 
 
-def test_a_file_in_each_picture_folder(tmp_path, save_coco, save_picture):
+def test_a_file_in_each_picture_folder(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
     for folder in ("train", "valid"):
         save_coco(tmp_path / folder / "_annotations.coco.json", [BOX])
         save_picture(tmp_path / folder / "1.png")
@@ -45,14 +54,14 @@ def test_a_file_in_each_picture_folder(tmp_path, save_coco, save_picture):
     assert source.split("val").image_paths[0] == tmp_path / "valid" / "1.png"
 
 
-def test_two_files_for_one_split_must_be_told_apart(tmp_path, save_coco, save_picture):
+def test_two_files_for_one_split_must_be_told_apart(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
     for year in ("2014", "2017"):
         coco_layout(tmp_path, save_coco, save_picture, {"train": "train"}, year=year)
     with pytest.raises(DataError, match=r"both look like split 'train'; say which: --data .*2017\.json --images"):
         open_data(tmp_path)
 
 
-def test_coco_and_yolo_in_one_folder_must_be_told_apart(tmp_path, save_coco, save_picture):
+def test_coco_and_yolo_in_one_folder_must_be_told_apart(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
     coco_layout(tmp_path, save_coco, save_picture, {"train": "train"})
     (tmp_path / "data.yaml").write_text("train: train\nnames: [cell]\n")
     with pytest.raises(DataError, match=r"holds COCO files .* and data\.yaml; say which"):
@@ -60,7 +69,7 @@ def test_coco_and_yolo_in_one_folder_must_be_told_apart(tmp_path, save_coco, sav
     assert open_data(tmp_path / "data.yaml").format == "yolo"
 
 
-def test_one_json_answers_for_the_split_that_is_asked(tmp_path, save_coco, save_picture):
+def test_one_json_answers_for_the_split_that_is_asked(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
     path = save_coco(tmp_path / "mine.json", [BOX])
     save_picture(tmp_path / "photos" / "1.png")
     source = open_data(path, tmp_path / "photos")
@@ -69,7 +78,9 @@ def test_one_json_answers_for_the_split_that_is_asked(tmp_path, save_coco, save_
     assert open_data(save_coco(tmp_path / "instances_test.json"), tmp_path).splits == ("test",)
 
 
-def test_a_training_json_leaves_val_and_test_to_its_siblings(tmp_path, save_coco, save_picture):
+def test_a_training_json_leaves_val_and_test_to_its_siblings(
+    tmp_path: Path, save_coco: Save, save_picture: Save
+) -> None:
     save_picture(tmp_path / "1.png")
     train, _ = (save_coco(tmp_path / f"{split}.json", [BOX] * boxes) for split, boxes in (("train", 1), ("val", 2)))
     save_coco(tmp_path / "other_test.json", [BOX] * 3)
@@ -80,7 +91,7 @@ def test_a_training_json_leaves_val_and_test_to_its_siblings(tmp_path, save_coco
         source.split("test")
 
 
-def test_splits_must_have_the_same_classes(tmp_path, save_coco, save_picture):
+def test_splits_must_have_the_same_classes(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
     coco_layout(tmp_path, save_coco, save_picture, {"train": "train", "val": "val"})
     save_coco(tmp_path / "annotations" / "instances_val.json", categories=[(1, "nucleus")])
     source = open_data(tmp_path)
@@ -89,7 +100,7 @@ def test_splits_must_have_the_same_classes(tmp_path, save_coco, save_picture):
         source.split("val")
 
 
-def test_our_own_yaml_mixes_formats(tmp_path, save_coco, save_voc, save_picture):
+def test_our_own_yaml_mixes_formats(tmp_path: Path, save_coco: Save, save_voc: Save, save_picture: Save) -> None:
     save_coco(tmp_path / "a.json", [(1, 1, (10, 10, 20, 20))], categories=[(1, "dog"), (2, "cat")])
     save_voc(tmp_path / "voc", {"1": [("cat", (1, 2, 3, 4))], "2": []}, {})
     save_picture(tmp_path / "photos" / "1.png")
@@ -127,7 +138,7 @@ def test_our_own_yaml_mixes_formats(tmp_path, save_coco, save_voc, save_picture)
         ("train: [", "is not YAML"),
     ],
 )
-def test_a_wrong_yaml_is_told(tmp_path, save_coco, text, said):
+def test_a_wrong_yaml_is_told(tmp_path: Path, save_coco: Save, text: str, said: str) -> None:
     save_coco(tmp_path / "a.json")
     (tmp_path / "txt").mkdir()
     (tmp_path / "txt" / "1.txt").write_text("")
@@ -136,7 +147,7 @@ def test_a_wrong_yaml_is_told(tmp_path, save_coco, text, said):
         open_data(tmp_path / "mine.yaml").split("train")
 
 
-def test_what_is_no_data_set_is_told(tmp_path, save_coco):
+def test_what_is_no_data_set_is_told(tmp_path: Path, save_coco: Save) -> None:
     with pytest.raises(DataError, match="no such file or folder"):
         open_data(tmp_path / "none")
     with pytest.raises(DataError, match=r"is no data set: expected .*; found nothing"):
@@ -155,14 +166,14 @@ def test_what_is_no_data_set_is_told(tmp_path, save_coco):
         open_data(tmp_path / "data.csv")
 
 
-def test_missing_pictures_are_counted(tmp_path, save_coco, save_picture):
+def test_missing_pictures_are_counted(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
     save_coco(tmp_path / "a.json", images=[{}, {}, {}])
     save_picture(tmp_path / "2.png")
     with pytest.raises(DataError, match=r"1\.png: no such picture, though .*a\.json lists it \(2 of 3 are missing\)"):
         open_data(tmp_path / "a.json", tmp_path).split("train")
 
 
-def test_real_photographs_are_the_same_from_voc_and_coco(shared):
+def test_real_photographs_are_the_same_from_voc_and_coco(shared: Callable[[str], Path]) -> None:
     root = shared("data/bccd")
     voc = open_data(root)
     assert (voc.format, voc.splits) == ("voc", ("train", "val", "test", "trainval"))

@@ -1,4 +1,6 @@
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -6,7 +8,7 @@ from lookonce.errors import DataError
 from lookonce.workflows.check import as_text, check
 
 
-def test_findings_are_written_and_shown(shared, tmp_path):
+def test_findings_are_written_and_shown(shared: Callable[[str], Path], tmp_path: Path) -> None:
     result = check(shared("data/bccd"), json_file=tmp_path / "deep" / "check.json", decode=False)
     written = json.loads((tmp_path / "deep" / "check.json").read_text())
     assert written["num_errors"] == result.num_errors == 0
@@ -18,6 +20,6 @@ def test_findings_are_written_and_shown(shared, tmp_path):
     assert lines[-2:] == ["  and 1 more", "0 errors, 2 warnings"]
 
 
-def test_what_is_no_data_set_is_an_error(tmp_path):
+def test_what_is_no_data_set_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no data set"):
         check(tmp_path)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,13 @@ from lookonce.data.dataset import Dataset, data_hash
 from lookonce.data.formats.coco import write_coco
 from lookonce.data.source import open_data
 from lookonce.errors import DataError
-from lookonce.workflows.convert_data import as_text, convert_data
+from lookonce.workflows.convert_data import Format, as_text, convert_data
 
 ARRAYS = ("image_ids", "image_sizes_wh", "box_offsets", "boxes_xyxy", "labels", "crowd", "areas")
 
 
 @pytest.fixture
-def original(tmp_path):
+def original(tmp_path: Path) -> Path:
     """A COCO layout: three pictures of odd sizes, one of them background; crowd; decimals; awkward names."""
     folder = tmp_path / "original"
     (folder / "annotations").mkdir(parents=True)
@@ -43,7 +44,7 @@ def original(tmp_path):
 
 
 @pytest.mark.parametrize("to", ["coco", "voc", "yolo"])
-def test_a_copy_reads_back_bit_for_bit(original, tmp_path, to):
+def test_a_copy_reads_back_bit_for_bit(original: Path, tmp_path: Path, to: Format) -> None:
     conversion = convert_data(original, tmp_path / "copies" / to, to=to)
     assert conversion.largest_difference == 0
     assert conversion.pictures == {"train": 3, "val": 3}
@@ -67,7 +68,7 @@ def test_a_copy_reads_back_bit_for_bit(original, tmp_path, to):
     assert lines[-1].endswith("its boxes read back bit for bit")
 
 
-def test_real_photographs_are_the_same_in_all_three_formats(shared, tmp_path):
+def test_real_photographs_are_the_same_in_all_three_formats(shared: Callable[[str], Path], tmp_path: Path) -> None:
     root = shared("data/bccd")
     original = open_data(root)
     for to in ("yolo", "coco", "voc"):
@@ -82,13 +83,13 @@ def test_real_photographs_are_the_same_in_all_three_formats(shared, tmp_path):
         assert data_hash(one) == data_hash(two)
 
 
-def test_links_share_the_originals_bytes(original, tmp_path):
+def test_links_share_the_originals_bytes(original: Path, tmp_path: Path) -> None:
     convert_data(original, tmp_path / "linked", to="voc", pictures="link")
     name = "train ä 1.jpg"
     assert (tmp_path / "linked" / "JPEGImages" / name).samefile(original / "train" / name)
 
 
-def test_a_folder_with_something_in_it_is_not_written_to(original, tmp_path):
+def test_a_folder_with_something_in_it_is_not_written_to(original: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("keep")
     with pytest.raises(DataError, match="full: exists and is not empty"):
@@ -97,7 +98,7 @@ def test_a_folder_with_something_in_it_is_not_written_to(original, tmp_path):
     assert convert_data(original, tmp_path / "empty", to="yolo").folder == tmp_path / "empty"
 
 
-def test_a_failure_leaves_nothing_behind(original, tmp_path):
+def test_a_failure_leaves_nothing_behind(original: Path, tmp_path: Path) -> None:
     Path(original / "val" / "val ä 1.jpg").rename(original / "val" / "train ä 1.jpg")
     text = (original / "annotations" / "instances_val.json").read_text().replace("val \\u00e4 1", "train \\u00e4 1")
     (original / "annotations" / "instances_val.json").write_text(text)
@@ -107,6 +108,6 @@ def test_a_failure_leaves_nothing_behind(original, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_unknown_format_is_told(original, tmp_path):
+def test_an_unknown_format_is_told(original: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="format 'csv' is unknown; expected one of coco, voc, yolo"):
         convert_data(original, tmp_path / "copy", to="csv")

@@ -23,7 +23,7 @@ from lookonce.config.record import Preprocessing
 from lookonce.data.dataset import Dataset
 from lookonce.data.mosaic import Targets, compose, draw_plan
 from lookonce.data.order import EpochOrder, batch_size_hw
-from lookonce.data.pictures import read_picture
+from lookonce.data.pictures import read_picture, require_size
 from lookonce.data.transforms import Augmentation, Picture, Placement, fit_into
 from lookonce.errors import DataError, SettingsError
 
@@ -212,7 +212,11 @@ class Loader:
         return targets, placement
 
     def _read(self, row: int) -> Picture:
-        return self._pictures(self.dataset.image_paths[row])
+        path = self.dataset.image_paths[row]
+        picture = self._pictures(path)
+        width, height = self.dataset.image_sizes_wh[row].tolist()
+        require_size(picture, path, (width, height))
+        return picture
 
     def _finish(self, pending: _Pending) -> Batch:
         started = time.perf_counter()

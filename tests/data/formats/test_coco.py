@@ -1,19 +1,24 @@
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lookonce.data.annotations import assemble
-from lookonce.data.findings import StopAtError
+from lookonce.data.dataset import Dataset
+from lookonce.data.findings import Report, StopAtError
 from lookonce.data.formats.coco import load_coco_json, read_coco
 from lookonce.errors import DataError
 
+Save = Callable[..., Path]
 
-def read(path, report=None):
+
+def read(path: Path, report: Report | None = None) -> Dataset:
     return assemble(read_coco(path, path.parent, "train", report or StopAtError()), report or StopAtError())
 
 
-def test_categories_with_holes_are_numbered_in_the_order_of_their_ids(tmp_path, save_coco):
+def test_categories_with_holes_are_numbered_in_the_order_of_their_ids(tmp_path: Path, save_coco: Save) -> None:
     boxes = [(1, 90, (0, 0, 5, 5)), (1, 3, (1, 1, 5, 5))]
     dataset = read(save_coco(tmp_path / "a.json", boxes, categories=[(90, "toothbrush"), (3, "car"), (1, "person")]))
     assert dataset.class_names == ("person", "car", "toothbrush")
@@ -21,7 +26,7 @@ def test_categories_with_holes_are_numbered_in_the_order_of_their_ids(tmp_path, 
     np.testing.assert_array_equal(dataset.labels, [2, 1])
 
 
-def test_boxes_crowds_areas_and_order(tmp_path, save_coco):
+def test_boxes_crowds_areas_and_order(tmp_path: Path, save_coco: Save) -> None:
     boxes = [(2, 1, (10, 20, 30, 5)), (1, 1, (0.5, 0.25, 2, 4)), (2, 1, (1, 1, 1, 1))]
     path = save_coco(tmp_path / "a.json", boxes, images=[{}, {"file_name": "deep/er.png"}, {}])
     content = json.loads(path.read_text())
@@ -38,7 +43,7 @@ def test_boxes_crowds_areas_and_order(tmp_path, save_coco):
 
 
 @pytest.mark.parametrize("indent", [None, 1])
-def test_polygons_are_cut_out_and_nothing_else(tmp_path, indent):
+def test_polygons_are_cut_out_and_nothing_else(tmp_path: Path, indent: int | None) -> None:
     """A text that looks like a polygon is inside quotes, and stays."""
     tricky = 'x"segmentation": [[1, 2]], "'
     annotation = {"segmentation": [[1, 2.5, 3], [4]], "note": tricky, "bbox": [1, 2, 3, 4], "id": 1}
@@ -50,7 +55,9 @@ def test_polygons_are_cut_out_and_nothing_else(tmp_path, indent):
     assert first == {"note": tricky, "bbox": [1, 2, 3, 4], "id": 1}
 
 
-def test_sizes_come_from_the_pictures_where_the_file_has_none(tmp_path, save_coco, save_picture):
+def test_sizes_come_from_the_pictures_where_the_file_has_none(
+    tmp_path: Path, save_coco: Save, save_picture: Save
+) -> None:
     save_picture(tmp_path / "1.png", 30, 20)
     path = save_coco(tmp_path / "a.json", changes={"images": [{"id": 1, "file_name": "1.png"}]})
     np.testing.assert_array_equal(read(path).image_sizes_wh, [(30, 20)])
@@ -73,7 +80,7 @@ def test_sizes_come_from_the_pictures_where_the_file_has_none(tmp_path, save_coc
         ("\udcff", "is no UTF-8"),
     ],
 )
-def test_what_is_no_coco_file_is_told_apart(tmp_path, text, said):
+def test_what_is_no_coco_file_is_told_apart(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "a.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(DataError, match=said):
         read(tmp_path / "a.json")
@@ -99,7 +106,9 @@ def test_what_is_no_coco_file_is_told_apart(tmp_path, text, said):
         ("annotations", {"bbox": [1, 2, float("nan"), 4]}, r"annotation 1 of 1\.png: box .* is not finite"),
     ],
 )
-def test_a_wrong_value_is_named_and_a_collector_goes_on(tmp_path, save_coco, where, change, said):
+def test_a_wrong_value_is_named_and_a_collector_goes_on(
+    tmp_path: Path, save_coco: Save, where: str, change: dict[str, object], said: str
+) -> None:
     path = save_coco(tmp_path / "a.json", [(1, 1, (1, 1, 2, 2)), (2, 1, (1, 1, 2, 2))], images=[{}, {}])
     content = json.loads(path.read_text())
     content[where][0] |= change
@@ -112,25 +121,27 @@ def test_a_wrong_value_is_named_and_a_collector_goes_on(tmp_path, save_coco, whe
     assert len(dataset.labels) == 1
 
 
-def test_missing_keys_are_named(tmp_path, save_coco):
+def test_missing_keys_are_named(tmp_path: Path, save_coco: Save) -> None:
     path = save_coco(tmp_path / "a.json", changes={"annotations": [{"image_id": 1, "category_id": 1}]})
     with pytest.raises(DataError, match=r"annotations\[0\] has no 'bbox'; expected \[left, top"):
         read(path)
 
 
-def test_a_picture_id_that_comes_twice_is_an_error(tmp_path, save_coco):
+def test_a_picture_id_that_comes_twice_is_an_error(tmp_path: Path, save_coco: Save) -> None:
     path = save_coco(tmp_path / "a.json", images=[{"id": 5}, {"id": 5}])
     with pytest.raises(DataError, match=r"id 5 is that of 1\.png and of 2\.png"):
         read(path)
 
 
 @pytest.mark.parametrize("categories", [[(1, "a"), (1, "b")], [(1, "a"), (2, "a")]])
-def test_a_category_that_comes_twice_is_an_error(tmp_path, save_coco, categories):
+def test_a_category_that_comes_twice_is_an_error(
+    tmp_path: Path, save_coco: Save, categories: list[tuple[int, str]]
+) -> None:
     with pytest.raises(DataError, match="two categories have the"):
         read(save_coco(tmp_path / "a.json", categories=categories))
 
 
-def test_boxes_of_pictures_that_are_not_listed_are_left_out_with_a_warning(tmp_path, save_coco):
+def test_boxes_of_pictures_that_are_not_listed_are_left_out_with_a_warning(tmp_path: Path, save_coco: Save) -> None:
     findings = []
     dataset = read(save_coco(tmp_path / "a.json", [(9, 1, (1, 1, 2, 2))]), findings.append)
     assert len(dataset.labels) == 0

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -5,21 +8,25 @@ from lookonce.data.findings import StopAtError
 from lookonce.data.source import open_data
 from lookonce.errors import DataError
 
+Save = Callable[..., Path]
+
 CAT, DOG = ("cat", (10, 20, 30, 40)), ("dog", (0, 0, 100, 50))
 
 
-def add_pictures(root, save_picture, *stems, suffix=".png"):
+def add_pictures(root: Path, save_picture: Save, *stems: str) -> None:
     for stem in stems:
-        save_picture(root / "JPEGImages" / f"{stem}{suffix}")
+        save_picture(root / "JPEGImages" / f"{stem}.png")
 
 
-def test_corners_are_taken_as_written(tmp_path, save_voc, save_picture):
+def test_corners_are_taken_as_written(tmp_path: Path, save_voc: Save, save_picture: Save) -> None:
     save_voc(tmp_path, {"a": [("cat", (48, 20.5, 95, 50))]}, {"train": ["a"]})
     add_pictures(tmp_path, save_picture, "a")
     np.testing.assert_array_equal(open_data(tmp_path).split("train").boxes_xyxy, [(48, 20.5, 95, 50)])
 
 
-def test_pictures_come_in_the_order_of_the_list_and_difficult_is_crowd(tmp_path, save_voc, save_picture):
+def test_pictures_come_in_the_order_of_the_list_and_difficult_is_crowd(
+    tmp_path: Path, save_voc: Save, save_picture: Save
+) -> None:
     save_voc(tmp_path, {"a": [CAT], "b": [(*DOG, True), CAT], "c": []}, {"train": ["b", "c", "a"]})
     add_pictures(tmp_path, save_picture, "a", "b", "c")
     dataset = open_data(tmp_path).split("train")
@@ -31,14 +38,16 @@ def test_pictures_come_in_the_order_of_the_list_and_difficult_is_crowd(tmp_path,
     assert dataset.category_ids == (1, 2)
 
 
-def test_classes_of_all_lists_count_in_every_split(tmp_path, save_voc, save_picture):
+def test_classes_of_all_lists_count_in_every_split(tmp_path: Path, save_voc: Save, save_picture: Save) -> None:
     save_voc(tmp_path, {"a": [DOG], "b": [CAT]}, {"train": ["a"], "val": ["b"]})
     add_pictures(tmp_path, save_picture, "a", "b")
     source = open_data(tmp_path)
     assert source.split("train").class_names == source.split("val").class_names == ("cat", "dog")
 
 
-def test_labels_txt_decides_the_order_and_refuses_other_names(tmp_path, save_voc, save_picture):
+def test_labels_txt_decides_the_order_and_refuses_other_names(
+    tmp_path: Path, save_voc: Save, save_picture: Save
+) -> None:
     save_voc(tmp_path, {"a": [CAT, DOG], "b": [("cow", (1, 1, 2, 2))]}, {"train": ["a"], "val": ["b"]})
     add_pictures(tmp_path, save_picture, "a", "b")
     (tmp_path / "labels.txt").write_text("dog\n\ncat\n")
@@ -48,7 +57,9 @@ def test_labels_txt_decides_the_order_and_refuses_other_names(tmp_path, save_voc
         source.split("val")
 
 
-def test_a_coco_file_beside_decides_the_order_if_it_knows_all_names(tmp_path, save_voc, save_picture, save_coco):
+def test_a_coco_file_beside_decides_the_order_if_it_knows_all_names(
+    tmp_path: Path, save_voc: Save, save_picture: Save, save_coco: Save
+) -> None:
     save_voc(tmp_path, {"a": [CAT, DOG]}, {"train": ["a"]})
     add_pictures(tmp_path, save_picture, "a")
     save_coco(tmp_path / "annotations" / "instances_train.json", categories=[(4, "dog"), (5, "cat")])
@@ -57,12 +68,12 @@ def test_a_coco_file_beside_decides_the_order_if_it_knows_all_names(tmp_path, sa
     assert open_data(tmp_path).class_names == ("cat", "dog")
 
 
-def test_lists_of_single_classes_are_no_splits(tmp_path, save_voc):
+def test_lists_of_single_classes_are_no_splits(tmp_path: Path, save_voc: Save) -> None:
     save_voc(tmp_path, {}, {"train": ["a"], "trainval": ["a", "b"], "cat_train": ["a  1", "b -1"]})
     assert open_data(tmp_path).splits == ("train", "trainval")
 
 
-def test_sizes_come_from_the_picture_where_the_xml_has_none(tmp_path, save_voc, save_picture):
+def test_sizes_come_from_the_picture_where_the_xml_has_none(tmp_path: Path, save_voc: Save, save_picture: Save) -> None:
     save_voc(tmp_path, {"a": [CAT]}, {"train": ["a"]}, size="<size><width>0</width><height>0</height></size>")
     add_pictures(tmp_path, save_picture, "a")
     np.testing.assert_array_equal(open_data(tmp_path).split("train").image_sizes_wh, [(100, 50)])
@@ -80,7 +91,7 @@ def test_sizes_come_from_the_picture_where_the_xml_has_none(tmp_path, save_voc, 
         ),
     ],
 )
-def test_a_bad_file_is_named(tmp_path, save_voc, save_picture, xml, said):
+def test_a_bad_file_is_named(tmp_path: Path, save_voc: Save, save_picture: Save, xml: str, said: str) -> None:
     save_voc(tmp_path, {"b": [CAT]}, {"train": ["a", "b"]})
     add_pictures(tmp_path, save_picture, "a", "b")
     (tmp_path / "Annotations" / "a.xml").write_text(xml)
@@ -91,14 +102,14 @@ def test_a_bad_file_is_named(tmp_path, save_voc, save_picture, xml, said):
     assert [finding.severity for finding in findings] == ["error"]
 
 
-def test_a_nan_corner_is_refused_by_file(tmp_path, save_voc, save_picture):
+def test_a_nan_corner_is_refused_by_file(tmp_path: Path, save_voc: Save, save_picture: Save) -> None:
     save_voc(tmp_path, {"a": [("cat", ("nan", 1, 2, 3))]}, {"train": ["a"]})
     add_pictures(tmp_path, save_picture, "a")
     with pytest.raises(DataError, match=r"a\.xml object 1: box \(nan, 1, 2, 3\) is not finite"):
         open_data(tmp_path).split("train")
 
 
-def test_missing_pictures_and_annotations_are_named(tmp_path, save_voc, save_picture):
+def test_missing_pictures_and_annotations_are_named(tmp_path: Path, save_voc: Save, save_picture: Save) -> None:
     save_voc(tmp_path, {"a": [CAT]}, {"train": ["a"], "val": ["gone"]})
     add_pictures(tmp_path, save_picture, "other")
     with pytest.raises(DataError, match=r"JPEGImages/a\.jpg: no such picture, though .*train\.txt lists it"):

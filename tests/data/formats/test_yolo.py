@@ -1,15 +1,20 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from lookonce.data.source import open_data
 from lookonce.errors import DataError
 
+Save = Callable[..., Path]
+
 
 @pytest.fixture
-def dogs(tmp_path, save_picture):
+def dogs(tmp_path: Path, save_picture: Save) -> Save:
     """images/train/{a,dog}.png of 100x50 with the given labels of dog.png."""
 
-    def make(labels, names="[dog, cat]", entries="train: images/train"):
+    def make(labels: str, names: str = "[dog, cat]", entries: str = "train: images/train") -> Path:
         save_picture(tmp_path / "images" / "train" / "dog.png")
         save_picture(tmp_path / "images" / "train" / "a.png")
         (tmp_path / "labels" / "train").mkdir(parents=True, exist_ok=True)
@@ -20,7 +25,7 @@ def dogs(tmp_path, save_picture):
     return make
 
 
-def test_fractions_become_pixels_and_a_picture_without_labels_is_background(dogs):
+def test_fractions_become_pixels_and_a_picture_without_labels_is_background(dogs: Save) -> None:
     dataset = open_data(dogs("1 0.5 0.5 0.2 0.4\n\n0 0.25 0.5 0.5 1\n")).split("train")
     assert [path.name for path in dataset.image_paths] == ["a.png", "dog.png"]
     np.testing.assert_array_equal(dataset.box_offsets, [0, 0, 2])
@@ -29,13 +34,13 @@ def test_fractions_become_pixels_and_a_picture_without_labels_is_background(dogs
     assert dataset.class_names == ("dog", "cat")
 
 
-def test_a_polygon_becomes_the_box_around_it(dogs):
+def test_a_polygon_becomes_the_box_around_it(dogs: Save) -> None:
     dataset = open_data(dogs("0 0.1 0.2 0.5 0.1 0.3 0.8\n")).split("train")
     np.testing.assert_array_equal(dataset.boxes_xyxy, [(10, 5, 50, 40)])
 
 
 @pytest.mark.parametrize("names", ["{0: dog, 1: cat}", "{1: cat, 0: dog}", "[dog, cat]\nnc: 2"])
-def test_names_as_list_or_mapping(dogs, names):
+def test_names_as_list_or_mapping(dogs: Save, names: str) -> None:
     assert open_data(dogs("", names)).split("train").class_names == ("dog", "cat")
 
 
@@ -48,7 +53,7 @@ def test_names_as_list_or_mapping(dogs, names):
         ("[dog, cat]\nnc: 3", "nc is 3, but names has 2"),
     ],
 )
-def test_wrong_names_are_refused(dogs, names, said):
+def test_wrong_names_are_refused(dogs: Save, names: str, said: str) -> None:
     with pytest.raises(DataError, match=rf"data\.yaml: {said}"):
         open_data(dogs("", names))
 
@@ -66,7 +71,7 @@ def test_wrong_names_are_refused(dogs, names, said):
         ("0 320 240 64 48", "320 is no fraction of the picture; expected 0..1, not pixels"),
     ],
 )
-def test_a_bad_line_is_named_and_a_collector_goes_on(dogs, line, said):
+def test_a_bad_line_is_named_and_a_collector_goes_on(dogs: Save, line: str, said: str) -> None:
     root = dogs(f"0 .5 .5 .1 .1\n\n{line}\n")
     with pytest.raises(DataError, match=rf"dog\.txt line 3: .*{said}"):
         open_data(root).split("train")
@@ -75,7 +80,7 @@ def test_a_bad_line_is_named_and_a_collector_goes_on(dogs, line, said):
     assert [finding.severity for finding in findings] == ["error"]
 
 
-def test_list_files_keep_their_order_and_folders_can_be_several(dogs, save_picture):
+def test_list_files_keep_their_order_and_folders_can_be_several(dogs: Save, save_picture: Save) -> None:
     root = dogs("0 .5 .5 .1 .1")
     (root / "train.txt").write_text("./images/train/dog.png\nimages/train/a.png\n")
     save_picture(root / "more" / "z.png")
@@ -88,16 +93,16 @@ def test_list_files_keep_their_order_and_folders_can_be_several(dogs, save_pictu
 
 
 @pytest.mark.parametrize("written", ["path: ../datasets/dogs\ntrain: images/train", "train: ../images/train"])
-def test_paths_that_mean_another_programs_folder_are_understood(dogs, written):
+def test_paths_that_mean_another_programs_folder_are_understood(dogs: Save, written: str) -> None:
     assert len(open_data(dogs("0 .5 .5 .1 .1", entries=written)).split("train")) == 2
 
 
-def test_a_path_that_is_nowhere_is_named(dogs):
+def test_a_path_that_is_nowhere_is_named(dogs: Save) -> None:
     with pytest.raises(DataError, match=r"data\.yaml: train is 'pictures', but .*pictures does not exist"):
         open_data(dogs("", entries="train: pictures")).split("train")
 
 
-def test_listed_pictures_that_are_missing_or_damaged_are_named(dogs):
+def test_listed_pictures_that_are_missing_or_damaged_are_named(dogs: Save) -> None:
     root = dogs("", entries="train: train.txt")
     (root / "train.txt").write_text("./images/train/gone.png\n")
     with pytest.raises(DataError, match=r"gone\.png: no such picture, though .*train\.txt lists it"):
