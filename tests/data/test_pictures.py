@@ -204,3 +204,17 @@ def test_another_size_than_annotated_is_an_error() -> None:
         require_size(SMALL, Path("a.jpg"), (2, 3))
     with pytest.raises(DataError, match="annotation says 6x4; lookonce check"):
         require_size(SMALL, Path("a.jpg"), (6, 4))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM"])
+def test_changed_bytes_are_a_picture_or_an_error_but_never_a_crash(kind: str) -> None:
+    generator = np.random.default_rng(0)
+    data = encoded(Image.fromarray(np.kron(SMALL, np.ones((8, 8, 1), np.uint8))), kind)
+    for _ in range(60):
+        changed = np.frombuffer(data, np.uint8).copy()
+        changed[generator.integers(0, len(data), 4)] = generator.integers(0, 256, 4)
+        try:
+            assert read_picture(changed.tobytes(), name="changed").shape[2] == 3
+        except DataError as error:
+            assert str(error).startswith("changed: ")

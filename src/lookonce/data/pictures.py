@@ -14,6 +14,8 @@ A JPEG, PNG or WebP file that ends early is an error, not a picture with a grey 
 """
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +59,10 @@ _OPENERS: tuple[tuple[str, tuple[bytes, ...], Callable[..., ImageFile.ImageFile]
     ("PNM", tuple(b"P%d" % kind for kind in range(1, 7)), PpmImagePlugin.PpmImageFile),
 )
 # What Pillow's readers have been seen to raise on damaged bytes.
-_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError, OverflowError)
+_DAMAGE = (
+    *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError, OverflowError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),  # a GIF's frame has a size of its own
+)
 
 
 @dataclass(frozen=True, kw_only=True)
