@@ -51,6 +51,14 @@ def test_the_pictures_as_they_are_give_the_metric_itself(
     assert resampled.interval().low <= resampled.interval().high
 
 
+def test_matches_counted_again_give_cocos_numbers(random_case: Callable[[int], tuple[Dataset, Results]]) -> None:
+    for seed in range(100):
+        dataset, results = random_case(seed)
+        metrics, resampled = score(dataset, results), bootstrap(match(dataset, results), resamples=0)
+        for name in ("AP", "AP50", "AP75"):
+            assert resampled.interval(name).value == pytest.approx(getattr(metrics, name), abs=1e-12), seed
+
+
 def test_a_drawing_scores_as_the_drawn_pictures_do(make_dataset: MakeDataset, make_results: MakeResults) -> None:
     boxes, labels, rows = random_rows(np.random.default_rng(3), 6)
     rows = [(picture, label, box, index / len(rows)) for index, (picture, label, box, _) in enumerate(rows)]  # no ties

@@ -15,8 +15,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.evaluation.coco import IOU_THRESHOLDS, MAX_DETECTIONS
 from lookonce.evaluation.results import Results, check_results
 
-# pycocotools' guard: at a threshold of 1 rounding must not lose a perfect box.
-LARGEST_THRESHOLD = 1 - 1e-10
+_THRESHOLDS = IOU_THRESHOLDS[:, None]  # (T, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,20 +106,34 @@ def _match_pair(boxes_xywh: NDArray[np.float64], dataset: Dataset, objects: NDAr
     """(T, D) rows of the objects found by the D detections, best first, of one picture and class."""
     crowd = dataset.crowd[objects]
     ious = coco_iou(boxes_xywh, xyxy_to_xywh(dataset.boxes_xyxy[objects]), crowd)  # (D, G)
-    thresholds = np.minimum(IOU_THRESHOLDS, LARGEST_THRESHOLD)[:, None]
-    found = np.full((len(thresholds), len(boxes_xywh)), -1, np.int64)
+    close = ious >= IOU_THRESHOLDS[0]
+    columns = _match_apart(ious) if not crowd.any() and (close.sum(axis=1) < 2).all() else _match_in_turn(ious, crowd)
+    return np.where(columns >= 0, objects[columns], -1)
+
+
+def _match_apart(ious: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(D, G) -> (T, D) columns where no detection can choose between objects: the first that fits has the object."""
+    columns = np.full((len(IOU_THRESHOLDS), len(ious)), -1, np.int64)
+    fits = ious >= _THRESHOLDS[:, :, None]  # (T, D, G)
+    threshold, column = np.nonzero(fits.any(axis=1))
+    columns[threshold, fits.argmax(axis=1)[threshold, column]] = column
+    return columns
+
+
+def _match_in_turn(ious: NDArray[np.float64], crowd: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(D, G), (G,) crowds last -> (T, D) columns: each detection in turn takes the closest object that is left."""
+    columns = np.full((len(IOU_THRESHOLDS), len(ious)), -1, np.int64)
     num_single = int((~crowd).sum())
-    free = np.ones((len(thresholds), len(objects)), np.bool_)  # (T, G)
-    for row in np.flatnonzero((ious >= thresholds[0]).any(axis=1)):
-        possible = free & (ious[row] >= thresholds)  # (T, G)
+    free = np.ones((len(columns), len(crowd)), np.bool_)  # (T, G)
+    for row in np.flatnonzero((ious >= IOU_THRESHOLDS[0]).any(axis=1)):
+        possible = free & (ious[row] >= _THRESHOLDS)  # (T, G)
         chosen = _last_best(np.where(possible[:, :num_single], ious[row, :num_single], -1.0))
         taken = np.flatnonzero(chosen >= 0)
         free[taken, chosen[taken]] = False
         # A crowd only where no single object is left; it can be found any number of times.
         crowds = _last_best(np.where(possible[:, num_single:], ious[row, num_single:], -1.0))
-        chosen = np.where((chosen < 0) & (crowds >= 0), crowds + num_single, chosen)
-        found[:, row] = np.where(chosen >= 0, objects[chosen], -1)
-    return found
+        columns[:, row] = np.where((chosen < 0) & (crowds >= 0), crowds + num_single, chosen)
+    return columns
 
 
 def _last_best(values: NDArray[np.float64]) -> NDArray[np.int64]:
