@@ -14,7 +14,7 @@ Activation = Literal["leaky", "silu"]
 class Dialect(BaseModel):
     """How raw head outputs (x, y, w, h, objectness, classes) become a box.
 
-    centre, in cells: s * sigmoid(xy) - (s - 1) / 2 + cell, with s = center_scales[stride] (1 is Darknet's plain sigmoid).
+    centre, in cells: s * sigmoid(xy) - (s - 1) / 2 + cell, with s = center_scales[stride]; 1 is Darknet's plain one.
     size, in pixels: exp(wh) * anchor for "exp", (2 * sigmoid(wh))**2 * anchor for "square".
     """
 

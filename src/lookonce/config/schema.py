@@ -136,17 +136,18 @@ class Settings(BaseModel):
         "Factor on the channels of every layer (0.5: about a quarter of the work), or the 11 channel counts.",
     )
     dialect: Literal["darknet", "mindspore", "ultralytics"] = _setting(
-        "darknet",
+        "ultralytics",
         "model",
         "How the network's numbers become a box: by the rules of Darknet, of the model zoo, or of Ultralytics.",
     )
     activation: Literal["auto", "leaky", "silu"] = _setting(
-        "auto", "model", "LeakyReLU 0.1 is quickest on small chips; auto takes the dialect's."
+        "leaky", "model", "LeakyReLU 0.1 is quickest on small chips; auto takes the dialect's."
     )
-    anchors: Literal["default"] | Anchors = _setting(
-        "default",
+    anchors: Literal["auto", "default"] | Anchors = _setting(
+        "auto",
         "model",
-        "Six typical object sizes, smallest first: default (those of COCO), or six [width, height] pairs.",
+        "Six typical object sizes, smallest first: auto (fitted to the training objects), default (those of COCO), or "
+        "six [width, height] pairs.",
         unit="pixels at image_size",
     )
     weights: Path | None = _setting(None, "model", "Checkpoint to start from instead of random weights.")
@@ -154,7 +155,14 @@ class Settings(BaseModel):
 
     # Optimisation
     epochs: int = _setting(100, "optimisation", "Passes over the training pictures.", unit="epochs", ge=1)
-    batch_size: int = _setting(16, "optimisation", "Pictures of one step, on each device.", unit="pictures", ge=1)
+    batch_size: int = _setting(
+        0,
+        "optimisation",
+        "Pictures of one step, on each device; 0: by the number of pictures, from 4 (few, so that there are steps "
+        "enough) to 32.",
+        unit="pictures",
+        ge=0,
+    )
     accumulate: int = _setting(
         1,
         "optimisation",
@@ -189,16 +197,18 @@ class Settings(BaseModel):
         0, "optimisation", "Length of the cosine_annealing kinds; never less than epochs.", unit="epochs", ge=0
     )
     warmup_epochs: float = _setting(
-        3, "optimisation", "Time in which the learning rate rises from 0 in a straight line.", unit="epochs", ge=0
+        1, "optimisation", "Time in which the learning rate rises from 0 in a straight line.", unit="epochs", ge=0
     )
-    momentum: float = _setting(0.9, "optimisation", "Memory of sgd for past gradients; adamw's first beta.", ge=0, lt=1)
+    momentum: float = _setting(
+        0.937, "optimisation", "Memory of sgd for past gradients; adamw's first beta.", ge=0, lt=1
+    )
     nesterov: bool = _setting(True, "optimisation", "sgd looks one step ahead along its momentum.")
     weight_decay: float = _setting(
         5e-4, "optimisation", "Pull of the convolution weights towards 0; biases and BatchNorm have none.", ge=0
     )
     clip_norm: float = _setting(10, "optimisation", "Longest gradient allowed; 0: any.", ge=0)
     ema_decay: float = _setting(
-        0.999,
+        0.998,
         "optimisation",
         "Memory of the averaged weights, which are those scored and saved; 0: no average.",
         ge=0,
@@ -227,9 +237,9 @@ class Settings(BaseModel):
     )
     assign_top: int = _setting(10, "loss", "Predictions an object, for task_aligned.", unit="predictions", ge=1)
     box_loss: Literal["giou", "diou", "ciou"] = _setting("ciou", "loss", "Measure of how far a box is from its object.")
-    box_weight: float = _setting(1, "loss", "Weight of the box part.", ge=0)
+    box_weight: float = _setting(2, "loss", "Weight of the box part.", ge=0)
     objectness_weight: float = _setting(1, "loss", "Weight of the objectness part.", ge=0)
-    class_weight: float = _setting(1, "loss", "Weight of the class part.", ge=0)
+    class_weight: float = _setting(0.5, "loss", "Weight of the class part.", ge=0)
     stride32_weight: float = _setting(
         1, "loss", "Weight of the stride-32 head, which finds the large objects; the stride-16 head has 1.", ge=0
     )
@@ -248,9 +258,9 @@ class Settings(BaseModel):
     )
 
     # Augmentation
-    scale_min: float = _setting(0.6, "augmentation", "Smallest random size, times the fitted one.", gt=0, le=4)
+    scale_min: float = _setting(0.8, "augmentation", "Smallest random size, times the fitted one.", gt=0, le=4)
     scale_max: float = _setting(
-        1.4, "augmentation", "Largest random size, times the fitted one; crops over 1.", gt=0, le=4
+        1.25, "augmentation", "Largest random size, times the fitted one; crops over 1.", gt=0, le=4
     )
     aspect_jitter: float = _setting(
         0.1, "augmentation", "Width / height changes by up to (1 + jitter) / (1 - jitter).", ge=0, lt=1
@@ -258,8 +268,8 @@ class Settings(BaseModel):
     flip: float = _setting(0.5, "augmentation", "Probability of mirroring left and right.", ge=0, le=1)
     hue: float = _setting(0.015, "augmentation", "Random shift of hue either way.", unit="colour circle", ge=0, le=0.5)
     saturation: float = _setting(1.5, "augmentation", "Largest random factor of saturation; the least is 1 / it.", ge=1)
-    brightness: float = _setting(1.4, "augmentation", "Largest random factor of brightness; the least is 1 / it.", ge=1)
-    mosaic: float = _setting(0.5, "augmentation", "Probability of four pictures on one canvas.", ge=0, le=1)
+    brightness: float = _setting(1.3, "augmentation", "Largest random factor of brightness; the least is 1 / it.", ge=1)
+    mosaic: float = _setting(0, "augmentation", "Probability of four pictures on one canvas.", ge=0, le=1)
     mixup: float = _setting(0, "augmentation", "Probability of a second canvas blended in.", ge=0, le=1)
     close_mosaic: int = _setting(
         5, "augmentation", "Last epochs without mosaic and mixup: pictures as they will be met.", unit="epochs", ge=0

@@ -1,11 +1,13 @@
 """Where settings meet constructors: the only place that takes settings apart."""
 
 import importlib.metadata
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from lookonce.config.dialects import DIALECTS, Dialect
@@ -16,6 +18,7 @@ from lookonce.data.loader import Loader
 from lookonce.data.transforms import Augmentation
 from lookonce.distributed import rank, world_size
 from lookonce.log import get_logger
+from lookonce.model.anchors import fit_anchors
 from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
 from lookonce.model.loss import DetectionLoss
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
@@ -28,6 +31,7 @@ from lookonce.training.schedule import Schedule
 from lookonce.training.trainer import Evaluate, OnEvaluated, Trainer, TrainerOptions
 from lookonce.weights.load import model_from_record, open_checkpoint, transfer
 
+Anchors = tuple[tuple[float, float], ...]
 Three = tuple[float, float, float]
 # Mean and deviation of the channels, red first, of pixels in 0..1; those of ImageNet are the model zoo's.
 NORMALIZATIONS: dict[str, tuple[Three, Three]] = {
@@ -44,7 +48,7 @@ ASSIGNERS: dict[str, Callable[[Settings], Assigner]] = {
 
 def make_record(settings: Settings, dataset: Dataset, data_hash: str) -> ModelRecord:
     """The description of the network that is about to be trained on `dataset`."""
-    anchors = DEFAULT_ANCHORS if settings.anchors == "default" else tuple(settings.anchors)
+    anchors = choose_anchors(settings, dataset)
     half = len(anchors) // 2
     mean, std = NORMALIZATIONS[settings.normalize]
     return ModelRecord(
@@ -61,6 +65,25 @@ def make_record(settings: Settings, dataset: Dataset, data_hash: str) -> ModelRe
         data_hash=data_hash,
         versions={name: importlib.metadata.version(name) for name in ("lookonce", "torch", "numpy")},
     )
+
+
+def choose_batch_size(settings: Settings, num_pictures: int) -> Settings:
+    """The settings with a batch size: where none is given, the power of two that makes about fifty steps an epoch."""
+    if settings.batch_size:
+        return settings
+    return settings.model_copy(update={"batch_size": min(max(2 ** round(math.log2(num_pictures / 50)), 4), 32)})
+
+
+def choose_anchors(settings: Settings, dataset: Dataset) -> Anchors:
+    """Six (width, height) in pixels of the network's input, smallest first."""
+    if settings.anchors == "default":
+        return DEFAULT_ANCHORS
+    if settings.anchors != "auto":
+        return settings.anchors
+    scale = settings.image_size / dataset.image_sizes_wh.max(1)  # of the letterbox
+    per_box = np.repeat(scale, np.diff(dataset.box_offsets))[:, None]
+    sizes = ((dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]) * per_box)[~dataset.crowd]
+    return tuple((round(float(w), 1), round(float(h), 1)) for w, h in fit_anchors(np.maximum(sizes, 1.0)))
 
 
 def make_dialect(settings: Settings) -> Dialect:
@@ -172,6 +195,7 @@ def make_train_loader(
         rank=rank(),
         world_size=world_size(),
         resize_every=settings.resize_every,
+        max_boxes=settings.max_boxes,
         cache_mb=settings.cache_mb,
     )
 

@@ -32,6 +32,7 @@ def train(**flags: Any) -> TrainResult:
     device = resolve_device(settings.device)
     with logging_to(), process_group(device), reproducible(device):
         train_set, val_set = open_splits(settings)
+        settings = build.choose_batch_size(settings, len(train_set))
         record = build.make_record(settings, train_set, data_hash(train_set))
         loader = build.make_train_loader(settings, train_set, record.preprocessing, device)
         learner = build.make_learner(settings, record, len(loader), device)
