@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lookonce.config.dialects import DIALECTS, Dialect
 from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds
@@ -80,10 +81,17 @@ def choose_anchors(settings: Settings, dataset: Dataset) -> Anchors:
         return DEFAULT_ANCHORS
     if settings.anchors != "auto":
         return settings.anchors
-    scale = settings.image_size / dataset.image_sizes_wh.max(1)  # of the letterbox
-    per_box = np.repeat(scale, np.diff(dataset.box_offsets))[:, None]
-    sizes = ((dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]) * per_box)[~dataset.crowd]
+    sizes = sizes_on_canvas(dataset, settings.image_size, settings.resize_mode)
     return tuple((round(float(w), 1), round(float(h), 1)) for w, h in fit_anchors(np.maximum(sizes, 1.0)))
+
+
+def sizes_on_canvas(dataset: Dataset, image_size: int, resize_mode: str) -> NDArray[np.float64]:
+    """(N, 2) widths and heights of the boxes to learn, in pixels of a canvas with sides of image_size."""
+    scales = image_size / dataset.image_sizes_wh  # (pictures, 2)
+    if resize_mode == "letterbox":
+        scales = np.broadcast_to(scales.min(1, keepdims=True), scales.shape)
+    per_box = np.repeat(scales, np.diff(dataset.box_offsets), axis=0)
+    return np.asarray(((dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]) * per_box)[~dataset.crowd])
 
 
 def make_dialect(settings: Settings) -> Dialect:

@@ -1,0 +1,125 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord
+from lookonce.config.schema import Settings
+from lookonce.data.dataset import Dataset
+from lookonce.workflows import build
+
+CPU = torch.device("cpu")
+
+
+def dataset(sizes_wh: list[tuple[float, float]], *, picture_wh: tuple[int, int] = (200, 100)) -> Dataset:
+    """One picture a box, each in its upper left corner."""
+    count = len(sizes_wh)
+    return Dataset(
+        split="train",
+        image_paths=[],
+        image_ids=np.arange(count),
+        image_sizes_wh=np.array([picture_wh] * count, np.int32),
+        box_offsets=np.arange(count + 1),
+        boxes_xyxy=np.array([[0, 0, width, height] for width, height in sizes_wh], np.float64),
+        labels=np.zeros(count, np.int64),
+        crowd=np.zeros(count, bool),
+        areas=np.ones(count),
+        class_names=("thing", "other"),
+        category_ids=(1, 2),
+    )
+
+
+def settings(**values: Any) -> Settings:
+    return Settings(**{"data": "d", "image_size": 64, "width": 0.0625, **values})
+
+
+def record(given: Settings) -> ModelRecord:
+    return build.make_record(given, dataset([(10, 10)] * 3), "hash")
+
+
+def test_sizes_are_measured_on_the_canvas() -> None:
+    """200x100 on 64: letterboxed by 0.32 both ways, stretched by 0.32 and 0.64."""
+    data = dataset([(100, 50)])
+    assert build.sizes_on_canvas(data, 64, "letterbox").tolist() == [[32, 16]]
+    assert build.sizes_on_canvas(data, 64, "stretch").tolist() == [[32, 32]]
+
+
+def test_anchors_fitted_to_six_sizes_are_those_sizes() -> None:
+    sizes = [(10.0 * k, 5.0 * k) for k in range(1, 7)]
+    data = dataset(sizes * 4, picture_wh=(64, 64))
+    anchors = build.choose_anchors(settings(anchors="auto"), data)
+    np.testing.assert_allclose(anchors, sizes)
+
+
+def test_default_anchors_and_masks_are_the_papers() -> None:
+    made = record(settings(anchors="default"))
+    assert made.anchors == DEFAULT_ANCHORS
+    assert made.masks == ((3, 4, 5), (0, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("num_pictures", "batch_size"), [(1, 4), (205, 4), (400, 8), (800, 16), (1600, 32), (10**6, 32)]
+)
+def test_few_pictures_get_small_batches(num_pictures: int, batch_size: int) -> None:
+    assert build.choose_batch_size(settings(batch_size=0), num_pictures).batch_size == batch_size
+
+
+def test_a_given_batch_size_stays() -> None:
+    assert build.choose_batch_size(settings(batch_size=7), 1000).batch_size == 7
+
+
+def test_fresh_weights_come_from_the_seed_and_touch_no_global_generator() -> None:
+    before = torch.random.get_rng_state()
+    first, again, other = (build.make_model(settings(seed=seed), record(settings())) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(first.head32.weight, again.head32.weight)
+    assert not torch.equal(first.head32.weight, other.head32.weight)
+
+
+def test_mosaic_and_mixup_end_before_the_run_does() -> None:
+    augmentation = build.make_augmentation(settings(epochs=10, close_mosaic=3, mosaic=0.5, mixup=0.1))
+    assert [augmentation(epoch).mosaic for epoch in (0, 6, 7, 9)] == [0.5, 0.5, 0, 0]
+    assert (augmentation(6).mixup, augmentation(7).mixup) == (0.1, 0)
+    assert augmentation(9).flip == settings().flip
+
+
+def test_imagenet_normalisation_is_written_into_the_record() -> None:
+    assert record(settings(normalize="imagenet")).preprocessing.mean == (0.485, 0.456, 0.406)
+    assert record(settings()).preprocessing.std == (1, 1, 1)
+
+
+def test_the_dialect_of_the_record_has_the_activation_that_was_asked_for() -> None:
+    assert record(settings(dialect="ultralytics", activation="leaky")).dialect.activation == "leaky"
+    assert record(settings(dialect="ultralytics", activation="auto")).dialect.activation == "silu"
+
+
+def test_settings_reach_the_parts_they_are_for() -> None:
+    given = settings(
+        batch_size=2,
+        lr=0.5,
+        lr_floor=0.125,
+        epochs=7,
+        warmup_epochs=2,
+        weight_decay=0.25,
+        stride32_weight=3,
+        loss_per="picture",
+    )
+    learner = build.make_learner(given, record(given), 11, CPU)
+    schedule = learner.schedule
+    assert (schedule.lr, schedule.floor, schedule.total_steps, schedule.warmup_steps) == (0.5, 0.125, 77, 22)
+    assert [group["weight_decay"] for group in learner.optimizer.param_groups] == [0.25, 0]
+    assert learner.loss.head_weights == (3, 1)
+    assert not learner.loss.per_owner
+    assert learner.options.precision == "fp32"
+
+
+def test_no_decay_means_no_average() -> None:
+    given = settings(ema_decay=0)
+    assert build.make_learner(given, record(given), 1, CPU).ema is None
+
+
+def test_workers_follow_the_device() -> None:
+    assert build.num_workers("auto", CPU) == 1
+    assert 2 <= build.num_workers("auto", torch.device("cuda")) <= 16
+    assert build.num_workers(0, CPU) == 0
