@@ -57,7 +57,7 @@ class Predicted:
 
 
 def predict(
-    source: str,
+    source: Annotated[str, Parameter(allow_leading_hyphen=True)],
     *,
     weights: Path,
     threshold: float | None = None,
@@ -184,7 +184,8 @@ def drawing_path(source: PictureSource, folder: Path) -> Path:
 def encode(image: NDArray[np.uint8], suffix: str) -> bytes:
     """(H, W, 3) uint8 RGB -> the bytes of a picture file of the kind that the suffix names."""
     # Bytes, not cv2.imwrite: that one cannot write to every path that is not ASCII, and does not say why it failed.
-    _, content = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    options = [] if suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    _, content = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     return content.tobytes()
 
 
@@ -268,10 +269,8 @@ def _print(predicted: Predicted, *, drawn: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     num_detections = sum(len(picture.detections) for picture in predicted.pictures)
     rate = len(predicted.pictures) / predicted.seconds
-    console.print(
-        f"{len(predicted.pictures):,} pictures, {num_detections:,} detections, {rate:.1f} pictures/s", markup=False
-    )
+    console.print(f"{len(predicted.pictures):,} pictures, {num_detections:,} detections, {rate:.1f} pictures/s")
     if predicted.failed:
-        console.print(f"{len(predicted.failed):,} pictures could not be read; they are listed above", markup=False)
+        console.print(f"could not be read: {len(predicted.failed):,}; see the messages above, and detections.json")
     written = f"{'drawings, ' if drawn else ''}detections.json, results.json"
     console.print(f"written: {predicted.output}: {written}", markup=False)

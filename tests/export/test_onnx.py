@@ -1,0 +1,150 @@
+"""An exported file answers as the network it was made from does."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from lookonce.detections import Detections
+from lookonce.export.base import textured_canvases
+from lookonce.export.onnx import fold_batchnorm, raw_heads
+from lookonce.runtimes.onnx import open_session
+from lookonce.runtimes.pytorch import to_network_input
+
+PAIRS = ["detections_file", "decoded_file", "raw_file"]
+
+
+def assert_same(expected: list[Detections], got: list[Detections]) -> None:
+    assert [len(one) for one in expected] == [len(one) for one in got]
+    for one, other in zip(expected, got, strict=True):
+        np.testing.assert_array_equal(other.labels, one.labels)
+        np.testing.assert_allclose(other.scores, one.scores, atol=2e-6)
+        np.testing.assert_allclose(other.boxes_xyxy, one.boxes_xyxy, rtol=1e-4, atol=5e-3)
+
+
+@pytest.fixture(params=PAIRS)
+def pair(request: pytest.FixtureRequest):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize("score_threshold", [0.001, 0.25])
+def test_detections_are_those_of_the_network(pair, score_threshold):
+    thresholds = {"score_threshold": score_threshold, "iou_threshold": 0.5, "max_detections": 100}
+    expected = pair.network.detect(pair.canvases, **thresholds)
+    assert sum(len(one) for one in expected) > 0
+    assert_same(expected, pair.exported.detect(pair.canvases, **thresholds))
+
+
+def test_raw_heads_are_those_of_the_network(pair):
+    canvases = np.concatenate([pair.canvases, pair.canvases[:1]])  # an even number: one file takes two at once
+    for expected, got in zip(pair.network.raw_heads(canvases), raw_heads(pair.path, canvases), strict=True):
+        assert expected.abs().max() > 1
+        np.testing.assert_allclose(got, expected.numpy(), atol=1e-4)
+
+
+def test_a_file_for_any_size_takes_another_size(raw_file):
+    canvases = textured_canvases(2, (96, 160))
+    thresholds = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 50}
+    assert_same(raw_file.network.detect(canvases, **thresholds), raw_file.exported.detect(canvases, **thresholds))
+
+
+def test_the_answer_for_a_picture_does_not_depend_on_its_neighbours(pair):
+    thresholds = {"score_threshold": 0.01, "iou_threshold": 0.5, "max_detections": 100}
+    together = pair.exported.detect(pair.canvases, **thresholds)
+    for canvas, found in zip(pair.canvases, together, strict=True):
+        (alone,) = pair.exported.detect(canvas[None], **thresholds)
+        np.testing.assert_array_equal(alone.boxes_xyxy, found.boxes_xyxy)
+        np.testing.assert_array_equal(alone.scores, found.scores)
+
+
+def test_the_graph_takes_several_pictures_in_one_call(detections_file):
+    session = open_session(detections_file.path.read_bytes(), detections_file.path, threads=1)
+    boxes_xyxy, scores, labels, image_index = session.run(
+        None, {"images": detections_file.canvases, "score_threshold": np.array(0.01, np.float32)}
+    )
+    expected = detections_file.network.detect(
+        detections_file.canvases, score_threshold=0.01, iou_threshold=0.6, max_detections=300
+    )
+    everything = Detections(boxes_xyxy=boxes_xyxy, scores=scores, labels=labels)
+    assert_same(expected, [everything.select(image_index == row) for row in range(3)])
+
+
+def test_thresholds_default_to_those_of_the_record(detections_file):
+    session = open_session(detections_file.path.read_bytes(), detections_file.path, threads=1)
+    found = session.run(None, {"images": detections_file.canvases[:1]})
+    known = detections_file.record.thresholds
+    (expected,) = detections_file.network.detect(
+        detections_file.canvases[:1],
+        score_threshold=known.score,
+        iou_threshold=known.iou,
+        max_detections=known.max_detections,
+    )
+    assert len(found[0]) == len(expected) > 0
+
+
+def test_no_detections_over_a_high_threshold(pair):
+    found = pair.exported.detect(pair.canvases, score_threshold=1.0, iou_threshold=0.5, max_detections=9)
+    assert [len(one) for one in found] == [0, 0, 0]
+    assert found[0].boxes_xyxy.shape == (0, 4)
+    assert (found[0].scores.dtype, found[0].labels.dtype) == (np.float32, np.int64)
+
+
+def test_max_detections_keeps_the_best(pair):
+    thresholds = {"score_threshold": 0.01, "iou_threshold": 0.5}
+    many = pair.exported.detect(pair.canvases, **thresholds, max_detections=50)
+    few = pair.exported.detect(pair.canvases, **thresholds, max_detections=4)
+    for one, other in zip(many, few, strict=True):
+        np.testing.assert_array_equal(other.scores, one.scores[:4])
+
+
+def test_boxes_of_equal_score_come_out_in_the_order_of_the_network(make_pair: Callable[..., object]):
+    pair = make_pair(flat=True, batch=1)
+    thresholds = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 40}
+    expected = pair.network.detect(pair.canvases, **thresholds)
+    assert set(expected[0].scores) == {0.25}
+    assert_same(expected, pair.exported.detect(pair.canvases, **thresholds))
+
+
+def test_folding_batch_normalisation_keeps_the_answers_and_the_network(detections_file):
+    images = to_network_input(torch.from_numpy(detections_file.canvases), detections_file.record.preprocessing)
+    folded = fold_batchnorm(detections_file.model)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in detections_file.model.modules())
+    with torch.inference_mode():
+        for raw, expected in zip(folded(images), detections_file.model(images), strict=True):
+            torch.testing.assert_close(raw, expected, atol=1e-4, rtol=0)
+
+
+def test_the_pool_of_stride_1_repeats_the_edge(detections_file):
+    nodes = onnx.load_model_from_string(detections_file.path.read_bytes()).graph.node
+    (pad,) = [node for node in nodes if node.op_type == "Pad"]
+    assert next(attribute.s for attribute in pad.attribute if attribute.name == "mode") == b"edge"
+
+
+def test_inputs_and_outputs_are_named_and_shaped_as_documented(detections_file, decoded_file, raw_file):
+    assert signature(detections_file) == {
+        "images": ["batch", 64, 96, 3],
+        "score_threshold": [],
+        "iou_threshold": [],
+        "max_detections": [],
+        "boxes_xyxy": ["D", 4],
+        "scores": ["D"],
+        "labels": ["D"],
+        "image_index": ["D"],
+    }
+    assert signature(decoded_file) == {"images": [2, 3, 64, 96], "boxes_xyxy": [2, 90, 4], "scores": [2, 90, 3]}
+    assert list(signature(raw_file)) == ["images", "raw_stride32", "raw_stride16"]
+
+
+def test_nothing_of_the_machine_that_exported_is_in_the_file(detections_file):
+    assert b"lookonce/model" not in detections_file.path.read_bytes()
+
+
+def signature(pair) -> dict[str, list[int | str]]:
+    graph = onnx.load_model_from_string(pair.path.read_bytes()).graph
+    return {
+        value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    }

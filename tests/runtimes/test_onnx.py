@@ -1,0 +1,118 @@
+"""ONNX files that are not ours, or not whole; how many threads. What they answer: tests/export/test_onnx.py."""
+
+import numpy as np
+import onnx.parser
+import pytest
+
+from lookonce.config.dialects import DIALECTS
+from lookonce.config.record import ModelRecord
+from lookonce.errors import WeightsError
+from lookonce.runtimes.onnx import RECORD_KEY, OnnxRuntime, usable_threads
+
+RECORD = ModelRecord(
+    dialect=DIALECTS["darknet"], class_names=("a",), category_ids=(1,), image_size=(32, 32), masks=((0,), (1,))
+)
+# Heads of one anchor and one class, 6 channels: a graph without weights that a person can see through.
+RAW_GRAPH = """
+<ir_version: 10, opset_import: ["" : 18]>
+heads (uint8[N, 32, 32, 3] images) => (float[N, 6, 1, 1] raw_stride32, float[N, 6, 2, 2] raw_stride16)
+<float[1] zero = {0.0}, int64[1] axis = {1}, int64[4] six = {1, 6, 1, 1}, int64[4] cells = {1, 6, 2, 2}>
+{
+    pixels = Cast <to = 1> (images)
+    first = ReduceMean <keepdims = 1> (pixels)
+    nothing = Mul (first, zero)
+    raw_stride32 = Expand (nothing, six)
+    raw_stride16 = Expand (nothing, cells)
+}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_file(text: str = RAW_GRAPH, record: str | None = RECORD.model_dump_json()):
+        proto = onnx.parser.parse_model(text)
+        if record is not None:
+            proto.metadata_props.add(key=RECORD_KEY, value=record)
+        path = tmp_path / "file.onnx"
+        path.write_bytes(proto.SerializeToString())
+        return path
+
+    return write_file
+
+
+def test_a_file_of_raw_heads_is_decoded_and_suppressed(write):
+    runtime = OnnxRuntime(write(), threads=1)
+    found = runtime.detect(np.zeros((2, 32, 32, 3), np.uint8), score_threshold=0.2, iou_threshold=0.5, max_detections=9)
+    for one in found:  # logits of 0: score 0.5 * 0.5 for one box at stride 32 and the four cells at stride 16
+        assert one.scores.tolist() == [0.25] * 5
+        assert one.boxes_xyxy[0].tolist() == [11, 9, 21, 23]  # anchor 10 x 14 around (16, 16)
+
+
+def test_two_threads_answer_as_one(write):
+    path = write()
+    canvases = np.zeros((5, 32, 32, 3), np.uint8)
+    thresholds = {"score_threshold": 0.2, "iou_threshold": 0.5, "max_detections": 9}
+    one, two = (OnnxRuntime(path, threads=threads).detect(canvases, **thresholds) for threads in (1, 2))
+    assert [found.boxes_xyxy.tolist() for found in one] == [found.boxes_xyxy.tolist() for found in two]
+
+
+def test_no_pictures_no_detections(write):
+    runtime = OnnxRuntime(write(), threads=1)
+    empty = np.zeros((0, 32, 32, 3), np.uint8)
+    assert runtime.detect(empty, score_threshold=0.2, iou_threshold=0.5, max_detections=9) == []
+
+
+def test_an_onnx_file_of_another_program_is_refused(write):
+    with pytest.raises(WeightsError, match=r"file\.onnx: an ONNX file without the record"):
+        OnnxRuntime(write(record=None))
+
+
+def test_a_record_of_another_version_is_refused_by_field(write):
+    with pytest.raises(WeightsError, match=r"file\.onnx: its record cannot be read: class_names"):
+        OnnxRuntime(write(record=RECORD.model_dump_json(exclude={"class_names"})))
+
+
+def test_other_outputs_are_refused(write):
+    text = RAW_GRAPH.replace("raw_stride16", "p4")
+    with pytest.raises(WeightsError, match=r"file\.onnx: outputs \['raw_stride32', 'p4'\]; expected"):
+        OnnxRuntime(write(text))
+
+
+@pytest.mark.parametrize("kept", [0, 10, 400])
+def test_a_truncated_file_is_refused(write, kept):
+    path = write()
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(WeightsError, match=rf"file\.onnx \({kept} bytes\): not a complete ONNX file"):
+        OnnxRuntime(path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match=r"none\.onnx: cannot be read \(No such file or directory\)"):
+        OnnxRuntime(tmp_path / "none.onnx")
+
+
+def test_weights_in_another_file_are_not_followed(tmp_path):
+    """A file from a stranger must not pull /etc/passwd in as its weights."""
+    weight = onnx.TensorProto(data_type=onnx.TensorProto.FLOAT, dims=[1], name="w", data_location="EXTERNAL")
+    weight.external_data.add(key="location", value="secret")
+    proto = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 18]> g (float[1] x) => (float[1] y) { y = Add (x, w) }'
+    )
+    proto.graph.initializer.append(weight)
+    (tmp_path / "secret").write_bytes(b"abcd")
+    (tmp_path / "file.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(WeightsError, match="its weights lie in other files"):
+        OnnxRuntime(tmp_path / "file.onnx")
+
+
+@pytest.mark.parametrize(("variable", "threads"), [("3", 3), ("2,4", 2)])
+def test_omp_num_threads_is_honoured(monkeypatch, variable, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    assert usable_threads() == threads
+
+
+def test_without_a_wish_there_is_a_thread_for_each_core(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    import os
+
+    assert 1 <= usable_threads() <= (os.cpu_count() or 1)
