@@ -1,0 +1,98 @@
+"""Which pictures a SOURCE names."""
+
+import io
+import sys
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from lookonce.errors import DataError
+from lookonce.prediction.sources import find_pictures
+
+
+def save(path, value=9):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _, content = cv2.imencode(path.suffix, np.full((4, 6, 3), value, np.uint8))
+    path.write_bytes(content.tobytes())
+    return path
+
+
+def places(source) -> list[str]:
+    return [one.place.as_posix() for one in find_pictures(source)]
+
+
+def test_one_file(tmp_path):
+    path = save(tmp_path / "straße 猫.png")
+    (found,) = find_pictures(path)
+    assert (found.path, found.name, found.place.as_posix()) == (path, str(path), "straße 猫.png")
+    assert found.read().tolist() == np.full((4, 6, 3), 9).tolist()
+
+
+def test_a_folder_is_searched_with_its_subfolders_in_order_of_names(tmp_path):
+    for name in ("b.png", "a.JPG", "sub/c.png", "sub/deeper/b.png"):
+        save(tmp_path / name)
+    for name in ("notes.txt", ".hidden.png", "table.csv"):
+        (tmp_path / name).write_text("")
+    assert places(tmp_path) == ["a.JPG", "b.png", "sub/c.png", "sub/deeper/b.png"]
+
+
+def test_a_pattern_takes_what_fits(tmp_path):
+    for name in ("a1.png", "a2.png", "b1.png", "sub/a3.png"):
+        save(tmp_path / name)
+    assert places(f"{tmp_path}/a*.png") == ["a1.png", "a2.png"]
+    assert places(f"{tmp_path}/**/a?.png") == ["a1.png", "a2.png", "a3.png"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path):
+    assert places(save(tmp_path / "a[1].png")) == ["a[1].png"]
+
+
+def test_a_list_in_its_own_order_from_its_own_folder(tmp_path, monkeypatch):
+    save(tmp_path / "set" / "b.png")
+    save(tmp_path / "set" / "a.png")
+    save(tmp_path / "elsewhere.png")
+    listing = tmp_path / "set" / "list.txt"
+    listing.write_text("b.png\n\n a.png \nelsewhere.png\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert places(listing) == ["b.png", "a.png", "elsewhere.png"]
+    assert [one.read().shape for one in find_pictures(listing)] == [(4, 6, 3)] * 3
+
+
+def test_pictures_of_one_name_get_places_of_their_own(tmp_path):
+    listing = tmp_path / "list.txt"
+    listing.write_text(f"{save(tmp_path / 'a' / 'x.png')}\n{save(tmp_path / 'b' / 'X.png')}\n")
+    assert places(listing) == ["1-x.png", "2-X.png"]
+
+
+def test_standard_input_is_one_picture(monkeypatch):
+    _, content = cv2.imencode(".png", np.full((4, 6, 3), 9, np.uint8))
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content.tobytes())))
+    (found,) = find_pictures("-")
+    assert found.read().shape == (4, 6, 3)
+
+
+def test_a_bad_picture_is_named_when_it_is_read(tmp_path):
+    path = tmp_path / "bad.jpg"
+    path.write_bytes(b"not a picture")
+    (found,) = find_pictures(path)
+    with pytest.raises(DataError, match=r"bad\.jpg: is not a picture"):
+        found.read()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nowhere.jpg", r"nowhere\.jpg: no such file or folder; expected"),
+        ("*.jpg", r"\*\.jpg: no file fits"),
+        ("empty", r"empty: no pictures in it"),
+        ("empty.txt", r"empty\.txt: is empty"),
+    ],
+)
+def test_a_source_without_pictures_is_an_error(tmp_path, monkeypatch, source, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(DataError, match=message):
+        find_pictures(source)
