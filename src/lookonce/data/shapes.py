@@ -59,10 +59,10 @@ def button(rng: np.random.Generator) -> Shape:
 
 def key(rng: np.random.Generator) -> Shape:
     """A ring, a shaft and two to four teeth on one side."""
-    ring = rng.uniform(0.34, 0.4)
-    half = rng.uniform(0.075, 0.1)
+    ring = rng.uniform(0.38, 0.46)
+    half = rng.uniform(0.1, 0.13)
     teeth = [
-        rectangle(right - 0.1, 0, right, half + rng.uniform(0.14, 0.26))
+        rectangle(right - 0.1, 0, right, half + rng.uniform(0.18, 0.3))
         for right in 0.97 - 0.19 * np.arange(rng.integers(2, 5))
     ]
     center = (ring - 1.0, 0.0)
@@ -76,7 +76,7 @@ def key(rng: np.random.Generator) -> Shape:
 def leaf(rng: np.random.Generator) -> Shape:
     """A pointed blade with a stalk, a midrib and side veins, bent a little."""
     along = np.linspace(0, 1, 24)
-    half = rng.uniform(0.36, 0.5) * np.sin(np.pi * along ** rng.uniform(0.75, 1.0)) ** rng.uniform(0.9, 1.2)
+    half = rng.uniform(0.42, 0.56) * np.sin(np.pi * along ** rng.uniform(0.75, 1.0)) ** rng.uniform(0.9, 1.2)
     bend = rng.uniform(-0.18, 0.18)
 
     def place(x: Points, y: Points) -> Points:

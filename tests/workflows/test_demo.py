@@ -1,0 +1,64 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from lookonce.errors import DataError, SettingsError
+from lookonce.workflows.demo import demo, fresh_folder
+from lookonce.workflows.report import report
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("demo") / "demo"
+    return demo(output=output, epochs=1, pictures=4, held_out=2).folder
+
+
+def test_the_demo_leaves_everything_that_it_names(folder: Path) -> None:
+    for name in ("data", "run-1/checkpoints/best", "detector.onnx", "eval/metrics.json", "predictions/results.json"):
+        assert (folder / name).exists()
+    assert len(list((folder / "predictions").glob("*.jpg"))) == 2
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "the 2 pictures of split test" in page
+    assert page.count("data:image/jpeg") == 2
+
+
+def test_the_scores_shown_are_those_of_the_exported_file(folder: Path) -> None:
+    metrics = json.loads((folder / "eval" / "metrics.json").read_text())
+    assert metrics["evaluated"]["of"].endswith("detector.onnx")
+    assert f"{metrics['AP50']:.3f}" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_report_of_a_run_whose_data_are_gone_still_has_its_curves(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = tmp_path / "run"
+    copy.mkdir()
+    settings = (folder / "run-1" / "settings.yaml").read_text().replace(str(folder / "data"), str(tmp_path / "gone"))
+    (copy / "settings.yaml").write_text(settings)
+    (copy / "metrics.jsonl").write_bytes((folder / "run-1" / "metrics.jsonl").read_bytes())
+    page = report(copy).read_text(encoding="utf-8")
+    assert 'id="training"' in page
+    assert 'id="pictures"' not in page
+    assert "without data and pictures" in caplog.text
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    mine = tmp_path / "demo"
+    assert fresh_folder(mine) == mine
+    mine.mkdir()
+    assert fresh_folder(mine) == mine
+    (mine / "precious.txt").write_text("keep")
+    assert fresh_folder(mine) == tmp_path / "demo-2"
+    (tmp_path / "demo-2").write_text("a file")
+    assert fresh_folder(mine) == tmp_path / "demo-3"
+
+
+def test_a_demo_of_no_pictures_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="pictures is 0"):
+        demo(output=tmp_path / "demo", pictures=0)
+
+
+def test_a_report_of_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"settings\.yaml"):
+        report(tmp_path)
