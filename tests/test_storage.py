@@ -13,6 +13,7 @@ from lookonce.storage import (
     find_published,
     make_run_folder,
     published_folder,
+    require_space,
     settle,
     write_file,
 )
@@ -125,6 +126,14 @@ def test_a_file_in_the_way_of_the_runs_folder_is_said_in_words(tmp_path: Path) -
     (tmp_path / "runs").write_text("")
     with pytest.raises(StorageError, match="a file is in the way"):
         make_run_folder(tmp_path / "runs", "name")
+
+
+def test_what_will_not_fit_is_refused_before_it_begins(tmp_path: Path) -> None:
+    require_space(tmp_path / "not" / "there", 1000)
+    with pytest.raises(
+        StorageError, match=r"runs: \d+ MiB free on its disk, the checkpoints of this run need about \d+ MiB"
+    ):
+        require_space(tmp_path / "runs", 2**60)
 
 
 def test_run_folders_count_up_and_are_never_reused(tmp_path: Path) -> None:

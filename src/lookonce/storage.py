@@ -88,6 +88,16 @@ def settle(folder: Path) -> None:
         _remove(_old(folder))
 
 
+def require_space(folder: Path, num_bytes: int) -> None:
+    """Refuse, before hours of work, to begin what will not fit on the disk of `folder` (which need not exist yet)."""
+    needed, free = 1 + (num_bytes >> 20), _free_mib(folder)
+    if free < needed:
+        raise StorageError(
+            f"{folder}: {free} MiB free on its disk, the checkpoints of this run need about {needed} MiB; "
+            "free some space or choose another folder, e.g. --runs DIR"
+        )
+
+
 def make_run_folder(runs: Path, name: str) -> Path:
     """A fresh folder RUNS/NAME-K, K counted up from 1; two processes never get the same one."""
     number = 1 + max((_run_number(path, name) for path in runs.glob(f"{name}-*")), default=0)

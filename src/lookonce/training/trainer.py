@@ -143,9 +143,13 @@ class Trainer:
         self._train(speed)
         row = self._row(speed)
         if self._due(self.options.eval_every) and self.evaluate is not None:
-            self._save_last()  # so that an interrupted evaluation costs no training
+            if self._is_save_late():
+                self._save_last()
             row |= self._score(self.evaluate)
         self._finish_epoch(row)
+
+    def _is_save_late(self) -> bool:
+        return time.perf_counter() - self._saved_at > self.options.save_seconds
 
     def _due(self, every: int) -> bool:
         """Whether the epoch under way is one of each `every`, or the last; 0: only the last."""
@@ -178,7 +182,7 @@ class Trainer:
         if is_last or self.position.batch % self.learner.options.accumulate:
             return
         stop = self._stop_asked()
-        if stop or time.perf_counter() - self._saved_at > self.options.save_seconds:
+        if stop or self._is_save_late():
             self._save_last()
         if stop:
             self._tell_stop()
@@ -202,8 +206,9 @@ class Trainer:
         def on_progress(done: int) -> None:
             advance(0, f"{done} images")
             if self._stop_asked():
+                self._save_last()
                 self._tell_stop()
-                raise Stopped  # the checkpoint of the end of the epoch is on the disk already
+                raise Stopped
 
         return on_progress
 

@@ -13,8 +13,8 @@ from lookonce.data.source import open_data
 from lookonce.distributed import broadcast_object, is_main, process_group, resolve_device
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to
-from lookonce.storage import write_file
-from lookonce.training.engine import reproducible
+from lookonce.storage import require_space, write_file
+from lookonce.training.engine import Learner, reproducible
 from lookonce.training.run_folder import RunFolder, create_run_folder, newest_run, open_run_folder
 from lookonce.training.trainer import Position, Trainer, TrainResult
 from lookonce.weights.checkpoint import read_record
@@ -36,6 +36,7 @@ def train(**flags: Any) -> TrainResult:
         record = build.make_record(settings, train_set, data_hash(train_set))
         loader = build.make_train_loader(settings, train_set, record.preprocessing, device)
         learner = build.make_learner(settings, record, len(loader), device)
+        require_space(settings.runs if run is None else run.path, space_for_checkpoints(learner))
         run = start_run(settings) if run is None else require_same_data(run, record)
         with logging_to(run.log):
             trainer = build.make_trainer(settings, learner, loader, val_set, record, run)
@@ -103,6 +104,13 @@ def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
     require_boxes(train_set)
     has_val = settings.val_split in source.splits
     return train_set, source.split(settings.val_split) if has_val else None
+
+
+def space_for_checkpoints(learner: Learner) -> int:
+    """Bytes: `last` holds average, weights and one or two arrays of optimizer memory, and is there twice while it is
+    replaced; `best` holds the average alone, and so is it."""
+    bytes_of_weights: int = sum(array.nbytes for array in learner.model.state_dict().values())
+    return (2 * 4 + 2) * bytes_of_weights
 
 
 def start_run(settings: Settings) -> RunFolder:
