@@ -2,7 +2,7 @@
 
 A box is four numbers in the last axis; the name of every variable says which four:
 `xyxy` left, top, right, bottom; `xywh` left, top, width, height (COCO); `cxcywh` centre, width, height.
-Coordinates are continuous: the left edge of the first pixel is 0, the right edge of the last one is the picture's width,
+Coordinates are continuous: the left edge of the first pixel is 0, the right edge of the last is the picture's width,
 so a width is right - left, without the +1 of VOC's integer corners.
 """
 
