@@ -86,8 +86,8 @@ def _file_handler(file: Path) -> logging.Handler:
 
 
 @contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Advance]:
-    """Gives `advance(done, text)`: how many of `total` are done and a few words beside the bar.
+def progress_bar(title: str, total: int | None) -> Iterator[Advance]:
+    """Gives `advance(done, text)`: how many of `total` (None: nobody knows) are done, and a few words.
 
     Draws only on a terminal: elsewhere (a file, a CI log) a bar would be thousands of lines.
     """

@@ -135,8 +135,8 @@ def command(*arguments: str) -> subprocess.Popen[bytes]:
 
 
 def wait_for(path: Path, text: str) -> None:
-    """Until the file holds the text; a minute at most."""
-    for _ in range(6000):
+    """Until the file holds the text; five minutes at most, for machines that do much else."""
+    for _ in range(30_000):
         if path.is_file() and text in path.read_text():
             return
         time.sleep(0.01)

@@ -191,7 +191,7 @@ class Trainer:
     def _score(self, evaluate: Evaluate) -> Mapping[str, float]:
         """Evaluate, and keep the best weights so far. A stop during it leaves it to the resume."""
         started = time.perf_counter()
-        with progress_bar("evaluate", 1) as advance:
+        with progress_bar("evaluate", None) as advance:
             metrics = evaluate(self.learner.result_model, self.record, self._watch(advance))
         self._progress.evaluated(time.perf_counter() - started)
         if self.position.best is None or metrics["AP"] > self.position.best:
@@ -204,7 +204,7 @@ class Trainer:
 
     def _watch(self, advance: Callable[[int, str], None]) -> OnEvaluated:
         def on_progress(done: int) -> None:
-            advance(0, f"{done} images")
+            advance(done, "images")
             if self._stop_asked():
                 self._save_last()
                 self._tell_stop()
