@@ -33,10 +33,10 @@ class SceneOptions:
     """What a scene may hold. Sizes in pixels, shares in 0..1."""
 
     sides: tuple[int, int] = (320, 448)  # smallest and largest side of a picture
-    usual: tuple[float, float] = (0.1, 0.6)  # least and largest size of a thing, of the picture's shorter side
-    tiny_share: float = 0.12  # things smaller than that
+    usual: tuple[float, float] = (0.13, 0.6)  # least and largest size of a thing, of the picture's shorter side
+    tiny_share: float = 0.08  # things smaller than that
     smallest: float = 9.0  # pixels across the smallest of them
-    max_things: int = 10
+    max_things: int = 12
     empty_share: float = 0.04  # pictures with clutter only
     min_visible: float = 0.35  # a thing of which less can be seen gets no box
     crowd_share: float = 0.0  # boxes marked iscrowd
@@ -187,8 +187,8 @@ class _Table:
         self.light = np.array([np.cos(angle), np.sin(angle)])
 
     def lay_things(self) -> None:
-        """Between one and max_things, large ones first more often than not, clutter among them."""
-        count = int(self.rng.integers(min(2, self.options.max_things), self.options.max_things, endpoint=True))
+        """Up to max_things, large ones first more often than not, clutter among them."""
+        count = int(self.rng.integers(min(3, self.options.max_things), self.options.max_things, endpoint=True))
         radii = np.array([self._radius() for _ in range(count)])
         order = np.argsort(-radii * self.rng.uniform(0.5, 2.0, count))
         for radius in radii[order]:
@@ -251,7 +251,7 @@ class _Table:
         covered = alpha > 0.5
         full = float(np.count_nonzero(cutout.alpha > 0.5))
         owner = self.owner[top:bottom, left:right]
-        if label is not None and np.count_nonzero(covered) < 0.5 * full:
+        if label is not None and np.count_nonzero(covered) < 0.6 * full:
             return False
         if self._hides_too_much(owner[covered]):
             return False
@@ -268,7 +268,7 @@ class _Table:
         rows, counts = np.unique(hidden[hidden >= 0], return_counts=True)
         for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
             left = np.count_nonzero(self.owner == row) - count
-            if left < 0.55 * self.full_areas[row]:
+            if left < 0.6 * self.full_areas[row]:
                 return True
         return False
 
