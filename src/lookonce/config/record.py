@@ -32,7 +32,7 @@ class Thresholds(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     score: float = Field(default=0.25, ge=0, le=1)
-    iou: float = Field(default=0.6, gt=0, le=1)
+    iou: float = Field(default=0.5, gt=0, le=1)
     max_detections: int = Field(default=300, ge=1)
     per_class_score: dict[str, float] = {}
 

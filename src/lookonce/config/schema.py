@@ -292,7 +292,7 @@ class Settings(BaseModel):
 
     # Evaluation
     iou_threshold: float = _setting(
-        0.6, "evaluation", "Of two boxes of a class that overlap more, the weaker goes.", gt=0, le=1
+        0.5, "evaluation", "Of two boxes of a class that overlap more, the weaker goes.", gt=0, le=1
     )
     score_threshold: float = _setting(
         0.001, "evaluation", "Lowest score that is evaluated; COCO's metric wants it low.", ge=0, lt=1
