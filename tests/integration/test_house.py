@@ -1,0 +1,239 @@
+"""The house: what starts without PyTorch, what `./run` promises, and what the licence check lets through."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = PROJECT_ROOT / "src" / "lookonce"
+# Rooms of the base install: everything in them is imported where there is no PyTorch.
+TORCH_FREE = ("boxes.py", "detections.py", "errors.py", "storage.py", "log.py", "config", "data", "prediction", "cli")
+TORCH_FREE_FILES = ("runtimes/base.py", "runtimes/onnx.py", "runtimes/detector.py", "runtimes/load.py")
+
+
+def modules_of_base_install() -> list[str]:
+    files = [PACKAGE / name for name in (*TORCH_FREE, *TORCH_FREE_FILES)]
+    sources = [path for file in files for path in ([file] if file.suffix else sorted(file.rglob("*.py")))]
+    names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in sources if path.exists()]
+    return [name.removesuffix(".__init__") for name in names]
+
+
+def run_python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False)
+
+
+def test_base_install_imports_where_there_is_no_torch() -> None:
+    names = modules_of_base_install()
+    assert len(names) > 20
+    # A None in sys.modules makes `import torch` fail as if it were not installed.
+    code = """
+import importlib, sys
+absent = ("torch", "torchvision", "matplotlib", "hotcoco", "onnx", "onnxscript")
+sys.modules.update(dict.fromkeys(absent))
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+    done = run_python(code, *names)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_command_line_starts_without_loading_what_is_slow_to_load() -> None:
+    code = """
+import sys
+import lookonce.cli.main
+print(*sorted({"torch", "onnxruntime", "cv2", "matplotlib"} & set(sys.modules)))
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""
+
+
+def test_importing_everything_leaves_the_process_as_it_was() -> None:
+    code = """
+import importlib, os, pkgutil, random, socket, sys
+import cv2, cyclopts, lookonce, numpy, torch  # cv2 adds to LD_LIBRARY_PATH, cyclopts draws a random number
+def state():
+    return dict(os.environ), random.getstate(), str(numpy.random.get_state()), torch.initial_seed(), sys.argv[:]
+def refuse(*args, **kwargs):
+    raise RuntimeError("an import opens a socket")
+before = state()
+socket.socket.connect = refuse
+for module in pkgutil.walk_packages(lookonce.__path__, "lookonce."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+names = ("environment", "random", "numpy.random", "torch's seed", "argv")
+changed = [name for name, old, new in zip(names, before, state(), strict=True) if old != new]
+assert not changed, changed
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("word", ["utils", "misc", "common", "helpers"])
+def test_no_module_is_named_for_nothing(word: str) -> None:
+    assert not [path for path in PACKAGE.rglob("*") if path.stem == word]
+
+
+def test_version_is_one_fact() -> None:
+    stated = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert f'__version__ = "{stated}"' in (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+
+
+def test_decisions_are_numbered_without_gaps_and_say_context_decision_consequence() -> None:
+    pages = sorted((PROJECT_ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert re.findall(r"\*\*(Context|Decision|Consequence)\.\*\*", text) == [
+            "Context",
+            "Decision",
+            "Consequence",
+        ], page
+
+
+# ---- ./run, in a copy of its own with stand-ins for uv and for the environment
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with a space and an umlaut in its path that holds `run`; uv and the commands print their arguments."""
+    root = tmp_path / "näher dran" / "look once"
+    (root / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    shutil.copy(PROJECT_ROOT / "run", root / "run")
+    stand_in(tmp_path / "bin" / "uv", 'case $1 in --version) exit 0 ;; esac; echo "uv $*" >&2')
+    for name in ("python", "lookonce"):
+        stand_in(root / ".venv" / "bin" / name, f'printf "%s|" {name} "$PWD" "$@"')
+    return root
+
+
+def stand_in(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+def call(checkout: Path, *args: str, program: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    tools = checkout.parents[1] / "bin"
+    return subprocess.run(
+        [str(program or checkout / "run"), *args],
+        cwd=tools,
+        env={"PATH": f"{tools}:{os.defpath}", "HOME": str(checkout), **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_run_passes_a_verb_and_its_arguments_on_as_they_are_from_where_the_user_stands(checkout: Path) -> None:
+    done = call(checkout, "eval", "--data", "two words", "*", "")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"lookonce|{checkout.parents[1] / 'bin'}|eval|--data|two words|*||"
+
+
+def test_run_lookonce_and_a_bare_verb_are_the_same(checkout: Path) -> None:
+    assert call(checkout, "lookonce", "train", "--help").stdout == call(checkout, "train", "--help").stdout
+
+
+def test_run_test_calls_pytest_at_the_root_of_the_checkout(checkout: Path) -> None:
+    assert call(checkout, "test", "-k", "a b").stdout == f"python|{checkout}|-m|pytest|-k|a b|"
+
+
+def test_run_works_through_a_symbolic_link(checkout: Path) -> None:
+    link = checkout.parents[1] / "elsewhere"
+    link.symlink_to(checkout / "run")
+    assert call(checkout, "info", program=link).stdout.endswith("|info|")
+
+
+def test_run_installs_exactly_what_is_locked_and_leaves_a_chosen_environment_alone(checkout: Path) -> None:
+    assert f"uv sync --project {checkout} --locked" in call(checkout, "info").stderr
+    chosen = call(checkout, "info", UV_NO_SYNC="1")
+    assert chosen.returncode == 0
+    assert chosen.stderr == ""
+
+
+def test_run_says_once_that_it_sets_up(checkout: Path) -> None:
+    assert "Setting up once" not in call(checkout, "info").stderr
+    (checkout / ".venv" / "bin" / "lookonce").unlink()
+    assert "GB" in call(checkout, "python").stderr
+
+
+def test_run_says_what_to_do_when_setting_up_fails(checkout: Path) -> None:
+    stand_in(checkout.parents[1] / "bin" / "uv", 'case $1 in --version) exit 0 ;; esac; echo "no route" >&2; exit 2')
+    done = call(checkout, "info")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "no route" in done.stderr
+    assert "Python 3.11" in done.stderr
+
+
+def test_run_names_the_package_to_install_where_python_has_no_venv(checkout: Path) -> None:
+    tools = checkout.parents[1] / "bin"
+    stand_in(tools / "uv", "exit 127")
+    stand_in(tools / "python3", "case $2 in *ensurepip*) exit 1 ;; esac; exec false")
+    done = call(checkout, "demo")
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("apt install python3-venv")
+
+
+def test_run_is_replaced_by_the_command_so_that_a_kill_reaches_it(checkout: Path) -> None:
+    stand_in(checkout / ".venv" / "bin" / "lookonce", 'echo "$$"')
+    tools = checkout.parents[1] / "bin"
+    process = subprocess.Popen(
+        [checkout / "run", "info"],
+        env={"PATH": f"{tools}:{os.defpath}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, _ = process.communicate()
+    assert int(out) == process.pid
+
+
+# ---- licences
+
+
+@pytest.fixture(scope="module")
+def licences() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("licences", PROJECT_ROOT / ".ci" / "licences.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "licence",
+    ["GPL-3.0-or-later", "AGPL-3.0", "GNU Affero General Public License v3", "MIT AND GPL-2.0-only", "LGPL-2.1", ""],
+)
+def test_licences_that_bind_the_user_or_say_nothing_are_refused(licences: ModuleType, licence: str) -> None:
+    assert licences.complaint("some-package", licence)
+
+
+@pytest.mark.parametrize("licence", ["MIT", "Apache-2.0", "BSD License", "MPL-2.0", "MIT OR GPL-3.0-only"])
+def test_free_licences_pass(licences: ModuleType, licence: str) -> None:
+    assert licences.complaint("some-package", licence) is None
+
+
+def test_locked_names_follow_dependencies_extras_and_groups(licences: ModuleType) -> None:
+    lock = {
+        "package": [
+            {
+                "name": "lookonce",
+                "dependencies": [{"name": "a"}],
+                "optional-dependencies": {"train": [{"name": "b"}]},
+                "dev-dependencies": {"dev": [{"name": "c"}]},
+            },
+            {"name": "a", "dependencies": [{"name": "d", "marker": "sys_platform == 'win32'"}]},
+            *({"name": name} for name in ("b", "c", "d", "unneeded")),
+        ]
+    }
+    assert licences.locked_names(lock, groups=False) == {"a", "b", "d"}
+    assert licences.locked_names(lock, groups=True) == {"a", "b", "c", "d"}
