@@ -32,13 +32,8 @@ class Pair:
     canvases: NDArray[np.uint8]
 
 
-def random_network(
-    num_classes: int, dialect: str, preprocessing: Preprocessing, *, flat: bool
-) -> tuple[YoloV3Tiny, ModelRecord]:
-    """A narrow network whose logits spread over several units, with statistics in its batch normalisations.
-
-    flat: all logits are 0, so every score is 0.25 and every box its anchor.
-    """
+def random_network(num_classes: int, dialect: str, preprocessing: Preprocessing) -> tuple[YoloV3Tiny, ModelRecord]:
+    """A narrow network whose logits spread over several units, with statistics in its batch normalisations."""
     torch.manual_seed(0)
     rule, channels = DIALECTS[dialect], scaled_channels(1 / 8)
     model = YoloV3Tiny(
@@ -51,8 +46,7 @@ def random_network(
             module.weight.data.uniform_(0.8, 1.5)
             module.bias.data.normal_(0, 0.3)
     for head in (model.head32, model.head16):
-        head.weight.data.mul_(0 if flat else 4)
-        head.bias.data.mul_(0 if flat else 1)
+        head.weight.data.mul_(4)
     record = ModelRecord(
         dialect=rule,
         channels=channels,
@@ -70,11 +64,9 @@ def make_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
         num_classes: int = 3,
         dialect: str = "darknet",
         preprocessing: Preprocessing | None = None,
-        *,
-        flat: bool = False,
         **options: object,
     ) -> Pair:
-        model, record = random_network(num_classes, dialect, preprocessing or Preprocessing(), flat=flat)
+        model, record = random_network(num_classes, dialect, preprocessing or Preprocessing())
         path = tmp_path_factory.mktemp("exported") / "modèle 模.onnx"
         export_onnx(model, record, path, **options)  # type: ignore[arg-type]
         return Pair(

@@ -1,7 +1,5 @@
 """An exported file answers as the network it was made from does."""
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx
 import pytest
@@ -97,14 +95,6 @@ def test_max_detections_keeps_the_best(pair):
     few = pair.exported.detect(pair.canvases, **thresholds, max_detections=4)
     for one, other in zip(many, few, strict=True):
         np.testing.assert_array_equal(other.scores, one.scores[:4])
-
-
-def test_boxes_of_equal_score_come_out_in_the_order_of_the_network(make_pair: Callable[..., object]):
-    pair = make_pair(flat=True, batch=1)
-    thresholds = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 40}
-    expected = pair.network.detect(pair.canvases, **thresholds)
-    assert set(expected[0].scores) == {0.25}
-    assert_same(expected, pair.exported.detect(pair.canvases, **thresholds))
 
 
 def test_folding_batch_normalisation_keeps_the_answers_and_the_network(detections_file):

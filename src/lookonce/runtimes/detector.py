@@ -43,7 +43,7 @@ class Detector:
 
         images: (H, W, 3) uint8 RGB, upright, each of any size. Boxes without area inside the picture are left out.
         """
-        if not images:
+        if len(images) == 0:
             return []
         fitted = [fit(image, self.record.image_size, self.record.preprocessing) for image in images]
         found = self.runtime.detect(

@@ -1,0 +1,246 @@
+"""A checkpoint is exported, and predicts the same from its file in an installation without PyTorch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import lookonce
+from lookonce.cli.main import main
+from lookonce.config.dialects import DIALECTS
+from lookonce.config.record import ModelRecord, Thresholds
+from lookonce.errors import DataError, MissingExtra, SettingsError, WeightsError
+from lookonce.export.base import textured_canvases
+from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
+from lookonce.prediction.sources import PictureSource
+from lookonce.weights.checkpoint import save_checkpoint
+from lookonce.workflows.export import export
+from lookonce.workflows.load import load, load_runtime
+from lookonce.workflows.predict import image_ids, predict
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "onnx", "onnxscript", "hotcoco", "matplotlib"):
+    sys.modules[name] = None
+from lookonce.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def save(path: Path, image: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _, content = cv2.imencode(path.suffix, image)
+    path.write_bytes(content.tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose network was not trained: it finds something in every texture."""
+    folder = tmp_path_factory.mktemp("runs") / "blätter-1"
+    channels = scaled_channels(1 / 8)
+    record = ModelRecord(
+        dialect=DIALECTS["darknet"],
+        channels=channels,
+        class_names=("Blatt", "叶子"),
+        category_ids=(7, 3),
+        image_size=(64, 64),
+        thresholds=Thresholds(score=0.2),
+    )
+    model = YoloV3Tiny(2, channels=channels)
+    initialise(model, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for head in (model.head32, model.head16):
+            head.weight *= 20  # scores far enough apart that no rounding changes their order
+            head.bias.zero_()
+    save_checkpoint(folder / "checkpoints" / "best", state=model.state_dict(), record=record)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures of different sizes, and one that is cut off."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, size_hw in (("a.png", (40, 70)), ("sub/ü b.jpg", (90, 50)), ("sub/c.bmp", (64, 64))):
+        save(folder / name, textured_canvases(1, size_hw, seed=len(name))[0])
+    whole = (folder / "sub" / "ü b.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(run_folder: Path) -> Path:
+    (file,) = export(run_folder).files
+    assert file.parity.passed
+    assert file.parity.num_detections > 0
+    return file.path
+
+
+@pytest.fixture(scope="module")
+def predicted(exported: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory):
+    return predict(str(pictures), weights=exported, output=tmp_path_factory.mktemp("predicted"))
+
+
+def test_the_exported_file_lies_in_the_run_under_its_name(exported, run_folder):
+    assert exported == run_folder / "blätter-1.onnx"
+    assert not list(run_folder.glob(".*"))
+
+
+def test_a_file_is_not_replaced_unasked(exported, run_folder):
+    with pytest.raises(WeightsError, match=r"blätter-1\.onnx: exists already; --overwrite"):
+        export(run_folder)
+
+
+def test_every_readable_picture_is_drawn_under_its_name(predicted):
+    drawn = {path.relative_to(predicted.output).as_posix() for path in predicted.output.rglob("*") if path.is_file()}
+    assert drawn == {"a.png", "sub/ü b.jpg", "sub/c.bmp.jpg", "detections.json", "results.json"}
+    image = cv2.imdecode(np.frombuffer((predicted.output / "a.png").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (40, 70, 3)
+
+
+def test_a_picture_that_cannot_be_read_is_told_and_makes_the_exit_status_1(predicted, pictures):
+    assert predicted.exit_code == 1
+    assert list(predicted.failed) == [str(pictures / "cut.jpg")]
+    (failed,) = json.loads((predicted.output / "detections.json").read_text(encoding="utf-8"))["failed"]
+    assert "truncated JPEG" in failed["error"]
+
+
+def test_detections_json_says_all_of_every_picture(predicted, pictures):
+    content = json.loads((predicted.output / "detections.json").read_text(encoding="utf-8"))
+    assert content["class_names"] == ["Blatt", "叶子"]
+    assert content["threshold"] == 0.2
+    assert [Path(one["file"]).name for one in content["pictures"]] == ["a.png", "c.bmp", "ü b.jpg"]
+    first, told = content["pictures"][0], predicted.pictures[0]
+    assert (first["width"], first["height"]) == (70, 40) == told.size_wh
+    assert len(first["detections"]) == len(told.detections) > 0
+    best = first["detections"][0]
+    assert best["score"] == told.detections.scores[0]
+    assert best["class"] == content["class_names"][best["label"]]
+    assert best["box_xyxy"] == told.detections.boxes_xyxy[0].tolist()
+    for one in first["detections"]:
+        left, top, right, bottom = one["box_xyxy"]
+        assert 0 <= left < right <= 70
+        assert 0 <= top < bottom <= 40
+
+
+def test_results_json_is_cocos(predicted):
+    rows = json.loads((predicted.output / "results.json").read_text(encoding="utf-8"))
+    told = predicted.pictures[0]
+    assert len(rows) == sum(len(one.detections) for one in predicted.pictures)
+    assert rows[0]["image_id"] == 1
+    assert rows[0]["category_id"] == (7, 3)[told.detections.labels[0]]
+    left, top, right, bottom = told.detections.boxes_xyxy[0].tolist()
+    assert rows[0]["bbox"] == [left, top, right - left, bottom - top]
+
+
+def test_the_checkpoint_and_its_file_find_the_same(run_folder, predicted, pictures, tmp_path):
+    from_checkpoint = predict(str(pictures), weights=run_folder, output=tmp_path, device="cpu")
+    for one, other in zip(from_checkpoint.pictures, predicted.pictures, strict=True):
+        np.testing.assert_array_equal(one.detections.labels, other.detections.labels)
+        np.testing.assert_allclose(one.detections.boxes_xyxy, other.detections.boxes_xyxy, atol=0.01)
+        np.testing.assert_allclose(one.detections.scores, other.detections.scores, atol=1e-5)
+
+
+def test_predicts_without_pytorch(exported, pictures, predicted, tmp_path):
+    command = [str(pictures), "--weights", str(exported), "--output", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, "predict", *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr  # one picture cannot be read
+    assert "cut.jpg: truncated JPEG" in done.stderr
+    assert "3 pictures" in done.stdout
+    assert (tmp_path / "results.json").read_bytes() == (predicted.output / "results.json").read_bytes()
+
+
+def test_a_checkpoint_without_pytorch_says_what_it_needs(run_folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in [name for name in sys.modules if name.startswith("lookonce.")]:
+        if name.startswith(("lookonce.distributed", "lookonce.weights", "lookonce.runtimes.pytorch")):
+            monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(MissingExtra, match=r'pip install "lookonce\[train\]"'):
+        load_runtime(run_folder)
+
+
+def test_predict_never_writes_over_earlier_predictions(exported, pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = str(pictures / "a.png")
+    outputs = [predict(source, weights=exported, pictures=False).output for _ in range(2)]
+    assert [path.as_posix() for path in outputs] == ["runs/predict-1", "runs/predict-2"]
+    assert sorted(path.name for path in outputs[0].iterdir()) == ["detections.json", "results.json"]
+
+
+def test_predict_never_writes_over_the_pictures(exported, tmp_path):
+    path = save(tmp_path / "a.png", np.zeros((32, 32, 3), np.uint8))
+    content = path.read_bytes()
+    with pytest.raises(SettingsError, match="would replace the picture itself"):
+        predict(str(path), weights=exported, output=tmp_path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(("name", "value"), [("threshold", 25.0), ("iou_threshold", -0.1), ("max_detections", 0)])
+def test_thresholds_out_of_range_are_refused(exported, pictures, name, value):
+    with pytest.raises(SettingsError, match=f"{name} is {value}, expected"):
+        predict(str(pictures), weights=exported, **{name: value})
+
+
+def test_a_higher_threshold_shows_fewer(exported, pictures, tmp_path):
+    predicted = predict(str(pictures / "a.png"), weights=exported, output=tmp_path, threshold=1.0)
+    assert predicted.exit_code == 0
+    assert len(predicted.pictures[0].detections) == 0
+    assert json.loads((tmp_path / "results.json").read_text()) == []
+
+
+def test_pictures_named_by_number_keep_it_as_coco_image_id():
+    def sources(*names):
+        return [PictureSource(name=name, place=Path(name)) for name in names]
+
+    assert image_ids(sources("000000000139.jpg", "sub/7.png")) == [139, 7]
+    assert image_ids(sources("000000000139.jpg", "dog.png")) == [1, 2]
+    assert image_ids(sources("7.jpg", "7.png")) == [1, 2]
+
+
+def test_load_offers_arrays_files_and_export(run_folder, exported, pictures, tmp_path):
+    for path in (run_folder, exported):
+        detector = lookonce.load(path, device="cpu")
+        assert detector.class_names == ("Blatt", "叶子")
+        (found,) = detector.detect(textured_canvases(1, (50, 50)))
+        assert found.boxes_xyxy.max() <= 50
+        assert len(detector.detect(textured_canvases(1, (50, 50)), threshold=1.0)[0]) == 0
+        assert len(detector.predict(pictures / "a.png", output=tmp_path).pictures) == 1
+
+
+def test_export_of_an_exported_file_is_refused(exported):
+    with pytest.raises(SettingsError, match="is an exported file already"):
+        load(exported).export()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"to": "onx"}, "unknown format onx; did you mean onnx"),
+        ({"to": ","}, "to is empty"),
+        ({"image_size": 100}, "image_size is 100, expected a multiple of 32"),
+        ({"batch": -1}, "batch is -1"),
+    ],
+)
+def test_export_settings_out_of_range_are_refused(run_folder, options, message):
+    with pytest.raises(SettingsError, match=message):
+        export(run_folder, **options)
+
+
+def test_export_through_the_command_line(run_folder, pictures, tmp_path, capsys):
+    options = ["--outputs", "raw", "--no-preprocess", "--batch", "2", "--image-size", "96", "--output", str(tmp_path)]
+    assert main(["export", str(run_folder), *options, "--pictures", str(pictures / "sub")]) == 0
+    path = tmp_path / "blätter-1-96-raw.onnx"
+    assert load_runtime(path).record.image_size == (96, 96)
+    assert "raw logits" in capsys.readouterr().out
+
+
+def test_pictures_to_compare_on_must_be_readable(run_folder, pictures):
+    with pytest.raises(DataError, match=r"cut\.jpg: truncated"):
+        export(run_folder, pictures=str(pictures), image_size=32)
