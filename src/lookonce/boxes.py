@@ -53,4 +53,4 @@ def pairwise_iou_xyxy(boxes_a: Floats, boxes_b: Floats) -> Floats:
     overlap_wh = np.maximum(bottom_right - top_left, 0)  # (N, M, 2)
     overlap = overlap_wh[..., 0] * overlap_wh[..., 1]  # (N, M)
     union = area_xyxy(boxes_a)[:, None] + area_xyxy(boxes_b)[None, :] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return np.asarray(np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0))

@@ -35,7 +35,7 @@ class Shape:
 
 def circle(radius: float, center: tuple[float, float] = (0.0, 0.0), num_points: int = 48) -> Points:
     """(num_points, 2) on a circle."""
-    return polar(np.full(num_points, radius)) + np.array(center)
+    return np.asarray(polar(np.full(num_points, radius)) + np.array(center))
 
 
 def polar(radii: Points) -> Points:
