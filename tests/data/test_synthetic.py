@@ -52,11 +52,11 @@ def test_a_shape_lies_within_its_unit_frame_and_leaves_a_silhouette(kind: str) -
         rng = np.random.default_rng(seed)
         shape = KINDS[kind](rng) if kind in KINDS else clutter(rng)
         points = np.concatenate(shape.solids)
-        assert np.abs(points).max() <= 1.1
+        assert np.abs(points).max() <= 1.3
         mask = np.zeros((200, 200), np.uint8)
         for value, outlines in ((255, shape.solids), (0, shape.holes)):
             for outline in outlines:
-                cv2.fillPoly(mask, [np.round(outline * 80 + 100).astype(np.int32)], [value])
+                cv2.fillPoly(mask, [np.round(outline * 70 + 100).astype(np.int32)], [value])
         assert np.count_nonzero(mask) > 300
 
 

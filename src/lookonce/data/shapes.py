@@ -1,6 +1,7 @@
 """Outlines of the things in synthetic scenes: flat-lay objects seen from above, in a unit frame.
 
-Coordinates are (N, 2) float64 points, x right and y down, the object about its centre and within 1.0 of it.
+Coordinates are (N, 2) float64 points, x right and y down, the object about its centre and within 1.0 of it; slender
+things reach 1.25, so that all kinds show about as many pixels.
 Nothing here knows a colour: in a synthetic data set only the shape tells one class from another.
 """
 
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
+
+SLENDER = np.eye(2) * 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,39 +62,40 @@ def button(rng: np.random.Generator) -> Shape:
 
 def key(rng: np.random.Generator) -> Shape:
     """A ring, a shaft and two to four teeth on one side."""
-    ring = rng.uniform(0.38, 0.46)
-    half = rng.uniform(0.1, 0.13)
+    ring = rng.uniform(0.42, 0.5)
+    half = rng.uniform(0.11, 0.14)
     teeth = [
-        rectangle(right - 0.1, 0, right, half + rng.uniform(0.18, 0.3))
-        for right in 0.97 - 0.19 * np.arange(rng.integers(2, 5))
+        rectangle(right - 0.11, 0, right, half + rng.uniform(0.2, 0.34))
+        for right in 0.97 - 0.2 * np.arange(rng.integers(2, 5))
     ]
     center = (ring - 1.0, 0.0)
     shaft = rectangle(-1 + 1.8 * ring, -half, 1, half)
     groove = np.array([[-1 + 2.2 * ring, 0], [0.9, 0]])
-    return Shape(
+    shape = Shape(
         solids=(circle(ring, center), shaft, *teeth), holes=(circle(ring * 0.52, center),), grooves=((groove, 0.04),)
     )
+    return shape.map(SLENDER)
 
 
 def leaf(rng: np.random.Generator) -> Shape:
-    """A pointed blade with a stalk, a midrib and side veins, bent a little."""
+    """A pointed blade with a short stalk, a midrib and side veins, bent a little."""
     along = np.linspace(0, 1, 24)
-    half = rng.uniform(0.42, 0.56) * np.sin(np.pi * along ** rng.uniform(0.75, 1.0)) ** rng.uniform(0.9, 1.2)
+    half = rng.uniform(0.46, 0.62) * np.sin(np.pi * along ** rng.uniform(0.75, 1.0)) ** rng.uniform(0.9, 1.2)
     bend = rng.uniform(-0.18, 0.18)
 
     def place(x: Points, y: Points) -> Points:
         return np.stack([x, y + bend * (1 - x**2)], axis=1)
 
-    x = -0.7 + 1.7 * along
+    x = -0.82 + 1.82 * along
     blade = np.concatenate([place(x, -half), place(x[::-1], half[::-1])])
-    stalk_x = np.linspace(-1, -0.6, 6)
-    stalk = np.concatenate([place(stalk_x, np.full(6, -0.035)), place(stalk_x[::-1], np.full(6, 0.035))])
-    veins = [(place(np.linspace(-0.7, 0.95, 12), np.zeros(12)), 0.05)]
-    for start in np.linspace(-0.45, 0.5, 5):
+    stalk_x = np.linspace(-1, -0.7, 6)
+    stalk = np.concatenate([place(stalk_x, np.full(6, -0.05)), place(stalk_x[::-1], np.full(6, 0.05))])
+    veins = [(place(np.linspace(-0.8, 0.95, 12), np.zeros(12)), 0.05)]
+    for start in np.linspace(-0.55, 0.5, 5):
         reach = 0.72 * float(np.interp(start + 0.22, x, half))
         tips = (np.array([0.0, -reach]), np.array([0.0, reach]))
         veins += [(place(np.array([start, start + 0.28]), tip), 0.03) for tip in tips]
-    return Shape(solids=(blade, stalk), grooves=tuple(veins))
+    return Shape(solids=(blade, stalk), grooves=tuple(veins)).map(SLENDER)
 
 
 def mug(rng: np.random.Generator) -> Shape:

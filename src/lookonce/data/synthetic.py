@@ -7,9 +7,12 @@ background are drawn from the same distributions for all of them and for the clu
 
 import json
 import zlib
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +36,8 @@ class SceneOptions:
     """What a scene may hold. Sizes in pixels, shares in 0..1."""
 
     sides: tuple[int, int] = (320, 448)  # smallest and largest side of a picture
-    usual: tuple[float, float] = (0.13, 0.6)  # least and largest size of a thing, of the picture's shorter side
-    tiny_share: float = 0.08  # things smaller than that
+    usual: tuple[float, float] = (0.15, 0.6)  # least and largest size of a thing, of the picture's shorter side
+    tiny_share: float = 0.06  # things smaller than that
     smallest: float = 9.0  # pixels across the smallest of them
     max_things: int = 12
     empty_share: float = 0.04  # pictures with clutter only
@@ -80,12 +83,13 @@ def write_synthetic(
     category_ids: Sequence[int] | None = None,
     options: SceneOptions | None = None,
     jpeg_quality: int = 90,
-    workers: int = 2,
+    workers: int = 1,
 ) -> Path:
     """Writes annotations/instances_{split}2017.json and {split}2017/*.jpg under `folder`; returns `folder`.
 
     train, val and test count pictures; a split of none is left out. category_ids: one a class, in the order of
-    CLASS_NAMES, 1..C unless given. The folder must be new or empty.
+    CLASS_NAMES, 1..C unless given. The folder must be new or empty. workers: processes; with more than one, a script
+    that calls this needs the usual `if __name__ == "__main__":`.
     """
     ids = tuple(category_ids) if category_ids is not None else tuple(range(1, len(CLASS_NAMES) + 1))
     if len(set(ids)) != len(CLASS_NAMES):
@@ -93,46 +97,76 @@ def write_synthetic(
     if folder.exists() and any(folder.iterdir()):
         raise DataError(f"{folder}: not empty; name a new folder for the synthetic data set")
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
-    for split, count in {"train": train, "val": val, "test": test}.items():
-        if count:
-            _write_split(folder, split, count, seed, ids, options or SceneOptions(), jpeg_quality, workers)
+    with _mapper(workers) as map_in_order:
+        for split, count in {"train": train, "val": val, "test": test}.items():
+            if count:
+                job = _Job(
+                    folder=folder,
+                    split=split,
+                    seed=seed,
+                    category_ids=ids,
+                    options=options or SceneOptions(),
+                    jpeg_quality=jpeg_quality,
+                )
+                _write_split(job, map_in_order(job.write, range(count)))
     return folder
 
 
-def _write_split(
-    folder: Path,
-    split: str,
-    count: int,
-    seed: int,
-    category_ids: Sequence[int],
-    options: SceneOptions,
-    jpeg_quality: int,
-    workers: int,
-) -> None:
-    pictures = folder / f"{split}2017"
-    pictures.mkdir()
+Entries = tuple[dict[str, Any], list[dict[str, Any]]]  # COCO's entry of a picture, and those of its boxes
 
-    def write(index: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        scene = make_scene(seed, split, index, options)
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """All that it takes to make any picture of a split, also in another process."""
+
+    folder: Path
+    split: str
+    seed: int
+    category_ids: tuple[int, ...]
+    options: SceneOptions
+    jpeg_quality: int
+
+    @property
+    def pictures(self) -> Path:
+        return self.folder / f"{self.split}2017"
+
+    def write(self, index: int) -> Entries:
+        scene = make_scene(self.seed, self.split, index, self.options)
         name = f"{index + 1:012d}.jpg"
-        _, encoded = cv2.imencode(".jpg", scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
-        (pictures / name).write_bytes(encoded.tobytes())
-        return _coco_entries(scene, index + 1, name, category_ids)
+        bgr = cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR)
+        _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality])
+        self.pictures.mkdir(exist_ok=True)
+        (self.pictures / name).write_bytes(encoded.tobytes())
+        return _coco_entries(scene, index + 1, name, self.category_ids)
 
+
+@contextmanager
+def _mapper(workers: int) -> Iterator[Callable[[Callable[[int], Entries], range], Iterable[Entries]]]:
+    """A `map` that keeps the order, here or in `workers` processes: the drawing holds the interpreter's lock."""
+    if workers <= 1:
+        yield map
+        return
+    # Spawned, not forked: a process that has run PyTorch or OpenCV has threads, which a fork would not survive well.
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
+    ) as pool:
+        yield partial(pool.map, chunksize=8)
+
+
+def _write_split(job: _Job, entries: Iterable[Entries]) -> None:
+    """Makes the pictures by going through `entries`, and writes the annotations."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    with ThreadPoolExecutor(workers) as pool:
-        for image, boxes in pool.map(write, range(count)):
-            images.append(image)
-            annotations += [{"id": len(annotations) + row, **box} for row, box in enumerate(boxes, start=1)]
-    categories = [{"id": id_, "name": name} for id_, name in zip(category_ids, CLASS_NAMES, strict=True)]
+    for image, boxes in entries:
+        images.append(image)
+        annotations += [{"id": len(annotations) + row, **box} for row, box in enumerate(boxes, start=1)]
+    categories = [{"id": id_, "name": name} for id_, name in zip(job.category_ids, CLASS_NAMES, strict=True)]
     document = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "annotations" / f"instances_{split}2017.json").write_text(json.dumps(document))
+    path = job.folder / "annotations" / f"instances_{job.split}2017.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
 
 
-def _coco_entries(
-    scene: Scene, image_id: int, name: str, category_ids: Sequence[int]
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _coco_entries(scene: Scene, image_id: int, name: str, category_ids: Sequence[int]) -> Entries:
     height, width = scene.image.shape[:2]
     boxes = []
     for row, (left, top, right, bottom) in enumerate(scene.boxes_xyxy.tolist()):

@@ -1,5 +1,6 @@
 """`lookonce demo`: data, training, evaluation, export, prediction and report in one command."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ SETTINGS: dict[str, Any] = {
     "width": 0.5,
     "image_size": 256,
     "anchors": [[10, 10], [21, 20], [34, 34], [50, 52], [75, 74], [120, 115]],
-    "batch_size": 16,
+    "batch_size": 8,
     "optimizer": "adamw",
     "lr": 0.002,
     "weight_decay": 0.01,
@@ -74,7 +75,9 @@ def demo(
     with logging_to():
         folder = fresh_folder(output)
         with step(1, f"making {pictures + 2 * held_out:,} pictures of six kinds of things on a table"):
-            data = write_synthetic(folder / "data", train=pictures, val=held_out, test=held_out, seed=seed)
+            data = write_synthetic(
+                folder / "data", train=pictures, val=held_out, test=held_out, seed=seed, workers=num_processes(pictures)
+            )
         with step(2, "training a detector from scratch"):
             run = train_on(data, folder, epochs, seed)
         if run is None:
@@ -83,6 +86,11 @@ def demo(
         for line in summary(demonstration, run, time.perf_counter() - started):
             get_logger().info(line)
     return demonstration
+
+
+def num_processes(pictures: int) -> int:
+    """One a core; starting them does not pay for a few pictures."""
+    return min(os.cpu_count() or 1, 8) if pictures >= 100 else 1
 
 
 def train_on(data: Path, folder: Path, epochs: int, seed: int) -> Path | None:
