@@ -1,5 +1,6 @@
 import json
 import re
+import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.detections import Detections
 from lookonce.errors import DataError
 from lookonce.report.content import Content, Run, best_metrics, read_metrics, read_run
-from lookonce.report.html import render, write_report
+from lookonce.report.html import render, write_plots, write_report
 from lookonce.report.pictures import ComparedPicture
 
 VOID = {"meta"}
@@ -148,3 +149,10 @@ def test_the_best_epoch_counts() -> None:
     rows = [{"epoch": 0, "AP": 0.1}, {"epoch": 1, "AP": 0.3, "AP50": 0.5, "loss": 1.0}, {"epoch": 2, "loss": 0.5}]
     assert best_metrics(rows) == {"AP": 0.3, "AP50": 0.5}
     assert best_metrics([]) == {}
+
+
+def test_the_curves_are_files_too(tmp_path: Path) -> None:
+    written = write_plots(tmp_path / "plots", full_content())
+    assert [path.name for path in written] == ["loss.svg", "precision.svg", "lr.svg"]
+    for path in written:
+        assert ET.parse(path).getroot().tag.endswith("svg")

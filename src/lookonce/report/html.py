@@ -29,6 +29,16 @@ def write_report(path: Path, content: Content) -> Path:
     return path
 
 
+def write_plots(folder: Path, content: Content) -> list[Path]:
+    """Writes the curves of the run as SVG files into `folder`."""
+    files = sections.curve_files(content)
+    if files:
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, svg in files.items():
+        write_file(folder / name, svg)
+    return [folder / name for name in files]
+
+
 def render(content: Content) -> str:
     """The page as text. No script, style, font or picture comes from elsewhere, and the policy in it forbids it."""
     parts = [(title, anchor, make(content)) for title, anchor, make in SECTIONS]

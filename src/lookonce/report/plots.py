@@ -66,8 +66,12 @@ def line_chart(
     x_label: str = "epoch",
     y_high: float | None = None,
     format_y: Format = short,
+    named: bool = False,
 ) -> str:
-    """Lines from y = 0 up. y_high: top of the axis, else the largest value with some air above it."""
+    """Lines from y = 0 up. y_high: top of the axis, else the largest value with some air above it.
+
+    named: the lines' names stand in the chart, where no legend stands beside it.
+    """
     points = [point for line in series for point in line.points]
     highest = max((y for _, y in points if math.isfinite(y)), default=1.0)
     top = y_high or (highest * 1.06 if highest > 0 else 1.0)
@@ -78,6 +82,7 @@ def line_chart(
     x_ticks = [tick for tick in ticks(across.low, across.high, 6) if tick == int(tick)]
     parts = [_grid(across, up, x_ticks, ticks(0, top), x_label, format_y)]
     parts += [_line(line, across, up, format_y, x_label) for line in series]
+    parts += [_name(line, row) for row, line in enumerate(series if named else ())]
     return _svg(title, "".join(parts))
 
 
@@ -159,6 +164,13 @@ def _line(series: Series, across: Axis, up: Axis, format_y: Format, x_label: str
             f"{escape(x_label)} {epoch:g}: {format_y(value)}</title></circle>"
         )
     return "".join(parts)
+
+
+def _name(series: Series, row: int) -> str:
+    """A line of a legend, in the corner where losses have left and precision has not yet come."""
+    x, y = WIDTH - RIGHT - 92, TOP + 14 + 16 * row
+    mark = f'<rect x="{x}" y="{y - 8}" width="9" height="9" rx="2" style="fill:{_color(series.color)}"/>'
+    return mark + _text(x + 15, y, series.name, anchor="start")
 
 
 def _bar_labels(labels: Sequence[str], across: Axis) -> str:

@@ -1,6 +1,7 @@
 """The sections of a report: each takes the content and gives its HTML, or nothing where there is nothing to say."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -11,7 +12,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.report.content import Content
 from lookonce.report.elements import card, cell, count, fraction, head_cell, legend, table
 from lookonce.report.pictures import compared_figure
-from lookonce.report.plots import Series, bar_chart, line_chart, short
+from lookonce.report.plots import Series, bar_chart, line_chart, short, standalone
 
 TWELVE = {
     "AP": "Average precision, mean over IoU 0.50 to 0.95",
@@ -27,9 +28,34 @@ TWELVE = {
     "ARm": "Recall of medium objects",
     "ARl": "Recall of large objects",
 }
-LOSSES = {"loss": 1, "box": 2, "objectness": 3, "classes": 4}
-SCORES = {"AP50": 1, "AP": 2, "AP75": 3}
 SIZE_EDGES = (0, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512)  # pixels; 32 and 96 are COCO's own borders
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A chart over the epochs: which columns of metrics.jsonl, each with its color."""
+
+    name: str
+    title: str
+    columns: Mapping[str, int]
+    y_high: float | None = None
+
+
+CURVES = (
+    Curve(
+        name="loss",
+        title="Loss, mean of each epoch",
+        columns={"loss": 1, "box": 2, "objectness": 3, "classes": 4},
+    ),
+    Curve(
+        name="precision",
+        title="Precision on the validation pictures",
+        columns={"AP50": 1, "AP": 2, "AP75": 3},
+        y_high=1.0,
+    ),
+    Curve(name="lr", title="Learning rate at the end of each epoch", columns={"lr": 1}),
+    Curve(name="speed", title="Pictures a second", columns={"images_per_second": 3}),
+)
 
 
 def tiles(content: Content) -> str:
@@ -49,15 +75,21 @@ def tiles(content: Content) -> str:
 
 def curves(content: Content) -> str:
     """Loss, precision, learning rate and speed over the epochs."""
-    rows = content.run.rows
-    charts = [
-        chart_card("Loss, mean of each epoch", line_series(rows, LOSSES)),
-        chart_card("Precision on the validation pictures", line_series(rows, SCORES), y_high=1.0),
-        chart_card("Learning rate at the end of each epoch", line_series(rows, {"lr": 1})),
-        chart_card("Pictures a second", line_series(rows, {"images_per_second": 3})),
-    ]
+    charts = (
+        chart_card(curve.title, line_series(content.run.rows, curve.columns), y_high=curve.y_high) for curve in CURVES
+    )
     body = "".join(charts)
     return f'<div class="grid">{body}</div>' if body else ""
+
+
+def curve_files(content: Content) -> dict[str, str]:
+    """The same charts, each a file of its own: name -> SVG."""
+    files = {}
+    for curve in CURVES:
+        series = line_series(content.run.rows, curve.columns)
+        if series:
+            files[f"{curve.name}.svg"] = standalone(line_chart(curve.title, series, y_high=curve.y_high, named=True))
+    return files
 
 
 def line_series(rows: Sequence[Mapping[str, float]], columns: Mapping[str, int]) -> list[Series]:

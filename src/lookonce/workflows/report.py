@@ -17,7 +17,7 @@ from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import get_logger
 from lookonce.prediction.draw import class_color
 from lookonce.report.content import Content, Run, best_metrics, read_metrics, read_run
-from lookonce.report.html import write_report
+from lookonce.report.html import write_plots, write_report
 from lookonce.report.pictures import ComparedPicture
 from lookonce.runtimes.detector import Detector
 from lookonce.workflows.load import load_runtime
@@ -36,7 +36,8 @@ def report(
     """Write a run as one HTML page: scores, curves, data, settings, and pictures with labels and predictions.
 
     The page needs no other file and no network. Settings, curves and scores come from the run folder; pictures are
-    shown as long as the data still lie where they were when it was trained.
+    shown as long as the data still lie where they were when it was trained. The curves are written to the run's
+    folder `plots` as well.
 
     Parameters
     ----------
@@ -80,6 +81,7 @@ def report(
         facts=facts(known.record),
         commands=commands(known),
     )
+    write_plots(run / "plots", content)
     path = write_report(output or run / "report.html", content)
     get_logger().info(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return path
