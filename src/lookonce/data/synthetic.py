@@ -36,8 +36,8 @@ class SceneOptions:
     """What a scene may hold. Sizes in pixels, shares in 0..1."""
 
     sides: tuple[int, int] = (320, 448)  # smallest and largest side of a picture
-    usual: tuple[float, float] = (0.15, 0.6)  # least and largest size of a thing, of the picture's shorter side
-    tiny_share: float = 0.06  # things smaller than that
+    usual: tuple[float, float] = (0.16, 0.6)  # least and largest size of a thing, of the picture's shorter side
+    tiny_share: float = 0.05  # things smaller than that
     smallest: float = 9.0  # pixels across the smallest of them
     max_things: int = 12
     empty_share: float = 0.04  # pictures with clutter only
@@ -285,7 +285,7 @@ class _Table:
         covered = alpha > 0.5
         full = float(np.count_nonzero(cutout.alpha > 0.5))
         owner = self.owner[top:bottom, left:right]
-        if label is not None and np.count_nonzero(covered) < 0.6 * full:
+        if label is not None and np.count_nonzero(covered) < 0.65 * full:
             return False
         if self._hides_too_much(owner[covered]):
             return False
@@ -302,7 +302,7 @@ class _Table:
         rows, counts = np.unique(hidden[hidden >= 0], return_counts=True)
         for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
             left = np.count_nonzero(self.owner == row) - count
-            if left < 0.6 * self.full_areas[row]:
+            if left < 0.7 * self.full_areas[row]:
                 return True
         return False
 

@@ -18,22 +18,20 @@ NUM_STEPS = 6
 SETTINGS: dict[str, Any] = {
     "width": 0.5,
     "image_size": 256,
-    "anchors": [[10, 10], [21, 20], [34, 34], [50, 52], [75, 74], [120, 115]],
     "batch_size": 8,
     "optimizer": "adamw",
-    "lr": 0.002,
+    "momentum": 0.9,
+    # At a quarter of the channels, 160 pixels and 6,000 pictures seen, AP50 was 0.26 with this, 0.19 with 0.002.
+    "lr": 0.005,
     "weight_decay": 0.01,
-    "warmup_epochs": 0.5,
+    "warmup_epochs": 0.4,
     "ema_decay": 0.99,
-    "scale_min": 0.8,
-    "scale_max": 1.25,
     "aspect_jitter": 0.05,
     "hue": 0,
     "saturation": 1,
     "brightness": 1,
-    "mosaic": 0,
     "close_mosaic": 0,
-    "eval_every": 3,
+    "eval_every": 2,
     "log_interval": 1000,
 }
 
@@ -49,7 +47,7 @@ class Demonstration:
 
 
 def demo(
-    *, output: Path = Path("demo"), epochs: int = 12, pictures: int = 1000, held_out: int = 150, seed: int = 0
+    *, output: Path = Path("demo"), epochs: int = 8, pictures: int = 1500, held_out: int = 150, seed: int = 0
 ) -> Demonstration:
     """All of it in about five minutes on two cores: make pictures, train, evaluate, export, predict, report.
 
