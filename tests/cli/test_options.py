@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lookonce.cli.options import Options, command_of, options_of
+from lookonce.cli.options import Options, command_of, options_of, unwrapped
 from lookonce.errors import SettingsError
 
 
@@ -108,3 +108,32 @@ def test_a_function_gets_its_own_names_back_and_a_bar():
     assert options_of(command, "check").names == {"data", "json"}
     command("d", json=Path("x"))
     assert seen == {"data": "d", "json_file": Path("x")}
+
+
+def test_a_docstrings_paragraphs_become_one_line_each_and_names_of_parameters_keep_theirs() -> None:
+    docstring = """Find
+    objects.
+
+    More
+    of it.
+
+    Parameters
+    ----------
+    source
+        A picture, or
+        a folder.
+    weights
+        A file.
+    """
+    assert unwrapped(docstring).splitlines() == [
+        "Find objects.",
+        "",
+        "More of it.",
+        "",
+        "Parameters",
+        "----------",
+        "source",
+        "    A picture, or a folder.",
+        "weights",
+        "    A file.",
+    ]

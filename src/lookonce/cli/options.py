@@ -147,11 +147,29 @@ def command_of(function: Callable[..., Any], renames: Mapping[str, str]) -> Call
 
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    call.__doc__ = function.__doc__
+    call.__doc__ = unwrapped(function.__doc__ or "")
     for parameter_name, option in renames.items():
-        call.__doc__ = re.sub(rf"\b{parameter_name}\b", option, call.__doc__ or "")
+        call.__doc__ = re.sub(rf"\b{parameter_name}\b", option, call.__doc__)
     call.__name__ = function.__name__
     return call
+
+
+def unwrapped(docstring: str) -> str:
+    """Each paragraph on one line, for help to break where its own page ends; names of parameters stay on theirs."""
+    lines: list[str] = []
+    in_parameters = False
+    for line in inspect.cleandoc(docstring).splitlines():
+        in_parameters |= line == "Parameters"
+        is_text = not in_parameters or line.startswith(" ")
+        if lines and lines[-1].strip() and line.strip() and is_text and _indent(lines[-1]) == _indent(line):
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 @contextmanager
