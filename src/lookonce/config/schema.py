@@ -150,6 +150,13 @@ class Settings(BaseModel):
         "six [width, height] pairs.",
         unit="pixels at image_size",
     )
+    objectness_prior: float = _setting(
+        0.01,
+        "model",
+        "Share of its predictions that a fresh network calls an object, by the biases of the heads; 0.5: no bias.",
+        gt=0,
+        lt=1,
+    )
     weights: Path | None = _setting(None, "model", "Checkpoint to start from instead of random weights.")
     backbone_weights: Path | None = _setting(None, "model", "Checkpoint of which only the backbone is taken.")
 
@@ -252,6 +259,11 @@ class Settings(BaseModel):
     )
     small_box_bonus: bool = _setting(
         False, "loss", "Weigh boxes by 2 - width * height (shares of the picture), as the model zoo does."
+    )
+    ignore_own_head_only: bool = _setting(
+        False,
+        "loss",
+        "ignore_iou counts for the objects that the same head answers for, as in the model zoo.",
     )
     loss_per: Literal["object", "picture"] = _setting(
         "object", "loss", "Sums are divided by the predictions that learn an object, or by the pictures (model zoo)."

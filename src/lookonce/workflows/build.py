@@ -104,7 +104,8 @@ def make_model(settings: Settings, record: ModelRecord) -> YoloV3Tiny:
     """A fresh network, drawn from the seed alone, then what `weights` or `backbone_weights` bring along."""
     with torch.random.fork_rng(devices=[]):  # PyTorch's own initialisation draws from the global generator
         model = model_from_record(record)
-    initialise(model, torch.Generator().manual_seed(settings.seed))
+    generator = torch.Generator().manual_seed(settings.seed)
+    initialise(model, generator, objectness_prior=settings.objectness_prior)
     for path, backbone_only in ((settings.weights, False), (settings.backbone_weights, True)):
         if path:
             _start_from(model, Path(path), backbone_only=backbone_only)
@@ -133,6 +134,7 @@ def make_loss(settings: Settings, record: ModelRecord, device: torch.device) -> 
         ignore_iou=settings.ignore_iou,
         label_smoothing=settings.label_smoothing,
         small_box_bonus=settings.small_box_bonus,
+        ignore_own_head_only=settings.ignore_own_head_only,
         overlap_as_objectness=settings.objectness_target == "overlap",
         per_owner=settings.loss_per == "object",
     )
