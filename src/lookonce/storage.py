@@ -81,11 +81,11 @@ def settle(folder: Path) -> None:
     if not (folder / MARKER).is_file():
         survivor = find_published(folder)
         if survivor is not None:
-            _remove(folder)
+            remove_published(folder)
             survivor.rename(folder)
-    _remove(_new(folder))
+    remove_published(_new(folder))
     if (folder / MARKER).is_file():
-        _remove(_old(folder))
+        remove_published(_old(folder))
 
 
 def require_space(folder: Path, num_bytes: int) -> None:
@@ -122,7 +122,7 @@ def _rename_in(folder: Path) -> None:
         folder.rename(_old(folder))
     _new(folder).rename(folder)
     _sync(folder.parent)
-    _remove(_old(folder))
+    remove_published(_old(folder))
 
 
 def _new(folder: Path) -> Path:
@@ -133,7 +133,7 @@ def _old(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 
 
-def _remove(folder: Path) -> None:
+def remove_published(folder: Path) -> None:
     """The marker goes first, so that a kill half-way cannot leave a folder that claims to be complete."""
     (folder / MARKER).unlink(missing_ok=True)
     if folder.exists():

@@ -47,6 +47,9 @@ SCRIPT_PARAMETERS = {
     "label_smooth_factor": ("0.1", "label_smoothing", 0),
     "log_interval": ("100", "log_interval", 100),
     "ckpt_interval": ("-1", "save_every", 1),
+    "is_save_on_master": ("1", "save_on", "main"),
+    "need_profiler": ("0", "profile", False),
+    "resume_epoch": ("0", "start_epoch", 0),
     "training_shape": ("640", "image_size", 640),
     "resize_rate": ("10", "resize_every", 10),
     # from the configuration file behind it
@@ -114,6 +117,7 @@ def test_recipe_modelzoo_is_the_original_s_method():
     assert (settings.dialect, settings.activation, settings.optimizer) == ("mindspore", "leaky", "sgd")
     assert (settings.assignment, settings.assign_iou, settings.box_loss) == ("best_anchors", 0.213, "giou")
     assert (settings.objectness_target, settings.loss_per, settings.small_box_bonus) == ("one", "picture", True)
+    assert (settings.ignore_own_head_only, settings.objectness_prior) == (True, 0.5)
     assert (settings.scale_min, settings.scale_max, settings.flip, settings.mosaic) == (0.25, 2, 0.5, 0)
     assert (settings.resize_mode, settings.normalize, settings.ema_decay) == ("stretch", "imagenet", 0)
     assert (settings.multi_scale, settings.nesterov, settings.clip_norm) == ((), False, 0)
@@ -133,6 +137,18 @@ def test_label_smooth_is_a_switch_with_a_strength():
     assert train(label_smooth=0, label_smooth_factor=0.2).settings.label_smoothing == 0
     with pytest.raises(SettingsError, match=r"label_smooth_factor=0.2: has an effect only with label_smooth=1"):
         train(label_smooth_factor=0.2)
+
+
+def test_checkpoints_come_after_each_epoch_or_every_so_many_steps():
+    each_epoch, by_steps = train(ckpt_interval=-1).settings, train(ckpt_interval="500").settings
+    assert (each_epoch.save_every, each_epoch.save_steps) == (1, 0)
+    assert by_steps.save_steps == 500
+    assert [train(is_save_on_master=on).settings.save_on for on in ("1", 0)] == ["main", "all"]
+
+
+def test_fine_tuning_in_the_document_s_words():
+    settings = train(finetune=1, finetune_path="runs/coco-1", resume_epoch="20", need_profiler="1").settings
+    assert (settings.weights, settings.start_epoch, settings.profile) == (Path("runs/coco-1"), 20, True)
 
 
 def test_training_shape_fixes_the_size_or_frees_it():
@@ -162,14 +178,9 @@ def test_anchors_are_read_in_the_document_s_spelling():
 @pytest.mark.parametrize(
     ("old", "value", "way_to_go"),
     [
-        ("ckpt_interval", "500", "save_every=EPOCHS"),
         ("ckpt_interval", "often", "whole number"),
-        ("is_save_on_master", "0", "leave it out"),
-        ("resume_epoch", "12", "resume=true"),
-        ("finetune", "1", "weights=CHECKPOINT"),
         ("is_distributed", "1", "one device"),
         ("group_size", "8", "one device"),
-        ("need_profiler", "1", "no profiler"),
         ("multi_label", "False", "leave it out"),
         ("enable_modelarts", "True", "--data"),
         ("data_url", "s3://bucket/data", "--data"),

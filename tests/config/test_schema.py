@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from lookonce.config.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
+from lookonce.config.schema import GROUPS, Settings, default_of, group_of, help_of, seconds_of, unit_of
 
 PROJECT = Path(__file__).parents[2]
 
@@ -36,6 +36,14 @@ def test_settings_cannot_change_once_made():
         Settings().lr = 1.0  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(
+    ("typed", "seconds"),
+    [("30m", 1800), ("1h30m", 5400), ("1.5h", 5400), ("2 h", 7200), ("90s", 90), ("1D", 86400), ("", 0)],
+)
+def test_times_have_a_unit(typed: str, seconds: float):
+    assert seconds_of(Settings(time=typed).time) == seconds
+
+
 def test_an_unknown_name_is_refused():
     with pytest.raises(ValidationError, match="extra"):
         Settings(learning_rate=1)  # type: ignore[call-arg]
@@ -56,6 +64,12 @@ def test_an_unknown_name_is_refused():
         {"lr": float("nan")},
         {"clip_norm": float("inf")},
         {"multi_scale": [320, 333]},
+        {"start_epoch": 100},
+        {"nominal_batch": 64, "accumulate": 2},
+        {"freeze_stages": 3},
+        {"patience": 5, "eval_every": 0},
+        {"time": "30"},
+        {"time": "soon"},
     ],
 )
 def test_what_does_not_go_is_refused(values: dict[str, object]):

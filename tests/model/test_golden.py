@@ -4,6 +4,7 @@ How the values were made is told beside them; tolerances are about ten times wha
 """
 
 import importlib.util
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,15 @@ import pytest
 import torch
 
 from lookonce.config.dialects import DIALECTS
+from lookonce.config.record import ModelRecord
+from lookonce.config.resolve import resolve
 from lookonce.model.assign import BestAnchors, HeadPrediction, Targets
 from lookonce.model.decode import decode_boxes, decode_centers_sizes, split_raw
 from lookonce.model.iou import iou
 from lookonce.model.loss import DetectionLoss, ignored_predictions, owns_any
 from lookonce.model.yolov3_tiny import YoloV3Tiny
+from lookonce.training.engine import Learner, update_weights
+from lookonce.workflows import build
 
 MINDSPORE = DIALECTS["mindspore"]
 ANCHORS = (
@@ -160,6 +165,59 @@ def test_loss_parts_and_gradients_equal_the_model_zoos(shared, case, head):
     assert difference[..., :4][~apart & ~contested].max() < 1e-2  # likewise, at a small box
     assert difference[..., 4].max() < 2e-5
     assert difference[..., 5:][~contested].max() < 2e-5
+
+
+@pytest.mark.parametrize("case", ["416_samecell", "416_random7"])
+@pytest.mark.parametrize("head", [0, 1])
+def test_smoothed_class_targets_are_the_model_zoos(shared, case, head):
+    """label_smooth_factor 0.1: 0.9 for the object's own class, 0.1 / 79 for each of the others."""
+    values = np.load(shared("golden/targets.npz"))
+    expected = values[f"{case}_smooth__out{head}"]
+    owned = expected[..., 4] > 0
+    classes = expected[..., 5:]
+    single = owned & ((classes > 0.5).sum(-1) == 1)  # not the two objects on one prediction
+    logits = np.random.default_rng(0).normal(size=(*expected.shape[:3], 85)).astype(np.float32)
+    entropy = np.logaddexp(0, logits[..., 5:]) - classes * logits[..., 5:]
+    loss = replace(model_zoo_loss(head), label_smoothing=0.1)
+    prediction = HeadPrediction(torch.zeros(1), torch.from_numpy(logits)[None], ANCHORS[head], STRIDES[head])
+    labels = torch.from_numpy(classes.argmax(-1))[None]
+    ours = loss._classes(prediction, torch.from_numpy(single)[None], labels).item()
+    np.testing.assert_allclose(ours, entropy[single].sum(), rtol=1e-5)
+    assert single.any()
+
+
+def test_three_steps_of_recipe_modelzoo_are_the_model_zoos_momentum(shared):
+    """v = 0.9 v + g + 0.016 p, the last for convolution weights alone; p -= lr * v, re-stated in numpy."""
+    values, inputs = np.load(shared("golden/forward_416.npz")), np.load(shared("golden/targets.npz"))
+    images = torch.from_numpy(np.random.RandomState(int(values["x_seed"])).randn(2, 3, 416, 416).astype(np.float32))
+    targets = golden_targets([inputs[f"416_{name}__in"] for name in ("random7", "edge")])
+    learner = model_zoo_learner(golden_network(shared("golden/weights_fixed.ckpt")))
+    named = dict(learner.model.named_parameters())
+    weights = {name: parameter.detach().numpy().astype(np.float64) for name, parameter in named.items()}
+    memory = {name: np.zeros_like(weight) for name, weight in weights.items()}
+    for lr in (1e-4, 3e-4, 2e-4):
+        learner.loss(learner.model(images), targets).total.backward()
+        for name, weight in weights.items():
+            decay = 0.016 * weight if name.endswith("conv.weight") or name in ("head32.weight", "head16.weight") else 0
+            memory[name] = 0.9 * memory[name] + named[name].grad.numpy() + decay
+            weights[name] = weight - lr * memory[name]
+        assert update_weights(learner, lr, gradient_is_finite=True)
+        for name, weight in weights.items():
+            np.testing.assert_allclose(named[name].detach().numpy(), weight, rtol=2e-5, atol=2e-6, err_msg=name)
+
+
+def model_zoo_learner(network: YoloV3Tiny) -> Learner:
+    """What recipe modelzoo trains with, from the golden weights; its loss is the one compared above, on both heads."""
+    settings = resolve({"recipe": "modelzoo", "data": "d", "image_size": 416}).settings
+    record = ModelRecord(dialect=MINDSPORE, class_names=tuple(map(str, range(80))), category_ids=tuple(range(80)))
+    learner = build.make_learner(settings, record, 1, torch.device("cpu"))
+    learner.model.load_state_dict(network.state_dict())
+    of_head = {"anchors", "strides", "head_weights"}
+    for field in fields(DetectionLoss):
+        if field.name not in of_head:
+            assert getattr(learner.loss, field.name) == getattr(model_zoo_loss(0), field.name), field.name
+    assert (learner.loss.strides, learner.loss.head_weights) == (STRIDES, (4, 1))
+    return replace(learner, model=learner.model.train())
 
 
 def golden_classes(inputs, size: str, pair: tuple[str, str], head: int) -> np.ndarray:

@@ -237,6 +237,94 @@ def test_another_number_of_threads_is_told(make_trainer: Any, caplog: pytest.Log
     assert "threads is 2, the run began with 1" in caplog.text
 
 
+def test_what_is_best_is_decided_by_the_metric_that_was_named(make_trainer: Any, run: RunFolder) -> None:
+    class Swapped(Score):
+        def __call__(self, *args: Any) -> Mapping[str, float]:
+            metrics = super().__call__(*args)
+            return {"AP": metrics["AP"], "AP50": 1 - metrics["AP"]}
+
+    make_trainer(evaluate=Swapped(0.1, 0.3, 0.2), best_metric="AP50").run()
+    assert load_checkpoint(run.best).record.metrics["AP50"] == 0.9
+
+
+def test_a_run_without_progress_ends_when_patience_does(
+    make_trainer: Any, run: RunFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="lookonce"):
+        result = make_trainer(evaluate=Score(0.4, 0.3, 0.2), patience=1).run()
+    assert not result.stopped
+    assert [row["AP"] for row in run.metrics()] == [0.4, 0.3]
+    assert "no better AP for 1 epochs (best in epoch 1)" in caplog.text
+    score = Score()
+    assert not resumed(make_trainer(evaluate=score, patience=1)).stopped
+    assert score.models == []  # the end is the end
+
+
+@pytest.mark.parametrize("cut_at", [(1, 0), (1, 2)])
+def test_when_the_time_is_up_the_run_ends_evaluated(make_trainer: Any, run: RunFolder, cut_at: tuple[int, int]) -> None:
+    def wait(epoch: int, batch: int) -> None:
+        if (epoch, batch) == cut_at:
+            trainer._clock._started -= 3600
+
+    trainer = make_trainer(before=wait, evaluate=Score(0.1, 0.2), time_limit=60, eval_every=10)
+    result = trainer.run()
+    assert not result.stopped
+    rows = run.metrics()
+    assert [row["step"] for row in rows] == [3, 4 + cut_at[1]]
+    assert "AP" not in rows[0]
+    assert result.metrics["AP"] == load_checkpoint(run.best).record.metrics["AP"] == 0.1
+
+
+def test_a_kill_after_the_time_was_up_leaves_the_evaluation_to_the_resume(make_trainer: Any, run: RunFolder) -> None:
+    def kill() -> None:
+        raise RuntimeError("killed")
+
+    def wait(epoch: int, batch: int) -> None:
+        if (epoch, batch) == (0, 1):
+            trainer._clock._started -= 3600
+
+    trainer = make_trainer(before=wait, evaluate=Score(during=kill), time_limit=60)
+    with pytest.raises(RuntimeError, match="killed"):
+        trainer.run()
+    result = resumed(make_trainer(evaluate=Score(0.3), time_limit=60))
+    assert (result.metrics["step"], result.metrics["AP"]) == (2, 0.3)
+
+
+def test_the_weights_of_the_newest_epochs_are_kept(make_trainer: Any, run: RunFolder) -> None:
+    make_trainer(evaluate=Score(0.1, 0.3, 0.2), keep=2).run()
+    kept = sorted((run.path / "checkpoints").glob("epoch-*"))
+    assert [folder.name for folder in kept] == ["epoch-0001", "epoch-0002"]
+    assert load_checkpoint(kept[0]).record.metrics["AP"] == 0.3
+    assert load_checkpoint(kept[0]).training is None
+
+
+def test_a_run_may_begin_at_a_later_epoch_with_its_learning_rate(make_trainer: Any, run: RunFolder) -> None:
+    trainer = make_trainer(start_epoch=2)
+    result = trainer.run()
+    assert [row["epoch"] for row in run.metrics()] == [2]
+    assert result.metrics["lr"] == trainer.learner.schedule.lr_at(8)
+
+
+def test_checkpoints_come_every_so_many_batches(make_trainer: Any, run: RunFolder) -> None:
+    saved = []
+
+    def look(epoch: int, batch: int) -> None:
+        if run.has_checkpoint:
+            position = load_checkpoint(run.last).training.values["position"]  # type: ignore[union-attr]
+            saved.append((position["epoch"], position["batch"]))
+
+    make_trainer(before=look, save_steps=2).run()
+    assert saved == [(0, 2), (1, 0), (1, 0), (1, 2), (2, 0), (2, 0), (2, 2)]
+
+
+def test_observers_see_the_table_after_each_epoch(make_trainer: Any) -> None:
+    seen: list[int] = []
+    trainer = make_trainer()
+    trainer.on_epoch = [lambda rows: seen.append(len(rows))]
+    trainer.run()
+    assert seen == [1, 2, 3]
+
+
 def test_a_long_epoch_is_saved_in_between(make_trainer: Any, run: RunFolder) -> None:
     positions = []
 

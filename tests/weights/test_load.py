@@ -8,7 +8,7 @@ from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.weights.checkpoint import save_checkpoint
-from lookonce.weights.load import find_checkpoint, load_state, load_weights, transfer
+from lookonce.weights.load import find_checkpoint, load_state, load_weights
 
 MakeModel = Callable[..., YoloV3Tiny]
 
@@ -59,25 +59,3 @@ def test_an_array_too_few_or_too_many_is_named(make_model: MakeModel) -> None:
         load_state(make_model(), {**state, "head32.bias": bias, "extra": bias}, "file")
     with pytest.raises(WeightsError, match=r"'head32.bias' has shape \(3,\), the network needs \(21,\)"):
         load_state(make_model(), {**state, "head32.bias": bias[:3]}, "file")
-
-
-def test_another_number_of_classes_keeps_the_heads_fresh_and_takes_the_rest(make_model: MakeModel) -> None:
-    model, source = make_model(num_classes=5, seed=1), make_model(seed=2).state_dict()
-    fresh = make_model(num_classes=5, seed=1).state_dict()
-    kept = transfer(model, source, "file")
-    assert kept == ["head32.weight", "head32.bias", "head16.weight", "head16.bias"]
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, fresh[name] if name in kept else source[name])
-
-
-def test_the_backbone_alone_leaves_neck_and_heads_fresh(make_model: MakeModel) -> None:
-    model, source, fresh = make_model(seed=1), make_model(seed=2).state_dict(), make_model(seed=1).state_dict()
-    assert transfer(model, source, "file", backbone_only=True) == []
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, source[name] if name.startswith("backbone.") else fresh[name])
-
-
-def test_another_width_is_another_network(make_model: MakeModel) -> None:
-    wide = make_model(channels=(8,) * 11).state_dict()
-    with pytest.raises(WeightsError, match=r"backbone.conv0.conv.weight' has shape .* the width, the classes"):
-        transfer(make_model(), wide, "file")

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,8 @@ import torch
 from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord
 from lookonce.config.schema import Settings
 from lookonce.data.dataset import Dataset
+from lookonce.training.engine import set_training_mode
+from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows import build
 
 CPU = torch.device("cpu")
@@ -111,7 +114,28 @@ def test_settings_reach_the_parts_they_are_for() -> None:
     assert [group["weight_decay"] for group in learner.optimizer.param_groups] == [0.25, 0]
     assert learner.loss.head_weights == (3, 1)
     assert not learner.loss.per_owner
+    assert learner.loss.ignore_own_head_only is given.ignore_own_head_only is False
     assert learner.options.precision == "fp32"
+
+
+@pytest.mark.parametrize(("nominal", "batches"), [(64, 4), (16, 1), (8, 1), (40, 2), (0, 1)])
+def test_batches_are_collected_to_come_near_a_nominal_one(nominal: int, batches: int) -> None:
+    given = settings(batch_size=16, nominal_batch=nominal)
+    assert build.make_learner(given, record(given), 11, CPU).options.accumulate == batches
+
+
+def test_frozen_stages_are_neither_trained_nor_do_their_statistics_move(tmp_path: Path) -> None:
+    given = settings(batch_size=2)
+    start = build.make_model(given, record(given))
+    save_checkpoint(tmp_path / "start", state=start.state_dict(), record=record(given))
+    frozen = given.model_copy(update={"freeze_stages": 3, "weights": tmp_path / "start"})
+    learner = build.make_learner(frozen, record(given), 1, CPU)
+    trained = {name for name, parameter in learner.model.named_parameters() if parameter.requires_grad}
+    assert "backbone.conv3.conv.weight" in trained
+    assert not any(name.startswith(("backbone.conv0.", "backbone.conv2.")) for name in trained)
+    set_training_mode(learner.model, freeze_batchnorm=False)
+    assert [stage.norm.training for stage in learner.model.backbone.stages] == [False] * 3 + [True] * 4
+    assert sum(len(group["params"]) for group in learner.optimizer.param_groups) == len(trained)
 
 
 def test_no_decay_means_no_average() -> None:

@@ -151,12 +151,7 @@ def _ckpt_interval(given: Given) -> Translation:
         steps = int(str(value))
     except ValueError:
         raise SettingsError(f"ckpt_interval={value}: expected a whole number; -1 saves after each epoch") from None
-    if steps > 0:
-        raise SettingsError(
-            f"ckpt_interval={value}: counts steps, and this version saves at the end of epochs; use "
-            "ckpt_interval=-1 or save_every=EPOCHS"
-        )
-    return Translation({"save_every": 1})
+    return Translation({"save_steps": steps} if steps > 0 else {"save_every": 1, "save_steps": 0})
 
 
 def _factor(old: str, new: str, default: str, differs: str) -> Alias:
@@ -210,21 +205,28 @@ ALIASES: tuple[Alias, ...] = (
         old="ckpt_interval",
         new="save_every",
         default="-1",
-        differs="counts epochs; -1 -> 1; intervals in steps are refused",
+        differs="-1: after each epoch; else save_steps, batches; `last` is replaced, keep=N keeps those of N epochs",
         translate=_ckpt_interval,
     ),
-    _absent(
-        "is_save_on_master",
-        "1",
-        "checkpoints are the same on all ranks, so they are written once; leave it out",
+    Alias(
+        old="is_save_on_master",
+        new="save_on",
+        default="1",
+        differs="1 -> main, 0 -> all, where rank R writes into checkpoints/rank-R",
+        translate=lambda given: Translation({"save_on": "main" if is_true(given["is_save_on_master"]) else "all"}),
     ),
     _renamed("log_interval", "log_interval", "100", "batches"),
     # Starting points
     _renamed("pretrained_backbone", "backbone_weights", "", "reads lookonce checkpoints"),
     _renamed("resume_yolo", "weights", "", "reads lookonce checkpoints"),
-    _absent("resume_epoch", "0", "a run continues where it stopped by itself: resume=true"),
-    _absent("finetune", "0", "give weights=CHECKPOINT; the class list is always the data set's"),
-    _absent("finetune_path", "", "give weights=CHECKPOINT"),
+    _renamed("resume_epoch", "start_epoch", "0", "a run that was stopped goes on by itself: resume=true"),
+    _absent(
+        "finetune",
+        "0",
+        "no switch: the class list is always the data set's; classes that the weights know by name are taken over",
+        harmless=("1", "true", "false"),
+    ),
+    _renamed("finetune_path", "weights", "", "as resume_yolo"),
     _absent(
         "predict_path", "", "`lookonce predict` draws as it predicts; give it pictures and weights", program="eval"
     ),
@@ -302,10 +304,15 @@ ALIASES: tuple[Alias, ...] = (
     _elsewhere("ann_file", "data", "eval", "", "with img_path as --images"),
     _elsewhere("img_path", "images", "eval", ""),
     _elsewhere("result_path", "results", "eval", "", "predictions in COCO results format, not raw network outputs"),
+    _elsewhere("testing_shape", "image_size", "eval", "640", "without it the size that the weights were trained at"),
     _elsewhere(
-        "testing_shape", "image_size", "eval", "640", "the size is carried by the weights; trained with image_size"
+        "test_img_shape",
+        "image_size",
+        "eval",
+        "[640, 640]",
+        "a square, as testing_shape",
+        in_verb=lambda value: value.strip("[]() ").split(",")[0],
     ),
-    _elsewhere("test_img_shape", "image_size", "eval", "[640, 640]", "as testing_shape"),
     # Export
     _elsewhere("ckpt_file", "weights", "export", ""),
     _elsewhere("file_name", "output", "export", "yolov3_tiny"),
@@ -330,7 +337,7 @@ ALIASES: tuple[Alias, ...] = (
     _absent("is_distributed", "0", _ONE_DEVICE),
     _absent("rank", "0", _ONE_DEVICE),
     _absent("group_size", "1", _ONE_DEVICE),
-    _absent("need_profiler", "0", "this version has no profiler; leave it out"),
+    _renamed("need_profiler", "profile", "0", "stops after ten steps, as there"),
     # Cloud
     _absent("enable_modelarts", "False", _CLOUD, program="job", harmless=("0",)),
     _absent("data_url", "", _CLOUD, program="job"),

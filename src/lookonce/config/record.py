@@ -27,11 +27,12 @@ class Preprocessing(BaseModel):
 
 
 class Thresholds(BaseModel):
-    """What turns decoded boxes into detections. `score` is what is shown; evaluation always starts at 0.001."""
+    """What turns decoded boxes into detections: shown from `score` on, evaluated from `evaluation_score` on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     score: float = Field(default=0.25, ge=0, le=1)
+    evaluation_score: float = Field(default=0.001, ge=0, lt=1)  # COCO's metric looks at the whole curve
     iou: float = Field(default=0.5, gt=0, le=1)
     max_detections: int = Field(default=300, ge=1)
     per_class_score: dict[str, float] = {}

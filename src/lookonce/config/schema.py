@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from lookonce.config.record import FULL_CHANNELS
 
@@ -24,6 +24,7 @@ GROUPS = {
 }
 NUM_ANCHORS = 6
 STRIDE = 32
+SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def _multiple_of_32(size: int) -> int:
@@ -62,9 +63,25 @@ def _folder_name(name: str) -> str:
     return name
 
 
+def _duration(text: Any) -> str:
+    """Checked, not changed: what was typed is what settings.yaml shows."""
+    seconds_of(str(text))
+    return str(text)
+
+
+def seconds_of(duration: str) -> float:
+    """ "1h30m" -> 5400; "" -> 0."""
+    parts = re.fullmatch(r"\s*((?:[\d.]+\s*[dhms]\s*)*)", duration.lower())
+    if parts is None:
+        raise ValueError("expected a time with its unit, such as 30m, 8h, 1h30m or 90s")
+    found = re.findall(r"([\d.]+)\s*([dhms])", parts[1])
+    return sum(float(number) * SECONDS[unit] for number, unit in found)
+
+
 ImageSize = Annotated[int, AfterValidator(_multiple_of_32)]
 Anchors = Annotated[tuple[tuple[float, float], ...], AfterValidator(_six_pairs)]
 Channels = Annotated[tuple[int, ...], AfterValidator(_eleven_counts)]
+Duration = Annotated[str, BeforeValidator(_duration)]
 DeviceName = Annotated[str, AfterValidator(_device_name)]
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 Factor = Annotated[float, Field(gt=0, le=4)]
@@ -128,6 +145,46 @@ class Settings(BaseModel):
         1, "run", "How often the network is scored on the validation split; 0: only at the end.", unit="epochs", ge=0
     )
     save_every: int = _setting(1, "run", "How often checkpoints/last is written.", unit="epochs", ge=1)
+    save_steps: int = _setting(
+        0,
+        "run",
+        "Writes checkpoints/last within an epoch too, so often; 0: only ten minutes after the save before.",
+        unit="batches",
+        ge=0,
+    )
+    save_on: Literal["main", "all"] = _setting(
+        "main",
+        "run",
+        "Which ranks write checkpoints/last: main, or all (rank R into checkpoints/rank-R), for hosts "
+        "without a disk in common.",
+    )
+    keep: int = _setting(
+        0,
+        "run",
+        "How many epochs' weights are kept beside last and best, newest first, in checkpoints/epoch-K.",
+        unit="epochs",
+        ge=0,
+    )
+    best_metric: Literal["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"] = (
+        _setting("AP", "run", "Which of COCO's numbers on the validation split decides what is best.")
+    )
+    patience: int = _setting(
+        0, "run", "Ends the run when best_metric has not risen for so long; 0: never.", unit="epochs", ge=0
+    )
+    time: Duration = _setting(
+        "",
+        "run",
+        "Longest time for the run, such as 30m or 1h30m: as many of the epochs as fit, for which a few steps "
+        "are timed first; if it is up before them, the run ends there, evaluated.",
+    )
+    profile: bool = _setting(
+        False,
+        "run",
+        "Times ten steps part by part, writes profile.txt and .json into the run folder, and stops.",
+    )
+    tensorboard: bool = _setting(
+        False, "run", "Writes the table of metrics for TensorBoard too, into the run folder (extra tensorboard)."
+    )
 
     # Model
     width: Factor | Channels = _setting(
@@ -150,11 +207,33 @@ class Settings(BaseModel):
         "six [width, height] pairs.",
         unit="pixels at image_size",
     )
+    objectness_prior: float = _setting(
+        0.01,
+        "model",
+        "Share of its predictions that a fresh network calls an object, by the biases of the heads; 0.5: no bias.",
+        gt=0,
+        lt=1,
+    )
     weights: Path | None = _setting(None, "model", "Checkpoint to start from instead of random weights.")
     backbone_weights: Path | None = _setting(None, "model", "Checkpoint of which only the backbone is taken.")
+    freeze_stages: int = _setting(
+        0,
+        "model",
+        "How many of the backbone's seven convolutions, from the picture on, stay as they were loaded.",
+        unit="convolutions",
+        ge=0,
+        le=7,
+    )
 
     # Optimisation
     epochs: int = _setting(100, "optimisation", "Passes over the training pictures.", unit="epochs", ge=1)
+    start_epoch: int = _setting(
+        0,
+        "optimisation",
+        "Epoch to begin at, counted from 0, with the learning rate that it has: for weights that were trained before.",
+        unit="epochs",
+        ge=0,
+    )
     batch_size: int = _setting(
         0,
         "optimisation",
@@ -169,6 +248,14 @@ class Settings(BaseModel):
         "Batches whose gradients make one step: a larger batch in the same memory.",
         unit="batches",
         ge=1,
+    )
+    nominal_batch: int = _setting(
+        0,
+        "optimisation",
+        "Pictures of one step over all devices: as many batches are collected as come nearest to "
+        "it; 0: accumulate says how many.",
+        unit="pictures",
+        ge=0,
     )
     optimizer: Literal["sgd", "adamw"] = _setting("sgd", "optimisation", "sgd with momentum, or adamw.")
     lr: float = _setting(0.01, "optimisation", "Peak learning rate, reached after the warm-up.", gt=0)
@@ -246,12 +333,17 @@ class Settings(BaseModel):
     ignore_iou: float = _setting(
         0.7, "loss", "A prediction that overlaps an object so much is not called background.", gt=0, le=1
     )
-    label_smoothing: float = _setting(0, "loss", "Part of the class target spread over all classes.", ge=0, le=1)
+    label_smoothing: float = _setting(0, "loss", "Part of the class target that goes to the other classes.", ge=0, le=1)
     objectness_target: Literal["overlap", "one"] = _setting(
         "overlap", "loss", "What objectness learns: its overlap with the object, or 1 as in the model zoo."
     )
     small_box_bonus: bool = _setting(
         False, "loss", "Weigh boxes by 2 - width * height (shares of the picture), as the model zoo does."
+    )
+    ignore_own_head_only: bool = _setting(
+        False,
+        "loss",
+        "ignore_iou counts for the objects that the same head answers for, as in the model zoo.",
     )
     loss_per: Literal["object", "picture"] = _setting(
         "object", "loss", "Sums are divided by the predictions that learn an object, or by the pictures (model zoo)."
@@ -295,7 +387,7 @@ class Settings(BaseModel):
         0.5, "evaluation", "Of two boxes of a class that overlap more, the weaker goes.", gt=0, le=1
     )
     score_threshold: float = _setting(
-        0.001, "evaluation", "Lowest score that is evaluated; COCO's metric wants it low.", ge=0, lt=1
+        0.001, "evaluation", "Lowest score that an evaluation counts; COCO's metric wants it low.", ge=0, lt=1
     )
     max_detections: int = _setting(300, "evaluation", "Boxes kept of one picture, best first.", unit="boxes", ge=1)
     eval_batch_size: int = _setting(
@@ -308,6 +400,19 @@ class Settings(BaseModel):
             raise ValueError(f"scale_min {self.scale_min:g} is over scale_max {self.scale_max:g}; exchange them")
         if self.lr_floor > self.lr:
             raise ValueError(f"lr_floor {self.lr_floor:g} is over the peak lr {self.lr:g}; lower lr_floor")
+        if self.start_epoch >= self.epochs:
+            raise ValueError(f"start_epoch {self.start_epoch} is not under epochs {self.epochs}: nothing would be left")
+        if self.patience and not self.eval_every:
+            raise ValueError(f"patience {self.patience} needs evaluations to wait for; set eval_every=1")
+        if self.nominal_batch and self.accumulate > 1:
+            raise ValueError(
+                f"nominal_batch {self.nominal_batch} and accumulate {self.accumulate} both say how many batches make a "
+                "step; keep one"
+            )
+        if self.freeze_stages and not (self.weights or self.backbone_weights):
+            raise ValueError(
+                f"freeze_stages {self.freeze_stages} would keep random weights; give weights or backbone_weights too"
+            )
         if self.assignment == "neighbours" and self.dialect != "ultralytics":
             raise ValueError(
                 f"assignment neighbours does not go with dialect {self.dialect}, whose box centres cannot leave their "

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,22 @@ class Dataset:
     def rows(self, index: int) -> slice:
         """Where the boxes of picture `index` lie in the flat arrays."""
         return slice(int(self.box_offsets[index]), int(self.box_offsets[index + 1]))
+
+    def head(self, count: int) -> "Dataset":
+        """The first `count` pictures, or all where there are fewer."""
+        kept = min(count, len(self))
+        boxes = slice(0, int(self.box_offsets[kept]))
+        return replace(
+            self,
+            image_paths=self.image_paths[:kept],
+            image_ids=self.image_ids[:kept],
+            image_sizes_wh=self.image_sizes_wh[:kept],
+            box_offsets=self.box_offsets[: kept + 1],
+            boxes_xyxy=self.boxes_xyxy[boxes],
+            labels=self.labels[boxes],
+            crowd=self.crowd[boxes],
+            areas=self.areas[boxes],
+        )
 
 
 def require_boxes(dataset: Dataset) -> None:

@@ -19,10 +19,6 @@ from lookonce.evaluation.results import Results
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 
-# Whatever is shown to people: the metric looks at the whole curve, of which COCO counts 100 a picture and class.
-SCORE_THRESHOLD = 0.001
-MAX_DETECTIONS = 300
-
 
 def evaluate(
     detector: Detector,
@@ -31,11 +27,11 @@ def evaluate(
     batch_size: int = 8,
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[Metrics, Results]:
-    """Detects in every picture of `dataset` and scores it, from score 0.001 up, whatever the detector shows.
+    """Detects in every picture of `dataset` and scores it.
 
-    Of `detector` only the network and the IoU threshold of its suppression are used. batch_size is what an
-    accelerator gets at once; see `pictures_at_once`. on_progress is told the number of pictures done so far, after
-    each batch. Pictures are decoded by a thread, ahead of the network.
+    Scores count from the record's evaluation_score up, whatever the detector shows: the metric looks at the whole
+    curve. batch_size is what an accelerator gets at once; see `pictures_at_once`. on_progress is told the number of
+    pictures done so far, after each batch. Pictures are decoded by a thread, ahead of the network.
     """
     results = detect_all(detector, dataset, batch_size=batch_size, on_progress=on_progress)
     return score(dataset, results), results
@@ -47,14 +43,17 @@ def detect_all(
     *,
     batch_size: int = 8,
     on_progress: Callable[[int], None] | None = None,
+    score_threshold: float | None = None,
 ) -> Results:
-    """What the detector finds in each picture of `dataset`, labelled as the data set is; see `evaluate`."""
+    """What the detector finds in each picture of `dataset`, labelled as the data set is; see `evaluate`.
+
+    score_threshold: lowest score that counts, where it is not the record's."""
     labels = match_classes(detector.record, dataset)
     searcher = Detector(
         detector.runtime,
-        score_threshold=SCORE_THRESHOLD,
+        score_threshold=detector.record.thresholds.evaluation_score if score_threshold is None else score_threshold,
         iou_threshold=detector.iou_threshold,
-        max_detections=MAX_DETECTIONS,
+        max_detections=detector.max_detections,
     )
     found: list[Detections] = []
     at_once = pictures_at_once(detector.runtime, batch_size)

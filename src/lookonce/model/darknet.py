@@ -72,6 +72,11 @@ class DarknetTiny(nn.Module):
         self.conv5 = block(5)
         self.conv6 = block(6)
 
+    @property
+    def stages(self) -> tuple[ConvBlock, ...]:
+        """The seven convolutions, from the picture on."""
+        return (self.conv0, self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.conv6)
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         stride_16 = self.conv4(self.conv3(self.conv2(self.conv1(self.conv0(images)))))
         stride_32 = self.conv5(F.max_pool2d(stride_16, 2))

@@ -119,9 +119,10 @@ class DetectionLoss:
 
     def _classes(self, head: HeadPrediction, owned: Tensor, wanted_labels: Tensor) -> Tensor:
         logits = head.logits[..., 5:]
-        wanted = F.one_hot(wanted_labels, logits.shape[-1]).to(logits.dtype)
+        num_classes = logits.shape[-1]
+        wanted = F.one_hot(wanted_labels, num_classes).to(logits.dtype)
         if self.label_smoothing:
-            wanted = wanted * (1 - self.label_smoothing) + self.label_smoothing / logits.shape[-1]
+            wanted = torch.where(wanted > 0, 1 - self.label_smoothing, self.label_smoothing / max(num_classes - 1, 1))
         entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(-1)
         return torch.where(owned, entropy, 0.0).sum()
 

@@ -14,10 +14,6 @@ from lookonce.config.dialects import Activation
 from lookonce.config.record import FULL_CHANNELS
 from lookonce.model.darknet import ConvBlock, DarknetTiny
 
-# A fresh network should call one anchor in about a hundred an object: the thousands of empty ones would drown the
-# first steps otherwise (Lin et al. 2017, RetinaNet, section 3.3).
-OBJECTNESS_PRIOR = 0.01
-
 
 class YoloV3Tiny(nn.Module):
     """Images (B, 3, H, W), normalised float, H and W multiples of 32 -> raw maps of stride 32 and 16.
@@ -71,22 +67,26 @@ def scaled_channels(width: float | Sequence[int]) -> tuple[int, ...]:
 
 
 @torch.no_grad()
-def initialise(model: YoloV3Tiny, generator: torch.Generator) -> None:
-    """Fresh weights, drawn from `generator` alone: He's normal for the convolutions, a prior on the heads' biases."""
+def initialise(model: YoloV3Tiny, generator: torch.Generator, *, objectness_prior: float = 0.01) -> None:
+    """Fresh weights, drawn from `generator` alone: He's normal for the convolutions, a prior on the heads' biases.
+
+    A fresh network should call one prediction in about a hundred an object: the thousands of empty ones would drown
+    the first steps otherwise (Lin et al. 2017, RetinaNet, section 3.3).
+    """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             fan_in = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
             module.weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
     for head, num_anchors in zip((model.head32, model.head16), model.num_anchors, strict=True):
         head.weight.normal_(0, 0.01, generator=generator)
-        _set_prior(head, num_anchors, model.num_classes)
+        _set_prior(head, num_anchors, model.num_classes, objectness_prior)
 
 
-def _set_prior(head: nn.Conv2d, num_anchors: int, num_classes: int) -> None:
-    """Biases so that a fresh head says: the anchor itself, an object once in a hundred, each class equally likely."""
+def _set_prior(head: nn.Conv2d, num_anchors: int, num_classes: int, objectness_prior: float) -> None:
+    """Biases so that a fresh head says: the anchor itself, an object with that probability, each class equally."""
     assert head.bias is not None
     bias = head.bias.zero_().view(num_anchors, 5 + num_classes)
-    bias[:, 4] = _logit(OBJECTNESS_PRIOR)
+    bias[:, 4] = _logit(objectness_prior)
     bias[:, 5:] = _logit(1 / max(num_classes, 2))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookonce.errors import WeightsError
-from lookonce.storage import find_published, make_run_folder, settle, write_file
+from lookonce.storage import find_published, make_run_folder, remove_published, settle, write_file
 
 Row = Mapping[str, float | int]
 
@@ -46,6 +46,20 @@ class RunFolder:
     @property
     def best(self) -> Path:
         return self.path / "checkpoints" / "best"
+
+    def last_of_rank(self, rank: int) -> Path:
+        """Where another rank than the main one keeps its own `last`, if it does."""
+        return self.path / "checkpoints" / f"rank-{rank}"
+
+    def of_epoch(self, epoch: int) -> Path:
+        """The weights after an epoch, counted from 0 as in the table of metrics."""
+        return self.path / "checkpoints" / f"epoch-{epoch:04d}"
+
+    def forget_epochs(self, keep: int) -> None:
+        """Remove the weights of all epochs but the `keep` newest."""
+        folders = sorted((self.path / "checkpoints").glob("epoch-*"), key=lambda folder: int(folder.name[6:]))
+        for folder in folders[:-keep]:
+            remove_published(folder)
 
     def metrics(self) -> list[dict[str, float]]:
         """One row an epoch, oldest first."""

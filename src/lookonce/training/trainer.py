@@ -5,9 +5,9 @@ else is a function of the position: the learning rate, the order of the pictures
 """
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -15,17 +15,18 @@ from torch import Tensor
 
 from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Batch
-from lookonce.distributed import any_rank, is_main, world_size
+from lookonce.distributed import any_rank, is_main, rank, world_size
 from lookonce.errors import WeightsError
 from lookonce.log import get_logger, progress_bar
 from lookonce.training.engine import Learner, StepResult, train_one_epoch
 from lookonce.training.optimizer import optimizer_tensors, restore_optimizer
-from lookonce.training.progress import Progress, Speed
+from lookonce.training.progress import Progress, Speed, duration
 from lookonce.training.run_folder import RunFolder
 from lookonce.training.stop import EXIT_STOPPED, StopRequest, stop_on_signals
 from lookonce.weights.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 
 OnEvaluated = Callable[[int], None]
+OnEpoch = Callable[[Sequence[Mapping[str, float]]], None]
 
 
 class Evaluate(Protocol):
@@ -50,26 +51,45 @@ class Batches(Protocol):
 class Position:
     """How far the run has come: `batch` batches of epoch `epoch` (0-based) are done; all of them: evaluation is due.
 
-    best: highest validation AP so far. The sums are over the batches of this epoch, each batch counting the same.
+    best: highest validation score so far, reached in best_epoch. The sums are over the batches of this epoch, each
+    batch counting the same. over: the run ends with this epoch, as far as it has come; seconds: spent on the run.
     """
 
     epoch: int = 0
     batch: int = 0
     best: float | None = None
+    best_epoch: int = 0
     sums: dict[str, float] = field(default_factory=dict)
+    over: bool = False
+    seconds: float = 0.0
+
+    def next_epoch(self) -> "Position":
+        return replace(self, epoch=self.epoch + 1, batch=0, sums={})
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerOptions:
     """epochs in the whole run; eval_every epochs and after the last one, 0 for the last one alone; save_every epochs
-    and after the last one, and `save_seconds` after the save before, so that a long epoch is not lost to a power cut;
-    log_interval batches."""
+    and after the last one, every save_steps batches (0: not by number), and `save_seconds` after the save before, so
+    that a long epoch is not lost to a power cut; log_interval batches.
+
+    start_epoch: the first to train. best_metric decides what is best; patience: epochs without a better one after which
+    the run ends, 0 for none; time_limit: seconds after which it ends, 0 for none; keep: epochs whose weights stay;
+    save_on_all: each rank writes its own `last`.
+    """
 
     epochs: int
+    start_epoch: int = 0
     eval_every: int = 1
     save_every: int = 1
+    save_steps: int = 0
     save_seconds: float = 600
+    save_on_all: bool = False
+    keep: int = 0
     log_interval: int = 100
+    best_metric: str = "AP"
+    patience: int = 0
+    time_limit: float = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +110,10 @@ class Stopped(Exception):
 
 
 class Trainer:
-    """Trains a learner on batches, in a run folder. evaluate None: no validation pictures, so no `best` either."""
+    """Trains a learner on batches, in a run folder. evaluate None: no validation pictures, so no `best` either.
+
+    on_epoch: called by the main rank after each epoch with the table of metrics so far.
+    """
 
     def __init__(
         self,
@@ -101,6 +124,7 @@ class Trainer:
         record: ModelRecord,
         run: RunFolder,
         options: TrainerOptions,
+        on_epoch: Sequence[OnEpoch] = (),
     ) -> None:
         self.learner = learner
         self.batches = batches
@@ -108,9 +132,11 @@ class Trainer:
         self.record = record
         self.run_folder = run
         self.options = options
-        self.position = Position()
+        self.on_epoch = on_epoch
+        self.position = Position(epoch=options.start_epoch)
         self.rows: list[dict[str, float]] = []
         self._stop = StopRequest()
+        self._clock = _Clock()
         self._saved_at = time.perf_counter()
         self._progress = self._new_progress()
 
@@ -120,7 +146,7 @@ class Trainer:
         stopped = False
         with stop_on_signals() as self._stop:
             try:
-                while self.position.epoch < self.options.epochs:
+                while not self._is_over():
                     self._run_epoch()
             except Stopped:
                 stopped = True
@@ -135,21 +161,28 @@ class Trainer:
             )
         restore(self.learner, checkpoint.state, checkpoint.training)
         self.position = Position(**checkpoint.training.values["position"])
+        self._clock = _Clock(self.position.seconds)
         self._warn_about_other_machine(checkpoint.training.values)
         self.rows = [row for row in self.run_folder.metrics() if row["epoch"] < self.position.epoch]
 
     def _run_epoch(self) -> None:
         speed = Speed()
-        self._train(speed)
+        if not self.position.over:  # else the time was up, and the run was killed before the evaluation
+            self._train(speed)
         row = self._row(speed)
-        if self._due(self.options.eval_every) and self.evaluate is not None:
+        if self.evaluate is not None and (self.position.over or self._due(self.options.eval_every)):
             if self._is_save_late():
                 self._save_last()
             row |= self._score(self.evaluate)
         self._finish_epoch(row)
 
+    def _is_over(self) -> bool:
+        """Whether nothing is left to do. An epoch that the time has cut short is still to be evaluated."""
+        return self.position.epoch >= self.options.epochs or (self.position.over and self.position.batch == 0)
+
     def _is_save_late(self) -> bool:
-        return time.perf_counter() - self._saved_at > self.options.save_seconds
+        by_number = self.options.save_steps and self.position.batch % self.options.save_steps == 0
+        return bool(by_number) or time.perf_counter() - self._saved_at > self.options.save_seconds
 
     def _due(self, every: int) -> bool:
         """Whether the epoch under way is one of each `every`, or the last; 0: only the last."""
@@ -168,6 +201,8 @@ class Trainer:
                 self._count(result, speed, batches.waited)
                 self._progress.step(epoch, result, batches.waited, advance)
                 self._save_or_stop()
+                if self.position.over:
+                    break
 
     def _count(self, result: StepResult, speed: Speed, waited: float) -> None:
         self.position.batch = result.batch + 1
@@ -179,10 +214,13 @@ class Trainer:
     def _save_or_stop(self) -> None:
         """Only after an update: gradients that are still being collected are not saved."""
         is_last = self.position.batch == len(self.batches)
-        if is_last or self.position.batch % self.learner.options.accumulate:
+        if not is_last and self.position.batch % self.learner.options.accumulate:
+            return
+        self.position.over = self._time_is_up()
+        if is_last:
             return
         stop = self._stop_asked()
-        if stop or self._is_save_late():
+        if stop or self.position.over or self._is_save_late():
             self._save_last()
         if stop:
             self._tell_stop()
@@ -193,9 +231,11 @@ class Trainer:
         started = time.perf_counter()
         with progress_bar("evaluate", None) as advance:
             metrics = evaluate(self.learner.result_model, self.record, self._watch(advance))
-        self._progress.evaluated(time.perf_counter() - started)
-        if self.position.best is None or metrics["AP"] > self.position.best:
-            self.position.best = metrics["AP"]
+        self._clock.last_evaluation = time.perf_counter() - started
+        self._progress.evaluated(self._clock.last_evaluation)
+        score = metrics[self.options.best_metric]
+        if self.position.best is None or score > self.position.best:
+            self.position.best, self.position.best_epoch = score, self.position.epoch
             if is_main():
                 save_checkpoint(
                     self.run_folder.best, state=self.learner.result_model.state_dict(), record=self._described(metrics)
@@ -215,13 +255,17 @@ class Trainer:
     def _finish_epoch(self, row: dict[str, float]) -> None:
         self.rows.append(row)
         self._progress.epoch_line(self.position.epoch, row)
-        self.position = Position(epoch=self.position.epoch + 1, best=self.position.best)
+        self.position.over = self._ends_early()
+        self.position = self.position.next_epoch()
         if is_main():
             self.run_folder.write_metrics(self.rows)
-        is_over = self.position.epoch == self.options.epochs
+            for tell in self.on_epoch:
+                tell(self.rows)
+        is_over = self._is_over()
         stop = not is_over and self._stop_asked()
         if stop or is_over or self.position.epoch % self.options.save_every == 0:
             self._save_last(row)
+            self._keep_epoch(row)
         if stop:
             self._tell_stop()
             raise Stopped
@@ -230,8 +274,8 @@ class Trainer:
         """The epoch's line in the table of metrics; epoch counts from 0, the losses are means over its batches."""
         epoch = self.position.epoch
         num_batches = len(self.batches)
-        step = (epoch + 1) * num_batches
-        means = {name: total / num_batches for name, total in self.position.sums.items()}
+        step = epoch * num_batches + self.position.batch
+        means = {name: total / self.position.batch for name, total in self.position.sums.items()}
         return {
             "epoch": epoch,
             "step": step,
@@ -244,14 +288,44 @@ class Trainer:
 
     def _save_last(self, metrics: Mapping[str, float] | None = None) -> None:
         self._saved_at = time.perf_counter()
-        if not is_main():
+        self.position.seconds = self._clock.seconds
+        if not (is_main() or self.options.save_on_all):
             return
         save_checkpoint(
-            self.run_folder.last,
+            self.run_folder.last if is_main() else self.run_folder.last_of_rank(rank()),
             state=self.learner.result_model.state_dict(),
             record=self._described(metrics or {}),
             training_state=training_state(self.learner, self.position),
         )
+
+    def _keep_epoch(self, metrics: Mapping[str, float]) -> None:
+        """The weights of the epoch that was just finished, beside those of the newest ones before it."""
+        if self.options.keep and is_main():
+            folder = self.run_folder.of_epoch(self.position.epoch - 1)
+            save_checkpoint(folder, state=self.learner.result_model.state_dict(), record=self._described(metrics))
+            self.run_folder.forget_epochs(self.options.keep)
+
+    def _time_is_up(self) -> bool:
+        """Whether only the last evaluation still fits into the time; alike on all ranks."""
+        limit = self.options.time_limit
+        if not limit:
+            return False
+        left = limit - self._clock.seconds - self._clock.last_evaluation
+        if any_rank(left <= 0, self.learner.options.device):
+            get_logger().info(f"time: {duration(limit)} are up; the run ends here, evaluated")
+            return True
+        return False
+
+    def _ends_early(self) -> bool:
+        """Whether the epoch that was just evaluated is the last, because the time is up or nothing gets better."""
+        waited = self.position.epoch - self.position.best_epoch
+        if self.options.patience and self.position.best is not None and waited >= self.options.patience:
+            get_logger().info(
+                f"no better {self.options.best_metric} for {waited} epochs (best in epoch "
+                f"{self.position.best_epoch + 1}): the run ends here"
+            )
+            return True
+        return self.position.over
 
     def _described(self, metrics: Mapping[str, float]) -> ModelRecord:
         return self.record.model_copy(update={"metrics": {name: float(value) for name, value in metrics.items()}})
@@ -280,6 +354,18 @@ class Trainer:
             log_interval=self.options.log_interval,
             num_ranks=world_size(),
         )
+
+
+class _Clock:
+    """Seconds spent on a run, those before it was resumed included, and on its latest evaluation."""
+
+    def __init__(self, before: float = 0.0) -> None:
+        self.last_evaluation = 0.0
+        self._started = time.perf_counter() - before
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._started
 
 
 class _Timed:

@@ -11,9 +11,6 @@ from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.storage import find_published
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
 
-HEADS = ("head32.", "head16.")
-BACKBONE = "backbone."
-
 
 def load_weights(path: Path) -> tuple[YoloV3Tiny, ModelRecord]:
     """The network on the CPU in evaluation mode, and what is needed to use it. path: see `find_checkpoint`."""
@@ -66,28 +63,12 @@ def load_state(model: YoloV3Tiny, state: Mapping[str, Tensor], source: str) -> N
     """Every array of the network from `state`, none missing, none left over, all of the right shape."""
     expected = model.state_dict()
     for name in expected.keys() | state.keys():
-        _require_array(name, expected, state, source)
+        require_array(name, expected, state, source)
     model.load_state_dict(dict(state))
 
 
-def transfer(model: YoloV3Tiny, state: Mapping[str, Tensor], source: str, *, backbone_only: bool = False) -> list[str]:
-    """Start from another training: take the arrays that fit, return the names of the heads' arrays that did not.
-
-    Heads differ as soon as the number of classes does; any other difference is another network, and an error.
-    """
-    expected = model.state_dict()
-    wanted = [name for name in expected if not backbone_only or name.startswith(BACKBONE)]
-    kept: list[str] = []
-    for name in wanted:
-        if name.startswith(HEADS) and (name not in state or state[name].shape != expected[name].shape):
-            kept.append(name)
-        else:
-            _require_array(name, expected, state, source)
-            expected[name].copy_(state[name])
-    return kept
-
-
-def _require_array(name: str, expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
+def require_array(name: str, expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
+    """WeightsError unless the array is in both, with one shape."""
     if name not in state:
         raise WeightsError(f"{source}: the network needs an array {name!r}, which is not in the file")
     if name not in expected:

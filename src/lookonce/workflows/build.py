@@ -3,7 +3,7 @@
 import importlib.metadata
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lookonce.config.dialects import DIALECTS, Dialect
 from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds
-from lookonce.config.schema import Settings
+from lookonce.config.schema import Settings, seconds_of
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.data.transforms import Augmentation
@@ -29,8 +29,11 @@ from lookonce.training.engine import Learner, StepOptions, choose_precision, mak
 from lookonce.training.optimizer import make_optimizer
 from lookonce.training.run_folder import RunFolder
 from lookonce.training.schedule import Schedule
-from lookonce.training.trainer import Evaluate, OnEvaluated, Trainer, TrainerOptions
-from lookonce.weights.load import model_from_record, open_checkpoint, transfer
+from lookonce.training.tensorboard import tensorboard_writer
+from lookonce.training.trainer import Evaluate, OnEpoch, OnEvaluated, Trainer, TrainerOptions
+from lookonce.weights.checkpoint import Checkpoint
+from lookonce.weights.load import model_from_record, open_checkpoint
+from lookonce.weights.transfer import transfer
 
 Anchors = tuple[tuple[float, float], ...]
 Three = tuple[float, float, float]
@@ -61,7 +64,11 @@ def make_record(settings: Settings, dataset: Dataset, data_hash: str) -> ModelRe
         masks=(tuple(range(half, len(anchors))), tuple(range(half))),  # large ones at stride 32, as in yolov3-tiny.cfg
         image_size=(settings.image_size, settings.image_size),
         preprocessing=Preprocessing(resize=settings.resize_mode, mean=mean, std=std),
-        thresholds=Thresholds(iou=settings.iou_threshold, max_detections=settings.max_detections),
+        thresholds=Thresholds(
+            evaluation_score=settings.score_threshold,
+            iou=settings.iou_threshold,
+            max_detections=settings.max_detections,
+        ),
         settings=settings.model_dump(mode="json"),
         data_hash=data_hash,
         versions={name: importlib.metadata.version(name) for name in ("lookonce", "torch", "numpy")},
@@ -104,19 +111,38 @@ def make_model(settings: Settings, record: ModelRecord) -> YoloV3Tiny:
     """A fresh network, drawn from the seed alone, then what `weights` or `backbone_weights` bring along."""
     with torch.random.fork_rng(devices=[]):  # PyTorch's own initialisation draws from the global generator
         model = model_from_record(record)
-    initialise(model, torch.Generator().manual_seed(settings.seed))
+    generator = torch.Generator().manual_seed(settings.seed)
+    initialise(model, generator, objectness_prior=settings.objectness_prior)
     for path, backbone_only in ((settings.weights, False), (settings.backbone_weights, True)):
         if path:
-            _start_from(model, Path(path), backbone_only=backbone_only)
+            start_from(model, record, open_checkpoint(Path(path)), backbone_only=backbone_only)
+    for stage in model.backbone.stages[: settings.freeze_stages]:
+        stage.requires_grad_(False)
     return model
 
 
-def _start_from(model: YoloV3Tiny, path: Path, *, backbone_only: bool) -> None:
-    checkpoint = open_checkpoint(path)
-    fresh = transfer(model, checkpoint.state, str(checkpoint.folder), backbone_only=backbone_only)
-    taken = "the backbone" if backbone_only else "the weights"
-    note = f", except {', '.join(fresh)}: other classes or anchors, so they start afresh" if fresh else ""
-    get_logger().info(f"starting from {taken} of {checkpoint.folder}{note}")
+def start_from(model: YoloV3Tiny, record: ModelRecord, checkpoint: Checkpoint, *, backbone_only: bool) -> None:
+    """Take over what fits, and say what did not."""
+    taken = transfer(model, record, checkpoint, backbone_only=backbone_only)
+    what = "the backbone" if backbone_only else "the weights"
+    get_logger().info(f"starting from {what} of {checkpoint.folder}")
+    if backbone_only:
+        return
+    new = [name for name in record.class_names if name not in taken.class_names]
+    if new:
+        known = few(taken.class_names) if taken.class_names else "none"
+        get_logger().info(f"classes it knows by name: {known}; starting afresh: {few(new)}")
+    num_anchors = sum(len(mask) for mask in record.masks)
+    if taken.num_anchors < num_anchors:
+        get_logger().info(
+            f"boxes and objectness of {taken.num_anchors} of {num_anchors} anchors taken over; the others have another "
+            "size or another way of making a box, and start afresh"
+        )
+
+
+def few(names: Sequence[str], most: int = 8) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def make_loss(settings: Settings, record: ModelRecord, device: torch.device) -> DetectionLoss:
@@ -133,6 +159,7 @@ def make_loss(settings: Settings, record: ModelRecord, device: torch.device) -> 
         ignore_iou=settings.ignore_iou,
         label_smoothing=settings.label_smoothing,
         small_box_bonus=settings.small_box_bonus,
+        ignore_own_head_only=settings.ignore_own_head_only,
         overlap_as_objectness=settings.objectness_target == "overlap",
         per_owner=settings.loss_per == "object",
     )
@@ -175,17 +202,24 @@ def make_learner(settings: Settings, record: ModelRecord, steps_per_epoch: int, 
             preprocessing=record.preprocessing,
             precision=precision,
             clip_norm=settings.clip_norm,
-            accumulate=settings.accumulate,
+            accumulate=batches_per_step(settings),
             freeze_batchnorm=settings.freeze_bn,
         ),
     )
+
+
+def batches_per_step(settings: Settings) -> int:
+    """How many batches of each rank are collected for one step of the optimizer."""
+    if not settings.nominal_batch:
+        return settings.accumulate
+    return max(round(settings.nominal_batch / (settings.batch_size * world_size())), 1)
 
 
 def make_ema(settings: Settings, model: YoloV3Tiny, steps_per_epoch: int) -> ExponentialMovingAverage | None:
     """The ramp takes a tenth of the run, and no more than 2,000 updates."""
     if not settings.ema_decay:
         return None
-    num_updates = settings.epochs * -(-steps_per_epoch // settings.accumulate)
+    num_updates = settings.epochs * -(-steps_per_epoch // batches_per_step(settings))
     return ExponentialMovingAverage(model, decay=settings.ema_decay, ramp=min(2000, max(num_updates / 10, 1)))
 
 
@@ -249,6 +283,17 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
     return evaluate_weights
 
 
+def make_observers(settings: Settings, run: RunFolder) -> list[OnEpoch]:
+    """What looks at the table of metrics after each epoch: curves in RUN/plots, and TensorBoard where asked for."""
+    from lookonce.report.content import Content, Run
+    from lookonce.report.html import write_plots
+
+    def draw_curves(rows: Sequence[Mapping[str, float]]) -> None:
+        write_plots(run.plots, Content(title="", run=Run(folder=run.path, settings={}, rows=rows, record=None)))
+
+    return [draw_curves, *([tensorboard_writer(run.path / "tensorboard")] if settings.tensorboard else [])]
+
+
 def make_trainer(
     settings: Settings, learner: Learner, loader: Loader, val_set: Dataset | None, record: ModelRecord, run: RunFolder
 ) -> Trainer:
@@ -262,7 +307,15 @@ def make_trainer(
         options=TrainerOptions(
             epochs=settings.epochs,
             eval_every=settings.eval_every,
+            start_epoch=settings.start_epoch,
             save_every=settings.save_every,
+            save_steps=settings.save_steps,
+            save_on_all=settings.save_on == "all",
+            keep=settings.keep,
+            best_metric=settings.best_metric,
+            patience=settings.patience,
+            time_limit=seconds_of(settings.time),
             log_interval=settings.log_interval,
         ),
+        on_epoch=make_observers(settings, run),
     )

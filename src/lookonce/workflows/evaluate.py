@@ -20,6 +20,7 @@ from lookonce.evaluation.errors import ErrorSplit, confusion_matrix, split_error
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
+from lookonce.runtimes.base import Runtime
 from lookonce.storage import explained_write, make_run_folder, write_file
 
 INTERVALS = ("AP", "AP50")
@@ -50,13 +51,16 @@ def evaluate(
     output: Path | None = None,
     resamples: int = 1000,
     iou_threshold: float | None = None,
+    score_threshold: float | None = None,
+    max_detections: int | None = None,
+    image_size: int | None = None,
     batch_size: int = 8,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score a detector with COCO's twelve numbers, exactly as pycocotools would, and each class.
 
-    Writes metrics.json, analysis.json (what goes wrong, and the curves behind it) and results.json. Scores from 0.001
-    up count, whatever threshold the weights show from.
+    Writes metrics.json, analysis.json (what goes wrong, and the curves behind it) and results.json. Scores count
+    from 0.001 up, whatever threshold the weights show from.
 
     Parameters
     ----------
@@ -78,16 +82,32 @@ def evaluate(
         Drawings of the pictures behind the 95 % intervals of AP and AP50; 0 for none.
     iou_threshold
         Overlap above which the weaker of two boxes of a class is dropped; without it, that of the weights.
+    score_threshold
+        Lowest score that counts; without it, the one that the weights were scored with in training, usually 0.001.
+    max_detections
+        Boxes kept of one picture, best first; without it, as many as the weights say.
+    image_size
+        Side of the square that a checkpoint sees, a multiple of 32; without it, the one it was trained at.
     batch_size
         Pictures at once on an accelerator; a CPU takes one at a time, so that no digit depends on it.
     """
     _require_one(weights, results)
+    _require_limits(score_threshold, max_detections)
     if resamples < 0 or (against is not None and resamples == 0):
         raise SettingsError(f"resamples is {resamples}, expected at least {1 if against else 0}, for example 1000")
     dataset = open_data(data, images).split(split)
 
     def look(source: Path) -> Results:
-        return find(source, dataset, iou_threshold=iou_threshold, batch_size=batch_size, on_progress=on_progress)
+        return find(
+            source,
+            dataset,
+            iou_threshold=iou_threshold,
+            score_threshold=score_threshold,
+            max_detections=max_detections,
+            image_size=image_size,
+            batch_size=batch_size,
+            on_progress=on_progress,
+        )
 
     found = read_coco_results(results, dataset) if results is not None else look(_given(weights))
     matches = match(dataset, found)
@@ -117,6 +137,9 @@ def find(
     dataset: Dataset,
     *,
     iou_threshold: float | None,
+    score_threshold: float | None,
+    max_detections: int | None,
+    image_size: int | None,
     batch_size: int,
     on_progress: Callable[[int, int], None] | None,
 ) -> Results:
@@ -128,8 +151,25 @@ def find(
         if on_progress is not None:
             on_progress(done, len(dataset))
 
-    detector = Detector(load_runtime(weights), iou_threshold=iou_threshold)
-    return detect_all(detector, dataset, batch_size=batch_size, on_progress=advance)
+    runtime = load_runtime(weights) if image_size is None else at_size(load_runtime(weights), image_size, weights)
+    detector = Detector(runtime, iou_threshold=iou_threshold, max_detections=max_detections)
+    return detect_all(detector, dataset, batch_size=batch_size, on_progress=advance, score_threshold=score_threshold)
+
+
+def at_size(runtime: Runtime, image_size: int, weights: Path) -> Runtime:
+    """The network at another input size: it has no layer that minds, but an exported file is made for one."""
+    if image_size < 32 or image_size % 32:
+        raise SettingsError(f"image_size is {image_size}, expected a multiple of 32, for example 416")
+    model = getattr(runtime, "model", None)
+    if model is None:
+        own = runtime.record.image_size[1]
+        raise SettingsError(
+            f"image_size: {weights} was exported for {own} pixels; score the checkpoint, or export it again with "
+            f"--image-size {image_size}"
+        )
+    from lookonce.runtimes.pytorch import PyTorchRuntime
+
+    return PyTorchRuntime(model, runtime.record.model_copy(update={"image_size": (image_size, image_size)}))
 
 
 def _require_one(weights: Path | None, results: Path | None) -> None:
@@ -138,6 +178,13 @@ def _require_one(weights: Path | None, results: Path | None) -> None:
         raise SettingsError(
             f"weights, results: {given} given; name the detector to score, or the results file to score"
         )
+
+
+def _require_limits(score_threshold: float | None, max_detections: int | None) -> None:
+    if score_threshold is not None and not 0 <= score_threshold < 1:
+        raise SettingsError(f"score_threshold is {score_threshold:g}, expected at least 0 and under 1")
+    if max_detections is not None and max_detections < 1:
+        raise SettingsError(f"max_detections is {max_detections}, expected at least 1")
 
 
 def _given(weights: Path | None) -> Path:

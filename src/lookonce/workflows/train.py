@@ -1,6 +1,6 @@
 """`lookonce train`: from labelled pictures to a run folder with the best and the last weights."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from lookonce.training.run_folder import RunFolder, create_run_folder, newest_ru
 from lookonce.training.trainer import Position, Trainer, TrainResult
 from lookonce.weights.checkpoint import read_record
 from lookonce.workflows import build
+from lookonce.workflows.fit_time import fit_to_time
 
 
 def train(**flags: Any) -> TrainResult:
@@ -35,8 +36,10 @@ def train(**flags: Any) -> TrainResult:
         settings = build.choose_batch_size(settings, len(train_set))
         record = build.make_record(settings, train_set, data_hash(train_set))
         loader = build.make_train_loader(settings, train_set, record.preprocessing, device)
+        if run is None:
+            settings = fit_to_time(settings, record, loader, val_set, device)
         learner = build.make_learner(settings, record, len(loader), device)
-        require_space(settings.runs if run is None else run.path, space_for_checkpoints(learner))
+        require_space(settings.runs if run is None else run.path, space_for_checkpoints(learner, settings))
         run = start_run(settings) if run is None else require_same_data(run, record)
         with logging_to(run.log):
             trainer = build.make_trainer(settings, learner, loader, val_set, record, run)
@@ -44,7 +47,7 @@ def train(**flags: Any) -> TrainResult:
                 trainer.resume()
             tell(summary(settings, trainer, train_set, val_set))
             result = trainer.run()
-            tell(outcome(result))
+            tell(outcome(result, settings.best_metric))
     return result
 
 
@@ -77,7 +80,23 @@ def named_after_data(resolved: Resolved) -> Settings:
 
 # What may change when a run goes on: nothing here touches a weight.
 FREE_WHEN_RESUMING = frozenset(
-    {"runs", "name", "device", "workers", "log_interval", "eval_every", "save_every", "cache_mb"}
+    {
+        "runs",
+        "name",
+        "device",
+        "workers",
+        "log_interval",
+        "eval_every",
+        "save_every",
+        "cache_mb",
+        "save_steps",
+        "save_on",
+        "keep",
+        "patience",
+        "time",
+        "profile",
+        "tensorboard",
+    }
 )
 
 
@@ -106,11 +125,12 @@ def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
     return train_set, source.split(settings.val_split) if has_val else None
 
 
-def space_for_checkpoints(learner: Learner) -> int:
+def space_for_checkpoints(learner: Learner, settings: Settings) -> int:
     """Bytes: `last` holds average, weights and one or two arrays of optimizer memory, and is there twice while it is
-    replaced; `best` holds the average alone, and so is it."""
+    replaced; `best` holds the average alone, and so is it; of the epochs that are kept one more for a moment."""
     bytes_of_weights: int = sum(array.nbytes for array in learner.model.state_dict().values())
-    return (2 * 4 + 2) * bytes_of_weights
+    kept = min(settings.keep, settings.epochs) + 1 if settings.keep else 0
+    return (2 * 4 + 2 + kept) * bytes_of_weights
 
 
 def start_run(settings: Settings) -> RunFolder:
@@ -146,7 +166,7 @@ def summary(settings: Settings, trainer: Trainer, train_set: Dataset, val_set: D
     size = f"{settings.image_size}x{settings.image_size}"
     place = f"on {learner.options.device} in {learner.options.precision}"
     return [
-        f"data      {settings.data}: {len(names)} {'class' if len(names) == 1 else 'classes'}: {few(names)}",
+        f"data      {settings.data}: {len(names)} {'class' if len(names) == 1 else 'classes'}: {build.few(names)}",
         f"train     {counts(train_set)}",
         f"val       {val}",
         f"network   {num_parameters:,} parameters, {size} pixels, dialect {record.dialect.name}, {place}",
@@ -165,20 +185,15 @@ def counts(dataset: Dataset) -> str:
     return f"{len(dataset):,} pictures, {len(dataset.labels):,} boxes{empty}"
 
 
-def few(names: Sequence[str], most: int = 8) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def outcome(result: TrainResult) -> list[str]:
+def outcome(result: TrainResult, best_metric: str) -> list[str]:
     """Where the weights lie; nothing when the run was stopped, which the trainer has said."""
     if result.stopped:
         return []
     run = result.run
-    best = max((row["AP"] for row in run.metrics() if "AP" in row), default=None)
+    best = max((row[best_metric] for row in run.metrics() if best_metric in row), default=None)
     if best is None:
         return [f"finished; last weights: {run.last}"]
-    return [f"finished; best weights (AP {best:.3f}): {run.best}; last weights: {run.last}"]
+    return [f"finished; best weights ({best_metric} {best:.3f}): {run.best}; last weights: {run.last}"]
 
 
 def tell(lines: Iterable[str]) -> None:

@@ -1,0 +1,40 @@
+"""The table of metrics for TensorBoard: `tensorboard --logdir runs`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from lookonce.errors import MissingExtra
+
+# Column of metrics.csv -> the group of charts that it stands in.
+GROUPS = {
+    "loss": "loss", "box": "loss", "objectness": "loss", "classes": "loss",
+    "lr": "optimisation",
+    "seconds": "speed", "images_per_second": "speed", "waiting_share": "speed",
+}  # fmt: skip
+NOT_DRAWN = {"epoch", "step"}
+
+
+def tensorboard_writer(folder: Path) -> Callable[[Sequence[Mapping[str, float]]], None]:
+    """A function that takes the table so far and writes its last row; events go into `folder`.
+
+    After a resume, what an interrupted run had written of later steps is taken back.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError as error:
+        if error.name not in {"tensorboard", "torch.utils.tensorboard"}:
+            raise
+        raise MissingExtra("tensorboard=true", "tensorboard") from error
+    writers: list[SummaryWriter] = []
+
+    def write(rows: Sequence[Mapping[str, float]]) -> None:
+        row = rows[-1]
+        step = int(row["step"])
+        if not writers:  # opened late: how far back to take is known only now
+            writers.append(SummaryWriter(str(folder), purge_step=step))
+        for name, value in row.items():
+            if name not in NOT_DRAWN:
+                writers[0].add_scalar(f"{GROUPS.get(name, 'validation')}/{name}", value, step)
+        writers[0].flush()
+
+    return write

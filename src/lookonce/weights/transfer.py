@@ -1,0 +1,96 @@
+"""Starting from another training: what of its network means the same in the new one.
+
+Backbone and neck are taken as they are. A head holds, for each anchor, four rows for the box, one for objectness and
+one for each class: class rows are matched by the class's name, the others by the anchor's size.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lookonce.config.record import ModelRecord
+from lookonce.model.yolov3_tiny import YoloV3Tiny
+from lookonce.weights.checkpoint import Checkpoint
+from lookonce.weights.load import require_array
+
+HEADS = ("head32", "head16")
+BACKBONE = "backbone."
+BOX_ROWS = 5  # x, y, w, h and objectness
+# Two anchors are one in training when their sizes overlap so much: a box of a size in between is then off by no more
+# than the head corrects in its first hundred steps.
+SAME_ANCHOR_IOU = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What the heads took over: class_names by name, and of how many anchors the rows for box and objectness."""
+
+    class_names: tuple[str, ...]
+    num_anchors: int
+
+
+def transfer(model: YoloV3Tiny, record: ModelRecord, checkpoint: Checkpoint, *, backbone_only: bool = False) -> Taken:
+    """Copy into `model`, which `record` describes, what the checkpoint has for it; the rest stays as it was drawn.
+
+    Another width is another network, and an error.
+    """
+    expected, source = model.state_dict(), str(checkpoint.folder)
+    for name, array in expected.items():
+        if name.startswith(BACKBONE) or not (backbone_only or name.startswith(HEADS)):
+            require_array(name, expected, checkpoint.state, source)
+            array.copy_(checkpoint.state[name])
+    if backbone_only:
+        return Taken(class_names=(), num_anchors=0)
+    classes = matched_classes(record, checkpoint.record)
+    anchors = [matched_anchors(head, record, checkpoint.record) for head in range(len(HEADS))]
+    for head, rows in zip(HEADS, anchors, strict=True):
+        _take_head(head, expected, checkpoint, record, classes, rows)
+    return Taken(
+        class_names=tuple(record.class_names[new] for new in classes), num_anchors=sum(len(rows) for rows in anchors)
+    )
+
+
+def matched_classes(new: ModelRecord, old: ModelRecord) -> dict[int, int]:
+    """Class of the new network -> the old network's class of that name."""
+    known = {name: row for row, name in enumerate(old.class_names)}
+    return {row: known[name] for row, name in enumerate(new.class_names) if name in known}
+
+
+def matched_anchors(head: int, new: ModelRecord, old: ModelRecord) -> list[int]:
+    """Anchors of a head that have about the old size, in the same place of the order; none where boxes are made
+    differently from the same numbers."""
+    if (new.dialect.center_scales, new.dialect.size_rule) != (old.dialect.center_scales, old.dialect.size_rule):
+        return []
+    pairs = zip(new.head_anchors(head), old.head_anchors(head), strict=False)
+    return [row for row, (ours, theirs) in enumerate(pairs) if _size_iou(ours, theirs) >= SAME_ANCHOR_IOU]
+
+
+def _size_iou(a: tuple[float, float], b: tuple[float, float]) -> float:
+    overlap = min(a[0], b[0]) * min(a[1], b[1])
+    return overlap / (a[0] * a[1] + b[0] * b[1] - overlap)
+
+
+def _take_head(
+    head: str,
+    expected: Mapping[str, Tensor],
+    checkpoint: Checkpoint,
+    record: ModelRecord,
+    classes: Mapping[int, int],
+    anchors: list[int],
+) -> None:
+    for name in (f"{head}.weight", f"{head}.bias"):
+        ours = _by_anchor(expected[name], record.num_classes)
+        theirs = _by_anchor(checkpoint.state[name], checkpoint.record.num_classes)
+        if ours.shape[2:] != theirs.shape[2:]:
+            require_array(name, expected, checkpoint.state, str(checkpoint.folder))  # raises: another width
+        ours[anchors, :BOX_ROWS] = theirs[anchors, :BOX_ROWS]
+        common = min(len(ours), len(theirs))
+        for new, old in classes.items():
+            ours[:common, BOX_ROWS + new] = theirs[:common, BOX_ROWS + old]
+
+
+def _by_anchor(array: Tensor, num_classes: int) -> Tensor:
+    """(A * (5 + C), ...) -> (A, 5 + C, ...), the same memory."""
+    return torch.unflatten(array, 0, (-1, BOX_ROWS + num_classes))
