@@ -16,7 +16,7 @@ def test_findings_are_written_and_shown(shared: Callable[[str], Path], tmp_path:
     assert {finding["severity"] for finding in written["findings"]} == {"warning"}
     lines = list(as_text(result, shown=1))
     assert lines[1] == "  train: 205 pictures (0 without boxes, 0 %), 640x480; 2804 boxes"
-    assert "warning: box without area (2)" in lines
+    assert "warning: box-without-area (2)" in lines
     assert lines[-2:] == ["  and 1 more", "0 errors, 2 warnings"]
 
 

@@ -41,9 +41,17 @@ Picture = NDArray[np.uint8]
 
 # Decoded this is half a gigabyte; Pillow's own limit for a decompression bomb is the same number.
 MAX_PIXELS = 178_956_970
-PICTURE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
-)
+# Of each kind, the usual one first.
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "JPEG": (".jpg", ".jpeg", ".jfif"),
+    "PNG": (".png",),
+    "WebP": (".webp",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "PNM": (".pnm", ".pbm", ".pgm", ".ppm"),
+}
+PICTURE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 _ORIENTATION_TAG = 0x0112  # EXIF 2.32, table 4
 _SWAPS_SIDES = frozenset({5, 6, 7, 8})
 
@@ -63,6 +71,10 @@ _DAMAGE = (
     *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError, OverflowError),
     *(struct.error, zlib.error, Image.DecompressionBombError),  # a GIF's frame has a size of its own
 )
+
+
+class TruncatedPicture(DataError):
+    """A picture file whose end is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +165,7 @@ def _open_as(
         opened = opener(file)
         orientation = _orientation(opened, kind)
     except _DAMAGE as error:
-        what = "truncated" if "truncated" in str(error).lower() else "damaged"
-        raise DataError(f"{name}: {what} {kind}: its header cannot be read ({error}); copy it again") from error
+        raise _damaged(name, kind, error, f"its header cannot be read ({error}); copy it again") from error
     width, height = opened.size
     if width * height > MAX_PIXELS:
         raise DataError(f"{name}: {width}x{height} is {width * height:,} pixels; at most {MAX_PIXELS:,} are read")
@@ -187,7 +198,7 @@ def _refuse_truncated(data: bytes, kind: str, header_bytes: int, name: str) -> N
     else:
         return  # Pillow says so itself
     if not complete:
-        raise DataError(f"{name}: truncated {kind}: the file ends after {len(data):,} bytes; copy it again")
+        raise TruncatedPicture(f"{name}: truncated {kind}: the file ends after {len(data):,} bytes; copy it again")
 
 
 def _suits_opencv(opened: ImageFile.ImageFile, kind: str) -> bool:
@@ -219,8 +230,14 @@ def _decode_with_pillow(data: bytes, opened: ImageFile.ImageFile, name: str) -> 
     except _DAMAGE as error:
         if isinstance(error, DataError):
             raise
-        what = "truncated" if "truncated" in str(error).lower() else "damaged"
-        raise DataError(f"{name}: {what} picture: {error}") from error
+        raise _damaged(name, "picture", error, str(error)) from error
+
+
+def _damaged(name: str, kind: str, error: Exception, explanation: str) -> DataError:
+    """What Pillow's complaint about a file means; only its words tell a file that ends early from another damage."""
+    if "truncated" in str(error).lower():
+        return TruncatedPicture(f"{name}: truncated {kind}: {explanation}")
+    return DataError(f"{name}: damaged {kind}: {explanation}")
 
 
 def _sixteen_bit(opened: ImageFile.ImageFile) -> bool:
