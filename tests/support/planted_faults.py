@@ -1,4 +1,4 @@
-"""A data set with 30 faults, planted one by one into synthetic pictures: what was planted has to be found, and no more."""
+"""A data set with 30 faults, planted into synthetic pictures: what was planted has to be found, and no more."""
 
 import json
 import shutil

@@ -31,7 +31,7 @@ def test_checks_are_chosen_by_name_or_group(shared: Callable[[str], Path]) -> No
     data = shared("data/bccd")
     assert check(data, only=["copies"]).checks >= {"near-copy", "leaked-picture"}
     assert not check(data, skip=["boxes,copies"], decode=False).findings
-    with pytest.raises(SettingsError, match="unknown check tiny-boxes; did you mean tiny-box?"):
+    with pytest.raises(SettingsError, match=r"unknown check tiny-boxes; did you mean tiny-box\?"):
         check(data, only=["tiny-boxes"])
 
 

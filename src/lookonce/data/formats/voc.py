@@ -62,6 +62,8 @@ def list_splits(root: Path) -> dict[str, Path]:
 
 
 def _is_class_list(path: Path) -> bool:
+    if "_" not in path.stem:  # pictures may be called "holiday 1", which looks the same inside
+        return False
     lines = read_list(path)
     return bool(lines) and all(_CLASS_LIST_LINE.fullmatch(line) for line in lines[:50])
 
