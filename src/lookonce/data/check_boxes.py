@@ -97,23 +97,24 @@ def _check_scored(counts: dict[str, int], val: Dataset, report: Report) -> None:
 
 def _check_pairs(dataset: Dataset, report: Report) -> None:
     """Two boxes of a picture that lie on each other; each box is told once, with the first it lies on."""
-    for index in np.flatnonzero(np.diff(dataset.box_offsets) > 1):
-        rows = dataset.rows(int(index))
-        boxes, labels = dataset.boxes_xyxy[rows], dataset.labels[rows]
-        same = np.triu(pairwise_iou_xyxy(boxes, boxes) > _SAME_IOU, k=1)  # (N, N)
-        same &= ~dataset.crowd[rows] & ~dataset.crowd[rows][:, None]
-        if not same.any():
-            continue
-        for second in np.flatnonzero(same.any(axis=0)):
-            first = int(same[:, second].argmax())
-            row = rows.start + int(second)
-            names = [dataset.class_names[int(labels[place])] for place in (first, second)]
-            if names[0] == names[1]:
-                message = f"box {_corners(dataset, row)} of class {names[1]!r} comes twice"
-                report(_of_box("repeated-box", dataset, row, int(index), message))
-            else:
-                message = f"box {_corners(dataset, row)} is {names[0]!r} and {names[1]!r}"
-                report(_of_box("box-of-two-classes", dataset, row, int(index), message))
+    for first, second, picture_row in pairs_on_each_other(dataset):
+        names = [dataset.class_names[int(dataset.labels[row])] for row in (first, second)]
+        if names[0] == names[1]:
+            message = f"box {_corners(dataset, second)} of class {names[1]!r} comes twice"
+            report(_of_box("repeated-box", dataset, second, picture_row, message))
+        else:
+            message = f"box {_corners(dataset, second)} is {names[0]!r} and {names[1]!r}"
+            report(_of_box("box-of-two-classes", dataset, second, picture_row, message))
+
+
+def pairs_on_each_other(dataset: Dataset) -> Iterator[tuple[int, int, int]]:
+    """Rows of two boxes (M,) with nearly the same corners, the earlier first, and of their picture; crowds apart."""
+    for index in np.flatnonzero(np.diff(dataset.box_offsets) > 1).tolist():
+        rows = dataset.rows(index)
+        boxes, real = dataset.boxes_xyxy[rows], ~dataset.crowd[rows]
+        same = np.triu(pairwise_iou_xyxy(boxes, boxes) > _SAME_IOU, k=1) & real & real[:, None]  # (N, N)
+        for second in np.flatnonzero(same.any(axis=0)).tolist():
+            yield rows.start + int(same[:, second].argmax()), rows.start + second, index
 
 
 def _tiny(dataset: Dataset) -> NDArray[np.bool_]:

@@ -159,12 +159,11 @@ def _copies(pictures: Sequence[_Picture], looks: Sequence[_Look]) -> Iterator[Fi
 
 def _like(picture: _Picture, twin: _Picture, likeness: Likeness) -> Iterator[Finding]:
     across = picture.split != twin.split
-    mirrored = " mirrored" if likeness.mirrored else ""
     if likeness.copy:
-        name = "leaked-near-copy" if across else "near-copy"
-        yield _twins(name, picture, f"is{mirrored or ' a resized or re-encoded copy of'}", twin)
+        relation = "is a mirrored copy of" if likeness.mirrored else "is a resized or re-encoded copy of"
+        yield _twins("leaked-near-copy" if across else "near-copy", picture, relation, twin)
     elif across:
-        yield _twins("same-scene", picture, f"shows{mirrored} the scene of", twin)
+        yield _twins("same-scene", picture, "shows the scene of", twin)
 
 
 def _twins(name: str, picture: _Picture, relation: str, twin: _Picture) -> Finding:

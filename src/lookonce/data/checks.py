@@ -210,7 +210,7 @@ CHECKS: dict[str, Check] = {
             "copies",
             "the same picture is in two splits",
             "keep it in one: the score of the other is too good",
-            "left out of train, else of the second split",
+            "kept in the last of the splits alone",
         ),
         Check(
             "leaked-near-copy",
@@ -218,7 +218,7 @@ CHECKS: dict[str, Check] = {
             "copies",
             "a picture is one of another split, resized, re-encoded or mirrored",
             "keep it in one: the score of the other is too good",
-            "left out of train, else of the second split",
+            "kept in the last of the splits alone",
             needs_pixels=True,
         ),
         Check(

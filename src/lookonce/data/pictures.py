@@ -53,7 +53,9 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 }
 PICTURE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 _ORIENTATION_TAG = 0x0112  # EXIF 2.32, table 4
-_SWAPS_SIDES = frozenset({5, 6, 7, 8})
+_SWAPS_SIDES = frozenset({5, 6, 7, 8})  # then these, in this order:
+_FLIPS_ROWS = frozenset({3, 4, 7, 8})
+_FLIPS_COLUMNS = frozenset({2, 3, 6, 7})
 
 # Opened class by class and not by `Image.open`: other readers (EPS runs a program) stay out of reach, and Pillow's own
 # bomb warning, which is a process-wide setting, does not fire before our limit.
@@ -286,9 +288,23 @@ def _turn_upright(picture: Picture, orientation: int) -> Picture:
         return np.ascontiguousarray(picture)
     if orientation in _SWAPS_SIDES:
         picture = picture.transpose(1, 0, 2)
-    flip_rows = orientation in {3, 4, 7, 8}
-    flip_columns = orientation in {2, 3, 6, 7}
-    return np.ascontiguousarray(picture[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])
+    rows, columns = orientation in _FLIPS_ROWS, orientation in _FLIPS_COLUMNS
+    return np.ascontiguousarray(picture[:: -1 if rows else 1, :: -1 if columns else 1])
+
+
+def turn_boxes_upright(
+    boxes_xyxy: NDArray[np.float64], stored_wh: tuple[int, int], orientation: int
+) -> NDArray[np.float64]:
+    """(N, 4) pixels of the picture as stored -> pixels of the upright one, as `_turn_upright` turns it."""
+    x, y = boxes_xyxy[:, [0, 2]], boxes_xyxy[:, [1, 3]]  # (N, 2) each
+    width, height = stored_wh
+    if orientation in _SWAPS_SIDES:
+        x, y, width, height = y, x, height, width
+    if orientation in _FLIPS_COLUMNS:
+        x = width - x[:, ::-1]
+    if orientation in _FLIPS_ROWS:
+        y = height - y[:, ::-1]
+    return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1)
 
 
 def _wh(header: PictureHeader) -> str:
