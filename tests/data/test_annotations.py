@@ -64,7 +64,7 @@ def test_boxes_without_area_are_left_out_and_logged_with_a_count(caplog: pytest.
     report.log()
     assert len(dataset.labels) == 1
     assert [record.getMessage() for record in caplog.records] == [
-        "2 x box without area: box 0: box (1, 1, 1, 9) has no area and is left out; and 1 more"
+        "2 x box-without-area: box 0: box (1, 1, 1, 9) has no area and is left out; and 1 more"
     ]
 
 
@@ -74,7 +74,7 @@ def test_a_box_that_is_not_finite_is_refused_by_name(bad: float) -> None:
         assemble(annotations([(1, 1, 2, 2), (1, bad, 2, 2)]), StopAtError())
     findings = []
     assert len(assemble(annotations([(1, 1, 2, 2), (1, bad, 2, 2)]), findings.append).labels) == 1
-    assert [finding.name for finding in findings] == ["box not finite"]
+    assert [finding.name for finding in findings] == ["box-not-finite"]
 
 
 def test_an_annotations_own_area_is_kept() -> None:

@@ -60,16 +60,16 @@ def test_everything_is_found_at_once(checked: Callable[..., CheckResult], save_p
 
     result = checked(boxes, prepare, images=[{}, {}], categories=[(1, "cell"), (2, "virus")])
     assert names(result) == {
-        ("error", "unreadable picture"),
-        ("error", "missing picture"),
-        ("error", "box not finite"),
-        ("error", "unknown class"),
-        ("warning", "repeated box"),
-        ("warning", "box without area"),
-        ("warning", "box outside the picture"),
-        ("warning", "annotation without picture"),
-        ("warning", "class without boxes"),
-        ("note", "tiny box"),
+        ("error", "truncated-picture"),
+        ("error", "missing-picture"),
+        ("error", "box-not-finite"),
+        ("error", "unknown-class"),
+        ("warning", "repeated-box"),
+        ("warning", "box-without-area"),
+        ("warning", "box-outside"),
+        ("warning", "annotation-without-picture"),
+        ("warning", "class-without-boxes"),
+        ("note", "tiny-box"),
     }
     assert result.num_errors == 7  # NaN, class and missing picture in both splits, the damaged one in train
     severities = [finding.severity for finding in result.sorted_findings]
@@ -87,7 +87,7 @@ def test_another_size_and_a_size_before_exif_rotation_are_told_apart(
         save_picture(root / "val" / "1.png", 101, 50)
 
     result = checked(prepare=prepare)
-    assert names(result) == {("error", "size before EXIF rotation"), ("error", "size differs")}
+    assert names(result) == {("error", "size-before-rotation"), ("error", "size-differs")}
     assert "the annotation says 100x50, the picture is 50x100 as its EXIF orientation 6" in result.findings[0].message
 
 
@@ -101,18 +101,18 @@ def test_the_same_picture_in_two_splits_is_found_under_another_name(checked: Cal
     def prepare(root: Path) -> None:
         (root / "val" / "1.png").write_bytes((root / "train" / "1.png").read_bytes())
 
-    assert names(checked(prepare=prepare)) == {("warning", "picture in two splits")}
+    assert names(checked(prepare=prepare)) == {("warning", "leaked-picture")}
 
 
 def test_no_boxes_to_learn_is_an_error(checked: Callable[..., CheckResult]) -> None:
     result = checked([])
-    assert names(result) == {("error", "no boxes")}
+    assert names(result) == {("error", "no-boxes")}
     assert result.splits[0].background == 1
 
 
 def test_broken_annotations_do_not_stop_the_other_splits(checked: Callable[..., CheckResult]) -> None:
     result = checked(prepare=lambda root: (root / "annotations" / "instances_train.json").write_text("{"))
-    assert names(result) == {("error", "unreadable annotations")}
+    assert names(result) == {("error", "unreadable-annotations")}
     assert [split.split for split in result.splits] == ["val"]
 
 
@@ -122,13 +122,13 @@ def test_different_classes_in_the_splits_are_found(
     def prepare(root: Path) -> None:
         save_coco(root / "annotations" / "instances_val.json", categories=[(1, "nucleus")])
 
-    assert ("error", "different classes") in names(checked(prepare=prepare))
+    assert ("error", "different-classes") in names(checked(prepare=prepare))
 
 
 def test_a_missing_split_is_a_warning(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
     save_picture(tmp_path / "1.png")
     result = check_data(open_data(save_coco(tmp_path / "mine.json", [(1, 1, (1, 1, 9, 9))]), tmp_path))
-    assert names(result) == {("warning", "no such split")}
+    assert names(result) == {("warning", "missing-split")}
 
 
 def test_progress_counts_pictures(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
@@ -142,7 +142,7 @@ def test_progress_counts_pictures(tmp_path: Path, save_coco: Save, save_picture:
 
 def test_the_two_boxes_without_area_of_real_photographs_are_found(shared: Callable[[str], Path]) -> None:
     result = check_data(open_data(shared("data/bccd")), decode=False)
-    assert [finding.name for finding in result.findings] == ["box without area"] * 2
+    assert [finding.name for finding in result.findings] == ["box-without-area"] * 2
     assert {finding.file.rpartition("/")[2] for finding in result.findings} == {
         "BloodImage_00338.jpg",
         "BloodImage_00343.jpg",

@@ -15,6 +15,7 @@ from lookonce.data.pictures import (
     picture_size_wh,
     read_picture,
     require_size,
+    turn_boxes_upright,
 )
 from lookonce.errors import DataError
 
@@ -217,3 +218,19 @@ def test_changed_bytes_are_a_picture_or_an_error_but_never_a_crash(kind: str) ->
         changed[generator.integers(0, len(data), 4)] = generator.integers(0, 256, 4)
         with contextlib.suppress(DataError):
             assert read_picture(changed.tobytes()).shape[2] == 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_boxes_turn_as_the_picture_does(tmp_path: Path, orientation: int) -> None:
+    """A white patch at (2, 1)..(5, 3) of a black 8x6 picture stays where its box goes."""
+    stored = np.zeros((6, 8, 3), np.uint8)
+    stored[1:3, 2:5] = 255
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    Image.fromarray(stored).save(tmp_path / "a.png", exif=tags)
+    upright = read_picture(tmp_path / "a.png")
+    left, top, right, bottom = (
+        turn_boxes_upright(np.array([[2.0, 1, 5, 3]]), (8, 6), orientation)[0].astype(int).tolist()
+    )
+    assert upright[top:bottom, left:right].min() == 255
+    assert upright.sum() == 6 * 3 * 255 == upright[top:bottom, left:right].sum()

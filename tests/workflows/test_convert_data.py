@@ -8,8 +8,9 @@ from PIL import Image
 from lookonce.data.dataset import Dataset, data_hash
 from lookonce.data.formats.coco import write_coco
 from lookonce.data.source import open_data
-from lookonce.errors import DataError
-from lookonce.workflows.convert_data import Format, as_text, convert_data
+from lookonce.data.write import Format
+from lookonce.errors import DataError, LookonceError, SettingsError
+from lookonce.workflows.convert_data import as_text, convert_data, read_renames, read_shares
 
 ARRAYS = ("image_ids", "image_sizes_wh", "box_offsets", "boxes_xyxy", "labels", "crowd", "areas")
 
@@ -99,15 +100,74 @@ def test_a_folder_with_something_in_it_is_not_written_to(original: Path, tmp_pat
 
 
 def test_a_failure_leaves_nothing_behind(original: Path, tmp_path: Path) -> None:
-    Path(original / "val" / "val ä 1.jpg").rename(original / "val" / "train ä 1.jpg")
+    before = sorted(tmp_path.rglob("*"))
+
+    def fail(done: int, total: int) -> None:
+        if done == total - 1:
+            raise OSError("the disk is gone")
+
+    with pytest.raises(LookonceError, match="copy: cannot write there"):
+        convert_data(original, tmp_path / "copy", to="voc", on_progress=fail)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_pictures_of_one_name_get_numbers(original: Path, tmp_path: Path) -> None:
+    (original / "val" / "val ä 1.jpg").rename(original / "val" / "train ä 1.jpg")
     text = (original / "annotations" / "instances_val.json").read_text().replace("val \\u00e4 1", "train \\u00e4 1")
     (original / "annotations" / "instances_val.json").write_text(text)
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(DataError, match="would have the same name in voc format"):
-        convert_data(original, tmp_path / "copy", to="voc")
-    assert sorted(tmp_path.rglob("*")) == before
+    conversion = convert_data(original, tmp_path / "copy", to="voc")
+    assert conversion.renamed == {original / "val" / "train ä 1.jpg": "train ä 1-2.jpg"}
+    copy = tmp_path / "copy" / "JPEGImages" / "train ä 1-2.jpg"
+    assert copy.read_bytes() == (original / "val" / "train ä 1.jpg").read_bytes()
+    assert any(line.startswith("renamed because others have their names: 1, such as") for line in as_text(conversion))
 
 
 def test_an_unknown_format_is_told(original: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="format 'csv' is unknown; expected one of coco, voc, yolo"):
         convert_data(original, tmp_path / "copy", to="csv")
+
+
+def test_classes_are_renamed_joined_and_chosen(original: Path, tmp_path: Path) -> None:
+    """mouse and zebra become one animal, in mouse's place; the ant goes, and with it no picture but its own."""
+    rename = ["zebra & <foal>:animal", "mouse:animal"]
+    conversion = convert_data(original, tmp_path / "copy", to="coco", rename=rename, classes=["animal"])
+    dataset = open_data(conversion.folder).split("train")
+    assert dataset.class_names == ("animal",)
+    assert dataset.labels.tolist() == [0, 0, 0]  # labels 2, 0 and 2 of the original; the ant, 1, is gone
+    assert len(dataset) == 3
+
+
+def test_a_class_may_have_a_colon_in_its_name() -> None:
+    assert read_renames(["ant: red:ant", "mouse:a:b"], ("ant: red", "mouse")) == {"ant: red": "ant", "mouse": "a:b"}
+    with pytest.raises(SettingsError, match="rename is 'bee:ant'; expected OLD:NEW, where OLD is one of ant: red"):
+        read_renames(["bee:ant"], ("ant: red",))
+
+
+def test_several_sources_are_merged_by_class_name(original: Path, tmp_path: Path) -> None:
+    renamed = convert_data(original, tmp_path / "other", to="yolo", rename=["mouse:rat"]).folder
+    conversion = convert_data(original, tmp_path / "both", to="coco", merge=[renamed])
+    assert conversion.pictures == {"train": 6, "val": 6}
+    both = open_data(conversion.folder)
+    dataset = both.split("train")
+    assert dataset.class_names == ("zebra & <foal>", "ant: red", "mouse", "rat") == both.split("val").class_names
+    assert dataset.labels.tolist() == [2, 0, 1, 2, 3, 0, 3]  # YOLO has lost the crowd box
+    assert len({path.name for path in dataset.image_paths}) == 6
+
+
+def test_pictures_are_shared_out_anew(original: Path, tmp_path: Path) -> None:
+    conversion = convert_data(original, tmp_path / "copy", to="voc", split="0.5/0.5", seed=3)
+    assert conversion.pictures == {"train": 3, "val": 3}
+    again = convert_data(original, tmp_path / "again", to="voc", split="0.5/0.5", seed=3)
+    names = [[p.name for p in open_data(c.folder).split("val").image_paths] for c in (conversion, again)]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("text", ["0.8", "0.8/0.1/0.2", "0.8/-0.1/0.3", "a/b", "0.2/0.2/0.2/0.4", "nan/1"])
+def test_parts_that_are_no_parts_of_one_are_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"expected parts of 1 for train, val and perhaps test: 0\.8/0\.1/0\.1"):
+        read_shares(text)
+
+
+def test_a_part_without_pictures_is_refused(original: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="split 'val' would have no picture"):
+        convert_data(original, tmp_path / "copy", to="voc", split="0.94/0.05/0.01")

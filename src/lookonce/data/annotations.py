@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import area_xyxy
 from lookonce.data.dataset import Dataset
-from lookonce.data.findings import Finding, Report, Severity
+from lookonce.data.findings import Finding, Report
 
 Mask = NDArray[np.bool_]
 
@@ -44,7 +44,7 @@ def assemble(found: Annotations, report: Report) -> Dataset:
     """Boxes that are finite, clipped to their picture, with an area, sorted by picture; what is lost is reported."""
     if not len(found.image_paths):
         message = f"{found.origin}: split {found.split!r} is empty; expected at least one picture"
-        report(Finding(name="empty split", severity="error", file=str(found.origin), message=message))
+        report(Finding(name="empty-split", file=str(found.origin), message=message))
     sizes = found.image_sizes_wh[found.image_rows].astype(np.float64)  # (M, 2)
     known = sizes.all(axis=1)  # a picture without a size was reported when its header was read
     keep = _finite(found, report) & known
@@ -83,7 +83,7 @@ def _finite(found: Annotations, report: Report) -> Mask:
     finite = np.asarray(np.isfinite(found.boxes_xyxy).all(axis=1))
     for row in np.flatnonzero(~finite):
         message = f"{found.place(int(row))}: box {_numbers(found.boxes_xyxy[row])} is not finite; expected four numbers"
-        report(_of_box(found, int(row), "box not finite", "error", message))
+        report(_of_box(found, int(row), "box-not-finite", message))
     return finite
 
 
@@ -91,7 +91,7 @@ def _with_area(found: Annotations, boxes: NDArray[np.float64], report: Report) -
     has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]) | ~np.isfinite(boxes).all(axis=1)
     for row in np.flatnonzero(~has_area):
         message = f"{found.place(int(row))}: box {_numbers(boxes[row])} has no area and is left out"
-        report(_of_box(found, int(row), "box without area", "warning", message))
+        report(_of_box(found, int(row), "box-without-area", message))
     return has_area
 
 
@@ -111,17 +111,27 @@ def _inside(
         fate = "clipped" if visible[row] else "left out"
         where = f"reaches outside the {sizes[row, 0]:g}x{sizes[row, 1]:g} picture and is {fate}"
         message = f"{found.place(int(row))}: box {_numbers(boxes[row])} {where}"
-        report(_of_box(found, int(row), "box outside the picture", "warning", message))
+        report(_of_box(found, int(row), "box-outside", message))
     return visible
 
 
-def _of_box(found: Annotations, row: int, name: str, severity: Severity, message: str) -> Finding:
+def _of_box(found: Annotations, row: int, name: str, message: str) -> Finding:
     picture = str(found.image_paths[int(found.image_rows[row])])
-    return Finding(name=name, severity=severity, file=picture, message=message)
+    left, top, right, bottom = found.boxes_xyxy[row].tolist()
+    box = (left, top, right, bottom) if np.isfinite(found.boxes_xyxy[row]).all() else None
+    return Finding(name=name, file=picture, message=message, box_xyxy=box)
 
 
 def _numbers(box: NDArray[np.float64]) -> str:
     return "(" + ", ".join(f"{value:.6g}" for value in box) + ")"
+
+
+def leaves_folder(file_name: str) -> bool:
+    """Whether a picture's name, taken from the picture folder, leads out of it."""
+    if ".." not in file_name and ":" not in file_name and file_name[:1] not in {"/", "\\"}:
+        return False
+    path = PureWindowsPath(file_name)  # takes both kinds of slash
+    return bool(path.anchor) or ".." in path.parts
 
 
 def shortest(value: float) -> str:

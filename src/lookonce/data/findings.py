@@ -3,26 +3,29 @@
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
+from lookonce.data.checks import CHECKS, Severity
 from lookonce.errors import DataError
 from lookonce.log import get_logger
-
-Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing somebody should look at. `name` is the kind, stable for programs; `message` stands alone.
+    """One thing somebody should look at. `name` is a key of CHECKS; `message` stands alone.
 
-    error: training cannot or must not go on. warning: it goes on, and something was left out or changed.
-    note: worth knowing. `file` is the picture or annotation file meant.
+    `file` is the picture or annotation file meant; `box_xyxy` the box, in pixels of the upright picture and as it was
+    written; `twin` the other picture, where there are two.
     """
 
     name: str
-    severity: Severity
     file: str
     message: str
+    box_xyxy: tuple[float, float, float, float] | None = None
+    twin: str = ""
+
+    @property
+    def severity(self) -> Severity:
+        return CHECKS[self.name].severity
 
 
 Report = Callable[[Finding], None]

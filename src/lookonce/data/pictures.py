@@ -41,11 +41,21 @@ Picture = NDArray[np.uint8]
 
 # Decoded this is half a gigabyte; Pillow's own limit for a decompression bomb is the same number.
 MAX_PIXELS = 178_956_970
-PICTURE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
-)
+# Of each kind, the usual one first.
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "JPEG": (".jpg", ".jpeg", ".jfif"),
+    "PNG": (".png",),
+    "WebP": (".webp",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "PNM": (".pnm", ".pbm", ".pgm", ".ppm"),
+}
+PICTURE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 _ORIENTATION_TAG = 0x0112  # EXIF 2.32, table 4
-_SWAPS_SIDES = frozenset({5, 6, 7, 8})
+_SWAPS_SIDES = frozenset({5, 6, 7, 8})  # then these, in this order:
+_FLIPS_ROWS = frozenset({3, 4, 7, 8})
+_FLIPS_COLUMNS = frozenset({2, 3, 6, 7})
 
 # Opened class by class and not by `Image.open`: other readers (EPS runs a program) stay out of reach, and Pillow's own
 # bomb warning, which is a process-wide setting, does not fire before our limit.
@@ -63,6 +73,10 @@ _DAMAGE = (
     *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError, OverflowError),
     *(struct.error, zlib.error, Image.DecompressionBombError),  # a GIF's frame has a size of its own
 )
+
+
+class TruncatedPicture(DataError):
+    """A picture file whose end is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +167,7 @@ def _open_as(
         opened = opener(file)
         orientation = _orientation(opened, kind)
     except _DAMAGE as error:
-        what = "truncated" if "truncated" in str(error).lower() else "damaged"
-        raise DataError(f"{name}: {what} {kind}: its header cannot be read ({error}); copy it again") from error
+        raise _damaged(name, kind, error, f"its header cannot be read ({error}); copy it again") from error
     width, height = opened.size
     if width * height > MAX_PIXELS:
         raise DataError(f"{name}: {width}x{height} is {width * height:,} pixels; at most {MAX_PIXELS:,} are read")
@@ -187,7 +200,7 @@ def _refuse_truncated(data: bytes, kind: str, header_bytes: int, name: str) -> N
     else:
         return  # Pillow says so itself
     if not complete:
-        raise DataError(f"{name}: truncated {kind}: the file ends after {len(data):,} bytes; copy it again")
+        raise TruncatedPicture(f"{name}: truncated {kind}: the file ends after {len(data):,} bytes; copy it again")
 
 
 def _suits_opencv(opened: ImageFile.ImageFile, kind: str) -> bool:
@@ -219,8 +232,14 @@ def _decode_with_pillow(data: bytes, opened: ImageFile.ImageFile, name: str) -> 
     except _DAMAGE as error:
         if isinstance(error, DataError):
             raise
-        what = "truncated" if "truncated" in str(error).lower() else "damaged"
-        raise DataError(f"{name}: {what} picture: {error}") from error
+        raise _damaged(name, "picture", error, str(error)) from error
+
+
+def _damaged(name: str, kind: str, error: Exception, explanation: str) -> DataError:
+    """What Pillow's complaint about a file means; only its words tell a file that ends early from another damage."""
+    if "truncated" in str(error).lower():
+        return TruncatedPicture(f"{name}: truncated {kind}: {explanation}")
+    return DataError(f"{name}: damaged {kind}: {explanation}")
 
 
 def _sixteen_bit(opened: ImageFile.ImageFile) -> bool:
@@ -269,9 +288,23 @@ def _turn_upright(picture: Picture, orientation: int) -> Picture:
         return np.ascontiguousarray(picture)
     if orientation in _SWAPS_SIDES:
         picture = picture.transpose(1, 0, 2)
-    flip_rows = orientation in {3, 4, 7, 8}
-    flip_columns = orientation in {2, 3, 6, 7}
-    return np.ascontiguousarray(picture[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])
+    rows, columns = orientation in _FLIPS_ROWS, orientation in _FLIPS_COLUMNS
+    return np.ascontiguousarray(picture[:: -1 if rows else 1, :: -1 if columns else 1])
+
+
+def turn_boxes_upright(
+    boxes_xyxy: NDArray[np.float64], stored_wh: tuple[int, int], orientation: int
+) -> NDArray[np.float64]:
+    """(N, 4) pixels of the picture as stored -> pixels of the upright one, as `_turn_upright` turns it."""
+    x, y = boxes_xyxy[:, [0, 2]], boxes_xyxy[:, [1, 3]]  # (N, 2) each
+    width, height = stored_wh
+    if orientation in _SWAPS_SIDES:
+        x, y, width, height = y, x, height, width
+    if orientation in _FLIPS_COLUMNS:
+        x = width - x[:, ::-1]
+    if orientation in _FLIPS_ROWS:
+        y = height - y[:, ::-1]
+    return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1)
 
 
 def _wh(header: PictureHeader) -> str:

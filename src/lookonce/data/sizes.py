@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.data.findings import Finding, Report
-from lookonce.data.pictures import picture_size_wh
+from lookonce.data.pictures import TruncatedPicture, picture_size_wh
 from lookonce.errors import DataError
 
 _THREADS = 8  # they wait for the disk or the network; the work itself is microseconds
@@ -29,10 +29,16 @@ def header_sizes_wh(paths: Sequence[Path], report: Report) -> NDArray[np.int32]:
     with ThreadPoolExecutor(_THREADS) as pool:
         for row, result in enumerate(pool.map(size_or_error, paths)):
             if isinstance(result, DataError):
-                report(Finding(name="unreadable picture", severity="error", file=str(paths[row]), message=str(result)))
+                report(unreadable(paths[row], result))
             else:
                 sizes[row] = result
     return sizes
+
+
+def unreadable(path: Path, error: Exception) -> Finding:
+    """What is told of a picture that cannot be read."""
+    name = "truncated-picture" if isinstance(error, TruncatedPicture) else "unreadable-picture"
+    return Finding(name=name, file=str(path), message=str(error))
 
 
 def missing_rows(paths: Sequence[Path]) -> list[int]:
@@ -61,4 +67,4 @@ def report_missing(paths: Sequence[Path], origin: Path, report: Report) -> None:
     count = f" ({len(missing)} of {len(paths)} are missing)" if len(missing) > 1 else ""
     for row in missing:
         message = f"{paths[row]}: no such picture, though {origin} lists it{count}; is the picture folder right?"
-        report(Finding(name="missing picture", severity="error", file=str(paths[row]), message=message))
+        report(Finding(name="missing-picture", file=str(paths[row]), message=message))

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from lookonce.data.annotations import Annotations, assemble
+from lookonce.data.annotations import Annotations, assemble, leaves_folder
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report, StopAtError
 from lookonce.data.formats import coco, voc, yolo
@@ -425,9 +425,17 @@ class _Part:
         origin = self._list or self._images
         pictures = yolo.list_pictures(self._images)
         if self._list:
-            pictures = [self._images / line for line in voc.read_list(self._list)]
+            pictures = [self._images / line for line in self._inside(voc.read_list(self._list), report)]
         labels = [self._annotations / path.relative_to(self._images).with_suffix(".txt") for path in pictures]
         return yolo.read_yolo(pictures, labels, self._names, self._split, origin, self._file, report)
+
+    def _inside(self, lines: Sequence[str], report: Report) -> list[str]:
+        """The lines of a list that stay in the picture folder."""
+        for line in lines:
+            if leaves_folder(line):
+                message = f"{self._list}: {line!r} leaves the picture folder {self._images}; expected a path inside it"
+                report(Finding(name="path-outside-folder", file=str(self._list), message=message))
+        return [line for line in lines if not leaves_folder(line)]
 
 
 def _in_order(splits: Mapping[str, object]) -> list[str]:

@@ -1,24 +1,56 @@
 """`lookonce check`: is this data set fit to train on?"""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
 from lookonce.data.check import CheckResult, SplitSummary, check_data
+from lookonce.data.checks import CHECKS, chosen_checks
+from lookonce.data.repair import repair
 from lookonce.data.source import open_data
+from lookonce.data.write import Copy, Format, require_new, write_data
+from lookonce.errors import DataError
+from lookonce.storage import explained_write, write_file
+
+_OWN_FORMAT: dict[str, Format] = {"coco": "coco", "voc": "voc", "yolo": "yolo"}  # and one for "mixed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed:
+    """A corrected copy. changes: a line each, in words."""
+
+    copy: Copy
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What `check` found, and the corrected copy where one was asked for."""
+
+    result: CheckResult
+    fixed: Fixed | None = None
+
+    @property
+    def num_errors(self) -> int:
+        return self.result.num_errors
 
 
 def check(
     data: str | Path,
     *,
     images: Path | None = None,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
     json_file: Path | None = None,
+    fix: Path | None = None,
     decode: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
-) -> CheckResult:
+) -> Checked:
     """Look at every annotation and every picture before training does; exit status 1 where there are errors.
+
+    Your files are never changed.
 
     Parameters
     ----------
@@ -26,44 +58,107 @@ def check(
         Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     images
         Folder of the pictures of an annotation JSON.
+    only
+        Checks to make, by name (tiny-box) or group: annotations, pictures, copies, boxes, classes. docs/check.md
+        lists them.
+    skip
+        Checks to leave out, by name or group.
     json_file
         File to write all findings and counts into.
+    fix
+        New folder for a corrected copy; changes.txt in it lists each change, and what is left for you to decide.
     decode
         Decode every picture; without it only their headers are read, and a damaged picture passes.
     on_progress
         Called with pictures done and pictures in all.
     """
-    result = check_data(open_data(data, images), decode=decode, on_progress=on_progress)
+    checks = chosen_checks(_words(only), _words(skip))
+    if fix is not None:
+        require_new(fix)
+    result = check_data(open_data(data, images), checks=checks, decode=decode, on_progress=on_progress)
+    fixed = write_fixed(result, fix) if fix is not None else None
+    checked = Checked(result=result, fixed=fixed)
     if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(as_json(result), indent=1) + "\n", encoding="utf-8")
-    return result
+        _write(json_file, json.dumps(as_json(checked), indent=1) + "\n")
+    return checked
 
 
-def as_json(result: CheckResult) -> dict[str, object]:
-    """What `--json` writes: origin, format, class_names, num_errors, splits (counts), findings (worst first)."""
+def write_fixed(result: CheckResult, folder: Path) -> Fixed:
+    """The data set without what a program can put right, in its own format (COCO, where it mixes several)."""
+    repaired = repair(result.datasets, result.findings)
+    if not repaired.datasets:
+        raise DataError(f"{result.origin}: nothing is left to write into {folder}; no split can be read")
+    left = [found.message for found in result.sorted_findings if not CHECKS[found.name].fix]
+    notes = {"changes.txt": _changes_text(result.origin, repaired.changes, left)}
+    copy = write_data(
+        repaired.datasets, folder, to=_OWN_FORMAT.get(result.format, "coco"), new_names=repaired.new_names, notes=notes
+    )
+    return Fixed(copy=copy, changes=repaired.changes)
+
+
+def _changes_text(origin: str, changes: Sequence[str], left: Sequence[str]) -> str:
+    lines = [f"A copy of {origin}, corrected by lookonce check --fix.", "", f"{len(changes)} changes:", *changes]
+    return "\n".join([*lines, "", f"{len(left)} left for you to decide:", *left]) + "\n"
+
+
+def _words(typed: Sequence[str]) -> list[str]:
+    """`tiny-box,huge-box` and `tiny-box huge-box` are the same."""
+    return [word for part in typed for word in part.split(",") if word]
+
+
+def _write(path: Path, text: str) -> None:
+    with explained_write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, text)
+
+
+def as_json(checked: Checked) -> dict[str, object]:
+    """What `--json` writes: counts, the checks made with how often each found something, the findings, worst first."""
+    result = checked.result
+    found = {name: sum(finding.name == name for finding in result.findings) for name in CHECKS}
     return {
         "origin": result.origin,
         "format": result.format,
         "class_names": list(result.class_names),
         "num_errors": result.num_errors,
+        "num_warnings": result.count("warning"),
+        "num_notes": result.count("note"),
+        "num_pictures": result.pictures,
+        "seconds": round(result.seconds, 3),
         "splits": [asdict(split) for split in result.splits],
-        "findings": [asdict(finding) for finding in result.sorted_findings],
+        "checks": [
+            {"name": name, "severity": CHECKS[name].severity, "count": found[name]}
+            for name in CHECKS
+            if name in result.checks
+        ],
+        "findings": [{"severity": finding.severity, **asdict(finding)} for finding in result.sorted_findings],
+        "changes": list(checked.fixed.changes) if checked.fixed else [],
     }
 
 
-def as_text(result: CheckResult, shown: int = 5) -> Iterator[str]:
+def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
     """Lines for a terminal: counts of each split, then each kind of finding with its first few."""
+    result = checked.result
     yield f"{result.origin}: {result.format}, {len(result.class_names)} classes"
     for split in result.splits:
         yield from _summary_lines(split)
-    for (severity, name), group in groupby(result.sorted_findings, key=lambda found: (found.severity, found.name)):
+    for name, group in groupby(result.sorted_findings, key=lambda found: found.name):
         findings = list(group)
-        yield f"{severity}: {name} ({len(findings)})"
+        yield f"{CHECKS[name].severity}: {name} ({len(findings)}): {CHECKS[name].advice}"
         yield from (f"  {finding.message}" for finding in findings[:shown])
         if len(findings) > shown:
             yield f"  and {len(findings) - shown} more"
-    yield f"{result.num_errors} errors, {sum(found.severity == 'warning' for found in result.findings)} warnings"
+    yield _speed_line(result)
+    if checked.fixed:
+        folder, changes = checked.fixed.copy.folder, checked.fixed.changes
+        yield f"{folder}: a corrected copy, {len(changes)} changes, each in {folder / 'changes.txt'}"
+    yield f"{result.num_errors} errors, {result.count('warning')} warnings, {result.count('note')} notes"
+
+
+def _speed_line(result: CheckResult) -> str:
+    decoded = any(CHECKS[name].needs_pixels for name in result.checks)
+    how = "decoded" if decoded else "looked at by their headers"
+    return f"{result.pictures} pictures {how}, {result.pictures / max(result.seconds, 1e-3):,.0f} a second"
 
 
 def _summary_lines(split: SplitSummary) -> Iterator[str]:

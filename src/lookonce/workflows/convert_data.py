@@ -1,36 +1,14 @@
-"""`lookonce convert-data`: a copy of a data set in another format, with its pictures. The original stays untouched."""
+"""`lookonce convert-data`: a copy of labelled pictures in another format, with other splits or classes if wanted."""
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
 
 from lookonce.data.dataset import Dataset
-from lookonce.data.formats.coco import write_coco
-from lookonce.data.formats.voc import write_voc
-from lookonce.data.formats.yolo import write_yolo
+from lookonce.data.selection import join, keep_classes, rename_classes, sample, share_out, unify_classes
 from lookonce.data.source import SPLITS, DataSource, open_data
-from lookonce.errors import DataError
-
-Format = Literal["coco", "voc", "yolo"]
-_PICTURE_FOLDER: dict[str, str] = {"coco": "{split}", "voc": "JPEGImages", "yolo": "images/{split}"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conversion:
-    """What was written, as it reads back. `largest_difference` is that of any corner, in pixels; 0 is bit for bit."""
-
-    folder: Path
-    format: str
-    pictures: dict[str, int]  # split -> count
-    boxes: dict[str, int]
-    crowd_left_out: int  # YOLO has no mark for them
-    largest_difference: float
+from lookonce.data.write import Copy, Format, Placing, require_format, require_new, write_data
+from lookonce.errors import DataError, SettingsError
 
 
 def convert_data(
@@ -40,11 +18,20 @@ def convert_data(
     to: Format,
     images: Path | None = None,
     splits: Sequence[str] | None = None,
-    pictures: Literal["copy", "link"] = "copy",
-) -> Conversion:
-    """Copy labelled pictures into another format. The copy is read back and compared before it appears.
+    merge: Sequence[Path] = (),
+    rename: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    count: int = 0,
+    split: str = "",
+    stratify: bool = False,
+    seed: int = 0,
+    pictures: Placing = "copy",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Copy:
+    """Copy labelled pictures into another format, as they are or with other splits and classes.
 
-    Boxes without an area are left out and boxes that reach outside are clipped, as in training.
+    The copy is read back and compared before it appears. Boxes without an area are left out and boxes that reach
+    outside are cut, as in training. The originals stay untouched.
 
     Parameters
     ----------
@@ -58,42 +45,87 @@ def convert_data(
         Folder of the pictures of an annotation JSON.
     splits
         Parts to copy; without it train, val and test, as far as they are there.
+    merge
+        Further data sets to add, split by split; classes of the same name become one.
+    rename
+        Classes to rename, each OLD:NEW; several with the same NEW become one class.
+    classes
+        Classes to keep, in this order, after renaming; pictures that lose all their boxes are left out.
+    count
+        Pictures to keep of each part, drawn at random; 0 for all.
+    split
+        Share all pictures out anew: parts for train, val and test, as 0.8/0.1/0.1 or 0.8/0.2.
+    stratify
+        With --split: the same mix of classes in every part, as far as possible.
+    seed
+        Start of all random choices: same seed, same pictures.
     pictures
         copy, or link: hard links need no space, but share their bytes with the originals.
+    on_progress
+        Called with pictures placed and pictures in all.
     """
-    if to not in _PICTURE_FOLDER:
-        raise DataError(f"format {to!r} is unknown; expected one of {', '.join(_PICTURE_FOLDER)}")
-    if destination.exists() and not (destination.is_dir() and not any(destination.iterdir())):
-        raise DataError(f"{destination}: exists and is not empty; name a new folder")
-    opened = open_data(source, images)
-    datasets = [opened.split(split) for split in splits or _usual_splits(opened)]
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as temporary:
-        folder = Path(temporary) / "data"
-        folder.mkdir()
-        _place_pictures(datasets, folder, to, pictures)
-        _write_annotations(datasets, folder, to)
-        difference = _compare(datasets, open_data(folder), to)
-        folder.replace(destination)
-    return Conversion(
-        folder=destination,
-        format=to,
-        pictures={dataset.split: len(dataset) for dataset in datasets},
-        boxes={dataset.split: len(_kept_rows(dataset, to)) for dataset in datasets},
-        crowd_left_out=sum(int(dataset.crowd.sum()) for dataset in datasets) if to == "yolo" else 0,
-        largest_difference=difference,
-    )
+    require_format(to)
+    require_new(destination)
+    shares = read_shares(split)
+    if stratify and not shares:
+        raise SettingsError("--stratify goes with --split, for example --split 0.8/0.1/0.1 --stratify")
+    if count < 0:
+        raise SettingsError(f"count is {count}, expected 0 (all) or more")
+    datasets = _merged([open_data(source, images), *map(open_data, merge)], splits)
+    datasets = [_with_classes(dataset, rename, classes) for dataset in datasets]
+    if count:
+        datasets = [sample(dataset, count, seed) for dataset in datasets]
+    if shares:
+        datasets = share_out(join(datasets, "all"), shares, stratify=stratify, seed=seed)
+    _require_pictures(datasets)
+    return write_data(datasets, destination, to=to, placing=pictures, on_progress=on_progress)
 
 
-def as_text(conversion: Conversion) -> Iterator[str]:
+def as_text(copy: Copy) -> Iterator[str]:
     """Lines for a terminal."""
-    for split, count in conversion.pictures.items():
-        yield f"{split}: {count} pictures, {conversion.boxes[split]} boxes"
-    if conversion.crowd_left_out:
-        yield f"{conversion.crowd_left_out} crowd boxes left out: {conversion.format} files cannot mark them"
-    exact = conversion.largest_difference == 0
-    difference = "bit for bit" if exact else f"within {conversion.largest_difference:.1g} pixels"
-    yield f"{conversion.folder}: {conversion.format}; its boxes read back {difference}"
+    for split, count in copy.pictures.items():
+        yield f"{split}: {count} pictures, {copy.boxes[split]} boxes"
+    if copy.crowd_left_out:
+        yield f"{copy.crowd_left_out} crowd boxes left out: {copy.format} files cannot mark them"
+    if copy.renamed:
+        path, name = next(iter(copy.renamed.items()))
+        yield f"renamed because others have their names: {len(copy.renamed)}, such as {path}, now {name}"
+    exact = copy.largest_difference == 0
+    difference = "bit for bit" if exact else f"within {copy.largest_difference:.1g} pixels"
+    yield f"{copy.folder}: {copy.format}; its boxes read back {difference}"
+
+
+def read_shares(text: str) -> dict[str, float]:
+    """`0.8/0.1/0.1` -> {"train": 0.8, "val": 0.1, "test": 0.1}; "" -> nothing. SettingsError for anything else."""
+    if not text:
+        return {}
+    try:
+        numbers = [float(part) for part in text.split("/")]
+    except ValueError:
+        numbers = []
+    right = 2 <= len(numbers) <= 3 and all(number > 0 for number in numbers) and math.isclose(sum(numbers), 1)
+    if not right:
+        raise SettingsError(f"split is {text!r}; expected parts of 1 for train, val and perhaps test: 0.8/0.1/0.1")
+    return dict(zip(SPLITS, numbers, strict=False))
+
+
+def read_renames(words: Sequence[str], class_names: Sequence[str]) -> dict[str, str]:
+    """`OLD:NEW` each -> {old: new}. A name may have colons in it: OLD is what is a class."""
+    renames = {}
+    for word in words:
+        cuts = [place for place, letter in enumerate(word) if letter == ":" and word[:place] in class_names]
+        if not cuts or not word[cuts[-1] + 1 :].strip():
+            raise SettingsError(f"rename is {word!r}; expected OLD:NEW, where OLD is one of {', '.join(class_names)}")
+        renames[word[: cuts[-1]]] = word[cuts[-1] + 1 :].strip()
+    return renames
+
+
+def _merged(sources: Sequence[DataSource], splits: Sequence[str] | None) -> list[Dataset]:
+    """The splits of all sources, those of one name joined, all with the same classes."""
+    read = [source.split(name) for source in sources for name in splits or _usual_splits(source)]
+    names = dict.fromkeys(dataset.split for dataset in read)
+    unified = unify_classes(read)
+    return [join([dataset for dataset in unified if dataset.split == name], name) for name in names]
 
 
 def _usual_splits(source: DataSource) -> list[str]:
@@ -101,62 +133,17 @@ def _usual_splits(source: DataSource) -> list[str]:
     return [split for split in source.splits if split in SPLITS] or list(source.splits)
 
 
-def _place_pictures(datasets: Sequence[Dataset], folder: Path, to: str, pictures: str) -> None:
-    """Copies or links every picture under its own name."""
-    placed: dict[Path, Path] = {}
+def _with_classes(dataset: Dataset, rename: Sequence[str], classes: Sequence[str]) -> Dataset:
+    renamed = rename_classes(dataset, read_renames(rename, dataset.class_names)) if rename else dataset
+    return keep_classes(renamed, [name for word in classes for name in _known(word, renamed)]) if classes else renamed
+
+
+def _known(word: str, dataset: Dataset) -> list[str]:
+    """`car,bus` and `car bus` are the same, unless a class is really called so."""
+    return [word] if word in dataset.class_names else [part for part in word.split(",") if part]
+
+
+def _require_pictures(datasets: Sequence[Dataset]) -> None:
     for dataset in datasets:
-        target_folder = folder / _PICTURE_FOLDER[to].format(split=dataset.split)
-        target_folder.mkdir(parents=True, exist_ok=True)
-        for path in dataset.image_paths:
-            target = target_folder / path.name
-            key = target if to == "coco" else target.with_suffix("")  # the other two name annotations by the stem
-            if placed.setdefault(key, path) != path:
-                raise DataError(f"{placed[key]} and {path}: would have the same name in {to} format; rename one")
-            if not target.exists():
-                _place(path, target, pictures)
-
-
-def _place(path: Path, target: Path, pictures: str) -> None:
-    if pictures == "copy":
-        shutil.copyfile(path, target)
-        return
-    try:
-        os.link(path.resolve(), target)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be hard-linked into {target.parent} ({error}); copy the pictures") from error
-
-
-def _write_annotations(datasets: Sequence[Dataset], folder: Path, to: str) -> None:
-    if to == "coco":
-        (folder / "annotations").mkdir()
-        for dataset in datasets:
-            write_coco(folder / "annotations" / f"instances_{dataset.split}.json", dataset)
-    elif to == "voc":
-        write_voc(folder, datasets)
-    else:
-        write_yolo(folder, datasets)
-
-
-def _kept_rows(dataset: Dataset, to: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.flatnonzero(~dataset.crowd) if to == "yolo" else np.arange(len(dataset.labels))
-
-
-def _compare(datasets: Sequence[Dataset], copy: DataSource, to: str) -> float:
-    """The largest difference of any corner; DataError when anything else differs, or a corner by a billionth pixel."""
-    largest = 0.0
-    for dataset in datasets:
-        again = copy.split(dataset.split)
-        rows = _kept_rows(dataset, to)
-        same = [path.name for path in again.image_paths] == [path.name for path in dataset.image_paths]
-        same &= again.class_names == dataset.class_names and np.array_equal(again.labels, dataset.labels[rows])
-        same &= np.array_equal(again.image_sizes_wh, dataset.image_sizes_wh)
-        if not same:
-            raise DataError(
-                f"split {dataset.split!r} does not read back as it was written to {to}: names, sizes or labels "
-                "differ; do the sizes in the annotations fit the pictures? See: lookonce check"
-            )
-        if len(rows):
-            largest = max(largest, float(np.abs(again.boxes_xyxy - dataset.boxes_xyxy[rows]).max()))
-    if largest > 1e-9:
-        raise DataError(f"boxes differ by {largest:g} pixels after reading them back from {to}; expected at most 1e-9")
-    return largest
+        if not len(dataset):
+            raise DataError(f"split {dataset.split!r} would have no picture; ask for fewer or larger parts")

@@ -145,4 +145,4 @@ def test_boxes_of_pictures_that_are_not_listed_are_left_out_with_a_warning(tmp_p
     findings = []
     dataset = read(save_coco(tmp_path / "a.json", [(9, 1, (1, 1, 2, 2))]), findings.append)
     assert len(dataset.labels) == 0
-    assert [(finding.name, finding.severity) for finding in findings] == [("annotation without picture", "warning")]
+    assert [(finding.name, finding.severity) for finding in findings] == [("annotation-without-picture", "warning")]

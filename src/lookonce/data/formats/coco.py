@@ -7,15 +7,16 @@ when a column turns out to hold something it should not.
 
 import gc
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.annotations import Annotations, snap
+from lookonce.data.annotations import Annotations, leaves_folder, snap
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.sizes import header_sizes_wh
@@ -171,28 +172,21 @@ def _pictures(items: list[Any], path: Path, report: Report) -> list[Item]:
     images = _well_formed(
         items, {"id": _WHOLE, "file_name": _TEXT}, {"width": _SIZE, "height": _SIZE}, "images", path, report
     )
-    leaving = [image for image in images if _leaves_folder(image["file_name"])]
+    leaving = [image for image in images if leaves_folder(image["file_name"])]
     for image in leaving:
         message = f"{path}: picture {image['id']}: file_name {image['file_name']!r} leaves the picture folder"
-        _report_error(report, "file name outside the folder", path, f"{message}; expected a path inside it")
+        _report_error(report, "path-outside-folder", path, f"{message}; expected a path inside it")
     if leaving:
-        images = [image for image in images if not _leaves_folder(image["file_name"])]
+        images = [image for image in images if not leaves_folder(image["file_name"])]
     by_id = {image["id"]: image for image in reversed(images)}
     if len(by_id) < len(images):
         for image in images:
             first = by_id[image["id"]]
             if first is not image:
                 message = f"{path}: id {image['id']} is that of {first['file_name']} and of {image['file_name']}"
-                _report_error(report, "picture id twice", path, f"{message}; expected every id once")
+                _report_error(report, "duplicate-picture-id", path, f"{message}; expected every id once")
         images = [image for image in images if by_id[image["id"]] is image]
     return images
-
-
-def _leaves_folder(file_name: str) -> bool:
-    if ".." not in file_name and ":" not in file_name and file_name[0] not in "/\\":
-        return False
-    path = PureWindowsPath(file_name)  # takes both kinds of slash
-    return bool(path.anchor) or ".." in path.parts
 
 
 def _boxes(
@@ -207,15 +201,27 @@ def _boxes(
     labels = _find(wanted_categories, np.array(category_ids, dtype=np.int64))
     for index in np.flatnonzero(labels < 0):
         message = f"{path}: annotation {items[index].get('id', '?')}: category_id {wanted_categories[index]} is unknown"
-        _report_error(report, "unknown class", path, f"{message}; 'categories' has {_listed(category_ids)}")
+        _report_error(report, "unknown-class", path, f"{message}; 'categories' has {_listed(category_ids)}")
     for index in np.flatnonzero(rows < 0):
         message = f"{path}: annotation {items[index].get('id', '?')} is of picture {wanted_images[index]}"
         message += ", which 'images' does not list; it is left out"
-        report(Finding(name="annotation without picture", severity="warning", file=str(path), message=message))
+        report(Finding(name="annotation-without-picture", file=str(path), message=message))
+    _report_repeated_ids(items, path, report)
     known = np.flatnonzero((rows >= 0) & (labels >= 0))
     if len(known) < len(items):
         items = [items[index] for index in known]
     return items, rows[known], labels[known]
+
+
+def _report_repeated_ids(items: list[Item], path: Path, report: Report) -> None:
+    """Nothing here needs the ids of boxes, but programs that index them keep only the last of two."""
+    ids = [item["id"] for item in items if isinstance(item.get("id"), int | str)]
+    if len(set(ids)) == len(ids):
+        return
+    for number, times in Counter(ids).items():
+        if times > 1:
+            message = f"{path}: {times} annotations have the id {number}; expected every id once"
+            report(Finding(name="duplicate-annotation-id", file=str(path), message=message))
 
 
 def _find(values: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -247,7 +253,7 @@ def _well_formed(
     for index, item in enumerate(items):
         problem = _first_problem(item, required, optional)
         if problem:
-            _report_error(report, f"malformed {name}", path, f"{path}: {name}[{index}]{problem}")
+            _report_error(report, "malformed-entry", path, f"{path}: {name}[{index}]{problem}")
         else:
             good.append(item)
     return good
@@ -289,7 +295,7 @@ def _first_problem(item: Any, required: dict[str, Rule], optional: dict[str, Rul
 
 
 def _report_error(report: Report, name: str, path: Path, message: str) -> None:
-    report(Finding(name=name, severity="error", file=str(path), message=message))
+    report(Finding(name=name, file=str(path), message=message))
 
 
 def _show(value: object) -> str:

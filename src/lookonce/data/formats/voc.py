@@ -20,7 +20,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from lookonce.data.annotations import Annotations, shortest
+from lookonce.data.annotations import Annotations, leaves_folder, shortest
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.coco import load_coco_json, read_categories
@@ -62,6 +62,8 @@ def list_splits(root: Path) -> dict[str, Path]:
 
 
 def _is_class_list(path: Path) -> bool:
+    if "_" not in path.stem:  # pictures may be called "holiday 1", which looks the same inside
+        return False
     lines = read_list(path)
     return bool(lines) and all(_CLASS_LIST_LINE.fullmatch(line) for line in lines[:50])
 
@@ -111,14 +113,18 @@ def read_voc_pictures(annotations_dir: Path, stems: Sequence[str], origin: Path,
     pictures = []
     for stem in stems:
         path = annotations_dir / f"{stem}.xml"
+        if leaves_folder(stem):
+            message = f"{origin}: {stem!r} leaves the folder of the data set; expected a file name without its suffix"
+            report(Finding(name="path-outside-folder", file=str(origin), message=message))
+            continue
         try:
             root = ET.fromstring(path.read_bytes())
         except FileNotFoundError:
             message = f"{path}: no such annotation file, though {origin} lists {stem!r}"
-            report(Finding(name="missing annotation", severity="error", file=str(path), message=message))
+            report(Finding(name="missing-annotation", file=str(path), message=message))
         except (ET.ParseError, OSError, ValueError) as error:
             message = f"{path}: is not XML ({error}); expected a VOC annotation"
-            report(Finding(name="unreadable annotation", severity="error", file=str(path), message=message))
+            report(Finding(name="unreadable-annotation", file=str(path), message=message))
         else:
             pictures.append(_read_picture(root, path, report))
     return pictures
@@ -130,7 +136,7 @@ def _read_picture(root: ET.Element, path: Path, report: Report) -> VocPicture:
         try:
             objects.append(_read_object(element, number, path))
         except DataError as error:
-            report(Finding(name="malformed object", severity="error", file=str(path), message=str(error)))
+            report(Finding(name="malformed-entry", file=str(path), message=str(error)))
     file_name = (root.findtext("filename") or "").strip()
     return VocPicture(xml=path, file_name=file_name, size_wh=_size_wh(root), objects=tuple(objects))
 
@@ -185,7 +191,7 @@ def voc_annotations(
                     f"{picture.xml} object {thing.number}: class {thing.name!r} is not one of the {len(class_names)}"
                 )
                 message += f" ({', '.join(class_names[:5])}{', ...' if len(class_names) > 5 else ''})"
-                report(Finding(name="unknown class", severity="error", file=str(picture.xml), message=message))
+                report(Finding(name="unknown-class", file=str(picture.xml), message=message))
     sizes = np.array([picture.size_wh for picture in pictures], dtype=np.int32).reshape(-1, 2)
     unknown = np.flatnonzero((sizes == 0).any(axis=1))
     sizes[unknown] = header_sizes_wh([image_paths[row] for row in unknown], report)

@@ -74,7 +74,7 @@ def _read_labels(path: Path, class_names: tuple[str, ...], names_file: Path, rep
         return []
     except (OSError, UnicodeDecodeError) as error:
         message = f"{path}: cannot be read as text: {error}"
-        report(Finding(name="unreadable annotation", severity="error", file=str(path), message=message))
+        report(Finding(name="unreadable-annotation", file=str(path), message=message))
         return []
     found = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -84,7 +84,7 @@ def _read_labels(path: Path, class_names: tuple[str, ...], names_file: Path, rep
             found.append((number, _read_line(line.split(), class_names, names_file)))
         except _BadLabel as bad:
             message = f"{path} line {number}: {bad}"
-            report(Finding(name=bad.name, severity="error", file=str(path), message=message))
+            report(Finding(name=bad.name, file=str(path), message=message))
     return found
 
 
@@ -98,20 +98,20 @@ def _read_line(words: Sequence[str], class_names: tuple[str, ...], names_file: P
     try:
         label, *numbers = (float(word) for word in words)
     except ValueError:
-        raise _BadLabel("malformed label", f"{' '.join(words)[:60]!r} is not a row of numbers") from None
+        raise _BadLabel("malformed-entry", f"{' '.join(words)[:60]!r} is not a row of numbers") from None
     if len(numbers) != 4 and (len(numbers) < 6 or len(numbers) % 2):
         expected = "class x y width height, or a class and a polygon's points"
-        raise _BadLabel("malformed label", f"has {len(words)} numbers; expected 5 ({expected})")
+        raise _BadLabel("malformed-entry", f"has {len(words)} numbers; expected 5 ({expected})")
     if not all(map(math.isfinite, numbers)):
-        raise _BadLabel("box not finite", f"{' '.join(words)[:60]!r} is not finite; expected fractions of the picture")
+        raise _BadLabel("box-not-finite", f"{' '.join(words)[:60]!r} is not finite; expected fractions of the picture")
     if not (label.is_integer() and 0 <= label < len(class_names)):
         count = len(class_names)
         raise _BadLabel(
-            "unknown class", f"class {words[0]} is outside 0..{count - 1} ({names_file.name}: {count} names)"
+            "unknown-class", f"class {words[0]} is outside 0..{count - 1} ({names_file.name}: {count} names)"
         )
     if min(numbers) < _LOWEST or max(numbers) > _HIGHEST:
         worst = max(numbers, key=abs)
-        raise _BadLabel("not a fraction", f"{worst:g} is no fraction of the picture; expected 0..1, not pixels")
+        raise _BadLabel("not-a-fraction", f"{worst:g} is no fraction of the picture; expected 0..1, not pixels")
     return label, *_box_of(numbers)
 
 

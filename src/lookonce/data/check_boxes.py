@@ -1,0 +1,143 @@
+"""What the boxes and classes say together: boxes on each other, sizes that cannot be meant, rare classes."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import area_xyxy, pairwise_iou_xyxy
+from lookonce.data.dataset import Dataset, require_boxes
+from lookonce.data.findings import Finding, Report
+from lookonce.errors import DataError
+
+# Below this a box is mostly its own border, and one pixel of labelling error moves its IoU by half.
+_TINY_PIXELS = 2.0
+_HUGE_SHARE = 0.95
+# Two hands never draw a box so alike; the two boxes of one object that was labelled twice by a program do.
+_SAME_IOU = 0.95
+_IMBALANCE = 20
+_MOSTLY_BACKGROUND = 0.9
+
+
+def check_boxes(dataset: Dataset, report: Report) -> None:
+    """The boxes of one split, looked at one by one and in pairs."""
+    _check_pairs(dataset, report)
+    for row, picture_row in _with_pictures(dataset, _tiny(dataset)):
+        message = f"box {_corners(dataset, row)} is under {_TINY_PIXELS:g} pixels wide or high"
+        report(_of_box("tiny-box", dataset, row, picture_row, message))
+    for row, picture_row in _with_pictures(dataset, _huge(dataset)):
+        width, height = dataset.image_sizes_wh[picture_row]
+        message = f"box {_corners(dataset, row)} covers over {_HUGE_SHARE:.0%} of the {width}x{height} picture"
+        report(_of_box("huge-box", dataset, row, picture_row, message))
+
+
+def check_classes(datasets: Sequence[Dataset], report: Report) -> None:
+    """What there is to learn, and whether it is scored."""
+    _check_names(datasets, report)
+    train = next((dataset for dataset in datasets if dataset.split == "train"), None)
+    if train is None:
+        return
+    try:
+        require_boxes(train)
+    except DataError as error:
+        report(Finding(name="no-boxes", file=train.split, message=str(error)))
+        return
+    counts = class_counts(train)
+    for name, count in counts.items():
+        if count == 0:
+            message = f"split {train.split!r}: class {name!r} has no box; it cannot be learned"
+            report(Finding(name="class-without-boxes", file=train.split, message=message))
+    _check_balance(train, counts, report)
+    background = num_background(train)
+    if background > _MOSTLY_BACKGROUND * len(train):
+        message = f"split {train.split!r}: {background} of {len(train)} pictures have no box; are annotations missing?"
+        report(Finding(name="mostly-background", file=train.split, message=message))
+    val = next((dataset for dataset in datasets if dataset.split == "val"), None)
+    if val is not None and val.class_names == train.class_names:
+        _check_scored(counts, val, report)
+
+
+def class_counts(dataset: Dataset) -> dict[str, int]:
+    """Boxes of each class, crowd boxes left out."""
+    counts = np.bincount(dataset.labels[~dataset.crowd], minlength=len(dataset.class_names))
+    return dict(zip(dataset.class_names, counts.tolist(), strict=True))
+
+
+def num_background(dataset: Dataset) -> int:
+    """Pictures without any box."""
+    return int((np.diff(dataset.box_offsets) == 0).sum())
+
+
+def _check_names(datasets: Sequence[Dataset], report: Report) -> None:
+    for names in dict.fromkeys(dataset.class_names for dataset in datasets):
+        seen: dict[str, str] = {}
+        for name in names:
+            first = seen.setdefault("".join(name.casefold().split()), name)
+            if first != name:
+                message = f"classes {first!r} and {name!r} differ only by upper and lower case, or by spaces"
+                report(Finding(name="case-clash-class", file=datasets[0].split, message=f"{message}; are they one?"))
+
+
+def _check_balance(train: Dataset, counts: dict[str, int], report: Report) -> None:
+    seen = {name: count for name, count in counts.items() if count}
+    most, least = max(seen, key=seen.__getitem__), min(seen, key=seen.__getitem__)
+    if seen[most] > _IMBALANCE * seen[least]:
+        rare = sum(seen[most] > _IMBALANCE * count for count in seen.values())
+        more = f"; {rare} classes are as rare" if rare > 1 else ""
+        message = f"split {train.split!r}: class {least!r} has {seen[least]} boxes, {most!r} has {seen[most]}{more}"
+        report(Finding(name="class-imbalance", file=train.split, message=message))
+
+
+def _check_scored(counts: dict[str, int], val: Dataset, report: Report) -> None:
+    for name, count in class_counts(val).items():
+        if counts[name] and not count:
+            message = f"split {val.split!r}: class {name!r} has no box; its score says nothing of that class"
+            report(Finding(name="unscored-class", file=val.split, message=message))
+
+
+def _check_pairs(dataset: Dataset, report: Report) -> None:
+    """Two boxes of a picture that lie on each other; each box is told once, with the first it lies on."""
+    for first, second, picture_row in pairs_on_each_other(dataset):
+        names = [dataset.class_names[int(dataset.labels[row])] for row in (first, second)]
+        if names[0] == names[1]:
+            message = f"box {_corners(dataset, second)} of class {names[1]!r} comes twice"
+            report(_of_box("repeated-box", dataset, second, picture_row, message))
+        else:
+            message = f"box {_corners(dataset, second)} is {names[0]!r} and {names[1]!r}"
+            report(_of_box("box-of-two-classes", dataset, second, picture_row, message))
+
+
+def pairs_on_each_other(dataset: Dataset) -> Iterator[tuple[int, int, int]]:
+    """Rows of two boxes (M,) with nearly the same corners, the earlier first, and of their picture; crowds apart."""
+    for index in np.flatnonzero(np.diff(dataset.box_offsets) > 1).tolist():
+        rows = dataset.rows(index)
+        boxes, real = dataset.boxes_xyxy[rows], ~dataset.crowd[rows]
+        same = np.triu(pairwise_iou_xyxy(boxes, boxes) > _SAME_IOU, k=1) & real & real[:, None]  # (N, N)
+        for second in np.flatnonzero(same.any(axis=0)).tolist():
+            yield rows.start + int(same[:, second].argmax()), rows.start + second, index
+
+
+def _tiny(dataset: Dataset) -> NDArray[np.bool_]:
+    sides = (dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]).min(axis=1, initial=np.inf)
+    return np.asarray(sides < _TINY_PIXELS)
+
+
+def _huge(dataset: Dataset) -> NDArray[np.bool_]:
+    areas = np.repeat(dataset.image_sizes_wh.prod(axis=1, dtype=np.int64), np.diff(dataset.box_offsets))
+    return np.asarray((area_xyxy(dataset.boxes_xyxy) > _HUGE_SHARE * areas) & ~dataset.crowd)
+
+
+def _with_pictures(dataset: Dataset, chosen: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """Row of each chosen box (M,), and that of its picture."""
+    for row in np.flatnonzero(chosen).tolist():
+        yield row, int(np.searchsorted(dataset.box_offsets, row, side="right")) - 1
+
+
+def _of_box(name: str, dataset: Dataset, row: int, picture_row: int, message: str) -> Finding:
+    picture = dataset.image_paths[picture_row]
+    left, top, right, bottom = dataset.boxes_xyxy[row].tolist()
+    return Finding(name=name, file=str(picture), message=f"{picture}: {message}", box_xyxy=(left, top, right, bottom))
+
+
+def _corners(dataset: Dataset, row: int) -> str:
+    return "(" + ", ".join(f"{value:.6g}" for value in dataset.boxes_xyxy[row]) + ")"

@@ -1,0 +1,172 @@
+"""What the picture files of a data set say: damage, sizes, names, and the same picture twice.
+
+Missing files are told when the annotations are read.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lookonce.data.dataset import Dataset
+from lookonce.data.findings import Finding
+from lookonce.data.fingerprint import Fingerprint, Likeness, find_likenesses, fingerprint
+from lookonce.data.pictures import SUFFIXES, PictureHeader, picture_header, read_picture
+from lookonce.data.sizes import unreadable
+from lookonce.data.source import SPLITS
+from lookonce.errors import DataError
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Picture:
+    """A picture of a split, and what its annotation says of its size."""
+
+    path: Path
+    split: str
+    size_wh: tuple[int, int]
+    has_boxes: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What one file says. `digest` is of its bytes, empty where it was not read."""
+
+    findings: tuple[Finding, ...] = ()
+    digest: bytes = b""
+    print: Fingerprint | None = None
+
+
+def check_pictures(
+    datasets: Sequence[Dataset], *, decode: bool, sizes_stated: bool, on_progress: OnProgress | None = None
+) -> Iterator[Finding]:
+    """decode False: the headers alone. sizes_stated: whether the annotations tell the pictures' sizes themselves."""
+    pictures = _unique_pictures(datasets)
+    yield from _listed_twice(datasets)
+    yield from _case_clashes(pictures)
+    looks: list[_Look] = []
+    with ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 1)) as pool:
+        for look in pool.map(lambda picture: _look_at(picture, decode, sizes_stated), pictures):
+            looks.append(look)
+            yield from look.findings
+            if on_progress:
+                on_progress(len(looks), len(pictures))
+    yield from _copies(pictures, looks)
+
+
+def _unique_pictures(datasets: Sequence[Dataset]) -> list[_Picture]:
+    """Every file once, as in the first split that lists it."""
+    first: dict[Path, _Picture] = {}
+    for dataset in datasets:
+        with_boxes = np.diff(dataset.box_offsets) > 0
+        rows = zip(dataset.image_paths, dataset.image_sizes_wh.tolist(), with_boxes.tolist(), strict=True)
+        for path, (width, height), has_boxes in rows:
+            first.setdefault(
+                path, _Picture(path=path, split=dataset.split, size_wh=(width, height), has_boxes=has_boxes)
+            )
+    return list(first.values())
+
+
+def _listed_twice(datasets: Sequence[Dataset]) -> Iterator[Finding]:
+    """In one split, or in two of train, val and test; VOC's trainval repeats train's on purpose."""
+    split_of: dict[Path, str] = {}
+    for dataset in datasets:
+        seen: set[Path] = set()
+        for path in dataset.image_paths:
+            if path in seen:
+                message = f"{path}: is listed twice in split {dataset.split!r}; it would count twice"
+                yield Finding(name="listed-twice", file=str(path), message=message)
+            seen.add(path)
+        if dataset.split in SPLITS:
+            for path in dataset.image_paths:
+                first = split_of.setdefault(path, dataset.split)
+                if first != dataset.split:
+                    message = f"{path}: is in split {first!r} and in {dataset.split!r}; its score would be too good"
+                    yield Finding(name="leaked-picture", file=str(path), message=message)
+
+
+def _case_clashes(pictures: Sequence[_Picture]) -> Iterator[Finding]:
+    seen: dict[str, Path] = {}
+    for picture in pictures:
+        first = seen.setdefault(str(picture.path).casefold(), picture.path)
+        if first != picture.path:
+            message = f"{picture.path}: differs from {first.name} only by upper and lower case"
+            yield Finding(name="case-clash-picture", file=str(picture.path), message=message, twin=str(first))
+
+
+def _look_at(picture: _Picture, decode: bool, sizes_stated: bool) -> _Look:
+    path = picture.path
+    if not path.exists():
+        return _Look()
+    try:
+        header = picture_header(path)
+        findings = (*_name_findings(path, header), *_size_findings(picture, header, sizes_stated))
+        if not decode:
+            return _Look(findings=findings)
+        data = path.read_bytes()
+        pixels = read_picture(data, name=str(path))
+    except (DataError, OSError) as error:
+        return _Look(findings=(unreadable(path, error),))
+    return _Look(findings=findings, digest=hashlib.sha256(data).digest(), print=fingerprint(pixels))
+
+
+def _name_findings(path: Path, header: PictureHeader) -> Iterator[Finding]:
+    if path.suffix.lower() not in SUFFIXES[header.kind]:
+        message = f"{path}: is a {header.kind} picture; expected the suffix {SUFFIXES[header.kind][0]}"
+        yield Finding(name="wrong-suffix", file=str(path), message=message)
+
+
+def _size_findings(picture: _Picture, header: PictureHeader, sizes_stated: bool) -> Iterator[Finding]:
+    """An annotation's size against the picture's. Sizes are upright: what a viewer shows."""
+    stated, upright, stored = picture.size_wh, header.size_wh, header.stored_wh
+    if stated in {upright, (0, 0)}:
+        if header.orientation != 1 and picture.has_boxes and (upright == stored or not sizes_stated):
+            message = f"{picture.path}: EXIF orientation {header.orientation} turns it; are its boxes drawn upright?"
+            yield Finding(name="rotation-unproven", file=str(picture.path), message=message)
+        return
+    said = f"{picture.path}: the annotation says {_by(stated)}, the picture is {_by(upright)}"
+    if stated == stored:
+        reason = f"as its EXIF orientation {header.orientation} turns it; the boxes were drawn on the unturned picture"
+        yield Finding(name="size-before-rotation", file=str(picture.path), message=f"{said} {reason}")
+    else:
+        reason = "; the boxes belong to another version of it"
+        yield Finding(name="size-differs", file=str(picture.path), message=said + reason)
+
+
+def _by(size_wh: tuple[int, int]) -> str:
+    return f"{size_wh[0]}x{size_wh[1]}"
+
+
+def _copies(pictures: Sequence[_Picture], looks: Sequence[_Look]) -> Iterator[Finding]:
+    """The same bytes, then the same picture in other bytes; each picture once."""
+    first_row: dict[bytes, int] = {}
+    prints = [look.print for look in looks]
+    for row, look in enumerate(looks):
+        first = first_row.setdefault(look.digest, row) if look.digest else row
+        if first != row:
+            prints[row] = None
+            across = pictures[row].split != pictures[first].split
+            name = "leaked-picture" if across else "copied-picture"
+            yield _twins(name, pictures[row], "has the same bytes as", pictures[first])
+    for likeness in find_likenesses(prints):
+        yield from _like(pictures[likeness.second], pictures[likeness.first], likeness)
+
+
+def _like(picture: _Picture, twin: _Picture, likeness: Likeness) -> Iterator[Finding]:
+    across = picture.split != twin.split
+    if likeness.copy:
+        relation = "is a mirrored copy of" if likeness.mirrored else "is a resized or re-encoded copy of"
+        yield _twins("leaked-near-copy" if across else "near-copy", picture, relation, twin)
+    elif across:
+        yield _twins("same-scene", picture, "shows the scene of", twin)
+
+
+def _twins(name: str, picture: _Picture, relation: str, twin: _Picture) -> Finding:
+    message = f"{picture.path} ({picture.split}): {relation} {twin.path} ({twin.split})"
+    consequence = "; the score of one split would be too good" if name.startswith("leaked") else ""
+    return Finding(name=name, file=str(picture.path), message=message + consequence, twin=str(twin.path))

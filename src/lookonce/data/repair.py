@@ -1,0 +1,126 @@
+"""What `check --fix` does about findings: data sets in memory without what was wrong, and one line for each change.
+
+Reading has left out or cut what cannot be used; the rest is decided here, by the findings alone. What only a person can
+decide stays as it is.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from lookonce.data.check_boxes import pairs_on_each_other
+from lookonce.data.checks import CHECKS
+from lookonce.data.dataset import Dataset
+from lookonce.data.findings import Finding
+from lookonce.data.pictures import SUFFIXES, picture_header, turn_boxes_upright
+from lookonce.data.selection import take_boxes, take_pictures, unify_classes
+from lookonce.data.source import SPLITS
+
+# Pictures that no copy should have.
+_UNUSABLE = ("missing-picture", "truncated-picture", "unreadable-picture", "size-differs")
+_SAME_BYTES = ("copied-picture", "leaked-picture")
+_SAME_PICTURE = (*_SAME_BYTES, "near-copy", "leaked-near-copy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """datasets: to be written; new_names: pictures that get another file name; changes: a line each, in words."""
+
+    datasets: tuple[Dataset, ...]
+    new_names: Mapping[Path, str] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
+
+
+def repair(datasets: Sequence[Dataset], findings: Sequence[Finding]) -> Repair:
+    """datasets: as `check_data` has read them, findings: what it has said of them."""
+    by_name: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        by_name[finding.name].append(finding)
+    usual = _usual(datasets)
+    unusable = {path for name in _UNUSABLE for path in _files(by_name[name])}
+    doubles = _doubles(usual, by_name)
+    repaired = [_without_pictures(dataset, unusable | doubles[dataset.split]) for dataset in usual]
+    repaired = [_turned(dataset, _files(by_name["size-before-rotation"])) for dataset in repaired]
+    if by_name["repeated-box"]:
+        repaired = [_without_repeats(dataset) for dataset in repaired]
+    changes = [f"{CHECKS[finding.name].fix}: {finding.message}" for finding in findings if CHECKS[finding.name].fix]
+    return Repair(
+        datasets=tuple(unify_classes([dataset for dataset in repaired if len(dataset)])),
+        new_names={path: _right_name(path) for path in _files(by_name["wrong-suffix"])},
+        changes=tuple(changes),
+    )
+
+
+def _usual(datasets: Sequence[Dataset]) -> list[Dataset]:
+    """train, val and test; lists such as VOC's trainval only repeat their pictures."""
+    return [dataset for dataset in datasets if dataset.split in SPLITS] or list(datasets)
+
+
+def _files(findings: Iterable[Finding]) -> list[Path]:
+    return [Path(finding.file) for finding in findings]
+
+
+def _right_name(path: Path) -> str:
+    return path.with_suffix(SUFFIXES[picture_header(path).kind][0]).name
+
+
+def _without_pictures(dataset: Dataset, left_out: set[Path]) -> Dataset:
+    """Without these pictures, and every other one once."""
+    first_rows = {path: row for row, path in reversed(list(enumerate(dataset.image_paths)))}
+    rows = [row for path, row in first_rows.items() if path not in left_out]
+    return dataset if len(rows) == len(dataset) else take_pictures(dataset, np.array(sorted(rows), dtype=np.int64))
+
+
+def _doubles(datasets: Sequence[Dataset], by_name: Mapping[str, Sequence[Finding]]) -> dict[str, set[Path]]:
+    """For each split the pictures that a later split has too, and those whose bytes are there already."""
+    doubles: dict[str, set[Path]] = {dataset.split: set() for dataset in datasets}
+    splits_of: dict[Path, list[str]] = defaultdict(list)
+    for dataset in datasets:  # train, val, test
+        for path in dict.fromkeys(dataset.image_paths):
+            splits_of[path].append(dataset.split)
+    order = [dataset.split for dataset in datasets]
+    for group in _groups(found for name in _SAME_PICTURE for found in by_name[name]):
+        last = max((order.index(split) for path in group for split in splits_of[path]), default=0)
+        for split in order[:last]:
+            doubles[split] |= group
+    for group in _groups(found for name in _SAME_BYTES for found in by_name[name]):
+        for split in order:
+            there = [path for path in sorted(group) if split in splits_of[path] and path not in doubles[split]]
+            doubles[split] |= set(there[1:])
+    return doubles
+
+
+def _groups(findings: Iterable[Finding]) -> list[set[Path]]:
+    """Pictures that belong together. Copies of copies count: if A is B again and B is C again, all three do."""
+    groups: dict[Path, set[Path]] = {}
+    for finding in findings:
+        one, two = Path(finding.file), Path(finding.twin or finding.file)
+        both = groups.get(one, {one}) | groups.get(two, {two})
+        groups |= dict.fromkeys(both, both)
+    return list({id(group): group for group in groups.values()}.values())
+
+
+def _turned(dataset: Dataset, paths: Sequence[Path]) -> Dataset:
+    """The boxes of pictures that were annotated before their EXIF rotation, in the upright picture."""
+    wanted = set(paths)
+    rows = [row for row, path in enumerate(dataset.image_paths) if path in wanted]
+    if not rows:
+        return dataset
+    boxes, sizes = dataset.boxes_xyxy.copy(), dataset.image_sizes_wh.copy()
+    for row in rows:
+        header = picture_header(dataset.image_paths[row])
+        own = dataset.rows(row)
+        boxes[own] = turn_boxes_upright(boxes[own], header.stored_wh, header.orientation)
+        sizes[row] = header.size_wh
+    return replace(dataset, boxes_xyxy=boxes, image_sizes_wh=sizes)
+
+
+def _without_repeats(dataset: Dataset) -> Dataset:
+    keep = np.ones(len(dataset.labels), dtype=np.bool_)
+    for first, second, _ in pairs_on_each_other(dataset):
+        if dataset.labels[first] == dataset.labels[second]:
+            keep[second] = False
+    return take_boxes(dataset, keep)

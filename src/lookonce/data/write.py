@@ -1,0 +1,187 @@
+"""A data set on the disk, from what is in memory: pictures copied or linked, annotations written, both read back.
+
+The folder appears complete or not at all, and no file of the original is touched.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from lookonce.data.dataset import Dataset
+from lookonce.data.formats.coco import write_coco
+from lookonce.data.formats.voc import write_voc
+from lookonce.data.formats.yolo import write_yolo
+from lookonce.data.source import DataSource, open_data
+from lookonce.errors import DataError
+from lookonce.storage import explained_write
+
+Format = Literal["coco", "voc", "yolo"]
+Placing = Literal["copy", "link"]
+OnProgress = Callable[[int, int], None]
+
+_PICTURE_FOLDER: dict[str, str] = {"coco": "{split}", "voc": "JPEGImages", "yolo": "images/{split}"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """What was written, as it reads back. `largest_difference` is that of any corner, in pixels; 0 is bit for bit.
+
+    renamed: pictures that could not keep their name -> the name they have in the copy.
+    """
+
+    folder: Path
+    format: str
+    pictures: dict[str, int]  # split -> count
+    boxes: dict[str, int]
+    crowd_left_out: int  # YOLO has no mark for them
+    largest_difference: float
+    renamed: Mapping[Path, str]
+
+
+def require_format(to: str) -> None:
+    if to not in _PICTURE_FOLDER:
+        raise DataError(f"format {to!r} is unknown; expected one of {', '.join(_PICTURE_FOLDER)}")
+
+
+def require_new(folder: Path) -> None:
+    """DataError where something is already."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise DataError(f"{folder}: exists and is not empty; name a new folder")
+
+
+def write_data(
+    datasets: Sequence[Dataset],
+    folder: Path,
+    *,
+    to: Format,
+    placing: Placing = "copy",
+    new_names: Mapping[Path, str] | None = None,
+    notes: Mapping[str, str] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Copy:
+    """Writes the splits, which have the same classes, into a new or empty folder.
+
+    new_names: file names that pictures get in place of their own. notes: further text files, name -> content.
+    on_progress(done, total) counts pictures.
+    """
+    require_format(to)
+    require_new(folder)
+    with explained_write(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+            new = Path(temporary) / "data"
+            new.mkdir()
+            targets = _targets(datasets, to, new_names or {})
+            _place_pictures(targets, new, placing, on_progress)
+            placed = [_placed(dataset, new, targets) for dataset in datasets]
+            _write_annotations(placed, new, to)
+            difference = _compare(placed, open_data(new), to)
+            for name, text in (notes or {}).items():
+                (new / name).write_text(text, encoding="utf-8")
+            new.replace(folder)
+    return Copy(
+        folder=folder,
+        format=to,
+        pictures={dataset.split: len(dataset) for dataset in datasets},
+        boxes={dataset.split: len(_kept_rows(dataset, to)) for dataset in datasets},
+        crowd_left_out=sum(int(dataset.crowd.sum()) for dataset in datasets) if to == "yolo" else 0,
+        largest_difference=difference,
+        renamed={path: target.name for (_, path), target in targets.items() if target.name != path.name},
+    )
+
+
+Targets = dict[tuple[str, Path], Path]  # split and original -> where it goes, from the folder of the copy
+
+
+def _targets(datasets: Sequence[Dataset], to: str, new_names: Mapping[Path, str]) -> Targets:
+    """Every picture keeps its name where it can: two of a folder get a number, as do two that differ by case alone."""
+    targets: Targets = {}
+    taken: dict[str, Path] = {}
+    for dataset in datasets:
+        folder = Path(_PICTURE_FOLDER[to].format(split=dataset.split))
+        for path in dataset.image_paths:
+            if (dataset.split, path) not in targets:
+                targets[dataset.split, path] = _free_name(path, folder / new_names.get(path, path.name), to, taken)
+    return targets
+
+
+def _free_name(path: Path, wanted: Path, to: str, taken: dict[str, Path]) -> Path:
+    """`wanted`, or with -2, -3, ... before the suffix. The same picture in two splits may be one file (VOC)."""
+    name, number = wanted, 1
+    while True:
+        key = str(name if to == "coco" else name.with_suffix("")).casefold()  # the other two go by the stem
+        if taken.setdefault(key, path) == path:
+            return name
+        number += 1
+        name = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
+
+
+def _place_pictures(targets: Targets, folder: Path, placing: str, on_progress: OnProgress | None) -> None:
+    for done, ((_, path), target) in enumerate(targets.items(), start=1):
+        place = folder / target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.exists():
+            _place(path, place, placing)
+        if on_progress:
+            on_progress(done, len(targets))
+
+
+def _place(path: Path, target: Path, placing: str) -> None:
+    if placing == "copy":
+        try:
+            shutil.copyfile(path, target)
+        except OSError as error:
+            if error.filename == str(path):
+                raise DataError(f"{path}: cannot be read: {error.strerror}; see lookonce check") from error
+            raise
+        return
+    try:
+        os.link(path.resolve(), target)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be hard-linked into {target.parent} ({error}); copy the pictures") from error
+
+
+def _placed(dataset: Dataset, folder: Path, targets: Targets) -> Dataset:
+    return replace(dataset, image_paths=[folder / targets[dataset.split, path] for path in dataset.image_paths])
+
+
+def _write_annotations(datasets: Sequence[Dataset], folder: Path, to: str) -> None:
+    if to == "coco":
+        (folder / "annotations").mkdir()
+        for dataset in datasets:
+            write_coco(folder / "annotations" / f"instances_{dataset.split}.json", dataset)
+    elif to == "voc":
+        write_voc(folder, datasets)
+    else:
+        write_yolo(folder, datasets)
+
+
+def _kept_rows(dataset: Dataset, to: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.flatnonzero(~dataset.crowd) if to == "yolo" else np.arange(len(dataset.labels))
+
+
+def _compare(datasets: Sequence[Dataset], copy: DataSource, to: str) -> float:
+    """The largest difference of any corner; DataError when anything else differs, or a corner by a billionth pixel."""
+    largest = 0.0
+    for dataset in datasets:
+        again = copy.split(dataset.split)
+        rows = _kept_rows(dataset, to)
+        same = [path.name for path in again.image_paths] == [path.name for path in dataset.image_paths]
+        same &= again.class_names == dataset.class_names and np.array_equal(again.labels, dataset.labels[rows])
+        same &= np.array_equal(again.image_sizes_wh, dataset.image_sizes_wh)
+        if not same:
+            raise DataError(
+                f"split {dataset.split!r} does not read back as it was written to {to}: names, sizes or labels "
+                "differ; do the sizes in the annotations fit the pictures? See: lookonce check"
+            )
+        if len(rows):
+            largest = max(largest, float(np.abs(again.boxes_xyxy - dataset.boxes_xyxy[rows]).max()))
+    if largest > 1e-9:
+        raise DataError(f"boxes differ by {largest:g} pixels after reading them back from {to}; expected at most 1e-9")
+    return largest
