@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
 # The line of the model zoo's document: `2021-07-21 14:45:21,688:INFO:epoch[0], iter[400], ...`.
 FILE_FORMAT = "%(asctime)s:%(levelname)s:%(message)s"
@@ -36,14 +36,18 @@ class ConsoleHandler(logging.Handler):
     """Prints each record as a plain line, above a progress bar where there is one.
 
     It also keeps what it printed until a log file is opened: a run has something to say before it has a folder.
+    shows_table: a live table says what records with `in_table` say, so these go to the file only.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.shows_table = False
         self._said: deque[logging.LogRecord] = deque(maxlen=1000)
 
     def emit(self, record: logging.LogRecord) -> None:
         self._said.append(record)
+        if self.shows_table and getattr(record, "in_table", False):
+            return
         style = "yellow" if record.levelno == logging.WARNING else "red" if record.levelno > logging.WARNING else ""
         console().print(self.format(record), style=style, markup=False, highlight=False)
 
@@ -83,6 +87,25 @@ def _file_handler(file: Path) -> logging.Handler:
     handler = logging.FileHandler(file, encoding="utf-8")
     handler.setFormatter(logging.Formatter(FILE_FORMAT))
     return handler
+
+
+@contextmanager
+def live_table(table: "RenderableType") -> Iterator[bool]:
+    """For the length of the block a terminal shows the table, refreshed; yields whether it does, which a file never."""
+    if not console().is_terminal:
+        yield False
+        return
+    from rich.live import Live
+
+    handlers = [handler for handler in get_logger().handlers if isinstance(handler, ConsoleHandler)]
+    for handler in handlers:
+        handler.shows_table = True
+    try:
+        with Live(table, console=console(), refresh_per_second=4, redirect_stdout=False, redirect_stderr=False):
+            yield True
+    finally:
+        for handler in handlers:
+            handler.shows_table = False
 
 
 @contextmanager

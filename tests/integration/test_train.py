@@ -1,6 +1,7 @@
 """`train` from a data set on the disk to a run folder, with a network of some thousand weights."""
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.storage import StorageError
 from lookonce.training.trainer import TrainResult
 from lookonce.weights.load import load_weights
+from lookonce.workflows import fit_time
+from lookonce.workflows.evaluate import evaluate as evaluate_verb
 from lookonce.workflows.train import train
 
 
@@ -64,6 +67,17 @@ def test_the_log_begins_with_what_is_trained_and_has_the_documents_line(trained:
     assert "finished; best weights (AP " in log
 
 
+def test_thresholds_of_the_settings_are_those_that_are_scored_with(data: Path, tmp_path: Path) -> None:
+    few = quick(data, tmp_path, epochs=1, max_detections=1, score_threshold=0.0005)
+    _, record = load_weights(few.run.last)
+    assert (record.thresholds.max_detections, record.thresholds.evaluation_score) == (1, 0.0005)
+    scored = evaluate_verb(weights=few.run.last, data=data, output=tmp_path / "eval", resamples=0)
+    assert len(scored.results) <= 3  # one a picture
+    assert few.metrics["AP"] == scored.metrics.AP
+    more = evaluate_verb(weights=few.run.last, data=data, output=tmp_path / "more", resamples=0, max_detections=50)
+    assert len(more.results) > len(scored.results)
+
+
 def test_the_checkpoint_scores_what_training_said(trained: TrainResult, data: Path) -> None:
     model, record = load_weights(trained.run.last)
     metrics, _ = evaluate(Detector(PyTorchRuntime(model, record)), open_data(data).split("val"))
@@ -96,6 +110,40 @@ def test_training_starts_from_other_weights(trained: TrainResult, data: Path, tm
     ours, theirs = load_weights(result.run.last)[0].state_dict(), load_weights(trained.run.best)[0].state_dict()
     assert all(torch.allclose(ours[name].float(), theirs[name].float(), atol=1e-5) for name in ours)
     assert "starting from the weights of" in result.run.log.read_text()
+
+
+def test_a_run_fitted_to_a_time_is_the_run_of_that_many_epochs(
+    trained: TrainResult, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten seconds, of which nine are planned with; an epoch of two steps is made to look as if it took four."""
+    monkeypatch.setattr(fit_time, "seconds_a_step", lambda *_: 2.0)
+    monkeypatch.setattr(fit_time, "seconds_to_score", lambda *_: 0.0)
+    fitted = quick(data, tmp_path, epochs=50, time="10s")
+    assert "0:00:10: 2 of 50 epochs fit" in fitted.run.log.read_text()
+    assert resolve({}, file=fitted.run.settings).settings.epochs == 2  # what a resume goes by
+    assert sha256(fitted) == sha256(trained)
+
+
+def test_the_time_of_a_step_and_of_an_evaluation_is_measured(data: Path, tmp_path: Path) -> None:
+    result = quick(data, tmp_path, epochs=1, time="1h")
+    told = re.search(
+        r"1:00:00: 1 of 1 epochs fit \((\S+) s a step, (\S+) s an evaluation\)", result.run.log.read_text()
+    )
+    assert told is not None
+    assert all(0 < float(seconds) < 30 for seconds in told.groups())
+
+
+def test_a_profile_trains_nothing(data: Path, tmp_path: Path) -> None:
+    result = quick(data, tmp_path, profile=True)
+    assert result.exit_code == 0
+    assert "assignment and loss" in (result.run.path / "profile.txt").read_text()
+    assert not result.run.has_checkpoint
+    assert result.run.metrics() == []
+
+
+def test_the_curves_are_drawn_while_it_runs(trained: TrainResult) -> None:
+    drawn = {path.name for path in trained.run.plots.glob("*.svg")}
+    assert {"loss.svg", "precision.svg"} <= drawn
 
 
 def test_the_model_zoos_recipe_trains(data: Path, tmp_path: Path) -> None:

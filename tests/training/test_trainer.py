@@ -104,7 +104,7 @@ def test_a_stopped_and_resumed_run_ends_with_the_bits_of_a_straight_one(
     assert (finished.stopped, finished.exit_code) == (False, 0)
     assert arrays_of(run) == arrays_of(other_run)
     assert sha256(run.best / "model.safetensors") == sha256(other_run.best / "model.safetensors")
-    timings = {"seconds", "images_per_second", "waiting_share"}
+    timings = {"seconds", "images_per_second", "waiting_share", "memory_mb"}
     ours, theirs = (
         [{k: v for k, v in row.items() if k not in timings} for row in r.metrics()] for r in (run, other_run)
     )
@@ -214,7 +214,7 @@ def test_the_table_is_there_as_csv_and_json_lines(make_trainer: Any, run: RunFol
     make_trainer(evaluate=Score(0.1, 0.2, 0.3), eval_every=2).run()
     header, *lines = (run.path / "metrics.csv").read_text().splitlines()
     assert header.startswith(
-        "epoch,step,lr,loss,box,objectness,classes,seconds,images_per_second,waiting_share,AP,AP50"
+        "epoch,step,lr,loss,box,objectness,classes,seconds,images_per_second,waiting_share,memory_mb,AP,AP50"
     )
     assert [line.split(",")[0] for line in lines] == ["0", "1", "2"]
     assert lines[0].endswith(",,")  # not evaluated

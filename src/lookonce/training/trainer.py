@@ -6,7 +6,7 @@ else is a function of the position: the learning rate, the order of the pictures
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Batch
-from lookonce.distributed import any_rank, is_main, rank, world_size
+from lookonce.distributed import any_rank, is_main, memory_in_use, rank, world_size
 from lookonce.errors import WeightsError
-from lookonce.log import get_logger, progress_bar
+from lookonce.log import get_logger
 from lookonce.training.engine import Learner, StepResult, train_one_epoch
 from lookonce.training.optimizer import optimizer_tensors, restore_optimizer
 from lookonce.training.progress import Progress, Speed, duration
@@ -75,7 +75,7 @@ class TrainerOptions:
 
     start_epoch: the first to train. best_metric decides what is best; patience: epochs without a better one after which
     the run ends, 0 for none; time_limit: seconds after which it ends, 0 for none; keep: epochs whose weights stay;
-    save_on_all: each rank writes its own `last`.
+    save_on_all: each rank writes its own `last`. against_waiting: advice for when pictures come too slowly.
     """
 
     epochs: int
@@ -90,6 +90,7 @@ class TrainerOptions:
     best_metric: str = "AP"
     patience: int = 0
     time_limit: float = 0
+    against_waiting: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +145,8 @@ class Trainer:
         """Train to the last epoch, or until SIGTERM or Ctrl-C; the step under way is finished and saved first."""
         self._progress = self._new_progress()
         stopped = False
-        with stop_on_signals() as self._stop:
+        table = self._progress.shown(self.rows) if is_main() else nullcontext()
+        with stop_on_signals() as self._stop, table:
             try:
                 while not self._is_over():
                     self._run_epoch()
@@ -191,15 +193,12 @@ class Trainer:
 
     def _train(self, speed: Speed) -> None:
         epoch, first_batch = self.position.epoch, self.position.batch
-        title = f"epoch {epoch + 1}/{self.options.epochs}"
-        with (
-            closing(self.batches.epoch(epoch, first_batch)) as source,
-            progress_bar(title, len(self.batches)) as advance,
-        ):
+        self._progress.begin(f"epoch {epoch + 1}/{self.options.epochs}", len(self.batches))
+        with closing(self.batches.epoch(epoch, first_batch)) as source:
             batches = _Timed(source)
             for result in train_one_epoch(self.learner, batches, epoch=epoch, first_batch=first_batch):
                 self._count(result, speed, batches.waited)
-                self._progress.step(epoch, result, batches.waited, advance)
+                self._progress.step(epoch, result, batches.waited)
                 self._save_or_stop()
                 if self.position.over:
                     break
@@ -229,8 +228,8 @@ class Trainer:
     def _score(self, evaluate: Evaluate) -> Mapping[str, float]:
         """Evaluate, and keep the best weights so far. A stop during it leaves it to the resume."""
         started = time.perf_counter()
-        with progress_bar("evaluate", None) as advance:
-            metrics = evaluate(self.learner.result_model, self.record, self._watch(advance))
+        self._progress.begin("evaluate", None)
+        metrics = evaluate(self.learner.result_model, self.record, self._on_evaluated)
         self._clock.last_evaluation = time.perf_counter() - started
         self._progress.evaluated(self._clock.last_evaluation)
         score = metrics[self.options.best_metric]
@@ -242,15 +241,12 @@ class Trainer:
                 )
         return metrics
 
-    def _watch(self, advance: Callable[[int, str], None]) -> OnEvaluated:
-        def on_progress(done: int) -> None:
-            advance(done, "images")
-            if self._stop_asked():
-                self._save_last()
-                self._tell_stop()
-                raise Stopped
-
-        return on_progress
+    def _on_evaluated(self, done: int) -> None:
+        self._progress.advance(done)
+        if self._stop_asked():
+            self._save_last()
+            self._tell_stop()
+            raise Stopped
 
     def _finish_epoch(self, row: dict[str, float]) -> None:
         self.rows.append(row)
@@ -284,6 +280,7 @@ class Trainer:
             "seconds": round(speed.seconds, 3),
             "images_per_second": round(speed.images_per_second, 3),
             "waiting_share": round(speed.waiting_share, 4),
+            "memory_mb": round(memory_in_use(self.learner.options.device) / 1e6, 1),
         }
 
     def _save_last(self, metrics: Mapping[str, float] | None = None) -> None:
@@ -353,6 +350,8 @@ class Trainer:
             steps_per_epoch=len(self.batches),
             log_interval=self.options.log_interval,
             num_ranks=world_size(),
+            against_waiting=self.options.against_waiting,
+            memory=lambda: memory_in_use(self.learner.options.device),
         )
 
 

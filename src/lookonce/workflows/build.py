@@ -294,6 +294,16 @@ def make_observers(settings: Settings, run: RunFolder) -> list[OnEpoch]:
     return [draw_curves, *([tensorboard_writer(run.path / "tensorboard")] if settings.tensorboard else [])]
 
 
+def against_waiting(settings: Settings, dataset: Dataset, device: torch.device) -> str:
+    """What makes pictures come faster: more threads while there are cores, and memory for all of them decoded."""
+    workers, cores = num_workers(settings.workers, device), os.cpu_count() or 1
+    needed_mb = math.ceil(3e-6 * float(dataset.image_sizes_wh.astype(np.float64).prod(1).sum()))
+    advice = [f"--workers {workers + 1} or more (now {workers}; there are {cores} cores)"] if workers < cores else []
+    if needed_mb > settings.cache_mb:
+        advice.append(f"--cache-mb up to {needed_mb} (now {settings.cache_mb:g}), which keeps all pictures decoded")
+    return "; or ".join([*advice, "smaller picture files, such as JPEGs of about the size that is trained at"])
+
+
 def make_trainer(
     settings: Settings, learner: Learner, loader: Loader, val_set: Dataset | None, record: ModelRecord, run: RunFolder
 ) -> Trainer:
@@ -315,6 +325,7 @@ def make_trainer(
             best_metric=settings.best_metric,
             patience=settings.patience,
             time_limit=seconds_of(settings.time),
+            against_waiting=against_waiting(settings, loader.dataset, learner.options.device),
             log_interval=settings.log_interval,
         ),
         on_epoch=make_observers(settings, run),

@@ -15,6 +15,7 @@ from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible
+from lookonce.training.profile import profile_training
 from lookonce.training.run_folder import RunFolder, create_run_folder, newest_run, open_run_folder
 from lookonce.training.trainer import Position, Trainer, TrainResult
 from lookonce.weights.checkpoint import read_record
@@ -46,6 +47,8 @@ def train(**flags: Any) -> TrainResult:
             if run.has_checkpoint:
                 trainer.resume()
             tell(summary(settings, trainer, train_set, val_set))
+            if settings.profile:
+                return profiled(trainer)
             result = trainer.run()
             tell(outcome(result, settings.best_metric))
     return result
@@ -183,6 +186,14 @@ def counts(dataset: Dataset) -> str:
     num_empty = int((dataset.box_offsets[1:] == dataset.box_offsets[:-1]).sum())
     empty = f", {num_empty} pictures without any" if num_empty else ""
     return f"{len(dataset):,} pictures, {len(dataset.labels):,} boxes{empty}"
+
+
+def profiled(trainer: Trainer) -> TrainResult:
+    """A few steps, measured; nothing is kept of them but the figures."""
+    folder = trainer.run_folder.path
+    tell(profile_training(trainer.learner, trainer.batches, folder))
+    tell([f"written: {folder / 'profile.txt'}, and profile.json for https://ui.perfetto.dev"])
+    return TrainResult(run=trainer.run_folder, metrics={}, stopped=False)
 
 
 def outcome(result: TrainResult, best_metric: str) -> list[str]:

@@ -1,0 +1,65 @@
+"""The table that a terminal shows while a run goes on: the newest epochs, the one under way, and the time to go."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+NUM_EPOCHS = 8  # shown; all are in metrics.csv
+BAR_WIDTH = 28
+# Heading, column of the table of metrics, and how a value is written.
+COLUMNS = (
+    ("epoch", "epoch", "{:.0f}"),
+    ("loss", "loss", "{:.3f}"),
+    ("box", "box", "{:.3f}"),
+    ("objectness", "objectness", "{:.3f}"),
+    ("classes", "classes", "{:.3f}"),
+    ("lr", "lr", "{:.2g}"),
+    ("images/s", "images_per_second", "{:.1f}"),
+    ("waiting", "waiting_share", "{:.0%}"),
+    ("memory", "memory_mb", "{:,.0f} MB"),
+    ("AP", "AP", "{:.3f}"),
+    ("AP50", "AP50", "{:.3f}"),
+)
+
+
+@dataclass
+class LiveTable:
+    """What is shown; change it, and the next refresh shows that.
+
+    rows: the table of metrics so far; current: the same columns of the epoch under way, empty between epochs; doing:
+    what the bar is of ("": there is none), done of total (None: nobody knows); left: the time to go.
+    """
+
+    rows: Sequence[Mapping[str, float]] = ()
+    current: Mapping[str, float] = field(default_factory=dict)
+    doing: str = ""
+    done: int = 0
+    total: int | None = None
+    left: str = ""
+
+    def __rich__(self) -> RenderableType:
+        table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")  # 80 columns
+        for heading, _, _ in COLUMNS:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for row in self.rows[-NUM_EPOCHS:]:
+            table.add_row(*cells(row), style="dim" if self.current else "")
+        if self.current:
+            table.add_row(*cells(self.current))
+        return Group(table, self._bar()) if self.doing else table
+
+    def _bar(self) -> RenderableType:
+        line = Table.grid(padding=(0, 1))
+        count = f"{self.done}" if self.total is None else f"{self.done}/{self.total}"
+        bar = ProgressBar(total=self.total, completed=self.done, width=BAR_WIDTH, pulse=self.total is None)
+        line.add_row(Text(self.doing), bar, Text(count), Text(self.left, style="bold"))
+        return line
+
+
+def cells(row: Mapping[str, float]) -> list[str]:
+    """A row's values as they are shown; people count epochs from 1; an epoch that was not evaluated has no AP."""
+    shown = {**row, "epoch": row["epoch"] + 1}
+    return [form.format(shown[name]) if name in shown else "" for _, name, form in COLUMNS]
