@@ -73,17 +73,24 @@ class _Tag:
 
 
 def draw(
-    image: NDArray[np.uint8], detections: Detections, class_names: Sequence[str], *, show_scores: bool = True
+    image: NDArray[np.uint8],
+    detections: Detections,
+    class_names: Sequence[str],
+    *,
+    show_scores: bool = True,
+    track_ids: NDArray[np.int64] | None = None,
 ) -> NDArray[np.uint8]:
     """A copy of the picture (H, W, 3) uint8 RGB with a box and a tag for each detection, the best ones on top.
 
-    show_scores False leaves the numbers out, for labels that people drew.
+    show_scores False leaves the numbers out, for labels that people drew. track_ids (N,): the number of each
+    detection's track, which its tag shows; 0 for none.
     """
     height, width = image.shape[:2]
     style = _style(width, height, detections)
     boxes = [_whole_pixels(box, width, height) for box in detections.boxes_xyxy]
     colors = [class_color(int(label)) for label in detections.labels]
-    tags = [_tag(detections, row, class_names, style, show_scores=show_scores) for row in range(len(detections))]
+    numbers = _numbers(detections, track_ids, show_scores=show_scores)
+    tags = [_tag(class_names, int(label), text, style) for label, text in zip(detections.labels, numbers, strict=True)]
     places = _place_tags(tags, boxes, (width, height))
     worst_first = range(len(detections) - 1, -1, -1)
     drawn = image.copy()
@@ -161,14 +168,21 @@ def _sides(box: Rectangle, line: int, image: NDArray[np.uint8]) -> list[NDArray[
     return [image[max(0, y) : max(0, y_stop), max(0, x) : max(0, x_stop)] for x, y, x_stop, y_stop in rectangles]
 
 
-def _tag(detections: Detections, row: int, class_names: Sequence[str], style: _Style, *, show_scores: bool) -> _Tag:
-    label = int(detections.labels[row])
+def _numbers(detections: Detections, track_ids: NDArray[np.int64] | None, *, show_scores: bool) -> list[str]:
+    """What stands behind each class name: ` #7 0.91`."""
+    tracks = np.zeros(len(detections), np.int64) if track_ids is None else track_ids
+    return [
+        (f" #{track}" if track else "") + (f" {score:.2f}" if show_scores else "")
+        for track, score in zip(tracks.tolist(), detections.scores.tolist(), strict=True)
+    ]
+
+
+def _tag(class_names: Sequence[str], label: int, numbers: str, style: _Style) -> _Tag:
     text = class_names[label]
     font = _font_for(text, style.letters)
     if font is None:
         text, font = f"class {label}", _own_font(style.letters)
-    if show_scores:
-        text = f"{text} {detections.scores[row]:.2f}"
+    text += numbers
     left, _, right, _ = font.getbbox(text)
     # One height for all tags, that of letters with both a tall and a deep part.
     top, bottom = font.getbbox("Ag|")[1::2]
