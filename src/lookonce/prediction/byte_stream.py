@@ -90,20 +90,23 @@ class _Stream:
 
     def _jpeg_end(self) -> int:
         """Past the end marker; where the next picture starts or the stream ends, if there is none."""
-        at = 2
+        at, segment = 2, 2
         while self.has(at + 4) or self.has(at + 2):
-            if self.data[at] != 0xFF or self.data[at + 1] == 0xFF:
-                at = self.find(_MARKER_IN_CODED_DATA, at)
-                continue
             marker = self.data[at + 1]
+            if self.data[at] != 0xFF:  # a segment that was cut off has swallowed the beginning of what follows
+                return self.find(_ANY_START, segment)
             if marker == _END_OF_IMAGE:
                 return at + 2
             if marker == _START_OF_IMAGE:
                 return at
-            at += 2 if marker in _WITHOUT_LENGTH else 2 + int.from_bytes(self.data[at + 2 : at + 4], "big")
+            segment = at
+            at += 1 if marker == 0xFF else 2 if marker in _WITHOUT_LENGTH else 2 + self._length(at + 2)
             if marker == _START_OF_SCAN:
                 at = self.find(_MARKER_IN_CODED_DATA, at)
         return len(self.data)
+
+    def _length(self, at: int) -> int:
+        return int.from_bytes(self.data[at : at + 2], "big")
 
     def _png_end(self) -> int:
         at = len(PNG_START)

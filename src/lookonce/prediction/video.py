@@ -32,11 +32,11 @@ VIDEO_SUFFIXES = frozenset(
 WAIT_SECONDS = 10.0  # for a stream that does not answer
 USUAL_RATE = Fraction(25)
 # What plays everywhere first; a PyAV built without x264 has the others.
-ENCODERS: tuple[tuple[str, dict[str, str]], ...] = (
-    ("libx264", {"crf": "22", "preset": "veryfast"}),
-    ("libopenh264", {}),
-    ("mpeg4", {"qscale": "3"}),
-)
+ENCODERS: dict[str, dict[str, str]] = {
+    "libx264": {"crf": "22", "preset": "veryfast"},
+    "libopenh264": {},
+    "mpeg4": {"qscale": "3"},
+}
 WRITTEN_TIME_BASE = Fraction(1, 90_000)  # MPEG's own clock; 25, 30 and 30000/1001 frames a second are whole ticks
 
 
