@@ -1,7 +1,8 @@
 """Large pictures in overlapping tiles, so that small things keep enough pixels; put together without doubles at seams.
 
 A thing no larger than the overlap lies whole in some tile. A larger one may be cut in every tile; then the picture as a
-whole, which is looked at too, has it; and where that one misses it, the parts on both sides of a seam are joined.
+whole, which is looked at for such things, has it; and where that one misses it, the parts on both sides of a seam are
+joined.
 """
 
 from collections.abc import Sequence
@@ -63,6 +64,7 @@ class TiledDetector:
             found += [
                 _in_picture(part, window, (width, height), self.tile) for part, window in zip(parts, some, strict=True)
             ]
+        found[0] = _larger_than(found[0], self.tile * self.overlap)
         return merge(found, self.iou_threshold, self.max_detections)
 
 
@@ -89,6 +91,13 @@ def _in_picture(found: Detections, window: Window, picture_wh: tuple[int, int], 
     near = np.abs(boxes_xyxy - np.array(window, np.float32)) <= max(1.0, CUT_PIXELS * tile)
     moved = Detections(boxes_xyxy=boxes_xyxy, scores=found.scores, labels=found.labels)
     return _Found(detections=moved, cut=near & inner)
+
+
+def _larger_than(found: _Found, side: float) -> _Found:
+    """The boxes with a side over so many pixels."""
+    wh = found.detections.boxes_xyxy[:, 2:] - found.detections.boxes_xyxy[:, :2]
+    large = wh.max(axis=1) > side
+    return _Found(detections=found.detections.select(large), cut=found.cut[large])
 
 
 def merge(found: Sequence[_Found], iou_threshold: float, max_detections: int) -> Detections:
@@ -128,11 +137,13 @@ class _Kept:
     def take(self, box: _Box) -> None:
         """Keep it, join it with its other part, or drop it for one that is kept already."""
         overlaps, area, areas = self._overlaps(box), area_xyxy(box.xyxy), area_xyxy(self.boxes_xyxy[: self.count])
-        doubles = overlaps > self.iou_threshold * (area + areas - overlaps)
+        same_class = self.labels[: self.count] == box.label
+        doubles = same_class & (overlaps > self.iou_threshold * (area + areas - overlaps))
+        # Of whatever class: half a key may look like a nut.
         covers = overlaps > SAME_THING * area if box.cut.any() else np.zeros_like(doubles)
         if (doubles | covers).any():
             return
-        for row in np.flatnonzero(overlaps).tolist():
+        for row in np.flatnonzero(same_class & (overlaps > 0)).tolist():
             other = self._box(row)
             if _across_a_seam(box, other):
                 self._remove(row)
@@ -141,10 +152,10 @@ class _Kept:
         self._add(box)
 
     def _overlaps(self, box: _Box) -> Floats:
-        """(count,) common pixels with each kept box of the same class, 0 for the others."""
+        """(count,) pixels in common with each kept box."""
         kept = self.boxes_xyxy[: self.count]
         wh = np.minimum(box.xyxy[2:], kept[:, 2:]) - np.maximum(box.xyxy[:2], kept[:, :2])
-        return np.asarray(np.prod(np.maximum(wh, 0), axis=1) * (self.labels[: self.count] == box.label), np.float32)
+        return np.asarray(np.prod(np.maximum(wh, 0), axis=1))
 
     def _box(self, row: int) -> _Box:
         return _Box(
