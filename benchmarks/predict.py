@@ -1,50 +1,68 @@
 """How much of the network's own rate is left when pictures are read, detected, drawn and written.
 
-    python benchmarks/predict.py WEIGHTS PICTURES [--threshold 0.25] [--rounds 3]
+    python benchmarks/predict.py [WEIGHTS PICTURES] [--threshold 0.25] [--rounds 5]
 
-Prints pictures a second of the network alone (canvases ready in memory, decoding and suppression included), of the
-whole of `lookonce predict`, and their ratio, measured in turns in one process. Needs a quiet machine.
+Without WEIGHTS: the full network at 416 and 200 made-up photographs of about 640x480 (benchmarks/standard.py). In each
+round, in turns in one process: the network alone (canvases ready in memory; decoding and suppression included), the
+whole of `lookonce predict` writing JSON, and the whole with drawings. The ratios of a round are of neighbours in time,
+so other programs on the machine disturb them little; their medians are the result.
 """
 
 import argparse
 import contextlib
 import io
+import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+import standard
 
 from lookonce.data.transforms import fit
+from lookonce.prediction.draw import draw
+from lookonce.prediction.drawings import encode
 from lookonce.prediction.sources import PictureSource, find_pictures
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.workflows.load import load_runtime
 from lookonce.workflows.predict import predict_with
 
-BATCH = 4  # as prediction/predictor.py
+BATCH = 20  # for the network alone: so many that what is lost at the end of a batch does not count
+PARTS = {"predict": "json", "with drawings": "pictures,json"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("pictures")
-    parser.add_argument("--threshold", type=float, default=0.25)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("weights", type=Path, nargs="?")
+    parser.add_argument("pictures", nargs="?")
+    parser.add_argument("--threshold", type=float)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, default=Path("build/benchmark"), help="where the made-up files are kept")
     arguments = parser.parse_args()
-    runtime = load_runtime(arguments.weights)
-    sources = find_pictures(arguments.pictures)
+    weights, pictures = arguments.weights, arguments.pictures
+    if weights is None or pictures is None:
+        pictures, _, weights = standard.make(arguments.folder)
+    runtime = load_runtime(weights)
+    sources = find_pictures(pictures)
     canvases = np.stack(
         [fit(one.read(), runtime.record.image_size, runtime.record.preprocessing)[0] for one in sources]
     )
-    detector = Detector(runtime, score_threshold=arguments.threshold)
-    runtime.detect(canvases[:BATCH], **thresholds(detector))  # warms up
+    threshold = arguments.threshold or standard.usual_threshold(runtime, canvases)
+    detector = Detector(runtime, score_threshold=threshold)
+    seconds_alone(runtime, canvases[:BATCH], detector)  # warms up
     print(f"{runtime.name}, {len(sources)} pictures, canvas {canvases.shape[1]}x{canvases.shape[2]}")
-    print("round   network alone   predict   ratio")
+    print("round   network alone" + "".join(f"{name:>16}   ratio" for name in PARTS))
+    ratios: dict[str, list[float]] = {name: [] for name in PARTS}
     for number in range(1, arguments.rounds + 1):
-        alone = len(sources) / seconds_alone(runtime, canvases, detector)
-        whole = len(sources) / seconds_whole(runtime, arguments.weights, arguments.pictures, arguments.threshold)
-        print(f"{number:5} {alone:13.1f}/s {whole:7.1f}/s {whole / alone:7.2f}")
+        line = f"{number:5}"
+        for name, save in PARTS.items():
+            alone = seconds_alone(runtime, canvases, detector)
+            whole = seconds_whole(runtime, weights, str(pictures), threshold, save)
+            ratios[name].append(alone / whole)
+            line += f" {len(sources) / alone:13.1f}/s {len(sources) / whole:12.1f}/s {alone / whole:7.2f}"
+        print(line, flush=True)
+    print("median ratio: " + ", ".join(f"{name} {statistics.median(values):.3f}" for name, values in ratios.items()))
     print_stages(sources, detector)
 
 
@@ -63,17 +81,16 @@ def seconds_alone(runtime: Runtime, canvases: np.ndarray, detector: Detector) ->
     return time.perf_counter() - started
 
 
-def seconds_whole(runtime: Runtime, weights: Path, pictures: str, threshold: float) -> float:
+def seconds_whole(runtime: Runtime, weights: Path, pictures: str, threshold: float, save: str) -> float:
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        return predict_with(runtime, pictures, weights=weights, threshold=threshold, output=Path(folder)).seconds
+        done = predict_with(runtime, pictures, weights=weights, threshold=threshold, save=save, output=Path(folder))
+    return done.seconds
 
 
 def print_stages(sources: list[PictureSource], detector: Detector) -> None:
     """Processor time a picture of each stage: other programs on the machine change it little."""
-    from lookonce.prediction.draw import draw
-    from lookonce.workflows.predict import encode
-
     spent = dict.fromkeys(("read", "detect", "draw", "encode"), 0.0)
+    num_boxes = 0
     for source in sources:
         moments = [time.process_time()]
         image = source.read()
@@ -84,10 +101,11 @@ def print_stages(sources: list[PictureSource], detector: Detector) -> None:
         moments.append(time.process_time())
         encode(drawn, ".jpg")
         moments.append(time.process_time())
+        num_boxes += len(found)
         for name, start, stop in zip(spent, moments[:-1], moments[1:], strict=True):
             spent[name] += stop - start
     print(
-        "processor ms a picture: "
+        f"processor ms a picture, {num_boxes / len(sources):.1f} boxes: "
         + ", ".join(f"{name} {1000 * total / len(sources):.1f}" for name, total in spent.items())
     )
 

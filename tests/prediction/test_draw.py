@@ -56,7 +56,7 @@ def test_any_box_on_any_picture(size, corners):
 
 
 def tag(width: int, height: int) -> _Tag:
-    return _Tag(text="", font=None, size_wh=(width, height), ink_xy=(0, 0))
+    return _Tag(ink=np.zeros((0, 0), np.uint8), size_wh=(width, height))
 
 
 def test_a_tag_stands_on_its_box_from_the_left():

@@ -17,11 +17,11 @@ from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.errors import DataError, MissingExtra, SettingsError, WeightsError
 from lookonce.export.base import textured_canvases
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
-from lookonce.prediction.sources import PictureSource
+from lookonce.prediction.sources import PictureSource, image_ids
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.export import export
 from lookonce.workflows.load import load, load_runtime
-from lookonce.workflows.predict import image_ids, predict
+from lookonce.workflows.predict import predict
 
 WITHOUT_TORCH = """
 import sys

@@ -7,7 +7,7 @@ colour of their box stand where they cover least: of boxes, of other tags, and n
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,36 +64,39 @@ class _Style:
 
 @dataclass(frozen=True, kw_only=True)
 class _Tag:
-    """Words of one box, their size in pixels, and where the ink begins in the font's own rectangle."""
+    """Words of one box. ink (H, W) 0..255: how much of each pixel is letter; size_wh: with the room around them."""
 
-    text: str
-    font: Font
+    ink: NDArray[np.uint8]
     size_wh: tuple[int, int]
-    ink_xy: tuple[int, int]
 
 
 def draw(
-    image: NDArray[np.uint8], detections: Detections, class_names: Sequence[str], *, show_scores: bool = True
+    image: NDArray[np.uint8],
+    detections: Detections,
+    class_names: Sequence[str],
+    *,
+    show_scores: bool = True,
+    track_ids: NDArray[np.int64] | None = None,
 ) -> NDArray[np.uint8]:
     """A copy of the picture (H, W, 3) uint8 RGB with a box and a tag for each detection, the best ones on top.
 
-    show_scores False leaves the numbers out, for labels that people drew.
+    show_scores False leaves the numbers out, for labels that people drew. track_ids (N,): the number of each
+    detection's track, which its tag shows; 0 for none.
     """
     height, width = image.shape[:2]
     style = _style(width, height, detections)
     boxes = [_whole_pixels(box, width, height) for box in detections.boxes_xyxy]
     colors = [class_color(int(label)) for label in detections.labels]
-    tags = [_tag(detections, row, class_names, style, show_scores=show_scores) for row in range(len(detections))]
+    numbers = _numbers(detections, track_ids, show_scores=show_scores)
+    tags = [_tag(class_names, int(label), text, style) for label, text in zip(detections.labels, numbers, strict=True)]
     places = _place_tags(tags, boxes, (width, height))
     worst_first = range(len(detections) - 1, -1, -1)
     drawn = image.copy()
     for row in worst_first:
         _draw_box(drawn, boxes[row], colors[row], style.line)
-    canvas = Image.fromarray(drawn)
-    pen = ImageDraw.Draw(canvas)
     for row in worst_first:
-        _draw_tag(pen, tags[row], places[row], colors[row], style.padding)
-    return np.asarray(canvas)
+        _draw_tag(drawn, tags[row], places[row], colors[row], style.padding)
+    return drawn
 
 
 @cache
@@ -106,6 +109,7 @@ def class_color(label: int) -> Color:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
+@cache
 def text_color(background: Color) -> Color:
     """Black or white, whichever stands out more (relative luminance and contrast of WCAG 2.2)."""
     luminance = _luminance(background)
@@ -161,31 +165,42 @@ def _sides(box: Rectangle, line: int, image: NDArray[np.uint8]) -> list[NDArray[
     return [image[max(0, y) : max(0, y_stop), max(0, x) : max(0, x_stop)] for x, y, x_stop, y_stop in rectangles]
 
 
-def _tag(detections: Detections, row: int, class_names: Sequence[str], style: _Style, *, show_scores: bool) -> _Tag:
-    label = int(detections.labels[row])
+def _numbers(detections: Detections, track_ids: NDArray[np.int64] | None, *, show_scores: bool) -> list[str]:
+    """What stands behind each class name: ` #7 0.91`."""
+    tracks = np.zeros(len(detections), np.int64) if track_ids is None else track_ids
+    return [
+        (f" #{track}" if track else "") + (f" {score:.2f}" if show_scores else "")
+        for track, score in zip(tracks.tolist(), detections.scores.tolist(), strict=True)
+    ]
+
+
+def _tag(class_names: Sequence[str], label: int, numbers: str, style: _Style) -> _Tag:
     text = class_names[label]
     font = _font_for(text, style.letters)
     if font is None:
         text, font = f"class {label}", _own_font(style.letters)
-    if show_scores:
-        text = f"{text} {detections.scores[row]:.2f}"
-    left, _, right, _ = font.getbbox(text)
-    # One height for all tags, that of letters with both a tall and a deep part.
+    # In two parts, because names and numbers are few, and all their pairs are many.
+    ink = np.hstack([_lettering(text, font), _lettering(numbers, font)])
+    height, width = ink.shape
+    return _Tag(ink=ink, size_wh=(width + 2 * style.padding, height + 2 * style.padding))
+
+
+@lru_cache(maxsize=4096)
+def _lettering(text: str, font: Font) -> NDArray[np.uint8]:
+    """(H, W) 0..255, as wide as the next letter begins; of one height for all texts, that of tall and deep letters."""
     top, bottom = font.getbbox("Ag|")[1::2]
-    width, height = right - left, bottom - top
-    return _Tag(
-        text=text,
-        font=font,
-        size_wh=(int(width + 2 * style.padding), int(height + 2 * style.padding)),
-        ink_xy=(int(left), int(top)),
-    )
+    canvas = Image.new("L", (round(font.getlength(text)), int(bottom - top)))
+    ImageDraw.Draw(canvas).text((0, -top), text, fill=255, font=font)
+    return np.asarray(canvas)
 
 
-def _draw_tag(pen: ImageDraw.ImageDraw, tag: _Tag, place: Rectangle, color: Color, padding: int) -> None:
+def _draw_tag(image: NDArray[np.uint8], tag: _Tag, place: Rectangle, color: Color, padding: int) -> None:
     left, top, right, bottom = place
-    pen.rectangle((left, top, right - 1, bottom - 1), fill=color)
-    at = (left + padding - tag.ink_xy[0], top + padding - tag.ink_xy[1])
-    pen.text(at, tag.text, fill=text_color(color), font=tag.font)
+    ground = image[top:bottom, left:right]
+    ground[:] = color
+    letters = ground[padding:, padding:][: tag.ink.shape[0], : tag.ink.shape[1]]
+    share = tag.ink[: letters.shape[0], : letters.shape[1], None] / np.float32(255)
+    letters[:] = np.rint(letters + share * (np.array(text_color(color), np.float32) - letters)).astype(np.uint8)
 
 
 def _place_tags(tags: Sequence[_Tag], boxes: Sequence[Rectangle], picture_wh: tuple[int, int]) -> list[Rectangle]:

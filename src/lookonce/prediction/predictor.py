@@ -1,84 +1,79 @@
 """Pictures through a detector, with reading, detecting and the caller's own work side by side."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.errors import DataError
+from lookonce.prediction.ordered import ordered_map
 from lookonce.prediction.sources import PictureSource
-from lookonce.runtimes.detector import Detector
 
 NUM_READERS = 2
+# Two batches are with the detector at a time: while the last pictures of one run, the first of the next do.
+NUM_RUNNERS = 2
 
 Picture = NDArray[np.uint8]
 Outcome = Picture | DataError
 Unreadable = Callable[[PictureSource, DataError], None]
 
 
+class Detects(Protocol):
+    """What finds things in pictures: a Detector, or one in tiles."""
+
+    def detect(self, images: Sequence[Picture]) -> list[Detections]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What was found in one picture. image (H, W, 3) uint8 RGB, upright; detections in its pixels, best first."""
+    """What was found in one picture. image (H, W, 3) uint8 RGB, upright; detections in its pixels, best first.
+
+    track_ids (N,) int64, which thing of the clip each detection is, counted from 1; 0 for one that is not followed.
+    None without tracking.
+    """
 
     source: PictureSource
     image: Picture
     detections: Detections
+    track_ids: NDArray[np.int64] | None = None
 
 
 def predict(
-    detector: Detector,
+    detector: Detects,
     sources: Iterable[PictureSource],
     *,
     batch_size: int = 4,
+    live: bool = False,
     on_unreadable: Unreadable | None = None,
 ) -> Iterator[Prediction]:
     """One Prediction a readable picture, in the order of `sources`.
 
     A picture that cannot be read is told to on_unreadable, in its turn, and left out; without on_unreadable its
-    DataError is raised. While the caller handles a batch the next one is being detected and the one after it read, so
-    at most three batches of pictures are in memory. What is found in a picture does not depend on its batch.
+    DataError is raised. While the caller has a batch, the next two are being detected and two more are read, so about
+    five batches of pictures are in memory. What is found in a picture does not depend on its batch. live: each picture
+    is told before the next is taken.
     """
+    readers_ahead, batches_ahead = (0, 0) if live else (2 * batch_size, NUM_RUNNERS)
     with (
         ThreadPoolExecutor(NUM_READERS, "lookonce-read") as readers,
-        ThreadPoolExecutor(1, "lookonce-detect") as runner,
+        ThreadPoolExecutor(NUM_RUNNERS, "lookonce-detect") as runners,
     ):
-        pending: deque[Future[list[Prediction]]] = deque()
-        pictures = _readable(_read_ahead(readers, sources, ahead=batch_size), on_unreadable)
-        while batch := list(islice(pictures, batch_size)):
-            pending.append(runner.submit(_detect, detector, batch))
-            if len(pending) > 1:
-                yield from pending.popleft().result()
-        for future in pending:
-            yield from future.result()
+        pictures = _readable(ordered_map(readers, _read, sources, ahead=readers_ahead), on_unreadable)
+        batches = _batches(pictures, 1 if live else batch_size)
+        for batch in ordered_map(runners, lambda batch: _detect(detector, batch), batches, ahead=batches_ahead):
+            yield from batch
 
 
-def _read_ahead(
-    readers: Executor, sources: Iterable[PictureSource], *, ahead: int
-) -> Iterator[tuple[PictureSource, Outcome]]:
-    """Pictures, or why they cannot be read, in order; up to `ahead` are read before they are asked for."""
-    remaining = iter(sources)
-    waiting = deque((source, readers.submit(_read, source)) for source in islice(remaining, ahead))
+def _read(source: PictureSource) -> tuple[PictureSource, Outcome]:
     try:
-        while waiting:
-            source, future = waiting.popleft()
-            outcome = future.result()
-            waiting.extend((more, readers.submit(_read, more)) for more in islice(remaining, 1))
-            yield source, outcome
-    finally:
-        for _, future in waiting:
-            future.cancel()
-
-
-def _read(source: PictureSource) -> Outcome:
-    try:
-        return source.read()
+        return source, source.read()
     except DataError as error:
-        return error
+        return source, error
 
 
 def _readable(
@@ -93,7 +88,14 @@ def _readable(
             on_unreadable(source, outcome)
 
 
-def _detect(detector: Detector, batch: list[tuple[PictureSource, Picture]]) -> list[Prediction]:
+def _batches(
+    pictures: Iterator[tuple[PictureSource, Picture]], batch_size: int
+) -> Iterator[list[tuple[PictureSource, Picture]]]:
+    while batch := list(islice(pictures, batch_size)):
+        yield batch
+
+
+def _detect(detector: Detects, batch: list[tuple[PictureSource, Picture]]) -> list[Prediction]:
     found = detector.detect([image for _, image in batch])
     return [
         Prediction(source=source, image=image, detections=detections)

@@ -1,18 +1,45 @@
-"""Which pictures `predict SOURCE` means: a file, a folder, a pattern, a list of paths, or standard input."""
+"""What `predict SOURCE` means: pictures from files, bytes or the network, and clips: videos, cameras, the screen."""
 
 import glob
+import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.data.pictures import PICTURE_SUFFIXES, read_picture
-from lookonce.errors import DataError
+from lookonce.errors import DataError, MissingExtra
+from lookonce.prediction.byte_stream import pictures_in
+from lookonce.prediction.live import Newest, camera_frames, screen_frames
+from lookonce.prediction.network import is_url, open_url, without_password
+from lookonce.prediction.video import USUAL_RATE, VIDEO_SUFFIXES, Frame, read_frames, read_header
 
 LIST_SUFFIX = ".txt"
+SCREEN = "screen"
+EXPECTED = "expected a picture, a video, a folder, a pattern, a .txt list, a camera's number, a URL, screen, or -"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """Pictures that belong together, with times. name and place as for a picture; frames() opens it.
+
+    num_frames: None when nobody knows; live: it goes on while nobody looks, so pictures may be skipped.
+    """
+
+    name: str
+    place: Path
+    frames: Callable[[], Iterable[Frame]]
+    path: Path | None = None
+    num_frames: int | None = None
+    frame_rate: Fraction = USUAL_RATE
+    live: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,76 +47,244 @@ class PictureSource:
     """One picture that has not been read yet.
 
     name: what errors and result files call it; place: the path under which results of it are kept, relative and
-    different for each picture of one SOURCE; content: its bytes where it is not a file.
+    different for each picture of one SOURCE; path, or content: its bytes where it is not a file, or pixels: the
+    picture itself. image_id: COCO's. frame counts the pictures of a clip from 0, seconds from its start.
     """
 
     name: str
     place: Path
     path: Path | None = None
     content: bytes | None = None
+    pixels: Callable[[], NDArray[np.uint8]] | None = None
+    image_id: int = 0
+    clip: Clip | None = None
+    frame: int = 0
+    seconds: Fraction = Fraction(0)
 
     def read(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, upright; DataError when it cannot be read as a picture."""
+        if self.pixels is not None:
+            return self.pixels()
         return read_picture(self.content if self.path is None else self.path, name=self.name)  # type: ignore[arg-type]
 
 
-def find_pictures(source: str | Path) -> list[PictureSource]:
-    """The pictures that SOURCE names, in the order of their names (of a list file: in its order), at least one.
+@dataclass(frozen=True, kw_only=True)
+class Media:
+    """All that one SOURCE names. total: pictures and frames, None when nobody knows."""
 
-    A folder is searched with all its subfolders, for files with the suffix of a picture; a pattern (`*`, `?`, `[...]`,
-    `**` for any folders) takes every file that fits; a `.txt` file holds one path a line, from the folder it lies in
-    or from the working folder; `-` is one picture's bytes on standard input.
+    entries: Iterable[PictureSource | Clip]
+    total: int | None
+    live: bool = False
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether its pictures were counted beforehand; clips and streams may go on for days."""
+        return isinstance(self.entries, Sequence) and not self.clips
+
+    @property
+    def clips(self) -> list[Clip]:
+        """Those known beforehand."""
+        return [entry for entry in self.known if isinstance(entry, Clip)]
+
+    @property
+    def known(self) -> Sequence[PictureSource | Clip]:
+        """The entries, as far as they are known before the first is read."""
+        return self.entries if isinstance(self.entries, Sequence) else ()
+
+    def pictures(self) -> Iterator[PictureSource]:
+        """Each picture and frame in order, with its image_id; clips are opened when their turn comes."""
+        pictures = [entry for entry in self.known if isinstance(entry, PictureSource)]
+        ids = iter(image_ids(pictures)) if self.is_finite else count(1)
+        for entry in self.entries:
+            for picture in (entry,) if isinstance(entry, PictureSource) else _frames_of(entry):
+                yield replace(picture, image_id=next(ids))
+
+
+def find_media(source: str | Path) -> Media:
+    """What SOURCE names, in the order of names (of a list: in its order); DataError if that is nothing.
+
+    A folder is searched with all its subfolders, for files with the suffix of a picture or of a video; a pattern (`*`,
+    `?`, `[...]`, `**` for any folders) takes every file that fits; a `.txt` file holds one path a line, from the folder
+    it lies in or from the working folder; a number is a camera; `screen` the screen; `-` standard input: one picture,
+    or several one after another; and a URL a picture, a video or a stream. Only a URL is looked for on the network.
     """
     text = str(source)
     if text == "-":
-        return [PictureSource(name="standard input", place=Path("stdin.jpg"), content=sys.stdin.buffer.read())]
-    path = Path(source)
+        return Media(entries=_in_stream(sys.stdin.buffer), total=None)
+    if is_url(text):
+        return _at_url(text)
+    if not Path(text).exists() and (text == SCREEN or (text.isdecimal() and text.isascii())):
+        return _clip_alone(_live_clip(text))
+    paths, folder = _paths(text)
+    entries = [_entry(path, place) for path, place in zip(paths, _places(paths, folder), strict=True)]
+    if len(entries) == 1 and isinstance(entries[0], PictureSource) and entries[0].pixels is not None:
+        entries[0].read()  # the only one, and it cannot be opened: raises
+    counts = [entry.num_frames if isinstance(entry, Clip) else 1 for entry in entries]
+    return Media(entries=entries, total=None if None in counts else sum(number or 0 for number in counts))
+
+
+def find_pictures(source: str | Path) -> list[PictureSource]:
+    """The pictures in a file, a folder, a pattern or a list, at least one; see `find_media`."""
+    entries = [entry for entry in find_media(source).entries if isinstance(entry, PictureSource)]
+    found = [entry for entry in entries if entry.pixels is None]
+    if not found:
+        raise DataError(f"{source}: no pictures in it; looked for {', '.join(sorted(PICTURE_SUFFIXES))}")
+    return found
+
+
+def image_ids(sources: Sequence[PictureSource]) -> list[int]:
+    """COCO's `image_id` of each picture: the number its name is (000000000139.jpg), if all are; else 1, 2, 3 ..."""
+    stems = [source.place.stem for source in sources]
+    if all(stem.isdecimal() and stem.isascii() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
+        return [int(stem) for stem in stems]
+    return list(range(1, len(sources) + 1))
+
+
+def _paths(text: str) -> tuple[list[Path], Path | None]:
+    """The files, and the folder that their places are relative to."""
+    path = Path(text)
     if path.is_dir():
-        return _in_folder(path)
+        return _in_folder(path), path
     if path.suffix.lower() == LIST_SUFFIX and path.is_file():
-        return _in_list(path)
+        return _in_list(path), None
     if path.exists():
-        return [PictureSource(name=text, place=Path(path.name), path=path)]
+        return [path], None
     if glob.has_magic(text):
-        return _fitting(text)
-    raise DataError(f"{text}: no such file or folder; expected a picture, a folder, a pattern, a .txt list or -")
+        return _fitting(text), None
+    raise DataError(f"{text}: no such file or folder; {EXPECTED}")
 
 
-def _in_folder(folder: Path) -> list[PictureSource]:
+def _in_folder(folder: Path) -> list[Path]:
+    wanted = PICTURE_SUFFIXES | VIDEO_SUFFIXES
     found = [
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in wanted and not path.name.startswith(".") and path.is_file()
     ]
     if not found:
-        raise DataError(f"{folder}: no pictures in it; looked for {', '.join(sorted(PICTURE_SUFFIXES))}")
-    return _from_paths(sorted(found), folder)
+        raise DataError(f"{folder}: no pictures in it; looked for {', '.join(sorted(wanted))}")
+    return sorted(found)
 
 
-def _fitting(pattern: str) -> list[PictureSource]:
+def _fitting(pattern: str) -> list[Path]:
     found = sorted(Path(name) for name in glob.glob(pattern, recursive=True) if Path(name).is_file())  # noqa: PTH207
     if not found:
         raise DataError(f"{pattern}: no file fits this pattern")
-    return _from_paths(found, None)
+    return found
 
 
-def _in_list(listing: Path) -> list[PictureSource]:
-    lines = [line.strip() for line in listing.read_text(encoding="utf-8-sig").splitlines()]
+def _in_list(listing: Path) -> list[Path]:
+    try:
+        lines = [line.strip() for line in listing.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{listing}: is no UTF-8 text ({error}); expected the path of a picture on each line"
+        ) from error
     paths = [Path(line) for line in lines if line]
     if not paths:
         raise DataError(f"{listing}: is empty; expected the path of a picture on each line")
-    return _from_paths([_listed(path, listing.parent) for path in paths], None)
+    beside = [listing.parent / path for path in paths]
+    return [there if there.exists() else path for there, path in zip(beside, paths, strict=True)]
 
 
-def _listed(path: Path, folder: Path) -> Path:
-    beside = folder / path
-    return beside if beside.exists() else path
-
-
-def _from_paths(paths: Sequence[Path], folder: Path | None) -> list[PictureSource]:
-    """Places as in the folder; else the names alone, and with a number in front where two are alike."""
+def _places(paths: Sequence[Path], folder: Path | None) -> list[Path]:
+    """As in the folder; else the names alone, and with a number in front where two are alike."""
     places = [path.relative_to(folder) if folder else Path(path.name) for path in paths]
     if len({str(place).casefold() for place in places}) < len(places):
         digits = len(str(len(places)))
         places = [place.with_name(f"{number:0{digits}}-{place.name}") for number, place in enumerate(places, start=1)]
-    return [PictureSource(name=str(path), place=place, path=path) for path, place in zip(paths, places, strict=True)]
+    return places
+
+
+def _entry(path: Path, place: Path) -> PictureSource | Clip:
+    name = str(path)
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        return PictureSource(name=name, place=place, path=path)
+    try:
+        header = read_header(name, name)
+    except MissingExtra as error:
+        return _unreadable(name, place, DataError(f"{name}: {error}"))
+    except DataError as error:
+        return _unreadable(name, place, error)
+    return Clip(
+        name=name,
+        place=place,
+        path=path,
+        frames=partial(read_frames, name, name),
+        num_frames=header.num_frames,
+        frame_rate=header.frame_rate,
+    )
+
+
+def _unreadable(name: str, place: Path, error: DataError) -> PictureSource:
+    """It is told of when its turn comes, as a damaged picture is."""
+
+    def refuse() -> NDArray[np.uint8]:
+        raise error
+
+    return PictureSource(name=name, place=place, pixels=refuse)
+
+
+def _frames_of(clip: Clip) -> Iterator[PictureSource]:
+    try:
+        for number, frame in enumerate(clip.frames()):
+            yield PictureSource(
+                name=f"{clip.name} frame {number}",
+                place=clip.place.with_suffix("") / f"{number:06}.jpg",
+                pixels=frame.pixels,
+                clip=clip,
+                frame=number,
+                seconds=frame.seconds,
+            )
+    except DataError as error:
+        yield _unreadable(clip.name, clip.place, error)
+
+
+def _live_clip(text: str) -> Clip:
+    if text == SCREEN:
+        return _live(SCREEN, SCREEN, screen_frames)
+    return _live(f"camera {text}", f"camera-{text}", partial(camera_frames, int(text)))
+
+
+def _live(name: str, place: str, frames: Callable[[], Generator[Frame]]) -> Clip:
+    return Clip(name=name, place=Path(f"{place}.mp4"), frames=lambda: Newest(frames()), live=True)
+
+
+def _clip_alone(clip: Clip) -> Media:
+    return Media(entries=(clip,), total=clip.num_frames, live=clip.live)
+
+
+def _in_stream(stream: BinaryIO) -> Iterator[PictureSource]:
+    for number, content in enumerate(pictures_in(stream), start=1):
+        more = "" if number == 1 else f"-{number}"
+        name = "standard input" if number == 1 else f"standard input, picture {number}"
+        yield PictureSource(name=name, place=Path(f"stdin{more}.jpg"), content=content)
+
+
+def _at_url(url: str) -> Media:
+    """Pictures are read by our own reader, wherever they lie, so that they give the same boxes; the rest by FFmpeg."""
+    name = without_password(url)
+    place = Path(re.sub(r"[^\w.-]+", "-", name.partition("://")[2]).strip("-.") or "stream")
+    answer = open_url(url)
+    if answer is None or answer.kind == "video":
+        header = read_header(url, name)
+        frames = partial(read_frames, url, name)
+        if header.num_frames is None:
+            return _clip_alone(_live(name, str(place), frames))
+        clip = Clip(
+            name=name,
+            place=place,
+            frames=frames,
+            num_frames=header.num_frames,
+            frame_rate=header.frame_rate,
+        )
+        return _clip_alone(clip)
+    if answer.kind == "picture":
+        content = answer.read()
+        return Media(entries=[PictureSource(name=name, place=place, content=content)], total=1)
+
+    def motion_jpeg() -> Generator[Frame]:
+        for seconds, content in answer.pictures():
+            yield Frame(seconds=seconds, pixels=partial(read_picture, content, name=name))
+
+    return _clip_alone(_live(name, str(place), motion_jpeg))

@@ -1,6 +1,6 @@
 """`lookonce.load`: one door to whatever detects, by what lies at a path."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 
 if TYPE_CHECKING:
+    from lookonce.prediction.predictor import Prediction
     from lookonce.workflows.evaluate import Evaluation
     from lookonce.workflows.export import Exports
     from lookonce.workflows.predict import Predicted
@@ -78,6 +79,12 @@ class LoadedDetector:
         from lookonce.workflows.predict import predict_with
 
         return predict_with(self.runtime, str(source), weights=self.path, **options)
+
+    def stream(self, source: Path | str, **options: Any) -> "Iterator[Prediction]":
+        """Each picture or frame of SOURCE with what is found in it; options as of `predict`, nothing is written."""
+        from lookonce.workflows.predict import stream
+
+        return stream(self.runtime, str(source), **options)
 
     def evaluate(self, data: Path | str, **options: Any) -> "Evaluation":
         """`lookonce eval --data DATA`."""

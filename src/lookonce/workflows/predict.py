@@ -1,59 +1,93 @@
-"""`lookonce predict`: what a detector finds in pictures, drawn and written down."""
+"""`lookonce predict`: what a detector finds in pictures and videos, drawn and written down."""
 
-import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import cv2
-import numpy as np
 from cyclopts import Parameter
-from numpy.typing import NDArray
 from rich.console import Console
 
-from lookonce.boxes import xyxy_to_xywh
-from lookonce.config.record import ModelRecord
-from lookonce.detections import Detections
+from lookonce.config.names import suggestion
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to, progress_bar
-from lookonce.prediction.draw import draw
-from lookonce.prediction.predictor import Prediction
+from lookonce.prediction.chosen import ALL_BOXES, Chosen
+from lookonce.prediction.drawings import CROPS, Drawings, require_untouched
+from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, PredictedPicture, open_outputs, without_image
+from lookonce.prediction.predictor import Detects, Prediction
 from lookonce.prediction.predictor import predict as predict_pictures
-from lookonce.prediction.sources import PictureSource, find_pictures
+from lookonce.prediction.sources import Media, PictureSource, find_media
+from lookonce.prediction.tiles import OVERLAP, TiledDetector
+from lookonce.prediction.tracks import track as track_things
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
-from lookonce.storage import explained_write, make_run_folder, write_file
+from lookonce.storage import explained_write, make_run_folder
 from lookonce.workflows.load import load_runtime
 
-# Other kinds (GIF, TIFF ...) are drawn as JPEG, under their full name and .jpg.
-DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png")
-JPEG_QUALITY = 92
+SAVES = ("pictures", *TEXT_OUTPUTS, "crops")
+DEFAULT_SAVES = "pictures,json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PredictedPicture:
-    """What was found in one picture. size_wh and boxes are pixels of the upright picture."""
-
-    name: str
-    image_id: int
-    size_wh: tuple[int, int]
-    detections: Detections
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Predicted:
-    """failed: name -> why that picture could not be read. exit_code 1 when there is one."""
+    """What one SOURCE came to. failed: name -> why that picture could not be read; exit_code 1 when there is one.
+
+    pictures: of each picture what was found; empty for videos and streams, whose results are in the files alone.
+    """
 
     output: Path
-    pictures: tuple[PredictedPicture, ...]
-    failed: dict[str, str]
-    seconds: float
+    pictures: tuple[PredictedPicture, ...] = ()
+    num_pictures: int = 0
+    num_detections: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
     @property
     def exit_code(self) -> int:
         return 1 if self.failed else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """How to predict; see `predict`."""
+
+    threshold: float | None = None
+    iou_threshold: float | None = None
+    max_detections: int | None = None
+    classes: str | None = None
+    tile: int | None = None
+    tile_overlap: float = OVERLAP
+    track: bool = False
+    limit: int | None = None
+    save: str = DEFAULT_SAVES
+    pictures: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "iou_threshold"):
+            _require(name, getattr(self, name), lambda part: 0 <= part <= 1, "a number from 0 to 1")
+        for name in ("max_detections", "limit"):
+            _require(name, getattr(self, name), lambda number: number >= 1, "at least 1")
+        _require("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
+        _require("tile_overlap", self.tile_overlap, lambda part: 0 <= part <= 0.9, "a part of the tile from 0 to 0.9")
+
+    @property
+    def saves(self) -> list[str]:
+        """The words of `save`, and not `pictures` with --no-pictures."""
+        words = [word.strip().lower() for word in self.save.split(",") if word.strip()]
+        for word in words:
+            if word not in SAVES:
+                known = suggestion(word, SAVES) or f"; expected some of {','.join(SAVES)}"
+                raise SettingsError(f"save: unknown {word}{known}")
+        if not words:
+            raise SettingsError(f"save is empty; expected some of {','.join(SAVES)}")
+        return [word for word in dict.fromkeys(words) if self.pictures or word != "pictures"]
+
+
+def _require(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
+    if value is not None and not fits(value):
+        raise SettingsError(f"{name} is {value}, expected {expected}")
 
 
 def predict(
@@ -62,131 +96,210 @@ def predict(
     weights: Path,
     threshold: float | None = None,
     output: Path | None = None,
+    save: str = DEFAULT_SAVES,
+    classes: str | None = None,
     iou_threshold: float | None = None,
     max_detections: int | None = None,
+    tile: int | None = None,
+    tile_overlap: float = OVERLAP,
+    track: Annotated[bool, Parameter(negative=())] = False,
+    limit: int | None = None,
     pictures: Annotated[bool, Parameter(negative="--no-pictures")] = True,
     device: str = "auto",
 ) -> Predicted:
-    """Find objects in pictures; draw them, and write detections.json and results.json (COCO).
+    """Find objects in pictures and videos; draw them, and write down what and where they are.
 
     A picture that cannot be read is reported and the others are done; the exit status is 1 then.
 
     Parameters
     ----------
     source
-        A picture, a folder with its subfolders, a pattern ("street/*.jpg"), a .txt file with a path on each line, or -
-        for the bytes of one picture on standard input.
+        A picture, a video, a folder with its subfolders, a pattern ("street/*.jpg"), a .txt file with a path on each
+        line, a camera's number, screen, a URL (http, https, rtsp ...), or - for pictures on standard input.
     weights
         Exported file, checkpoint folder or run folder (its best).
     threshold
         Lowest score that is shown, 0 to 1; without it, that of the weights.
     output
         Folder to write into; without it runs/predict-1, runs/predict-2 and so on.
+    save
+        What to write: some of pictures,json,jsonl,csv,yolo,crops. json is detections.json and COCO's results.json.
+    classes
+        Names or numbers of the only classes to show: person,bicycle.
     iou_threshold
         Overlap above which the weaker of two boxes of a class is dropped; without it, that of the weights.
     max_detections
         At most so many a picture; without it, that of the weights.
+    tile
+        Look at large pictures in tiles with sides of so many pixels, besides as a whole.
+    tile_overlap
+        Part of its side that a tile shares with the next. Things up to that size are never cut.
+    track
+        Follow things from picture to picture, and number them.
+    limit
+        Stop after so many pictures; a camera or stream goes on until Ctrl-C else.
     pictures
-        Draw the pictures, or write the JSON files alone.
+        Leave the drawings out of what is written.
     device
         Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu. Exported files run on the processor.
     """
-    _require_part("threshold", threshold)
-    _require_part("iou_threshold", iou_threshold)
-    if max_detections is not None and max_detections < 1:
-        raise SettingsError(f"max_detections is {max_detections}, expected at least 1")
-    return predict_with(
-        load_runtime(weights, device=device),
-        source,
-        weights=weights,
+    request = Request(
         threshold=threshold,
-        output=output,
         iou_threshold=iou_threshold,
         max_detections=max_detections,
+        classes=classes,
+        tile=tile,
+        tile_overlap=tile_overlap,
+        track=track,
+        limit=limit,
+        save=save,
         pictures=pictures,
     )
+    return _predict(load_runtime(weights, device=device), source, request, weights=weights, output=output)
 
 
 def predict_with(
-    runtime: Runtime,
-    source: str,
-    *,
-    weights: Path,
-    threshold: float | None = None,
-    output: Path | None = None,
-    iou_threshold: float | None = None,
-    max_detections: int | None = None,
-    pictures: bool = True,
+    runtime: Runtime, source: str, *, weights: Path, output: Path | None = None, **options: Any
 ) -> Predicted:
     """`predict` with weights that are open already; `weights` is what the files will say of where they came from."""
-    detector = Detector(runtime, score_threshold=threshold, iou_threshold=iou_threshold, max_detections=max_detections)
-    sources = find_pictures(source)
+    return _predict(runtime, source, Request(**options), weights=weights, output=output)
+
+
+def stream(runtime: Runtime, source: str, **options: Any) -> Iterator[Prediction]:
+    """Each picture or frame of SOURCE with what is found in it, in order; nothing is written. Options as of `predict`.
+
+    A picture that cannot be read is told to the log and left out. Close the iterator to stop before the end.
+    """
+    request = Request(**options)
+    return _predictions(runtime, find_media(source), request, _told)
+
+
+def _told(_source: PictureSource, error: DataError) -> None:
+    get_logger().warning("%s", error)
+
+
+def _predict(runtime: Runtime, source: str, request: Request, *, weights: Path, output: Path | None) -> Predicted:
+    saves, media, detector = request.saves, find_media(source), _detector(runtime, request)
     folder = _folder(output)
-    if pictures:
-        _require_untouched(sources, folder)
-    started = time.perf_counter()
-    failed: dict[str, str] = {}
+    if "pictures" in saves:
+        require_untouched(media, folder)
+    _require_new_folders(folder, saves)
+    head = {
+        "weights": str(weights),
+        "class_names": runtime.record.class_names,
+        "threshold": detector.score_threshold,
+        "iou_threshold": detector.iou_threshold,
+        "max_detections": _most(detector, request),
+    }
+    context = Context(folder=folder, record=runtime.record, head=head | _choices(request))
+    predicted = Predicted(output=folder)
     with logging_to():
-        done = tuple(_run(detector, sources, folder if pictures else None, failed))
-    predicted = Predicted(output=folder, pictures=done, failed=failed, seconds=time.perf_counter() - started)
-    _write(predicted, detector, weights)
-    _print(predicted, drawn=pictures)
+        _run(runtime, media, request, context, predicted)
+    _print(predicted, media, saves)
     return predicted
 
 
-def _run(
-    detector: Detector, sources: Sequence[PictureSource], drawings: Path | None, failed: dict[str, str]
-) -> Iterator[PredictedPicture]:
-    """Each readable picture's detections, drawn into `drawings`; why the others could not be read goes to `failed`."""
-    ids = dict(zip((source.name for source in sources), image_ids(sources), strict=False))
+def _run(runtime: Runtime, media: Media, request: Request, context: Context, predicted: Predicted) -> None:
+    """Draw and write down each readable picture; Ctrl-C ends a live source, and keeps what there is of the others."""
+    started = time.perf_counter()
 
     def unreadable(source: PictureSource, error: DataError) -> None:
-        get_logger().warning("%s", error)
-        failed[source.name] = str(error)
+        _told(source, error)
+        predicted.failed[source.name] = str(error)
 
-    started = time.perf_counter()
-    with progress_bar("predict", len(sources)) as advance:
-        for done, one in enumerate(predict_pictures(detector, sources, on_unreadable=unreadable), start=1):
-            if drawings is not None:
-                _draw(one, detector.record, drawings)
-            height, width = one.image.shape[:2]
-            yield PredictedPicture(
-                name=one.source.name,
-                image_id=ids[one.source.name],
-                size_wh=(width, height),
-                detections=one.detections,
-            )
-            advance(done + len(failed), f"{done / (time.perf_counter() - started):.1f} pictures/s")
-
-
-def image_ids(sources: Sequence[PictureSource]) -> list[int]:
-    """COCO's `image_id` of each picture: the number its name is (000000000139.jpg), if all are; else 1, 2, 3 ..."""
-    stems = [source.place.stem for source in sources]
-    if all(stem.isdecimal() and stem.isascii() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
-        return [int(stem) for stem in stems]
-    return list(range(1, len(sources) + 1))
-
-
-def _draw(one: Prediction, record: ModelRecord, folder: Path) -> None:
-    drawn = draw(one.image, one.detections, record.class_names)
-    path = drawing_path(one.source, folder)
-    with explained_write(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(drawn, path.suffix))
+    saves = request.saves
+    drawings = Drawings(context.folder, context.record, pictures="pictures" in saves, crops="crops" in saves)
+    found = drawings.drawn(_predictions(runtime, media, request, unreadable), live=media.live)
+    kept: list[PredictedPicture] = []
+    total = media.total if request.limit is None else min(request.limit, media.total or request.limit)
+    try:
+        with (
+            open_outputs(saves, context, predicted.failed) as outputs,
+            closing(found),  # type: ignore[type-var]  # a generator, though its type says less
+            progress_bar("predict", total) as advance,
+        ):
+            for one in found:
+                picture = without_image(one)
+                for each in outputs:
+                    each.add(picture)
+                if media.is_finite:
+                    kept.append(picture)
+                predicted.num_pictures += 1
+                predicted.num_detections += len(picture.detections)
+                done = predicted.num_pictures + len(predicted.failed)
+                advance(done, pace(done, total, time.perf_counter() - started))
+    except KeyboardInterrupt:
+        if not media.live:
+            raise
+    finally:
+        predicted.pictures, predicted.seconds = tuple(kept), time.perf_counter() - started
 
 
-def drawing_path(source: PictureSource, folder: Path) -> Path:
-    """Where the drawing of a picture goes: under the picture's own name."""
-    place = source.place
-    return folder / (place if place.suffix.lower() in DRAWN_SUFFIXES else place.with_name(f"{place.name}.jpg"))
+def _predictions(
+    runtime: Runtime,
+    media: Media,
+    request: Request,
+    on_unreadable: Callable[[PictureSource, DataError], None],
+) -> Iterator[Prediction]:
+    detector = _detector(runtime, request)
+    looking = _tiled(detector, request)
+    if request.classes is not None:
+        looking = Chosen(looking, runtime.record.class_names, request.classes, _most(detector, request))
+    found = predict_pictures(
+        looking,
+        _first(media.pictures(), request.limit),
+        live=media.live,
+        on_unreadable=on_unreadable,
+    )
+    return track_things(found, threshold=detector.score_threshold) if request.track else found
 
 
-def encode(image: NDArray[np.uint8], suffix: str) -> bytes:
-    """(H, W, 3) uint8 RGB -> the bytes of a picture file of the kind that the suffix names."""
-    # Bytes, not cv2.imwrite: that one cannot write to every path that is not ASCII, and does not say why it failed.
-    options = [] if suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    _, content = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-    return content.tobytes()
+def _first(pictures: Iterator[PictureSource], limit: int | None) -> Iterator[PictureSource]:
+    """The first `limit` of them; a further one is not waited for."""
+    for number, picture in enumerate(pictures, start=1):
+        yield picture
+        if number == limit:
+            return
+
+
+def _detector(runtime: Runtime, request: Request) -> Detector:
+    return Detector(
+        runtime,
+        score_threshold=request.threshold,
+        iou_threshold=request.iou_threshold,
+        max_detections=request.max_detections if request.classes is None else ALL_BOXES,
+    )
+
+
+def _most(detector: Detector, request: Request) -> int:
+    return request.max_detections or detector.record.thresholds.max_detections
+
+
+def _tiled(detector: Detector, request: Request) -> Detects:
+    if request.tile is None:
+        return detector
+    return TiledDetector(
+        detector,
+        tile=request.tile,
+        overlap=request.tile_overlap,
+        iou_threshold=detector.iou_threshold,
+        max_detections=detector.max_detections,
+    )
+
+
+def _choices(request: Request) -> dict[str, Any]:
+    """What was asked for beside the thresholds, for detections.json."""
+    tiles = {} if request.tile is None else {"tile": request.tile, "tile_overlap": request.tile_overlap}
+    return ({} if request.classes is None else {"classes": request.classes}) | tiles
+
+
+def pace(done: int, total: int | None, seconds: float) -> str:
+    """`24.1 pictures/s, 0:35 left`."""
+    rate = done / seconds
+    if total is None or done > total:
+        return f"{rate:.1f} pictures/s"
+    minutes, rest = divmod(round((total - done) / rate), 60)
+    return f"{rate:.1f} pictures/s, {minutes}:{rest:02} left"
 
 
 def _folder(output: Path | None) -> Path:
@@ -197,80 +310,30 @@ def _folder(output: Path | None) -> Path:
     return output
 
 
-def _require_untouched(sources: Sequence[PictureSource], folder: Path) -> None:
-    """No drawing may take the place of a picture it is made from."""
-    originals = {source.path.resolve() for source in sources if source.path is not None}
-    for source in sources:
-        if drawing_path(source, folder).resolve() in originals:
-            raise SettingsError(
-                f"output {folder}: the drawing of {source.name} would replace the picture itself; name another folder"
-            )
+def _require_new_folders(folder: Path, saves: Sequence[str]) -> None:
+    """Labels and crops go into folders of their own, which may be somebody's work where they exist."""
+    for word, name in (("yolo", LABELS), ("crops", CROPS)):
+        there = folder / name
+        if word in saves and there.exists() and (not there.is_dir() or any(there.iterdir())):
+            raise SettingsError(f"output {folder}: has {name} already, which is not written over; name another folder")
 
 
-def _require_part(name: str, value: float | None) -> None:
-    if value is not None and not 0 <= value <= 1:
-        raise SettingsError(f"{name} is {value}, expected a number from 0 to 1")
-
-
-def _write(predicted: Predicted, detector: Detector, weights: Path) -> None:
-    record = detector.record
-    head = {
-        "weights": str(weights),
-        "class_names": record.class_names,
-        "threshold": detector.score_threshold,
-        "iou_threshold": detector.iou_threshold,
-        "max_detections": detector.max_detections,
-    }
-    pictures = [_as_json(picture, record) for picture in predicted.pictures]
-    failed = [{"file": name, "error": error} for name, error in predicted.failed.items()]
-    write_file(
-        predicted.output / "detections.json",
-        f'{_dumps(head)[:-1]},\n"pictures": {_one_a_line(pictures)},\n"failed": {_one_a_line(failed)}}}\n',
-    )
-    rows = [row for picture in predicted.pictures for row in _coco_rows(picture, record)]
-    write_file(predicted.output / "results.json", _one_a_line(rows) + "\n")
-
-
-def _as_json(picture: PredictedPicture, record: ModelRecord) -> dict[str, Any]:
-    width, height = picture.size_wh
-    found = picture.detections
-    return {
-        "file": picture.name,
-        "image_id": picture.image_id,
-        "width": width,
-        "height": height,
-        "detections": [
-            {"class": record.class_names[label], "label": label, "score": score, "box_xyxy": box}
-            for label, score, box in zip(
-                found.labels.tolist(), found.scores.tolist(), found.boxes_xyxy.tolist(), strict=True
-            )
-        ],
-    }
-
-
-def _coco_rows(picture: PredictedPicture, record: ModelRecord) -> list[dict[str, Any]]:
-    found = picture.detections
-    boxes_xywh = xyxy_to_xywh(found.boxes_xyxy.astype(np.float64))
-    return [
-        {"image_id": picture.image_id, "category_id": record.category_ids[label], "bbox": box, "score": score}
-        for label, box, score in zip(found.labels.tolist(), boxes_xywh.tolist(), found.scores.tolist(), strict=True)
-    ]
-
-
-def _one_a_line(rows: Sequence[dict[str, Any]]) -> str:
-    return "[\n" + ",\n".join(_dumps(row) for row in rows) + "\n]" if rows else "[]"
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _print(predicted: Predicted, *, drawn: bool) -> None:
+def _print(predicted: Predicted, media: Media, saves: Sequence[str]) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    num_detections = sum(len(picture.detections) for picture in predicted.pictures)
-    rate = len(predicted.pictures) / predicted.seconds
-    console.print(f"{len(predicted.pictures):,} pictures, {num_detections:,} detections, {rate:.1f} pictures/s")
+    what = "frames" if media.clips else "pictures"
+    rate = predicted.num_pictures / max(predicted.seconds, 1e-9)
+    console.print(
+        f"{predicted.num_pictures:,} {what}, {predicted.num_detections:,} detections, {rate:.1f} {what}/s in "
+        f"{predicted.seconds:.1f} s"
+    )
     if predicted.failed:
         console.print(f"could not be read: {len(predicted.failed):,}; see the messages above, and detections.json")
-    written = f"{'drawings, ' if drawn else ''}detections.json, results.json"
-    console.print(f"written: {predicted.output}: {written}", markup=False)
+    names = {
+        "pictures": "drawings",
+        "json": "detections.json, results.json",
+        "jsonl": "detections.jsonl",
+        "csv": "detections.csv",
+        "yolo": f"{LABELS}/",
+        "crops": f"{CROPS}/",
+    }
+    console.print(f"written: {predicted.output}: {', '.join(names[word] for word in saves)}", markup=False)

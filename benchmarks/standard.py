@@ -1,0 +1,57 @@
+"""What the speed benchmarks measure on when nothing else is given: made-up photographs, and an untrained network.
+
+`make(folder)` writes, once, folder/pictures (200 JPEG files of about 640x480, from lookonce's own synthetic scenes),
+folder/weights (a checkpoint of the full network, 80 classes, random weights of seed 0) and folder/network-416.onnx.
+An untrained network computes as much as a trained one; `usual_threshold` is where it finds as many boxes as one does.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lookonce.config.dialects import DIALECTS
+from lookonce.config.record import ModelRecord
+from lookonce.data.synthetic import SceneOptions, make_scene
+from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
+from lookonce.prediction.drawings import encode
+from lookonce.runtimes.base import Runtime
+from lookonce.weights.checkpoint import save_checkpoint
+from lookonce.workflows.export import export
+
+NUM_PICTURES = 200
+NUM_CLASSES = 80
+SIDES = (480, 640)
+
+
+def make(folder: Path) -> tuple[Path, Path, Path]:
+    """(pictures, checkpoint, exported file)."""
+    pictures, weights, exported = folder / "pictures", folder / "weights", folder / "network-416.onnx"
+    pictures.mkdir(parents=True, exist_ok=True)
+    for number in range(NUM_PICTURES):
+        path = pictures / f"{number:03}.jpg"
+        if not path.exists():
+            path.write_bytes(encode(make_scene(0, "val", number, SceneOptions(sides=SIDES)).image, ".jpg"))
+    if not exported.exists():
+        make_network(weights)
+        export(weights, output=exported, overwrite=True)
+    return pictures, weights, exported
+
+
+def make_network(folder: Path) -> None:
+    """A checkpoint whose scores differ from box to box, as those of a trained network do."""
+    names = tuple(f"thing {number}" for number in range(NUM_CLASSES))
+    record = ModelRecord(dialect=DIALECTS["darknet"], class_names=names, category_ids=tuple(range(1, NUM_CLASSES + 1)))
+    model = YoloV3Tiny(NUM_CLASSES)
+    initialise(model, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for head in (model.head32, model.head16):
+            head.weight *= 20
+    save_checkpoint(folder, state=model.state_dict(), record=record)
+
+
+def usual_threshold(runtime: Runtime, canvases: np.ndarray, boxes_each: int = 8) -> float:
+    """The score that about so many boxes a picture exceed."""
+    found = runtime.detect(canvases[:16], score_threshold=0.0005, iou_threshold=0.5, max_detections=300)
+    scores = np.sort(np.concatenate([one.scores for one in found]))[::-1]
+    return float(scores[min(boxes_each * len(found), len(scores) - 1)])

@@ -1,0 +1,287 @@
+"""What was found, written down as it comes: JSON, COCO results, JSON lines, CSV, YOLO text. Nothing grows in memory."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import xyxy_to_cxcywh, xyxy_to_xywh
+from lookonce.config.record import ModelRecord
+from lookonce.detections import Detections
+from lookonce.prediction.predictor import Prediction
+from lookonce.storage import explained_write
+
+LABELS = "labels"  # folder of the YOLO files, beside the pictures as that format has it
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedPicture:
+    """What was found in one picture, without the picture. size_wh and boxes are pixels of the upright picture.
+
+    name: of the file, or of the clip, of which it is the frame so many from 0, so many seconds from its start; place:
+    where results of this picture lie; track_ids: see Prediction.
+    """
+
+    name: str
+    place: Path
+    image_id: int
+    size_wh: tuple[int, int]
+    detections: Detections
+    track_ids: NDArray[np.int64] | None = None
+    frame: int | None = None
+    seconds: float | None = None
+
+
+def without_image(one: Prediction) -> PredictedPicture:
+    """What is kept of a prediction."""
+    height, width = one.image.shape[:2]
+    clip = one.source.clip
+    return PredictedPicture(
+        name=clip.name if clip else one.source.name,
+        place=one.source.place,
+        image_id=one.source.image_id,
+        size_wh=(width, height),
+        detections=one.detections,
+        track_ids=one.track_ids,
+        frame=one.source.frame if clip else None,
+        seconds=float(one.source.seconds) if clip else None,
+    )
+
+
+class Output(Protocol):
+    """One kind of result file, open. `finish` is told which pictures could not be read, and why."""
+
+    def add(self, picture: PredictedPicture) -> None: ...
+
+    def finish(self, failed: Mapping[str, str]) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What result files say of their origin: weights, class names, thresholds ... (head), beside the record itself."""
+
+    folder: Path
+    record: ModelRecord
+    head: Mapping[str, Any]
+
+
+class JsonFile:
+    """detections.json: the head, a line for each picture, the pictures that failed."""
+
+    def __init__(self, context: Context) -> None:
+        self._record = context.record
+        self._file = _NewFile(context.folder / "detections.json")
+        self._file.write(f'{_dumps(context.head)[:-1]},\n"pictures": ')
+        self._rows = _Rows(self._file)
+
+    def add(self, picture: PredictedPicture) -> None:
+        self._rows.add(as_json(picture, self._record))
+
+    def finish(self, failed: Mapping[str, str]) -> None:
+        self._rows.end()
+        self._file.write(',\n"failed": ')
+        rows = _Rows(self._file)
+        for name, error in failed.items():
+            rows.add({"file": name, "error": error})
+        rows.end()
+        self._file.publish("}\n")
+
+
+class CocoFile:
+    """results.json: COCO's results format, with the category ids of the data trained on."""
+
+    def __init__(self, context: Context) -> None:
+        self._record = context.record
+        self._file = _NewFile(context.folder / "results.json")
+        self._rows = _Rows(self._file)
+
+    def add(self, picture: PredictedPicture) -> None:
+        for row in coco_rows(picture, self._record):
+            self._rows.add(row)
+
+    def finish(self, _failed: Mapping[str, str]) -> None:
+        self._rows.end()
+        self._file.publish("\n")
+
+
+class JsonLinesFile:
+    """detections.jsonl: a line for each picture as soon as it is done, for programs that follow along."""
+
+    def __init__(self, context: Context) -> None:
+        self._record = context.record
+        self._path = context.folder / "detections.jsonl"
+        self._file = _open_new(self._path)
+
+    def add(self, picture: PredictedPicture) -> None:
+        with explained_write(self._path):
+            self._file.write(_dumps(as_json(picture, self._record)) + "\n")
+            self._file.flush()
+
+    def finish(self, failed: Mapping[str, str]) -> None:
+        with explained_write(self._path):
+            self._file.writelines(_dumps({"file": name, "error": error}) + "\n" for name, error in failed.items())
+            self._file.close()
+
+
+CSV_COLUMNS = ("file", "image_id", "frame", "seconds", "width", "height", "class", "label", "score")
+CSV_BOX_COLUMNS = ("left", "top", "right", "bottom", "track")
+
+
+class CsvFile:
+    """detections.csv: a line for each detection; frame, seconds and track are empty where there are none."""
+
+    def __init__(self, context: Context) -> None:
+        self._record = context.record
+        self._path = context.folder / "detections.csv"
+        self._file = _open_new(self._path)
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        self._rows.writerow((*CSV_COLUMNS, *CSV_BOX_COLUMNS))
+
+    def add(self, picture: PredictedPicture) -> None:
+        told = as_json(picture, self._record)
+        with explained_write(self._path):
+            for one in told["detections"]:
+                values = told | one
+                self._rows.writerow(
+                    [*(values.get(name) for name in CSV_COLUMNS), *values["box_xyxy"], values.get("track")]
+                )
+            self._file.flush()
+
+    def finish(self, _failed: Mapping[str, str]) -> None:
+        self._file.close()
+
+
+class YoloFiles:
+    """labels/NAME.txt for each picture: lines `label x y width height score [track]`, centre and size as parts of its
+    sides."""
+
+    def __init__(self, context: Context) -> None:
+        self._folder = context.folder / LABELS
+        self._taken: set[Path] = set()
+
+    def add(self, picture: PredictedPicture) -> None:
+        path = self._folder / self._free(picture)
+        with explained_write(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(f"{line}\n" for line in yolo_lines(picture)), encoding="utf-8")
+
+    def _free(self, picture: PredictedPicture) -> Path:
+        """a.txt for a.jpg; a.png.txt for an a.png beside it."""
+        place = picture.place.with_suffix(".txt")
+        if picture.frame is not None:
+            return place
+        if place in self._taken:
+            place = picture.place.with_name(f"{picture.place.name}.txt")
+        self._taken.add(place)
+        return place
+
+    def finish(self, _failed: Mapping[str, str]) -> None:
+        """Each file was finished when it was written."""
+
+
+# Word of --save -> what writes it. `pictures` and `crops` need the pictures themselves: prediction/drawings.py.
+TEXT_OUTPUTS: dict[str, tuple[Callable[[Context], Output], ...]] = {
+    "json": (JsonFile, CocoFile),
+    "jsonl": (JsonLinesFile,),
+    "csv": (CsvFile,),
+    "yolo": (YoloFiles,),
+}
+
+
+@contextmanager
+def open_outputs(words: Sequence[str], context: Context, failed: Mapping[str, str]) -> Iterator[list[Output]]:
+    """The outputs of these words, finished when the block ends, however it ends: what was found is kept."""
+    outputs = [open_output(context) for word in words for open_output in TEXT_OUTPUTS.get(word, ())]
+    try:
+        yield outputs
+    finally:
+        for output in outputs:
+            output.finish(failed)
+
+
+def as_json(picture: PredictedPicture, record: ModelRecord) -> dict[str, Any]:
+    """A picture's entry in detections.json."""
+    width, height = picture.size_wh
+    found = picture.detections
+    of_clip = {} if picture.frame is None else {"frame": picture.frame, "seconds": round(picture.seconds or 0.0, 6)}
+    rows = [
+        {"class": record.class_names[label], "label": label, "score": score, "box_xyxy": box}
+        for label, score, box in zip(
+            found.labels.tolist(), found.scores.tolist(), found.boxes_xyxy.tolist(), strict=True
+        )
+    ]
+    if picture.track_ids is not None:
+        for row, track in zip(rows, picture.track_ids.tolist(), strict=True):
+            row["track"] = track or None
+    head = {"file": picture.name, "image_id": picture.image_id, **of_clip, "width": width, "height": height}
+    return {**head, "detections": rows}
+
+
+def coco_rows(picture: PredictedPicture, record: ModelRecord) -> list[dict[str, Any]]:
+    """A picture's entries in results.json."""
+    found = picture.detections
+    boxes_xywh = xyxy_to_xywh(found.boxes_xyxy.astype(np.float64))
+    return [
+        {"image_id": picture.image_id, "category_id": record.category_ids[label], "bbox": box, "score": score}
+        for label, box, score in zip(found.labels.tolist(), boxes_xywh.tolist(), found.scores.tolist(), strict=True)
+    ]
+
+
+def yolo_lines(picture: PredictedPicture) -> list[str]:
+    """A picture's lines, best first; the track's number last, 0 for none, when there are tracks."""
+    found = picture.detections
+    parts = xyxy_to_cxcywh(found.boxes_xyxy.astype(np.float64)) / np.tile(np.array(picture.size_wh), 2)
+    lines = [
+        f"{label} {' '.join(f'{part:.6f}' for part in row)} {score:.6f}"
+        for label, row, score in zip(found.labels, parts, found.scores, strict=True)
+    ]
+    if picture.track_ids is None:
+        return lines
+    return [f"{line} {track}" for line, track in zip(lines, picture.track_ids, strict=True)]
+
+
+class _NewFile:
+    """Text that grows under a hidden name, and takes its own when it is complete."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._new = path, path.with_name(f".{path.name}.new")
+        self._file = _open_new(self._new)
+
+    def write(self, text: str) -> None:
+        with explained_write(self._path):
+            self._file.write(text)
+
+    def publish(self, last: str) -> None:
+        self.write(last)
+        with explained_write(self._path):
+            self._file.close()
+            self._new.replace(self._path)
+
+
+class _Rows:
+    """A JSON list, one entry a line."""
+
+    def __init__(self, file: _NewFile) -> None:
+        self._file, self._empty = file, True
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        self._file.write(f"{'[' if self._empty else ','}\n{_dumps(row)}")
+        self._empty = False
+
+    def end(self) -> None:
+        self._file.write("[]" if self._empty else "\n]")
+
+
+def _open_new(path: Path) -> TextIO:
+    with explained_write(path):
+        return path.open("w", encoding="utf-8", newline="")
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

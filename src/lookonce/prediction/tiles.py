@@ -1,0 +1,198 @@
+"""Large pictures in overlapping tiles, so that small things keep enough pixels; put together without doubles at seams.
+
+A thing no larger than the overlap lies whole in some tile. A larger one may be cut in every tile; then the picture as a
+whole, which is looked at for such things, has it; and where that one misses it, the parts on both sides of a seam are
+joined.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import area_xyxy
+from lookonce.detections import Detections
+from lookonce.prediction.predictor import Detects
+
+Picture = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Window = tuple[int, int, int, int]  # left, top, right, bottom; pixels of the picture, right and bottom outside
+
+OVERLAP = 0.25  # of a tile's side, as a default
+TILES_AT_ONCE = 16  # canvases in memory
+CUT_PIXELS = 0.01  # of the tile's side: a box that ends so near an inner edge of its tile is cut there
+SAME_THING = 0.5  # of a cut box's area, or of the common extent along a seam
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """Detections of all windows in pixels of the picture. cut (N, 4): whether the window's left, top, right or bottom
+    edge, where it is not the picture's own, cuts the box."""
+
+    detections: Detections
+    cut: NDArray[np.bool_]
+
+
+class TiledDetector:
+    """A detector that looks at a picture as a whole and at each tile of it; at pictures within one tile just once.
+
+    tile is the side of a square tile in pixels of the picture, overlap the part of it that neighbours share at least.
+    iou_threshold and max_detections are the detector's own.
+    """
+
+    def __init__(
+        self, detector: Detects, *, tile: int, overlap: float = OVERLAP, iou_threshold: float, max_detections: int
+    ) -> None:
+        self.detector = detector
+        self.tile, self.overlap = tile, overlap
+        self.iou_threshold, self.max_detections = iou_threshold, max_detections
+
+    def detect(self, images: Sequence[Picture]) -> list[Detections]:
+        """See runtimes.detector.Detector.detect."""
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: Picture) -> Detections:
+        height, width = image.shape[:2]
+        windows = [(0, 0, width, height), *windows_of((width, height), self.tile, self.overlap)]
+        if len(windows) == 2:
+            return self.detector.detect([image])[0]
+        found: list[_Found] = []
+        for start in range(0, len(windows), TILES_AT_ONCE):
+            some = windows[start : start + TILES_AT_ONCE]
+            parts = self.detector.detect([image[top:bottom, left:right] for left, top, right, bottom in some])
+            found += [
+                _in_picture(part, window, (width, height), self.tile) for part, window in zip(parts, some, strict=True)
+            ]
+        found[0] = _larger_than(found[0], self.tile * self.overlap)
+        return merge(found, self.iou_threshold, self.max_detections)
+
+
+def windows_of(picture_wh: tuple[int, int], tile: int, overlap: float) -> list[Window]:
+    """Squares of side `tile`, evenly spread, that cover the picture and share at least `overlap` of their side."""
+    return [
+        (left, top, min(left + tile, picture_wh[0]), min(top + tile, picture_wh[1]))
+        for top in _starts(picture_wh[1], tile, overlap)
+        for left in _starts(picture_wh[0], tile, overlap)
+    ]
+
+
+def _starts(length: int, tile: int, overlap: float) -> list[int]:
+    if length <= tile:
+        return [0]
+    steps = int(np.ceil((length - tile) / max(1.0, tile * (1 - overlap))))
+    return [round(step * (length - tile) / steps) for step in range(steps + 1)]
+
+
+def _in_picture(found: Detections, window: Window, picture_wh: tuple[int, int], tile: int) -> _Found:
+    left, top, right, bottom = window
+    boxes_xyxy = found.boxes_xyxy + np.array([left, top, left, top], np.float32)
+    inner = np.array([left > 0, top > 0, right < picture_wh[0], bottom < picture_wh[1]])
+    near = np.abs(boxes_xyxy - np.array(window, np.float32)) <= max(1.0, CUT_PIXELS * tile)
+    moved = Detections(boxes_xyxy=boxes_xyxy, scores=found.scores, labels=found.labels)
+    return _Found(detections=moved, cut=near & inner)
+
+
+def _larger_than(found: _Found, side: float) -> _Found:
+    """The boxes with a side over so many pixels."""
+    wh = found.detections.boxes_xyxy[:, 2:] - found.detections.boxes_xyxy[:, :2]
+    large = wh.max(axis=1) > side
+    return _Found(detections=found.detections.select(large), cut=found.cut[large])
+
+
+def merge(found: Sequence[_Found], iou_threshold: float, max_detections: int) -> Detections:
+    """Whole boxes first, the best of those that overlap; then cut ones that no kept box covers, joined at seams."""
+    boxes_xyxy = np.concatenate([one.detections.boxes_xyxy for one in found])
+    scores = np.concatenate([one.detections.scores for one in found])
+    labels = np.concatenate([one.detections.labels for one in found])
+    cut = np.concatenate([one.cut for one in found])
+    kept = _Kept(len(scores), iou_threshold)
+    for row in np.lexsort((-scores, cut.any(axis=1))):
+        kept.take(_Box(xyxy=boxes_xyxy[row], score=scores[row], label=labels[row], cut=cut[row]))
+    best_first = np.argsort(-kept.scores[: kept.count], kind="stable")[:max_detections]
+    return Detections(
+        boxes_xyxy=kept.boxes_xyxy[best_first], scores=kept.scores[best_first], labels=kept.labels[best_first]
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Box:
+    xyxy: Floats
+    score: np.float32
+    label: np.int64
+    cut: NDArray[np.bool_]
+
+
+class _Kept:
+    """The boxes that stay: the first `count` rows."""
+
+    def __init__(self, capacity: int, iou_threshold: float) -> None:
+        self.iou_threshold = iou_threshold
+        self.count = 0
+        self.boxes_xyxy = np.empty((capacity, 4), np.float32)
+        self.scores = np.empty(capacity, np.float32)
+        self.labels = np.empty(capacity, np.int64)
+        self.cut = np.empty((capacity, 4), np.bool_)
+
+    def take(self, box: _Box) -> None:
+        """Keep it, join it with its other part, or drop it for one that is kept already."""
+        overlaps, area, areas = self._overlaps(box), area_xyxy(box.xyxy), area_xyxy(self.boxes_xyxy[: self.count])
+        same_class = self.labels[: self.count] == box.label
+        doubles = same_class & (overlaps > self.iou_threshold * (area + areas - overlaps))
+        # Of whatever class: half a key may look like a nut.
+        covers = overlaps > SAME_THING * area if box.cut.any() else np.zeros_like(doubles)
+        if (doubles | covers).any():
+            return
+        for row in np.flatnonzero(same_class & (overlaps > 0)).tolist():
+            other = self._box(row)
+            if _across_a_seam(box, other):
+                self._remove(row)
+                self.take(_joined(box, other))  # which may reach a third part
+                return
+        self._add(box)
+
+    def _overlaps(self, box: _Box) -> Floats:
+        """(count,) pixels in common with each kept box."""
+        kept = self.boxes_xyxy[: self.count]
+        wh = np.minimum(box.xyxy[2:], kept[:, 2:]) - np.maximum(box.xyxy[:2], kept[:, :2])
+        return np.asarray(np.prod(np.maximum(wh, 0), axis=1))
+
+    def _box(self, row: int) -> _Box:
+        return _Box(
+            xyxy=self.boxes_xyxy[row].copy(), score=self.scores[row], label=self.labels[row], cut=self.cut[row].copy()
+        )
+
+    def _add(self, box: _Box) -> None:
+        row, self.count = self.count, self.count + 1
+        self.boxes_xyxy[row], self.scores[row] = box.xyxy, box.score
+        self.labels[row], self.cut[row] = box.label, box.cut
+
+    def _remove(self, row: int) -> None:
+        self.count -= 1
+        for column in (self.boxes_xyxy, self.scores, self.labels, self.cut):
+            column[row : self.count] = column[row + 1 : self.count + 1]
+
+
+def _joined(box: _Box, other: _Box) -> _Box:
+    """The smallest box around both, cut where the one that reaches farther is."""
+    farther = np.concatenate([other.xyxy[:2] < box.xyxy[:2], other.xyxy[2:] > box.xyxy[2:]])
+    return _Box(
+        xyxy=np.where(farther, other.xyxy, box.xyxy),
+        score=max(box.score, other.score),
+        label=box.label,
+        cut=np.where(farther, other.cut, box.cut),
+    )
+
+
+def _across_a_seam(box: _Box, other: _Box) -> bool:
+    """Whether one is cut at its right where the other is cut at its left (or below and above), and both extend alike
+    along that seam."""
+    for side in (0, 1):
+        facing = (box.cut[side + 2] and other.cut[side]) or (box.cut[side] and other.cut[side + 2])
+        along = slice(1 - side, None, 2)  # the two edges across the other axis
+        (start, end), (other_start, other_end) = box.xyxy[along], other.xyxy[along]
+        common = min(end, other_end) - max(start, other_start)
+        extent = max(end, other_end) - min(start, other_start)
+        if facing and common > SAME_THING * extent:
+            return True
+    return False

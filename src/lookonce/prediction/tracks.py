@@ -1,0 +1,72 @@
+"""The same thing in picture after picture, by ByteTrack (edgefirst-tracker, the extra `track`)."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.detections import Detections
+from lookonce.errors import MissingExtra
+from lookonce.prediction.predictor import Prediction
+from lookonce.prediction.sources import Clip
+
+# The library's own 0.25 of overlap and 0.25 of trust in the newest picture lose a thing that moves by half its width
+# between two pictures; with these it is followed (tests/prediction/test_tracks.py).
+MATCH_IOU = 0.1
+TRUST_IN_NEWEST = 0.9
+LOST_SECONDS = 1.0  # a thing not seen for so long is another one when it comes back
+SURE = 0.15  # above the threshold of what is shown: what begins a track; weaker detections only continue one
+REMEMBERED = 10_000  # names of tracks, most of them of things that have left
+PICTURE_SECONDS = 1 / 25  # between pictures that have no times
+NANOSECONDS = 1_000_000_000
+
+
+class Tracker:
+    """Numbers for the things in one clip, from 1. threshold: the lowest score of the detections."""
+
+    def __init__(self, *, threshold: float) -> None:
+        try:
+            from edgefirst.tracker import ByteTrack
+        except ModuleNotFoundError as error:
+            raise MissingExtra("tracking", "track") from error
+        self._tracker = ByteTrack(
+            high_conf=min(threshold + SURE, 1.0),
+            iou=MATCH_IOU,
+            update=TRUST_IN_NEWEST,
+            lifespan_ns=round(LOST_SECONDS * NANOSECONDS),
+        )
+        self._numbers: dict[str, int] = {}  # the library's own names are random
+        self._count = 0
+
+    def update(self, found: Detections, seconds: float) -> NDArray[np.int64]:
+        """(N,) the number of each detection's track, 0 for none. seconds rise from call to call."""
+        tracks = self._tracker.update(
+            found.boxes_xyxy.astype(np.float32),
+            found.scores.astype(np.float32),
+            found.labels.astype(np.uint64),
+            round(seconds * NANOSECONDS),
+        )
+        if len(self._numbers) > REMEMBERED:
+            alive = {active.info.uuid for active in self._tracker.get_active_tracks()}
+            self._numbers = {name: number for name, number in self._numbers.items() if name in alive}
+        return np.array([0 if track is None else self._number(track.uuid) for track in tracks], np.int64)
+
+    def _number(self, name: str) -> int:
+        if name not in self._numbers:
+            self._count += 1
+            self._numbers[name] = self._count
+        return self._numbers[name]
+
+
+def track(predictions: Iterator[Prediction], *, threshold: float) -> Iterator[Prediction]:
+    """The predictions with their track_ids. Each clip is followed by itself; pictures without a clip are taken for one
+    after another of one scene."""
+    clip: Clip | None = None
+    tracker, count = Tracker(threshold=threshold), 0
+    for one in predictions:
+        if one.source.clip is not clip:
+            clip, tracker, count = one.source.clip, Tracker(threshold=threshold), 0
+        seconds = float(one.source.seconds) if clip else count * PICTURE_SECONDS
+        yield replace(one, track_ids=tracker.update(one.detections, seconds))
+        count += 1

@@ -1,0 +1,189 @@
+"""Video files and streams -> upright RGB frames, and frames -> a video file, by PyAV (the extra `video`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.errors import DataError, MissingExtra
+from lookonce.storage import explained_write
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+Picture = NDArray[np.uint8]
+
+# With a reader behind PyAV; a GIF is a picture (its first frame).
+VIDEO_SUFFIXES = frozenset(
+    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"}
+    | {".ogv", ".ts", ".webm", ".wmv"}
+)
+WAIT_SECONDS = 10.0  # for a stream that does not answer
+USUAL_RATE = Fraction(25)
+# What plays everywhere first; a PyAV built without x264 has the others.
+ENCODERS: dict[str, dict[str, str]] = {
+    "libx264": {"crf": "22", "preset": "veryfast"},
+    "libopenh264": {},
+    "mpeg4": {"qscale": "3"},
+}
+WRITTEN_TIME_BASE = Fraction(1, 90_000)  # MPEG's own clock; 25, 30 and 30000/1001 frames a second are whole ticks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """seconds since the start; pixels() decodes to (H, W, 3) uint8 RGB, upright, or raises DataError."""
+
+    seconds: Fraction
+    pixels: Callable[[], Picture]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoHeader:
+    """num_frames as the file says or its length and rate suggest; None when it has no end or does not say."""
+
+    num_frames: int | None
+    frame_rate: Fraction
+
+
+def require_video() -> Any:
+    """PyAV. MissingExtra where it is not installed."""
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        if error.name != "av":
+            raise
+        raise MissingExtra("reading and writing video", "video") from error
+    return av
+
+
+def read_header(address: str, name: str) -> VideoHeader:
+    """What a video says of itself. DataError when it is none; `name` is what errors call it."""
+    with _opened(address, name) as (container, stream):
+        rate = stream.average_rate or stream.guessed_rate or USUAL_RATE
+        num_frames = stream.frames
+        if not num_frames and container.duration:
+            num_frames = round(container.duration * rate / 1_000_000)
+        return VideoHeader(num_frames=num_frames or None, frame_rate=Fraction(rate))
+
+
+def read_frames(address: str, name: str) -> Generator[Frame]:
+    """All frames to the end. A damaged part is a frame whose pixels() raises."""
+    with _opened(address, name) as (container, stream):
+        stream.thread_type = "AUTO"
+        rate = Fraction(stream.average_rate or USUAL_RATE)
+        start, seconds = None, Fraction(-1)
+        for frame in _decoded(container, stream, name):
+            if isinstance(frame, DataError):
+                yield Frame(seconds=max(seconds, Fraction(0)), pixels=partial(_refuse, frame))
+                continue
+            time = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
+            start = time if start is None else start
+            told = seconds if time is None or start is None else time - start
+            # Some files repeat or leave out times; a written video needs rising ones.
+            seconds = told if told > seconds else max(seconds, Fraction(0)) + 1 / rate
+            yield Frame(seconds=seconds, pixels=partial(_upright_rgb, frame))
+
+
+def _decoded(container: InputContainer, stream: VideoStream, name: str) -> Iterator[VideoFrame | DataError]:
+    import av
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+            yield from packet.decode()
+        except StopIteration:
+            return
+        except av.error.EOFError:
+            return
+        except av.error.InvalidDataError as error:
+            yield DataError(f"{name}: damaged video: {error.strerror}")
+        except av.error.FFmpegError as error:  # a stream that broke off, or stopped answering
+            yield DataError(f"{name}: the video breaks off: {error.strerror}")
+            return
+
+
+@contextmanager
+def _opened(address: str, name: str) -> Iterator[tuple[InputContainer, VideoStream]]:
+    av = require_video()
+    options = {"rtsp_transport": "tcp"} if address.startswith("rtsp") else {}
+    try:
+        container = av.open(address, options=options, timeout=WAIT_SECONDS)
+    except (av.error.FFmpegError, OSError) as error:
+        raise DataError(f"{name}: cannot be opened as a video: {error.strerror or error}") from error
+    with container:
+        if not container.streams.video:
+            raise DataError(f"{name}: holds no video")
+        yield container, container.streams.video[0]
+
+
+def _refuse(error: DataError) -> Picture:
+    raise error
+
+
+def _upright_rgb(frame: VideoFrame) -> Picture:
+    """FFmpeg's conversion to RGB; turned as the file's display matrix says (telephones film sideways)."""
+    image = frame.to_ndarray(format="rgb24")
+    quarter_turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, quarter_turns))
+
+
+class VideoWriter:
+    """An .mp4 file of frames with their times; it is there under its name when it is closed, not before."""
+
+    def __init__(self, path: Path, *, frame_rate: Fraction) -> None:
+        self.path = path
+        self._new = path.with_name(f".{path.name}.new")
+        self._rate = frame_rate
+        self._av = require_video()
+        self._last_tick = -1
+        with explained_write(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._container = self._av.open(str(self._new), "w", format="mp4")
+        self._stream: Any = None
+
+    def add(self, image: Picture, seconds: Fraction) -> None:
+        """image (H, W, 3) uint8 RGB, of the first one's size or resized to it; seconds rise."""
+        if self._stream is None:
+            self._stream = self._new_stream(image)
+        # Two columns share a colour in the usual form of video, so an odd edge is repeated once.
+        height, width = image.shape[0] + image.shape[0] % 2, image.shape[1] + image.shape[1] % 2
+        image = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), mode="edge")
+        size_wh = (self._stream.width, self._stream.height)
+        if (width, height) != size_wh:
+            image = np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+        frame = self._av.VideoFrame.from_ndarray(image, format="rgb24")
+        self._last_tick = frame.pts = max(round(seconds / WRITTEN_TIME_BASE), self._last_tick + 1)
+        frame.time_base = WRITTEN_TIME_BASE
+        with explained_write(self.path):
+            self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Write what is left and give the file its name; without a frame there is no file."""
+        with explained_write(self.path):
+            if self._stream is not None:
+                self._container.mux(self._stream.encode(None))
+            self._container.close()
+            if self._stream is not None:
+                self._new.replace(self.path)
+            self._new.unlink(missing_ok=True)
+
+    def _new_stream(self, image: Picture) -> Any:
+        name = next(name for name in ENCODERS if name in self._av.codecs_available)
+        stream = self._container.add_stream(name, rate=self._rate.limit_denominator(1001), options=ENCODERS[name])
+        stream.height, stream.width = image.shape[0] + image.shape[0] % 2, image.shape[1] + image.shape[1] % 2
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = WRITTEN_TIME_BASE
+        stream.codec_context.thread_count = 2  # the network has the other cores
+        return stream

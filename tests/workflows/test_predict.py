@@ -1,0 +1,288 @@
+"""`lookonce predict`: one picture, one answer, whatever way it comes; videos; what is written; how it ends."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import lookonce
+from lookonce.cli.main import main
+from lookonce.config.dialects import DIALECTS
+from lookonce.config.record import ModelRecord, Thresholds
+from lookonce.errors import SettingsError
+from lookonce.export.base import textured_canvases
+from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
+from lookonce.prediction import sources
+from lookonce.prediction.video import Frame
+from lookonce.weights.checkpoint import save_checkpoint
+from lookonce.workflows.export import export
+from lookonce.workflows.load import load_runtime
+from lookonce.workflows.predict import Predicted, pace, predict, stream
+
+av = pytest.importorskip("av", reason="the extra `video` is not installed")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained network of two classes that finds something in every texture, exported."""
+    folder = tmp_path_factory.mktemp("weights")
+    channels = scaled_channels(1 / 8)
+    record = ModelRecord(
+        dialect=DIALECTS["darknet"],
+        channels=channels,
+        class_names=("cat", "dog"),
+        category_ids=(1, 2),
+        image_size=(64, 64),
+        thresholds=Thresholds(score=0.2),
+    )
+    model = YoloV3Tiny(2, channels=channels)
+    initialise(model, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for head in (model.head32, model.head16):
+            head.weight *= 20
+            head.bias.zero_()
+    save_checkpoint(folder / "best", state=model.state_dict(), record=record)
+    export(folder / "best", output=folder / "net.onnx")
+    return folder / "net.onnx"
+
+
+@pytest.fixture(scope="module")
+def images() -> list[np.ndarray]:
+    return list(textured_canvases(5, (60, 80), seed=3))
+
+
+@pytest.fixture(scope="module")
+def folder(images: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "straße 猫"
+    path.mkdir()
+    for number, image in enumerate(images):
+        (path / f"{'abcde'[number]}.png").write_bytes(png(image))
+    return path
+
+
+def png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def rows(predicted: Predicted) -> list[list[dict[str, object]]]:
+    """The detections of each picture, from detections.json."""
+    content = json.loads((predicted.output / "detections.json").read_text(encoding="utf-8"))
+    return [one["detections"] for one in content["pictures"]]
+
+
+@pytest.fixture(scope="module")
+def expected(weights: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, object]]]:
+    """What is found in each picture alone."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        (one,) = rows(predict(str(path), weights=weights, output=tmp_path_factory.mktemp("alone"), pictures=False))
+        found.append(one)
+    assert all(found)
+    return found
+
+
+def lossless_video(path: Path, images: list[np.ndarray]) -> Path:
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("ffv1", rate=25)
+        video.height, video.width = images[0].shape[:2]
+        video.pix_fmt = "bgr0"
+        for image in images:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(video.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("way", ["folder", "pattern", "list", "standard input", "video", "neighbours"])
+def test_the_same_picture_gives_the_same_boxes_to_the_last_bit(
+    way, weights, folder, images, expected, tmp_path, monkeypatch
+):
+    source = str(folder)
+    if way == "pattern":
+        source = str(folder / "*.png")
+    if way == "list":
+        (tmp_path / "list.txt").write_text("\n".join(map(str, sorted(folder.iterdir()))), encoding="utf-8")
+        source = str(tmp_path / "list.txt")
+    if way == "standard input":
+        content = b"".join(png(image) for image in images)
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+        source = "-"
+    if way == "video":
+        source = str(lossless_video(tmp_path / "clip.mkv", images))
+    if way == "neighbours":
+        paths = sorted(folder.iterdir())
+        (tmp_path / "list.txt").write_text("\n".join(f"{paths[4]}\n{path}" for path in paths), encoding="utf-8")
+        source = str(tmp_path / "list.txt")
+    found = rows(predict(source, weights=weights, output=tmp_path / "out", pictures=False))
+    assert (found[1::2] if way == "neighbours" else found) == expected
+
+
+def test_a_video_is_drawn_as_a_video_and_written_down_frame_by_frame(weights, images, tmp_path, capsys):
+    source = lossless_video(tmp_path / "clip.mkv", images)
+    predicted = predict(str(source), weights=weights, output=tmp_path / "out", track=True, save="pictures,json,yolo")
+    assert predicted.exit_code == 0
+    assert predicted.num_pictures == 5
+    assert "5 frames" in capsys.readouterr().out
+    with av.open(str(tmp_path / "out" / "clip.mp4")) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    np.testing.assert_allclose(times, [0, 0.04, 0.08, 0.12, 0.16], atol=1e-6)
+    content = json.loads((tmp_path / "out" / "detections.json").read_text(encoding="utf-8"))
+    assert [one["frame"] for one in content["pictures"]] == [0, 1, 2, 3, 4]
+    assert [one["image_id"] for one in content["pictures"]] == [1, 2, 3, 4, 5]
+    assert all("track" in one for one in content["pictures"][0]["detections"])
+    assert len(list((tmp_path / "out" / "labels" / "clip").iterdir())) == 5
+
+
+def test_pictures_and_videos_may_lie_in_one_folder_and_a_bad_video_costs_nothing_else(weights, images, tmp_path):
+    lossless_video(tmp_path / "b.mkv", images[:2])
+    (tmp_path / "a.png").write_bytes(png(images[0]))
+    (tmp_path / "c.mp4").write_bytes(b"no video")
+    predicted = predict(str(tmp_path), weights=weights, output=tmp_path / "out")
+    assert predicted.num_pictures == 3
+    assert predicted.exit_code == 1
+    assert list(predicted.failed) == [str(tmp_path / "c.mp4")]
+    assert (tmp_path / "out" / "b.mp4").exists()
+
+
+def test_what_is_saved_is_what_was_asked_for(weights, folder, tmp_path):
+    predict(str(folder / "a.png"), weights=weights, output=tmp_path, save="jsonl, CSV")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["detections.csv", "detections.jsonl"]
+
+
+def test_chosen_classes_and_limits(weights, folder, expected, tmp_path):
+    predicted = predict(str(folder), weights=weights, output=tmp_path, classes="dog", limit=2, pictures=False)
+    assert rows(predicted) == [[one for one in found if one["class"] == "dog"] for found in expected[:2]]
+
+
+def test_tiles_find_in_a_large_picture_what_each_part_has(weights, images, tmp_path):
+    """A picture of four textures side by side in tiles without overlap: each tile is one texture."""
+    (tmp_path / "wide.png").write_bytes(png(np.hstack([image[:60, :60] for image in images[:4]])))
+    (tmp_path / "part.png").write_bytes(png(images[0][:60, :60]))
+    wide = predict(str(tmp_path / "wide.png"), weights=weights, output=tmp_path / "1", tile=60, tile_overlap=0.0)
+    part = predict(str(tmp_path / "part.png"), weights=weights, output=tmp_path / "2")
+    assert wide.num_detections > part.num_detections
+    content = json.loads((tmp_path / "1" / "detections.json").read_text())
+    assert (content["tile"], content["tile_overlap"]) == (60, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"save": "picture"}, "save: unknown picture; did you mean pictures"),
+        ({"save": " , "}, "save is empty"),
+        ({"tile": 10}, "tile is 10, expected the side of a tile"),
+        ({"tile_overlap": 1.0}, "tile_overlap is 1.0"),
+        ({"limit": 0}, "limit is 0"),
+        ({"classes": "cow"}, "classes: the weights know no cow"),
+    ],
+)
+def test_options_out_of_range_are_refused_before_anything_is_written(weights, folder, tmp_path, options, message):
+    with pytest.raises(SettingsError, match=message):
+        predict(str(folder), weights=weights, output=tmp_path / "out", **options)
+    assert not (tmp_path / "out" / "detections.json").exists()
+
+
+@pytest.mark.parametrize(("word", "name"), [("yolo", "labels"), ("crops", "crops")])
+def test_labels_of_the_user_are_not_written_over(weights, folder, tmp_path, word, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "a.txt").write_text("mine")
+    with pytest.raises(SettingsError, match=f"has {name} already"):
+        predict(str(folder), weights=weights, output=tmp_path, save=word)
+    assert (tmp_path / name / "a.txt").read_text() == "mine"
+
+
+def test_from_python_pictures_come_one_by_one(weights, folder, expected):
+    found = stream(load_runtime(weights), str(folder))
+    first = next(found)
+    assert first.image.shape == (60, 80, 3)
+    assert first.detections.scores.tolist() == [one["score"] for one in expected[0]]
+    found.close()
+    assert len(list(lookonce.load(weights).stream(folder, limit=3))) == 3
+
+
+def endless_camera(_index: int):
+    for number in count():
+        time.sleep(0.002)
+        yield Frame(seconds=number / 100, pixels=lambda: np.full((60, 80, 3), 99, np.uint8))
+
+
+def test_a_camera_goes_on_until_the_limit(weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sources, "camera_frames", endless_camera)
+    predicted = predict("0", weights=weights, output=tmp_path, limit=4)
+    assert (predicted.num_pictures, predicted.exit_code) == (4, 0)
+    assert (tmp_path / "camera-0.mp4").exists()
+
+
+def test_ctrl_c_is_how_a_camera_ends_and_everything_is_written(weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def until_ctrl_c(index: int):
+        for number, frame in enumerate(endless_camera(index)):
+            if number == 10:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield frame
+
+    monkeypatch.setattr(sources, "camera_frames", until_ctrl_c)
+    assert main(["predict", "0", "--weights", str(weights), "--output", str(tmp_path)]) == 0
+    content = json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))
+    assert len(content["pictures"]) >= 1
+    assert "written" in capsys.readouterr().out
+
+
+def test_ctrl_c_in_a_folder_keeps_what_was_found(weights, folder, tmp_path, monkeypatch):
+    real = sources.read_picture
+
+    def interrupted(source, *, name):
+        if name.endswith("d.png"):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+        return real(source, name=name)
+
+    monkeypatch.setattr(sources, "read_picture", interrupted)
+    assert main(["predict", str(folder), "--weights", str(weights), "--output", str(tmp_path)]) == 130
+    assert json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))["failed"] == []
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "seconds", "expected"),
+    [
+        (10, 40, 5.0, "2.0 pictures/s, 0:15 left"),
+        (10, 1210, 10.0, "1.0 pictures/s, 20:00 left"),
+        (3, None, 1.5, "2.0 pictures/s"),
+    ],
+)
+def test_pace_and_time_left(done, total, seconds, expected):
+    assert pace(done, total, seconds) == expected
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from lookonce.workflows.predict import predict
+predict(sys.argv[1], weights=Path(sys.argv[2]), output=Path(sys.argv[3]), save="pictures,json,jsonl,csv")
+print("KIB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux alone")
+def test_memory_does_not_grow_with_the_length_of_a_video(weights, tmp_path):
+    """20 and 320 frames of 320x240: kept in memory the longer would need 69 MB more."""
+    image = cv2.resize(textured_canvases(1, (64, 64))[0], (320, 240))
+    peaks = []
+    for number in (20, 320):
+        path = lossless_video(tmp_path / f"{number}.mkv", [image] * number)
+        arguments = [str(path), str(weights), str(tmp_path / str(number))]
+        done = subprocess.run([sys.executable, "-c", MEASURE, *arguments], capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout.split("KIB")[1]) / 1024)
+    assert peaks[1] - peaks[0] < 25
