@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import xyxy_to_xywh
 from lookonce.data.dataset import Dataset
-from lookonce.evaluation.matching import Matches, coco_iou, match, runs_of_equal
+from lookonce.evaluation.matching import (
+    ClosePairs,
+    Matches,
+    box_ranks,
+    close_pairs,
+    coco_iou,
+    match,
+    picture_ranks,
+    runs_of_equal,
+)
 from lookonce.evaluation.results import Results
 
 ErrorKind = Literal["class", "localisation", "both", "duplicate", "background", "missed"]
@@ -190,44 +199,44 @@ def confusion_matrix(
     Detections of at least score_threshold choose, best first and whatever their class, the free object that they
     overlap most, by at least iou_threshold. Those that lie in a crowd and have no object are not counted.
     """
-    num_classes = len(dataset.class_names)
-    matrix = np.zeros((num_classes + 1, num_classes + 1), np.int64)
     shown = results.select(results.scores >= score_threshold)
-    shown = shown.select(np.argsort(-shown.scores, kind="stable"))
-    by_picture: dict[int, list[int]] = {}
-    for row, image_id in enumerate(shown.image_ids.tolist()):
-        by_picture.setdefault(image_id, []).append(row)
-    for picture, image_id in enumerate(dataset.image_ids.tolist()):
-        boxes = dataset.rows(picture)
-        _count_picture(
-            matrix,
-            shown.select(np.asarray(by_picture.get(image_id, []), np.int64)),
-            np.asarray(xyxy_to_xywh(dataset.boxes_xyxy[boxes]), np.float64),
-            dataset.labels[boxes],
-            dataset.crowd[boxes],
-            iou_threshold,
-        )
+    pictures = picture_ranks(dataset, shown)
+    order = np.lexsort((-shown.scores, pictures))
+    object_pictures = box_ranks(dataset)
+    objects = np.argsort(object_pictures, kind="stable")
+    close = close_pairs(
+        shown.boxes_xywh[order],
+        pictures[order],
+        dataset,
+        objects,
+        object_pictures[objects],
+        iou_threshold=iou_threshold,
+    )
+    chosen, excused = _choose(close, dataset.crowd, len(order))
+    nothing = len(dataset.class_names)
+    labels = shown.labels[order]
+    matrix = np.zeros((nothing + 1, nothing + 1), np.int64)
+    right = chosen >= 0
+    np.add.at(matrix, (dataset.labels[chosen[right]], labels[right]), 1)
+    matrix[nothing] += np.bincount(labels[~right & ~excused], minlength=nothing + 1)
+    missed = ~dataset.crowd
+    missed[chosen[right]] = False
+    matrix[:, nothing] += np.bincount(dataset.labels[missed], minlength=nothing + 1)
     return matrix
 
 
-def _count_picture(
-    matrix: NDArray[np.int64],
-    detections: Results,
-    truth_xywh: NDArray[np.float64],
-    truth_labels: NDArray[np.int64],
-    crowd: NDArray[np.bool_],
-    iou_threshold: float,
-) -> None:
-    """Adds one picture to the matrix."""
-    nothing = len(matrix) - 1
-    ious = coco_iou(detections.boxes_xywh, truth_xywh, crowd)
+def _choose(
+    close: ClosePairs, crowd: NDArray[np.bool_], num_detections: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """(D,) the object that each detection takes, in turn the closest free one, or -1; (D,) whether it is on a crowd."""
+    chosen = np.full(num_detections, -1, np.int64)
+    excused = np.zeros(num_detections, np.bool_)
+    excused[close.detections[crowd[close.objects]]] = True
     free = ~crowd
-    for row, label in enumerate(detections.labels.tolist()):
-        candidates = np.where(free, ious[row], -1.0)
-        column = int(candidates.argmax()) if candidates.size else -1
-        if column >= 0 and candidates[column] >= iou_threshold:
-            free[column] = False
-            matrix[truth_labels[column], label] += 1
-        elif not (ious[row, crowd] >= iou_threshold).any():
-            matrix[nothing, label] += 1
-    matrix[:, nothing] += np.bincount(truth_labels[free & ~crowd], minlength=len(matrix))
+    for begin, end in runs_of_equal(close.detections):
+        objects = close.objects[begin:end]
+        best = int(np.where(free[objects], close.ious[begin:end], -1.0).argmax())
+        if free[objects[best]]:
+            chosen[close.detections[begin]] = objects[best]
+            free[objects[best]] = False
+    return chosen, excused
