@@ -151,6 +151,21 @@ def close_pairs(
     )
 
 
+def overlapping_pairs(dataset: Dataset, results: Results, matches: Matches, *, iou_threshold: float) -> ClosePairs:
+    """Detections, numbered as in the matches, with the objects of any class in their picture, crowds left out."""
+    object_pictures = box_ranks(dataset)
+    objects = np.flatnonzero(~dataset.crowd)
+    objects = objects[np.argsort(object_pictures[objects], kind="stable")]
+    return close_pairs(
+        results.boxes_xywh[matches.rows],
+        matches.pictures,
+        dataset,
+        objects,
+        object_pictures[objects],
+        iou_threshold=iou_threshold,
+    )
+
+
 def _match_close(close: ClosePairs, keys: NDArray[np.int64], crowd: NDArray[np.bool_]) -> NDArray[np.int64]:
     """(T, D) rows of the objects found by D detections, those of a picture and class best first."""
     found = np.full((len(IOU_THRESHOLDS), len(keys)), -1, np.int64)
