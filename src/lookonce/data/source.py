@@ -73,11 +73,15 @@ class DataSource:
             report.log()
         return self._loaded[name]
 
-    def read(self, name: str, report: Report) -> Dataset:
-        """One split, with everything that is wrong told to `report`; read anew, and not kept."""
+    def as_written(self, name: str, report: Report) -> Annotations:
+        """One split before its boxes are clipped and sorted out, with what cannot be read told to `report`."""
         if name not in self.splits and not self._any_split:
             raise DataError(f"{self.origin}: has no split {name!r}; it has {', '.join(self.splits)}")
-        found = self._read(name, report)
+        return self._read(name, report)
+
+    def read(self, name: str, report: Report) -> Dataset:
+        """One split, with everything that is wrong told to `report`; read anew, and not kept."""
+        found = self.as_written(name, report)
         dataset = assemble(found, report)
         if self.needs_pictures:
             report_missing(dataset.image_paths, found.origin, report)

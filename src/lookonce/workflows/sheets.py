@@ -22,7 +22,6 @@ Picture = NDArray[np.uint8]
 
 PICTURE_SIDE = 440  # pixels, of each of the two pictures of a pair
 GAP, HEADING = 8, 26
-COLUMNS = 2
 MISTAKE_COLOR = (230, 20, 20)
 GROUND, INK = (255, 255, 255), (28, 36, 48)
 JPEG_QUALITY = 88
@@ -35,9 +34,23 @@ def write_sheets(folder: Path, dataset: Dataset, results: Results, analysis: Ana
     for name, rows in (("worst.jpg", worst), ("pictures.jpg", even_choice(len(dataset), count))):
         if len(rows) and all(dataset.image_paths[row].is_file() for row in rows):
             pairs = [_pair(dataset, results, analysis, row) for row in rows.tolist()]
-            write_file(folder / name, _jpeg(_arranged(pairs)))
+            write_file(folder / name, _jpeg(_arranged(pairs, columns=2, cell_width=2 * PICTURE_SIDE + GAP // 2)))
             files.append(folder / name)
     return files
+
+
+def write_overlay(file: Path, dataset: Dataset, count: int) -> None:
+    """Up to `count` pictures with their labels; nothing where the pictures are not there."""
+    rows = [row for row in even_choice(len(dataset), count).tolist() if dataset.image_paths[row].is_file()]
+    if not rows:
+        return
+    cells = []
+    for row in rows:
+        small, scale = _small(read_picture(dataset.image_paths[row]))
+        truth = truth_of(dataset, row)
+        drawn = draw(small, _scaled(truth, scale), dataset.class_names, show_scores=False)
+        cells.append(_headed(drawn, f"{dataset.image_paths[row].name}: {len(truth)} boxes"))
+    write_file(file, _jpeg(_arranged(cells, columns=4, cell_width=PICTURE_SIDE)))
 
 
 def even_choice(total: int, count: int) -> NDArray[np.int64]:
@@ -79,9 +92,7 @@ def _pair(dataset: Dataset, results: Results, analysis: Analysis, index: int) ->
     truth = truth_of(dataset, index)
     found = found_in(dataset, results, index, lowest_scores(dataset, analysis))
     hit_truth, hit_found = match(truth, found)
-    scale = PICTURE_SIDE / max(image.shape[:2])
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=method), np.uint8)
+    small, scale = _small(image)
     names = dataset.class_names
     left = _framed(
         draw(small, _scaled(truth, scale), names, show_scores=False), _scaled(truth.select(~hit_truth), scale)
@@ -91,6 +102,13 @@ def _pair(dataset: Dataset, results: Results, analysis: Analysis, index: int) ->
     title = f"{dataset.image_paths[index].name}: {len(truth)} labelled, {missed} missed, {wrong} wrong"
     gap = np.full((small.shape[0], GAP // 2, 3), GROUND, np.uint8)
     return _headed(np.concatenate([left, gap, right], axis=1), title)
+
+
+def _small(image: Picture) -> tuple[Picture, float]:
+    """With PICTURE_SIDE pixels on its longer side, and the factor that makes it so."""
+    scale = PICTURE_SIDE / max(image.shape[:2])
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=method), np.uint8), scale
 
 
 def _scaled(boxes: Detections, scale: float) -> Detections:
@@ -113,17 +131,17 @@ def _headed(image: Picture, title: str) -> Picture:
     return np.concatenate([np.asarray(strip), image])
 
 
-def _arranged(pairs: Sequence[Picture]) -> Picture:
-    """Rows of COLUMNS pairs, each row as high as its highest."""
-    rows = [pairs[start : start + COLUMNS] for start in range(0, len(pairs), COLUMNS)]
-    width = COLUMNS * (2 * PICTURE_SIDE + GAP // 2) + (COLUMNS + 1) * GAP
-    heights = [max(pair.shape[0] for pair in row) + GAP for row in rows]
+def _arranged(cells: Sequence[Picture], *, columns: int, cell_width: int) -> Picture:
+    """Rows of cells, each row as high as its highest."""
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    heights = [max(cell.shape[0] for cell in row) + GAP for row in rows]
+    width = min(columns, len(cells)) * (cell_width + GAP) + GAP
     sheet = np.full((sum(heights) + GAP, width, 3), GROUND, np.uint8)
     top = GAP
     for row, height in zip(rows, heights, strict=True):
-        for column, pair in enumerate(row):
-            left = GAP + column * (2 * PICTURE_SIDE + GAP // 2 + GAP)
-            sheet[top : top + pair.shape[0], left : left + pair.shape[1]] = pair
+        for column, cell in enumerate(row):
+            left = GAP + column * (cell_width + GAP)
+            sheet[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
         top += height
     return sheet
 
