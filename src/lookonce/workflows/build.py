@@ -294,6 +294,14 @@ def make_observers(settings: Settings, run: RunFolder) -> list[OnEpoch]:
     return [draw_curves, *([tensorboard_writer(run.path / "tensorboard")] if settings.tensorboard else [])]
 
 
+def make_watch(settings: Settings, learner: Learner, record: ModelRecord, run: RunFolder) -> OnEpoch:
+    """Says in the log why the score stays at 0, or fell."""
+    from lookonce.runtimes.pytorch import PyTorchRuntime
+    from lookonce.workflows.diagnose import Watch
+
+    return Watch(settings.model_dump(mode="json"), lambda: PyTorchRuntime(learner.result_model, record), run.path)
+
+
 def make_trainer(
     settings: Settings, learner: Learner, loader: Loader, val_set: Dataset | None, record: ModelRecord, run: RunFolder
 ) -> Trainer:
@@ -317,5 +325,5 @@ def make_trainer(
             time_limit=seconds_of(settings.time),
             log_interval=settings.log_interval,
         ),
-        on_epoch=make_observers(settings, run),
+        on_epoch=[*make_observers(settings, run), make_watch(settings, learner, record, run)],
     )

@@ -131,10 +131,10 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield f"   {check.evidence}"
         if check.advice and check.verdict != "fine":
             yield f"   -> {check.advice}"
-    yield conclusion(diagnosis)
+    yield concluded(diagnosis)
 
 
-def conclusion(diagnosis: Diagnosis) -> str:
+def concluded(diagnosis: Diagnosis) -> str:
     """One sentence."""
     known = f"AP50 {diagnosis.AP50:.3f}" if diagnosis.AP50 >= 0 else "AP50 unknown"
     cause = diagnosis.cause
@@ -300,9 +300,12 @@ class Watch:
         except LookonceError as error:  # the run is worth more than its diagnosis
             logger.warning(f"not diagnosed: {error}")
             return
-        for line in lines(diagnosis):
-            logger.warning(line)
-        logger.warning(f"training goes on; again, with a picture of the labels: lookonce diagnose {self._folder}")
+        *evidence, conclusion = lines(diagnosis)
+        for line in evidence:
+            logger.info(line)
+        cause = diagnosis.cause
+        logger.warning(conclusion + (f": {cause.evidence} -> {cause.advice}" if cause is not None else ""))
+        logger.info(f"training goes on; again, with a picture of the labels: lookonce diagnose {self._folder}")
 
     def symptom(self, rows: Sequence[Mapping[str, float]]) -> str:
         """What is wrong with the scores, in words; empty while nothing is."""
