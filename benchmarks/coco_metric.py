@@ -20,6 +20,7 @@ import numpy as np
 
 from lookonce.boxes import xywh_to_xyxy, xyxy_to_xywh
 from lookonce.data.dataset import Dataset
+from lookonce.evaluation.analysis import analyse
 from lookonce.evaluation.bootstrap import bootstrap
 from lookonce.evaluation.coco import score
 from lookonce.evaluation.matching import match
@@ -148,7 +149,7 @@ def main() -> int:
     parser.add_argument("--pictures", type=int, default=5000)
     parser.add_argument("--detections", type=int, default=100, help="a picture")
     parser.add_argument("--reference", type=int, default=500, help="pictures that pycocotools scores")
-    parser.add_argument("--resamples", type=int, default=0, help="also time bootstrap intervals with this many")
+    parser.add_argument("--resamples", type=int, default=1000, help="drawings for the intervals; 0: none")
     options = parser.parse_args()
 
     rng = np.random.default_rng(0)
@@ -158,10 +159,13 @@ def main() -> int:
     metrics, seconds = timed(lambda: score(truth, results))
     print(f"{options.pictures} pictures x {options.detections} detections: {seconds:.2f} s, AP {metrics.AP:.4f}")
     print(f"peak memory of the process {peak_mb():.0f} MB, of which {before:.0f} MB before scoring")
+    matches, match_seconds = timed(lambda: match(truth, results))
+    _, analysis_seconds = timed(lambda: analyse(truth, results, matches))
+    print(f"errors explained: matching {match_seconds:.2f} s, the rest {analysis_seconds:.2f} s")
     if options.resamples:
-        matches, match_seconds = timed(lambda: match(truth, results))
         _, seconds_resampled = timed(lambda: bootstrap(matches, resamples=options.resamples, seed=0))
-        print(f"bootstrap: matching {match_seconds:.2f} s, {options.resamples} resamples {seconds_resampled:.1f} s")
+        print(f"intervals: {options.resamples} resamples {seconds_resampled:.1f} s")
+    print(f"peak memory after that {peak_mb():.0f} MB")
 
     part, part_results = first_pictures(truth, results, min(options.reference, options.pictures))
     ours, our_seconds = timed(lambda: score(part, part_results))

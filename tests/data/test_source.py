@@ -45,6 +45,24 @@ def test_pictures_in_no_usual_place_are_an_error_that_lists_them(
         open_data(tmp_path).split("train")
 
 
+def test_annotations_are_enough_where_no_picture_is_needed(tmp_path: Path, save_coco: Save) -> None:
+    file = save_coco(tmp_path / "annotations" / "instances_val.json", [BOX])
+    for data in (tmp_path, file):
+        assert open_data(data, needs_pictures=False).split("val").boxes_xyxy.tolist() == [[10, 10, 30, 30]]
+    with pytest.raises(DataError, match="needs its picture folder"):
+        open_data(file)
+    save_coco(file, [BOX], images=[{"width": None}, {}])
+    with pytest.raises(DataError):
+        open_data(file, needs_pictures=False).split("val")
+
+
+def test_a_picture_that_is_neither_there_nor_measured_is_named(tmp_path: Path, save_coco: Save) -> None:
+    changes = {"images": [{"id": 1, "file_name": "1.png"}]}
+    file = save_coco(tmp_path / "instances_val.json", [BOX], changes=changes)
+    with pytest.raises(DataError, match=r"1\.png: is not there, and the annotations do not say its width"):
+        open_data(file, needs_pictures=False).split("val")
+
+
 def test_a_file_in_each_picture_folder(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
     for folder in ("train", "valid"):
         save_coco(tmp_path / folder / "_annotations.coco.json", [BOX])

@@ -15,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from lookonce.boxes import xyxy_to_xywh
 from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
-from lookonce.evaluation.coco import Metrics, score
+from lookonce.evaluation.coco import Metrics, mean_of_defined, score, score_at
 from lookonce.evaluation.results import Results
 
 RandomCase = Callable[[int], tuple[Dataset, Results]]
@@ -31,6 +31,15 @@ def is_one(precision: float) -> bool:
 
 def pycocotools_score(dataset: Dataset, results: Results) -> tuple[list[float], list[str]]:
     """The twelve numbers and the twelve printed lines."""
+    evaluation = pycocotools_evaluation(dataset, results)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        evaluation.summarize()
+    return evaluation.stats.tolist(), printed.getvalue().splitlines()
+
+
+def pycocotools_evaluation(dataset: Dataset, results: Results, iou_thresholds: list[float] | None = None) -> COCOeval:
+    """Accumulated, at the usual thresholds or at others."""
     counts = np.diff(dataset.box_offsets)
     columns = zip(
         np.repeat(dataset.image_ids, counts).tolist(),
@@ -60,7 +69,6 @@ def pycocotools_score(dataset: Dataset, results: Results) -> tuple[list[float], 
             strict=True,
         )
     ]
-    printed = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
         found = truth.loadRes(detections) if detections else COCO()
@@ -68,11 +76,11 @@ def pycocotools_score(dataset: Dataset, results: Results) -> tuple[list[float], 
             found.dataset = truth.dataset | {"annotations": []}
             found.createIndex()
         evaluation = COCOeval(truth, found, "bbox")
+        if iou_thresholds is not None:
+            evaluation.params.iouThrs = np.array(iou_thresholds)
         evaluation.evaluate()
         evaluation.accumulate()
-        with contextlib.redirect_stdout(printed):
-            evaluation.summarize()
-    return evaluation.stats.tolist(), printed.getvalue().splitlines()
+    return evaluation
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -83,6 +91,23 @@ def test_twelve_numbers_and_lines_equal_pycocotools_to_the_last_digit(random_cas
     metrics = score(dataset, results)
     assert list(metrics.twelve().values()) == expected
     assert metrics.lines() == lines
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32 - 1), st.lists(st.floats(0.01, 1), min_size=1, max_size=3))
+def test_any_iou_threshold_gives_what_pycocotools_gives_at_it(
+    random_case: RandomCase, seed: int, ious: list[float]
+) -> None:
+    dataset, results = random_case(seed)
+    expected = pycocotools_evaluation(dataset, results, ious).eval
+    for row, metrics in enumerate(score_at(dataset, results, ious)):
+        precision, recall = expected["precision"][row, ..., 0, 2], expected["recall"][row, ..., 0, 2]
+        assert mean_of_defined(precision) == metrics.AP
+        assert mean_of_defined(recall) == metrics.AR
+        for column, category_id in enumerate(sorted(dataset.category_ids)):
+            name = dataset.class_names[dataset.category_ids.index(category_id)]
+            assert metrics.per_class[name]["AR"] == recall[column]
+            assert metrics.per_class[name]["AP"] == mean_of_defined(precision[:, column])
 
 
 def test_one_of_two_objects_found_scores_half(make_dataset: MakeDataset, make_results: MakeResults) -> None:

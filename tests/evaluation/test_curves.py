@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from lookonce.data.dataset import Dataset
-from lookonce.evaluation.curves import calibration, threshold_curves
+from lookonce.evaluation.curves import calibration, score_histograms, threshold_curves
 from lookonce.evaluation.matching import Matches, match
 from lookonce.evaluation.results import Results
 
@@ -54,3 +54,18 @@ def test_calibration_bins(matches: Matches) -> None:
 def test_calibration_of_nothing(make_dataset: MakeDataset, make_results: MakeResults) -> None:
     found = calibration(match(make_dataset([[]], [[]]), make_results([])))
     assert (found.error, found.counts.sum()) == (0, 0)
+
+
+def test_cocos_curve_is_the_best_precision_from_each_recall_on(matches: Matches) -> None:
+    # Recall 1/2 at precision 1, recall 1 at precision 2/3; the wrong one between them shows nowhere.
+    curve = threshold_curves(matches)["a"].precision_at_recall
+    assert curve[:51].tolist() == [1] * 51
+    assert curve[51:].tolist() == pytest.approx([2 / 3] * 50)
+    assert threshold_curves(matches)["b"].precision_at_recall.tolist() == [0] * 101
+
+
+def test_scores_are_counted_by_right_and_wrong(matches: Matches) -> None:
+    histogram = score_histograms(matches)["a"]
+    assert histogram.right.nonzero()[0].tolist() == [7, 19]  # 0.35, 0.95
+    assert histogram.wrong.nonzero()[0].tolist() == [11]  # 0.55
+    assert score_histograms(matches)["b"].right.sum() == 0

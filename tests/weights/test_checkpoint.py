@@ -12,7 +12,7 @@ from lookonce.errors import WeightsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.storage import StorageError
 from lookonce.weights import checkpoint as checkpoint_module
-from lookonce.weights.checkpoint import load_checkpoint, save_checkpoint
+from lookonce.weights.checkpoint import load_checkpoint, replace_record, save_checkpoint
 
 MakeModel = Callable[..., YoloV3Tiny]
 
@@ -42,6 +42,22 @@ def test_the_folder_holds_the_files_that_other_programs_expect(checkpoint: Path)
         "training.json",
         "training.safetensors",
     }
+
+
+def test_another_record_leaves_the_arrays_as_they_are(checkpoint: Path, record: ModelRecord) -> None:
+    arrays = {path.name: path.read_bytes() for path in checkpoint.glob("*.safetensors")}
+    thresholds = record.thresholds.model_copy(update={"per_class_score": {"a": 0.4}})
+    replace_record(checkpoint, record.model_copy(update={"thresholds": thresholds}))
+    loaded = load_checkpoint(checkpoint)
+    assert loaded.record.thresholds.per_class_score == {"a": 0.4}
+    assert loaded.training is not None
+    assert {path.name: path.read_bytes() for path in checkpoint.glob("*.safetensors")} == arrays
+
+
+def test_a_damaged_checkpoint_gets_no_new_record(checkpoint: Path, record: ModelRecord) -> None:
+    (checkpoint / "training.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"training\.json"):
+        replace_record(checkpoint, record)
 
 
 def test_halves_are_stored_as_float32_and_counters_as_they_are(tmp_path: Path, record: ModelRecord) -> None:

@@ -1,14 +1,32 @@
 """`lookonce eval`: what it writes, prints and refuses; scoring a results file needs no weights."""
 
+import contextlib
+import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
+from lookonce.config.dialects import DIALECTS
+from lookonce.config.record import ModelRecord
+from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
+from lookonce.evaluation.analysis import analyse
+from lookonce.evaluation.matching import match
+from lookonce.evaluation.results import read_coco_results
+from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
+from lookonce.runtimes.detector import Detector
+from lookonce.weights.checkpoint import load_checkpoint, read_record, save_checkpoint
 from lookonce.workflows.evaluate import evaluate
+from lookonce.workflows.load import load_runtime
+from lookonce.workflows.thresholds import keep_thresholds
 
 
 @pytest.fixture
@@ -60,6 +78,83 @@ def test_scores_a_foreign_results_file(
     assert "[pen]" in printed
 
 
+def test_scoring_a_results_file_needs_no_pictures(coco: Path, foreign: Path, tmp_path: Path) -> None:
+    for picture in tmp_path.glob("*.png"):
+        picture.unlink()
+    evaluation = evaluate(data=coco, results=foreign, output=tmp_path / "out", resamples=0)
+    assert pytest.approx(0.5) == evaluation.metrics.AP50
+    assert not list((tmp_path / "out").glob("*.jpg"))
+
+
+def test_sheets_show_the_worst_pictures_and_a_choice_of_all(coco: Path, foreign: Path, tmp_path: Path) -> None:
+    evaluation = evaluate(data=coco, images=tmp_path, results=foreign, output=tmp_path / "out", resamples=0)
+    assert evaluation.files[-2:] == ("worst.jpg", "pictures.jpg")
+    worst, every = (cv2.imread(str(tmp_path / "out" / name)) for name in ("worst.jpg", "pictures.jpg"))
+    # One picture has an error (its pen is missed): one row; three pictures are two rows.
+    assert every.shape[0] - 8 == 2 * (worst.shape[0] - 8)
+    red = (worst[..., 2] > 200) & (worst[..., :2] < 60).all(axis=-1)
+    assert red.sum() > 500  # the frame around the missed pen
+    assert analysis_of(tmp_path / "out")["worst_pictures"] == [
+        {"image_id": 3, "file": "3.png", "missed": 1, "wrong": 0}
+    ]
+
+
+def analysis_of(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "analysis.json").read_text())
+    return content
+
+
+def test_other_overlaps_are_scored_beside_the_twelve(
+    coco: Path, foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign.write_text('[{"image_id": 1, "category_id": 7, "bbox": [10, 10, 50, 20], "score": 0.5}]')  # IoU 0.4
+    evaluate(data=coco, results=foreign, output=tmp_path / "out", resamples=0, iou=(0.3, 0.45))
+    low, high = json.loads((tmp_path / "out" / "metrics.json").read_text())["at_iou"]
+    assert (low["iou"], high["iou"]) == (0.3, 0.45)
+    assert (low["AP"], high["AP"]) == (pytest.approx(0.5), 0)
+    assert low["per_class"]["cup"] == {"AP": pytest.approx(1), "AR": 1}
+    assert "AP and AR at IoU 0.3, area = all, maxDets = 100: 0.500, 0.500" in capsys.readouterr().out
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """An untrained network that knows the cup, and a fork that the data does not have."""
+    record = ModelRecord(
+        dialect=DIALECTS["darknet"],
+        channels=(4, 4, 4, 4, 4, 4, 8, 4, 4, 4, 4),
+        class_names=("fork", "cup"),
+        category_ids=(1, 2),
+        image_size=(64, 64),
+    )
+    model = YoloV3Tiny(2, channels=record.channels)
+    initialise(model, torch.Generator().manual_seed(0))
+    save_checkpoint(tmp_path / "run" / "checkpoints" / "best", state=model.state_dict(), record=record)
+    return tmp_path / "run"
+
+
+def test_the_best_thresholds_are_stored_in_the_checkpoint_on_request(
+    coco: Path, foreign: Path, weights: Path, tmp_path: Path
+) -> None:
+    best = weights / "checkpoints" / "best"
+    evaluate(weights=weights, data=coco, images=tmp_path, output=tmp_path / "out", resamples=0, pictures=0)
+    assert read_record(best).thresholds.per_class_score == {}
+    dataset = open_data(coco, tmp_path).split("val")
+    found = read_coco_results(foreign, dataset)  # the cup at 0.5: 0.00 .. 0.50 find it, 0.25 is the middle
+    analysis = analyse(dataset, found, match(dataset, found))
+    assert keep_thresholds(best, dataset, analysis) == {"cup": 0.25}
+    assert Detector(load_runtime(weights)).record.thresholds.per_class_score == {"cup": 0.25}
+    assert load_checkpoint(best).record.thresholds.score == 0.25
+
+
+def test_thresholds_are_stored_where_there_is_a_checkpoint(coco: Path, foreign: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="store_thresholds: results were given"):
+        evaluate(data=coco, results=foreign, store_thresholds=True)
+    exported = tmp_path / "detector.onnx"
+    exported.write_bytes(b"")
+    with pytest.raises(SettingsError, match="is an exported file; evaluate the checkpoint"):
+        evaluate(data=coco, images=tmp_path, weights=exported, store_thresholds=True)
+
+
 def test_a_folder_that_was_not_named_is_never_the_same_twice(
     coco: Path, foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,8 +175,37 @@ def test_weights_and_results_are_one_or_the_other(coco: Path, foreign: Path, tmp
         evaluate(data=coco, images=tmp_path)
     with pytest.raises(SettingsError, match="both were given"):
         evaluate(data=coco, images=tmp_path, results=foreign, weights=tmp_path)
+    with pytest.raises(SettingsError, match=r"iou is 1\.5, expected an overlap over 0 and up to 1"):
+        evaluate(data=coco, images=tmp_path, results=foreign, iou=(0.5, 1.5))
     with pytest.raises(SettingsError, match="resamples is 0, expected at least 1"):
         evaluate(data=coco, images=tmp_path, results=foreign, against=foreign, resamples=0)
+
+
+def test_a_real_data_set_scores_as_pycocotools_does(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    annotations = shared("data/bccd/annotations/instances_test.json")
+    truth = json.loads(annotations.read_text())
+    rng = np.random.default_rng(0)
+    found = [
+        {
+            "image_id": item["image_id"],
+            "category_id": int(rng.choice([item["category_id"], 1], p=[0.9, 0.1])),
+            "bbox": np.round(np.array(item["bbox"]) * rng.uniform(0.85, 1.15, 4), 2).tolist(),
+            "score": round(float(rng.random()), 2),
+        }
+        for item in truth["annotations"]
+        for _ in range(3)
+    ]
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    metrics = evaluate(
+        data=annotations, results=tmp_path / "found.json", split="test", output=tmp_path / "out", resamples=0
+    ).metrics
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(str(annotations))
+        oracle = COCOeval(coco, coco.loadRes(str(tmp_path / "found.json")), "bbox")
+        oracle.evaluate()
+        oracle.accumulate()
+        oracle.summarize()
+    assert list(metrics.twelve().values()) == oracle.stats.tolist()
 
 
 def test_a_bad_row_is_named(coco: Path, foreign: Path, tmp_path: Path) -> None:

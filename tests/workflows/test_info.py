@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
+from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.errors import SettingsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.weights.checkpoint import save_checkpoint
@@ -37,13 +37,14 @@ def test_weights_show_their_record(tmp_path: Path, capsys: pytest.CaptureFixture
         category_ids=(1, 2),
         image_size=(64, 96),
         metrics={"AP": 0.25},
+        thresholds=Thresholds(per_class_score={"cat": 0.4}),
     )
     model = YoloV3Tiny(2, channels=record.channels)
     save_checkpoint(tmp_path / "best", state=model.state_dict(), record=record)
     found = info(tmp_path / "best")
     assert found.layers[-1].output == (21, 4, 6)
     printed = capsys.readouterr().out
-    for text in ("classes     2: cat, [dog]", "96x64", "AP 0.250", "stride 16: 10x14"):
+    for text in ("classes     2: cat, [dog]", "96x64", "AP 0.250", "shown from  cat 0.4", "stride 16: 10x14"):
         assert text in printed
 
 

@@ -42,6 +42,11 @@ VERBS: dict[str, Verb] = {
         from_settings=True,
     ),
     "eval": Verb(target="lookonce.workflows.evaluate:evaluate", summary="Score a detector with COCO's metric."),
+    "diagnose": Verb(
+        target="lookonce.workflows.diagnose:diagnose",
+        summary="Say why a detector finds nothing.",
+        shown_by="lookonce.workflows.diagnose:as_text",
+    ),
     "predict": Verb(target="lookonce.workflows.predict:predict", summary="Find objects in pictures, and draw them."),
     "export": Verb(
         target="lookonce.workflows.export:export", summary="Write a file for another runtime, and compare it."

@@ -51,6 +51,7 @@ class DataSource:
         self.splits = tuple(splits)
         self._read = read
         self._any_split = any_split
+        self.needs_pictures = True  # False: the annotations are enough, as for scoring what another program found
         self._loaded: dict[str, Dataset] = {}
 
     def __repr__(self) -> str:
@@ -72,13 +73,20 @@ class DataSource:
             report.log()
         return self._loaded[name]
 
-    def read(self, name: str, report: Report) -> Dataset:
-        """One split, with everything that is wrong told to `report`; read anew, and not kept."""
+    def as_written(self, name: str, report: Report) -> Annotations:
+        """One split before its boxes are clipped and sorted out, with what cannot be read told to `report`."""
         if name not in self.splits and not self._any_split:
             raise DataError(f"{self.origin}: has no split {name!r}; it has {', '.join(self.splits)}")
-        found = self._read(name, report)
+        return self._read(name, report)
+
+    def read(self, name: str, report: Report) -> Dataset:
+        """One split, with everything that is wrong told to `report`; read anew, and not kept."""
+        found = self.as_written(name, report)
         dataset = assemble(found, report)
-        report_missing(dataset.image_paths, found.origin, report)
+        if self.needs_pictures:
+            report_missing(dataset.image_paths, found.origin, report)
+        else:
+            _require_sizes(dataset)
         self._same_classes(dataset)
         return dataset
 
@@ -91,22 +99,36 @@ class DataSource:
                 )
 
 
-def open_data(data: str | Path, images: Path | None = None) -> DataSource:
+def _require_sizes(dataset: Dataset) -> None:
+    unknown = (dataset.image_sizes_wh == 0).any(axis=1)
+    if unknown.any():
+        raise DataError(
+            f"{dataset.image_paths[int(unknown.argmax())]}: is not there, and the annotations do not say its width and "
+            f"height ({int(unknown.sum())} such pictures); name the picture folder: --images FOLDER"
+        )
+
+
+def open_data(data: str | Path, images: Path | None = None, *, needs_pictures: bool = True) -> DataSource:
     """The data set at `data`; `images` is the picture folder of an annotation JSON.
 
     Nothing but folder listings and small YAML files is read here. DataError when `data` is nothing we know, or two
-    things at once.
+    things at once. needs_pictures False: COCO and VOC annotations are read wherever the pictures may be.
     """
-    path = Path(data)
+    source = _open(Path(data), images, needs_pictures=needs_pictures)
+    source.needs_pictures = needs_pictures
+    return source
+
+
+def _open(path: Path, images: Path | None, *, needs_pictures: bool) -> DataSource:
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; expected a data set (see docs/data.md)")
     if path.is_dir():
         if images is not None:
             raise DataError(f"{path}: is a folder, and --images {images} goes with an annotation JSON only")
-        return _open_folder(path)
+        return _open_folder(path, needs_pictures=needs_pictures)
     suffix = path.suffix.lower()
     if suffix == ".json":
-        return _open_json(path, images)
+        return _open_json(path, images, needs_pictures=needs_pictures)
     if suffix not in {".yaml", ".yml"}:
         raise DataError(f"{path}: expected a folder, a .yaml or a COCO .json, not a {suffix or 'nameless'} file")
     if images is not None:
@@ -114,7 +136,7 @@ def open_data(data: str | Path, images: Path | None = None) -> DataSource:
     return _open_yaml(path)
 
 
-def _open_folder(root: Path) -> DataSource:
+def _open_folder(root: Path, *, needs_pictures: bool) -> DataSource:
     names = {path.name for path in root.iterdir()}
     if {"Annotations", "ImageSets"} <= names:
         return _open_voc(root)
@@ -128,7 +150,7 @@ def _open_folder(root: Path) -> DataSource:
             f"--data {coco_files[0]} --images FOLDER"
         )
     if coco_files:
-        return _open_coco(root, coco_files)
+        return _open_coco(root, coco_files, needs_pictures=needs_pictures)
     if len(yamls) == 1:
         return _open_yaml(yamls[0])
     if yamls:
@@ -151,7 +173,7 @@ def _coco_layout(root: Path) -> list[Path]:
     return instances or files or sorted(root.glob("*/_annotations.coco.json"))
 
 
-def _open_coco(root: Path, files: list[Path]) -> DataSource:
+def _open_coco(root: Path, files: list[Path], *, needs_pictures: bool) -> DataSource:
     by_split: dict[str, Path] = {}
     for file in files:
         in_folder_of_pictures = file.name == "_annotations.coco.json"
@@ -169,7 +191,8 @@ def _open_coco(root: Path, files: list[Path]) -> DataSource:
 
     def read(split: str, report: Report) -> Annotations:
         file = by_split[split]
-        return coco.read_coco(file, _picture_folder(root, file, split), split, report)
+        folder = _picture_folder(root, file, split, must_exist=needs_pictures)
+        return coco.read_coco(file, folder, split, report)
 
     return DataSource(root, "coco", _in_order(by_split), read)
 
@@ -182,7 +205,7 @@ def _split_in(name: str) -> str | None:
     return _SPELLINGS.get(word, word)
 
 
-def _picture_folder(root: Path, file: Path, split: str) -> Path:
+def _picture_folder(root: Path, file: Path, split: str, *, must_exist: bool) -> Path:
     """The first of the usual places that holds the file's first picture."""
     if file.name == "_annotations.coco.json":
         return file.parent
@@ -197,6 +220,8 @@ def _picture_folder(root: Path, file: Path, split: str) -> Path:
     for folder in folders:
         if first is None or (folder / first).is_file():
             return folder
+    if not must_exist:
+        return root
     places = ", ".join(str(folder.relative_to(root)) for folder in folders[:6])
     raise DataError(f"{file}: its first picture {first} is in none of {root}/{{{places}}}; say where: --images FOLDER")
 
@@ -212,16 +237,17 @@ def _first_file_name(file: Path) -> str | None:
     return match[1] if match else None
 
 
-def _open_json(path: Path, images: Path | None) -> DataSource:
+def _open_json(path: Path, images: Path | None, *, needs_pictures: bool) -> DataSource:
     """One annotation file, which is the split that its name says (else train).
 
     Whoever names one file means that file, so it answers for any split asked for; except that a training file leaves
     the others to its siblings, instances_train.json to instances_val.json.
     """
-    if images is None:
+    if images is None and needs_pictures:
         raise DataError(f"{path}: an annotation JSON needs its picture folder: --images FOLDER")
-    if not images.is_dir():
-        raise DataError(f"{images}: no such folder; --images names the folder that holds the pictures of {path}")
+    folder = path.parent if images is None else images
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; --images names the folder that holds the pictures of {path}")
     own = _split_in(path.stem) or "train"
     siblings = {}
     if _split_in(path.stem) == "train":
@@ -234,7 +260,7 @@ def _open_json(path: Path, images: Path | None) -> DataSource:
             get_logger().info(f"split {split} is that of {file}, beside {path.name}")
         elif split != own:
             get_logger().info(f"split {split} is {path}, the only file there is")
-        return coco.read_coco(file, images, split, report)
+        return coco.read_coco(file, folder, split, report)
 
     return DataSource(path, "coco", _in_order(files), read, any_split=not siblings)
 

@@ -5,8 +5,13 @@ resample is a weight for each picture (how often it was drawn). Source: Efron & 
 intervals) and 16 (paired test).
 """
 
-from collections.abc import Callable
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +21,8 @@ from lookonce.evaluation.matching import Matches
 
 NUM_RECALLS = 101
 AP50_ROW, AP75_ROW = 0, 5
+Given = TypeVar("Given")
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +68,30 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     counter = _Counter(matches)
     drawn = np.full((resamples, len(matches.found), len(matches.class_names)), -1.0)
-    for row in range(resamples if matches.num_pictures else 0):
-        draws = rng.integers(0, matches.num_pictures, matches.num_pictures)
-        drawn[row] = counter.average_precision(np.bincount(draws, minlength=matches.num_pictures))
-        if on_progress is not None:
-            on_progress(row + 1)
+    num_drawings = resamples if matches.num_pictures else 0
+
+    def weights() -> Iterator[NDArray[np.int64]]:
+        for _ in range(num_drawings):
+            draws = rng.integers(0, matches.num_pictures, matches.num_pictures)
+            yield np.bincount(draws, minlength=matches.num_pictures)
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # numpy lets other threads work while it counts
+        for row, values in enumerate(_in_order(pool, counter.average_precision, weights())):
+            drawn[row] = values
+            if on_progress is not None:
+                on_progress(row + 1)
     whole = counter.average_precision(np.ones(matches.num_pictures, np.int64))
     return Resampled(class_names=matches.class_names, drawn=drawn, whole=whole)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[Given], Done], given: Iterator[Given], ahead: int = 32
+) -> Iterator[Done]:
+    """What `work` makes of each, in order, with no more than `ahead` of them waiting in memory."""
+    waiting = deque(pool.submit(work, item) for item in islice(given, ahead))
+    while waiting:
+        yield waiting.popleft().result()
+        waiting.extend(pool.submit(work, item) for item in islice(given, 1))
 
 
 def compare(first: Resampled, second: Resampled, metric: str = "AP") -> Comparison:
@@ -103,81 +127,72 @@ def _mean(ap: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
 class _Counter:
     """COCO's AP from weighted matches. Only right detections are walked through: precision peaks at those alone.
 
+    Those of all thresholds and classes lie in one row of P, one after the other; a group is one threshold and class.
     A weight w counts as w copies of a picture whose detections come at once, which differs from w pictures with tied
     scores by less than the order among ties does.
     """
 
     def __init__(self, matches: Matches) -> None:
         self._matches = matches
-        num_classes = len(matches.class_names)
-        # (C + 1,) where the detections of each class begin
-        self._begins = np.searchsorted(matches.labels, np.arange(num_classes + 1))
-        right = matches.right
-        self._right = [np.flatnonzero(row) for row in right]  # T of (P,)
-        self._ignored = [np.flatnonzero(row) for row in matches.ignored]
+        self.num_classes = len(matches.class_names)
+        thresholds, self._places = np.nonzero(matches.right)  # (P,) threshold and place among the detections
+        labels = matches.labels[self._places]
+        groups = thresholds * self.num_classes + labels  # (P,) ascending
+        self._group_begins = np.searchsorted(groups, np.arange(len(matches.found) * self.num_classes + 1))
+        self._first = self._group_begins[groups]  # (P,) where the group of each begins
+        self._is_first = np.arange(len(groups)) == self._first
+        self._labels, self._groups = labels, groups
+        # Adding 2 a group keeps the running maximum of precision within each of them.
+        self._lift = 2.0 * (len(self._group_begins) - groups)
+        self._class_begins = np.searchsorted(matches.labels, labels)  # (P,) place of the class's first detection
+        ignored_thresholds, self._ignored = np.nonzero(matches.ignored)
+        keys = ignored_thresholds * (len(matches.labels) + 1) + self._ignored
+        offsets = thresholds * (len(matches.labels) + 1)
+        self._ignored_before = np.searchsorted(keys, offsets + self._places)  # (P,)
+        self._ignored_at_begin = np.searchsorted(keys, offsets + self._class_begins)
 
     def average_precision(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
         """(N,) times each picture counts -> (T, C); -1 for a class without objects in these pictures."""
         matches = self._matches
-        num_classes = len(matches.class_names)
+        counts: NDArray[np.int32] = weights.astype(np.int32)  # half the memory to go through
         num_objects = np.bincount(
-            matches.object_labels, weights=weights[matches.object_pictures], minlength=num_classes
+            matches.object_labels, weights=counts[matches.object_pictures], minlength=self.num_classes
         ).astype(np.int64)
-        drawn = weights[matches.pictures]  # (D,)
-        ranks = np.concatenate([[0], np.cumsum(drawn)])  # (D + 1,) detections before each place
-        needed = _needed_for_recall(num_objects)
-        rows = [
-            self._row(drawn, ranks, needed, right, ignored)
-            for right, ignored in zip(self._right, self._ignored, strict=True)
-        ]
-        return np.where(num_objects > 0, np.stack(rows), -1.0)
-
-    def _row(
-        self,
-        drawn: NDArray[np.int64],
-        ranks: NDArray[np.int64],
-        needed: NDArray[np.int64],
-        right: NDArray[np.int64],
-        ignored: NDArray[np.int64],
-    ) -> NDArray[np.float64]:
-        """(C,) AP at one IoU threshold; `right` and `ignored` are places among the detections."""
-        labels = self._matches.labels[right]
-        begins = self._begins[labels]
-        first = np.searchsorted(right, self._begins)  # (C + 1,) where the right ones of each class begin
-        found = np.concatenate([[0], np.cumsum(drawn[right])])  # (P + 1,)
-        skipped = np.concatenate([[0], np.cumsum(drawn[ignored])])
-        true = found[1:] - found[first[labels]]  # (P,) within the class
-        before = np.searchsorted(ignored, right) - np.searchsorted(ignored, self._begins)[labels]
-        ignored_at_begin = np.searchsorted(ignored, self._begins)[labels]
-        shown = ranks[right + 1] - ranks[begins] - (skipped[ignored_at_begin + before] - skipped[ignored_at_begin])
-        # Classes are walked through together: adding 2 a class keeps the running maximum within each of them.
-        raised = true / np.maximum(shown, 1) + 2.0 * (len(first) - labels)
-        envelope = np.maximum.accumulate(raised[::-1])[::-1] - 2.0 * (len(first) - labels)
-        return self._at_recalls(envelope, true, labels, first, needed)
-
-    def _at_recalls(
-        self,
-        envelope: NDArray[np.float64],
-        true: NDArray[np.int64],
-        labels: NDArray[np.int64],
-        first: NDArray[np.int64],
-        needed: NDArray[np.int64],
-    ) -> NDArray[np.float64]:
-        """(C,) mean of the best precision from each recall point on; 0 for points that are not reached."""
-        step = int(needed.max(initial=0)) + int(true.max(initial=0)) + 1
-        classes = np.arange(len(first) - 1)[:, None]
-        places = np.searchsorted(true + labels * step, needed + classes * step)  # (C, 101)
-        reached = places < first[1:, None]
-        padded = np.concatenate([envelope, [0.0]])
-        return np.asarray(np.where(reached, padded[np.minimum(places, len(envelope))], 0.0).mean(axis=1))
+        drawn = counts[matches.pictures]  # (D,)
+        ranks = _counted(drawn)  # (D + 1,) detections before each place
+        found = _counted(drawn[self._places])
+        true = found[1:] - found[self._first]  # (P,) within the group
+        shown = ranks[self._places + 1] - ranks[self._class_begins]
+        if self._ignored.size:
+            skipped = _counted(drawn[self._ignored])
+            shown = shown - (skipped[self._ignored_before] - skipped[self._ignored_at_begin])
+        raised = true / np.maximum(shown, 1) + self._lift
+        envelope = np.maximum.accumulate(raised[::-1])[::-1] - self._lift
+        reached = np.concatenate([[0], _recalls_reached(true, num_objects[self._labels])])  # (P + 1,)
+        new = reached[1:] - np.where(self._is_first, 0, reached[:-1])
+        sums = np.bincount(self._groups, weights=new * envelope, minlength=len(self._group_begins) - 1)
+        ap = sums.reshape(len(matches.found), self.num_classes) / NUM_RECALLS
+        return np.where(num_objects > 0, ap, -1.0)
 
 
-def _needed_for_recall(num_objects: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(C,) -> (C, 101) the fewest objects found that reach each recall, as floating point compares them; at least 1:
-    recall 0 is taken at the first detection, whose precision cannot exceed that of the first right one."""
-    recalls = np.linspace(0, 1, NUM_RECALLS)
-    objects = np.maximum(num_objects, 1)[:, None]
-    needed = np.ceil(recalls * objects).astype(np.int64)
-    needed -= (needed - 1) / objects >= recalls
-    needed += needed / objects < recalls
-    return np.maximum(needed, 1)
+def _counted(values: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(K,) -> (K + 1,) sums of what comes before each place."""
+    sums = np.zeros(len(values) + 1, np.int32)
+    np.cumsum(values, out=sums[1:])
+    return sums
+
+
+def _recalls_reached(true: NDArray[np.int32], num_objects: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(P,) objects found, of (P,) -> (P,) how many of the 101 recall points that reaches, as floats compare them.
+
+    None as long as nothing is found: recall 0 is taken at the first detection, whose precision cannot exceed that of
+    the first right one.
+    """
+    percent = true * (NUM_RECALLS - 1.0) / np.maximum(num_objects, 1)
+    whole = percent.astype(np.int32)
+    short = (percent == whole) & ~_POINT_IS_REACHED[whole]
+    return np.where(true > 0, whole + 1 - short, 0)
+
+
+# Where found / objects is a whole percent, floats decide: 0.01 * 29 is over 29 / 100, so 29 of 100 do not reach it.
+_POINT_IS_REACHED = np.linspace(0, 1, NUM_RECALLS) <= np.arange(NUM_RECALLS) / (NUM_RECALLS - 1)

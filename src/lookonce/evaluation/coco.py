@@ -4,7 +4,7 @@ The matching is hotcoco's; the means over its arrays are taken here in pycocotoo
 Source: cocodataset.org/#detection-eval; pycocotools `cocoeval.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -70,6 +70,19 @@ class Metrics:
         return self.twelve() | {"per_class": {name: asdict(row) for name, row in self.per_class.items()}}
 
 
+@dataclass(frozen=True, kw_only=True)
+class MetricsAt:
+    """AP and AR at one IoU threshold, of 100 detections a picture and class; fractions, or -1 where undefined.
+
+    per_class: name -> {"AP": ..., "AR": ...}.
+    """
+
+    iou: float
+    AP: float
+    AR: float
+    per_class: Mapping[str, Mapping[str, float]]
+
+
 # Of each of the twelve: the metric, the IoU threshold (None: all ten), the area, the most detections.
 _SUMMARY: tuple[tuple[str, float | None, int, int], ...] = (
     ("AP", None, ALL, 100),
@@ -107,8 +120,32 @@ def score(dataset: Dataset, results: Results) -> Metrics:
     return Metrics(**dict(zip(names, values, strict=True)), per_class=_per_class(dataset, results, precision, recall))
 
 
-def _accumulate(dataset: Dataset, results: Results) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """precision (10 IoUs, 101 recalls, C, 4 areas, 3 limits) and recall (10, C, 4, 3); -1 where undefined.
+def score_at(dataset: Dataset, results: Results, iou_thresholds: Sequence[float]) -> list[MetricsAt]:
+    """AP and AR at each of the thresholds, 0 < IoU <= 1: what pycocotools gives with these as its `iouThrs`."""
+    check_results(results, dataset)
+    precision, recall = _accumulate(dataset, results, np.asarray(iou_thresholds, np.float64))
+    columns = _ranks(np.asarray(dataset.category_ids, dtype=np.int64)) - 1
+    return [
+        MetricsAt(
+            iou=iou,
+            AP=mean_of_defined(precision[row, ..., ALL, -1]),
+            AR=mean_of_defined(recall[row, ..., ALL, -1]),
+            per_class={
+                name: {
+                    "AP": mean_of_defined(precision[row, :, column, ALL, -1]),
+                    "AR": float(recall[row, column, ALL, -1]),
+                }
+                for name, column in zip(dataset.class_names, columns.tolist(), strict=True)
+            },
+        )
+        for row, iou in enumerate(iou_thresholds)
+    ]
+
+
+def _accumulate(
+    dataset: Dataset, results: Results, iou_thresholds: NDArray[np.float64] = IOU_THRESHOLDS
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """precision (T IoUs, 101 recalls, C, 4 areas, 3 limits) and recall (T, C, 4, 3); -1 where undefined.
 
     Classes are in the order of their category ids, as pycocotools has them.
     """
@@ -137,6 +174,7 @@ def _accumulate(dataset: Dataset, results: Results) -> tuple[NDArray[np.float64]
     rows[:, 5] = results.scores
     rows[:, 6] = category_ranks[results.labels]
     evaluation = COCOeval(truth, truth.load_res(rows), "bbox")
+    evaluation.params.iou_thrs = iou_thresholds.tolist()
     evaluation.evaluate()
     evaluation.accumulate()
     arrays = evaluation.eval

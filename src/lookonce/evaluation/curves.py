@@ -1,4 +1,7 @@
-"""What each score threshold would give: precision, recall and F1, the best threshold, and whether scores are honest."""
+"""What each score threshold would give: precision, recall and F1, the best threshold, and whether scores are honest.
+
+All of it at IoU 0.5, unless another row of the matches is asked for.
+"""
 
 from dataclasses import dataclass
 
@@ -10,6 +13,8 @@ from lookonce.evaluation.matching import Matches
 # 0.00, 0.01 .. 1.00, each the float that its decimal is (linspace has 0.35000000000000003).
 THRESHOLDS = np.arange(101) / 100
 NUM_BINS = 10
+HISTOGRAM_BINS = 20
+RECALLS = np.arange(101) / 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +22,8 @@ class ThresholdCurves:
     """One class at IoU 0.5, showing what scores at least THRESHOLDS[i]; precision is 1 where nothing is shown.
 
     best_threshold has the highest F1; of equals, the middle one of the first run. best_threshold is -1 for
-    a class of which nothing was found, best_f1 for a class without objects.
+    a class of which nothing was found, best_f1 for a class without objects. precision_at_recall is COCO's curve: the
+    best precision that goes with a recall of at least RECALLS[i], 0 where that is not reached.
     """
 
     precision: NDArray[np.float64]  # (101,)
@@ -25,6 +31,15 @@ class ThresholdCurves:
     f1: NDArray[np.float64]  # (101,)
     best_threshold: float
     best_f1: float
+    precision_at_recall: NDArray[np.float64]  # (101,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreHistogram:
+    """How many detections have a score in 0.00 .. 0.05, 0.05 .. 0.10 and so on, by whether they are right."""
+
+    right: NDArray[np.int64]  # (20,)
+    wrong: NDArray[np.int64]  # (20,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +80,15 @@ def _curves(scores: NDArray[np.float64], right: NDArray[np.bool_], num_objects: 
         f1=f1,
         best_threshold=float(THRESHOLDS[best]) if num_objects and f1[best] > 0 else -1.0,
         best_f1=float(f1[best]) if num_objects else -1.0,
+        precision_at_recall=_precision_at_recall(right, num_objects),
     )
+
+
+def _precision_at_recall(right: NDArray[np.bool_], num_objects: int) -> NDArray[np.float64]:
+    true = np.cumsum(right)
+    envelope = np.maximum.accumulate((true / np.arange(1, len(true) + 1))[::-1])[::-1]
+    places = np.searchsorted(true / max(num_objects, 1), RECALLS)
+    return np.where(places < len(true), np.append(envelope, 0.0)[np.minimum(places, len(true))], 0.0)
 
 
 def _middle_of_best(values: NDArray[np.float64]) -> int:
@@ -74,6 +97,19 @@ def _middle_of_best(values: NDArray[np.float64]) -> int:
     lower = np.flatnonzero(values[first:] < values[first])
     last = first + int(lower[0]) - 1 if lower.size else len(values) - 1
     return (first + last) // 2
+
+
+def score_histograms(matches: Matches, *, iou_row: int = 0) -> dict[str, ScoreHistogram]:
+    """Of each class by name; detections on a crowd are left out, scores outside 0..1 go to the end bins."""
+    counted = ~matches.ignored[iou_row]
+    labels, right = matches.labels[counted], matches.right[iou_row][counted]
+    bins = np.clip((matches.scores[counted] * HISTOGRAM_BINS).astype(np.int64), 0, HISTOGRAM_BINS - 1)
+    shape = (2, len(matches.class_names), HISTOGRAM_BINS)
+    places = np.ravel_multi_index((right.astype(np.int64), labels, bins), shape)
+    wrong, true = np.bincount(places, minlength=int(np.prod(shape))).reshape(shape)
+    return {
+        name: ScoreHistogram(right=true[label], wrong=wrong[label]) for label, name in enumerate(matches.class_names)
+    }
 
 
 def calibration(matches: Matches, *, iou_row: int = 0) -> Calibration:

@@ -9,9 +9,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.boxes import xyxy_to_xywh
 from lookonce.data.dataset import Dataset
-from lookonce.evaluation.matching import Matches, coco_iou, match, runs_of_equal
+from lookonce.evaluation.matching import (
+    ClosePairs,
+    Matches,
+    box_ranks,
+    close_pairs,
+    match,
+    overlapping_pairs,
+    picture_ranks,
+    runs_of_equal,
+)
 from lookonce.evaluation.results import Results
 
 ErrorKind = Literal["class", "localisation", "both", "duplicate", "background", "missed"]
@@ -46,12 +54,19 @@ class ErrorSplit:
         return wrong | {"missed": int(self.missed.sum())}
 
 
-def split_errors(dataset: Dataset, results: Results, matches: Matches | None = None) -> ErrorSplit:
-    """Sorts what is wrong into kinds and repairs each in turn. matches: of the same two, where they are at hand."""
+def split_errors(
+    dataset: Dataset, results: Results, matches: Matches | None = None, overlaps: ClosePairs | None = None
+) -> ErrorSplit:
+    """Sorts what is wrong into kinds and repairs each in turn.
+
+    matches, and overlaps from BACKGROUND_IOU up (`overlapping_pairs`): of the same two, where they are at hand.
+    """
     matches = match(dataset, results) if matches is None else matches
+    if overlaps is None:
+        overlaps = overlapping_pairs(dataset, results, matches, iou_threshold=BACKGROUND_IOU)
     used = np.zeros(len(dataset.labels), np.bool_)
     used[matches.found[0][matches.right[0]]] = True
-    kinds, objects = _classify(dataset, results, matches, used)
+    kinds, objects = _classify(overlaps, matches, dataset.labels, used)
     pointed_at = objects[np.isin(kinds, (CLASS, LOCALISATION))]
     missed = ~used & ~dataset.crowd
     missed[pointed_at] = False
@@ -67,44 +82,36 @@ def split_errors(dataset: Dataset, results: Results, matches: Matches | None = N
 
 
 def _classify(
-    dataset: Dataset, results: Results, matches: Matches, used: NDArray[np.bool_]
+    overlaps: ClosePairs, matches: Matches, true_labels: NDArray[np.int64], used: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(D,) kinds and (D,) rows of the objects meant, in the order of the matches; -1 where there is none."""
-    kinds = np.full(len(matches.rows), -1, np.int64)
-    objects = np.full(len(matches.rows), -1, np.int64)
-    wrong = np.flatnonzero(~matches.right[0] & ~matches.ignored[0])
-    wrong = wrong[np.argsort(matches.pictures[wrong], kind="stable")]
-    picture_order = np.argsort(dataset.image_ids, kind="stable")
-    for begin, end in runs_of_equal(matches.pictures[wrong]):
-        places = wrong[begin:end]
-        boxes = dataset.rows(int(picture_order[matches.pictures[places[0]]]))
-        candidates = np.flatnonzero(~dataset.crowd[boxes]) + boxes.start
-        if candidates.size == 0:
-            kinds[places] = BACKGROUND
-            continue
-        truth_xywh = xyxy_to_xywh(dataset.boxes_xyxy[candidates])
-        ious = coco_iou(results.boxes_xywh[matches.rows[places]], truth_xywh, np.zeros(len(candidates), np.bool_))
-        same_class = matches.labels[places][:, None] == dataset.labels[candidates]  # (W, G)
-        kinds[places], columns = _classify_picture(ious, same_class, used[candidates])
-        objects[places] = np.where(columns >= 0, candidates[columns], -1)
-    return kinds, objects
-
-
-def _classify_picture(
-    ious: NDArray[np.float64], same_class: NDArray[np.bool_], used: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(W, G) overlaps of wrong detections with objects -> (W,) kinds and (W,) columns of the objects meant."""
-    own, others = np.where(same_class, ious, -1.0), np.where(same_class, -1.0, ious)
-    taken = np.where(used, own, -1.0)
+    same_class = matches.labels[overlaps.detections] == true_labels[overlaps.objects]  # (P,)
+    num_detections = len(matches.rows)
+    own, own_object = _closest(overlaps, same_class, num_detections)
+    other, other_object = _closest(overlaps, ~same_class, num_detections)
+    taken, taken_object = _closest(overlaps, same_class & used[overlaps.objects], num_detections)
     conditions = [
-        (own.max(axis=1) >= BACKGROUND_IOU) & (own.max(axis=1) < FOREGROUND_IOU),
-        others.max(axis=1) >= FOREGROUND_IOU,
-        taken.max(axis=1) >= FOREGROUND_IOU,
-        ious.max(axis=1) <= BACKGROUND_IOU,
+        (own >= BACKGROUND_IOU) & (own < FOREGROUND_IOU),
+        other >= FOREGROUND_IOU,
+        taken >= FOREGROUND_IOU,
+        np.maximum(own, other) <= BACKGROUND_IOU,
     ]
+    wrong = ~matches.right[0] & ~matches.ignored[0]
     kinds = np.select(conditions, [LOCALISATION, CLASS, DUPLICATE, BACKGROUND], BOTH)
-    columns = np.select(conditions[:3], [own.argmax(axis=1), others.argmax(axis=1), taken.argmax(axis=1)], -1)
-    return kinds, columns
+    objects = np.select(conditions[:3], [own_object, other_object, taken_object], -1)
+    return np.where(wrong, kinds, -1), np.where(wrong, objects, -1)
+
+
+def _closest(
+    overlaps: ClosePairs, chosen: NDArray[np.bool_], num_detections: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(D,) largest overlap of each detection among the chosen pairs (P,), and its object; -1 where there is none."""
+    ious, objects = np.full(num_detections, -1.0), np.full(num_detections, -1, np.int64)
+    places = np.flatnonzero(chosen)
+    places = places[np.lexsort((-overlaps.ious[places], overlaps.detections[places]))]
+    detections, first = np.unique(overlaps.detections[places], return_index=True)
+    ious[detections], objects[detections] = overlaps.ious[places[first]], overlaps.objects[places[first]]
+    return ious, objects
 
 
 class _Repair:
@@ -190,44 +197,44 @@ def confusion_matrix(
     Detections of at least score_threshold choose, best first and whatever their class, the free object that they
     overlap most, by at least iou_threshold. Those that lie in a crowd and have no object are not counted.
     """
-    num_classes = len(dataset.class_names)
-    matrix = np.zeros((num_classes + 1, num_classes + 1), np.int64)
     shown = results.select(results.scores >= score_threshold)
-    shown = shown.select(np.argsort(-shown.scores, kind="stable"))
-    by_picture: dict[int, list[int]] = {}
-    for row, image_id in enumerate(shown.image_ids.tolist()):
-        by_picture.setdefault(image_id, []).append(row)
-    for picture, image_id in enumerate(dataset.image_ids.tolist()):
-        boxes = dataset.rows(picture)
-        _count_picture(
-            matrix,
-            shown.select(np.asarray(by_picture.get(image_id, []), np.int64)),
-            np.asarray(xyxy_to_xywh(dataset.boxes_xyxy[boxes]), np.float64),
-            dataset.labels[boxes],
-            dataset.crowd[boxes],
-            iou_threshold,
-        )
+    pictures = picture_ranks(dataset, shown)
+    order = np.lexsort((-shown.scores, pictures))
+    object_pictures = box_ranks(dataset)
+    objects = np.argsort(object_pictures, kind="stable")
+    close = close_pairs(
+        shown.boxes_xywh[order],
+        pictures[order],
+        dataset,
+        objects,
+        object_pictures[objects],
+        iou_threshold=iou_threshold,
+    )
+    chosen, excused = _choose(close, dataset.crowd, len(order))
+    nothing = len(dataset.class_names)
+    labels = shown.labels[order]
+    matrix = np.zeros((nothing + 1, nothing + 1), np.int64)
+    right = chosen >= 0
+    np.add.at(matrix, (dataset.labels[chosen[right]], labels[right]), 1)
+    matrix[nothing] += np.bincount(labels[~right & ~excused], minlength=nothing + 1)
+    missed = ~dataset.crowd
+    missed[chosen[right]] = False
+    matrix[:, nothing] += np.bincount(dataset.labels[missed], minlength=nothing + 1)
     return matrix
 
 
-def _count_picture(
-    matrix: NDArray[np.int64],
-    detections: Results,
-    truth_xywh: NDArray[np.float64],
-    truth_labels: NDArray[np.int64],
-    crowd: NDArray[np.bool_],
-    iou_threshold: float,
-) -> None:
-    """Adds one picture to the matrix."""
-    nothing = len(matrix) - 1
-    ious = coco_iou(detections.boxes_xywh, truth_xywh, crowd)
+def _choose(
+    close: ClosePairs, crowd: NDArray[np.bool_], num_detections: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """(D,) the object that each detection takes, in turn the closest free one, or -1; (D,) whether it is on a crowd."""
+    chosen = np.full(num_detections, -1, np.int64)
+    excused = np.zeros(num_detections, np.bool_)
+    excused[close.detections[crowd[close.objects]]] = True
     free = ~crowd
-    for row, label in enumerate(detections.labels.tolist()):
-        candidates = np.where(free, ious[row], -1.0)
-        column = int(candidates.argmax()) if candidates.size else -1
-        if column >= 0 and candidates[column] >= iou_threshold:
-            free[column] = False
-            matrix[truth_labels[column], label] += 1
-        elif not (ious[row, crowd] >= iou_threshold).any():
-            matrix[nothing, label] += 1
-    matrix[:, nothing] += np.bincount(truth_labels[free & ~crowd], minlength=len(matrix))
+    for begin, end in runs_of_equal(close.detections):
+        objects = close.objects[begin:end]
+        best = int(np.where(free[objects], close.ious[begin:end], -1.0).argmax())
+        if free[objects[best]]:
+            chosen[close.detections[begin]] = objects[best]
+            free[objects[best]] = False
+    return chosen, excused

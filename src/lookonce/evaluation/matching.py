@@ -47,19 +47,16 @@ class Matches:
 def match(dataset: Dataset, results: Results) -> Matches:
     """Gives each detection at most one object of its class and picture, better scores choosing first."""
     check_results(results, dataset)
-    picture_order = np.argsort(dataset.image_ids, kind="stable")  # rank -> index in the data set
-    pictures = np.searchsorted(dataset.image_ids, results.image_ids, sorter=picture_order)
+    pictures = picture_ranks(dataset, results)
     order = _best_of_each(pictures, results.labels, results.scores)
-    found = np.full((len(IOU_THRESHOLDS), len(order)), -1, np.int64)
-    for begin, end in runs_of_equal(pictures[order] * len(dataset.class_names) + results.labels[order]):
-        rows = order[begin:end]
-        objects = _rows_of(dataset, int(picture_order[pictures[rows[0]]]), int(results.labels[rows[0]]))
-        if objects.size:
-            found[:, begin:end] = _match_pair(results.boxes_xywh[rows], dataset, objects)
+    keys = pictures[order] * len(dataset.class_names) + results.labels[order]
+    object_pictures = box_ranks(dataset)
+    object_keys = object_pictures * len(dataset.class_names) + dataset.labels
+    objects = np.lexsort((dataset.crowd, object_keys))  # crowds last, as pycocotools sorts them
+    close = close_pairs(results.boxes_xywh[order], keys, dataset, objects, object_keys[objects])
+    found = _match_close(close, keys, dataset.crowd)
     ignored = np.where(found >= 0, dataset.crowd[found] if dataset.crowd.size else False, False)
     final = np.lexsort((-results.scores[order], results.labels[order]))  # stable: ties by picture, then as given
-    ranks = np.empty_like(picture_order)
-    ranks[picture_order] = np.arange(len(picture_order))
     counted = ~dataset.crowd
     return Matches(
         num_pictures=len(dataset),
@@ -70,7 +67,7 @@ def match(dataset: Dataset, results: Results) -> Matches:
         scores=results.scores[order][final],
         found=found[:, final],
         ignored=ignored[:, final],
-        object_pictures=np.repeat(ranks, np.diff(dataset.box_offsets))[counted],
+        object_pictures=object_pictures[counted],
         object_labels=dataset.labels[counted],
     )
 
@@ -95,29 +92,115 @@ def runs_of_equal(values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         yield from pairwise(edges)
 
 
-def _rows_of(dataset: Dataset, picture: int, label: int) -> NDArray[np.int64]:
-    """The picture's boxes of one class, crowds last, as pycocotools sorts them."""
-    boxes = dataset.rows(picture)
-    rows = np.flatnonzero(dataset.labels[boxes] == label) + boxes.start
-    return np.asarray(rows[np.argsort(dataset.crowd[rows], kind="stable")])
+def picture_ranks(dataset: Dataset, results: Results) -> NDArray[np.int64]:
+    """(D,) of each detection, the place of its picture in the ascending order of the ids."""
+    return np.asarray(np.searchsorted(np.sort(dataset.image_ids), results.image_ids), np.int64)
 
 
-def _match_pair(boxes_xywh: NDArray[np.float64], dataset: Dataset, objects: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(T, D) rows of the objects found by the D detections, best first, of one picture and class."""
-    crowd = dataset.crowd[objects]
-    ious = coco_iou(boxes_xywh, xyxy_to_xywh(dataset.boxes_xyxy[objects]), crowd)  # (D, G)
-    close = ious >= IOU_THRESHOLDS[0]
-    columns = _match_apart(ious) if not crowd.any() and (close.sum(axis=1) < 2).all() else _match_in_turn(ious, crowd)
-    return np.where(columns >= 0, objects[columns], -1)
+def box_ranks(dataset: Dataset) -> NDArray[np.int64]:
+    """(M,) of each box, the place of its picture in the ascending order of the ids."""
+    ranks = np.empty(len(dataset), np.int64)
+    ranks[np.argsort(dataset.image_ids, kind="stable")] = np.arange(len(dataset))
+    return np.repeat(ranks, np.diff(dataset.box_offsets))
 
 
-def _match_apart(ious: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(D, G) -> (T, D) columns where no detection can choose between objects: the first that fits has the object."""
-    columns = np.full((len(IOU_THRESHOLDS), len(ious)), -1, np.int64)
-    fits = ious >= _THRESHOLDS[:, :, None]  # (T, D, G)
-    threshold, column = np.nonzero(fits.any(axis=1))
-    columns[threshold, fits.argmax(axis=1)[threshold, column]] = column
-    return columns
+@dataclass(frozen=True, kw_only=True)
+class ClosePairs:
+    """P pairs of a detection and an object that overlap enough, by detection, then in the objects' order."""
+
+    detections: NDArray[np.int64]  # (P,) ascending
+    objects: NDArray[np.int64]  # (P,) rows in the data set
+    ious: NDArray[np.float64]  # (P,)
+
+
+PAIRS_AT_ONCE = 500_000
+
+
+def close_pairs(
+    boxes_xywh: NDArray[np.float64],
+    keys: NDArray[np.int64],
+    dataset: Dataset,
+    objects: NDArray[np.int64],
+    object_keys: NDArray[np.int64],
+    *,
+    iou_threshold: float = IOU_THRESHOLDS[0],
+) -> ClosePairs:
+    """Pairs of the same key and an IoU of at least iou_threshold, among D detections and G objects.
+
+    boxes_xywh (D, 4) with keys (D,); objects (G,) rows in the data set with object_keys (G,), which ascend.
+    """
+    begins, ends = (np.searchsorted(object_keys, keys, side=side) for side in ("left", "right"))
+    truth_xywh = xyxy_to_xywh(dataset.boxes_xyxy)
+    before = np.concatenate([[0], np.cumsum(ends - begins)])  # (D + 1,) pairs before each detection
+    parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
+    first = 0
+    while first < len(keys):
+        last = max(int(np.searchsorted(before, before[first] + PAIRS_AT_ONCE, side="right")) - 1, first + 1)
+        counts = np.diff(before[first : last + 1])
+        rows = np.repeat(np.arange(first, last), counts)
+        places = np.arange(len(rows)) - np.repeat(before[first:last] - before[first] - begins[first:last], counts)
+        pairs = objects[places]
+        ious = elementwise_iou(boxes_xywh[rows], truth_xywh[pairs], dataset.crowd[pairs])
+        close = ious >= iou_threshold
+        parts.append((rows[close], pairs[close], ious[close]))
+        first = last
+    empty = np.zeros(0, np.int64)
+    columns = list(zip(*parts, strict=True)) or [(empty,), (empty,), (np.zeros(0),)]
+    return ClosePairs(
+        detections=np.concatenate(columns[0]), objects=np.concatenate(columns[1]), ious=np.concatenate(columns[2])
+    )
+
+
+def overlapping_pairs(dataset: Dataset, results: Results, matches: Matches, *, iou_threshold: float) -> ClosePairs:
+    """Detections, numbered as in the matches, with the objects of any class in their picture, crowds left out."""
+    object_pictures = box_ranks(dataset)
+    objects = np.flatnonzero(~dataset.crowd)
+    objects = objects[np.argsort(object_pictures[objects], kind="stable")]
+    return close_pairs(
+        results.boxes_xywh[matches.rows],
+        matches.pictures,
+        dataset,
+        objects,
+        object_pictures[objects],
+        iou_threshold=iou_threshold,
+    )
+
+
+def _match_close(close: ClosePairs, keys: NDArray[np.int64], crowd: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(T, D) rows of the objects found by D detections, those of a picture and class best first."""
+    found = np.full((len(IOU_THRESHOLDS), len(keys)), -1, np.int64)
+    # A detection that can choose, or a crowd, makes its picture and class a case for one detection after the other.
+    contested = crowd[close.objects]
+    contested[1:] |= close.detections[1:] == close.detections[:-1]
+    run = np.cumsum(np.diff(keys[close.detections], prepend=-1) != 0)  # (P,) 1, 1, 2 ...
+    in_turn = np.isin(run, run[contested])
+    _match_apart(found, close, ~in_turn)
+    places = np.flatnonzero(in_turn)
+    for begin, end in runs_of_equal(run[places]):
+        _match_run(found, close, places[begin:end], crowd)
+    return found
+
+
+def _match_apart(found: NDArray[np.int64], close: ClosePairs, chosen: NDArray[np.bool_]) -> None:
+    """Where no detection can choose between objects, the first that fits has the object."""
+    for row, threshold in enumerate(IOU_THRESHOLDS):
+        fits = np.flatnonzero(chosen & (close.ious >= threshold))
+        _, first = np.unique(close.objects[fits], return_index=True)
+        winners = fits[first]
+        found[row, close.detections[winners]] = close.objects[winners]
+
+
+def _match_run(
+    found: NDArray[np.int64], close: ClosePairs, places: NDArray[np.int64], crowd: NDArray[np.bool_]
+) -> None:
+    """One picture and class, whose close pairs lie at `places`."""
+    detections, rows = np.unique(close.detections[places], return_inverse=True)
+    objects = np.unique(close.objects[places])
+    objects = objects[np.argsort(crowd[objects], kind="stable")]
+    ious = np.zeros((len(detections), len(objects)))
+    ious[rows, (close.objects[places][:, None] == objects).argmax(axis=1)] = close.ious[places]
+    columns = _match_in_turn(ious, crowd[objects])
+    found[:, detections] = np.where(columns >= 0, objects[columns], -1)
 
 
 def _match_in_turn(ious: NDArray[np.float64], crowd: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -125,7 +208,7 @@ def _match_in_turn(ious: NDArray[np.float64], crowd: NDArray[np.bool_]) -> NDArr
     columns = np.full((len(IOU_THRESHOLDS), len(ious)), -1, np.int64)
     num_single = int((~crowd).sum())
     free = np.ones((len(columns), len(crowd)), np.bool_)  # (T, G)
-    for row in np.flatnonzero((ious >= IOU_THRESHOLDS[0]).any(axis=1)):
+    for row in range(len(ious)):
         possible = free & (ious[row] >= _THRESHOLDS)  # (T, G)
         chosen = _last_best(np.where(possible[:, :num_single], ious[row, :num_single], -1.0))
         taken = np.flatnonzero(chosen >= 0)
@@ -145,15 +228,18 @@ def _last_best(values: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def coco_iou(boxes_xywh: Floats, objects_xywh: Floats, crowd: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(D, 4), (G, 4), (G,) -> (D, G); against a crowd, the part of the detection that lies inside it.
+    """(D, 4), (G, 4), (G,) -> (D, G); against a crowd, the part of the detection that lies inside it."""
+    return elementwise_iou(boxes_xywh[:, None], objects_xywh[None], crowd)
+
+
+def elementwise_iou(boxes_xywh: Floats, objects_xywh: Floats, crowd: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(..., 4), (..., 4), (...) -> (...): `coco_iou` of each box with its object, or of what broadcasts.
 
     Source: pycocotools `maskApi.c`, bbIou, in its order of operations.
     """
-    left_top = np.maximum(boxes_xywh[:, None, :2], objects_xywh[None, :, :2])
-    right_bottom = np.minimum(
-        boxes_xywh[:, None, :2] + boxes_xywh[:, None, 2:], objects_xywh[None, :, :2] + objects_xywh[None, :, 2:]
-    )
-    overlap = np.maximum(right_bottom - left_top, 0).prod(axis=2)  # (D, G)
-    areas = (boxes_xywh[:, 2] * boxes_xywh[:, 3])[:, None]
-    union = np.where(crowd, areas, areas + objects_xywh[:, 2] * objects_xywh[:, 3] - overlap)
+    left_top = np.maximum(boxes_xywh[..., :2], objects_xywh[..., :2])
+    right_bottom = np.minimum(boxes_xywh[..., :2] + boxes_xywh[..., 2:], objects_xywh[..., :2] + objects_xywh[..., 2:])
+    overlap = np.maximum(right_bottom - left_top, 0).prod(axis=-1)
+    areas = boxes_xywh[..., 2] * boxes_xywh[..., 3]
+    union = np.where(crowd, areas, areas + objects_xywh[..., 2] * objects_xywh[..., 3] - overlap)
     return np.asarray(np.divide(overlap, union, out=np.zeros_like(overlap), where=overlap > 0))

@@ -9,6 +9,7 @@ COMPLETE                 empty, written last
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +63,20 @@ def save_checkpoint(
         if training_state is not None:
             _write_arrays(new / TRAINING_ARRAYS_FILE, training_state.tensors)
             _write_json(new / TRAINING_FILE, dict(training_state.values))
-        files = sorted(path for path in new.iterdir())
-        _write_json(new / MANIFEST_FILE, {path.name: _fingerprint(path) for path in files})
+        _write_manifest(new)
+
+
+def replace_record(folder: Path, record: ModelRecord) -> None:
+    """Give a complete checkpoint another record; its other files stay byte for byte, a kill leaves either version."""
+    source = find_published(folder)
+    if source is None:
+        raise WeightsError(_not_complete(folder))
+    files = _verified_files(source) - {RECORD_FILE}
+    with published_folder(folder) as new:  # which has moved the complete version to `folder`, if it was elsewhere
+        for name in files:
+            shutil.copyfile(folder / name, new / name)
+        _write_json(new / RECORD_FILE, record.model_dump(mode="json"))
+        _write_manifest(new)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -92,6 +105,11 @@ def read_record(folder: Path) -> ModelRecord:
         raise WeightsError(
             f"{path}: {where}: {problem['msg']}; it was written by another version of lookonce, or edited by hand"
         ) from error
+
+
+def _write_manifest(folder: Path) -> None:
+    files = sorted(path for path in folder.iterdir())
+    _write_json(folder / MANIFEST_FILE, {path.name: _fingerprint(path) for path in files})
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

@@ -304,6 +304,14 @@ def against_waiting(settings: Settings, dataset: Dataset, device: torch.device) 
     return "; or ".join([*advice, "smaller picture files, such as JPEGs of about the size that is trained at"])
 
 
+def make_watch(settings: Settings, learner: Learner, record: ModelRecord, run: RunFolder) -> OnEpoch:
+    """Says in the log why the score stays at 0, or fell."""
+    from lookonce.runtimes.pytorch import PyTorchRuntime
+    from lookonce.workflows.diagnose import Watch
+
+    return Watch(settings.model_dump(mode="json"), lambda: PyTorchRuntime(learner.result_model, record), run.path)
+
+
 def make_trainer(
     settings: Settings, learner: Learner, loader: Loader, val_set: Dataset | None, record: ModelRecord, run: RunFolder
 ) -> Trainer:
@@ -328,5 +336,5 @@ def make_trainer(
             against_waiting=against_waiting(settings, loader.dataset, learner.options.device),
             log_interval=settings.log_interval,
         ),
-        on_epoch=make_observers(settings, run),
+        on_epoch=[*make_observers(settings, run), make_watch(settings, learner, record, run)],
     )

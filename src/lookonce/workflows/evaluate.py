@@ -1,11 +1,12 @@
-"""`lookonce eval`: COCO's numbers of a detector, or of a results file, with how sure they are."""
+"""`lookonce eval`: COCO's numbers of a detector, or of a results file, how sure they are, and what they are made of."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -13,31 +14,38 @@ from rich.table import Table
 from lookonce.data.dataset import Dataset
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
+from lookonce.evaluation.analysis import Analysis, analyse, analysis_as_json, errors_as_json
 from lookonce.evaluation.bootstrap import Comparison, Interval, Resampled, bootstrap, compare
-from lookonce.evaluation.coco import Metrics, score
-from lookonce.evaluation.curves import THRESHOLDS, Calibration, ThresholdCurves, calibration, threshold_curves
-from lookonce.evaluation.errors import ErrorSplit, confusion_matrix, split_errors
+from lookonce.evaluation.coco import Metrics, MetricsAt, score, score_at
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
 from lookonce.runtimes.base import Runtime
 from lookonce.storage import explained_write, make_run_folder, write_file
+from lookonce.workflows.sheets import write_sheets
+from lookonce.workflows.thresholds import checkpoint_to_describe, keep_thresholds
 
 INTERVALS = ("AP", "AP50")
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """intervals: AP and AP50 by name, empty without resamples; against: the same names, this one minus the other."""
+    """What is known of a detector on a data set.
+
+    at: one for each IoU asked for. intervals: AP and AP50 by name, class_intervals the same of each class, empty
+    without resamples; against: the same names, this one minus the other.
+    """
 
     metrics: Metrics
+    at: Sequence[MetricsAt]
     results: Results
-    errors: ErrorSplit
-    curves: Mapping[str, ThresholdCurves]  # by class
-    calibration: Calibration
+    analysis: Analysis
     intervals: Mapping[str, Interval]
+    class_intervals: Mapping[str, Mapping[str, Interval]]
     against: Mapping[str, Comparison]
     output: Path
+    files: Sequence[str]
 
 
 def evaluate(
@@ -49,18 +57,21 @@ def evaluate(
     results: Path | None = None,
     against: Path | None = None,
     output: Path | None = None,
+    iou: Annotated[tuple[float, ...], Parameter(show_default=False)] = (),
     resamples: int = 1000,
+    pictures: int = 12,
+    store_thresholds: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     iou_threshold: float | None = None,
     score_threshold: float | None = None,
     max_detections: int | None = None,
     image_size: int | None = None,
     batch_size: int = 8,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Evaluation:
     """Score a detector with COCO's twelve numbers, exactly as pycocotools would, and each class.
 
-    Writes metrics.json, analysis.json (what goes wrong, and the curves behind it) and results.json. Scores count
-    from 0.001 up, whatever threshold the weights show from.
+    Writes metrics.json, analysis.json (what goes wrong, and the curves behind it), results.json, and two sheets of
+    pictures. Scores count from 0.001 up, whatever threshold the weights show from.
 
     Parameters
     ----------
@@ -69,17 +80,23 @@ def evaluate(
     data
         Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     images
-        Folder of the pictures of an annotation JSON.
+        Folder of the pictures of an annotation JSON; --results needs none.
     split
         Which part of the data set: train, val or test.
     results
-        COCO results file of any program, scored instead of weights.
+        COCO results file of any program, scored instead of weights; the pictures need not be there.
     against
         Another detector, or its results file (.json): is the difference more than chance?
     output
         Folder to write into; without it runs/eval-1, runs/eval-2 and so on.
+    iou
+        More overlaps to score at, such as --iou 0.3 0.6, beside COCO's 0.50 to 0.95.
     resamples
         Drawings of the pictures behind the 95 % intervals of AP and AP50; 0 for none.
+    pictures
+        How many pictures each sheet shows: worst.jpg, pictures.jpg; 0 for no sheets.
+    store_thresholds
+        Write the best threshold of each class into the checkpoint: predict and exported files show from there.
     iou_threshold
         Overlap above which the weaker of two boxes of a class is dropped; without it, that of the weights.
     score_threshold
@@ -93,9 +110,10 @@ def evaluate(
     """
     _require_one(weights, results)
     _require_limits(score_threshold, max_detections)
-    if resamples < 0 or (against is not None and resamples == 0):
-        raise SettingsError(f"resamples is {resamples}, expected at least {1 if against else 0}, for example 1000")
-    dataset = open_data(data, images).split(split)
+    _require_sound(resamples, iou, pictures, compared=against is not None)
+    needs_pictures = results is None or (against is not None and against.suffix != ".json")
+    dataset = open_data(data, images, needs_pictures=needs_pictures).split(split)
+    stored_in = checkpoint_to_describe(weights) if store_thresholds else None
 
     def look(source: Path) -> Results:
         return find(
@@ -110,26 +128,69 @@ def evaluate(
         )
 
     found = read_coco_results(results, dataset) if results is not None else look(_given(weights))
+    other = None
+    if against is not None:
+        other = read_coco_results(against, dataset) if against.suffix == ".json" else look(against)
+    sources = {"data": str(data), "split": split, "pictures": len(dataset), "of": str(results or weights)}
+    evaluation = assess(
+        dataset,
+        found,
+        _folder(output),
+        sources,
+        iou=iou,
+        other=other,
+        resamples=resamples,
+        pictures=pictures,
+        kept=results,
+    )
+    _print(evaluation)
+    if stored_in is not None:
+        _print_stored(stored_in, keep_thresholds(stored_in, dataset, evaluation.analysis))
+    return evaluation
+
+
+def assess(
+    dataset: Dataset,
+    found: Results,
+    output: Path,
+    sources: Mapping[str, Any],
+    *,
+    iou: Sequence[float] = (),
+    other: Results | None = None,
+    resamples: int = 1000,
+    pictures: int = 0,
+    kept: Path | None = None,
+) -> Evaluation:
+    """Scores, explains and writes down what was found.
+
+    sources: words for metrics.json; kept: the results file that was scored, which stays as it is if it lies in output.
+    """
     matches = match(dataset, found)
     resampled = bootstrap(matches, resamples=resamples) if resamples else None
-    comparison: dict[str, Comparison] = {}
-    if against is not None and resampled is not None:
-        other = read_coco_results(against, dataset) if against.suffix == ".json" else look(against)
+    comparison: Mapping[str, Comparison] = {}
+    if other is not None and resampled is not None:
         comparison = _comparison(resampled, bootstrap(match(dataset, other), resamples=resamples))
+    analysis = analyse(dataset, found, matches)
+    sheets = write_sheets(output, dataset, found, analysis, pictures)
     evaluation = Evaluation(
         metrics=score(dataset, found),
+        at=score_at(dataset, found, iou) if iou else (),
         results=found,
-        errors=split_errors(dataset, found, matches),
-        curves=threshold_curves(matches),
-        calibration=calibration(matches),
+        analysis=analysis,
         intervals={name: resampled.interval(name) for name in INTERVALS} if resampled is not None else {},
+        class_intervals=_class_intervals(resampled),
         against=comparison,
-        output=_folder(output),
+        output=output,
+        files=("metrics.json", "analysis.json", "results.json", *(path.name for path in sheets)),
     )
-    sources = {"data": str(data), "split": split, "pictures": len(dataset), "of": str(results or weights)}
-    _write(evaluation, dataset, sources, keep=results)
-    _print(evaluation)
+    _write(evaluation, dataset, sources, keep=kept)
     return evaluation
+
+
+def _class_intervals(resampled: Resampled | None) -> dict[str, dict[str, Interval]]:
+    if resampled is None:
+        return {}
+    return {name: {metric: resampled.interval(metric, name) for metric in INTERVALS} for name in resampled.class_names}
 
 
 def find(
@@ -180,6 +241,16 @@ def _require_one(weights: Path | None, results: Path | None) -> None:
         )
 
 
+def _require_sound(resamples: int, iou: Sequence[float], pictures: int, *, compared: bool) -> None:
+    if resamples < 0 or (compared and resamples == 0):
+        raise SettingsError(f"resamples is {resamples}, expected at least {1 if compared else 0}, for example 1000")
+    if pictures < 0:
+        raise SettingsError(f"pictures is {pictures}, expected 0 or more")
+    for value in iou:
+        if not 0 < value <= 1:
+            raise SettingsError(f"iou is {value:g}, expected an overlap over 0 and up to 1, for example 0.3")
+
+
 def _require_limits(score_threshold: float | None, max_detections: int | None) -> None:
     if score_threshold is not None and not 0 <= score_threshold < 1:
         raise SettingsError(f"score_threshold is {score_threshold:g}, expected at least 0 and under 1")
@@ -208,49 +279,27 @@ def _folder(output: Path | None) -> Path:
 def _write(evaluation: Evaluation, dataset: Dataset, sources: Mapping[str, Any], *, keep: Path | None) -> None:
     """The three files; a results file that lies there already and was scored stays as it is."""
     content = evaluation.metrics.as_json() | {
+        "at_iou": [asdict(metrics) for metrics in evaluation.at],
         "intervals": {name: asdict(interval) for name, interval in evaluation.intervals.items()},
+        "class_intervals": {
+            name: {metric: asdict(interval) for metric, interval in intervals.items()}
+            for name, intervals in evaluation.class_intervals.items()
+        },
         "against": {name: asdict(comparison) for name, comparison in evaluation.against.items()},
-        "errors": errors_as_json(evaluation.errors),
+        "errors": errors_as_json(evaluation.analysis.errors),
         "best_thresholds": {
-            name: {"threshold": curve.best_threshold, "f1": curve.best_f1} for name, curve in evaluation.curves.items()
+            name: {"threshold": curve.best_threshold, "f1": curve.best_f1}
+            for name, curve in evaluation.analysis.curves.items()
         },
         "evaluated": dict(sources),
     }
     _write_json(evaluation.output / "metrics.json", content)
-    _write_json(evaluation.output / "analysis.json", analysis_as_json(evaluation, dataset))
+    analysis = json.dumps(analysis_as_json(evaluation.analysis, dataset), ensure_ascii=False)
+    write_file(evaluation.output / "analysis.json", analysis + "\n")
     results_file = evaluation.output / "results.json"
     if keep is None or keep.resolve() != results_file.resolve():
         with explained_write(results_file):
             write_coco_results(results_file, evaluation.results, dataset)
-
-
-def errors_as_json(errors: ErrorSplit) -> dict[str, dict[str, float]]:
-    """Of each kind, how many, and the AP50 (0..1) that repairing it alone would add."""
-    return {kind: {"count": count, "AP50": errors.gains[kind]} for kind, count in errors.counts().items()}
-
-
-def analysis_as_json(evaluation: Evaluation, dataset: Dataset) -> dict[str, Any]:
-    """At IoU 0.5: curves over the score threshold of each class, calibration, confusion at a score of 0.25."""
-    calibrated = evaluation.calibration
-    return {
-        "thresholds": THRESHOLDS.tolist(),
-        "curves": {
-            name: {part: getattr(curve, part).tolist() for part in ("precision", "recall", "f1")}
-            for name, curve in evaluation.curves.items()
-        },
-        "calibration": {
-            "counts": calibrated.counts.tolist(),
-            "mean_scores": calibrated.mean_scores.tolist(),
-            "precision": calibrated.precision.tolist(),
-            "error": calibrated.error,
-        },
-        "confusion": {
-            "classes": [*dataset.class_names, "(background)"],
-            "rows": "objects",
-            "columns": "detections",
-            "counts": confusion_matrix(dataset, evaluation.results).tolist(),
-        },
-    }
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -259,7 +308,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def _print(evaluation: Evaluation) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    for line in evaluation.metrics.lines():
+    for line in (*evaluation.metrics.lines(), *(_line_at(metrics) for metrics in evaluation.at)):
         console.print(line, markup=False)
     console.print(_class_table(evaluation))
     for name, interval in evaluation.intervals.items():
@@ -270,9 +319,18 @@ def _print(evaluation: Evaluation) -> None:
             f"{name} against the other: {gap.value:+.4f}, 95 % interval {gap.low:+.4f} .. {gap.high:+.4f}, "
             f"p = {comparison.p_value:.3f}"
         )
-    costs = sorted(evaluation.errors.gains.items(), key=lambda item: -item[1])
+    costs = sorted(evaluation.analysis.errors.gains.items(), key=lambda item: -item[1])
     console.print("AP50 lost to: " + ", ".join(f"{kind} {100 * gain:.1f}" for kind, gain in costs) + " points")
-    console.print(f"written: {evaluation.output}: metrics.json, analysis.json, results.json", markup=False)
+    console.print(f"written: {evaluation.output}: {', '.join(evaluation.files)}", markup=False)
+
+
+def _line_at(metrics: MetricsAt) -> str:
+    return f" AP and AR at IoU {metrics.iou:g}, area = all, maxDets = 100: {metrics.AP:0.3f}, {metrics.AR:0.3f}"
+
+
+def _print_stored(checkpoint: Path, stored: Mapping[str, float]) -> None:
+    shown = ", ".join(f"{name} {threshold:g}" for name, threshold in stored.items())
+    Console(highlight=False, soft_wrap=True).print(f"stored in {checkpoint}: shown from {shown}", markup=False)
 
 
 def _class_table(evaluation: Evaluation) -> Table:
@@ -282,7 +340,7 @@ def _class_table(evaluation: Evaluation) -> Table:
         table.add_column(column, justify="right")
     for name, row in evaluation.metrics.per_class.items():
         numbers = (row.num_objects, row.num_pictures, row.num_detections)
-        fractions = (row.AP, row.AP50, row.AP75, row.AR100, evaluation.curves[name].best_threshold)
+        fractions = (row.AP, row.AP50, row.AP75, row.AR100, evaluation.analysis.curves[name].best_threshold)
         table.add_row(
             escape(name),
             *(f"{number:,}" for number in numbers),

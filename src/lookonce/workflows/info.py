@@ -176,6 +176,10 @@ def describe_record(record: ModelRecord) -> list[str]:
         f"anchors     {anchors}",
         f"thresholds  score {thresholds.score:g}, iou {thresholds.iou:g}, at most {thresholds.max_detections} boxes",
     ]
+    if thresholds.per_class_score:
+        lines.append(
+            "shown from  " + ", ".join(f"{name} {score:g}" for name, score in thresholds.per_class_score.items())
+        )
     if record.metrics:
         lines.append("metrics     " + ", ".join(f"{name} {value:.3f}" for name, value in record.metrics.items()))
     if record.versions:

@@ -1,0 +1,145 @@
+"""Everything that explains a score, computed from one matching: errors, curves, thresholds, groups, worst pictures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.data.dataset import Dataset
+from lookonce.evaluation.curves import (
+    RECALLS,
+    THRESHOLDS,
+    Calibration,
+    ScoreHistogram,
+    ThresholdCurves,
+    calibration,
+    score_histograms,
+    threshold_curves,
+)
+from lookonce.evaluation.errors import BACKGROUND_IOU, ErrorSplit, confusion_matrix, split_errors
+from lookonce.evaluation.groups import GROUPINGS, GroupScore, score_groups
+from lookonce.evaluation.matching import Matches, overlapping_pairs
+from lookonce.evaluation.results import Results
+
+# Where a class has no best threshold of its own, and in the confusion matrix: what `predict` shows from by default.
+SHOWN_SCORE = 0.25
+LISTED_PICTURES = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureErrors:
+    """Of each of N pictures, at IoU 0.5 and the best threshold of each class: objects not found, findings not right."""
+
+    missed: NDArray[np.int64]  # (N,) in the order of the data set
+    wrong: NDArray[np.int64]  # (N,)
+
+    def worst(self) -> NDArray[np.int64]:
+        """The pictures that have errors, most errors first; of equals in the order of the data set."""
+        total = self.missed + self.wrong
+        order = np.argsort(-total, kind="stable")
+        return np.asarray(order[total[order] > 0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """What is known beside the metric; everything at IoU 0.5. Mappings are by class name, groups by GROUPINGS."""
+
+    errors: ErrorSplit
+    curves: Mapping[str, ThresholdCurves]
+    histograms: Mapping[str, ScoreHistogram]
+    calibration: Calibration
+    confusion: NDArray[np.int64]  # see confusion_matrix
+    groups: Mapping[str, Sequence[GroupScore]]
+    pictures: PictureErrors
+
+    def best_thresholds(self) -> dict[str, float]:
+        """The score with the highest F1 of each class that was found at least once."""
+        return {name: curve.best_threshold for name, curve in self.curves.items() if curve.best_threshold >= 0}
+
+
+def analyse(dataset: Dataset, results: Results, matches: Matches) -> Analysis:
+    """Explains the matches of `results` with `dataset`; about two seconds for 5,000 pictures x 100 detections."""
+    overlaps = overlapping_pairs(dataset, results, matches, iou_threshold=BACKGROUND_IOU)
+    curves = threshold_curves(matches)
+    return Analysis(
+        errors=split_errors(dataset, results, matches, overlaps),
+        curves=curves,
+        histograms=score_histograms(matches),
+        calibration=calibration(matches),
+        confusion=confusion_matrix(dataset, results, score_threshold=SHOWN_SCORE),
+        groups=score_groups(dataset, results, matches, overlaps),
+        pictures=picture_errors(dataset, matches, [curve.best_threshold for curve in curves.values()]),
+    )
+
+
+def picture_errors(dataset: Dataset, matches: Matches, thresholds: Sequence[float]) -> PictureErrors:
+    """Counts the errors of each picture; thresholds (C,) by label, -1: SHOWN_SCORE."""
+    lowest = np.asarray(thresholds, np.float64)
+    lowest = np.where(lowest < 0, SHOWN_SCORE, lowest)
+    shown = matches.scores >= lowest[matches.labels]
+    right, ignored = matches.right[0], matches.ignored[0]
+    found = np.bincount(matches.pictures[shown & right], minlength=len(dataset))
+    wrong = np.bincount(matches.pictures[shown & ~right & ~ignored], minlength=len(dataset))
+    objects = np.bincount(matches.object_pictures, minlength=len(dataset))
+    ranks = np.empty(len(dataset), np.int64)
+    ranks[np.argsort(dataset.image_ids, kind="stable")] = np.arange(len(dataset))
+    return PictureErrors(missed=(objects - found)[ranks], wrong=wrong[ranks])
+
+
+def errors_as_json(errors: ErrorSplit) -> dict[str, dict[str, float]]:
+    """Of each kind, how many, and the AP50 (0..1) that repairing it alone would add."""
+    return {kind: {"count": count, "AP50": errors.gains[kind]} for kind, count in errors.counts().items()}
+
+
+def analysis_as_json(analysis: Analysis, dataset: Dataset) -> dict[str, Any]:
+    """The content of analysis.json, see docs/evaluation.md."""
+    calibrated, pictures = analysis.calibration, analysis.pictures
+    return {
+        "errors": errors_as_json(analysis.errors),
+        "groups": {
+            key: {"title": GROUPINGS[key].title, "groups": [asdict(group) for group in groups]}
+            for key, groups in analysis.groups.items()
+        },
+        "confusion": {
+            "classes": [*dataset.class_names, "(background)"],
+            "rows": "objects",
+            "columns": "detections",
+            "score_threshold": SHOWN_SCORE,
+            "counts": analysis.confusion.tolist(),
+        },
+        "calibration": {
+            "counts": calibrated.counts.tolist(),
+            "mean_scores": calibrated.mean_scores.tolist(),
+            "precision": calibrated.precision.tolist(),
+            "error": calibrated.error,
+        },
+        "thresholds": THRESHOLDS.tolist(),
+        "recalls": RECALLS.tolist(),
+        "curves": {name: _curve_as_json(curve) for name, curve in analysis.curves.items()},
+        "scores": {
+            name: {"right": histogram.right.tolist(), "wrong": histogram.wrong.tolist()}
+            for name, histogram in analysis.histograms.items()
+        },
+        "worst_pictures": [
+            {
+                "image_id": int(dataset.image_ids[row]),
+                "file": dataset.image_paths[row].name,
+                "missed": int(pictures.missed[row]),
+                "wrong": int(pictures.wrong[row]),
+            }
+            for row in pictures.worst()[:LISTED_PICTURES].tolist()
+        ],
+    }
+
+
+def _curve_as_json(curve: ThresholdCurves) -> dict[str, Any]:
+    return {
+        "precision": curve.precision.tolist(),
+        "recall": curve.recall.tolist(),
+        "f1": curve.f1.tolist(),
+        "precision_at_recall": curve.precision_at_recall.tolist(),
+        "best_threshold": curve.best_threshold,
+        "best_f1": curve.best_f1,
+    }

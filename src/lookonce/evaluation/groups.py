@@ -1,0 +1,186 @@
+"""AP50 of the large and the small, the middle and the border, the lonely and the crowded: where a detector is weak.
+
+Objects outside a group are neither missed nor wrong to find. A detection that found nothing counts in the group that
+its own box belongs to, as COCO does with its areas; so the groups of one kind share out all mistakes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import pairwise_iou_xyxy, xywh_to_xyxy
+from lookonce.data.dataset import Dataset
+from lookonce.evaluation.errors import average_precision
+from lookonce.evaluation.matching import ClosePairs, Matches, box_ranks
+from lookonce.evaluation.results import Results
+
+BORDER_PIXELS = 2.0
+LEAST_OVERLAP = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupScore:
+    """num_objects without crowds; AP50 and recall at IoU 0.5, 0..1, means over the classes; -1 without objects."""
+
+    name: str
+    num_objects: int
+    AP50: float
+    recall: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boxes:
+    """Detections or objects side by side: boxes_xyxy (K, 4), areas (K,), the size of each one's picture (K, 2), how
+    much each overlaps an object beside its own (K,) and how many objects its picture holds (K,)."""
+
+    boxes_xyxy: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    picture_wh: NDArray[np.float64]
+    neighbour_iou: NDArray[np.float64]
+    picture_objects: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouping:
+    """names: of the groups; of: boxes -> (K,) the group of each, a place in names."""
+
+    title: str
+    names: tuple[str, ...]
+    of: Callable[[Boxes], NDArray[np.int64]]
+
+
+def _by_size(boxes: Boxes) -> NDArray[np.int64]:
+    return np.searchsorted([16.0**2, 32.0**2, 96.0**2], boxes.areas, side="right")
+
+
+def _by_position(boxes: Boxes) -> NDArray[np.int64]:
+    corners, size = boxes.boxes_xyxy, boxes.picture_wh
+    cut = (corners[:, :2] <= BORDER_PIXELS).any(axis=1) | (corners[:, 2:] >= size - BORDER_PIXELS).any(axis=1)
+    centers = (corners[:, :2] + corners[:, 2:]) / 2 / size
+    middle = (np.abs(centers - 0.5) <= 1 / 6).all(axis=1)
+    return np.where(cut, 2, np.where(middle, 0, 1))
+
+
+def _by_neighbour(boxes: Boxes) -> NDArray[np.int64]:
+    return np.searchsorted([LEAST_OVERLAP, 0.3], boxes.neighbour_iou, side="right")
+
+
+def _by_company(boxes: Boxes) -> NDArray[np.int64]:
+    return np.searchsorted([4, 11], boxes.picture_objects, side="right")
+
+
+GROUPINGS: dict[str, Grouping] = {
+    "size": Grouping(
+        title="Size",
+        names=("under 16 × 16 pixels", "up to 32 × 32", "up to 96 × 96", "larger"),
+        of=_by_size,
+    ),
+    "position": Grouping(
+        title="Place in the picture",
+        names=("the middle third", "around it", "cut by the border"),
+        of=_by_position,
+    ),
+    "neighbours": Grouping(
+        title="Overlap with another object",
+        names=("IoU under 0.1", "0.1 to 0.3", "over 0.3"),
+        of=_by_neighbour,
+    ),
+    "crowding": Grouping(
+        title="Objects in the picture",
+        names=("up to 3", "4 to 10", "11 and more"),
+        of=_by_company,
+    ),
+}
+
+
+def score_groups(
+    dataset: Dataset, results: Results, matches: Matches, overlaps: ClosePairs
+) -> dict[str, list[GroupScore]]:
+    """Scores of each group, by the names of GROUPINGS. overlaps: pairs from LEAST_OVERLAP up."""
+    objects, detections = _objects(dataset), _detections(dataset, results, matches, overlaps)
+    return {
+        key: [
+            _score(name, dataset, matches, objects_in == number, detections_in == number)
+            for number, name in enumerate(grouping.names)
+        ]
+        for key, grouping in GROUPINGS.items()
+        for objects_in, detections_in in [(grouping.of(objects), grouping.of(detections))]
+    }
+
+
+def _score(
+    name: str,
+    dataset: Dataset,
+    matches: Matches,
+    objects: NDArray[np.bool_],
+    detections: NDArray[np.bool_],
+) -> GroupScore:
+    """objects (M,), detections (D,): which belong to the group."""
+    found, right = matches.found[0], matches.right[0]
+    own = right & objects[found] if len(objects) else right
+    keep = own | (~right & ~matches.ignored[0] & detections)
+    labels, own = matches.labels[keep], own[keep]
+    counts = np.bincount(dataset.labels[objects & ~dataset.crowd], minlength=len(dataset.class_names))
+    edges = np.searchsorted(labels, np.arange(len(counts) + 1))
+    values = [
+        (average_precision(own[edges[label] : edges[label + 1]], int(counts[label])), label)
+        for label in np.flatnonzero(counts)
+    ]
+    recalls = [own[edges[label] : edges[label + 1]].sum() / counts[label] for _, label in values]
+    return GroupScore(
+        name=name,
+        num_objects=int(counts.sum()),
+        AP50=float(np.mean([value for value, _ in values])) if values else -1.0,
+        recall=float(np.mean(recalls)) if values else -1.0,
+    )
+
+
+def _objects(dataset: Dataset) -> Boxes:
+    pictures = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
+    single = np.bincount(pictures[~dataset.crowd], minlength=len(dataset))
+    return Boxes(
+        boxes_xyxy=dataset.boxes_xyxy,
+        areas=dataset.areas,
+        picture_wh=dataset.image_sizes_wh[pictures].astype(np.float64),
+        neighbour_iou=_largest_overlap_with_another(dataset),
+        picture_objects=single[pictures],
+    )
+
+
+def _largest_overlap_with_another(dataset: Dataset) -> NDArray[np.float64]:
+    """(M,) among the objects of a picture, crowds left out; 0 for one that is alone."""
+    largest = np.zeros(len(dataset.labels))
+    for picture in np.flatnonzero(np.diff(dataset.box_offsets) > 1).tolist():
+        boxes = dataset.rows(picture)
+        rows = np.flatnonzero(~dataset.crowd[boxes]) + boxes.start
+        if len(rows) > 1:
+            corners = dataset.boxes_xyxy[rows]
+            ious = np.array(pairwise_iou_xyxy(corners, corners))
+            np.fill_diagonal(ious, 0)
+            largest[rows] = ious.max(axis=1)
+    return largest
+
+
+def _detections(dataset: Dataset, results: Results, matches: Matches, overlaps: ClosePairs) -> Boxes:
+    boxes_xywh = results.boxes_xywh[matches.rows]
+    order = np.argsort(dataset.image_ids, kind="stable")
+    counts = np.bincount(box_ranks(dataset)[~dataset.crowd], minlength=len(dataset))
+    return Boxes(
+        boxes_xyxy=np.asarray(xywh_to_xyxy(boxes_xywh), np.float64),
+        areas=boxes_xywh[:, 2] * boxes_xywh[:, 3],
+        picture_wh=dataset.image_sizes_wh[order][matches.pictures].astype(np.float64),
+        neighbour_iou=_second_overlap(overlaps, len(matches.rows)),
+        picture_objects=counts[matches.pictures],
+    )
+
+
+def _second_overlap(overlaps: ClosePairs, num_detections: int) -> NDArray[np.float64]:
+    """(D,) the second largest overlap with an object; 0 where fewer than two overlap."""
+    second = np.zeros(num_detections)
+    order = np.lexsort((-overlaps.ious, overlaps.detections))
+    detections = overlaps.detections[order]
+    places = np.flatnonzero((np.diff(detections) == 0) & (np.diff(detections, prepend=-1)[:-1] != 0)) + 1
+    second[detections[places]] = overlaps.ious[order][places]
+    return second

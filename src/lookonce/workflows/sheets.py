@@ -1,0 +1,151 @@
+"""Contact sheets of an evaluation: labels beside findings, the worst pictures and an even choice of all of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from lookonce.boxes import xywh_to_xyxy
+from lookonce.data.dataset import Dataset
+from lookonce.data.pictures import read_picture
+from lookonce.detections import Detections
+from lookonce.evaluation.analysis import SHOWN_SCORE, Analysis
+from lookonce.evaluation.results import Results
+from lookonce.prediction.draw import draw
+from lookonce.report.pictures import match
+from lookonce.storage import write_file
+
+Picture = NDArray[np.uint8]
+
+PICTURE_SIDE = 440  # pixels, of each of the two pictures of a pair
+GAP, HEADING = 8, 26
+MISTAKE_COLOR = (230, 20, 20)
+GROUND, INK = (255, 255, 255), (28, 36, 48)
+JPEG_QUALITY = 88
+
+
+def write_sheets(folder: Path, dataset: Dataset, results: Results, analysis: Analysis, count: int) -> list[Path]:
+    """worst.jpg and pictures.jpg in `folder`, of up to `count` pictures each; none where the pictures are not there."""
+    worst = analysis.pictures.worst()[:count]
+    files = []
+    for name, rows in (("worst.jpg", worst), ("pictures.jpg", even_choice(len(dataset), count))):
+        if len(rows) and all(dataset.image_paths[row].is_file() for row in rows):
+            pairs = [_pair(dataset, results, analysis, row) for row in rows.tolist()]
+            write_file(folder / name, _jpeg(_arranged(pairs, columns=2, cell_width=2 * PICTURE_SIDE + GAP // 2)))
+            files.append(folder / name)
+    return files
+
+
+def write_overlay(file: Path, dataset: Dataset, count: int) -> None:
+    """Up to `count` pictures with their labels; nothing where the pictures are not there."""
+    rows = [row for row in even_choice(len(dataset), count).tolist() if dataset.image_paths[row].is_file()]
+    if not rows:
+        return
+    cells = []
+    for row in rows:
+        small, scale = _small(read_picture(dataset.image_paths[row]))
+        truth = truth_of(dataset, row)
+        drawn = draw(small, _scaled(truth, scale), dataset.class_names, show_scores=False)
+        cells.append(_headed(drawn, f"{dataset.image_paths[row].name}: {len(truth)} boxes"))
+    write_file(file, _jpeg(_arranged(cells, columns=4, cell_width=PICTURE_SIDE)))
+
+
+def even_choice(total: int, count: int) -> NDArray[np.int64]:
+    """Up to `count` of 0..total-1, evenly spaced, not chosen by how well they go."""
+    if not total or not count:
+        return np.zeros(0, np.int64)
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))
+
+
+def truth_of(dataset: Dataset, index: int) -> Detections:
+    """The labelled boxes of one picture, crowds left out."""
+    rows = dataset.rows(index)
+    kept = ~dataset.crowd[rows]
+    boxes = dataset.boxes_xyxy[rows][kept].astype(np.float32)
+    return Detections(boxes_xyxy=boxes, scores=np.ones(len(boxes), np.float32), labels=dataset.labels[rows][kept])
+
+
+def found_in(dataset: Dataset, results: Results, index: int, lowest: Sequence[float]) -> Detections:
+    """What was found in one picture with at least the score of its class, best first; lowest (C,) by label."""
+    rows = np.flatnonzero(results.image_ids == dataset.image_ids[index])
+    rows = rows[results.scores[rows] >= np.asarray(lowest)[results.labels[rows]]]
+    rows = rows[np.argsort(-results.scores[rows], kind="stable")]
+    return Detections(
+        boxes_xyxy=np.asarray(xywh_to_xyxy(results.boxes_xywh[rows]), np.float32),
+        scores=results.scores[rows].astype(np.float32),
+        labels=results.labels[rows],
+    )
+
+
+def lowest_scores(dataset: Dataset, analysis: Analysis) -> list[float]:
+    """(C,) by label: the best threshold of each class, SHOWN_SCORE for one that has none."""
+    best = analysis.best_thresholds()
+    return [best.get(name, SHOWN_SCORE) for name in dataset.class_names]
+
+
+def _pair(dataset: Dataset, results: Results, analysis: Analysis, index: int) -> Picture:
+    """Heading, labels and findings of one picture; mistakes have a red frame."""
+    image = read_picture(dataset.image_paths[index])
+    truth = truth_of(dataset, index)
+    found = found_in(dataset, results, index, lowest_scores(dataset, analysis))
+    hit_truth, hit_found = match(truth, found)
+    small, scale = _small(image)
+    names = dataset.class_names
+    left = _framed(
+        draw(small, _scaled(truth, scale), names, show_scores=False), _scaled(truth.select(~hit_truth), scale)
+    )
+    right = _framed(draw(small, _scaled(found, scale), names), _scaled(found.select(~hit_found), scale))
+    missed, wrong = int((~hit_truth).sum()), int((~hit_found).sum())
+    title = f"{dataset.image_paths[index].name}: {len(truth)} labelled, {missed} missed, {wrong} wrong"
+    gap = np.full((small.shape[0], GAP // 2, 3), GROUND, np.uint8)
+    return _headed(np.concatenate([left, gap, right], axis=1), title)
+
+
+def _small(image: Picture) -> tuple[Picture, float]:
+    """With PICTURE_SIDE pixels on its longer side, and the factor that makes it so."""
+    scale = PICTURE_SIDE / max(image.shape[:2])
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=method), np.uint8), scale
+
+
+def _scaled(boxes: Detections, scale: float) -> Detections:
+    return Detections(
+        boxes_xyxy=(boxes.boxes_xyxy * scale).astype(np.float32), scores=boxes.scores, labels=boxes.labels
+    )
+
+
+def _framed(image: Picture, boxes: Detections) -> Picture:
+    """A second frame, two pixels outside each box."""
+    framed = image.copy()
+    for left, top, right, bottom in np.rint(boxes.boxes_xyxy).astype(int).tolist():
+        cv2.rectangle(framed, (left - 3, top - 3), (right + 2, bottom + 2), MISTAKE_COLOR, thickness=2)
+    return framed
+
+
+def _headed(image: Picture, title: str) -> Picture:
+    strip = Image.new("RGB", (image.shape[1], HEADING), GROUND)
+    ImageDraw.Draw(strip).text((1, 5), title, fill=INK, font=ImageFont.load_default(14))
+    return np.concatenate([np.asarray(strip), image])
+
+
+def _arranged(cells: Sequence[Picture], *, columns: int, cell_width: int) -> Picture:
+    """Rows of cells, each row as high as its highest."""
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    heights = [max(cell.shape[0] for cell in row) + GAP for row in rows]
+    width = min(columns, len(cells)) * (cell_width + GAP) + GAP
+    sheet = np.full((sum(heights) + GAP, width, 3), GROUND, np.uint8)
+    top = GAP
+    for row, height in zip(rows, heights, strict=True):
+        for column, cell in enumerate(row):
+            left = GAP + column * (cell_width + GAP)
+            sheet[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
+        top += height
+    return sheet
+
+
+def _jpeg(image: Picture) -> bytes:
+    _, content = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return content.tobytes()
