@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord, Preprocessing
 from lookonce.export.base import textured_canvases
-from lookonce.export.onnx import export_onnx
+from lookonce.export.onnx import write_onnx
+from lookonce.export.plan import Plan
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.runtimes.onnx import OnnxRuntime
 from lookonce.runtimes.pytorch import PyTorchRuntime
@@ -68,7 +69,7 @@ def make_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
     ) -> Pair:
         model, record = random_network(num_classes, dialect, preprocessing or Preprocessing())
         path = tmp_path_factory.mktemp("exported") / "modèle 模.onnx"
-        export_onnx(model, record, path, **options)  # type: ignore[arg-type]
+        write_onnx(model, record, Plan(**options), path)  # type: ignore[arg-type]
         return Pair(
             model=model,
             record=record,

@@ -7,7 +7,7 @@ import torch
 
 from lookonce.detections import Detections
 from lookonce.export.base import textured_canvases
-from lookonce.export.onnx import fold_batchnorm, raw_heads
+from lookonce.export.deployed import fold_batchnorm
 from lookonce.runtimes.onnx import open_session
 from lookonce.runtimes.pytorch import to_network_input
 
@@ -37,7 +37,7 @@ def test_detections_are_those_of_the_network(pair, score_threshold):
 
 def test_raw_heads_are_those_of_the_network(pair):
     canvases = np.concatenate([pair.canvases, pair.canvases[:1]])  # an even number: one file takes two at once
-    for expected, got in zip(pair.network.raw_heads(canvases), raw_heads(pair.path, canvases), strict=True):
+    for expected, got in zip(pair.network.raw_heads(canvases), pair.exported.raw_heads(canvases), strict=True):
         assert expected.abs().max() > 1
         np.testing.assert_allclose(got, expected.numpy(), atol=1e-4)
 

@@ -44,7 +44,9 @@ VERBS: dict[str, Verb] = {
     "eval": Verb(target="lookonce.workflows.evaluate:evaluate", summary="Score a detector with COCO's metric."),
     "predict": Verb(target="lookonce.workflows.predict:predict", summary="Find objects in pictures, and draw them."),
     "export": Verb(
-        target="lookonce.workflows.export:export", summary="Write a file for another runtime, and compare it."
+        target="lookonce.workflows.export:export",
+        summary="Write files for other runtimes, and compare them.",
+        renames={"list_formats": "list"},
     ),
     "check": Verb(
         target="lookonce.workflows.check:check",

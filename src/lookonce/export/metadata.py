@@ -4,17 +4,13 @@ import onnx
 
 import lookonce
 from lookonce.config.record import ModelRecord
-from lookonce.runtimes.onnx import RECORD_KEY
+from lookonce.runtimes.exported import RECORD_KEY
 
 
-def describe(
-    record: ModelRecord, *, image_size: tuple[int, int] | None = None, versions: dict[str, str] | None = None
-) -> ModelRecord:
-    """The record of an exported file: the size it was exported at and the versions that wrote it."""
-    written_by = {"lookonce": lookonce.__version__, **(versions or {})}
-    return record.model_copy(
-        update={"image_size": image_size or record.image_size, "versions": {**record.versions, **written_by}}
-    )
+def describe(record: ModelRecord, **versions: str) -> ModelRecord:
+    """The record of an exported file: with the versions of what wrote it."""
+    written_by = {"lookonce": lookonce.__version__, **versions}
+    return record.model_copy(update={"versions": {**record.versions, **written_by}})
 
 
 def embed(model: onnx.ModelProto, record: ModelRecord) -> None:
