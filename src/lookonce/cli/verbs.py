@@ -48,6 +48,11 @@ VERBS: dict[str, Verb] = {
         summary="Write files for other runtimes, and compare them.",
         renames={"list_formats": "list"},
     ),
+    "verify": Verb(
+        target="lookonce.workflows.verify:verify",
+        summary="Hold exported files against their weights, on labelled pictures.",
+        shown_by="lookonce.workflows.verify:lines",
+    ),
     "check": Verb(
         target="lookonce.workflows.check:check",
         summary="Look for mistakes in labelled pictures.",

@@ -97,29 +97,62 @@ class Parity:
         return "\n".join([f"{title:<{width}}{'largest':>10}{'allowed':>10}", *rows])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How far two runtimes agree on pictures: the largest difference of a matched box's coordinate (pixels) and of its
+    score, the part of the detections without their like, and how many there are."""
+
+    box: float
+    score: float
+    missing: float
+    num_detections: int
+
+
 def compare(
     expected: Answers, got: Answers, canvas_hw: tuple[int, int], allowed: Tolerances = TOLERANCES["fp32"]
 ) -> Parity:
     """Raw heads element by element; detections matched by class and place, boxes clipped to the canvas."""
     largest_logit = max(float(np.abs(raw).max()) for raw in expected.raws)
     raw = max(float(np.abs(a - b).max()) for a, b in zip(expected.raws, got.raws, strict=True))
-    matches = [
-        _match(one, other, canvas_hw, allowed) for one, other in zip(expected.detections, got.detections, strict=True)
-    ]
-    num_detections = sum(len(one) for one in expected.detections)
-    missing = sum(match.num_missing for match in matches) / max(num_detections, 1)
+    found = agreement(expected.detections, got.detections, [canvas_hw] * len(expected.detections), allowed)
     rows = (
         ("raw logits", raw, max(allowed.raw, allowed.raw_relative * largest_logit)),
-        ("boxes, pixels", max((match.box_pixels for match in matches), default=0.0), allowed.box),
-        ("scores", max((match.score for match in matches), default=0.0), allowed.score),
-        ("part of detections missing", missing, allowed.missing),
+        ("boxes, pixels", found.box, allowed.box),
+        ("scores", found.score, allowed.score),
+        ("part of detections missing", found.missing, allowed.missing),
     )
     return Parity(
         num_pictures=len(expected.detections),
-        num_detections=num_detections,
+        num_detections=found.num_detections,
         differences=tuple(
             Difference(quantity=quantity, largest=largest, tolerance=tolerance) for quantity, largest, tolerance in rows
         ),
+    )
+
+
+def agreement(
+    expected: Sequence[Detections],
+    got: Sequence[Detections],
+    sizes_hw: Sequence[tuple[int, int]],
+    allowed: Tolerances,
+    *,
+    from_score: float = COMPARED_FROM_SCORE,
+    most: int = COMPARED_DETECTIONS,
+) -> Agreement:
+    """Detections matched by class and place, boxes clipped to their picture.
+
+    sizes_hw: (height, width) of each. from_score, most: lowest score, and number a picture, that both were asked for.
+    """
+    matches = [
+        _match(one, other, size_hw, allowed, from_score, most)
+        for one, other, size_hw in zip(expected, got, sizes_hw, strict=True)
+    ]
+    num_detections = sum(len(one) for one in expected)
+    return Agreement(
+        box=max((match.box_pixels for match in matches), default=0.0),
+        score=max((match.score for match in matches), default=0.0),
+        missing=sum(match.num_missing for match in matches) / max(num_detections, 1),
+        num_detections=num_detections,
     )
 
 
@@ -168,6 +201,13 @@ def _move_in(folder: Path, path: Path, *, overwrite: bool) -> None:
         one.replace(target)
 
 
+def size_of(path: Path) -> int:
+    """Bytes of an exported file, with the .bin beside an .xml, or of a folder."""
+    parts = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    files = [one for part in parts for one in (part.rglob("*") if part.is_dir() else [part])]
+    return sum(one.stat().st_size for one in files if one.is_file())
+
+
 def textured_canvases(count: int, size_hw: tuple[int, int], *, seed: int = 0) -> NDArray[np.uint8]:
     """(count, H, W, 3) uint8: random texture of every scale, for comparing where no pictures are at hand."""
     generator = np.random.default_rng(seed)
@@ -187,9 +227,16 @@ class _Match:
     num_missing: int
 
 
-def _match(expected: Detections, got: Detections, canvas_hw: tuple[int, int], allowed: Tolerances) -> _Match:
+def _match(
+    expected: Detections,
+    got: Detections,
+    canvas_hw: tuple[int, int],
+    allowed: Tolerances,
+    from_score: float,
+    most: int,
+) -> _Match:
     """Pair the detections of one picture, best first; what is left over unexplained is missing."""
-    cuts = _lowest_told(expected), _lowest_told(got)
+    cuts = [float(one.scores.min()) if len(one) >= most else from_score for one in (expected, got)]
     expected, got = _clipped(expected, canvas_hw), _clipped(got, canvas_hw)
     free = np.ones(len(got), np.bool_)
     boxes, scores, alone = [0.0], [0.0], []
@@ -222,11 +269,6 @@ def _unexplained(alone: Detections, others: Detections, cut: float, score: float
         & (np.abs(alone.scores[:, None] - others.scores) < score)
     )
     return int((~at_the_cut & ~rivals.any(axis=1)).sum())
-
-
-def _lowest_told(found: Detections) -> float:
-    """The score under which a runtime had nothing more to tell of this picture."""
-    return float(found.scores.min()) if len(found) >= COMPARED_DETECTIONS else COMPARED_FROM_SCORE
 
 
 def _clipped(found: Detections, canvas_hw: tuple[int, int]) -> Detections:

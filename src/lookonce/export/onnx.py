@@ -93,7 +93,7 @@ def build_onnx(model: nn.Module, record: ModelRecord, plan: Plan) -> onnx.ModelP
         proto = _append_selection(proto, record)
     elif plan.outputs == "decoded":
         _keep_outputs(proto, DECODED_OUTPUTS)
-    embed(proto, describe(record, torch=torch.__version__, onnxscript=onnxscript.__version__))
+    embed(proto, describe(record, plan, torch=torch.__version__, onnxscript=onnxscript.__version__))
     onnx.checker.check_model(proto)
     return proto
 

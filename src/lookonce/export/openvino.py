@@ -20,16 +20,17 @@ def write_openvino(model: nn.Module, record: ModelRecord, plan: Plan, path: Path
     """
     openvino = import_openvino()
     proto = build_onnx(model, record, plan)
-    written = describe(read_record(proto), openvino=openvino.__version__)
-    graph = openvino.Core().read_model(without_defaults(proto).SerializeToString())
+    written = describe(read_record(proto), plan, openvino=openvino.__version__)
+    graph = openvino.Core().read_model(plain_graph(proto).SerializeToString())
     graph.set_rt_info(written.model_dump_json(), RECORD_KEY)
     openvino.save_model(graph, path, compress_to_fp16=plan.precision == "fp16")
 
 
-def without_defaults(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The thresholds as plain inputs. OpenVINO would take an input with a default for a constant."""
+def plain_graph(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph alone, its thresholds as plain inputs: OpenVINO would take an input with a default for a constant."""
     changed = onnx.ModelProto()
     changed.CopyFrom(proto)
+    del changed.metadata_props[:]  # which OpenVINO would keep too, as what another framework said
     kept = [initializer for initializer in changed.graph.initializer if initializer.name not in THRESHOLDS]
     del changed.graph.initializer[:]
     changed.graph.initializer.extend(kept)

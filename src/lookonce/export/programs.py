@@ -1,6 +1,7 @@
 """Export to PyTorch's own two forms of a program without its source: TorchScript and the torch.export package."""
 
 import io
+import zipfile
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ def write_torchscript(model: nn.Module, record: ModelRecord, plan: Plan, path: P
         )
         content = io.BytesIO()
         torch.jit.save(traced, content, _extra_files=extra_files(program, record, plan))
-    path.write_bytes(content.getvalue())
+    path.write_bytes(without_sources(content))
 
 
 def write_package(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
@@ -46,9 +47,21 @@ def write_package(model: nn.Module, record: ModelRecord, plan: Plan, path: Path)
         exported = torch.export.export(
             program, (example_input(record, plan),), dynamic_shapes=(dynamic_dimensions(plan),)
         )
+        for node in exported.graph.nodes:
+            node.meta.pop("stack_trace", None)  # lines of source, with their place on this machine
         content = io.BytesIO()  # by path, the archive would bear the name of this file inside
         torch.export.save(exported, content, extra_files=extra_files(program, record, plan))
     path.write_bytes(content.getvalue())
+
+
+def without_sources(archive: io.BytesIO) -> bytes:
+    """A TorchScript archive without its notes on each operation's line of source and the path of that here."""
+    kept = io.BytesIO()
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(kept, "w") as new:
+        for member in old.infolist():
+            if not member.filename.endswith(".debug_pkl"):
+                new.writestr(member, old.read(member))
+    return kept.getvalue()
 
 
 def extra_files(program: Program, record: ModelRecord, plan: Plan) -> dict[str, str]:
@@ -57,6 +70,6 @@ def extra_files(program: Program, record: ModelRecord, plan: Plan) -> dict[str, 
         takes="pixels" if plan.preprocess else "normalised", batch=plan.batch, outputs=program.outputs
     )
     return {
-        RECORD_KEY: describe(record, torch=torch.__version__).model_dump_json(),
+        RECORD_KEY: describe(record, plan, torch=torch.__version__).model_dump_json(),
         INTERFACE_KEY: interface.model_dump_json(),
     }

@@ -24,6 +24,7 @@ from lookonce.export.base import (
     Answers,
     Parity,
     compare,
+    size_of,
     textured_canvases,
     write_compared,
 )
@@ -258,13 +259,6 @@ def _print(path: Path, parity: Parity, origin: str) -> None:
         f"written: {path} ({size_of(path) / 1e6:.1f} MB), compared with its weights on {origin}", markup=False
     )
     console.print(parity.table(), markup=False)
-
-
-def size_of(path: Path) -> int:
-    """Bytes of an exported file, with the .bin beside an .xml, or of a folder."""
-    parts = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
-    files = [one for part in parts for one in (part.rglob("*") if part.is_dir() else [part])]
-    return sum(one.stat().st_size for one in files if one.is_file())
 
 
 def _print_formats() -> None:

@@ -95,16 +95,27 @@ def load_runtime(path: Path | str, *, device: str = "auto", runtime: str = "auto
     return loaded
 
 
-def choose_runtime(path: Path, runtime: str) -> str:
-    """A name of RUNTIMES."""
-    if runtime != "auto" and runtime not in RUNTIMES:
+def choose_runtime(path: Path, runtime: str = "auto") -> str:
+    """A name of RUNTIMES: the one asked for, if it reads the file, else the first that does."""
+    able = runtimes_for(path)
+    if runtime == "auto":
+        return able[0]
+    require_known(runtime)
+    if runtime not in able:
+        raise SettingsError(f"runtime: {runtime} does not read {path} ({kind_of(path)}); expected {' or '.join(able)}")
+    return runtime
+
+
+def require_known(runtime: str) -> None:
+    if runtime not in RUNTIMES:
         hint = suggestion(runtime, RUNTIMES) or f"; expected auto, {', '.join(RUNTIMES)}"
         raise SettingsError(f"runtime: unknown runtime {runtime}{hint}")
+
+
+def runtimes_for(path: Path) -> list[str]:
+    """All that read what lies at a path, the one that `auto` takes first."""
     kind = kind_of(path)
-    able = [name for name, known in RUNTIMES.items() if kind in known.reads]
-    if runtime != "auto" and runtime not in able:
-        raise SettingsError(f"runtime: {runtime} does not read {path} ({kind}); expected {' or '.join(able)}")
-    return able[0] if runtime == "auto" else runtime
+    return [name for name, known in RUNTIMES.items() if kind in known.reads]
 
 
 def open_checkpoint(path: Path, *, device: str = "auto") -> Runtime:

@@ -66,6 +66,7 @@ def predict(
     max_detections: int | None = None,
     pictures: Annotated[bool, Parameter(negative="--no-pictures")] = True,
     device: str = "auto",
+    runtime: str = "auto",
 ) -> Predicted:
     """Find objects in pictures; draw them, and write detections.json and results.json (COCO).
 
@@ -90,13 +91,15 @@ def predict(
         Draw the pictures, or write the JSON files alone.
     device
         Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu. Exported files run on the processor.
+    runtime
+        What runs the weights: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """
     _require_part("threshold", threshold)
     _require_part("iou_threshold", iou_threshold)
     if max_detections is not None and max_detections < 1:
         raise SettingsError(f"max_detections is {max_detections}, expected at least 1")
     return predict_with(
-        load_runtime(weights, device=device),
+        load_runtime(weights, device=device, runtime=runtime),
         source,
         weights=weights,
         threshold=threshold,
