@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +14,12 @@ from numpy.typing import NDArray
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord, Preprocessing
 from lookonce.export.base import textured_canvases
-from lookonce.export.onnx import export_onnx
+from lookonce.export.formats import FORMATS
+from lookonce.export.plan import Plan
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
-from lookonce.runtimes.onnx import OnnxRuntime
+from lookonce.runtimes.exported import ExportedRuntime
 from lookonce.runtimes.pytorch import PyTorchRuntime
+from lookonce.workflows.load import load_runtime
 
 SIZE_HW = (64, 96)  # (2 * 3 + 4 * 6) * 3 = 90 boxes
 
@@ -28,7 +32,7 @@ class Pair:
     record: ModelRecord
     path: Path
     network: PyTorchRuntime
-    exported: OnnxRuntime
+    exported: ExportedRuntime
     canvases: NDArray[np.uint8]
 
 
@@ -64,37 +68,88 @@ def make_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
         num_classes: int = 3,
         dialect: str = "darknet",
         preprocessing: Preprocessing | None = None,
-        **options: object,
+        to: str = "onnx",
+        **options: Any,
     ) -> Pair:
+        chosen = FORMATS[to]
+        for module in MODULES.get(chosen.extra, ()):
+            if find_spec(module) is None:
+                pytest.skip(f"lookonce[{chosen.extra}] is not installed")
         model, record = random_network(num_classes, dialect, preprocessing or Preprocessing())
-        path = tmp_path_factory.mktemp("exported") / "modèle 模.onnx"
-        export_onnx(model, record, path, **options)  # type: ignore[arg-type]
+        path = tmp_path_factory.mktemp("exported") / f"modèle 模{chosen.suffix}"
+        chosen.write(model, record, Plan(**{"outputs": chosen.outputs[0], **options}), path)
+        exported = load_runtime(path)
+        assert isinstance(exported, ExportedRuntime)
         return Pair(
             model=model,
             record=record,
             path=path,
             network=PyTorchRuntime(model, record),
-            exported=OnnxRuntime(path),
+            exported=exported,
             canvases=textured_canvases(3, SIZE_HW),
         )
 
     return make
 
 
-@pytest.fixture(scope="session")
-def detections_file(make_pair: Callable[..., Pair]) -> Pair:
-    """As `lookonce export` writes by default; 30 classes make 2,700 pairs of box and class."""
-    return make_pair(num_classes=30)
+MODULES = {"openvino": ("openvino",), "int8": ("openvino", "nncf"), "ncnn": ("ncnn", "pnnx")}  # of each extra
+IMAGENET = Preprocessing(color_order="BGR", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+# What differs between files, each with each other somewhere.
+FILES: dict[str, dict[str, Any]] = {
+    # As `lookonce export` writes by default; 30 classes make 2,700 pairs of box and class.
+    "onnx, detections": {"num_classes": 30},
+    "onnx, decoded, two normalised pictures at once": {
+        "dialect": "ultralytics",
+        "preprocessing": IMAGENET,
+        "outputs": "decoded",
+        "preprocess": False,
+        "batch": 2,
+    },
+    "onnx, raw, any size": {"dialect": "mindspore", "outputs": "raw", "dynamic_size": True},
+    "openvino, detections": {"to": "openvino", "num_classes": 30},
+    "openvino, decoded, any size": {
+        "to": "openvino",
+        "dialect": "ultralytics",
+        "outputs": "decoded",
+        "dynamic_size": True,
+    },
+    "openvino, raw, two normalised pictures at once": {
+        "to": "openvino",
+        "preprocessing": IMAGENET,
+        "outputs": "raw",
+        "preprocess": False,
+        "batch": 2,
+    },
+    "torchscript, decoded": {"to": "torchscript", "preprocessing": IMAGENET},
+    "torchscript, raw, normalised, any size": {
+        "to": "torchscript",
+        "dialect": "mindspore",
+        "outputs": "raw",
+        "preprocess": False,
+        "dynamic_size": True,
+    },
+    "torch-export, decoded, any size": {"to": "torch-export", "dialect": "ultralytics", "dynamic_size": True},
+}
 
 
 @pytest.fixture(scope="session")
-def decoded_file(make_pair: Callable[..., Pair]) -> Pair:
-    """Two pictures at once, normalised floats in the order blue, green, red."""
-    preprocessing = Preprocessing(color_order="BGR", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-    return make_pair(dialect="ultralytics", preprocessing=preprocessing, outputs="decoded", preprocess=False, batch=2)
+def file_of(make_pair: Callable[..., Pair]) -> Callable[[str], Pair]:
+    """A Pair by its name in FILES, written once."""
+    written: dict[str, Pair] = {}
+
+    def get(name: str) -> Pair:
+        if name not in written:
+            written[name] = make_pair(**FILES[name])
+        return written[name]
+
+    return get
 
 
-@pytest.fixture(scope="session")
-def raw_file(make_pair: Callable[..., Pair]) -> Pair:
-    """Any number of pictures of any size."""
-    return make_pair(dialect="mindspore", outputs="raw", dynamic_size=True)
+@pytest.fixture(params=FILES)
+def pair(request: pytest.FixtureRequest, file_of: Callable[[str], Pair]) -> Pair:
+    return file_of(request.param)
+
+
+@pytest.fixture
+def detections_file(file_of: Callable[[str], Pair]) -> Pair:
+    return file_of("onnx, detections")

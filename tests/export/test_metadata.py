@@ -5,7 +5,9 @@ import onnx
 import lookonce
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord, Thresholds
-from lookonce.export.metadata import RECORD_KEY, describe, embed, read_record
+from lookonce.export.metadata import describe, embed, read_record
+from lookonce.export.plan import Plan
+from lookonce.runtimes.exported import RECORD_KEY
 
 RECORD = ModelRecord(
     dialect=DIALECTS["mindspore"],
@@ -32,11 +34,11 @@ def test_a_second_record_replaces_the_first_and_nothing_else():
     assert read_record(model).image_size == (64, 64)
 
 
-def test_a_file_says_its_size_and_who_wrote_it():
-    described = describe(RECORD, image_size=(320, 416), versions={"torch": "2.11"})
-    assert described.image_size == (320, 416)
+def test_a_file_says_who_wrote_it():
+    described = describe(RECORD, Plan(precision="fp16"), torch="2.11")
     assert described.versions == {"lookonce": lookonce.__version__, "torch": "2.11"}
-    assert describe(RECORD).image_size == RECORD.image_size
+    assert described.precision == "fp16"
+    assert described.class_names == RECORD.class_names
 
 
 def test_a_real_file_carries_it(detections_file):

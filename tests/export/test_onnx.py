@@ -1,17 +1,13 @@
-"""An exported file answers as the network it was made from does."""
+"""The graph of an exported .onnx file. That it answers as its network does: test_formats.py."""
 
 import numpy as np
 import onnx
-import pytest
 import torch
 
 from lookonce.detections import Detections
-from lookonce.export.base import textured_canvases
-from lookonce.export.onnx import fold_batchnorm, raw_heads
+from lookonce.export.deployed import fold_batchnorm
 from lookonce.runtimes.onnx import open_session
 from lookonce.runtimes.pytorch import to_network_input
-
-PAIRS = ["detections_file", "decoded_file", "raw_file"]
 
 
 def assert_same(expected: list[Detections], got: list[Detections]) -> None:
@@ -20,41 +16,6 @@ def assert_same(expected: list[Detections], got: list[Detections]) -> None:
         np.testing.assert_array_equal(other.labels, one.labels)
         np.testing.assert_allclose(other.scores, one.scores, atol=2e-6)
         np.testing.assert_allclose(other.boxes_xyxy, one.boxes_xyxy, rtol=1e-4, atol=5e-3)
-
-
-@pytest.fixture(params=PAIRS)
-def pair(request: pytest.FixtureRequest):
-    return request.getfixturevalue(request.param)
-
-
-@pytest.mark.parametrize("score_threshold", [0.001, 0.25])
-def test_detections_are_those_of_the_network(pair, score_threshold):
-    thresholds = {"score_threshold": score_threshold, "iou_threshold": 0.5, "max_detections": 100}
-    expected = pair.network.detect(pair.canvases, **thresholds)
-    assert sum(len(one) for one in expected) > 0
-    assert_same(expected, pair.exported.detect(pair.canvases, **thresholds))
-
-
-def test_raw_heads_are_those_of_the_network(pair):
-    canvases = np.concatenate([pair.canvases, pair.canvases[:1]])  # an even number: one file takes two at once
-    for expected, got in zip(pair.network.raw_heads(canvases), raw_heads(pair.path, canvases), strict=True):
-        assert expected.abs().max() > 1
-        np.testing.assert_allclose(got, expected.numpy(), atol=1e-4)
-
-
-def test_a_file_for_any_size_takes_another_size(raw_file):
-    canvases = textured_canvases(2, (96, 160))
-    thresholds = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 50}
-    assert_same(raw_file.network.detect(canvases, **thresholds), raw_file.exported.detect(canvases, **thresholds))
-
-
-def test_the_answer_for_a_picture_does_not_depend_on_its_neighbours(pair):
-    thresholds = {"score_threshold": 0.01, "iou_threshold": 0.5, "max_detections": 100}
-    together = pair.exported.detect(pair.canvases, **thresholds)
-    for canvas, found in zip(pair.canvases, together, strict=True):
-        (alone,) = pair.exported.detect(canvas[None], **thresholds)
-        np.testing.assert_array_equal(alone.boxes_xyxy, found.boxes_xyxy)
-        np.testing.assert_array_equal(alone.scores, found.scores)
 
 
 def test_the_graph_takes_several_pictures_in_one_call(detections_file):
@@ -82,21 +43,6 @@ def test_thresholds_default_to_those_of_the_record(detections_file):
     assert len(found[0]) == len(expected) > 0
 
 
-def test_no_detections_over_a_high_threshold(pair):
-    found = pair.exported.detect(pair.canvases, score_threshold=1.0, iou_threshold=0.5, max_detections=9)
-    assert [len(one) for one in found] == [0, 0, 0]
-    assert found[0].boxes_xyxy.shape == (0, 4)
-    assert (found[0].scores.dtype, found[0].labels.dtype) == (np.float32, np.int64)
-
-
-def test_max_detections_keeps_the_best(pair):
-    thresholds = {"score_threshold": 0.01, "iou_threshold": 0.5}
-    many = pair.exported.detect(pair.canvases, **thresholds, max_detections=50)
-    few = pair.exported.detect(pair.canvases, **thresholds, max_detections=4)
-    for one, other in zip(many, few, strict=True):
-        np.testing.assert_array_equal(other.scores, one.scores[:4])
-
-
 def test_folding_batch_normalisation_keeps_the_answers_and_the_network(detections_file):
     images = to_network_input(torch.from_numpy(detections_file.canvases), detections_file.record.preprocessing)
     folded = fold_batchnorm(detections_file.model)
@@ -113,8 +59,8 @@ def test_the_pool_of_stride_1_repeats_the_edge(detections_file):
     assert next(attribute.s for attribute in pad.attribute if attribute.name == "mode") == b"edge"
 
 
-def test_inputs_and_outputs_are_named_and_shaped_as_documented(detections_file, decoded_file, raw_file):
-    assert signature(detections_file) == {
+def test_inputs_and_outputs_are_named_and_shaped_as_documented(file_of):
+    assert signature(file_of("onnx, detections")) == {
         "images": ["batch", 64, 96, 3],
         "score_threshold": [],
         "iou_threshold": [],
@@ -124,8 +70,9 @@ def test_inputs_and_outputs_are_named_and_shaped_as_documented(detections_file, 
         "labels": ["D"],
         "image_index": ["D"],
     }
-    assert signature(decoded_file) == {"images": [2, 3, 64, 96], "boxes_xyxy": [2, 90, 4], "scores": [2, 90, 3]}
-    assert list(signature(raw_file)) == ["images", "raw_stride32", "raw_stride16"]
+    decoded = file_of("onnx, decoded, two normalised pictures at once")
+    assert signature(decoded) == {"images": [2, 3, 64, 96], "boxes_xyxy": [2, 90, 4], "scores": [2, 90, 3]}
+    assert list(signature(file_of("onnx, raw, any size"))) == ["images", "raw_stride32", "raw_stride16"]
 
 
 def test_nothing_of_the_machine_that_exported_is_in_the_file(detections_file):

@@ -16,7 +16,15 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = PROJECT_ROOT / "src" / "lookonce"
 # Rooms of the base install: everything in them is imported where there is no PyTorch.
 TORCH_FREE = ("boxes.py", "detections.py", "errors.py", "storage.py", "log.py", "config", "data", "prediction", "cli")
-TORCH_FREE_FILES = ("runtimes/base.py", "runtimes/onnx.py", "runtimes/detector.py", "runtimes/load.py")
+TORCH_FREE_FILES = (
+    *(
+        f"runtimes/{name}.py"
+        for name in ("base", "detector", "exported", "heads", "kinds", "onnx", "openvino", "threads")
+    ),
+    "export/formats.py",
+    "workflows/load.py",
+    "workflows/predict.py",
+)
 
 
 def modules_of_base_install() -> list[str]:

@@ -1,4 +1,4 @@
-"""ONNX files that are not ours, or not whole; how many threads. What they answer: tests/export/test_onnx.py."""
+"""ONNX files that are not ours, or not whole. What they answer: tests/export/test_onnx.py."""
 
 import numpy as np
 import onnx.parser
@@ -7,7 +7,8 @@ import pytest
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
-from lookonce.runtimes.onnx import RECORD_KEY, OnnxRuntime, usable_threads
+from lookonce.runtimes.exported import RECORD_KEY
+from lookonce.runtimes.onnx import OnnxRuntime
 
 RECORD = ModelRecord(
     dialect=DIALECTS["darknet"], class_names=("a",), category_ids=(1,), image_size=(32, 32), masks=((0,), (1,))
@@ -63,7 +64,7 @@ def test_no_pictures_no_detections(write):
 
 
 def test_an_onnx_file_of_another_program_is_refused(write):
-    with pytest.raises(WeightsError, match=r"file\.onnx: an ONNX file without the record"):
+    with pytest.raises(WeightsError, match=r"file\.onnx: without the record"):
         OnnxRuntime(write(record=None))
 
 
@@ -103,16 +104,3 @@ def test_weights_in_another_file_are_not_followed(tmp_path):
     (tmp_path / "file.onnx").write_bytes(proto.SerializeToString())
     with pytest.raises(WeightsError, match="its weights lie in other files"):
         OnnxRuntime(tmp_path / "file.onnx")
-
-
-@pytest.mark.parametrize(("variable", "threads"), [("3", 3), ("2,4", 2)])
-def test_omp_num_threads_is_honoured(monkeypatch, variable, threads):
-    monkeypatch.setenv("OMP_NUM_THREADS", variable)
-    assert usable_threads() == threads
-
-
-def test_without_a_wish_there_is_a_thread_for_each_core(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    import os
-
-    assert 1 <= usable_threads() <= (os.cpu_count() or 1)

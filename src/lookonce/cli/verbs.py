@@ -49,7 +49,14 @@ VERBS: dict[str, Verb] = {
     ),
     "predict": Verb(target="lookonce.workflows.predict:predict", summary="Find objects in pictures, and draw them."),
     "export": Verb(
-        target="lookonce.workflows.export:export", summary="Write a file for another runtime, and compare it."
+        target="lookonce.workflows.export:export",
+        summary="Write files for other runtimes, and compare them.",
+        renames={"list_formats": "list"},
+    ),
+    "verify": Verb(
+        target="lookonce.workflows.verify:verify",
+        summary="Hold exported files against their weights, on labelled pictures.",
+        shown_by="lookonce.workflows.verify:lines",
     ),
     "check": Verb(
         target="lookonce.workflows.check:check",

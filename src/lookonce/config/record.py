@@ -54,6 +54,7 @@ class ModelRecord(BaseModel):
     image_size: tuple[int, int] = (416, 416)  # height, width of the network's input, multiples of 32
     preprocessing: Preprocessing = Preprocessing()
     thresholds: Thresholds = Thresholds()
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"  # of the weights in the file
     settings: dict[str, Any] = {}  # as trained
     data_hash: str = ""  # SHA-256 over the training annotations
     versions: dict[str, str] = {}

@@ -1,5 +1,6 @@
 """What every export has in common: a file counts as written once it has been reloaded and answers the same."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +13,43 @@ from numpy.typing import NDArray
 from lookonce.boxes import area_xyxy, clip_xyxy, pairwise_iou_xyxy
 from lookonce.detections import Detections
 from lookonce.errors import WeightsError
+from lookonce.export.plan import Precision
 from lookonce.storage import explained_write
 
 # Detections are compared from the score evaluation starts at, so that a network that knows little has some too.
 COMPARED_FROM_SCORE = 0.001
 COMPARED_DETECTIONS = 300  # at most, a picture
-# float32 in another order of summation: measured 1e-5 to 5e-5 on the full network; another pool or normalisation
-# constant gives 1e-2 and more.
-RAW_TOLERANCE = 2e-4
-RAW_TOLERANCE_RELATIVE = 1e-5  # of the largest logit, where logits are large
-BOX_TOLERANCE = 0.05  # pixels of the canvas
-SCORE_TOLERANCE = 1e-4
-MISSING_TOLERANCE = 0.01  # part of the detections: two boxes of nearly one score may take each other's place
-# Two detections further apart than this are two objects.
-SAME_OBJECT_PIXELS, SAME_OBJECT_SCORE = 1.0, 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerances:
+    """The largest differences that count as the same answer.
+
+    raw: of a logit, and raw_relative of the largest logit, where logits are large. box: pixels of the canvas. missing:
+    part of the detections, as two boxes of nearly one score may take each other's place. Two detections further apart
+    than `object_box` pixels or `object_score` are two objects.
+    """
+
+    raw: float
+    raw_relative: float
+    box: float
+    score: float
+    missing: float
+    object_box: float
+    object_score: float
+
+
+TOLERANCES: dict[Precision, Tolerances] = {
+    # float32 in another order of summation: measured 1e-5 to 5e-5 on the full network; another pool or normalisation
+    # constant gives 1e-2 and more.
+    "fp32": Tolerances(
+        raw=2e-4, raw_relative=1e-5, box=0.05, score=1e-4, missing=0.01, object_box=1.0, object_score=0.01
+    ),
+    # Weights rounded to 11 bits: measured 2e-3 of the largest logit.
+    "fp16": Tolerances(
+        raw=1e-2, raw_relative=5e-3, box=1.0, score=5e-3, missing=0.02, object_box=4.0, object_score=0.05
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,51 +97,115 @@ class Parity:
         return "\n".join([f"{title:<{width}}{'largest':>10}{'allowed':>10}", *rows])
 
 
-def compare(expected: Answers, got: Answers, canvas_hw: tuple[int, int]) -> Parity:
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How far two runtimes agree on pictures: the largest difference of a matched box's coordinate (pixels) and of its
+    score, the part of the detections without their like, and how many there are."""
+
+    box: float
+    score: float
+    missing: float
+    num_detections: int
+
+
+def compare(
+    expected: Answers, got: Answers, canvas_hw: tuple[int, int], allowed: Tolerances = TOLERANCES["fp32"]
+) -> Parity:
     """Raw heads element by element; detections matched by class and place, boxes clipped to the canvas."""
     largest_logit = max(float(np.abs(raw).max()) for raw in expected.raws)
     raw = max(float(np.abs(a - b).max()) for a, b in zip(expected.raws, got.raws, strict=True))
-    matches = [_match(one, other, canvas_hw) for one, other in zip(expected.detections, got.detections, strict=True)]
-    num_detections = sum(len(one) for one in expected.detections)
-    missing = sum(match.num_missing for match in matches) / max(num_detections, 1)
+    found = agreement(expected.detections, got.detections, [canvas_hw] * len(expected.detections), allowed)
     rows = (
-        ("raw logits", raw, max(RAW_TOLERANCE, RAW_TOLERANCE_RELATIVE * largest_logit)),
-        ("boxes, pixels", max((match.box_pixels for match in matches), default=0.0), BOX_TOLERANCE),
-        ("scores", max((match.score for match in matches), default=0.0), SCORE_TOLERANCE),
-        ("part of detections missing", missing, MISSING_TOLERANCE),
+        ("raw logits", raw, max(allowed.raw, allowed.raw_relative * largest_logit)),
+        ("boxes, pixels", found.box, allowed.box),
+        ("scores", found.score, allowed.score),
+        ("part of detections missing", found.missing, allowed.missing),
     )
     return Parity(
         num_pictures=len(expected.detections),
-        num_detections=num_detections,
+        num_detections=found.num_detections,
         differences=tuple(
             Difference(quantity=quantity, largest=largest, tolerance=tolerance) for quantity, largest, tolerance in rows
         ),
     )
 
 
+def agreement(
+    expected: Sequence[Detections],
+    got: Sequence[Detections],
+    sizes_hw: Sequence[tuple[int, int]],
+    allowed: Tolerances,
+    *,
+    from_score: float = COMPARED_FROM_SCORE,
+    most: int = COMPARED_DETECTIONS,
+) -> Agreement:
+    """Detections matched by class and place, boxes clipped to their picture.
+
+    sizes_hw: (height, width) of each. from_score, most: lowest score, and number a picture, that both were asked for.
+    """
+    matches = [
+        _match(one, other, size_hw, allowed, from_score, most)
+        for one, other, size_hw in zip(expected, got, sizes_hw, strict=True)
+    ]
+    num_detections = sum(len(one) for one in expected)
+    return Agreement(
+        box=max((match.box_pixels for match in matches), default=0.0),
+        score=max((match.score for match in matches), default=0.0),
+        missing=sum(match.num_missing for match in matches) / max(num_detections, 1),
+        num_detections=num_detections,
+    )
+
+
 def write_compared(
     path: Path, write: Callable[[Path], Any], compare_file: Callable[[Path], Parity], *, overwrite: bool = False
 ) -> Parity:
-    """Write a file under a temporary name, compare what it answers, and only then give it its name.
+    """Write a file (or folder, or a file and what goes beside it) in a folder apart, compare what it answers, and only
+    then give it its place.
 
     WeightsError when the answers differ by more than the tolerances (the file is removed), or when `path` exists.
     """
-    if path.exists() and not overwrite:
-        raise WeightsError(f"{path}: exists already; --overwrite replaces it, --output names another file")
-    unproven = path.with_name(f".{path.stem}.unproven{path.suffix}")
+    require_free(path, overwrite=overwrite)
+    folder = path.with_name(f".{path.name}.unproven")
     with explained_write(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # left by an export that was killed
+        folder.mkdir()
         try:
-            write(unproven)
-            parity = compare_file(unproven)
+            write(folder / path.name)
+            parity = compare_file(folder / path.name)
             if not parity.passed:
                 raise WeightsError(
                     f"{path}: not kept, it answers differently from the weights it was made from\n{parity.table()}"
                 )
-            unproven.replace(path)
+            _move_in(folder, path, overwrite=overwrite)
         finally:
-            unproven.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
     return parity
+
+
+def require_free(path: Path, *, overwrite: bool) -> None:
+    """WeightsError when something lies there that may not be replaced."""
+    if path.exists() and not overwrite:
+        raise WeightsError(f"{path}: exists already; --overwrite replaces it, --output names another file")
+
+
+def _move_in(folder: Path, path: Path, *, overwrite: bool) -> None:
+    """What lies in `folder` goes beside `path`; the file that gives the others their sense goes last."""
+    beside = [one for one in folder.iterdir() if one.name != path.name]
+    for one in beside:
+        require_free(path.parent / one.name, overwrite=overwrite)
+    for one in [*beside, folder / path.name]:
+        target = path.parent / one.name
+        if target.is_dir():
+            target.rename(folder / f"{one.name}.old")  # removed with the folder
+        one.replace(target)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of an exported file, with the .bin beside an .xml, or of a folder."""
+    parts = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    files = [one for part in parts for one in (part.rglob("*") if part.is_dir() else [part])]
+    return sum(one.stat().st_size for one in files if one.is_file())
 
 
 def textured_canvases(count: int, size_hw: tuple[int, int], *, seed: int = 0) -> NDArray[np.uint8]:
@@ -139,16 +227,24 @@ class _Match:
     num_missing: int
 
 
-def _match(expected: Detections, got: Detections, canvas_hw: tuple[int, int]) -> _Match:
+def _match(
+    expected: Detections,
+    got: Detections,
+    canvas_hw: tuple[int, int],
+    allowed: Tolerances,
+    from_score: float,
+    most: int,
+) -> _Match:
     """Pair the detections of one picture, best first; what is left over unexplained is missing."""
-    cuts = _lowest_told(expected), _lowest_told(got)
+    cuts = [float(one.scores.min()) if len(one) >= most else from_score for one in (expected, got)]
     expected, got = _clipped(expected, canvas_hw), _clipped(got, canvas_hw)
     free = np.ones(len(got), np.bool_)
     boxes, scores, alone = [0.0], [0.0], []
     for row in range(len(expected)):
         pixels = np.abs(got.boxes_xyxy - expected.boxes_xyxy[row]).max(axis=1, initial=0)  # (M,)
         score = np.abs(got.scores - expected.scores[row])
-        same = free & (got.labels == expected.labels[row]) & (pixels < SAME_OBJECT_PIXELS) & (score < SAME_OBJECT_SCORE)
+        same = free & (got.labels == expected.labels[row])
+        same &= (pixels < allowed.object_box) & (score < allowed.object_score)
         if not same.any():
             alone.append(row)
             continue
@@ -156,28 +252,23 @@ def _match(expected: Detections, got: Detections, canvas_hw: tuple[int, int]) ->
         free[best] = False
         boxes.append(float(pixels[best]))
         scores.append(float(score[best]))
-    missing = _unexplained(expected.select(np.array(alone, np.int64)), got, cuts[1])
+    missing = _unexplained(expected.select(np.array(alone, np.int64)), got, cuts[1], allowed.score)
     return _Match(
         box_pixels=max(boxes),
         score=max(scores),
-        num_missing=missing + _unexplained(got.select(free), expected, cuts[0]),
+        num_missing=missing + _unexplained(got.select(free), expected, cuts[0], allowed.score),
     )
 
 
-def _unexplained(alone: Detections, others: Detections, cut: float) -> int:
+def _unexplained(alone: Detections, others: Detections, cut: float, score: float) -> int:
     """How many have no excuse: neither a score at the others' cut, nor a rival of nearly their score in their place."""
-    at_the_cut = alone.scores <= cut + SCORE_TOLERANCE * cut
+    at_the_cut = alone.scores <= cut + score * cut
     rivals = (
         (pairwise_iou_xyxy(alone.boxes_xyxy, others.boxes_xyxy) > 0.5)
         & (alone.labels[:, None] == others.labels)
-        & (np.abs(alone.scores[:, None] - others.scores) < SCORE_TOLERANCE)
+        & (np.abs(alone.scores[:, None] - others.scores) < score)
     )
     return int((~at_the_cut & ~rivals.any(axis=1)).sum())
-
-
-def _lowest_told(found: Detections) -> float:
-    """The score under which a runtime had nothing more to tell of this picture."""
-    return float(found.scores.min()) if len(found) >= COMPARED_DETECTIONS else COMPARED_FROM_SCORE
 
 
 def _clipped(found: Detections, canvas_hw: tuple[int, int]) -> Detections:

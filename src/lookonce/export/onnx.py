@@ -4,40 +4,27 @@ PyTorch's exporter writes the network with its preprocessing and decoding; the s
 graph as ONNX text (DETECTIONS_GRAPH), because its operators have no counterpart in PyTorch.
 """
 
-import copy
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import onnx
 import onnx.compose
 import onnx.parser
 import onnxscript
 import torch
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import nn
 
 from lookonce.config.record import ModelRecord
-from lookonce.export.metadata import describe, embed, read_record
-from lookonce.model.decode import decode_heads
-from lookonce.runtimes.heads import to_network_input as to_array_input
-from lookonce.runtimes.onnx import open_session, usable_threads
-from lookonce.runtimes.pytorch import anchor_tensors, to_network_input
+from lookonce.export.deployed import Deployed, dynamic_dimensions, example_input, quiet_exporter
+from lookonce.export.metadata import describe, embed
+from lookonce.export.plan import Plan
+from lookonce.runtimes.exported import DECODED_OUTPUTS, DETECTION_OUTPUTS, INNER_NAMES, raw_names
 from lookonce.storage import write_file
-
-Outputs = Literal["detections", "decoded", "raw"]
 
 OPSET = 18  # what PyTorch 2.11 to 2.15 write without converting; every operator below exists in it
 IR_VERSION = 10
-DECODED_NAMES = ["boxes_xyxy", "scores"]
-INNER_DECODED_NAMES = ["decoded_boxes_xyxy", "decoded_scores"]  # inside a graph that goes on to detections
+THRESHOLDS = ("score_threshold", "iou_threshold", "max_detections")  # inputs of a graph that ends in detections
 
 # The same selection as model/nms.py. B pictures, N boxes, C classes; K = the best 2,000 pairs of box and class (all of
 # them if fewer); D detections. TopK sorts, equal scores by index, so the order of pairs is the order of the answer.
@@ -93,99 +80,35 @@ select_detections (
 """
 
 
-class Deployed(nn.Module):
-    """The network with what surrounds it in an exported file."""
-
-    def __init__(self, model: nn.Module, record: ModelRecord, *, outputs: Outputs, preprocess: bool) -> None:
-        super().__init__()
-        self.model = fold_batchnorm(model)
-        self.record = record
-        self.decoded_names = {"detections": INNER_DECODED_NAMES, "decoded": DECODED_NAMES, "raw": []}[outputs]
-        self.preprocess = preprocess
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """images (B, H, W, 3) uint8 RGB, or (B, 3, H, W) float32 normalised -> raw heads [, boxes_xyxy, scores]."""
-        pixels = to_network_input(images, self.record.preprocessing) if self.preprocess else images
-        raws = self.model(pixels)
-        if not self.decoded_names:
-            return tuple(raws)
-        anchors = anchor_tensors(self.record)
-        boxes_xyxy, objectness, classes = decode_heads(raws, anchors, self.record.strides, self.record.dialect)
-        return (*raws, boxes_xyxy, objectness[..., None] * classes)
+def write_onnx(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
+    """Write one self-contained .onnx file, atomically. The file has not been compared with the network: export.base
+    does that."""
+    write_file(path, build_onnx(model, record, plan).SerializeToString())
 
 
-def fold_batchnorm(model: nn.Module) -> nn.Module:
-    """A copy on the CPU in evaluation mode whose batch normalisations are folded into the convolutions before them."""
-    folded = copy.deepcopy(model).cpu().eval().requires_grad_(False)
-    for block in list(folded.modules()):
-        children = list(block.named_children())
-        for (conv_name, conv), (norm_name, norm) in pairwise(children):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(block, conv_name, fuse_conv_bn_eval(conv, norm))
-                setattr(block, norm_name, nn.Identity())
-    return folded
-
-
-def export_onnx(
-    model: nn.Module,
-    record: ModelRecord,
-    path: Path,
-    *,
-    image_size: tuple[int, int] | None = None,
-    batch: int = 0,
-    outputs: Outputs = "detections",
-    preprocess: bool = True,
-    dynamic_size: bool = False,
-) -> ModelRecord:
-    """Write one self-contained .onnx file, atomically, over any file of that name; returns the record inside it.
-
-    image_size (height, width), multiples of 32, default the record's; batch 0 takes any number of pictures at once;
-    dynamic_size takes any multiple of 32. The file has not been compared with the network: export.base does that.
-    """
-    record = describe(
-        record, image_size=image_size, versions={"torch": torch.__version__, "onnxscript": onnxscript.__version__}
-    )
-    network = Deployed(model, record, outputs=outputs, preprocess=preprocess)
-    proto = _trace(network, record, batch=batch, dynamic_size=dynamic_size)
-    if outputs == "detections":
+def build_onnx(model: nn.Module, record: ModelRecord, plan: Plan) -> onnx.ModelProto:
+    """The graph with its record, in float32."""
+    proto = _trace(Deployed(model, record, plan), record, plan)
+    if plan.outputs == "detections":
         proto = _append_selection(proto, record)
-    elif outputs == "decoded":
-        _keep_outputs(proto, DECODED_NAMES)
-    embed(proto, record)
+    elif plan.outputs == "decoded":
+        _keep_outputs(proto, DECODED_OUTPUTS)
+    embed(proto, describe(record, plan, torch=torch.__version__, onnxscript=onnxscript.__version__))
     onnx.checker.check_model(proto)
-    write_file(path, proto.SerializeToString())
-    return record
+    return proto
 
 
-def raw_names(record: ModelRecord) -> list[str]:
-    """Names of the heads' raw tensors, in the network's order; they are in every graph, whatever its outputs."""
-    return [f"raw_stride{stride}" for stride in record.strides]
-
-
-def _trace(network: Deployed, record: ModelRecord, *, batch: int, dynamic_size: bool) -> onnx.ModelProto:
-    height, width = record.image_size
-    # Two pictures stand for "any number": the exporter takes an example of one for a constant.
-    num_pictures = batch or 2
-    if network.preprocess:
-        example = torch.zeros((num_pictures, height, width, 3), dtype=torch.uint8)
-    else:
-        example = torch.zeros((num_pictures, 3, height, width))
-    first_side = 1 if network.preprocess else 2
-    dynamic: dict[int, object] = {0: torch.export.Dim("batch")} if batch == 0 else {}
-    if dynamic_size:
-        dynamic |= {
-            first_side: 32 * torch.export.Dim("rows32", min=2),
-            first_side + 1: 32 * torch.export.Dim("columns32", min=2),
-        }
-    with _quiet_exporter():
+def _trace(network: Deployed, record: ModelRecord, plan: Plan) -> onnx.ModelProto:
+    decoded = {"detections": tuple(INNER_NAMES.values()), "decoded": DECODED_OUTPUTS, "raw": ()}[plan.outputs]
+    with quiet_exporter():
         program = torch.onnx.export(
             network,
-            (example,),
+            (example_input(record, plan),),
             dynamo=True,
             opset_version=OPSET,
             input_names=["images"],
-            output_names=raw_names(record) + network.decoded_names,
-            dynamic_shapes=({**dynamic},),
+            output_names=[*raw_names(record), *decoded],
+            dynamic_shapes=(dynamic_dimensions(plan),),
             verbose=False,
         )
     assert program is not None  # dynamo=True returns a program
@@ -199,60 +122,31 @@ def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """The exporter notes PyTorch's own deprecations, and that torchvision, which we do not use, is absent."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 def _append_selection(proto: onnx.ModelProto, record: ModelRecord) -> onnx.ModelProto:
     """Decoded boxes and scores -> detections, with thresholds that may be given and need not be."""
     selection = onnx.parser.parse_model(DETECTIONS_GRAPH)
     proto.ir_version = selection.ir_version
     joined = onnx.compose.merge_models(
-        proto, selection, io_map=[(name, name) for name in INNER_DECODED_NAMES], prefix2="", outputs=None
+        proto, selection, io_map=[(name, name) for name in INNER_NAMES.values()], prefix2="", outputs=None
     )
     known = record.thresholds
     joined.graph.initializer.extend(
         [
-            helper.make_tensor("score_threshold", TensorProto.FLOAT, (), [known.score]),
-            helper.make_tensor("iou_threshold", TensorProto.FLOAT, (), [known.iou]),
-            helper.make_tensor("max_detections", TensorProto.INT64, (), [known.max_detections]),
+            helper.make_tensor(name, kind, (), [value])
+            for name, kind, value in zip(
+                THRESHOLDS,
+                (TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.INT64),
+                (known.score, known.iou, known.max_detections),
+                strict=True,
+            )
         ]
     )
-    _keep_outputs(joined, ["boxes_xyxy", "scores", "labels", "image_index"])
+    _keep_outputs(joined, DETECTION_OUTPUTS)
     return joined
 
 
-def _keep_outputs(proto: onnx.ModelProto, names: list[str]) -> None:
+def _keep_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> None:
     """Leave only these outputs, in this order; the others stay as values inside the graph."""
     outputs = {output.name: output for output in proto.graph.output}
     del proto.graph.output[:]
     proto.graph.output.extend(outputs[name] for name in names)
-
-
-def raw_heads(path: Path, canvases: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-    """What the heads inside an exported file say, whatever its outputs are: one (B, A * (5 + C), H, W) a head.
-
-    canvases (B, H, W, 3) uint8 RGB; B is a multiple of the number of pictures that the file takes at once.
-    """
-    proto = onnx.load_model_from_string(path.read_bytes())
-    record = read_record(proto)
-    names = raw_names(record)
-    del proto.graph.output[:]
-    proto.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
-    session = open_session(proto.SerializeToString(), path, threads=usable_threads())
-    image = session.get_inputs()[0]
-    group = image.shape[0] if isinstance(image.shape[0], int) else len(canvases)
-    prepared = canvases if image.type == "tensor(uint8)" else to_array_input(canvases, record.preprocessing)
-    starts = range(0, len(canvases), group)
-    answers = [session.run(names, {"images": prepared[start : start + group]}) for start in starts]
-    return [np.concatenate(parts) for parts in zip(*answers, strict=True)]

@@ -15,6 +15,11 @@ from lookonce.config.record import ModelRecord, Preprocessing
 Float32 = NDArray[np.float32]
 
 
+def to_planes(images: NDArray[np.uint8]) -> Float32:
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 of the same numbers, 0..255, contiguous."""
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
+
+
 def to_network_input(images: NDArray[np.uint8], preprocessing: Preprocessing) -> Float32:
     """(B, H, W, 3) uint8 RGB -> (B, 3, H, W) float32, normalised, in the record's colour order, contiguous."""
     pixels = images.transpose(0, 3, 1, 2)

@@ -31,6 +31,12 @@ def anchor_tensors(record: ModelRecord, device: torch.device | str | None = None
     return [torch.tensor(record.head_anchors(head), dtype=torch.float32, device=device) for head in heads]
 
 
+def use_threads(threads: int) -> None:
+    """Let PyTorch compute with so many threads, in the whole process."""
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
 class PyTorchRuntime:
     """The network as a Runtime (see runtimes.base). The model is used as it is, not copied: its weights may go on
     changing between calls, as an average of training weights does. `detect` puts it into evaluation mode.

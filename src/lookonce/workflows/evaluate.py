@@ -66,6 +66,7 @@ def evaluate(
     max_detections: int | None = None,
     image_size: int | None = None,
     batch_size: int = 8,
+    runtime: str = "auto",
     on_progress: OnProgress | None = None,
 ) -> Evaluation:
     """Score a detector with COCO's twelve numbers, exactly as pycocotools would, and each class.
@@ -107,6 +108,8 @@ def evaluate(
         Side of the square that a checkpoint sees, a multiple of 32; without it, the one it was trained at.
     batch_size
         Pictures at once on an accelerator; a CPU takes one at a time, so that no digit depends on it.
+    runtime
+        What runs the weights: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """
     _require_one(weights, results)
     _require_limits(score_threshold, max_detections)
@@ -115,7 +118,7 @@ def evaluate(
     dataset = open_data(data, images, needs_pictures=needs_pictures).split(split)
     stored_in = checkpoint_to_describe(weights) if store_thresholds else None
 
-    def look(source: Path) -> Results:
+    def look(source: Path, runtime: str = "auto") -> Results:
         return find(
             source,
             dataset,
@@ -124,10 +127,11 @@ def evaluate(
             max_detections=max_detections,
             image_size=image_size,
             batch_size=batch_size,
+            runtime=runtime,
             on_progress=on_progress,
         )
 
-    found = read_coco_results(results, dataset) if results is not None else look(_given(weights))
+    found = read_coco_results(results, dataset) if results is not None else look(_given(weights), runtime)
     other = None
     if against is not None:
         other = read_coco_results(against, dataset) if against.suffix == ".json" else look(against)
@@ -202,6 +206,7 @@ def find(
     max_detections: int | None,
     image_size: int | None,
     batch_size: int,
+    runtime: str = "auto",
     on_progress: Callable[[int, int], None] | None,
 ) -> Results:
     """What the detector in `weights` finds in every picture of `dataset`."""
@@ -212,8 +217,9 @@ def find(
         if on_progress is not None:
             on_progress(done, len(dataset))
 
-    runtime = load_runtime(weights) if image_size is None else at_size(load_runtime(weights), image_size, weights)
-    detector = Detector(runtime, iou_threshold=iou_threshold, max_detections=max_detections)
+    loaded = load_runtime(weights, runtime=runtime)
+    network = loaded if image_size is None else at_size(loaded, image_size, weights)
+    detector = Detector(network, iou_threshold=iou_threshold, max_detections=max_detections)
     return detect_all(detector, dataset, batch_size=batch_size, on_progress=advance, score_threshold=score_threshold)
 
 

@@ -1,16 +1,16 @@
 """`lookonce export`: a file for another runtime, reloaded and compared before it counts."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.table import Table
 
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
@@ -20,33 +20,26 @@ from lookonce.errors import DataError, SettingsError
 from lookonce.export.base import (
     COMPARED_DETECTIONS,
     COMPARED_FROM_SCORE,
+    TOLERANCES,
     Answers,
     Parity,
     compare,
+    size_of,
     textured_canvases,
     write_compared,
 )
-from lookonce.export.onnx import export_onnx, raw_heads
+from lookonce.export.formats import FORMATS, Format
+from lookonce.export.plan import Outputs, Plan, Precision
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.prediction.sources import find_pictures
-from lookonce.runtimes.base import Runtime
-from lookonce.runtimes.onnx import OnnxRuntime
+from lookonce.runtimes.exported import ExportedRuntime
+from lookonce.runtimes.kinds import kind_of
 from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.weights.load import load_weights
+from lookonce.workflows.load import load_runtime
 
 LARGEST_STRIDE = 32
 COMPARED_PICTURES = 8
-Outputs = Literal["detections", "decoded", "raw"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the file shall take and give; see `export`."""
-
-    outputs: Outputs
-    batch: int
-    dynamic_size: bool
-    preprocess: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,45 +57,20 @@ class Exports:
     files: tuple[Exported, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Format:
-    """How to write one format, and how to ask a file of it the same questions as the network."""
-
-    suffix: str
-    write: Callable[[YoloV3Tiny, ModelRecord, Options, Path], object]
-    open: Callable[[Path], Runtime]
-    raw_heads: Callable[[Path, NDArray[np.uint8]], list[NDArray[np.float32]]]
-
-
-def _write_onnx(model: YoloV3Tiny, record: ModelRecord, options: Options, path: Path) -> object:
-    return export_onnx(
-        model,
-        record,
-        path,
-        batch=options.batch,
-        outputs=options.outputs,
-        preprocess=options.preprocess,
-        dynamic_size=options.dynamic_size,
-    )
-
-
-FORMATS: dict[str, Format] = {
-    "onnx": Format(suffix=".onnx", write=_write_onnx, open=OnnxRuntime, raw_heads=raw_heads),
-}
-
-
 def export(
-    weights: Path,
+    weights: Path | None = None,
     *,
     to: str = "onnx",
-    outputs: Outputs = "detections",
+    outputs: str | None = None,
     image_size: int | None = None,
     batch: int = 0,
     dynamic_size: Annotated[bool, Parameter(negative="")] = False,
     preprocess: Annotated[bool, Parameter(negative="--no-preprocess")] = True,
+    precision: Precision = "fp32",
     output: Path | None = None,
     pictures: str | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
+    list_formats: Annotated[bool, Parameter(negative="")] = False,
 ) -> Exports:
     """Write files for other runtimes. Each is reloaded and must give the same answers, or it is not kept.
 
@@ -111,9 +79,10 @@ def export(
     weights
         Checkpoint folder or run folder (its best).
     to
-        Formats, with commas between them: onnx.
+        Formats, with commas between them; --list shows them all.
     outputs
         detections: boxes, scores, labels after non-maximum suppression. decoded: all boxes and scores. raw: the heads.
+        Several, with commas, make several files; without it, the first of these that the format can hold.
     image_size
         Side of the square the file takes, in pixels, a multiple of 32; without it, that of the weights.
     batch
@@ -122,45 +91,88 @@ def export(
         Let the file take any multiple of 32 for either side.
     preprocess
         Take pixels, uint8 (N, H, W, 3) RGB; --no-preprocess takes the normalised float32 (N, 3, H, W) instead.
+    precision
+        fp32, or fp16: weights stored in 16 bits, half the size.
     output
         File or folder to write; without it, beside the weights.
     pictures
         Pictures to compare on (file, folder, pattern); without it, some of the data trained on, or made-up ones.
     overwrite
         Replace files of the same name.
+    list_formats
+        Show what can be written and how far it is proven, and write nothing.
     """
+    if list_formats:
+        _print_formats()
+        return Exports(files=())
+    if weights is None:
+        raise SettingsError("weights: not given; name a checkpoint or run folder, e.g. lookonce export runs/train-1")
     formats = _formats(to)
-    model, record = _open(weights, image_size)
     if batch < 0:
         raise SettingsError(f"batch is {batch}, expected the number of pictures at once, or 0 for any")
-    options = Options(outputs=outputs, batch=batch, dynamic_size=dynamic_size, preprocess=preprocess)
+    plans = [
+        (name, Plan(outputs=one, batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision))
+        for name in formats
+        for one in _outputs(name, outputs)
+    ]
+    for name, plan in plans:
+        _require_possible(name, plan)
+    model, record = _open(weights, image_size)
     canvases, origin = _canvases(record, pictures, batch)
     network = PyTorchRuntime(model, record)
-    expected = _answers(network, [raw.numpy() for raw in network.raw_heads(canvases)], canvases)
+    expected = _answers(network, canvases)
     files = []
-    for name in formats:
-        path = _path(output or _beside(weights), _name(weights, options, image_size), FORMATS[name].suffix)
-        write = partial(FORMATS[name].write, model, record, options)
-        parity = write_compared(path, write, partial(_compare, FORMATS[name], expected, canvases), overwrite=overwrite)
+    for name, plan in plans:
+        chosen = FORMATS[name]
+        path = _path(output or _beside(weights), _name(weights, plan, image_size), chosen.suffix, len(plans))
+        parity = write_compared(
+            path,
+            partial(chosen.write, model, record, plan),
+            partial(_compare, chosen, plan, expected, canvases),
+            overwrite=overwrite,
+        )
         _print(path, parity, origin)
         files.append(Exported(path=path, parity=parity))
     return Exports(files=tuple(files))
 
 
 def _formats(to: str) -> list[str]:
-    names = [name.strip() for name in to.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in to.split(",") if name.strip()))
     for name in names:
         if name not in FORMATS:
             known = ", ".join(FORMATS)
             raise SettingsError(f"to: unknown format {name}{suggestion(name, FORMATS) or f'; expected one of {known}'}")
+        if FORMATS[name].verdict == "blocked":
+            raise SettingsError(f"to: {name} cannot be written: {FORMATS[name].text}")
     if not names:
         raise SettingsError(f"to is empty, expected one or more of {', '.join(FORMATS)}")
     return names
 
 
+def _outputs(name: str, outputs: str | None) -> list[Outputs]:
+    """What the files of one format shall give."""
+    held = FORMATS[name].outputs
+    if outputs is None:
+        return [held[0]]
+    wanted = [one.strip() for one in outputs.split(",") if one.strip()]
+    chosen = [known for known in held if known in wanted]
+    for one in wanted:
+        if one not in held:
+            raise SettingsError(f"outputs: {name} files cannot give {one}; expected {' or '.join(held)}")
+    if not chosen:
+        raise SettingsError(f"outputs is empty, expected {' or '.join(held)}")
+    return chosen
+
+
+def _require_possible(name: str, plan: Plan) -> None:
+    chosen = FORMATS[name]
+    if plan.precision not in chosen.precisions:
+        raise SettingsError(f"precision: {name} files are written in {' or '.join(chosen.precisions)} only")
+
+
 def _open(weights: Path, image_size: int | None) -> tuple[YoloV3Tiny, ModelRecord]:
     """The network, and its record with the size that the file shall have."""
-    if weights.is_file() and any(weights.suffix == known.suffix for known in FORMATS.values()):
+    if kind_of(weights) != "checkpoint":
         raise SettingsError(f"{weights}: is an exported file already; name the checkpoint or run folder it came from")
     model, record = load_weights(weights)
     if image_size is None:
@@ -177,16 +189,19 @@ def _beside(weights: Path) -> Path:
     return weights
 
 
-def _name(weights: Path, options: Options, image_size: int | None) -> str:
-    """RUN[-SIZE][-decoded|-raw], without a suffix."""
+def _name(weights: Path, plan: Plan, image_size: int | None) -> str:
+    """RUN[-SIZE][-PRECISION][-decoded|-raw], without a suffix."""
     stem = (weights.parent if weights.is_file() else weights).resolve().name
     size = "" if image_size is None else f"-{image_size}"
-    return stem + size + ("" if options.outputs == "detections" else f"-{options.outputs}")
+    precision = "" if plan.precision == "fp32" else f"-{plan.precision}"
+    return stem + size + precision + ("" if plan.outputs == "detections" else f"-{plan.outputs}")
 
 
-def _path(output: Path, name: str, suffix: str) -> Path:
+def _path(output: Path, name: str, suffix: str, num_files: int) -> Path:
     """`output` where it is a file of the format, else the named file in that folder."""
     if output.suffix.lower() == suffix and not output.is_dir():
+        if num_files > 1:
+            raise SettingsError(f"output {output}: one file's name for {num_files} files; name a folder")
         return output
     return output / f"{name}{suffix}"
 
@@ -221,24 +236,45 @@ def _readable(path: Path) -> list[NDArray[np.uint8]]:
         return []
 
 
-def _answers(runtime: Runtime, raws: list[NDArray[np.float32]], canvases: NDArray[np.uint8]) -> Answers:
+def _answers(runtime: PyTorchRuntime | ExportedRuntime, canvases: NDArray[np.uint8]) -> Answers:
     found = runtime.detect(
         canvases,
         score_threshold=COMPARED_FROM_SCORE,
         iou_threshold=runtime.record.thresholds.iou,
         max_detections=COMPARED_DETECTIONS,
     )
-    return Answers(raws=raws, detections=found)
+    return Answers(raws=[np.asarray(raw) for raw in runtime.raw_heads(canvases)], detections=found)
 
 
-def _compare(chosen: Format, expected: Answers, canvases: NDArray[np.uint8], path: Path) -> Parity:
-    got = _answers(chosen.open(path), chosen.raw_heads(path, canvases), canvases)
-    return compare(expected, got, (canvases.shape[1], canvases.shape[2]))
+def _compare(chosen: Format, plan: Plan, expected: Answers, canvases: NDArray[np.uint8], path: Path) -> Parity:
+    loaded = load_runtime(path, runtime=chosen.runtime)
+    assert isinstance(loaded, ExportedRuntime)
+    got = _answers(loaded, canvases)
+    return compare(expected, got, (canvases.shape[1], canvases.shape[2]), TOLERANCES[plan.precision])
 
 
 def _print(path: Path, parity: Parity, origin: str) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(
-        f"written: {path} ({path.stat().st_size / 1e6:.1f} MB), compared with its weights on {origin}", markup=False
+        f"written: {path} ({size_of(path) / 1e6:.1f} MB), compared with its weights on {origin}", markup=False
     )
     console.print(parity.table(), markup=False)
+
+
+def _print_formats() -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("format", "file", "state", "can give", "numbers", "needs"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("for", overflow="fold")
+    for name, row in FORMATS.items():
+        needs = ", ".join(dict.fromkeys(["train", row.extra] if row.extra else ["train"])) if row.writer else "-"
+        table.add_row(
+            name,
+            f"NAME{row.suffix}" if row.suffix else "-",
+            row.verdict,
+            ", ".join(row.outputs) or "-",
+            ", ".join(row.precisions) if row.writer else "-",
+            needs,
+            row.text,
+        )
+    Console(highlight=False).print(table)

@@ -1,18 +1,23 @@
 """`lookonce.load`: one door to whatever detects, by what lies at a path."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
-from lookonce.errors import MissingExtra
+from lookonce.errors import MissingExtra, SettingsError
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
+from lookonce.runtimes.kinds import Kind, kind_of
+from lookonce.runtimes.threads import usable_threads
 
 if TYPE_CHECKING:
     from lookonce.prediction.predictor import Prediction
@@ -20,42 +25,121 @@ if TYPE_CHECKING:
     from lookonce.workflows.export import Exports
     from lookonce.workflows.predict import Predicted
 
-ONNX_SUFFIX = ".onnx"
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeKind:
+    """opens: "module:class", imported when needed, or a function of a path and a device; reads: the kinds of files that
+    it runs; extra: what has to be installed for it; text: what it is."""
+
+    opens: str
+    reads: tuple[Kind, ...]
+    extra: str
+    text: str
 
 
-def load(path: Path | str, *, device: str = "auto") -> "LoadedDetector":
+# `auto` takes the first that reads a file. A program in another language has its place here too: a class whose objects
+# are lookonce.runtimes.base.Runtime, and the kinds that it reads.
+RUNTIMES: dict[str, RuntimeKind] = {
+    "pytorch": RuntimeKind(
+        opens="lookonce.workflows.load:open_checkpoint",
+        reads=("checkpoint",),
+        extra="train",
+        text="checkpoints and runs, on a processor or an accelerator",
+    ),
+    "onnxruntime": RuntimeKind(
+        opens="lookonce.runtimes.onnx:OnnxRuntime",
+        reads=("onnx",),
+        extra="",
+        text="ONNX Runtime, in every installation",
+    ),
+    "openvino": RuntimeKind(
+        opens="lookonce.runtimes.openvino:OpenVinoRuntime",
+        reads=("openvino", "onnx"),
+        extra="openvino",
+        text="OpenVINO; the quickest for int8",
+    ),
+    "torchscript": RuntimeKind(
+        opens="lookonce.runtimes.programs:TorchScriptRuntime", reads=("torchscript",), extra="train", text="libtorch"
+    ),
+    "torch-export": RuntimeKind(
+        opens="lookonce.runtimes.programs:TorchExportRuntime",
+        reads=("torch-export",),
+        extra="train",
+        text="PyTorch, without the network's source",
+    ),
+}
+
+
+def load(path: Path | str, *, device: str = "auto", runtime: str = "auto") -> "LoadedDetector":
     """Open a checkpoint folder, a run folder (its best weights) or an exported file, for use from Python.
 
     Detectors find things in arrays with `detect`, in files with `predict`; `evaluate` and `export` are the verbs.
     """
-    return LoadedDetector(Path(path), device=device)
+    return LoadedDetector(Path(path), device=device, runtime=runtime)
 
 
-def load_runtime(path: Path | str, *, device: str = "auto") -> Runtime:
-    """.onnx -> ONNX Runtime on the processor, without PyTorch; a checkpoint or run folder -> PyTorch on `device`."""
+def load_runtime(path: Path | str, *, device: str = "auto", runtime: str = "auto") -> Runtime:
+    """Whatever runs the weights at `path`, told from what the file holds.
+
+    runtime: a name of RUNTIMES, or auto for the first that reads the file; device: where a checkpoint runs.
+    """
     path = Path(path)
-    if path.suffix.lower() == ONNX_SUFFIX and not path.is_dir():
-        from lookonce.runtimes.onnx import OnnxRuntime
+    chosen = RUNTIMES[choose_runtime(path, runtime)]
+    module, _, name = chosen.opens.partition(":")
+    try:
+        opened = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if not chosen.extra or (error.name or "").partition(".")[0] == "lookonce":
+            raise
+        raise MissingExtra(f"{path}: {chosen.text}", chosen.extra) from error
+    loaded: Runtime = opened(path, device=device) if chosen is RUNTIMES["pytorch"] else opened(path)
+    return loaded
 
-        return OnnxRuntime(path)
+
+def choose_runtime(path: Path, runtime: str = "auto") -> str:
+    """A name of RUNTIMES: the one asked for, if it reads the file, else the first that does."""
+    able = runtimes_for(path)
+    if runtime == "auto":
+        return able[0]
+    require_known(runtime)
+    if runtime not in able:
+        raise SettingsError(f"runtime: {runtime} does not read {path} ({kind_of(path)}); expected {' or '.join(able)}")
+    return runtime
+
+
+def require_known(runtime: str) -> None:
+    if runtime not in RUNTIMES:
+        hint = suggestion(runtime, RUNTIMES) or f"; expected auto, {', '.join(RUNTIMES)}"
+        raise SettingsError(f"runtime: unknown runtime {runtime}{hint}")
+
+
+def runtimes_for(path: Path) -> list[str]:
+    """All that read what lies at a path, the one that `auto` takes first."""
+    kind = kind_of(path)
+    return [name for name, known in RUNTIMES.items() if kind in known.reads]
+
+
+def open_checkpoint(path: Path, *, device: str = "auto") -> Runtime:
+    """A checkpoint or run folder in PyTorch."""
     try:
         from lookonce.distributed import resolve_device
-        from lookonce.runtimes.pytorch import PyTorchRuntime
+        from lookonce.runtimes.pytorch import PyTorchRuntime, use_threads
         from lookonce.weights.load import load_weights
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise MissingExtra(f"{path}: a checkpoint (exported .onnx files run without)", "train") from error
     model, record = load_weights(path)
+    use_threads(usable_threads())
     return PyTorchRuntime(model, record, device=resolve_device(device))
 
 
 class LoadedDetector:
     """Weights that have been opened. `record` says all that is known of them; `runtime` runs them."""
 
-    def __init__(self, path: Path, *, device: str = "auto") -> None:
+    def __init__(self, path: Path, *, device: str = "auto", runtime: str = "auto") -> None:
         self.path = path
-        self.runtime = load_runtime(path, device=device)
+        self.runtime = load_runtime(path, device=device, runtime=runtime)
 
     @property
     def record(self) -> ModelRecord:

@@ -106,6 +106,7 @@ def predict(
     limit: int | None = None,
     pictures: Annotated[bool, Parameter(negative="--no-pictures")] = True,
     device: str = "auto",
+    runtime: str = "auto",
 ) -> Predicted:
     """Find objects in pictures and videos; draw them, and write down what and where they are.
 
@@ -142,6 +143,8 @@ def predict(
         Leave the drawings out of what is written.
     device
         Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu. Exported files run on the processor.
+    runtime
+        What runs the weights: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """
     request = Request(
         threshold=threshold,
@@ -155,7 +158,9 @@ def predict(
         save=save,
         pictures=pictures,
     )
-    return _predict(load_runtime(weights, device=device), source, request, weights=weights, output=output)
+    return _predict(
+        load_runtime(weights, device=device, runtime=runtime), source, request, weights=weights, output=output
+    )
 
 
 def predict_with(

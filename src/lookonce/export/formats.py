@@ -1,0 +1,80 @@
+"""The one table of formats: what each file is for, what it can hold, and how sure we are of it."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from lookonce.config.record import ModelRecord
+from lookonce.errors import MissingExtra
+from lookonce.export.plan import Outputs, Plan, Precision
+
+# validated: written, run and compared here, and every export again; available: written, but nothing here can run it;
+# blocked: not written, for the reason that the table gives.
+Verdict = Literal["validated", "available", "blocked"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One format.
+
+    writer: "module:function", imported when a file is written; runtime: the one that proves the file, by its name in
+    workflows/load.py; outputs: what the file can give, the most first; text: what reads it, or why it is blocked.
+    extra: what has to be installed beside lookonce[train]; package: the module that it brings.
+    """
+
+    suffix: str
+    verdict: Verdict
+    text: str
+    writer: str = ""
+    runtime: str = ""
+    outputs: tuple[Outputs, ...] = ()
+    precisions: tuple[Precision, ...] = ("fp32",)
+    extra: str = ""
+
+    def write(self, model: Any, record: ModelRecord, plan: Plan, path: Path) -> None:
+        """Write the file; `model` is a torch.nn.Module."""
+        module, _, function = self.writer.partition(":")
+        try:
+            write = getattr(import_module(module), function)
+        except ModuleNotFoundError as error:
+            raise MissingExtra(f"export to {self.suffix}", self.extra or "train") from error
+        write(model, record, plan, path)
+
+
+FORMATS: dict[str, Format] = {
+    "onnx": Format(
+        suffix=".onnx",
+        verdict="validated",
+        text="ONNX Runtime, OpenCV, OpenVINO; where TensorRT and most compilers for chips start",
+        writer="lookonce.export.onnx:write_onnx",
+        runtime="onnxruntime",
+        outputs=("detections", "decoded", "raw"),
+    ),
+    "openvino": Format(
+        suffix=".xml",
+        verdict="validated",
+        text="OpenVINO on Intel's processors, GPUs and NPUs; the weights lie in a .bin beside it",
+        writer="lookonce.export.openvino:write_openvino",
+        runtime="openvino",
+        outputs=("detections", "decoded", "raw"),
+        precisions=("fp32", "fp16"),
+        extra="openvino",
+    ),
+    "torchscript": Format(
+        suffix=".torchscript",
+        verdict="validated",
+        text="libtorch: C++ and mobile programs of PyTorch",
+        writer="lookonce.export.programs:write_torchscript",
+        runtime="torchscript",
+        outputs=("decoded", "raw"),
+    ),
+    "torch-export": Format(
+        suffix=".pt2",
+        verdict="validated",
+        text="torch.export.load, AOTInductor and what builds on PyTorch's export",
+        writer="lookonce.export.programs:write_package",
+        runtime="torch-export",
+        outputs=("decoded", "raw"),
+    ),
+}

@@ -1,0 +1,37 @@
+"""Export to OpenVINO: the graph of the ONNX file, as .xml with its weights in a .bin beside it."""
+
+from pathlib import Path
+
+import onnx
+from torch import nn
+
+from lookonce.config.record import ModelRecord
+from lookonce.export.metadata import describe, read_record
+from lookonce.export.onnx import THRESHOLDS, build_onnx
+from lookonce.export.plan import Plan
+from lookonce.runtimes.exported import RECORD_KEY
+from lookonce.runtimes.openvino import import_openvino
+
+
+def write_openvino(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
+    """Write PATH.xml and PATH.bin; the record lies in the model's rt_info under RECORD_KEY.
+
+    A graph that ends in detections has the three thresholds as inputs that must be given: OpenVINO knows no defaults.
+    """
+    openvino = import_openvino()
+    proto = build_onnx(model, record, plan)
+    written = describe(read_record(proto), plan, openvino=openvino.__version__)
+    graph = openvino.Core().read_model(plain_graph(proto).SerializeToString())
+    graph.set_rt_info(written.model_dump_json(), RECORD_KEY)
+    openvino.save_model(graph, path, compress_to_fp16=plan.precision == "fp16")
+
+
+def plain_graph(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph alone, its thresholds as plain inputs: OpenVINO would take an input with a default for a constant."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(proto)
+    del changed.metadata_props[:]  # which OpenVINO would keep too, as what another framework said
+    kept = [initializer for initializer in changed.graph.initializer if initializer.name not in THRESHOLDS]
+    del changed.graph.initializer[:]
+    changed.graph.initializer.extend(kept)
+    return changed

@@ -1,0 +1,202 @@
+"""What exported files have in common as runtimes, whichever library runs them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lookonce.config.record import ModelRecord
+from lookonce.detections import Detections
+from lookonce.errors import WeightsError
+from lookonce.model.nms import select_detections
+from lookonce.runtimes.heads import decode_heads, to_network_input, to_planes
+from lookonce.runtimes.threads import usable_threads
+
+RECORD_KEY = "lookonce_record"  # of a file's metadata; export/metadata.py writes it
+INTERFACE_KEY = "lookonce_interface"  # beside it in files that do not say themselves what they take and give
+DETECTION_OUTPUTS = ("boxes_xyxy", "scores", "labels", "image_index")
+DECODED_OUTPUTS = ("boxes_xyxy", "scores")
+# What decoded boxes and scores are called inside an ONNX graph that goes on to detections.
+INNER_NAMES = {"boxes_xyxy": "decoded_boxes_xyxy", "scores": "decoded_scores"}
+
+Float32 = NDArray[np.float32]
+Told = TypeVar("Told", bound=BaseModel)
+# Pictures as the file takes them, and the thresholds by name -> the values of its outputs. May be called by as many
+# threads at once as it was opened for.
+Engine = Callable[[NDArray[Any], Mapping[str, NDArray[Any]]], Sequence[NDArray[Any]]]
+
+
+class Interface(BaseModel):
+    """What a file takes and gives.
+
+    takes: pixels, uint8 (B, H, W, 3) RGB; planes, the same numbers as float32 (B, 3, H, W); normalised, float32
+    (B, 3, H, W) as the record's preprocessing says. batch: pictures at once, 0 for any number.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    takes: Literal["pixels", "planes", "normalised"]
+    batch: int = Field(ge=0)
+    outputs: tuple[str, ...]
+
+
+class ExportedRuntime(ABC):
+    """An exported file as a Runtime (see runtimes.base), whichever outputs it has: detections, decoded or raw.
+
+    Pictures go through the network one at a time (N at a time where the file was exported for N), so the answer for a
+    picture does not depend on its neighbours. Several pictures run side by side, each on one thread, which on
+    processors is faster than one call with all of them; a single picture gets all threads.
+    """
+
+    name: str
+    # Whether an engine of one thread a caller exists; else pictures go one after another, each on all threads.
+    side_by_side = True
+
+    def __init__(self, path: Path, record: ModelRecord, interface: Interface, *, threads: int | None) -> None:
+        self.path = path
+        self.record = record
+        self.interface = interface
+        self.threads = threads or usable_threads()
+        self.group = interface.batch or 1
+        self.gives = _gives(interface.outputs, record, path)
+
+    @abstractmethod
+    def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
+        """The network, ready to answer with these outputs to `at_once` callers at the same time.
+
+        threads is their number for all callers together. `outputs` may name raw heads that the file keeps inside.
+        """
+
+    def detect(
+        self, canvases: NDArray[np.uint8], *, score_threshold: float, iou_threshold: float, max_detections: int
+    ) -> list[Detections]:
+        """See runtimes.base.Runtime.detect."""
+        groups = list(self._groups(canvases))
+        several = len(groups) > 1 and self.threads > 1 and self.side_by_side
+        engine = self._engine_for_many if several else self._engine
+
+        def detect_group(group: NDArray[np.uint8]) -> list[Detections]:
+            return self._detect_group(
+                engine,
+                group,
+                score_threshold=score_threshold,
+                iou_threshold=iou_threshold,
+                max_detections=max_detections,
+            )
+
+        found = self._pool.map(detect_group, groups) if several else map(detect_group, groups)
+        return [one for group in found for one in group][: len(canvases)]
+
+    def raw_heads(self, canvases: NDArray[np.uint8]) -> list[Float32]:
+        """What the heads inside say, whatever the file's outputs are: one (B, A * (5 + C), H, W) a head, logits."""
+        answers = [self._raw_engine(self._prepare(group), {}) for group in self._groups(canvases)]
+        return [np.concatenate(parts)[: len(canvases)] for parts in zip(*answers, strict=True)]
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return self.open_engine(self.gives, threads=self.threads, at_once=1)
+
+    @cached_property
+    def _engine_for_many(self) -> Engine:
+        return self.open_engine(self.gives, threads=self.threads, at_once=self.threads)
+
+    @cached_property
+    def _raw_engine(self) -> Engine:
+        return self.open_engine(raw_names(self.record), threads=self.threads, at_once=1)
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.threads, thread_name_prefix=f"lookonce-{self.name}")
+
+    def _groups(self, canvases: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+        """As many pictures at a time as the file takes; the last one is repeated to fill the last group."""
+        for start in range(0, len(canvases), self.group):
+            group = canvases[start : start + self.group]
+            missing = self.group - len(group)
+            yield np.concatenate([group, np.repeat(group[-1:], missing, axis=0)]) if missing else group
+
+    def _prepare(self, images: NDArray[np.uint8]) -> NDArray[Any]:
+        if self.interface.takes == "pixels":
+            return images
+        if self.interface.takes == "planes":
+            return to_planes(images)
+        return to_network_input(images, self.record.preprocessing)
+
+    def _detect_group(self, engine: Engine, group: NDArray[np.uint8], **thresholds: Any) -> list[Detections]:
+        prepared = self._prepare(group)
+        if self.gives == DETECTION_OUTPUTS:
+            return _split_detections(*engine(prepared, _threshold_arrays(**thresholds)), num_pictures=len(group))
+        values = engine(prepared, {})
+        boxes_xyxy, scores = values if self.gives == DECODED_OUTPUTS else decode_heads(values, self.record)
+        return [select_detections(boxes_xyxy[row], scores[row], **thresholds) for row in range(len(group))]
+
+
+def raw_names(record: ModelRecord) -> tuple[str, ...]:
+    """Names of the heads' raw tensors, in the network's order."""
+    return tuple(f"raw_stride{stride}" for stride in record.strides)
+
+
+def parse_record(text: str | None, path: Path, to: str) -> ModelRecord:
+    """The record found in a file. to: the format's name, for the message where there is none."""
+    if not text:
+        raise WeightsError(
+            f"{path}: without the record that lookonce writes into its own files (class names, anchors, "
+            f"preprocessing); make the file with `lookonce export WEIGHTS --to {to}`"
+        )
+    return _parsed(ModelRecord, text, path)
+
+
+def parse_interface(text: str | None, path: Path) -> Interface:
+    return _parsed(Interface, text or "", path)
+
+
+def _parsed(kind: type[Told], text: str, path: Path) -> Told:
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"]) or kind.__name__
+        raise WeightsError(
+            f"{path}: its record cannot be read: {where}: {problem['msg']}; "
+            "it was exported by another version of lookonce, or edited by hand"
+        ) from error
+
+
+def _gives(names: Sequence[str], record: ModelRecord, path: Path) -> tuple[str, ...]:
+    """What is asked of the file for detections: all that it offers, less raw heads beside decoded boxes."""
+    raw = raw_names(record)
+    for wanted in (DETECTION_OUTPUTS, DECODED_OUTPUTS, raw):
+        if tuple(names) in (wanted, wanted + raw):
+            return wanted
+    raise WeightsError(
+        f"{path}: outputs {list(names)}; expected {list(DETECTION_OUTPUTS)}, {list(DECODED_OUTPUTS)} or {list(raw)}"
+    )
+
+
+def _threshold_arrays(
+    *, score_threshold: float, iou_threshold: float, max_detections: int
+) -> dict[str, NDArray[np.generic]]:
+    return {
+        "score_threshold": np.array(score_threshold, np.float32),
+        "iou_threshold": np.array(iou_threshold, np.float32),
+        "max_detections": np.array(max_detections, np.int64),
+    }
+
+
+def _split_detections(
+    boxes_xyxy: Float32,
+    scores: Float32,
+    labels: NDArray[np.int64],
+    image_index: NDArray[np.int64],
+    *,
+    num_pictures: int,
+) -> list[Detections]:
+    """Detections of a group, in one array each -> one element a picture."""
+    everything = Detections(boxes_xyxy=boxes_xyxy, scores=scores, labels=labels)
+    return [everything.select(image_index == row) for row in range(num_pictures)]

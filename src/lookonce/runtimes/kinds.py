@@ -1,0 +1,53 @@
+"""What lies at a path, told from its content: names are for people."""
+
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["checkpoint", "onnx", "openvino", "torchscript", "torch-export", "ncnn"]
+# What a name promises, for files that do not look like anything: their runtime says best what is wrong with them.
+PROMISES: dict[str, Kind] = {
+    ".onnx": "onnx",
+    ".xml": "openvino",
+    ".torchscript": "torchscript",
+    ".pt2": "torch-export",
+    ".ncnn": "ncnn",
+}
+NCNN_PARAM = "model.ncnn.param"
+
+
+def kind_of(path: Path) -> Kind:
+    """What has to open it; "checkpoint" where nothing better is known, as its loader says what is expected."""
+    if path.is_dir():
+        return "ncnn" if (path / NCNN_PARAM).is_file() else "checkpoint"
+    content = _kind_of_content(path) if path.is_file() else None
+    return content or PROMISES.get(path.suffix.lower(), "checkpoint")
+
+
+def _kind_of_content(path: Path) -> Kind | None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return None
+    if head.startswith(b"PK\x03\x04"):
+        return _kind_of_archive(path)
+    if head.lstrip().startswith((b"<?xml", b"<net")) and b"<net" in head:
+        return "openvino"
+    # Protobuf: field 1, ir_version, a small number; then a field that has a length.
+    if len(head) > 2 and head[0] == 0x08 and head[1] < 32 and head[2] & 7 == 2:
+        return "onnx"
+    return None
+
+
+def _kind_of_archive(path: Path) -> Kind | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return None
+    if any(name.endswith("/models/model.json") for name in names):
+        return "torch-export"
+    if any("/code/" in name for name in names):
+        return "torchscript"
+    return None

@@ -1,0 +1,120 @@
+"""Exported OpenVINO files (.xml beside its .bin), and .onnx files, through OpenVINO on the processor."""
+
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from lookonce.errors import MissingExtra, WeightsError
+from lookonce.runtimes.exported import (
+    DECODED_OUTPUTS,
+    DETECTION_OUTPUTS,
+    INNER_NAMES,
+    RECORD_KEY,
+    Engine,
+    ExportedRuntime,
+    Interface,
+    parse_record,
+)
+from lookonce.runtimes.onnx import OnnxRuntime
+
+
+class OpenVinoRuntime(ExportedRuntime):
+    """A file through OpenVINO. The record lies in the model's rt_info under RECORD_KEY, in an .onnx in its metadata."""
+
+    name = "openvino"
+
+    def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
+        path = Path(path)
+        self._core = import_openvino().Core()
+        self._model_names: Mapping[str, str] = {}
+        if path.suffix.lower() == ".onnx":
+            known = OnnxRuntime(path, threads=1)
+            record, interface = known.record, known.interface
+            if interface.outputs == DETECTION_OUTPUTS:
+                # OpenVINO takes an input with a default for a constant, so the thresholds would be fixed.
+                interface = interface.model_copy(update={"outputs": DECODED_OUTPUTS})
+                self._model_names = INNER_NAMES
+        else:
+            model = self._read(path)
+            text = model.get_rt_info(RECORD_KEY).astype(str) if model.has_rt_info(RECORD_KEY) else None
+            record, interface = parse_record(text, path, "openvino"), interface_of(model)
+        super().__init__(path, record, interface, threads=threads)
+        _ = self._engine  # a file that cannot be run says so now
+
+    def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
+        names = [self._model_names.get(name, name) for name in outputs]
+        options = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": at_once,
+            # By default it computes in bfloat16 where the processor can, which moves boxes by pixels.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        try:
+            compiled = self._core.compile_model(with_outputs(self._read(self.path), names), "CPU", options)
+        except RuntimeError as error:
+            raise WeightsError(f"{self.path}: OpenVINO cannot run it ({last_line(error)})") from error
+        requests = threading.local()  # a request serves one caller at a time
+
+        def run(images: NDArray[Any], thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
+            if not hasattr(requests, "one"):
+                requests.one = compiled.create_infer_request()
+            values = requests.one.infer({"images": images, **thresholds})
+            return [values[name].copy() for name in names]  # the request writes the next answer into the same memory
+
+        return run
+
+    def _read(self, path: Path) -> Any:
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such file; expected an exported .xml file")
+        try:
+            return self._core.read_model(path)
+        except RuntimeError as error:
+            raise WeightsError(
+                f"{path}: OpenVINO cannot read it, or the .bin beside it ({last_line(error)}); "
+                "export it again with `lookonce export WEIGHTS --to openvino`"
+            ) from error
+
+
+def import_openvino() -> Any:
+    """The package, kept from sending anything: where openvino_telemetry cannot be imported, OpenVINO does without."""
+    if "openvino_telemetry" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        return import_module("openvino")
+    except ModuleNotFoundError as error:
+        raise MissingExtra("OpenVINO", "openvino") from error
+
+
+def with_outputs(model: Any, names: Sequence[str]) -> Any:
+    """The same graph with these values as its outputs, in this order, and without what they do not need."""
+    openvino = import_openvino()
+    ports = [model.add_outputs([name])[0] for name in names]  # gives those that are outputs already as well
+    return openvino.Model([port.get_node().input_value(0) for port in ports], model.get_parameters(), "lookonce")
+
+
+def interface_of(model: Any) -> Interface:
+    """What the graph itself says that it takes and gives."""
+    image = model.input("images")
+    batch = image.partial_shape[0]
+    return Interface(
+        takes="pixels" if image.element_type.get_type_name() == "u8" else "normalised",
+        batch=0 if batch.is_dynamic else batch.get_length(),
+        outputs=tuple(_known_name(port) for port in model.outputs),
+    )
+
+
+def _known_name(port: Any) -> str:
+    """A value may bear several names: a raw head is also what the convolution gives."""
+    ours = [name for name in port.names if name in DETECTION_OUTPUTS or name.startswith("raw_stride")]
+    return ours[0] if ours else str(port.any_name)
+
+
+def last_line(error: Exception) -> str:
+    """OpenVINO's errors begin with the places in its sources."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,117 @@
+"""TorchScript archives and torch.export packages: the network as a program of PyTorch's, without its source.
+
+Both are programs that PyTorch runs, so a file of a stranger may do what it likes. Pickled objects other than plain
+tensors are refused before PyTorch would load them.
+"""
+
+import io
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from lookonce.errors import WeightsError
+from lookonce.runtimes.exported import (
+    INTERFACE_KEY,
+    RECORD_KEY,
+    Engine,
+    ExportedRuntime,
+    parse_interface,
+    parse_record,
+)
+from lookonce.runtimes.pytorch import use_threads
+
+Function = Callable[[torch.Tensor], Sequence[torch.Tensor]]
+
+
+class ProgramRuntime(ExportedRuntime):
+    """What both have in common. PyTorch's threads are those of the process, so pictures go one after another."""
+
+    side_by_side = False
+
+    def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
+        path = Path(path)
+        extra: dict[str, Any] = {RECORD_KEY: "", INTERFACE_KEY: ""}
+        self._function = _load(path, self.name, extra)
+        record = parse_record(_text(extra[RECORD_KEY]), path, self.name)
+        super().__init__(path, record, parse_interface(_text(extra[INTERFACE_KEY]), path), threads=threads)
+
+    def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
+        assert at_once == 1  # see side_by_side
+        places = [self.interface.outputs.index(name) for name in outputs]
+
+        def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
+            use_threads(threads)
+            with torch.inference_mode():
+                values = self._function(torch.from_numpy(images))
+            return [values[place].numpy() for place in places]
+
+        return run
+
+
+class TorchScriptRuntime(ProgramRuntime):
+    """A TorchScript archive."""
+
+    name = "torchscript"
+
+
+class TorchExportRuntime(ProgramRuntime):
+    """A torch.export package."""
+
+    name = "torch-export"
+
+
+def _load(path: Path, name: str, extra: dict[str, Any]) -> Function:
+    """The program; `extra` is filled with the texts kept beside it."""
+    try:
+        with _without_warnings():
+            if name == "torchscript":
+                loaded: Function = torch.jit.load(  # type: ignore[no-untyped-call]
+                    str(path), map_location="cpu", _extra_files=extra
+                )
+                return loaded
+            require_plain_tensors(path)
+            return torch.export.load(path, extra_files=extra).module()
+    except WeightsError:
+        raise
+    except Exception as error:  # PyTorch's errors for damaged archives share no other base class
+        raise WeightsError(
+            f"{path}: PyTorch cannot read it ({str(error).strip().splitlines()[0]}); "
+            f"export it again with `lookonce export WEIGHTS --to {name}`"
+        ) from error
+
+
+def require_plain_tensors(path: Path) -> None:
+    """WeightsError when a package holds pickled objects, which PyTorch's loader would unpickle without a question.
+
+    Packages written by `lookonce export` hold the bytes of tensors, and example inputs that are tensors too.
+    """
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        told = b"".join(archive.read(name) for name in names if name.endswith("_config.json"))
+        suspicious = [name for name in names if re.search(r"/(custom|opaque)_obj_", name) or names.count(name) > 1]
+        if suspicious or re.search(rb'"use_pickle": *true', told):
+            raise WeightsError(
+                f"{path}: holds pickled objects, which could run anything; it was not written by lookonce"
+            )
+        for name in names:
+            if "/sample_inputs/" in name:
+                torch.load(io.BytesIO(archive.read(name)), weights_only=True)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """PyTorch tells those who load TorchScript that torch.export is to follow it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _text(content: str | bytes) -> str:
+    return content.decode() if isinstance(content, bytes) else content

@@ -1,0 +1,390 @@
+"""`lookonce verify`: every exported file beside the weights it was made from, on labelled pictures."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from cyclopts import Parameter
+from numpy.typing import NDArray
+
+import lookonce
+from lookonce.config.record import Thresholds
+from lookonce.data.dataset import Dataset
+from lookonce.data.source import open_data
+from lookonce.data.transforms import fit
+from lookonce.detections import Detections
+from lookonce.errors import MissingExtra, SettingsError
+from lookonce.evaluation.coco import score
+from lookonce.evaluation.evaluate import match_classes, read_ahead, relabel
+from lookonce.evaluation.results import Results
+from lookonce.export.base import Tolerances, agreement, size_of
+from lookonce.export.metadata import store_verification
+from lookonce.export.plan import Precision
+from lookonce.log import get_logger
+from lookonce.runtimes.base import Runtime
+from lookonce.runtimes.detector import Detector
+from lookonce.runtimes.kinds import PROMISES, kind_of
+from lookonce.runtimes.threads import usable_threads
+from lookonce.storage import explained_write, write_file
+from lookonce.workflows.evaluate import at_size
+from lookonce.workflows.load import load_runtime, require_known, runtimes_for
+
+RAW_PICTURES = 8  # whose raw heads are compared
+AP_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 5e-3, "int8": 0.015}
+# Of boxes in pixels of the pictures. What eight bits do to single boxes is shown, and judged by the AP alone.
+TOLERANCES: dict[Precision, Tolerances] = {
+    "fp32": Tolerances(
+        raw=2e-4, raw_relative=1e-5, box=0.5, score=1e-3, missing=0.01, object_box=2.0, object_score=0.01
+    ),
+    "fp16": Tolerances(
+        raw=1e-2, raw_relative=5e-3, box=2.0, score=1e-2, missing=0.05, object_box=8.0, object_score=0.05
+    ),
+    "int8": Tolerances(raw=0, raw_relative=0, box=0, score=0, missing=0, object_box=16.0, object_score=0.2),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One file in one runtime. Differences are to the reference, None for the reference itself.
+
+    raw: largest difference of a raw logit on the first pictures, None where the runtime does not show them; box:
+    pixels of the pictures; missing: part of the reference's detections without their like; ms: median time of one
+    picture through network, decoding and suppression; size: bytes. wrong: which of them are over the tolerance.
+    """
+
+    file: str
+    runtime: str
+    precision: Precision
+    image_size: tuple[int, int]
+    AP: float
+    AP50: float
+    ms: float
+    size: int
+    raw: float | None = None
+    box: float | None = None
+    score: float | None = None
+    missing: float | None = None
+    wrong: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """The whole table. output: where it was written."""
+
+    rows: tuple[Row, ...]
+    data: str
+    split: str
+    num_pictures: int
+    output: Path
+
+    @property
+    def exit_code(self) -> int:
+        return int(any(row.wrong for row in self.rows))
+
+
+@dataclass(kw_only=True)
+class Subject:
+    """A file in a runtime, and what it has said so far."""
+
+    path: Path
+    runtime: Runtime
+    found: list[Detections] = field(default_factory=list)
+    raws: list[NDArray[np.float32]] | None = None
+    seconds: list[float] = field(default_factory=list)
+
+    def ask(self, image: NDArray[np.uint8], known: Thresholds) -> None:
+        """One picture, (H, W, 3) uint8 RGB, with the thresholds of an evaluation."""
+        timed = Timed(self.runtime)
+        detector = Detector(
+            timed,
+            score_threshold=known.evaluation_score,
+            iou_threshold=known.iou,
+            max_detections=known.max_detections,
+        )
+        self.found += detector.detect([image])
+        self.seconds.append(timed.seconds)
+
+    def ask_raw(self, canvases: NDArray[np.uint8]) -> None:
+        """(B, H, W, 3) uint8 RGB; a runtime that does not show its raw heads is left in peace."""
+        ask = getattr(self.runtime, "raw_heads", None)
+        if ask is not None:
+            self.raws = [np.asarray(raw.cpu() if hasattr(raw, "cpu") else raw) for raw in ask(canvases)]
+
+
+class Timed:
+    """A runtime with a stopwatch around `detect`."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.name, self.record = runtime.name, runtime.record
+        self.seconds = 0.0
+        self._runtime = runtime
+
+    def detect(self, canvases: NDArray[np.uint8], **thresholds: Any) -> list[Detections]:
+        started = time.perf_counter()
+        found = self._runtime.detect(canvases, **thresholds)
+        self.seconds += time.perf_counter() - started
+        return found
+
+
+def verify(
+    files: list[Path],
+    *,
+    data: Path,
+    images: Path | None = None,
+    split: str = "val",
+    runtimes: str = "auto",
+    output: Path | None = None,
+    store: Annotated[bool, Parameter(negative="--no-store")] = True,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Verification:
+    """Run weights and the files made from them on labelled pictures, and hold every answer against the first.
+
+    The table is shown, written to verify.json and kept in the files themselves; the exit status is 1 when one of them
+    differs by more than rounding explains.
+
+    Parameters
+    ----------
+    files
+        Checkpoint or run folder first, then exported files; a run folder alone: with all exported files in it.
+    data
+        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+    images
+        Folder of the pictures of an annotation JSON.
+    split
+        Which part of the data set: train, val or test.
+    runtimes
+        auto: each file in its own; all: in every one that reads it and is installed; or names, with commas.
+    output
+        JSON file to write; without it, verify.json in the run folder, or beside the first file.
+    store
+        Keep the result inside each file whose format has a place for it; --no-store leaves the files as they are.
+    """
+    paths = with_files_of_run(files)
+    dataset = open_data(str(data), images).split(split)
+    subjects = open_subjects(paths, runtimes)
+    add_references(subjects)
+    ask_all(subjects, dataset, on_progress)
+    verification = Verification(
+        rows=tuple(judge(subjects, dataset)),
+        data=str(data),
+        split=split,
+        num_pictures=len(dataset),
+        output=output or _beside(paths[0]),
+    )
+    write_json(verification)
+    if store:
+        store_in_files(verification)
+    return verification
+
+
+def with_files_of_run(files: Sequence[Path]) -> list[Path]:
+    """The paths; a run folder alone brings the exported files that lie in it."""
+    if len(files) != 1 or not (files[0] / "checkpoints").is_dir():
+        return list(files)
+    exported = [
+        path for path in sorted(files[0].iterdir()) if path.suffix in PROMISES and kind_of(path) != "checkpoint"
+    ]
+    if not exported:
+        raise SettingsError(f"{files[0]}: no exported file in it to verify; `lookonce export {files[0]}` makes one")
+    return [files[0], *exported]
+
+
+def open_subjects(paths: Sequence[Path], runtimes: str) -> list[Subject]:
+    """Each file in each runtime asked for; a runtime that is not installed is left out where `all` was asked for."""
+    subjects = []
+    for path in paths:
+        for name in runtimes_of(path, runtimes):
+            try:
+                subjects.append(Subject(path=path, runtime=load_runtime(path, runtime=name)))
+            except MissingExtra as error:
+                if runtimes != "all":
+                    raise
+                get_logger().warning("left out: %s", error)
+    return subjects
+
+
+def runtimes_of(path: Path, wanted: str) -> list[str]:
+    """Those that shall run one file: of names given, those that read it, else its own."""
+    able = runtimes_for(path)
+    if wanted == "all":
+        return able
+    named = [] if wanted == "auto" else [name.strip() for name in wanted.split(",")]
+    for name in named:
+        require_known(name)
+    return [name for name in named if name in able] or able[:1]
+
+
+def add_references(subjects: list[Subject]) -> None:
+    """The first subject answers for the others at its own size; a checkpoint also at each other size that they have."""
+    first = subjects[0]
+    own = first.runtime.record.image_size
+    others = dict.fromkeys(subject.runtime.record.image_size for subject in subjects)
+    others.pop(own)
+    for place, size in enumerate(others, start=1):
+        if not hasattr(first.runtime, "model"):
+            raise SettingsError(
+                f"{first.path} is for {_size(own)} pixels and another file for {_size(size)}; name the checkpoint they "
+                "were made from first, it can be run at both"
+            )
+        subjects.insert(place, Subject(path=first.path, runtime=at_size(first.runtime, size[1], first.path)))
+
+
+def ask_all(
+    subjects: Sequence[Subject], dataset: Dataset, on_progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Every picture through every subject in turn, so that whatever else the machine does meets them all alike."""
+    known = subjects[0].runtime.record.thresholds
+    first: list[NDArray[np.uint8]] = []
+    for done, image in enumerate(read_ahead(dataset.image_paths, ahead=8), start=1):
+        if len(first) < RAW_PICTURES:
+            first.append(image)
+        for subject in subjects:
+            subject.ask(image, known)
+        if on_progress is not None:
+            on_progress(done, len(dataset))
+    for subject in subjects:
+        record = subject.runtime.record
+        subject.ask_raw(np.stack([fit(image, record.image_size, record.preprocessing)[0] for image in first]))
+
+
+def judge(subjects: Sequence[Subject], dataset: Dataset) -> list[Row]:
+    """A row a subject: what it scores, and how far it is from the reference of its size."""
+    rows, references = [], dict[tuple[int, int], tuple[Subject, Row]]()
+    for subject in subjects:
+        record = subject.runtime.record
+        row = alone(subject, dataset)
+        if record.image_size in references:
+            row = beside(row, subject, *references[record.image_size], dataset)
+        else:
+            references[record.image_size] = subject, row
+        rows.append(row)
+    return rows
+
+
+def alone(subject: Subject, dataset: Dataset) -> Row:
+    """What a subject scores by itself."""
+    record = subject.runtime.record
+    labels = match_classes(record, dataset)
+    found = [relabel(one, labels) for one in subject.found]
+    metrics = score(dataset, Results.from_detections(dataset.image_ids.tolist(), found))
+    return Row(
+        file=str(subject.path),
+        runtime=subject.runtime.name,
+        precision=record.precision,
+        image_size=record.image_size,
+        AP=metrics.AP,
+        AP50=metrics.AP50,
+        ms=1000 * statistics.median(subject.seconds),
+        size=size_of_weights(subject.path),
+    )
+
+
+def beside(row: Row, subject: Subject, reference: Subject, expected: Row, dataset: Dataset) -> Row:
+    """The same row with its differences to the reference, and what of them is too much."""
+    allowed = TOLERANCES[row.precision]
+    sizes_hw = [(int(height), int(width)) for width, height in dataset.image_sizes_wh]
+    known = reference.runtime.record.thresholds
+    agreed = agreement(
+        reference.found,
+        subject.found,
+        sizes_hw,
+        allowed,
+        from_score=known.evaluation_score,
+        most=known.max_detections,
+    )
+    lost = expected.AP - row.AP
+    judged = {"AP": (lost if row.precision == "int8" else abs(lost), AP_TOLERANCE[row.precision])}
+    if row.precision != "int8":
+        judged |= {name: (getattr(agreed, name), getattr(allowed, name)) for name in ("box", "score", "missing")}
+    return replace(
+        row,
+        raw=_largest_difference(reference.raws, subject.raws),
+        box=agreed.box,
+        score=agreed.score,
+        missing=agreed.missing,
+        wrong=tuple(name for name, (value, most) in judged.items() if not value <= most),
+    )
+
+
+def _largest_difference(
+    expected: Sequence[NDArray[np.float32]] | None, got: Sequence[NDArray[np.float32]] | None
+) -> float | None:
+    if expected is None or got is None:
+        return None
+    return max(float(np.abs(one - other).max()) for one, other in zip(expected, got, strict=True))
+
+
+def as_json(verification: Verification, rows: Sequence[Row]) -> dict[str, Any]:
+    """What verify.json holds; a file keeps the same with the reference's rows and its own."""
+    return {
+        "passed": not any(row.wrong for row in rows),
+        "data": verification.data,
+        "split": verification.split,
+        "pictures": verification.num_pictures,
+        "threads": usable_threads(),
+        "lookonce": lookonce.__version__,
+        "rows": [asdict(row) for row in rows],
+    }
+
+
+def write_json(verification: Verification) -> None:
+    with explained_write(verification.output):
+        verification.output.parent.mkdir(parents=True, exist_ok=True)
+    write_file(verification.output, json.dumps(as_json(verification, verification.rows), indent=1) + "\n")
+
+
+def store_in_files(verification: Verification) -> None:
+    """Each file keeps the rows of its own and of what it was held against."""
+    for file in dict.fromkeys(row.file for row in verification.rows if row.raw is not None or row.box is not None):
+        size = next(row.image_size for row in verification.rows if row.file == file)
+        reference = next(row for row in verification.rows if row.image_size == size)
+        own = [row for row in verification.rows if row.file == file and row is not reference]
+        store_verification(Path(file), json.dumps(as_json(verification, [reference, *own])))
+
+
+def size_of_weights(path: Path) -> int:
+    """Bytes of the network's numbers: of a checkpoint its one file of them."""
+    if kind_of(path) != "checkpoint":
+        return size_of(path)
+    from lookonce.weights.checkpoint import MODEL_FILE
+    from lookonce.weights.load import find_checkpoint
+
+    return size_of(find_checkpoint(path) / MODEL_FILE)
+
+
+def _beside(path: Path) -> Path:
+    """A run's table lies in the run's folder, another beside its file."""
+    return (path if (path / "checkpoints").is_dir() else path.resolve().parent) / "verify.json"
+
+
+def _size(size_hw: tuple[int, int]) -> str:
+    return f"{size_hw[1]}x{size_hw[0]}"
+
+
+def lines(verification: Verification) -> Iterator[str]:
+    """The table: under each file's name a line for each runtime, 80 columns at most."""
+    yield f"{'':<14}{'AP':>7}{'AP50':>7}{'raw':>9}{'box px':>9}{'score':>9}{'missing':>9}{'ms':>7}{'MB':>6}"
+    file = ""
+    for row in verification.rows:
+        name = f"{Path(row.file).name}, {_size(row.image_size)} pixels, {row.precision}"
+        if name != file:
+            yield name
+            file = name
+        differences = "".join(f"{_told(value):>9}" for value in (row.raw, row.box, row.score, row.missing))
+        yield f"  {row.runtime:<12}{row.AP:>7.4f}{row.AP50:>7.4f}{differences}{row.ms:>7.1f}{row.size / 1e6:>6.1f}"
+        if row.wrong:
+            yield f"  too much: {', '.join(row.wrong)}"
+    yield f"{verification.num_pictures} pictures of {verification.data}, split {verification.split}"
+    yield "raw, box px, score: largest difference to the first of that size; missing: part"
+    if verification.exit_code == 0:
+        yield "all agree"
+    yield f"written: {verification.output}"
+
+
+def _told(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2g}"

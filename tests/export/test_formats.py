@@ -1,0 +1,176 @@
+"""A file of every format answers as the network that it was made from, in its own runtime."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lookonce
+from lookonce.detections import Detections
+from lookonce.errors import WeightsError
+from lookonce.export.base import size_of, textured_canvases
+from lookonce.export.formats import FORMATS
+from lookonce.export.metadata import VERIFIED_KEY, store_verification
+from lookonce.runtimes.exported import RECORD_KEY
+from lookonce.workflows.load import RUNTIMES, load_runtime
+
+ANY_SIZE = ["onnx, raw, any size", "openvino, decoded, any size", "torch-export, decoded, any size"]
+
+
+def assert_same(expected: list[Detections], got: list[Detections]) -> None:
+    assert [len(one) for one in expected] == [len(one) for one in got]
+    for one, other in zip(expected, got, strict=True):
+        np.testing.assert_array_equal(other.labels, one.labels)
+        np.testing.assert_allclose(other.scores, one.scores, atol=2e-6)
+        np.testing.assert_allclose(other.boxes_xyxy, one.boxes_xyxy, rtol=1e-4, atol=5e-3)
+
+
+@pytest.mark.parametrize("score_threshold", [0.001, 0.25])
+def test_detections_are_those_of_the_network(pair, score_threshold):
+    thresholds = {"score_threshold": score_threshold, "iou_threshold": 0.5, "max_detections": 100}
+    expected = pair.network.detect(pair.canvases, **thresholds)
+    assert sum(len(one) for one in expected) > 0
+    assert_same(expected, pair.exported.detect(pair.canvases, **thresholds))
+
+
+def test_raw_heads_are_those_of_the_network(pair):
+    for expected, got in zip(
+        pair.network.raw_heads(pair.canvases), pair.exported.raw_heads(pair.canvases), strict=True
+    ):
+        assert expected.abs().max() > 1
+        np.testing.assert_allclose(got, expected.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ANY_SIZE)
+def test_a_file_for_any_size_takes_another_size(file_of, name):
+    pair, canvases = file_of(name), textured_canvases(2, (96, 160))
+    thresholds = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 50}
+    assert_same(pair.network.detect(canvases, **thresholds), pair.exported.detect(canvases, **thresholds))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_answer_for_a_picture_does_not_depend_on_its_neighbours(pair, threads):
+    thresholds = {"score_threshold": 0.01, "iou_threshold": 0.5, "max_detections": 100}
+    runtime = type(pair.exported)(pair.path, threads=threads)
+    together = runtime.detect(pair.canvases, **thresholds)
+    for canvas, found in zip(pair.canvases, together, strict=True):
+        (alone,) = runtime.detect(canvas[None], **thresholds)
+        np.testing.assert_array_equal(alone.boxes_xyxy, found.boxes_xyxy)
+        np.testing.assert_array_equal(alone.scores, found.scores)
+
+
+def test_no_detections_over_a_high_threshold(pair):
+    found = pair.exported.detect(pair.canvases, score_threshold=1.0, iou_threshold=0.5, max_detections=9)
+    assert [len(one) for one in found] == [0, 0, 0]
+    assert found[0].boxes_xyxy.shape == (0, 4)
+    assert (found[0].scores.dtype, found[0].labels.dtype) == (np.float32, np.int64)
+
+
+def test_max_detections_keeps_the_best(pair):
+    thresholds = {"score_threshold": 0.01, "iou_threshold": 0.5}
+    many = pair.exported.detect(pair.canvases, **thresholds, max_detections=50)
+    few = pair.exported.detect(pair.canvases, **thresholds, max_detections=4)
+    for one, other in zip(many, few, strict=True):
+        np.testing.assert_array_equal(other.scores, one.scores[:4])
+
+
+def test_no_pictures_no_detections(pair):
+    empty = pair.canvases[:0]
+    assert pair.exported.detect(empty, score_threshold=0.1, iou_threshold=0.5, max_detections=9) == []
+
+
+def test_the_file_carries_the_record_and_no_path_of_this_machine(pair):
+    assert pair.exported.record.model_copy(update={"versions": {}}) == pair.record
+    assert "lookonce" in pair.exported.record.versions
+    here = str(Path(lookonce.__file__).parent).encode()
+    assert not any(here in content for content in everything_in(pair.path))
+
+
+def everything_in(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, of what lies beside or in it, and of the members of archives."""
+    for file in path.rglob("*") if path.is_dir() else path.parent.iterdir():
+        yield file.read_bytes()
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                yield from (archive.read(name) for name in archive.namelist())
+
+
+def test_what_verify_found_is_kept_where_the_format_has_a_place(pair, tmp_path):
+    text = '{"passed": true, "of": "<\\"é\\">"}'
+    before = size_of(pair.path)
+    kept = store_verification(pair.path, "not this") and store_verification(pair.path, text)
+    assert kept == (pair.exported.name in {"onnxruntime", "openvino", "ncnn"})
+    assert (size_of(pair.path) > before) == kept
+    again = load_runtime(pair.path)
+    assert again.record == pair.exported.record
+    found = again.detect(pair.canvases, score_threshold=0.1, iou_threshold=0.5, max_detections=5)
+    assert_same(pair.exported.detect(pair.canvases, score_threshold=0.1, iou_threshold=0.5, max_detections=5), found)
+
+
+@pytest.mark.parametrize("name", ["onnx, detections", "openvino, detections", "torchscript, decoded"])
+@pytest.mark.parametrize("kept", [0, 100, 0.6])
+def test_a_file_that_is_not_whole_is_refused_by_name(file_of, name, kept, tmp_path):
+    pair = file_of(name)
+    content = pair.path.read_bytes()
+    path = tmp_path / f"cut{pair.path.suffix}"
+    path.write_bytes(content[: int(kept * len(content)) if kept < 1 else kept])
+    with pytest.raises(WeightsError, match=re.escape(path.name)):
+        load_runtime(path)
+
+
+def test_openvino_without_its_weights_is_refused(file_of, tmp_path):
+    path = tmp_path / "alone.xml"
+    path.write_bytes(file_of("openvino, detections").path.read_bytes())
+    with pytest.raises(WeightsError, match=r"alone\.xml: OpenVINO cannot read it, or the \.bin beside it"):
+        load_runtime(path)
+
+
+def test_openvino_reads_onnx_files_too(file_of):
+    for name in ("onnx, detections", "onnx, raw, any size"):
+        pair = file_of(name)
+        exported = load_runtime(pair.path, runtime="openvino")
+        thresholds = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 50}
+        assert exported.name == "openvino"
+        assert_same(pair.network.detect(pair.canvases, **thresholds), exported.detect(pair.canvases, **thresholds))
+
+
+def test_openvino_sends_nothing_as_its_telemetry_cannot_be_imported(file_of):
+    code = """
+import socket, sys
+def refuse(*args, **kwargs):
+    raise RuntimeError("a socket")
+socket.socket = socket.create_connection = refuse
+from lookonce.workflows.load import load_runtime
+load_runtime(sys.argv[1])
+import openvino.tools.ovc
+assert sys.modules["openvino_telemetry"] is None
+"""
+    path = file_of("openvino, detections").path
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_record_lies_where_the_documents_say(file_of):
+    import openvino
+
+    graph = openvino.Core().read_model(file_of("openvino, detections").path)
+    assert graph.get_rt_info(RECORD_KEY).astype(str).startswith('{"format_version":1,')
+    assert {name for port in graph.inputs for name in port.names} == {
+        "images",
+        "score_threshold",
+        "iou_threshold",
+        "max_detections",
+    }
+    assert VERIFIED_KEY != RECORD_KEY
+
+
+def test_a_format_is_proven_by_a_runtime_or_says_why_not():
+    for name, one in FORMATS.items():
+        assert (one.verdict == "validated") == (one.runtime in RUNTIMES), name
+        assert (one.verdict == "blocked") == (not one.writer), name
+        assert one.text
