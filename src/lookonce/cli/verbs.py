@@ -46,6 +46,11 @@ VERBS: dict[str, Verb] = {
     "export": Verb(
         target="lookonce.workflows.export:export", summary="Write a file for another runtime, and compare it."
     ),
+    "convert": Verb(
+        target="lookonce.workflows.convert:convert",
+        summary="Read weights of other programs, and write theirs.",
+        shown_by="lookonce.workflows.convert:as_text",
+    ),
     "check": Verb(
         target="lookonce.workflows.check:check",
         summary="Look for mistakes in labelled pictures.",
