@@ -28,6 +28,17 @@ vase|scissors|teddy bear|hair drier|toothbrush""".replace("\n", "").split("|")
 )
 
 
+# coco.names of Darknet calls six of them as PASCAL VOC does.
+VOC_WORDS = {
+    "aeroplane": "airplane",
+    "motorbike": "motorcycle",
+    "sofa": "couch",
+    "pottedplant": "potted plant",
+    "diningtable": "dining table",
+    "tvmonitor": "tv",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """What a file of another program does not say, or says wrongly.
@@ -74,7 +85,7 @@ def named_classes(
     if given and len(given) != num_classes:
         raise WeightsError(f"{source}: has {num_classes} classes, {len(given)} names were given; is it another list?")
     numbers = tuple(range(1, num_classes + 1))
-    if num_classes == COCO_CLASSES and tuple(given) in {(), COCO_NAMES}:
+    if num_classes == COCO_CLASSES and tuple(VOC_WORDS.get(name, name) for name in given) in {(), COCO_NAMES}:
         note = () if given else ("no names given: 80 classes are taken for COCO's; --names FILE names others",)
         return COCO_NAMES, COCO_IDS, note
     if given:

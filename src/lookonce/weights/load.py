@@ -14,6 +14,7 @@ from lookonce.weights.darknet import is_darknet_weights, read_darknet
 from lookonce.weights.foreign import ForeignWeights, ReadOptions
 from lookonce.weights.mindspore import read_mindspore
 from lookonce.weights.network import model_from_record
+from lookonce.weights.ultralytics import read_ultralytics
 
 HEADS = ("head32.", "head16.", "head8.")
 # How files of other programs begin.
@@ -82,11 +83,11 @@ def read_foreign(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
         told = ", ".join(f"{path} ({kind})" for kind, path in kinds.items())
         raise WeightsError(f"{told}: do not belong together; convert one network at a time")
     ((kind, path),) = kinds.items()
-    return {MINDSPORE_CKPT: read_mindspore}[kind](path, options)
+    return {MINDSPORE_CKPT: read_mindspore, ULTRALYTICS_PT: read_ultralytics}[kind](path, options)
 
 
 DARKNET_CFG, DARKNET_WEIGHTS = "Darknet .cfg", "Darknet .weights file"
-MINDSPORE_CKPT = "MindSpore .ckpt"
+MINDSPORE_CKPT, ULTRALYTICS_PT = "MindSpore .ckpt", "PyTorch .pt"
 
 
 def kind_of(path: Path) -> str:
@@ -100,6 +101,8 @@ def kind_of(path: Path) -> str:
         return DARKNET_WEIGHTS
     if b"\0" not in start and b"[net" in start.replace(b" ", b""):
         return DARKNET_CFG
+    if start.startswith((ZIP, PICKLE)):
+        return ULTRALYTICS_PT
     if start.startswith(PROTOCOL_BUFFER):
         return MINDSPORE_CKPT
     raise WeightsError(f"{path}: is none of the weight files that can be read: {EXPECTED}")
