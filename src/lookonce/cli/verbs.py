@@ -58,6 +58,11 @@ VERBS: dict[str, Verb] = {
         summary="Hold exported files against their weights, on labelled pictures.",
         shown_by="lookonce.workflows.verify:lines",
     ),
+    "convert": Verb(
+        target="lookonce.workflows.convert:convert",
+        summary="Read weights of other programs, and write theirs.",
+        shown_by="lookonce.workflows.convert:as_text",
+    ),
     "check": Verb(
         target="lookonce.workflows.check:check",
         summary="Look for mistakes in labelled pictures.",

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from lookonce.config.dialects import Dialect
 
 # Convolutions 0..6 of the backbone, 7 the 1x1 neck, 8 before the stride-32 head, 9 the lateral 1x1, 10 before the
-# stride-16 head; the numbering and the counts are those of yolov3-tiny.cfg and of the model zoo.
+# stride-16 head; the numbering and the counts are those of yolov3-tiny.cfg and of the model zoo. Slim variants leave 7
+# and 8 out (0); yolov3-tiny_3l.cfg adds 11, the lateral 1x1 to stride 8, and 12 before the third head.
 FULL_CHANNELS = (16, 32, 64, 128, 256, 512, 1024, 256, 512, 128, 256)
 # yolov3-tiny.cfg: pixels at the size the network was trained at.
 DEFAULT_ANCHORS = ((10, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319))
@@ -65,5 +66,5 @@ class ModelRecord(BaseModel):
         return len(self.class_names)
 
     def head_anchors(self, head: int) -> tuple[tuple[float, float], ...]:
-        """(width, height) pixels of the anchors of head 0 (stride 32) or 1 (stride 16)."""
+        """(width, height) pixels of the anchors of head 0 (stride 32), 1 (stride 16) or 2 (stride 8)."""
         return tuple(self.anchors[row] for row in self.masks[head])

@@ -46,7 +46,8 @@ def _six_pairs(anchors: tuple[tuple[float, float], ...]) -> tuple[tuple[float, f
 
 
 def _eleven_counts(channels: tuple[int, ...]) -> tuple[int, ...]:
-    if len(channels) != len(FULL_CHANNELS) or min(channels) < 1:
+    needed = [*channels[:7], *channels[9:]]  # 7 and 8 may be left out: 0
+    if len(channels) != len(FULL_CHANNELS) or min(needed) < 1 or min(channels) < 0:
         raise ValueError(f"expected one factor, or {len(FULL_CHANNELS)} channel counts such as {list(FULL_CHANNELS)}")
     return channels
 

@@ -6,7 +6,7 @@ Source: Redmon & Farhadi 2018 and yolov3-tiny.cfg; the model zoo numbers the con
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lookonce.config.dialects import Activation
+from lookonce.config.dialects import Activation, PoolEdge
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
@@ -14,12 +14,15 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
     return F.silu(x) if activation == "silu" else F.leaky_relu(x, 0.1)
 
 
-def pool_same(x: Tensor) -> Tensor:
+def pool_same(x: Tensor, edge: PoolEdge = "repeat") -> Tensor:
     """2x2 max over each pixel and its right and lower neighbours, (B, C, H, W) -> the same shape.
 
     Darknet pads right and bottom with -FLT_MAX (maxpool_layer.c). Repeating the last row and column gives the same
-    maxima, and is the one spelling that every exporter converts rightly; zero padding would be another network.
+    maxima, and is the one spelling that every exporter converts rightly; zero padding is another network, that of
+    Ultralytics.
     """
+    if edge == "zero":
+        return F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 2, 1)
     return F.max_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 2, 1)
 
 
@@ -53,10 +56,23 @@ class ConvBlock(nn.Module):
 
 
 class DarknetTiny(nn.Module):
-    """(B, 3, H, W) -> the maps of stride 16 (B, channels[4], H/16, W/16) and 32 (B, channels[6], H/32, W/32)."""
+    """(B, 3, H, W) -> the maps of stride 8, 16 and 32: (B, channels[3], H/8, W/8), [4] and /16, [6] and /32.
 
-    def __init__(self, channels: tuple[int, ...], *, activation: Activation, batchnorm_eps: float) -> None:
+    Without `with_stride_8` the first map is pooled already, and of use to nobody but the layer after it.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        *,
+        activation: Activation,
+        batchnorm_eps: float,
+        pool_edge: PoolEdge = "repeat",
+        with_stride_8: bool = False,
+    ) -> None:
         super().__init__()
+        self.pool_edge: PoolEdge = pool_edge
+        self.with_stride_8 = with_stride_8
 
         def block(index: int, *, then_pool: bool = False) -> ConvBlock:
             before = 3 if index == 0 else channels[index - 1]
@@ -67,7 +83,7 @@ class DarknetTiny(nn.Module):
         self.conv0 = block(0, then_pool=True)
         self.conv1 = block(1, then_pool=True)
         self.conv2 = block(2, then_pool=True)
-        self.conv3 = block(3, then_pool=True)
+        self.conv3 = block(3, then_pool=not with_stride_8)
         self.conv4 = block(4)
         self.conv5 = block(5)
         self.conv6 = block(6)
@@ -77,7 +93,8 @@ class DarknetTiny(nn.Module):
         """The seven convolutions, from the picture on."""
         return (self.conv0, self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.conv6)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        stride_16 = self.conv4(self.conv3(self.conv2(self.conv1(self.conv0(images)))))
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        stride_8 = self.conv3(self.conv2(self.conv1(self.conv0(images))))
+        stride_16 = self.conv4(F.max_pool2d(stride_8, 2) if self.with_stride_8 else stride_8)
         stride_32 = self.conv5(F.max_pool2d(stride_16, 2))
-        return stride_16, self.conv6(pool_same(stride_32))
+        return stride_8, stride_16, self.conv6(pool_same(stride_32, self.pool_edge))

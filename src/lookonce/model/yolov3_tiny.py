@@ -10,14 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lookonce.config.dialects import Activation
+from lookonce.config.dialects import Activation, PoolEdge
 from lookonce.config.record import FULL_CHANNELS
 from lookonce.model.darknet import ConvBlock, DarknetTiny
 
 
 class YoloV3Tiny(nn.Module):
-    """Images (B, 3, H, W), normalised float, H and W multiples of 32 -> raw maps of stride 32 and 16.
+    """Images (B, 3, H, W), normalised float, H and W multiples of 32 -> raw maps of stride 32 and 16 (and 8).
 
+    channels: as in record.FULL_CHANNELS; 0 in place 7 or 8 leaves that convolution out. Thirteen counts make a third
+    head of stride 8 as in yolov3-tiny_3l.cfg: 11 is its lateral 1x1, 12 the convolution before it.
     A raw map is (B, A * (5 + C), H / stride, W / stride): for each of the A anchors x, y, w, h, objectness and C class
     logits. No sigmoid is applied; `decode` says what the numbers mean.
     """
@@ -27,36 +29,67 @@ class YoloV3Tiny(nn.Module):
         num_classes: int,
         *,
         channels: Sequence[int] = FULL_CHANNELS,
-        num_anchors: tuple[int, int] = (3, 3),
+        num_anchors: Sequence[int] = (3, 3),
         activation: Activation = "leaky",
         batchnorm_eps: float = 1e-3,
+        pool_edge: PoolEdge = "repeat",
     ) -> None:
         super().__init__()
-        if len(channels) != len(FULL_CHANNELS):
-            raise ValueError(f"channels has {len(channels)} counts; the network has {len(FULL_CHANNELS)} convolutions")
+        two_heads, three_heads = len(FULL_CHANNELS), len(FULL_CHANNELS) + 2
+        if len(channels) != {2: two_heads, 3: three_heads}.get(len(num_anchors)):
+            raise ValueError(
+                f"channels has {len(channels)} counts for {len(num_anchors)} heads; the network has {two_heads} "
+                f"convolutions with two heads, {three_heads} with three"
+            )
         self.num_classes = num_classes
-        self.num_anchors = num_anchors
+        self.num_anchors = tuple(num_anchors)
         self.channels = tuple(channels)
         outputs = 5 + num_classes
 
-        def block(in_channels: int, out_channels: int, kernel_size: int) -> ConvBlock:
+        def block(in_channels: int, out_channels: int, kernel_size: int) -> nn.Module:
+            if out_channels == 0:
+                return nn.Identity()
             return ConvBlock(in_channels, out_channels, kernel_size, activation=activation, batchnorm_eps=batchnorm_eps)
 
-        self.backbone = DarknetTiny(self.channels, activation=activation, batchnorm_eps=batchnorm_eps)
+        self.backbone = DarknetTiny(
+            self.channels,
+            activation=activation,
+            batchnorm_eps=batchnorm_eps,
+            pool_edge=pool_edge,
+            with_stride_8=len(num_anchors) == 3,
+        )
+        shared = channels[7] or channels[6]
         self.neck7 = block(channels[6], channels[7], 1)
-        self.neck8 = block(channels[7], channels[8], 3)
-        self.head32 = nn.Conv2d(channels[8], num_anchors[0] * outputs, 1)
-        self.lateral9 = block(channels[7], channels[9], 1)
+        self.neck8 = block(shared, channels[8], 3)
+        self.head32 = nn.Conv2d(channels[8] or shared, num_anchors[0] * outputs, 1)
+        self.lateral9 = block(shared, channels[9], 1)
         self.neck10 = block(channels[9] + channels[4], channels[10], 3)
         self.head16 = nn.Conv2d(channels[10], num_anchors[1] * outputs, 1)
+        if len(num_anchors) == 3:
+            self.lateral11 = block(channels[10], channels[11], 1)
+            self.neck12 = block(channels[11] + channels[3], channels[12], 3)
+            self.head8 = nn.Conv2d(channels[12], num_anchors[2] * outputs, 1)
+
+    @property
+    def heads(self) -> list[nn.Conv2d]:
+        """In the order of the outputs."""
+        return [self.head32, self.head16, *([self.head8] if len(self.num_anchors) == 3 else [])]
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        stride_16, stride_32 = self.backbone(images)
+        stride_8, stride_16, stride_32 = self.backbone(images)
         shared = self.neck7(stride_32)
         raw_32 = self.head32(self.neck8(shared))
-        upsampled = F.interpolate(self.lateral9(shared), scale_factor=2.0, mode="nearest")
-        raw_16 = self.head16(self.neck10(torch.cat([upsampled, stride_16], dim=1)))
-        return [raw_32, raw_16]
+        medium = self.neck10(torch.cat([upsample(self.lateral9(shared)), stride_16], dim=1))
+        raws = [raw_32, self.head16(medium)]
+        if len(self.num_anchors) == 3:
+            fine = self.neck12(torch.cat([upsample(self.lateral11(medium)), stride_8], dim=1))
+            raws.append(self.head8(fine))
+        return raws
+
+
+def upsample(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C, 2H, 2W), each value four times."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def scaled_channels(width: float | Sequence[int]) -> tuple[int, ...]:
@@ -77,7 +110,7 @@ def initialise(model: YoloV3Tiny, generator: torch.Generator, *, objectness_prio
         if isinstance(module, nn.Conv2d):
             fan_in = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
             module.weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
-    for head, num_anchors in zip((model.head32, model.head16), model.num_anchors, strict=True):
+    for head, num_anchors in zip(model.heads, model.num_anchors, strict=True):
         head.weight.normal_(0, 0.01, generator=generator)
         _set_prior(head, num_anchors, model.num_classes, objectness_prior)
 

@@ -1,6 +1,6 @@
-"""The one door to a trained network, whatever the path points at."""
+"""The one door to a trained network, whatever the path points at: ours by its place, others' by their content."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -10,11 +10,26 @@ from lookonce.errors import WeightsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.storage import find_published
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
+from lookonce.weights.darknet import is_darknet_weights, read_darknet
+from lookonce.weights.foreign import ForeignWeights, ReadOptions
+from lookonce.weights.mindspore import read_mindspore
+from lookonce.weights.network import model_from_record
+from lookonce.weights.ultralytics import read_ultralytics
+
+HEADS = ("head32.", "head16.", "head8.")
+# How files of other programs begin.
+ZIP, PICKLE, PROTOCOL_BUFFER = b"PK\x03\x04", b"\x80", b"\n"
+LOOKED_AT_BYTES = 4096
 
 
 def load_weights(path: Path) -> tuple[YoloV3Tiny, ModelRecord]:
     """The network on the CPU in evaluation mode, and what is needed to use it. path: see `find_checkpoint`."""
     checkpoint = open_checkpoint(path)
+    if checkpoint.state and not any(name.startswith(HEADS) for name in checkpoint.state):
+        raise WeightsError(
+            f"{checkpoint.folder}: a backbone without heads, which finds nothing yet; "
+            f"`lookonce train --backbone-weights {checkpoint.folder}` starts from it"
+        )
     model = model_from_record(checkpoint.record)
     load_state(model, checkpoint.state, str(checkpoint.folder / MODEL_FILE))
     return model.eval(), checkpoint.record
@@ -47,16 +62,53 @@ def find_checkpoint(path: Path) -> Path:
     )
 
 
-def model_from_record(record: ModelRecord) -> YoloV3Tiny:
-    """The network a record describes, with whatever weights PyTorch gives it."""
-    num_anchors_32, num_anchors_16 = (len(mask) for mask in record.masks)
-    return YoloV3Tiny(
-        record.num_classes,
-        channels=record.channels,
-        num_anchors=(num_anchors_32, num_anchors_16),
-        activation=record.dialect.activation,
-        batchnorm_eps=record.dialect.batchnorm_eps,
-    )
+def is_checkpoint(path: Path) -> bool:
+    """Whether `find_checkpoint` would find one of ours."""
+    return path.is_dir() or path.name == MODEL_FILE
+
+
+def read_foreign(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
+    """Weights of another program, by what is in the files; whatever they are called."""
+    kinds: dict[str, Path] = {}
+    for path in files:
+        kind = kind_of(path)
+        if kind in kinds:
+            raise WeightsError(f"{kinds[kind]} and {path}: both are a {kind}; convert one network at a time")
+        kinds[kind] = path
+    if set(kinds) <= {DARKNET_CFG, DARKNET_WEIGHTS}:
+        if DARKNET_WEIGHTS not in kinds:
+            raise WeightsError(f"{kinds[DARKNET_CFG]}: a .cfg has no weights in it; name the .weights file too")
+        return read_darknet(kinds.get(DARKNET_CFG), kinds[DARKNET_WEIGHTS], options)
+    if len(kinds) > 1:
+        told = ", ".join(f"{path} ({kind})" for kind, path in kinds.items())
+        raise WeightsError(f"{told}: do not belong together; convert one network at a time")
+    ((kind, path),) = kinds.items()
+    return {MINDSPORE_CKPT: read_mindspore, ULTRALYTICS_PT: read_ultralytics}[kind](path, options)
+
+
+DARKNET_CFG, DARKNET_WEIGHTS = "Darknet .cfg", "Darknet .weights file"
+MINDSPORE_CKPT, ULTRALYTICS_PT = "MindSpore .ckpt", "PyTorch .pt"
+
+
+def kind_of(path: Path) -> str:
+    """What a file holds, by its first bytes; WeightsError when it is nothing that can be read."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(LOOKED_AT_BYTES)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}); expected {EXPECTED}") from error
+    if is_darknet_weights(start):
+        return DARKNET_WEIGHTS
+    if b"\0" not in start and b"[net" in start.replace(b" ", b""):
+        return DARKNET_CFG
+    if start.startswith((ZIP, PICKLE)):
+        return ULTRALYTICS_PT
+    if start.startswith(PROTOCOL_BUFFER):
+        return MINDSPORE_CKPT
+    raise WeightsError(f"{path}: is none of the weight files that can be read: {EXPECTED}")
+
+
+EXPECTED = "Darknet's .cfg and .weights, MindSpore's .ckpt, Ultralytics' .pt, or a checkpoint folder of lookonce"
 
 
 def load_state(model: YoloV3Tiny, state: Mapping[str, Tensor], source: str) -> None:

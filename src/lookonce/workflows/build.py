@@ -32,7 +32,8 @@ from lookonce.training.schedule import Schedule
 from lookonce.training.tensorboard import tensorboard_writer
 from lookonce.training.trainer import Evaluate, OnEpoch, OnEvaluated, Trainer, TrainerOptions
 from lookonce.weights.checkpoint import Checkpoint
-from lookonce.weights.load import model_from_record, open_checkpoint
+from lookonce.weights.load import open_checkpoint
+from lookonce.weights.network import model_from_record
 from lookonce.weights.transfer import transfer
 
 Anchors = tuple[tuple[float, float], ...]

@@ -82,8 +82,9 @@ def info(
 def describe(model: YoloV3Tiny, record: ModelRecord | None, size_hw: tuple[int, int]) -> Info:
     """Run one empty picture of that size (height, width) through the network and note what each layer makes of it."""
     layers: list[Layer] = []
-    watched: dict[str, nn.Module] = {"head32": model.head32, "head16": model.head16}
-    watched |= {name: module for name, module in model.named_modules() if isinstance(module, ConvBlock)}
+    watched = {
+        name: module for name, module in model.named_modules() if isinstance(module, ConvBlock) or module in model.heads
+    }
     sizes: dict[nn.Module, tuple[int, int]] = {}  # height, width of each convolution's own output, before any pool
 
     def note_size(module: nn.Module, _inputs: object, output: Tensor) -> None:

@@ -1,0 +1,249 @@
+"""Darknet's .cfg and .weights, read and written byte for byte.
+
+A .weights file is a header and float32 numbers, little-endian wherever it was written: for each convolution of the
+.cfg in order beta, gamma, mean, variance (with BatchNorm) or bias, then the weights (out, in, k, k). Nothing in it says
+what it belongs to, so its size must be exactly that of the .cfg, or that of the .cfg cut off after some convolution:
+such files (yolov3-tiny.conv.15) are backbones to start a training from.
+"""
+
+import math
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lookonce.config.dialects import DIALECTS
+from lookonce.config.record import ModelRecord, Preprocessing
+from lookonce.errors import SettingsError, WeightsError
+from lookonce.storage import sha256_file
+from lookonce.weights.darknet_cfg import STANDARD_RECORD, read_cfg, wants_letterbox, write_cfg
+from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, named_classes
+from lookonce.weights.network import Convolution, convolutions, require_finite, with_epsilon
+
+Floats = np.ndarray[tuple[int], np.dtype[np.float32]]
+
+FLOAT_BYTES = 4
+BACKBONE_CONVOLUTIONS = 7
+# The order of a convolution's arrays in the file.
+NORMALISED_ORDER = ("beta", "gamma", "mean", "variance", "weight")
+HEAD_ORDER = ("bias", "weight")
+# yolov3-tiny.weights as released for COCO: its stride-16 head was trained with anchors 1, 2, 3, and every published cfg
+# says 0, 1, 2. Read so, AP50 falls from 33 to 16-21.
+RELEASED_COCO_SHA256 = "dccea06f59b781ec1234ddf8d1e94b9519a97f4245748a7d4db75d5b7080a42c"
+PUBLISHED_MASK, TRAINED_MASK = (0, 1, 2), (1, 2, 3)
+HEAD_16 = 1
+# Between 0.2 and this, `seen` has eight bytes; those of AlexeyAB's program have revision 5, pjreddie's 0.
+ALEXEYAB = (0, 2, 5)
+PAD_VALUE = 128  # both programs pad a letterbox with 0.5
+PLAIN = Preprocessing()
+ORIGIN = "darknet"  # where the record's settings keep the .cfg and the header
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """version: major, minor, revision of the format. seen: pictures the training has seen."""
+
+    version: tuple[int, int, int]
+    seen: int
+
+    @property
+    def seen_format(self) -> str:
+        major, minor, _ = self.version
+        return "<Q" if major * 10 + minor >= 2 and major < 1000 and minor < 1000 else "<I"
+
+    def to_bytes(self) -> bytes:
+        return struct.pack("<3i", *self.version) + struct.pack(self.seen_format, self.seen)
+
+    @property
+    def num_bytes(self) -> int:
+        return len(self.to_bytes())
+
+
+def read_darknet(cfg: Path | None, weights: Path, options: ReadOptions) -> ForeignWeights:
+    """A network, or a backbone where the file ends early. Without a .cfg only cut-offs of yolov3-tiny.cfg are known."""
+    source = str(weights)
+    header, floats = read_weights(weights)
+    text = "" if cfg is None else _read_text(cfg)
+    record = STANDARD_RECORD if cfg is None else read_cfg(text, str(cfg), options.image_size)
+    wanted = list(convolutions(record))
+    kept = _reached(wanted, len(floats), source, cfg)
+    is_backbone = kept < len(wanted)
+    state = dict(_split(wanted[:kept], floats))
+    require_finite(state, source)
+    notes, warnings = [_describe(header, len(floats))], list[str]()
+    if is_backbone:
+        notes.append(f"{kept} of the {len(wanted)} convolutions: a backbone, for `lookonce train --backbone-weights`")
+        record = record.model_copy(update={"class_names": (), "category_ids": ()})
+    else:
+        names, ids, more = named_classes(record.num_classes, options.class_names, source)
+        notes += more
+        masks, warnings = choose_masks(record.masks, options.masks, sha256_file(weights), len(record.anchors))
+        record = record.model_copy(update={"class_names": names, "category_ids": ids, "masks": masks})
+    resize = _resize(options.resize, header, letterbox=cfg is not None and wants_letterbox(text, str(cfg)))
+    notes.append(f"pictures are {RESIZED[resize]}; --resize changes that")
+    origin = {"cfg": text, "version": header.version, "seen": header.seen}
+    update = {"preprocessing": Preprocessing(resize=resize, pad_value=PAD_VALUE), "settings": {ORIGIN: origin}}
+    record = record.model_copy(update=update)
+    return ForeignWeights(
+        state=state, record=record, notes=tuple(notes), warnings=tuple(warnings), is_backbone=is_backbone
+    )
+
+
+RESIZED = {"letterbox": "letterboxed, as pjreddie's program does", "stretch": "stretched, as AlexeyAB's program does"}
+
+
+def read_weights(path: Path) -> tuple[Header, Floats]:
+    """The header, and the numbers behind it; no more memory than the file is large."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(12)
+            version = struct.unpack("<3i", start) if len(start) == 12 else (-1, 0, 0)
+            header = Header(version=(version[0], version[1], version[2]), seen=0)
+            seen = file.read(struct.calcsize(header.seen_format))
+            if not is_version(header.version) or len(seen) < struct.calcsize(header.seen_format):
+                raise WeightsError(
+                    f"{path}: does not begin like a Darknet .weights file (version {'.'.join(map(str, version))}); "
+                    "expected 0.1 or 0.2 and the number of pictures seen"
+                )
+            body = file.read()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(body) % FLOAT_BYTES:
+        raise WeightsError(
+            f"{path}: {len(body):,} bytes after the header, expected a multiple of {FLOAT_BYTES}: a copy cut short?"
+        )
+    header = Header(version=header.version, seen=struct.unpack(header.seen_format, seen)[0])
+    return header, np.frombuffer(body, "<f4").astype(np.float32, copy=False)
+
+
+def is_darknet_weights(start: bytes) -> bool:
+    """By the first bytes of a file."""
+    return len(start) >= 12 and is_version(struct.unpack("<3i", start[:12]))
+
+
+def is_version(version: Sequence[int]) -> bool:
+    """Whether any Darknet has written this version of the format."""
+    return version[0] == 0 and 1 <= version[1] <= 2 and 0 <= version[2] <= 9
+
+
+def choose_masks(
+    masks: tuple[tuple[int, ...], ...], wanted: Masks, sha256: str, num_anchors: int
+) -> tuple[tuple[tuple[int, ...], ...], list[str]]:
+    """The rows of the anchors for each head, and warnings. `wanted` rows are those of the stride-16 head."""
+    if wanted == "cfg":
+        return masks, []
+    if wanted == "auto":
+        if sha256 != RELEASED_COCO_SHA256 or masks[HEAD_16] != PUBLISHED_MASK:
+            return masks, []
+        told = (
+            "these are the weights released for COCO: their stride-16 head was trained with mask=1,2,3, not with the "
+            "0,1,2 of the .cfg, which would make every box of it too small; 1,2,3 is used (--mask cfg for the other)"
+        )
+        return (masks[0], TRAINED_MASK, *masks[2:]), [told]
+    if len(wanted) != len(masks[HEAD_16]):
+        raise SettingsError(f"mask: {len(wanted)} numbers given, the stride-16 head has {len(masks[HEAD_16])} anchors")
+    if max(wanted) >= num_anchors or len(set(wanted)) != len(wanted):
+        raise SettingsError(
+            f"mask is {','.join(map(str, wanted))}, expected different rows of {num_anchors} anchors, from 0"
+        )
+    return (masks[0], wanted, *masks[2:]), []
+
+
+def _reached(wanted: Sequence[Convolution], count: int, source: str, cfg: Path | None) -> int:
+    """How many convolutions so many numbers are; they must end with one, and not before the backbone does."""
+    ends = np.cumsum([sum(math.prod(shape) for _, shape in one.arrays.values()) for one in wanted])
+    kept = int(np.searchsorted(ends, count))
+    fits = kept < len(wanted) and ends[kept] == count and kept + 1 >= BACKBONE_CONVOLUTIONS
+    if fits and (cfg is not None or kept + 1 < len(wanted)):
+        return kept + 1
+    if cfg is None:
+        raise WeightsError(f"{source}: a .weights file says nothing of its network; name its .cfg too")
+    where = f"ends inside {wanted[kept].name}" if kept < len(wanted) else "goes on after the last convolution"
+    raise WeightsError(
+        f"{source}: holds {count:,} numbers and {where}; {cfg} describes a network of {ends[-1]:,}; is it the "
+        ".cfg it was trained with (classes, filters), and the copy complete?"
+    )
+
+
+def _split(wanted: Sequence[Convolution], floats: Floats) -> Iterator[tuple[str, Tensor]]:
+    """Name and array of all that the convolutions need, in the file's order."""
+    at = 0
+    for one in wanted:
+        for name, shape in _in_file_order(one):
+            count = math.prod(shape)
+            yield name, torch.from_numpy(floats[at : at + count].copy()).view(shape)
+            at += count
+        yield from one.counter().items()
+
+
+def _in_file_order(one: Convolution) -> list[tuple[str, tuple[int, ...]]]:
+    return [one.arrays[role] for role in (NORMALISED_ORDER if one.normalised else HEAD_ORDER)]
+
+
+def _resize(wanted: Resize, header: Header, *, letterbox: bool) -> Resize:
+    """AlexeyAB's program stretches, unless the .cfg says letter_box=1; the one before it letterboxes."""
+    if wanted != "auto":
+        return wanted
+    return "stretch" if header.version >= ALEXEYAB and not letterbox else "letterbox"
+
+
+def _describe(header: Header, count: int) -> str:
+    version = ".".join(map(str, header.version))
+    return f"Darknet {version}, trained on {header.seen:,} pictures, {count:,} numbers"
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{path}: cannot be read as a Darknet .cfg ({error})") from error
+
+
+def to_darknet(record: ModelRecord, state: dict[str, Tensor], source: str) -> dict[str, bytes]:
+    """suffix -> content of the three files; WeightsError where Darknet cannot say what the network does.
+
+    What came from Darknet goes back byte for byte: the .cfg too, unless it contradicts the record.
+    """
+    _require_darknets_arithmetic(record, source)
+    state = with_epsilon(state, record.dialect.batchnorm_eps, DIALECTS["darknet"].batchnorm_eps, source)
+    origin = record.settings.get(ORIGIN, {})
+    header = Header(version=tuple(origin.get("version", ALEXEYAB)), seen=origin.get("seen", 0))
+    arrays = [state[name] for one in convolutions(record) for name, _ in _in_file_order(one)]
+    floats = b"".join(array.numpy().astype("<f4").tobytes() for array in arrays)
+    names = "".join(f"{name}\n" for name in record.class_names)
+    return {
+        ".cfg": _cfg_text(record, origin.get("cfg", "")).encode(),
+        ".weights": header.to_bytes() + floats,
+        ".names": names.encode(),
+    }
+
+
+def _cfg_text(record: ModelRecord, original: str) -> str:
+    """The .cfg the record came from if it still says the same, else a new one."""
+    if not original:
+        return write_cfg(record)
+    told = read_cfg(original, "the .cfg in the record")
+    same = ("channels", "masks", "anchors", "image_size", "num_classes", "dialect")
+    return original if all(getattr(told, name) == getattr(record, name) for name in same) else write_cfg(record)
+
+
+def _require_darknets_arithmetic(record: ModelRecord, source: str) -> None:
+    dialect, preprocessing = record.dialect, record.preprocessing
+    needs = {
+        f"sizes by rule {dialect.size_rule}": dialect.size_rule == "exp",
+        f"pool edge {dialect.pool_edge}": dialect.pool_edge == "repeat",
+        f"mean {preprocessing.mean} and deviation {preprocessing.std}": (
+            (preprocessing.mean, preprocessing.std) == (PLAIN.mean, PLAIN.std)
+        ),
+        f"colour order {preprocessing.color_order}": preprocessing.color_order == "RGB",
+    }
+    for what, fine in needs.items():
+        if not fine:
+            raise WeightsError(
+                f"{source}: trained with {what} (dialect {dialect.name}), which a Darknet .cfg cannot say; train with "
+                "--dialect darknet --normalize unit for files that Darknet runs, or export to ONNX"
+            )

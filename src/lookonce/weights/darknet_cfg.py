@@ -1,0 +1,416 @@
+"""Darknet's .cfg: which network it describes, and the text that describes one of ours.
+
+YOLOv3-Tiny is read as yolov3-tiny.cfg has it, with three heads as yolov3-tiny_3l.cfg has it, and slim, without one or
+both of the convolutions between backbone and first head. Every other layer is an error that names it: there is no
+interpreter here that would run whatever a file says. Layers are counted from 0 after [net], as Darknet does.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lookonce.config.dialects import DIALECTS, Activation, Dialect
+from lookonce.config.record import FULL_CHANNELS, ModelRecord
+from lookonce.errors import WeightsError
+from lookonce.weights.foreign import LARGEST_STRIDE, MOST_CLASSES, num_classes_of, square_size
+
+MOST_CHARACTERS = 1_000_000
+MOST_FILTERS = 65_536
+MOST_PIXELS = 16_384
+ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool"}
+ACTIVATIONS: dict[str, Activation] = {"leaky": "leaky", "swish": "silu"}
+STRIDES = (32, 16, 8)
+# What Darknet assumes where a cfg is silent (parser.c).
+DEFAULTS: dict[str, dict[str, int]] = {
+    "convolutional": {"size": 1, "stride": 1, "batch_normalize": 0},
+    "maxpool": {"stride": 1, "size": 1},
+    "upsample": {"stride": 2},
+}
+# Options that would change the arithmetic; harmless at these values.
+PLAIN: dict[str, dict[str, str]] = {
+    "convolutional": {
+        "groups": "1",
+        "dilation": "1",
+        "antialiasing": "0",
+        "binary": "0",
+        "xnor": "0",
+        "flipped": "0",
+        "stride_x": "1",
+        "stride_y": "1",
+        "share_index": "-1000000000",
+    },
+    "maxpool": {"padding": "1", "maxpool_depth": "0", "antialiasing": "0"},
+    "upsample": {"scale": "1"},
+    "route": {"groups": "1", "stream": "0"},
+    "yolo": {"new_coords": "0"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """[kind] at a line of the file, with its options as written; Darknet keeps the first of two equal names."""
+
+    kind: str
+    line: int
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One layer that a YOLOv3-Tiny must have. place: its name in our network; sources: the places a route joins."""
+
+    kind: str
+    options: Mapping[str, int] = field(default_factory=dict)
+    place: str = ""
+    sources: tuple[str, ...] = ()
+
+
+def read_cfg(text: str, source: str, image_size: int | None = None) -> ModelRecord:
+    """The record of the network a .cfg describes, class names left as numbers. `source` is what errors say.
+
+    image_size replaces the file's own; anchors stay as they are, in pixels of whatever input there is, as in Darknet.
+    """
+    net, *sections = parse(text, source)
+    if _number(net, "channels", source, 3) != 3:
+        raise WeightsError(
+            f"{source} line {net.line}: channels={net.options['channels']}, expected 3: red, green, blue"
+        )
+    layers = _matching_topology(sections, source)
+    places = {layer.place: section for layer, section in zip(layers, sections, strict=True) if layer.place}
+    heads = [section for section in sections if section.kind == "yolo"]
+    anchors, masks, num_classes = _read_heads(heads, places, source)
+    names = tuple(str(number) for number in range(num_classes))
+    return ModelRecord(
+        dialect=_read_dialect(heads, places, source),
+        channels=tuple(_filters(places[place], source) if place in places else 0 for place in _blocks(len(heads))),
+        class_names=names,
+        category_ids=tuple(range(1, num_classes + 1)),
+        strides=STRIDES[: len(heads)],
+        anchors=anchors,
+        masks=masks,
+        image_size=square_size(image_size)
+        if image_size
+        else (_side(net, "height", source), _side(net, "width", source)),
+    )
+
+
+def wants_letterbox(text: str, source: str) -> bool:
+    """Whether a [yolo] section says letter_box=1, which AlexeyAB's program obeys."""
+    return any(section.options.get("letter_box", "0") != "0" for section in parse(text, source))
+
+
+def parse(text: str, source: str) -> list[Section]:
+    """The sections of a file, [net] first. Blanks count nowhere, as in Darknet."""
+    if len(text) > MOST_CHARACTERS:
+        raise WeightsError(f"{source}: {len(text):,} characters, expected a Darknet .cfg of a few thousand")
+    sections: list[Section] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        line = "".join(line.split())
+        if not line or line[0] in "#;":
+            continue
+        if line[0] == "[":
+            kind = line.strip("[]").lower()
+            sections.append(Section(kind=ALIASES.get(kind, kind), line=number))
+            continue
+        key, equals, value = line.partition("=")
+        if not equals or not sections:
+            raise WeightsError(f"{source} line {number}: {line[:60]!r}: expected [section] or option=value")
+        sections[-1].options.setdefault(key, value.partition("#")[0])
+    if not sections or sections[0].kind != "net":
+        raise WeightsError(f"{source}: does not begin with [net]; expected a Darknet .cfg")
+    return sections
+
+
+def topology(*, neck7: bool = True, neck8: bool = True, three_heads: bool = False) -> tuple[Layer, ...]:
+    """The layers of one kind of YOLOv3-Tiny, in the file's order."""
+    backbone: list[Layer] = []
+    for index in range(7):
+        backbone.append(_conv(f"backbone.conv{index}", 3))
+        if index < 6:
+            backbone.append(Layer(kind="maxpool", options={"size": 2, "stride": 1 if index == 5 else 2}))
+    shared = "neck7" if neck7 else "backbone.conv6"
+    layers = [
+        *backbone,
+        *([_conv("neck7", 1)] if neck7 else []),
+        *([_conv("neck8", 3)] if neck8 else []),
+        *_head("head32"),
+        *_finer(shared, "lateral9", "backbone.conv4", "neck10"),
+        *_head("head16"),
+    ]
+    if three_heads:
+        layers += [*_finer("neck10", "lateral11", "backbone.conv3", "neck12"), *_head("head8")]
+    return tuple(layers)
+
+
+def _conv(place: str, size: int) -> Layer:
+    return Layer(kind="convolutional", options={"size": size, "stride": 1, "batch_normalize": 1}, place=place)
+
+
+def _head(place: str) -> tuple[Layer, Layer]:
+    options = {"size": 1, "stride": 1, "batch_normalize": 0}
+    return Layer(kind="convolutional", options=options, place=place), Layer(kind="yolo")
+
+
+def _finer(coarse: str, lateral: str, skip: str, neck: str) -> tuple[Layer, ...]:
+    """Back to a coarse map, up by two, joined with the backbone's map of that size."""
+    return (
+        Layer(kind="route", sources=(coarse,)),
+        _conv(lateral, 1),
+        Layer(kind="upsample", options={"stride": 2}, place=f"{lateral} upsampled"),
+        Layer(kind="route", sources=(f"{lateral} upsampled", skip)),
+        _conv(neck, 3),
+    )
+
+
+TOPOLOGIES = tuple(
+    topology(neck7=neck7, neck8=neck8, three_heads=three_heads)
+    for three_heads, neck7, neck8 in itertools.product((False, True), (True, False), (True, False))
+)
+
+
+def _matching_topology(sections: Sequence[Section], source: str) -> tuple[Layer, ...]:
+    """The kind of YOLOv3-Tiny these sections are; WeightsError with the first layer that is none's."""
+    reached = [(_first_difference(sections, layers, source), layers) for layers in TOPOLOGIES]
+    for (_, difference), layers in reached:
+        if not difference:
+            return layers
+    index, difference = max((difference for difference, _ in reached), key=lambda one: one[0])
+    where = f"layer {index}" if index < len(sections) else f"after layer {len(sections) - 1}"
+    raise WeightsError(
+        f"{source}: {where}: {difference}; only YOLOv3-Tiny is read: as in yolov3-tiny.cfg, without the "
+        "convolutions before the first head, or with three heads as in yolov3-tiny_3l.cfg"
+    )
+
+
+def _first_difference(sections: Sequence[Section], layers: Sequence[Layer], source: str) -> tuple[int, str]:
+    """Index and words of the first layer that differs; no words when none does."""
+    positions = {layer.place: index for index, layer in enumerate(layers) if layer.place}
+    for index, layer in enumerate(layers):
+        if index >= len(sections):
+            return index, f"the file ends, expected [{layer.kind}]"
+        difference = _difference(sections[index], layer, index, positions, source)
+        if difference:
+            return index, difference
+    if len(sections) > len(layers):
+        extra = sections[len(layers)]
+        return len(layers), f"[{extra.kind}] (line {extra.line}): expected the end of the file"
+    return len(layers), ""
+
+
+def _difference(section: Section, layer: Layer, index: int, positions: Mapping[str, int], source: str) -> str:
+    here = f"[{section.kind}] (line {section.line})"
+    if section.kind != layer.kind:
+        return f"{here}: expected [{layer.kind}]"
+    for name, wanted in layer.options.items():
+        value = _number(section, name, source, DEFAULTS[layer.kind][name])
+        if value != wanted:
+            return f"{here}: {name}={value}, expected {wanted}"
+    for name, plain in PLAIN.get(layer.kind, {}).items():
+        if section.options.get(name, plain) != plain:
+            return f"{here}: {name}={section.options[name]}, expected {plain}, which is also the default"
+    if layer.kind == "convolutional":
+        return _convolution_difference(section, here, source)
+    return _route_difference(section, layer, index, positions, here, source) if layer.kind == "route" else ""
+
+
+def _convolution_difference(section: Section, here: str, source: str) -> str:
+    normalised = section.options.get("batch_normalize", "0") != "0"
+    activation = section.options.get("activation", "logistic")
+    if normalised and activation not in ACTIVATIONS:
+        return f"{here}: activation={activation}, expected {' or '.join(ACTIVATIONS)}"
+    if not normalised and activation != "linear":
+        return f"{here}: activation={activation}, expected linear before [yolo]"
+    size = _number(section, "size", source, 1)
+    padding = size // 2 if _number(section, "pad", source, 0) else _number(section, "padding", source, 0)
+    return "" if padding == size // 2 else f"{here}: pads by {padding}, expected {size // 2}: pad=1"
+
+
+def _route_difference(
+    section: Section, layer: Layer, index: int, positions: Mapping[str, int], here: str, source: str
+) -> str:
+    given = [_whole(text, section, "layers", source) for text in section.options.get("layers", "").split(",") if text]
+    absolute = [number if number >= 0 else index + number for number in given]
+    wanted = [positions[place] for place in layer.sources]
+    if absolute == wanted:
+        return ""
+    return f"{here}: joins layers {absolute}, expected {wanted}"
+
+
+def _blocks(num_heads: int) -> list[str]:
+    """The convolutions with BatchNorm in the order of a record's channels."""
+    names = [f"backbone.conv{index}" for index in range(7)] + ["neck7", "neck8", "lateral9", "neck10"]
+    return names + (["lateral11", "neck12"] if num_heads == 3 else [])
+
+
+def _read_heads(
+    heads: Sequence[Section], places: Mapping[str, Section], source: str
+) -> tuple[tuple[tuple[float, float], ...], tuple[tuple[int, ...], ...], int]:
+    """Anchors, the rows of them that each head has, and the number of classes."""
+    anchors = _read_anchors(heads[0], source)
+    masks: list[tuple[int, ...]] = []
+    num_classes = _number(heads[0], "classes", source, 20)
+    for section, stride in zip(heads, STRIDES, strict=False):
+        if _read_anchors(section, source) != anchors or _number(section, "classes", source, 20) != num_classes:
+            raise WeightsError(
+                f"{source}: [yolo] (line {section.line}): other anchors or classes than in line {heads[0].line}; "
+                "expected the same list in every [yolo], and masks that choose from it"
+            )
+        mask = _read_mask(section, len(anchors), source)
+        convolution = places[f"head{stride}"]
+        found = num_classes_of(_filters(convolution, source), len(mask), f"{source} line {convolution.line}")
+        if found != num_classes:
+            raise WeightsError(
+                f"{source}: [convolutional] (line {convolution.line}): filters={_filters(convolution, source)}, "
+                f"expected {len(mask) * (5 + num_classes)} for {len(mask)} anchors and classes={num_classes}"
+            )
+        masks.append(mask)
+    return anchors, tuple(masks), num_classes
+
+
+def _read_anchors(section: Section, source: str) -> tuple[tuple[float, float], ...]:
+    numbers = [_decimal(text, section, "anchors", source) for text in section.options.get("anchors", "").split(",")]
+    if len(numbers) % 2 or min(numbers) <= 0 or len(numbers) > 2 * MOST_CLASSES:
+        raise WeightsError(
+            f"{source} line {section.line}: anchors={section.options.get('anchors', '')[:60]}: expected pairs of "
+            "width and height in pixels over 0"
+        )
+    return tuple(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _read_mask(section: Section, num_anchors: int, source: str) -> tuple[int, ...]:
+    text = section.options.get("mask")
+    if text is None:
+        return tuple(range(num_anchors))
+    mask = tuple(_whole(part, section, "mask", source) for part in text.split(","))
+    if not all(0 <= row < num_anchors for row in mask) or len(set(mask)) != len(mask):
+        raise WeightsError(
+            f"{source} line {section.line}: mask={text}: expected different numbers from 0 to {num_anchors - 1}, "
+            "one for each anchor the head has"
+        )
+    return mask
+
+
+def _read_dialect(heads: Sequence[Section], places: Mapping[str, Section], source: str) -> Dialect:
+    used = {section.options["activation"] for section in places.values() if "batch_normalize" in section.options}
+    used &= set(ACTIVATIONS)
+    if len(used) != 1:
+        raise WeightsError(f"{source}: activations {', '.join(sorted(used))}; expected one for all convolutions")
+    scales = {
+        stride: _decimal(section.options.get("scale_x_y", "1"), section, "scale_x_y", source)
+        for section, stride in zip(heads, STRIDES, strict=False)
+    }
+    return DIALECTS["darknet"].model_copy(update={"activation": ACTIVATIONS[used.pop()], "center_scales": scales})
+
+
+def _filters(section: Section, source: str) -> int:
+    filters = _number(section, "filters", source, 1)
+    if not 1 <= filters <= MOST_FILTERS:
+        raise WeightsError(f"{source} line {section.line}: filters={filters}, expected 1 to {MOST_FILTERS}")
+    return filters
+
+
+def _side(net: Section, name: str, source: str) -> int:
+    side = _number(net, name, source, 0)
+    if side % LARGEST_STRIDE or not LARGEST_STRIDE <= side <= MOST_PIXELS:
+        raise WeightsError(
+            f"{source} line {net.line}: {name}={side}, expected a multiple of {LARGEST_STRIDE} pixels; "
+            "--image-size N replaces it"
+        )
+    return side
+
+
+def _number(section: Section, name: str, source: str, default: int) -> int:
+    return _whole(section.options.get(name, str(default)), section, name, source)
+
+
+def _whole(text: str, section: Section, name: str, source: str) -> int:
+    if not text.removeprefix("-").isdecimal() or len(text) > 10:
+        raise WeightsError(f"{source} line {section.line}: {name}={text[:40]}: expected a whole number")
+    return int(text)
+
+
+def _decimal(text: str, section: Section, name: str, source: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not -1e6 < value < 1e6:
+        raise WeightsError(f"{source} line {section.line}: {name}={text[:40]}: expected a number")
+    return value
+
+
+def write_cfg(record: ModelRecord) -> str:
+    """A .cfg for the program that runs detections; the training options are Darknet's usual ones."""
+    height, width = record.image_size
+    channels = dict(zip(_blocks(len(record.masks)), record.channels, strict=True))
+    layers = topology(neck7=bool(channels["neck7"]), neck8=bool(channels["neck8"]), three_heads=len(record.masks) == 3)
+    positions = {layer.place: index for index, layer in enumerate(layers) if layer.place}
+    outputs = {
+        f"head{stride}": len(mask) * (5 + record.num_classes)
+        for stride, mask in zip(record.strides, record.masks, strict=True)
+    }
+    letter_box = int(record.preprocessing.resize == "letterbox")
+    parts = [NET.format(width=width, height=height)]
+    heads = iter(range(len(record.masks)))
+    for layer in layers:
+        if layer.kind == "yolo":
+            parts.append(_yolo_text(record, next(heads), letter_box))
+            continue
+        options: dict[str, object] = dict(layer.options)
+        if layer.kind == "convolutional":
+            options |= {"pad": 1, "filters": channels.get(layer.place, outputs.get(layer.place))}
+            silent = layer.place in outputs
+            options["activation"] = "linear" if silent else DARKNET_NAMES[record.dialect.activation]
+        if layer.sources:
+            options["layers"] = ",".join(str(positions[place]) for place in layer.sources)
+        parts.append(_section_text(layer.kind, options))
+    return "\n".join(parts)
+
+
+DARKNET_NAMES = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
+NET = """\
+[net]
+batch=1
+subdivisions=1
+width={width}
+height={height}
+channels=3
+momentum=0.9
+decay=0.0005
+angle=0
+saturation=1.5
+exposure=1.5
+hue=.1
+learning_rate=0.001
+burn_in=1000
+max_batches=500200
+policy=steps
+steps=400000,450000
+scales=.1,.1
+"""
+
+
+def _yolo_text(record: ModelRecord, head: int, letter_box: int) -> str:
+    scale = record.dialect.center_scales[record.strides[head]]
+    options: dict[str, object] = {
+        "mask": ",".join(map(str, record.masks[head])),
+        "anchors": ", ".join(f"{width:.9g},{height:.9g}" for width, height in record.anchors),
+        "classes": record.num_classes,
+        "num": len(record.anchors),
+        "jitter": ".3",
+        "ignore_thresh": ".7",
+        "truth_thresh": 1,
+        "random": 1,
+        **({"scale_x_y": f"{scale:.9g}"} if scale != 1 else {}),
+        **({"letter_box": 1} if letter_box else {}),
+    }
+    return _section_text("yolo", options)
+
+
+def _section_text(kind: str, options: Mapping[str, object]) -> str:
+    return f"[{kind}]\n" + "".join(f"{name}={value}\n" for name, value in options.items())
+
+
+STANDARD_RECORD = ModelRecord(
+    dialect=DIALECTS["darknet"], channels=FULL_CHANNELS, class_names=(), category_ids=(), image_size=(416, 416)
+)

@@ -1,0 +1,256 @@
+"""The model zoo's .ckpt of YOLOv3-Tiny, read and written without MindSpore.
+
+The file is a protocol buffer, checkpoint.proto of MindSpore, restated here: a list of (name, array). Arrays over
+512 MiB come in several pieces of one name.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lookonce.config.dialects import DIALECTS
+from lookonce.config.record import FULL_CHANNELS, ModelRecord, Preprocessing
+from lookonce.errors import MissingExtra, WeightsError
+from lookonce.weights.foreign import (
+    ForeignWeights,
+    ReadOptions,
+    named_classes,
+    num_classes_of,
+    require_all_used,
+    square_size,
+)
+from lookonce.weights.network import Convolution, convolutions, require_finite, with_epsilon
+
+Arrays = dict[str, NDArray[np.generic]]
+
+DTYPES = {
+    "Float32": "<f4",
+    "Float16": "<f2",
+    "Float64": "<f8",
+    "Int8": "i1",
+    "Int32": "<i4",
+    "Int64": "<i8",
+    "UInt8": "u1",
+    "Bool": "?",
+}
+FLOATS = {"Float32", "Float16", "Float64"}
+TRAINING_PREFIX = "yolo_network."  # of the network inside the one with the loss, which is what training saves
+NETWORK_PREFIX = "feature_map."
+# What the training program saves beside its network: the optimizer's memory, and numbers that count or scale.
+OPTIMIZER_PREFIXES = ("moments.", "accum.")
+TRAINING_VALUES = {
+    "learning_rate",
+    "momentum",
+    "global_step",
+    "epoch_num",
+    "step_num",
+    "scale_sense",
+    "loss_scale",
+    "current_iterator_step",
+    "last_overflow_iterator_step",
+}
+# The order of a convolution's arrays in the file; its numbering is ours.
+ORDER = {
+    "weight": "0.weight",
+    "mean": "1.moving_mean",
+    "variance": "1.moving_variance",
+    "gamma": "1.gamma",
+    "beta": "1.beta",
+}
+HEADS = {"head32": "head1", "head16": "head2"}
+HEAD_ORDER = ("weight", "bias")
+NUM_ANCHORS = 3
+MODEL_ZOO_SIZE = 640
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MOST_DIMENSIONS = 8
+
+
+@cache
+def checkpoint_message() -> type[Any]:
+    """The class of a whole file. Its own pool: the real MindSpore, in the same process, registers these names too."""
+    try:
+        from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    except ModuleNotFoundError as error:
+        raise MissingExtra("MindSpore .ckpt files", "mindspore") from error
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="lookonce_checkpoint.proto", syntax="proto2")
+
+    def add(name: str, *fields: tuple[str, int, int, int, str]) -> None:
+        message = file.message_type.add(name=name)
+        for field_name, number, label, kind, type_name in fields:
+            message.field.add(name=field_name, number=number, label=label, type=kind, type_name=type_name or None)
+
+    one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
+    add("Checkpoint", ("value", 1, many, field.TYPE_MESSAGE, ".Value"))
+    add("Value", ("tag", 1, one, field.TYPE_STRING, ""), ("tensor", 2, one, field.TYPE_MESSAGE, ".Tensor"))
+    add(
+        "Tensor",
+        ("dims", 1, many, field.TYPE_INT64, ""),
+        ("tensor_type", 2, one, field.TYPE_STRING, ""),
+        ("tensor_content", 3, one, field.TYPE_BYTES, ""),
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    message_class: type[Any] = message_factory.GetMessageClass(pool.FindMessageTypeByName("Checkpoint"))
+    return message_class
+
+
+def read_mindspore(path: Path, options: ReadOptions) -> ForeignWeights:
+    """The network of a .ckpt, as the model zoo's training or its evaluation keeps it."""
+    source = str(path)
+    arrays, dropped = _of_the_network(read_arrays(path))
+    record = _record(arrays, options, source)
+    state: dict[str, Tensor] = {}
+    for one in convolutions(record):
+        for theirs, (name, shape) in _names(one).items():
+            state[name] = _take(arrays, theirs, shape, source)
+        state |= one.counter()
+    require_all_used(list(arrays), source)
+    require_finite(state, source)
+    names, ids, notes = named_classes(record.num_classes, options.class_names, source)
+    told = [f"MindSpore .ckpt, {sum(a.numel() for a in state.values() if a.is_floating_point()):,} numbers", *notes]
+    if dropped:
+        told.append(f"left out, as of the training and not of the network: {len(dropped)} arrays ({dropped[0]} ...)")
+    told.append(
+        "anchors, 640 pixels, stretching and ImageNet's mean and deviation are the model zoo's: the file does not say"
+    )
+    record = record.model_copy(update={"class_names": names, "category_ids": ids})
+    return ForeignWeights(state=state, record=record, notes=tuple(told))
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Every array of a .ckpt by its name, pieces of one name joined."""
+    from google.protobuf.message import DecodeError
+
+    message = checkpoint_message()()
+    try:
+        message.ParseFromString(path.read_bytes())
+        pieces: dict[str, list[Any]] = {}
+        for value in message.value:
+            pieces.setdefault(value.tag, []).append(value.tensor)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise WeightsError(
+            f"{path}: not a complete MindSpore .ckpt ({error}); copy it again from where it came"
+        ) from error
+    if not pieces:
+        raise WeightsError(f"{path}: holds no arrays; expected a MindSpore .ckpt")
+    return {name: _joined(name, tensors, path) for name, tensors in pieces.items()}
+
+
+def _joined(name: str, tensors: list[Any], path: Path) -> NDArray[np.generic]:
+    kind, shape = tensors[0].tensor_type, tuple(tensors[0].dims)
+    content = tensors[0].tensor_content if len(tensors) == 1 else b"".join(one.tensor_content for one in tensors)
+    if kind not in DTYPES:
+        raise WeightsError(f"{path}: array {name!r} is of kind {kind[:40]!r}; expected one of {', '.join(DTYPES)}")
+    dtype = np.dtype(DTYPES[kind])
+    fits = len(shape) <= MOST_DIMENSIONS and min(shape, default=1) >= 0
+    if not fits or math.prod(shape) * dtype.itemsize != len(content):
+        raise WeightsError(
+            f"{path}: array {name!r} has shape {shape[:MOST_DIMENSIONS]} of {kind} but {len(content):,} bytes; "
+            "the file is damaged"
+        )
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _of_the_network(arrays: Arrays) -> tuple[Arrays, list[str]]:
+    """The network's arrays under the names that evaluation uses, and the names of those of the training."""
+    training = [name for name in arrays if name.startswith(OPTIMIZER_PREFIXES) or name in TRAINING_VALUES]
+    return {
+        name.removeprefix(TRAINING_PREFIX): array for name, array in arrays.items() if name not in training
+    }, training
+
+
+def _record(arrays: Arrays, options: ReadOptions, source: str) -> ModelRecord:
+    """The record by the shapes of the arrays."""
+    weights = [f"{NETWORK_PREFIX}backbone.conv{index}.0.weight" for index in range(len(FULL_CHANNELS))]
+    channels = [_outputs(arrays, name, source) for name in weights]
+    outputs = _outputs(arrays, f"{NETWORK_PREFIX}head1.weight", source)
+    num_classes = num_classes_of(outputs, NUM_ANCHORS, source)
+    return ModelRecord(
+        dialect=DIALECTS["mindspore"],
+        channels=tuple(channels),
+        class_names=tuple(map(str, range(num_classes))),
+        category_ids=tuple(range(num_classes)),
+        image_size=square_size(options.image_size or MODEL_ZOO_SIZE),
+        preprocessing=Preprocessing(
+            resize="stretch" if options.resize == "auto" else options.resize, mean=IMAGENET_MEAN, std=IMAGENET_STD
+        ),
+    )
+
+
+def _outputs(arrays: Arrays, name: str, source: str) -> int:
+    if name not in arrays:
+        raise WeightsError(f"{source}: no array {name!r}; expected the model zoo's YOLOv3-Tiny")
+    if arrays[name].ndim != 4 or arrays[name].shape[0] < 1:
+        raise WeightsError(f"{source}: array {name!r} has shape {arrays[name].shape}, expected (out, in, k, k)")
+    return int(arrays[name].shape[0])
+
+
+def _names(one: Convolution) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Their name of each array -> ours and its shape, in the file's order."""
+    if not one.normalised:
+        return {f"{NETWORK_PREFIX}{HEADS[one.name]}.{role}": one.arrays[role] for role in HEAD_ORDER}
+    number = one.name[len(one.name.rstrip("0123456789")) :]
+    return {f"{NETWORK_PREFIX}backbone.conv{number}.{name}": one.arrays[role] for role, name in ORDER.items()}
+
+
+def _take(arrays: Arrays, name: str, shape: tuple[int, ...], source: str) -> Tensor:
+    """The array, out of those that are left."""
+    if name not in arrays:
+        raise WeightsError(f"{source}: no array {name!r}; expected the model zoo's YOLOv3-Tiny")
+    array = arrays.pop(name)
+    if array.shape != shape or array.dtype.kind != "f":
+        raise WeightsError(
+            f"{source}: array {name!r} is {array.dtype} of shape {array.shape}, the network needs floats {shape}"
+        )
+    return torch.from_numpy(array.astype(np.float32))
+
+
+def to_mindspore(record: ModelRecord, state: Mapping[str, Tensor], source: str) -> dict[str, bytes]:
+    """suffix -> content of the .ckpt, with the names and the order that the model zoo's evaluation has."""
+    _require_the_model_zoos_arithmetic(record, source)
+    moved = with_epsilon(state, record.dialect.batchnorm_eps, DIALECTS["mindspore"].batchnorm_eps, source)
+    message = checkpoint_message()()
+    for name, array in _in_file_order(record, moved):
+        value = message.value.add(tag=name)
+        value.tensor.dims.extend(array.shape)
+        value.tensor.tensor_type = "Float32"
+        value.tensor.tensor_content = array.numpy().astype("<f4").tobytes()
+    content: bytes = message.SerializeToString(deterministic=True)
+    return {".ckpt": content}
+
+
+def _in_file_order(record: ModelRecord, state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Their names and our arrays: the numbered convolutions, then the heads."""
+    ordered = sorted(convolutions(record), key=lambda one: not one.normalised)
+    for one in ordered:
+        for theirs, (ours, _) in _names(one).items():
+            yield theirs, state[ours]
+
+
+def _require_the_model_zoos_arithmetic(record: ModelRecord, source: str) -> None:
+    ours, theirs = record.dialect, DIALECTS["mindspore"]
+    needs = {
+        f"activation {ours.activation}": ours.activation == theirs.activation,
+        f"sizes by rule {ours.size_rule}": ours.size_rule == theirs.size_rule,
+        f"centres scaled by {ours.center_scales}": ours.center_scales == theirs.center_scales,
+        f"pool edge {ours.pool_edge}": ours.pool_edge == theirs.pool_edge,
+        f"{len(record.masks)} heads": len(record.masks) == len(HEADS),
+        f"channels {record.channels}": 0 not in record.channels,
+        f"anchors {tuple(map(len, record.masks))} a head": all(len(mask) == NUM_ANCHORS for mask in record.masks),
+    }
+    for what, fine in needs.items():
+        if not fine:
+            raise WeightsError(
+                f"{source}: has {what}, which is not the model zoo's network (dialect {ours.name}); train with "
+                "--recipe modelzoo for files that it runs, or export to ONNX"
+            )

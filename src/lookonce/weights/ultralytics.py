@@ -1,0 +1,201 @@
+"""Ultralytics' anchor-based YOLOv3-Tiny, from the .pt of its training (repository ultralytics/yolov3).
+
+The file holds the whole network as a pickle, which weights.pickled reads without executing it. The layers must be those
+of yolov3-tiny.yaml; activation, BatchNorm's constant, anchors and class names are read from the modules.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lookonce.config.dialects import DIALECTS, Activation, Dialect
+from lookonce.config.record import ModelRecord, Preprocessing
+from lookonce.errors import WeightsError
+from lookonce.weights.foreign import (
+    ForeignWeights,
+    ReadOptions,
+    named_classes,
+    num_classes_of,
+    require_all_used,
+    square_size,
+)
+from lookonce.weights.network import BATCH_COUNTER, Convolution, convolutions, require_finite
+from lookonce.weights.pickled import Module, Pickled, read_pickled
+
+# yolov3-tiny.yaml, layer by layer: the class of each, and our name of those with weights.
+LAYERS = (
+    ("Conv", "backbone.conv0"),
+    ("MaxPool2d", ""),
+    ("Conv", "backbone.conv1"),
+    ("MaxPool2d", ""),
+    ("Conv", "backbone.conv2"),
+    ("MaxPool2d", ""),
+    ("Conv", "backbone.conv3"),
+    ("MaxPool2d", ""),
+    ("Conv", "backbone.conv4"),
+    ("MaxPool2d", ""),
+    ("Conv", "backbone.conv5"),
+    ("ZeroPad2d", ""),
+    ("MaxPool2d", ""),
+    ("Conv", "backbone.conv6"),
+    ("Conv", "neck7"),
+    ("Conv", "neck8"),
+    ("Conv", "lateral9"),
+    ("Upsample", ""),
+    ("Concat", ""),
+    ("Conv", "neck10"),
+    ("Detect", ""),
+)
+DETECT = f"model.{len(LAYERS) - 1}"
+CONVOLUTION_LAYERS = {place: f"model.{index}" for index, (_, place) in enumerate(LAYERS) if place}
+CONVOLUTION_LAYERS |= {"head16": f"{DETECT}.m.0", "head32": f"{DETECT}.m.1"}
+ARRAYS = {
+    "weight": "conv.weight",
+    "gamma": "bn.weight",
+    "beta": "bn.bias",
+    "mean": "bn.running_mean",
+    "variance": "bn.running_var",
+}
+# Attributes that must be so for the arithmetic to be ours: layer -> attribute -> value.
+FIXED: dict[int, dict[str, Any]] = {
+    **{index: {"kernel_size": 2, "stride": 2, "padding": 0} for index in (1, 3, 5, 7, 9)},
+    11: {"padding": [0, 1, 0, 1]},
+    12: {"kernel_size": 2, "stride": 1, "padding": 0},
+    17: {"mode": "nearest"},
+}
+HEAD_STRIDES = [16.0, 32.0]  # the file's order
+DEFAULT_SIZE = 640
+
+
+def read_ultralytics(path: Path, options: ReadOptions) -> ForeignWeights:
+    """The network of a .pt file; its running average where the file has one."""
+    source = str(path)
+    pickled = read_pickled(path)
+    _require_tiny(pickled, source)
+    arrays = dict(pickled.arrays)
+    record = _record(pickled, options, source)
+    state: dict[str, Tensor] = {}
+    for one in convolutions(record):
+        state |= _take(one, arrays, source)
+    for known in ("anchors", "anchor_grid"):  # in the record
+        arrays.pop(f"{DETECT}.{known}", None)
+    require_all_used(list(arrays), source)
+    require_finite(state, source)
+    given = options.class_names or _names(pickled, record.num_classes)
+    names, ids, notes = named_classes(record.num_classes, given, source)
+    dialect = record.dialect
+    what = {"ema": "its running average", "model": "its weights as trained", "": "the network alone"}[pickled.chosen]
+    told = (
+        f"Ultralytics .pt, {what}; {dialect.activation}, BatchNorm's constant {dialect.batchnorm_eps:g}",
+        *notes,
+        f"input size {record.image_size[0]}: the file does not say; --image-size N for another",
+    )
+    record = record.model_copy(update={"class_names": names, "category_ids": ids})
+    return ForeignWeights(state=state, record=record, notes=told)
+
+
+def _require_tiny(pickled: Pickled, source: str) -> None:
+    """WeightsError with the first layer that is not yolov3-tiny.yaml's."""
+    for index, (kind, _) in enumerate(LAYERS):
+        module = pickled.modules.get(f"model.{index}")
+        found = module.kind if module else "nothing"
+        if module is None or found != kind:
+            raise WeightsError(f"{source}: layer {index} is {found}, expected {kind}: only YOLOv3-Tiny is read")
+        for name, wanted in FIXED.get(index, {}).items():
+            value = module.attributes.get(name)
+            if value != wanted and value != [wanted, wanted]:
+                raise WeightsError(f"{source}: layer {index} ({kind}) has {name}={value}, expected {wanted}")
+    if f"model.{len(LAYERS)}" in pickled.modules:
+        raise WeightsError(f"{source}: goes on after {len(LAYERS)} layers: only YOLOv3-Tiny is read")
+
+
+def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
+    channels = [
+        _shape(pickled, f"{CONVOLUTION_LAYERS[place]}.conv.weight", 4, source)[0] for _, place in LAYERS if place
+    ]
+    anchors = pickled.arrays.get(f"{DETECT}.anchors")
+    strides = pickled.modules[DETECT].attributes.get("stride")
+    if anchors is None or anchors.ndim != 3 or anchors.shape[0] != 2 or anchors.shape[2] != 2:
+        raise WeightsError(f"{source}: no anchors of two heads in {DETECT}; expected (2, anchors, 2)")
+    if strides != HEAD_STRIDES:
+        raise WeightsError(f"{source}: heads have strides {strides}, expected {HEAD_STRIDES}")
+    count = anchors.shape[1]
+    pixels = (anchors * np.array(HEAD_STRIDES)[:, None, None]).reshape(-1, 2)
+    num_classes = num_classes_of(_shape(pickled, f"{CONVOLUTION_LAYERS['head32']}.weight", 4, source)[0], count, source)
+    return ModelRecord(
+        dialect=_dialect(pickled, source),
+        channels=tuple(channels),
+        class_names=tuple(map(str, range(num_classes))),
+        category_ids=tuple(range(num_classes)),
+        anchors=tuple((round(float(w), 4), round(float(h), 4)) for w, h in pixels),
+        masks=(tuple(range(count, 2 * count)), tuple(range(count))),
+        image_size=square_size(options.image_size or DEFAULT_SIZE),
+        preprocessing=Preprocessing(resize="letterbox" if options.resize == "auto" else options.resize),
+    )
+
+
+def _shape(pickled: Pickled, name: str, dimensions: int, source: str) -> tuple[int, ...]:
+    if name not in pickled.arrays:
+        raise WeightsError(f"{source}: no array {name!r}; expected Ultralytics' YOLOv3-Tiny, not fused")
+    shape = pickled.arrays[name].shape
+    if len(shape) != dimensions or 0 in shape:
+        raise WeightsError(f"{source}: array {name!r} has shape {shape}, expected {dimensions} dimensions")
+    return shape
+
+
+def _dialect(pickled: Pickled, source: str) -> Dialect:
+    activations = {_activation(module, name, source) for name, module in pickled.modules.items() if is_act(name)}
+    epsilons = {module.attributes.get("eps") for module in pickled.modules.values() if module.kind == "BatchNorm2d"}
+    if len(activations) != 1 or len(epsilons) != 1:
+        raise WeightsError(
+            f"{source}: activations {sorted(activations)} and BatchNorm constants {sorted(map(str, epsilons))}; "
+            "expected one of each"
+        )
+    (epsilon,) = epsilons
+    if not isinstance(epsilon, float) or not 0 < epsilon < 1:
+        raise WeightsError(f"{source}: BatchNorm's constant is {epsilon}, expected a small number such as 0.001")
+    update = {"activation": activations.pop(), "batchnorm_eps": epsilon, "pool_edge": "zero"}
+    return DIALECTS["ultralytics"].model_copy(update=update)
+
+
+def is_act(name: str) -> bool:
+    """Whether it is the activation of a convolution."""
+    return name.endswith(".act")
+
+
+def _activation(module: Module, name: str, source: str) -> Activation:
+    if module.kind == "SiLU":
+        return "silu"
+    if module.kind == "LeakyReLU" and module.attributes.get("negative_slope") == 0.1:
+        return "leaky"
+    slope = module.attributes.get("negative_slope", "")
+    raise WeightsError(f"{source}: {name} is {module.kind}{slope and f'({slope})'}, expected SiLU or LeakyReLU(0.1)")
+
+
+def _take(one: Convolution, arrays: dict[str, Any], source: str) -> dict[str, Tensor]:
+    """One convolution's arrays, out of those that are left."""
+    layer = CONVOLUTION_LAYERS[one.name]
+    taken: dict[str, Tensor] = {}
+    for role, (ours, shape) in one.arrays.items():
+        name = f"{layer}.{ARRAYS[role] if one.normalised else role}"
+        if name not in arrays:
+            raise WeightsError(f"{source}: no array {name!r}; expected Ultralytics' YOLOv3-Tiny, not fused")
+        array = arrays.pop(name)
+        if array.shape != shape or array.dtype.kind != "f":
+            raise WeightsError(f"{source}: array {name!r} is {array.dtype} {array.shape}, the network needs {shape}")
+        taken[ours] = torch.from_numpy(array)
+    if one.normalised:
+        counter = arrays.pop(f"{layer}.bn.num_batches_tracked", np.zeros((), np.int64))
+        taken[f"{one.name}.{BATCH_COUNTER}"] = torch.tensor(int(counter.reshape(-1)[0]))
+    return taken
+
+
+def _names(pickled: Pickled, num_classes: int) -> tuple[str, ...]:
+    """Of the outermost module: a list, or a table by number; none where they do not fit."""
+    names = pickled.modules[""].attributes.get("names", [])
+    values = list(names.values()) if isinstance(names, dict) else list(names)
+    fit = len(values) == num_classes == len(set(values)) and all(isinstance(name, str) for name in values)
+    return tuple(values) if fit else ()

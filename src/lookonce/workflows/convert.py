@@ -1,0 +1,179 @@
+"""`lookonce convert`: weights of other programs into a checkpoint, and a checkpoint into their files."""
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import lookonce
+from lookonce.config.names import suggestion
+from lookonce.config.record import ModelRecord
+from lookonce.errors import SettingsError, WeightsError
+from lookonce.storage import explained_write, write_file
+from lookonce.weights.checkpoint import save_checkpoint
+from lookonce.weights.darknet import to_darknet
+from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, read_names
+from lookonce.weights.load import is_checkpoint, load_weights, read_foreign
+from lookonce.weights.mindspore import to_mindspore
+from lookonce.weights.network import NORMALISED_ARRAYS
+from lookonce.workflows.info import describe_record
+
+Writer = Callable[[ModelRecord, dict[str, Tensor], str], dict[str, bytes]]
+# Name in --to -> what writes its files, as suffix -> content.
+WRITERS: dict[str, Writer] = {"darknet": to_darknet, "mindspore": to_mindspore}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """What was read, what is to be known of it, and the files written."""
+
+    record: ModelRecord
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    written: tuple[Path, ...]
+
+
+def convert(
+    *files: Path,
+    output: Path,
+    names: Path | None = None,
+    image_size: int | None = None,
+    to: str = "",
+    mask: str = "auto",
+    resize: Resize = "auto",
+) -> Converted:
+    """Read weights of Darknet, MindSpore or Ultralytics, and write a checkpoint or the files of another program.
+
+    Every array of the file must have its place in the network, and each is used once. docs/weights.md tells the
+    dialects apart.
+
+    Parameters
+    ----------
+    files
+        Darknet's .cfg and .weights, MindSpore's .ckpt, Ultralytics' .pt, or a checkpoint or run folder.
+    output
+        Checkpoint folder to make; with --to the folder of the files, or their name without the ending.
+    names
+        Class names, one a line.
+    image_size
+        Side of the network's input in pixels, where the file does not say or another one is wanted.
+    to
+        Write files of these programs, with commas between them: darknet, mindspore.
+    mask
+        Anchors of the stride-16 head of a Darknet .cfg: cfg (as it says), 1,2,3 (for the released COCO weights), or
+        auto, which knows those by their SHA-256.
+    resize
+        How pictures are brought to the input's size: letterbox, stretch, or auto, as the program that trained does.
+    """
+    targets = _targets(to)
+    options = ReadOptions(
+        class_names=read_names(names) if names else (), image_size=image_size, resize=resize, masks=_masks(mask)
+    )
+    read = _read(files, options)
+    if targets:
+        written = _write_foreign(read, targets, _path(output, files), str(files[0]))
+    else:
+        if output.exists():
+            raise WeightsError(f"{output}: exists already; --output names another folder")
+        save_checkpoint(output, state=read.state, record=_stamped(read.record))
+        written = (output,)
+    return Converted(record=read.record, notes=read.notes, warnings=read.warnings, written=written)
+
+
+def as_text(converted: Converted) -> Iterator[str]:
+    """Lines for a terminal."""
+    yield from converted.notes
+    if converted.record.class_names:
+        yield from describe_record(converted.record)
+    for warning in converted.warnings:
+        yield f"warning: {warning}"
+    for path in converted.written:
+        yield f"written: {path}"
+
+
+def _targets(to: str) -> list[str]:
+    targets = [name.strip() for name in to.split(",") if name.strip()]
+    for name in targets:
+        if name not in WRITERS:
+            known = f"; expected one of {', '.join(WRITERS)}"
+            raise SettingsError(f"to: unknown program {name}{suggestion(name, WRITERS) or known}")
+    return targets
+
+
+def _masks(mask: str) -> Masks:
+    if mask == "auto":
+        return "auto"
+    if mask == "cfg":
+        return "cfg"
+    if not re.fullmatch(r"\d{1,3}(,\d{1,3})*", mask):
+        raise SettingsError(f"mask is {mask}, expected auto, cfg, or rows of the anchors such as 1,2,3")
+    return tuple(int(row) for row in mask.split(","))
+
+
+def _read(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
+    if not files:
+        raise SettingsError("convert needs the files to read, for example yolov3-tiny.cfg yolov3-tiny.weights")
+    if not is_checkpoint(files[0]):
+        return read_foreign(files, options)
+    if len(files) > 1 or options != ReadOptions():
+        raise SettingsError(
+            f"{files[0]}: a checkpoint knows its names, size, masks and preprocessing; leave the other files and "
+            "options out"
+        )
+    model, record = load_weights(files[0])
+    return ForeignWeights(state=model.state_dict(), record=record)
+
+
+def _stamped(record: ModelRecord) -> ModelRecord:
+    versions = {**record.versions, "lookonce": lookonce.__version__, "torch": torch.__version__}
+    return record.model_copy(update={"versions": versions})
+
+
+def _path(output: Path, files: Sequence[Path]) -> Path:
+    """Where the files go, without an ending: into a folder under the name of what was read, or as `output` says."""
+    if output.is_dir() or not output.suffix:
+        named = next((path for path in files if path.suffix == ".weights"), files[0])
+        return output / named.resolve().stem
+    return output.with_suffix("")
+
+
+def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, source: str) -> tuple[Path, ...]:
+    """Write each program's files, once they have been read back and are the same to the last bit."""
+    if read.is_backbone:
+        raise WeightsError(f"{source}: a backbone alone; expected a whole network to write for {', '.join(targets)}")
+    contents: dict[Path, bytes] = {}
+    for target in targets:
+        files = WRITERS[target](read.record, dict(read.state), source)
+        _require_same(files, read, target)
+        contents |= {stem.with_name(stem.name + suffix): content for suffix, content in files.items()}
+    for path in contents:
+        if path.exists():
+            raise WeightsError(f"{path}: exists already; --output names another place")
+    for path, content in contents.items():
+        with explained_write(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, content)
+    return tuple(contents)
+
+
+def _require_same(files: Mapping[str, bytes], read: ForeignWeights, target: str) -> None:
+    """What was written reads back as what it was made from. Variances differ where the program's constant does."""
+    with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
+        paths = [Path(folder) / f"network{suffix}" for suffix in files]
+        for path, content in zip(paths, files.values(), strict=True):
+            path.write_bytes(content)
+        weights = [path for path in paths if path.suffix != ".names"]
+        again = read_foreign(weights, ReadOptions(class_names=read.record.class_names, masks="cfg"))
+    moved = read.record.dialect.batchnorm_eps != again.record.dialect.batchnorm_eps
+    for name, array in again.state.items():
+        comparable = array.is_floating_point() and not (moved and name.endswith(NORMALISED_ARRAYS["variance"]))
+        if comparable and not torch.equal(array, read.state[name]):
+            raise WeightsError(f"{target}: array {name!r} does not read back as it was written")
+    facts = ("channels", "masks", "anchors", "image_size") if target == "darknet" else ("channels",)
+    for fact in facts:
+        if getattr(again.record, fact) != getattr(read.record, fact):
+            raise WeightsError(f"{target}: {fact} does not read back as it was written")

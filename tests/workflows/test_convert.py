@@ -1,0 +1,156 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from lookonce.cli.main import main
+from lookonce.config.dialects import DIALECTS
+from lookonce.config.record import ModelRecord
+from lookonce.errors import SettingsError, WeightsError
+from lookonce.model.yolov3_tiny import initialise
+from lookonce.weights.checkpoint import load_checkpoint, save_checkpoint
+from lookonce.weights.load import load_weights
+from lookonce.weights.network import model_from_record
+from lookonce.workflows.convert import convert
+
+CHANNELS = (4, 4, 4, 4, 4, 4, 8, 4, 4, 4, 4)
+
+
+def checkpoint(folder: Path, dialect: str, *, seed: int = 0) -> Path:
+    record = ModelRecord(
+        dialect=DIALECTS[dialect],
+        channels=CHANNELS,
+        class_names=("cat", "dög"),
+        category_ids=(3, 7),
+        image_size=(64, 64),
+    )
+    model = model_from_record(record)
+    initialise(model, torch.Generator().manual_seed(seed))
+    save_checkpoint(folder, state=model.state_dict(), record=record)
+    return folder
+
+
+@pytest.fixture
+def darknet_files(tmp_path: Path) -> tuple[Path, Path, Path]:
+    convert(checkpoint(tmp_path / "ours", "darknet"), output=tmp_path / "files" / "net", to="darknet")
+    return tuple(tmp_path / "files" / "net" / f"ours{suffix}" for suffix in (".cfg", ".weights", ".names"))  # type: ignore[return-value]
+
+
+def test_a_checkpoint_becomes_darknets_files_and_comes_back(
+    tmp_path: Path, darknet_files: tuple[Path, Path, Path]
+) -> None:
+    cfg, weights, names = darknet_files
+    assert names.read_text() == "cat\ndög\n"
+    convert(cfg, weights, names=names, output=tmp_path / "again")
+    before, after = load_checkpoint(tmp_path / "ours"), load_checkpoint(tmp_path / "again")
+    assert all(torch.equal(before.state[name], after.state[name]) for name in before.state)
+    for fact in ("dialect", "channels", "masks", "anchors", "image_size", "class_names"):
+        assert getattr(before.record, fact) == getattr(after.record, fact)
+    model, _ = load_weights(tmp_path / "again")
+    assert [raw.shape for raw in model(torch.zeros(1, 3, 64, 64))] == [(1, 21, 2, 2), (1, 21, 4, 4)]
+
+
+def test_files_are_known_by_their_content(tmp_path: Path, darknet_files: tuple[Path, Path, Path]) -> None:
+    cfg, weights, _ = darknet_files
+    convert(weights.rename(tmp_path / "a.bin"), cfg.rename(tmp_path / "b.txt"), output=tmp_path / "again")
+    assert load_checkpoint(tmp_path / "again").record.class_names == ("class 0", "class 1")
+
+
+def test_the_model_zoos_file_goes_both_ways(tmp_path: Path) -> None:
+    ours = checkpoint(tmp_path / "ours", "mindspore")
+    done = convert(ours, output=tmp_path / "zoo.ckpt", to="mindspore")
+    assert done.written == (tmp_path / "zoo.ckpt",)
+    convert(tmp_path / "zoo.ckpt", output=tmp_path / "again", image_size=64)
+    before, after = load_checkpoint(ours), load_checkpoint(tmp_path / "again")
+    assert all(torch.equal(before.state[name], after.state[name]) for name in before.state)
+
+
+def test_a_network_that_both_can_say_goes_from_one_to_the_other(tmp_path: Path) -> None:
+    """Darknet's scale_x_y says the model zoo's centres; ImageNet's mean is what it cannot say."""
+    ours = checkpoint(tmp_path / "ours", "mindspore")
+    done = convert(ours, output=tmp_path / "both", to="darknet,mindspore")
+    assert [path.name for path in done.written] == ["ours.cfg", "ours.weights", "ours.names", "ours.ckpt"]
+    assert "scale_x_y=1.1" in (tmp_path / "both" / "ours.cfg").read_text()
+    convert(tmp_path / "both" / "ours.cfg", tmp_path / "both" / "ours.weights", output=tmp_path / "again")
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    before, _ = load_weights(ours)
+    after, record = load_weights(tmp_path / "again")
+    assert record.dialect.batchnorm_eps == 1e-6
+    for one, other in zip(before(images), after(images), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_a_backbone_starts_a_training_and_is_told_to_find_nothing(
+    tmp_path: Path, darknet_files: tuple[Path, Path, Path]
+) -> None:
+    cfg, weights, _ = darknet_files
+    state = load_checkpoint(tmp_path / "ours").state
+    kept = [name for name in state if name.startswith(("backbone.", "neck")) and "tracked" not in name]
+    count = sum(state[name].numel() for name in kept if "neck10" not in name)
+    weights.write_bytes(weights.read_bytes()[: 20 + 4 * count])
+    convert(cfg, weights, output=tmp_path / "backbone")
+    with pytest.raises(WeightsError, match=r"a backbone without heads, which finds nothing yet; .*--backbone-weights"):
+        load_weights(tmp_path / "backbone")
+    with pytest.raises(WeightsError, match="a backbone alone; expected a whole network to write for darknet"):
+        convert(cfg, weights, output=tmp_path / "more", to="darknet")
+
+
+def test_nothing_that_exists_is_replaced(tmp_path: Path, darknet_files: tuple[Path, Path, Path]) -> None:
+    cfg, weights, _ = darknet_files
+    with pytest.raises(WeightsError, match="ours: exists already; --output names another folder"):
+        convert(cfg, weights, output=tmp_path / "ours")
+    with pytest.raises(WeightsError, match=r"ours.cfg: exists already; --output names another place"):
+        convert(tmp_path / "ours", output=cfg.parent, to="darknet")
+
+
+def test_wrong_files_and_options_are_told(tmp_path: Path, darknet_files: tuple[Path, Path, Path]) -> None:
+    cfg, weights, names = darknet_files
+    output = tmp_path / "never"
+    with pytest.raises(WeightsError, match=r"ours.names: is none of the weight files that can be read"):
+        convert(names, output=output)
+    with pytest.raises(WeightsError, match=r"a .cfg has no weights in it; name the .weights file too"):
+        convert(cfg, output=output)
+    with pytest.raises(WeightsError, match=r"both are a Darknet .cfg"):
+        convert(cfg, cfg, weights, output=output)
+    with pytest.raises(WeightsError, match=r"nowhere.ckpt: cannot be read"):
+        convert(tmp_path / "nowhere.ckpt", output=output)
+    with pytest.raises(SettingsError, match=r"to: unknown program darknett; did you mean darknet\?"):
+        convert(cfg, weights, output=output, to="darknett")
+    with pytest.raises(SettingsError, match="mask is a,b, expected auto, cfg, or rows"):
+        convert(cfg, weights, output=output, mask="a,b")
+    with pytest.raises(SettingsError, match="a checkpoint knows its names"):
+        convert(tmp_path / "ours", output=output, image_size=320, to="darknet")
+    names.write_text("cat\ncat\n")
+    with pytest.raises(WeightsError, match="'cat' is there twice"):
+        convert(cfg, weights, output=output, names=names)
+    assert not output.exists()
+
+
+def test_the_command_tells_what_it_found(
+    tmp_path: Path, darknet_files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg, weights, names = darknet_files
+    output = tmp_path / "again"
+    assert main(["convert", str(cfg), str(weights), "--names", str(names), "--output", str(output)]) == 0
+    printed = capsys.readouterr().out
+    for text in ("Darknet 0.2.5, trained on 0 pictures", "classes     2: cat, dög", f"written: {output}"):
+        assert text in printed
+
+
+def test_the_answers_do_not_change(tmp_path: Path, make_answers: Callable[[Path], list[torch.Tensor]]) -> None:
+    ours = checkpoint(tmp_path / "ours", "darknet")
+    convert(ours, output=tmp_path / "out", to="darknet")
+    convert(tmp_path / "out" / "ours.cfg", tmp_path / "out" / "ours.weights", output=tmp_path / "again")
+    for before, after in zip(make_answers(ours), make_answers(tmp_path / "again"), strict=True):
+        assert torch.equal(before, after)
+
+
+@pytest.fixture
+def make_answers() -> Callable[[Path], list[torch.Tensor]]:
+    def answers(path: Path) -> list[torch.Tensor]:
+        model, _ = load_weights(path)
+        with torch.inference_mode():
+            return list(model(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))))
+
+    return answers
