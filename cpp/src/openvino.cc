@@ -29,6 +29,14 @@ Record read_record(const ov::Model& model, const std::string& source) {
   return parse_record(model.get_rt_info<std::string>(key), source);
 }
 
+/// The input for pictures; graphs that end in detections have inputs for thresholds, too.
+std::shared_ptr<ov::op::v0::Parameter> images_of(const ov::Model& model, const std::string& source) {
+  for (const auto& parameter : model.get_parameters()) {
+    if (parameter->output(0).get_names().count("images") != 0) return parameter;
+  }
+  throw Error(source + ": its graph has no input named images; export it again");
+}
+
 /// The part of the network that leads to the heads' raw outputs; decoding and selecting are left to our own code.
 std::shared_ptr<ov::Model> cut_at_heads(const ov::Model& model, const Record& record, const std::string& source) {
   ov::OutputVector outputs;
@@ -44,7 +52,7 @@ std::shared_ptr<ov::Model> cut_at_heads(const ov::Model& model, const Record& re
     throw Error(source + ": its graph does not name the raw outputs of its heads (" +
                 raw_output_name(record.heads.front()) + " ...); export it again");
   }
-  return std::make_shared<ov::Model>(outputs, ov::ParameterVector{model.get_parameters().at(0)}, "lookonce");
+  return std::make_shared<ov::Model>(outputs, ov::ParameterVector{images_of(model, source)}, "lookonce");
 }
 
 class OpenVinoLane final : public Lane {
@@ -112,7 +120,7 @@ class OpenVinoBackend final : public Backend {
  private:
   void open(const std::filesystem::path& path, const BackendOptions& options) {
     const std::shared_ptr<ov::Model> model = read(path);
-    const ov::Output<ov::Node> input = model->input(0);
+    const ov::Output<ov::Node> input = images_of(*model, source_)->output(0);
     takes_pixels_ = input.get_element_type() == ov::element::u8;
     group_ = input.get_partial_shape()[0].is_static() ? static_cast<int>(input.get_shape()[0]) : 0;
     compiled_ = core_.compile_model(cut_at_heads(*model, record_, source_), options.device, properties(options));

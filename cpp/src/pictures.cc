@@ -61,7 +61,7 @@ std::string printable(std::string_view bytes) {
 StoredPicture decode_stored(std::string_view bytes, const std::string& name) {
   if (starts_with(bytes, "\xff\xd8\xff")) return decode_jpeg(bytes, name);
   if (starts_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_png(bytes, name);
-  if (starts_with(bytes, "RIFF") && bytes.substr(0, 12).substr(8) == "WEBP") return decode_webp(bytes, name);
+  if (starts_with(bytes, "RIFF") && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP") return decode_webp(bytes, name);
   refuse(bytes, name);
 }
 

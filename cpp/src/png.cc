@@ -33,6 +33,7 @@ class PngReader {
 
   StoredPicture read() {
     if (!read_header()) damaged();
+    find_metadata();
     require_readable_size(width_, height_, name_);
     StoredPicture stored;
     const auto orientation = read_orientation(exif_, xmp_);
@@ -75,7 +76,6 @@ class PngReader {
     png_set_chunk_malloc_max(png_, 16U << 20U);
     png_read_info(png_, info_);
     png_get_IHDR(png_, info_, &width_, &height_, &depth_, &color_type_, nullptr, nullptr, nullptr);
-    find_metadata();
     choose_samples();
     png_set_interlace_handling(png_);
     png_read_update_info(png_, info_);
@@ -91,7 +91,7 @@ class PngReader {
     return true;
   }
 
-  /// What stands in front of the pixels, as Pillow reads it.
+  /// What stands in front of the pixels, as Pillow reads it. Its calls do not longjmp.
   void find_metadata() {
     png_bytep exif = nullptr;
     png_uint_32 size = 0;
