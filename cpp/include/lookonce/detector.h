@@ -1,0 +1,62 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "lookonce/backend.h"
+#include "lookonce/detections.h"
+#include "lookonce/letterbox.h"
+#include "lookonce/pictures.h"
+
+namespace lookonce {
+
+/// Thresholds that are given instead of the record's. A score given here holds for every class.
+struct DetectorOptions {
+  std::optional<float> score_threshold, iou_threshold;
+  std::optional<int> max_detections;
+};
+
+/// Pictures of any size in, detections in their own pixels out: src/lookonce/runtimes/detector.py in C++.
+///
+/// One thread's own; several may share one Backend, which must outlive them.
+class Detector {
+ public:
+  explicit Detector(Backend& backend, const DetectorOptions& options = {});
+
+  /// Best first, inside the picture; boxes without area there are left out.
+  Detections detect(const Picture& picture) { return detect({&picture, 1}).front(); }
+
+  /// The three steps of `detect`, for several pictures at once.
+  struct Pictures {
+    const Picture* first;
+    int count;
+  };
+  std::vector<Detections> detect(Pictures pictures);
+
+  /// Pictures -> canvases inside this object.
+  void prepare(Pictures pictures);
+  /// The network on the prepared canvases; its raw outputs stay until the next call, one list of heads a picture.
+  const std::vector<std::vector<HeadMap>>& infer();
+  /// Raw outputs -> detections in pixels of the pictures.
+  [[nodiscard]] std::vector<Detections> select() const;
+
+  [[nodiscard]] const Record& record() const { return backend_.record(); }
+  [[nodiscard]] const std::vector<std::uint8_t>& canvases() const { return canvases_; }
+
+ private:
+  [[nodiscard]] Detections finish(Detections found, const Placement& placement) const;
+
+  Backend& backend_;
+  std::unique_ptr<Lane> lane_;
+  float iou_threshold_;
+  int max_detections_;
+  std::vector<float> class_scores_;  // the lowest score shown of each class
+  float lowest_score_;
+  std::vector<std::uint8_t> canvases_;
+  std::vector<float> floats_;
+  std::vector<Placement> placements_;
+  std::vector<std::vector<HeadMap>> maps_;
+};
+
+}  // namespace lookonce

@@ -1,0 +1,158 @@
+#include <cstdio>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "lookonce/errors.h"
+#include "options.h"
+#include "pipeline.h"
+#include "results.h"
+#include "sources.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace lookonce;
+
+constexpr int kSomePicturesFailed = 1;
+constexpr int kNothingDone = 2;
+
+/// Lanes, so that every thread has one while there are pictures for all of them.
+int choose_lanes(const Options& options, const std::vector<Source>& sources) {
+  for (const Source& source : sources) {
+    if (is_video(source.path)) return options.backend.threads;
+  }
+  const auto batch = static_cast<std::size_t>(options.batch);
+  const std::size_t batches = (sources.size() + batch - 1) / batch;
+  return static_cast<int>(std::min(batches, static_cast<std::size_t>(options.backend.threads)));
+}
+
+fs::path make_output(const Options& options) {
+  if (options.output.empty()) return make_run_folder("runs", "infer");
+  std::error_code problem;
+  fs::create_directories(options.output, problem);
+  if (problem) throw Error(options.output.string() + ": cannot write there (" + problem.message() + ")");
+  return options.output;
+}
+
+/// No drawing may take the place of a picture it is made from.
+void require_untouched(const std::vector<Source>& sources, const fs::path& folder) {
+  std::error_code problem;
+  for (const Source& source : sources) {
+    if (fs::equivalent(folder / drawing_place(source.place), source.path, problem)) {
+      throw Error("output " + folder.string() + ": the drawing of " + source.name +
+                  " would replace the picture itself; name another folder");
+    }
+  }
+}
+
+/// What --timing tells: where the milliseconds went, summed up over all pictures.
+class Times {
+ public:
+  void add(const Stages& stages) {
+    ++count_;
+    sum_.read += stages.read;
+    sum_.decode += stages.decode;
+    sum_.prepare += stages.prepare;
+    sum_.infer += stages.infer;
+    sum_.select += stages.select;
+    sum_.draw += stages.draw;
+  }
+
+  [[nodiscard]] double infer() const { return sum_.infer / std::max(1, count_); }
+
+  /// The document's line (time_Result/test_perform_static.txt).
+  [[nodiscard]] std::string document_line() const {
+    char line[128];
+    std::snprintf(line, sizeof(line), "NN inference cost average time: %.3f ms of infer_count %d\n", infer(), count_);
+    return line;
+  }
+
+  void print() const {
+    const double pictures = std::max(1, count_);
+    std::printf("milliseconds a picture: read %.2f, decode %.2f, prepare %.2f, infer %.2f, select %.2f, draw %.2f\n",
+                sum_.read / pictures, sum_.decode / pictures, sum_.prepare / pictures, sum_.infer / pictures,
+                sum_.select / pictures, sum_.draw / pictures);
+  }
+
+ private:
+  int count_ = 0;
+  Stages sum_;
+};
+
+void write_raw(const Outcome& outcome, const fs::path& folder) {
+  fs::path place = folder / "result_Files" / outcome.place;
+  place.replace_extension();
+  for (std::size_t head = 0; head < outcome.raw.size(); ++head) {
+    write_whole(place.string() + "_" + std::to_string(head) + ".bin", outcome.raw[head]);
+  }
+}
+
+struct Totals {
+  long pictures = 0, detections = 0, failed = 0;
+  Times times;
+};
+
+Totals run(Backend& backend, const std::vector<Source>& sources, const PipelineOptions& pipeline,
+           const Options& options, const fs::path& folder) {
+  ResultFiles files(folder, backend.record());
+  Totals totals;
+  const double seconds = run_pipeline(backend, sources, pipeline, [&](const Outcome& outcome) {
+    files.add(outcome.result);
+    if (!outcome.result.error.empty()) {
+      std::cerr << "lookonce-infer: " << outcome.result.error << "\n";
+      ++totals.failed;
+      return;
+    }
+    ++totals.pictures;
+    totals.detections += static_cast<long>(outcome.result.detections.size());
+    totals.times.add(outcome.milliseconds);
+    if (!outcome.drawing.empty()) write_whole(folder / drawing_place(outcome.place), outcome.drawing);
+    if (!outcome.raw.empty()) write_raw(outcome, folder);
+  });
+  files.finish();
+  std::printf("%ld pictures, %ld detections, %.1f pictures/s\n", totals.pictures, totals.detections,
+              static_cast<double>(totals.pictures) / seconds);
+  if (options.timing) {
+    totals.times.print();
+    write_whole(folder / "time_Result" / "test_perform_static.txt", totals.times.document_line());
+  }
+  return totals;
+}
+
+int infer(Options options) {
+  std::vector<Source> sources = find_sources(options.sources);
+  if (!options.annotations.empty()) sources = as_annotated(std::move(sources), options.annotations);
+  options.backend.lanes = choose_lanes(options, sources);
+  const std::unique_ptr<Backend> backend = open_backend(options.model, options.backend);
+  if (backend->group() > 0) options.batch = backend->group();
+  const fs::path folder = make_output(options);
+  if (options.pictures) require_untouched(sources, folder);
+  const PipelineOptions pipeline{options.backend.lanes, options.batch, options.warmup,
+                                 options.pictures,      options.raw,   options.detector};
+  if (options.model_only_seconds > 0) {
+    std::printf("the network alone: %.1f pictures/s\n",
+                model_only_rate(*backend, pipeline, options.model_only_seconds));
+  }
+  const Totals totals = run(*backend, sources, pipeline, options, folder);
+  if (totals.failed > 0) std::printf("could not be read: %ld; see the messages above\n", totals.failed);
+  std::printf("written: %s: %sdetections.jsonl, results.json\n", folder.string().c_str(),
+              options.pictures ? "drawings, " : "");
+  return totals.failed > 0 ? kSomePicturesFailed : 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const std::vector<std::string> arguments(argv + 1, argv + argc);
+    for (const std::string& argument : arguments) {
+      if (argument == "--help" || argument == "-h") return std::cout << usage(), 0;
+      if (argument == "--version") return std::cout << "lookonce-infer " LOOKONCE_VERSION "\n", 0;
+    }
+    return infer(parse_options(arguments));
+  } catch (const std::exception& error) {
+    std::cerr << "lookonce-infer: " << error.what() << "\n";
+    return kNothingDone;
+  }
+}

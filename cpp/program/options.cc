@@ -1,0 +1,178 @@
+#include "options.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <thread>
+
+#include "lookonce/errors.h"
+
+namespace lookonce {
+namespace {
+
+struct Known {
+  std::string name;
+  std::string value;  // what stands behind it in the help; empty for a switch
+  std::string help;
+  std::function<void(Options&, const std::string&)> apply;
+};
+
+template <typename Number>
+Number number(const std::string& name, const std::string& text, Number low, Number high) {
+  Number value{};
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (problem != std::errc() || end != text.data() + text.size() || !(value >= low && value <= high)) {
+    const bool bounded = high < std::numeric_limits<Number>::max();
+    throw Error(name + " is " + text + "; expected a number from " + std::to_string(low) +
+                (bounded ? " to " + std::to_string(high) : " upwards"));
+  }
+  return value;
+}
+
+std::function<void(Options&, const std::string&)> whole(const std::string& name, int low,
+                                                        std::function<int&(Options&)> member) {
+  return [=](Options& options, const std::string& text) {
+    member(options) = number<int>(name, text, low, std::numeric_limits<int>::max());
+  };
+}
+
+const std::vector<Known>& known_options() {
+  static const std::vector<Known> kTable{
+      {"--output", "DIR", "write into DIR; without it runs/infer-1, runs/infer-2 and so on",
+       [](Options& options, const std::string& text) { options.output = std::filesystem::u8path(text); }},
+      {"--threshold", "X", "lowest score that is shown, 0 to 1; without it, that of the model",
+       [](Options& options, const std::string& text) {
+         options.detector.score_threshold = number<float>("--threshold", text, 0, 1);
+       }},
+      {"--iou-threshold", "X", "overlap above which the weaker box of a class is dropped; without it, the model's",
+       [](Options& options, const std::string& text) {
+         options.detector.iou_threshold = number<float>("--iou-threshold", text, 0, 1);
+       }},
+      {"--max-detections", "N", "at most so many a picture; without it, the model's",
+       [](Options& options, const std::string& text) {
+         options.detector.max_detections =
+             number<int>("--max-detections", text, 1, std::numeric_limits<int>::max());
+       }},
+      {"--threads", "N", "threads for the network; without it, all processors, or OMP_NUM_THREADS",
+       whole("--threads", 1, [](Options& options) -> int& { return options.backend.threads; })},
+      {"--batch", "N", "pictures that go through the network at once (1)",
+       whole("--batch", 1, [](Options& options) -> int& { return options.batch; })},
+      {"--warmup", "N", "runs of the network before the clock starts (0)",
+       whole("--warmup", 0, [](Options& options) -> int& { return options.warmup; })},
+      {"--timing", "", "say where the time goes; writes time_Result/test_perform_static.txt",
+       [](Options& options, const std::string&) { options.timing = true; }},
+      {"--model-only", "SECONDS", "first run the network alone for so long and say its rate",
+       [](Options& options, const std::string& text) {
+         options.model_only_seconds = number<double>("--model-only", text, 0, 3600);
+       }},
+      {"--raw", "", "write the heads' raw outputs: result_Files/NAME_0.bin, NAME_1.bin",
+       [](Options& options, const std::string&) { options.raw = true; }},
+      {"--no-pictures", "", "do not draw",
+       [](Options& options, const std::string&) { options.pictures = false; }},
+      {"--annotations", "FILE", "COCO annotations: their pictures alone, under their ids",
+       [](Options& options, const std::string& text) { options.annotations = std::filesystem::u8path(text); }},
+      {"--runtime", "NAME", "auto, openvino, onnxruntime (auto)",
+       [](Options& options, const std::string& text) { options.backend.runtime = text; }},
+      {"--device", "NAME", "as the runtime spells it: CPU, GPU, NPU; cpu, cuda:0, tensorrt:0, cann:0 (CPU)",
+       [](Options& options, const std::string& text) { options.backend.device = text; }},
+  };
+  return kTable;
+}
+
+std::size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = std::exchange(row[j + 1], std::min({row[j] + 1, row[j + 1] + 1, replaced}));
+    }
+  }
+  return row.back();
+}
+
+const Known& find_option(const std::string& name) {
+  const auto& table = known_options();
+  const auto found = std::find_if(table.begin(), table.end(), [&](const Known& known) { return known.name == name; });
+  if (found != table.end()) return *found;
+  const auto nearest = std::min_element(table.begin(), table.end(), [&](const Known& a, const Known& b) {
+    return edit_distance(a.name, name) < edit_distance(b.name, name);
+  });
+  throw Error("unknown option " + name + "; did you mean " + nearest->name + "?");
+}
+
+/// `--batch 4`, `--batch=4` and `--batch_size`-like spellings with underscores.
+std::size_t apply_option(Options& options, const std::vector<std::string>& arguments, std::size_t at) {
+  const std::string& argument = arguments[at];
+  const std::size_t equals = argument.find('=');
+  std::string name = argument.substr(0, equals);
+  std::replace(name.begin(), name.end(), '_', '-');
+  const Known& known = find_option(name);
+  if (known.value.empty()) {
+    if (equals != std::string::npos) throw Error(name + " takes no value");
+    known.apply(options, "");
+    return at + 1;
+  }
+  if (equals != std::string::npos) {
+    known.apply(options, argument.substr(equals + 1));
+    return at + 1;
+  }
+  if (at + 1 == arguments.size()) throw Error(name + " needs a value: " + name + " " + known.value);
+  known.apply(options, arguments[at + 1]);
+  return at + 2;
+}
+
+}  // namespace
+
+std::string usage() {
+  std::string text =
+      "Usage: lookonce-infer MODEL SOURCE... [OPTIONS]\n\n"
+      "Find objects in pictures with an exported lookonce model; draw them, and write results.json (COCO) and\n"
+      "detections.jsonl. Everything about the model is read from its file.\n\n"
+      "  MODEL    .onnx, or .xml (OpenVINO), made by `lookonce export`\n"
+      "  SOURCE   a picture, a folder with its subfolders, a .txt file with a path on each line, a video, or - for\n"
+      "           the bytes of one picture on standard input\n\n";
+  for (const Known& known : known_options()) {
+    std::string left = "  " + known.name + (known.value.empty() ? "" : " " + known.value);
+    left.resize(std::max<std::size_t>(left.size() + 1, 24), ' ');
+    text += left + known.help + "\n";
+  }
+  text += "  --help, --version\n\nRuntimes in this program:";
+  for (const std::string& name : built_runtimes()) text += " " + name;
+  return text + "\n";
+}
+
+Options parse_options(const std::vector<std::string>& arguments) {
+  Options options;
+  options.backend.threads = usable_threads();
+  std::vector<std::string> places;
+  for (std::size_t at = 0; at < arguments.size();) {
+    if (arguments[at].size() > 1 && arguments[at][0] == '-') {
+      at = apply_option(options, arguments, at);
+    } else {
+      places.push_back(arguments[at++]);
+    }
+  }
+  if (places.size() < 2) throw Error("expected a model and at least one picture, folder, list or video; see --help");
+  options.model = std::filesystem::u8path(places.front());
+  options.sources.assign(places.begin() + 1, places.end());
+  return options;
+}
+
+int usable_threads() {
+  if (const char* wanted = std::getenv("OMP_NUM_THREADS")) {
+    const int number = std::atoi(wanted);
+    if (number > 0) return number;
+  }
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
+  return std::max(1U, std::thread::hardware_concurrency());
+}
+
+}  // namespace lookonce

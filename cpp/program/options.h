@@ -1,0 +1,37 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "lookonce/backend.h"
+#include "lookonce/detector.h"
+
+namespace lookonce {
+
+/// What the command line asks for.
+struct Options {
+  std::filesystem::path model;
+  std::vector<std::string> sources;
+  std::filesystem::path output;       // empty: runs/infer-1, runs/infer-2 and so on
+  std::filesystem::path annotations;  // empty: none
+  BackendOptions backend;
+  DetectorOptions detector;
+  int batch = 1;
+  int warmup = 0;
+  double model_only_seconds = 0;
+  bool timing = false;
+  bool raw = false;
+  bool pictures = true;
+};
+
+/// The text of --help.
+std::string usage();
+
+/// Error: an unknown option (with the nearest known one), a missing value, a value out of range.
+Options parse_options(const std::vector<std::string>& arguments);
+
+/// The processors that this process may use, OMP_NUM_THREADS where that is set.
+int usable_threads();
+
+}  // namespace lookonce

@@ -1,0 +1,306 @@
+#include "pipeline.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <iostream>
+#include <iterator>
+#include <thread>
+
+#include "in_flight.h"
+#include "lookonce/draw.h"
+#include "lookonce/errors.h"
+#include "video.h"
+
+namespace lookonce {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+/// A picture that has been read: a file's bytes, or a frame of a video.
+struct Task {
+  Outcome outcome;  // what is known of it so far
+  std::string bytes;
+  Picture picture;
+};
+
+using Flight = InFlight<Task, Outcome>;
+
+/// Milliseconds since the last call.
+class StopWatch {
+ public:
+  double lap() {
+    const Clock::time_point now = Clock::now();
+    return std::chrono::duration<double, std::milli>(now - std::exchange(last_, now)).count();
+  }
+
+ private:
+  Clock::time_point last_ = Clock::now();
+};
+
+class Threads {
+ public:
+  Threads() = default;
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+  ~Threads() {
+    for (std::thread& thread : threads_) thread.join();
+  }
+  template <typename Work>
+  void start(Work work) {
+    threads_.emplace_back(std::move(work));
+  }
+
+ private:
+  std::vector<std::thread> threads_;
+};
+
+Task read_picture_file(const Source& source) {
+  Task task;
+  task.outcome.place = source.place;
+  task.outcome.result.name = source.name;
+  task.outcome.result.image_id = source.image_id;
+  StopWatch watch;
+  try {
+    task.bytes = source.path == "-" ? std::string(std::istreambuf_iterator<char>(std::cin), {})
+                                    : read_file(source.path);
+  } catch (const Error& error) {
+    task.outcome.result.error = error.what();
+  }
+  task.outcome.milliseconds.read = watch.lap();
+  return task;
+}
+
+/// clip.mp4 -> clip.mp4/000001.jpg
+fs::path frame_place(const fs::path& place, int number) {
+  std::string digits = std::to_string(number);
+  digits.insert(0, 6 - std::min<std::size_t>(6, digits.size()), '0');
+  return place / (digits + ".jpg");
+}
+
+/// Each frame as a picture of its own; false when the work has been given up.
+bool bring_frames(Flight& flight, const Source& source, std::int64_t& next_id) {
+  Task task;
+  int number = 0;
+  try {
+    Video video(source.path);
+    StopWatch watch;
+    while (auto frame = video.next()) {
+      task = Task();
+      task.outcome.place = frame_place(source.place, ++number);
+      task.outcome.result.name = source.name + ":" + std::to_string(number);
+      task.outcome.result.image_id = next_id++;
+      task.outcome.milliseconds.read = watch.lap();
+      task.picture = std::move(*frame);
+      if (!flight.bring(std::move(task))) return false;
+      watch.lap();
+    }
+    return true;
+  } catch (const Error& error) {
+    task = Task();
+    task.outcome.place = source.place;
+    task.outcome.result.name = source.name;
+    task.outcome.result.error = error.what();
+    return flight.bring(std::move(task));
+  }
+}
+
+void bring_all(Flight& flight, const std::vector<Source>& sources) {
+  const bool has_video = std::any_of(sources.begin(), sources.end(), [](const Source& s) { return is_video(s.path); });
+  std::int64_t next_id = 1;  // frames are counted on, over all sources
+  for (const Source& source : sources) {
+    if (is_video(source.path)) {
+      if (!bring_frames(flight, source, next_id)) return;
+      continue;
+    }
+    Task task = read_picture_file(source);
+    if (has_video) task.outcome.result.image_id = next_id++;
+    if (!flight.bring(std::move(task))) return;
+  }
+  flight.no_more();
+}
+
+void append_floats(std::string& bytes, const float* values, std::size_t count) {
+  const std::size_t end = bytes.size();
+  bytes.resize(end + count * sizeof(float));
+  std::memcpy(bytes.data() + end, values, count * sizeof(float));
+}
+
+/// (anchors * (5 + classes), rows, columns) -> (1, rows, columns, anchors, 5 + classes), the document's order.
+std::string raw_bytes(const HeadMap& map, int channels) {
+  const auto cells = static_cast<std::size_t>(map.rows) * static_cast<std::size_t>(map.columns);
+  const auto num_channels = static_cast<std::size_t>(channels);
+  std::vector<float> turned(cells * num_channels);
+  for (std::size_t channel = 0; channel < num_channels; ++channel) {
+    for (std::size_t cell = 0; cell < cells; ++cell) {
+      turned[cell * num_channels + channel] = map.values[channel * cells + cell];
+    }
+  }
+  std::string bytes;
+  append_floats(bytes, turned.data(), turned.size());
+  return bytes;
+}
+
+/// One thread's work: tasks out of the flight, outcomes back into it.
+class Worker {
+ public:
+  Worker(Flight& flight, Backend& backend, const PipelineOptions& options)
+      : flight_(flight), options_(options), detector_(backend, options.detector) {}
+
+  void warm_up() {
+    const Picture grey(detector_.record().width, detector_.record().height);
+    for (int run = 0; run < options_.warmup; ++run) detector_.detect(grey);
+  }
+
+  void work() {
+    while (true) {
+      auto tasks = flight_.work(static_cast<std::size_t>(options_.batch));
+      if (tasks.empty()) return;
+      decode(tasks);
+      detect();
+      for (std::size_t index = 0; index < numbers_.size(); ++index) {
+        flight_.finish(numbers_[index], std::move(outcomes_[index]));
+      }
+    }
+  }
+
+ private:
+  /// Those that can be read stay in pictures_, outcomes_ and numbers_; the others are finished.
+  void decode(std::vector<Flight::Numbered>& tasks) {
+    pictures_.clear();
+    outcomes_.clear();
+    numbers_.clear();
+    for (auto& [number, task] : tasks) {
+      PictureResult& result = task.outcome.result;
+      StopWatch watch;
+      try {
+        if (result.error.empty() && task.picture.pixels.empty()) task.picture = decode_picture(task.bytes, result.name);
+      } catch (const Error& error) {
+        result.error = error.what();
+      }
+      task.outcome.milliseconds.decode = watch.lap();
+      if (!result.error.empty()) {
+        flight_.finish(number, std::move(task.outcome));
+        continue;
+      }
+      result.width = task.picture.width;
+      result.height = task.picture.height;
+      pictures_.push_back(std::move(task.picture));
+      outcomes_.push_back(std::move(task.outcome));
+      numbers_.push_back(number);
+    }
+  }
+
+  void detect() {
+    if (pictures_.empty()) return;
+    const auto count = static_cast<double>(pictures_.size());
+    StopWatch watch;
+    detector_.prepare({pictures_.data(), static_cast<int>(pictures_.size())});
+    const double prepare = watch.lap() / count;
+    const auto& maps = detector_.infer();
+    const double infer = watch.lap() / count;
+    std::vector<Detections> found = detector_.select();
+    const double select = watch.lap() / count;
+    for (std::size_t index = 0; index < pictures_.size(); ++index) {
+      Outcome& outcome = outcomes_[index];
+      outcome.result.detections = std::move(found[index]);
+      if (options_.raw) keep_raw(outcome, maps[index]);
+      watch.lap();
+      if (options_.draw) draw_into(outcome, pictures_[index]);
+      const double read = outcome.milliseconds.read;
+      outcome.milliseconds = {read, outcome.milliseconds.decode, prepare, infer, select, watch.lap()};
+    }
+  }
+
+  void keep_raw(Outcome& outcome, const std::vector<HeadMap>& maps) const {
+    for (std::size_t head = 0; head < maps.size(); ++head) {
+      outcome.raw.push_back(raw_bytes(maps[head], detector_.record().channels(detector_.record().heads[head])));
+    }
+  }
+
+  void draw_into(Outcome& outcome, Picture& picture) const {
+    draw(picture, outcome.result.detections, detector_.record().class_names);
+    outcome.drawing = encode_picture(picture, drawing_place(outcome.place).extension().string());
+  }
+
+  Flight& flight_;
+  const PipelineOptions& options_;
+  Detector detector_;
+  std::vector<Picture> pictures_;
+  std::vector<Outcome> outcomes_;
+  std::vector<std::size_t> numbers_;
+};
+
+/// Whatever ends `work` early ends everybody's.
+template <typename Work>
+void guarded(Flight& flight, Work work) {
+  try {
+    work();
+  } catch (...) {
+    flight.give_up(std::current_exception());
+  }
+}
+
+}  // namespace
+
+fs::path drawing_place(const fs::path& place) {
+  std::string suffix = place.extension().string();
+  std::transform(suffix.begin(), suffix.end(), suffix.begin(), [](unsigned char c) { return std::tolower(c); });
+  const bool keeps = suffix == ".jpg" || suffix == ".jpeg" || suffix == ".png";
+  return keeps ? place : fs::path(place.string() + ".jpg");
+}
+
+double run_pipeline(Backend& backend, const std::vector<Source>& sources, const PipelineOptions& options,
+                    const std::function<void(const Outcome&)>& consume) {
+  const auto lanes = static_cast<std::size_t>(options.lanes);
+  // A batch for each lane to work on, one to read meanwhile, one to write.
+  Flight flight(static_cast<std::size_t>(options.batch) * (lanes + 2));
+  std::vector<std::unique_ptr<Worker>> workers;
+  for (std::size_t lane = 0; lane < lanes; ++lane) {
+    workers.push_back(std::make_unique<Worker>(flight, backend, options));
+    workers.back()->warm_up();
+  }
+  StopWatch watch;
+  Threads threads;
+  threads.start([&] { guarded(flight, [&] { bring_all(flight, sources); }); });
+  for (const auto& worker : workers) {
+    threads.start([&flight, &worker] { guarded(flight, [&] { worker->work(); }); });
+  }
+  try {
+    while (const auto outcome = flight.take()) consume(*outcome);
+  } catch (...) {
+    flight.give_up(std::current_exception());
+    throw;
+  }
+  return watch.lap() / 1000;
+}
+
+double model_only_rate(Backend& backend, const PipelineOptions& options, double seconds) {
+  std::vector<std::unique_ptr<Detector>> detectors;
+  const std::vector<Picture> grey(static_cast<std::size_t>(options.batch),
+                                  Picture(backend.record().width, backend.record().height));
+  for (int lane = 0; lane < options.lanes; ++lane) {
+    detectors.push_back(std::make_unique<Detector>(backend));
+    detectors.back()->detect({grey.data(), options.batch});
+  }
+  std::atomic<long> runs{0};
+  StopWatch watch;
+  const Clock::time_point end = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                                   std::chrono::duration<double>(seconds));
+  {
+    Threads threads;
+    for (const auto& detector : detectors) {
+      threads.start([&] {
+        while (Clock::now() < end) {
+          detector->infer();
+          ++runs;
+        }
+      });
+    }
+  }
+  return static_cast<double>(runs) * options.batch / (watch.lap() / 1000);
+}
+
+}  // namespace lookonce

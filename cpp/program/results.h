@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "lookonce/detections.h"
+#include "lookonce/record.h"
+
+namespace lookonce {
+
+/// What was found in one picture; boxes in its pixels. `error`: why it could not be read; empty when it could.
+struct PictureResult {
+  std::string name;
+  std::int64_t image_id = 0;
+  int width = 0, height = 0;
+  Detections detections;
+  std::string error;
+};
+
+/// A file that grows beside its place and takes it, whole, at the end; without an end nothing is left.
+class NewFile {
+ public:
+  explicit NewFile(std::filesystem::path path);
+  ~NewFile();
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+
+  void write(const std::string& text);
+  /// Error: no space, no permission.
+  void finish();
+
+ private:
+  std::filesystem::path path_, temporary_;
+  std::ofstream file_;
+};
+
+/// results.json (COCO's list of boxes) and detections.jsonl (one picture a line), written as they come.
+class ResultFiles {
+ public:
+  ResultFiles(const std::filesystem::path& folder, const Record& record);
+
+  void add(const PictureResult& result);
+  void finish();
+
+ private:
+  const Record& record_;
+  NewFile coco_, lines_;
+  bool first_ = true;
+};
+
+/// One whole file, in one go; its folder is made.
+void write_whole(const std::filesystem::path& path, const std::string& bytes);
+
+/// A fresh folder RUNS/NAME-K, K counted up from 1; two processes never get the same one.
+std::filesystem::path make_run_folder(const std::filesystem::path& runs, const std::string& name);
+
+/// A JSON string in quotes; bytes that are no UTF-8 become U+FFFD.
+std::string json_string(const std::string& text);
+
+/// The shortest decimal that reads back as the same number.
+std::string json_number(double value);
+
+}  // namespace lookonce

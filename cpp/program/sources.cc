@@ -1,0 +1,141 @@
+#include "sources.h"
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "lookonce/errors.h"
+#include "lookonce/pictures.h"
+
+namespace lookonce {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::set<std::string> kPictureSuffixes{".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm",
+                                             ".png", ".pnm", ".ppm",  ".tif",  ".tiff", ".webp"};
+const std::set<std::string> kVideoSuffixes{".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"};
+
+std::string lower_suffix(const fs::path& path) {
+  std::string suffix = path.extension().string();
+  std::transform(suffix.begin(), suffix.end(), suffix.begin(), [](unsigned char c) { return std::tolower(c); });
+  return suffix;
+}
+
+std::vector<Source> in_folder(const fs::path& folder) {
+  std::vector<fs::path> paths;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    const bool hidden = entry.path().filename().string().front() == '.';
+    if (!hidden && entry.is_regular_file() && kPictureSuffixes.count(lower_suffix(entry.path())) != 0) {
+      paths.push_back(entry.path());
+    }
+  }
+  if (paths.empty()) throw Error(folder.string() + ": no pictures in it; looked for .jpg, .png, .webp and the like");
+  std::sort(paths.begin(), paths.end());
+  std::vector<Source> sources;
+  for (const fs::path& path : paths) sources.push_back({path.string(), fs::relative(path, folder), path});
+  return sources;
+}
+
+std::string stripped(std::string line) {
+  constexpr const char* kSpace = " \t\r\n";
+  const std::size_t first = line.find_first_not_of(kSpace);
+  return first == std::string::npos ? "" : line.substr(first, line.find_last_not_of(kSpace) - first + 1);
+}
+
+std::vector<Source> in_list(const fs::path& list) {
+  std::vector<Source> sources;
+  std::ifstream file(list);
+  for (std::string line; std::getline(file, line);) {
+    if (sources.empty() && line.rfind("\xef\xbb\xbf", 0) == 0) line.erase(0, 3);
+    const std::string text = stripped(line);
+    if (text.empty()) continue;
+    const fs::path beside = list.parent_path() / text;
+    const fs::path path = fs::exists(beside) ? beside : fs::path(text);
+    sources.push_back({path.string(), path.filename(), path});
+  }
+  if (sources.empty()) throw Error(list.string() + ": is empty; expected the path of a picture on each line");
+  return sources;
+}
+
+std::vector<Source> find_one(const std::string& argument) {
+  if (argument == "-") return {{"standard input", "stdin.jpg", "-"}};
+  const fs::path path(argument);
+  if (fs::is_directory(path)) return in_folder(path);
+  if (!fs::exists(path)) {
+    throw Error(argument + ": no such file or folder; expected a picture, a folder, a .txt list, a video or -");
+  }
+  if (lower_suffix(path) == ".txt") return in_list(path);
+  return {{argument, path.filename(), path}};
+}
+
+/// A number in front of each name where two are alike (in a file system that tells no capitals).
+void tell_apart(std::vector<Source>& sources) {
+  std::set<std::string> places;
+  for (const Source& source : sources) {
+    std::string place = source.place.string();
+    std::transform(place.begin(), place.end(), place.begin(), [](unsigned char c) { return std::tolower(c); });
+    places.insert(place);
+  }
+  if (places.size() == sources.size()) return;
+  const std::size_t digits = std::to_string(sources.size()).size();
+  for (std::size_t index = 0; index < sources.size(); ++index) {
+    std::string number = std::to_string(index + 1);
+    number.insert(0, digits - number.size(), '0');
+    fs::path& place = sources[index].place;
+    place = place.parent_path() / (number + "-" + place.filename().string());
+  }
+}
+
+void number_pictures(std::vector<Source>& sources) {
+  std::set<std::int64_t> numbers;
+  const bool all_numbers = std::all_of(sources.begin(), sources.end(), [&](const Source& source) {
+    const std::string stem = source.place.stem().string();
+    const bool number = !stem.empty() && stem.size() <= 18 &&
+                        std::all_of(stem.begin(), stem.end(), [](char c) { return c >= '0' && c <= '9'; });
+    return number && numbers.insert(std::stoll(stem)).second;
+  });
+  std::int64_t next = 1;
+  for (Source& source : sources) source.image_id = all_numbers ? std::stoll(source.place.stem().string()) : next++;
+}
+
+}  // namespace
+
+bool is_video(const fs::path& path) { return kVideoSuffixes.count(lower_suffix(path)) != 0; }
+
+std::vector<Source> find_sources(const std::vector<std::string>& arguments) {
+  std::vector<Source> sources;
+  for (const std::string& argument : arguments) {
+    for (Source& source : find_one(argument)) sources.push_back(std::move(source));
+  }
+  tell_apart(sources);
+  number_pictures(sources);
+  return sources;
+}
+
+std::vector<Source> as_annotated(std::vector<Source> sources, const fs::path& annotations) {
+  const auto document = nlohmann::json::parse(read_file(annotations), nullptr, false);
+  if (!document.is_object() || !document.contains("images") || !document["images"].is_array()) {
+    throw Error(annotations.string() + ": is no COCO annotation file; expected JSON with a list \"images\"");
+  }
+  std::map<std::string, Source*> by_place;
+  for (Source& source : sources) by_place[source.place.generic_string()] = &source;
+  std::vector<Source> annotated;
+  for (const auto& image : document["images"]) {
+    const bool complete = image.is_object() && image.contains("id") && image["id"].is_number_integer() &&
+                          image.contains("file_name") && image["file_name"].is_string();
+    if (!complete) throw Error(annotations.string() + ": an image lacks its \"id\" (a number) or \"file_name\"");
+    const auto found = by_place.find(image["file_name"].get<std::string>());
+    if (found == by_place.end()) {
+      throw Error(annotations.string() + ": names " + image["file_name"].get<std::string>() +
+                  ", which is not among the pictures given");
+    }
+    annotated.push_back(*found->second);
+    annotated.back().image_id = image["id"].get<std::int64_t>();
+  }
+  return annotated;
+}
+
+}  // namespace lookonce

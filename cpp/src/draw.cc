@@ -1,0 +1,175 @@
+#include "lookonce/draw.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+
+#include "font.h"
+
+namespace lookonce {
+namespace {
+
+using Color = std::array<std::uint8_t, 3>;
+
+constexpr Color kWhite{255, 255, 255};
+constexpr Color kBlack{16, 16, 16};
+
+struct Rectangle {
+  int left, top, right, bottom;  // right and bottom outside
+};
+
+Color from_hsv(double hue, double saturation, double value) {
+  const double sixth = hue * 6;
+  const double part = sixth - std::floor(sixth);
+  const double p = value * (1 - saturation);
+  const double q = value * (1 - saturation * part);
+  const double t = value * (1 - saturation * (1 - part));
+  const std::array<std::array<double, 3>, 6> rgb{
+      {{value, t, p}, {q, value, p}, {p, value, t}, {p, q, value}, {t, p, value}, {value, p, q}}};
+  const auto& chosen = rgb[static_cast<std::size_t>(sixth) % 6];
+  Color color{};
+  std::transform(chosen.begin(), chosen.end(), color.begin(),
+                 [](double part_of_one) { return static_cast<std::uint8_t>(std::lrint(part_of_one * 255)); });
+  return color;
+}
+
+/// The colour of a class, always the same, and the same as in Python.
+Color class_color(int label) {
+  constexpr std::array<Color, 10> kFirst{{{30, 140, 255},
+                                          {255, 140, 0},
+                                          {0, 205, 110},
+                                          {235, 50, 170},
+                                          {255, 215, 0},
+                                          {150, 90, 255},
+                                          {0, 205, 225},
+                                          {240, 50, 50},
+                                          {160, 225, 40},
+                                          {255, 130, 190}}};
+  if (label < static_cast<int>(kFirst.size())) return kFirst[static_cast<std::size_t>(label)];
+  constexpr double kGoldenTurn = 0.61803398875;
+  constexpr std::array<std::array<double, 2>, 3> kTones{{{0.95, 0.80}, {0.75, 0.95}, {1.0, 0.50}}};
+  const auto& [value, saturation] = kTones[static_cast<std::size_t>(label / 8 % 3)];
+  return from_hsv(std::fmod(label * kGoldenTurn, 1.0), saturation, value);
+}
+
+double luminance(const Color& color) {
+  constexpr std::array<double, 3> kWeights{0.2126, 0.7152, 0.0722};
+  double sum = 0;
+  for (std::size_t channel = 0; channel < 3; ++channel) {
+    const double part = color[channel] / 255.0;
+    sum += kWeights[channel] * (part <= 0.04045 ? part / 12.92 : std::pow((part + 0.055) / 1.055, 2.4));
+  }
+  return sum;
+}
+
+/// Black or white, whichever stands out more (relative luminance and contrast of WCAG 2.2).
+Color text_color(const Color& background) {
+  const double light = luminance(background) + 0.05;
+  return 1.05 / light >= light / (luminance(kBlack) + 0.05) ? kWhite : kBlack;
+}
+
+void fill(Picture& picture, const Rectangle& where, const Color& color) {
+  for (int y = std::max(0, where.top); y < std::min(picture.height, where.bottom); ++y) {
+    for (int x = std::max(0, where.left); x < std::min(picture.width, where.right); ++x) {
+      std::copy(color.begin(), color.end(), picture.row(y) + static_cast<std::ptrdiff_t>(x) * 3);
+    }
+  }
+}
+
+/// The pixels whose outer edges are the box, at least one, inside the picture.
+Rectangle whole_pixels(const BoxXyxy& box, const Picture& picture) {
+  const int left = std::clamp(static_cast<int>(std::lrint(box.left)), 0, picture.width - 1);
+  const int top = std::clamp(static_cast<int>(std::lrint(box.top)), 0, picture.height - 1);
+  return {left, top, std::clamp(static_cast<int>(std::lrint(box.right)), left + 1, picture.width),
+          std::clamp(static_cast<int>(std::lrint(box.bottom)), top + 1, picture.height)};
+}
+
+void draw_box(Picture& picture, const Rectangle& box, const Color& color, int line) {
+  fill(picture, {box.left, box.top, box.right, std::min(box.top + line, box.bottom)}, color);
+  fill(picture, {box.left, std::max(box.bottom - line, box.top), box.right, box.bottom}, color);
+  fill(picture, {box.left, box.top, std::min(box.left + line, box.right), box.bottom}, color);
+  fill(picture, {std::max(box.right - line, box.left), box.top, box.right, box.bottom}, color);
+}
+
+const Glyph& glyph(char letter) { return kGlyphs[static_cast<std::size_t>(letter - kFirstGlyph)]; }
+
+bool is_plain(const std::string& text) {
+  return std::all_of(text.begin(), text.end(), [](char letter) { return letter >= ' ' && letter <= '~'; });
+}
+
+int text_width(const std::string& text) {
+  int columns = 0;
+  for (const char letter : text) columns += glyph(letter).columns;
+  return columns;
+}
+
+/// Mean ink, 0..1, of the font's pixels under one pixel of a letter `rows` high.
+double ink_under(const Glyph& letter, int x, int y, int rows) {
+  const double scale = static_cast<double>(kFontRows) / rows;
+  const int top = static_cast<int>(y * scale);
+  const int bottom = std::min(kFontRows, std::max(top + 1, static_cast<int>((y + 1) * scale)));
+  const int left = static_cast<int>(x * scale);
+  const int right = std::min(letter.columns, std::max(left + 1, static_cast<int>((x + 1) * scale)));
+  int sum = 0;
+  int count = 0;
+  for (int row = top; row < bottom; ++row) {
+    for (int column = left; column < right; ++column, ++count) sum += letter.ink[row * letter.columns + column] - 'a';
+  }
+  return count == 0 ? 0.0 : sum / (15.0 * count);
+}
+
+void draw_letter(Picture& picture, const Glyph& letter, std::pair<int, int> left_top, int rows, const Color& color) {
+  const int columns = letter.columns * rows / kFontRows;
+  for (int y = 0; y < rows; ++y) {
+    const int picture_y = left_top.second + y;
+    if (picture_y < 0 || picture_y >= picture.height) continue;
+    for (int x = 0; x < columns; ++x) {
+      const int picture_x = left_top.first + x;
+      if (picture_x < 0 || picture_x >= picture.width) continue;
+      const double ink = ink_under(letter, x, y, rows);
+      std::uint8_t* pixel = picture.row(picture_y) + static_cast<std::ptrdiff_t>(picture_x) * 3;
+      for (std::size_t channel = 0; channel < 3; ++channel) {
+        pixel[channel] = static_cast<std::uint8_t>(std::lrint(pixel[channel] + (color[channel] - pixel[channel]) * ink));
+      }
+    }
+  }
+}
+
+/// On the box, or inside it where there is no room above; moved into the picture from the right.
+void draw_tag(Picture& picture, const Rectangle& box, const std::string& text, const Color& color, int rows) {
+  const int padding = std::max(1, rows / 6);
+  const int width = text_width(text) * rows / kFontRows + 2 * padding;
+  const int height = rows + 2 * padding;
+  const int left = std::max(0, std::min(box.left, picture.width - width));
+  const int top = box.top >= height ? box.top - height : box.top;
+  fill(picture, {left, top, left + width, top + height}, color);
+  int x = left + padding;
+  for (const char letter : text) {
+    draw_letter(picture, glyph(letter), {x, top + padding}, rows, text_color(color));
+    x += glyph(letter).columns * rows / kFontRows;
+  }
+}
+
+std::string tag_text(const Detection& detection, const std::vector<std::string>& class_names) {
+  const std::string& name = class_names[static_cast<std::size_t>(detection.label)];
+  std::array<char, 16> score{};
+  std::snprintf(score.data(), score.size(), " %.2f", static_cast<double>(detection.score));
+  return (is_plain(name) ? name : "class " + std::to_string(detection.label)) + score.data();
+}
+
+}  // namespace
+
+void draw(Picture& picture, const Detections& detections, const std::vector<std::string>& class_names) {
+  const double side = std::sqrt(static_cast<double>(picture.width) * picture.height);
+  const int line = std::max(1, static_cast<int>(std::lrint(side / 300)));
+  const int rows = std::max(11, static_cast<int>(std::lrint(side / 36)));
+  for (auto worst = detections.rbegin(); worst != detections.rend(); ++worst) {
+    draw_box(picture, whole_pixels(worst->box, picture), class_color(worst->label), line);
+  }
+  for (auto worst = detections.rbegin(); worst != detections.rend(); ++worst) {
+    draw_tag(picture, whole_pixels(worst->box, picture), tag_text(*worst, class_names), class_color(worst->label), rows);
+  }
+}
+
+}  // namespace lookonce

@@ -1,0 +1,118 @@
+#include "lookonce/pictures.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstdio>
+#include <fstream>
+
+#include "bytes.h"
+#include "formats.h"
+#include "lookonce/errors.h"
+
+namespace lookonce {
+namespace {
+
+constexpr int kJpegQuality = 92;
+
+/// EXIF orientation 1..8 undone.
+Picture turn_upright(Picture stored, int orientation) {
+  if (orientation == 1) return stored;
+  const bool swaps_sides = orientation >= 5;
+  const bool flips_rows = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
+  const bool flips_columns = orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
+  Picture upright(swaps_sides ? stored.height : stored.width, swaps_sides ? stored.width : stored.height);
+  for (int y = 0; y < upright.height; ++y) {
+    std::uint8_t* target = upright.row(y);
+    const int turned_y = flips_rows ? upright.height - 1 - y : y;
+    for (int x = 0; x < upright.width; ++x) {
+      const int turned_x = flips_columns ? upright.width - 1 - x : x;
+      const std::uint8_t* source = swaps_sides ? stored.row(turned_x) + static_cast<std::ptrdiff_t>(turned_y) * 3
+                                               : stored.row(turned_y) + static_cast<std::ptrdiff_t>(turned_x) * 3;
+      target = std::copy_n(source, 3, target);
+    }
+  }
+  return upright;
+}
+
+std::string printable(std::string_view bytes) {
+  std::string text;
+  for (const char byte : bytes) {
+    std::array<char, 8> spelled{};
+    const bool plain = byte >= ' ' && byte <= '~' && byte != '\\';
+    std::snprintf(spelled.data(), spelled.size(), plain ? "%c" : "\\x%02x",
+                  plain ? static_cast<int>(byte) : static_cast<unsigned char>(byte));
+    text += spelled.data();
+  }
+  return text;
+}
+
+[[noreturn]] void refuse(std::string_view bytes, const std::string& name) {
+  if (bytes.empty()) throw Error(name + ": is empty (0 bytes); expected a picture");
+  for (const std::string_view start : {"BM", "GIF8", "II*", "MM", "II+", "P1", "P2", "P3", "P4", "P5", "P6"}) {
+    if (starts_with(bytes, start)) {
+      throw Error(name + ": BMP, GIF, TIFF and PNM are read by `lookonce predict` alone; save it as PNG or JPEG");
+    }
+  }
+  throw Error(name + ": is not a picture (it starts with '" + printable(bytes.substr(0, 8)) +
+              "'); expected JPEG, PNG or WebP");
+}
+
+StoredPicture decode_stored(std::string_view bytes, const std::string& name) {
+  if (starts_with(bytes, "\xff\xd8\xff")) return decode_jpeg(bytes, name);
+  if (starts_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_png(bytes, name);
+  if (starts_with(bytes, "RIFF") && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP") return decode_webp(bytes, name);
+  refuse(bytes, name);
+}
+
+}  // namespace
+
+void require_readable_size(std::int64_t width, std::int64_t height, const std::string& name) {
+  if (width <= 0 || height <= 0) throw Error(name + ": damaged picture: its header gives it no pixels; copy it again");
+  if (width * height > kMaxPixels) {
+    throw Error(name + ": " + std::to_string(width) + "x" + std::to_string(height) + " is " +
+                std::to_string(width * height) + " pixels; at most " + std::to_string(kMaxPixels) + " are read");
+  }
+}
+
+void lay_on_white(const std::uint8_t* rgba, Picture& picture) {
+  constexpr unsigned kExtraBits = 7;  // Pillow's libImaging/AlphaComposite.c, for a background of 255 everywhere
+  for (std::size_t pixel = 0; pixel < picture.pixels.size() / 3; ++pixel, rgba += 4) {
+    const unsigned share = rgba[3] << kExtraBits;
+    const unsigned rest = (255U << kExtraBits) - share;
+    for (std::size_t channel = 0; channel < 3; ++channel) {
+      const unsigned sum = rgba[channel] * share + 255U * rest + (0x80U << kExtraBits);
+      picture.pixels[pixel * 3 + channel] = static_cast<std::uint8_t>((((sum >> 8U) + sum) >> 8U) >> kExtraBits);
+    }
+  }
+}
+
+Picture decode_picture(std::string_view bytes, const std::string& name) {
+  StoredPicture stored = decode_stored(bytes, name);
+  return turn_upright(std::move(stored.picture), stored.orientation);
+}
+
+Picture read_picture(const std::filesystem::path& path) { return decode_picture(read_file(path), path.string()); }
+
+std::string read_file(const std::filesystem::path& path, std::uintmax_t max_bytes) {
+  std::error_code problem;
+  if (!std::filesystem::exists(path, problem)) throw Error(path.string() + ": no such file");
+  const std::uintmax_t size = std::filesystem::file_size(path, problem);
+  if (problem) throw Error(path.string() + ": cannot be read: " + problem.message());
+  if (size > max_bytes) {
+    throw Error(path.string() + ": " + std::to_string(size) + " bytes; at most " + std::to_string(max_bytes) +
+                " are read");
+  }
+  std::ifstream file(path, std::ios::binary);
+  std::string bytes(size, '\0');
+  if (!file.read(bytes.data(), static_cast<std::streamsize>(size))) throw Error(path.string() + ": cannot be read");
+  return bytes;
+}
+
+std::string encode_picture(const Picture& picture, const std::string& suffix) {
+  std::string lower = suffix;
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char letter) { return std::tolower(letter); });
+  return lower == ".png" ? encode_png(picture) : encode_jpeg(picture, kJpegQuality);
+}
+
+}  // namespace lookonce
