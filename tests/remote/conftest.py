@@ -65,7 +65,7 @@ class ObsLikeProxy:
             def handle_any(self) -> None:
                 proxy.answer(self)
 
-            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any  # noqa: N815: the library's names
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any  # noqa: N815 - the library's names
 
             def log_message(self, *arguments: object) -> None: ...
 
