@@ -29,7 +29,7 @@ BLOCK = 512  # of a tar archive
 
 @dataclass(frozen=True, kw_only=True)
 class Shards:
-    """places: archive -> picture -> (first byte, number of bytes). location: where the archives are, if not in folder."""
+    """places: archive -> picture -> (first byte, number of bytes). location: of the archives, if not in folder."""
 
     folder: Path
     places: Mapping[str, Mapping[str, tuple[int, int]]]
