@@ -22,6 +22,7 @@ def test_addresses_of_both_schemes_name_bucket_and_key() -> None:
     assert Location.parse("obs://bucket/a/b/") == Location(bucket="bucket", key="a/b")
     assert str(Location.parse("S3://bucket") / "x.zip") == "s3://bucket/x.zip"
     assert is_remote("s3://b/k")
+    assert Location.parse(str(Path("obs://b/k/l"))) == Location(bucket="b", key="k/l")
     assert not is_remote("data/s3")
 
 

@@ -11,7 +11,7 @@ Where the archives lie in object storage, only the two kinds of JSON are fetched
 import io
 import json
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -92,11 +92,17 @@ def open_shards(folder: Path) -> Shards:
 
 
 def write_archives(
-    dataset: Dataset, folder: Path, *, shard_bytes: int = SHARD_BYTES, on_picture: Callable[[], None] = lambda: None
+    dataset: Dataset,
+    names: Sequence[str],
+    folder: Path,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    on_picture: Callable[[], None] = lambda: None,
 ) -> dict[str, dict[str, tuple[int, int]]]:
     """The pictures of a split -> FOLDER/SPLIT-000000.tar and so on, in the data set's order; where each one lies.
 
-    An archive is full at shard_bytes. The same data set makes the same bytes: times and owners are left out.
+    names: what each picture is called in its archive, all of them different. An archive is full at shard_bytes. The
+    same data set makes the same bytes: times and owners are left out.
     """
     places: dict[str, dict[str, tuple[int, int]]] = {}
     row = 0
@@ -105,7 +111,7 @@ def write_archives(
         here = places[archive] = {}
         with tarfile.open(folder / archive, "w", format=tarfile.PAX_FORMAT) as tar:
             while row < len(dataset) and (not here or tar.offset < shard_bytes):
-                name = dataset.image_paths[row].name
+                name = names[row]
                 here[name] = _add(tar, name, read_file(dataset.image_paths[row]))
                 _add(tar, f"{name.rpartition('.')[0]}.json", _described(dataset, row))
                 on_picture()

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from typing import Any, Self, TypeVar
 from lookonce.errors import LookonceError, MissingExtra
 
 T = TypeVar("T")
-SCHEMES = ("s3://", "obs://")
+ADDRESS = re.compile(r"(?:s3|obs)://?(?!/)(.*)", re.IGNORECASE)
 MIB = 1 << 20
 PART_BYTES = 8 * MIB
 PATIENCE_SECONDS = 300.0
@@ -46,10 +47,10 @@ class Location:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """s3://bucket/some/key, obs://bucket/some/key; a / at the end says nothing."""
-        scheme = next((scheme for scheme in SCHEMES if url.lower().startswith(scheme)), None)
-        bucket, _, key = url[len(scheme or "") :].partition("/")
-        if scheme is None or not bucket:
+        """s3://bucket/some/key, obs://bucket/some/key; a / at the end says nothing, and a Path has lost one of two."""
+        match = ADDRESS.fullmatch(url)
+        bucket, _, key = match[1].partition("/") if match else ("", "", "")
+        if not bucket:
             raise RemoteError(f"{url}: expected s3://BUCKET/KEY or obs://BUCKET/KEY")
         return cls(bucket=bucket, key=key.strip("/"))
 
@@ -71,8 +72,8 @@ class Entry:
 
 
 def is_remote(place: str | Path) -> bool:
-    """Whether a path is the address of an object. (A Path turns s3:// into s3:/.)"""
-    return str(place).lower().startswith(SCHEMES)
+    """Whether a path is the address of an object."""
+    return ADDRESS.fullmatch(str(place)) is not None
 
 
 class ObjectStore:

@@ -19,14 +19,16 @@ MARKER = ".staged.json"
 UNPACKED = ".unzipped"
 
 
-def stage_in(location: Location, folder: Path, store: ObjectStore) -> Path:
+def stage_in(
+    location: Location, folder: Path, store: ObjectStore, *, wanted: Callable[[str], bool] = lambda _: True
+) -> Path:
     """All objects at or below `location` -> the same names below `folder`; returns `folder`, or the one file.
 
-    What is there already, from this call or one that was killed, is not fetched again. A second process waits for the
+    wanted: name -> whether it is to be fetched. What is there already, from this call or one that was killed, is not fetched again. A second process waits for the
     first. Names that would leave the folder are refused.
     """
     with work_lock(folder.with_name(f".{folder.name}.lock")):
-        entries = store.entries(location)
+        entries = [entry for entry in store.entries(location) if wanted(entry.name)]
         if not entries:
             raise RemoteError(f"{location}: there is no such object, and nothing below it; is the address right?")
         for entry in entries:
