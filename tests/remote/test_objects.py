@@ -3,14 +3,21 @@
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import boto3
+import numpy as np
 import pytest
+from s3_server import ObsLikeProxy
 
 from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteError, etag_of, is_remote
 
-ObsLikeProxy = Any  # of conftest.py
+
+@pytest.fixture
+def big_file(tmp_path: Path) -> Path:
+    """20 MiB that no two parts share: three parts of an upload."""
+    path = tmp_path / "big.bin"
+    path.write_bytes(np.random.default_rng(0).bytes(20 << 20))
+    return path
 
 
 def only_entry(store: ObjectStore, location: Location) -> Entry:

@@ -24,8 +24,8 @@ def stage_in(
 ) -> Path:
     """All objects at or below `location` -> the same names below `folder`; returns `folder`, or the one file.
 
-    wanted: name -> whether it is to be fetched. What is there already, from this call or one that was killed, is not fetched again. A second process waits for the
-    first. Names that would leave the folder are refused.
+    wanted: name -> whether it is to be fetched. What is there already, from this call or one that was killed, is not
+    fetched again. A second process waits for the first. Names that would leave the folder are refused.
     """
     with work_lock(folder.with_name(f".{folder.name}.lock")):
         entries = [entry for entry in store.entries(location) if wanted(entry.name)]

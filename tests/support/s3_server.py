@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -168,13 +167,3 @@ def _moto(port: int, method: str, path: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request(method, path)
     assert connection.getresponse().status == 200
-
-
-@pytest.fixture
-def big_file(tmp_path: Path) -> Path:
-    """20 MiB that no two parts share: three parts of an upload."""
-    import numpy as np
-
-    path = tmp_path / "big.bin"
-    path.write_bytes(np.random.default_rng(0).bytes(20 << 20))
-    return path
