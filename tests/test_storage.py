@@ -131,7 +131,7 @@ def test_a_file_in_the_way_of_the_runs_folder_is_said_in_words(tmp_path: Path) -
 def test_what_will_not_fit_is_refused_before_it_begins(tmp_path: Path) -> None:
     require_space(tmp_path / "not" / "there", 1000)
     with pytest.raises(
-        StorageError, match=r"runs: \d+ MiB free on its disk, the checkpoints of this run need about \d+ MiB"
+        StorageError, match=r"runs: \d+ MiB free on its disk, about \d+ MiB needed for the checkpoints of this run"
     ):
         require_space(tmp_path / "runs", 2**60)
 

@@ -88,12 +88,12 @@ def settle(folder: Path) -> None:
         remove_published(_old(folder))
 
 
-def require_space(folder: Path, num_bytes: int) -> None:
+def require_space(folder: Path, num_bytes: int, purpose: str = "the checkpoints of this run") -> None:
     """Refuse, before hours of work, to begin what will not fit on the disk of `folder` (which need not exist yet)."""
     needed, free = 1 + (num_bytes >> 20), _free_mib(folder)
     if free < needed:
         raise StorageError(
-            f"{folder}: {free} MiB free on its disk, the checkpoints of this run need about {needed} MiB; "
+            f"{folder}: {free} MiB free on its disk, about {needed} MiB needed for {purpose}; "
             "free some space or choose another folder, e.g. --runs DIR"
         )
 

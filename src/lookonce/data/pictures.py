@@ -35,6 +35,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from lookonce.data.shards import is_in_shard, read_file, read_from_shard
 from lookonce.errors import DataError
 
 Picture = NDArray[np.uint8]
@@ -128,7 +129,7 @@ def picture_size_wh(path: Path) -> tuple[int, int]:
 def picture_header(path: Path) -> PictureHeader:
     """Kind, size and orientation of a picture file, without decoding it."""
     try:
-        with path.open("rb") as file:
+        with io.BytesIO(read_from_shard(path)) if is_in_shard(path) else path.open("rb") as file:
             return _open(file, str(path))[1]
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -136,7 +137,7 @@ def picture_header(path: Path) -> PictureHeader:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
         raise _unreadable(path, error) from error
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lookonce.data.findings import Finding, Report
 from lookonce.data.pictures import TruncatedPicture, picture_size_wh
+from lookonce.data.shards import SUFFIX, names_in_shard
 from lookonce.errors import DataError
 
 _THREADS = 8  # they wait for the disk or the network; the work itself is microseconds
@@ -55,6 +56,8 @@ def missing_rows(paths: Sequence[Path]) -> list[int]:
 
 
 def _names_in(folder: Path) -> set[str]:
+    if folder.suffix == SUFFIX:
+        return names_in_shard(folder)
     if not folder.is_dir():
         return set()
     with os.scandir(folder) as entries:

@@ -5,6 +5,7 @@ What is taken, and how it is told apart:
     folder with Annotations/ and ImageSets/          VOC (also where COCO files lie beside)
     folder with annotations/*.json                   COCO layout, as the model zoo document describes it
     folder with train/_annotations.coco.json         COCO, a file in each picture folder
+    folder with shards.json                          COCO, the pictures in tar archives
     folder with data.yaml, or one other .yaml        that file
     .yaml whose train is a path or a list of paths   YOLO data.yaml
     .yaml whose train is {images:, annotations:}     lookonce's own description, for everything else: docs/data.md
@@ -22,6 +23,7 @@ from lookonce.data.annotations import Annotations, assemble, leaves_folder
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report, StopAtError
 from lookonce.data.formats import coco, voc, yolo
+from lookonce.data.shards import INDEX
 from lookonce.data.sizes import report_missing
 from lookonce.errors import DataError
 from lookonce.log import get_logger
@@ -141,6 +143,8 @@ def _open_folder(root: Path, *, needs_pictures: bool) -> DataSource:
     if {"Annotations", "ImageSets"} <= names:
         return _open_voc(root)
     coco_files = _coco_layout(root)
+    if INDEX in names:
+        return _open_shards(root, coco_files)
     yamls = sorted(path for path in root.iterdir() if path.suffix.lower() in {".yaml", ".yml"} and path.is_file())
     if "data.yaml" in names:
         yamls = [root / "data.yaml"]
@@ -174,6 +178,28 @@ def _coco_layout(root: Path) -> list[Path]:
 
 
 def _open_coco(root: Path, files: list[Path], *, needs_pictures: bool) -> DataSource:
+    by_split = _file_of_each_split(root, files)
+
+    def read(split: str, report: Report) -> Annotations:
+        file = by_split[split]
+        folder = _picture_folder(root, file, split, must_exist=needs_pictures)
+        return coco.read_coco(file, folder, split, report)
+
+    return DataSource(root, "coco", _in_order(by_split), read)
+
+
+def _open_shards(root: Path, files: list[Path]) -> DataSource:
+    if not files:
+        raise DataError(f"{root}: holds {INDEX}, but no annotations/instances_train.json; copy the whole folder")
+    by_split = _file_of_each_split(root, files)
+
+    def read(split: str, report: Report) -> Annotations:
+        return coco.read_coco(by_split[split], root, split, report)
+
+    return DataSource(root, "shards", _in_order(by_split), read)
+
+
+def _file_of_each_split(root: Path, files: list[Path]) -> dict[str, Path]:
     by_split: dict[str, Path] = {}
     for file in files:
         in_folder_of_pictures = file.name == "_annotations.coco.json"
@@ -188,13 +214,7 @@ def _open_coco(root: Path, files: list[Path], *, needs_pictures: bool) -> DataSo
         by_split[split] = file
     if not by_split:
         raise DataError(f"{files[0]}: no file name here says train, val or test; expected instances_train2017.json")
-
-    def read(split: str, report: Report) -> Annotations:
-        file = by_split[split]
-        folder = _picture_folder(root, file, split, must_exist=needs_pictures)
-        return coco.read_coco(file, folder, split, report)
-
-    return DataSource(root, "coco", _in_order(by_split), read)
+    return by_split
 
 
 def _split_in(name: str) -> str | None:

@@ -17,15 +17,21 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.formats.coco import write_coco
 from lookonce.data.formats.voc import write_voc
 from lookonce.data.formats.yolo import write_yolo
+from lookonce.data.shards import is_in_shard, read_file, write_archives, write_index
 from lookonce.data.source import DataSource, open_data
 from lookonce.errors import DataError
 from lookonce.storage import explained_write
 
-Format = Literal["coco", "voc", "yolo"]
+Format = Literal["coco", "voc", "yolo", "shards"]
 Placing = Literal["copy", "link"]
 OnProgress = Callable[[int, int], None]
 
-_PICTURE_FOLDER: dict[str, str] = {"coco": "{split}", "voc": "JPEGImages", "yolo": "images/{split}"}
+_PICTURE_FOLDER: dict[str, str] = {
+    "coco": "{split}",
+    "voc": "JPEGImages",
+    "yolo": "images/{split}",
+    "shards": "{split}",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +84,11 @@ def write_data(
             new = Path(temporary) / "data"
             new.mkdir()
             targets = _targets(datasets, to, new_names or {})
-            _place_pictures(targets, new, placing, on_progress)
-            placed = [_placed(dataset, new, targets) for dataset in datasets]
+            if to == "shards":
+                placed = _pack_pictures(datasets, targets, new, on_progress)
+            else:
+                _place_pictures(targets, new, placing, on_progress)
+                placed = [_placed(dataset, new, targets) for dataset in datasets]
             _write_annotations(placed, new, to)
             difference = _compare(placed, open_data(new), to)
             for name, text in (notes or {}).items():
@@ -132,7 +141,34 @@ def _place_pictures(targets: Targets, folder: Path, placing: str, on_progress: O
             on_progress(done, len(targets))
 
 
+def _pack_pictures(
+    datasets: Sequence[Dataset], targets: Targets, folder: Path, on_progress: OnProgress | None
+) -> list[Dataset]:
+    """The pictures in tar archives, and their index; the data sets with the pictures' new places."""
+    total, done = sum(map(len, datasets)), 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        if on_progress:
+            on_progress(done, total)
+
+    packed: list[Dataset] = []
+    places: dict[str, dict[str, tuple[int, int]]] = {}
+    for dataset in datasets:
+        names = [targets[dataset.split, path].name for path in dataset.image_paths]
+        written = write_archives(dataset, names, folder, on_picture=count)
+        places |= written
+        paths = [folder / archive / name for archive, pictures in written.items() for name in pictures]
+        packed.append(replace(dataset, image_paths=paths))
+    write_index(folder, places)
+    return packed
+
+
 def _place(path: Path, target: Path, placing: str) -> None:
+    if is_in_shard(path):
+        target.write_bytes(read_file(path))
+        return
     if placing == "copy":
         try:
             shutil.copyfile(path, target)
@@ -152,7 +188,7 @@ def _placed(dataset: Dataset, folder: Path, targets: Targets) -> Dataset:
 
 
 def _write_annotations(datasets: Sequence[Dataset], folder: Path, to: str) -> None:
-    if to == "coco":
+    if to in {"coco", "shards"}:
         (folder / "annotations").mkdir()
         for dataset in datasets:
             write_coco(folder / "annotations" / f"instances_{dataset.split}.json", dataset)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lookonce.data.annotations import Annotations, leaves_folder, snap
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
+from lookonce.data.shards import is_in_shard
 from lookonce.data.sizes import header_sizes_wh
 from lookonce.errors import DataError
 
@@ -315,7 +316,7 @@ def write_coco(json_path: Path, dataset: Dataset) -> None:
     boxes_xywh = np.concatenate([corners[:, :2], snap(corners[:, 2:] - corners[:, :2])], axis=1)
     content = {
         "images": [
-            {"id": int(image_id), "file_name": path.name, "width": int(width), "height": int(height)}
+            {"id": int(image_id), "file_name": _file_name(path), "width": int(width), "height": int(height)}
             for image_id, path, (width, height) in zip(
                 dataset.image_ids, dataset.image_paths, dataset.image_sizes_wh, strict=True
             )
@@ -337,3 +338,7 @@ def write_coco(json_path: Path, dataset: Dataset) -> None:
         ],
     }
     json_path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _file_name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}" if is_in_shard(path) else path.name

@@ -1,0 +1,243 @@
+"""What a platform's environment says about the machines of a job: how many, which is this one, where they meet.
+
+Read in this order; the first that says anything counts:
+
+    torchrun (also MA_RUN_METHOD=torchrun)   the processes are started already
+    RANK_TABLE_FILE                          Ascend: servers and their devices; with RANK_ID one process a card
+    RANK_SIZE, RANK_ID, DEVICE_ID            one process a card, without a table
+    VC_WORKER_HOSTS, VC_TASK_INDEX           ModelArts today: MA_NUM_HOSTS, MA_NUM_GPUS, MA_CURRENT_IP
+    BATCH_WORKER_HOSTS, DLS_TASK_INDEX       ModelArts before: DLS_TASK_NUMBER, BATCH_CURRENT_HOST, ...
+    nothing                                  this machine, with the devices it has
+"""
+
+import json
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lookonce.errors import SettingsError
+
+PORT = 29500  # torchrun's own default
+HOSTS = ("VC_WORKER_HOSTS", "BATCH_WORKER_HOSTS", "DLS_WORKER_HOSTS")
+INDEX = ("VC_TASK_INDEX", "DLS_TASK_INDEX", "BATCH_TASK_INDEX")
+NUM_HOSTS = ("MA_NUM_HOSTS", "DLS_TASK_NUMBER", "BATCH_TASK_NUMBER")
+OWN_ADDRESS = ("MA_CURRENT_IP", "BATCH_CURRENT_HOST", "BATCH_CURRENT_IP")
+NUM_CARDS = ("MA_NUM_GPUS", "BATCH_NUM_GPUS")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """devices: processes of this node, 0: as many as it has devices. master: address of node 0 ("" when alone).
+
+    rank: of this very process when the platform starts one for each card, else None; device: the card it has then.
+    """
+
+    source: str
+    devices: int = 0
+    nnodes: int = 1
+    node_rank: int = 0
+    master: str = ""
+    rank: int | None = None
+    device: int | None = None
+
+    @property
+    def is_started(self) -> bool:
+        """Whether this is one of many processes already, so that none has to be started."""
+        return self.rank is not None
+
+    @property
+    def world_size(self) -> int:
+        return self.devices * self.nnodes
+
+    def settings(self, num_devices: int) -> dict[str, Any]:
+        """For `train`: devices, nnodes, node_rank, rdzv_endpoint. num_devices: what this machine has (at least 1)."""
+        if self.is_started:
+            return {}
+        several = {"nnodes": str(self.nnodes), "node_rank": self.node_rank, "rdzv_endpoint": f"{self.master}:{PORT}"}
+        return {"devices": self.devices or num_devices, **(several if self.nnodes > 1 else {})}
+
+    def environment(self) -> dict[str, str]:
+        """What torchrun would have told a process that the platform has started by itself."""
+        if not self.is_started or self.source == "torchrun":
+            return {}
+        return {
+            "RANK": str(self.rank),
+            "WORLD_SIZE": str(self.world_size),
+            "LOCAL_RANK": str(self.device),
+            "LOCAL_WORLD_SIZE": str(self.devices),
+            "MASTER_ADDR": self.master or "127.0.0.1",
+            "MASTER_PORT": str(PORT),
+        }
+
+
+def make_plan(environment: Mapping[str, str], own_addresses: Callable[[], Sequence[str]] | None = None) -> Plan:
+    """The plan that the environment describes. SettingsError names what does not fit together."""
+    addresses = own_addresses or addresses_of_this_host
+    if "TORCHELASTIC_RUN_ID" in environment or {"WORLD_SIZE", "RANK", "MASTER_ADDR"} <= environment.keys():
+        return _torchrun(environment)
+    if environment.get("RANK_TABLE_FILE"):
+        return _rank_table(Path(environment["RANK_TABLE_FILE"]), environment, addresses)
+    if int(environment.get("RANK_SIZE") or 1) > 1:
+        return _one_process_a_card(environment)
+    if _first(environment, HOSTS) or _number(environment, NUM_HOSTS, 1) > 1:
+        return _hosts(environment)
+    return Plan(source="this machine", devices=_number(environment, NUM_CARDS, 0))
+
+
+def addresses_of_this_host() -> list[str]:
+    """Names and addresses by which other machines may know this one."""
+    name = socket.gethostname()
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
+    except OSError:
+        found = set()
+    return [name, *sorted(found)]
+
+
+def _torchrun(environment: Mapping[str, str]) -> Plan:
+    local_size = int(environment.get("LOCAL_WORLD_SIZE", "1"))
+    world_size = int(environment["WORLD_SIZE"])
+    return Plan(
+        source="torchrun",
+        devices=local_size,
+        nnodes=max(world_size // local_size, 1),
+        node_rank=int(environment.get("GROUP_RANK", environment["RANK"] if local_size == 1 else "0")),
+        master=environment.get("MASTER_ADDR", ""),
+        rank=int(environment["RANK"]),
+        device=int(environment.get("LOCAL_RANK", "0")),
+    )
+
+
+def _hosts(environment: Mapping[str, str]) -> Plan:
+    hosts = [host.strip() for host in _first(environment, HOSTS).split(",") if host.strip()]
+    nnodes = _number(environment, NUM_HOSTS, len(hosts) or 1)
+    if hosts and len(hosts) != nnodes:
+        raise SettingsError(
+            f"{_name(environment, HOSTS)}: names {len(hosts)} hosts ({', '.join(hosts)}), but "
+            f"{_name(environment, NUM_HOSTS)} says {nnodes}"
+        )
+    if nnodes == 1:
+        return Plan(source="hosts", devices=_number(environment, NUM_CARDS, 0))
+    if not hosts:
+        raise SettingsError(
+            f"{_name(environment, NUM_HOSTS)} says {nnodes} hosts, but none of {', '.join(HOSTS)} names them"
+        )
+    return Plan(
+        source="hosts",
+        devices=_number(environment, NUM_CARDS, 0),
+        nnodes=nnodes,
+        node_rank=_own_index(environment, hosts),
+        master=hosts[0].rpartition(":")[0] or hosts[0],
+    )
+
+
+def _own_index(environment: Mapping[str, str], hosts: Sequence[str]) -> int:
+    if _first(environment, INDEX):
+        index = _number(environment, INDEX, 0)
+        if index >= len(hosts):
+            raise SettingsError(f"{_name(environment, INDEX)}: {index}, but there are {len(hosts)} hosts, from 0")
+        return index
+    own = _first(environment, OWN_ADDRESS)
+    if own in hosts:
+        return hosts.index(own)
+    raise SettingsError(
+        f"which of the hosts {', '.join(hosts)} is this? Neither {INDEX[0]} nor {OWN_ADDRESS[0]} (here: {own!r}) tells"
+    )
+
+
+def _one_process_a_card(environment: Mapping[str, str]) -> Plan:
+    """The cards of one machine: more than one machine needs a rank table."""
+    size, rank = int(environment["RANK_SIZE"]), int(environment.get("RANK_ID") or 0)
+    device = environment.get("DEVICE_ID") or environment.get("ASCEND_DEVICE_ID") or str(rank)
+    if rank >= size:
+        raise SettingsError(f"RANK_ID: {rank}, but RANK_SIZE is {size}; ranks count from 0")
+    return Plan(source="one process a card", devices=size, rank=rank, device=int(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Server:
+    """address, and rank -> device of its cards."""
+
+    address: str
+    cards: Mapping[int, int]
+
+
+def _rank_table(path: Path, environment: Mapping[str, str], addresses: Callable[[], Sequence[str]]) -> Plan:
+    servers = _read_rank_table(path)
+    counts = {len(server.cards) for server in servers}
+    if len(counts) != 1:
+        raise SettingsError(f"{path}: its servers have {sorted(counts)} devices; expected the same number each")
+    devices = counts.pop()
+    master = servers[0].address if len(servers) > 1 else ""
+    common = Plan(source="rank table", devices=devices, nnodes=len(servers), master=master)
+    if environment.get("RANK_ID"):
+        rank = int(environment["RANK_ID"])
+        for number, server in enumerate(servers):
+            if rank in server.cards:
+                return replace(common, node_rank=number, rank=rank, device=server.cards[rank])
+        raise SettingsError(f"RANK_ID: {rank} is not in {path}, which has ranks 0 to {devices * len(servers) - 1}")
+    return replace(common, node_rank=_own_server(path, servers, environment, addresses))
+
+
+def _own_server(
+    path: Path, servers: Sequence[_Server], environment: Mapping[str, str], addresses: Callable[[], Sequence[str]]
+) -> int:
+    if len(servers) == 1:
+        return 0
+    if _first(environment, INDEX):
+        return _number(environment, INDEX, 0)
+    own = {_first(environment, OWN_ADDRESS), *addresses()}
+    for number, server in enumerate(servers):
+        if server.address in own:
+            return number
+    raise SettingsError(
+        f"{path}: none of its servers {', '.join(server.address for server in servers)} is this machine "
+        f"({', '.join(sorted(filter(None, own)))}); set VC_TASK_INDEX to its number, from 0"
+    )
+
+
+def _read_rank_table(path: Path) -> list[_Server]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if "server_list" in table:
+            return [_server(entry["server_id"], entry["device"]) for entry in table["server_list"]]
+        groups = [instance for group in table["group_list"] for instance in group["instance_list"]]
+        return _number_ranks([(entry["server_id"], entry["devices"]) for entry in groups])
+    except OSError as error:
+        raise SettingsError(f"RANK_TABLE_FILE: {path} cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f"RANK_TABLE_FILE: {path} is no rank table ({type(error).__name__}: {error}); expected JSON with "
+            "server_list, each with server_id and device, or group_list"
+        ) from error
+
+
+def _server(address: str, devices: Sequence[Mapping[str, str]]) -> _Server:
+    return _Server(address=address, cards={int(card["rank_id"]): int(card["device_id"]) for card in devices})
+
+
+def _number_ranks(servers: Sequence[tuple[str, Sequence[Mapping[str, str]]]]) -> list[_Server]:
+    """The older table has no rank_id: ranks count through servers and cards."""
+    found, first = [], 0
+    for address, devices in servers:
+        cards = {first + place: int(card["device_id"]) for place, card in enumerate(devices)}
+        found.append(_Server(address=address, cards=cards))
+        first += len(devices)
+    return found
+
+
+def _first(environment: Mapping[str, str], names: Sequence[str]) -> str:
+    return next((environment[name] for name in names if environment.get(name)), "")
+
+
+def _name(environment: Mapping[str, str], names: Sequence[str]) -> str:
+    return next((name for name in names if environment.get(name)), names[0])
+
+
+def _number(environment: Mapping[str, str], names: Sequence[str], default: int) -> int:
+    text = _first(environment, names)
+    if text and not text.isdecimal():
+        raise SettingsError(f"{_name(environment, names)}: {text!r}, expected a whole number")
+    return int(text) if text else default

@@ -1,0 +1,77 @@
+"""Unpacking what somebody else packed: names, kinds and sizes are checked before the first byte is written."""
+
+import shutil
+import stat
+import zipfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from lookonce.errors import DataError
+from lookonce.storage import explained_write, require_space
+
+MAX_FILES = 5_000_000
+MAX_RATIO = 200  # a picture or an annotation file shrinks to a twentieth at best; bombs, to a thousandth
+MIN_SUSPECT_BYTES = 1 << 20  # under which a ratio says nothing
+
+
+def unzip(archive: Path, folder: Path, on_files: Callable[[int, int], None] | None = None) -> None:
+    """The files of a .zip -> `folder`, which must not exist and appears when all of it is there.
+
+    DataError names the first entry that would land elsewhere, is a link, is encrypted, or unpacks to far more than it
+    packs; nothing is written then. on_files is told (done, total).
+    """
+    if folder.exists():
+        raise DataError(f"{folder}: exists already; {archive} is unpacked into a new folder")
+    with _opened(archive) as packed:
+        entries = packed.infolist()
+        for entry in entries:
+            _require_harmless(entry, archive)
+        if len(entries) > MAX_FILES:
+            raise DataError(f"{archive}: {len(entries):,} entries, more than {MAX_FILES:,}; is it a data set?")
+        require_space(folder, sum(entry.file_size for entry in entries), f"what {archive.name} holds")
+        unfinished = folder.with_name(f".{folder.name}.unpacking")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for done, entry in enumerate(entries, start=1):
+            _extract(packed, entry, unfinished, archive)
+            if on_files is not None:
+                on_files(done, len(entries))
+        unfinished.mkdir(parents=True, exist_ok=True)
+        unfinished.rename(folder)
+
+
+def _opened(archive: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(archive)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(f"{archive}: not a zip file that can be read ({error}); is it complete?") from error
+
+
+def _require_harmless(entry: zipfile.ZipInfo, archive: Path) -> None:
+    name = entry.filename
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    problem = ""
+    if not parts or name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in name:
+        problem = "would be written outside of the folder"
+    elif stat.S_ISLNK(entry.external_attr >> 16):
+        problem = "is a link"
+    elif entry.flag_bits & 1:
+        problem = "is encrypted"
+    elif entry.file_size > MIN_SUSPECT_BYTES and entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
+        problem = f"unpacks from {entry.compress_size:,} to {entry.file_size:,} bytes"
+    if problem:
+        raise DataError(f"{archive}: its entry {name!r} {problem}; nothing of it was unpacked")
+
+
+def _extract(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, archive: Path) -> None:
+    target = folder / PurePosixPath(entry.filename.replace("\\", "/"))
+    with explained_write(target):
+        if entry.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # Reads no more than file_size says, and compares the CRC at the end.
+            with packed.open(entry) as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+        except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+            raise DataError(f"{archive}: its entry {entry.filename!r} is damaged ({error}); copy it again") from error

@@ -1,0 +1,393 @@
+"""Objects in S3-compatible storage (Amazon S3, Huawei OBS, MinIO and others): listed, fetched and put like files.
+
+Nothing here is half done for anybody who looks: a file appears under its name when it is complete and compared, and an
+object when its last part has arrived. Both go on where they were interrupted.
+"""
+
+import base64
+import hashlib
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from lookonce.errors import LookonceError, MissingExtra
+
+T = TypeVar("T")
+ADDRESS = re.compile(r"(?:s3|obs)://?(?!/)(.*)", re.IGNORECASE)
+MIB = 1 << 20
+PART_BYTES = 8 * MIB
+PATIENCE_SECONDS = 300.0
+LONGEST_PAUSE_SECONDS = 10.0
+# What a cloud calls the same thing: first one set wins.
+ENDPOINT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "S3_ENDPOINT", "OBS_ENDPOINT")
+KEY_ID = ("AWS_ACCESS_KEY_ID", "ACCESS_KEY_ID", "OBS_ACCESS_KEY_ID")
+SECRET = ("AWS_SECRET_ACCESS_KEY", "SECRET_ACCESS_KEY", "OBS_SECRET_ACCESS_KEY")
+TOKEN = ("AWS_SESSION_TOKEN", "SECURITY_TOKEN", "OBS_SECURITY_TOKEN")
+REGION = ("AWS_REGION", "AWS_DEFAULT_REGION", "S3_REGION", "OBS_REGION")
+# Answers that another try may change; all of 5xx beside them.
+PASSING = {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "Throttling", "TooManyRequests", "OperationAborted"}
+
+
+class RemoteError(LookonceError):
+    """Object storage that refuses, is not there, or stayed away for too long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Location:
+    """An object, or all objects whose keys begin with `key/`."""
+
+    bucket: str
+    key: str = ""
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """s3://bucket/some/key, obs://bucket/some/key; a / at the end says nothing, and a Path has lost one of two."""
+        match = ADDRESS.fullmatch(url)
+        bucket, _, key = match[1].partition("/") if match else ("", "", "")
+        if not bucket:
+            raise RemoteError(f"{url}: expected s3://BUCKET/KEY or obs://BUCKET/KEY")
+        return cls(bucket=bucket, key=key.strip("/"))
+
+    def __truediv__(self, name: str) -> Self:
+        return replace(self, key=f"{self.key}/{name}" if self.key else name)
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An object as a listing shows it. etag without its quotes; name: the key behind the location that was listed."""
+
+    location: Location
+    name: str
+    size: int
+    etag: str
+
+
+def is_remote(place: str | Path) -> bool:
+    """Whether a path is the address of an object."""
+    return ADDRESS.fullmatch(str(place)) is not None
+
+
+class ObjectStore:
+    """Object storage as the environment describes it: endpoint, region and credentials by their usual names.
+
+    patience_seconds: how long one operation is tried again while the service answers 5xx or not at all, counted from
+    the last thing that worked.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str] | None = None, *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        self.environment = os.environ if environment is None else environment
+        self._patience_seconds = patience_seconds
+
+    def entries(self, location: Location) -> list[Entry]:
+        """All objects at or below a location, by key; placeholders of folders are left out."""
+        found: list[Entry] = []
+        token: dict[str, str] = {}
+        while True:
+            page = self._patiently(
+                location,
+                lambda: self._client.list_objects_v2(Bucket=location.bucket, Prefix=location.key, **token),  # noqa: B023
+            )
+            found += [entry for row in page.get("Contents", []) if (entry := _entry(location, row)) is not None]
+            if not page.get("IsTruncated"):
+                return found
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def download(self, entry: Entry, path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> None:
+        """An object -> a file, which appears when it is complete. What an earlier try brought is not fetched again.
+
+        on_bytes is told how many bytes have come, in pieces. RemoteError when the content is not what was listed.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mark = hashlib.sha256(f"{entry.etag} {entry.size}".encode()).hexdigest()[:12]
+        part = path.with_name(f".{path.name}.{mark}.part")
+
+        def fetch_the_rest() -> None:
+            done = part.stat().st_size if part.exists() else 0
+            for piece in self._pieces(entry, done):
+                with part.open("ab") as file:
+                    file.write(piece)
+                on_bytes(len(piece))
+
+        on_bytes(part.stat().st_size if part.exists() else 0)
+        self._patiently(entry.location, fetch_the_rest, progress=lambda: part.stat().st_size if part.exists() else 0)
+        if not part.exists():
+            part.touch()
+        if not agrees(part, entry.size, entry.etag):
+            part.unlink()
+            raise RemoteError(f"{entry.location}: what arrived is not what is stored (ETag {entry.etag}); try again")
+        part.rename(path)
+
+    def upload(self, path: Path, location: Location) -> str:
+        """A file -> an object, visible when it is complete; the ETag. An upload that broke off goes on."""
+        size = path.stat().st_size
+        if size <= PART_BYTES:
+            content = path.read_bytes()
+            answer = self._patiently(
+                location,
+                lambda: self._client.put_object(
+                    Bucket=location.bucket, Key=location.key, Body=content, ContentMD5=_md5_base64(content)
+                ),
+            )
+            return str(answer["ETag"]).strip('"')
+        return self._upload_parts(path, location)
+
+    def put_text(self, text: str, location: Location) -> None:
+        """A small object from a string."""
+        content = text.encode()
+        self._patiently(
+            location,
+            lambda: self._client.put_object(
+                Bucket=location.bucket, Key=location.key, Body=content, ContentMD5=_md5_base64(content)
+            ),
+        )
+
+    def get_text(self, location: Location) -> str:
+        """A small object as a string."""
+        return self._body(location).decode()
+
+    def delete(self, entries: list[Entry]) -> None:
+        """Remove objects, one by one (not every service knows the call for many)."""
+        for entry in entries:
+            self._patiently(
+                entry.location,
+                lambda: self._client.delete_object(Bucket=entry.location.bucket, Key=entry.location.key),  # noqa: B023
+            )
+
+    def read(self, location: Location, start: int, length: int) -> bytes:
+        """`length` bytes of an object from `start` on."""
+        return self._body(location, Range=f"bytes={start}-{start + length - 1}")
+
+    def _body(self, location: Location, **request: str) -> bytes:
+        def fetch() -> bytes:
+            answer = self._client.get_object(Bucket=location.bucket, Key=location.key, **request)
+            return bytes(answer["Body"].read())
+
+        return self._patiently(location, fetch)
+
+    def _pieces(self, entry: Entry, start: int) -> Iterator[bytes]:
+        if start >= entry.size:
+            return
+        answer = self._client.get_object(
+            Bucket=entry.location.bucket,
+            Key=entry.location.key,
+            Range=f"bytes={start}-{entry.size - 1}",
+            IfMatch=f'"{entry.etag}"',
+        )
+        yield from answer["Body"].iter_chunks(MIB)
+
+    def _upload_parts(self, path: Path, location: Location) -> str:
+        address = {"Bucket": location.bucket, "Key": location.key}
+        digests = list(_part_digests(path, PART_BYTES))
+        upload, present = self._upload_to_go_on_with(location, digests)
+        parts = []
+        for number, digest in enumerate(digests, start=1):
+            etag = present.get(number)
+            if etag is None:
+                content = _part(path, number, PART_BYTES)
+                answer = self._patiently(
+                    location,
+                    lambda: self._client.upload_part(
+                        **address,
+                        UploadId=upload,
+                        PartNumber=number,  # noqa: B023
+                        Body=content,  # noqa: B023
+                        ContentMD5=base64.b64encode(digest).decode(),  # noqa: B023
+                    ),
+                )
+                etag = answer["ETag"]
+            parts.append({"PartNumber": number, "ETag": etag})
+        answer = self._patiently(
+            location,
+            lambda: self._client.complete_multipart_upload(
+                **address, UploadId=upload, MultipartUpload={"Parts": parts}
+            ),
+        )
+        return str(answer["ETag"]).strip('"')
+
+    def _upload_to_go_on_with(self, location: Location, digests: list[bytes]) -> tuple[str, dict[int, str]]:
+        """(upload id, ETag of each part that is there) of a broken-off upload of the same bytes, or of a new one."""
+        address = {"Bucket": location.bucket, "Key": location.key}
+        begun = self._patiently(
+            location,
+            lambda: self._client.list_multipart_uploads(Bucket=location.bucket, Prefix=location.key),
+        )
+        for row in begun.get("Uploads", []):
+            if row["Key"] != location.key:
+                continue
+            there = self._parts_of(location, row["UploadId"])
+            hexes = {number: etag.strip('"') for number, etag in there.items()}
+            if all(number <= len(digests) and digests[number - 1].hex() == etag for number, etag in hexes.items()):
+                return row["UploadId"], there
+            self._patiently(
+                location,
+                lambda: self._client.abort_multipart_upload(**address, UploadId=row["UploadId"]),  # noqa: B023
+            )
+        created = self._patiently(location, lambda: self._client.create_multipart_upload(**address))
+        return created["UploadId"], {}
+
+    def _parts_of(self, location: Location, upload: str) -> dict[int, str]:
+        found: dict[int, str] = {}
+        marker: dict[str, int] = {}
+        while True:
+            page = self._patiently(
+                location,
+                lambda: self._client.list_parts(
+                    Bucket=location.bucket,
+                    Key=location.key,
+                    UploadId=upload,
+                    **marker,  # noqa: B023
+                ),
+            )
+            found |= {row["PartNumber"]: row["ETag"] for row in page.get("Parts", [])}
+            if not page.get("IsTruncated"):
+                return found
+            marker = {"PartNumberMarker": page["NextPartNumberMarker"]}
+
+    def _patiently(self, location: Location, operation: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
+        """Try again, with growing pauses, while the cause may pass; `progress` that grows renews the patience."""
+        last_good, level, pause = time.monotonic(), progress(), 0.5
+        while True:
+            try:
+                return operation()
+            except self._errors as error:
+                if not self._may_pass(error):
+                    raise RemoteError(f"{location}: {_words(error)}; {_advice(error)}") from error
+                if progress() > level:
+                    last_good, level, pause = time.monotonic(), progress(), 0.5
+                waited = time.monotonic() - last_good
+                if waited + pause > self._patience_seconds:
+                    raise RemoteError(
+                        f"{location}: {_words(error)}, for {waited:.0f} seconds; try again later"
+                    ) from error
+            # Many nodes that lost the service together should not come back together.
+            time.sleep(pause * (0.5 + random.SystemRandom().random()))
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _may_pass(self, error: Exception) -> bool:
+        answer = getattr(error, "response", None)
+        if answer is None:
+            from botocore.exceptions import BotoCoreError, NoCredentialsError, PartialCredentialsError
+
+            settled = isinstance(error, (NoCredentialsError, PartialCredentialsError))
+            return not settled and (isinstance(error, BotoCoreError) or not isinstance(error, ValueError))
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= 500 or answer.get("Error", {}).get("Code") in PASSING
+
+    @cached_property
+    def _errors(self) -> tuple[type[Exception], ...]:
+        from botocore.exceptions import BotoCoreError, ClientError
+        from urllib3.exceptions import HTTPError
+
+        return BotoCoreError, ClientError, HTTPError, ConnectionError, TimeoutError
+
+    @cached_property
+    def _client(self) -> Any:
+        try:
+            import boto3
+            from botocore.config import Config
+        except ModuleNotFoundError as error:
+            raise MissingExtra("object storage (s3://, obs://)", "s3") from error
+        # OBS refuses the checksums and the signed bodies that boto3 sends by itself since 1.36; S3 does without.
+        config = Config(
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"payload_signing_enabled": False},
+            retries={"max_attempts": 1, "mode": "standard"},  # trying again is done here, with more patience
+            connect_timeout=10,
+            read_timeout=60,
+            max_pool_connections=32,
+        )
+        return boto3.client(
+            "s3",
+            endpoint_url=self._endpoint(),
+            region_name=self._first(REGION) or "us-east-1",
+            aws_access_key_id=self._first(KEY_ID),
+            aws_secret_access_key=self._first(SECRET),
+            aws_session_token=self._first(TOKEN),
+            config=config,
+        )
+
+    def _endpoint(self) -> str | None:
+        endpoint = self._first(ENDPOINT)
+        return endpoint if endpoint is None or "://" in endpoint else f"https://{endpoint}"
+
+    def _first(self, names: tuple[str, ...]) -> str | None:
+        return next((self.environment[name] for name in names if self.environment.get(name)), None)
+
+
+def agrees(path: Path, size: int, etag: str) -> bool:
+    """Whether a file's bytes are those of an object, as far as its ETag tells: where an object was put in parts, of a
+    size that nobody wrote down, its length alone (archives and checkpoints carry checksums of their own)."""
+    if path.stat().st_size != size:
+        return False
+    is_digest = len(etag) == 32
+    return not is_digest or _hex_md5(path) == etag
+
+
+def multipart_etag(path: Path, part_bytes: int) -> str:
+    """The ETag of a file that is put in parts: the MD5 of the parts' MD5s, and how many there are."""
+    digests = list(_part_digests(path, part_bytes))
+    return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(digests)}"
+
+
+def etag_of(path: Path) -> str:
+    """The ETag that `ObjectStore.upload` gives a file."""
+    return _hex_md5(path) if path.stat().st_size <= PART_BYTES else multipart_etag(path, PART_BYTES)
+
+
+def _entry(location: Location, row: Mapping[str, Any]) -> Entry | None:
+    key = str(row["Key"])
+    name = key.removeprefix(location.key).lstrip("/")
+    is_below = not location.key or key == location.key or key.startswith(f"{location.key}/")
+    if key.endswith("/") or not is_below:
+        return None
+    return Entry(
+        location=Location(bucket=location.bucket, key=key),
+        name=name or key.rpartition("/")[2],
+        size=int(row["Size"]),
+        etag=str(row["ETag"]).strip('"'),
+    )
+
+
+def _part(path: Path, number: int, part_bytes: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek((number - 1) * part_bytes)
+        return file.read(part_bytes)
+
+
+def _part_digests(path: Path, part_bytes: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while content := file.read(part_bytes):
+            yield hashlib.md5(content, usedforsecurity=False).digest()
+
+
+def _hex_md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _md5_base64(content: bytes) -> str:
+    return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+
+
+def _words(error: Exception) -> str:
+    answer = getattr(error, "response", {}).get("Error", {})
+    return f"{answer['Code']}: {answer.get('Message', '')}".strip(": ") if "Code" in answer else str(error)
+
+
+def _advice(error: Exception) -> str:
+    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+    if code in {"NoSuchBucket", "NoSuchKey", "404"}:
+        return "is the address right?"
+    return "see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and what this user may do"

@@ -1,0 +1,117 @@
+"""Objects -> a folder of this machine, once, however many processes ask for it and however often they are restarted."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from threading import Lock
+
+from lookonce.errors import DataError
+from lookonce.log import get_logger, progress_bar
+from lookonce.remote.archives import unzip
+from lookonce.remote.lock import work_lock
+from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteError, agrees
+from lookonce.storage import require_space, write_file
+
+PARALLEL = 16
+MARKER = ".staged.json"
+UNPACKED = ".unzipped"
+
+
+def stage_in(
+    location: Location, folder: Path, store: ObjectStore, *, wanted: Callable[[str], bool] = lambda _: True
+) -> Path:
+    """All objects at or below `location` -> the same names below `folder`; returns `folder`, or the one file.
+
+    wanted: name -> whether it is to be fetched. What is there already, from this call or one that was killed, is not
+    fetched again. A second process waits for the first. Names that would leave the folder are refused.
+    """
+    with work_lock(folder.with_name(f".{folder.name}.lock")):
+        entries = [entry for entry in store.entries(location) if wanted(entry.name)]
+        if not entries:
+            raise RemoteError(f"{location}: there is no such object, and nothing below it; is the address right?")
+        for entry in entries:
+            _require_inside(entry)
+        missing = _missing(entries, folder)
+        if missing:
+            folder.mkdir(parents=True, exist_ok=True)
+            total = sum(entry.size for entry in missing)
+            require_space(folder, total, f"what is to be fetched from {location}")
+            get_logger().info(f"fetching {len(missing):,} objects, {total / 1e6:,.1f} MB, from {location} to {folder}")
+            _fetch(missing, folder, store, total)
+            _remember(entries, folder)
+    is_one = len(entries) == 1 and entries[0].location == location
+    return folder / entries[0].name if is_one else folder
+
+
+def unpack_once(archive: Path, folder: Path) -> Path:
+    """`folder` with what the archive holds; unpacked by one process of the machine, once for each archive."""
+    mark = folder.with_name(f".{folder.name}{UNPACKED}")
+    with work_lock(folder.with_name(f".{folder.name}.lock")):
+        identity = f"{archive.stat().st_size} {archive.stat().st_mtime_ns}"
+        if folder.exists() and mark.is_file() and mark.read_text(encoding="utf-8") == identity:
+            return folder
+        with progress_bar(f"unpacking {archive.name}", None) as advance:
+            unzip(archive, folder, lambda done, total: advance(done, f"of {total:,} files"))
+        write_file(mark, identity)
+    return folder
+
+
+def _require_inside(entry: Entry) -> None:
+    path = PurePosixPath(entry.name)
+    if path.is_absolute() or ".." in path.parts or "\\" in entry.name or ":" in path.parts[0]:
+        raise DataError(f"{entry.location}: its name would lead outside of the folder it is fetched to")
+
+
+def _missing(entries: Sequence[Entry], folder: Path) -> list[Entry]:
+    """What is not there as it was fetched. The marker holds the ETag of each file; a call that was killed left none."""
+    try:
+        known = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    return [entry for entry in entries if not _is_here(entry, folder / entry.name, known.get(entry.name))]
+
+
+def _is_here(entry: Entry, path: Path, known_etag: str | None) -> bool:
+    if not path.is_file() or path.stat().st_size != entry.size:
+        return False
+    return known_etag == entry.etag or (known_etag is None and agrees(path, entry.size, entry.etag))
+
+
+def _fetch(missing: Sequence[Entry], folder: Path, store: ObjectStore, total: int) -> None:
+    lock = Lock()
+    done = 0
+    with progress_bar("fetching", total >> 20) as advance:
+
+        def count(num_bytes: int) -> None:
+            nonlocal done
+            with lock:
+                done += num_bytes
+                advance(done >> 20, "MiB")
+
+        def fetch(entry: Entry) -> None:
+            store.download(entry, folder / entry.name, count)
+
+        _in_parallel(fetch, missing)
+
+
+def _in_parallel(work: Callable[[Entry], None], entries: Sequence[Entry]) -> None:
+    """The first error ends it: what has not begun is not begun any more."""
+    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="lookonce-fetch") as pool:
+        try:
+            for _ in pool.map(work, entries):
+                pass
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _remember(entries: Sequence[Entry], folder: Path) -> None:
+    write_file(folder / MARKER, json.dumps({entry.name: entry.etag for entry in entries}, indent=0))
+
+
+def cache_name(location: Location) -> str:
+    """A folder's name for what is fetched from a location: readable, and different for different places."""
+    digest = hashlib.sha256(str(location).encode()).hexdigest()[:8]
+    return f"{location.key.rpartition('/')[2] or location.bucket}-{digest}"

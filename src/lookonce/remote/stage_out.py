@@ -1,0 +1,173 @@
+"""A folder that grows -> objects, while a run goes on, and whatever the network does meanwhile.
+
+Files are sent as they are. A published folder (one with the marker COMPLETE, as checkpoints are) is replaced as a
+whole: its files go below `NAME/VERSION/`, and the small object `NAME/CURRENT` names the version once all of them have
+arrived. `fetch_run` reads it back. So a container that dies in the middle loses nothing that was there before.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+
+from lookonce.errors import LookonceError
+from lookonce.log import get_logger
+from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteError, etag_of
+from lookonce.storage import MARKER, write_file
+
+CURRENT = "CURRENT"
+NOT_SYNCED = "NOT-SYNCED.txt"
+EVERY_SECONDS = 30.0
+
+
+@dataclass
+class StageOut:
+    """Keeps `location` like `folder`. unsent: what the latest `sync` could not send, with the reason."""
+
+    folder: Path
+    location: Location
+    store: ObjectStore  # its patience says how long a `sync` may take when nothing answers
+    unsent: dict[str, str] = field(default_factory=dict)
+    _sent: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> size, mtime_ns when it was sent
+    _known: dict[str, str] | None = None  # name -> ETag of what lies there
+    _complained: bool = False
+
+    def sync(self) -> bool:
+        """Send what is new; False when something could not be sent (it stays on the list)."""
+        self.unsent = {}
+        for name, send in self._work():
+            try:
+                send()
+            except (LookonceError, OSError) as error:
+                self.unsent[name] = str(error)
+        if self.unsent and not self._complained:
+            name, reason = next(iter(self.unsent.items()))
+            get_logger().warning(f"not sent to {self.location} yet: {name} ({reason}); the run goes on")
+        self._complained = bool(self.unsent)
+        return not self.unsent
+
+    def finish(self) -> bool:
+        """The last `sync`. What is still missing is listed in NOT-SYNCED.txt of the folder."""
+        done = self.sync()
+        note = self.folder / NOT_SYNCED
+        if done:
+            note.unlink(missing_ok=True)
+        else:
+            lines = "".join(f"{name}: {reason}\n" for name, reason in sorted(self.unsent.items()))
+            write_file(note, f"Not at {self.location}:\n{lines}")
+        return done
+
+    def _work(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """What differs: single files, and published folders as one piece each. Hidden files are nobody's business."""
+        published = {marker.parent for marker in self.folder.rglob(MARKER) if not _is_hidden(marker, self.folder)}
+        for folder in sorted(published):
+            yield str(folder.relative_to(self.folder)), lambda: self._send_published(folder)  # noqa: B023
+        for path in sorted(self.folder.rglob("*")):
+            is_inside = any(folder in path.parents for folder in published)
+            if path.is_file() and not is_inside and not _is_hidden(path, self.folder) and path.name != NOT_SYNCED:
+                yield str(path.relative_to(self.folder)), lambda: self._send_file(path)  # noqa: B023
+
+    def _send_file(self, path: Path) -> None:
+        name = path.relative_to(self.folder).as_posix()
+        stamp = (path.stat().st_size, path.stat().st_mtime_ns)
+        if self._sent.get(name) == stamp:
+            return
+        if self._there().get(name) != etag_of(path):
+            self._there()[name] = self.store.upload(path, self.location / name)
+        self._sent[name] = stamp
+
+    def _send_published(self, folder: Path) -> None:
+        name = folder.relative_to(self.folder).as_posix()
+        version = version_of(folder)
+        if self._sent.get(name) == (int(version, 16), 0):
+            return
+        base = self.location / name
+        present = {entry.name: entry for entry in self.store.entries(base)}
+        for path in sorted(folder.iterdir()):
+            target = f"{version}/{path.name}"
+            if target not in present or present[target].etag != etag_of(path):
+                self.store.upload(path, base / target)
+        if version_of(folder) != version:
+            return  # replaced while it was read: the next round sends the new one
+        self.store.put_text(version, base / CURRENT)
+        self._sent[name] = (int(version, 16), 0)
+        self.store.delete([entry for entry in present.values() if not _belongs(entry, version)])
+
+    def _there(self) -> dict[str, str]:
+        if self._known is None:
+            self._known = {entry.name: entry.etag for entry in self.store.entries(self.location)}
+        return self._known
+
+
+def version_of(folder: Path) -> str:
+    """Twelve hex digits of a published folder's content: the digest of its files' names and SHA-256 sums."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        with path.open("rb") as file:
+            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:12]
+
+
+def _belongs(entry: Entry, version: str) -> bool:
+    return entry.name == CURRENT or entry.name.startswith(f"{version}/")
+
+
+def _is_hidden(path: Path, below: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(below).parts)
+
+
+@contextmanager
+def staging_out(
+    folder: Path, location: Location, store: ObjectStore, *, every_seconds: float = EVERY_SECONDS
+) -> Iterator[StageOut]:
+    """Sends what is new in `folder` every few seconds for the length of the block, in a thread; at its end the rest.
+
+    No trouble of the network reaches the block. Afterwards `unsent` says what is missing.
+    """
+    sending = StageOut(folder, location, ObjectStore(store.environment, patience_seconds=min(20, every_seconds)))
+    done = Event()
+
+    def work() -> None:
+        while not done.wait(every_seconds):
+            sending.sync()
+
+    thread = Thread(target=work, name="lookonce-stage-out", daemon=True)
+    thread.start()
+    try:
+        yield sending
+    finally:
+        done.set()
+        thread.join()
+        sending.store = store
+        sending.finish()
+
+
+def fetch_run(location: Location, folder: Path, store: ObjectStore) -> bool:
+    """What `StageOut` sent -> `folder`, published folders in their places; False when there is nothing.
+
+    A version that was not finished is left where it is.
+    """
+    entries = store.entries(location)
+    currents = {
+        entry.name.removesuffix(f"/{CURRENT}"): store.get_text(entry.location)
+        for entry in entries
+        if entry.name.endswith(f"/{CURRENT}")
+    }
+    for entry in sorted(entries, key=lambda entry: entry.name.endswith(f"/{MARKER}")):  # the marker last
+        target = _local_name(entry.name, currents)
+        if target is not None:
+            store.download(entry, folder / target)
+    return bool(entries)
+
+
+def _local_name(name: str, currents: dict[str, str]) -> str | None:
+    """last/VERSION/file -> last/file for the current version, None for others and for the pointer itself."""
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise RemoteError(f"{name}: this object's name would lead outside of the run's folder")
+    for base, version in currents.items():
+        if name.startswith(f"{base}/"):
+            rest = name.removeprefix(f"{base}/")
+            return f"{base}/{rest.removeprefix(f'{version}/')}" if rest.startswith(f"{version}/") else None
+    return name
