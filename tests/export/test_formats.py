@@ -1,5 +1,6 @@
 """A file of every format answers as the network that it was made from, in its own runtime."""
 
+import ctypes
 import re
 import subprocess
 import sys
@@ -137,6 +138,22 @@ def test_openvino_reads_onnx_files_too(file_of):
         thresholds = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 50}
         assert exported.name == "openvino"
         assert_same(pair.network.detect(pair.canvases, **thresholds), exported.detect(pair.canvases, **thresholds))
+
+
+def test_openvino_leaves_this_threads_signal_stack_alone(file_of):
+    class Stack(ctypes.Structure):
+        _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+    def signal_stack():
+        now = Stack()
+        ctypes.CDLL(None).sigaltstack(None, ctypes.byref(now))
+        return now.start, now.size
+
+    before = signal_stack()
+    pair = file_of("openvino, detections")
+    fresh = load_runtime(pair.path)
+    fresh.detect(pair.canvases, score_threshold=0.1, iou_threshold=0.5, max_detections=50)
+    assert signal_stack() == before
 
 
 def test_openvino_sends_nothing_as_its_telemetry_cannot_be_imported(file_of):

@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,11 @@ class OpenVinoRuntime(ExportedRuntime):
             "INFERENCE_PRECISION_HINT": "f32",
         }
         try:
-            compiled = self._core.compile_model(with_outputs(self._read(self.path), names), "CPU", options)
+            graph = with_outputs(self._read(self.path), names)
+            # In a thread of its own: OpenVINO leaves its thread with a signal stack so small that the next signal
+            # that Python handles there (Ctrl-C, SIGTERM) can end the process with a segmentation fault.
+            with ThreadPoolExecutor(1) as aside:
+                compiled = aside.submit(self._core.compile_model, graph, "CPU", options).result()
         except RuntimeError as error:
             raise WeightsError(f"{self.path}: OpenVINO cannot run it ({last_line(error)})") from error
         requests = threading.local()  # a request serves one caller at a time
