@@ -68,11 +68,8 @@ def report(
         detector = Detector(load_runtime(weights or run))
         threshold = detector.score_threshold
         compared = compare_pictures(detector, shown_from, pictures)
-    metrics = (
-        best_metrics(known.rows, known.settings.get("best_metric", "AP"))
-        if evaluation is None
-        else read_metrics(evaluation / "metrics.json")
-    )
+    best = best_metrics(known.rows, known.settings.get("best_metric", "AP"))
+    metrics = best if evaluation is None else read_metrics(evaluation / "metrics.json")
     content = Content(
         title=title or f"Run {run.resolve().name}",
         run=known,
