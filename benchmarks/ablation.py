@@ -99,9 +99,7 @@ def run_missing(arguments: argparse.Namespace) -> None:
         print(f"[{number}/{len(plan)}] {name}, {row.group}: {row.name}, seed {seed}", flush=True)
         result = train_once(data[name], settings, seed, arguments.work)
         line = {"data": name, "group": row.group, "row": row.name, "seed": seed, "settings": settings, **result}
-        arguments.results.parent.mkdir(parents=True, exist_ok=True)
-        with arguments.results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append(arguments.results, json.dumps(line))
 
 
 def data_sets(arguments: argparse.Namespace) -> dict[str, Path]:
@@ -145,6 +143,14 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     return results
 
 
+def append(path: Path, line: str) -> None:
+    """Adds a line, after the rest of one that a kill cut short."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = not path.exists() or path.read_bytes().endswith(b"\n") or path.stat().st_size == 0
+    with path.open("a", encoding="utf-8") as file:
+        file.write(("" if whole else "\n") + line + "\n")
+
+
 def key_of(result: Mapping[str, Any]) -> str:
     return json.dumps([result["data"], result["seed"], dict(result["settings"])], sort_keys=True)
 
@@ -171,7 +177,7 @@ def scale_of(results: list[dict[str, Any]]) -> str:
     dates = " to ".join(dict.fromkeys((results[0]["date"], results[-1]["date"])))
     return (
         f"{len(results)} trainings of {settings['epochs']} epochs at {settings['image_size']} pixels and width "
-        f"{settings['width']:g} ({machine}, {dates}). Points of AP and AP50 on the validation split after the last epoch, "
+        f"{settings['width']:g} ({machine}, {dates}). Points of AP and AP50 on val after the last epoch, "
         "mean ± standard deviation over the seeds."
     )
 
