@@ -11,7 +11,7 @@ from lookonce.data.loader import Batch
 
 Image = NDArray[np.uint8]
 Color = tuple[int, int, int]
-# RGB, one an anchor, smallest first: told apart on tissue as well as on streets, and by people who see no red or green.
+# RGB, one an anchor, smallest first: told apart on tissue as well as on streets.
 COLORS: tuple[Color, ...] = (
     (255, 225, 25),
     (245, 130, 48),
