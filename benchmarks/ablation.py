@@ -1,15 +1,15 @@
 """What each choice of recipe `modern` is worth: one factor changed at a time, several seeds, the same pictures seen.
 
-    python benchmarks/ablation.py run --bccd PATH/TO/bccd --results ablation.jsonl
-    python benchmarks/ablation.py page --results ablation.jsonl > docs/recipes.md
+    python benchmarks/ablation.py run --bccd PATH/TO/bccd --results benchmarks/results/ablation.jsonl
+    python benchmarks/ablation.py page --results benchmarks/results/ablation.jsonl --page docs/recipes.md
 
 `run` trains whatever the results file does not hold yet and appends one JSON line a training, so that it can be
 stopped and started at will; two cannot work on one file at once. The synthetic data set is made in --work on the first
 use. The defaults (a quarter of the channels, 192 pixels, 12 epochs) take about a minute a training on one core: they
 rank choices for a small network that is trained briefly, and are no scores to quote for the full one.
 
-`page` makes the tables; a row's score is COCO's AP on the validation split after the last epoch, mean and spread
-(standard deviation) over the seeds.
+`page` puts the tables between the page's two marks. A row's score is COCO's AP on the validation split after the last
+epoch; its difference from `modern` is taken seed by seed, as runs of one seed begin alike and see the same pictures.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,12 +75,13 @@ def main() -> int:
     run.add_argument("--image-size", type=int, default=192)
     run.add_argument("--epochs", type=int, default=12)
     run.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    page = verbs.add_parser("page", help="print the page")
+    page = verbs.add_parser("page", help="renew the tables of the page")
+    page.add_argument("--page", type=Path, default=Path("docs/recipes.md"))
     for verb in (run, page):
         verb.add_argument("--results", type=Path, required=True, help="JSON lines, one a training")
     arguments = parser.parse_args()
     if arguments.verb == "page":
-        sys.stdout.write(page_of(read_results(arguments.results)))
+        renew_page(arguments.page, read_results(arguments.results))
         return 0
     run_missing(arguments)
     return 0
@@ -98,9 +99,7 @@ def run_missing(arguments: argparse.Namespace) -> None:
         print(f"[{number}/{len(plan)}] {name}, {row.group}: {row.name}, seed {seed}", flush=True)
         result = train_once(data[name], settings, seed, arguments.work)
         line = {"data": name, "group": row.group, "row": row.name, "seed": seed, "settings": settings, **result}
-        arguments.results.parent.mkdir(parents=True, exist_ok=True)
-        with arguments.results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append(arguments.results, json.dumps(line))
 
 
 def data_sets(arguments: argparse.Namespace) -> dict[str, Path]:
@@ -128,7 +127,7 @@ def train_once(data: Path, settings: Mapping[str, Any], seed: int, work: Path) -
         "scores": {name: result.metrics[name] for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")},
         "steps": int(result.metrics["step"]),
         "seconds": round(time.perf_counter() - started, 1),
-        "machine": f"{platform.machine()}, {os.environ.get('OMP_NUM_THREADS', 'all')} threads",
+        "machine": f"{platform.machine()}, OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'not set')}",
         "date": time.strftime("%Y-%m-%d"),
     }
 
@@ -144,53 +143,75 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     return results
 
 
+def append(path: Path, line: str) -> None:
+    """Adds a line, after the rest of one that a kill cut short."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = not path.exists() or path.read_bytes().endswith(b"\n") or path.stat().st_size == 0
+    with path.open("a", encoding="utf-8") as file:
+        file.write(("" if whole else "\n") + line + "\n")
+
+
 def key_of(result: Mapping[str, Any]) -> str:
     return json.dumps([result["data"], result["seed"], dict(result["settings"])], sort_keys=True)
 
 
-INTRODUCTION = """\
-# Recipes: what each choice is worth
-
-`lookonce train` uses recipe `modern` unless told otherwise; `--recipe modelzoo` is the method of the model zoo's
-document. The tables change one thing of `modern` at a time and train from random weights, with the same number of
-passes over the same pictures.
-"""
+BEGIN, END = "<!-- tables: made by benchmarks/ablation.py page -->", "<!-- end of tables -->"
 
 
-def page_of(results: list[dict[str, Any]]) -> str:
-    """docs/recipes.md."""
-    return "\n".join([INTRODUCTION, *tables(results)])
+def renew_page(path: Path, results: list[dict[str, Any]]) -> None:
+    before, rest = path.read_text(encoding="utf-8").split(BEGIN)
+    _, after = rest.split(END)
+    path.write_text("\n".join([f"{before}{BEGIN}", *tables(results), f"{END}{after}"]), encoding="utf-8")
 
 
 def tables(results: list[dict[str, Any]]) -> Iterator[str]:
     for name in dict.fromkeys(result["data"] for result in results):
         own = [result for result in results if result["data"] == name]
-        yield f"## {name}\n"
+        yield f"\n## {name}\n\n{scale_of(own)}\n"
         yield table(own)
+
+
+def scale_of(results: list[dict[str, Any]]) -> str:
+    """One sentence on what was trained, and where."""
+    settings, machine = results[0]["settings"], results[0]["machine"]
+    dates = " to ".join(dict.fromkeys((results[0]["date"], results[-1]["date"])))
+    return (
+        f"{len(results)} trainings of {settings['epochs']} epochs at {settings['image_size']} pixels and width "
+        f"{settings['width']:g} ({machine}, {dates}). Points of AP and AP50 on val after the last epoch, "
+        "mean ± standard deviation over the seeds."
+    )
 
 
 def table(results: list[dict[str, Any]]) -> str:
     """A Markdown table of one data set's rows, and the command of each."""
-    base = scores_of(results, "recipe", "modern")
+    base = scores(results, ROWS[0], "AP")
     lines = ["| what | choice | AP | against modern | AP50 | seeds | command |", "|---|---|---|---|---|---|---|"]
     for row in ROWS:
-        own = [result for result in results if (result["group"], result["row"]) == (row.group, row.name)]
-        if own:
-            ap, ap50 = ([100 * result["scores"][kind] for result in own] for kind in ("AP", "AP50"))
-            gap = statistics.mean(ap) - statistics.mean(base) if base else float("nan")
-            cells = (row.group, row.name, spread(ap), f"{gap:+.1f}", spread(ap50), str(len(own)), command_of(own[0]))
-            lines.append("| " + " | ".join(cells) + " |")
+        ap, ap50 = scores(results, row, "AP"), scores(results, row, "AP50")
+        if not ap:
+            continue
+        gaps = [ap[seed] - base[seed] for seed in ap if seed in base]
+        gap = spread(gaps, sign="+") if gaps and row != ROWS[0] else ""
+        command = command_of(next(result for result in results if is_of(result, row)))
+        cells = (row.group, row.name, spread(ap.values()), gap, spread(ap50.values()), str(len(ap)), command)
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def scores_of(results: list[dict[str, Any]], group: str, name: str) -> list[float]:
-    return [100 * result["scores"]["AP"] for result in results if (result["group"], result["row"]) == (group, name)]
+def is_of(result: Mapping[str, Any], row: Row) -> bool:
+    return bool(result["group"] == row.group and result["row"] == row.name)
 
 
-def spread(values: list[float]) -> str:
+def scores(results: list[dict[str, Any]], row: Row, name: str) -> dict[int, float]:
+    """Seed -> points."""
+    return {result["seed"]: 100 * result["scores"][name] for result in results if is_of(result, row)}
+
+
+def spread(values: Iterable[float], sign: str = "") -> str:
     """Mean and standard deviation, in points."""
-    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.1f}{deviation}"
+    points = list(values)
+    deviation = f" ± {statistics.stdev(points):.1f}" if len(points) > 1 else ""
+    return f"{statistics.mean(points):{sign}.1f}{deviation}"
 
 
 def command_of(result: Mapping[str, Any]) -> str:

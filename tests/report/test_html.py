@@ -149,6 +149,7 @@ def test_the_best_epoch_counts() -> None:
     rows = [{"epoch": 0, "AP": 0.1}, {"epoch": 1, "AP": 0.3, "AP50": 0.5, "loss": 1.0}, {"epoch": 2, "loss": 0.5}]
     assert best_metrics(rows) == {"AP": 0.3, "AP50": 0.5}
     assert best_metrics([]) == {}
+    assert best_metrics([{"AP": 0.3, "AP50": 0.5}, {"AP": 0.2, "AP50": 0.6}], "AP50") == {"AP": 0.2, "AP50": 0.6}
 
 
 def test_the_curves_are_files_too(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import copy
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -157,6 +158,32 @@ def test_bfloat16_trains_on_a_cpu_when_asked(make_learner: MakeLearner, make_bat
 def test_only_float16_scales_its_loss() -> None:
     assert not make_scaler("fp32", CPU, 0).is_enabled()
     assert make_scaler("fp16", CPU, 1024.0).get_scale() == 1024
+
+
+def test_a_static_loss_scale_changes_no_bit(make_learner: MakeLearner, make_batch: MakeBatch) -> None:
+    """1024 is a power of two: what it multiplies, it divides again exactly."""
+    plain, scaled = make_learner(), make_learner()
+    scaled = replace(scaled, scaler=make_scaler("fp16", CPU, 1024.0))
+    for learner in (plain, scaled):
+        train(learner, [make_batch((8, 8)), make_batch((32, 16))])
+    assert scaled.scaler.get_scale() == 1024
+    ours, theirs = state_of(scaled), state_of(plain)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_dynamic_loss_scale_halves_after_an_overflow_and_leaves_the_step_out(
+    make_learner: MakeLearner, make_batch: MakeBatch
+) -> None:
+    learner = make_learner()
+    learner = replace(learner, scaler=make_scaler("fp16", CPU, 0))
+    overflow = learner.model.head16.bias.register_hook(lambda gradient: gradient * torch.inf)  # type: ignore[union-attr]
+    before = dict(copy.deepcopy(list(learner.model.named_parameters())))
+    skipped = train(learner, [make_batch((8, 8))])[0]
+    overflow.remove()
+    assert not skipped.updated
+    assert learner.scaler.get_scale() == 2.0**15
+    assert all(torch.equal(value, before[name]) for name, value in learner.model.named_parameters())
+    assert train(learner, [make_batch((8, 8))])[0].updated
 
 
 def test_reproducible_puts_everything_back() -> None:

@@ -317,6 +317,29 @@ def test_checkpoints_come_every_so_many_batches(make_trainer: Any, run: RunFolde
     assert saved == [(0, 2), (1, 0), (1, 0), (1, 2), (2, 0), (2, 0), (2, 2)]
 
 
+def test_with_collected_batches_checkpoints_come_after_the_next_update(make_trainer: Any, run: RunFolder) -> None:
+    """Every batch is asked for, every second makes an update; the third makes the epoch's last one alone."""
+    saved = []
+
+    def look(epoch: int, batch: int) -> None:
+        saved.append(load_checkpoint(run.last).training.values["position"] if run.has_checkpoint else None)  # type: ignore[union-attr]
+
+    make_trainer(before=look, save_steps=1, learner={"accumulate": 2}, epochs=1).run()
+    assert [position and position["batch"] for position in saved] == [None, None, 2]
+
+
+def test_each_rank_may_keep_a_last_of_its_own(
+    make_trainer: Any, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("is_main", False), ("rank", 3)):
+        monkeypatch.setattr(f"lookonce.training.trainer.{name}", lambda value=value: value)
+    make_trainer(epochs=1).run()
+    assert not (run.path / "checkpoints").exists()
+    make_trainer(epochs=1, save_on_all=True).run()
+    assert load_checkpoint(run.last_of_rank(3)).training is not None
+    assert not run.last.exists()
+
+
 def test_observers_see_the_table_after_each_epoch(make_trainer: Any) -> None:
     seen: list[int] = []
     trainer = make_trainer()

@@ -69,6 +69,11 @@ VERBS: dict[str, Verb] = {
         shown_by="lookonce.workflows.check:as_text",
         renames={"json_file": "json"},
     ),
+    "explain-assignment": Verb(
+        target="lookonce.workflows.explain_assignment:explain_assignment",
+        summary="Show which anchor learns which box.",
+        shown_by="lookonce.workflows.explain_assignment:as_text",
+    ),
     "convert-data": Verb(
         target="lookonce.workflows.convert_data:convert_data",
         summary="Copy labelled pictures into another format.",

@@ -217,8 +217,8 @@ ALIASES: tuple[Alias, ...] = (
     ),
     _renamed("log_interval", "log_interval", "100", "batches"),
     # Starting points
-    _renamed("pretrained_backbone", "backbone_weights", "", "reads lookonce checkpoints"),
-    _renamed("resume_yolo", "weights", "", "reads lookonce checkpoints"),
+    _renamed("pretrained_backbone", "backbone_weights", "", "a checkpoint; `lookonce convert` makes one of a .ckpt"),
+    _renamed("resume_yolo", "weights", "", "as pretrained_backbone"),
     _renamed("resume_epoch", "start_epoch", "0", "a run that was stopped goes on by itself: resume=true"),
     _absent(
         "finetune",

@@ -41,14 +41,18 @@ class Dataset:
 
     def head(self, count: int) -> "Dataset":
         """The first `count` pictures, or all where there are fewer."""
-        kept = min(count, len(self))
-        boxes = slice(0, int(self.box_offsets[kept]))
+        return self.take(range(min(count, len(self))))
+
+    def take(self, indices: Sequence[int]) -> "Dataset":
+        """These pictures, in this order."""
+        boxes = np.concatenate([np.arange(len(self.labels))[self.rows(index)] for index in indices])
+        counts = [self.rows(index).stop - self.rows(index).start for index in indices]
         return replace(
             self,
-            image_paths=self.image_paths[:kept],
-            image_ids=self.image_ids[:kept],
-            image_sizes_wh=self.image_sizes_wh[:kept],
-            box_offsets=self.box_offsets[: kept + 1],
+            image_paths=[self.image_paths[index] for index in indices],
+            image_ids=self.image_ids[indices],
+            image_sizes_wh=self.image_sizes_wh[indices],
+            box_offsets=np.cumsum([0, *counts]),
             boxes_xyxy=self.boxes_xyxy[boxes],
             labels=self.labels[boxes],
             crowd=self.crowd[boxes],

@@ -60,7 +60,7 @@ class DetectionLoss:
         sum_over_ranks: Callable[[Tensor], Tensor] = lambda x: x,
         num_ranks: int = 1,
     ) -> LossParts:
-        heads = [self._decode(*head) for head in zip(raws, self.anchors, self.strides, strict=True)]
+        heads = self._heads(raws)
         owners = self.assigner(heads, targets)
         parts = torch.stack(
             [
@@ -75,6 +75,13 @@ class DetectionLoss:
             divisor = parts.new_tensor(float(len(targets.labels)))
         box, objectness, classes = parts / divisor
         return LossParts(box + objectness + classes, box, objectness, classes)
+
+    def owners(self, raws: Sequence[Tensor], targets: Targets) -> list[Tensor]:
+        """What each prediction learns: see `model.assign`."""
+        return self.assigner(self._heads(raws), targets)
+
+    def _heads(self, raws: Sequence[Tensor]) -> list[HeadPrediction]:
+        return [self._decode(*head) for head in zip(raws, self.anchors, self.strides, strict=True)]
 
     def _decode(self, raw: Tensor, anchors_wh: Tensor, stride: int) -> HeadPrediction:
         logits = split_raw(raw.float(), len(anchors_wh))

@@ -72,10 +72,10 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return metrics
 
 
-def best_metrics(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The numbers of the epoch whose AP is highest; empty when none was evaluated."""
-    scored = [row for row in rows if "AP" in row]
-    best = max(scored, key=lambda row: row["AP"], default={})
+def best_metrics(rows: Sequence[Mapping[str, float]], by: str = "AP") -> dict[str, float]:
+    """The numbers of the epoch that is best by one of them; empty when none was evaluated."""
+    scored = [row for row in rows if by in row]
+    best = max(scored, key=lambda row: row[by], default={})
     return {name: value for name, value in best.items() if name.startswith("A")}
 
 

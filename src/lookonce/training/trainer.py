@@ -138,7 +138,7 @@ class Trainer:
         self.rows: list[dict[str, float]] = []
         self._stop = StopRequest()
         self._clock = _Clock()
-        self._saved_at = time.perf_counter()
+        self._saved_at, self._saved_step = time.perf_counter(), self._step()
         self._progress = self._new_progress()
 
     def run(self) -> TrainResult:
@@ -163,7 +163,7 @@ class Trainer:
             )
         restore(self.learner, checkpoint.state, checkpoint.training)
         self.position = Position(**checkpoint.training.values["position"])
-        self._clock = _Clock(self.position.seconds)
+        self._clock, self._saved_step = _Clock(self.position.seconds), self._step()
         self._warn_about_other_machine(checkpoint.training.values)
         self.rows = [row for row in self.run_folder.metrics() if row["epoch"] < self.position.epoch]
 
@@ -183,8 +183,12 @@ class Trainer:
         return self.position.epoch >= self.options.epochs or (self.position.over and self.position.batch == 0)
 
     def _is_save_late(self) -> bool:
-        by_number = self.options.save_steps and self.position.batch % self.options.save_steps == 0
-        return bool(by_number) or time.perf_counter() - self._saved_at > self.options.save_seconds
+        many = 0 < self.options.save_steps <= self._step() - self._saved_step
+        return many or time.perf_counter() - self._saved_at > self.options.save_seconds
+
+    def _step(self) -> int:
+        """Batches done in the whole run."""
+        return self.position.epoch * len(self.batches) + self.position.batch
 
     def _due(self, every: int) -> bool:
         """Whether the epoch under way is one of each `every`, or the last; 0: only the last."""
@@ -269,8 +273,7 @@ class Trainer:
     def _row(self, speed: Speed) -> dict[str, float]:
         """The epoch's line in the table of metrics; epoch counts from 0, the losses are means over its batches."""
         epoch = self.position.epoch
-        num_batches = len(self.batches)
-        step = epoch * num_batches + self.position.batch
+        step = self._step()
         means = {name: total / self.position.batch for name, total in self.position.sums.items()}
         return {
             "epoch": epoch,
@@ -284,7 +287,7 @@ class Trainer:
         }
 
     def _save_last(self, metrics: Mapping[str, float] | None = None) -> None:
-        self._saved_at = time.perf_counter()
+        self._saved_at, self._saved_step = time.perf_counter(), self._step()
         self.position.seconds = self._clock.seconds
         if not (is_main() or self.options.save_on_all):
             return

@@ -68,7 +68,8 @@ def report(
         detector = Detector(load_runtime(weights or run))
         threshold = detector.score_threshold
         compared = compare_pictures(detector, shown_from, pictures)
-    metrics = best_metrics(known.rows) if evaluation is None else read_metrics(evaluation / "metrics.json")
+    best = best_metrics(known.rows, known.settings.get("best_metric", "AP"))
+    metrics = best if evaluation is None else read_metrics(evaluation / "metrics.json")
     content = Content(
         title=title or f"Run {run.resolve().name}",
         run=known,
@@ -153,7 +154,7 @@ def commands(run: Run) -> Sequence[str]:
     """What to type for the same again; paths as the run had them."""
     data = run.settings.get("data", "DATA")
     return (
-        f"lookonce train --config {run.folder / 'settings.yaml'}",
+        f"lookonce train --file {run.folder / 'settings.yaml'}",
         f"lookonce eval --weights {run.folder} --data {data}",
         f"lookonce export {run.folder} --to onnx",
         f"lookonce predict PICTURES --weights {run.folder}",

@@ -167,13 +167,15 @@ def summary(settings: Settings, trainer: Trainer, train_set: Dataset, val_set: D
     goes_on = f", from epoch {position.epoch + 1}, batch {position.batch} on" if run_has_begun(position) else ""
     val = counts(val_set) if val_set else f"no split {settings.val_split!r}: not evaluated, no checkpoints/best"
     size = f"{settings.image_size}x{settings.image_size}"
+    collected = learner.options.accumulate
+    together = f", {collected} of them to an update" if collected > 1 else ""
     place = f"on {learner.options.device} in {learner.options.precision}"
     return [
         f"data      {settings.data}: {len(names)} {'class' if len(names) == 1 else 'classes'}: {build.few(names)}",
         f"train     {counts(train_set)}",
         f"val       {val}",
         f"network   {num_parameters:,} parameters, {size} pixels, dialect {record.dialect.name}, {place}",
-        f"steps     {settings.epochs} epochs x {steps_per_epoch} batches of {settings.batch_size}{goes_on}",
+        f"steps     {settings.epochs} epochs x {steps_per_epoch} batches of {settings.batch_size}{together}{goes_on}",
         f"run       {trainer.run_folder.path}",
     ]
 
