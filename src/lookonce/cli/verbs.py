@@ -69,6 +69,11 @@ VERBS: dict[str, Verb] = {
         shown_by="lookonce.workflows.check:as_text",
         renames={"json_file": "json"},
     ),
+    "anchors": Verb(
+        target="lookonce.workflows.anchors:anchors",
+        summary="Fit anchors to the sizes of labelled objects.",
+        shown_by="lookonce.workflows.anchors:as_text",
+    ),
     "convert-data": Verb(
         target="lookonce.workflows.convert_data:convert_data",
         summary="Copy labelled pictures into another format.",
