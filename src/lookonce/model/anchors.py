@@ -18,6 +18,7 @@ MOST_SIZES = 20_000
 MOST_STRETCH = 4.0
 # An anchor with sides under half a stride finds objects of which several lie in one cell, where one alone is found.
 FLOOR_PER_STRIDE = 0.5
+ANCHOR_STRIDES = np.array([16.0, 16.0, 16.0, 32.0, 32.0, 32.0])  # of six anchors, small ones first
 
 
 def size_overlaps(sizes_a: Sizes, sizes_b: Sizes) -> Sizes:

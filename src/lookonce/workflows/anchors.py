@@ -14,9 +14,14 @@ from lookonce.config.text import explain, parse_text, to_text
 from lookonce.data.canvas import boxes_on_canvas
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
-from lookonce.model.anchors import best_possible_recall, fit_anchors, mean_best_overlap, with_floor
+from lookonce.model.anchors import (
+    ANCHOR_STRIDES,
+    best_possible_recall,
+    fit_anchors,
+    mean_best_overlap,
+    with_floor,
+)
 from lookonce.report.scatter import write_scatter
-from lookonce.workflows.advice import STRIDES
 
 Sizes = NDArray[np.float64]
 
@@ -157,7 +162,7 @@ def _checked(image_size: int, current: str) -> tuple[tuple[float, float], ...]:
 
 def _fit(sizes: Sizes, seed: int, restarts: int) -> Sizes:
     """To a tenth of a pixel, as training rounds them."""
-    return with_floor(np.round(fit_anchors(sizes, seed=seed, restarts=restarts), 1), STRIDES)
+    return with_floor(np.round(fit_anchors(sizes, seed=seed, restarts=restarts), 1), ANCHOR_STRIDES)
 
 
 def _measure(sizes: Sizes, anchors_wh: Sizes) -> Fit:

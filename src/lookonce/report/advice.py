@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from lookonce.config.schema import default_of
 from lookonce.data.canvas import boxes_on_canvas
 from lookonce.data.dataset import Dataset
-from lookonce.model.anchors import best_possible_recall, crowded_share, fit_anchors, size_overlaps
+from lookonce.model.anchors import ANCHOR_STRIDES, best_possible_recall, crowded_share, fit_anchors, size_overlaps
 
 IMAGE_SIZES = tuple(range(320, 641, 32))
-STRIDES = np.array([16.0, 16.0, 16.0, 32.0, 32.0, 32.0])  # of six anchors, small ones first
 TINY_PIXELS = 8.0
 # What is lost below this is within the noise of a score.
 ACCEPTED = 0.02
@@ -85,7 +84,7 @@ def _row(dataset: Dataset, image_size: int, anchors: NDArray[np.float64], millis
         recall_32=best_possible_recall(sizes, anchors[half:]),
         recall=best_possible_recall(sizes, anchors),
         overlap=float(size_overlaps(sizes, anchors).max(1).mean()),
-        crowded=crowded_share(boxes, image_rows, anchors, STRIDES),
+        crowded=crowded_share(boxes, image_rows, anchors, ANCHOR_STRIDES),
         milliseconds=milliseconds,
     )
 
@@ -116,8 +115,8 @@ def _words(rows: Sequence[SizeRow], best: SizeRow, usual_side: int) -> Iterator[
         yield f"Even at {best.image_size}, {_lost(best)}."
     if best.milliseconds and last.milliseconds and best is not last:
         yield (
-            f"A picture takes {best.milliseconds:.0f} ms there, {last.milliseconds:.0f} ms at {last.image_size}, which "
-            "would find little more."
+            f"A picture takes {best.milliseconds:.0f} ms there and {last.milliseconds:.0f} ms at {last.image_size}, "
+            "where few more objects can be found, though boxes may come out tighter."
         )
     if last.tiny > TOO_MANY_TINY:
         yield (
@@ -135,13 +134,11 @@ def _words(rows: Sequence[SizeRow], best: SizeRow, usual_side: int) -> Iterator[
 
 def _lost(row: SizeRow) -> str:
     return (
-        f"{_percent(row.tiny)} of the objects are under {TINY_PIXELS:g} pixels and {_percent(row.crowded)} share their "
-        "cell and anchor with another"
+        f"{_percent(row.tiny)} of the objects are under {TINY_PIXELS:g} pixels, and {_percent(row.crowded)} share "
+        "their cell and anchor with another"
     )
 
 
 def _percent(share: float) -> str:
-    """0.3 %, 12 %; "none" for nothing."""
-    if share == 0:
-        return "none"
-    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+    """0 %, 0.3 %, 12 %."""
+    return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
