@@ -15,7 +15,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
 from lookonce.data.pictures import Picture, read_picture
 from lookonce.errors import DataError
-from lookonce.report.advice import Advice
+from lookonce.report.advice import Advice, SizeRow
 from lookonce.report.elements import card, cell, count, head_cell, legend, table
 from lookonce.report.html import fill_page
 from lookonce.report.pictures import data_uri
@@ -226,15 +226,7 @@ def _advice(advice: Advice | None, speed_note: str) -> str:
         return ""
     words = "".join(f"<p>{escape(sentence)}</p>" for sentence in advice.words)
     heads = ("size", "under 8 px", "stride 16", "stride 32", "either", "crowded", "ms")
-    rows = [
-        f'<td class="number">{"<b>" if row.image_size == advice.image_size else ""}{row.image_size}</td>'
-        + "".join(
-            f'<td class="number" data-value="{share}">{100 * share:.1f} %</td>'
-            for share in (row.tiny, row.recall_16, row.recall_32, row.recall, row.crowded)
-        )
-        + count(row.milliseconds)
-        for row in advice.rows
-    ]
+    rows = [_size_cells(row, chosen=row.image_size == advice.image_size) for row in advice.rows]
     explained = (
         "Under 8 px: objects so small that hardly anything is left of them. Stride 16, stride 32, either: objects "
         "whose sides are within four times those of an anchor of that head (best possible recall). Crowded: objects "
@@ -244,6 +236,13 @@ def _advice(advice: Advice | None, speed_note: str) -> str:
     chart = _advice_chart(advice)
     note = f'<p class="note">{escape(explained)}</p>'
     return f'{words}<div class="pairs">{card(shown, scroll=True)}{chart}</div>{note}'
+
+
+def _size_cells(row: SizeRow, *, chosen: bool) -> str:
+    size = f"<b>{row.image_size}</b>" if chosen else str(row.image_size)
+    shares = (row.tiny, row.recall_16, row.recall_32, row.recall, row.crowded)
+    cells = (f'<td class="number" data-value="{share}">{100 * share:.1f} %</td>' for share in shares)
+    return f'<td class="number">{size}</td>' + "".join(cells) + count(row.milliseconds)
 
 
 def _advice_chart(advice: Advice) -> str:

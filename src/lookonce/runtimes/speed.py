@@ -63,7 +63,8 @@ def network_bytes(num_classes: int, channels: Sequence[int] = FULL_CHANNELS) -> 
     head_32 = graph.convolution(graph.block(shared, channels[7], channels[8], 3), channels[8], outputs, 1)
     lateral = graph.block(shared, channels[7], channels[9], 1)
     graph.initializer("scales", np.array([1, 1, 2, 2], np.float32))
-    larger = graph.add("Resize", [lateral, "", "scales"], mode="nearest", nearest_mode="floor")
+    places = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    larger = graph.add("Resize", [lateral, "", "scales"], mode="nearest", **places)
     joined = graph.add("Concat", [larger, stride_16], axis=1)
     neck = graph.block(joined, channels[9] + channels[4], channels[10], 3)
     head_16 = graph.convolution(neck, channels[10], outputs, 1)
