@@ -189,7 +189,8 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         yield from (f"  {finding.message}" for finding in findings[:shown])
         if len(findings) > shown:
             yield f"  and {len(findings) - shown} more"
-    yield _speed_line(result)
+    if result.seconds:
+        yield _speed_line(result)
     if checked.advice:
         yield from _advice_lines(checked.advice)
     if checked.fixed:
