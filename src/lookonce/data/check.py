@@ -18,7 +18,7 @@ from lookonce.data.source import DataSource
 from lookonce.errors import DataError
 
 # Formats whose annotations say how large the pictures are.
-_SIZES_STATED = frozenset({"coco", "voc"})
+_SIZES_STATED = frozenset({"coco", "voc", "shards"})
 
 
 @dataclass(frozen=True, kw_only=True)

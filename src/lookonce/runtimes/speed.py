@@ -19,31 +19,30 @@ from lookonce.runtimes.onnx import open_session
 from lookonce.runtimes.threads import usable_threads
 
 _MEASURED_SIZES = (320, 480, 640)
-_REPEATS = 3
+_REPEATS = 4
 _FLOAT, _INT64 = 1, 7  # TensorProto.DataType
 _ATTRIBUTE_FLOAT, _ATTRIBUTE_INT, _ATTRIBUTE_STRING, _ATTRIBUTE_INTS = 1, 2, 3, 7
 _LEAKY_SLOPE = 0.1
 
 
 def milliseconds_by_size(sizes: Sequence[int], num_classes: int) -> dict[int, float]:
-    """Image size -> milliseconds for one picture, the full-width network alone, all cores, undisturbed.
+    """Image size -> milliseconds for one picture, the full-width network alone, all cores, as undisturbed as may be.
 
-    Measured at _MEASURED_SIZES, the best of a few runs each; in between by the number of pixels. About a second.
+    Measured at _MEASURED_SIZES, in between by the number of pixels. The sizes take turns, so that another program that
+    is busy for a second slows all of them, and the best of a few turns counts. About a second.
     """
     session = open_session(network_bytes(num_classes), Path("the network's graph"), usable_threads())
-    measured = [_best_milliseconds(session, size) for size in _MEASURED_SIZES]
+    turns = [[_milliseconds(session, size) for size in _MEASURED_SIZES] for _ in range(1 + _REPEATS)]
+    best = np.min(turns[1:], axis=0)  # the first plans the memory of each size
     pixels = [size * size for size in _MEASURED_SIZES]
-    return {size: float(np.interp(size * size, pixels, measured)) for size in sizes}
+    return {size: float(np.interp(size * size, pixels, best)) for size in sizes}
 
 
-def _best_milliseconds(session: InferenceSession, size: int) -> float:
+def _milliseconds(session: InferenceSession, size: int) -> float:
     picture = np.zeros((1, 3, size, size), np.float32)
-    seconds = []
-    for _ in range(1 + _REPEATS):  # the first plans the memory of this size
-        start = time.perf_counter()
-        session.run(None, {"images": picture})
-        seconds.append(time.perf_counter() - start)
-    return 1000 * min(seconds[1:])
+    start = time.perf_counter()
+    session.run(None, {"images": picture})
+    return 1000 * (time.perf_counter() - start)
 
 
 def network_bytes(num_classes: int, channels: Sequence[int] = FULL_CHANNELS) -> bytes:

@@ -16,7 +16,7 @@ from lookonce.report.advice import IMAGE_SIZES, Advice, advise
 from lookonce.report.check_page import CheckPage, write_check_page
 from lookonce.storage import explained_write, write_file
 
-_OWN_FORMAT: dict[str, Format] = {"coco": "coco", "voc": "voc", "yolo": "yolo"}  # and one for "mixed"
+_OWN_FORMAT: dict[str, Format] = {"coco": "coco", "voc": "voc", "yolo": "yolo", "shards": "shards"}  # else COCO
 
 
 @dataclass(frozen=True, kw_only=True)
