@@ -44,8 +44,8 @@ def check(
     data: str | Path,
     *,
     images: Path | None = None,
-    only: Sequence[str] = (),
-    skip: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+    skip: Sequence[str] | None = None,
     json_file: Path | None = None,
     html: Path | None = None,
     fix: Path | None = None,
@@ -81,7 +81,7 @@ def check(
     on_progress
         Called with pictures done and pictures in all.
     """
-    checks = chosen_checks(_words(only), _words(skip))
+    checks = chosen_checks(_words(only or ()), _words(skip or ()))
     if fix is not None:
         require_new(fix)
     result = check_data(open_data(data, images), checks=checks, decode=decode, on_progress=on_progress)
