@@ -83,3 +83,22 @@ def test_advice_and_page_come_with_the_findings(planted: Path, tmp_path: Path, m
     assert written["advice"]["image_size"] == checked.advice.image_size
     assert [row["image_size"] for row in written["advice"]["rows"]] == list(range(320, 641, 32))
     assert "lookonce check" in (tmp_path / "check.html").read_text()
+
+
+def test_pictures_without_annotations_are_looked_at_alone(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    """One picture, and the folder that it lies in: the truncated one is named, and nothing is said of boxes."""
+    truncated = shared("data/media/pictures/truncated.jpg")
+    for data in (truncated, truncated.parent):
+        checked = check(data, html=tmp_path / "page.html", advice=True)
+        assert [(found.name, Path(found.file).name) for found in checked.result.findings] == [
+            ("truncated-picture", "truncated.jpg")
+        ]
+        assert checked.num_errors == 1
+        assert checked.advice is None
+        assert any("truncated.jpg: truncated JPEG" in line for line in as_text(checked))
+
+
+def test_pictures_without_annotations_cannot_be_corrected(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(DataError, match="has no annotations; --fix"):
+        check(tmp_path, fix=tmp_path / "copy")

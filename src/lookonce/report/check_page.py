@@ -56,7 +56,7 @@ def render_check(page: CheckPage) -> str:
         ("What was found", "found", _overview(page.result)),
         ("One by one", "findings", _details(page.result)),
         ("Image size", "size", _advice(page.advice, page.speed_note)),
-        ("Data", "data", counts_of_data([dataset for dataset in page.result.datasets if len(dataset)])),
+        ("Data", "data", counts_of_data([data for data in page.result.datasets if data.class_names and len(data)])),
         ("Changes in the corrected copy", "changes", _messages(page.changes)),
         ("Everything that was looked for", "checks", _all_checks(page.result)),
         ("Do it again", "again", f"<pre>{escape(chr(10).join(page.commands))}</pre>" if page.commands else ""),

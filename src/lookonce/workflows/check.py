@@ -9,9 +9,10 @@ from pathlib import Path
 from lookonce.data.check import CheckResult, SplitSummary, check_data
 from lookonce.data.checks import CHECKS, SEVERITIES, chosen_checks
 from lookonce.data.repair import repair
-from lookonce.data.source import open_data
+from lookonce.data.source import PICTURES_ALONE, DataSource, open_data, open_pictures
 from lookonce.data.write import Copy, Format, require_new, write_data
 from lookonce.errors import DataError
+from lookonce.log import get_logger
 from lookonce.report.advice import IMAGE_SIZES, Advice, advise
 from lookonce.report.check_page import CheckPage, write_check_page
 from lookonce.storage import explained_write, write_file
@@ -60,7 +61,8 @@ def check(
     Parameters
     ----------
     data
-        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images. Of a picture, or
+        of a folder with pictures and no annotations, the files alone are looked at.
     images
         Folder of the pictures of an annotation JSON.
     only
@@ -84,7 +86,12 @@ def check(
     checks = chosen_checks(_words(only or ()), _words(skip or ()))
     if fix is not None:
         require_new(fix)
-    result = check_data(open_data(data, images), checks=checks, decode=decode, on_progress=on_progress)
+    source = _open(data, images)
+    if source.format == PICTURES_ALONE and fix is not None:
+        raise DataError(f"{data}: has no annotations; --fix {fix} writes corrected copies of labelled pictures only")
+    if source.format == PICTURES_ALONE:
+        checks &= chosen_checks(["pictures", "copies"])
+    result = check_data(source, checks=checks, decode=decode, on_progress=on_progress)
     fixed = write_fixed(result, fix) if fix is not None else None
     checked = Checked(result=result, fixed=fixed, advice=_advise(result) if advice and not only else None)
     if json_file is not None:
@@ -92,6 +99,21 @@ def check(
     if html is not None:
         write_check_page(html, _page(checked, data, images))
     return checked
+
+
+def _open(data: str | Path, images: Path | None) -> DataSource:
+    """The data set; or, where there is none, the pictures alone."""
+    path = Path(data)
+    pictures = open_pictures(path) if images is None else None
+    if pictures is not None and path.is_file():
+        return pictures
+    try:
+        return open_data(data, images)
+    except DataError:
+        if pictures is None:
+            raise
+        get_logger().info(f"{path}: no annotations; the pictures alone are looked at")
+        return pictures
 
 
 def _advise(result: CheckResult) -> Advice | None:
@@ -226,6 +248,9 @@ def _speed_line(result: CheckResult) -> str:
 
 def _summary_lines(split: SplitSummary) -> Iterator[str]:
     sizes = " to ".join(dict.fromkeys(f"{width}x{height}" for width, height in (split.smallest_wh, split.largest_wh)))
+    if not split.class_boxes:
+        yield f"  {split.pictures} pictures, {sizes}"
+        return
     crowd = f", {split.crowd} of them crowd" if split.crowd else ""
     share = f"{100 * split.background / max(split.pictures, 1):.0f} %"
     yield (
