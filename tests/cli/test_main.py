@@ -62,7 +62,7 @@ def test_help_of_train_needs_no_torch():
     assert "--batch-size" in done.stdout
 
 
-@pytest.mark.parametrize("verb", ["", "train", "config"])
+@pytest.mark.parametrize("verb", ["", "train", "config", "check", "anchors", "convert-data"])
 def test_help_fits_80_columns(verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert main([*verb.split(), "--help"]) == 0

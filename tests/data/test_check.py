@@ -6,6 +6,7 @@ from PIL import Image
 
 from lookonce.data.check import CheckResult, check_data
 from lookonce.data.source import open_data
+from lookonce.data.write import write_data
 
 Save = Callable[..., Path]
 
@@ -147,3 +148,16 @@ def test_the_two_boxes_without_area_of_real_photographs_are_found(shared: Callab
         "BloodImage_00338.jpg",
         "BloodImage_00343.jpg",
     }
+
+
+def test_pictures_in_archives_are_looked_at_too(checked: Callable[..., CheckResult], tmp_path: Path) -> None:
+    def prepare(root: Path) -> None:
+        (root / "val" / "1.png").write_bytes((root / "train" / "1.png").read_bytes())
+
+    checked(prepare=prepare)
+    source = open_data(tmp_path)
+    write_data([source.split("train"), source.split("val")], tmp_path / "packed", to="shards")
+    result = check_data(open_data(tmp_path / "packed"))
+    assert [(finding.name, finding.file) for finding in result.findings] == [
+        ("leaked-picture", str(tmp_path / "packed" / "val-000000.tar" / "1.png"))
+    ]

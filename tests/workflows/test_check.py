@@ -13,7 +13,7 @@ from lookonce.workflows.check import as_text, check
 
 
 def test_findings_are_written_and_shown(shared: Callable[[str], Path], tmp_path: Path) -> None:
-    checked = check(shared("data/bccd"), json_file=tmp_path / "deep" / "check.json", decode=False)
+    checked = check(shared("data/bccd"), json_file=tmp_path / "deep" / "check.json", decode=False, advice=False)
     written = json.loads((tmp_path / "deep" / "check.json").read_text())
     assert written["num_errors"] == checked.num_errors == 0
     assert written["splits"][0]["class_boxes"] == {"RBC": 2381, "WBC": 214, "Platelets": 209}
@@ -34,7 +34,7 @@ def test_what_is_no_data_set_is_an_error(tmp_path: Path) -> None:
 def test_checks_are_chosen_by_name_or_group(shared: Callable[[str], Path]) -> None:
     data = shared("data/bccd")
     assert check(data, only=["copies"]).result.checks >= {"near-copy", "leaked-picture"}
-    assert not check(data, skip=["boxes,copies"], decode=False).result.findings
+    assert not check(data, skip=["boxes,copies"], decode=False, advice=False).result.findings
     with pytest.raises(SettingsError, match=r"unknown check tiny-boxes; did you mean tiny-box\?"):
         check(data, only=["tiny-boxes"])
 
@@ -56,9 +56,9 @@ def planted(tmp_path: Path) -> Path:
 
 def test_a_corrected_copy_has_only_what_a_person_must_decide(planted: Path, tmp_path: Path) -> None:
     before = {path: sha256_file(path) for path in planted.rglob("*.*")}
-    checked = check(planted, fix=tmp_path / "copy")
+    checked = check(planted, fix=tmp_path / "copy", advice=False)
     assert {path: sha256_file(path) for path in planted.rglob("*.*")} == before
-    again = check(tmp_path / "copy").result.findings
+    again = check(tmp_path / "copy", advice=False).result.findings
     to_decide = Counter(found.name for found in checked.result.findings if not CHECKS[found.name].fix)
     assert Counter(found.name for found in again) == to_decide
     assert checked.fixed is not None
@@ -71,3 +71,34 @@ def test_a_corrected_copy_has_only_what_a_person_must_decide(planted: Path, tmp_
 def test_a_corrected_copy_needs_a_new_folder(planted: Path) -> None:
     with pytest.raises(DataError, match="planted: exists and is not empty; name a new folder"):
         check(planted, fix=planted)
+
+
+def test_advice_and_page_come_with_the_findings(planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lookonce.runtimes.speed.milliseconds_by_size", lambda sizes, _: dict.fromkeys(sizes, 7.0))
+    checked = check(planted, html=tmp_path / "check.html", json_file=tmp_path / "check.json", decode=False)
+    assert checked.advice is not None
+    assert {row.milliseconds for row in checked.advice.rows} == {7.0}
+    assert any(line.startswith("  Train with --image-size ") for line in as_text(checked))
+    written = json.loads((tmp_path / "check.json").read_text())
+    assert written["advice"]["image_size"] == checked.advice.image_size
+    assert [row["image_size"] for row in written["advice"]["rows"]] == list(range(320, 641, 32))
+    assert "lookonce check" in (tmp_path / "check.html").read_text()
+
+
+def test_pictures_without_annotations_are_looked_at_alone(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    """One picture, and the folder that it lies in: the truncated one is named, and nothing is said of boxes."""
+    truncated = shared("data/media/pictures/truncated.jpg")
+    for data in (truncated, truncated.parent):
+        checked = check(data, html=tmp_path / "page.html", advice=True)
+        assert [(found.name, Path(found.file).name) for found in checked.result.findings] == [
+            ("truncated-picture", "truncated.jpg")
+        ]
+        assert checked.num_errors == 1
+        assert checked.advice is None
+        assert any("truncated.jpg: truncated JPEG" in line for line in as_text(checked))
+
+
+def test_pictures_without_annotations_cannot_be_corrected(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(DataError, match="has no annotations; --fix"):
+        check(tmp_path, fix=tmp_path / "copy")

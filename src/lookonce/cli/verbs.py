@@ -74,6 +74,11 @@ VERBS: dict[str, Verb] = {
         summary="Show which anchor learns which box.",
         shown_by="lookonce.workflows.explain_assignment:as_text",
     ),
+    "anchors": Verb(
+        target="lookonce.workflows.anchors:anchors",
+        summary="Fit anchors to the sizes of labelled objects.",
+        shown_by="lookonce.workflows.anchors:as_text",
+    ),
     "convert-data": Verb(
         target="lookonce.workflows.convert_data:convert_data",
         summary="Copy labelled pictures into another format.",

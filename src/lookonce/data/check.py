@@ -18,7 +18,7 @@ from lookonce.data.source import DataSource
 from lookonce.errors import DataError
 
 # Formats whose annotations say how large the pictures are.
-_SIZES_STATED = frozenset({"coco", "voc"})
+_SIZES_STATED = frozenset({"coco", "voc", "shards"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,8 @@ class SplitSummary:
 class CheckResult:
     """Findings in the order they were met (worst first through `sorted_findings`), and the counts of each split.
 
-    checks: names of what was looked for. pictures, seconds: files looked at, and how long that took.
+    checks: names of what was looked for. pictures: files listed; seconds: how long it took to look at them, 0 where no
+    check needed that.
     """
 
     origin: str
@@ -87,8 +88,8 @@ def check_data(
     for dataset in datasets:
         check_boxes(dataset, findings.append)
     check_classes(datasets, findings.append)
-    start = time.perf_counter()
-    if any(CHECKS[name].group in {"pictures", "copies"} for name in checks):
+    start, looks_at_files = time.perf_counter(), any(CHECKS[name].group in {"pictures", "copies"} for name in checks)
+    if looks_at_files:
         findings += check_pictures(
             datasets,
             decode=any(CHECKS[name].needs_pixels for name in checks),
@@ -103,7 +104,7 @@ def check_data(
         findings=tuple(found for found in dict.fromkeys(findings) if found.name in checks),  # trainval repeats train's
         checks=checks,
         pictures=len({path for dataset in datasets for path in dataset.image_paths}),
-        seconds=time.perf_counter() - start,
+        seconds=time.perf_counter() - start if looks_at_files else 0.0,
         datasets=tuple(datasets),
     )
 

@@ -27,7 +27,7 @@ def check_boxes(dataset: Dataset, report: Report) -> None:
         report(_of_box("tiny-box", dataset, row, picture_row, message))
     for row, picture_row in _with_pictures(dataset, _huge(dataset)):
         width, height = dataset.image_sizes_wh[picture_row]
-        message = f"box {_corners(dataset, row)} covers over {_HUGE_SHARE:.0%} of the {width}x{height} picture"
+        message = f"box {_corners(dataset, row)} covers over {100 * _HUGE_SHARE:g} % of the {width}x{height} picture"
         report(_of_box("huge-box", dataset, row, picture_row, message))
 
 

@@ -10,13 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
 from lookonce.data.fingerprint import Fingerprint, Likeness, find_likenesses, fingerprint
 from lookonce.data.pictures import SUFFIXES, PictureHeader, picture_header, read_picture
-from lookonce.data.sizes import unreadable
+from lookonce.data.shards import read_file
+from lookonce.data.sizes import missing_rows, unreadable
 from lookonce.data.source import SPLITS
 from lookonce.errors import DataError
 
@@ -31,6 +30,7 @@ class _Picture:
     split: str
     size_wh: tuple[int, int]
     has_boxes: bool
+    missing: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +63,17 @@ def _unique_pictures(datasets: Sequence[Dataset]) -> list[_Picture]:
     """Every file once, as in the first split that lists it."""
     first: dict[Path, _Picture] = {}
     for dataset in datasets:
-        with_boxes = np.diff(dataset.box_offsets) > 0
-        rows = zip(dataset.image_paths, dataset.image_sizes_wh.tolist(), with_boxes.tolist(), strict=True)
-        for path, (width, height), has_boxes in rows:
-            first.setdefault(
-                path, _Picture(path=path, split=dataset.split, size_wh=(width, height), has_boxes=has_boxes)
-            )
+        missing = set(missing_rows(dataset.image_paths))
+        for row, path in enumerate(dataset.image_paths):
+            if path not in first:
+                width, height = dataset.image_sizes_wh[row].tolist()
+                first[path] = _Picture(
+                    path=path,
+                    split=dataset.split,
+                    size_wh=(width, height),
+                    has_boxes=bool(dataset.box_offsets[row + 1] > dataset.box_offsets[row]),
+                    missing=row in missing,
+                )
     return list(first.values())
 
 
@@ -101,14 +106,14 @@ def _case_clashes(pictures: Sequence[_Picture]) -> Iterator[Finding]:
 
 def _look_at(picture: _Picture, decode: bool, sizes_stated: bool) -> _Look:
     path = picture.path
-    if not path.exists():
+    if picture.missing:
         return _Look()
     try:
         header = picture_header(path)
         findings = (*_name_findings(path, header), *_size_findings(picture, header, sizes_stated))
         if not decode:
             return _Look(findings=findings)
-        data = path.read_bytes()
+        data = read_file(path)
         pixels = read_picture(data, name=str(path))
     except (DataError, OSError) as error:
         return _Look(findings=(unreadable(path, error),))

@@ -23,6 +23,7 @@ from lookonce.data.annotations import Annotations, assemble, leaves_folder
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report, StopAtError
 from lookonce.data.formats import coco, voc, yolo
+from lookonce.data.pictures import PICTURE_SUFFIXES
 from lookonce.data.shards import INDEX
 from lookonce.data.sizes import report_missing
 from lookonce.errors import DataError
@@ -30,6 +31,7 @@ from lookonce.log import get_logger
 
 ReadSplit = Callable[[str, Report], Annotations]
 SPLITS = ("train", "val", "test")
+PICTURES_ALONE = "pictures"  # format of what has no annotations
 _SPELLINGS = {"valid": "val", "validation": "val", "dev": "val"}
 # "instances_train2017" -> "train", "2017"
 _JSON_NAME = re.compile(
@@ -136,6 +138,17 @@ def _open(path: Path, images: Path | None, *, needs_pictures: bool) -> DataSourc
     if images is not None:
         raise DataError(f"{path}: is YAML, and --images {images} goes with an annotation JSON only")
     return _open_yaml(path)
+
+
+def open_pictures(path: Path) -> DataSource | None:
+    """Pictures without annotations, a file or those that lie in a folder, as the one split "pictures"; else None."""
+    files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+    pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
+
+    def read(split: str, report: Report) -> Annotations:
+        return yolo.read_yolo(pictures, [], (), split, path, path, report)  # no labels
+
+    return DataSource(path, PICTURES_ALONE, ["pictures"], read) if pictures else None
 
 
 def _open_folder(root: Path, *, needs_pictures: bool) -> DataSource:

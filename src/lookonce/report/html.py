@@ -1,6 +1,6 @@
 """The report: one HTML file that needs nothing else, on a phone or a screen, by day or by night."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -42,16 +42,25 @@ def write_plots(folder: Path, content: Content) -> list[Path]:
 def render(content: Content) -> str:
     """The page as text. No script, style, font or picture comes from elsewhere, and the policy in it forbids it."""
     parts = [(title, anchor, make(content)) for title, anchor, make in SECTIONS]
-    parts = [part for part in parts if part[2]]
-    links = "".join(f'<a href="#{anchor}">{title}</a>' for title, anchor, _ in parts)
-    body = "".join(f'<section id="{anchor}"><h2>{title}</h2>{html}</section>' for title, anchor, html in parts)
+    return fill_page(
+        title=content.title,
+        lead=lead(content),
+        tiles=sections.tiles(content),
+        parts=[part for part in parts if part[2]],
+    )
+
+
+def fill_page(*, title: str, lead: str, tiles: str, parts: Sequence[tuple[str, str, str]]) -> str:
+    """A whole page. tiles: HTML under the title; parts: heading, anchor and HTML of each section."""
+    links = "".join(f'<a href="#{anchor}">{heading}</a>' for heading, anchor, _ in parts)
+    body = "".join(f'<section id="{anchor}"><h2>{heading}</h2>{html}</section>' for heading, anchor, html in parts)
     return PAGE.format(
         policy=POLICY,
-        title=escape(content.title),
+        title=escape(title),
         style=_asset("page.css"),
         script=_asset("page.js"),
-        lead=escape(lead(content)),
-        tiles=sections.tiles(content),
+        lead=escape(lead),
+        tiles=tiles,
         links=links,
         body=body,
     )

@@ -141,8 +141,12 @@ def class_table(content: Content) -> str:
 
 
 def data_card(content: Content) -> str:
-    """What it learned from: counts, classes, sizes."""
-    datasets = content.datasets
+    """What it learned from."""
+    return counts_of_data(content.datasets)
+
+
+def counts_of_data(datasets: Sequence[Dataset]) -> str:
+    """Pictures, objects, classes and sizes of each split."""
     if not datasets:
         return ""
     heads = ("split", "pictures", "without objects", "objects", "median size")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lookonce.config.dialects import DIALECTS, Dialect
 from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds
 from lookonce.config.schema import Settings, seconds_of
+from lookonce.data.canvas import sizes_on_canvas
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.data.transforms import Augmentation
@@ -91,15 +91,6 @@ def choose_anchors(settings: Settings, dataset: Dataset) -> Anchors:
         return settings.anchors
     sizes = sizes_on_canvas(dataset, settings.image_size, settings.resize_mode)
     return tuple((round(float(w), 1), round(float(h), 1)) for w, h in fit_anchors(np.maximum(sizes, 1.0)))
-
-
-def sizes_on_canvas(dataset: Dataset, image_size: int, resize_mode: str) -> NDArray[np.float64]:
-    """(N, 2) widths and heights of the boxes to learn, in pixels of a canvas with sides of image_size."""
-    scales = image_size / dataset.image_sizes_wh  # (pictures, 2)
-    if resize_mode == "letterbox":
-        scales = np.broadcast_to(scales.min(1, keepdims=True), scales.shape)
-    per_box = np.repeat(scales, np.diff(dataset.box_offsets), axis=0)
-    return np.asarray(((dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]) * per_box)[~dataset.crowd])
 
 
 def make_dialect(settings: Settings) -> Dialect:

@@ -7,14 +7,17 @@ from itertools import groupby
 from pathlib import Path
 
 from lookonce.data.check import CheckResult, SplitSummary, check_data
-from lookonce.data.checks import CHECKS, chosen_checks
+from lookonce.data.checks import CHECKS, SEVERITIES, chosen_checks
 from lookonce.data.repair import repair
-from lookonce.data.source import open_data
+from lookonce.data.source import PICTURES_ALONE, DataSource, open_data, open_pictures
 from lookonce.data.write import Copy, Format, require_new, write_data
 from lookonce.errors import DataError
+from lookonce.log import get_logger
+from lookonce.report.advice import IMAGE_SIZES, Advice, advise
+from lookonce.report.check_page import CheckPage, write_check_page
 from lookonce.storage import explained_write, write_file
 
-_OWN_FORMAT: dict[str, Format] = {"coco": "coco", "voc": "voc", "yolo": "yolo"}  # and one for "mixed"
+_OWN_FORMAT: dict[str, Format] = {"coco": "coco", "voc": "voc", "yolo": "yolo", "shards": "shards"}  # else COCO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,7 @@ class Checked:
 
     result: CheckResult
     fixed: Fixed | None = None
+    advice: Advice | None = None
 
     @property
     def num_errors(self) -> int:
@@ -41,11 +45,13 @@ def check(
     data: str | Path,
     *,
     images: Path | None = None,
-    only: Sequence[str] = (),
-    skip: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+    skip: Sequence[str] | None = None,
     json_file: Path | None = None,
+    html: Path | None = None,
     fix: Path | None = None,
     decode: bool = True,
+    advice: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
     """Look at every annotation and every picture before training does; exit status 1 where there are errors.
@@ -55,7 +61,8 @@ def check(
     Parameters
     ----------
     data
-        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images. Of a picture, or
+        of a folder with pictures and no annotations, the files alone are looked at.
     images
         Folder of the pictures of an annotation JSON.
     only
@@ -65,22 +72,77 @@ def check(
         Checks to leave out, by name or group.
     json_file
         File to write all findings and counts into.
+    html
+        File to write a page with pictures of the findings into.
     fix
         New folder for a corrected copy; changes.txt in it lists each change, and what is left for you to decide.
     decode
         Decode every picture; without it only their headers are read, and a damaged picture passes.
+    advice
+        Recommend an image size; the network's time is measured on this machine, which takes a second or two.
     on_progress
         Called with pictures done and pictures in all.
     """
-    checks = chosen_checks(_words(only), _words(skip))
+    checks = chosen_checks(_words(only or ()), _words(skip or ()))
     if fix is not None:
         require_new(fix)
-    result = check_data(open_data(data, images), checks=checks, decode=decode, on_progress=on_progress)
+    source = _open(data, images)
+    if source.format == PICTURES_ALONE and fix is not None:
+        raise DataError(f"{data}: has no annotations; --fix {fix} writes corrected copies of labelled pictures only")
+    if source.format == PICTURES_ALONE:
+        checks &= chosen_checks(["pictures", "copies"])
+    result = check_data(source, checks=checks, decode=decode, on_progress=on_progress)
     fixed = write_fixed(result, fix) if fix is not None else None
-    checked = Checked(result=result, fixed=fixed)
+    checked = Checked(result=result, fixed=fixed, advice=_advise(result) if advice and not only else None)
     if json_file is not None:
         _write(json_file, json.dumps(as_json(checked), indent=1) + "\n")
+    if html is not None:
+        write_check_page(html, _page(checked, data, images))
     return checked
+
+
+def _open(data: str | Path, images: Path | None) -> DataSource:
+    """The data set; or, where there is none, the pictures alone."""
+    path = Path(data)
+    pictures = open_pictures(path) if images is None else None
+    if pictures is not None and path.is_file():
+        return pictures
+    try:
+        return open_data(data, images)
+    except DataError:
+        if pictures is None:
+            raise
+        get_logger().info(f"{path}: no annotations; the pictures alone are looked at")
+        return pictures
+
+
+def _advise(result: CheckResult) -> Advice | None:
+    """From the training pictures, else from the first split there is."""
+    from lookonce.runtimes.speed import milliseconds_by_size  # ONNX Runtime takes a moment to import
+
+    by_split = {dataset.split: dataset for dataset in reversed(result.datasets)}
+    dataset = by_split.get("train", result.datasets[0] if result.datasets else None)
+    if dataset is None or not len(dataset.labels):
+        return None
+    return advise(dataset, milliseconds_by_size(IMAGE_SIZES, len(dataset.class_names)))
+
+
+SPEED_NOTE = (
+    "ms: one picture on this machine just now, the full-width network alone with ONNX Runtime on all cores, measured "
+    "at 320, 480 and 640."
+)
+
+
+def _page(checked: Checked, data: str | Path, images: Path | None) -> CheckPage:
+    command = f"lookonce check {data}" + (f" --images {images}" if images else "")
+    return CheckPage(
+        title=f"Data check: {Path(data).resolve().name}",
+        result=checked.result,
+        advice=checked.advice,
+        speed_note=SPEED_NOTE,
+        changes=checked.fixed.changes if checked.fixed else (),
+        commands=(command, f"{command} --fix CORRECTED"),
+    )
 
 
 def write_fixed(result: CheckResult, folder: Path) -> Fixed:
@@ -132,6 +194,7 @@ def as_json(checked: Checked) -> dict[str, object]:
             if name in result.checks
         ],
         "findings": [{"severity": finding.severity, **asdict(finding)} for finding in result.sorted_findings],
+        "advice": asdict(checked.advice) if checked.advice else None,
         "changes": list(checked.fixed.changes) if checked.fixed else [],
     }
 
@@ -148,11 +211,33 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         yield from (f"  {finding.message}" for finding in findings[:shown])
         if len(findings) > shown:
             yield f"  and {len(findings) - shown} more"
-    yield _speed_line(result)
+    if result.seconds:
+        yield _speed_line(result)
+    if checked.advice:
+        yield from _advice_lines(checked.advice)
     if checked.fixed:
         folder, changes = checked.fixed.copy.folder, checked.fixed.changes
         yield f"{folder}: a corrected copy, {len(changes)} changes, each in {folder / 'changes.txt'}"
-    yield f"{result.num_errors} errors, {result.count('warning')} warnings, {result.count('note')} notes"
+    yield ", ".join(counted(result.count(severity), severity) for severity in SEVERITIES)
+
+
+def counted(number: int, noun: str) -> str:
+    """1 error, 2 errors."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _advice_lines(advice: Advice) -> Iterator[str]:
+    yield f"image size, from {advice.objects} objects ({advice.split}):"
+    yield "        under   within 4x of an anchor of   cell and     ms a"
+    yield "  size   8 px  stride 16 stride 32  either  anchor shared picture"
+    for row in advice.rows:
+        shown = "     -" if row.milliseconds is None else f"{row.milliseconds:6.0f}"
+        yield (
+            f"  {row.image_size:4}{row.tiny:7.1%}{row.recall_16:11.1%}{row.recall_32:10.1%}{row.recall:8.1%}"
+            f"{row.crowded:13.1%}  {shown}"
+        )
+    yield f"  {SPEED_NOTE}"
+    yield from (f"  {sentence}" for sentence in advice.words)
 
 
 def _speed_line(result: CheckResult) -> str:
@@ -163,6 +248,9 @@ def _speed_line(result: CheckResult) -> str:
 
 def _summary_lines(split: SplitSummary) -> Iterator[str]:
     sizes = " to ".join(dict.fromkeys(f"{width}x{height}" for width, height in (split.smallest_wh, split.largest_wh)))
+    if not split.class_boxes:
+        yield f"  {split.pictures} pictures, {sizes}"
+        return
     crowd = f", {split.crowd} of them crowd" if split.crowd else ""
     share = f"{100 * split.background / max(split.pictures, 1):.0f} %"
     yield (

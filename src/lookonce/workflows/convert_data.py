@@ -18,11 +18,11 @@ def convert_data(
     to: Format,
     images: Path | None = None,
     splits: Sequence[str] | None = None,
-    merge: Sequence[Path] = (),
-    rename: Sequence[str] = (),
-    classes: Sequence[str] = (),
+    merge: Sequence[Path] | None = None,
+    rename: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
     count: int = 0,
-    split: str = "",
+    split: str | None = None,
     stratify: bool = False,
     seed: int = 0,
     pictures: Placing = "copy",
@@ -66,13 +66,13 @@ def convert_data(
     """
     require_format(to)
     require_new(destination)
-    shares = read_shares(split)
+    shares = read_shares(split or "")
     if stratify and not shares:
         raise SettingsError("--stratify goes with --split, for example --split 0.8/0.1/0.1 --stratify")
     if count < 0:
         raise SettingsError(f"count is {count}, expected 0 (all) or more")
-    datasets = _merged([open_data(source, images), *map(open_data, merge)], splits)
-    datasets = [_with_classes(dataset, rename, classes) for dataset in datasets]
+    datasets = _merged([open_data(source, images), *map(open_data, merge or ())], splits)
+    datasets = [_with_classes(dataset, rename or (), classes or ()) for dataset in datasets]
     if count:
         datasets = [sample(dataset, count, seed) for dataset in datasets]
     if shares:

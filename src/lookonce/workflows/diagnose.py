@@ -10,6 +10,7 @@ import numpy as np
 
 from lookonce.config.record import ModelRecord
 from lookonce.data.annotations import Annotations, assemble
+from lookonce.data.canvas import sizes_on_canvas
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
 from lookonce.data.source import DataSource, open_data
@@ -227,8 +228,6 @@ def _found(
 
 
 def _sizes(dataset: Dataset, record: ModelRecord) -> np.ndarray[Any, np.dtype[np.float64]]:
-    from lookonce.workflows.build import sizes_on_canvas
-
     return sizes_on_canvas(dataset, record.image_size[0], record.preprocessing.resize)
 
 

@@ -1,0 +1,144 @@
+"""Which image size suits the objects: what becomes too small, what the anchors can answer for, what it costs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.config.schema import default_of
+from lookonce.data.canvas import boxes_on_canvas
+from lookonce.data.dataset import Dataset
+from lookonce.model.anchors import ANCHOR_STRIDES, best_possible_recall, crowded_share, fit_anchors, size_overlaps
+
+IMAGE_SIZES = tuple(range(320, 641, 32))
+TINY_PIXELS = 8.0
+# What is lost below this is within the noise of a score.
+ACCEPTED = 0.02
+WORTH_A_SIZE = 0.01
+TOO_MANY_TINY = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeRow:
+    """Shares are 0..1 of the objects to learn.
+
+    tiny: under TINY_PIXELS, the square root of width times height. recall: that an anchor of the stride-16 head, of the
+    stride-32 head, of either can answer for. overlap: mean IoU with the best anchor. crowded: whose cell and anchor
+    another object has. milliseconds: one picture, None where it was not measured.
+    """
+
+    image_size: int
+    tiny: float
+    recall_16: float
+    recall_32: float
+    recall: float
+    overlap: float
+    crowded: float
+    milliseconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """rows: one for each of IMAGE_SIZES. image_size: the one recommended. words: why, in sentences."""
+
+    split: str
+    objects: int
+    rows: tuple[SizeRow, ...]
+    image_size: int
+    words: tuple[str, ...]
+
+
+def advise(dataset: Dataset, milliseconds: Mapping[int, float]) -> Advice | None:
+    """None where there is nothing to learn. milliseconds: image size -> one picture; may be empty.
+
+    The anchors are those that training takes, fitted to the objects: they grow with the image size.
+    """
+    boxes, _ = boxes_on_canvas(dataset, IMAGE_SIZES[-1], default_of("resize_mode"))
+    if not len(boxes):
+        return None
+    shares = fit_anchors(_sizes(boxes)) / IMAGE_SIZES[-1]
+    rows = tuple(_row(dataset, size, shares * size, milliseconds.get(size)) for size in IMAGE_SIZES)
+    best = _recommended(rows)
+    return Advice(
+        split=dataset.split,
+        objects=len(boxes),
+        rows=rows,
+        image_size=best.image_size,
+        words=tuple(_words(rows, best, _usual_side(dataset))),
+    )
+
+
+def _sizes(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 1.0)
+
+
+def _row(dataset: Dataset, image_size: int, anchors: NDArray[np.float64], milliseconds: float | None) -> SizeRow:
+    boxes, image_rows = boxes_on_canvas(dataset, image_size, default_of("resize_mode"))
+    sizes = _sizes(boxes)
+    half = len(anchors) // 2
+    return SizeRow(
+        image_size=image_size,
+        tiny=float((np.sqrt(sizes.prod(1)) < TINY_PIXELS).mean()),
+        recall_16=best_possible_recall(sizes, anchors[:half]),
+        recall_32=best_possible_recall(sizes, anchors[half:]),
+        recall=best_possible_recall(sizes, anchors),
+        overlap=float(size_overlaps(sizes, anchors).max(1).mean()),
+        crowded=crowded_share(boxes, image_rows, anchors, ANCHOR_STRIDES),
+        milliseconds=milliseconds,
+    )
+
+
+def _recommended(rows: Sequence[SizeRow]) -> SizeRow:
+    """The smallest size that loses little, or little more than the largest."""
+    last = rows[-1]
+    return next(
+        row
+        for row in rows
+        if row.tiny <= max(ACCEPTED, last.tiny + WORTH_A_SIZE)
+        and row.crowded <= max(ACCEPTED, last.crowded + WORTH_A_SIZE)
+    )
+
+
+def _usual_side(dataset: Dataset) -> int:
+    """The longer side of the middle picture."""
+    return int(np.median(dataset.image_sizes_wh.max(axis=1)))
+
+
+def _words(rows: Sequence[SizeRow], best: SizeRow, usual_side: int) -> Iterator[str]:
+    first, last = rows[0], rows[-1]
+    yield f"Train with --image-size {best.image_size}."
+    if best is not first:
+        before = rows[rows.index(best) - 1]
+        yield f"At {before.image_size}, {_lost(before)}; at {best.image_size}, {_lost(best)}."
+    else:
+        yield f"Even at {best.image_size}, {_lost(best)}."
+    if best.milliseconds and last.milliseconds and best is not last:
+        yield (
+            f"A picture takes {best.milliseconds:.0f} ms there and {last.milliseconds:.0f} ms at {last.image_size}, "
+            "where few more objects can be found, though boxes may come out tighter."
+        )
+    if last.tiny > TOO_MANY_TINY:
+        yield (
+            f"At {last.image_size} still {_percent(last.tiny)} of the objects are under {TINY_PIXELS:g} pixels: cut "
+            "the pictures into tiles, or take them from nearer."
+        )
+    if usual_side < best.image_size:
+        yield f"Most pictures are at most {usual_side} pixels long: enlarging them parts objects but adds no detail."
+    if best.recall < 1 - ACCEPTED:
+        yield (
+            f"The anchors can answer for {_percent(best.recall)} of the objects: their sizes differ more than six "
+            "anchors cover."
+        )
+
+
+def _lost(row: SizeRow) -> str:
+    return (
+        f"{_percent(row.tiny)} of the objects are under {TINY_PIXELS:g} pixels, and {_percent(row.crowded)} share "
+        "their cell and anchor with another"
+    )
+
+
+def _percent(share: float) -> str:
+    """0 %, 0.3 %, 12 %."""
+    return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"

@@ -1,0 +1,269 @@
+"""What `lookonce check` found, as one page with pictures; written with the style and the pieces of the report."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from itertools import groupby
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lookonce.data.check import CheckResult
+from lookonce.data.checks import CHECKS
+from lookonce.data.dataset import Dataset
+from lookonce.data.findings import Finding
+from lookonce.data.pictures import Picture, read_picture
+from lookonce.errors import DataError
+from lookonce.report.advice import Advice, SizeRow
+from lookonce.report.elements import card, cell, count, head_cell, legend, table
+from lookonce.report.html import fill_page
+from lookonce.report.pictures import data_uri
+from lookonce.report.plots import Series, line_chart
+from lookonce.report.sections import counts_of_data
+from lookonce.storage import explained_write, write_file
+
+MOST_PICTURES = 6  # shown of each check
+MOST_MESSAGES = 200
+SHOWN_SIDE = 400  # pixels
+MEANT, OTHERS = "#ff7a1a", "#38d6ff"  # lines on photographs, by day and by night
+SMALL_SHARE = 0.06  # of the picture's side; a box below it gets a ring, or nobody would see it
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckPage:
+    """What the page tells. changes: what a corrected copy differs in; commands: how to do it again."""
+
+    title: str
+    result: CheckResult
+    advice: Advice | None = None
+    speed_note: str = ""
+    changes: Sequence[str] = ()
+    commands: Sequence[str] = ()
+
+
+def write_check_page(path: Path, page: CheckPage) -> Path:
+    """Writes the page, replacing one that lies there; returns `path`."""
+    with explained_write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, render_check(page))
+    return path
+
+
+def render_check(page: CheckPage) -> str:
+    """The page as text; complete in itself."""
+    parts = [
+        ("What was found", "found", _overview(page.result)),
+        ("One by one", "findings", _details(page.result)),
+        ("Image size", "size", _advice(page.advice, page.speed_note)),
+        ("Data", "data", counts_of_data([data for data in page.result.datasets if data.class_names and len(data)])),
+        ("Changes in the corrected copy", "changes", _messages(page.changes)),
+        ("Everything that was looked for", "checks", _all_checks(page.result)),
+        ("Do it again", "again", f"<pre>{escape(chr(10).join(page.commands))}</pre>" if page.commands else ""),
+    ]
+    return fill_page(
+        title=page.title,
+        lead=verdict(page.result),
+        tiles=_tiles(page.result),
+        parts=[part for part in parts if part[2]],
+    )
+
+
+def verdict(result: CheckResult) -> str:
+    """One sentence: may training begin?"""
+    if result.num_errors:
+        return "Training cannot use this data set yet: the errors below have to go first."
+    if result.count("warning"):
+        return "Training can begin, but the warnings below deserve a look first."
+    return "Nothing stands in the way of training."
+
+
+def _tiles(result: CheckResult) -> str:
+    shown = [
+        (f"{result.pictures:,}", "pictures"),
+        (f"{sum(len(dataset.labels) for dataset in result.datasets if dataset.split != 'trainval'):,}", "boxes"),
+        (str(len(result.class_names)), "class" if len(result.class_names) == 1 else "classes"),
+        *((str(result.count(severity)), f"{severity}s") for severity in ("error", "warning", "note")),
+    ]
+    body = "".join(f'<div class="card tile"><b>{value}</b><span>{text}</span></div>' for value, text in shown)
+    return f'<div class="tiles">{body}</div>'
+
+
+def _chip(name: str) -> str:
+    severity = CHECKS[name].severity
+    return f'<span class="chip {severity}">{severity}</span>'
+
+
+def _overview(result: CheckResult) -> str:
+    """One line for each check that found something."""
+    rows = [
+        f"<td>{_chip(name)}</td>"
+        f'<td><a href="#{name}">{name}</a></td>'
+        + count(len(list(group)))
+        + cell(CHECKS[name].finds)
+        + f'<td class="wide">{escape(CHECKS[name].advice)}</td>'
+        for name, group in groupby(result.sorted_findings, key=lambda found: found.name)
+    ]
+    if not rows:
+        return card("<p>Nothing: every check passed.</p>")
+    head = _heads("severity", "check", "times", "what") + '<th scope="col" class="wide">what to do</th>'
+    return card(table(rows, head=head), scroll=True)
+
+
+def _heads(*names: str) -> str:
+    return "".join(head_cell(name, number=name == "times") for name in names)
+
+
+def _details(result: CheckResult) -> str:
+    """For each check its pictures, then its messages."""
+    album = _Album(result.datasets)
+    blocks = []
+    for name, group in groupby(result.sorted_findings, key=lambda found: found.name):
+        findings = list(group)
+        figures = "".join(album.figures(findings[:MOST_PICTURES]))
+        gallery = f'<div class="gallery">{figures}</div>' if figures else ""
+        blocks.append(
+            f'<div class="card finding" id="{name}"><h3>{_chip(name)} {name}</h3>'
+            f'<p class="note">{escape(_sentence(CHECKS[name].finds))} {escape(_sentence(CHECKS[name].advice))}</p>'
+            f"{gallery}{_messages([finding.message for finding in findings])}</div>"
+        )
+    return "".join(blocks)
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + ("" if text.endswith(("?", "...")) else ".")
+
+
+def _messages(messages: Sequence[str]) -> str:
+    """All of them, folded away where they are many."""
+    if not messages:
+        return ""
+    items = "".join(f"<li>{escape(message)}</li>" for message in messages[:MOST_MESSAGES])
+    more = len(messages) - MOST_MESSAGES
+    items += f"<li>and {more:,} more</li>" if more > 0 else ""
+    shown = f'<ul class="messages">{items}</ul>'
+    return shown if len(messages) <= 4 else f"<details><summary>{len(messages):,} messages</summary>{shown}</details>"
+
+
+@dataclass
+class _Album:
+    """Pictures of the findings, with their boxes. A picture that cannot be read has none."""
+
+    datasets: Sequence[Dataset]
+    _rows: dict[str, tuple[Dataset, int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rows = {
+            str(path): (dataset, row)
+            for dataset in reversed(self.datasets)
+            for row, path in reversed(list(enumerate(dataset.image_paths)))
+        }
+
+    def figures(self, findings: Iterable[Finding]) -> Iterator[str]:
+        for finding in findings:
+            for file in dict.fromkeys((finding.file, *([finding.twin] if finding.twin else []))):
+                yield self._figure(file, finding)
+
+    def _figure(self, file: str, finding: Finding) -> str:
+        if file not in self._rows:
+            return ""
+        try:
+            picture = read_picture(Path(file))
+        except DataError:
+            return ""
+        dataset, row = self._rows[file]
+        height, width = picture.shape[:2]
+        body = f'<image href="{data_uri(_small(picture))}" width="{width}" height="{height}"/>'
+        meant = finding.box_xyxy if file == finding.file else None
+        body += "".join(_frame(box, max(width, height), meant=False) for box in dataset.boxes_xyxy[dataset.rows(row)])
+        body += _frame(meant, max(width, height), meant=True) if meant else ""
+        left, top, right, bottom = _view(meant, width, height)
+        caption = f"<code>{escape(Path(file).name)}</code><span>{escape(dataset.split)}, {width}×{height}</span>"
+        return (
+            f'<figure><svg class="photo" viewBox="{left:.0f} {top:.0f} {right - left:.0f} {bottom - top:.0f}" '
+            f'role="img" aria-label="{escape(Path(file).name)}">{body}</svg><figcaption>{caption}</figcaption></figure>'
+        )
+
+
+def _small(picture: Picture) -> Picture:
+    scale = SHOWN_SIDE / max(picture.shape[:2])
+    if scale >= 1:
+        return picture
+    # At least a pixel: a panorama may be a thousand times as wide as high.
+    size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _frame(box_xyxy: Iterable[float], side: int, *, meant: bool) -> str:
+    """A box; the one that is meant is thick, and has a ring around it where it is small."""
+    left, top, right, bottom = box_xyxy
+    line = side / 110 if meant else side / 240
+    style = f'style="fill:none;stroke:{MEANT if meant else OTHERS};stroke-width:{line:.1f}"'
+    # A path, because a rectangle without an area is not drawn at all.
+    frame = f'<path d="M{left:.1f} {top:.1f}H{right:.1f}V{bottom:.1f}H{left:.1f}Z" {style}/>'
+    if meant and max(abs(right - left), abs(bottom - top)) < SMALL_SHARE * side:
+        center = f'cx="{(left + right) / 2:.1f}" cy="{(top + bottom) / 2:.1f}"'
+        frame += f'<circle {center} r="{2 * SMALL_SHARE * side:.1f}" {style}/>'
+    return frame
+
+
+def _view(meant: tuple[float, float, float, float] | None, width: int, height: int) -> tuple[float, ...]:
+    """The picture, and as much around it as a box needs that reaches outside, up to half a picture."""
+    left, top, right, bottom = 0.0, 0.0, float(width), float(height)
+    if meant is None:
+        return left, top, right, bottom
+    x, y = sorted(meant[0::2]), sorted(meant[1::2])
+    return (
+        max(min(left, x[0]), -width / 2),
+        max(min(top, y[0]), -height / 2),
+        min(max(right, x[1]), 1.5 * width),
+        min(max(bottom, y[1]), 1.5 * height),
+    )
+
+
+def _advice(advice: Advice | None, speed_note: str) -> str:
+    if advice is None:
+        return ""
+    words = "".join(f"<p>{escape(sentence)}</p>" for sentence in advice.words)
+    heads = ("size", "under 8 px", "stride 16", "stride 32", "either", "crowded", "ms")
+    rows = [_size_cells(row, chosen=row.image_size == advice.image_size) for row in advice.rows]
+    explained = (
+        "Under 8 px: objects so small that hardly anything is left of them. Stride 16, stride 32, either: objects "
+        "whose sides are within four times those of an anchor of that head (best possible recall). Crowded: objects "
+        f"that share cell and anchor with another, of which one alone can be found. {speed_note}"
+    )
+    shown = table(rows, head="".join(head_cell(name, number=True) for name in heads))
+    chart = _advice_chart(advice)
+    note = f'<p class="note">{escape(explained)}</p>'
+    return f'{words}<div class="pairs">{card(shown, scroll=True)}{chart}</div>{note}'
+
+
+def _size_cells(row: SizeRow, *, chosen: bool) -> str:
+    size = f"<b>{row.image_size}</b>" if chosen else str(row.image_size)
+    shares = (row.tiny, row.recall_16, row.recall_32, row.recall, row.crowded)
+    cells = (f'<td class="number" data-value="{share}">{100 * share:.1f} %</td>' for share in shares)
+    return f'<td class="number">{size}</td>' + "".join(cells) + count(row.milliseconds)
+
+
+def _advice_chart(advice: Advice) -> str:
+    lines = [
+        Series(name=name, points=[(row.image_size, 100 * getattr(row, key)) for row in advice.rows], color=color)
+        for name, key, color in (("under 8 px", "tiny", 2), ("crowded", "crowded", 1))
+    ]
+    title = "Objects that are lost, in percent"
+    chart = line_chart(title, lines, x_label="image size")
+    return card(f"<h3>{title}</h3>{chart}{legend((line.name, line.color) for line in lines)}")
+
+
+def _all_checks(result: CheckResult) -> str:
+    found = {name: sum(finding.name == name for finding in result.findings) for name in CHECKS}
+    rows = [
+        f"<td>{_chip(name)}</td>"
+        + cell(name)
+        + (count(found[name]) if name in result.checks else count(None))
+        + cell(CHECKS[name].finds)
+        + cell(CHECKS[name].fix or "–")
+        for name in CHECKS
+    ]
+    shown = card(table(rows, head=_heads("severity", "check", "times", "what", "with --fix")), scroll=True)
+    return f"<details><summary>{len(CHECKS)} checks; a dash means not looked for</summary>{shown}</details>"

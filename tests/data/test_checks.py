@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+
+from lookonce.data.checks import CHECKS, GROUPS, chosen_checks
+from lookonce.errors import SettingsError
+
+DOCS = Path(__file__).parents[2] / "docs" / "check.md"
+
+
+def test_every_check_stands_in_its_document_with_severity_and_advice() -> None:
+    page = DOCS.read_text()
+    for check in CHECKS.values():
+        assert f"| `{check.name}` | {check.severity} | {check.finds} | {check.advice} | {check.fix or '–'} |" in page
+
+
+def test_checks_are_chosen_by_name_and_by_group() -> None:
+    assert chosen_checks() == frozenset(CHECKS)
+    assert chosen_checks(["tiny-box"]) == {"tiny-box"}
+    boxes = chosen_checks(["boxes"])
+    assert {CHECKS[name].group for name in boxes} == {"boxes"}
+    assert chosen_checks(["boxes"], ["tiny-box"]) == boxes - {"tiny-box"}
+    assert chosen_checks(skip=GROUPS) == frozenset()
+
+
+def test_a_name_that_is_no_check_is_refused_with_the_nearest() -> None:
+    with pytest.raises(SettingsError, match=r"unknown check box-outsid; did you mean box-outside\?"):
+        chosen_checks(["box-outsid"])
+    with pytest.raises(SettingsError, match="expected a check's name or one of annotations, pictures, copies"):
+        chosen_checks(skip=["qqqqqqqqq"])
