@@ -1,19 +1,22 @@
 """The report: one HTML file that needs nothing else, on a phone or a screen, by day or by night."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
 
-from lookonce.report import sections
+from lookonce.report import comparison, explained, sections
 from lookonce.report.content import Content
 from lookonce.storage import write_file
 
 # Heading, anchor and maker of each section, in the order of the page; one that comes out empty is left out.
 SECTIONS: tuple[tuple[str, str, Callable[[Content], str]], ...] = (
+    ("In short", "short", sections.summary),
     ("Pictures", "pictures", sections.pictures),
     ("Scores", "scores", sections.metrics_table),
     ("Classes", "classes", sections.class_table),
+    ("Errors", "errors", explained.errors),
+    ("Worst pictures", "worst", sections.worst),
     ("Training", "training", sections.curves),
     ("Data", "data", sections.data_card),
     ("Settings", "settings", sections.settings_table),
@@ -42,16 +45,30 @@ def write_plots(folder: Path, content: Content) -> list[Path]:
 def render(content: Content) -> str:
     """The page as text. No script, style, font or picture comes from elsewhere, and the policy in it forbids it."""
     parts = [(title, anchor, make(content)) for title, anchor, make in SECTIONS]
+    return _page(content.title, lead(content), sections.tiles(content), parts)
+
+
+def write_comparison(path: Path, title: str, runs: Sequence[comparison.Compared]) -> Path:
+    """Writes the page that shows several runs side by side; returns `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = [(heading, anchor, make(runs)) for heading, anchor, make in comparison.SECTIONS]
+    words = f"{len(runs)} runs side by side; differences are against the first, {runs[0].name}."
+    write_file(path, _page(title, words, comparison.tiles(runs), parts))
+    return path
+
+
+def _page(title: str, words: str, tiles: str, parts: Sequence[tuple[str, str, str]]) -> str:
+    """parts: heading, anchor and HTML of each section."""
     parts = [part for part in parts if part[2]]
-    links = "".join(f'<a href="#{anchor}">{title}</a>' for title, anchor, _ in parts)
-    body = "".join(f'<section id="{anchor}"><h2>{title}</h2>{html}</section>' for title, anchor, html in parts)
+    links = "".join(f'<a href="#{anchor}">{name}</a>' for name, anchor, _ in parts)
+    body = "".join(f'<section id="{anchor}"><h2>{name}</h2>{html}</section>' for name, anchor, html in parts)
     return PAGE.format(
         policy=POLICY,
-        title=escape(content.title),
+        title=escape(title),
         style=_asset("page.css"),
         script=_asset("page.js"),
-        lead=escape(lead(content)),
-        tiles=sections.tiles(content),
+        lead=escape(words),
+        tiles=tiles,
         links=links,
         body=body,
     )
