@@ -67,7 +67,7 @@ def scores(runs: Sequence[Compared]) -> str:
             continue
         best = max(values)
         cells = "".join(
-            _score(value, run.content.metrics.get("intervals", {}).get(name), best=len(runs) > 1 and value == best)
+            _score(value, run.content.metrics.get("intervals", {}).get(name), best=value == best > min(values))
             for value, run in zip(values, runs, strict=True)
         )
         rows.append(f'<td title="{escape(words)}">{name}</td>{cells}')
@@ -201,7 +201,7 @@ def pictures(runs: Sequence[Compared]) -> str:
     shown = ", ".join(f"{run.name} from {run.content.shown_from} on" for run in runs)
     return (
         f"<p>First the labels, then the findings: {escape(shown)}. Dashed: missed, or wrong.</p>"
-        f'<div class="pairs">{"".join(figures)}</div>'
+        f'<div class="stack" style="--columns:{1 + len(runs)}">{"".join(figures)}</div>'
     )
 
 

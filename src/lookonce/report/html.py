@@ -12,9 +12,9 @@ from lookonce.storage import write_file
 # Heading, anchor and maker of each section, in the order of the page; one that comes out empty is left out.
 SECTIONS: tuple[tuple[str, str, Callable[[Content], str]], ...] = (
     ("In short", "short", sections.summary),
-    ("Pictures", "pictures", sections.pictures),
     ("Scores", "scores", sections.metrics_table),
     ("Classes", "classes", sections.class_table),
+    ("Pictures", "pictures", sections.pictures),
     ("Errors", "errors", explained.errors),
     ("Worst pictures", "worst", sections.worst),
     ("Training", "training", sections.curves),

@@ -6,7 +6,6 @@ Source of the form: Mitchell et al. 2019, "Model Cards for Model Reporting".
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lookonce.data.dataset import Dataset
 from lookonce.report.content import Content
 from lookonce.report.sections import TWELVE, num_empty
 from lookonce.report.summary import FEW_OBJECTS, sentences
@@ -94,7 +93,7 @@ def _limits(content: Content) -> Iterator[str]:
         return
     yield "## Where it goes wrong"
     yield _table(
-        ("error, at IoU 0.5", "how many", "AP50 points lost"),
+        ("error, at IoU 0.5", "how many, of any score", "AP50 points lost"),
         [(kind, f"{error['count']:,}", f"{100 * error['AP50']:.1f}") for kind, error in analysis["errors"].items()],
     )
     groups = [
@@ -117,15 +116,16 @@ def _data(content: Content) -> Iterator[str]:
     yield "## Data"
     names = content.datasets[0].class_names
     yield _table(
-        ("split", "pictures", "without objects", "objects", *(_plain(name) for name in names)),
-        [_split(data) for data in content.datasets],
+        ("split", "pictures", "without objects", "objects"),
+        [(data.split, f"{len(data):,}", f"{num_empty(data):,}", f"{len(data.labels):,}") for data in content.datasets],
     )
-
-
-def _split(data: Dataset) -> tuple[str, ...]:
-    counts = [int((data.labels == label).sum()) for label in range(len(data.class_names))]
-    totals = (len(data), num_empty(data), len(data.labels), *counts)
-    return data.split, *(f"{number:,}" for number in totals)
+    yield _table(
+        ("objects of class", *(data.split for data in content.datasets)),
+        [
+            (_plain(name), *(f"{int((data.labels == label).sum()):,}" for data in content.datasets))
+            for label, name in enumerate(names)
+        ],
+    )
 
 
 def _training(content: Content) -> Iterator[str]:

@@ -29,22 +29,24 @@ class ComparedPicture:
     found: Detections
 
 
-def compared_figure(picture: ComparedPicture, classes: Classes, key: str) -> str:
-    """Truth on the left, what was found on the right; key: unique among the page's pictures."""
+def compared_figure(picture: ComparedPicture, classes: Classes, key: str, *, embed: bool = True) -> str:
+    """Truth on the left, what was found on the right; key: of this picture on the page; embed False: it is there."""
     matched_truth, matched_found = match(picture.truth, picture.found)
     missed, extra = int((~matched_truth).sum()), int((~matched_found).sum())
     return (
         '<figure class="pair"><div class="two">'
-        f"{truth_figure(picture, classes, key)}{found_figure(picture, classes, key)}"
+        f"{truth_figure(picture, classes, key, embed=embed)}{found_figure(picture, classes, key)}"
         f"</div><figcaption><code>{escape(picture.name)}</code><span>{_verdict(len(picture.truth), missed, extra)}"
         "</span></figcaption></figure>"
     )
 
 
-def truth_figure(picture: ComparedPicture, classes: Classes, key: str, title: str = "") -> str:
+def truth_figure(picture: ComparedPicture, classes: Classes, key: str, title: str = "", *, embed: bool = True) -> str:
     """The labels over the picture, which is embedded here under `key`; title: a word above it."""
     height, width = picture.image.shape[:2]
-    shown = f'<image id="{key}" href="{data_uri(picture.image)}" width="{width}" height="{height}"/>'
+    shown = f'<use href="#{key}"/>'
+    if embed:
+        shown = f'<image id="{key}" href="{data_uri(picture.image)}" width="{width}" height="{height}"/>'
     matched, _ = match(picture.truth, picture.found)
     boxes = _boxes(picture.truth, classes, matched, (height, width), scores=False)
     return _overlay(width, height, shown + boxes, f"{picture.name}: ground truth", title)
