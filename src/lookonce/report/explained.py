@@ -43,7 +43,8 @@ def _split(analysis: Mapping[str, Any]) -> str:
     head = head_cell("error", number=False) + head_cell("how many", number=True) + head_cell("AP50 points", number=True)
     return (
         "<p>Six kinds of error at IoU 0.5, and how many points of AP50 (of 100) repairing one kind alone would bring. "
-        f"They do not add up. Counted are all findings, down to the lowest score.</p>{card(table(rows, head=head), scroll=True)}"
+        "They do not add up. Counted are all findings, down to the lowest score.</p>"
+        f"{card(table(rows, head=head), scroll=True)}"
     )
 
 

@@ -192,7 +192,7 @@ def pictures(content: Content) -> str:
     return (
         f"<p>An even choice, not by how well it goes. First the labels, then what the network finds from "
         f"{escape(content.shown_from)} on. Dashed among the labels: missed. Dashed among the findings: not labelled, "
-        f"or a box that overlaps its object by less than half.</p>{_pairs(content, content.pictures, 'picture')}"
+        f"or a box that overlaps its object by less than half.</p>{_pairs(content, content.pictures)}"
     )
 
 
@@ -202,12 +202,18 @@ def worst(content: Content) -> str:
         return ""
     return (
         "<p>Where it is wrong most often. Look at the labels as well: some of these errors may be theirs.</p>"
-        f"{_pairs(content, content.worst, 'worst')}"
+        f"{_pairs(content, content.worst, shown_before=content.pictures)}"
     )
 
 
-def _pairs(content: Content, shown: Sequence[ComparedPicture], key: str) -> str:
-    figures = (card(compared_figure(picture, content.classes, f"{key}-{place}")) for place, picture in enumerate(shown))
+def _pairs(content: Content, shown: Sequence[ComparedPicture], shown_before: Sequence[ComparedPicture] = ()) -> str:
+    """A picture that the page has already is not embedded once more."""
+    known = {picture.name: f"picture-{place}" for place, picture in enumerate(shown_before)}
+    kind = "worst" if shown_before else "picture"
+    figures = []
+    for place, picture in enumerate(shown):
+        key = known.get(picture.name, f"{kind}-{place}")
+        figures.append(card(compared_figure(picture, content.classes, key, embed=picture.name not in known)))
     return f'<div class="pairs">{"".join(figures)}</div>'
 
 
