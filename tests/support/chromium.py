@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,14 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 PATIENCE_SECONDS = 60
+# Puts the two ends where the browser looks for them. Over 10 first, so that none stands in the other's way.
+START = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+for place, end in zip((3, 4), ends):
+    os.dup2(end, place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find_chromium() -> str | None:
@@ -134,9 +143,8 @@ def chromium_page(profile: Path) -> Iterator[Page]:
     assert program is not None
     browser_reads, to_browser = os.pipe()
     from_browser, browser_writes = os.pipe()
-    # The shell puts the two ends where the browser looks for them; pass_fds keeps them open under their own numbers.
-    command = f'exec "$0" "$@" 3<&{browser_reads} 4>&{browser_writes}'
-    arguments = ["sh", "-c", command, program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+    ends = (str(browser_reads), str(browser_writes))
+    arguments = [sys.executable, "-c", START, *ends, program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
     process = subprocess.Popen(
         arguments, pass_fds=(browser_reads, browser_writes), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
