@@ -87,7 +87,7 @@ def full_content() -> Content:
                 found=Detections.none(),
             )
         ],
-        class_colors=("#ff0000", "#00ff00"),
+        classes=(("cat", "#ff0000"), ("d<g", "#00ff00")),
         facts={"System": "any"},
         commands=("lookonce train --data d",),
     )

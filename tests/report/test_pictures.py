@@ -47,7 +47,7 @@ def test_a_pair_embeds_its_picture_once_and_says_what_was_missed() -> None:
         truth=boxes((0, 0, 10, 10, 1, 0), (20, 20, 30, 30, 1, 1)),
         found=boxes((0, 0, 10, 10, 0.8, 0)),
     )
-    html = compared_figure(picture, ("cat", "dog"), ("#ffcc00", "#0000aa"), "p1")
+    html = compared_figure(picture, (("cat", "#ffcc00"), ("dog", "#0000aa")), "p1")
     assert html.count("data:image/jpeg") == 1
     assert html.count('href="#p1"') == 1
     assert "1 of 2 found" in html

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
-from lookonce.report.pictures import ComparedPicture
+from lookonce.report.pictures import Classes, ComparedPicture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,10 @@ class Run:
 class Content:
     """Everything a report shows; what is empty is left out of the page.
 
-    metrics: the twelve numbers by name, fractions or -1, and `per_class`: name -> numbers, where it is known.
-    scored_on: words for the pictures they were taken on. class_colors: `#rrggbb` of each class, for `pictures`.
-    facts: rows of the environment. commands: how to do it again.
+    metrics: the twelve numbers by name, fractions or -1, and what else metrics.json of `lookonce eval` holds, where it
+    is known; analysis: its analysis.json. scored_on: words for the pictures they were taken on. pictures: an even
+    choice of these; worst: those with most errors; both show what is found from shown_from on, in words.
+    classes: name and color of each label in the pictures. facts: rows of the environment. commands: how to do it again.
     """
 
     title: str
@@ -39,9 +40,11 @@ class Content:
     datasets: Sequence[Dataset] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
     scored_on: str = "the validation pictures"
+    analysis: Mapping[str, Any] = field(default_factory=dict)
     pictures: Sequence[ComparedPicture] = ()
-    class_colors: Sequence[str] = ()
-    score_threshold: float = 0.25
+    worst: Sequence[ComparedPicture] = ()
+    shown_from: str = "a score of 0.25"
+    classes: Classes = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     commands: Sequence[str] = ()
 
@@ -61,15 +64,24 @@ def read_run(folder: Path) -> Run:
 
 def read_metrics(path: Path) -> dict[str, Any]:
     """The metrics.json that `lookonce eval --output` wrote."""
+    return _read_json(path, "AP")
+
+
+def read_analysis(path: Path) -> dict[str, Any]:
+    """The analysis.json beside it."""
+    return _read_json(path, "curves")
+
+
+def _read_json(path: Path, key: str) -> dict[str, Any]:
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path}: cannot be read as JSON ({error}); expected the metrics.json of lookonce eval"
+            f"{path}: cannot be read as JSON ({error}); expected the {path.name} of lookonce eval"
         ) from error
-    if not isinstance(metrics, dict) or "AP" not in metrics:
-        raise DataError(f"{path}: no AP in it; expected the metrics.json of lookonce eval")
-    return metrics
+    if not isinstance(content, dict) or key not in content:
+        raise DataError(f"{path}: no {key} in it; expected the {path.name} of lookonce eval")
+    return content
 
 
 def best_metrics(rows: Sequence[Mapping[str, float]], by: str = "AP") -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Small pieces of HTML that the sections are made of. Text is escaped here; what is called `html` is not."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 
 
@@ -9,11 +9,11 @@ def card(html: str, *, scroll: bool = False) -> str:
     return f'<div class="card{" scroll" if scroll else ""}">{html}</div>'
 
 
-def table(rows: Iterable[str], *, head: str = "", sortable: bool = False) -> str:
-    """rows: cells of one line each; head: cells of the first line."""
+def table(rows: Iterable[str], *, head: str = "", kind: str = "") -> str:
+    """rows: cells of one line each; head: cells of the first line; kind: "sortable" or "matrix" (see page.css)."""
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     start = f"<thead><tr>{head}</tr></thead>" if head else ""
-    return f"<table{' class=sortable' if sortable else ''}>{start}<tbody>{body}</tbody></table>"
+    return f"<table{f' class={kind}' if kind else ''}>{start}<tbody>{body}</tbody></table>"
 
 
 def legend(entries: Iterable[tuple[str, int]]) -> str:
@@ -32,14 +32,35 @@ def head_cell(text: str, *, number: bool, button: bool = False) -> str:
     return f'<th scope="col"{" class=number" if number else ""}>{html}</th>'
 
 
-def fraction(value: float, *, meter: bool = False) -> str:
-    """Three digits, a dash for -1; meter: with a bar from 0 to 1."""
-    shown = f"{value:.3f}" if value >= 0 else "–"
+def fraction(value: float, *, meter: bool = False, interval: Mapping[str, float] | None = None) -> str:
+    """Three digits, a dash for -1; meter: with a bar from 0 to 1; interval: low and high behind it."""
     bar = f'<span class="meter"><i style="width:{100 * max(value, 0):.0f}%"></i></span>' if meter else ""
-    return f'<td class="number" data-value="{value}">{bar}{shown}</td>'
+    return f'<td class="number" data-value="{value}">{bar}{three_digits(value)}{interval_note(value, interval)}</td>'
+
+
+def three_digits(value: float) -> str:
+    return f"{value:.3f}" if value >= 0 else "–"
+
+
+def interval_note(value: float, interval: Mapping[str, float] | None) -> str:
+    """Small, behind a number: the range in which 95 of 100 resamples lie; nothing where it is not known."""
+    if interval is None or value < 0:
+        return ""
+    return f' <small class="interval">{interval["low"]:.3f}–{interval["high"]:.3f}</small>'
 
 
 def count(value: float | None) -> str:
     if value is None:
         return '<td class="number">–</td>'
     return f'<td class="number" data-value="{value}">{value:,.0f}</td>'
+
+
+def sortable_head(names: Iterable[str], *, text: str) -> str:
+    """Cells of the first line, each a button that sorts; `text` is the column that holds words."""
+    return "".join(head_cell(name, number=name != text, button=True) for name in names)
+
+
+def chart_card(title: str, svg: str, *, names: str = "", note: str = "") -> str:
+    """A chart with its heading, the legend `names` and a line about it."""
+    words = f'<p class="note">{escape(note)}</p>' if note else ""
+    return card(f"<h3>{escape(title)}</h3>{svg}{names}{words}")

@@ -5,15 +5,18 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
-from lookonce.report import sections
+from lookonce.report import comparison, explained, sections
 from lookonce.report.content import Content
 from lookonce.storage import write_file
 
 # Heading, anchor and maker of each section, in the order of the page; one that comes out empty is left out.
 SECTIONS: tuple[tuple[str, str, Callable[[Content], str]], ...] = (
-    ("Pictures", "pictures", sections.pictures),
+    ("In short", "short", sections.summary),
     ("Scores", "scores", sections.metrics_table),
     ("Classes", "classes", sections.class_table),
+    ("Pictures", "pictures", sections.pictures),
+    ("Errors", "errors", explained.errors),
+    ("Worst pictures", "worst", sections.worst),
     ("Training", "training", sections.curves),
     ("Data", "data", sections.data_card),
     ("Settings", "settings", sections.settings_table),
@@ -42,16 +45,21 @@ def write_plots(folder: Path, content: Content) -> list[Path]:
 def render(content: Content) -> str:
     """The page as text. No script, style, font or picture comes from elsewhere, and the policy in it forbids it."""
     parts = [(title, anchor, make(content)) for title, anchor, make in SECTIONS]
-    return fill_page(
-        title=content.title,
-        lead=lead(content),
-        tiles=sections.tiles(content),
-        parts=[part for part in parts if part[2]],
-    )
+    return fill_page(title=content.title, lead=lead(content), tiles=sections.tiles(content), parts=parts)
+
+
+def write_comparison(path: Path, title: str, runs: Sequence[comparison.Compared]) -> Path:
+    """Writes the page that shows several runs side by side; returns `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = [(heading, anchor, make(runs)) for heading, anchor, make in comparison.SECTIONS]
+    words = f"{len(runs)} runs side by side; differences are against the first, {runs[0].name}."
+    write_file(path, fill_page(title=title, lead=words, tiles=comparison.tiles(runs), parts=parts))
+    return path
 
 
 def fill_page(*, title: str, lead: str, tiles: str, parts: Sequence[tuple[str, str, str]]) -> str:
-    """A whole page. tiles: HTML under the title; parts: heading, anchor and HTML of each section."""
+    """A whole page. tiles: HTML under the title; parts: heading, anchor and HTML of each section, left out if empty."""
+    parts = [part for part in parts if part[2]]
     links = "".join(f'<a href="#{anchor}">{heading}</a>' for heading, anchor, _ in parts)
     body = "".join(f'<section id="{anchor}"><h2>{heading}</h2>{html}</section>' for heading, anchor, html in parts)
     return PAGE.format(

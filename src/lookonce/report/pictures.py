@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lookonce.boxes import pairwise_iou_xyxy
 from lookonce.detections import Detections
 
+Classes = Sequence[tuple[str, str]]  # name and color, `#rrggbb`, of each label
 LONGEST_SIDE = 640  # pixels; larger pictures are embedded smaller
 
 
@@ -28,23 +29,35 @@ class ComparedPicture:
     found: Detections
 
 
-def compared_figure(picture: ComparedPicture, class_names: Sequence[str], class_colors: Sequence[str], key: str) -> str:
-    """Truth on the left, what was found on the right; colors `#rrggbb`; key: unique among the page's pictures."""
-    height, width = picture.image.shape[:2]
+def compared_figure(picture: ComparedPicture, classes: Classes, key: str, *, embed: bool = True) -> str:
+    """Truth on the left, what was found on the right; key: of this picture on the page; embed False: it is there."""
     matched_truth, matched_found = match(picture.truth, picture.found)
-    shown = f'<image id="{key}" href="{data_uri(picture.image)}" width="{width}" height="{height}"/>'
-    again = f'<use href="#{key}"/>'
-    classes = list(zip(class_names, class_colors, strict=True))
-    truth = _boxes(picture.truth, classes, matched_truth, (height, width), scores=False)
-    found = _boxes(picture.found, classes, matched_found, (height, width), scores=True)
     missed, extra = int((~matched_truth).sum()), int((~matched_found).sum())
     return (
         '<figure class="pair"><div class="two">'
-        f"{_overlay(width, height, shown + truth, f'{picture.name}: ground truth')}"
-        f"{_overlay(width, height, again + found, f'{picture.name}: predictions')}"
+        f"{truth_figure(picture, classes, key, embed=embed)}{found_figure(picture, classes, key)}"
         f"</div><figcaption><code>{escape(picture.name)}</code><span>{_verdict(len(picture.truth), missed, extra)}"
         "</span></figcaption></figure>"
     )
+
+
+def truth_figure(picture: ComparedPicture, classes: Classes, key: str, title: str = "", *, embed: bool = True) -> str:
+    """The labels over the picture, which is embedded here under `key`; title: a word above it."""
+    height, width = picture.image.shape[:2]
+    shown = f'<use href="#{key}"/>'
+    if embed:
+        shown = f'<image id="{key}" href="{data_uri(picture.image)}" width="{width}" height="{height}"/>'
+    matched, _ = match(picture.truth, picture.found)
+    boxes = _boxes(picture.truth, classes, matched, (height, width), scores=False)
+    return _overlay(width, height, shown + boxes, f"{picture.name}: ground truth", title)
+
+
+def found_figure(picture: ComparedPicture, classes: Classes, key: str, title: str = "") -> str:
+    """The findings over the picture that was embedded under `key`."""
+    height, width = picture.image.shape[:2]
+    _, matched = match(picture.truth, picture.found)
+    boxes = _boxes(picture.found, classes, matched, (height, width), scores=True)
+    return _overlay(width, height, f'<use href="#{key}"/>{boxes}', f"{picture.name}: predictions", title)
 
 
 def match(truth: Detections, found: Detections) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -85,22 +98,21 @@ def _verdict(num_truth: int, missed: int, extra: int) -> str:
     return ", ".join(parts)
 
 
-def _overlay(width: int, height: int, body: str, label: str) -> str:
-    return f'<svg class="photo" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">{body}</svg>'
+def _overlay(width: int, height: int, body: str, label: str, title: str) -> str:
+    heading = f'<span class="over">{escape(title)}</span>' if title else ""
+    svg = f'<svg class="photo" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">{body}</svg>'
+    return f"<div>{heading}{svg}</div>"
 
 
 def _boxes(
     boxes: Detections,
-    classes: Sequence[tuple[str, str]],
+    classes: Classes,
     matched: NDArray[np.bool_],
     size_hw: tuple[int, int],
     *,
     scores: bool,
 ) -> str:
-    """Rectangles and tags; dashed where truth was missed or a finding is wrong. Best scores are drawn last, on top.
-
-    classes: (name, color) of each label.
-    """
+    """Rectangles and tags; dashed where truth was missed or a finding is wrong. Best scores are drawn last, on top."""
     line = max(size_hw) / 220
     parts = []
     for row in range(len(boxes))[::-1]:

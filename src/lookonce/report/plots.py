@@ -12,6 +12,7 @@ from html import escape
 WIDTH, HEIGHT = 480, 250
 LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 38  # margins around the plotting area
 NUM_SERIES_COLORS = 6
+MOST_MARKS = 60
 
 Format = Callable[[float], str]
 
@@ -67,19 +68,21 @@ def line_chart(
     y_high: float | None = None,
     format_y: Format = short,
     named: bool = False,
+    x_range: tuple[float, float] | None = None,
 ) -> str:
     """Lines from y = 0 up. y_high: top of the axis, else the largest value with some air above it.
 
-    named: the lines' names stand in the chart, where no legend stands beside it.
+    named: the lines' names stand in the chart, where no legend stands beside it. x_range: ends of the axis, and x is
+    no whole number; without it x counts something, from the first point to the last.
     """
     points = [point for line in series for point in line.points]
     highest = max((y for _, y in points if math.isfinite(y)), default=1.0)
     top = y_high or (highest * 1.06 if highest > 0 else 1.0)
     xs = [x for x, _ in points] or [0.0, 1.0]
-    low, high = min(xs), max(xs)
+    low, high = x_range or (min(xs), max(xs))
     across = Axis(low=low, high=high if high > low else low + 1, start=LEFT, end=WIDTH - RIGHT)
     up = Axis(low=0, high=top, start=HEIGHT - BOTTOM, end=TOP)
-    x_ticks = [tick for tick in ticks(across.low, across.high, 6) if tick == int(tick)]
+    x_ticks = [tick for tick in ticks(across.low, across.high, 6) if x_range is not None or tick == int(tick)]
     parts = [_grid(across, up, x_ticks, ticks(0, top), x_label, format_y)]
     parts += [_line(line, across, up, format_y, x_label) for line in series]
     parts += [_name(line, row) for row, line in enumerate(series if named else ())]
@@ -157,7 +160,8 @@ def _line(series: Series, across: Axis, up: Axis, format_y: Format, x_label: str
         [f'<path d="M{path}" style="fill:none;stroke:{color};stroke-width:2;stroke-linejoin:round"/>'] if path else []
     )
     radius = 2.5 if len(places) <= 40 else 1.5
-    for x, y, epoch, value in places:
+    every = max(1, len(places) // MOST_MARKS)  # a mark is also where the mouse learns the value
+    for x, y, epoch, value in places[::every]:
         parts.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" style="fill:{color}"/>'
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="transparent"><title>{escape(series.name)}, '

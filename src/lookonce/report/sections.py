@@ -10,9 +10,10 @@ import numpy as np
 from lookonce.config.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
 from lookonce.data.dataset import Dataset
 from lookonce.report.content import Content
-from lookonce.report.elements import card, cell, count, fraction, head_cell, legend, table
-from lookonce.report.pictures import compared_figure
+from lookonce.report.elements import card, cell, chart_card, count, fraction, head_cell, legend, sortable_head, table
+from lookonce.report.pictures import ComparedPicture, compared_figure
 from lookonce.report.plots import Series, bar_chart, line_chart, short, standalone
+from lookonce.report.summary import sentences
 
 TWELVE = {
     "AP": "Average precision, mean over IoU 0.50 to 0.95",
@@ -61,11 +62,16 @@ CURVES = (
 def tiles(content: Content) -> str:
     """The run in a few large numbers."""
     rows, metrics, record = content.run.rows, content.metrics, content.run.record
-    shown = [(f"{metrics[name]:.3f}", name) for name in ("AP50", "AP") if metrics.get(name, -1) >= 0]
+    intervals = metrics.get("intervals", {})
+    shown = [
+        (f"{metrics[name]:.3f}", name + _plus_minus(intervals.get(name)))
+        for name in ("AP50", "AP")
+        if metrics.get(name, -1) >= 0
+    ]
     if rows:
         shown.append((str(len(rows)), "epochs trained"))
     if any("seconds" in row for row in rows):
-        shown.append((_duration(sum(row.get("seconds", 0.0) for row in rows)), "of training"))
+        shown.append((duration(sum(row.get("seconds", 0.0) for row in rows)), "of training"))
     if record is not None:
         shown.append((f"{record.image_size[1]}×{record.image_size[0]}", "pixels it looks at"))
         shown.append((str(record.num_classes), "class" if record.num_classes == 1 else "classes"))
@@ -73,10 +79,20 @@ def tiles(content: Content) -> str:
     return f'<div class="tiles">{body}</div>' if shown else ""
 
 
+def _plus_minus(interval: Mapping[str, float] | None) -> str:
+    return f", {interval['low']:.3f} to {interval['high']:.3f}" if interval else ""
+
+
+def summary(content: Content) -> str:
+    """A few sentences."""
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences(content))
+    return card(f'<ul class="said">{items}</ul>') if items else ""
+
+
 def curves(content: Content) -> str:
     """Loss, precision, learning rate and speed over the epochs."""
     charts = (
-        chart_card(curve.title, line_series(content.run.rows, curve.columns), y_high=curve.y_high) for curve in CURVES
+        line_card(curve.title, line_series(content.run.rows, curve.columns), y_high=curve.y_high) for curve in CURVES
     )
     body = "".join(charts)
     return f'<div class="grid">{body}</div>' if body else ""
@@ -104,40 +120,49 @@ def line_series(rows: Sequence[Mapping[str, float]], columns: Mapping[str, int])
     return series
 
 
-def chart_card(title: str, series: Sequence[Series], *, y_high: float | None = None) -> str:
+def line_card(title: str, series: Sequence[Series], *, y_high: float | None = None) -> str:
     """A chart with its heading and, where it has more than one line, the legend."""
     if not series:
         return ""
     names = legend((line.name, line.color) for line in series) if len(series) > 1 else ""
-    return card(f"<h3>{escape(title)}</h3>{line_chart(title, series, y_high=y_high)}{names}")
+    return chart_card(title, line_chart(title, series, y_high=y_high), names=names)
 
 
 def metrics_table(content: Content) -> str:
     """COCO's twelve numbers."""
     metrics = content.metrics
-    rows = [cell(name) + cell(text) + fraction(metrics[name]) for name, text in TWELVE.items() if name in metrics]
+    intervals = metrics.get("intervals", {})
+    rows = [
+        cell(name) + cell(text) + fraction(metrics[name], interval=intervals.get(name))
+        for name, text in TWELVE.items()
+        if name in metrics
+    ]
     if not rows:
         return "<p>Not scored: the run had no validation pictures. <code>lookonce eval</code> scores it.</p>"
+    sure = " Behind a number: where it lies with 95 of 100 other choices of such pictures." if intervals else ""
     return (
         f"<p>COCO's metric on {escape(content.scored_on)}. Fractions: 1 is perfect; a dash means that there was "
-        f"nothing to find.</p>{card(table(rows), scroll=True)}"
+        f"nothing to find.{sure}</p>{card(table(rows), scroll=True)}"
     )
 
 
 def class_table(content: Content) -> str:
     """One line a class, sortable."""
-    per_class = content.metrics.get("per_class") or {}
+    metrics = content.metrics
+    per_class = metrics.get("per_class") or {}
+    intervals, best = metrics.get("class_intervals", {}), metrics.get("best_thresholds", {})
     rows = [
         cell(name)
         + count(row.get("num_objects"))
-        + fraction(row.get("AP50", -1), meter=True)
+        + fraction(row.get("AP50", -1), meter=True, interval=intervals.get(name, {}).get("AP50"))
         + "".join(fraction(row.get(column, -1)) for column in ("AP", "AP75", "AR100"))
+        + fraction(best.get(name, {}).get("threshold", -1))
         + count(row.get("num_detections"))
         for name, row in per_class.items()
     ]
-    heads = ("class", "objects", "AP50", "AP", "AP75", "recall", "detections")
-    head = "".join(head_cell(name, number=name != "class", button=True) for name in heads)
-    return card(table(rows, head=head, sortable=True), scroll=True) if rows else ""
+    names = ("class", "objects", "AP50", "AP", "AP75", "recall", "best at", "detections")
+    head = sortable_head(names, text="class")
+    return card(table(rows, head=head, kind="sortable"), scroll=True) if rows else ""
 
 
 def data_card(content: Content) -> str:
@@ -165,26 +190,42 @@ def num_empty(dataset: Dataset) -> int:
 
 
 def pictures(content: Content) -> str:
-    """Truth and predictions side by side."""
+    """Truth and predictions side by side, an even choice."""
     if not content.pictures:
         return ""
-    names = content.run.record.class_names if content.run.record else content.datasets[0].class_names
-    figures = (
-        card(compared_figure(picture, names, content.class_colors, f"picture-{place}"))
-        for place, picture in enumerate(content.pictures)
-    )
     return (
-        f"<p>First the labels, then what the network finds with a score over {content.score_threshold:g}. Dashed "
-        "among the labels: missed. Dashed among the findings: not labelled, or a box that overlaps its object by less "
-        f'than half.</p><div class="pairs">{"".join(figures)}</div>'
+        f"<p>An even choice, not by how well it goes. First the labels, then what the network finds from "
+        f"{escape(content.shown_from)} on. Dashed among the labels: missed. Dashed among the findings: not labelled, "
+        f"or a box that overlaps its object by less than half.</p>{_pairs(content, content.pictures)}"
     )
+
+
+def worst(content: Content) -> str:
+    """The pictures with most errors."""
+    if not content.worst:
+        return ""
+    return (
+        "<p>Where it is wrong most often. Look at the labels as well: some of these errors may be theirs.</p>"
+        f"{_pairs(content, content.worst, shown_before=content.pictures)}"
+    )
+
+
+def _pairs(content: Content, shown: Sequence[ComparedPicture], shown_before: Sequence[ComparedPicture] = ()) -> str:
+    """A picture that the page has already is not embedded once more."""
+    known = {picture.name: f"picture-{place}" for place, picture in enumerate(shown_before)}
+    kind = "worst" if shown_before else "picture"
+    figures = []
+    for place, picture in enumerate(shown):
+        key = known.get(picture.name, f"{kind}-{place}")
+        figures.append(card(compared_figure(picture, content.classes, key, embed=picture.name not in known)))
+    return f'<div class="pairs">{"".join(figures)}</div>'
 
 
 def settings_table(content: Content) -> str:
     """What differs from the defaults; all of it on demand."""
     settings = content.run.settings
     known = [name for name in Settings.model_fields if name in settings]
-    changed = [name for name in known if _plain(settings[name]) != _plain(default_of(name))]
+    changed = [name for name in known if plain(settings[name]) != plain(default_of(name))]
     groups = "".join(
         f"<h3>{escape(title)}</h3>{_settings_rows([name for name in known if group_of(name) == group], settings)}"
         for group, title in GROUPS.items()
@@ -249,21 +290,23 @@ def _split_legend(datasets: Iterable[Dataset]) -> str:
 
 def _settings_rows(names: Iterable[str], settings: Mapping[str, Any]) -> str:
     return table(
-        f'<td title="{escape(help_of(name))}">{name}</td><td class="value"><code>{escape(_plain(settings[name]))}'
+        f'<td title="{escape(help_of(name))}">{name}</td><td class="value"><code>{escape(plain(settings[name]))}'
         f"</code> {escape(unit_of(name))}</td>"
         for name in names
     )
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A setting's value in words."""
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_plain(part) for part in value) + "]"
+        return "[" + ", ".join(plain(part) for part in value) + "]"
     if value is None or value == "":
         return "–"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """In the unit that suits it."""
     if seconds < 90:
         return f"{short(round(seconds))} s"
     if seconds < 5400:

@@ -201,13 +201,13 @@ def find(
     weights: Path,
     dataset: Dataset,
     *,
-    iou_threshold: float | None,
-    score_threshold: float | None,
-    max_detections: int | None,
-    image_size: int | None,
-    batch_size: int,
+    iou_threshold: float | None = None,
+    score_threshold: float | None = None,
+    max_detections: int | None = None,
+    image_size: int | None = None,
+    batch_size: int = 8,
     runtime: str = "auto",
-    on_progress: Callable[[int, int], None] | None,
+    on_progress: OnProgress | None = None,
 ) -> Results:
     """What the detector in `weights` finds in every picture of `dataset`."""
     from lookonce.runtimes.detector import Detector

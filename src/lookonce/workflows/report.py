@@ -1,91 +1,203 @@
-"""`lookonce report`: a run as one HTML page."""
+"""`lookonce report`: a run as one HTML page and a model card, or several runs side by side."""
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
+from cyclopts import Parameter
 
-from lookonce.config.record import ModelRecord
+from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.data.dataset import Dataset
 from lookonce.data.pictures import read_picture
 from lookonce.data.source import open_data
-from lookonce.detections import Detections
-from lookonce.errors import LookonceError, SettingsError
+from lookonce.errors import DataError, LookonceError, SettingsError
+from lookonce.evaluation.bootstrap import Resampled, bootstrap, compare
+from lookonce.evaluation.matching import match
+from lookonce.evaluation.results import Results, read_coco_results
 from lookonce.log import get_logger
 from lookonce.prediction.draw import class_color
-from lookonce.report.content import Content, Run, best_metrics, read_metrics, read_run
-from lookonce.report.html import write_plots, write_report
+from lookonce.report.comparison import Compared
+from lookonce.report.content import Content, Run, best_metrics, read_analysis, read_metrics, read_run
+from lookonce.report.html import write_comparison, write_plots, write_report
+from lookonce.report.model_card import write_model_card
 from lookonce.report.pictures import ComparedPicture
-from lookonce.runtimes.detector import Detector
-from lookonce.workflows.load import load_runtime
+from lookonce.storage import explained_write
+from lookonce.workflows.sheets import even_choice, found_in, truth_of
+
+EVALUATION = "evaluation"  # the folder in a run that keeps what the report scored
+CARD = "model-card.md"
+RESAMPLES = 1000
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What holds for every run on the page; see `report`."""
+
+    split: str
+    pictures: int
+    score: bool
 
 
 def report(
     run: Path,
-    *,
+    *more: Path,
     output: Path | None = None,
     evaluation: Path | None = None,
     weights: Path | None = None,
     split: str = "",
     pictures: int = 12,
     title: str = "",
+    score: Annotated[bool, Parameter(negative="--no-score")] = True,
+    on_progress: OnProgress | None = None,
 ) -> Path:
-    """Write a run as one HTML page: scores, curves, data, settings, and pictures with labels and predictions.
+    """Write a run as one HTML page and a model card; several runs side by side on one page.
 
-    The page needs no other file and no network. Settings, curves and scores come from the run folder; pictures are
-    shown as long as the data still lie where they were when it was trained. The curves are written to the run's
-    folder `plots` as well.
+    The page needs no other file and no network. The run's best weights are scored on the split that scored them during
+    training, unless `evaluation` in the run folder has that already; errors and pictures are shown as long as the data
+    still lie where they were. model-card.md goes beside the page, the curves into the run's folder plots.
 
     Parameters
     ----------
     run
         Folder of a training run, such as runs/train-1.
+    more
+        Other runs, to be compared with the first.
     output
-        HTML file to write; without it, report.html in the run folder.
+        HTML file to write; without it, report.html in the run folder, or comparison.html in the first one's.
     evaluation
-        Folder that `lookonce eval --output` wrote, for its scores and those of each class; without it, the run's best.
+        Folder that `lookonce eval --output` wrote, shown in place of scoring.
     weights
-        What finds the objects in the pictures shown, such as the exported file; without it, the run's best.
+        What is scored, such as the exported file; without it, the run's best.
     split
-        Where the pictures shown are taken from; without it, the split that scored the network during training.
+        What it is scored on; without it, the split that scored it during training.
     pictures
-        How many pictures are shown, taken evenly from the split; 0 for none.
+        How many pictures are shown, taken evenly from the split, and as many of the worst; 0 for none.
     title
         Heading of the page; without it, the name of the run.
+    score
+        Score the weights where that has not been done; --no-score shows what training noted.
     """
     if pictures < 0:
         raise SettingsError(f"pictures is {pictures}, expected 0 or more")
+    options = Options(split=split, pictures=pictures, score=score)
+    if more:
+        if evaluation is not None or weights is not None:
+            raise SettingsError(f"evaluation, weights: go with one run, and {1 + len(more)} were named")
+        return _report_comparison([run, *more], options, output, title, on_progress)
     known = read_run(run)
-    split = split or known.settings.get("val_split", "val")
-    datasets = open_datasets(known, split)
-    shown_from = next((data for data in datasets if data.split == split), None)
-    compared: list[ComparedPicture] = []
-    threshold = 0.25
-    if shown_from is not None and pictures and known.record is not None:
-        detector = Detector(load_runtime(weights or run))
-        threshold = detector.score_threshold
-        compared = compare_pictures(detector, shown_from, pictures)
-    best = best_metrics(known.rows, known.settings.get("best_metric", "AP"))
-    metrics = best if evaluation is None else read_metrics(evaluation / "metrics.json")
+    content, _ = gather(known, options, evaluation=evaluation, weights=weights, title=title, on_progress=on_progress)
+    write_plots(run / "plots", content)
+    page = write_report(output or run / "report.html", content)
+    card = write_model_card(page.with_name(CARD), content)
+    get_logger().info(f"written: {page} ({page.stat().st_size / 1e6:.1f} MB), {card.name}")
+    return page
+
+
+def gather(
+    run: Run,
+    options: Options,
+    *,
+    evaluation: Path | None = None,
+    weights: Path | None = None,
+    title: str = "",
+    on_progress: OnProgress | None = None,
+) -> tuple[Content, "Scored | None"]:
+    """Everything a report tells of one run, and what it was scored from where the data are there."""
+    told = {} if evaluation is None else read_metrics(evaluation / "metrics.json").get("evaluated", {})
+    split = options.split or told.get("split") or run.settings.get("val_split", "val")
+    if told.get("split", split) != split:
+        raise SettingsError(f"split is {split}, but {evaluation} was scored on {told['split']}; name one of the two")
+    datasets = open_datasets(run, split)
+    dataset = next((data for data in datasets if data.split == split), None)
+    folder = evaluation
+    if folder is None and dataset is not None and run.record is not None and options.score:
+        folder = evaluated(run, dataset, weights, on_progress)
+    metrics = best_metrics(run.rows, run.settings.get("best_metric", "AP")) if folder is None else read_metrics(folder / "metrics.json")
+    scored = None if folder is None or dataset is None else read_scored(folder, dataset)
+    thresholds = run.record.thresholds if run.record is not None else Thresholds()
     content = Content(
-        title=title or f"Run {run.resolve().name}",
-        run=known,
+        title=title or f"Run {run.folder.resolve().name}",
+        run=run,
         datasets=datasets,
         metrics=metrics,
+        analysis={} if scored is None else scored.analysis,
         scored_on=scored_on(metrics),
-        pictures=compared,
-        class_colors=css_colors(len(known.record.class_names) if known.record else 0),
-        score_threshold=threshold,
-        facts=facts(known.record),
-        commands=commands(known),
+        pictures=[] if scored is None else even_pictures(scored, thresholds, options.pictures),
+        worst=[] if scored is None else worst_pictures(scored, thresholds, options.pictures),
+        shown_from=shown_from(thresholds),
+        classes=[] if dataset is None else css_classes(dataset.class_names),
+        facts=facts(run.record),
+        commands=commands(run),
     )
-    write_plots(run / "plots", content)
-    path = write_report(output or run / "report.html", content)
-    get_logger().info(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    return path
+    return content, scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """An evaluation folder with the pictures it is about."""
+
+    dataset: Dataset
+    results: Results
+    analysis: Mapping[str, Any]
+
+
+def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnProgress | None) -> Path:
+    """The folder RUN/evaluation, made anew unless it is of these weights on these pictures."""
+    from lookonce.workflows.evaluate import assess, find
+
+    folder = run.folder / EVALUATION
+    source = weights or run.folder
+    sources = {
+        "data": str(run.settings["data"]),
+        "split": dataset.split,
+        "pictures": len(dataset),
+        "of": str(source),
+        "fingerprint": fingerprint(source, dataset),
+    }
+    if (folder / "analysis.json").is_file():
+        before = read_metrics(folder / "metrics.json").get("evaluated", {})
+        if before.get("fingerprint") == sources["fingerprint"]:
+            return folder
+    get_logger().info(
+        f"scoring {source} on {len(dataset):,} pictures of split {dataset.split}; --no-score leaves it out"
+    )
+    found = find(source, dataset, on_progress=on_progress)
+    with explained_write(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    assess(dataset, found, folder, sources, resamples=RESAMPLES)
+    return folder
+
+
+def fingerprint(weights: Path, dataset: Dataset) -> str:
+    """Changes with the weights, with how they are used, and with the labels of the pictures."""
+    from hashlib import sha256
+
+    from lookonce.data.dataset import data_hash
+    from lookonce.storage import sha256_file
+    from lookonce.weights.load import find_checkpoint
+
+    if weights.is_file():
+        return sha256((sha256_file(weights) + data_hash(dataset)).encode()).hexdigest()
+    checkpoint = find_checkpoint(weights)
+    parts = [sha256_file(checkpoint / name) for name in ("model.safetensors", "record.json")]
+    return sha256("".join([*parts, data_hash(dataset)]).encode()).hexdigest()
+
+
+def read_scored(folder: Path, dataset: Dataset) -> Scored | None:
+    """None, with a warning, where the folder lacks the details, or is about other pictures."""
+    try:
+        return Scored(
+            dataset=dataset,
+            results=read_coco_results(folder / "results.json", dataset),
+            analysis=read_analysis(folder / "analysis.json"),
+        )
+    except DataError as error:
+        get_logger().warning(f"the report goes without errors and pictures: {error}")
+        return None
 
 
 def open_datasets(run: Run, shown: str) -> list[Dataset]:
@@ -101,32 +213,41 @@ def open_datasets(run: Run, shown: str) -> list[Dataset]:
         return []
 
 
-def compare_pictures(detector: Detector, dataset: Dataset, count: int) -> list[ComparedPicture]:
-    """`count` pictures, taken evenly from the split and not chosen by how well they go, with truth and detections."""
-    rows = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int))
-    compared = []
-    for row in rows.tolist():
-        path = dataset.image_paths[row]
-        image = read_picture(path)
-        compared.append(
-            ComparedPicture(
-                name=path.name, image=image, truth=truth_of(dataset, row), found=detector.detect([image])[0]
-            )
-        )
-    return compared
+def even_pictures(scored: Scored, thresholds: Thresholds, count: int) -> list[ComparedPicture]:
+    """Not chosen by how well they go."""
+    return [_compared(scored, thresholds, row) for row in even_choice(len(scored.dataset), count).tolist()]
 
 
-def truth_of(dataset: Dataset, index: int) -> Detections:
-    """The labelled boxes of one picture, crowds left out."""
-    rows = dataset.rows(index)
-    kept = ~dataset.crowd[rows]
-    boxes = dataset.boxes_xyxy[rows][kept].astype(np.float32)
-    return Detections(boxes_xyxy=boxes, scores=np.ones(len(boxes), np.float32), labels=dataset.labels[rows][kept])
+def worst_pictures(scored: Scored, thresholds: Thresholds, count: int) -> list[ComparedPicture]:
+    """Those with most errors, worst first."""
+    rows = {image_id: row for row, image_id in enumerate(scored.dataset.image_ids.tolist())}
+    chosen = [rows[picture["image_id"]] for picture in scored.analysis["worst_pictures"] if picture["image_id"] in rows]
+    return [_compared(scored, thresholds, row) for row in chosen[:count]]
 
 
-def css_colors(num_classes: int) -> list[str]:
-    """The colours in which `predict` draws the classes."""
-    return ["#{:02x}{:02x}{:02x}".format(*class_color(label)) for label in range(num_classes)]
+def _compared(scored: Scored, thresholds: Thresholds, row: int) -> ComparedPicture:
+    dataset = scored.dataset
+    lowest = [thresholds.per_class_score.get(name, thresholds.score) for name in dataset.class_names]
+    path = dataset.image_paths[row]
+    return ComparedPicture(
+        name=path.name,
+        image=read_picture(path),
+        truth=truth_of(dataset, row),
+        found=found_in(dataset, scored.results, row, lowest),
+    )
+
+
+def shown_from(thresholds: Thresholds) -> str:
+    """In words: from which score on things are shown."""
+    if not thresholds.per_class_score:
+        return f"a score of {thresholds.score:g}"
+    low, high = min(thresholds.per_class_score.values()), max(thresholds.per_class_score.values())
+    return f"each class's own score ({low:g} to {high:g})"
+
+
+def css_classes(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Each name with the colour in which `predict` draws it."""
+    return [(name, "#{:02x}{:02x}{:02x}".format(*class_color(label))) for label, name in enumerate(names)]
 
 
 def scored_on(metrics: Mapping[str, Any]) -> str:
@@ -159,3 +280,63 @@ def commands(run: Run) -> Sequence[str]:
         f"lookonce export {run.folder} --to onnx",
         f"lookonce predict PICTURES --weights {run.folder}",
     )
+
+
+def _report_comparison(
+    folders: Sequence[Path], options: Options, output: Path | None, title: str, on_progress: OnProgress | None
+) -> Path:
+    """One page for several runs."""
+    names = run_names(folders)
+    gathered = [
+        gather(read_run(folder), options, title=name, on_progress=on_progress)
+        for folder, name in zip(folders, names, strict=True)
+    ]
+    first = gathered[0][1]
+    drawn: dict[str, Resampled | None] = {}
+    runs = []
+    for name, (content, scored) in zip(names, gathered, strict=True):
+        drawn[name] = _resampled(scored, first)
+        runs.append(
+            Compared(
+                name=name,
+                content=content,
+                parameters=num_parameters(content.run.folder) if content.run.record is not None else 0,
+                differences=_differences(drawn[name], drawn[names[0]]) if name != names[0] else {},
+            )
+        )
+    page = write_comparison(output or folders[0] / "comparison.html", title or " and ".join(names), runs)
+    get_logger().info(f"written: {page} ({page.stat().st_size / 1e6:.1f} MB)")
+    return page
+
+
+def run_names(folders: Sequence[Path]) -> list[str]:
+    """The folders' names, with as much of the path as tells them apart."""
+    paths = [folder.resolve() for folder in folders]
+    if len(set(paths)) < len(paths):
+        raise SettingsError("the same run was named twice; name different ones")
+    depth = 1
+    while len({path.parts[-depth:] for path in paths}) < len(paths):
+        depth += 1
+    return ["/".join(path.parts[-depth:]) for path in paths]
+
+
+def _resampled(scored: Scored | None, first: Scored | None) -> Resampled | None:
+    """Drawings of the first run's pictures; None where this run was scored on others."""
+    if scored is None or first is None or scored.dataset.image_ids.tolist() != first.dataset.image_ids.tolist():
+        return None
+    if scored.dataset.class_names != first.dataset.class_names:
+        return None
+    return bootstrap(match(scored.dataset, scored.results), resamples=RESAMPLES)
+
+
+def _differences(this: Resampled | None, first: Resampled | None) -> dict[str, dict[str, Any]]:
+    if this is None or first is None:
+        return {}
+    return {name: asdict(compare(this, first, name)) for name in ("AP", "AP50")}
+
+
+def num_parameters(folder: Path) -> int:
+    """Floats of the run's best weights, BatchNorm's statistics included."""
+    from lookonce.weights.load import open_checkpoint
+
+    return sum(array.numel() for array in open_checkpoint(folder).state.values() if array.is_floating_point())
