@@ -197,16 +197,15 @@ def _print(done: Bench) -> None:
             "on a quiet machine the times are shorter",
             soft_wrap=True,
         )
-    for row in (*done.rows, *done.pipelines):
-        if "error" in row:
-            console.print(f"{row['file']}: {row['error']}", markup=False, soft_wrap=True, style="red")
+    for problem in dict.fromkeys(row["error"] for row in (*done.rows, *done.pipelines) if "error" in row):
+        console.print(problem, markup=False, soft_wrap=True, style="red")
     console.print(f"written: {done.output / 'bench.json'}", markup=False, soft_wrap=True)
 
 
 def least_share(rows: Sequence[dict[str, Any]]) -> float:
     """The least part of their threads' time that cases with work for all threads had; 1 where there are none."""
     full = [row for row in rows if "error" not in row and row["batch"] >= row["threads"]]
-    return min([1.0, *(row["busy_cores"] / row["threads"] for row in full)])
+    return min([1.0, *(float(row["busy_cores"]) / row["threads"] for row in full)])
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:

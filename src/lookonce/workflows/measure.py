@@ -213,7 +213,9 @@ def main() -> None:
     except LookonceError as error:
         answer = {"error": str(error)}
     except Exception as error:  # noqa: BLE001 (a runtime's refusal of a size or batch, of its own kind)
-        answer = {"error": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"}
+        size = f"{case.image_size} pixels" if case.image_size else "its own size"
+        refused = f"{case.weights}: does not take {case.batch} pictures of {size}"
+        answer = {"error": f"{refused}: {type(error).__name__}: {error}"}
     json.dump(answer, sys.stdout)
 
 
