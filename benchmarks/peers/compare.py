@@ -42,7 +42,8 @@ def main() -> None:
     os.environ |= dict.fromkeys(THREAD_VARIABLES, str(arguments.threads))
     peer = Peer((arguments.folder / "peers").absolute(), arguments.threads)
     ours = Ours(arguments.folder.absolute())
-    print(f"ours: {ours.runtime.name}, 5.57 GFLOP a picture; theirs: {peer.version}, {peer.greeting}; {arguments.threads} threads each")
+    print(f"ours: {ours.runtime.name}, 5.57 GFLOP a picture; theirs: {peer.version}, {peer.greeting}")
+    print(f"{arguments.threads} threads each")
     print("round    network: ours  theirs  ratio    predict: ours  theirs  ratio   (pictures/s)")
     ratios: dict[str, list[float]] = {"network": [], "predict": []}
     for number in range(1, arguments.rounds + 1):

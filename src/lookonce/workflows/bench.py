@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lookonce import __version__
+from lookonce.config.schema import STRIDE
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import progress_bar
 from lookonce.runtimes.onnx import usable_threads
@@ -87,6 +88,9 @@ def bench(
         raise SettingsError(f"seconds is {seconds}, expected more than 0")
     thread_counts = _numbers("threads", threads) or [usable_threads()]
     sizes: Sequence[int | None] = _numbers("image_size", image_size) or [None]
+    for size in sizes:
+        if size is not None and size % STRIDE:
+            raise SettingsError(f"image_size is {size}, expected a multiple of {STRIDE}")
     cases = []
     for file, count, size in product(files, thread_counts, sizes):
         for number in _numbers("batch", batch) or [1, PICTURES_A_THREAD * count]:
@@ -205,7 +209,7 @@ def _print(done: Bench) -> None:
 def least_share(rows: Sequence[dict[str, Any]]) -> float:
     """The least part of their threads' time that cases with work for all threads had; 1 where there are none."""
     full = [row for row in rows if "error" not in row and row["batch"] >= row["threads"]]
-    return min([1.0, *(float(row["busy_cores"]) / row["threads"] for row in full)])
+    return min([1.0, *(float(row["busy_cores"] / row["threads"]) for row in full)])
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
