@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
@@ -21,8 +21,9 @@ from lookonce import __version__
 from lookonce.config.schema import STRIDE
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import progress_bar
-from lookonce.runtimes.onnx import usable_threads
+from lookonce.runtimes.threads import usable_threads
 from lookonce.storage import explained_write, make_run_folder, write_file
+from lookonce.workflows.load import runtimes_for
 from lookonce.workflows.measure import THREADS_VARIABLE, Case, as_json
 
 # Each library that computes reads one of these when it starts.
@@ -56,6 +57,7 @@ def bench(
     pictures: str | None = None,
     seconds: float = 5.0,
     pipeline: Annotated[bool, Parameter(negative="--no-pipeline")] = True,
+    runtime: str = "auto",
     device: str = "auto",
     output: Path | None = None,
 ) -> Bench:
@@ -79,6 +81,8 @@ def bench(
         About how long each case is measured.
     pipeline
         Measure reading, detecting and drawing too, or the network alone.
+    runtime
+        What runs the weights: auto for the file's own, all for each that reads it, or names with commas between them.
     device
         Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu. Exported files run on the processor.
     output
@@ -92,23 +96,13 @@ def bench(
         if size is not None and size % STRIDE:
             raise SettingsError(f"image_size is {size}, expected a multiple of {STRIDE}")
     cases = []
-    for file, count, size in product(files, thread_counts, sizes):
-        for number in _numbers("batch", batch) or [1, PICTURES_A_THREAD * count]:
-            one = Case(
-                weights=str(file),
-                batch=number,
-                image_size=size,
-                pictures=pictures,
-                seconds=seconds,
-                device=device,
-            )
-            cases.append((one, count))
-    if pipeline:
-        most = max(thread_counts)
-        cases += [
-            (Case(weights=str(file), pictures=pictures, seconds=seconds, device=device, pipeline=True), most)
-            for file in files
-        ]
+    for file, count in product(files, thread_counts):
+        for name in _runtimes(runtime, file):
+            one = Case(weights=str(file), runtime=name, pictures=pictures, seconds=seconds, device=device)
+            for size, number in product(sizes, _numbers("batch", batch) or [1, PICTURES_A_THREAD * count]):
+                cases.append((replace(one, image_size=size, batch=number), count))
+            if pipeline and count == max(thread_counts):
+                cases.append((replace(one, pipeline=True), count))
     folder = _folder(output)
     measured = list(_measure_all(cases))
     done = Bench(
@@ -121,6 +115,10 @@ def bench(
     write_file(folder / "bench.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     _print(done)
     return done
+
+
+def _runtimes(runtime: str, file: Path) -> list[str]:
+    return runtimes_for(file) if runtime == "all" else [name.strip() for name in runtime.split(",")]
 
 
 def _numbers(name: str, text: str | None) -> list[int]:
@@ -188,13 +186,7 @@ def _print(done: Bench) -> None:
     console.print(_table([row for row in done.rows if "error" not in row]))
     for row in done.pipelines:
         if "error" not in row:
-            parts = ", ".join(f"{part} {value:.1f}" for part, value in row["processor_ms"].items())
-            console.print(
-                f"{Path(row['file']).name}: reading and detecting {row['pipeline_per_second']:.1f} pictures/s, "
-                f"{row['ratio']:.2f} of the network alone; processor ms a picture: {parts}",
-                markup=False,
-                soft_wrap=True,
-            )
+            console.print(_pipeline_line(row), markup=False, soft_wrap=True)
     if least_share(done.rows) < QUIET:
         console.print(
             f"other programs were running: a case had {least_share(done.rows):.0%} of its threads' time; "
@@ -204,6 +196,13 @@ def _print(done: Bench) -> None:
     for problem in dict.fromkeys(row["error"] for row in (*done.rows, *done.pipelines) if "error" in row):
         console.print(problem, markup=False, soft_wrap=True, style="red")
     console.print(f"written: {done.output / 'bench.json'}", markup=False, soft_wrap=True)
+
+
+def _pipeline_line(row: dict[str, Any]) -> str:
+    parts = ", ".join(f"{part} {value:.1f}" for part, value in row["processor_ms"].items())
+    rates = f"{row['pipeline_per_second']:.1f} pictures/s, {row['ratio']:.2f} of the network alone"
+    name = Path(row["file"]).name
+    return f"{name}, {row['runtime']}: reading and detecting {rates}; processor ms a picture: {parts}"
 
 
 def least_share(rows: Sequence[dict[str, Any]]) -> float:

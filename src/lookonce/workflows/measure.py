@@ -48,13 +48,14 @@ class Case:
     pictures: str | None = None
     seconds: float = 5.0
     pipeline: bool = False
+    runtime: str = "auto"
     device: str = "auto"
 
 
 def measure(case: Case) -> dict[str, Any]:
     """The numbers of one case; `network_of` and `pipeline_of` say which."""
     started = time.perf_counter()
-    runtime = load_runtime(case.weights, device=case.device)
+    runtime = load_runtime(case.weights, device=case.device, runtime=case.runtime)
     loaded = time.perf_counter() - started
     sources = _sources(case.pictures)
     size_hw = (case.image_size,) * 2 if case.image_size else runtime.record.image_size
@@ -94,7 +95,7 @@ def network_of(runtime: Runtime, sources: list[PictureSource], case: Case, size_
     record = runtime.record
     canvases = np.stack([fit(one.read(), size_hw, record.preprocessing)[0] for one in islice(sources, case.batch)])
     canvases = np.resize(canvases, (case.batch, *canvases.shape[1:]))
-    steps = steps_of(record.channels, record.num_classes, size_hw)
+    steps = steps_of(record.channels, record.num_classes, size_hw, anchors=len(record.masks[0]))
     gflop = 2 * sum(step.macs for step in steps) / 1e9
     processor, started = time.process_time(), time.perf_counter()
     milliseconds = _timed(lambda: _detect(runtime, canvases), case.seconds)
