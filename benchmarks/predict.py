@@ -104,6 +104,10 @@ def print_stages(sources: list[PictureSource], detector: Detector) -> None:
         num_boxes += len(found)
         for name, start, stop in zip(spent, moments[:-1], moments[1:], strict=True):
             spent[name] += stop - start
+    network = spent["detect"]
+    whole = network + spent["read"]
+    drawn = whole + spent["draw"] + spent["encode"]
+    print(f"processor time: detecting is {network / whole:.3f} of the whole, {network / drawn:.3f} with drawings")
     print(
         f"processor ms a picture, {num_boxes / len(sources):.1f} boxes: "
         + ", ".join(f"{name} {1000 * total / len(sources):.1f}" for name, total in spent.items())

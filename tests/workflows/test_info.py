@@ -1,12 +1,16 @@
+import csv
+import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.errors import SettingsError
-from lookonce.model.yolov3_tiny import YoloV3Tiny
+from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.info import info
 
@@ -61,3 +65,60 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
         info(num_classes=0)
     with pytest.raises(SettingsError, match="has its own"):
         info(tmp_path, width=0.5)
+
+
+def weights_of(folder: Path) -> Path:
+    record = ModelRecord(
+        dialect=DIALECTS["darknet"],
+        channels=scaled_channels(1 / 8),
+        class_names=("cat", "dog"),
+        category_ids=(1, 2),
+        image_size=(64, 64),
+    )
+    save_checkpoint(folder / "best", state=YoloV3Tiny(2, channels=record.channels).state_dict(), record=record)
+    return folder / "best"
+
+
+def test_the_budget_says_what_each_step_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At 416 the first pool needs most memory: it reads 16 maps of 416x416 and makes 16 of 208x208."""
+    info(budget=True, output=tmp_path)
+    printed = capsys.readouterr().out
+    assert "2.782 billion MACs" in printed
+    assert "1,179,648" in printed
+    content = json.loads((tmp_path / "budget.json").read_text())
+    assert content["macs"] == 2_782_480_896
+    assert content["largest_tensor"] == {
+        "name": "conv0",
+        "shape": [16, 416, 416],
+        "bytes": {"fp32": 4 * 16 * 416**2, "fp16": 2 * 16 * 416**2, "int8": 16 * 416**2},
+    }
+    assert content["peak"]["step"] == "pool0"
+    assert content["peak"]["values"] == 16 * 416**2 + 16 * 208**2
+    with (tmp_path / "budget.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sum(int(row["macs"]) for row in rows) == content["macs"]
+    assert [row["name"] for row in rows] == [step["name"] for step in content["steps"]]
+    assert int(rows[0]["weight_bytes_int8"]) == 432 + 16 * 8  # and an int32 bias and a float scale for each channel
+    assert not (tmp_path / "int8-scales.json").exists()
+
+
+def test_scales_of_weights_need_no_pictures_and_those_of_activations_do(tmp_path: Path) -> None:
+    weights = weights_of(tmp_path)
+    info(weights, output=tmp_path / "1")
+    content = json.loads((tmp_path / "1" / "int8-scales.json").read_text())
+    assert len(content["weights"]["conv0"]["scales"]) == 4
+    assert (content["activations"], content["pictures"]) == ({}, 0)
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(cv2.imencode(".png", np.full((50, 60, 3), 200, np.uint8))[1].tobytes())
+    info(weights, int8_scales=str(tmp_path / "*.png"), output=tmp_path / "2")
+    content = json.loads((tmp_path / "2" / "int8-scales.json").read_text())
+    assert content["pictures"] == 2
+    assert content["activations"]["images"]["high"] == pytest.approx(200 / 255)
+    assert set(content["activations"]) == {"images", *content["weights"]}
+
+
+def test_scales_of_activations_need_weights_and_a_place(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no activations without weights"):
+        info(int8_scales="*.png", output=tmp_path)
+    with pytest.raises(SettingsError, match="--output DIR"):
+        info(weights_of(tmp_path), int8_scales="*.png")

@@ -86,6 +86,7 @@ VERBS: dict[str, Verb] = {
     ),
     "config": Verb(target="lookonce.workflows.config:config", summary="Show every setting, its value and its origin."),
     "info": Verb(target="lookonce.workflows.info:info", summary="Describe a set of weights, layer by layer."),
+    "bench": Verb(target="lookonce.workflows.bench:bench", summary="Measure how fast weights run on this machine."),
     "report": Verb(target="lookonce.workflows.report:report", summary="Write a run as one HTML page."),
     "demo": Verb(target="lookonce.workflows.demo:demo", summary="All of it in a few minutes, on made-up pictures."),
     "doctor": Verb(

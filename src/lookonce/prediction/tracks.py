@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +23,20 @@ PICTURE_SECONDS = 1 / 25  # between pictures that have no times
 NANOSECONDS = 1_000_000_000
 
 
+def require_tracker() -> Any:
+    """The library's class. MissingExtra where it is not installed."""
+    try:
+        from edgefirst.tracker import ByteTrack
+    except ModuleNotFoundError as error:
+        raise MissingExtra("tracking", "track") from error
+    return ByteTrack
+
+
 class Tracker:
     """Numbers for the things in one clip, from 1. threshold: the lowest score of the detections."""
 
     def __init__(self, *, threshold: float) -> None:
-        try:
-            from edgefirst.tracker import ByteTrack
-        except ModuleNotFoundError as error:
-            raise MissingExtra("tracking", "track") from error
-        self._tracker = ByteTrack(
+        self._tracker = require_tracker()(
             high_conf=min(threshold + SURE, 1.0),
             iou=MATCH_IOU,
             update=TRUST_IN_NEWEST,

@@ -1,10 +1,10 @@
 """`lookonce info`: a network layer by layer, and the record of its weights."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from cyclopts import Parameter
@@ -13,10 +13,15 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from lookonce.config.record import ModelRecord
+from lookonce.data.transforms import fit
 from lookonce.errors import SettingsError
 from lookonce.model.darknet import ConvBlock
+from lookonce.model.int8_scales import activation_ranges, weight_scales
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
+from lookonce.prediction.sources import find_pictures
+from lookonce.runtimes.pytorch import to_network_input
 from lookonce.weights.load import load_weights
+from lookonce.workflows.budget import TABLE_WIDTH, budget_of, lines_of, table_of, write_budget
 
 LARGEST_STRIDE = 32
 
@@ -58,6 +63,9 @@ def info(
     num_classes: Annotated[int | None, Parameter(help="Classes of a network without weights (80).")] = None,
     width: Annotated[float | None, Parameter(help="Factor on the channels of a network without weights (1).")] = None,
     image_size: Annotated[int | None, Parameter(help="Side of the square that the network sees, in pixels.")] = None,
+    budget: Annotated[bool, Parameter(negative=())] = False,
+    int8_scales: str | None = None,
+    output: Path | None = None,
 ) -> Info:
     """Print a network layer by layer: output shape, parameters, multiplications; and what is known about its weights.
 
@@ -67,6 +75,12 @@ def info(
     ----------
     weights
         Checkpoint folder or run folder.
+    budget
+        Print what each step costs in memory and computation, for building the network in another place.
+    int8_scales
+        Pictures (file, folder, pattern, list) to measure the ranges of activations on, for 8-bit arithmetic.
+    output
+        Folder for budget.csv, budget.json and, of weights, int8-scales.json; implies --budget.
     """
     if weights is not None and (num_classes is not None or width is not None):
         raise SettingsError(f"num_classes, width: {weights} has its own; leave them out, or leave out the weights")
@@ -75,8 +89,63 @@ def info(
     model, record = _network(weights, 80 if num_classes is None else num_classes, 1.0 if width is None else width)
     size_hw = (image_size, image_size) if image_size else record.image_size if record else (416, 416)
     found = describe(model, record, size_hw)
-    _print(found)
+    if budget or int8_scales is not None or output is not None:
+        _tell_budget(model, record, size_hw, int8_scales, output)
+    else:
+        _print(found)
     return found
+
+
+def _tell_budget(
+    model: YoloV3Tiny,
+    record: ModelRecord | None,
+    size_hw: tuple[int, int],
+    pictures: str | None,
+    output: Path | None,
+) -> None:
+    if pictures is not None and record is None:
+        raise SettingsError("int8_scales: there are no activations without weights; name a checkpoint or a run")
+    if pictures is not None and output is None:
+        raise SettingsError("int8_scales: name a folder to write int8-scales.json into, with --output DIR")
+    activation = model.backbone.conv0.activation
+    budget = budget_of(model.channels, model.num_classes, size_hw, activation=activation, record=record)
+    console = Console(file=sys.stdout, highlight=False)
+    console.width = max(console.width, TABLE_WIDTH)
+    console.print(table_of(budget))
+    for line in lines_of(budget):
+        console.print(line, soft_wrap=True)
+    if output is not None:
+        scales = None if record is None else scales_of(model, record, size_hw, pictures)
+        names = ", ".join(path.name for path in write_budget(budget, scales, output))
+        console.print(f"written: {output}: {names}", markup=False, soft_wrap=True)
+
+
+def scales_of(model: YoloV3Tiny, record: ModelRecord, size_hw: tuple[int, int], pictures: str | None) -> dict[str, Any]:
+    """The content of int8-scales.json: weights per output channel and, from pictures, activations per tensor."""
+    weights = {
+        name.rpartition(".")[2]: {"scales": found.scales.tolist(), "biases": found.biases.tolist()}
+        for name, found in weight_scales(model).items()
+    }
+    content: dict[str, Any] = {"weights": weights, "activations": {}, "pictures": 0}
+    if pictures is None:
+        return content
+    sources = find_pictures(pictures)
+
+    def inputs() -> Iterator[Tensor]:
+        for source in sources:
+            canvas, _ = fit(source.read(), size_hw, record.preprocessing)
+            yield to_network_input(torch.from_numpy(canvas[None]), record.preprocessing)
+
+    content["activations"] = {
+        name.rpartition(".")[2]: {
+            "low": found.low,
+            "high": found.high,
+            "scale": found.scale,
+            "zero_point": found.zero_point,
+        }
+        for name, found in activation_ranges(model, inputs()).items()
+    }
+    return content | {"pictures": len(sources)}
 
 
 def describe(model: YoloV3Tiny, record: ModelRecord | None, size_hw: tuple[int, int]) -> Info:

@@ -13,13 +13,14 @@ from rich.console import Console
 from lookonce.config.names import suggestion
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to, progress_bar
-from lookonce.prediction.chosen import ALL_BOXES, Chosen
+from lookonce.prediction.chosen import ALL_BOXES, Chosen, chosen_labels
 from lookonce.prediction.drawings import CROPS, Drawings, require_untouched
 from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, PredictedPicture, open_outputs, without_image
 from lookonce.prediction.predictor import Detects, Prediction
 from lookonce.prediction.predictor import predict as predict_pictures
 from lookonce.prediction.sources import Media, PictureSource, find_media
 from lookonce.prediction.tiles import OVERLAP, TiledDetector
+from lookonce.prediction.tracks import require_tracker
 from lookonce.prediction.tracks import track as track_things
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
@@ -185,6 +186,7 @@ def _told(_source: PictureSource, error: DataError) -> None:
 
 def _predict(runtime: Runtime, source: str, request: Request, *, weights: Path, output: Path | None) -> Predicted:
     saves, media, detector = request.saves, find_media(source), _detector(runtime, request)
+    _require_possible(runtime, request)
     folder = _folder(output)
     if "pictures" in saves:
         require_untouched(media, folder)
@@ -305,6 +307,14 @@ def pace(done: int, total: int | None, seconds: float) -> str:
         return f"{rate:.1f} pictures/s"
     minutes, rest = divmod(round((total - done) / rate), 60)
     return f"{rate:.1f} pictures/s, {minutes}:{rest:02} left"
+
+
+def _require_possible(runtime: Runtime, request: Request) -> None:
+    """Raise what would stop the first picture, before there is a folder."""
+    if request.classes is not None:
+        chosen_labels(request.classes, runtime.record.class_names)
+    if request.track:
+        require_tracker()
 
 
 def _folder(output: Path | None) -> Path:

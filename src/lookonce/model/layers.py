@@ -1,0 +1,147 @@
+"""The network as a table of steps, without PyTorch: what each one reads, makes, stores and computes.
+
+For engineers who build it in another place (FPGA, microcontroller, C), and for counting. Batch normalisation is folded
+into the convolution before it, as in every exported file. Convolutions have stride 1 and keep height and width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Shape = tuple[int, int, int]  # channels, height, width
+Kind = Literal["conv", "max pool", "upsample", "concat"]
+INPUT = "images"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step for one picture. inputs: names of steps, or "images". activation: after a convolution, "" for none.
+
+    weights counts (out, in, kernel, kernel), biases one an output channel; macs: multiplications with an addition.
+    module: of the convolution in the PyTorch network, "" for other steps.
+    """
+
+    name: str
+    kind: Kind
+    inputs: tuple[str, ...]
+    in_shapes: tuple[Shape, ...]
+    out_shape: Shape
+    kernel: int = 1
+    stride: int = 1
+    activation: str = ""
+    weights: int = 0
+    biases: int = 0
+    macs: int = 0
+    module: str = ""
+
+    @property
+    def num_outputs(self) -> int:
+        """Numbers that it makes."""
+        return num_values(self.out_shape)
+
+
+def num_values(shape: Shape) -> int:
+    return shape[0] * shape[1] * shape[2]
+
+
+class _Table:
+    """Steps that are added one behind the other."""
+
+    def __init__(self, image: Shape, activation: str) -> None:
+        self.steps: list[Step] = []
+        self._shapes: dict[str, Shape] = {INPUT: image}
+        self._activation = activation
+
+    def conv(self, module: str, source: str, channels: int, kernel: int, *, head: bool = False) -> str:
+        in_channels, height, width = self._shapes[source]
+        weights = channels * in_channels * kernel * kernel
+        name = module.rpartition(".")[2]
+        return self._add(
+            Step(
+                name=name,
+                kind="conv",
+                inputs=(source,),
+                in_shapes=(self._shapes[source],),
+                out_shape=(channels, height, width),
+                kernel=kernel,
+                activation="" if head else self._activation,
+                weights=weights,
+                biases=channels,
+                macs=weights * height * width,
+                module=module,
+            )
+        )
+
+    def pool(self, name: str, source: str, stride: int) -> str:
+        channels, height, width = self._shapes[source]
+        shape = (channels, height // stride, width // stride)
+        return self._other(name, "max pool", (source,), shape, kernel=2, stride=stride)
+
+    def upsample(self, name: str, source: str) -> str:
+        channels, height, width = self._shapes[source]
+        return self._other(name, "upsample", (source,), (channels, 2 * height, 2 * width), stride=2)
+
+    def concat(self, name: str, sources: tuple[str, ...]) -> str:
+        shapes = [self._shapes[source] for source in sources]
+        return self._other(name, "concat", sources, (sum(shape[0] for shape in shapes), *shapes[0][1:]))
+
+    def _other(
+        self, name: str, kind: Kind, sources: tuple[str, ...], shape: Shape, *, kernel: int = 1, stride: int = 1
+    ) -> str:
+        in_shapes = tuple(self._shapes[source] for source in sources)
+        return self._add(
+            Step(
+                name=name,
+                kind=kind,
+                inputs=sources,
+                in_shapes=in_shapes,
+                out_shape=shape,
+                kernel=kernel,
+                stride=stride,
+            )
+        )
+
+    def _add(self, step: Step) -> str:
+        self.steps.append(step)
+        self._shapes[step.name] = step.out_shape
+        return step.name
+
+
+def steps_of(
+    channels: Sequence[int], num_classes: int, size_hw: tuple[int, int], *, activation: str = "leaky", anchors: int = 3
+) -> list[Step]:
+    """The steps in order of execution. channels: of the 11 convolutions, as ModelRecord.channels; anchors: a head's."""
+    table = _Table((3, *size_hw), activation)
+    outputs = anchors * (5 + num_classes)
+    last, stride_16 = INPUT, ""
+    for index in range(5):
+        last = table.conv(f"backbone.conv{index}", last, channels[index], 3)
+        if index == 4:
+            stride_16 = last
+        last = table.pool(f"pool{index}", last, 2)
+    last = table.conv("backbone.conv5", last, channels[5], 3)
+    last = table.pool("pool5", last, 1)
+    last = table.conv("backbone.conv6", last, channels[6], 3)
+    shared = table.conv("neck7", last, channels[7], 1)
+    last = table.conv("neck8", shared, channels[8], 3)
+    table.conv("head32", last, outputs, 1, head=True)
+    last = table.conv("lateral9", shared, channels[9], 1)
+    last = table.upsample("upsample", last)
+    last = table.concat("concat", (last, stride_16))
+    last = table.conv("neck10", last, channels[10], 3)
+    table.conv("head16", last, outputs, 1, head=True)
+    return table.steps
+
+
+def live_values(steps: Sequence[Step]) -> list[int]:
+    """Numbers in memory while each step runs: what it reads and makes, and what a later step still reads.
+
+    The picture counts until it is read; outputs of the network, which nothing reads, until the end.
+    """
+    last_use = {name: index for index, step in enumerate(steps) for name in step.inputs}
+    made = {INPUT: (-1, num_values(steps[0].in_shapes[0]))}
+    made |= {step.name: (index, step.num_outputs) for index, step in enumerate(steps)}
+    return [
+        sum(values for name, (born, values) in made.items() if born <= now <= last_use.get(name, len(steps)))
+        for now in range(len(steps))
+    ]

@@ -1,0 +1,236 @@
+"""`lookonce bench`: how fast weights run on this machine, and where the time goes."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lookonce import __version__
+from lookonce.config.schema import STRIDE
+from lookonce.errors import LookonceError, SettingsError
+from lookonce.log import progress_bar
+from lookonce.runtimes.threads import usable_threads
+from lookonce.storage import explained_write, make_run_folder, write_file
+from lookonce.workflows.load import runtimes_for
+from lookonce.workflows.measure import THREADS_VARIABLE, Case, as_json
+
+# Each library that computes reads one of these when it starts.
+THREAD_VARIABLES = (THREADS_VARIABLE, "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+PICTURES_A_THREAD = 4  # of the larger of the two batches that are measured when none is named
+TABLE_WIDTH = 118
+QUIET = 0.8  # of its threads' time a case in a call of many pictures gets at least where nothing else runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """rows: one a case, as in bench.json; pipelines: one a file. A row with `error` could not be measured."""
+
+    output: Path
+    machine: dict[str, Any]
+    rows: tuple[dict[str, Any], ...]
+    pipelines: tuple[dict[str, Any], ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 when something could not be measured."""
+        return int(any("error" in row for row in (*self.rows, *self.pipelines)))
+
+
+def bench(
+    files: Annotated[list[Path], Parameter(negative=(), consume_multiple=True)],
+    *,
+    threads: str | None = None,
+    batch: str | None = None,
+    image_size: str | None = None,
+    pictures: str | None = None,
+    seconds: float = 5.0,
+    pipeline: Annotated[bool, Parameter(negative="--no-pipeline")] = True,
+    runtime: str = "auto",
+    device: str = "auto",
+    output: Path | None = None,
+) -> Bench:
+    """Measure how fast weights run here: latency, throughput, share of the processor's peak, memory, and the pipeline.
+
+    Each case runs in a process of its own, one after another. Close other programs first.
+
+    Parameters
+    ----------
+    files
+        Exported files, checkpoint folders or run folders.
+    threads
+        Numbers of threads to try, with commas between them: 1,2. Without it, one for each core.
+    batch
+        Numbers of pictures in a call: 1,8. Without it, 1, and four for each thread.
+    image_size
+        Sides of the network's input in pixels: 320,416. Without it, that of the weights.
+    pictures
+        Pictures to measure with (file, folder, pattern, list); without it, made-up photographs of about 640x480.
+    seconds
+        About how long each case is measured.
+    pipeline
+        Measure reading, detecting and drawing too, or the network alone.
+    runtime
+        What runs the weights: auto for the file's own, all for each that reads it, or names with commas between them.
+    device
+        Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu. Exported files run on the processor.
+    output
+        Folder for bench.json; without it runs/bench-1, runs/bench-2 and so on.
+    """
+    if seconds <= 0:
+        raise SettingsError(f"seconds is {seconds}, expected more than 0")
+    thread_counts = _numbers("threads", threads) or [usable_threads()]
+    sizes: Sequence[int | None] = _numbers("image_size", image_size) or [None]
+    for size in sizes:
+        if size is not None and size % STRIDE:
+            raise SettingsError(f"image_size is {size}, expected a multiple of {STRIDE}")
+    cases = []
+    for file, count in product(files, thread_counts):
+        for name in _runtimes(runtime, file):
+            one = Case(weights=str(file), runtime=name, pictures=pictures, seconds=seconds, device=device)
+            for size, number in product(sizes, _numbers("batch", batch) or [1, PICTURES_A_THREAD * count]):
+                cases.append((replace(one, image_size=size, batch=number), count))
+            if pipeline and count == max(thread_counts):
+                cases.append((replace(one, pipeline=True), count))
+    folder = _folder(output)
+    measured = list(_measure_all(cases))
+    done = Bench(
+        output=folder,
+        machine=machine(),
+        rows=tuple(row for (case, _), row in zip(cases, measured, strict=True) if not case.pipeline),
+        pipelines=tuple(row for (case, _), row in zip(cases, measured, strict=True) if case.pipeline),
+    )
+    content = {"machine": done.machine, "cases": done.rows, "pipelines": done.pipelines}
+    write_file(folder / "bench.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    _print(done)
+    return done
+
+
+def _runtimes(runtime: str, file: Path) -> list[str]:
+    return runtimes_for(file) if runtime == "all" else [name.strip() for name in runtime.split(",")]
+
+
+def _numbers(name: str, text: str | None) -> list[int]:
+    """`1,2` -> [1, 2]; nothing -> []."""
+    if text is None:
+        return []
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise SettingsError(f"{name} is {text}, expected numbers from 1 with commas between them, for example 1,2")
+    return [int(word) for word in words]
+
+
+def _measure_all(cases: Sequence[tuple[Case, int]]) -> Iterator[dict[str, Any]]:
+    with progress_bar("bench", len(cases)) as advance:
+        for done, (case, threads) in enumerate(cases):
+            advance(done, f"{Path(case.weights).name}, {threads} threads")
+            yield {"file": case.weights, "threads": threads, **_measured(case, threads)}
+
+
+def _measured(case: Case, threads: int) -> dict[str, Any]:
+    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
+    command = [sys.executable, "-m", "lookonce.workflows.measure"]
+    done = subprocess.run(command, input=as_json(case), env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise LookonceError(f"{case.weights}: measuring ended with status {done.returncode}: {last}")
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on; load: programs that wanted a core when it ended, this one included."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": _processor_name(),
+        "cores": usable_threads(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "lookonce": __version__,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _folder(output: Path | None) -> Path:
+    if output is None:
+        return make_run_folder(Path("runs"), "bench")
+    with explained_write(output):
+        output.mkdir(parents=True, exist_ok=True)
+    return output
+
+
+def _print(done: Bench) -> None:
+    console = Console(highlight=False)
+    console.width = max(console.width, TABLE_WIDTH)
+    console.print(f"{done.machine['processor']}, load {done.machine['load'] or 0:.1f}", markup=False)
+    console.print(_table([row for row in done.rows if "error" not in row]))
+    for row in done.pipelines:
+        if "error" not in row:
+            console.print(_pipeline_line(row), markup=False, soft_wrap=True)
+    if least_share(done.rows) < QUIET:
+        console.print(
+            f"other programs were running: a case had {least_share(done.rows):.0%} of its threads' time; "
+            "on a quiet machine the times are shorter",
+            soft_wrap=True,
+        )
+    for problem in dict.fromkeys(row["error"] for row in (*done.rows, *done.pipelines) if "error" in row):
+        console.print(problem, markup=False, soft_wrap=True, style="red")
+    console.print(f"written: {done.output / 'bench.json'}", markup=False, soft_wrap=True)
+
+
+def _pipeline_line(row: dict[str, Any]) -> str:
+    parts = ", ".join(f"{part} {value:.1f}" for part, value in row["processor_ms"].items())
+    rates = f"{row['pipeline_per_second']:.1f} pictures/s, {row['ratio']:.2f} of the network alone"
+    name = Path(row["file"]).name
+    return f"{name}, {row['runtime']}: reading and detecting {rates}; processor ms a picture: {parts}"
+
+
+def least_share(rows: Sequence[dict[str, Any]]) -> float:
+    """The least part of their threads' time that cases with work for all threads had; 1 where there are none."""
+    full = [row for row in rows if "error" not in row and row["batch"] >= row["threads"]]
+    return min([1.0, *(float(row["busy_cores"] / row["threads"]) for row in full)])
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("file", "runtime"):
+        table.add_column(heading)
+    headings = ("size", "threads", "batch", "median ms", "p95 ms", "pictures/s", "GFLOP/s", "of peak", "MB")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        height, width = row["image_size"]
+        table.add_row(
+            escape(Path(row["file"]).name),
+            row["runtime"],
+            f"{width}x{height}",
+            str(row["threads"]),
+            str(row["batch"]),
+            f"{row['median_ms']:.1f}",
+            f"{row['p95_ms']:.1f}",
+            f"{row['pictures_per_second']:.1f}",
+            f"{row['gflops']:.0f}",
+            f"{100 * row['share_of_peak']:.0f} %",
+            "" if row["memory_mb"] is None else f"{row['memory_mb']:.0f}",
+        )
+    return table
