@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,19 @@ from lookonce.export.metadata import VERIFIED_KEY, store_verification
 from lookonce.runtimes.exported import RECORD_KEY
 from lookonce.workflows.load import RUNTIMES, load_runtime
 
-ANY_SIZE = ["onnx, raw, any size", "openvino, decoded, any size", "torch-export, decoded, any size"]
+ANY_SIZE = [
+    "ncnn, raw, normalised, any size",
+    "onnx, raw, any size",
+    "openvino, decoded, any size",
+    "torch-export, decoded, any size",
+]
 
 
 def assert_same(expected: list[Detections], got: list[Detections]) -> None:
     assert [len(one) for one in expected] == [len(one) for one in got]
     for one, other in zip(expected, got, strict=True):
         np.testing.assert_array_equal(other.labels, one.labels)
-        np.testing.assert_allclose(other.scores, one.scores, atol=2e-6)
+        np.testing.assert_allclose(other.scores, one.scores, atol=1e-5)
         np.testing.assert_allclose(other.boxes_xyxy, one.boxes_xyxy, rtol=1e-4, atol=5e-3)
 
 
@@ -130,13 +136,20 @@ def test_openvino_without_its_weights_is_refused(file_of, tmp_path):
         load_runtime(path)
 
 
-def test_openvino_reads_onnx_files_too(file_of):
-    for name in ("onnx, detections", "onnx, raw, any size"):
-        pair = file_of(name)
-        exported = load_runtime(pair.path, runtime="openvino")
-        thresholds = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 50}
-        assert exported.name == "openvino"
-        assert_same(pair.network.detect(pair.canvases, **thresholds), exported.detect(pair.canvases, **thresholds))
+@pytest.mark.parametrize("runtime", ["openvino", "opencv"])
+@pytest.mark.parametrize(
+    "name", ["onnx, detections", "onnx, decoded, two normalised pictures at once", "onnx, raw, any size"]
+)
+def test_onnx_files_run_elsewhere_too(file_of, name, runtime):
+    if find_spec({"opencv": "cv2"}.get(runtime, runtime)) is None:
+        pytest.skip(f"lookonce[{runtime}] is not installed")
+    pair = file_of(name)
+    exported = load_runtime(pair.path, runtime=runtime)
+    thresholds = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 50}
+    assert exported.name == runtime
+    assert_same(pair.network.detect(pair.canvases, **thresholds), exported.detect(pair.canvases, **thresholds))
+    for expected, got in zip(pair.network.raw_heads(pair.canvases), exported.raw_heads(pair.canvases), strict=True):
+        np.testing.assert_allclose(got, expected.numpy(), atol=1e-4)
 
 
 def test_openvino_sends_nothing_as_its_telemetry_cannot_be_imported(file_of):

@@ -77,4 +77,14 @@ FORMATS: dict[str, Format] = {
         runtime="torch-export",
         outputs=("decoded", "raw"),
     ),
+    "ncnn": Format(
+        suffix=".ncnn",
+        verdict="validated",
+        text="ncnn on phones and small boards; a folder, one picture at a time, planes of 0..255 in",
+        writer="lookonce.export.ncnn:write_ncnn",
+        runtime="ncnn",
+        outputs=("raw",),
+        precisions=("fp32", "fp16"),
+        extra="ncnn",
+    ),
 }

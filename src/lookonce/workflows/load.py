@@ -57,6 +57,12 @@ RUNTIMES: dict[str, RuntimeKind] = {
         extra="openvino",
         text="OpenVINO; the quickest for int8",
     ),
+    "opencv": RuntimeKind(
+        opens="lookonce.runtimes.opencv:OpenCvRuntime",
+        reads=("onnx",),
+        extra="",
+        text="OpenCV's own networks, in every installation",
+    ),
     "torchscript": RuntimeKind(
         opens="lookonce.runtimes.programs:TorchScriptRuntime", reads=("torchscript",), extra="train", text="libtorch"
     ),
@@ -65,6 +71,12 @@ RUNTIMES: dict[str, RuntimeKind] = {
         reads=("torch-export",),
         extra="train",
         text="PyTorch, without the network's source",
+    ),
+    "ncnn": RuntimeKind(
+        opens="lookonce.runtimes.ncnn:NcnnRuntime",
+        reads=("ncnn",),
+        extra="ncnn",
+        text="ncnn, for phones and small boards",
     ),
 }
 
