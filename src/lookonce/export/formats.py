@@ -39,7 +39,10 @@ class Format:
             write = getattr(import_module(module), function)
         except ModuleNotFoundError as error:
             raise MissingExtra(f"export to {self.suffix}", self.extra or "train") from error
-        write(model, record, plan, path)
+        try:
+            write(model, record, plan, path)
+        except ModuleNotFoundError as error:  # nncf, which only eight bits need
+            raise MissingExtra(f"export to {self.suffix} in {plan.precision}", "int8") from error
 
 
 FORMATS: dict[str, Format] = {
@@ -50,6 +53,7 @@ FORMATS: dict[str, Format] = {
         writer="lookonce.export.onnx:write_onnx",
         runtime="onnxruntime",
         outputs=("detections", "decoded", "raw"),
+        precisions=("fp32", "fp16", "int8"),
     ),
     "openvino": Format(
         suffix=".xml",
@@ -58,7 +62,7 @@ FORMATS: dict[str, Format] = {
         writer="lookonce.export.openvino:write_openvino",
         runtime="openvino",
         outputs=("detections", "decoded", "raw"),
-        precisions=("fp32", "fp16"),
+        precisions=("fp32", "fp16", "int8"),
         extra="openvino",
     ),
     "torchscript": Format(
