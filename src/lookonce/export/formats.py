@@ -91,4 +91,14 @@ FORMATS: dict[str, Format] = {
         precisions=("fp32", "fp16"),
         extra="ncnn",
     ),
+    "mindir": Format(
+        suffix=".mindir",
+        verdict="blocked",
+        text="MindSpore writes it, from a network rebuilt in it; take the ONNX file, which its converter reads",
+    ),
+    "tensorrt": Format(
+        suffix=".engine",
+        verdict="blocked",
+        text="an engine is built on the GPU that runs it: trtexec --onnx=NAME-raw.onnx",
+    ),
 }

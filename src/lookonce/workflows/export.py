@@ -18,6 +18,7 @@ from cyclopts import Parameter
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
@@ -168,7 +169,7 @@ class Reference:
 
 
 def make_reference(
-    model: YoloV3Tiny,
+    model: nn.Module,
     record: ModelRecord,
     canvases: NDArray[np.uint8],
     origin: str,
@@ -185,7 +186,7 @@ def make_reference(
 
 
 def write_one(
-    model: YoloV3Tiny,
+    model: nn.Module,
     record: ModelRecord,
     name: str,
     plan: Plan,
@@ -206,7 +207,7 @@ def write_one(
     return Exported(path=path, parity=parity, size=size_of(path))
 
 
-def check_export(model: YoloV3Tiny, record: ModelRecord, to: str) -> list[str]:
+def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
     """Write a network that need not be trained in every format of `to`, compare each file and keep none.
 
     Returns a line a format. WeightsError when one answers differently. The model itself is left as it is.
