@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated
 
 import numpy as np
@@ -17,7 +19,6 @@ import torch
 from cyclopts import Parameter
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 from torch import nn
 
 from lookonce.config.names import suggestion
@@ -125,7 +126,7 @@ def export(
         Show what can be written and how far it is proven, and write nothing.
     """
     if list_formats:
-        _print_formats()
+        sys.stdout.writelines(f"{line}\n" for line in _format_lines())
         return Exports(files=())
     if weights is None:
         raise SettingsError("weights: not given; name a checkpoint or run folder, e.g. lookonce export runs/train-1")
@@ -198,12 +199,8 @@ def write_one(
     """One file of the format `name`, compared with the reference."""
     if reference.calibration is not None:
         plan = replace(plan, calibration=reference.calibration.canvases)
-    parity = write_compared(
-        path,
-        partial(FORMATS[name].write, model, record, plan),
-        partial(_compare, FORMATS[name], plan, reference),
-        overwrite=overwrite,
-    )
+    compare_file = partial(_compare, FORMATS[name], plan, reference) if FORMATS[name].runtime else _not_compared
+    parity = write_compared(path, partial(FORMATS[name].write, model, record, plan), compare_file, overwrite=overwrite)
     return Exported(path=path, parity=parity, size=size_of(path))
 
 
@@ -356,6 +353,11 @@ def _compare(chosen: Format, plan: Plan, reference: Reference, path: Path) -> Pa
     return replace(parity, differences=(*parity.differences, lost))
 
 
+def _not_compared(_path: Path) -> Parity:
+    """Nothing here runs the format."""
+    return Parity(num_pictures=0, num_detections=0, differences=())
+
+
 def _score(runtime: Runtime, dataset: Dataset) -> float:
     metrics, _ = evaluate(Detector(runtime), dataset)
     return metrics.AP
@@ -365,26 +367,20 @@ def _print(one: Exported, reference: Reference, *, check: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     done = f"checked and not kept: {one.path.name}" if check else f"written: {one.path}"
     size = f"{one.size / 1e6:.1f} MB"
+    if not one.parity.differences:
+        console.print(f"{done} ({size}), not compared: nothing here runs it", markup=False)
+        return
     console.print(f"{done} ({size}), compared with its weights on {reference.origin}", markup=False)
     if reference.calibration is not None:
         console.print(reference.calibration.text, markup=False)
     console.print(one.parity.table(), markup=False)
 
 
-def _print_formats() -> None:
-    table = Table(box=None, pad_edge=False)
-    for column in ("format", "file", "state", "can give", "numbers", "needs"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("for", overflow="fold")
+def _format_lines() -> Iterator[str]:
+    """The table of formats: a line each, and below it what the file is for, 80 columns at most."""
+    yield f"{'format':<14}{'state':<11}{'can give':<27}{'numbers':<18}needs"
     for name, row in FORMATS.items():
-        needs = ", ".join(dict.fromkeys(["train", row.extra] if row.extra else ["train"])) if row.writer else "-"
-        table.add_row(
-            name,
-            f"NAME{row.suffix}" if row.suffix else "-",
-            row.verdict,
-            ", ".join(row.outputs) or "-",
-            ", ".join(row.precisions) if row.writer else "-",
-            needs,
-            row.text,
-        )
-    Console(highlight=False).print(table)
+        needs = ", ".join(["train", row.extra] if row.extra else ["train"]) if row.writer else ""
+        numbers = ", ".join(row.precisions) if row.writer else ""
+        yield f"{name:<14}{row.verdict:<11}{', '.join(row.outputs):<27}{numbers:<18}{needs}".rstrip()
+        yield from wrap(f"{row.suffix}: {row.text}", width=78, initial_indent="  ", subsequent_indent="  ")
