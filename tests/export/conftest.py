@@ -128,6 +128,13 @@ FILES: dict[str, dict[str, Any]] = {
         "preprocess": False,
         "dynamic_size": True,
     },
+    "ncnn, raw": {"to": "ncnn", "preprocessing": IMAGENET},
+    "ncnn, raw, normalised, any size": {
+        "to": "ncnn",
+        "dialect": "ultralytics",
+        "preprocess": False,
+        "dynamic_size": True,
+    },
     "torch-export, decoded, any size": {"to": "torch-export", "dialect": "ultralytics", "dynamic_size": True},
 }
 

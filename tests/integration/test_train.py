@@ -103,6 +103,25 @@ def test_the_same_seed_gives_the_same_bits_with_any_number_of_workers_and_anothe
     assert other.run.path.name == "table-2"
 
 
+def test_the_export_is_tried_before_the_first_step_and_changes_no_bit(
+    trained: TrainResult, data: Path, tmp_path: Path
+) -> None:
+    checked = quick(data, tmp_path, export_check="torchscript")
+    log = checked.run.log.read_text()
+    assert "exports to torchscript, and the file answers the same" in log
+    assert log.index("exports to torchscript") < log.index("epoch[0]")
+    assert sha256(checked) == sha256(trained)
+
+
+def test_a_network_that_does_not_export_is_not_trained(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lookonce.model.darknet.activate", lambda x, _: x + torch.rand(()))
+    with pytest.raises(WeightsError, match="not kept, it answers differently"):
+        quick(data, tmp_path / "runs", export_check="torchscript")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_training_starts_from_other_weights(trained: TrainResult, data: Path, tmp_path: Path) -> None:
     result = quick(
         data, tmp_path, weights=str(trained.run.path), lr=1e-9, lr_floor=0, freeze_bn=True, epochs=1, ema_decay=0

@@ -16,6 +16,7 @@ from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.errors import DataError, MissingExtra, SettingsError, WeightsError
 from lookonce.export.base import textured_canvases
+from lookonce.export.formats import FORMATS
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
 from lookonce.prediction.sources import PictureSource, image_ids
 from lookonce.weights.checkpoint import save_checkpoint
@@ -223,6 +224,12 @@ def test_export_of_an_exported_file_is_refused(exported):
     ("options", "message"),
     [
         ({"to": "onx"}, "unknown format onx; did you mean onnx"),
+        ({"to": "mindir"}, "mindir cannot be written: .*MindSpore"),
+        ({"to": "torchscript", "outputs": "detections"}, "torchscript files cannot give detections; expected decoded"),
+        ({"to": "ncnn", "batch": 4}, "ncnn takes one picture at a time"),
+        ({"to": "torchscript", "precision": "int8"}, "torchscript files are written in fp32 only"),
+        ({"precision": "int8"}, "int8 needs pictures like those it will meet: --calibration DATA"),
+        ({"outputs": "raw,decoded", "output": Path("one.onnx")}, "one file's name for 2 files; name a folder"),
         ({"to": ","}, "to is empty"),
         ({"image_size": 100}, "image_size is 100, expected a multiple of 32"),
         ({"batch": -1}, "batch is -1"),
@@ -244,3 +251,88 @@ def test_export_through_the_command_line(run_folder, pictures, tmp_path, capsys)
 def test_pictures_to_compare_on_must_be_readable(run_folder, pictures):
     with pytest.raises(DataError, match=r"cut\.jpg: truncated"):
         export(run_folder, pictures=str(pictures), image_size=32)
+
+
+def test_several_formats_and_outputs_in_one_call(run_folder, tmp_path):
+    files = export(run_folder, to="onnx,torchscript", outputs="raw,decoded", output=tmp_path).files
+    names = [
+        "blätter-1-decoded.onnx",
+        "blätter-1-raw.onnx",
+        "blätter-1-decoded.torchscript",
+        "blätter-1-raw.torchscript",
+    ]
+    assert [file.path.name for file in files] == names
+    assert all(file.parity.passed for file in files)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def test_check_keeps_nothing(run_folder, tmp_path, capsys):
+    before = sorted(run_folder.iterdir())
+    (file,) = export(run_folder, to="torchscript", check=True).files
+    assert file.parity.passed
+    assert sorted(run_folder.iterdir()) == before
+    assert "checked and not kept: blätter-1-decoded.torchscript" in capsys.readouterr().out
+
+
+def test_weights_in_16_bits_are_half_the_size(exported, run_folder, tmp_path):
+    (file,) = export(run_folder, precision="fp16", output=tmp_path).files
+    assert file.path.name == "blätter-1-fp16.onnx"
+    assert load_runtime(file.path).record.precision == "fp16"
+    assert file.size < 0.6 * exported.stat().st_size
+
+
+def test_eight_bits_are_fitted_to_bare_pictures(exported, run_folder, pictures, tmp_path, capsys):
+    (file,) = export(run_folder, precision="int8", calibration=str(pictures / "sub"), output=tmp_path).files
+    assert [one.quantity for one in file.parity.differences] == ["noise in the raw logits"]
+    assert 0 < file.parity.differences[0].largest < 0.25
+    assert "fitted to 2 pictures of" in capsys.readouterr().out
+    record = load_runtime(file.path).record
+    assert record.precision == "int8"
+    assert record.class_names == ("Blatt", "叶子")
+    assert file.size < 0.45 * exported.stat().st_size  # of a network of a few thousand weights; 0.26 at full width
+
+
+def test_with_labels_the_price_of_eight_bits_is_told_and_limited(run_folder, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    images = [{"id": 1, "file_name": "1.png", "width": 64, "height": 64}]
+    save(tmp_path / "data" / "1.png", textured_canvases(1, (64, 64))[0])
+    boxes = [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [10, 10, 30, 30], "area": 900, "iscrowd": 0}]
+    categories = [{"id": 7, "name": "Blatt"}, {"id": 3, "name": "叶子"}]
+    content = {"images": images, "annotations": boxes, "categories": categories}
+    (tmp_path / "data" / "labels.json").write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / "data.yaml").write_text("train: {images: data, annotations: data/labels.json}\n")
+    options = {"precision": "int8", "calibration": str(tmp_path / "data.yaml"), "output": tmp_path}
+    (file,) = export(run_folder, **options).files
+    assert file.parity.differences[-1].quantity.startswith("AP points lost, ")
+    monkeypatch.setattr("lookonce.workflows.export.POINTS_TOLERANCE", -1000.0)
+    with pytest.raises(WeightsError, match=r"not kept(?s:.*)AP points lost.*too much"):
+        export(run_folder, overwrite=True, **options)
+    assert file.path.exists()
+
+
+def test_openvino_in_eight_bits(run_folder, pictures, tmp_path):
+    pytest.importorskip("nncf", reason="lookonce[int8] is not installed")
+    options = {"to": "openvino", "precision": "int8", "calibration": str(pictures / "sub"), "output": tmp_path}
+    (file,) = export(run_folder, **options).files
+    assert file.parity.differences[0].largest < 0.25
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["blätter-1-int8.bin", "blätter-1-int8.xml"]
+    with pytest.raises(WeightsError, match="exists already"):
+        export(run_folder, **options)
+
+
+def test_the_list_shows_every_format_as_the_documents_do(capsys):
+    assert main(["export", "--list"]) == 0
+    told = capsys.readouterr().out
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    for name, one in FORMATS.items():
+        assert any(line.startswith(f"{name} ") and one.verdict in line for line in told.splitlines())
+        assert any(line.startswith(f"| {name} |") and f"| {one.verdict} |" in line for line in page.splitlines())
+
+
+def test_an_unknown_or_unfit_runtime_is_said(exported, run_folder):
+    with pytest.raises(SettingsError, match="unknown runtime onxruntime; did you mean onnxruntime"):
+        load_runtime(exported, runtime="onxruntime")
+    with pytest.raises(
+        SettingsError, match=r"ncnn does not read .* \(onnx\); expected onnxruntime or openvino or opencv"
+    ):
+        load_runtime(exported, runtime="ncnn")

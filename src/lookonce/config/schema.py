@@ -146,6 +146,12 @@ class Settings(BaseModel):
         1, "run", "How often the network is scored on the validation split; 0: only at the end.", unit="epochs", ge=0
     )
     save_every: int = _setting(1, "run", "How often checkpoints/last is written.", unit="epochs", ge=1)
+    export_check: str = _setting(
+        "auto",
+        "run",
+        "Formats that the untrained network is exported to and compared in before epoch 1 (with commas), so that a run "
+        "cannot end in a network that does not export. auto: onnx, for runs of 5,000 steps or more; none.",
+    )
     save_steps: int = _setting(
         0,
         "run",

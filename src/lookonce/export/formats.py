@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lookonce.config.record import ModelRecord
-from lookonce.errors import MissingExtra
+from lookonce.errors import MissingExtra, WeightsError
 from lookonce.export.plan import Outputs, Plan, Precision
 
-# validated: written, run and compared here, and every export again; available: written, but nothing here can run it;
-# blocked: not written, for the reason that the table gives.
+# validated: written, run and compared by the tests, and at every export again; available: written by a converter that
+# is no extra of ours, or run by nothing here; blocked: not written, for the reason that the table gives.
 Verdict = Literal["validated", "available", "blocked"]
 
 
@@ -39,7 +39,12 @@ class Format:
             write = getattr(import_module(module), function)
         except ModuleNotFoundError as error:
             raise MissingExtra(f"export to {self.suffix}", self.extra or "train") from error
-        write(model, record, plan, path)
+        try:
+            write(model, record, plan, path)
+        except ModuleNotFoundError as error:
+            if self.verdict == "validated":  # nncf, which only eight bits need
+                raise MissingExtra(f"export to {self.suffix} in {plan.precision}", "int8") from error
+            raise WeightsError(f"{path.name} cannot be written: no module {error.name}; {self.text}") from error
 
 
 FORMATS: dict[str, Format] = {
@@ -50,6 +55,7 @@ FORMATS: dict[str, Format] = {
         writer="lookonce.export.onnx:write_onnx",
         runtime="onnxruntime",
         outputs=("detections", "decoded", "raw"),
+        precisions=("fp32", "fp16", "int8"),
     ),
     "openvino": Format(
         suffix=".xml",
@@ -58,7 +64,7 @@ FORMATS: dict[str, Format] = {
         writer="lookonce.export.openvino:write_openvino",
         runtime="openvino",
         outputs=("detections", "decoded", "raw"),
-        precisions=("fp32", "fp16"),
+        precisions=("fp32", "fp16", "int8"),
         extra="openvino",
     ),
     "torchscript": Format(
@@ -76,5 +82,49 @@ FORMATS: dict[str, Format] = {
         writer="lookonce.export.programs:write_package",
         runtime="torch-export",
         outputs=("decoded", "raw"),
+    ),
+    "ncnn": Format(
+        suffix=".ncnn",
+        verdict="validated",
+        text="ncnn on phones and small boards; a folder, one picture at a time, planes of 0..255 in",
+        writer="lookonce.export.ncnn:write_ncnn",
+        runtime="ncnn",
+        outputs=("raw",),
+        precisions=("fp32", "fp16"),
+        extra="ncnn",
+    ),
+    "executorch": Format(
+        suffix=".pte",
+        verdict="available",
+        text="PyTorch on phones and boards; pip install executorch, tried with 1.5.1; its .json lies beside it",
+        writer="lookonce.export.mobile:write_executorch",
+        runtime="executorch",
+        outputs=("decoded", "raw"),
+    ),
+    "tflite": Format(
+        suffix=".tflite",
+        verdict="available",
+        text="LiteRT on Android and boards; pip install litert-torch, tried with 0.10.0 (it wants PyTorch 2.14); its "
+        ".json lies beside it",
+        writer="lookonce.export.mobile:write_tflite",
+        runtime="litert",
+        outputs=("raw",),
+    ),
+    "coreml": Format(
+        suffix=".mlpackage",
+        verdict="available",
+        text="Apple's systems, which alone run it; pip install coremltools, tried with 9.0; with --no-preprocess only",
+        writer="lookonce.export.mobile:write_coreml",
+        outputs=("raw",),
+    ),
+    "mindir": Format(
+        suffix=".mindir",
+        verdict="blocked",
+        text="only MindSpore writes it, from a network rebuilt in it, which has not been done; take ONNX",
+    ),
+    "tensorrt": Format(
+        suffix=".engine",
+        verdict="blocked",
+        text="an engine is built on the GPU that runs it: trtexec --onnx=NAME-raw.onnx",
     ),
 }

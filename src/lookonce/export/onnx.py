@@ -7,18 +7,20 @@ graph as ONNX text (DETECTIONS_GRAPH), because its operators have no counterpart
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx.compose
 import onnx.parser
 import onnxscript
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from lookonce.config.record import ModelRecord
 from lookonce.export.deployed import Deployed, dynamic_dimensions, example_input, quiet_exporter
-from lookonce.export.metadata import describe, embed
+from lookonce.export.metadata import describe, embed, read_record
 from lookonce.export.plan import Plan
+from lookonce.export.quantised import quantise_onnx
 from lookonce.runtimes.exported import DECODED_OUTPUTS, DETECTION_OUTPUTS, INNER_NAMES, raw_names
 from lookonce.storage import write_file
 
@@ -83,7 +85,30 @@ select_detections (
 def write_onnx(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
     """Write one self-contained .onnx file, atomically. The file has not been compared with the network: export.base
     does that."""
-    write_file(path, build_onnx(model, record, plan).SerializeToString())
+    proto = build_onnx(model, record, plan)
+    if plan.precision == "fp16":
+        halve_weights(proto)
+    elif plan.precision == "int8":
+        described = read_record(proto)
+        proto = quantise_onnx(proto, record, plan)
+        del proto.metadata_props[:]
+        embed(proto, described)
+    write_file(path, proto.SerializeToString())
+
+
+def halve_weights(proto: onnx.ModelProto) -> None:
+    """Store the convolutions' weights as float16, and compute in float32 as before.
+
+    A runtime casts them back once, when it loads the file; a processor has no quicker way with float16.
+    """
+    for place, tensor in enumerate(proto.graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) != 4:
+            continue
+        name = tensor.name
+        halved = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}_float16")
+        proto.graph.initializer[place].CopyFrom(halved)
+        cast = helper.make_node("Cast", [halved.name], [name], name=f"{name}_float32", to=TensorProto.FLOAT)
+        proto.graph.node.insert(0, cast)
 
 
 def build_onnx(model: nn.Module, record: ModelRecord, plan: Plan) -> onnx.ModelProto:
@@ -141,6 +166,7 @@ def _append_selection(proto: onnx.ModelProto, record: ModelRecord) -> onnx.Model
             )
         ]
     )
+    del joined.opset_import[1:]  # the same one came with either part
     _keep_outputs(joined, DETECTION_OUTPUTS)
     return joined
 

@@ -9,6 +9,7 @@ from lookonce.config.record import ModelRecord
 from lookonce.export.metadata import describe, read_record
 from lookonce.export.onnx import THRESHOLDS, build_onnx
 from lookonce.export.plan import Plan
+from lookonce.export.quantised import quantise_openvino
 from lookonce.runtimes.exported import RECORD_KEY
 from lookonce.runtimes.openvino import import_openvino
 
@@ -22,6 +23,8 @@ def write_openvino(model: nn.Module, record: ModelRecord, plan: Plan, path: Path
     proto = build_onnx(model, record, plan)
     written = describe(read_record(proto), plan, openvino=openvino.__version__)
     graph = openvino.Core().read_model(plain_graph(proto).SerializeToString())
+    if plan.precision == "int8":
+        graph = quantise_openvino(graph, record, plan)
     graph.set_rt_info(written.model_dump_json(), RECORD_KEY)
     openvino.save_model(graph, path, compress_to_fp16=plan.precision == "fp16")
 

@@ -4,7 +4,9 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["checkpoint", "onnx", "openvino", "torchscript", "torch-export", "ncnn"]
+Kind = Literal[
+    "checkpoint", "onnx", "openvino", "torchscript", "torch-export", "ncnn", "executorch", "tflite", "coreml"
+]
 # What a name promises, for files that do not look like anything: their runtime says best what is wrong with them.
 PROMISES: dict[str, Kind] = {
     ".onnx": "onnx",
@@ -12,13 +14,19 @@ PROMISES: dict[str, Kind] = {
     ".torchscript": "torchscript",
     ".pt2": "torch-export",
     ".ncnn": "ncnn",
+    ".pte": "executorch",
+    ".tflite": "tflite",
+    ".mlpackage": "coreml",
 }
+FLATBUFFERS: dict[bytes, Kind] = {b"ET12": "executorch", b"TFL3": "tflite"}
 NCNN_PARAM = "model.ncnn.param"
 
 
 def kind_of(path: Path) -> Kind:
     """What has to open it; "checkpoint" where nothing better is known, as its loader says what is expected."""
     if path.is_dir():
+        if (path / "Manifest.json").is_file() and path.suffix == ".mlpackage":
+            return "coreml"
         return "ncnn" if (path / NCNN_PARAM).is_file() else "checkpoint"
     content = _kind_of_content(path) if path.is_file() else None
     return content or PROMISES.get(path.suffix.lower(), "checkpoint")
@@ -34,6 +42,8 @@ def _kind_of_content(path: Path) -> Kind | None:
         return _kind_of_archive(path)
     if head.lstrip().startswith((b"<?xml", b"<net")) and b"<net" in head:
         return "openvino"
+    if head[4:8] in FLATBUFFERS:
+        return FLATBUFFERS[head[4:8]]
     # Protobuf: field 1, ir_version, a small number; then a field that has a length.
     if len(head) > 2 and head[0] == 0x08 and head[1] < 32 and head[2] & 7 == 2:
         return "onnx"

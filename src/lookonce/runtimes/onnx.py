@@ -8,7 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from lookonce.errors import MissingExtra, WeightsError
-from lookonce.runtimes.exported import RECORD_KEY, Engine, ExportedRuntime, Interface, parse_record
+from lookonce.runtimes.exported import RECORD_KEY, Engine, ExportedRuntime, Interface, parse_record, raw_names
 
 ERRORS_ONLY = 3
 
@@ -29,7 +29,7 @@ class OnnxRuntime(ExportedRuntime):
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         content, names = self._content, list(outputs)
         if not set(names) <= set(self.interface.outputs):
-            content = with_outputs(content, names)
+            content = with_outputs(content, names, raw_names(self.record))
         session = open_session(content, self.path, threads if at_once == 1 else 1)
 
         def run(images: NDArray[Any], thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
@@ -76,14 +76,29 @@ def interface_of(session: onnxruntime.InferenceSession) -> Interface:
     )
 
 
-def with_outputs(content: bytes, names: Sequence[str]) -> bytes:
-    """The same graph with these float32 values, of whatever shape, as its outputs."""
+def with_outputs(content: bytes, names: Sequence[str], raw: Sequence[str]) -> bytes:
+    """The same graph with raw heads or decoded values as its outputs, and without what they do not need.
+
+    raw: those of the names that are raw heads, (B, A * (5 + C), H, W); decoded values are (B, N, 4 or C).
+    """
     try:
         import onnx
     except ModuleNotFoundError as error:
         raise MissingExtra("looking inside an .onnx file", "train") from error
     proto = onnx.load_model_from_string(content)
-    del proto.graph.output[:]
-    proto.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    graph, wanted, nodes = proto.graph, set(names), []
+    for node in reversed(graph.node):  # a value comes before the nodes that use it
+        if wanted.intersection(node.output):
+            nodes.append(node)
+            wanted.update(node.input)
+    kept = {field: [one for one in getattr(graph, field) if one.name in wanted] for field in ("input", "initializer")}
+    kept |= {"node": nodes[::-1], "value_info": []}
+    kept["output"] = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * (4 if name in raw else 3))
+        for name in names
+    ]
+    for field, values in kept.items():
+        graph.ClearField(field)
+        getattr(graph, field).extend(values)
     changed: bytes = proto.SerializeToString()
     return changed

@@ -1,27 +1,38 @@
 """`lookonce export`: a file for another runtime, reloaded and compared before it counts."""
 
-from dataclasses import dataclass
+import copy
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated
 
 import numpy as np
+import torch
 from cyclopts import Parameter
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
+from torch import nn
 
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
+from lookonce.data.dataset import Dataset
 from lookonce.data.pictures import PICTURE_SUFFIXES, read_picture
 from lookonce.data.transforms import fit
 from lookonce.errors import DataError, SettingsError
+from lookonce.evaluation.evaluate import evaluate
 from lookonce.export.base import (
     COMPARED_DETECTIONS,
     COMPARED_FROM_SCORE,
-    TOLERANCES,
     Answers,
+    Difference,
     Parity,
     compare,
     size_of,
@@ -32,12 +43,16 @@ from lookonce.export.formats import FORMATS, Format
 from lookonce.export.plan import Outputs, Plan, Precision
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.prediction.sources import find_pictures
+from lookonce.runtimes.base import Runtime
+from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.exported import ExportedRuntime
 from lookonce.runtimes.kinds import kind_of
 from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.weights.load import load_weights
+from lookonce.workflows.calibration import Calibration, open_calibration
 from lookonce.workflows.load import load_runtime
 
+POINTS_TOLERANCE = 1.5  # of AP, that eight bits may cost
 LARGEST_STRIDE = 32
 COMPARED_PICTURES = 8
 
@@ -48,6 +63,7 @@ class Exported:
 
     path: Path
     parity: Parity
+    size: int  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +83,11 @@ def export(
     dynamic_size: Annotated[bool, Parameter(negative="")] = False,
     preprocess: Annotated[bool, Parameter(negative="--no-preprocess")] = True,
     precision: Precision = "fp32",
+    calibration: str | None = None,
     output: Path | None = None,
     pictures: str | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
+    check: Annotated[bool, Parameter(negative="")] = False,
     list_formats: Annotated[bool, Parameter(negative="")] = False,
 ) -> Exports:
     """Write files for other runtimes. Each is reloaded and must give the same answers, or it is not kept.
@@ -92,48 +110,125 @@ def export(
     preprocess
         Take pixels, uint8 (N, H, W, 3) RGB; --no-preprocess takes the normalised float32 (N, 3, H, W) instead.
     precision
-        fp32, or fp16: weights stored in 16 bits, half the size.
+        fp32; fp16: weights stored in 16 bits, half the size; int8: weights and arithmetic in 8 bits, a quarter.
+    calibration
+        Pictures that int8 is fitted to: a data set (with labels the AP before and after is told), a folder or a
+        pattern; without it, the data trained on.
     output
         File or folder to write; without it, beside the weights.
     pictures
         Pictures to compare on (file, folder, pattern); without it, some of the data trained on, or made-up ones.
     overwrite
         Replace files of the same name.
+    check
+        Write, reload and compare, and keep nothing: does this network export?
     list_formats
         Show what can be written and how far it is proven, and write nothing.
     """
     if list_formats:
-        _print_formats()
+        sys.stdout.writelines(f"{line}\n" for line in _format_lines())
         return Exports(files=())
     if weights is None:
         raise SettingsError("weights: not given; name a checkpoint or run folder, e.g. lookonce export runs/train-1")
-    formats = _formats(to)
     if batch < 0:
         raise SettingsError(f"batch is {batch}, expected the number of pictures at once, or 0 for any")
-    plans = [
-        (name, Plan(outputs=one, batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision))
-        for name in formats
-        for one in _outputs(name, outputs)
-    ]
-    for name, plan in plans:
-        _require_possible(name, plan)
+    asked = Plan(batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision)
+    plans = _plans(_formats(to), asked, outputs)
     model, record = _open(weights, image_size)
-    canvases, origin = _canvases(record, pictures, batch)
-    network = PyTorchRuntime(model, record)
-    expected = _answers(network, canvases)
+    measured = open_calibration(calibration, record) if precision == "int8" else None
+    reference = make_reference(model, record, *_canvases(record, pictures, batch), measured)
     files = []
-    for name, plan in plans:
-        chosen = FORMATS[name]
-        path = _path(output or _beside(weights), _name(weights, plan, image_size), chosen.suffix, len(plans))
-        parity = write_compared(
-            path,
-            partial(chosen.write, model, record, plan),
-            partial(_compare, chosen, plan, expected, canvases),
-            overwrite=overwrite,
-        )
-        _print(path, parity, origin)
-        files.append(Exported(path=path, parity=parity))
+    with _place(output or _beside(weights), check) as place:
+        for name, plan in plans:
+            path = _path(place, _name(weights, plan, image_size), FORMATS[name].suffix, len(plans))
+            one = write_one(model, record, name, plan, path, reference, overwrite=overwrite)
+            _print(one, reference, check=check)
+            files.append(one)
     return Exports(files=tuple(files))
+
+
+@contextmanager
+def _place(output: Path, check: bool) -> Iterator[Path]:
+    """Where the files go: with `check` into a folder that goes away."""
+    if not check:
+        yield output
+        return
+    with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
+        yield Path(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """What every file of one call is held against: answers of the network in PyTorch to canvases (B, H, W, 3), and for
+    eight bits its AP on labelled pictures, where there are any. origin: words for where the canvases are from."""
+
+    canvases: NDArray[np.uint8]
+    origin: str
+    answers: Answers
+    calibration: Calibration | None
+    AP: float
+
+
+def make_reference(
+    model: nn.Module,
+    record: ModelRecord,
+    canvases: NDArray[np.uint8],
+    origin: str,
+    calibration: Calibration | None = None,
+) -> Reference:
+    network = PyTorchRuntime(model, record)
+    return Reference(
+        canvases=canvases,
+        origin=origin,
+        answers=_answers(network, canvases),
+        calibration=calibration,
+        AP=_score(network, calibration.labelled) if calibration and calibration.labelled else math.nan,
+    )
+
+
+def write_one(
+    model: nn.Module,
+    record: ModelRecord,
+    name: str,
+    plan: Plan,
+    path: Path,
+    reference: Reference,
+    *,
+    overwrite: bool = False,
+) -> Exported:
+    """One file of the format `name`, compared with the reference."""
+    if reference.calibration is not None:
+        plan = replace(plan, calibration=reference.calibration.canvases)
+    compare_file = partial(_compare, FORMATS[name], plan, reference) if FORMATS[name].runtime else _not_compared
+    parity = write_compared(path, partial(FORMATS[name].write, model, record, plan), compare_file, overwrite=overwrite)
+    return Exported(path=path, parity=parity, size=size_of(path))
+
+
+def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
+    """Write a network that need not be trained in every format of `to`, compare each file and keep none.
+
+    Returns a line a format. WeightsError when one answers differently. The model itself is left as it is.
+    """
+    copied = copy.deepcopy(model).cpu().eval()
+    lines = []
+    with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
+        reference = make_reference(copied, record, textured_canvases(2, record.image_size), "made-up pictures")
+        for name in _formats(to):
+            started = time.perf_counter()
+            plan = Plan(outputs=FORMATS[name].outputs[0])
+            write_one(copied, record, name, plan, Path(folder) / f"check{FORMATS[name].suffix}", reference)
+            seconds = time.perf_counter() - started
+            lines.append(f"checked   this network exports to {name}, and the file answers the same ({seconds:.0f} s)")
+    return lines
+
+
+def _plans(formats: list[str], asked: Plan, outputs: str | None) -> list[tuple[str, Plan]]:
+    """Name of the format and plan of each file, all of them possible."""
+    for name in formats:
+        possible = FORMATS[name].precisions
+        if asked.precision not in possible:
+            raise SettingsError(f"precision: {name} files are written in {' or '.join(possible)} only")
+    return [(name, replace(asked, outputs=one)) for name in formats for one in _outputs(name, outputs)]
 
 
 def _formats(to: str) -> list[str]:
@@ -162,12 +257,6 @@ def _outputs(name: str, outputs: str | None) -> list[Outputs]:
     if not chosen:
         raise SettingsError(f"outputs is empty, expected {' or '.join(held)}")
     return chosen
-
-
-def _require_possible(name: str, plan: Plan) -> None:
-    chosen = FORMATS[name]
-    if plan.precision not in chosen.precisions:
-        raise SettingsError(f"precision: {name} files are written in {' or '.join(chosen.precisions)} only")
 
 
 def _open(weights: Path, image_size: int | None) -> tuple[YoloV3Tiny, ModelRecord]:
@@ -246,35 +335,52 @@ def _answers(runtime: PyTorchRuntime | ExportedRuntime, canvases: NDArray[np.uin
     return Answers(raws=[np.asarray(raw) for raw in runtime.raw_heads(canvases)], detections=found)
 
 
-def _compare(chosen: Format, plan: Plan, expected: Answers, canvases: NDArray[np.uint8], path: Path) -> Parity:
+def _compare(chosen: Format, plan: Plan, reference: Reference, path: Path) -> Parity:
     loaded = load_runtime(path, runtime=chosen.runtime)
     assert isinstance(loaded, ExportedRuntime)
-    got = _answers(loaded, canvases)
-    return compare(expected, got, (canvases.shape[1], canvases.shape[2]), TOLERANCES[plan.precision])
-
-
-def _print(path: Path, parity: Parity, origin: str) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(
-        f"written: {path} ({size_of(path) / 1e6:.1f} MB), compared with its weights on {origin}", markup=False
+    canvases = reference.canvases
+    parity = compare(
+        reference.answers, _answers(loaded, canvases), (canvases.shape[1], canvases.shape[2]), plan.precision
     )
-    console.print(parity.table(), markup=False)
+    if math.isnan(reference.AP) or reference.calibration is None or reference.calibration.labelled is None:
+        return parity
+    after = _score(loaded, reference.calibration.labelled)
+    lost = Difference(
+        quantity=f"AP points lost, {100 * reference.AP:.2f} before",
+        largest=100 * (reference.AP - after),
+        tolerance=POINTS_TOLERANCE,
+    )
+    return replace(parity, differences=(*parity.differences, lost))
 
 
-def _print_formats() -> None:
-    table = Table(box=None, pad_edge=False)
-    for column in ("format", "file", "state", "can give", "numbers", "needs"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("for", overflow="fold")
+def _not_compared(_path: Path) -> Parity:
+    """Nothing here runs the format."""
+    return Parity(num_pictures=0, num_detections=0, differences=())
+
+
+def _score(runtime: Runtime, dataset: Dataset) -> float:
+    metrics, _ = evaluate(Detector(runtime), dataset)
+    return metrics.AP
+
+
+def _print(one: Exported, reference: Reference, *, check: bool) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    done = f"checked and not kept: {one.path.name}" if check else f"written: {one.path}"
+    size = f"{one.size / 1e6:.1f} MB"
+    if not one.parity.differences:
+        console.print(f"{done} ({size}), not compared: nothing here runs it", markup=False)
+        return
+    console.print(f"{done} ({size}), compared with its weights on {reference.origin}", markup=False)
+    if reference.calibration is not None:
+        console.print(reference.calibration.text, markup=False)
+    console.print(one.parity.table(), markup=False)
+
+
+def _format_lines() -> Iterator[str]:
+    """The table of formats: a line each, and below it what the file is for, 80 columns at most."""
+    yield f"{'format':<14}{'state':<11}{'can give':<27}{'numbers':<18}needs"
     for name, row in FORMATS.items():
-        needs = ", ".join(dict.fromkeys(["train", row.extra] if row.extra else ["train"])) if row.writer else "-"
-        table.add_row(
-            name,
-            f"NAME{row.suffix}" if row.suffix else "-",
-            row.verdict,
-            ", ".join(row.outputs) or "-",
-            ", ".join(row.precisions) if row.writer else "-",
-            needs,
-            row.text,
-        )
-    Console(highlight=False).print(table)
+        needs = ", ".join(["train", row.extra] if row.extra else ["train"]) if row.writer else ""
+        numbers = ", ".join(row.precisions) if row.writer else ""
+        yield f"{name:<14}{row.verdict:<11}{', '.join(row.outputs):<27}{numbers:<18}{needs}".rstrip()
+        yield from wrap(f"{row.suffix}: {row.text}", width=78, initial_indent="  ", subsequent_indent="  ")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
-from lookonce.errors import MissingExtra, SettingsError
+from lookonce.errors import MissingExtra, SettingsError, WeightsError
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import Kind, kind_of
@@ -58,6 +58,12 @@ RUNTIMES: dict[str, RuntimeKind] = {
         extra="openvino",
         text="OpenVINO; the quickest for int8",
     ),
+    "opencv": RuntimeKind(
+        opens="lookonce.runtimes.opencv:OpenCvRuntime",
+        reads=("onnx",),
+        extra="",
+        text="OpenCV's own networks, in every installation",
+    ),
     "torchscript": RuntimeKind(
         opens="lookonce.runtimes.programs:TorchScriptRuntime", reads=("torchscript",), extra="train", text="libtorch"
     ),
@@ -66,6 +72,18 @@ RUNTIMES: dict[str, RuntimeKind] = {
         reads=("torch-export",),
         extra="train",
         text="PyTorch, without the network's source",
+    ),
+    "ncnn": RuntimeKind(
+        opens="lookonce.runtimes.ncnn:NcnnRuntime",
+        reads=("ncnn",),
+        extra="ncnn",
+        text="ncnn, for phones and small boards",
+    ),
+    "executorch": RuntimeKind(
+        opens="lookonce.runtimes.mobile:ExecuTorchRuntime", reads=("executorch",), extra="", text="ExecuTorch"
+    ),
+    "litert": RuntimeKind(
+        opens="lookonce.runtimes.mobile:LiteRtRuntime", reads=("tflite",), extra="", text="LiteRT, TensorFlow Lite"
     ),
 }
 
@@ -92,16 +110,22 @@ def load_runtime(path: Path | str, *, device: str = "auto", runtime: str = "auto
         if not chosen.extra or (error.name or "").partition(".")[0] == "lookonce":
             raise
         raise MissingExtra(f"{path}: {chosen.text}", chosen.extra) from error
-    loaded: Runtime = opened(path, device=device) if chosen is RUNTIMES["pytorch"] else opened(path)
+    try:
+        loaded: Runtime = opened(path, device=device) if chosen is RUNTIMES["pytorch"] else opened(path)
+    except ModuleNotFoundError as error:  # of a runtime that is no extra of ours
+        raise WeightsError(f"{path}: {chosen.text} is not installed (no module {error.name})") from error
     return loaded
 
 
 def choose_runtime(path: Path, runtime: str = "auto") -> str:
     """A name of RUNTIMES: the one asked for, if it reads the file, else the first that does."""
     able = runtimes_for(path)
+    if runtime != "auto":
+        require_known(runtime)
+    if not able:
+        raise WeightsError(f"{path}: a file of {kind_of(path)}, which nothing here can run")
     if runtime == "auto":
         return able[0]
-    require_known(runtime)
     if runtime not in able:
         raise SettingsError(f"runtime: {runtime} does not read {path} ({kind_of(path)}); expected {' or '.join(able)}")
     return runtime

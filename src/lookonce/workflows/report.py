@@ -116,7 +116,10 @@ def gather(
     folder = evaluation
     if folder is None and dataset is not None and run.record is not None and options.score:
         folder = evaluated(run, dataset, weights, on_progress)
-    metrics = best_metrics(run.rows, run.settings.get("best_metric", "AP")) if folder is None else read_metrics(folder / "metrics.json")
+    if folder is None:
+        metrics = best_metrics(run.rows, run.settings.get("best_metric", "AP"))
+    else:
+        metrics = read_metrics(folder / "metrics.json")
     scored = None if folder is None or dataset is None else read_scored(folder, dataset)
     thresholds = run.record.thresholds if run.record is not None else Thresholds()
     content = Content(

@@ -41,6 +41,8 @@ def train(**flags: Any) -> TrainResult:
             settings = fit_to_time(settings, record, loader, val_set, device)
         learner = build.make_learner(settings, record, len(loader), device)
         require_space(settings.runs if run is None else run.path, space_for_checkpoints(learner, settings))
+        if run is None:
+            tell(check_export_first(settings, learner, record))
         run = start_run(settings) if run is None else require_same_data(run, record)
         with logging_to(run.log):
             trainer = build.make_trainer(settings, learner, loader, val_set, record, run)
@@ -99,6 +101,7 @@ FREE_WHEN_RESUMING = frozenset(
         "time",
         "profile",
         "tensorboard",
+        "export_check",
     }
 )
 
@@ -126,6 +129,21 @@ def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
     require_boxes(train_set)
     has_val = settings.val_split in source.splits
     return train_set, source.split(settings.val_split) if has_val else None
+
+
+LONG_RUN_STEPS = 5000
+
+
+def check_export_first(settings: Settings, learner: Learner, record: ModelRecord) -> list[str]:
+    """Days of training must not end in a network that does not export. A few seconds; a line a format."""
+    to = settings.export_check
+    if to == "auto":
+        to = "onnx" if settings.epochs * learner.schedule.steps_per_epoch >= LONG_RUN_STEPS else "none"
+    if to == "none" or not is_main():
+        return []
+    from lookonce.workflows.export import check_export
+
+    return check_export(learner.model, record, to)
 
 
 def space_for_checkpoints(learner: Learner, settings: Settings) -> int:

@@ -1,0 +1,86 @@
+"""Export to the runtimes of phones and microcontrollers: ExecuTorch, LiteRT (TensorFlow Lite) and Core ML.
+
+Their converters are no extras of lookonce (they bring hundreds of packages, or ask for one version of PyTorch), so they
+are installed by hand beside it. ExecuTorch and LiteRT run where they convert, and their files are compared; Core ML
+runs on Apple's systems alone.
+"""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lookonce.config.record import ModelRecord
+from lookonce.errors import SettingsError
+from lookonce.export.deployed import example_input, quiet_exporter
+from lookonce.export.metadata import describe
+from lookonce.export.plan import Plan
+from lookonce.export.programs import Program
+from lookonce.runtimes.exported import INTERFACE_KEY, RECORD_KEY, Interface
+
+
+def write_executorch(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
+    """Write PATH.pte, its convolutions on XNNPACK, and the record in PATH.json beside it."""
+    xnnpack = import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner")
+    exir = import_module("executorch.exir")
+    program, example = _fixed(model, record, plan)
+    with quiet_exporter(), torch.no_grad():
+        exported = torch.export.export(program, (example,))
+        lowered = exir.to_edge_transform_and_lower(exported, partitioner=[xnnpack.XnnpackPartitioner()])
+        path.write_bytes(lowered.to_executorch().buffer)
+    _describe_beside(program, record, plan, path)
+
+
+def write_tflite(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
+    """Write PATH.tflite, and the record in PATH.json beside it."""
+    litert_torch = import_module("litert_torch")
+    program, example = _fixed(model, record, plan)
+    with quiet_exporter(), torch.no_grad():
+        litert_torch.convert(program, (example,)).export(str(path))
+    _describe_beside(program, record, plan, path)
+
+
+def write_coreml(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
+    """Write the package PATH.mlpackage; the record lies in its user-defined metadata."""
+    coremltools = import_module("coremltools")
+    if plan.preprocess:
+        raise SettingsError("preprocess: Core ML has no input of bytes; add --no-preprocess")
+    program, example = _fixed(model, record, plan)
+    with quiet_exporter(), torch.no_grad():
+        traced = torch.jit.trace(program, (example,), check_trace=False)  # type: ignore[no-untyped-call]
+        package = coremltools.convert(
+            traced,
+            inputs=[coremltools.TensorType(name="images", shape=example.shape)],
+            outputs=[coremltools.TensorType(name=name) for name in program.outputs],
+            convert_to="mlprogram",
+            compute_precision=coremltools.precision.FLOAT32,
+        )
+    for key, text in _texts(program, record, plan).items():
+        package.user_defined_metadata[key] = text
+    package.save(str(path))
+
+
+def _fixed(model: nn.Module, record: ModelRecord, plan: Plan) -> tuple[Program, Any]:
+    """The network and an example; these files take one number of pictures of one size."""
+    if plan.dynamic_size:
+        raise SettingsError("dynamic_size: this format is written for one size; leave it out")
+    program = Program(model, record, plan).eval()
+    return program, example_input(record, plan)[: plan.batch or 1]
+
+
+def _describe_beside(program: Program, record: ModelRecord, plan: Plan, path: Path) -> None:
+    texts = {key: json.loads(text) for key, text in _texts(program, record, plan).items()}
+    path.with_suffix(".json").write_text(json.dumps(texts, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _texts(program: Program, record: ModelRecord, plan: Plan) -> dict[str, str]:
+    interface = Interface(
+        takes="pixels" if plan.preprocess else "normalised", batch=plan.batch or 1, outputs=program.outputs
+    )
+    return {
+        RECORD_KEY: describe(record, plan, torch=torch.__version__).model_dump_json(),
+        INTERFACE_KEY: interface.model_dump_json(),
+    }

@@ -1,0 +1,85 @@
+"""Exported files of ExecuTorch and LiteRT (TensorFlow Lite), with the record in a .json beside them.
+
+Their packages are no extras of lookonce; see export/mobile.py.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.errors import WeightsError
+from lookonce.runtimes.exported import (
+    INTERFACE_KEY,
+    RECORD_KEY,
+    Engine,
+    ExportedRuntime,
+    parse_interface,
+    parse_record,
+)
+
+
+class DescribedBesideRuntime(ExportedRuntime):
+    """What both have in common: a .json beside the file, and one picture after another."""
+
+    side_by_side = False
+
+    def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
+        path = Path(path)
+        texts = _texts_beside(path)
+        record = parse_record(texts.get(RECORD_KEY), path, self.name)
+        super().__init__(path, record, parse_interface(texts.get(INTERFACE_KEY), path), threads=threads)
+        _ = self._engine  # a file that cannot be run says so now
+
+    def _places(self, outputs: Sequence[str]) -> list[int]:
+        return [self.interface.outputs.index(name) for name in outputs]
+
+
+class ExecuTorchRuntime(DescribedBesideRuntime):
+    """A .pte program."""
+
+    name = "executorch"
+
+    def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
+        assert at_once == 1 <= threads  # see side_by_side; ExecuTorch keeps threads of its own
+        torch, runtime = import_module("torch"), import_module("executorch.runtime")
+        places = self._places(outputs)
+        method = runtime.Runtime.get().load_program(self.path).load_method("forward")
+
+        def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
+            values = method.execute([torch.from_numpy(np.ascontiguousarray(images))])
+            return [values[place].numpy().copy() for place in places]
+
+        return run
+
+
+class LiteRtRuntime(DescribedBesideRuntime):
+    """A .tflite file."""
+
+    name = "litert"
+
+    def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
+        assert at_once == 1  # see side_by_side
+        package = import_module("ai_edge_litert.interpreter")
+        runner = package.Interpreter(model_path=str(self.path), num_threads=threads).get_signature_runner()
+        (given,) = runner.get_input_details()
+        places = self._places(outputs)
+
+        def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
+            values = runner(**{given: images})
+            return [np.array(values[f"output_{place}"]) for place in places]
+
+        return run
+
+
+def _texts_beside(path: Path) -> dict[str, str]:
+    beside = path.with_suffix(".json")
+    try:
+        content = json.loads(beside.read_text(encoding="utf-8"))
+        return {key: json.dumps(value) for key, value in content.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{path}: needs {beside.name} beside it, which cannot be read ({error})") from error

@@ -1,0 +1,66 @@
+"""Exported folders of ncnn, Tencent's library for phones and small boards, on the processor."""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.errors import MissingExtra, WeightsError
+from lookonce.runtimes.exported import Engine, ExportedRuntime, parse_interface, parse_record
+from lookonce.runtimes.kinds import NCNN_PARAM
+
+WEIGHTS_FILE = "model.ncnn.bin"
+RECORD_FILE = "record.json"
+INTERFACE_FILE = "interface.json"
+
+
+class NcnnRuntime(ExportedRuntime):
+    """A folder with NCNN_PARAM, WEIGHTS_FILE, RECORD_FILE and INTERFACE_FILE."""
+
+    name = "ncnn"
+
+    def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
+        path = Path(path)
+        record = parse_record(_text(path / RECORD_FILE), path, "ncnn")
+        super().__init__(path, record, parse_interface(_text(path / INTERFACE_FILE), path), threads=threads)
+        _ = self._engine  # a folder that cannot be run says so now
+
+    def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
+        ncnn = import_ncnn()
+        net = ncnn.Net()
+        net.opt.num_threads = threads if at_once == 1 else 1
+        net.opt.use_vulkan_compute = False
+        # By default numbers between layers are rounded to 16 bits where the processor can.
+        net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+        net.opt.use_bf16_storage = False
+        for load, name in ((net.load_param, NCNN_PARAM), (net.load_model, WEIGHTS_FILE)):
+            if not (self.path / name).is_file() or load(str(self.path / name)) != 0:
+                raise WeightsError(
+                    f"{self.path}: ncnn cannot read {name} in it; export it again with "
+                    "`lookonce export WEIGHTS --to ncnn`"
+                )
+
+        def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
+            planes = np.ascontiguousarray(images[0])  # a Mat made of an array looks into it: it must outlive the Mat
+            with net.create_extractor() as extractor:
+                extractor.input("images", ncnn.Mat(planes))
+                return [np.array(extractor.extract(name)[1])[None] for name in outputs]
+
+        return run
+
+
+def import_ncnn() -> Any:
+    try:
+        return import_module("ncnn")
+    except ModuleNotFoundError as error:
+        raise MissingExtra("ncnn", "ncnn") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""

@@ -1,0 +1,60 @@
+"""Exported .onnx files through OpenCV's own networks (cv2.dnn), which every installation has."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.errors import WeightsError
+from lookonce.runtimes.exported import (
+    DECODED_OUTPUTS,
+    DETECTION_OUTPUTS,
+    INNER_NAMES,
+    Engine,
+    ExportedRuntime,
+    raw_names,
+)
+from lookonce.runtimes.onnx import OnnxRuntime, read_onnx, with_outputs
+
+
+class OpenCvRuntime(ExportedRuntime):
+    """An .onnx file through OpenCV.
+
+    OpenCV takes thresholds with a default for constants, so of a file that gives detections the decoded boxes inside
+    are asked. Its threads are those of the process, and its networks serve one caller at a time.
+    """
+
+    name = "opencv"
+    side_by_side = False
+
+    def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
+        path = Path(path)
+        known = OnnxRuntime(path, threads=1)
+        interface, self._inside = known.interface, dict[str, str]()
+        if interface.outputs == DETECTION_OUTPUTS:
+            interface = interface.model_copy(update={"outputs": DECODED_OUTPUTS})
+            self._inside = INNER_NAMES
+        self._own_outputs = known.interface.outputs
+        super().__init__(path, known.record, interface, threads=threads)
+        _ = self._engine  # a file that cannot be run says so now
+
+    def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
+        assert at_once == 1  # see side_by_side
+        names = [self._inside.get(name, name) for name in outputs]
+        content = read_onnx(self.path)
+        if tuple(names) != self._own_outputs:
+            content = with_outputs(content, names, raw_names(self.record))
+        try:
+            net = cv2.dnn.readNetFromONNX(np.frombuffer(content, np.uint8))
+        except cv2.error as error:
+            raise WeightsError(f"{self.path}: OpenCV {cv2.__version__} cannot run it ({error})") from error
+
+        def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
+            cv2.setNumThreads(threads)
+            net.setInput(images, "images")
+            return [np.array(value) for value in net.forward(names)]
+
+        return run
