@@ -1,10 +1,14 @@
 """What every test gets: one thread, no network, reproducible properties, and the real data where it exists."""
 
+import multiprocessing
 import os
 import socket
 import sys
+import warnings
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -39,6 +43,65 @@ def shared() -> Callable[[str], Path]:
         return path
 
     return locate
+
+
+@pytest.fixture
+def in_ranks() -> Callable[..., list[Any]]:
+    """in_ranks(2, function, *arguments) -> what each of two gloo ranks returned; the first error of one is raised.
+
+    The ranks are forks of this process: starting two fresh ones takes seconds.
+    """
+
+    def run(num_ranks: int, function: Callable[..., Any], *arguments: Any, timeout_seconds: float = 60) -> list[Any]:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        context = multiprocessing.get_context("fork")
+        pipes = [context.Pipe(duplex=False) for _ in range(num_ranks)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # that a fork has one thread only is what we want
+            ranks = [
+                context.Process(target=_one_rank, args=(sender, rank, num_ranks, port, function, arguments))
+                for rank, (_, sender) in enumerate(pipes)
+            ]
+            for process in ranks:
+                process.start()
+        try:
+            for _, sender in pipes:
+                sender.close()
+            ends = [_received(receiver, timeout_seconds) for receiver, _ in pipes]
+        finally:
+            for process in ranks:
+                process.kill()
+                process.join()
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+        return ends
+
+    return run
+
+
+def _one_rank(
+    sender: Connection, rank: int, num_ranks: int, port: int, function: Callable[..., Any], arguments: Any
+) -> None:
+    import torch
+
+    from lookonce.distributed import process_group
+
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    os.environ.update(zip(names, map(str, (rank, rank, num_ranks, num_ranks, "127.0.0.1", port)), strict=True))
+    try:
+        with process_group(torch.device("cpu"), timeout_seconds=30):
+            sender.send(function(*arguments))
+    except BaseException as error:
+        sender.send(error)
+
+
+def _received(receiver: Connection, timeout_seconds: float) -> Any:
+    try:
+        return receiver.recv() if receiver.poll(timeout_seconds) else TimeoutError("a rank did not answer")
+    except EOFError:
+        return RuntimeError("a rank ended without an answer")
 
 
 @pytest.fixture(autouse=True)

@@ -115,9 +115,7 @@ def test_workers_and_cache_do_not_change_pictures(make_loader: MakeLoader, worke
 def test_ranks_share_out_the_pictures_of_each_global_batch(make_loader: MakeLoader, world_size: int) -> None:
     alone = list(make_loader(batch_size=6, image_sizes=[32, 64], resize_every=1).epoch(1))
     ranks = [
-        make_loader(
-            batch_size=6 // world_size, image_sizes=[32, 64], resize_every=1, rank=rank, world_size=world_size
-        ).epoch(1)
+        make_loader(batch_size=6, image_sizes=[32, 64], resize_every=1, rank=rank, world_size=world_size).epoch(1)
         for rank in range(world_size)
     ]
     for whole, parts in zip(alone, zip(*ranks, strict=True), strict=True):
