@@ -131,7 +131,7 @@ def hang() -> None:
 def test_a_rank_that_hangs_is_named_and_those_who_wait_end(
     in_ranks: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(distributed.Watch, "start", lambda self: start_sooner(self))
+    monkeypatch.setattr(distributed.Watch, "start", start_sooner)
     with pytest.raises(RuntimeError, match="ended without an answer"):
         in_ranks(3, hang, timeout_seconds=10)
     said = capfd.readouterr().err

@@ -68,3 +68,11 @@ def test_metrics_of_later_columns_leave_earlier_rows_empty(tmp_path: Path) -> No
     run.write_metrics(rows)
     assert run.metrics() == rows
     assert (tmp_path / "metrics.csv").read_text().splitlines() == ["epoch,loss,AP", "0,0.1,", f"1,{1 / 3},0.5"]
+
+
+def test_a_run_with_a_name_of_its_own_is_made_once(tmp_path: Path) -> None:
+    assert name_run_folder(tmp_path, "night").path == tmp_path / "night"
+    assert name_run_folder(tmp_path, "night").path == tmp_path / "night"  # nothing in it yet
+    (tmp_path / "night" / "notes.txt").write_text("mine")
+    with pytest.raises(WeightsError, match="night: is not empty, and no run of ours"):
+        name_run_folder(tmp_path, "night")

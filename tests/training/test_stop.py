@@ -19,7 +19,8 @@ def test_the_first_signal_asks_and_the_old_handler_comes_back() -> None:
 def test_the_second_signal_ends_the_process_at_once() -> None:
     program = (
         "import signal\nfrom lookonce.training.stop import StopRequest, stop_on_signals\n"
-        "with stop_on_signals(StopRequest()):\n    signal.raise_signal(signal.SIGINT)\n    signal.raise_signal(signal.SIGINT)\n"
+        "with stop_on_signals(StopRequest()):\n"
+        "    signal.raise_signal(signal.SIGINT)\n    signal.raise_signal(signal.SIGINT)\n"
         "print('still here')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)

@@ -21,8 +21,9 @@ def synchronise_batchnorm(model: nn.Module, device: torch.device) -> nn.Module:
         for name, child in parent.named_children():
             if isinstance(child, nn.BatchNorm2d):
                 synced = SyncedBatchNorm2d(child.num_features, eps=child.eps, momentum=child.momentum)
-                synced.load_state_dict(child.state_dict())
-                setattr(parent, name, synced.to(device))
+                for own, tensor in (*child.named_parameters(), *child.named_buffers()):
+                    setattr(synced, own, tensor)  # the very same: an optimizer may know them already
+                setattr(parent, name, synced.train(child.training))
     return model
 
 
