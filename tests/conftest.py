@@ -1,10 +1,16 @@
 """What every test gets: one thread, no network, reproducible properties, and the real data where it exists."""
 
+import inspect
+import multiprocessing
 import os
+import runpy
 import socket
 import sys
+import warnings
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -12,6 +18,9 @@ from hypothesis import settings
 pytest_plugins = ["s3_server"]  # of tests/support
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+ONE_RANK = PROJECT_ROOT / "tests" / "one_rank.py"
+# All that a training imports, also what its libraries import late: an optimizer brings torch._dynamo.
+PRELOADED = ["torch", "torch._dynamo", "lookonce.workflows.train", "lookonce.evaluation.evaluate", "hotcoco"]
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 # Read when torch, onnxruntime or numpy start their thread pools, here and in the processes a test starts: small
@@ -39,6 +48,56 @@ def shared() -> Callable[[str], Path]:
         return path
 
     return locate
+
+
+@pytest.fixture
+def in_ranks() -> Callable[..., list[Any]]:
+    """in_ranks(2, function, *arguments) -> what each of two gloo ranks returned; the first error of one is raised.
+
+    The ranks are forks of this process, since fresh ones take seconds to start. fresh=True forks a process that has
+    done nothing yet: for what starts threads, as scoring does, which a fork would wait for in vain. Then the function
+    must be one of a test file, and all it gets and returns must be picklable.
+    """
+
+    def run(num_ranks: int, function: Any, *arguments: Any, timeout_seconds: float = 60, fresh: bool = False) -> Any:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        context = multiprocessing.get_context("forkserver" if fresh else "fork")
+        if fresh:
+            context.set_forkserver_preload(PRELOADED)
+            function = (inspect.getfile(function), function.__name__)
+        pipes = [context.Pipe(duplex=False) for _ in range(num_ranks)]
+        ranks = []
+        for rank, (_, sender) in enumerate(pipes):
+            values = (sender, rank, num_ranks, port, function, arguments)
+            names = ("SENDER", "RANK", "NUM_RANKS", "PORT", "FUNCTION", "ARGUMENTS")
+            options = {"init_globals": dict(zip(names, values, strict=True))}
+            ranks.append(context.Process(target=runpy.run_path, args=(str(ONE_RANK),), kwargs=options))  # type: ignore[attr-defined]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # that a fork has one thread only is what we want
+                for process in ranks:
+                    process.start()
+            for _, sender in pipes:
+                sender.close()
+            ends = [_received(receiver, timeout_seconds) for receiver, _ in pipes]
+        finally:
+            for process in ranks:
+                process.kill()
+                process.join()
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+        return ends
+
+    return run
+
+
+def _received(receiver: Connection, timeout_seconds: float) -> Any:
+    try:
+        return receiver.recv() if receiver.poll(timeout_seconds) else TimeoutError("a rank did not answer")
+    except EOFError:
+        return RuntimeError("a rank ended without an answer")
 
 
 @pytest.fixture(autouse=True)

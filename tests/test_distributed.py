@@ -1,7 +1,16 @@
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
 from lookonce import distributed
+from lookonce.distributed import RankLost, Watch
 from lookonce.errors import SettingsError
 
 CPU = torch.device("cpu")
@@ -52,3 +61,96 @@ def test_a_name_without_a_number_is_the_device_of_this_process(monkeypatch: pyte
     assert distributed.resolve_device("auto") == torch.device("cuda", 1)
     with pytest.raises(SettingsError, match=r"cuda:2 was asked for, but there are 2"):
         distributed.resolve_device("cuda:2")
+
+
+def sums_and_means() -> tuple[list[float], list[list[float]], list[str], str, bool, int]:
+    own = distributed.rank()
+    tensors = [torch.tensor([[1.0, 2.0]]) * (own + 1), torch.tensor(3.0) + own]
+    distributed.average_over_ranks(tensors)
+    copied = torch.full((2, 2), float(own)).t()
+    distributed.copy_from_main([copied])
+    total = distributed.all_reduce_sum(torch.tensor([1.0, float(own)]))
+    distributed.barrier()
+    return (
+        total.tolist(),
+        [tensor.flatten().tolist() for tensor in tensors],
+        distributed.gather_objects(f"rank {own}"),
+        distributed.broadcast_object(f"from {own}"),
+        distributed.any_rank(own == 2, CPU),
+        int(copied.sum()),
+    )
+
+
+def test_three_ranks_sum_average_gather_and_agree(in_ranks: Callable[..., list[Any]]) -> None:
+    """Means over ranks 0, 1, 2 of 1, 2, 3 times [1, 2], and of 3, 4, 5."""
+    ends = in_ranks(3, sums_and_means)
+    expected = ([3.0, 3.0], [[2.0, 4.0], [4.0]], ["rank 0", "rank 1", "rank 2"], "from 0", True, 0)
+    assert ends == [expected] * 3
+
+
+def leave_early() -> str:
+    if distributed.rank() == 1:
+        os._exit(1)
+    distributed.all_reduce_sum(torch.zeros(3))
+    return "never"
+
+
+def test_who_loses_another_rank_says_so(in_ranks: Callable[..., list[Any]]) -> None:
+    with pytest.raises(RankLost, match="rank 0: lost the connection to another rank"):
+        in_ranks(2, leave_early)
+
+
+class Words(dict[str, bytes]):
+    """A store in memory."""
+
+    def set(self, key: str, value: str) -> None:
+        self[key] = value.encode()
+
+    def get(self, key: str) -> bytes:  # type: ignore[override]
+        return self[key]
+
+
+def test_the_watch_knows_who_came_to_fewer_meetings() -> None:
+    store = Words()
+    first, second, third = (Watch(store, rank, 3, timeout_seconds=60) for rank in range(3))  # type: ignore[arg-type]
+    for watch in (first, third):
+        watch.arrive()
+        watch._publish()
+    assert list(first.late()) == [1]
+    assert first.late()[1] == f"process {os.getpid()} on {socket.gethostname()}"
+    assert second.late() == {}
+
+
+def hang() -> None:
+    distributed.barrier()
+    if distributed.rank() == 1:
+        time.sleep(2)
+    distributed.barrier()
+
+
+def test_a_rank_that_hangs_is_named_and_those_who_wait_end(
+    in_ranks: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(distributed.Watch, "start", start_sooner)
+    with pytest.raises(RuntimeError, match="ended without an answer"):
+        in_ranks(3, hang, timeout_seconds=10)
+    said = capfd.readouterr().err
+    assert re.search(r"rank 0: rank 1 \(process \d+ on \S+\) did not come to meeting \d+ for 0\.5 s", said)
+    assert "2 of 3 ranks are waiting" in said
+    assert said.count("did not come") == 1
+
+
+def start_sooner(watch: Watch) -> None:
+    watch.timeout_seconds = 0.5
+    threading.Thread(target=watch._run, daemon=True).start()
+
+
+def test_a_word_for_the_next_start_needs_torchrun() -> None:
+    distributed.remember_for_job("run", "runs/a-1")
+    assert distributed.recall_for_job("run") is None
+
+
+def test_devices_are_counted() -> None:
+    assert distributed.count_devices("cpu") == ("cpu", 1)
+    assert distributed.count_devices("auto")[0] in distributed.BACKENDS
+    assert distributed.count_devices("npu") == ("npu", 0)

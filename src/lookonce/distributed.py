@@ -1,22 +1,36 @@
 """Devices and ranks: the one place that knows about accelerators by name and about torch.distributed.
 
-Without `torchrun` everything here answers as one rank of one, so callers need no special case.
+Without `torchrun` everything here answers as one rank of one, so callers need no special case. With it, every function
+in which ranks exchange something is a *meeting*: all of them call it, in the same order. A meeting to which one rank
+does not come ends with `RankLost` where its process has died, and through the `Watch`, by name, where it hangs.
 """
 
 import datetime as dt
+import logging
 import os
-from collections.abc import Iterator
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
-from lookonce.errors import SettingsError
+from lookonce.errors import LookonceError, SettingsError
 
 # Device type -> the library that moves tensors between its ranks, fastest device first: "auto" takes the first present.
 BACKENDS: dict[str, str] = {"cuda": "nccl", "npu": "hccl", "cpu": "gloo"}
+
+
+class RankLost(LookonceError):
+    """Another rank died, or its machine or the network did: it, or whoever started it, can say why."""
 
 
 def rank() -> int:
@@ -37,14 +51,41 @@ def is_main() -> bool:
 def barrier() -> None:
     """Wait until every rank has come this far."""
     if _is_initialised():
-        dist.barrier()
+        with _meeting():
+            dist.barrier()
 
 
 def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
     """The sum of the ranks' tensors (same shape, in place) on every rank."""
     if _is_initialised():
-        dist.all_reduce(tensor)
+        with _meeting():
+            dist.all_reduce(tensor)
     return tensor
+
+
+def average_over_ranks(tensors: Sequence[torch.Tensor]) -> None:
+    """Replace each tensor (the same shapes on all ranks, one dtype) by its mean over the ranks.
+
+    In a single buffer in the order given: how sums are rounded depends on where a number lies in the buffer, so a
+    layout that never changes is what makes a resumed run end with the bits of a straight one (docs/decisions/0009).
+    """
+    if not _is_initialised() or not tensors:
+        return
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    all_reduce_sum(flat).div_(world_size())
+    for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(mean.view(tensor.shape))
+
+
+def copy_from_main(tensors: Sequence[torch.Tensor]) -> None:
+    """Replace each tensor (the same shapes on all ranks) by the main rank's."""
+    if not _is_initialised():
+        return
+    for tensor in tensors:
+        dense = tensor.contiguous()
+        with _meeting():
+            dist.broadcast(dense, src=0)
+        tensor.copy_(dense)
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
@@ -59,7 +100,8 @@ def gather_objects(value: Any) -> list[Any]:
     if not _is_initialised():
         return [value]
     values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value)
+    with _meeting():
+        dist.all_gather_object(values, value)
     return values
 
 
@@ -68,22 +110,213 @@ def broadcast_object(value: Any) -> Any:
     if not _is_initialised():
         return value
     values = [value]
-    dist.broadcast_object_list(values, src=0)
+    with _meeting():
+        dist.broadcast_object_list(values, src=0)
     return values[0]
 
 
+def started_by_torchrun() -> bool:
+    """Whether this process is one of those that torchrun, or a launcher that speaks as torchrun does, has started."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or "WORLD_SIZE" in os.environ
+
+
+def processes_here() -> int:
+    """How many of the ranks run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 @contextmanager
-def process_group(device: torch.device, *, timeout_minutes: float = 30) -> Iterator[None]:
-    """Join the other ranks for the length of the block when torchrun started this process; else do nothing."""
-    if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1 or _is_initialised():
+def process_group(device: torch.device, *, timeout_seconds: float = 600) -> Iterator[None]:
+    """Join the other ranks for the length of the block when torchrun started this process; else do nothing.
+
+    timeout_seconds: how long ranks wait for one another, here and in each meeting.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _is_initialised():
         yield
         return
-    timeout = dt.timedelta(minutes=timeout_minutes)
-    dist.init_process_group(BACKENDS[device.type], timeout=timeout)
+    if device.type != "cpu":
+        getattr(torch, device.type).set_device(device)
+    # The backend's own limit names no rank, so it comes after the watch's.
+    timeout = dt.timedelta(seconds=timeout_seconds + 60)
+    try:
+        dist.init_process_group(BACKENDS[device.type], timeout=timeout)
+    except (RuntimeError, ValueError) as error:
+        raise RankLost(
+            f"rank {os.environ.get('RANK', '?')} of {os.environ['WORLD_SIZE']}: could not meet the others at "
+            f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')} ({_first_line(error)})"
+        ) from error
+    with _watching(timeout_seconds):
+        yield
+    # Not after an error: taking leave of ranks that are gone can take for ever, and the process is about to end.
+    dist.destroy_process_group()
+
+
+class Watch:
+    """Names the rank that keeps the others waiting.
+
+    Each rank counts the meetings it has come to, and a thread of it tells the count to the store that all share. Who
+    has waited for `timeout_seconds` looks who has come to fewer; the first of those who wait says so, and all of them
+    end their processes, since a backend that waits cannot be interrupted. A rank that is slow is not told from one
+    that hangs; one whose process is frozen tells nothing any more, and so falls behind.
+    """
+
+    def __init__(self, store: Store, own_rank: int, num_ranks: int, timeout_seconds: float) -> None:
+        self.store = store
+        self.rank = own_rank
+        self.num_ranks = num_ranks
+        self.timeout_seconds = timeout_seconds
+        self._meetings = 0
+        self._since = time.monotonic()
+        self._over = threading.Event()
+        self._publish()
+
+    def arrive(self) -> None:
+        """This rank has come to another meeting."""
+        self._meetings += 1
+        self._since = time.monotonic()
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="lookonce-watch", daemon=True).start()
+
+    def end(self) -> None:
+        self._over.set()
+
+    def late(self) -> dict[int, str]:
+        """The ranks that have come to fewer meetings than this one, and where their processes are."""
+        found = {}
+        for other in range(self.num_ranks):
+            meetings, _, place = self.store.get(f"meetings/{other}").decode().partition(" ")
+            if int(meetings) < self._meetings:
+                found[other] = place
+        return found
+
+    def _publish(self) -> None:
+        self.store.set(f"meetings/{self.rank}", f"{self._meetings} process {os.getpid()} on {socket.gethostname()}")
+
+    def _run(self) -> None:
+        try:
+            while not self._over.wait(min(1.0, self.timeout_seconds / 4)):
+                self._publish()
+                if time.monotonic() - self._since > self.timeout_seconds and (late := self.late()):
+                    self._give_up(late)
+        except RuntimeError:
+            # The store has gone with whoever started us; the meetings notice by themselves.
+            return
+
+    def _give_up(self, late: dict[int, str]) -> None:
+        waiting = [other for other in range(self.num_ranks) if other not in late]
+        if self.rank == waiting[0]:
+            names = "; ".join(f"rank {other} ({place})" for other, place in late.items())
+            sys.stderr.write(
+                f"lookonce: rank {self.rank}: {names} did not come to meeting {self._meetings} for "
+                f"{self.timeout_seconds:g} s, {len(waiting)} of {self.num_ranks} ranks are waiting: it hangs, or needs "
+                "more time (rank_timeout)\n"
+            )
+            sys.stderr.flush()
+        os._exit(1)
+
+
+_watch: Watch | None = None
+
+
+@contextmanager
+def _watching(timeout_seconds: float) -> Iterator[None]:
+    global _watch  # noqa: PLW0603 - as the process group itself, it is one to a process
+    attempt = broadcast_object(uuid.uuid4().hex)  # what ranks told before a restart is not what they tell now
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = PrefixStore(f"lookonce/{attempt}", TCPStore(address, port, is_master=False))
+    _watch = Watch(store, rank(), world_size(), timeout_seconds)
+    barrier()
+    _watch.start()
     try:
         yield
     finally:
-        dist.destroy_process_group()
+        _watch.end()
+        _watch = None
+
+
+@contextmanager
+def _meeting() -> Iterator[None]:
+    if _watch is not None:
+        _watch.arrive()
+    try:
+        yield
+    except RuntimeError as error:
+        raise RankLost(f"rank {rank()}: lost the connection to another rank ({_first_line(error)})") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0][:300]
+
+
+def remember_for_job(name: str, value: str) -> None:
+    """Keep a word for the ranks that torchrun starts after a failure of these; without torchrun it is forgotten."""
+    store = _job_store()
+    if store is not None:
+        store.set(f"lookonce/{name}", value)
+
+
+def recall_for_job(name: str) -> str | None:
+    """What a rank of an earlier start of this job kept under the name."""
+    store = _job_store()
+    if store is None or not store.check([f"lookonce/{name}"]):
+        return None
+    return str(store.get(f"lookonce/{name}").decode())
+
+
+def _job_store() -> Store | None:
+    """The store of torchrun's agent, which lives as long as the job; None where there is no agent."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return None
+    return TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What torchrun is told. nodes: how many machines, or least:most; node 0 is where `endpoint` (host:port) is."""
+
+    processes: int
+    nodes: str
+    node: int
+    endpoint: str
+    max_restarts: int
+
+
+def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
+    """Start the command once for each device of this machine, as torchrun does, and wait until all are done.
+
+    After a failure of one all are ended and started again, max_restarts times. Returns rank -> exit status of what had
+    failed at last (negative: the signal's number), empty when all went well. Signals are left to the caller, whose
+    handlers may raise: then the processes get a SIGTERM.
+    """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, launch_agent
+
+    least, _, most = job.nodes.partition(":")
+    config = LaunchConfig(
+        min_nodes=int(least),
+        max_nodes=int(most or least),
+        nproc_per_node=job.processes,
+        run_id="lookonce",
+        rdzv_backend="c10d",
+        rdzv_endpoint=job.endpoint or "localhost:0",
+        rdzv_configs={"is_host": job.node == 0},
+        max_restarts=job.max_restarts,
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),  # no folder in /tmp for logs that go to the terminal
+        signals_to_handle="SIGHUP",
+    )
+    # What became of the processes is told by the caller, in fewer words.
+    logger = logging.getLogger("torch.distributed.elastic")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        launch_agent(config, command[0], list(command[1:]))
+    except ChildFailedError as error:
+        return {failed: failure.exitcode for failed, failure in error.failures.items()}
+    finally:
+        logger.setLevel(level)
+    return {}
 
 
 def resolve_device(name: str) -> torch.device:
@@ -109,6 +342,13 @@ def resolve_device(name: str) -> torch.device:
     if index >= num_devices:
         raise SettingsError(f"device: {kind}:{index} was asked for, but there are {num_devices} (numbered from 0)")
     return torch.device(kind, index)
+
+
+def count_devices(kind: str) -> tuple[str, int]:
+    """How many devices of a kind the machine has; of "auto" the fastest kind there is. A CPU is one."""
+    if kind == "auto":
+        kind = next(present for present in BACKENDS if _is_present(present))
+    return kind, (getattr(torch, kind).device_count() if kind != "cpu" and _is_present(kind) else int(kind == "cpu"))
 
 
 def synchronize(device: torch.device) -> None:

@@ -83,6 +83,18 @@ def logging_to(file: Path | None = None, *, to_console: bool = True) -> Iterator
             handler.close()
 
 
+@contextmanager
+def silenced(silent: bool) -> Iterator[None]:
+    """With `silent`, nothing is said and no bar drawn for the length of the block: of several ranks only one speaks."""
+    logger = get_logger()
+    before = logger.disabled
+    logger.disabled = silent
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 def _file_handler(file: Path) -> logging.Handler:
     handler = logging.FileHandler(file, encoding="utf-8")
     handler.setFormatter(logging.Formatter(FILE_FORMAT))
@@ -114,7 +126,7 @@ def progress_bar(title: str, total: int | None) -> Iterator[Advance]:
 
     Draws only on a terminal: elsewhere (a file, a CI log) a bar would be thousands of lines.
     """
-    if not console().is_terminal:
+    if not console().is_terminal or get_logger().disabled:
         yield _no_bar
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

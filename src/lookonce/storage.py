@@ -8,11 +8,19 @@ import errno
 import hashlib
 import os
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from lookonce.errors import LookonceError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment,unused-ignore]
 
 MARKER = "COMPLETE"
 
@@ -86,6 +94,43 @@ def settle(folder: Path) -> None:
     remove_published(_new(folder))
     if (folder / MARKER).is_file():
         remove_published(_old(folder))
+
+
+@contextmanager
+def only_user(folder: Path, *, patience_seconds: float = 10) -> Iterator[None]:
+    """Hold `folder` for the length of the block; StorageError where another process does, with its number.
+
+    The hold ends with its process, however that ends; patience is for one that has been killed and is not gone yet.
+    Windows and file systems without locks let everybody in.
+    """
+    if fcntl is None:
+        yield  # type: ignore[unreachable,unused-ignore]
+        return
+    with explained_write(folder), (folder / ".lock").open("a+") as file:
+        _take(file, folder, time.monotonic() + patience_seconds)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+def _take(file: TextIO, folder: Path, give_up_at: float) -> None:
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > give_up_at:
+                file.seek(0)
+                raise StorageError(
+                    f"{folder}: another process is writing there ({file.read().strip()}); wait for its end, or choose "
+                    "another run"
+                ) from None
+            time.sleep(0.1)
+        except OSError as error:
+            if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                return
+            raise
 
 
 def require_space(folder: Path, num_bytes: int, purpose: str = "the checkpoints of this run") -> None:

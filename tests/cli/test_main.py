@@ -99,7 +99,7 @@ def test_version(typed: str, capsys: pytest.CaptureFixture[str]):
         ("config batch_size=1 per_batch_size=2", 2, "two spellings of batch_size"),
         ("config --batch-size", 2, "lookonce config --help"),
         ("config lr=1 lr=2", 2, "lr"),
-        ("config rank=3", 2, "lookonce: rank=3: this version trains on one device"),
+        ("config rank=3", 2, "lookonce: rank=3: each process is told by who starts it"),
         ("eval --help-me", 2, "lookonce: unknown setting help_me"),
         ("config image_size=100", 2, "image_size=100: expected a multiple of 32"),
         ("config file=/nowhere.yaml", 2, "lookonce: /nowhere.yaml: cannot be read"),

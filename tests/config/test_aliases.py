@@ -179,8 +179,8 @@ def test_anchors_are_read_in_the_document_s_spelling():
     ("old", "value", "way_to_go"),
     [
         ("ckpt_interval", "often", "whole number"),
-        ("is_distributed", "1", "one device"),
-        ("group_size", "8", "one device"),
+        ("is_distributed", "1", "devices=N"),
+        ("rank", "3", "lookonce train --devices N"),
         ("multi_label", "False", "leave it out"),
         ("enable_modelarts", "True", "--data"),
         ("data_url", "s3://bucket/data", "--data"),
@@ -194,6 +194,11 @@ def test_what_has_no_counterpart_is_refused_with_the_way_to_go(old: str, value: 
         resolve({old: value})
     assert str(caught.value).startswith(f"{old}={value}: ")
     assert way_to_go in str(caught.value)
+
+
+def test_a_group_is_so_many_devices():
+    assert train(is_distributed=1, group_size=8).settings.devices == 8
+    assert train(is_distributed=0).settings.devices == 1
 
 
 def test_what_cannot_change_anything_is_said():

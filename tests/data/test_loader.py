@@ -3,9 +3,11 @@
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lookonce.boxes import area_xyxy
 from lookonce.config.record import Preprocessing
@@ -115,15 +117,41 @@ def test_workers_and_cache_do_not_change_pictures(make_loader: MakeLoader, worke
 def test_ranks_share_out_the_pictures_of_each_global_batch(make_loader: MakeLoader, world_size: int) -> None:
     alone = list(make_loader(batch_size=6, image_sizes=[32, 64], resize_every=1).epoch(1))
     ranks = [
-        make_loader(
-            batch_size=6 // world_size, image_sizes=[32, 64], resize_every=1, rank=rank, world_size=world_size
-        ).epoch(1)
+        make_loader(batch_size=6, image_sizes=[32, 64], resize_every=1, rank=rank, world_size=world_size).epoch(1)
         for rank in range(world_size)
     ]
     for whole, parts in zip(alone, zip(*ranks, strict=True), strict=True):
         np.testing.assert_array_equal(np.concatenate([part.images for part in parts]), whole.images)
         np.testing.assert_array_equal(np.concatenate([part.boxes_xyxy for part in parts]), whole.boxes_xyxy)
         np.testing.assert_array_equal(np.concatenate([part.positions for part in parts]), whole.positions)
+
+
+def test_the_first_200_batches_are_the_same_for_1_2_and_3_ranks_and_any_number_of_workers(
+    make_loader: MakeLoader,
+) -> None:
+    """Batches of five, which neither two nor three ranks share out evenly; 67 epochs of three."""
+
+    def epochs_of(loader: Loader) -> Iterator[Batch]:
+        return (batch for epoch in range(67) for batch in loader.epoch(epoch))
+
+    def stream(ranks: int, workers: int) -> list[list[NDArray[Any]]]:
+        options = {"batch_size": 5, "image_sizes": [32, 64], "resize_every": 2, "workers": workers}
+        loaders = [make_loader(**options, rank=rank, world_size=ranks) for rank in range(ranks)]
+        parts = zip(*map(epochs_of, loaders), strict=True)
+        names = ("images", "boxes_xyxy", "labels", "positions", "image_ids")
+        return [[np.concatenate([getattr(part, name) for part in several]) for name in names] for several in parts]
+
+    alone = stream(1, workers=0)
+    assert len(alone) == 201
+    for ranks, workers in ((2, 1), (3, 3)):
+        for ours, theirs in zip(stream(ranks, workers), alone, strict=True):
+            for mine, other in zip(ours, theirs, strict=True):
+                np.testing.assert_array_equal(mine, other)
+
+
+def test_a_batch_has_a_picture_for_each_rank_or_is_refused(make_loader: MakeLoader) -> None:
+    with pytest.raises(SettingsError, match="batch_size 2: expected a picture or more for each of 3 ranks"):
+        make_loader(batch_size=2, world_size=3)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -14,7 +14,7 @@ from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.data.dataset import Dataset
 from lookonce.detections import Detections
 from lookonce.errors import DataError, SettingsError
-from lookonce.evaluation.evaluate import detect_all, evaluate
+from lookonce.evaluation.evaluate import Share, detect_all, evaluate
 from lookonce.runtimes.detector import Detector
 
 MakeDataset = Callable[..., Dataset]
@@ -132,3 +132,33 @@ def test_pytorch_gives_the_same_digits_for_any_batch_size(squares: Dataset) -> N
     assert len(one) > 100
     np.testing.assert_array_equal(one.boxes_xywh, four.boxes_xywh)
     np.testing.assert_array_equal(one.scores, four.scores)
+
+
+@pytest.mark.parametrize("num_shares", [1, 2, 3, 7])
+def test_shares_find_each_picture_once_and_come_together_in_the_order_of_the_data_set(
+    squares: Dataset, num_shares: int
+) -> None:
+    whole = detect_all(Detector(BrightSquares()), squares)
+    found: dict[int, list[Detections]] = {}
+    calls: dict[int, list[int]] = {rank: [] for rank in range(num_shares)}
+
+    class Kept(Exception):
+        pass
+
+    for rank in range(num_shares):
+
+        def keep(own: list[Detections], rank: int = rank) -> list[list[Detections]]:
+            found[rank] = own
+            raise Kept
+
+        share = Share(rank=rank, size=num_shares, gather=keep)
+        with pytest.raises(Kept):
+            detect_all(Detector(BrightSquares()), squares, share=share, on_progress=calls[rank].append)
+    assert sum(map(len, found.values())) == 5
+    # Equally often in all shares, also where one has a picture fewer: ranks meet in it.
+    assert {len(told) for told in calls.values()} == {-(-5 // num_shares)}
+    last = Share(rank=0, size=num_shares, gather=lambda _own: [found[rank] for rank in range(num_shares)])
+    together = detect_all(Detector(BrightSquares()), squares, share=last)
+    assert vars(together).keys() == vars(whole).keys()
+    for name, value in vars(whole).items():
+        np.testing.assert_array_equal(getattr(together, name), value)

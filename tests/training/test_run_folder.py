@@ -5,7 +5,14 @@ import pytest
 
 from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
-from lookonce.training.run_folder import RunFolder, create_run_folder, newest_run, open_run_folder
+from lookonce.training.run_folder import (
+    RunFolder,
+    create_run_folder,
+    name_run_folder,
+    newest_run,
+    only_trainer_of,
+    open_run_folder,
+)
 from lookonce.weights.checkpoint import save_checkpoint
 
 
@@ -43,11 +50,12 @@ def test_a_run_is_opened_by_its_folder_or_by_its_checkpoint(tmp_path: Path, reco
         open_run_folder(tmp_path)
 
 
-def test_opening_puts_right_what_a_kill_left_moved_aside(tmp_path: Path, record: ModelRecord) -> None:
+def test_training_puts_right_what_a_kill_left_moved_aside(tmp_path: Path, record: ModelRecord) -> None:
     run = begun(tmp_path, "a", record, age=0)
     run.last.rename(run.last.with_name(".last.old"))
     assert newest_run(tmp_path) == run
-    assert run.last.is_dir()
+    with only_trainer_of(run):
+        assert run.last.is_dir()
 
 
 def test_a_run_without_metrics_has_none(tmp_path: Path) -> None:
@@ -60,3 +68,11 @@ def test_metrics_of_later_columns_leave_earlier_rows_empty(tmp_path: Path) -> No
     run.write_metrics(rows)
     assert run.metrics() == rows
     assert (tmp_path / "metrics.csv").read_text().splitlines() == ["epoch,loss,AP", "0,0.1,", f"1,{1 / 3},0.5"]
+
+
+def test_a_run_with_a_name_of_its_own_is_made_once(tmp_path: Path) -> None:
+    assert name_run_folder(tmp_path, "night").path == tmp_path / "night"
+    assert name_run_folder(tmp_path, "night").path == tmp_path / "night"  # nothing in it yet
+    (tmp_path / "night" / "notes.txt").write_text("mine")
+    with pytest.raises(WeightsError, match="night: is not empty, and no run of ours"):
+        name_run_folder(tmp_path, "night")

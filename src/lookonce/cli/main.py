@@ -129,7 +129,8 @@ def _console() -> Console:
 def _fail(message: str, status: int, wants_traceback: bool) -> int:
     if wants_traceback:
         traceback.print_exc()
-    print(f"lookonce: {message}", file=sys.stderr)
+    rank = f"rank {os.environ['RANK']}: " if os.environ.get("WORLD_SIZE", "1") != "1" and "RANK" in os.environ else ""
+    print(f"lookonce: {rank}{message}", file=sys.stderr)
     return status
 
 

@@ -115,6 +115,13 @@ def _device_id(given: Given) -> Translation:
     raise SettingsError(f"device_id={value}: say which kind of device too, for example device=cuda:{value}")
 
 
+def _is_distributed(given: Given) -> Translation:
+    value = given["is_distributed"]
+    if is_true(value) and "group_size" not in given:
+        raise SettingsError(f"is_distributed={value}: say how many devices train together: devices=N, or group_size=N")
+    return Translation({})
+
+
 def _training_shape(given: Given) -> Translation:
     value = given["training_shape"]
     if not is_true(value):
@@ -178,7 +185,7 @@ def _anchor_scales(given: Given) -> Translation:
 
 _SCHEDULE_DIFFERS = "also `cosine`, `linear` and `constant`, which move at every step"
 _CLOUD = "cloud jobs are not in this version; copy the files to this machine and give --data"
-_ONE_DEVICE = "this version trains on one device; leave it out"
+_FROM_LAUNCHER = "each process is told by who starts it: `lookonce train --devices N`, or torchrun; leave it out"
 
 ALIASES: tuple[Alias, ...] = (
     # Where things are
@@ -334,9 +341,15 @@ ALIASES: tuple[Alias, ...] = (
         translate=lambda given: Translation({"batch_size": given["batch_size"]}),
     ),
     # Several devices
-    _absent("is_distributed", "0", _ONE_DEVICE),
-    _absent("rank", "0", _ONE_DEVICE),
-    _absent("group_size", "1", _ONE_DEVICE),
+    Alias(
+        old="is_distributed",
+        new="",
+        default="0",
+        differs="`--devices N` (there: group_size) is enough",
+        translate=_is_distributed,
+    ),
+    _absent("rank", "0", _FROM_LAUNCHER),
+    _renamed("group_size", "devices", "1", "starts the processes itself; several machines: nnodes and rdzv_endpoint"),
     _renamed("need_profiler", "profile", "0", "stops after ten steps, as there"),
     # Cloud
     _absent("enable_modelarts", "False", _CLOUD, program="job", harmless=("0",)),

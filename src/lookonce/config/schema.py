@@ -79,12 +79,25 @@ def seconds_of(duration: str) -> float:
     return sum(float(number) * SECONDS[unit] for number, unit in found)
 
 
+def _run_name(name: str) -> str:
+    return _folder_name(name) if name else name
+
+
+def _num_nodes(text: str) -> str:
+    least, colon, most = text.partition(":")
+    if not re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", text) or (colon and int(least) > int(most)):
+        raise ValueError("expected a number from 1, or least:most such as 2:4")
+    return text
+
+
 ImageSize = Annotated[int, AfterValidator(_multiple_of_32)]
 Anchors = Annotated[tuple[tuple[float, float], ...], AfterValidator(_six_pairs)]
 Channels = Annotated[tuple[int, ...], AfterValidator(_eleven_counts)]
 Duration = Annotated[str, BeforeValidator(_duration)]
 DeviceName = Annotated[str, AfterValidator(_device_name)]
 FolderName = Annotated[str, AfterValidator(_folder_name)]
+RunName = Annotated[str, AfterValidator(_run_name)]
+NumNodes = Annotated[str, BeforeValidator(str), AfterValidator(_num_nodes)]
 Factor = Annotated[float, Field(gt=0, le=4)]
 Workers = Annotated[int, Field(ge=0, le=256)]
 
@@ -138,8 +151,41 @@ class Settings(BaseModel):
         "run",
         "auto, cpu, cuda, npu, or one of several such as cuda:1. auto takes an accelerator if there is one.",
     )
+    devices: int = _setting(
+        1,
+        "run",
+        "Devices of this machine that train together, each with a process of its own; on a CPU, processes.",
+        ge=1,
+        le=1024,
+    )
+    nnodes: NumNodes = _setting(
+        "1", "run", "Machines that train together, each started with the same command; 2:4 for at least 2, at most 4."
+    )
+    node_rank: int = _setting(
+        0, "run", "Number of this machine, from 0; number 0 is the one that rdzv_endpoint names.", ge=0
+    )
+    rdzv_endpoint: str = _setting("", "run", "Where several machines meet: host:port of number 0, the same on all.")
+    max_restarts: int = _setting(
+        3,
+        "run",
+        "How often several processes start again from the last checkpoint when one of them died.",
+        ge=0,
+    )
+    rank_timeout: float = _setting(
+        600,
+        "run",
+        "How long processes wait for one that does not come, before they name it and end.",
+        unit="seconds",
+        gt=0,
+    )
     resume: bool | Path = _setting(
         False, "run", "Continue a run where it stopped: true for the newest, or a run folder."
+    )
+    run: RunName = _setting(
+        "",
+        "run",
+        "Exact name of the run folder in runs: the run goes on where it stopped, or begins under that name. The same "
+        "command can then be given again and again.",
     )
     log_interval: int = _setting(20, "run", "How often a line of progress is written.", unit="batches", ge=1)
     eval_every: int = _setting(
@@ -317,6 +363,16 @@ class Settings(BaseModel):
     freeze_bn: bool = _setting(
         False, "optimisation", "Keep the BatchNorm statistics as they are: for small fine-tunings."
     )
+    sync_bn: bool = _setting(
+        False,
+        "optimisation",
+        "BatchNorm over the pictures of all devices rather than of each alone: for few pictures a device.",
+    )
+    on_nonfinite: Literal["stop", "skip"] = _setting(
+        "stop",
+        "optimisation",
+        "On a loss or gradient that is not finite: stop and keep the pictures to look at, or skip the batch and count.",
+    )
 
     # Assignment and loss
     assignment: Literal["best_anchors", "neighbours", "task_aligned"] = _setting(
@@ -420,6 +476,12 @@ class Settings(BaseModel):
             raise ValueError(
                 f"freeze_stages {self.freeze_stages} would keep random weights; give weights or backbone_weights too"
             )
+        if self.nnodes != "1" and not self.rdzv_endpoint:
+            raise ValueError(
+                f"nnodes {self.nnodes} needs rdzv_endpoint, where the machines meet: host:port of number 0"
+            )
+        if self.run and self.resume:
+            raise ValueError(f"run {self.run} and resume: each says which run goes on; keep one")
         if self.assignment == "neighbours" and self.dialect != "ultralytics":
             raise ValueError(
                 f"assignment neighbours does not go with dialect {self.dialect}, whose box centres cannot leave their "

@@ -98,13 +98,14 @@ class PictureCache:
 class Loader:
     """Batches of a data set, epoch after epoch.
 
-    batch_size counts the pictures of one rank; the global batch is batch_size * world_size, and each rank takes its
-    slice of every global batch. image_sizes are canvas sides in pixels, or (height, width); of several, one is drawn
-    every `resize_every` batches. augment None: pictures are fitted as at inference, and batches carry placements;
-    a callable gives the augmentation of each epoch. shuffle False (evaluation): the data set's own order, each picture
-    once, rank r of w takes pictures r, r + w, ...; the last batch is smaller. With shuffle all batches are full.
-    workers 0 makes batches in the calling thread. cache_mb (1e6 bytes) bounds the decoded pictures that are kept.
-    Of more than max_boxes boxes on an augmented canvas the smallest are dropped.
+    batch_size counts the pictures of all ranks together, and each rank takes its slice of every batch; the slices
+    differ by one picture where they cannot be even. image_sizes are canvas sides in pixels, or (height, width); of
+    several, one is drawn every `resize_every` batches. augment None: pictures are fitted as at inference, and batches
+    carry placements; a callable gives the augmentation of each epoch. shuffle False (evaluation): the data set's own
+    order, each picture once, rank r of w takes pictures r, r + w, ..., batch_size of them at once; the last batch is
+    smaller. With shuffle all batches are full. workers 0 makes batches in the calling thread. cache_mb (1e6 bytes)
+    bounds the decoded pictures that are kept. Of more than max_boxes boxes on an augmented canvas the smallest are
+    dropped.
     """
 
     def __init__(
@@ -131,6 +132,8 @@ class Loader:
             raise SettingsError(
                 f"batch_size {batch_size}, image sizes {list(image_sizes)}: expected one or more of each"
             )
+        if shuffle and batch_size < world_size:
+            raise SettingsError(f"batch_size {batch_size}: expected a picture or more for each of {world_size} ranks")
         if not shuffle and len(image_sizes) > 1:
             raise SettingsError(f"image sizes {list(image_sizes)}: evaluation takes one")
         self.dataset = dataset
@@ -151,7 +154,7 @@ class Loader:
     def __len__(self) -> int:
         """Batches an epoch on this rank."""
         if self._shuffle:
-            return math.ceil(len(self.dataset) / (self.batch_size * self._world_size))
+            return math.ceil(len(self.dataset) / self.batch_size)
         return math.ceil(len(range(self._rank, len(self.dataset), self._world_size)) / self.batch_size)
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Generator[Batch]:
@@ -186,8 +189,9 @@ class Loader:
         if not self._shuffle:
             own = range(self._rank, len(self.dataset), self._world_size)
             return own[batch * self.batch_size : (batch + 1) * self.batch_size]
-        first = (batch * self._world_size + self._rank) * self.batch_size
-        return range(first, first + self.batch_size)
+        first = batch * self.batch_size
+        start, end = (self.batch_size * rank // self._world_size for rank in (self._rank, self._rank + 1))
+        return range(first + start, first + end)
 
     def _make_sample(
         self, canvas: Picture, position: int, order: EpochOrder, augmentation: Augmentation | None

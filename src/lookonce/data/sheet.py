@@ -29,11 +29,12 @@ def draw_sheet(batch: Batch, *, columns: int = 4) -> Picture:
     sheet = np.full((rows * (height + GAP_PIXELS), columns * (width + GAP_PIXELS), 3), 255, dtype=np.uint8)
     for index in range(count):
         top, left = index // columns * (height + GAP_PIXELS), index % columns * (width + GAP_PIXELS)
-        sheet[top : top + height, left : left + width] = _with_boxes(batch, index)
+        sheet[top : top + height, left : left + width] = draw_boxes(batch, index)
     return sheet
 
 
-def _with_boxes(batch: Batch, index: int) -> Picture:
+def draw_boxes(batch: Batch, index: int) -> Picture:
+    """One canvas (H, W, 3) of the batch with its boxes; RGB."""
     canvas: Picture = batch.images[index].copy()
     own = batch.image_index == index
     for box, label, crowd in zip(batch.boxes_xyxy[own], batch.labels[own], batch.crowd[own], strict=True):

@@ -3,7 +3,8 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from dataclasses import dataclass
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,24 @@ from lookonce.evaluation.coco import Metrics, score
 from lookonce.evaluation.results import Results
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """The part of the pictures that one of `size` processes looks at: its rank, rank + size, rank + 2 * size ...
+
+    gather brings together what all of them found: one list a rank, in their order.
+    """
+
+    rank: int = 0
+    size: int = 1
+    gather: Callable[[list[Detections]], list[list[Detections]]] = lambda found: [found]
+
+    def rows(self, num_pictures: int) -> range:
+        return range(self.rank, num_pictures, self.size)
+
+
+ALONE = Share()
 
 
 def evaluate(
@@ -44,10 +63,14 @@ def detect_all(
     batch_size: int = 8,
     on_progress: Callable[[int], None] | None = None,
     score_threshold: float | None = None,
+    share: Share = ALONE,
 ) -> Results:
     """What the detector finds in each picture of `dataset`, labelled as the data set is; see `evaluate`.
 
-    score_threshold: lowest score that counts, where it is not the record's."""
+    score_threshold: lowest score that counts, where it is not the record's. share: the pictures to look at, where
+    several processes look at one part each; none is looked at twice, and each process gets what all of them found.
+    on_progress is called equally often in all, so that they may meet in it.
+    """
     labels = match_classes(detector.record, dataset)
     searcher = Detector(
         detector.runtime,
@@ -57,13 +80,24 @@ def detect_all(
     )
     found: list[Detections] = []
     at_once = pictures_at_once(detector.runtime, batch_size)
-    for images in _batches(read_ahead(dataset.image_paths, ahead=max(8, 2 * at_once)), at_once):
-        # The last batch is filled up with copies: an accelerator may compute another batch size differently.
-        full = images + images[-1:] * (at_once - len(images))
-        found += [relabel(detections, labels) for detections in searcher.detect(full)[: len(images)]]
+    paths = [dataset.image_paths[row] for row in share.rows(len(dataset))]
+    batches = _batches(read_ahead(paths, ahead=max(8, 2 * at_once)), at_once)
+    longest_share = len(Share(size=share.size).rows(len(dataset)))
+    for _ in range(-(-longest_share // at_once)):
+        found += [relabel(detections, labels) for detections in _detect_full(searcher, next(batches, []), at_once)]
         if on_progress is not None:
             on_progress(len(found))
-    return Results.from_detections(dataset.image_ids.tolist(), found)
+    return Results.from_detections(dataset.image_ids.tolist(), interleaved(share.gather(found)))
+
+
+def _detect_full(searcher: Detector, images: list[NDArray[np.uint8]], at_once: int) -> list[Detections]:
+    """The last batch is filled up with copies: an accelerator may compute another batch size differently."""
+    return searcher.detect(images + images[-1:] * (at_once - len(images)))[: len(images)]
+
+
+def interleaved(found: Sequence[list[Detections]]) -> list[Detections]:
+    """What each share found, in the order of the data set."""
+    return [one for several in zip_longest(*found) for one in several if one is not None]
 
 
 def pictures_at_once(runtime: Runtime, batch_size: int) -> int:

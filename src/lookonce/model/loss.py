@@ -33,7 +33,8 @@ class DetectionLoss:
     """Raw maps and targets -> LossParts.
 
     anchors: (A, 2) pixels per head. head_weights: one per head. With `per_owner` sums are divided by the number of
-    owners (of all ranks, through `sum_over_ranks`), else by the number of pictures.
+    owners, else by the number of pictures; of all ranks together, through `sum_over_ranks`, and times num_ranks: so
+    the mean of the ranks' losses, and of their gradients, is exactly that of the whole batch, however it is shared out.
     """
 
     anchors: tuple[Tensor, ...]
@@ -69,11 +70,10 @@ class DetectionLoss:
             ]
         ).sum(0)
         if self.per_owner:
-            num_owners = torch.stack([(owner >= 0).sum() for owner in owners]).sum().float()
-            divisor = (sum_over_ranks(num_owners) / num_ranks).clamp(min=1.0)
+            count = torch.stack([(owner >= 0).sum() for owner in owners]).sum().float()
         else:
-            divisor = parts.new_tensor(float(len(targets.labels)))
-        box, objectness, classes = parts / divisor
+            count = parts.new_tensor(float(len(targets.labels)))
+        box, objectness, classes = parts / (sum_over_ranks(count).clamp(min=1.0) / num_ranks)
         return LossParts(box + objectness + classes, box, objectness, classes)
 
     def owners(self, raws: Sequence[Tensor], targets: Targets) -> list[Tensor]:

@@ -1,9 +1,9 @@
 """One epoch of training, step by step."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -12,7 +12,13 @@ from torch.profiler import record_function
 
 from lookonce.config.record import Preprocessing
 from lookonce.data.loader import Batch
-from lookonce.distributed import all_reduce_sum, supports_bfloat16, world_size
+from lookonce.distributed import (
+    all_reduce_sum,
+    average_over_ranks,
+    gather_objects,
+    supports_bfloat16,
+    world_size,
+)
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.model.assign import Targets
 from lookonce.model.loss import DetectionLoss, LossParts
@@ -28,15 +34,25 @@ DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16,
 
 
 class TrainingDiverged(LookonceError):
-    """The loss or a gradient is not a number any more. The last checkpoint is from before that."""
+    """The loss or a gradient is not a number any more. The last checkpoint is from before that.
+
+    batches: rank -> what that rank was given, of the ranks whose loss it was, or of all where that cannot be told.
+    """
+
+    def __init__(self, message: str, epoch: int, index: int, batches: Mapping[int, Batch]) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.index = index
+        self.batches = batches
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
     """What one batch did. loss = box + objectness + classes, a mean over the batch as the loss defines it.
 
-    batch: 0-based within the epoch; num_images: of this rank; gradient_norm before
-    clipping; updated: whether the weights changed after this batch.
+    batch: 0-based within the epoch; num_images: of this rank, the rest of all ranks together; gradient_norm before
+    clipping; updated: whether the weights changed after this batch; skipped: whether it was left out as not finite,
+    or with one that was.
     """
 
     batch: int
@@ -48,12 +64,14 @@ class StepResult:
     classes: float
     gradient_norm: float
     updated: bool
+    skipped: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepOptions:
     """How a batch becomes an update. clip_norm: largest allowed length of the gradient, 0 for no limit;
-    accumulate: batches per update; freeze_batchnorm: keep the BatchNorm statistics as they are."""
+    accumulate: batches per update; freeze_batchnorm: keep the BatchNorm statistics as they are; skip_nonfinite: leave
+    out the update of a batch whose loss or gradient is not finite, where the run would stop."""
 
     device: torch.device
     preprocessing: Preprocessing
@@ -61,6 +79,7 @@ class StepOptions:
     clip_norm: float = 0.0
     accumulate: int = 1
     freeze_batchnorm: bool = False
+    skip_nonfinite: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,13 +109,27 @@ def train_one_epoch(
     touch the weights, so neither weights nor average nor a checkpoint ever holds a NaN.
     """
     set_training_mode(learner.model, freeze_batchnorm=learner.options.freeze_batchnorm)
+    left_out = -1  # number of the update that a batch has spoiled
     for index, batch in enumerate(batches, first_batch):
-        yield train_step(learner, batch, epoch=epoch, index=index)
+        update = index // learner.options.accumulate
+        if update == left_out:
+            yield _skipped(learner, batch, epoch, index)
+            continue
+        result = train_step(learner, batch, epoch=epoch, index=index)
+        if result.skipped:
+            left_out = update
+        yield result
 
 
 def train_step(learner: Learner, batch: Batch, *, epoch: int, index: int) -> StepResult:
-    """Batch `index` of the epoch: forward, loss, backward, and after the last of `accumulate` batches the update."""
+    """Batch `index` of the epoch: forward, loss, backward, and after the last of `accumulate` batches the update.
+
+    With several ranks each brings its share of the batch. The mean of their gradients is the gradient of the whole
+    batch, since the loss divides by a sum over all ranks; BatchNorm normalises by the share alone (unless it is
+    synchronised), and its running statistics become the mean of the ranks', so that all hold the same network.
+    """
     options, scaler = learner.options, learner.scaler
+    before = [value.clone() for value in learner.model.buffers()] if options.skip_nonfinite else []
     with record_function("to the device"):
         images, targets = to_device(batch, options)
     autocast = torch.autocast(options.device.type, DTYPES[options.precision], enabled=options.precision != "fp32")
@@ -108,10 +141,18 @@ def train_step(learner: Learner, batch: Batch, *, epoch: int, index: int) -> Ste
     group_size, is_last_of_group = _group(index, options.accumulate, learner.schedule.steps_per_epoch)
     with record_function("backward"):
         scaler.scale(parts.total / group_size).backward()  # type: ignore[no-untyped-call]
+    if is_last_of_group:
+        with record_function("average over ranks"):
+            average_over_ranks(shared_between_ranks(learner.model))
     with record_function("gradient norm"):
         norm = gradient_norm(learner, clip=is_last_of_group)
-        values = fetch(parts, norm)
-    require_finite(values, batch, epoch, index, overflow_allowed=scaler.is_enabled() and scaler.get_scale() >= 1)
+        values = fetch(parts, norm, statistics_of(learner.model))
+    problem = what_is_not_finite(values, overflow_allowed=scaler.is_enabled() and scaler.get_scale() >= 1)
+    if problem and options.skip_nonfinite:
+        forget_batch(learner, before)
+        return _skipped(learner, batch, epoch, index)
+    if problem:
+        raise diverged(problem, values, parts, batch, epoch, index)
 
     lr = learner.schedule.lr_at(epoch * learner.schedule.steps_per_epoch + index)
     with record_function("update"):
@@ -119,11 +160,22 @@ def train_step(learner: Learner, batch: Batch, *, epoch: int, index: int) -> Ste
     return _result(index, len(batch.images), lr, values, updated=updated)
 
 
+def shared_between_ranks(model: nn.Module) -> list[Tensor]:
+    """What the ranks' networks must agree on: the gradients and the BatchNorm statistics, in the network's order."""
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None] + statistics_of(model)
+
+
+def statistics_of(model: nn.Module) -> list[Tensor]:
+    """BatchNorm's running means and variances."""
+    return [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+
+
 def set_training_mode(model: nn.Module, *, freeze_batchnorm: bool) -> None:
     """Training mode; BatchNorm layers that are frozen, or part of a frozen stage, use and keep their statistics."""
     model.train()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d) and (freeze_batchnorm or not module.weight.requires_grad):
+        is_norm = isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)
+        if is_norm and (freeze_batchnorm or not module.weight.requires_grad):
             module.eval()
 
 
@@ -148,28 +200,60 @@ def gradient_norm(learner: Learner, *, clip: bool) -> Tensor:
     return norm
 
 
-def fetch(parts: LossParts, norm: Tensor) -> list[float]:
-    """total, box, objectness, classes, gradient norm as numbers, with a single wait for the device."""
-    values = torch.stack([parts.total, parts.box, parts.objectness, parts.classes, norm]).detach()
-    return [float(value) for value in values.tolist()]
+def fetch(parts: LossParts, norm: Tensor, statistics: Sequence[Tensor]) -> list[float]:
+    """total, box, objectness, classes, gradient norm and sum of the BatchNorm statistics as numbers.
+
+    Each is the mean over the ranks: so all of them see it when one is not finite. A single wait for the device.
+    """
+    sums = torch.stack([values.sum() for values in statistics]).sum()
+    values = torch.stack([parts.total, parts.box, parts.objectness, parts.classes, norm, sums]).detach()
+    return [float(value) / world_size() for value in all_reduce_sum(values).tolist()]
 
 
-def require_finite(values: Sequence[float], batch: Batch, epoch: int, index: int, *, overflow_allowed: bool) -> None:
-    """Stop before a loss or gradient that is no number reaches the weights; say which pictures it came from.
+def what_is_not_finite(values: Sequence[float], *, overflow_allowed: bool) -> str:
+    """The first of loss, gradient and BatchNorm statistics that is no number; "" if all are.
 
     overflow_allowed: float16 gradients may overflow now and then; the scaler then leaves the step out.
     """
-    *losses, norm = values
-    what = "" if all(map(math.isfinite, losses)) else "loss"
-    if not what and not math.isfinite(norm) and not overflow_allowed:
-        what = "gradient"
-    if what:
-        ids = ", ".join(str(image_id) for image_id in batch.image_ids)
-        raise TrainingDiverged(
-            f"epoch {epoch}, batch {index}: the {what} is not finite (loss {values[0]:g}: box {values[1]:g}, "
-            f"objectness {values[2]:g}, classes {values[3]:g}; gradient norm {norm:g}); image ids {ids}. "
-            "The weights were not touched, the last checkpoint is sound. Try a lower lr, clip_norm 10 or precision fp32"
-        )
+    *losses, norm, statistics = values
+    if not all(map(math.isfinite, losses)):
+        return "loss"
+    if not math.isfinite(norm) and not overflow_allowed:
+        return "gradient"
+    return "" if math.isfinite(statistics) else "BatchNorm's mean or variance"
+
+
+def diverged(
+    problem: str, values: Sequence[float], parts: LossParts, batch: Batch, epoch: int, index: int
+) -> TrainingDiverged:
+    """The same error on all ranks, with the pictures of those whose own loss it was. Nothing reached the weights."""
+    is_ours = not bool(torch.isfinite(parts.total))
+    every = dict(enumerate(gather_objects((is_ours, batch))))
+    batches = {rank: given for rank, (is_theirs, given) in every.items() if is_theirs}
+    batches = batches or {rank: given for rank, (_, given) in every.items()}
+    ids = "; ".join(
+        (f"rank {rank}: " if world_size() > 1 else "") + ", ".join(str(image_id) for image_id in given.image_ids)
+        for rank, given in batches.items()
+    )
+    return TrainingDiverged(
+        f"epoch {epoch}, batch {index}: the {problem} is not finite (loss {values[0]:g}: box {values[1]:g}, "
+        f"objectness {values[2]:g}, classes {values[3]:g}; gradient norm {values[4]:g}); image ids {ids}. "
+        "The weights were not touched, the last checkpoint is sound. Try a lower lr, clip_norm 10 or precision fp32",
+        epoch,
+        index,
+        batches,
+    )
+
+
+def forget_batch(learner: Learner, buffers: Sequence[Tensor]) -> None:
+    """As if this batch had never been: BatchNorm's buffers as they were, and no gradient of the update it is in."""
+    learner.optimizer.zero_grad()
+    with torch.no_grad():
+        for present, before in zip(learner.model.buffers(), buffers, strict=True):
+            present.copy_(before)
+    average_over_ranks(statistics_of(learner.model))  # as the update would have done
+    if learner.scaler.is_enabled():
+        learner.scaler.update(learner.scaler.get_scale())  # unscale_ may have been called for the update left out
 
 
 def update_weights(learner: Learner, lr: float, *, gradient_is_finite: bool) -> bool:
@@ -217,7 +301,7 @@ def _group(index: int, accumulate: int, num_batches: int) -> tuple[int, bool]:
 
 
 def _result(index: int, num_images: int, lr: float, values: Sequence[float], *, updated: bool) -> StepResult:
-    loss, box, objectness, classes, norm = values
+    loss, box, objectness, classes, norm, _ = values
     return StepResult(
         batch=index,
         num_images=num_images,
@@ -229,6 +313,11 @@ def _result(index: int, num_images: int, lr: float, values: Sequence[float], *, 
         gradient_norm=norm,
         updated=updated,
     )
+
+
+def _skipped(learner: Learner, batch: Batch, epoch: int, index: int) -> StepResult:
+    lr = learner.schedule.lr_at(epoch * learner.schedule.steps_per_epoch + index)
+    return replace(_result(index, len(batch.images), lr, [math.nan] * 6, updated=False), skipped=True)
 
 
 @contextmanager

@@ -6,12 +6,26 @@ RUNS/NAME-K/settings.yaml  log.txt  metrics.csv  metrics.jsonl  plots/  checkpoi
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+import cv2
+import numpy as np
+
+from lookonce.data.loader import Batch
+from lookonce.data.sheet import draw_boxes
 from lookonce.errors import WeightsError
-from lookonce.storage import find_published, make_run_folder, remove_published, settle, write_file
+from lookonce.storage import (
+    explained_write,
+    find_published,
+    make_run_folder,
+    only_user,
+    remove_published,
+    settle,
+    write_file,
+)
 
 Row = Mapping[str, float | int]
 
@@ -61,6 +75,18 @@ class RunFolder:
         for folder in folders[:-keep]:
             remove_published(folder)
 
+    def dump(self, epoch: int, index: int, rank: int, batch: Batch) -> Path:
+        """Write a batch as the network got it: its arrays (batch.npz), and each picture with its boxes (PNG)."""
+        folder = self.path / f"nonfinite-epoch{epoch}-batch{index}" / f"rank{rank}"
+        with explained_write(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            arrays = {field.name: getattr(batch, field.name) for field in fields(batch) if field.name != "placements"}
+            np.savez_compressed(folder / "batch.npz", **arrays)
+            for row, image_id in enumerate(batch.image_ids):
+                _, png = cv2.imencode(".png", draw_boxes(batch, row)[..., ::-1])
+                (folder / f"{row:03d}-image{image_id}.png").write_bytes(png.tobytes())
+        return folder
+
     def metrics(self) -> list[dict[str, float]]:
         """One row an epoch, oldest first."""
         try:
@@ -86,15 +112,33 @@ def create_run_folder(runs: Path, name: str) -> RunFolder:
     return RunFolder(make_run_folder(runs, name))
 
 
+def name_run_folder(runs: Path, name: str) -> RunFolder:
+    """RUNS/NAME for a new run; what a start that failed early has left there does not matter."""
+    folder = runs / name
+    with explained_write(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    if any(path.name != ".lock" for path in folder.iterdir()):
+        raise WeightsError(f"{folder}: is not empty, and no run of ours: it has no settings.yaml; choose another name")
+    return RunFolder(folder)
+
+
 def open_run_folder(path: Path) -> RunFolder:
-    """The run meant by its folder, or by one of its checkpoint folders; what a kill left half-moved is put right."""
+    """The run meant by its folder, or by one of its checkpoint folders."""
     candidates = (path, path.parent.parent)
     run = next((RunFolder(folder) for folder in candidates if (folder / "settings.yaml").is_file()), None)
     if run is None:
         raise WeightsError(f"{path}: no run to resume there: a run folder holds settings.yaml and checkpoints/last")
-    settle(run.last)
-    settle(run.best)
     return run
+
+
+@contextmanager
+def only_trainer_of(run: RunFolder) -> Iterator[None]:
+    """Hold the run for the length of the block, so that no other process trains it; what a kill left half-moved is put
+    right first."""
+    with only_user(run.path):
+        settle(run.last)
+        settle(run.best)
+        yield
 
 
 def newest_run(runs: Path, name: str | None = None) -> RunFolder:

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,23 +23,29 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
+def stop_on_signals(request: StopRequest, *, insist_after: float = 0.0) -> Iterator[None]:
     """For the length of the block Ctrl-C or SIGTERM only sets the request; the same again ends the process at once.
 
-    Only a main thread can listen to signals: elsewhere the request is there, and nobody sets it.
+    insist_after: seconds within which a second signal still means the first. Of several ranks each may get it twice:
+    from whoever ends all processes of a job (a batch system, systemd), and from torchrun, which gets it too and passes
+    it on. Only a main thread can listen to signals: elsewhere nobody sets the request.
     """
-    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    first: list[float] = []
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         request.ask()
-        signal.signal(number, signal.SIG_DFL)  # so the next one is not ours
+        first.append(time.monotonic())
+        if time.monotonic() - first[0] >= insist_after:
+            signal.signal(number, signal.SIG_DFL)  # so the next one is not ours
+            if len(first) > 1:
+                signal.raise_signal(number)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
     before = {number: signal.signal(number, on_signal) for number in SIGNALS}
     try:
-        yield request
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Batch
-from lookonce.distributed import any_rank, is_main, memory_in_use, rank, world_size
+from lookonce.distributed import any_rank, broadcast_object, is_main, memory_in_use, rank, world_size
 from lookonce.errors import WeightsError
 from lookonce.log import get_logger
-from lookonce.training.engine import Learner, StepResult, train_one_epoch
+from lookonce.training.engine import Learner, StepResult, TrainingDiverged, train_one_epoch
 from lookonce.training.optimizer import optimizer_tensors, restore_optimizer
 from lookonce.training.progress import Progress, Speed, duration
 from lookonce.training.run_folder import RunFolder
@@ -27,6 +27,9 @@ from lookonce.weights.checkpoint import TrainingState, load_checkpoint, save_che
 
 OnEvaluated = Callable[[int], None]
 OnEpoch = Callable[[Sequence[Mapping[str, float]]], None]
+LOSSES = ("loss", "box", "objectness", "classes")
+# Within so many seconds the signals that each of several ranks gets are one and the same wish.
+SIGNALS_TOGETHER = 2.0
 
 
 class Evaluate(Protocol):
@@ -52,7 +55,8 @@ class Position:
     """How far the run has come: `batch` batches of epoch `epoch` (0-based) are done; all of them: evaluation is due.
 
     best: highest validation score so far, reached in best_epoch. The sums are over the batches of this epoch, each
-    batch counting the same. over: the run ends with this epoch, as far as it has come; seconds: spent on the run.
+    batch counting the same; `skipped` counts those among them that were left out as not finite. over: the run ends with
+    this epoch, as far as it has come; seconds: spent on the run.
     """
 
     epoch: int = 0
@@ -60,11 +64,12 @@ class Position:
     best: float | None = None
     best_epoch: int = 0
     sums: dict[str, float] = field(default_factory=dict)
+    skipped: int = 0
     over: bool = False
     seconds: float = 0.0
 
     def next_epoch(self) -> "Position":
-        return replace(self, epoch=self.epoch + 1, batch=0, sums={})
+        return replace(self, epoch=self.epoch + 1, batch=0, sums={}, skipped=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +81,12 @@ class TrainerOptions:
     start_epoch: the first to train. best_metric decides what is best; patience: epochs without a better one after which
     the run ends, 0 for none; time_limit: seconds after which it ends, 0 for none; keep: epochs whose weights stay;
     save_on_all: each rank writes its own `last`. against_waiting: advice for when pictures come too slowly.
+    global_batch: pictures of a batch on all ranks together, for the checkpoint: a run goes on with the same, on however
+    many ranks.
     """
 
     epochs: int
+    global_batch: int = 0
     start_epoch: int = 0
     eval_every: int = 1
     save_every: int = 1
@@ -126,6 +134,7 @@ class Trainer:
         run: RunFolder,
         options: TrainerOptions,
         on_epoch: Sequence[OnEpoch] = (),
+        stop: StopRequest | None = None,
     ) -> None:
         self.learner = learner
         self.batches = batches
@@ -136,8 +145,8 @@ class Trainer:
         self.on_epoch = on_epoch
         self.position = Position(epoch=options.start_epoch)
         self.rows: list[dict[str, float]] = []
-        self._stop = StopRequest()
         self._clock = _Clock()
+        self._stop = StopRequest() if stop is None else stop
         self._saved_at, self._saved_step = time.perf_counter(), self._step()
         self._progress = self._new_progress()
 
@@ -146,17 +155,20 @@ class Trainer:
         self._progress = self._new_progress()
         stopped = False
         table = self._progress.shown(self.rows) if is_main() else nullcontext()
-        with stop_on_signals() as self._stop, table:
+        with stop_on_signals(self._stop, insist_after=SIGNALS_TOGETHER if world_size() > 1 else 0.0), table:
             try:
                 while not self._is_over():
                     self._run_epoch()
             except Stopped:
                 stopped = True
+            except TrainingDiverged as error:
+                self._dump(error)
+                raise
         return TrainResult(run=self.run_folder, metrics=self.rows[-1] if self.rows else {}, stopped=stopped)
 
     def resume(self) -> None:
         """Take up the run where its last checkpoint left it."""
-        checkpoint = load_checkpoint(self.run_folder.last)
+        checkpoint = broadcast_object(load_checkpoint(self.run_folder.last) if is_main() else None)
         if checkpoint.training is None:
             raise WeightsError(
                 f"{checkpoint.folder}: holds weights only, so no run can go on from it; start one with --weights"
@@ -165,7 +177,14 @@ class Trainer:
         self.position = Position(**checkpoint.training.values["position"])
         self._clock, self._saved_step = _Clock(self.position.seconds), self._step()
         self._warn_about_other_machine(checkpoint.training.values)
-        self.rows = [row for row in self.run_folder.metrics() if row["epoch"] < self.position.epoch]
+        rows = broadcast_object(self.run_folder.metrics() if is_main() else None)
+        self.rows = [row for row in rows if row["epoch"] < self.position.epoch]
+
+    def _dump(self, error: TrainingDiverged) -> None:
+        """Keep what the network was given when it went wrong, to be looked at."""
+        if is_main():
+            folders = [self.run_folder.dump(error.epoch, error.index, *given) for given in error.batches.items()]
+            error.args = (f"{error} The pictures as the network got them: {', '.join(map(str, folders))}",)
 
     def _run_epoch(self) -> None:
         speed = Speed()
@@ -202,14 +221,22 @@ class Trainer:
             batches = _Timed(source)
             for result in train_one_epoch(self.learner, batches, epoch=epoch, first_batch=first_batch):
                 self._count(result, speed, batches.waited)
-                self._progress.step(epoch, result, batches.waited)
+                if not result.skipped:
+                    self._progress.step(epoch, result, batches.waited)
                 self._save_or_stop()
                 if self.position.over:
                     break
 
     def _count(self, result: StepResult, speed: Speed, waited: float) -> None:
         self.position.batch = result.batch + 1
-        for name in ("loss", "box", "objectness", "classes"):
+        if result.skipped:
+            self.position.skipped += 1
+            get_logger().warning(
+                f"epoch {self.position.epoch}, batch {result.batch}: left out, loss or gradient is not finite "
+                f"({self.position.skipped} such batches in this epoch)"
+            )
+            return
+        for name in LOSSES:
             self.position.sums[name] = self.position.sums.get(name, 0.0) + getattr(result, name)
         speed.images += result.num_images * world_size()
         speed.waiting += waited
@@ -274,12 +301,15 @@ class Trainer:
         """The epoch's line in the table of metrics; epoch counts from 0, the losses are means over its batches."""
         epoch = self.position.epoch
         step = self._step()
-        means = {name: total / self.position.batch for name, total in self.position.sums.items()}
+        counted = max(self.position.batch - self.position.skipped, 1)
+        means = {name: self.position.sums.get(name, 0.0) / counted for name in LOSSES}
+        skipped = {"skipped": self.position.skipped} if self.position.skipped else {}
         return {
             "epoch": epoch,
             "step": step,
             "lr": self.learner.schedule.lr_at(step - 1),
             **means,
+            **skipped,
             "seconds": round(speed.seconds, 3),
             "images_per_second": round(speed.images_per_second, 3),
             "waiting_share": round(speed.waiting_share, 4),
@@ -295,7 +325,7 @@ class Trainer:
             self.run_folder.last if is_main() else self.run_folder.last_of_rank(rank()),
             state=self.learner.result_model.state_dict(),
             record=self._described(metrics or {}),
-            training_state=training_state(self.learner, self.position),
+            training_state=training_state(self.learner, self.position, self.options.global_batch),
         )
 
     def _keep_epoch(self, metrics: Mapping[str, float]) -> None:
@@ -387,7 +417,7 @@ class _Timed:
         return batch
 
 
-def training_state(learner: Learner, position: Position) -> TrainingState:
+def training_state(learner: Learner, position: Position, global_batch: int) -> TrainingState:
     """Everything beside the settings that decides how the run goes on."""
     ema = learner.ema
     tensors: dict[str, Tensor] = {
@@ -396,6 +426,7 @@ def training_state(learner: Learner, position: Position) -> TrainingState:
     }
     values = {
         "position": asdict(position),
+        "global_batch": global_batch,
         "ema_updates": 0 if ema is None else ema.updates,
         "scaler": learner.scaler.state_dict(),
         "machine": machine(learner.options.device),

@@ -94,6 +94,12 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     )
 
 
+def read_training_values(folder: Path) -> Mapping[str, Any]:
+    """The numbers of a checkpoint that a run can go on from, without its arrays; empty where it holds weights only."""
+    source = find_published(folder)
+    return _read_json(source / TRAINING_FILE) if source and (source / TRAINING_FILE).is_file() else {}
+
+
 def read_record(folder: Path) -> ModelRecord:
     """The record of a checkpoint folder, without its arrays."""
     path = folder / RECORD_FILE

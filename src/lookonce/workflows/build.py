@@ -17,7 +17,15 @@ from lookonce.data.canvas import sizes_on_canvas
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.data.transforms import Augmentation
-from lookonce.distributed import rank, world_size
+from lookonce.distributed import (
+    broadcast_object,
+    copy_from_main,
+    gather_objects,
+    is_main,
+    processes_here,
+    rank,
+    world_size,
+)
 from lookonce.log import get_logger
 from lookonce.model.anchors import fit_anchors
 from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
@@ -29,6 +37,8 @@ from lookonce.training.engine import Learner, StepOptions, choose_precision, mak
 from lookonce.training.optimizer import make_optimizer
 from lookonce.training.run_folder import RunFolder
 from lookonce.training.schedule import Schedule
+from lookonce.training.stop import StopRequest
+from lookonce.training.sync_batchnorm import synchronise_batchnorm
 from lookonce.training.tensorboard import tensorboard_writer
 from lookonce.training.trainer import Evaluate, OnEpoch, OnEvaluated, Trainer, TrainerOptions
 from lookonce.weights.checkpoint import Checkpoint
@@ -77,10 +87,14 @@ def make_record(settings: Settings, dataset: Dataset, data_hash: str) -> ModelRe
 
 
 def choose_batch_size(settings: Settings, num_pictures: int) -> Settings:
-    """The settings with a batch size: where none is given, the power of two that makes about fifty steps an epoch."""
+    """The settings with a batch size: where none is given, the power of two that makes about fifty steps an epoch.
+
+    That is the batch of all ranks together: how a network learns should not depend on how many devices there are.
+    """
     if settings.batch_size:
         return settings
-    return settings.model_copy(update={"batch_size": min(max(2 ** round(math.log2(num_pictures / 50)), 4), 32)})
+    together = min(max(2 ** round(math.log2(num_pictures / 50)), 4), 32)
+    return settings.model_copy(update={"batch_size": max(together // world_size(), 1)})
 
 
 def choose_anchors(settings: Settings, dataset: Dataset) -> Anchors:
@@ -174,6 +188,9 @@ def make_schedule(settings: Settings, steps_per_epoch: int) -> Schedule:
 def make_learner(settings: Settings, record: ModelRecord, steps_per_epoch: int, device: torch.device) -> Learner:
     """Model, loss, optimizer, schedule and average on the device."""
     model = make_model(settings, record).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if settings.sync_bn and world_size() > 1:
+        model = synchronise_batchnorm(model, device)
+    copy_from_main(list(model.state_dict().values()))  # `weights` may be another file on another machine
     precision = choose_precision(settings.precision, device)
     return Learner(
         model=model,
@@ -196,6 +213,7 @@ def make_learner(settings: Settings, record: ModelRecord, steps_per_epoch: int, 
             clip_norm=settings.clip_norm,
             accumulate=batches_per_step(settings),
             freeze_batchnorm=settings.freeze_bn,
+            skip_nonfinite=settings.on_nonfinite == "skip",
         ),
     )
 
@@ -207,7 +225,7 @@ def batches_per_step(settings: Settings) -> int:
     return max(round(settings.nominal_batch / (settings.batch_size * world_size())), 1)
 
 
-def make_ema(settings: Settings, model: YoloV3Tiny, steps_per_epoch: int) -> ExponentialMovingAverage | None:
+def make_ema(settings: Settings, model: torch.nn.Module, steps_per_epoch: int) -> ExponentialMovingAverage | None:
     """The ramp takes a tenth of the run, and no more than 2,000 updates."""
     if not settings.ema_decay:
         return None
@@ -216,11 +234,12 @@ def make_ema(settings: Settings, model: YoloV3Tiny, steps_per_epoch: int) -> Exp
 
 
 def make_train_loader(
-    settings: Settings, dataset: Dataset, preprocessing: Preprocessing, device: torch.device
+    settings: Settings, dataset: Dataset, preprocessing: Preprocessing, device: torch.device, global_batch: int = 0
 ) -> Loader:
+    """global_batch: pictures of a batch on all ranks together; 0: batch_size for each of them."""
     return Loader(
         dataset,
-        batch_size=settings.batch_size,
+        batch_size=global_batch or settings.batch_size * world_size(),
         image_sizes=tuple(settings.multi_scale) or (settings.image_size,),
         preprocessing=preprocessing,
         augment=make_augmentation(settings),
@@ -253,24 +272,32 @@ def make_augmentation(settings: Settings) -> Callable[[int], Augmentation]:
 
 def num_workers(workers: int | str, device: torch.device) -> int:
     """ "auto": one thread beside a CPU that trains, since the step takes nine tenths of it; half the cores, up to 16,
-    beside an accelerator."""
+    beside an accelerator, shared out to the ranks of this machine."""
     if workers != "auto":
         return int(workers)
-    return 1 if device.type == "cpu" else min(max((os.cpu_count() or 2) // 2, 2), 16)
+    return 1 if device.type == "cpu" else min(max((os.cpu_count() or 2) // (2 * processes_here()), 2), 16)
 
 
 def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | None:
-    """Validation during training is the evaluation of `eval`: same detector, same pictures, same metric."""
+    """Validation during training is the evaluation of `eval`: same detector, same pictures, same metric.
+
+    Ranks share out the pictures; the main one scores what all have found.
+    """
     if dataset is None:
         return None
-    from lookonce.evaluation.evaluate import evaluate
+    from lookonce.evaluation.coco import score
+    from lookonce.evaluation.evaluate import Share, detect_all
     from lookonce.runtimes.detector import Detector
     from lookonce.runtimes.pytorch import PyTorchRuntime
 
     def evaluate_weights(model: torch.nn.Module, record: ModelRecord, on_progress: OnEvaluated) -> Mapping[str, float]:
         detector = Detector(PyTorchRuntime(model, record))
-        metrics, _ = evaluate(detector, dataset, batch_size=settings.eval_batch_size, on_progress=on_progress)
-        return metrics.twelve()
+        share = Share(rank=rank(), size=world_size(), gather=gather_objects)
+        results = detect_all(
+            detector, dataset, batch_size=settings.eval_batch_size, on_progress=on_progress, share=share
+        )
+        twelve: Mapping[str, float] = broadcast_object(score(dataset, results).twelve() if is_main() else None)
+        return twelve
 
     return evaluate_weights
 
@@ -305,7 +332,13 @@ def make_watch(settings: Settings, learner: Learner, record: ModelRecord, run: R
 
 
 def make_trainer(
-    settings: Settings, learner: Learner, loader: Loader, val_set: Dataset | None, record: ModelRecord, run: RunFolder
+    settings: Settings,
+    learner: Learner,
+    loader: Loader,
+    val_set: Dataset | None,
+    record: ModelRecord,
+    run: RunFolder,
+    stop: StopRequest | None = None,
 ) -> Trainer:
     """A trainer at the start of its run."""
     return Trainer(
@@ -327,6 +360,8 @@ def make_trainer(
             time_limit=seconds_of(settings.time),
             against_waiting=against_waiting(settings, loader.dataset, learner.options.device),
             log_interval=settings.log_interval,
+            global_batch=loader.batch_size,
         ),
         on_epoch=[*make_observers(settings, run), make_watch(settings, learner, record, run)],
+        stop=stop,
     )

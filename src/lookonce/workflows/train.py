@@ -1,8 +1,12 @@
 """`lookonce train`: from labelled pictures to a run folder with the best and the last weights."""
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from lookonce.config.record import ModelRecord
 from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, resolve
@@ -10,16 +14,33 @@ from lookonce.config.schema import Settings
 from lookonce.config.yaml_file import to_yaml
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
 from lookonce.data.source import open_data
-from lookonce.distributed import broadcast_object, is_main, process_group, resolve_device
-from lookonce.errors import DataError, SettingsError
-from lookonce.log import get_logger, logging_to
+from lookonce.distributed import (
+    RankLost,
+    broadcast_object,
+    gather_objects,
+    is_main,
+    process_group,
+    recall_for_job,
+    remember_for_job,
+    resolve_device,
+    world_size,
+)
+from lookonce.errors import DataError, LookonceError, SettingsError
+from lookonce.log import get_logger, logging_to, silenced
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible
 from lookonce.training.profile import profile_training
-from lookonce.training.run_folder import RunFolder, create_run_folder, newest_run, open_run_folder
+from lookonce.training.run_folder import (
+    RunFolder,
+    create_run_folder,
+    name_run_folder,
+    newest_run,
+    only_trainer_of,
+    open_run_folder,
+)
 from lookonce.training.trainer import Position, Trainer, TrainResult
-from lookonce.weights.checkpoint import read_record
-from lookonce.workflows import build
+from lookonce.weights.checkpoint import read_record, read_training_values
+from lookonce.workflows import build, launch
 from lookonce.workflows.fit_time import fit_to_time
 
 
@@ -27,33 +48,118 @@ def train(**flags: Any) -> TrainResult:
     """Train a detector; every setting of `lookonce config` is a keyword, and `data` is the one that is needed.
 
     file: a YAML file of settings. resume: True goes on with the newest run in `runs` (of this `name` where one is
-    given), a path with that run; nothing else has to be said then. Ctrl-C or SIGTERM finish the step under way, save
-    and return (TrainResult.exit_code 75).
+    given), a path with that run; nothing else has to be said then. run: the exact name of a run, which goes on or
+    begins. devices: so many processes train together, started from here. Ctrl-C or SIGTERM finish the step under way,
+    save and return (TrainResult.exit_code 75).
     """
     settings, run = settings_and_run(flags)
+    if not launch.is_wanted(settings):
+        return train_here(settings, run)
+    if run is not None:
+        flags = flags | {"resume": str(run.path), "run": None, "file": None}
+    outcome = launch.launch(settings, {name: _plain(value) for name, value in flags.items() if value is not None})
+    rows = RunFolder(outcome.run).metrics()
+    return TrainResult(run=RunFolder(outcome.run), metrics=rows[-1] if rows else {}, stopped=outcome.stopped)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def work() -> None:
+    """One of the processes that `launch` starts."""
+    line = launch.line_to_launcher()
+    torch.set_num_threads(line.threads)
+    try:
+        with logging_to():
+            with silenced(True):  # the launcher has read the same settings, and said what there is to say
+                settings, run = settings_and_run(line.flags)
+            result = train_here(settings, run, line)
+    except RankLost as error:
+        line.has_lost_another(error)
+        sys.exit(1)
+    except LookonceError as error:
+        line.has_failed(error)
+        sys.exit(1)
+    # Status 0 also after a stop: with another, torchrun would start all of them again.
+    line.has_ended(result.run.path, stopped=result.stopped)
+
+
+def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | None = None) -> TrainResult:
+    """Train in this process, together with the other ranks if there are any. run None: a new one."""
     device = resolve_device(settings.device)
-    with logging_to(), process_group(device), reproducible(device):
+    with (
+        logging_to(),
+        process_group(device, timeout_seconds=settings.rank_timeout),
+        silenced(not is_main()),
+        reproducible(device),
+    ):
         train_set, val_set = open_splits(settings)
         settings = build.choose_batch_size(settings, len(train_set))
-        record = build.make_record(settings, train_set, data_hash(train_set))
-        loader = build.make_train_loader(settings, train_set, record.preprocessing, device)
+        if run is None and (run := run_before_restart()) is not None:
+            settings = settings_of(run)
+        record = build.make_record(settings, train_set, same_on_all_ranks(data_hash(train_set)))
+        loader = build.make_train_loader(settings, train_set, record.preprocessing, device, batch_of_run(run))
         if run is None:
             settings = fit_to_time(settings, record, loader, val_set, device)
         learner = build.make_learner(settings, record, len(loader), device)
         require_space(settings.runs if run is None else run.path, space_for_checkpoints(learner, settings))
         if run is None:
             tell(check_export_first(settings, learner, record))
-        run = start_run(settings) if run is None else require_same_data(run, record)
-        with logging_to(run.log):
-            trainer = build.make_trainer(settings, learner, loader, val_set, record, run)
-            if run.has_checkpoint:
+        run = run or start_run(settings)
+        with writing_to(run):
+            require_same_data(run, record)
+            stop = None if line is None else line.stop
+            trainer = build.make_trainer(settings, learner, loader, val_set, record, run, stop)
+            if broadcast_object(run.has_checkpoint):
                 trainer.resume()
             tell(summary(settings, trainer, train_set, val_set))
             if settings.profile:
                 return profiled(trainer)
+            if line is not None:
+                line.has_begun()
             result = trainer.run()
             tell(outcome(result, settings.best_metric))
     return result
+
+
+@contextmanager
+def writing_to(run: RunFolder) -> Iterator[None]:
+    """The main rank holds the run folder, and its log file, for the length of the block."""
+    with ExitStack() as stack:
+        if is_main():
+            stack.enter_context(only_trainer_of(run))
+            stack.enter_context(logging_to(run.log))
+        yield
+
+
+def same_on_all_ranks(data_hash: str) -> str:
+    """The hash, if the data of all machines is the same."""
+    others = [rank for rank, theirs in enumerate(gather_objects(data_hash)) if theirs != data_hash]
+    if others:
+        raise DataError(
+            f"the training annotations here are not those of rank {', '.join(map(str, others))}; every machine needs "
+            "the same data set"
+        )
+    return data_hash
+
+
+def run_before_restart() -> RunFolder | None:
+    """The run folder that this job has made already, when torchrun has started it again; None at its first start."""
+    path = broadcast_object(recall_for_job("run") if is_main() else None)
+    return None if path is None else RunFolder(Path(path))
+
+
+def settings_of(run: RunFolder) -> Settings:
+    """What the run was started with, whatever was chosen or measured for it then."""
+    kept: Settings = broadcast_object(resolve({}, file=run.settings).settings if is_main() else None)
+    return kept
+
+
+def batch_of_run(run: RunFolder | None) -> int:
+    """Pictures of a batch on all ranks together in the run so far; 0 if that is still to be decided."""
+    values = read_training_values(run.last) if run is not None and is_main() else {}
+    return int(broadcast_object(values.get("global_batch", 0)))
 
 
 def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | None]:
@@ -61,14 +167,18 @@ def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | No
     flags = {name.replace("-", "_"): value for name, value in flags.items() if value is not None}
     resume = flags.pop("resume", False)
     if str(resume).lower() in ("", "false", "0", "no"):
-        return named_after_data(resolve(flags)), None
+        resolved = resolve(flags)
+        run = RunFolder(resolved.settings.runs / resolved.settings.run)
+        if not resolved.settings.run or not run.settings.is_file():
+            return named_after_data(resolved), None
+        return resumed_settings(open_run_folder(run.path), resolved), run
     if "file" in flags:
         raise SettingsError(f"file: {flags['file']} was given with resume; a resumed run has its own settings.yaml")
     if str(resume).lower() in ("true", "1", "yes"):
         run = newest_run(resolve(flags).settings.runs, flags.get("name"))
     else:
         run = open_run_folder(Path(resume))
-    return resumed_settings(run, flags), run
+    return resumed_settings(run, resolve(flags)), run
 
 
 def named_after_data(resolved: Resolved) -> Settings:
@@ -86,38 +196,33 @@ def named_after_data(resolved: Resolved) -> Settings:
 # What may change when a run goes on: nothing here touches a weight.
 FREE_WHEN_RESUMING = frozenset(
     {
-        "runs",
-        "name",
-        "device",
-        "workers",
-        "log_interval",
-        "eval_every",
-        "save_every",
-        "cache_mb",
-        "save_steps",
-        "save_on",
-        "keep",
-        "patience",
-        "time",
-        "profile",
-        "tensorboard",
-        "export_check",
+        *("runs", "name", "run", "recipe", "device", "workers", "log_interval", "eval_every", "save_every", "cache_mb"),
+        *("save_steps", "save_on", "keep", "patience", "time", "profile", "tensorboard", "export_check"),
+        *("devices", "nnodes", "node_rank", "rdzv_endpoint", "max_restarts", "rank_timeout"),
     }
 )
 
 
-def resumed_settings(run: RunFolder, flags: Mapping[str, Any]) -> Settings:
-    """The run's own settings; a flag that would train another network is an error."""
+def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
+    """The run's own settings; something that was said and would train another network is an error.
+
+    What a recipe or a default says does not count, and neither does what the run has chosen by itself (auto).
+    """
     kept = resolve({}, file=run.settings).settings
-    asked = resolve(flags, file=run.settings).settings
-    for name in Settings.model_fields:
-        before, now = getattr(kept, name), getattr(asked, name)
-        if before != now and name not in FREE_WHEN_RESUMING:
+    said = {name for name, origin in asked.origins.items() if is_said(origin)}
+    for name in said - FREE_WHEN_RESUMING:
+        before, now = getattr(kept, name), getattr(asked.settings, name)
+        if before != now and (name, now) != ("batch_size", 0):
             raise SettingsError(
                 f"{name}: {now} was given with resume, but {run.path} was started with {before}; leave it out to "
                 f"go on, or start a new run from these weights: --weights {run.path}"
             )
-    return asked
+    return kept.model_copy(update={name: getattr(asked.settings, name) for name in said & FREE_WHEN_RESUMING})
+
+
+def is_said(origin: str) -> bool:
+    """Whether a value comes from the command line or a file."""
+    return origin != DEFAULT_ORIGIN and not origin.startswith("recipe ")
 
 
 def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
@@ -157,22 +262,23 @@ def space_for_checkpoints(learner: Learner, settings: Settings) -> int:
 def start_run(settings: Settings) -> RunFolder:
     """A fresh run folder that holds the settings and nothing else; one for all ranks."""
     if is_main():
-        run = create_run_folder(settings.runs, settings.name)
+        named = name_run_folder(settings.runs, settings.run) if settings.run else None
+        run = named or create_run_folder(settings.runs, settings.name)
         write_file(
             run.settings,
             to_yaml(settings, comments=True),
         )
+        remember_for_job("run", str(run.path.absolute()))
     return RunFolder(broadcast_object(run.path if is_main() else None))
 
 
-def require_same_data(run: RunFolder, record: ModelRecord) -> RunFolder:
+def require_same_data(run: RunFolder, record: ModelRecord) -> None:
     """A run goes on with the annotations it began with, or not at all."""
-    if run.has_checkpoint and (before := read_record(run.last).data_hash) != record.data_hash:
+    if is_main() and run.has_checkpoint and (before := read_record(run.last).data_hash) != record.data_hash:
         raise DataError(
             f"{run.path}: the training annotations changed since this run began (SHA-256 {before[:12]}, now "
             f"{record.data_hash[:12]}); restore them, or start a new run from these weights: --weights {run.path}"
         )
-    return run
 
 
 def summary(settings: Settings, trainer: Trainer, train_set: Dataset, val_set: Dataset | None) -> list[str]:
@@ -188,12 +294,14 @@ def summary(settings: Settings, trainer: Trainer, train_set: Dataset, val_set: D
     collected = learner.options.accumulate
     together = f", {collected} of them to an update" if collected > 1 else ""
     place = f"on {learner.options.device} in {learner.options.precision}"
+    batches = f"{steps_per_epoch} batches of {trainer.options.global_batch}"
+    ranks = f", shared out to {world_size()} processes" if world_size() > 1 else ""
     return [
         f"data      {settings.data}: {len(names)} {'class' if len(names) == 1 else 'classes'}: {build.few(names)}",
         f"train     {counts(train_set)}",
         f"val       {val}",
         f"network   {num_parameters:,} parameters, {size} pixels, dialect {record.dialect.name}, {place}",
-        f"steps     {settings.epochs} epochs x {steps_per_epoch} batches of {settings.batch_size}{together}{goes_on}",
+        f"steps     {settings.epochs} epochs x {batches}{together}{ranks}{goes_on}",
         f"run       {trainer.run_folder.path}",
     ]
 
@@ -210,6 +318,8 @@ def counts(dataset: Dataset) -> str:
 
 def profiled(trainer: Trainer) -> TrainResult:
     """A few steps, measured; nothing is kept of them but the figures."""
+    if world_size() > 1:
+        raise SettingsError("profile: looks at one process; leave devices and nnodes out")
     folder = trainer.run_folder.path
     tell(profile_training(trainer.learner, trainer.batches, folder))
     tell([f"written: {folder / 'profile.txt'}, and profile.json for https://ui.perfetto.dev"])

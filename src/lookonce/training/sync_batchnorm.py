@@ -1,0 +1,70 @@
+"""BatchNorm over the pictures of all ranks, as one process with the whole batch would do it.
+
+PyTorch's own refuses the CPU ("SyncBatchNorm expected input tensor to be on GPU"), so a CPU gets one in plain
+operations: slower, but with it several processes compute what one computes, which is how the rest is tested.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lookonce.distributed import all_reduce_sum
+
+
+def synchronise_batchnorm(model: nn.Module, device: torch.device) -> nn.Module:
+    """The same network with the same names, every BatchNorm in it over the batch of all ranks."""
+    if device.type != "cpu":
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return converted
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                synced = SyncedBatchNorm2d(child.num_features, eps=child.eps, momentum=child.momentum)
+                for own, tensor in (*child.named_parameters(), *child.named_buffers()):
+                    setattr(synced, own, tensor)  # the very same: an optimizer may know them already
+                setattr(parent, name, synced.train(child.training))
+    return model
+
+
+class SyncedBatchNorm2d(nn.BatchNorm2d):
+    """(B, C, H, W) -> the same shape; in training, mean and variance are those over all ranks' pictures."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        pixels = x.float()
+        count = all_reduce_sum(pixels.new_tensor(pixels.numel() // pixels.shape[1]))
+        mean = _sum_over_ranks(pixels.sum((0, 2, 3))) / count  # (C,)
+        centred = pixels - mean.view(1, -1, 1, 1)
+        variance = _sum_over_ranks(centred.square().sum((0, 2, 3))) / count  # (C,)
+        self._keep_statistics(mean.detach(), variance.detach() * count / (count - 1))
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(x.dtype)
+
+    @torch.no_grad()
+    def _keep_statistics(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """Every rank's result depends on every rank's input, so a gradient is the sum of the ranks' gradients."""
+
+    @staticmethod
+    def forward(_context: Any, values: Tensor) -> Tensor:
+        return all_reduce_sum(values.clone())
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        return all_reduce_sum(gradient.clone())
+
+
+def _sum_over_ranks(values: Tensor) -> Tensor:
+    result: Tensor = _SumOverRanks.apply(values)
+    return result
