@@ -134,6 +134,9 @@ def read_arrays(path: Path) -> Arrays:
         message.ParseFromString(path.read_bytes())
         pieces: dict[str, list[Any]] = {}
         for value in message.value:
+            # protobuf hands over bytes where they are no UTF-8
+            if not isinstance(value.tag, str) or not isinstance(value.tensor.tensor_type, str):
+                raise WeightsError(f"{path}: the name or kind of an array is no text; the file is damaged")
             pieces.setdefault(value.tag, []).append(value.tensor)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
