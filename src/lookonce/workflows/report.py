@@ -51,7 +51,7 @@ def report(
     split: str = "",
     pictures: int = 12,
     title: str = "",
-    score: Annotated[bool, Parameter(negative="--no-score")] = True,
+    score: Annotated[bool, Parameter(negative="--no-score", show_default=False)] = True,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Write a run as one HTML page and a model card; several runs side by side on one page.
@@ -116,7 +116,11 @@ def gather(
     folder = evaluation
     if folder is None and dataset is not None and run.record is not None and options.score:
         folder = evaluated(run, dataset, weights, on_progress)
-    metrics = best_metrics(run.rows, run.settings.get("best_metric", "AP")) if folder is None else read_metrics(folder / "metrics.json")
+    metrics = (
+        best_metrics(run.rows, run.settings.get("best_metric", "AP"))
+        if folder is None
+        else read_metrics(folder / "metrics.json")
+    )
     scored = None if folder is None or dataset is None else read_scored(folder, dataset)
     thresholds = run.record.thresholds if run.record is not None else Thresholds()
     content = Content(
