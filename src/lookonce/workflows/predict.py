@@ -218,6 +218,7 @@ def _run(runtime: Runtime, media: Media, request: Request, context: Context, pre
     drawings = Drawings(context.folder, context.record, pictures="pictures" in saves, crops="crops" in saves)
     found = drawings.drawn(_predictions(runtime, media, request, unreadable), live=media.live)
     kept: list[PredictedPicture] = []
+    is_finite = media.is_finite
     total = media.total if request.limit is None else min(request.limit, media.total or request.limit)
     try:
         with (
@@ -229,7 +230,7 @@ def _run(runtime: Runtime, media: Media, request: Request, context: Context, pre
                 picture = without_image(one)
                 for each in outputs:
                     each.add(picture)
-                if media.is_finite:
+                if is_finite:
                     kept.append(picture)
                 predicted.num_pictures += 1
                 predicted.num_detections += len(picture.detections)
