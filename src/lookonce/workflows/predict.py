@@ -220,6 +220,7 @@ def _run(runtime: Runtime, media: Media, request: Request, context: Context, pre
     stop = StopRequest()
     found = drawings.drawn(_predictions(runtime, media, request, unreadable, stop), live=media.live)
     kept: list[PredictedPicture] = []
+    is_finite = media.is_finite
     total = media.total if request.limit is None else min(request.limit, media.total or request.limit)
     try:
         with (
@@ -233,7 +234,7 @@ def _run(runtime: Runtime, media: Media, request: Request, context: Context, pre
                 picture = without_image(one)
                 for each in outputs:
                     each.add(picture)
-                if media.is_finite:
+                if is_finite:
                     kept.append(picture)
                 predicted.num_pictures += 1
                 predicted.num_detections += len(picture.detections)
