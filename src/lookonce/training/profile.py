@@ -9,7 +9,7 @@ from pathlib import Path
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from lookonce.data.loader import Batch
-from lookonce.distributed import is_main, synchronize
+from lookonce.distributed import synchronize
 from lookonce.storage import explained_write, write_file
 from lookonce.training.engine import STEP_PARTS, Learner, StepResult, train_one_epoch
 from lookonce.training.trainer import Batches
@@ -22,7 +22,7 @@ WAITING = "waiting for pictures"
 
 
 def profile_training(learner: Learner, batches: Batches, folder: Path) -> list[str]:
-    """The lines of a table of where a few steps spend their time; the main rank writes profile.txt and profile.json.
+    """The lines of a table of where a few steps spend their time; writes profile.txt and profile.json.
 
     profile.json opens in https://ui.perfetto.dev or chrome://tracing. The steps change the learner's weights.
     """
@@ -40,10 +40,9 @@ def profile_training(learner: Learner, batches: Batches, folder: Path) -> list[s
     seconds = time.perf_counter() - started
     steps.close()
     lines = _table(profiler, seconds, num_images, by_device=device.type == "cuda")
-    if is_main():
-        write_file(folder / "profile.txt", "\n".join(lines) + "\n")
-        with explained_write(folder / "profile.json"):
-            profiler.export_chrome_trace(str(folder / "profile.json"))
+    write_file(folder / "profile.txt", "\n".join(lines) + "\n")
+    with explained_write(folder / "profile.json"):
+        profiler.export_chrome_trace(str(folder / "profile.json"))
     return lines
 
 
