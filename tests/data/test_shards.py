@@ -46,7 +46,7 @@ def test_an_epoch_holds_the_same_pictures_for_any_number_of_ranks(loose: Path, p
     def batches(folder: Path, rank: int, world_size: int, start: int = 0) -> list[np.ndarray]:
         loader = Loader(
             open_data(folder).split("train"),
-            batch_size=4 // world_size,
+            batch_size=4,
             image_sizes=(64,),
             preprocessing=Preprocessing(),
             augment=Augmentation(mosaic=0.5),

@@ -24,10 +24,12 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report, StopAtError
 from lookonce.data.formats import coco, voc, yolo
 from lookonce.data.pictures import PICTURE_SUFFIXES
+from lookonce.data.places import local_data
 from lookonce.data.shards import INDEX
 from lookonce.data.sizes import report_missing
 from lookonce.errors import DataError
 from lookonce.log import get_logger
+from lookonce.remote.places import local_file
 
 ReadSplit = Callable[[str, Report], Annotations]
 SPLITS = ("train", "val", "test")
@@ -113,12 +115,13 @@ def _require_sizes(dataset: Dataset) -> None:
 
 
 def open_data(data: str | Path, images: Path | None = None, *, needs_pictures: bool = True) -> DataSource:
-    """The data set at `data`; `images` is the picture folder of an annotation JSON.
+    """The data set at `data`, which may be a .zip or lie in object storage; `images` is the picture folder of an
+    annotation JSON.
 
     Nothing but folder listings and small YAML files is read here. DataError when `data` is nothing we know, or two
     things at once. needs_pictures False: COCO and VOC annotations are read wherever the pictures may be.
     """
-    source = _open(Path(data), images, needs_pictures=needs_pictures)
+    source = _open(local_data(data), None if images is None else local_file(images), needs_pictures=needs_pictures)
     source.needs_pictures = needs_pictures
     return source
 

@@ -14,7 +14,7 @@ from threading import Event, Thread
 
 from lookonce.errors import LookonceError
 from lookonce.log import get_logger
-from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteError, etag_of
+from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteError, agrees, etag_of
 from lookonce.storage import MARKER, write_file
 
 CURRENT = "CURRENT"
@@ -147,7 +147,7 @@ def staging_out(
 def fetch_run(location: Location, folder: Path, store: ObjectStore) -> bool:
     """What `StageOut` sent -> `folder`, published folders in their places; False when there is nothing.
 
-    A version that was not finished is left where it is.
+    A version that was not finished is left where it is; what is here already is not fetched again.
     """
     entries = store.entries(location)
     currents = {
@@ -155,10 +155,13 @@ def fetch_run(location: Location, folder: Path, store: ObjectStore) -> bool:
         for entry in entries
         if entry.name.endswith(f"/{CURRENT}")
     }
-    for entry in sorted(entries, key=lambda entry: entry.name.endswith(f"/{MARKER}")):  # the marker last
-        target = _local_name(entry.name, currents)
-        if target is not None:
-            store.download(entry, folder / target)
+    wanted = [(entry, folder / target) for entry in entries if (target := _local_name(entry.name, currents))]
+    missing = [(entry, path) for entry, path in wanted if not (path.is_file() and agrees(path, entry.size, entry.etag))]
+    for base in currents:
+        if any(folder / base in path.parents for _, path in missing):
+            (folder / base / MARKER).unlink(missing_ok=True)  # what is there is not complete until all has come
+    for entry, path in sorted(missing, key=lambda pair: pair[1].name == MARKER):
+        store.download(entry, path)
     return bool(entries)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny
+from lookonce.remote.places import local_file
 from lookonce.storage import find_published
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
 from lookonce.weights.darknet import is_darknet_weights, read_darknet
@@ -41,7 +42,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 def find_checkpoint(path: Path) -> Path:
     """The checkpoint meant by a checkpoint folder, a run folder (its best, else its last) or a model.safetensors."""
-    path = Path(path)
+    path = local_file(path)
     if path.name == MODEL_FILE:
         return path.parent
     candidates = (path, path / "checkpoints" / "best", path / "checkpoints" / "last")

@@ -14,6 +14,7 @@ from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
+from lookonce.remote.places import local_file
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import Kind, kind_of
@@ -107,7 +108,7 @@ def load_runtime(path: Path | str, *, device: str = "auto", runtime: str = "auto
 
     runtime: a name of RUNTIMES, or auto for the first that reads the file; device: where a checkpoint runs.
     """
-    path = Path(path)
+    path = local_file(path)
     chosen = RUNTIMES[choose_runtime(path, runtime)]
     module, _, name = chosen.opens.partition(":")
     try:

@@ -7,11 +7,12 @@ import pytest
 
 from lookonce.data.dataset import data_hash
 from lookonce.data.pictures import read_picture
+from lookonce.data.places import local_data
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.data.write import write_data
 from lookonce.remote.objects import Location, ObjectStore
-from lookonce.workflows.places import local_data, local_file
+from lookonce.remote.places import local_file
 
 
 @pytest.fixture(scope="module")

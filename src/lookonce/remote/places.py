@@ -1,0 +1,32 @@
+"""Files and folders that a user names, which may be on this machine or in object storage (s3://, obs://)."""
+
+from pathlib import Path
+
+from lookonce.remote.lock import work_lock
+from lookonce.remote.objects import Location, ObjectStore, is_remote
+from lookonce.remote.stage_in import cache_name, stage_in, unpack_once
+from lookonce.remote.stage_out import CURRENT, fetch_run
+
+CACHE = Path(".lookonce-cache")  # in the folder where the command runs: nothing is written to HOME
+
+
+def local_file(place: str | Path, cache: Path = CACHE) -> Path:
+    """A file or folder on this machine; objects are fetched once, and again where they have changed."""
+    if not is_remote(place):
+        return Path(place)
+    location, store = Location.parse(str(place)), ObjectStore()
+    folder = cache / cache_name(location)
+    if any(entry.name.rpartition("/")[2] == CURRENT for entry in store.entries(location)):
+        with work_lock(folder.with_name(f".{folder.name}.lock")):
+            fetch_run(location, folder, store)
+        return folder
+    return stage_in(location, folder, store)
+
+
+def unpacked(path: Path, cache: Path = CACHE) -> Path:
+    """A .zip -> the folder with what it holds (of a zip with a single folder in it, that folder)."""
+    if path.suffix.lower() != ".zip" or not path.is_file():
+        return path
+    folder = unpack_once(path, cache / f"{path.stem}-unpacked")
+    inside = [child for child in folder.iterdir() if not child.name.startswith((".", "__MACOSX"))]
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
