@@ -51,7 +51,7 @@ def report(
     split: str = "",
     pictures: int = 12,
     title: str = "",
-    score: Annotated[bool, Parameter(negative="--no-score")] = True,
+    score: Annotated[bool, Parameter(negative="--no-score", show_default=False)] = True,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Write a run as one HTML page and a model card; several runs side by side on one page.
