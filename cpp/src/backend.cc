@@ -57,6 +57,8 @@ std::unique_ptr<Backend> open_backend(const std::filesystem::path& model, const 
               " reads such a file; expected one made by `lookonce export WEIGHTS --to onnx,openvino`");
 }
 
-std::string raw_output_name(const HeadRecord& head) { return "raw_stride" + std::to_string(head.stride); }
+std::string raw_output_name(const HeadRecord& head) {
+  return "raw_stride" + std::to_string(head.stride);
+}
 
 }  // namespace lookonce

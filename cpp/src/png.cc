@@ -200,7 +200,9 @@ class PngReader {
 
 }  // namespace
 
-StoredPicture decode_png(std::string_view bytes, const std::string& name) { return PngReader(bytes, name).read(); }
+StoredPicture decode_png(std::string_view bytes, const std::string& name) {
+  return PngReader(bytes, name).read();
+}
 
 std::string encode_png(const Picture& picture) {
   png_image image{};

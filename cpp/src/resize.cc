@@ -14,7 +14,9 @@ namespace {
 constexpr int kChannels = 3;
 constexpr int kWeightOne = 2048;  // weights have 11 bits
 
-std::uint8_t to_pixel(long value) { return static_cast<std::uint8_t>(std::clamp(value, 0L, 255L)); }
+std::uint8_t to_pixel(long value) {
+  return static_cast<std::uint8_t>(std::clamp(value, 0L, 255L));
+}
 
 /// What a target position is made of along one axis: two source positions and their weights.
 struct Taps {
@@ -22,7 +24,9 @@ struct Taps {
   std::int16_t first_weight, second_weight;
 };
 
-std::int16_t fixed_point(float weight) { return static_cast<std::int16_t>(std::lrint(weight * kWeightOne)); }
+std::int16_t fixed_point(float weight) {
+  return static_cast<std::int16_t>(std::lrint(weight * kWeightOne));
+}
 
 /// Source position of a target position and the part of a pixel beyond it.
 std::pair<int, float> source_position(int target, double scale, double inverse, bool area) {
@@ -46,8 +50,8 @@ std::vector<Taps> linear_taps(int source, int target, bool area, bool along_x) {
   for (int position = 0; position < target; ++position) {
     auto [first, part] = source_position(position, scale, inverse, area);
     if (along_x && (first < 0 || first >= last)) part = 0;
-    taps.push_back({std::clamp(first, 0, last), std::clamp(first + 1, 0, last), fixed_point(1.0F - part),
-                    fixed_point(part)});
+    taps.push_back(
+        {std::clamp(first, 0, last), std::clamp(first + 1, 0, last), fixed_point(1.0F - part), fixed_point(part)});
   }
   return taps;
 }
