@@ -181,7 +181,8 @@ void resize_area(const Picture& picture, const PixelView& target) {
     const std::uint8_t* source = picture.row(rows[index].source);
     for (const Share& column : columns) {
       for (int channel = 0; channel < kChannels; ++channel) {
-        along_x[column.target * kChannels + channel] += source[column.source * kChannels + channel] * column.weight;
+        along_x[column.target * kChannels + channel] +=
+            static_cast<float>(source[column.source * kChannels + channel]) * column.weight;
       }
     }
     const bool begins = index == 0 || rows[index - 1].target != rows[index].target;
