@@ -67,7 +67,7 @@ def average_over_ranks(tensors: Sequence[torch.Tensor]) -> None:
     """Replace each tensor (the same shapes on all ranks, one dtype) by its mean over the ranks.
 
     In a single buffer in the order given: how sums are rounded depends on where a number lies in the buffer, so a
-    layout that never changes is what makes a resumed run end with the bits of a straight one (docs/decisions/0010).
+    layout that never changes is what makes a resumed run end with the bits of a straight one (docs/decisions/0011).
     """
     if not _is_initialised() or not tensors:
         return
