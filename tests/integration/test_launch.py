@@ -281,7 +281,7 @@ def test_a_foreign_torchrun_trains_restarts_and_stops(
 ) -> None:
     """It ends with 1 after a stop, whatever its processes say; --run goes on."""
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=2")
-    command = ("-m", "lookonce", "train", f"--data={data}", f"--runs={tmp_path}", "--run=night", *TWELVE, *SETTINGS)
+    command = ("-m", "lookonce", "train", f"--data={data}", f"--runs={tmp_path}", "run=night", *TWELVE, *SETTINGS)
     process = start(*command, program=torchrun)
     log = tmp_path / "night" / "log.txt"
     wait_for(log, r"epoch\[2\], iter")
