@@ -178,3 +178,9 @@ def test_a_rank_that_never_comes_is_named() -> None:
     server = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=LITTLE)
     with pytest.raises(RankLost, match=r"rank 0: rank 1, 2 of 3 did not come within 0\.2 s"):
         distributed._find_each_other(server, 0, 3, timeout_seconds=0.2)
+
+
+def test_a_machine_knows_its_address_towards_the_meeting_point() -> None:
+    assert distributed._address_towards("127.0.0.1:29400") == "127.0.0.1"
+    assert distributed._address_towards("no.such.host.invalid:1") is None
+    assert distributed._address_towards("nonsense") is None

@@ -329,6 +329,18 @@ class Job:
     max_restarts: int
 
 
+def _address_towards(endpoint: str) -> str | None:
+    """This machine's address on the way to host:port, as the others can reach it: its name may mean nothing to them."""
+    host, _, port = endpoint.rpartition(":")
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(address)  # chooses a route, sends nothing
+            return str(probe.getsockname()[0])
+    except (OSError, ValueError):
+        return None  # torchrun will say what is wrong with it
+
+
 def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
     """Start the command once for each device of this machine, as torchrun does, and wait until all are done.
 
@@ -349,6 +361,7 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
         rdzv_backend="c10d",
         rdzv_endpoint=job.endpoint or "localhost:0",
         rdzv_configs={"is_host": job.node == 0},
+        local_addr=_address_towards(job.endpoint) if job.endpoint else None,
         max_restarts=job.max_restarts,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),  # no folder in /tmp for logs that go to the terminal
         signals_to_handle="SIGHUP",

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -281,7 +282,7 @@ def test_a_foreign_torchrun_trains_restarts_and_stops(
 ) -> None:
     """It ends with 1 after a stop, whatever its processes say; --run goes on."""
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=2")
-    command = ("-m", "lookonce", "train", f"--data={data}", f"--runs={tmp_path}", "--run=night", *TWELVE, *SETTINGS)
+    command = ("-m", "lookonce", "train", f"--data={data}", f"--runs={tmp_path}", "run=night", *TWELVE, *SETTINGS)
     process = start(*command, program=torchrun)
     log = tmp_path / "night" / "log.txt"
     wait_for(log, r"epoch\[2\], iter")
@@ -310,6 +311,59 @@ def test_two_hosts_lose_a_process_and_end_with_the_same_bits(
         ends(host, 0)
     assert [path.name for path in tmp_path.glob("table-*")] == ["table-1"]
     assert (tmp_path / "table-1" / "log.txt").read_text().count("shared out to 2 processes, from epoch") == 1
+    assert arrays_of(tmp_path / "table-1") == straight(2)
+
+
+@pytest.fixture
+def two_networks() -> Iterator[tuple[str, str]]:
+    """Two network namespaces with a cable between them: 10.77.0.1 and 10.77.0.2. Needs root and iproute2."""
+    names = (f"lookonce-a{os.getpid()}", f"lookonce-b{os.getpid()}")
+    if shutil.which("ip") is None:
+        pytest.skip("no network namespaces here: they need the program ip (iproute2)")
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True, capture_output=True)
+
+    try:
+        for name in names:
+            ip("netns", "add", name)
+        ip("link", "add", "va", "netns", names[0], "type", "veth", "peer", "name", "vb", "netns", names[1])
+        for number, (name, cable) in enumerate(zip(names, ("va", "vb"), strict=True), start=1):
+            ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", cable)
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "link", "set", cable, "up")
+        yield names
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no network namespaces here, they need root: {error.stderr.decode().strip()}")
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+@pytest.mark.slow
+def test_two_networks_lose_a_process_and_end_with_the_same_bits(
+    data: Path, tmp_path: Path, two_networks: tuple[str, str], straight: Callable[[int], list[str]]
+) -> None:
+    """As above, each host with an address of its own; both have the same name, so names cannot help."""
+    command = ("train", f"--data={data}", f"--runs={tmp_path}", "--nnodes=2", "--rdzv-endpoint=10.77.0.1:29400")
+    hosts = []
+    for node, (network, cable) in enumerate(zip(two_networks, ("va", "vb"), strict=True)):
+        program = ["ip", "netns", "exec", network, sys.executable, "-m", "lookonce"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": cable}
+        hosts.append(
+            subprocess.Popen(
+                [*program, *command, f"--node-rank={node}", *TWELVE, *SETTINGS],
+                env=environment,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+    try:
+        wait_for(tmp_path / "table-1" / "log.txt", r"epoch\[4\], iter")
+        os.kill(workers_of(hosts[1])[0], signal.SIGKILL)
+        assert [host.wait(300) for host in hosts] == [0, 0]
+    finally:
+        for host in hosts:
+            host.kill()
     assert arrays_of(tmp_path / "table-1") == straight(2)
 
 
