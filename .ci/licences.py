@@ -28,10 +28,13 @@ ALLOWED_LIBRARIES = {
     re.compile(r"lib(gfortran|gomp|gcc_s|stdc\+\+)\b"): "GPL-3.0 with the GCC runtime library exception",
     re.compile(r"libquadmath\b"): "LGPL-2.1, part of GCC's runtime",
 }
+# Packages that hold GPL libraries and that one extra alone brings: package -> extra. Who installs it knows
+# (docs/predict.md); nothing else may need it.
+GPL_IN_EXTRA = {"av": "video"}  # its wheels bring FFmpeg with libx264 and libx265
 
 
-def locked_names(lock: dict[str, list[dict[str, object]]], groups: bool) -> set[str]:
-    """Names that lookonce with all its extras needs on any platform; with `groups`, those of development too."""
+def locked_names(lock: dict[str, list[dict[str, object]]], groups: bool, without: str = "") -> set[str]:
+    """Names that lookonce with all its extras (but `without`) needs on any platform; `groups`: of development too."""
     packages: dict[str, list[dict[str, object]]] = {}
     for package in lock["package"]:
         packages.setdefault(str(package["name"]), []).append(package)
@@ -41,16 +44,17 @@ def locked_names(lock: dict[str, list[dict[str, object]]], groups: bool) -> set[
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting += [needed for package in packages[name] for needed in direct_needs(package, groups)]
+            left_out = without if name == "lookonce" else ""
+            waiting += [needed for package in packages[name] for needed in direct_needs(package, groups, left_out)]
     return found - {"lookonce"}
 
 
-def direct_needs(package: dict[str, object], groups: bool) -> Iterator[str]:
+def direct_needs(package: dict[str, object], groups: bool, without: str = "") -> Iterator[str]:
     tables = ["optional-dependencies", "dev-dependencies"] if groups else ["optional-dependencies"]
     needs = list(package.get("dependencies", []))  # type: ignore[call-overload]
     for table in tables:
-        for listed in package.get(table, {}).values():  # type: ignore[attr-defined]
-            needs += listed
+        for extra, listed in package.get(table, {}).items():  # type: ignore[attr-defined]
+            needs += [] if extra == without else listed
     return (str(need["name"]) for need in needs)
 
 
@@ -94,6 +98,11 @@ def allowed_libraries(distribution: metadata.Distribution) -> set[str]:
 def main() -> int:
     lock = tomllib.loads((PROJECT_ROOT / "uv.lock").read_text(encoding="utf-8"))
     complaints, licences, absent = [], Counter[str](), []
+    optional = {
+        name for name, extra in GPL_IN_EXTRA.items() if name not in locked_names(lock, groups=True, without=extra)
+    }
+    for name in sorted(optional):
+        print(f"allowed: {name} with the GPL libraries in it, since extra {GPL_IN_EXTRA[name]} alone brings it")
     for name in sorted(locked_names(lock, groups=True)):
         try:
             distribution = metadata.distribution(name)
@@ -101,9 +110,10 @@ def main() -> int:
             absent.append(name)  # for another platform or another version of Python
             continue
         licence = stated_licence(distribution)
-        complaints += [text for text in [complaint(name, licence), *library_complaints(distribution)] if text]
+        libraries = [] if name in optional else list(library_complaints(distribution))
+        complaints += [text for text in [complaint(name, licence), *libraries] if text]
         licences[licence[:60] or STATED_ELSEWHERE.get(name, "none stated")] += 1
-        for reason in sorted(allowed_libraries(distribution)):
+        for reason in sorted(allowed_libraries(distribution)) if name not in optional else ():
             print(f"allowed inside {name}: {reason}")
     for licence, count in licences.most_common():
         print(f"{count:4d}  {licence}")

@@ -245,3 +245,4 @@ def test_locked_names_follow_dependencies_extras_and_groups(licences: ModuleType
     }
     assert licences.locked_names(lock, groups=False) == {"a", "b", "d"}
     assert licences.locked_names(lock, groups=True) == {"a", "b", "c", "d"}
+    assert licences.locked_names(lock, groups=True, without="train") == {"a", "c", "d"}
