@@ -31,9 +31,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   for (const bool is_onnx : {true, false}) {
     try {
-      use(lookonce::parse_record(is_onnx ? lookonce::onnx_metadata(bytes, lookonce::kRecordKey, "record")
-                                         : std::string(bytes),
-                                 "record"));
+      use(lookonce::parse_record(
+          is_onnx ? lookonce::onnx_metadata(bytes, lookonce::kRecordKey, "record") : std::string(bytes), "record"));
     } catch (const lookonce::Error&) {
       continue;
     }

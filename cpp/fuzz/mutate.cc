@@ -15,13 +15,45 @@ namespace {
 
 using Random = std::mt19937_64;
 
-std::size_t below(Random& random, std::size_t limit) { return limit == 0 ? 0 : random() % limit; }
+std::size_t below(Random& random, std::size_t limit) {
+  return limit == 0 ? 0 : random() % limit;
+}
 
 // Numbers that are often not expected: nothing, signs, the ends of ranges, and what JSON and file formats are made of.
-const std::vector<std::string> kWords{
-    std::string(1, '\0'), "\xff", "\x7f\xff\xff\xff", std::string(4, '\0'), "\xff\xff\xff\xff", "\xff\xd8\xff\xe1",
-    "\xff\xd9", "\xff\xda", "IHDR", "PLTE", "tRNS", "eXIf", "iTXt", "zTXt", "IEND", "Exif", "II*", "MM", "RIFF", "ANIM",
-    "VP8X", "null", "-1", "1e38", "0", "\"", "[", "{", "]", "}", ",", ":", "18446744073709551615", "\xc3"};
+const std::vector<std::string> kWords{std::string(1, '\0'),
+                                      "\xff",
+                                      "\x7f\xff\xff\xff",
+                                      std::string(4, '\0'),
+                                      "\xff\xff\xff\xff",
+                                      "\xff\xd8\xff\xe1",
+                                      "\xff\xd9",
+                                      "\xff\xda",
+                                      "IHDR",
+                                      "PLTE",
+                                      "tRNS",
+                                      "eXIf",
+                                      "iTXt",
+                                      "zTXt",
+                                      "IEND",
+                                      "Exif",
+                                      "II*",
+                                      "MM",
+                                      "RIFF",
+                                      "ANIM",
+                                      "VP8X",
+                                      "null",
+                                      "-1",
+                                      "1e38",
+                                      "0",
+                                      "\"",
+                                      "[",
+                                      "{",
+                                      "]",
+                                      "}",
+                                      ",",
+                                      ":",
+                                      "18446744073709551615",
+                                      "\xc3"};
 
 void mutate_once(std::string& bytes, const std::vector<std::string>& seeds, Random& random) {
   const std::size_t at = below(random, bytes.size());

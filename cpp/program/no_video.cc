@@ -13,6 +13,8 @@ Video::Video(const std::filesystem::path& path) {
 
 Video::~Video() = default;
 
-std::optional<Picture> Video::next() { return std::nullopt; }
+std::optional<Picture> Video::next() {
+  return std::nullopt;
+}
 
 }  // namespace lookonce

@@ -55,8 +55,7 @@ const std::vector<Known>& known_options() {
        }},
       {"--max-detections", "N", "at most so many a picture; without it, the model's",
        [](Options& options, const std::string& text) {
-         options.detector.max_detections =
-             number<int>("--max-detections", text, 1, std::numeric_limits<int>::max());
+         options.detector.max_detections = number<int>("--max-detections", text, 1, std::numeric_limits<int>::max());
        }},
       {"--threads", "N", "threads for the network; without it, all processors, or OMP_NUM_THREADS",
        whole("--threads", 1, [](Options& options) -> int& { return options.backend.threads; })},
@@ -72,8 +71,7 @@ const std::vector<Known>& known_options() {
        }},
       {"--raw", "", "write the heads' raw outputs: result_Files/NAME_0.bin, NAME_1.bin",
        [](Options& options, const std::string&) { options.raw = true; }},
-      {"--no-pictures", "", "do not draw",
-       [](Options& options, const std::string&) { options.pictures = false; }},
+      {"--no-pictures", "", "do not draw", [](Options& options, const std::string&) { options.pictures = false; }},
       {"--annotations", "FILE", "COCO annotations: their pictures alone, under their ids",
        [](Options& options, const std::string& text) { options.annotations = std::filesystem::u8path(text); }},
       {"--runtime", "NAME", "auto, openvino, onnxruntime (auto)",

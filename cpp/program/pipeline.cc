@@ -64,8 +64,8 @@ Task read_picture_file(const Source& source) {
   task.outcome.result.image_id = source.image_id;
   StopWatch watch;
   try {
-    task.bytes = source.path == "-" ? std::string(std::istreambuf_iterator<char>(std::cin), {})
-                                    : read_file(source.path);
+    task.bytes =
+        source.path == "-" ? std::string(std::istreambuf_iterator<char>(std::cin), {}) : read_file(source.path);
   } catch (const Error& error) {
     task.outcome.result.error = error.what();
   }
@@ -287,8 +287,8 @@ double model_only_rate(Backend& backend, const PipelineOptions& options, double 
   }
   std::atomic<long> runs{0};
   StopWatch watch;
-  const Clock::time_point end = Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                                                   std::chrono::duration<double>(seconds));
+  const Clock::time_point end =
+      Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
   {
     Threads threads;
     for (const auto& detector : detectors) {

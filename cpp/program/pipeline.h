@@ -21,8 +21,8 @@ struct Stages {
 struct Outcome {
   PictureResult result;
   std::filesystem::path place;
-  std::string drawing;            // a picture file's bytes; empty when it was not asked for
-  std::vector<std::string> raw;   // float32 (1, rows, columns, anchors, 5 + classes) of each head, likewise
+  std::string drawing;           // a picture file's bytes; empty when it was not asked for
+  std::vector<std::string> raw;  // float32 (1, rows, columns, anchors, 5 + classes) of each head, likewise
   Stages milliseconds;
 };
 

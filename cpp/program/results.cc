@@ -74,7 +74,9 @@ NewFile::~NewFile() {
   if (file_.is_open()) fs::remove(temporary_, ignored);
 }
 
-void NewFile::write(const std::string& text) { file_ << text; }
+void NewFile::write(const std::string& text) {
+  file_ << text;
+}
 
 void NewFile::finish() {
   file_.flush();

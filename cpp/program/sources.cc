@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::set<std::string> kPictureSuffixes{".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm",
+const std::set<std::string> kPictureSuffixes{".bmp", ".gif", ".jfif", ".jpeg", ".jpg",  ".pbm", ".pgm",
                                              ".png", ".pnm", ".ppm",  ".tif",  ".tiff", ".webp"};
 const std::set<std::string> kVideoSuffixes{".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"};
 
@@ -103,7 +103,9 @@ void number_pictures(std::vector<Source>& sources) {
 
 }  // namespace
 
-bool is_video(const fs::path& path) { return kVideoSuffixes.count(lower_suffix(path)) != 0; }
+bool is_video(const fs::path& path) {
+  return kVideoSuffixes.count(lower_suffix(path)) != 0;
+}
 
 std::vector<Source> find_sources(const std::vector<std::string>& arguments) {
   std::vector<Source> sources;

@@ -1,5 +1,6 @@
 #include "lookonce/backend.h"
 
+#include <algorithm>
 #include <functional>
 
 #include "backends.h"
@@ -27,10 +28,8 @@ const std::vector<Runtime>& runtimes() {
 }
 
 bool reads(const Runtime& runtime, const std::filesystem::path& model) {
-  for (const std::string& suffix : runtime.suffixes) {
-    if (model.extension() == suffix) return true;
-  }
-  return false;
+  return std::any_of(runtime.suffixes.begin(), runtime.suffixes.end(),
+                     [&](const std::string& suffix) { return model.extension() == suffix; });
 }
 
 }  // namespace
@@ -57,6 +56,8 @@ std::unique_ptr<Backend> open_backend(const std::filesystem::path& model, const 
               " reads such a file; expected one made by `lookonce export WEIGHTS --to onnx,openvino`");
 }
 
-std::string raw_output_name(const HeadRecord& head) { return "raw_stride" + std::to_string(head.stride); }
+std::string raw_output_name(const HeadRecord& head) {
+  return "raw_stride" + std::to_string(head.stride);
+}
 
 }  // namespace lookonce

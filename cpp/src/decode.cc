@@ -7,7 +7,9 @@ namespace lookonce {
 namespace {
 
 /// Through tanh, which no logit makes overflow.
-float sigmoid(float logit) { return 0.5F * std::tanh(0.5F * logit) + 0.5F; }
+float sigmoid(float logit) {
+  return 0.5F * std::tanh(0.5F * logit) + 0.5F;
+}
 
 /// The smallest logit whose sigmoid could be over `probability`, a little low: what is under it needs no sigmoid.
 float surely_below(float probability) {

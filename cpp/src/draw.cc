@@ -92,7 +92,9 @@ void draw_box(Picture& picture, const Rectangle& box, const Color& color, int li
   fill(picture, {std::max(box.right - line, box.left), box.top, box.right, box.bottom}, color);
 }
 
-const Glyph& glyph(char letter) { return kGlyphs[static_cast<std::size_t>(letter - kFirstGlyph)]; }
+const Glyph& glyph(char letter) {
+  return kGlyphs[static_cast<std::size_t>(letter - kFirstGlyph)];
+}
 
 bool is_plain(const std::string& text) {
   return std::all_of(text.begin(), text.end(), [](char letter) { return letter >= ' ' && letter <= '~'; });
@@ -130,7 +132,8 @@ void draw_letter(Picture& picture, const Glyph& letter, std::pair<int, int> left
       const double ink = ink_under(letter, x, y, rows);
       std::uint8_t* pixel = picture.row(picture_y) + static_cast<std::ptrdiff_t>(picture_x) * 3;
       for (std::size_t channel = 0; channel < 3; ++channel) {
-        pixel[channel] = static_cast<std::uint8_t>(std::lrint(pixel[channel] + (color[channel] - pixel[channel]) * ink));
+        pixel[channel] =
+            static_cast<std::uint8_t>(std::lrint(pixel[channel] + (color[channel] - pixel[channel]) * ink));
       }
     }
   }
@@ -168,7 +171,8 @@ void draw(Picture& picture, const Detections& detections, const std::vector<std:
     draw_box(picture, whole_pixels(worst->box, picture), class_color(worst->label), line);
   }
   for (auto worst = detections.rbegin(); worst != detections.rend(); ++worst) {
-    draw_tag(picture, whole_pixels(worst->box, picture), tag_text(*worst, class_names), class_color(worst->label), rows);
+    draw_tag(picture, whole_pixels(worst->box, picture), tag_text(*worst, class_names), class_color(worst->label),
+             rows);
   }
 }
 

@@ -32,7 +32,9 @@ bool is_frame(unsigned marker) {  // SOF0..SOF15, without DHT, JPG and DAC, whic
   return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
 }
 
-bool stands_alone(unsigned marker) { return marker == 0x01 || (marker >= 0xD0 && marker <= 0xD9); }
+bool stands_alone(unsigned marker) {
+  return marker == 0x01 || (marker >= 0xD0 && marker <= 0xD9);
+}
 
 void read_frame(std::string_view segment, JpegHeader& header, const std::string& name) {
   if (segment.size() < 6) damaged(name, "its frame header is cut short");

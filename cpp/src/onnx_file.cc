@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 
 #include "lookonce/errors.h"
 
@@ -91,6 +92,20 @@ void append_bytes(std::string& message, std::uint64_t number, std::string_view c
   message += content;
 }
 
+std::set<std::string_view> output_names(std::string_view file) {
+  std::set<std::string_view> names;
+  for (Fields model(file); model.next();) {
+    if (model.number != kModelGraph) continue;
+    for (Fields graph(model.content); graph.next();) {
+      if (graph.number != kGraphOutput) continue;
+      for (Fields value_info(graph.content); value_info.next();) {
+        if (value_info.number == kValueName) names.insert(value_info.content);
+      }
+    }
+  }
+  return names;
+}
+
 }  // namespace
 
 std::string onnx_metadata(std::string_view file, std::string_view key, const std::string& source) {
@@ -122,8 +137,10 @@ std::string onnx_metadata(std::string_view file, std::string_view key, const std
 }
 
 std::string with_onnx_outputs(std::string_view file, const std::vector<std::string>& names) {
+  const std::set<std::string_view> present = output_names(file);
   std::string graph;
   for (const std::string& name : names) {
+    if (present.count(name) != 0) continue;
     std::string value_info;
     append_bytes(value_info, kValueName, name);
     append_bytes(graph, kGraphOutput, value_info);

@@ -43,6 +43,7 @@ std::shared_ptr<ov::Model> cut_at_heads(const ov::Model& model, const Record& re
   for (const HeadRecord& head : record.heads) {
     const std::string name = raw_output_name(head);
     for (const auto& operation : model.get_ordered_ops()) {
+      if (ov::is_type<ov::op::v0::Result>(operation)) continue;  // goes by the name of what it gives out
       for (const auto& output : operation->outputs()) {
         if (output.get_names().count(name) != 0) outputs.push_back(output);
       }

@@ -92,7 +92,9 @@ Picture decode_picture(std::string_view bytes, const std::string& name) {
   return turn_upright(std::move(stored.picture), stored.orientation);
 }
 
-Picture read_picture(const std::filesystem::path& path) { return decode_picture(read_file(path), path.string()); }
+Picture read_picture(const std::filesystem::path& path) {
+  return decode_picture(read_file(path), path.string());
+}
 
 std::string read_file(const std::filesystem::path& path, std::uintmax_t max_bytes) {
   std::error_code problem;

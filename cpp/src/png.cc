@@ -18,8 +18,10 @@ namespace {
 /// calls is a member, and is freed by this object's own destructor.
 class PngReader {
  public:
-  PngReader(std::string_view bytes, const std::string& name) : bytes_(bytes), name_(name) {
-    png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, &PngReader::on_error, &PngReader::on_warning);
+  PngReader(std::string_view bytes, const std::string& name)
+      : bytes_(bytes),
+        name_(name),
+        png_(png_create_read_struct(PNG_LIBPNG_VER_STRING, this, &PngReader::on_error, &PngReader::on_warning)) {
     if (png_ != nullptr) info_ = png_create_info_struct(png_);
     if (info_ == nullptr) {
       png_destroy_read_struct(&png_, nullptr, nullptr);
@@ -200,7 +202,9 @@ class PngReader {
 
 }  // namespace
 
-StoredPicture decode_png(std::string_view bytes, const std::string& name) { return PngReader(bytes, name).read(); }
+StoredPicture decode_png(std::string_view bytes, const std::string& name) {
+  return PngReader(bytes, name).read();
+}
 
 std::string encode_png(const Picture& picture) {
   png_image image{};

@@ -105,10 +105,10 @@ Preprocessing parse_preprocessing(const Field& field) {
   Preprocessing how;
   how.resize = field.at("resize").one_of<Resize>({{"letterbox", Resize::letterbox}, {"stretch", Resize::stretch}});
   how.pad_value = static_cast<std::uint8_t>(field.at("pad_value").whole(0, 255));
-  how.interpolation = field.at("interpolation")
-                          .one_of<Interpolation>({{"linear", Interpolation::linear},
-                                                  {"area", Interpolation::area},
-                                                  {"nearest", Interpolation::nearest}});
+  how.interpolation =
+      field.at("interpolation")
+          .one_of<Interpolation>(
+              {{"linear", Interpolation::linear}, {"area", Interpolation::area}, {"nearest", Interpolation::nearest}});
   how.color_order = field.at("color_order").one_of<ColorOrder>({{"RGB", ColorOrder::rgb}, {"BGR", ColorOrder::bgr}});
   how.mean = three_numbers(field.at("mean"), -1e3F, 1e3F);
   how.std = three_numbers(field.at("std"), 1e-6F, 1e6F);
@@ -178,8 +178,9 @@ Record parse_record(std::string_view json, const std::string& source) {
   static_cast<void>(root.at("format_version").whole(1, 1));
   Record record;
   record.dialect = root.at("dialect").at("name").text();
-  record.size_rule = root.at("dialect").at("size_rule").one_of<SizeRule>(
-      {{"exp", SizeRule::exponential}, {"square", SizeRule::square}});
+  record.size_rule = root.at("dialect")
+                         .at("size_rule")
+                         .one_of<SizeRule>({{"exp", SizeRule::exponential}, {"square", SizeRule::square}});
   parse_classes(root, record);
   const auto size = root.at("image_size").items(2, 2);
   record.height = static_cast<int>(size[0].whole(1, kMaxSide));

@@ -14,15 +14,19 @@ namespace {
 constexpr int kChannels = 3;
 constexpr int kWeightOne = 2048;  // weights have 11 bits
 
-std::uint8_t to_pixel(long value) { return static_cast<std::uint8_t>(std::clamp(value, 0L, 255L)); }
+std::uint8_t to_pixel(long value) {
+  return static_cast<std::uint8_t>(std::clamp(value, 0L, 255L));
+}
 
-/// One axis: for each target position the first of two source positions and the weights of both.
-struct Axis {
-  std::vector<int> first;
-  std::vector<std::array<std::int16_t, 2>> weights;
+/// What a target position is made of along one axis: two source positions and their weights.
+struct Taps {
+  int first, second;
+  std::int16_t first_weight, second_weight;
 };
 
-std::int16_t fixed_point(float weight) { return static_cast<std::int16_t>(std::lrint(weight * kWeightOne)); }
+std::int16_t fixed_point(float weight) {
+  return static_cast<std::int16_t>(std::lrint(weight * kWeightOne));
+}
 
 /// Source position of a target position and the part of a pixel beyond it.
 std::pair<int, float> source_position(int target, double scale, double inverse, bool area) {
@@ -36,83 +40,68 @@ std::pair<int, float> source_position(int target, double scale, double inverse, 
   return {whole, part <= 0 ? 0.0F : part - std::floor(part)};
 }
 
-/// `clamp` (columns) moves positions beyond the edge onto it; rows are clamped when they are read instead.
-Axis linear_axis(int source, int target, bool area, bool clamp) {
+/// Along x positions beyond the edge take the edge's full weight; along y each of the two is moved onto the edge.
+std::vector<Taps> linear_taps(int source, int target, bool area, bool along_x) {
   const double inverse = static_cast<double>(target) / source;
   const double scale = 1.0 / inverse;
-  Axis axis;
-  axis.first.reserve(target);
-  axis.weights.reserve(target);
+  const int last = source - 1;
+  std::vector<Taps> taps;
+  taps.reserve(static_cast<std::size_t>(target));
   for (int position = 0; position < target; ++position) {
     auto [first, part] = source_position(position, scale, inverse, area);
-    if (clamp && first < 0) {
-      first = 0;
-      part = 0;
-    }
-    if (clamp && first >= source - 1) {
-      first = source - 1;
-      part = 0;
-    }
-    axis.first.push_back(first);
-    axis.weights.push_back({fixed_point(1.0F - part), fixed_point(part)});
+    if (along_x && (first < 0 || first >= last)) part = 0;
+    taps.push_back(
+        {std::clamp(first, 0, last), std::clamp(first + 1, 0, last), fixed_point(1.0F - part), fixed_point(part)});
   }
-  return axis;
+  return taps;
 }
 
-/// Source rows resized along x, of which each is computed once and the last two are kept.
+/// Source rows resized along x, without the lowest 4 of their 11 fraction bits, which OpenCV's sum along y does not
+/// look at. Each is computed once; the last two are kept.
 class RowCache {
  public:
-  RowCache(const Picture& picture, const Axis& columns)
-      : picture_(picture), columns_(columns), size_(columns.first.size() * kChannels) {
-    held_.fill(-1);
-    for (auto& row : rows_) row.resize(size_);
+  RowCache(const Picture& picture, std::vector<Taps> columns) : picture_(picture), columns_(std::move(columns)) {
+    for (auto& row : rows_) row.resize(columns_.size() * kChannels);
   }
 
-  const std::int32_t* row(int y) {
-    y = std::clamp(y, 0, picture_.height - 1);
-    const int slot = y % 2;
-    if (held_[slot] != y) {
-      compute(picture_.row(y), rows_[slot].data());
-      held_[slot] = y;
-    }
+  const std::int16_t* row(int y) {
+    const auto slot = static_cast<std::size_t>(y % 2);
+    if (held_[slot] != y) compute(picture_.row(y), rows_[slot].data());
+    held_[slot] = y;
     return rows_[slot].data();
   }
 
  private:
-  void compute(const std::uint8_t* source, std::int32_t* result) const {
-    const int last = picture_.width - 1;
-    for (std::size_t x = 0; x < columns_.first.size(); ++x) {
-      std::array<std::int32_t, kChannels> sum{};
-      for (int tap = 0; tap < 2; ++tap) {
-        const std::uint8_t* pixel = source + std::clamp(columns_.first[x] + tap, 0, last) * kChannels;
-        const std::int32_t weight = columns_.weights[x][tap];
-        for (int channel = 0; channel < kChannels; ++channel) sum[channel] += pixel[channel] * weight;
+  void compute(const std::uint8_t* source, std::int16_t* result) const {
+    for (const Taps& taps : columns_) {
+      const std::uint8_t* first = source + taps.first * kChannels;
+      const std::uint8_t* second = source + taps.second * kChannels;
+      for (int channel = 0; channel < kChannels; ++channel) {
+        const int sum = first[channel] * taps.first_weight + second[channel] * taps.second_weight;
+        *result++ = static_cast<std::int16_t>(sum >> 4);
       }
-      std::copy(sum.begin(), sum.end(), result + x * kChannels);
     }
   }
 
   const Picture& picture_;
-  const Axis& columns_;
-  std::size_t size_;
-  std::array<int, 2> held_{};
-  std::array<std::vector<std::int32_t>, 2> rows_;
+  std::vector<Taps> columns_;
+  std::array<int, 2> held_{-1, -1};
+  std::array<std::vector<std::int16_t>, 2> rows_;
 };
 
 void resize_linear(const Picture& picture, const PixelView& target, bool area) {
-  const Axis columns = linear_axis(picture.width, target.width, area, true);
-  const Axis rows = linear_axis(picture.height, target.height, area, false);
-  RowCache cache(picture, columns);
+  RowCache cache(picture, linear_taps(picture.width, target.width, area, true));
+  const std::vector<Taps> rows = linear_taps(picture.height, target.height, area, false);
   const int size = target.width * kChannels;
   for (int y = 0; y < target.height; ++y) {
-    const std::int32_t* upper = cache.row(rows.first[y]);
-    const std::int32_t* lower = cache.row(rows.first[y] + 1);
-    const std::int32_t upper_weight = rows.weights[y][0];
-    const std::int32_t lower_weight = rows.weights[y][1];
+    const Taps& taps = rows[static_cast<std::size_t>(y)];
+    const std::int16_t* upper = cache.row(taps.first);
+    const std::int16_t* lower = cache.row(taps.second);
     std::uint8_t* result = target.row(y);
     for (int x = 0; x < size; ++x) {
-      const std::int32_t sum = ((upper_weight * (upper[x] >> 4)) >> 16) + ((lower_weight * (lower[x] >> 4)) >> 16);
-      result[x] = static_cast<std::uint8_t>((sum + 2) >> 2);
+      const auto from_upper = static_cast<std::int16_t>((taps.first_weight * upper[x]) >> 16);
+      const auto from_lower = static_cast<std::int16_t>((taps.second_weight * lower[x]) >> 16);
+      result[x] = static_cast<std::uint8_t>(static_cast<std::int16_t>(from_upper + from_lower + 2) >> 2);
     }
   }
 }
@@ -192,7 +181,8 @@ void resize_area(const Picture& picture, const PixelView& target) {
     const std::uint8_t* source = picture.row(rows[index].source);
     for (const Share& column : columns) {
       for (int channel = 0; channel < kChannels; ++channel) {
-        along_x[column.target * kChannels + channel] += source[column.source * kChannels + channel] * column.weight;
+        along_x[column.target * kChannels + channel] +=
+            static_cast<float>(source[column.source * kChannels + channel]) * column.weight;
       }
     }
     const bool begins = index == 0 || rows[index - 1].target != rows[index].target;

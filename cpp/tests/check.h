@@ -43,8 +43,8 @@ void require_contains(const std::string& text, const std::string& part, int line
 
 }  // namespace lookonce::tests
 
-#define TEST(name)                                                        \
-  static void name();                                                     \
+#define TEST(name)                                                         \
+  static void name();                                                      \
   static const lookonce::tests::Registered registered_##name(#name, name); \
   static void name()
 #define EQUAL(seen, expected) lookonce::tests::require_equal(seen, expected, #seen, __LINE__)

@@ -15,8 +15,8 @@ void prepare(const lookonce::Record& record, const std::string& picture, const s
   std::vector<std::uint8_t> canvas(static_cast<std::size_t>(record.height) * record.width * 3);
   try {
     fit_into(canvas.data(), lookonce::read_picture(picture), record);
-    std::ofstream(target + ".bin", std::ios::binary).write(reinterpret_cast<const char*>(canvas.data()),
-                                                           static_cast<std::streamsize>(canvas.size()));
+    std::ofstream(target + ".bin", std::ios::binary)
+        .write(reinterpret_cast<const char*>(canvas.data()), static_cast<std::streamsize>(canvas.size()));
   } catch (const lookonce::Error& error) {
     std::ofstream(target + ".txt") << error.what();
   }

@@ -34,10 +34,10 @@ TEST(the_picture_lies_in_the_middle_and_the_odd_pixel_of_padding_is_right_or_bel
   std::vector<std::uint8_t> canvas(8 * 8 * 3);
   const Placement placement = fit_into(canvas.data(), filled(8, 5, 200), record);
   EQUAL(placement.offset_y, 1.0F);
-  EQUAL(static_cast<int>(canvas[0]), 114);              // row 0: padding
-  EQUAL(static_cast<int>(canvas[1 * 24]), 200);         // rows 1..5: the picture
+  EQUAL(static_cast<int>(canvas[0]), 114);       // row 0: padding
+  EQUAL(static_cast<int>(canvas[1 * 24]), 200);  // rows 1..5: the picture
   EQUAL(static_cast<int>(canvas[5 * 24 + 23]), 200);
-  EQUAL(static_cast<int>(canvas[6 * 24]), 114);         // rows 6 and 7: padding
+  EQUAL(static_cast<int>(canvas[6 * 24]), 114);  // rows 6 and 7: padding
 }
 
 TEST(stretching_fills_the_canvas) {

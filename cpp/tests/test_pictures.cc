@@ -57,7 +57,8 @@ TEST(a_file_that_ends_early_is_an_error_wherever_it_ends) {
 }
 
 TEST(a_bomb_is_refused_by_its_header) {
-  const std::string header("\xff\xd8\xff\xc0\0\x11\x08\xff\xff\xff\xff\x03\x01\x11\0\x02\x11\0\x03\x11\0\xff\xda\0\x02", 25);
+  const std::string header("\xff\xd8\xff\xc0\0\x11\x08\xff\xff\xff\xff\x03\x01\x11\0\x02\x11\0\x03\x11\0\xff\xda\0\x02",
+                           25);
   CONTAINS(error_of([&] { decode_picture(header, "bomb.jpg"); }), "65535x65535 is 4294836225 pixels");
   CONTAINS(error_of([&] { decode_picture(png_header(std::string("\0\0\x40\0\0\0\x40\0", 8)), "b.png"); }), "b.png");
 }

@@ -110,7 +110,8 @@ TEST(results_are_json_and_appear_when_they_are_complete) {
   EQUAL(read_file(scratch.path / "results.json"),
         "[\n{\"image_id\": 5, \"category_id\": 9, \"bbox\": [1, 2, 3.5, 6], \"score\": 0.5}\n]\n");
   EQUAL(read_file(scratch.path / "detections.jsonl"),
-        "{\"file\": \"x.jpg\", \"image_id\": 5, \"width\": 20, \"height\": 10, \"detections\": [{\"class\": \"a \\\"b\\\"\", "
+        "{\"file\": \"x.jpg\", \"image_id\": 5, \"width\": 20, \"height\": 10, \"detections\": [{\"class\": \"a "
+        "\\\"b\\\"\", "
         "\"label\": 0, \"score\": 0.5, \"box_xyxy\": [1, 2, 4.5, 8]}]}\n{\"file\": \"bad\\n.jpg\", \"error\": "
         "\"damaged\"}\n");
 }

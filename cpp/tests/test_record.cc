@@ -67,15 +67,17 @@ TEST(what_is_wrong_in_a_record_is_named_with_its_place_and_value) {
 }
 
 TEST(metadata_is_found_in_an_onnx_file_and_outputs_are_added_behind_it) {
-  const std::string file = field(7, "graph") + field(14, field(1, "other") + field(2, "no")) +
-                           field(14, field(1, "key") + field(2, "value"));
+  const std::string file =
+      field(7, "") + field(14, field(1, "other") + field(2, "no")) + field(14, field(1, "key") + field(2, "value"));
   EQUAL(onnx_metadata(file, "key", "x"), "value");
   EQUAL(onnx_metadata(with_onnx_outputs(file, {"raw"}), "key", "x"), "value");
-  EQUAL(with_onnx_outputs(file, {"raw"}), file + field(7, field(12, field(1, "raw"))));
+  const std::string extended = file + field(7, field(12, field(1, "raw")));
+  EQUAL(with_onnx_outputs(file, {"raw"}), extended);
+  EQUAL(with_onnx_outputs(extended, {"raw"}), extended + field(7, ""));
 }
 
 TEST(what_is_no_onnx_file_is_refused) {
-  const std::string file = field(7, "graph") + field(14, field(1, "key") + field(2, "value"));
+  const std::string file = field(7, "") + field(14, field(1, "key") + field(2, "value"));
   CONTAINS(error_of([&] { onnx_metadata(file.substr(0, file.size() - 1), "key", "x"); }), "not a complete ONNX file");
   CONTAINS(error_of([&] { onnx_metadata("", "key", "x"); }), "not a complete ONNX file");
   CONTAINS(error_of([&] { onnx_metadata(file, "lookonce_record", "x"); }), "without the record");

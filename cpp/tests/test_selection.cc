@@ -38,7 +38,9 @@ Detections decode_one(const Record& record, const std::vector<float>& values) {
   return decode_heads({{values.data(), 2, 2}}, record, 0.5F);
 }
 
-Detection at(float left, float score, int label) { return {{left, 0, left + 10, 10}, score, label}; }
+Detection at(float left, float score, int label) {
+  return {{left, 0, left + 10, 10}, score, label};
+}
 
 }  // namespace
 
@@ -98,4 +100,6 @@ TEST(equal_scores_keep_their_order_and_the_best_are_kept) {
   EQUAL(kept[1].box.left, 0.0F);
 }
 
-TEST(nothing_in_nothing_out) { EQUAL(select_detections({}, 0.5F, 300).size(), 0U); }
+TEST(nothing_in_nothing_out) {
+  EQUAL(select_detections({}, 0.5F, 300).size(), 0U);
+}

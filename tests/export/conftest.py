@@ -107,18 +107,14 @@ FILES: dict[str, dict[str, Any]] = {
     },
     "onnx, raw, any size": {"dialect": "mindspore", "outputs": "raw", "dynamic_size": True},
     "openvino, detections": {"to": "openvino", "num_classes": 30},
-    "openvino, decoded, any size": {
+    "openvino, decoded, two normalised pictures of any size at once": {
         "to": "openvino",
         "dialect": "ultralytics",
-        "outputs": "decoded",
-        "dynamic_size": True,
-    },
-    "openvino, raw, two normalised pictures at once": {
-        "to": "openvino",
         "preprocessing": IMAGENET,
-        "outputs": "raw",
+        "outputs": "decoded",
         "preprocess": False,
         "batch": 2,
+        "dynamic_size": True,
     },
     "torchscript, decoded": {"to": "torchscript", "preprocessing": IMAGENET},
     "torchscript, raw, normalised, any size": {

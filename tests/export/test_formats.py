@@ -27,7 +27,7 @@ IMAGENET = Preprocessing(color_order="BGR", mean=(0.485, 0.456, 0.406), std=(0.2
 ANY_SIZE = [
     "ncnn, raw, normalised, any size",
     "onnx, raw, any size",
-    "openvino, decoded, any size",
+    "openvino, decoded, two normalised pictures of any size at once",
     "torch-export, decoded, any size",
 ]
 

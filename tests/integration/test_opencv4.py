@@ -62,6 +62,7 @@ def difference(read, folder: Path, weights: Path, images: np.ndarray, layers: li
     load_state(model, read.state, "x")
     with torch.inference_mode():
         raws = model(torch.from_numpy(images))
+    assert min(float(raw.std()) for raw in raws) > 0.1
     found = [float(np.abs(raw.numpy() - heads[name]).max()) for raw, name in zip(raws, heads.files, strict=True)]
     print(f"largest difference of the raw heads: {', '.join(f'{value:.1e}' for value in found)}")
     return max(found)
@@ -90,7 +91,7 @@ def make_foreign() -> Callable[..., object]:
         state = model_from_record(record).state_dict()
         for name, array in state.items():
             if array.is_floating_point():
-                array.uniform_(0.3 if "norm" in name else -0.3, 1.0 if "norm" in name else 0.3, generator=generator)
+                array.uniform_(0.3 if "norm" in name else -0.5, 1.0 if "norm" in name else 0.5, generator=generator)
         return ForeignWeights(state=state, record=record)
 
     return make

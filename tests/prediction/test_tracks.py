@@ -89,6 +89,20 @@ def test_numbers_go_up_though_names_of_the_gone_are_forgotten(monkeypatch):
     assert len(tracker._numbers) <= 4
 
 
+def test_a_crowd_gets_the_same_numbers_on_every_run():
+    def numbers() -> list[list[int]]:
+        generator = np.random.default_rng(0)
+        tracker, centers = Tracker(threshold=0.25), generator.uniform(0, 300, (30, 2))
+        told = []
+        for number in range(40):
+            centers += generator.normal(0, 8, centers.shape)
+            seen = centers[generator.random(30) > 0.2]
+            told.append(tracker.update(found(*np.hstack([seen - 20, seen + 20])), number / 25).tolist())
+        return told
+
+    assert numbers() == numbers()
+
+
 def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "edgefirst.tracker", None)
     with pytest.raises(MissingExtra, match=r"lookonce\[track\]"):

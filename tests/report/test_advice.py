@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +74,16 @@ def test_times_that_were_not_measured_are_not_told() -> None:
 
 def test_without_objects_there_is_no_advice() -> None:
     assert advise(dataset([]), {}) is None
+
+
+def test_a_picture_of_unknown_size_does_not_disturb() -> None:
+    """check goes on where the header of a picture cannot be read; such a picture has no boxes."""
+    data = dataset([60.0])
+    damaged = replace(
+        data,
+        image_paths=[*data.image_paths, Path("b.jpg")],
+        image_ids=np.array([1, 2]),
+        image_sizes_wh=np.array([[640, 640], [0, 0]], np.int32),
+        box_offsets=np.array([0, 1, 1]),
+    )
+    assert advise(damaged, {}) == advise(data, {})

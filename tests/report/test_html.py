@@ -1,6 +1,7 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -100,6 +101,20 @@ def test_the_whole_page_is_well_formed_and_has_every_section() -> None:
         assert f'<section id="{anchor}">' in page
     assert "A &lt;title&gt;" in page
     assert "d&lt;g" in page
+
+
+def test_what_verify_found_is_shown() -> None:
+    reference = {"file": "runs/a-1", "runtime": "pytorch", "precision": "fp32", "image_size": [416, 416]}
+    numbers = {"AP": 0.4321, "AP50": 0.8, "ms": 35.0, "size": 34_700_000}
+    alone = {"raw": None, "box": None, "score": None, "missing": None, "wrong": []}
+    beside = {"raw": 2e-5, "box": 0.7, "score": 1e-6, "missing": 0.0, "wrong": ["box"]}
+    rows = [reference | numbers | alone, reference | numbers | beside | {"file": "runs/a-1/<a>.xml"}]
+    page = render(replace(full_content(), verified={"pictures": 87, "split": "val", "rows": rows}))
+    parse(page)
+    assert '<section id="exported">' in page
+    assert "&lt;a&gt;.xml, 416 pixels" in page
+    assert "differs: box" in page
+    assert "0.432" in page
 
 
 def test_the_page_asks_nothing_of_any_network() -> None:

@@ -125,6 +125,12 @@ def test_batches_are_collected_to_come_near_a_nominal_one(nominal: int, batches:
     assert build.make_learner(given, record(given), 11, CPU).options.accumulate == batches
 
 
+def test_a_run_that_goes_on_with_fewer_ranks_collects_as_many_batches_as_before() -> None:
+    """Begun with four ranks of 4 pictures; one rank now has all 16."""
+    given = settings(batch_size=4, nominal_batch=64)
+    assert build.make_learner(given, record(given), 11, CPU, global_batch=16).options.accumulate == 4
+
+
 def test_frozen_stages_are_neither_trained_nor_do_their_statistics_move(tmp_path: Path) -> None:
     given = settings(batch_size=2)
     start = build.make_model(given, record(given))

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from lookonce.cli.main import main
 from lookonce.config.dialects import DIALECTS
@@ -154,3 +155,28 @@ def make_answers() -> Callable[[Path], list[torch.Tensor]]:
             return list(model(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))))
 
     return answers
+
+
+def test_the_probe_finds_a_wrong_mask_of_a_real_network(
+    tmp_path: Path, shared: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same weights under a cfg with a smaller anchor in front: as in the published one of COCO, 1,2,3 is right."""
+    folder = shared("data/aix2022")
+    text = (folder / "yolov3-tiny-aix2022.cfg").read_text()
+    text = text.replace("anchors = 10,14,", "anchors = 5,7, 10,14,").replace("mask = 3,4,5", "mask = 4,5,6")
+    (tmp_path / "wrong.cfg").write_text(text)
+    pictures = f"{folder}/pictures/*close*.jpg"
+    weights = folder / "yolov3-tiny-aix2022.weights"
+    done = convert(tmp_path / "wrong.cfg", weights, output=tmp_path / "wrong", probe=pictures)
+    assert "verdict: mask=1,2,3, but mask=0,1,2 is used: convert again with --mask 1,2,3" in done.notes
+    assert load_checkpoint(tmp_path / "wrong").record.masks == ((4, 5, 6), (0, 1, 2))
+    done = convert(tmp_path / "wrong.cfg", weights, output=tmp_path / "right", probe=pictures, mask="1,2,3")
+    assert any(note.startswith("verdict: mask=1,2,3, which is what is used") for note in done.notes)
+    with Image.open(tmp_path / "right-masks.png") as sheet:
+        assert sheet.size == (2 * (640 + 8), 28 + 6 * (640 + 8))
+
+
+def test_the_probe_needs_a_network_from_darknet(tmp_path: Path) -> None:
+    convert(checkpoint(tmp_path / "ours", "mindspore"), output=tmp_path / "zoo.ckpt", to="mindspore")
+    with pytest.raises(SettingsError, match="probe: compares two readings of a whole network from Darknet"):
+        convert(tmp_path / "zoo.ckpt", output=tmp_path / "again", probe=str(tmp_path))

@@ -63,6 +63,10 @@ VERBS: dict[str, Verb] = {
         summary="Read weights of other programs, and write theirs.",
         shown_by="lookonce.workflows.convert:as_text",
     ),
+    "push": Verb(
+        target="lookonce.workflows.hub:push", summary="Put weights on the Hugging Face Hub, or into a folder."
+    ),
+    "pull": Verb(target="lookonce.workflows.hub:pull", summary="Fetch weights that were put there."),
     "check": Verb(
         target="lookonce.workflows.check:check",
         summary="Look for mistakes in labelled pictures.",

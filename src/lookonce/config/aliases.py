@@ -323,7 +323,7 @@ ALIASES: tuple[Alias, ...] = (
     # Export
     _elsewhere("ckpt_file", "weights", "export", ""),
     _elsewhere("file_name", "output", "export", "yolov3_tiny"),
-    _elsewhere("file_format", "to", "export", "MINDIR", "this version writes onnx", in_verb=str.lower),
+    _elsewhere("file_format", "to", "export", "MINDIR", "default onnx; AIR needs Ascend hardware", in_verb=str.lower),
     _elsewhere(
         "keep_detect",
         "outputs",

@@ -28,7 +28,7 @@ def sizes_on_canvas(dataset: Dataset, image_size: int, resize_mode: str) -> Floa
 
 def _scales(dataset: Dataset, image_size: int, resize_mode: str) -> Floats:
     """(pictures, 2) factors on width and height."""
-    scales = image_size / dataset.image_sizes_wh
+    scales = image_size / np.maximum(dataset.image_sizes_wh, 1)  # 0 where a damaged picture's size is unknown
     if resize_mode == "letterbox":
         return np.broadcast_to(scales.min(1, keepdims=True), scales.shape)
     return np.asarray(scales)

@@ -119,8 +119,17 @@ FORMATS: dict[str, Format] = {
     ),
     "mindir": Format(
         suffix=".mindir",
+        verdict="validated",
+        text="MindSpore and MindSpore Lite, on Ascend 310 too; needs MindSpore in an environment of its own",
+        writer="lookonce.export.mindir:write_mindir",
+        runtime="mindspore",
+        outputs=("raw",),
+        extra="mindspore",
+    ),
+    "air": Format(
+        suffix="",
         verdict="blocked",
-        text="only MindSpore writes it, from a network rebuilt in it, which has not been done; take ONNX",
+        text="MindSpore writes it on Ascend hardware only, from the .ckpt that `lookonce convert --to mindspore` makes",
     ),
     "tensorrt": Format(
         suffix=".engine",

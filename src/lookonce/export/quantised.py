@@ -8,6 +8,7 @@ import io
 import logging
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -76,13 +77,12 @@ def quantise_openvino(graph: Any, record: ModelRecord, plan: Plan) -> Any:
     }
     given = thresholds if plan.outputs == "detections" else {}
     inputs = [{**one, **given} for one in calibration_inputs(record, plan)]
-    with redirect_stdout(io.StringIO()):  # a bar of its own
-        return nncf.quantize(
-            graph,
-            nncf.Dataset(inputs),
-            subset_size=len(inputs),
-            ignored_scope=nncf.IgnoredScope(names=operations_after(graph, raw_names(record)), validate=False),
-        )
+    ignored = nncf.IgnoredScope(names=operations_after(graph, raw_names(record)), validate=False)
+    # It draws a bar, and compiles: why in a thread of its own, runtimes/openvino.py says.
+    with redirect_stdout(io.StringIO()), ThreadPoolExecutor(1) as aside:
+        return aside.submit(
+            nncf.quantize, graph, nncf.Dataset(inputs), subset_size=len(inputs), ignored_scope=ignored
+        ).result()
 
 
 def calibration_inputs(record: ModelRecord, plan: Plan) -> Iterator[dict[str, NDArray[Any]]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from lookonce.config.schema import Settings
+from lookonce.config.schema import Settings, default_of
 from lookonce.report.content import Content
 from lookonce.report.elements import (
     card,
@@ -173,7 +173,10 @@ def _input_size(run: Compared) -> str:
 
 def settings(runs: Sequence[Compared]) -> str:
     """Those in which the runs differ."""
-    known = [run.content.run.settings for run in runs]
+    # Settings that an older run's file does not have were as the defaults are.
+    known = [
+        {name: default_of(name) for name in Settings.model_fields} | dict(run.content.run.settings) for run in runs
+    ]
     names = [
         name
         for name in Settings.model_fields

@@ -32,7 +32,8 @@ class Content:
     metrics: the twelve numbers by name, fractions or -1, and what else metrics.json of `lookonce eval` holds, where it
     is known; analysis: its analysis.json. scored_on: words for the pictures they were taken on. pictures: an even
     choice of these; worst: those with most errors; both show what is found from shown_from on, in words.
-    classes: name and color of each label in the pictures. facts: rows of the environment. commands: how to do it again.
+    classes: name and color of each label in the pictures. verified: the verify.json of
+    `lookonce verify`. facts: rows of the environment. commands: how to do it again.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Content:
     worst: Sequence[ComparedPicture] = ()
     shown_from: str = "a score of 0.25"
     classes: Classes = ()
+    verified: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     commands: Sequence[str] = ()
 
@@ -70,6 +72,12 @@ def read_metrics(path: Path) -> dict[str, Any]:
 def read_analysis(path: Path) -> dict[str, Any]:
     """The analysis.json beside it."""
     return _read_json(path, "curves")
+
+
+def read_verified(folder: Path) -> dict[str, Any]:
+    """The verify.json of a run folder; empty where nothing was verified."""
+    path = folder / "verify.json"
+    return _read_json(path, "rows") if path.is_file() else {}
 
 
 def _read_json(path: Path, key: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Content], str]], ...] = (
     ("Worst pictures", "worst", sections.worst),
     ("Training", "training", sections.curves),
     ("Data", "data", sections.data_card),
+    ("Exported files", "exported", sections.exported_files),
     ("Settings", "settings", sections.settings_table),
     ("Machine and versions", "machine", sections.facts),
     ("Do it again", "again", sections.commands),

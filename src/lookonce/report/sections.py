@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -163,6 +164,38 @@ def class_table(content: Content) -> str:
     names = ("class", "objects", "AP50", "AP", "AP75", "recall", "best at", "detections")
     head = sortable_head(names, text="class")
     return card(table(rows, head=head, kind="sortable"), scroll=True) if rows else ""
+
+
+def exported_files(content: Content) -> str:
+    """Each exported file beside the weights it was made from, as `lookonce verify` measured it."""
+    told = content.verified
+    rows = [
+        cell(f"{PurePath(row['file']).name}, {row['image_size'][0]} pixels")
+        + cell(row["runtime"])
+        + cell(row["precision"])
+        + fraction(row["AP50"])
+        + fraction(row["AP"])
+        + "".join(_difference(row[name]) for name in ("raw", "box", "score"))
+        + _difference(row["ms"], digits=3)
+        + _difference(row["size"] / 1e6, digits=3)
+        + cell("differs: " + ", ".join(row["wrong"]) if row["wrong"] else "same" if row["box"] is not None else "")
+        for row in told.get("rows", [])
+    ]
+    if not rows:
+        return ""
+    names = ("AP50", "AP", "logits", "boxes, px", "scores", "ms", "MB")
+    head = "".join(head_cell(name, number=False) for name in ("file", "runtime", "numbers"))
+    head += "".join(head_cell(name, number=True) for name in names) + head_cell("", number=False)
+    words = (
+        f"On {told['pictures']:,} pictures of split {told['split']}. Logits, boxes and scores: largest difference to "
+        "the first line of that size. ms: one picture through network, decoding and suppression."
+    )
+    return f"<p>{escape(words)}</p>" + card(table(rows, head=head), scroll=True)
+
+
+def _difference(value: float | None, *, digits: int = 2) -> str:
+    shown = "–" if value is None else f"{value:.{digits}g}"
+    return f'<td class="number">{shown}</td>'
 
 
 def data_card(content: Content) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 Kind = Literal[
-    "checkpoint", "onnx", "openvino", "torchscript", "torch-export", "ncnn", "executorch", "tflite", "coreml"
+    "checkpoint", "onnx", "openvino", "torchscript", "torch-export", "ncnn", "executorch", "tflite", "coreml", "mindir"
 ]
 # What a name promises, for files that do not look like anything: their runtime says best what is wrong with them.
 PROMISES: dict[str, Kind] = {
@@ -17,6 +17,7 @@ PROMISES: dict[str, Kind] = {
     ".pte": "executorch",
     ".tflite": "tflite",
     ".mlpackage": "coreml",
+    ".mindir": "mindir",
 }
 FLATBUFFERS: dict[bytes, Kind] = {b"ET12": "executorch", b"TFL3": "tflite"}
 NCNN_PARAM = "model.ncnn.param"

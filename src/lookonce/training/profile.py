@@ -22,7 +22,7 @@ WAITING = "waiting for pictures"
 
 
 def profile_training(learner: Learner, batches: Batches, folder: Path) -> list[str]:
-    """Train a few steps under PyTorch's profiler; writes profile.txt and profile.json, returns the table's lines.
+    """The lines of a table of where a few steps spend their time; writes profile.txt and profile.json.
 
     profile.json opens in https://ui.perfetto.dev or chrome://tracing. The steps change the learner's weights.
     """

@@ -153,6 +153,16 @@ def choose_masks(
     return (masks[0], wanted, *masks[2:]), []
 
 
+def other_masks(record: ModelRecord) -> tuple[tuple[int, ...], ...] | None:
+    """The reading that a network from Darknet might have meant instead: its .cfg's own, else one row further on."""
+    text = record.settings.get(ORIGIN, {}).get("cfg", "")
+    own = read_cfg(text, "the .cfg in the record", record.image_size[0]).masks if text else record.masks
+    if own != record.masks:
+        return own
+    moved = tuple(row + 1 for row in own[HEAD_16])
+    return (own[0], moved, *own[2:]) if max(moved) < len(record.anchors) else None
+
+
 def _reached(wanted: Sequence[Convolution], count: int, source: str, cfg: Path | None) -> int:
     """How many convolutions so many numbers are; they must end with one, and not before the backbone does."""
     ends = np.cumsum([sum(math.prod(shape) for _, shape in one.arrays.values()) for one in wanted])
@@ -226,7 +236,10 @@ def _cfg_text(record: ModelRecord, original: str) -> str:
     """The .cfg the record came from if it still says the same, else a new one."""
     if not original:
         return write_cfg(record)
-    told = read_cfg(original, "the .cfg in the record")
+    try:
+        told = read_cfg(original, "the .cfg in the record")
+    except WeightsError:  # a size that the network cannot have, replaced by --image-size
+        return write_cfg(record)
     same = ("channels", "masks", "anchors", "image_size", "num_classes", "dialect")
     return original if all(getattr(told, name) == getattr(record, name) for name in same) else write_cfg(record)
 

@@ -134,6 +134,9 @@ def read_arrays(path: Path) -> Arrays:
         message.ParseFromString(path.read_bytes())
         pieces: dict[str, list[Any]] = {}
         for value in message.value:
+            # protobuf hands over bytes where they are no UTF-8
+            if not isinstance(value.tag, str) or not isinstance(value.tensor.tensor_type, str):
+                raise WeightsError(f"{path}: the name or kind of an array is no text; the file is damaged")
             pieces.setdefault(value.tag, []).append(value.tensor)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
@@ -217,7 +220,13 @@ def _take(arrays: Arrays, name: str, shape: tuple[int, ...], source: str) -> Ten
 
 def to_mindspore(record: ModelRecord, state: Mapping[str, Tensor], source: str) -> dict[str, bytes]:
     """suffix -> content of the .ckpt, with the names and the order that the model zoo's evaluation has."""
-    _require_the_model_zoos_arithmetic(record, source)
+    _require_the_model_zoos_boxes(record, source)
+    return {".ckpt": network_to_ckpt(record, state, source)}
+
+
+def network_to_ckpt(record: ModelRecord, state: Mapping[str, Tensor], source: str) -> bytes:
+    """The content of a .ckpt for the model zoo's network, whatever its heads' numbers mean."""
+    _require_the_model_zoos_layers(record, source)
     moved = with_epsilon(state, record.dialect.batchnorm_eps, DIALECTS["mindspore"].batchnorm_eps, source)
     message = checkpoint_message()()
     for name, array in _in_file_order(record, moved):
@@ -226,7 +235,7 @@ def to_mindspore(record: ModelRecord, state: Mapping[str, Tensor], source: str) 
         value.tensor.tensor_type = "Float32"
         value.tensor.tensor_content = array.numpy().astype("<f4").tobytes()
     content: bytes = message.SerializeToString(deterministic=True)
-    return {".ckpt": content}
+    return content
 
 
 def _in_file_order(record: ModelRecord, state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
@@ -237,20 +246,37 @@ def _in_file_order(record: ModelRecord, state: Mapping[str, Tensor]) -> Iterator
             yield theirs, state[ours]
 
 
-def _require_the_model_zoos_arithmetic(record: ModelRecord, source: str) -> None:
+def _require_the_model_zoos_layers(record: ModelRecord, source: str) -> None:
+    dialect = record.dialect
+    _require(
+        record,
+        {
+            f"activation {dialect.activation}": dialect.activation == "leaky",
+            f"pool edge {dialect.pool_edge}": dialect.pool_edge == "repeat",
+            f"{len(record.masks)} heads": len(record.masks) == len(HEADS),
+            f"channels {record.channels}": 0 not in record.channels,
+        },
+        source,
+    )
+
+
+def _require_the_model_zoos_boxes(record: ModelRecord, source: str) -> None:
     ours, theirs = record.dialect, DIALECTS["mindspore"]
-    needs = {
-        f"activation {ours.activation}": ours.activation == theirs.activation,
-        f"sizes by rule {ours.size_rule}": ours.size_rule == theirs.size_rule,
-        f"centres scaled by {ours.center_scales}": ours.center_scales == theirs.center_scales,
-        f"pool edge {ours.pool_edge}": ours.pool_edge == theirs.pool_edge,
-        f"{len(record.masks)} heads": len(record.masks) == len(HEADS),
-        f"channels {record.channels}": 0 not in record.channels,
-        f"anchors {tuple(map(len, record.masks))} a head": all(len(mask) == NUM_ANCHORS for mask in record.masks),
-    }
+    _require(
+        record,
+        {
+            f"sizes by rule {ours.size_rule}": ours.size_rule == theirs.size_rule,
+            f"centres scaled by {ours.center_scales}": ours.center_scales == theirs.center_scales,
+            f"anchors {tuple(map(len, record.masks))} a head": all(len(mask) == NUM_ANCHORS for mask in record.masks),
+        },
+        source,
+    )
+
+
+def _require(record: ModelRecord, needs: Mapping[str, bool], source: str) -> None:
     for what, fine in needs.items():
         if not fine:
             raise WeightsError(
-                f"{source}: has {what}, which is not the model zoo's network (dialect {ours.name}); train with "
-                "--recipe modelzoo for files that it runs, or export to ONNX"
+                f"{source}: has {what}, which is not the model zoo's network (dialect {record.dialect.name}); train "
+                "with --recipe modelzoo for files that it runs, or export to ONNX"
             )

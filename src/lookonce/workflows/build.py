@@ -185,13 +185,18 @@ def make_schedule(settings: Settings, steps_per_epoch: int) -> Schedule:
     )
 
 
-def make_learner(settings: Settings, record: ModelRecord, steps_per_epoch: int, device: torch.device) -> Learner:
-    """Model, loss, optimizer, schedule and average on the device."""
+def make_learner(
+    settings: Settings, record: ModelRecord, steps_per_epoch: int, device: torch.device, global_batch: int = 0
+) -> Learner:
+    """Model, loss, optimizer, schedule and average on the device.
+
+    global_batch: pictures of a batch on all ranks together; 0: batch_size for each of them."""
     model = make_model(settings, record).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.sync_bn and world_size() > 1:
         model = synchronise_batchnorm(model, device)
     copy_from_main(list(model.state_dict().values()))  # `weights` may be another file on another machine
     precision = choose_precision(settings.precision, device)
+    accumulate = batches_per_step(settings, global_batch or settings.batch_size * world_size())
     return Learner(
         model=model,
         loss=make_loss(settings, record, device),
@@ -205,31 +210,29 @@ def make_learner(settings: Settings, record: ModelRecord, steps_per_epoch: int, 
         ),
         scaler=make_scaler(precision, device, settings.loss_scale),
         schedule=make_schedule(settings, steps_per_epoch),
-        ema=make_ema(settings, model, steps_per_epoch),
+        ema=make_ema(settings, model, -(-steps_per_epoch // accumulate)),
         options=StepOptions(
             device=device,
             preprocessing=record.preprocessing,
             precision=precision,
             clip_norm=settings.clip_norm,
-            accumulate=batches_per_step(settings),
+            accumulate=accumulate,
             freeze_batchnorm=settings.freeze_bn,
             skip_nonfinite=settings.on_nonfinite == "skip",
         ),
     )
 
 
-def batches_per_step(settings: Settings) -> int:
-    """How many batches of each rank are collected for one step of the optimizer."""
-    if not settings.nominal_batch:
-        return settings.accumulate
-    return max(round(settings.nominal_batch / (settings.batch_size * world_size())), 1)
+def batches_per_step(settings: Settings, global_batch: int) -> int:
+    """How many batches are collected for one step of the optimizer; the same on however many ranks a run goes on."""
+    return max(round(settings.nominal_batch / global_batch), 1) if settings.nominal_batch else settings.accumulate
 
 
-def make_ema(settings: Settings, model: torch.nn.Module, steps_per_epoch: int) -> ExponentialMovingAverage | None:
+def make_ema(settings: Settings, model: torch.nn.Module, updates_per_epoch: int) -> ExponentialMovingAverage | None:
     """The ramp takes a tenth of the run, and no more than 2,000 updates."""
     if not settings.ema_decay:
         return None
-    num_updates = settings.epochs * -(-steps_per_epoch // batches_per_step(settings))
+    num_updates = settings.epochs * updates_per_epoch
     return ExponentialMovingAverage(model, decay=settings.ema_decay, ramp=min(2000, max(num_updates / 10, 1)))
 
 

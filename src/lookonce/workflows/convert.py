@@ -15,12 +15,13 @@ from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.storage import explained_write, write_file
 from lookonce.weights.checkpoint import save_checkpoint
-from lookonce.weights.darknet import to_darknet
+from lookonce.weights.darknet import ORIGIN, to_darknet
 from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, read_names
 from lookonce.weights.load import is_checkpoint, load_weights, read_foreign
 from lookonce.weights.mindspore import to_mindspore
 from lookonce.weights.network import NORMALISED_ARRAYS
 from lookonce.workflows.info import describe_record
+from lookonce.workflows.probe import probe as probe_masks
 
 Writer = Callable[[ModelRecord, dict[str, Tensor], str], dict[str, bytes]]
 # Name in --to -> what writes its files, as suffix -> content.
@@ -45,6 +46,7 @@ def convert(
     to: str = "",
     mask: str = "auto",
     resize: Resize = "auto",
+    probe: str | None = None,
 ) -> Converted:
     """Read weights of Darknet, MindSpore or Ultralytics, and write a checkpoint or the files of another program.
 
@@ -68,12 +70,15 @@ def convert(
         auto, which knows those by their SHA-256.
     resize
         How pictures are brought to the input's size: letterbox, stretch, or auto, as the program that trained does.
+    probe
+        Pictures (file, folder, pattern) on which two readings of a Darknet file's masks are compared, and shown.
     """
     targets = _targets(to)
     options = ReadOptions(
         class_names=read_names(names) if names else (), image_size=image_size, resize=resize, masks=_masks(mask)
     )
     read = _read(files, options)
+    probed = _probe(read, probe, output)
     if targets:
         written = _write_foreign(read, targets, _path(output, files), str(files[0]))
     else:
@@ -81,7 +86,19 @@ def convert(
             raise WeightsError(f"{output}: exists already; --output names another folder")
         save_checkpoint(output, state=read.state, record=_stamped(read.record))
         written = (output,)
-    return Converted(record=read.record, notes=read.notes, warnings=read.warnings, written=written)
+    return Converted(record=read.record, notes=(*read.notes, *probed), warnings=read.warnings, written=written)
+
+
+def _probe(read: ForeignWeights, pictures: str | None, output: Path) -> list[str]:
+    """What the two readings say, as lines; the picture sheet lies beside the output."""
+    if pictures is None:
+        return []
+    if ORIGIN not in read.record.settings or read.is_backbone:
+        raise SettingsError(
+            "probe: compares two readings of a whole network from Darknet's .cfg and .weights; leave it out"
+        )
+    probed = probe_masks(read, pictures, output.with_name(f"{output.name}-masks.png"))
+    return probed.lines() if probed else ["probe: the .cfg has no anchors left for another reading"]
 
 
 def as_text(converted: Converted) -> Iterator[str]:

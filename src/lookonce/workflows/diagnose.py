@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.canvas import sizes_on_canvas
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
+from lookonce.data.selection import take_pictures
 from lookonce.data.source import DataSource, open_data
-from lookonce.errors import DataError, LookonceError, SettingsError
+from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.coco import score
 from lookonce.evaluation.diagnosis import (
     HEALTHY_AP50,
@@ -213,7 +214,7 @@ def _found(
     """Some pictures of each split and what is found in them; nothing without weights or without a common class."""
     if runtime is None or check_classes(record, datasets[-1]).verdict == "cause":
         return []
-    parts = [first_pictures(dataset, pictures) for dataset in datasets]
+    parts = [take_pictures(dataset, even_choice(len(dataset), pictures)) for dataset in datasets]
     total, done = sum(map(len, parts)), 0
     found = []
     for part in parts:
@@ -296,7 +297,7 @@ class Watch:
         logger.warning(f"{symptom} (epoch {len(rows)}); looking for the cause")
         try:
             diagnosis = self._examine(rows)
-        except LookonceError as error:  # the run is worth more than its diagnosis
+        except (OSError, ValueError) as error:  # a LookonceError is one; the run is worth more than its diagnosis
             logger.warning(f"not diagnosed: {error}")
             return
         *evidence, conclusion = lines(diagnosis)
@@ -333,22 +334,3 @@ class Watch:
 def patience(epochs: int) -> int:
     """Epochs after which a score of 0 is no slow start any more: a fifth of the run, 3 to 10."""
     return min(max(-(-epochs // 5), 3), 10)
-
-
-def first_pictures(dataset: Dataset, count: int) -> Dataset:
-    """Up to `count` pictures, evenly chosen, with their boxes."""
-    rows = even_choice(len(dataset), count)
-    boxes = np.concatenate(
-        [np.zeros(0, np.int64), *(np.arange(len(dataset.labels))[dataset.rows(row)] for row in rows)]
-    )
-    return replace(
-        dataset,
-        image_paths=[dataset.image_paths[row] for row in rows.tolist()],
-        image_ids=dataset.image_ids[rows],
-        image_sizes_wh=dataset.image_sizes_wh[rows],
-        box_offsets=np.concatenate([[0], np.cumsum(np.diff(dataset.box_offsets)[rows])]).astype(np.int64),
-        boxes_xyxy=dataset.boxes_xyxy[boxes],
-        labels=dataset.labels[boxes],
-        crowd=dataset.crowd[boxes],
-        areas=dataset.areas[boxes],
-    )

@@ -37,7 +37,7 @@ def fit_to_time(
     limit = seconds_of(settings.time)
     # Random weights take the same time; the run's own are drawn, or read, anew after this.
     fresh = settings.model_copy(update={"weights": None, "backbone_weights": None})
-    learner = build.make_learner(fresh, record, len(loader), device)
+    learner = build.make_learner(fresh, record, len(loader), device, loader.batch_size)
     step = seconds_a_step(learner, loader)
     evaluation = seconds_to_score(settings, learner, record, val_set)
     an_epoch = step * len(loader) + (evaluation / settings.eval_every if settings.eval_every else 0)

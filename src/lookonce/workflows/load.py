@@ -86,6 +86,12 @@ RUNTIMES: dict[str, RuntimeKind] = {
     "litert": RuntimeKind(
         opens="lookonce.runtimes.mobile:LiteRtRuntime", reads=("tflite",), extra="", text="LiteRT, TensorFlow Lite"
     ),
+    "mindspore": RuntimeKind(
+        opens="lookonce.runtimes.mindir:MindSporeRuntime",
+        reads=("mindir",),
+        extra="",
+        text="MindSpore, in an environment of its own",
+    ),
 }
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +25,7 @@ from lookonce.prediction.tracks import track as track_things
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.storage import explained_write, make_run_folder
+from lookonce.training.stop import StopRequest, stop_on_signals
 from lookonce.workflows.load import load_runtime
 
 SAVES = ("pictures", *TEXT_OUTPUTS, "crops")
@@ -216,11 +217,15 @@ def _run(runtime: Runtime, media: Media, request: Request, context: Context, pre
 
     saves = request.saves
     drawings = Drawings(context.folder, context.record, pictures="pictures" in saves, crops="crops" in saves)
-    found = drawings.drawn(_predictions(runtime, media, request, unreadable), live=media.live)
+    stop = StopRequest()
+    found = drawings.drawn(_predictions(runtime, media, request, unreadable, stop), live=media.live)
     kept: list[PredictedPicture] = []
+    is_finite = media.is_finite
     total = media.total if request.limit is None else min(request.limit, media.total or request.limit)
     try:
         with (
+            # An exception in the middle of somebody's lock could leave threads waiting for ever.
+            stop_on_signals(stop) if media.live else nullcontext(),
             open_outputs(saves, context, predicted.failed) as outputs,
             closing(found),  # type: ignore[type-var]  # a generator, though its type says less
             progress_bar("predict", total) as advance,
@@ -229,15 +234,12 @@ def _run(runtime: Runtime, media: Media, request: Request, context: Context, pre
                 picture = without_image(one)
                 for each in outputs:
                     each.add(picture)
-                if media.is_finite:
+                if is_finite:
                     kept.append(picture)
                 predicted.num_pictures += 1
                 predicted.num_detections += len(picture.detections)
                 done = predicted.num_pictures + len(predicted.failed)
                 advance(done, pace(done, total, time.perf_counter() - started))
-    except KeyboardInterrupt:
-        if not media.live:
-            raise
     finally:
         predicted.pictures, predicted.seconds = tuple(kept), time.perf_counter() - started
 
@@ -247,6 +249,7 @@ def _predictions(
     media: Media,
     request: Request,
     on_unreadable: Callable[[PictureSource, DataError], None],
+    stop: StopRequest | None = None,
 ) -> Iterator[Prediction]:
     detector = _detector(runtime, request)
     looking = _tiled(detector, request)
@@ -254,18 +257,18 @@ def _predictions(
         looking = Chosen(looking, runtime.record.class_names, request.classes, _most(detector, request))
     found = predict_pictures(
         looking,
-        _first(media.pictures(), request.limit),
+        _first(media.pictures(), request.limit, stop or StopRequest()),
         live=media.live,
         on_unreadable=on_unreadable,
     )
     return track_things(found, threshold=detector.score_threshold) if request.track else found
 
 
-def _first(pictures: Iterator[PictureSource], limit: int | None) -> Iterator[PictureSource]:
-    """The first `limit` of them; a further one is not waited for."""
+def _first(pictures: Iterator[PictureSource], limit: int | None, stop: StopRequest) -> Iterator[PictureSource]:
+    """The first `limit` of them, until a stop is asked for; a further one is not waited for."""
     for number, picture in enumerate(pictures, start=1):
         yield picture
-        if number == limit:
+        if number == limit or stop.asked:
             return
 
 

@@ -20,7 +20,7 @@ from lookonce.evaluation.results import Results, read_coco_results
 from lookonce.log import get_logger
 from lookonce.prediction.draw import class_color
 from lookonce.report.comparison import Compared
-from lookonce.report.content import Content, Run, best_metrics, read_analysis, read_metrics, read_run
+from lookonce.report.content import Content, Run, best_metrics, read_analysis, read_metrics, read_run, read_verified
 from lookonce.report.html import write_comparison, write_plots, write_report
 from lookonce.report.model_card import write_model_card
 from lookonce.report.pictures import ComparedPicture
@@ -51,7 +51,7 @@ def report(
     split: str = "",
     pictures: int = 12,
     title: str = "",
-    score: Annotated[bool, Parameter(negative="--no-score")] = True,
+    score: Annotated[bool, Parameter(negative="--no-score", show_default=False)] = True,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Write a run as one HTML page and a model card; several runs side by side on one page.
@@ -133,6 +133,7 @@ def gather(
         worst=[] if scored is None else worst_pictures(scored, thresholds, options.pictures),
         shown_from=shown_from(thresholds),
         classes=[] if dataset is None else css_classes(dataset.class_names),
+        verified=read_verified(run.folder),
         facts=facts(run.record),
         commands=commands(run),
     )

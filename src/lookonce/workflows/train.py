@@ -102,7 +102,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | No
         loader = build.make_train_loader(settings, train_set, record.preprocessing, device, batch_of_run(run))
         if run is None:
             settings = fit_to_time(settings, record, loader, val_set, device)
-        learner = build.make_learner(settings, record, len(loader), device)
+        learner = build.make_learner(settings, record, len(loader), device, loader.batch_size)
         require_space(settings.runs if run is None else run.path, space_for_checkpoints(learner, settings))
         if run is None:
             tell(check_export_first(settings, learner, record))

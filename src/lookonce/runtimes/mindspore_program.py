@@ -104,6 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Heads of the images, one batch of the .mindir's size after the other."""
     network = nn.GraphCell(mindspore.load(arguments.source))
     images = np.load(arguments.images)
+    images = np.concatenate([images, np.repeat(images[-1:], -len(images) % arguments.batch, axis=0)])
     batches = [Tensor(images[start : start + arguments.batch]) for start in range(0, len(images), arguments.batch)]
     network(batches[0])  # compiles
     started = time.perf_counter()

@@ -1,0 +1,159 @@
+"""Exported MindIR files through MindSpore, which lives in an environment of its own (docs/weights.md).
+
+MindSpore's packages do not go together with ours, so a program in its own Python runs the network. The record lies in
+the file's `user_info`, as in MindSpore's own mind_ir.proto.
+"""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import lookonce
+from lookonce.detections import Detections
+from lookonce.errors import LookonceError, WeightsError
+from lookonce.log import get_logger
+from lookonce.model.nms import select_detections
+from lookonce.runtimes.exported import (
+    INTERFACE_KEY,
+    RECORD_KEY,
+    Engine,
+    ExportedRuntime,
+    Float32,
+    parse_interface,
+    parse_record,
+    raw_names,
+)
+from lookonce.runtimes.heads import decode_heads
+
+PYTHON_VARIABLE = "LOOKONCE_MINDSPORE"
+PROGRAM = Path(__file__).with_name("mindspore_program.py")
+TIMEOUT_SECONDS = 3600
+USER_INFO = 14  # field of ModelProto: a map from words to words
+KEY, VALUE = 1, 2  # fields of one entry
+
+
+class MindSporeRuntime(ExportedRuntime):
+    """A .mindir file, raw heads only. The pictures of a call go through one process, which compiles the network."""
+
+    name = "mindspore"
+    side_by_side = False
+
+    def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
+        path = Path(path)
+        told = read_user_info(path)
+        record = parse_record(told.get(RECORD_KEY), path, "mindir")
+        super().__init__(path, record, parse_interface(told.get(INTERFACE_KEY), path), threads=threads)
+
+    def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:  # noqa: ARG002
+        def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
+            with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
+                given, heads = Path(folder) / "images.npy", Path(folder) / "heads.npz"
+                np.save(given, images)
+                run_program("run", self.path.resolve(), given, heads, "--batch", self.group)
+                values = np.load(heads)
+                return [values[name] for name in outputs]
+
+        return run
+
+    def raw_heads(self, canvases: NDArray[np.uint8]) -> list[Float32]:
+        prepared = np.concatenate([self._prepare(group) for group in self._groups(canvases)])
+        raws = self.open_engine(raw_names(self.record), threads=1, at_once=1)(prepared, {})
+        return [raw[: len(canvases)] for raw in raws]
+
+    def detect(self, canvases: NDArray[np.uint8], **thresholds: Any) -> list[Detections]:
+        boxes_xyxy, scores = decode_heads(self.raw_heads(canvases), self.record)
+        return [select_detections(boxes_xyxy[row], scores[row], **thresholds) for row in range(len(canvases))]
+
+
+def mindspore_python() -> Path:
+    """The Python that has MindSpore; LookonceError with the way to get one."""
+    given = os.environ.get(PYTHON_VARIABLE)
+    beside = Path(lookonce.__file__).resolve().parents[2] / ".venv-mindspore" / "bin" / "python"
+    python = Path(given) if given else beside
+    if not python.exists():
+        raise LookonceError(
+            f"MindIR needs MindSpore, in an environment of its own, and {python} is not there: `./run mindspore -c 1` "
+            f"makes it in a checkout of lookonce (3 GB); elsewhere {PYTHON_VARIABLE} names a Python that has MindSpore"
+        )
+    return python
+
+
+def run_program(*arguments: object) -> None:
+    """mindspore_program.py with these arguments; what it says goes to the log, LookonceError when it fails."""
+    command = [str(mindspore_python()), str(PROGRAM), *map(str, arguments)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LookonceError(f"MindSpore could not be run: {error}") from error
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise LookonceError(f"MindSpore failed: {' '.join(command)}\n" + "\n".join(lines[-15:]))
+    for line in done.stdout.splitlines():
+        get_logger().info(line)
+
+
+def user_info_bytes(told: Mapping[str, str]) -> bytes:
+    """A MindIR that consists of `user_info` alone: appended to a file, it becomes a part of it (protobuf merges)."""
+    return b"".join(
+        _field(USER_INFO, _field(KEY, name.encode()) + _field(VALUE, text.encode())) for name, text in told.items()
+    )
+
+
+def read_user_info(path: Path) -> dict[str, str]:
+    """The words a MindIR carries; the network itself is stepped over."""
+    try:
+        content = memoryview(path.read_bytes())
+        entries = [dict(_fields(value)) for number, value in _fields(content) if number == USER_INFO]
+        return {bytes(entry[KEY]).decode(): bytes(entry[VALUE]).decode() for entry in entries}
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}); expected an exported .mindir file") from error
+    except (ValueError, KeyError, IndexError) as error:
+        raise WeightsError(f"{path}: not a complete MindIR file; export it again with --to mindir") from error
+
+
+def _fields(content: memoryview) -> list[tuple[int, memoryview]]:
+    """Number and content of each field that has a length, of a protocol buffer."""
+    found, at = [], 0
+    while at < len(content):
+        key, at = _varint(content, at)
+        if key & 7 == 0:
+            _, at = _varint(content, at)
+        elif key & 7 == 2:
+            size, at = _varint(content, at)
+            if at + size > len(content):
+                raise ValueError("a field longer than the file")
+            found.append((key >> 3, content[at : at + size]))
+            at += size
+        else:
+            raise ValueError(f"a field of kind {key & 7}")
+    return found
+
+
+def _varint(content: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while shift < 64:
+        byte = content[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise ValueError("a number longer than 64 bits")
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _as_varint(number << 3 | 2) + _as_varint(len(content)) + content
+
+
+def _as_varint(value: int) -> bytes:
+    parts = []
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])

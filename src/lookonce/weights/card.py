@@ -1,0 +1,35 @@
+"""The page that a model hub shows of a checkpoint: README.md with the fields it searches by."""
+
+import json
+
+from lookonce.config.record import ModelRecord
+
+
+def card_text(record: ModelRecord, name: str) -> str:
+    """What the record says, in Markdown. Its head is YAML, written as JSON, which YAML includes."""
+    height, width = record.image_size
+    head = {"library_name": "lookonce", "pipeline_tag": "object-detection", "tags": ["yolov3-tiny", "object-detection"]}
+    anchors = "; ".join(
+        f"stride {stride}: " + ", ".join(f"{w:g}x{h:g}" for w, h in record.head_anchors(index))
+        for index, stride in enumerate(record.strides)
+    )
+    rows = {
+        "classes": f"{record.num_classes}: {', '.join(record.class_names)}",
+        "input": f"{width}x{height}, {record.preprocessing.resize}",
+        "dialect": f"{record.dialect.name}, {record.dialect.activation}",
+        "anchors": anchors,
+        "thresholds": f"score {record.thresholds.score:g}, IoU {record.thresholds.iou:g}",
+        **{name: f"{value:.4f}" for name, value in record.metrics.items()},
+        **{f"version of {name}": value for name, value in record.versions.items()},
+    }
+    table = "".join(f"| {key} | {_cell(value)} |\n" for key, value in rows.items())
+    fields = "".join(f"{key}: {json.dumps(value)}\n" for key, value in head.items())
+    return (
+        f"---\n{fields}---\n\n# {name}\n\nA YOLOv3-Tiny detector. The files are a checkpoint folder of lookonce: "
+        "`lookonce pull` fetches them, `lookonce predict` and `lookonce.load` use them.\n\n"
+        f"| | |\n|---|---|\n{table}"
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,121 @@
+"""`lookonce push` and `lookonce pull`: a checkpoint on the Hugging Face Hub, or in a folder laid out like one there."""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from lookonce.config.record import ModelRecord
+from lookonce.errors import LookonceError, MissingExtra, WeightsError
+from lookonce.storage import write_file
+from lookonce.weights.card import card_text
+from lookonce.weights.checkpoint import load_checkpoint, save_checkpoint
+from lookonce.weights.load import open_checkpoint
+
+CARD_FILE = "README.md"
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# All that is fetched: a stranger's repository may hold anything else beside them.
+CHECKPOINT_FILES = ["model.safetensors", "record.json", "manifest.json", "COMPLETE"]
+
+
+def push(
+    weights: Path, to: str, *, public: Annotated[bool, Parameter(negative="")] = False, message: str = "A checkpoint"
+) -> None:
+    """Put a checkpoint, without the state of its training, and a card on the Hugging Face Hub, or into a folder.
+
+    Parameters
+    ----------
+    weights
+        Checkpoint folder or run folder (its best).
+    to
+        OWNER/NAME on the hub, which needs a login there (`hf auth login`); or a new folder: ./NAME or /PATH.
+    public
+        Let everybody see a repository that is made by this; otherwise only its owner.
+    message
+        Of the commit there.
+    """
+    checkpoint = open_checkpoint(weights)
+    if not is_repository(to):
+        folder = Path(to)
+        if folder.exists():
+            raise WeightsError(f"{folder}: exists already; name a new folder")
+        _lay_out(folder, checkpoint.state, checkpoint.record, folder.name)
+        _say(f"written: {folder}")
+        return
+    with tempfile.TemporaryDirectory(prefix="lookonce-") as temporary:
+        folder = Path(temporary) / "checkpoint"
+        _lay_out(folder, checkpoint.state, checkpoint.record, to.partition("/")[2])
+        hub = _hub()
+        with _told(to):
+            hub.HfApi().create_repo(to, private=not public, exist_ok=True)
+            hub.HfApi().upload_folder(repo_id=to, folder_path=folder, commit_message=message)
+    _say(f"pushed: {to}")
+
+
+def pull(source: str, output: Path, *, revision: str | None = None) -> None:
+    """Fetch a checkpoint that `push` has put on the Hugging Face Hub or into a folder; every file is verified.
+
+    Parameters
+    ----------
+    source
+        OWNER/NAME on the hub, or a folder: ./NAME or /PATH.
+    output
+        Checkpoint folder to make.
+    revision
+        Branch, tag or commit on the hub; without it, the newest.
+    """
+    if output.exists():
+        raise WeightsError(f"{output}: exists already; name a new folder")
+    if not is_repository(source):
+        _copy(Path(source), output)
+        return
+    with tempfile.TemporaryDirectory(prefix="lookonce-") as temporary:
+        with _told(source):
+            _hub().snapshot_download(source, revision=revision, local_dir=temporary, allow_patterns=CHECKPOINT_FILES)
+        _copy(Path(temporary), output)
+
+
+def is_repository(name: str) -> bool:
+    """OWNER/NAME means the hub, unless a folder of that name lies here."""
+    return bool(REPOSITORY.fullmatch(name)) and not Path(name).exists()
+
+
+def _copy(folder: Path, output: Path) -> None:
+    checkpoint = load_checkpoint(folder)
+    save_checkpoint(output, state=checkpoint.state, record=checkpoint.record)
+    _say(f"written: {output}")
+
+
+def _lay_out(folder: Path, state: Any, record: ModelRecord, name: str) -> None:
+    save_checkpoint(folder, state=state, record=record)
+    write_file(folder / CARD_FILE, card_text(record, name))
+
+
+def _hub() -> Any:
+    try:
+        import huggingface_hub
+    except ModuleNotFoundError as error:
+        raise MissingExtra("the Hugging Face Hub", "hub") from error
+    return huggingface_hub
+
+
+@contextmanager
+def _told(repository: str) -> Iterator[None]:
+    """The hub's errors, of which there are dozens, as one of ours."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # HfHubHTTPError and connection errors are OSErrors
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise LookonceError(
+            f"{repository}: the Hugging Face Hub says no ({reason}); is the name right, the machine online, and are "
+            "you logged in with `hf auth login`?"
+        ) from error
+
+
+def _say(line: str) -> None:
+    Console(highlight=False, soft_wrap=True).print(line, markup=False)

@@ -1,0 +1,234 @@
+"""The C++ program (`./run cpp` builds it) gives the pixels, the raw outputs and the detections that Python gives."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from lookonce.config.dialects import DIALECTS
+from lookonce.config.record import ModelRecord, Preprocessing, Thresholds
+from lookonce.data.pictures import PICTURE_SUFFIXES, read_picture
+from lookonce.data.transforms import fit
+from lookonce.errors import DataError
+from lookonce.export.base import textured_canvases
+from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
+from lookonce.runtimes.pytorch import PyTorchRuntime
+from lookonce.weights.checkpoint import save_checkpoint
+from lookonce.workflows.export import export
+from lookonce.workflows.load import load_runtime
+from lookonce.workflows.predict import predict_with
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILT = ROOT / "cpp" / "build" / "release"
+ODD_PICTURES = ROOT / "cpp" / "tests" / "pictures"
+
+pytestmark = pytest.mark.skipif(
+    not (BUILT / "lookonce-infer").exists(), reason="the C++ program is not built: ./run cpp builds it"
+)
+
+
+def infer(*arguments: object, fails: bool = False) -> str:
+    done = subprocess.run(
+        [BUILT / "lookonce-infer", *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def prepare(record: ModelRecord, pictures: Sequence[Path], folder: Path) -> list[NDArray[np.uint8] | str]:
+    """What the C++ library puts into the network for each picture, or why it refuses it."""
+    folder.mkdir()
+    (folder / "record.json").write_text(record.model_dump_json())
+    subprocess.run([BUILT / "lookonce-prepare", folder / "record.json", folder, *pictures], check=True, timeout=120)
+    shape = (*record.image_size, 3)
+    return [
+        np.fromfile(folder / f"{index}.bin", np.uint8).reshape(shape)
+        if (folder / f"{index}.bin").exists()
+        else (folder / f"{index}.txt").read_text()
+        for index in range(len(pictures))
+    ]
+
+
+def record_with(size_hw: tuple[int, int] = (96, 128), **preprocessing: Any) -> ModelRecord:
+    return ModelRecord(
+        dialect=DIALECTS["darknet"],
+        channels=scaled_channels(1 / 8),
+        class_names=("Blatt", "叶子"),
+        category_ids=(7, 3),
+        image_size=size_hw,
+        preprocessing=Preprocessing(**preprocessing),
+        thresholds=Thresholds(score=0.2),
+    )
+
+
+def save(path: Path, image: NDArray[np.uint8]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+    return path
+
+
+def odd_pictures() -> list[Path]:
+    return sorted(path for path in ODD_PICTURES.iterdir() if path.suffix in PICTURE_SUFFIXES - {".ppm"})
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sizes that shrink, grow, halve exactly and keep their size."""
+    folder = tmp_path_factory.mktemp("pictures") / "ü 图"
+    sizes = ((300, 257), (40, 33), (128, 192), (64, 96), (1, 700), (513, 2))
+    for index, size_hw in enumerate(sizes):
+        image = textured_canvases(1, size_hw, seed=index)[0]
+        save(folder / f"p{index}{('.jpg', '.png', '.webp')[index % 3]}", image)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        {},
+        {"resize": "stretch"},
+        {"interpolation": "area", "pad_value": 0},
+        {"interpolation": "nearest", "resize": "stretch"},
+    ],
+    ids=lambda preprocessing: "-".join(map(str, preprocessing.values())) or "letterbox",
+)
+def test_the_networks_input_is_the_same_bytes_for_every_odd_picture(
+    pictures: Path, tmp_path: Path, preprocessing: dict[str, Any]
+) -> None:
+    record = record_with((64, 96), **preprocessing)
+    paths = [*odd_pictures(), *sorted(pictures.iterdir())]
+    assert len(paths) > 50
+    different = [
+        path.name
+        for path, canvas in zip(paths, prepare(record, paths, tmp_path / "canvases"), strict=True)
+        if isinstance(canvas, str)
+        or not np.array_equal(canvas, fit(read_picture(path), record.image_size, record.preprocessing)[0])
+    ]
+    assert different == []
+
+
+def test_real_photographs_come_out_the_same(shared: Any, tmp_path: Path) -> None:
+    paths = sorted(
+        path
+        for path in shared("data/media/pictures").iterdir()
+        if path.suffix in {".jpg", ".png"} and "trunc" not in path.name
+    )
+    paths += sorted(shared("data/bccd/JPEGImages").iterdir())[:10]
+    record = record_with((416, 416))
+    for path, canvas in zip(paths, prepare(record, paths, tmp_path / "canvases"), strict=True):
+        np.testing.assert_array_equal(canvas, fit(read_picture(path), record.image_size, record.preprocessing)[0])
+
+
+def test_what_python_refuses_is_refused_with_its_name(tmp_path: Path) -> None:
+    paths = []
+    for source in (ODD_PICTURES / name for name in ("rgb.jpg", "cmyk.jpg", "deep.png", "alpha.webp")):
+        whole = source.read_bytes()
+        for part in (0, 1, 9, len(whole) // 2, len(whole) - 3):
+            paths.append(tmp_path / f"{part}-{source.name}")
+            paths[-1].write_bytes(whole[:part])
+    for path, refusal in zip(paths, prepare(record_with(), paths, tmp_path / "canvases"), strict=True):
+        assert isinstance(refusal, str)
+        assert refusal.startswith(str(path))
+        with pytest.raises(DataError):
+            read_picture(path)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that was not trained: it finds something in every texture."""
+    folder = tmp_path_factory.mktemp("weights") / "blätter"
+    model = YoloV3Tiny(2, channels=scaled_channels(1 / 8))
+    initialise(model, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for head in (model.head32, model.head16):
+            head.weight *= 20  # scores far enough apart that no rounding changes their order
+            head.bias.zero_()
+    save_checkpoint(folder, state=model.state_dict(), record=record_with())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(weights: Path) -> dict[str, Path]:
+    """One network in all the shapes that the program reads."""
+    files = export(weights, to="onnx,openvino", output=weights.parent).files
+    by_suffix = {path.suffix: path for path in (one.path for one in files)}
+    floats = weights.parent / "floats.onnx"
+    export(weights, to="onnx", outputs="raw", preprocess=False, batch=2, output=floats)
+    return {"onnx": by_suffix[".onnx"], "openvino": by_suffix[".xml"], "floats": floats}
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino", "floats"])
+def test_results_agree_with_pythons(exported: dict[str, Path], pictures: Path, tmp_path: Path, kind: str) -> None:
+    infer(exported[kind], pictures, "--output", tmp_path / "cpp", "--no-pictures", "--threshold", 0.05)
+    runtime = load_runtime(exported["onnx"])
+    predict_with(
+        runtime, str(pictures), weights=exported["onnx"], output=tmp_path / "py", pictures=False, threshold=0.05
+    )
+    ours, theirs = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("cpp", "py"))
+    assert len(theirs) > 100
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one["image_id"], one["category_id"]) == (other["image_id"], other["category_id"])
+        np.testing.assert_allclose(one["bbox"], other["bbox"], atol=0.05)
+        assert one["score"] == pytest.approx(other["score"], abs=1e-4)
+
+
+def test_raw_outputs_are_the_networks_in_the_documents_order(
+    exported: dict[str, Path], pictures: Path, weights: Path, tmp_path: Path
+) -> None:
+    infer(exported["onnx"], pictures / "p1.png", "--output", tmp_path, "--raw", "--timing", "--warmup", 1)
+    runtime = load_runtime(weights)
+    assert isinstance(runtime, PyTorchRuntime)
+    canvas = fit(read_picture(pictures / "p1.png"), (96, 128), Preprocessing())[0]
+    for head, (raw, grid) in enumerate(zip(runtime.raw_heads(canvas[None]), ((3, 4), (6, 8)), strict=True)):
+        written = np.fromfile(tmp_path / "result_Files" / f"p1_{head}.bin", np.float32).reshape(1, *grid, 3, 7)
+        expected = raw.numpy().reshape(1, 3, 7, *grid).transpose(0, 3, 4, 1, 2)
+        np.testing.assert_allclose(written, expected, atol=2e-3)  # logits up to hundreds
+    line = (tmp_path / "time_Result" / "test_perform_static.txt").read_text()
+    assert line.startswith("NN inference cost average time: ")
+    assert line.endswith(" ms of infer_count 1\n")
+
+
+def test_a_bad_picture_is_told_and_the_others_are_done(
+    exported: dict[str, Path], pictures: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"no picture")
+    (folder / "b.png").write_bytes((pictures / "p1.png").read_bytes())
+    told = infer(exported["onnx"], folder, "--output", tmp_path / "out", "--batch", 2, fails=True)
+    assert "a.jpg: is not a picture" in told
+    lines = [json.loads(line) for line in (tmp_path / "out" / "detections.jsonl").read_text().splitlines()]
+    assert "error" in lines[0]
+    assert lines[1]["width"] == 33
+    assert read_picture(tmp_path / "out" / "b.png").shape == (40, 33, 3)
+
+
+def test_pictures_are_not_replaced_by_their_drawings(exported: dict[str, Path], pictures: Path) -> None:
+    assert "would replace the picture itself" in infer(exported["onnx"], pictures, "--output", pictures, fails=True)
+
+
+def test_a_model_that_is_none_is_refused(exported: dict[str, Path], pictures: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(exported["onnx"].read_bytes()[:-100])
+    assert "not a complete ONNX file" in infer(broken, pictures, "--output", tmp_path, fails=True)
+    assert "none of" in infer(tmp_path / "x.pt", pictures, "--output", tmp_path, fails=True)
+
+
+def test_any_number_of_threads_and_any_batch_give_the_same_order(
+    exported: dict[str, Path], pictures: Path, tmp_path: Path
+) -> None:
+    written = []
+    for threads, batch in ((1, 1), (3, 1), (2, 4)):
+        output = tmp_path / f"{threads}-{batch}"
+        infer(exported["onnx"], pictures, "--output", output, "--threads", threads, "--batch", batch, "--no-pictures")
+        written.append((output / "detections.jsonl").read_text())
+    assert written[0] == written[1]
+    names = [[json.loads(line)["file"] for line in text.splitlines()] for text in written]
+    assert names[0] == names[2]
