@@ -1,7 +1,7 @@
 """`lookonce VERB ...`: finds the verb's function, reads its options, runs it, and turns errors into words and numbers.
 
 Exit status: 0; 1 when lookonce says what is wrong with the input, or findings are errors; 2 for a wrong option or
-setting; 75 when a run was stopped and can go on; 130 for Ctrl-C.
+setting; 74 when a job's results have not all been sent; 75 when a run was stopped and can go on; 130 for Ctrl-C.
 """
 
 import os
@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any
 
 from cyclopts import App, CycloptsError, Group, Parameter
@@ -62,7 +63,19 @@ def run(tokens: Sequence[str]) -> int:
     name, *rest = tokens
     if name not in VERBS:
         raise SettingsError(f"unknown verb {name}{suggestion(name, VERBS) or '; lookonce --help lists them'}")
+    if (switch := VERBS[name].is_job_when) and is_switched_on(switch, rest):
+        name, rest = "job", [f"task={name}", *rest]
     return run_verb(name, VERBS[name], rest)
+
+
+def is_switched_on(switch: str, tokens: Sequence[str]) -> bool:
+    """Whether `--switch`, `--switch=True`, `--switch True` or `switch=True` is among the words."""
+    for token, following in pairwise([*tokens, "--"]):
+        name, _, value = token.removeprefix("--").partition("=")
+        if name.replace("-", "_") == switch:
+            value = value or ("true" if following.startswith("--") or "=" in following else following)
+            return value.lower() in {"true", "1", "yes", "on"}
+    return False
 
 
 def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
@@ -70,7 +83,8 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
     from lookonce.cli.options import command_of, options_of  # the settings take a quarter of a second to import
 
     try:
-        function = command_of(_late(verb) if verb.from_settings else verb.load(), verb.renames)
+        loaded = _late(verb) if verb.from_settings else verb.load()
+        function = command_of(loaded, verb.renames, tolerant=verb.tolerant)
         app = App(
             name=f"lookonce {name}",
             help=None if function.__doc__ else verb.summary,
