@@ -181,7 +181,8 @@ def with_file(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _our_name(name: str) -> str:
-    return (BY_OLD_NAME[name].new or name) if name in BY_OLD_NAME else name
+    is_ours = name in Settings.model_fields or name not in BY_OLD_NAME
+    return name if is_ours else BY_OLD_NAME[name].new or name
 
 
 def _is_setting(name: str) -> bool:
