@@ -84,7 +84,7 @@ def test_a_job_trains_stops_goes_on_elsewhere_and_is_evaluated(
     new_machine(tmp_path, monkeypatch, "machine-2")
     second = train()
     assert second.exit_code == 0
-    assert [row["epoch"] for row in RunFolder(second.folder).metrics()] == [1, 2]
+    assert [row["epoch"] for row in RunFolder(second.folder).metrics()] == [0, 1]
     assert "2 epochs x 4 batches of 2, from epoch 2, batch 1 on" in (second.folder / "log.txt").read_text()
     assert {"job/metrics.csv", "job/log.txt", "job/checkpoints/best/CURRENT", "job/checkpoints/last/CURRENT"} <= names()
     new_machine(tmp_path, monkeypatch, "machine-3")
@@ -230,5 +230,5 @@ def test_two_containers_train_together(zipped: Path, tmp_path: Path, monkeypatch
     assert "node 1 of 2, meeting at 127.0.0.1" in told[1]
     run = tmp_path / "0" / "out" / "job"
     assert "2 batches of 4, shared out to 2 processes" in (run / "log.txt").read_text()
-    assert [row["epoch"] for row in RunFolder(run).metrics()] == [1, 2]
+    assert [row["epoch"] for row in RunFolder(run).metrics()] == [0, 1]
     assert not (tmp_path / "1" / "out" / "job" / "checkpoints").exists()
