@@ -352,8 +352,9 @@ def resolve_device(name: str) -> torch.device:
             f"device: got {name!r}, expected auto, or one of {', '.join(BACKENDS)} (cuda:1 for the second)"
         )
     if kind not in present:
+        ascend = ", or install torch-npu and CANN (docs/jobs.md)" if kind == "npu" else ""
         raise SettingsError(
-            f"device: {name!r} was asked for, but this machine offers {', '.join(present)}; try device=auto"
+            f"device: {name!r} was asked for, but this machine offers {', '.join(present)}; try device=auto{ascend}"
         )
     if kind == "cpu":
         return torch.device(kind)

@@ -1,5 +1,6 @@
 """The command line as its user meets it: help, exit status, messages."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 import types
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -270,3 +272,21 @@ def test_a_renamed_option_keeps_its_help(add_verb: Callable[..., None], capsys: 
 )
 def test_a_job_is_asked_for_in_the_document_s_words(typed: str, is_on: bool):
     assert is_switched_on("enable_modelarts", typed.split()) is is_on
+
+
+def test_torch_npu_without_cann_says_what_to_do(tmp_path: Path):
+    (tmp_path / "torch_npu.py").write_text("raise ImportError('libhccl.so: cannot open shared object file')")
+    (tmp_path / "torch_npu-2.9.dist-info").mkdir()
+    (tmp_path / "torch_npu-2.9.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: torch-npu\nVersion: 2.9\n"
+    )
+    (tmp_path / "torch_npu-2.9.dist-info" / "entry_points.txt").write_text(
+        "[torch.backends]\ntorch_npu = torch_npu:_autoload\n"
+    )
+    command = [sys.executable, "-m", "lookonce", "train", "--data", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("lookonce: torch-npu is installed, but Ascend's CANN does not load.")
+    assert "set_env.sh" in done.stderr
+    assert "Traceback" not in done.stderr

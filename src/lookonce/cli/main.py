@@ -25,6 +25,11 @@ HELP_WIDTH = 80
 # What an import error means: module -> extra that brings it.
 EXTRAS = {"torch": "train", "hotcoco": "train", "matplotlib": "train", "onnx": "train", "onnxscript": "train"}
 EXTRAS |= {"google": "mindspore", "huggingface_hub": "hub"}
+# torch loads torch-npu with itself, so that without CANN the import of torch fails.
+NO_CANN = (
+    "torch-npu is installed, but Ascend's CANN does not load. Install it, or read its variables into this shell: "
+    "source /usr/local/Ascend/ascend-toolkit/set_env.sh. To work on the CPU: export TORCH_DEVICE_BACKEND_AUTOLOAD=0"
+)
 INTRODUCTION = "The complete YOLOv3-Tiny detector: train, evaluate, predict, export."
 EPILOGUE = """\
 lookonce VERB --help explains a verb.
@@ -105,6 +110,10 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
         if extra is None:
             raise
         raise MissingExtra(f"lookonce {name}", extra) from error
+    except RuntimeError as error:
+        if "backend extension: torch_npu" not in str(error):
+            raise
+        raise LookonceError(NO_CANN) from error
     for line in () if result is None else verb.lines(result):  # None: --help was asked for
         print(line)
     return int(getattr(result, "exit_code", 0)) or int(getattr(result, "num_errors", 0) > 0)
