@@ -50,6 +50,12 @@ def shared() -> Callable[[str], Path]:
     return locate
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests whose ranks are forks of this process come first: once torch.export has run, autograd has threads, and
+    then it refuses to work in a fork."""
+    items.sort(key=lambda item: "in_ranks" not in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture
 def in_ranks() -> Callable[..., list[Any]]:
     """in_ranks(2, function, *arguments) -> what each of two gloo ranks returned; the first error of one is raised.

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from lookonce.distributed import RankLost, Watch
 from lookonce.errors import SettingsError
 
 CPU = torch.device("cpu")
+LITTLE = timedelta(seconds=20)
 
 
 def test_one_process_is_rank_0_of_1_and_its_sums_are_its_own() -> None:
@@ -175,11 +177,13 @@ fake.set_device = lambda device: calls.append(f"set_device {device}")
 torch.utils.rename_privateuse1_backend("npu")
 torch._register_device_module("npu", fake)
 
-def joins(backend, timeout):
+def joins(backend, **_):
     calls.append(f"joins by {backend}")
     raise RuntimeError("nobody there")
 
 distributed.dist.init_process_group = joins
+distributed._shared_store = lambda *_, **__: distributed.dist.HashStore()
+distributed._find_each_other = lambda *_: "start"
 os.environ |= {"LOCAL_RANK": "3", "RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
 device = distributed.resolve_device("auto")
 assert str(device) == "npu:3" == str(distributed.resolve_device("npu")), device
@@ -231,3 +235,31 @@ def test_each_rank_keeps_to_its_own_cores(monkeypatch: pytest.MonkeyPatch) -> No
     too_few = rf"cpus_per_rank: 2 .* there are {len(before)} cores"
     with pytest.raises(SettingsError, match=too_few), distributed.own_cores(2):
         pass
+
+
+def test_ranks_that_start_again_do_not_take_the_words_of_dead_ones(in_ranks: Callable[..., list[Any]]) -> None:
+    """torchrun's store outlives its processes: what an earlier rank 1 said lies there."""
+
+    def meet(port: int) -> str:
+        store = distributed.TCPStore("127.0.0.1", port, is_master=False, timeout=LITTLE)
+        return distributed._find_each_other(store, distributed.rank(), 2, timeout_seconds=20)
+
+    server = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=LITTLE)
+    server.set("lookonce/hello/1", "dead")
+    server.set("lookonce/joined/older/1", "yes")
+    first, second = in_ranks(2, meet, server.port)
+    assert first == second
+    again, _ = in_ranks(2, meet, server.port)
+    assert again != first
+
+
+def test_a_rank_that_never_comes_is_named() -> None:
+    server = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=LITTLE)
+    with pytest.raises(RankLost, match=r"rank 0: rank 1, 2 of 3 did not come within 0\.2 s"):
+        distributed._find_each_other(server, 0, 3, timeout_seconds=0.2)
+
+
+def test_a_machine_knows_its_address_towards_the_meeting_point() -> None:
+    assert distributed._address_towards("127.0.0.1:29400") == "127.0.0.1"
+    assert distributed._address_towards("no.such.host.invalid:1") is None
+    assert distributed._address_towards("nonsense") is None

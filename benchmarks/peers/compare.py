@@ -11,7 +11,8 @@ one. The pictures are the 200 of benchmarks/standard.py. Each round measures, on
               decoding, alone or eight at a time, whichever is faster
     predict   reading, letterboxing, network and boxes, without drawing; ours writes its JSON files too
 
-Rates of a round are of neighbours in time; the medians of their ratios are the result.
+Rates of a round are of neighbours in time; the medians of their ratios are the result. Processor time, both threads'
+added up, is told besides: other programs on the machine, which make rates jump, change it little.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -44,20 +46,37 @@ def main() -> None:
     ours = Ours(arguments.folder.absolute())
     print(f"ours: {ours.runtime.name}, 5.57 GFLOP a picture; theirs: {peer.version}, {peer.greeting}")
     print(f"{arguments.threads} threads each")
-    print("round    network: ours  theirs  ratio    predict: ours  theirs  ratio   (pictures/s)")
-    ratios: dict[str, list[float]] = {"network": [], "predict": []}
+    print("         ----- pictures/s -----   --- processor ms ---")
+    print("round        ours  theirs  ratio    ours  theirs  ratio")
+    ratios: dict[str, list[float]] = {}
     for number in range(1, arguments.rounds + 1):
-        network = (ours.network_rate(), peer.network_rate())
-        predict = (ours.predict_rate(), peer.predict_rate(ours.pictures))
-        ratios["network"].append(network[0] / network[1])
-        ratios["predict"].append(predict[0] / predict[1])
-        print(
-            f"{number:5} {network[0]:16.1f} {network[1]:7.1f} {ratios['network'][-1]:6.2f} "
-            f"{predict[0]:16.1f} {predict[1]:7.1f} {ratios['predict'][-1]:6.2f}",
-            flush=True,
-        )
+        for name, own, others in (
+            ("network", ours.network(), peer.network()),
+            ("predict", ours.predict(), peer.predict(ours.pictures)),
+        ):
+            rate, processor = own.rate / others.rate, others.processor_ms / own.processor_ms
+            ratios.setdefault(f"{name}, rate", []).append(rate)
+            ratios.setdefault(f"{name}, processor time", []).append(processor)
+            print(
+                f"{number} {name} {own.rate:7.1f} {others.rate:7.1f} {rate:6.2f} "
+                f"{own.processor_ms:7.1f} {others.processor_ms:7.1f} {processor:6.2f}",
+                flush=True,
+            )
     peer.close()
-    print("median ratio: " + ", ".join(f"{name} {statistics.median(values):.2f}" for name, values in ratios.items()))
+    for name, values in ratios.items():
+        print(f"median ratio, {name}: {statistics.median(values):.2f}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """rate: pictures a second; processor_ms: of one picture, all threads added up."""
+
+    rate: float
+    processor_ms: float
+
+    @staticmethod
+    def of(count: int, seconds: float, processor_seconds: float) -> "Speed":
+        return Speed(rate=count / seconds, processor_ms=1000 * processor_seconds / count)
 
 
 class Peer:
@@ -78,20 +97,23 @@ class Peer:
         )
         self.greeting = self._answer()
 
-    def network_rate(self) -> float:
-        return max(NETWORK_PICTURES / float(self._ask(f"network {NETWORK_PICTURES} {batch}")) for batch in PEER_BATCHES)
+    def network(self) -> Speed:
+        """With the batch that is faster."""
+        asked = [self._ask(NETWORK_PICTURES, f"network {NETWORK_PICTURES} {batch}") for batch in PEER_BATCHES]
+        return max(asked, key=lambda speed: speed.rate)
 
-    def predict_rate(self, pictures: Path) -> float:
-        return len(list(pictures.iterdir())) / float(self._ask(f"predict {pictures}"))
+    def predict(self, pictures: Path) -> Speed:
+        return self._ask(len(list(pictures.iterdir())), f"predict {pictures}")
 
     def close(self) -> None:
         self._process.communicate()
 
-    def _ask(self, question: str) -> str:
+    def _ask(self, count: int, question: str) -> Speed:
         assert self._process.stdin is not None
         self._process.stdin.write(question + "\n")
         self._process.stdin.flush()
-        return self._answer()
+        seconds, processor = self._answer().split()
+        return Speed.of(count, float(seconds), float(processor))
 
     def _answer(self) -> str:
         assert self._process.stdout is not None
@@ -135,20 +157,21 @@ class Ours:
         self._canvases = np.stack([fit(one.read(), record.image_size, record.preprocessing)[0] for one in sources])
         self._threshold = standard.usual_threshold(self.runtime, self._canvases)
 
-    def network_rate(self) -> float:
+    def network(self) -> Speed:
         known = self.runtime.record.thresholds
-        started = time.perf_counter()
+        started, processor = time.perf_counter(), time.process_time()
         self.runtime.detect(
             self._canvases,
             score_threshold=self._threshold,
             iou_threshold=known.iou,
             max_detections=known.max_detections,
         )
-        return NETWORK_PICTURES / (time.perf_counter() - started)
+        return Speed.of(NETWORK_PICTURES, time.perf_counter() - started, time.process_time() - processor)
 
-    def predict_rate(self) -> float:
+    def predict(self) -> Speed:
         from lookonce.workflows.predict import predict_with
 
+        processor = time.process_time()
         with tempfile.TemporaryDirectory() as output, contextlib.redirect_stdout(io.StringIO()):
             done = predict_with(
                 self.runtime,
@@ -158,7 +181,7 @@ class Ours:
                 save="json",
                 output=Path(output),
             )
-        return done.num_pictures / done.seconds
+        return Speed.of(done.num_pictures, done.seconds, time.process_time() - processor)
 
 
 if __name__ == "__main__":

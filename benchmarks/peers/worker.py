@@ -1,7 +1,7 @@
 """Runs in the peer's own environment: prepares its network, then times what it is asked for, one line a question.
 
-    predict FOLDER    -> seconds for its whole `predict` over the folder
-    network COUNT B   -> seconds for COUNT pictures through the network, B at a time
+    predict FOLDER    -> seconds for its whole `predict` over the folder, and seconds of processor time
+    network COUNT B   -> the same for COUNT pictures through the network, B at a time
 
 Started by benchmarks/peers/compare.py. The ultralytics package is under the AGPL; nothing here is taken from it.
 """
@@ -52,23 +52,27 @@ def gflop(network: torch.nn.Module) -> float:
     return 2 * macs / 1e9
 
 
-def time_network(network: torch.nn.Module, count: int, batch: int) -> float:
+def time_network(network: torch.nn.Module, count: int, batch: int) -> str:
     images = torch.rand(batch, 3, SIZE, SIZE)
     with torch.inference_mode():
         network(images)
-        started = time.perf_counter()
+        started = time.perf_counter(), time.process_time()
         for _ in range(count // batch):
             network(images)
-        return time.perf_counter() - started
+    return since(*started)
 
 
-def time_predict(detector: YOLO, folder: str, threads: int) -> float:
+def time_predict(detector: YOLO, folder: str, threads: int) -> str:
     """Results are taken one by one, as its documentation advises for long sources; nothing is drawn or written."""
-    started = time.perf_counter()
+    started = time.perf_counter(), time.process_time()
     for _ in detector.predict(folder, imgsz=SIZE, device="cpu", stream=True, verbose=False, save=False):
         # It sets the number of threads itself when it chooses a device.
         torch.set_num_threads(threads)
-    return time.perf_counter() - started
+    return since(*started)
+
+
+def since(wall: float, processor: float) -> str:
+    return f"{time.perf_counter() - wall} {time.process_time() - processor}"
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ int main(int argc, char** argv) {
   for (const auto& path : paths) {
     if (path.extension() != ".ppm") seeds.push_back(lookonce::read_file(path));
   }
-  const long count = std::atol(argv[2]);
+  const long count = std::strtol(argv[2], nullptr, 10);
   Random random(argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 1);
   for (long run = 0; run < count; ++run) {
     std::string bytes = seeds[below(random, seeds.size())];

@@ -35,7 +35,7 @@ Number number(const std::string& name, const std::string& text, Number low, Numb
 }
 
 std::function<void(Options&, const std::string&)> whole(const std::string& name, int low,
-                                                        std::function<int&(Options&)> member) {
+                                                        const std::function<int&(Options&)>& member) {
   return [=](Options& options, const std::string& text) {
     member(options) = number<int>(name, text, low, std::numeric_limits<int>::max());
   };
@@ -165,12 +165,12 @@ Options parse_options(const std::vector<std::string>& arguments) {
 
 int usable_threads() {
   if (const char* wanted = std::getenv("OMP_NUM_THREADS")) {
-    const int number = std::atoi(wanted);
-    if (number > 0) return number;
+    const long number = std::strtol(wanted, nullptr, 10);
+    if (number > 0 && number <= std::numeric_limits<int>::max()) return static_cast<int>(number);
   }
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
-  return std::max(1U, std::thread::hardware_concurrency());
+  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
 }
 
 }  // namespace lookonce

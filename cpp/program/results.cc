@@ -120,7 +120,7 @@ fs::path make_run_folder(const fs::path& runs, const std::string& name) {
   std::error_code problem;
   fs::create_directories(runs, problem);
   for (int number = 1; !problem; ++number) {
-    const fs::path folder = runs / (name + "-" + std::to_string(number));
+    fs::path folder = runs / (name + "-" + std::to_string(number));
     if (fs::create_directory(folder, problem)) return folder;
   }
   cannot_write(runs, problem.message());

@@ -39,7 +39,7 @@ std::vector<Source> in_folder(const fs::path& folder) {
   return sources;
 }
 
-std::string stripped(std::string line) {
+std::string stripped(const std::string& line) {
   constexpr const char* kSpace = " \t\r\n";
   const std::size_t first = line.find_first_not_of(kSpace);
   return first == std::string::npos ? "" : line.substr(first, line.find_last_not_of(kSpace) - first + 1);
@@ -120,7 +120,7 @@ std::vector<Source> find_sources(const std::vector<std::string>& arguments) {
 std::vector<Source> as_annotated(std::vector<Source> sources, const fs::path& annotations) {
   const auto document = nlohmann::json::parse(read_file(annotations), nullptr, false);
   if (!document.is_object() || !document.contains("images") || !document["images"].is_array()) {
-    throw Error(annotations.string() + ": is no COCO annotation file; expected JSON with a list \"images\"");
+    throw Error(annotations.string() + R"(: is no COCO annotation file; expected JSON with a list "images")");
   }
   std::map<std::string, Source*> by_place;
   for (Source& source : sources) by_place[source.place.generic_string()] = &source;
@@ -128,7 +128,7 @@ std::vector<Source> as_annotated(std::vector<Source> sources, const fs::path& an
   for (const auto& image : document["images"]) {
     const bool complete = image.is_object() && image.contains("id") && image["id"].is_number_integer() &&
                           image.contains("file_name") && image["file_name"].is_string();
-    if (!complete) throw Error(annotations.string() + ": an image lacks its \"id\" (a number) or \"file_name\"");
+    if (!complete) throw Error(annotations.string() + R"(: an image lacks its "id" (a number) or "file_name")");
     const auto found = by_place.find(image["file_name"].get<std::string>());
     if (found == by_place.end()) {
       throw Error(annotations.string() + ": names " + image["file_name"].get<std::string>() +

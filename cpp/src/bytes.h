@@ -16,7 +16,7 @@ inline std::uint64_t number_at(std::string_view bytes, std::size_t offset, unsig
 }
 
 inline const std::uint8_t* as_bytes(std::string_view text) {
-  return reinterpret_cast<const std::uint8_t*>(text.data());  // NOLINT(*-reinterpret-cast): C libraries want it so
+  return reinterpret_cast<const std::uint8_t*>(text.data());
 }
 
 inline bool starts_with(std::string_view bytes, std::string_view prefix) {

@@ -129,7 +129,7 @@ class OpenVinoBackend final : public Backend {
 
   std::shared_ptr<ov::Model> read(const std::filesystem::path& path) {
     if (path.extension() != ".onnx") {
-      const std::shared_ptr<ov::Model> model = core_.read_model(path);
+      std::shared_ptr<ov::Model> model = core_.read_model(path);
       record_ = read_record(*model, source_);
       return model;
     }

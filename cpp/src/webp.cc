@@ -21,7 +21,7 @@ std::string_view chunk(const WebPDemuxer* demuxer, const char* kind) {
   std::string_view content;
   if (WebPDemuxGetChunk(demuxer, kind, 1, &found) != 0) {
     // Points into the file's own bytes, which outlive the iterator.
-    content = {reinterpret_cast<const char*>(found.chunk.bytes), found.chunk.size};  // NOLINT(*-reinterpret-cast)
+    content = {reinterpret_cast<const char*>(found.chunk.bytes), found.chunk.size};
   }
   WebPDemuxReleaseChunkIterator(&found);
   return content;

@@ -67,7 +67,7 @@ def average_over_ranks(tensors: Sequence[torch.Tensor]) -> None:
     """Replace each tensor (the same shapes on all ranks, one dtype) by its mean over the ranks.
 
     In a single buffer in the order given: how sums are rounded depends on where a number lies in the buffer, so a
-    layout that never changes is what makes a resumed run end with the bits of a straight one (docs/decisions/0009).
+    layout that never changes is what makes a resumed run end with the bits of a straight one (docs/decisions/0011).
     """
     if not _is_initialised() or not tensors:
         return
@@ -136,19 +136,67 @@ def process_group(device: torch.device, *, timeout_seconds: float = 600) -> Iter
         return
     if device.type != "cpu":
         getattr(torch, device.type).set_device(device)
+    own_rank, num_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     # The backend's own limit names no rank, so it comes after the watch's.
     timeout = dt.timedelta(seconds=timeout_seconds + 60)
     try:
-        dist.init_process_group(BACKENDS[device.type], timeout=timeout)
+        first = _shared_store(timeout, host=own_rank == 0)  # kept to the end: it may be what serves the others
+        start = _find_each_other(first, own_rank, num_ranks, timeout_seconds)
+        # A store has one connection, on which one waits for the other: the watch needs its own.
+        stores = [PrefixStore(f"lookonce/{start}", _shared_store(timeout)) for _ in range(2)]
+        dist.init_process_group(
+            BACKENDS[device.type], store=stores[0], rank=own_rank, world_size=num_ranks, timeout=timeout
+        )
     except (RuntimeError, ValueError) as error:
         raise RankLost(
-            f"rank {os.environ.get('RANK', '?')} of {os.environ['WORLD_SIZE']}: could not meet the others at "
+            f"rank {own_rank} of {num_ranks}: could not meet the others at "
             f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')} ({_first_line(error)})"
         ) from error
-    with _watching(timeout_seconds):
+    with _watching(Watch(stores[1], own_rank, num_ranks, timeout_seconds)):
         yield
     # Not after an error: taking leave of ranks that are gone can take for ever, and the process is about to end.
     dist.destroy_process_group()
+
+
+def _shared_store(timeout: dt.timedelta, *, host: bool = False) -> Store:
+    """A connection to the store that all ranks share. torchrun's agent serves it; else the one that is `host`."""
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    serve = host and not _has_agent_store()
+    return TCPStore(address, port, is_master=serve, timeout=timeout, wait_for_workers=False, multi_tenant=True)
+
+
+def _find_each_other(store: Store, own_rank: int, num_ranks: int, timeout_seconds: float) -> str:
+    """A word that the ranks of this start of the job have in common, and those of an earlier one do not.
+
+    torchrun's store outlives a restart with all that was written there, the addresses of dead processes among it
+    (pytorch/pytorch#135712), and its count of restarts is not the same on all machines. So each rank says hello with
+    a word of its own, and the main one answers until each has heard it.
+    """
+    own = uuid.uuid4().hex
+    if own_rank == 0:
+        _welcome_all(store, own, num_ranks, timeout_seconds)
+        return own
+    store.set(f"lookonce/hello/{own_rank}", own)
+    start = str(store.get(f"lookonce/welcome/{own}").decode())
+    store.set(f"lookonce/joined/{start}/{own_rank}", "yes")
+    return start
+
+
+def _welcome_all(store: Store, start: str, num_ranks: int, timeout_seconds: float) -> None:
+    missing, give_up_at = set(range(1, num_ranks)), time.monotonic() + timeout_seconds
+    while missing:
+        for other in sorted(missing):
+            if store.check([f"lookonce/hello/{other}"]):
+                hello = store.get(f"lookonce/hello/{other}").decode()
+                store.set(f"lookonce/welcome/{hello}", start)
+            if store.check([f"lookonce/joined/{start}/{other}"]):
+                missing.remove(other)
+        if missing and time.monotonic() > give_up_at:
+            raise RankLost(
+                f"rank 0: rank {', '.join(map(str, sorted(missing)))} of {num_ranks} did not come within "
+                f"{timeout_seconds:g} s (rank_timeout)"
+            )
+        time.sleep(0.01)
 
 
 class Watch:
@@ -220,13 +268,10 @@ _watch: Watch | None = None
 
 
 @contextmanager
-def _watching(timeout_seconds: float) -> Iterator[None]:
+def _watching(watch: Watch) -> Iterator[None]:
     global _watch  # noqa: PLW0603 - as the process group itself, it is one to a process
-    attempt = broadcast_object(uuid.uuid4().hex)  # what ranks told before a restart is not what they tell now
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = PrefixStore(f"lookonce/{attempt}", TCPStore(address, port, is_master=False))
-    _watch = Watch(store, rank(), world_size(), timeout_seconds)
-    barrier()
+    _watch = watch
+    barrier()  # by now each has told its count
     _watch.start()
     try:
         yield
@@ -266,9 +311,11 @@ def recall_for_job(name: str) -> str | None:
 
 def _job_store() -> Store | None:
     """The store of torchrun's agent, which lives as long as the job; None where there is no agent."""
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-        return None
-    return TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    return _shared_store(dt.timedelta(seconds=60)) if _has_agent_store() else None
+
+
+def _has_agent_store() -> bool:
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,6 +327,18 @@ class Job:
     node: int
     endpoint: str
     max_restarts: int
+
+
+def _address_towards(endpoint: str) -> str | None:
+    """This machine's address on the way to host:port, as the others can reach it: its name may mean nothing to them."""
+    host, _, port = endpoint.rpartition(":")
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(address)  # chooses a route, sends nothing
+            return str(probe.getsockname()[0])
+    except (OSError, ValueError):
+        return None  # torchrun will say what is wrong with it
 
 
 def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
@@ -302,6 +361,7 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
         rdzv_backend="c10d",
         rdzv_endpoint=job.endpoint or "localhost:0",
         rdzv_configs={"is_host": job.node == 0},
+        local_addr=_address_towards(job.endpoint) if job.endpoint else None,
         max_restarts=job.max_restarts,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),  # no folder in /tmp for logs that go to the terminal
         signals_to_handle="SIGHUP",

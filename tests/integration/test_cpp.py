@@ -232,3 +232,16 @@ def test_any_number_of_threads_and_any_batch_give_the_same_order(
     assert written[0] == written[1]
     names = [[json.loads(line)["file"] for line in text.splitlines()] for text in written]
     assert names[0] == names[2]
+
+
+def test_as_a_runtime_it_answers_as_the_others_do(exported: dict[str, Path]) -> None:
+    canvases = textured_canvases(2, (96, 128))
+    thresholds = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 50}
+    ours, theirs = (load_runtime(exported["onnx"], runtime=name) for name in ("cpp", "onnxruntime"))
+    pairs = list(zip(ours.detect(canvases, **thresholds), theirs.detect(canvases, **thresholds), strict=True))
+    assert sum(len(other) for _, other in pairs) > 10
+    for one, other in pairs:
+        np.testing.assert_array_equal(one.labels, other.labels)
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
+        limits = np.array([128, 96, 128, 96], np.float32)  # the program cuts boxes off at the picture's edge
+        np.testing.assert_allclose(one.boxes_xyxy, np.clip(other.boxes_xyxy, 0, limits), atol=0.05)

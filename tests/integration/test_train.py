@@ -216,3 +216,18 @@ def test_a_runs_folder_that_cannot_be_made_is_named(data: Path, tmp_path: Path) 
     (tmp_path / "runs").write_text("")
     with pytest.raises(StorageError, match="runs: a file is in the way"):
         quick(data, tmp_path / "runs")
+
+
+def test_a_batch_larger_than_the_data_set_trains(data: Path, tmp_path: Path) -> None:
+    """Six pictures, batches of sixteen: the order goes on into further passes."""
+    result = quick(data, tmp_path, batch_size=16, epochs=1)
+    assert "1 epochs x 1 batches of 16" in result.run.log.read_text()
+    assert result.metrics["loss"] > 0
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_epochs(data: Path, tmp_path: Path) -> None:
+    """Once caches are full, sixty epochs take less than 3 MB; a batch kept of each would be 4.4."""
+    result = quick(data, tmp_path, epochs=80, eval_every=0, save_every=80, batch_size=6)
+    memory = [row["memory_mb"] for row in result.run.metrics()]
+    assert 0 < memory[-2] < memory[19] + 3

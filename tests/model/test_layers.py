@@ -29,6 +29,21 @@ def test_every_convolution_is_that_of_the_pytorch_network(width, num_classes, si
     assert len(steps) == sum(isinstance(module, torch.nn.Conv2d) for module in modules.values())
 
 
+@pytest.mark.parametrize("channels", [(4,) * 7 + (0, 0, 4, 6), (4, 4, 4, 6, 4, 4, 8, 4, 4, 4, 4, 4, 6)])
+def test_slim_networks_and_those_with_three_heads_too(channels):
+    with torch.random.fork_rng(devices=[]):
+        model = YoloV3Tiny(2, channels=channels, num_anchors=(3, 3) if len(channels) == 11 else (3, 3, 3))
+    layers = {layer.name: layer for layer in describe(model, None, (64, 96)).layers}
+    steps = {step.module: step for step in steps_of(channels, 2, (64, 96)) if step.kind == "conv"}
+    assert steps.keys() == layers.keys()
+    for name, step in steps.items():
+        assert (step.macs, step.weights) == (layers[name].macs, dict(model.named_parameters())[weight_of(name)].numel())
+
+
+def weight_of(name: str) -> str:
+    return f"{name}.weight" if name.startswith("head") else f"{name}.conv.weight"
+
+
 def test_what_a_step_reads_is_what_the_named_steps_made():
     steps = steps_of(FULL, 80, (416, 416))
     shapes = {"images": (3, 416, 416)} | {step.name: step.out_shape for step in steps}

@@ -4,10 +4,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from lookonce.config.record import ModelRecord
+from lookonce.data.loader import Batch
 from lookonce.errors import WeightsError
 from lookonce.training.engine import Learner, TrainingDiverged
 from lookonce.training.run_folder import RunFolder
@@ -357,3 +360,40 @@ def test_a_long_epoch_is_saved_in_between(make_trainer: Any, run: RunFolder) -> 
 
     make_trainer(before=look, save_seconds=0.0).run()
     assert positions == [1, 2] * EPOCHS
+
+
+def test_what_spoiled_the_loss_is_kept_with_its_boxes(
+    make_trainer: Any, run: RunFolder, make_batch: Callable[..., Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer()
+    with torch.no_grad():
+        trainer.learner.model.head16.bias.fill_(torch.nan)
+    with pytest.raises(TrainingDiverged, match="The pictures as the network got them: "):
+        trainer.run()
+    folder = run.path / "nonfinite-epoch0-batch0" / "rank0"
+    kept = np.load(folder / "batch.npz")
+    expected = make_batch((0, 8), (8, 0), noise=0)
+    for name in ("images", "boxes_xyxy", "labels", "image_index", "crowd", "image_ids"):
+        np.testing.assert_array_equal(kept[name], getattr(expected, name))
+    assert sorted(path.name for path in folder.glob("*.png")) == ["000-image1.png", "001-image2.png"]
+    picture = cv2.imread(str(folder / "001-image2.png"))
+    assert picture.shape == (64, 64, 3)
+    np.testing.assert_array_equal(picture[40:, 40:], expected.images[1][40:, 40:, ::-1])  # no box there
+
+
+def test_skipped_batches_are_counted_and_leave_no_trace_in_the_checkpoint(make_trainer: Any, run: RunFolder) -> None:
+    def spoil(epoch: int, batch: int) -> None:
+        if (epoch, batch) == (1, 1):
+            hook = trainer.learner.model.register_forward_pre_hook(
+                lambda _model, given: (hook.remove(), given[0] * torch.nan)[1:]
+            )
+
+    trainer = make_trainer(before=spoil, evaluate=Score(), learner={"skip_nonfinite": True})
+    trainer.run()
+    rows = run.metrics()
+    assert [row.get("skipped") for row in rows] == [None, 1, None]
+    assert all(np.isfinite(row["loss"]) for row in rows)
+    checkpoint = load_checkpoint(run.last)
+    assert checkpoint.training is not None
+    arrays = (*checkpoint.state.values(), *checkpoint.training.tensors.values())
+    assert all(torch.isfinite(array).all() for array in arrays)

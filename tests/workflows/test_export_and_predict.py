@@ -224,7 +224,7 @@ def test_export_of_an_exported_file_is_refused(exported):
     ("options", "message"),
     [
         ({"to": "onx"}, "unknown format onx; did you mean onnx"),
-        ({"to": "mindir"}, "mindir cannot be written: .*MindSpore"),
+        ({"to": "tensorrt"}, "tensorrt cannot be written: .*trtexec"),
         ({"to": "torchscript", "outputs": "detections"}, "torchscript files cannot give detections; expected decoded"),
         ({"to": "ncnn", "batch": 4}, "ncnn takes one picture at a time"),
         ({"to": "torchscript", "precision": "int8"}, "torchscript files are written in fp32 only"),

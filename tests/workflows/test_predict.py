@@ -224,6 +224,15 @@ def test_a_camera_goes_on_until_the_limit(weights, tmp_path, monkeypatch):
     assert (tmp_path / "camera-0.mp4").exists()
 
 
+@pytest.fixture
+def ctrl_c():
+    """Python's own reaction, also where the shell has started the tests in the background, with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_is_how_a_camera_ends_and_everything_is_written(weights, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
@@ -240,6 +249,7 @@ def test_ctrl_c_is_how_a_camera_ends_and_everything_is_written(weights, tmp_path
     assert "written" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_in_a_folder_keeps_what_was_found(weights, folder, tmp_path, monkeypatch):
     real = sources.read_picture
 

@@ -483,8 +483,6 @@ class Settings(BaseModel):
             raise ValueError(
                 f"nnodes {self.nnodes} needs rdzv_endpoint, where the machines meet: host:port of number 0"
             )
-        if self.run and self.resume:
-            raise ValueError(f"run {self.run} and resume: each says which run goes on; keep one")
         if self.assignment == "neighbours" and self.dialect != "ultralytics":
             raise ValueError(
                 f"assignment neighbours does not go with dialect {self.dialect}, whose box centres cannot leave their "

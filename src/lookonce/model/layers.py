@@ -11,6 +11,7 @@ from typing import Literal
 Shape = tuple[int, int, int]  # channels, height, width
 Kind = Literal["conv", "max pool", "upsample", "concat"]
 INPUT = "images"
+THREE_HEADS = 13  # convolutions of a network with a third head of stride 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,8 @@ class _Table:
         self._activation = activation
 
     def conv(self, module: str, source: str, channels: int, kernel: int, *, head: bool = False) -> str:
+        if channels == 0:  # left out
+            return source
         in_channels, height, width = self._shapes[source]
         weights = channels * in_channels * kernel * kernel
         name = module.rpartition(".")[2]
@@ -110,15 +113,13 @@ class _Table:
 def steps_of(
     channels: Sequence[int], num_classes: int, size_hw: tuple[int, int], *, activation: str = "leaky", anchors: int = 3
 ) -> list[Step]:
-    """The steps in order of execution. channels: of the 11 convolutions, as ModelRecord.channels; anchors: a head's."""
+    """The steps in order of execution. channels: of the convolutions, as ModelRecord.channels; anchors: a head's."""
     table = _Table((3, *size_hw), activation)
     outputs = anchors * (5 + num_classes)
-    last, stride_16 = INPUT, ""
+    last, maps = INPUT, list[str]()  # maps of strides 1, 2, 4, 8 and 16
     for index in range(5):
-        last = table.conv(f"backbone.conv{index}", last, channels[index], 3)
-        if index == 4:
-            stride_16 = last
-        last = table.pool(f"pool{index}", last, 2)
+        maps.append(table.conv(f"backbone.conv{index}", last, channels[index], 3))
+        last = table.pool(f"pool{index}", maps[index], 2)
     last = table.conv("backbone.conv5", last, channels[5], 3)
     last = table.pool("pool5", last, 1)
     last = table.conv("backbone.conv6", last, channels[6], 3)
@@ -127,9 +128,14 @@ def steps_of(
     table.conv("head32", last, outputs, 1, head=True)
     last = table.conv("lateral9", shared, channels[9], 1)
     last = table.upsample("upsample", last)
-    last = table.concat("concat", (last, stride_16))
+    last = table.concat("concat", (last, maps[4]))
     last = table.conv("neck10", last, channels[10], 3)
     table.conv("head16", last, outputs, 1, head=True)
+    if len(channels) == THREE_HEADS:
+        last = table.conv("lateral11", last, channels[11], 1)
+        last = table.concat("concat_8", (table.upsample("upsample_8", last), maps[3]))
+        last = table.conv("neck12", last, channels[12], 3)
+        table.conv("head8", last, outputs, 1, head=True)
     return table.steps
 
 

@@ -72,8 +72,8 @@ def line_chart(
 ) -> str:
     """Lines from y = 0 up. y_high: top of the axis, else the largest value with some air above it.
 
-    named: the lines' names stand in the chart, where no legend stands beside it. x_range: ends of the axis, and x is
-    no whole number; without it x counts something, from the first point to the last.
+    named: the lines' names stand below the axis, where no legend stands beside the chart. x_range: ends of the axis,
+    and x is no whole number; without it x counts something, from the first point to the last.
     """
     points = [point for line in series for point in line.points]
     highest = max((y for _, y in points if math.isfinite(y)), default=1.0)
@@ -83,9 +83,11 @@ def line_chart(
     across = Axis(low=low, high=high if high > low else low + 1, start=LEFT, end=WIDTH - RIGHT)
     up = Axis(low=0, high=top, start=HEIGHT - BOTTOM, end=TOP)
     x_ticks = [tick for tick in ticks(across.low, across.high, 6) if x_range is not None or tick == int(tick)]
-    parts = [_grid(across, up, x_ticks, ticks(0, top), x_label, format_y)]
+    parts = [_grid(across, up, x_ticks, ticks(0, top), "" if named else x_label, format_y)]
     parts += [_line(line, across, up, format_y, x_label) for line in series]
-    parts += [_name(line, row) for row, line in enumerate(series if named else ())]
+    if named:
+        parts += [_name(line, place) for place, line in enumerate(series)]
+        parts.append(_text(WIDTH - RIGHT, HEIGHT - 4, x_label, anchor="end"))
     return _svg(title, "".join(parts))
 
 
@@ -170,9 +172,9 @@ def _line(series: Series, across: Axis, up: Axis, format_y: Format, x_label: str
     return "".join(parts)
 
 
-def _name(series: Series, row: int) -> str:
-    """A line of a legend, in the corner where losses have left and precision has not yet come."""
-    x, y = WIDTH - RIGHT - 92, TOP + 14 + 16 * row
+def _name(series: Series, place: int) -> str:
+    """One of a row of names below the axis, where no line passes."""
+    x, y = LEFT + 92 * place, HEIGHT - 4
     mark = f'<rect x="{x}" y="{y - 8}" width="9" height="9" rx="2" style="fill:{_color(series.color)}"/>'
     return mark + _text(x + 15, y, series.name, anchor="start")
 

@@ -65,6 +65,9 @@ RUNTIMES: dict[str, RuntimeKind] = {
         extra="",
         text="OpenCV's own networks, in every installation",
     ),
+    "cpp": RuntimeKind(
+        opens="lookonce.runtimes.cpp:CppRuntime", reads=("onnx",), extra="", text="the C++ program, where it is built"
+    ),
     "torchscript": RuntimeKind(
         opens="lookonce.runtimes.programs:TorchScriptRuntime", reads=("torchscript",), extra="train", text="libtorch"
     ),

@@ -142,7 +142,7 @@ def predict(
     limit
         Stop after so many pictures; a camera or stream goes on until Ctrl-C else.
     pictures
-        Leave the drawings out of what is written.
+        --no-pictures leaves the drawings out, whatever else is saved.
     device
         Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu. Exported files run on the processor.
     runtime
@@ -345,7 +345,8 @@ def _print(predicted: Predicted, media: Media, saves: Sequence[str]) -> None:
         f"{predicted.seconds:.1f} s"
     )
     if predicted.failed:
-        console.print(f"could not be read: {len(predicted.failed):,}; see the messages above, and detections.json")
+        also = ", and detections.json" if "json" in saves else ""
+        console.print(f"could not be read: {len(predicted.failed):,}; see the messages above{also}")
     names = {
         "pictures": "drawings",
         "json": "detections.json, results.json",

@@ -174,6 +174,8 @@ def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | No
         if not resolved.settings.run or not run.settings.is_file():
             return named_after_data(resolved), None
         return resumed_settings(open_run_folder(run.path), resolved), run
+    if flags.get("run"):
+        raise SettingsError(f"run: {flags['run']} was given with resume; each says which run goes on, keep one")
     if "file" in flags:
         raise SettingsError(f"file: {flags['file']} was given with resume; a resumed run has its own settings.yaml")
     if str(resume).lower() in ("true", "1", "yes"):

@@ -1,0 +1,76 @@
+"""Exported files through the C++ program, as a user would run it: a process that reads picture files."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.config.record import ModelRecord
+from lookonce.detections import Detections
+from lookonce.errors import MissingExtra, WeightsError
+from lookonce.runtimes.onnx import OnnxRuntime
+
+PROGRAM = "lookonce-infer"
+BUILT = Path(__file__).parents[3] / "cpp" / "build" / "release" / PROGRAM  # in a checkout
+
+
+class MissingProgram(MissingExtra):
+    """The C++ program is not here; it is built, not installed by pip."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, "")
+        self.args = (f"{what}: the C++ program is not here; ./run cpp builds it, or put {PROGRAM} on PATH",)
+
+
+class CppRuntime:
+    """An .onnx file as a Runtime (see runtimes.base). The canvases of one call go to one process, as PNG files.
+
+    A picture of the network's own size is not resized, so detections are in pixels of the canvas, but clipped to it.
+    """
+
+    name = "cpp"
+    record: ModelRecord
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        found = str(BUILT) if BUILT.is_file() else shutil.which(PROGRAM)
+        if found is None:
+            raise MissingProgram(str(path))
+        self.program = found
+        self.record = OnnxRuntime(self.path, threads=1).record
+
+    def detect(
+        self, canvases: NDArray[np.uint8], *, score_threshold: float, iou_threshold: float, max_detections: int
+    ) -> list[Detections]:
+        """See runtimes.base.Runtime.detect."""
+        options = {"threshold": score_threshold, "iou-threshold": iou_threshold, "max-detections": max_detections}
+        with tempfile.TemporaryDirectory(prefix="lookonce-cpp-") as scratch:
+            pictures, output = Path(scratch, "pictures"), Path(scratch, "output")
+            pictures.mkdir()
+            for number, canvas in enumerate(canvases):
+                content = cv2.imencode(".png", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))[1]
+                (pictures / f"{number:06}.png").write_bytes(content.tobytes())
+            self._run(pictures, "--output", output, *(f"--{name}={value}" for name, value in options.items()))
+            lines = (output / "detections.jsonl").read_text(encoding="utf-8").splitlines()
+        return [_detections(json.loads(line)["detections"]) for line in lines]
+
+    def _run(self, *arguments: str | os.PathLike[str]) -> None:
+        command = [self.program, self.path, *arguments, "--no-pictures"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise WeightsError(f"{self.path}: the C++ program failed: {done.stderr.strip() or done.returncode}")
+
+
+def _detections(found: list[dict[str, Any]]) -> Detections:
+    return Detections(
+        boxes_xyxy=np.array([one["box_xyxy"] for one in found], np.float32).reshape(-1, 4),
+        scores=np.array([one["score"] for one in found], np.float32),
+        labels=np.array([one["label"] for one in found], np.int64),
+    )

@@ -1,0 +1,379 @@
+"""Processes that are started, stopped, killed and started again: whatever happens, a run ends with the same bits."""
+
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lookonce.data.synthetic import SceneOptions, write_synthetic
+from lookonce.errors import SettingsError
+from lookonce.workflows import launch
+from lookonce.workflows.build import Settings
+from lookonce.workflows.train import train
+
+SETTINGS = ("--batch-size=2", "--image-size=64", "--width=0.0625", "--log-interval=1", "--device=cpu")
+TWELVE = ("--epochs=12", "--eval-every=4")
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    options = SceneOptions(sides=(64, 96), smallest=16, max_things=3)
+    return write_synthetic(tmp_path_factory.mktemp("scenes") / "table", train=11, val=5, options=options)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """start("train", ...) -> a `lookonce` process, its words in .log; none is left at the test's end."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str, program: tuple[str, ...] = ("-m", "lookonce")) -> subprocess.Popen[str]:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        path = tmp_path / f"{len(processes)}.log"
+        with path.open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, *program, *arguments], env=environment, stdout=log, stderr=log, text=True
+            )
+        process.log = path  # type: ignore[attr-defined]
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def said(process: Any) -> str:
+    return str(process.log.read_text())
+
+
+def ends(process: Any, status: int, seconds: float = 300) -> None:
+    assert process.wait(seconds) == status, said(process)
+
+
+def arrays_of(run: Path) -> list[str]:
+    """SHA-256 of the averaged weights, and of all that training goes on from."""
+    names = ("model.safetensors", "training.safetensors")
+    return [hashlib.sha256((run / "checkpoints" / "last" / name).read_bytes()).hexdigest() for name in names]
+
+
+def wait_for(path: Path, text: str, seconds: float = 300) -> None:
+    give_up = time.monotonic() + seconds
+    while not (path.is_file() and re.search(text, path.read_text())):
+        assert time.monotonic() < give_up, f"{path} never said {text!r}"
+        time.sleep(0.005)
+
+
+def workers_of(process: Any) -> list[int]:
+    """Process numbers of the ranks that a launcher has started, in Linux's way; the oldest first."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(child) for child in children.read_text().split()]
+
+
+def is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def all_gone(pids: list[int], seconds: float = 10) -> bool:
+    give_up = time.monotonic() + seconds
+    while any(map(is_there, pids)):
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_two_processes_stop_on_request_and_the_same_command_goes_on(start: Start, data: Path, tmp_path: Path) -> None:
+    """Status 75 as from one process, though torchrun ends with 1; nothing left behind, and the log of one."""
+    command = ("train", f"--data={data}", f"--runs={tmp_path}", "--run=night", "--devices=2", "--epochs=3", *SETTINGS)
+    process = start(*command)
+    run = tmp_path / "night"
+    wait_for(run / "log.txt", r"epoch\[1\], iter\[3\]")
+    workers = workers_of(process)
+    process.send_signal(signal.SIGTERM)
+    asked = time.monotonic()
+    ends(process, 75)
+    assert time.monotonic() - asked < 30
+    assert all_gone(workers)
+    assert len(workers) == 2
+    assert "stopped on request at epoch" in said(process)
+    ends(start(*command), 0)
+    log = (run / "log.txt").read_text()
+    assert "shared out to 2 processes, from epoch" in log
+    assert log.count("finished; best weights") == 1
+    assert [row["epoch"] for row in map(json.loads, (run / "metrics.jsonl").read_text().splitlines())] == [0, 1, 2]
+
+
+def test_an_error_is_told_once_with_the_rank_and_not_tried_again(start: Start, data: Path, tmp_path: Path) -> None:
+    process = start("train", f"--data={data}", f"--runs={tmp_path}", "--devices=2", "--train-split=trian", *SETTINGS)
+    ends(process, 1)
+    told = said(process)
+    assert re.match(r"lookonce: rank [01]: .*has no split 'trian'; it has train, val", told), told
+    assert told.count("\n") == 1
+    assert not list(tmp_path.glob("table-*"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"devices": 2, "device": "cuda:1"}, "device: cuda:1 is one, devices asks for 2; say device=cuda"),
+        ({"devices": 2, "device": "npu"}, r"devices: 2 asked for, this machine has 0 \(npu\); with device=cpu"),
+        ({"nnodes": "2"}, "nnodes 2 needs rdzv_endpoint"),
+        ({"nnodes": "3:2", "rdzv_endpoint": "a:1"}, "nnodes=3:2: expected a number from 1, or least:most such as 2:4"),
+        ({"run": "a/b"}, "run=a/b"),
+        ({"run": "a", "resume": True}, "run: a was given with resume; each says which run goes on, keep one"),
+    ],
+)
+def test_what_cannot_be_started_is_refused_before(flags: dict[str, Any], message: str, data: Path) -> None:
+    with pytest.raises(SettingsError, match=message):
+        train(data=str(data), **flags)
+
+
+def test_threads_are_the_cores_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(16)), raising=False)
+    assert [launch.threads_per_process(count) for count in (1, 3, 8, 32)] == [16, 5, 2, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert launch.threads_per_process(8) == 4
+
+
+def test_only_a_process_that_was_not_started_by_torchrun_starts_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert launch.is_wanted(Settings(devices=2))
+    assert launch.is_wanted(Settings(nnodes="1:2", rdzv_endpoint="a:1"))
+    assert not launch.is_wanted(Settings())
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert not launch.is_wanted(Settings(devices=2))
+
+
+@pytest.fixture(scope="module")
+def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], list[str]]:
+    """straight(2) -> the arrays of an undisturbed run of twelve epochs in two processes."""
+    done: dict[int, list[str]] = {}
+
+    def arrays(devices: int) -> list[str]:
+        if devices not in done:
+            runs = tmp_path_factory.mktemp(f"straight-{devices}")
+            command = ["train", f"--data={data}", f"--runs={runs}", f"--devices={devices}", *TWELVE, *SETTINGS]
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            subprocess.run(
+                [sys.executable, "-m", "lookonce", *command], env=environment, check=True, capture_output=True
+            )
+            done[devices] = arrays_of(runs / "table-1")
+        return done[devices]
+
+    return arrays
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("devices", "workers"), [(1, 0), (1, 1), (1, 3), (2, 1), (3, 1)])
+def test_twelve_epochs_are_five_and_a_kill_and_the_rest(
+    start: Start, data: Path, tmp_path: Path, straight: Callable[[int], list[str]], devices: int, workers: int
+) -> None:
+    """kill -9 in the middle of the sixth epoch; another number of workers after it."""
+    process = start(
+        *("train", f"--data={data}", f"--runs={tmp_path}", f"--devices={devices}", f"--workers={workers}"),
+        *(*TWELVE, *SETTINGS),
+    )
+    wait_for(tmp_path / "table-1" / "log.txt", r"epoch\[5\], iter")
+    ranks = workers_of(process)
+    process.kill()
+    assert process.wait() == -9
+    assert all_gone(ranks)
+    ends(start("train", "--resume", f"--runs={tmp_path}", "--workers=2"), 0)
+    assert arrays_of(tmp_path / "table-1") == straight(devices)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2])
+def test_kills_at_random_moments_change_no_bit(
+    start: Start, data: Path, tmp_path: Path, straight: Callable[[int], list[str]], devices: int
+) -> None:
+    """Saved after every batch, so that many a kill comes in the middle of saving."""
+    chance = random.Random(devices)
+    command = ("train", f"--data={data}", f"--runs={tmp_path}", "--run=night", f"--devices={devices}")
+    kills = 0
+    for _ in range(60):
+        process = start(*command, "--save-steps=1", *TWELVE, *SETTINGS)
+        wait_for(tmp_path / "night" / "log.txt", rf"(?s)(run {{7}}\S+night\n.*){{{kills + 1}}}")
+        time.sleep(chance.uniform(0, 0.5))
+        process.kill()
+        kills += 1
+        if process.wait() == 0 or kills == 12:
+            break
+    assert kills > 5
+    ends(start(*command, *TWELVE, *SETTINGS), 0)
+    assert arrays_of(tmp_path / "night") == straight(devices)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_after_the_kill_of_one_process_all_start_again_from_the_checkpoint(
+    start: Start, data: Path, tmp_path: Path, straight: Callable[[int], list[str]], victim: int
+) -> None:
+    process = start("train", f"--data={data}", f"--runs={tmp_path}", "--devices=2", *TWELVE, *SETTINGS)
+    wait_for(tmp_path / "table-1" / "log.txt", r"epoch\[4\], iter")
+    os.kill(workers_of(process)[victim], signal.SIGKILL)
+    ends(process, 0)
+    assert re.search(rf"rank {victim}, process \d+, ended without a word: all ranks start again", said(process))
+    assert [path.name for path in tmp_path.glob("table-*")] == ["table-1"]
+    assert arrays_of(tmp_path / "table-1") == straight(2)
+
+
+@pytest.mark.slow
+def test_without_restarts_the_dead_rank_is_named(start: Start, data: Path, tmp_path: Path) -> None:
+    process = start(
+        "train", f"--data={data}", f"--runs={tmp_path}", "--devices=2", "--max-restarts=0", *TWELVE, *SETTINGS
+    )
+    wait_for(tmp_path / "table-1" / "log.txt", r"epoch\[1\], iter")
+    os.kill(workers_of(process)[1], signal.SIGKILL)
+    ends(process, 1)
+    assert re.search(r"rank 1 ended with signal 9 \(SIGKILL\).* after 0 of 0 restarts", said(process)), said(process)
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_is_named_in_time(start: Start, data: Path, tmp_path: Path) -> None:
+    process = start(
+        *("train", f"--data={data}", f"--runs={tmp_path}", "--devices=2", "--max-restarts=0", "--rank-timeout=4"),
+        *(*TWELVE, *SETTINGS),
+    )
+    wait_for(tmp_path / "table-1" / "log.txt", r"epoch\[1\], iter")
+    hanging = workers_of(process)[1]
+    os.kill(hanging, signal.SIGSTOP)
+    wait_for(process.log, rf"rank 0: rank 1 \(process {hanging} on \S+\) did not come to meeting", seconds=20)  # type: ignore[attr-defined]
+    ends(process, 1)
+    assert all_gone([hanging])
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_all_at_once(start: Start, data: Path, tmp_path: Path) -> None:
+    process = start("train", f"--data={data}", f"--runs={tmp_path}", "--devices=2", *TWELVE, *SETTINGS)
+    wait_for(tmp_path / "table-1" / "log.txt", r"epoch\[1\], iter")
+    ranks = workers_of(process)
+    os.kill(ranks[1], signal.SIGSTOP)  # so that the first is not followed
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    os.kill(ranks[1], signal.SIGCONT)
+    ends(process, 130, seconds=10)
+    assert all_gone(ranks)
+
+
+@pytest.mark.slow
+def test_a_foreign_torchrun_trains_restarts_and_stops(
+    start: Start, data: Path, tmp_path: Path, straight: Callable[[int], list[str]]
+) -> None:
+    """It ends with 1 after a stop, whatever its processes say; --run goes on."""
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=2")
+    command = ("-m", "lookonce", "train", f"--data={data}", f"--runs={tmp_path}", "run=night", *TWELVE, *SETTINGS)
+    process = start(*command, program=torchrun)
+    log = tmp_path / "night" / "log.txt"
+    wait_for(log, r"epoch\[2\], iter")
+    os.kill(workers_of(process)[1], signal.SIGKILL)
+    wait_for(log, r"shared out to 2 processes, from epoch")
+    wait_for(log, r"epoch\[6\], iter")
+    process.send_signal(signal.SIGTERM)
+    ends(process, 1, seconds=40)
+    assert "stopped on request" in log.read_text()
+    ends(start(*command, program=torchrun), 0)
+    assert arrays_of(tmp_path / "night") == straight(2)
+
+
+@pytest.mark.slow
+def test_two_hosts_lose_a_process_and_end_with_the_same_bits(
+    start: Start, data: Path, tmp_path: Path, straight: Callable[[int], list[str]]
+) -> None:
+    """Two agents that meet on loopback, one process each; one process is killed, and each agent starts its own anew."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    command = ("train", f"--data={data}", f"--runs={tmp_path}", "--nnodes=2", f"--rdzv-endpoint={endpoint}")
+    hosts = [start(*command, f"--node-rank={node}", *TWELVE, *SETTINGS) for node in (0, 1)]
+    wait_for(tmp_path / "table-1" / "log.txt", r"epoch\[4\], iter")
+    os.kill(workers_of(hosts[1])[0], signal.SIGKILL)
+    for host in hosts:
+        ends(host, 0)
+    assert [path.name for path in tmp_path.glob("table-*")] == ["table-1"]
+    assert (tmp_path / "table-1" / "log.txt").read_text().count("shared out to 2 processes, from epoch") == 1
+    assert arrays_of(tmp_path / "table-1") == straight(2)
+
+
+@pytest.fixture
+def two_networks() -> Iterator[tuple[str, str]]:
+    """Two network namespaces with a cable between them: 10.77.0.1 and 10.77.0.2. Needs root and iproute2."""
+    names = (f"lookonce-a{os.getpid()}", f"lookonce-b{os.getpid()}")
+    if shutil.which("ip") is None:
+        pytest.skip("no network namespaces here: they need the program ip (iproute2)")
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True, capture_output=True)
+
+    try:
+        for name in names:
+            ip("netns", "add", name)
+        ip("link", "add", "va", "netns", names[0], "type", "veth", "peer", "name", "vb", "netns", names[1])
+        for number, (name, cable) in enumerate(zip(names, ("va", "vb"), strict=True), start=1):
+            ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", cable)
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "link", "set", cable, "up")
+        yield names
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no network namespaces here, they need root: {error.stderr.decode().strip()}")
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+@pytest.mark.slow
+def test_two_networks_lose_a_process_and_end_with_the_same_bits(
+    data: Path, tmp_path: Path, two_networks: tuple[str, str], straight: Callable[[int], list[str]]
+) -> None:
+    """As above, each host with an address of its own; both have the same name, so names cannot help."""
+    command = ("train", f"--data={data}", f"--runs={tmp_path}", "--nnodes=2", "--rdzv-endpoint=10.77.0.1:29400")
+    hosts = []
+    for node, (network, cable) in enumerate(zip(two_networks, ("va", "vb"), strict=True)):
+        program = ["ip", "netns", "exec", network, sys.executable, "-m", "lookonce"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": cable}
+        hosts.append(
+            subprocess.Popen(
+                [*program, *command, f"--node-rank={node}", *TWELVE, *SETTINGS],
+                env=environment,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+    try:
+        wait_for(tmp_path / "table-1" / "log.txt", r"epoch\[4\], iter")
+        os.kill(workers_of(hosts[1])[0], signal.SIGKILL)
+        assert [host.wait(300) for host in hosts] == [0, 0]
+    finally:
+        for host in hosts:
+            host.kill()
+    assert arrays_of(tmp_path / "table-1") == straight(2)
+
+
+@pytest.mark.slow
+def test_a_stop_of_one_host_stops_both(start: Start, data: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    command = ("train", f"--data={data}", f"--runs={tmp_path}", "--nnodes=2", f"--rdzv-endpoint={endpoint}")
+    hosts = [start(*command, f"--node-rank={node}", *TWELVE, *SETTINGS) for node in (0, 1)]
+    wait_for(tmp_path / "table-1" / "log.txt", r"epoch\[1\], iter")
+    hosts[1].send_signal(signal.SIGTERM)
+    for host in hosts:
+        ends(host, 75, seconds=60)
