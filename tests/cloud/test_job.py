@@ -153,7 +153,7 @@ def test_what_is_typed_wins_over_the_file_and_the_file_over_the_environment(tmp_
     options, settings = read_flags({"file": str(file), "data_url": "s3://b/typed", "batch-size": "4"}, environment)
     assert (options.data_url, options.train_url) == ("s3://b/typed", "s3://b/file")
     assert options.checkpoint_url == "s3://b/environment"
-    assert settings == {"batch_size": "4", "max_epoch": 3, "is_distributed": 0}
+    assert settings == {"batch_size": "4", "max_epoch": 3}
 
 
 def test_unknown_options_are_noted_and_left_alone(caplog: pytest.LogCaptureFixture) -> None:
@@ -198,6 +198,14 @@ def test_training_with_enable_modelarts_is_a_job(
     assert typed("train", "enable_modelarts=True", data=str(zipped), folder=out) == 0
     assert (out / "job" / "checkpoints" / "best").is_dir()
     assert "nobody here knows unknown_to_us, verbose: left alone" in capsys.readouterr().err
+
+
+def test_one_process_of_many_evaluates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new_machine(tmp_path, monkeypatch, "machine")
+    monkeypatch.setattr(module.os, "environ", {"RANK_SIZE": "8", "RANK_ID": "5"})
+    result = job(task="eval", data_url="no-such-data", checkpoint_url="no-such-weights")
+    assert result.exit_code == 0
+    assert not list(Path.cwd().iterdir())
 
 
 @pytest.mark.slow

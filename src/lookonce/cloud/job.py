@@ -31,6 +31,7 @@ SEEN_TO = {
     "ckpt_path": "output_path is where runs lie here",
     "resume": "a job always goes on where it stopped",
     "rank": "each process is told by who starts it",
+    "is_distributed": "the platform's variables say how many devices there are, or devices=N does",
 }
 # Options of lookonce eval that an evaluation passes on.
 OF_EVALUATION = {
@@ -147,7 +148,7 @@ def job(
         if options.task == "train":
             return train_job(options, settings, plan)
         if options.task == "eval":
-            return eval_job(options, settings)
+            return eval_job(options, settings, plan)
         raise SettingsError(f"task: {options.task!r}, expected train or eval")
 
 
@@ -211,7 +212,7 @@ def train_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> J
     flags = {**settings, **several}
     if options.checkpoint_url and not begun:
         flags["weights"] = str(staged_weights(options))
-    with results_to(options, folder, sends=plan.node_rank == 0 and plan.rank in (None, 0)) as sending:
+    with results_to(options, folder, sends=plan.is_first) as sending:
         result = train(**flags, data=str(data), runs=str(runs), run=options.run)
     return JobResult(folder=folder, exit_code=exit_code(sending, result.exit_code))
 
@@ -220,7 +221,7 @@ def settings_of_plan(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
     """devices, nnodes and so on for `train`; a number of devices that somebody gave stays as it is."""
     from lookonce.distributed import count_devices
 
-    resolved = resolve({name: value for name, value in settings.items() if name != "is_distributed"})
+    resolved = resolve(settings)
     kind = resolved.settings.device.partition(":")[0]
     found = plan.settings(max(count_devices(kind)[1], 1))
     if resolved.origins["devices"] != DEFAULT_ORIGIN:
@@ -228,15 +229,18 @@ def settings_of_plan(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def eval_job(options: JobOptions, settings: Mapping[str, Any]) -> JobResult:
-    """Data and weights in, COCO's numbers out."""
+def eval_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> JobResult:
+    """Data and weights in, COCO's numbers out; by one process, however many the platform has started."""
     from lookonce.workflows.evaluate import evaluate
 
     if not options.checkpoint_url:
         raise SettingsError("checkpoint_url: not given; an evaluation needs the weights: --checkpoint_url s3://...")
     passed = of_evaluation(settings)
-    weights = staged_weights(options)
     folder = output_folder(options) / EVALUATION
+    if not plan.is_first:
+        get_logger().info("the first process of the first machine evaluates; nothing to do here")
+        return JobResult(folder=folder, exit_code=0)
+    weights = staged_weights(options)
     with results_to(options, folder, sends=True) as sending:
         evaluate(weights=weights, data=stage_data(options), split=options.split, output=folder, **passed)
     return JobResult(folder=folder, exit_code=exit_code(sending, 0))

@@ -49,6 +49,11 @@ class Plan:
         return self.rank is not None
 
     @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes: the only one, the first, or the one that starts the first."""
+        return self.node_rank == 0 if self.rank is None else self.rank == 0
+
+    @property
     def world_size(self) -> int:
         return self.devices * self.nnodes
 
