@@ -20,5 +20,6 @@ done
 # From 0.001 up, as every score of lookonce's evaluation counts.
 "$root/cpp/build/release/lookonce-infer" "$model" "$images" --annotations "$annotations" --output . --threshold 0.001 \
   --no-pictures --raw --timing --warmup 3 "$@"
-"$root/run" lookonce eval --results results.json --data "$annotations" --images "$images" --output acc --resamples 0 >acc.log
+echo "=============coco eval reulst=========" >acc.log
+"$root/run" lookonce eval --results results.json --data "$annotations" --images "$images" --output acc --resamples 0 >>acc.log
 cat acc.log

@@ -1,6 +1,8 @@
 import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -156,6 +158,83 @@ def test_devices_are_counted() -> None:
     assert distributed.count_devices("cpu") == ("cpu", 1)
     assert distributed.count_devices("auto")[0] in distributed.BACKENDS
     assert distributed.count_devices("npu") == ("npu", 0)
+
+
+# torch knows devices of other makers under a name that is given once in a process, so the fake has its own process.
+ASCEND = """
+import os, types
+import torch
+from lookonce import distributed
+
+calls = []
+fake = types.ModuleType("torch.npu")
+fake.is_available = lambda: True
+fake.device_count = lambda: 8
+fake.is_bf16_supported = lambda: True
+fake.max_memory_allocated = lambda device: 42
+fake.synchronize = lambda device: calls.append(f"synchronize {device}")
+fake.set_device = lambda device: calls.append(f"set_device {device}")
+torch.utils.rename_privateuse1_backend("npu")
+torch._register_device_module("npu", fake)
+
+def joins(backend, **_):
+    calls.append(f"joins by {backend}")
+    raise RuntimeError("nobody there")
+
+distributed.dist.init_process_group = joins
+distributed._shared_store = lambda *_, **__: distributed.dist.HashStore()
+distributed._find_each_other = lambda *_: "start"
+os.environ |= {"LOCAL_RANK": "3", "RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
+device = distributed.resolve_device("auto")
+assert str(device) == "npu:3" == str(distributed.resolve_device("npu")), device
+assert distributed.count_devices("auto") == ("npu", 8)
+assert distributed.supports_bfloat16(device) and distributed.memory_in_use(device) == 42
+distributed.synchronize(device)
+try:
+    with distributed.process_group(device):
+        pass
+except distributed.RankLost as error:
+    assert "10.0.0.1:29500" in str(error)
+try:
+    distributed.resolve_device("npu:8")
+except distributed.SettingsError as error:
+    assert "npu:8 was asked for, but there are 8" in str(error)
+print(calls)
+"""
+
+
+def test_an_ascend_device_is_found_chosen_by_rank_and_joined_through_hccl() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    done = subprocess.run(
+        [sys.executable, "-c", ASCEND],
+        env={**environment, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "['synchronize npu:3', 'set_device npu:3', 'joins by hccl']", done.stderr
+
+
+def test_an_ascend_device_that_is_not_there_leads_to_its_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "_is_present", lambda kind: kind == "cpu")
+    with pytest.raises(SettingsError, match=r"offers cpu; try device=auto, or install torch-npu and CANN"):
+        distributed.resolve_device("npu")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
+def test_each_rank_keeps_to_its_own_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.sched_getaffinity(0)
+    with distributed.own_cores(0):
+        assert os.sched_getaffinity(0) == before
+    last = len(before) - 1
+    monkeypatch.setenv("LOCAL_RANK", str(last))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(len(before)))
+    with distributed.own_cores(1):
+        assert os.sched_getaffinity(0) == {sorted(before)[last]}
+    assert os.sched_getaffinity(0) == before
+    too_few = rf"cpus_per_rank: 2 .* there are {len(before)} cores"
+    with pytest.raises(SettingsError, match=too_few), distributed.own_cores(2):
+        pass
 
 
 def test_ranks_that_start_again_do_not_take_the_words_of_dead_ones(in_ranks: Callable[..., list[Any]]) -> None:

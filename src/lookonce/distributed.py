@@ -379,6 +379,26 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
     return {}
 
 
+@contextmanager
+def own_cores(number: int) -> Iterator[None]:
+    """This process keeps to `number` cores for the length of the block: those after the cores that the ranks before it
+    on this machine have, of all that it may use. 0 changes nothing."""
+    if not number or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    first = int(os.environ.get("LOCAL_RANK", "0")) * number
+    if len(before) < processes_here() * number:
+        raise SettingsError(
+            f"cpus_per_rank: {number} for each of {processes_here()} processes, but there are {len(before)} cores here"
+        )
+    os.sched_setaffinity(0, sorted(before)[first : first + number])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def resolve_device(name: str) -> torch.device:
     """ "auto" -> the fastest device present; "cpu", "cuda", "npu", "cuda:1" -> that device, or an error if absent.
 
@@ -392,8 +412,9 @@ def resolve_device(name: str) -> torch.device:
             f"device: got {name!r}, expected auto, or one of {', '.join(BACKENDS)} (cuda:1 for the second)"
         )
     if kind not in present:
+        ascend = ", or install torch-npu and CANN (docs/jobs.md)" if kind == "npu" else ""
         raise SettingsError(
-            f"device: {name!r} was asked for, but this machine offers {', '.join(present)}; try device=auto"
+            f"device: {name!r} was asked for, but this machine offers {', '.join(present)}; try device=auto{ascend}"
         )
     if kind == "cpu":
         return torch.device(kind)

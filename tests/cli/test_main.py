@@ -1,5 +1,6 @@
 """The command line as its user meets it: help, exit status, messages."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,12 +8,13 @@ import time
 import types
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lookonce.cli import verbs
-from lookonce.cli.main import main
+from lookonce.cli.main import is_switched_on, main
 from lookonce.cli.verbs import VERBS, Verb
 from lookonce.config.schema import Settings
 from lookonce.errors import DataError
@@ -62,7 +64,7 @@ def test_help_of_train_needs_no_torch():
     assert "--batch-size" in done.stdout
 
 
-@pytest.mark.parametrize("verb", ["", "train", "config", "check", "anchors", "convert-data"])
+@pytest.mark.parametrize("verb", ["", "train", "config", "check", "anchors", "convert-data", "job"])
 def test_help_fits_80_columns(verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert main([*verb.split(), "--help"]) == 0
@@ -213,7 +215,7 @@ def test_the_package_runs_as_a_module():
 def test_every_target_is_spelled_module_and_function():
     for verb in verbs.VERBS.values():
         module, _, function = verb.target.partition(":")
-        assert module.startswith("lookonce.workflows.")
+        assert module.startswith(("lookonce.workflows.", "lookonce.cloud."))
         assert function.isidentifier()
         assert verb.summary.endswith(".")
 
@@ -254,3 +256,37 @@ def test_a_renamed_option_keeps_its_help(add_verb: Callable[..., None], capsys: 
     add_verb(check, renames={"json_file": "json"})
     assert main(["try", "--help"]) == 0
     assert re.search(r"--json .*File that gets all findings\.", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_on"),
+    [
+        ("enable_modelarts=True", True),
+        ("--enable-modelarts --data D", True),
+        ("--data D --enable_modelarts", True),
+        ("--enable_modelarts True", True),
+        ("--enable_modelarts=False", False),
+        ("enable_modelarts=0", False),
+        ("--data enable", False),
+    ],
+)
+def test_a_job_is_asked_for_in_the_document_s_words(typed: str, is_on: bool):
+    assert is_switched_on("enable_modelarts", typed.split()) is is_on
+
+
+def test_torch_npu_without_cann_says_what_to_do(tmp_path: Path):
+    (tmp_path / "torch_npu.py").write_text("raise ImportError('libhccl.so: cannot open shared object file')")
+    (tmp_path / "torch_npu-2.9.dist-info").mkdir()
+    (tmp_path / "torch_npu-2.9.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: torch-npu\nVersion: 2.9\n"
+    )
+    (tmp_path / "torch_npu-2.9.dist-info" / "entry_points.txt").write_text(
+        "[torch.backends]\ntorch_npu = torch_npu:_autoload\n"
+    )
+    command = [sys.executable, "-m", "lookonce", "train", "--data", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("lookonce: torch-npu is installed, but Ascend's CANN does not load.")
+    assert "set_env.sh" in done.stderr
+    assert "Traceback" not in done.stderr

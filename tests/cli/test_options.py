@@ -137,3 +137,20 @@ def test_a_docstrings_paragraphs_become_one_line_each_and_names_of_parameters_ke
         "weights",
         "    A file.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "normalised"),
+    [
+        ("--data_url s3://b/k a=b --verbose", ["--data-url=s3://b/k", "--a=b", "--verbose=true"]),
+        ("--ckpt_interval -1 --no-nesterov --no_such", ["--ckpt_interval=-1", "--nesterov=false", "--no_such=true"]),
+        ("--quiet lr=1", ["--quiet=true", "--lr=1"]),
+    ],
+)
+def test_a_tolerant_verb_takes_options_of_any_name(typed: str, normalised: list[str]):
+    def job(*, data_url: str | None = None, **flags: Any) -> None: ...
+
+    options = options_of(command_of(job, {}, tolerant=True), "job")
+    assert options.normalised(typed.split()) == normalised
+    with pytest.raises(SettingsError, match="word: which option is it for"):
+        options.normalised(["word"])

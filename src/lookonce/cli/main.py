@@ -1,7 +1,7 @@
 """`lookonce VERB ...`: finds the verb's function, reads its options, runs it, and turns errors into words and numbers.
 
 Exit status: 0; 1 when lookonce says what is wrong with the input, or findings are errors; 2 for a wrong option or
-setting; 75 when a run was stopped and can go on; 130 for Ctrl-C.
+setting; 74 when a job's results have not all been sent; 75 when a run was stopped and can go on; 130 for Ctrl-C.
 """
 
 import os
@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any
 
 from cyclopts import App, CycloptsError, Group, Parameter
@@ -24,6 +25,11 @@ HELP_WIDTH = 80
 # What an import error means: module -> extra that brings it.
 EXTRAS = {"torch": "train", "hotcoco": "train", "matplotlib": "train", "onnx": "train", "onnxscript": "train"}
 EXTRAS |= {"google": "mindspore", "huggingface_hub": "hub"}
+# torch loads torch-npu with itself, so that without CANN the import of torch fails.
+NO_CANN = (
+    "torch-npu is installed, but Ascend's CANN does not load. Install it, or read its variables into this shell: "
+    "source /usr/local/Ascend/ascend-toolkit/set_env.sh. To work on the CPU: export TORCH_DEVICE_BACKEND_AUTOLOAD=0"
+)
 INTRODUCTION = "The complete YOLOv3-Tiny detector: train, evaluate, predict, export."
 EPILOGUE = """\
 lookonce VERB --help explains a verb.
@@ -62,7 +68,19 @@ def run(tokens: Sequence[str]) -> int:
     name, *rest = tokens
     if name not in VERBS:
         raise SettingsError(f"unknown verb {name}{suggestion(name, VERBS) or '; lookonce --help lists them'}")
+    if (switch := VERBS[name].is_job_when) and is_switched_on(switch, rest):
+        name, rest = "job", [f"task={name}", *rest]
     return run_verb(name, VERBS[name], rest)
+
+
+def is_switched_on(switch: str, tokens: Sequence[str]) -> bool:
+    """Whether `--switch`, `--switch=True`, `--switch True` or `switch=True` is among the words."""
+    for token, following in pairwise([*tokens, "--"]):
+        name, _, value = token.removeprefix("--").partition("=")
+        if name.replace("-", "_") == switch:
+            value = value or ("true" if following.startswith("--") or "=" in following else following)
+            return value.lower() in {"true", "1", "yes", "on"}
+    return False
 
 
 def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
@@ -70,7 +88,8 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
     from lookonce.cli.options import command_of, options_of  # the settings take a quarter of a second to import
 
     try:
-        function = command_of(_late(verb) if verb.from_settings else verb.load(), verb.renames)
+        loaded = _late(verb) if verb.from_settings else verb.load()
+        function = command_of(loaded, verb.renames, tolerant=verb.tolerant)
         app = App(
             name=f"lookonce {name}",
             help=None if function.__doc__ else verb.summary,
@@ -91,6 +110,10 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
         if extra is None:
             raise
         raise MissingExtra(f"lookonce {name}", extra) from error
+    except RuntimeError as error:
+        if "backend extension: torch_npu" not in str(error):
+            raise
+        raise LookonceError(NO_CANN) from error
     for line in () if result is None else verb.lines(result):  # None: --help was asked for
         print(line)
     return int(getattr(result, "exit_code", 0)) or int(getattr(result, "num_errors", 0) > 0)

@@ -28,7 +28,7 @@ class Options:
 
     names: its options, with `_`; switches: those that need no value; one_value_each: all others have exactly one, so
     that in `--ckpt_interval -1` the second word is no option; words: whether it takes words that belong to no option;
-    aliases: the model zoo's names that are not in `names`.
+    aliases: the model zoo's names that are not in `names`; tolerant: any other name is handed on as it is.
     """
 
     names: frozenset[str]
@@ -36,6 +36,7 @@ class Options:
     one_value_each: bool
     words: bool
     aliases: Mapping[str, Alias]
+    tolerant: bool = False
 
     def normalised(self, tokens: Iterable[str]) -> list[str]:
         """`--batch_size 8`, `batch_size=8`, `--per_batch_size=8` -> `--batch-size=8`; unknown names are refused."""
@@ -82,11 +83,14 @@ class Options:
         return self.one_value_each or name not in self.names
 
     def _is_known(self, name: str) -> bool:
-        return name in self.names or name in self.aliases
+        return self.tolerant or name in self.names or name in self.aliases
 
     def _option(self, name: str, value: str | None) -> str:
         if name.startswith("no_") and name.removeprefix("no_") in self.switches and value is None:
             return f"--{name.replace('_', '-')}"
+        if name not in self.names and self.tolerant:
+            is_off = name.startswith("no_") and name.removeprefix("no_") in Settings.model_fields and value is None
+            return f"--{name.removeprefix('no_')}=false" if is_off else f"--{name}={'true' if value is None else value}"
         if name not in self.names:
             name, value = self._translated(name, value)
         option = f"--{name.replace('_', '-')}"
@@ -108,29 +112,36 @@ class Options:
 def options_of(function: Callable[..., Any], verb: str) -> Options:
     """What `command_of` has made of a verb's function."""
     hints = get_type_hints(function)
-    names = frozenset(hints) - {"return"}
     parameters = inspect.signature(function).parameters.values()
+    handed_on = {parameter.name for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD}
+    names = frozenset(hints) - {"return", *handed_on}
     switches = frozenset(name for name in names if bool in (hints[name], *get_args(hints[name])))
     takes_settings = "recipe" in names
     aliases = {} if takes_settings else {alias.old: alias for alias in ALIASES if alias.program in {verb, "train"}}
     return Options(
         names=names,
         switches=switches,
-        one_value_each=takes_settings,
+        one_value_each=takes_settings or bool(handed_on),
         words=any(parameter.kind is parameter.POSITIONAL_OR_KEYWORD for parameter in parameters),
         aliases=aliases,
+        tolerant=bool(handed_on),
     )
 
 
-def command_of(function: Callable[..., Any], renames: Mapping[str, str]) -> Callable[..., Any]:
+def command_of(
+    function: Callable[..., Any], renames: Mapping[str, str], *, tolerant: bool = False
+) -> Callable[..., Any]:
     """The function as the command line sees it: **flags spelled out, some parameters under another name.
 
     renames: name of a parameter -> name of the option. A parameter `on_progress(done, total)` gets a progress bar.
+    tolerant: **flags stay, and take options of any name.
     """
     signature, hints = inspect.signature(function), get_type_hints(function, include_extras=True)
     parameters: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
-        if parameter.kind is parameter.VAR_KEYWORD:
+        if parameter.kind is parameter.VAR_KEYWORD and tolerant:
+            parameters.append(parameter.replace(annotation=Annotated[str, Parameter(show=False)]))
+        elif parameter.kind is parameter.VAR_KEYWORD:
             taken = {known.name for known in parameters}
             parameters += [added for added in setting_parameters() if added.name not in taken]
         elif parameter.name != ON_PROGRESS:

@@ -12,7 +12,8 @@ class Verb:
 
     from_settings: the function takes every setting by name (**flags), so its help is known without importing it.
     shown_by: "module:function" that makes the lines to print of the result, for functions that do not tell by
-    themselves. renames: parameter -> option, where they differ.
+    themselves. renames: parameter -> option, where they differ. tolerant: what is no parameter of the function is
+    handed to its **flags as it was typed. is_job_when: an option that, switched on, hands everything over to `job`.
     """
 
     target: str
@@ -20,6 +21,8 @@ class Verb:
     from_settings: bool = False
     shown_by: str = ""
     renames: Mapping[str, str] = field(default_factory=dict)
+    tolerant: bool = False
+    is_job_when: str = ""
 
     def load(self) -> Callable[..., Any]:
         return _imported(self.target)
@@ -40,8 +43,13 @@ VERBS: dict[str, Verb] = {
         target="lookonce.workflows.train:train",
         summary="Train a detector on labelled pictures.",
         from_settings=True,
+        is_job_when="enable_modelarts",
     ),
-    "eval": Verb(target="lookonce.workflows.evaluate:evaluate", summary="Score a detector with COCO's metric."),
+    "eval": Verb(
+        target="lookonce.workflows.evaluate:evaluate",
+        summary="Score a detector with COCO's metric.",
+        is_job_when="enable_modelarts",
+    ),
     "diagnose": Verb(
         target="lookonce.workflows.diagnose:diagnose",
         summary="Say why a detector finds nothing.",
@@ -87,6 +95,11 @@ VERBS: dict[str, Verb] = {
         target="lookonce.workflows.convert_data:convert_data",
         summary="Copy labelled pictures into another format.",
         shown_by="lookonce.workflows.convert_data:as_text",
+    ),
+    "job": Verb(
+        target="lookonce.cloud.job:job",
+        summary="Train or evaluate on a cloud platform: data in, results out, and on again.",
+        tolerant=True,
     ),
     "config": Verb(target="lookonce.workflows.config:config", summary="Show every setting, its value and its origin."),
     "info": Verb(target="lookonce.workflows.info:info", summary="Describe a set of weights, layer by layer."),

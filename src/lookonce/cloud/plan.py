@@ -29,7 +29,7 @@ NUM_CARDS = ("MA_NUM_GPUS", "BATCH_NUM_GPUS")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """devices: processes of this node, 0: as many as it has devices. master: address of node 0 ("" when alone).
+    """devices: processes of this node, 0: as many as it has devices. master, port: where node 0 is met ("" when alone).
 
     rank: of this very process when the platform starts one for each card, else None; device: the card it has then.
     """
@@ -39,6 +39,7 @@ class Plan:
     nnodes: int = 1
     node_rank: int = 0
     master: str = ""
+    port: int = PORT
     rank: int | None = None
     device: int | None = None
 
@@ -48,6 +49,11 @@ class Plan:
         return self.rank is not None
 
     @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes: the only one, the first, or the one that starts the first."""
+        return self.node_rank == 0 if self.rank is None else self.rank == 0
+
+    @property
     def world_size(self) -> int:
         return self.devices * self.nnodes
 
@@ -55,7 +61,11 @@ class Plan:
         """For `train`: devices, nnodes, node_rank, rdzv_endpoint. num_devices: what this machine has (at least 1)."""
         if self.is_started:
             return {}
-        several = {"nnodes": str(self.nnodes), "node_rank": self.node_rank, "rdzv_endpoint": f"{self.master}:{PORT}"}
+        several = {
+            "nnodes": str(self.nnodes),
+            "node_rank": self.node_rank,
+            "rdzv_endpoint": f"{self.master}:{self.port}",
+        }
         return {"devices": self.devices or num_devices, **(several if self.nnodes > 1 else {})}
 
     def environment(self) -> dict[str, str]:
@@ -68,13 +78,17 @@ class Plan:
             "LOCAL_RANK": str(self.device),
             "LOCAL_WORLD_SIZE": str(self.devices),
             "MASTER_ADDR": self.master or "127.0.0.1",
-            "MASTER_PORT": str(PORT),
+            "MASTER_PORT": str(self.port),
         }
 
 
 def make_plan(environment: Mapping[str, str], own_addresses: Callable[[], Sequence[str]] | None = None) -> Plan:
     """The plan that the environment describes. SettingsError names what does not fit together."""
-    addresses = own_addresses or addresses_of_this_host
+    port = _number(environment, ("MASTER_PORT",), PORT)
+    return replace(_plan(environment, own_addresses or addresses_of_this_host), port=port)
+
+
+def _plan(environment: Mapping[str, str], addresses: Callable[[], Sequence[str]]) -> Plan:
     if "TORCHELASTIC_RUN_ID" in environment or {"WORLD_SIZE", "RANK", "MASTER_ADDR"} <= environment.keys():
         return _torchrun(environment)
     if environment.get("RANK_TABLE_FILE"):

@@ -6,7 +6,7 @@ from this table.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lookonce.errors import SettingsError
@@ -99,6 +99,12 @@ def _elsewhere(
     )
 
 
+def _of_job(old: str, default: str, differs: str) -> Alias:
+    """An option of `lookonce job`, which training by itself accepts at its default."""
+    refusing = _absent(old, default, "belongs to a cloud job: give it to lookonce job", program="job")
+    return replace(refusing, new=old, differs=differs)
+
+
 def _device_target(given: Given) -> Translation:
     value = given["device_target"]
     device = DEVICES.get(str(value).strip().lower())
@@ -117,7 +123,7 @@ def _device_id(given: Given) -> Translation:
 
 def _is_distributed(given: Given) -> Translation:
     value = given["is_distributed"]
-    if is_true(value) and "group_size" not in given:
+    if is_true(value) and not {"group_size", "devices"} & given.keys():
         raise SettingsError(f"is_distributed={value}: say how many devices train together: devices=N, or group_size=N")
     return Translation({})
 
@@ -184,7 +190,6 @@ def _anchor_scales(given: Given) -> Translation:
 
 
 _SCHEDULE_DIFFERS = "also `cosine`, `linear` and `constant`, which move at every step"
-_CLOUD = "cloud jobs are not in this version; copy the files to this machine and give --data"
 _FROM_LAUNCHER = "each process is told by who starts it: `lookonce train --devices N`, or torchrun; leave it out"
 
 ALIASES: tuple[Alias, ...] = (
@@ -352,15 +357,22 @@ ALIASES: tuple[Alias, ...] = (
     _renamed("group_size", "devices", "1", "starts the processes itself; several machines: nnodes and rdzv_endpoint"),
     _renamed("need_profiler", "profile", "0", "stops after ten steps, as there"),
     # Cloud
-    _absent("enable_modelarts", "False", _CLOUD, program="job", harmless=("0",)),
-    _absent("data_url", "", _CLOUD, program="job"),
-    _absent("train_url", "", _CLOUD, program="job"),
-    _absent("checkpoint_url", "", _CLOUD, program="job"),
-    _absent("data_path", "/cache/data", _CLOUD, program="job"),
-    _absent("output_path", "/cache/train", _CLOUD, program="job"),
-    _absent("load_path", "/cache/checkpoint_path", _CLOUD, program="job"),
-    _told("need_modelarts_dataset_unzip", "True", "has no effect, cloud jobs are not in this version", "job"),
-    _told("modelarts_dataset_unzip_name", "coco2017", "has no effect, cloud jobs are not in this version", "job"),
+    _absent(
+        "enable_modelarts",
+        "False",
+        "typed after `lookonce train` or `lookonce eval` it makes them `lookonce job`; a file that says so goes to "
+        "`lookonce job --file`",
+        program="job",
+        harmless=("0",),
+    ),
+    _of_job("data_url", "", "s3://, obs:// or a path; or the environment variable; so are the next two"),
+    _of_job("train_url", "", "results are sent while they are made"),
+    _of_job("checkpoint_url", "", "a file, or a folder: then `pretrained` names the file in it"),
+    _of_job("data_path", "/cache/data", "./cache/data where there is no /cache"),
+    _of_job("output_path", "/cache/train", "./cache/train where there is no /cache"),
+    _of_job("load_path", "/cache/checkpoint_path", "./cache/checkpoint_path where there is no /cache"),
+    _told("need_modelarts_dataset_unzip", "True", "counts in a cloud job only (lookonce job)", "job"),
+    _told("modelarts_dataset_unzip_name", "coco2017", "counts in a cloud job only, if it has several .zip", "job"),
 )
 
 BY_OLD_NAME: dict[str, Alias] = {alias.old: alias for alias in ALIASES}

@@ -165,6 +165,9 @@ class Settings(BaseModel):
         0, "run", "Number of this machine, from 0; number 0 is the one that rdzv_endpoint names.", ge=0
     )
     rdzv_endpoint: str = _setting("", "run", "Where several machines meet: host:port of number 0, the same on all.")
+    cpus_per_rank: int = _setting(
+        0, "run", "Cores that each process of this machine keeps to, next to one another; 0: any.", unit="cores", ge=0
+    )
     max_restarts: int = _setting(
         3,
         "run",

@@ -189,7 +189,7 @@ class _Crew:
                 server=server,
                 key=secrets.token_hex(16),
                 flags=flags,
-                threads=threads_per_process(settings.devices),
+                threads=settings.cpus_per_rank or threads_per_process(settings.devices),
                 max_restarts=settings.max_restarts,
             )
             os.environ[LINE] = json.dumps([server.getsockname()[1], crew.key])

@@ -19,6 +19,7 @@ from lookonce.distributed import (
     broadcast_object,
     gather_objects,
     is_main,
+    own_cores,
     process_group,
     recall_for_job,
     remember_for_job,
@@ -90,6 +91,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | No
     device = resolve_device(settings.device)
     with (
         logging_to(),
+        own_cores(settings.cpus_per_rank),
         process_group(device, timeout_seconds=settings.rank_timeout),
         silenced(not is_main()),
         reproducible(device),
@@ -200,7 +202,7 @@ FREE_WHEN_RESUMING = frozenset(
     {
         *("runs", "name", "run", "recipe", "device", "workers", "log_interval", "eval_every", "save_every", "cache_mb"),
         *("save_steps", "save_on", "keep", "patience", "time", "profile", "tensorboard", "export_check"),
-        *("devices", "nnodes", "node_rank", "rdzv_endpoint", "max_restarts", "rank_timeout"),
+        *("devices", "nnodes", "node_rank", "rdzv_endpoint", "max_restarts", "rank_timeout", "cpus_per_rank"),
     }
 )
 
