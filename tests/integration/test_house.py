@@ -15,7 +15,18 @@ import pytest
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = PROJECT_ROOT / "src" / "lookonce"
 # Rooms of the base install: everything in them is imported where there is no PyTorch.
-TORCH_FREE = ("boxes.py", "detections.py", "errors.py", "storage.py", "log.py", "config", "data", "prediction", "cli")
+TORCH_FREE = (
+    "boxes.py",
+    "detections.py",
+    "errors.py",
+    "storage.py",
+    "log.py",
+    "config",
+    "remote",
+    "data",
+    "prediction",
+    "cli",
+)
 TORCH_FREE_FILES = (
     *(
         f"runtimes/{name}.py"
