@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self, TypeVar
 
-from lookonce.errors import LookonceError, MissingExtra
+from lookonce.errors import DataError, LookonceError, MissingExtra
 
 T = TypeVar("T")
 ADDRESS = re.compile(r"(?:s3|obs)://?(?!/)(.*)", re.IGNORECASE)
@@ -130,27 +130,23 @@ class ObjectStore:
 
     def upload(self, path: Path, location: Location) -> str:
         """A file -> an object, visible when it is complete; the ETag. An upload that broke off goes on."""
-        size = path.stat().st_size
-        if size <= PART_BYTES:
-            content = path.read_bytes()
-            answer = self._patiently(
-                location,
-                lambda: self._client.put_object(
-                    Bucket=location.bucket, Key=location.key, Body=content, ContentMD5=_md5_base64(content)
-                ),
-            )
-            return str(answer["ETag"]).strip('"')
+        if path.stat().st_size <= PART_BYTES:
+            return self._put(path.read_bytes(), location)
         return self._upload_parts(path, location)
 
     def put_text(self, text: str, location: Location) -> None:
         """A small object from a string."""
-        content = text.encode()
-        self._patiently(
+        self._put(text.encode(), location)
+
+    def _put(self, content: bytes, location: Location) -> str:
+        """The ETag of an object that was put in one piece."""
+        answer = self._patiently(
             location,
             lambda: self._client.put_object(
                 Bucket=location.bucket, Key=location.key, Body=content, ContentMD5=_md5_base64(content)
             ),
         )
+        return str(answer["ETag"]).strip('"')
 
     def get_text(self, location: Location) -> str:
         """A small object as a string."""
@@ -324,6 +320,13 @@ class ObjectStore:
 
     def _first(self, names: tuple[str, ...]) -> str | None:
         return next((self.environment[name] for name in names if self.environment.get(name)), None)
+
+
+def require_inside(entry: Entry) -> None:
+    """DataError for a name that would lead outside of the folder that objects are fetched to."""
+    path = PurePosixPath(entry.name)
+    if path.is_absolute() or ".." in path.parts or "\\" in entry.name or ":" in path.parts[0]:
+        raise DataError(f"{entry.location}: its name would lead outside of the folder it is fetched to")
 
 
 def agrees(path: Path, size: int, etag: str) -> bool:

@@ -4,14 +4,13 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import Lock
 
-from lookonce.errors import DataError
 from lookonce.log import get_logger, progress_bar
 from lookonce.remote.archives import unzip
 from lookonce.remote.lock import work_lock
-from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteError, agrees
+from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteError, agrees, require_inside
 from lookonce.storage import require_space, write_file
 
 PARALLEL = 16
@@ -32,7 +31,7 @@ def stage_in(
         if not entries:
             raise RemoteError(f"{location}: there is no such object, and nothing below it; is the address right?")
         for entry in entries:
-            _require_inside(entry)
+            require_inside(entry)
         missing = _missing(entries, folder)
         if missing:
             folder.mkdir(parents=True, exist_ok=True)
@@ -56,12 +55,6 @@ def unpack_once(archive: Path, folder: Path) -> Path:
             unzip(archive, folder, lambda done, total: advance(done, f"of {total:,} files"))
         write_file(mark, identity)
     return folder
-
-
-def _require_inside(entry: Entry) -> None:
-    path = PurePosixPath(entry.name)
-    if path.is_absolute() or ".." in path.parts or "\\" in entry.name or ":" in path.parts[0]:
-        raise DataError(f"{entry.location}: its name would lead outside of the folder it is fetched to")
 
 
 def _missing(entries: Sequence[Entry], folder: Path) -> list[Entry]:

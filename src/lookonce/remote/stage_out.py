@@ -14,7 +14,7 @@ from threading import Event, Thread
 
 from lookonce.errors import LookonceError
 from lookonce.log import get_logger
-from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteError, agrees, etag_of
+from lookonce.remote.objects import Entry, Location, ObjectStore, agrees, etag_of, require_inside
 from lookonce.storage import MARKER, write_file
 
 CURRENT = "CURRENT"
@@ -30,7 +30,7 @@ class StageOut:
     location: Location
     store: ObjectStore  # its patience says how long a `sync` may take when nothing answers
     unsent: dict[str, str] = field(default_factory=dict)
-    _sent: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> size, mtime_ns when it was sent
+    _sent: dict[str, "Stamp"] = field(default_factory=dict)  # name -> its files as they were when they were sent
     _known: dict[str, str] | None = None  # name -> ETag of what lies there
     _complained: bool = False
 
@@ -71,7 +71,7 @@ class StageOut:
 
     def _send_file(self, path: Path) -> None:
         name = path.relative_to(self.folder).as_posix()
-        stamp = (path.stat().st_size, path.stat().st_mtime_ns)
+        stamp = stamp_of(path)
         if self._sent.get(name) == stamp:
             return
         if self._there().get(name) != etag_of(path):
@@ -80,25 +80,35 @@ class StageOut:
 
     def _send_published(self, folder: Path) -> None:
         name = folder.relative_to(self.folder).as_posix()
-        version = version_of(folder)
-        if self._sent.get(name) == (int(version, 16), 0):
+        stamp = stamp_of(*folder.iterdir())
+        if self._sent.get(name) == stamp:
             return
+        version = version_of(folder)
         base = self.location / name
         present = {entry.name: entry for entry in self.store.entries(base)}
         for path in sorted(folder.iterdir()):
             target = f"{version}/{path.name}"
             if target not in present or present[target].etag != etag_of(path):
                 self.store.upload(path, base / target)
-        if version_of(folder) != version:
+        if stamp_of(*folder.iterdir()) != stamp:
             return  # replaced while it was read: the next round sends the new one
         self.store.put_text(version, base / CURRENT)
-        self._sent[name] = (int(version, 16), 0)
+        self._sent[name] = stamp
         self.store.delete([entry for entry in present.values() if not _belongs(entry, version)])
 
     def _there(self) -> dict[str, str]:
         if self._known is None:
             self._known = {entry.name: entry.etag for entry in self.store.entries(self.location)}
         return self._known
+
+
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+def stamp_of(*paths: Path) -> Stamp:
+    """(name, size, mtime_ns) of each file: tells that nothing has changed without reading hundreds of megabytes."""
+    stats = {path.name: path.stat() for path in paths}
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in sorted(stats.items()))
 
 
 def version_of(folder: Path) -> str:
@@ -150,6 +160,8 @@ def fetch_run(location: Location, folder: Path, store: ObjectStore) -> bool:
     A version that was not finished is left where it is; what is here already is not fetched again.
     """
     entries = store.entries(location)
+    for entry in entries:
+        require_inside(entry)
     currents = {
         entry.name.removesuffix(f"/{CURRENT}"): store.get_text(entry.location)
         for entry in entries
@@ -167,8 +179,6 @@ def fetch_run(location: Location, folder: Path, store: ObjectStore) -> bool:
 
 def _local_name(name: str, currents: dict[str, str]) -> str | None:
     """last/VERSION/file -> last/file for the current version, None for others and for the pointer itself."""
-    if ".." in Path(name).parts or Path(name).is_absolute():
-        raise RemoteError(f"{name}: this object's name would lead outside of the run's folder")
     for base, version in currents.items():
         if name.startswith(f"{base}/"):
             rest = name.removeprefix(f"{base}/")
