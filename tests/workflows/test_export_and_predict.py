@@ -8,18 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
+from untrained import save_untrained
 
 import lookonce
 from lookonce.cli.main import main
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.errors import DataError, MissingExtra, SettingsError, WeightsError
 from lookonce.export.base import textured_canvases
 from lookonce.export.formats import FORMATS
-from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
 from lookonce.prediction.sources import PictureSource, image_ids
-from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.export import export
 from lookonce.workflows.load import load, load_runtime
 from lookonce.workflows.predict import predict
@@ -44,22 +40,7 @@ def save(path: Path, image: np.ndarray) -> Path:
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose network was not trained: it finds something in every texture."""
     folder = tmp_path_factory.mktemp("runs") / "blätter-1"
-    channels = scaled_channels(1 / 8)
-    record = ModelRecord(
-        dialect=DIALECTS["darknet"],
-        channels=channels,
-        class_names=("Blatt", "叶子"),
-        category_ids=(7, 3),
-        image_size=(64, 64),
-        thresholds=Thresholds(score=0.2),
-    )
-    model = YoloV3Tiny(2, channels=channels)
-    initialise(model, torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for head in (model.head32, model.head16):
-            head.weight *= 20  # scores far enough apart that no rounding changes their order
-            head.bias.zero_()
-    save_checkpoint(folder / "checkpoints" / "best", state=model.state_dict(), record=record)
+    save_untrained(folder / "checkpoints" / "best", ("Blatt", "叶子"), (7, 3))
     return folder
 
 

@@ -14,18 +14,14 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-import torch
+from untrained import save_untrained
 
 import lookonce
 from lookonce.cli.main import main
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.errors import SettingsError
 from lookonce.export.base import textured_canvases
-from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
 from lookonce.prediction import sources
 from lookonce.prediction.video import Frame
-from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.export import export
 from lookonce.workflows.load import load_runtime
 from lookonce.workflows.predict import Predicted, pace, predict, stream
@@ -37,22 +33,7 @@ av = pytest.importorskip("av", reason="the extra `video` is not installed")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained network of two classes that finds something in every texture, exported."""
     folder = tmp_path_factory.mktemp("weights")
-    channels = scaled_channels(1 / 8)
-    record = ModelRecord(
-        dialect=DIALECTS["darknet"],
-        channels=channels,
-        class_names=("cat", "dog"),
-        category_ids=(1, 2),
-        image_size=(64, 64),
-        thresholds=Thresholds(score=0.2),
-    )
-    model = YoloV3Tiny(2, channels=channels)
-    initialise(model, torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for head in (model.head32, model.head16):
-            head.weight *= 20
-            head.bias.zero_()
-    save_checkpoint(folder / "best", state=model.state_dict(), record=record)
+    save_untrained(folder / "best", ("cat", "dog"), (1, 2))
     export(folder / "best", output=folder / "net.onnx")
     return folder / "net.onnx"
 

@@ -3,10 +3,11 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+Handler = Callable[[int, FrameType | None], None]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # EX_TEMPFAIL of sysexits.h: not done, but nothing is wrong; start the same run again with --resume.
 EXIT_STOPPED = 75
@@ -43,9 +44,16 @@ def stop_on_signals(request: StopRequest, *, insist_after: float = 0.0) -> Itera
             if len(first) > 1:
                 signal.raise_signal(number)
 
-    before = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    with signals_handled_by(on_signal):
+        yield
+
+
+@contextmanager
+def signals_handled_by(handler: Handler) -> Iterator[None]:
+    """Ctrl-C and SIGTERM go to `handler` for the length of the block; in a main thread only."""
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)

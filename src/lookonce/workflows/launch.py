@@ -24,7 +24,7 @@ from lookonce.config.schema import Settings
 from lookonce.distributed import Job, count_devices, processes_here, run_job, started_by_torchrun
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import get_logger
-from lookonce.training.stop import SIGNALS, StopRequest
+from lookonce.training.stop import StopRequest, signals_handled_by
 
 # In the environment of the processes that are started: where their launcher listens, and the word that lets one in.
 LINE = "LOOKONCE_LINE"
@@ -214,12 +214,8 @@ class _Crew:
             self.dismiss()
             raise _Leave
 
-        before = {number: signal.signal(number, on_signal) for number in SIGNALS}
-        try:
+        with signals_handled_by(on_signal):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def outcome(self, failed: Mapping[int, int]) -> Outcome:
         """How it all ended, as a value or an error. failed: rank -> exit status."""
