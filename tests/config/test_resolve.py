@@ -44,6 +44,15 @@ def test_a_recipe_on_the_command_line_beats_the_files(tmp_path: Path):
     assert resolve({}, recipe="modern", file=file).settings == Settings()
 
 
+def test_another_optimizer_brings_the_rate_that_suits_it():
+    resolved = resolve({"optimizer": "sgd"})
+    given = resolved.settings
+    assert (given.lr, given.momentum, given.weight_decay) == (0.02, 0.937, 0.0005)
+    assert resolved.origins["lr"] == "optimizer sgd"
+    assert resolve({"optimizer": "sgd", "lr": "0.1"}).settings.lr == 0.1
+    assert resolve({"recipe": "modelzoo"}).settings.weight_decay == 0.016  # what a recipe says stays
+
+
 def test_none_means_not_given():
     assert resolve({"epochs": None, "per_batch_size": None}).settings == Settings()
 

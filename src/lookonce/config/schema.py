@@ -313,8 +313,14 @@ class Settings(BaseModel):
         unit="pictures",
         ge=0,
     )
-    optimizer: Literal["sgd", "adamw"] = _setting("sgd", "optimisation", "sgd with momentum, or adamw.")
-    lr: float = _setting(0.01, "optimisation", "Peak learning rate, reached after the warm-up.", gt=0)
+    optimizer: Literal["sgd", "adamw"] = _setting(
+        "adamw",
+        "optimisation",
+        "adamw, or sgd with momentum; lr, momentum and weight_decay follow it where nothing else says them.",
+    )
+    lr: float = _setting(
+        0.002, "optimisation", "Peak learning rate, reached after the warm-up; with sgd 0.02.", gt=0
+    )
     schedule: Literal[
         "cosine",
         "linear",
@@ -343,11 +349,18 @@ class Settings(BaseModel):
         1, "optimisation", "Time in which the learning rate rises from 0 in a straight line.", unit="epochs", ge=0
     )
     momentum: float = _setting(
-        0.937, "optimisation", "Memory of sgd for past gradients; adamw's first beta.", ge=0, lt=1
+        0.9,
+        "optimisation",
+        "Memory of sgd for past gradients, there 0.937; adamw's first beta.",
+        ge=0,
+        lt=1,
     )
     nesterov: bool = _setting(True, "optimisation", "sgd looks one step ahead along its momentum.")
     weight_decay: float = _setting(
-        5e-4, "optimisation", "Pull of the convolution weights towards 0; biases and BatchNorm have none.", ge=0
+        0.01,
+        "optimisation",
+        "Pull of the convolution weights towards 0, with sgd 0.0005; biases and BatchNorm have none.",
+        ge=0,
     )
     clip_norm: float = _setting(10, "optimisation", "Longest gradient allowed; 0: any.", ge=0)
     ema_decay: float = _setting(

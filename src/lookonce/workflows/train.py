@@ -226,7 +226,7 @@ def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
 
 def is_said(origin: str) -> bool:
     """Whether a value comes from the command line or a file."""
-    return origin != DEFAULT_ORIGIN and not origin.startswith("recipe ")
+    return origin != DEFAULT_ORIGIN and not origin.startswith(("recipe ", "optimizer "))
 
 
 def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
