@@ -73,11 +73,12 @@ std::vector<Source> find_one(const std::string& argument) {
   return {{argument, path.filename(), path}};
 }
 
-/// A number in front of each name where two are alike (in a file system that tells no capitals).
+/// A number in front of each name where two are alike (in a file system that tells no capitals). Videos are so without
+/// their suffixes, too: results of their frames lie in a folder, and in one .mp4.
 void tell_apart(std::vector<Source>& sources) {
   std::set<std::string> places;
   for (const Source& source : sources) {
-    std::string place = source.place.string();
+    std::string place = (is_video(source.place) ? fs::path(source.place).replace_extension() : source.place).string();
     std::transform(place.begin(), place.end(), place.begin(), [](unsigned char c) { return std::tolower(c); });
     places.insert(place);
   }
