@@ -1,8 +1,10 @@
 #include <cstdio>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "film.h"
 #include "lookonce/errors.h"
 #include "options.h"
 #include "pipeline.h"
@@ -88,6 +90,31 @@ void write_raw(const Outcome& outcome, const fs::path& folder) {
   }
 }
 
+/// One .mp4 for each video, of its drawn frames.
+class Films {
+ public:
+  explicit Films(fs::path folder) : folder_(std::move(folder)) {}
+
+  void add(const Outcome& outcome) {
+    const fs::path place = outcome.place.parent_path();
+    if (!film_ || place != place_) {
+      finish();
+      place_ = place;
+      film_.emplace((folder_ / place).string() + ".mp4", outcome.film_frame, outcome.frame_rate);
+    }
+    film_->add(outcome.film_frame, outcome.result.seconds);
+  }
+
+  void finish() {
+    if (film_) film_->finish();
+    film_.reset();
+  }
+
+ private:
+  fs::path folder_, place_;
+  std::optional<Film> film_;
+};
+
 struct Totals {
   long pictures = 0, detections = 0, failed = 0;
   Times times;
@@ -96,6 +123,7 @@ struct Totals {
 Totals run(Backend& backend, const std::vector<Source>& sources, const PipelineOptions& pipeline,
            const Options& options, const fs::path& folder) {
   ResultFiles files(folder, backend.record());
+  Films films(folder);
   Totals totals;
   const double seconds = run_pipeline(backend, sources, pipeline, [&](const Outcome& outcome) {
     files.add(outcome.result);
@@ -107,10 +135,12 @@ Totals run(Backend& backend, const std::vector<Source>& sources, const PipelineO
     ++totals.pictures;
     totals.detections += static_cast<long>(outcome.result.detections.size());
     totals.times.add(outcome.milliseconds);
+    if (!outcome.film_frame.pixels.empty()) films.add(outcome);
     if (!outcome.drawing.empty()) write_whole(folder / drawing_place(outcome.place), outcome.drawing);
     if (!outcome.raw.empty()) write_raw(outcome, folder);
   });
   files.finish();
+  films.finish();
   std::printf("%ld pictures, %ld detections, %.1f pictures/s\n", totals.pictures, totals.detections,
               static_cast<double>(totals.pictures) / seconds);
   if (options.timing) {
@@ -128,8 +158,8 @@ int infer(Options options) {
   if (backend->group() > 0) options.batch = backend->group();
   const fs::path folder = make_output(options);
   if (options.pictures) require_untouched(sources, folder);
-  const PipelineOptions pipeline{options.backend.lanes, options.batch, options.warmup,
-                                 options.pictures,      options.raw,   options.detector};
+  const PipelineOptions pipeline{options.backend.lanes, options.batch, options.warmup,  options.pictures,
+                                 Film::possible(),      options.raw,   options.detector};
   if (options.model_only_seconds > 0) {
     std::printf("the network alone: %.1f pictures/s\n",
                 model_only_rate(*backend, pipeline, options.model_only_seconds));

@@ -1,5 +1,6 @@
-// Stands in for video.cc where the libraries that read videos were not found.
+// Stands in for video.cc and film.cc where FFmpeg's libraries were not found.
 
+#include "film.h"
 #include "lookonce/errors.h"
 #include "video.h"
 
@@ -13,8 +14,26 @@ Video::Video(const std::filesystem::path& path) {
 
 Video::~Video() = default;
 
-std::optional<Picture> Video::next() {
+double Video::rate() const {
+  return 0;
+}
+
+std::optional<VideoFrame> Video::next() {
   return std::nullopt;
+}
+
+struct Film::Encoder {};
+
+Film::Film(std::filesystem::path /*path*/, const Picture& /*first*/, double /*rate*/) {}
+
+Film::~Film() = default;
+
+void Film::add(const Picture& /*picture*/, double /*seconds*/) {}
+
+void Film::finish() {}
+
+bool Film::possible() {
+  return false;
 }
 
 }  // namespace lookonce

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <iostream>
 #include <iterator>
+#include <optional>
 #include <thread>
 
 #include "in_flight.h"
@@ -73,38 +74,54 @@ Task read_picture_file(const Source& source) {
   return task;
 }
 
-/// clip.mp4 -> clip.mp4/000001.jpg
-fs::path frame_place(const fs::path& place, int number) {
+/// clip.mp4 -> clip/000012.jpg
+fs::path frame_place(fs::path place, int number) {
   std::string digits = std::to_string(number);
   digits.insert(0, 6 - std::min<std::size_t>(6, digits.size()), '0');
-  return place / (digits + ".jpg");
+  return place.replace_extension() / (digits + ".jpg");
+}
+
+Task failed(const std::string& name, const Error& error) {
+  Task task;
+  task.outcome.result.name = name;
+  task.outcome.result.error = error.what();
+  return task;
+}
+
+/// The next frame, or why it is none; nullopt behind the last.
+std::optional<Task> next_frame(Video& video, const Source& source, int number) {
+  StopWatch watch;
+  try {
+    std::optional<VideoFrame> frame = video.next();
+    if (!frame) return std::nullopt;
+    Task task;
+    task.outcome.place = frame_place(source.place, number);
+    task.outcome.result.name = source.name;
+    task.outcome.result.frame = number;
+    task.outcome.result.seconds = frame->seconds;
+    task.outcome.frame_rate = video.rate();
+    task.outcome.milliseconds.read = watch.lap();
+    task.picture = std::move(frame->picture);
+    return task;
+  } catch (const Error& error) {
+    return failed(source.name + " frame " + std::to_string(number), error);
+  }
 }
 
 /// Each frame as a picture of its own; false when the work has been given up.
 bool bring_frames(Flight& flight, const Source& source, std::int64_t& next_id) {
-  Task task;
-  int number = 0;
+  std::optional<Video> video;
   try {
-    Video video(source.path);
-    StopWatch watch;
-    while (auto frame = video.next()) {
-      task = Task();
-      task.outcome.place = frame_place(source.place, ++number);
-      task.outcome.result.name = source.name + ":" + std::to_string(number);
-      task.outcome.result.image_id = next_id++;
-      task.outcome.milliseconds.read = watch.lap();
-      task.picture = std::move(*frame);
-      if (!flight.bring(std::move(task))) return false;
-      watch.lap();
-    }
-    return true;
+    video.emplace(source.path);
   } catch (const Error& error) {
-    task = Task();
-    task.outcome.place = source.place;
-    task.outcome.result.name = source.name;
-    task.outcome.result.error = error.what();
-    return flight.bring(std::move(task));
+    ++next_id;
+    return flight.bring(failed(source.name, error));
   }
+  for (int number = 0; auto task = next_frame(*video, source, number); ++number) {
+    task->outcome.result.image_id = next_id++;
+    if (!flight.bring(std::move(*task))) return false;
+  }
+  return true;
 }
 
 void bring_all(Flight& flight, const std::vector<Source>& sources) {
@@ -222,6 +239,10 @@ class Worker {
 
   void draw_into(Outcome& outcome, Picture& picture) const {
     draw(picture, outcome.result.detections, detector_.record().class_names);
+    if (options_.film && outcome.result.frame >= 0) {
+      outcome.film_frame = std::move(picture);
+      return;
+    }
     outcome.drawing = encode_picture(picture, drawing_place(outcome.place).extension().string());
   }
 
@@ -246,6 +267,7 @@ void guarded(Flight& flight, Work work) {
 }  // namespace
 
 fs::path drawing_place(const fs::path& place) {
+  if (is_video(place)) return fs::path(place).replace_extension(".mp4");
   std::string suffix = place.extension().string();
   std::transform(suffix.begin(), suffix.end(), suffix.begin(), [](unsigned char c) { return std::tolower(c); });
   const bool keeps = suffix == ".jpg" || suffix == ".jpeg" || suffix == ".png";

@@ -22,6 +22,8 @@ struct Outcome {
   PictureResult result;
   std::filesystem::path place;
   std::string drawing;           // a picture file's bytes; empty when it was not asked for
+  Picture film_frame;            // the drawing of a frame, where options.film; empty likewise
+  double frame_rate = 0;         // of the video it is a frame of
   std::vector<std::string> raw;  // float32 (1, rows, columns, anchors, 5 + classes) of each head, likewise
   Stages milliseconds;
 };
@@ -31,11 +33,12 @@ struct PipelineOptions {
   int batch = 1;
   int warmup = 0;
   bool draw = true;
+  bool film = false;  // drawings of frames are handed out as they are, not as picture files
   bool raw = false;
   DetectorOptions detector;
 };
 
-/// Suffixes under which drawings keep the picture's own name; others get .jpg behind it.
+/// JPEG and PNG keep the picture's own name; other kinds get .jpg behind it. Of a video, its name with .mp4.
 std::filesystem::path drawing_place(const std::filesystem::path& place);
 
 /// Every picture of the sources through the network; `consume` gets them in order, in the calling thread.

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "lookonce/errors.h"
@@ -40,11 +41,17 @@ std::string detection_json(const Detection& one, const Record& record) {
          numbers({one.box.left, one.box.top, one.box.right, one.box.bottom}) + "}";
 }
 
+std::string moment(const PictureResult& result) {
+  if (result.frame < 0) return "";
+  return R"(, "frame": )" + std::to_string(result.frame) + R"(, "seconds": )" +
+         json_number(std::round(result.seconds * 1e6) / 1e6);
+}
+
 std::string picture_line(const PictureResult& result, const Record& record) {
   std::string line = R"({"file": )" + json_string(result.name);
   if (!result.error.empty()) return line + R"(, "error": )" + json_string(result.error) + "}\n";
-  line += R"(, "image_id": )" + std::to_string(result.image_id) + R"(, "width": )" + std::to_string(result.width) +
-          R"(, "height": )" + std::to_string(result.height) + R"(, "detections": [)";
+  line += R"(, "image_id": )" + std::to_string(result.image_id) + moment(result) + R"(, "width": )" +
+          std::to_string(result.width) + R"(, "height": )" + std::to_string(result.height) + R"(, "detections": [)";
   for (std::size_t index = 0; index < result.detections.size(); ++index) {
     line += (index == 0 ? "" : ", ") + detection_json(result.detections[index], record);
   }

@@ -11,12 +11,15 @@
 namespace lookonce {
 
 /// What was found in one picture; boxes in its pixels. `error`: why it could not be read; empty when it could.
+/// Of a video `name` is the video's; `frame` counts from 0, -1 for a picture; `seconds` are from its start.
 struct PictureResult {
   std::string name;
   std::int64_t image_id = 0;
   int width = 0, height = 0;
   Detections detections;
   std::string error;
+  int frame = -1;
+  double seconds = 0;
 };
 
 /// A file that grows beside its place and takes it, whole, at the end; without an end nothing is left.

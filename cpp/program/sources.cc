@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 
 const std::set<std::string> kPictureSuffixes{".bmp", ".gif", ".jfif", ".jpeg", ".jpg",  ".pbm", ".pgm",
                                              ".png", ".pnm", ".ppm",  ".tif",  ".tiff", ".webp"};
-const std::set<std::string> kVideoSuffixes{".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"};
+const std::set<std::string> kVideoSuffixes{".3gp", ".avi",  ".flv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov",
+                                           ".mp4", ".mpeg", ".mpg", ".mts",  ".ogv", ".ts",    ".webm", ".wmv"};
 
 std::string lower_suffix(const fs::path& path) {
   std::string suffix = path.extension().string();
@@ -28,7 +29,8 @@ std::vector<Source> in_folder(const fs::path& folder) {
   std::vector<fs::path> paths;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     const bool hidden = entry.path().filename().string().front() == '.';
-    if (!hidden && entry.is_regular_file() && kPictureSuffixes.count(lower_suffix(entry.path())) != 0) {
+    const bool wanted = kPictureSuffixes.count(lower_suffix(entry.path())) != 0 || is_video(entry.path());
+    if (!hidden && wanted && entry.is_regular_file()) {
       paths.push_back(entry.path());
     }
   }
@@ -71,11 +73,12 @@ std::vector<Source> find_one(const std::string& argument) {
   return {{argument, path.filename(), path}};
 }
 
-/// A number in front of each name where two are alike (in a file system that tells no capitals).
+/// A number in front of each name where two are alike (in a file system that tells no capitals). Videos are so without
+/// their suffixes, too: results of their frames lie in a folder, and in one .mp4.
 void tell_apart(std::vector<Source>& sources) {
   std::set<std::string> places;
   for (const Source& source : sources) {
-    std::string place = source.place.string();
+    std::string place = (is_video(source.place) ? fs::path(source.place).replace_extension() : source.place).string();
     std::transform(place.begin(), place.end(), place.begin(), [](unsigned char c) { return std::tolower(c); });
     places.insert(place);
   }

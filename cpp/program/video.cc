@@ -1,24 +1,40 @@
 #include "video.h"
 
 extern "C" {
-#include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
-#include <libavutil/imgutils.h>
-#include <libswscale/swscale.h>
+#include <libavutil/display.h>
 }
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <string>
+#include <utility>
 
+#include "ffmpeg.h"
 #include "lookonce/errors.h"
 
 namespace lookonce {
 namespace {
 
-std::string explain(int code) {
-  std::array<char, AV_ERROR_MAX_STRING_SIZE> text{};
-  av_strerror(code, text.data(), text.size());
-  return text.data();
+constexpr double kUsualRate = 25;
+
+/// What the container says of the turn with which a stream is to be shown; nullptr where it says nothing.
+const std::int32_t* display_matrix(const AVStream& stream) {
+#if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 30, 100)
+  const AVPacketSideData* data = av_packet_side_data_get(
+      stream.codecpar->coded_side_data, stream.codecpar->nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
+  return data == nullptr ? nullptr : reinterpret_cast<const std::int32_t*>(data->data);
+#else
+  return reinterpret_cast<const std::int32_t*>(av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, nullptr));
+#endif
+}
+
+/// EXIF's number for the picture turned counterclockwise by so many degrees, to the nearest quarter.
+int orientation_of(const std::int32_t* matrix) {
+  if (matrix == nullptr) return 1;
+  const double degrees = av_display_rotation_get(matrix);
+  constexpr std::array<int, 4> kOrientations{1, 8, 3, 6};
+  return std::isnan(degrees) ? 1 : kOrientations[static_cast<std::size_t>(std::lround(degrees / 90) + 4) % 4];
 }
 
 }  // namespace
@@ -36,34 +52,40 @@ struct Video::Decoder {
   Decoder& operator=(const Decoder&) = delete;
 
   void open() {
-    av_log_set_level(AV_LOG_ERROR);
+    av_log_set_level(AV_LOG_FATAL);  // what is wrong is told by our own errors, with the file's name
     // Files alone: a playlist inside one must not make this program open a connection.
     AVDictionary* options = nullptr;
     av_dict_set(&options, "protocol_whitelist", "file", 0);
-    const int opened = avformat_open_input(&format, name.c_str(), nullptr, &options);
+    const int opened = avformat_open_input(&format, ("file:" + name).c_str(), nullptr, &options);
     av_dict_free(&options);
-    require(opened, "is no video that can be read");
-    require(avformat_find_stream_info(format, nullptr), "has no readable streams");
-    const AVCodec* kind = nullptr;
-    stream = av_find_best_stream(format, AVMEDIA_TYPE_VIDEO, -1, -1, &kind, 0);
-    require(stream, "holds no pictures");
+    require(opened);
+    require(avformat_find_stream_info(format, nullptr));
+    for (unsigned index = 0; stream == nullptr && index < format->nb_streams; ++index) {
+      if (format->streams[index]->codecpar->codec_type == AVMEDIA_TYPE_VIDEO) stream = format->streams[index];
+    }
+    if (stream == nullptr) throw Error(name + ": holds no video");
+    const AVCodec* kind = avcodec_find_decoder(stream->codecpar->codec_id);
+    if (kind == nullptr) require(AVERROR_DECODER_NOT_FOUND);
     codec = avcodec_alloc_context3(kind);
-    require(avcodec_parameters_to_context(codec, format->streams[stream]->codecpar), "cannot be decoded");
+    require(avcodec_parameters_to_context(codec, stream->codecpar));
     codec->thread_count = 1;  // the network has the processors
-    require(avcodec_open2(codec, kind, nullptr), "cannot be decoded");
+    require(avcodec_open2(codec, kind, nullptr));
     packet = av_packet_alloc();
     frame = av_frame_alloc();
   }
 
-  /// false at the end.
+  /// Whether `frame` is the next one; false at the end. Error: a damaged part.
   bool receive() {
     while (true) {
       const int received = avcodec_receive_frame(codec, frame);
       if (received == 0) return true;
-      if (received == AVERROR_EOF) return false;
-      if (received != AVERROR(EAGAIN)) require(received, "is damaged");
+      if (received == AVERROR_EOF) break;
+      if (received != AVERROR(EAGAIN)) tell(received);
       send();
     }
+    const std::string why = std::exchange(broken_off, "");
+    if (!why.empty()) throw Error(name + ": the video breaks off: " + why);
+    return false;
   }
 
   Picture picture() {
@@ -71,35 +93,86 @@ struct Video::Decoder {
     scaler = sws_getCachedContext(scaler, frame->width, frame->height, kind, frame->width, frame->height,
                                   AV_PIX_FMT_RGB24, SWS_BILINEAR, nullptr, nullptr, nullptr);
     if (scaler == nullptr) throw Error(name + ": its pixels cannot be turned into RGB");
+    set_colors();
     Picture picture(frame->width, frame->height);
     std::array<std::uint8_t*, 4> target{picture.pixels.data()};
     std::array<int, 4> stride{picture.width * 3};
     sws_scale(scaler, frame->data, frame->linesize, 0, frame->height, target.data(), stride.data());
-    return picture;
+    return turn_upright(std::move(picture), orientation());
+  }
+
+  /// Seconds since the first frame. Some files repeat or leave out times; a written video needs rising ones.
+  double next_seconds() {
+    double told = seconds;
+    if (frame->pts != AV_NOPTS_VALUE) {
+      if (start == AV_NOPTS_VALUE) start = frame->pts;
+      told = static_cast<double>(frame->pts - start) * av_q2d(stream->time_base);
+    }
+    seconds = told > seconds ? told : std::max(seconds, 0.0) + 1 / rate();
+    return seconds;
+  }
+
+  [[nodiscard]] double rate() const {
+    for (const AVRational told : {stream->avg_frame_rate, av_guess_frame_rate(format, stream, nullptr)}) {
+      if (told.num > 0 && told.den > 0) return av_q2d(told);
+    }
+    return kUsualRate;
   }
 
   std::string name;
   AVFormatContext* format = nullptr;
+  AVStream* stream = nullptr;
   AVCodecContext* codec = nullptr;
   AVPacket* packet = nullptr;
   AVFrame* frame = nullptr;
   SwsContext* scaler = nullptr;
-  int stream = -1;
+  std::string broken_off;  // why, until it has been told
+  std::int64_t start = AV_NOPTS_VALUE;
+  double seconds = -1;
 
  private:
-  void require(int status, const std::string& problem) const {
-    if (status < 0) throw Error(name + ": " + problem + ": " + explain(status));
+  void require(int status) const {
+    if (status < 0) throw Error(name + ": cannot be opened as a video: " + explain(status));
   }
+
+  [[noreturn]] void tell(int status) const { throw Error(name + ": damaged video: " + explain(status)); }
 
   /// The next packet of the pictures into the decoder, or the news that there are none left.
   void send() {
-    while (av_read_frame(format, packet) >= 0) {
-      const bool ours = packet->stream_index == stream;
-      if (ours) avcodec_send_packet(codec, packet);
+    while (true) {
+      const int read = av_read_frame(format, packet);
+      if (read < 0) {
+        broken_off = read != AVERROR_EOF ? explain(read)
+                     : ends_early()      ? "the file is shorter than its index says"
+                                         : "";
+        avcodec_send_packet(codec, nullptr);
+        return;
+      }
+      const int sent = packet->stream_index == stream->index ? avcodec_send_packet(codec, packet) : AVERROR(EAGAIN);
       av_packet_unref(packet);
-      if (ours) return;
+      if (sent == 0) return;
+      if (sent != AVERROR(EAGAIN)) tell(sent);
     }
-    avcodec_send_packet(codec, nullptr);
+  }
+
+  /// Whether the last frame that the file lists would lie behind its end.
+  [[nodiscard]] bool ends_early() const {
+    const int count = avformat_index_get_entries_count(stream);
+    const AVIndexEntry* last = count == 0 ? nullptr : avformat_index_get_entry(stream, count - 1);
+    return last != nullptr && last->pos + last->size > avio_size(format->pb);
+  }
+
+  /// The video's own matrix and range; swscale would take BT.601 for all.
+  void set_colors() {
+    const int* matrix = sws_getCoefficients(frame->colorspace);
+    const int* unused = sws_getCoefficients(SWS_CS_DEFAULT);
+    sws_setColorspaceDetails(scaler, matrix, static_cast<int>(frame->color_range == AVCOL_RANGE_JPEG), unused, 1, 0,
+                             1 << 16, 1 << 16);
+  }
+
+  [[nodiscard]] int orientation() const {
+    const AVFrameSideData* own = av_frame_get_side_data(frame, AV_FRAME_DATA_DISPLAYMATRIX);
+    return orientation_of(own == nullptr ? display_matrix(*stream) : reinterpret_cast<std::int32_t*>(own->data));
   }
 };
 
@@ -109,9 +182,13 @@ Video::Video(const std::filesystem::path& path) : decoder_(std::make_unique<Deco
 
 Video::~Video() = default;
 
-std::optional<Picture> Video::next() {
+double Video::rate() const {
+  return decoder_->rate();
+}
+
+std::optional<VideoFrame> Video::next() {
   if (!decoder_->receive()) return std::nullopt;
-  return decoder_->picture();
+  return VideoFrame{decoder_->picture(), decoder_->next_seconds()};
 }
 
 }  // namespace lookonce

@@ -15,26 +15,6 @@ namespace {
 
 constexpr int kJpegQuality = 92;
 
-/// EXIF orientation 1..8 undone.
-Picture turn_upright(Picture stored, int orientation) {
-  if (orientation == 1) return stored;
-  const bool swaps_sides = orientation >= 5;
-  const bool flips_rows = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
-  const bool flips_columns = orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
-  Picture upright(swaps_sides ? stored.height : stored.width, swaps_sides ? stored.width : stored.height);
-  for (int y = 0; y < upright.height; ++y) {
-    std::uint8_t* target = upright.row(y);
-    const int turned_y = flips_rows ? upright.height - 1 - y : y;
-    for (int x = 0; x < upright.width; ++x) {
-      const int turned_x = flips_columns ? upright.width - 1 - x : x;
-      const std::uint8_t* source = swaps_sides ? stored.row(turned_x) + static_cast<std::ptrdiff_t>(turned_y) * 3
-                                               : stored.row(turned_y) + static_cast<std::ptrdiff_t>(turned_x) * 3;
-      target = std::copy_n(source, 3, target);
-    }
-  }
-  return upright;
-}
-
 std::string printable(std::string_view bytes) {
   std::string text;
   for (const char byte : bytes) {
@@ -85,6 +65,25 @@ void lay_on_white(const std::uint8_t* rgba, Picture& picture) {
       picture.pixels[pixel * 3 + channel] = static_cast<std::uint8_t>((((sum >> 8U) + sum) >> 8U) >> kExtraBits);
     }
   }
+}
+
+Picture turn_upright(Picture stored, int orientation) {
+  if (orientation == 1) return stored;
+  const bool swaps_sides = orientation >= 5;
+  const bool flips_rows = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
+  const bool flips_columns = orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
+  Picture upright(swaps_sides ? stored.height : stored.width, swaps_sides ? stored.width : stored.height);
+  for (int y = 0; y < upright.height; ++y) {
+    std::uint8_t* target = upright.row(y);
+    const int turned_y = flips_rows ? upright.height - 1 - y : y;
+    for (int x = 0; x < upright.width; ++x) {
+      const int turned_x = flips_columns ? upright.width - 1 - x : x;
+      const std::uint8_t* source = swaps_sides ? stored.row(turned_x) + static_cast<std::ptrdiff_t>(turned_y) * 3
+                                               : stored.row(turned_y) + static_cast<std::ptrdiff_t>(turned_x) * 3;
+      target = std::copy_n(source, 3, target);
+    }
+  }
+  return upright;
 }
 
 Picture decode_picture(std::string_view bytes, const std::string& name) {

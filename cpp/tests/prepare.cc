@@ -1,5 +1,6 @@
 // lookonce-prepare RECORD.json FOLDER PICTURE...: the network's input for each picture as FOLDER/0.bin, 1.bin and so
-// on, or the reason why there is none as FOLDER/0.txt. For the comparison with Python (tests/integration/test_cpp.py).
+// on, or the reason why there is none as FOLDER/0.txt; of a video each frame, 0-0.bin, 0-1.bin and so on. For the
+// comparison with Python (tests/integration/test_cpp.py).
 
 #include <cstdio>
 #include <fstream>
@@ -8,15 +9,25 @@
 
 #include "lookonce/errors.h"
 #include "lookonce/letterbox.h"
+#include "sources.h"
+#include "video.h"
 
 namespace {
 
-void prepare(const lookonce::Record& record, const std::string& picture, const std::string& target) {
+void write(const lookonce::Picture& picture, const lookonce::Record& record, const std::string& target) {
   std::vector<std::uint8_t> canvas(static_cast<std::size_t>(record.height) * record.width * 3);
+  fit_into(canvas.data(), picture, record);
+  std::ofstream(target + ".bin", std::ios::binary)
+      .write(reinterpret_cast<const char*>(canvas.data()), static_cast<std::streamsize>(canvas.size()));
+}
+
+void prepare(const lookonce::Record& record, const std::string& path, const std::string& target) {
   try {
-    fit_into(canvas.data(), lookonce::read_picture(picture), record);
-    std::ofstream(target + ".bin", std::ios::binary)
-        .write(reinterpret_cast<const char*>(canvas.data()), static_cast<std::streamsize>(canvas.size()));
+    if (!lookonce::is_video(path)) return write(lookonce::read_picture(path), record, target);
+    lookonce::Video video(path);
+    for (int number = 0; const auto frame = video.next(); ++number) {
+      write(frame->picture, record, target + "-" + std::to_string(number));
+    }
   } catch (const lookonce::Error& error) {
     std::ofstream(target + ".txt") << error.what();
   }

@@ -79,6 +79,7 @@ TEST(a_list_is_read_from_its_own_folder_and_equal_names_are_told_apart) {
   static_cast<void>(scratch.file("two/A.jpg"));
   const std::string list = scratch.file("list.txt", "\xef\xbb\xbfone/a.jpg\r\n\n two/A.jpg \n");
   EQUAL(names(find_sources({list})), "1-a.jpg=1 2-A.jpg=2 ");
+  EQUAL(names(find_sources({scratch.file("clip.avi"), scratch.file("clip.mkv")})), "1-clip.avi=1 2-clip.mkv=2 ");
   CONTAINS(error_of([&] { find_sources({scratch.file("empty.txt", "\n")}); }), "is empty");
   CONTAINS(error_of([&] { find_sources({(scratch.path / "no").string()}); }), "no such file or folder");
 }

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lookonce.data.transforms import fit
 from lookonce.errors import DataError
 from lookonce.export.base import textured_canvases
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
+from lookonce.prediction.video import read_frames
 from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.export import export
@@ -245,3 +247,90 @@ def test_as_a_runtime_it_answers_as_the_others_do(exported: dict[str, Path]) -> 
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
         limits = np.array([128, 96, 128, 96], np.float32)  # the program cuts boxes off at the picture's edge
         np.testing.assert_allclose(one.boxes_xyxy, np.clip(other.boxes_xyxy, 0, limits), atol=0.05)
+
+
+TIMES = (0, 40, 100, 300, 301, 900)  # milliseconds
+
+
+def film(path: Path, *, turned: int = 0) -> Path:
+    """A lossless video of textures at uneven times, in the colours of HD television; to be shown turned by degrees."""
+    av = pytest.importorskip("av", reason="the extra `video` is not installed")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 112, 80, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        stream.codec_context.colorspace = 1  # BT.709
+        if turned:
+            stream.set_display_rotation(turned)
+        for time, image in zip(TIMES, textured_canvases(len(TIMES), (80, 112)), strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def reads_video(tmp_path_factory: pytest.TempPathFactory, exported: dict[str, Path]) -> None:
+    folder = tmp_path_factory.mktemp("no-video")
+    (folder / "a.mkv").touch()
+    if "built without video" in infer(exported["onnx"], folder / "a.mkv", "--output", folder, fails=True):
+        pytest.skip("the C++ program was built without video: FFmpeg's headers were not found (docs/cpp.md)")
+
+
+@pytest.mark.parametrize("turned", [0, 90, 180, -90])
+@pytest.mark.usefixtures("reads_video")
+def test_frames_of_a_video_are_the_same_bytes_upright(tmp_path: Path, turned: int) -> None:
+    path = film(tmp_path / "straße 猫.mkv", turned=turned)
+    size_hw = (128, 96) if turned % 180 else (96, 128)
+    prepare(record_with(size_hw), [path], tmp_path / "canvases")
+    frames = [frame.pixels() for frame in read_frames(str(path), "film")]
+    assert len(frames) == len(TIMES)
+    assert frames[0].shape[:2] == ((112, 80) if turned % 180 else (80, 112))
+    for number, frame in enumerate(frames):
+        canvas = np.fromfile(tmp_path / "canvases" / f"0-{number}.bin", np.uint8).reshape(*size_hw, 3)
+        np.testing.assert_array_equal(canvas, fit(frame, size_hw, Preprocessing())[0])
+
+
+@pytest.mark.usefixtures("reads_video")
+def test_a_video_gives_pythons_lines_and_film(exported: dict[str, Path], pictures: Path, tmp_path: Path) -> None:
+    """Beside a picture and a video that is none, whose place in the order of ids counts."""
+    folder = tmp_path / "mixed"
+    film(folder / "b.mkv")
+    (folder / "a.mp4").write_bytes(b"no video")
+    (folder / "c.png").write_bytes((pictures / "p1.png").read_bytes())
+    told = infer(exported["onnx"], folder, "--output", tmp_path / "cpp", fails=True)
+    assert "a.mp4: cannot be opened as a video" in told
+    predict_with(
+        load_runtime(exported["onnx"]), str(folder), weights=exported["onnx"], output=tmp_path / "py", save="jsonl"
+    )
+    ours, theirs = (
+        [json.loads(line) for line in (tmp_path / name / "detections.jsonl").read_text().splitlines()]
+        for name in ("cpp", "py")
+    )
+    shown = [{key: value for key, value in line.items() if key != "detections"} for line in ours if "error" not in line]
+    assert shown == [
+        {key: value for key, value in line.items() if key != "detections"} for line in theirs if "error" not in line
+    ]
+    assert [line.get("seconds") for line in shown] == [time / 1000 for time in TIMES] + [None]
+    frames = list(read_frames(str(tmp_path / "cpp" / "b.mp4"), "b"))
+    assert [float(frame.seconds) for frame in frames] == [time / 1000 for time in TIMES]
+    assert frames[0].pixels().shape == (80, 112, 3)
+    assert sorted(path.name for path in (tmp_path / "cpp").iterdir() if "json" not in path.name) == ["b.mp4", "c.png"]
+
+
+@pytest.mark.usefixtures("reads_video")
+def test_of_a_damaged_video_what_can_be_read_is_kept(exported: dict[str, Path], tmp_path: Path) -> None:
+    path = film(tmp_path / "hurt.mkv")
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 2000] = bytes(2000)
+    path.write_bytes(content)
+    told = infer(exported["onnx"], path, "--output", tmp_path / "out", fails=True)
+    assert "hurt.mkv: damaged video" in told
+    lines = [json.loads(line) for line in (tmp_path / "out" / "detections.jsonl").read_text().splitlines()]
+    assert sum("error" not in line for line in lines) >= 2
+    assert len(list(read_frames(str(tmp_path / "out" / "hurt.mp4"), "hurt"))) == sum(
+        "error" not in line for line in lines
+    )

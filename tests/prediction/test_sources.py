@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lookonce.errors import DataError
-from lookonce.prediction.sources import find_pictures
+from lookonce.prediction.sources import find_media, find_pictures
 
 
 def save(path, value=9):
@@ -64,6 +64,13 @@ def test_pictures_of_one_name_get_places_of_their_own(tmp_path):
     listing = tmp_path / "list.txt"
     listing.write_text(f"{save(tmp_path / 'a' / 'x.png')}\n{save(tmp_path / 'b' / 'X.png')}\n")
     assert places(listing) == ["1-x.png", "2-X.png"]
+
+
+def test_videos_that_differ_in_their_suffix_get_places_of_their_own(tmp_path):
+    """The drawings of both would be clip.mp4."""
+    for name in ("clip.avi", "clip.mkv"):
+        (tmp_path / name).write_bytes(b"no video")
+    assert [entry.place.name for entry in find_media(tmp_path).known] == ["1-clip.avi", "2-clip.mkv"]
 
 
 def test_standard_input_is_one_picture(monkeypatch):

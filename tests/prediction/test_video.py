@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lookonce.errors import DataError, MissingExtra
-from lookonce.prediction.video import VideoWriter, read_frames, read_header
+from lookonce.prediction.video import ENCODERS, VideoWriter, read_frames, read_header
 
 av = pytest.importorskip("av", reason="the extra `video` is not installed")
 
@@ -61,8 +61,10 @@ def test_a_header_says_how_many_frames_at_what_rate(tmp_path):
     assert (header.num_frames, header.frame_rate) == (7, 25)
 
 
-def test_a_written_video_can_be_decoded_again_with_its_times(tmp_path):
+@pytest.mark.parametrize("encoder", [name for name in ENCODERS if name in av.codecs_available])
+def test_a_written_video_can_be_decoded_again_with_its_times(tmp_path, monkeypatch, encoder):
     """Smooth pictures, which lossy compression keeps to a few levels; odd sides grow by one."""
+    monkeypatch.setattr("lookonce.prediction.video.ENCODERS", {encoder: ENCODERS[encoder]})
     columns, rows = np.meshgrid(np.arange(51), np.arange(37))
     images = [np.stack([4 * columns, 6 * rows, np.full_like(rows, 40 * n)], axis=2).astype(np.uint8) for n in range(5)]
     times = [Fraction(0), Fraction(1, 30), Fraction(1, 3), Fraction(1, 2), Fraction(2)]

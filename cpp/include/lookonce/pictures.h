@@ -33,6 +33,9 @@ Picture decode_picture(std::string_view bytes, const std::string& name);
 
 Picture read_picture(const std::filesystem::path& path);
 
+/// EXIF orientation 1..8 undone.
+Picture turn_upright(Picture stored, int orientation);
+
 /// The whole file. Error: missing, unreadable, or larger than `max_bytes`.
 std::string read_file(const std::filesystem::path& path, std::uintmax_t max_bytes = std::uintmax_t{1} << 31U);
 

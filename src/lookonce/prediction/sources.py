@@ -188,9 +188,13 @@ def _in_list(listing: Path) -> list[Path]:
 
 
 def _places(paths: Sequence[Path], folder: Path | None) -> list[Path]:
-    """As in the folder; else the names alone, and with a number in front where two are alike."""
+    """As in the folder; else the names alone, and with a number in front where two are alike.
+
+    Videos are alike without their suffixes, because results of their frames lie in a folder, and in one .mp4.
+    """
     places = [path.relative_to(folder) if folder else Path(path.name) for path in paths]
-    if len({str(place).casefold() for place in places}) < len(places):
+    names = {place.with_suffix("") if place.suffix.lower() in VIDEO_SUFFIXES else place for place in places}
+    if len({str(name).casefold() for name in names}) < len(places):
         digits = len(str(len(places)))
         places = [place.with_name(f"{number:0{digits}}-{place.name}") for number, place in enumerate(places, start=1)]
     return places

@@ -35,9 +35,10 @@ USUAL_RATE = Fraction(25)
 ENCODERS: dict[str, dict[str, str]] = {
     "libx264": {"crf": "22", "preset": "veryfast"},
     "libopenh264": {},
-    "mpeg4": {"qscale": "3"},
+    "mpeg4": {"flags": "+qscale", "global_quality": str(3 * 118)},  # quantizer 3, in FFmpeg's units
 }
-WRITTEN_TIME_BASE = Fraction(1, 90_000)  # MPEG's own clock; 25, 30 and 30000/1001 frames a second are whole ticks
+# 25, 30 and 30000/1001 frames a second are whole ticks, and MPEG-4 knows no finer clock than 1/65535.
+WRITTEN_TIME_BASE = Fraction(1, 60_000)
 
 
 @dataclass(frozen=True, kw_only=True)
