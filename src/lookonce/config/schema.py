@@ -318,7 +318,7 @@ class Settings(BaseModel):
         "optimisation",
         "adamw, or sgd with momentum; lr, momentum and weight_decay follow it where nothing else says them.",
     )
-    lr: float = _setting(0.002, "optimisation", "Peak learning rate, reached after the warm-up; with sgd 0.02.", gt=0)
+    lr: float = _setting(0.004, "optimisation", "Peak learning rate, reached after the warm-up; with sgd 0.02.", gt=0)
     schedule: Literal[
         "cosine",
         "linear",
