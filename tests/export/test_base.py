@@ -8,6 +8,7 @@ import pytest
 from lookonce.detections import Detections
 from lookonce.errors import WeightsError
 from lookonce.export.base import Answers, Difference, Parity, compare, textured_canvases, write_compared
+from lookonce.export.plan import Precision
 
 CANVAS_HW = (100, 100)
 RAW = np.array([[1.0, -2.0]], np.float32)
@@ -19,8 +20,9 @@ def found(*rows: tuple[float, ...]) -> Detections:
     return Detections(boxes_xyxy=table[:, :4], scores=table[:, 4], labels=table[:, 5].astype(np.int64))
 
 
-def differences(expected: Detections, got: Detections) -> dict[str, float]:
-    parity = compare(Answers(raws=[RAW], detections=[expected]), Answers(raws=[RAW], detections=[got]), CANVAS_HW)
+def differences(expected: Detections, got: Detections, precision: Precision = "fp32") -> dict[str, float]:
+    pair = Answers(raws=[RAW], detections=[expected]), Answers(raws=[RAW], detections=[got])
+    parity = compare(*pair, CANVAS_HW, precision)
     return {row.quantity: row.largest for row in parity.differences}
 
 
@@ -70,6 +72,12 @@ def test_a_detection_without_its_like_is_missing(other):
 def test_two_rivals_of_one_score_may_take_each_others_place():
     one, rival = (10, 10, 30, 30, 0.5, 0), (12, 10, 32, 30, 0.50001, 0)
     assert differences(found(one), found(rival))["part of detections missing"] == 0
+
+
+def test_of_sixteen_bits_a_rival_some_pixels_away_is_no_shifted_box():
+    one, rival = (10, 10, 40, 40, 0.5, 0), (16, 10, 46, 40, 0.501, 0)
+    got = differences(found(one), found(rival), "fp16")
+    assert (got["boxes, pixels"], got["part of detections missing"]) == (0, 0)
 
 
 def test_a_score_at_the_cut_may_be_on_either_side_of_it():
