@@ -46,8 +46,8 @@ TOLERANCES: dict[Precision, Tolerances] = {
     "fp32": Tolerances(
         raw=2e-4, raw_relative=1e-5, box=0.05, score=1e-4, missing=0.01, object_box=1.0, object_score=0.01
     ),
-    # Weights rounded to 11 bits: measured 3.5e-3 of the largest logit, 2 pixels and 0.016 in what scores little. What is
-    # further apart is another prediction of the object, that won by a hair: measured 6.6 pixels at scores 0.0014 apart.
+    # Weights rounded to 11 bits: measured 3.5e-3 of the largest logit, 2 pixels and 0.016 in what scores little. What
+    # is further apart is another prediction of the object that won by a hair: measured 6.6 pixels, scores 0.0014 apart.
     "fp16": Tolerances(
         raw=1e-2, raw_relative=1e-2, box=4.0, score=0.03, missing=0.02, object_box=4.0, object_score=0.1
     ),
