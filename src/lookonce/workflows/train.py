@@ -1,6 +1,5 @@
 """`lookonce train`: from labelled pictures to a run folder with the best and the last weights."""
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,9 +14,7 @@ from lookonce.config.yaml_file import to_yaml
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
 from lookonce.data.source import open_data
 from lookonce.distributed import (
-    RankLost,
     broadcast_object,
-    gather_objects,
     is_main,
     own_cores,
     process_group,
@@ -26,7 +23,7 @@ from lookonce.distributed import (
     resolve_device,
     world_size,
 )
-from lookonce.errors import DataError, LookonceError, SettingsError
+from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to, silenced
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible
@@ -43,6 +40,7 @@ from lookonce.training.trainer import Position, Trainer, TrainResult
 from lookonce.weights.checkpoint import read_record, read_training_values
 from lookonce.workflows import build, launch
 from lookonce.workflows.fit_time import fit_to_time
+from lookonce.workflows.ranks import own_share
 
 
 def train(**flags: Any) -> TrainResult:
@@ -58,32 +56,20 @@ def train(**flags: Any) -> TrainResult:
         return train_here(settings, run)
     if run is not None:
         flags = flags | {"resume": str(run.path), "run": None, "file": None}
-    outcome = launch.launch(settings, {name: _plain(value) for name, value in flags.items() if value is not None})
-    rows = RunFolder(outcome.run).metrics()
-    return TrainResult(run=RunFolder(outcome.run), metrics=rows[-1] if rows else {}, stopped=outcome.stopped)
+    return launch.launch(
+        settings,
+        train_as_rank,
+        {"flags": flags},
+        after_failure="What was saved is sound, and lookonce train --resume goes on from there",
+    )
 
 
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
-
-
-def work() -> None:
-    """One of the processes that `launch` starts."""
-    line = launch.line_to_launcher()
-    torch.set_num_threads(line.threads)
-    try:
-        with logging_to():
-            with silenced(True):  # the launcher has read the same settings, and said what there is to say
-                settings, run = settings_and_run(line.flags)
-            result = train_here(settings, run, line)
-    except RankLost as error:
-        line.has_lost_another(error)
-        sys.exit(1)
-    except LookonceError as error:
-        line.has_failed(error)
-        sys.exit(1)
-    # Status 0 also after a stop: with another, torchrun would start all of them again.
-    line.has_ended(result.run.path, stopped=result.stopped)
+def train_as_rank(line: launch.Line, flags: Mapping[str, Any]) -> TrainResult:
+    """What each process does that `train` starts."""
+    torch.set_num_threads(line.task.threads)
+    with silenced(True):  # the launcher has read the same settings, and said what there is to say
+        settings, run = settings_and_run(flags)
+    return train_here(settings, run, line)
 
 
 def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | None = None) -> TrainResult:
@@ -92,7 +78,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | No
     with (
         logging_to(),
         own_cores(settings.cpus_per_rank),
-        process_group(device, timeout_seconds=settings.rank_timeout),
+        process_group(device, machine=settings.node_rank, timeout_seconds=settings.rank_timeout),
         silenced(not is_main()),
         reproducible(device),
     ):
@@ -100,7 +86,9 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | No
         settings = build.choose_batch_size(settings, len(train_set))
         if run is None and (run := run_before_restart()) is not None:
             settings = settings_of(run)
-        record = build.make_record(settings, train_set, same_on_all_ranks(data_hash(train_set)))
+        train_hash = data_hash(train_set)
+        own_share().require_same(train_hash, "the training annotations")
+        record = build.make_record(settings, train_set, train_hash)
         loader = build.make_train_loader(settings, train_set, record.preprocessing, device, batch_of_run(run))
         if run is None:
             settings = fit_to_time(settings, record, loader, val_set, device)
@@ -133,17 +121,6 @@ def writing_to(run: RunFolder) -> Iterator[None]:
             stack.enter_context(only_trainer_of(run))
             stack.enter_context(logging_to(run.log))
         yield
-
-
-def same_on_all_ranks(data_hash: str) -> str:
-    """The hash, if the data of all machines is the same."""
-    others = [rank for rank, theirs in enumerate(gather_objects(data_hash)) if theirs != data_hash]
-    if others:
-        raise DataError(
-            f"the training annotations here are not those of rank {', '.join(map(str, others))}; every machine needs "
-            "the same data set"
-        )
-    return data_hash
 
 
 def run_before_restart() -> RunFolder | None:
