@@ -3,6 +3,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from lookonce.errors import DataError
 from lookonce.remote.objects import Location, ObjectStore
 from lookonce.remote.stage_out import CURRENT, NOT_SYNCED, StageOut, fetch_run, staging_out
 from lookonce.storage import MARKER, published_folder
@@ -82,14 +85,26 @@ def test_what_could_not_be_sent_is_listed_in_a_file(s3: Any, tmp_path: Path) -> 
     run = tmp_path / "run-1"
     run.mkdir()
     s3.down()
-    with staging_out(run, PLACE, ObjectStore(patience_seconds=0.5), every_seconds=10) as stage:
-        (run / "a.txt").write_text("a")
-    assert list(stage.unsent) == ["a.txt"]
-    assert "a.txt: s3://bucket/out/run-1" in (run / NOT_SYNCED).read_text()
+    with staging_out(run, PLACE, ObjectStore(patience_seconds=1), every_seconds=1) as stage:
+        for name in "abcdefgh":
+            (run / f"{name}.txt").write_text(name)
+        started = time.monotonic()
+    assert time.monotonic() - started < 8  # not as long as each by itself would wait
+    assert len(stage.unsent) == 8
+    note = (run / NOT_SYNCED).read_text()
+    assert all(f"{name}.txt: s3://bucket/out/run-1" in note for name in "abcdefgh")
     s3.up()
     assert StageOut(run, PLACE, ObjectStore()).finish()
     assert not (run / NOT_SYNCED).exists()
-    assert names() == ["a.txt"]
+    assert len(names()) == 8
+
+
+def test_a_run_with_a_name_that_leads_outside_is_refused(s3: Any, tmp_path: Path) -> None:
+    for name in ("log.txt", "checkpoints/../../../outside.txt"):
+        ObjectStore().put_text("x", PLACE / name)
+    with pytest.raises(DataError, match=r"outside\.txt: its name would lead outside"):
+        fetch_run(PLACE, tmp_path / "deep" / "copy", ObjectStore())
+    assert not list(tmp_path.rglob("*.txt"))
 
 
 def test_a_run_that_is_not_there_is_told(s3: Any, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lookonce.cloud.plan import Plan, make_plan
+from lookonce.cloud.plan import ALONE, Plan, make_plan
 from lookonce.config.aliases import BY_OLD_NAME, is_true
 from lookonce.config.resolve import DEFAULT_ORIGIN, resolve
 from lookonce.config.schema import Settings
@@ -17,14 +17,13 @@ from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to
 from lookonce.remote.lock import work_lock
-from lookonce.remote.objects import Location, ObjectStore, is_remote
+from lookonce.remote.objects import Location, is_remote
 from lookonce.remote.places import local_file, unpacked
 from lookonce.remote.stage_out import NOT_SYNCED, StageOut, fetch_run, staging_out
+from lookonce.remote.store import open_store
 
 EXIT_NOT_SYNCED = 74  # sysexits.h: an error of input or output
 CACHE = Path("/cache")  # ModelArts' large disk
-RUN = "job"
-EVALUATION = "eval"
 # What the job sees to itself, so that the same words on a platform's page do not stand in its way.
 SEEN_TO = {
     "runs": "output_path is where runs lie here",
@@ -54,7 +53,7 @@ class JobOptions:
     data_url, train_url, checkpoint_url: s3://, obs:// or a path: data, outputs, starting weights. data_path,
     output_path, load_path: where they lie on this machine; below /cache where there is one. data_dir: the data set
     below data_path. pretrained: the file that counts of several at checkpoint_url. task: train or eval. run: name of
-    the run below train_url, which the same command continues.
+    the run below train_url, which the same command continues; an evaluation is called RUN-eval.
     """
 
     task: str = "train"
@@ -68,8 +67,15 @@ class JobOptions:
     pretrained: str = ""
     need_modelarts_dataset_unzip: str = "True"
     modelarts_dataset_unzip_name: str = ""
-    run: str = RUN
+    run: str = ""
     split: str = "val"
+
+    @property
+    def name(self) -> str:
+        """Of the folder with the results, here and below train_url."""
+        if self.task == "eval":
+            return f"{self.run}-eval" if self.run else "eval"
+        return self.run or "job"
 
     def place(self, name: str, folder: str) -> Path:
         """The folder for data, outputs or weights on this machine."""
@@ -138,7 +144,7 @@ def job(
     modelarts_dataset_unzip_name
         Name of the .zip, without its end, where there are several.
     run
-        Name of the run below train_url. [job]
+        Name of the run below train_url [job]; its evaluation is RUN-eval [eval].
     split
         Which part of the data an evaluation takes. [val]
     """
@@ -198,9 +204,10 @@ def describe(plan: Plan) -> str:
     """One line about who takes part."""
     if plan.is_started:
         return f"job: rank {plan.rank} of {plan.world_size} (told by {plan.source})"
-    devices = plan.devices or "all"
+    devices = {0: "all devices", 1: "one device"}.get(plan.devices, f"{plan.devices} devices")
     nodes = f", node {plan.node_rank} of {plan.nnodes}, meeting at {plan.master}" if plan.nnodes > 1 else ""
-    return f"job: {devices} devices of this machine{nodes} (told by {plan.source})"
+    source = f" (told by {plan.source})" if plan.source != ALONE else ""
+    return f"job: {devices} of this machine{nodes}{source}"
 
 
 def train_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> JobResult:
@@ -210,13 +217,13 @@ def train_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> J
     several = settings_of_plan(plan, settings)  # settings that are wrong are told before gigabytes are fetched
     data = stage_data(options)
     runs = output_folder(options)
-    folder = runs / options.run
+    folder = runs / options.name
     begun = bring_back(options, folder)
     flags = {**settings, **several}
     if options.checkpoint_url and not begun:
         flags["weights"] = str(staged_weights(options))
     with results_to(options, folder, sends=plan.is_first) as sending:
-        result = train(**flags, data=str(data), runs=str(runs), run=options.run)
+        result = train(**flags, data=str(data), runs=str(runs), run=options.name)
     return JobResult(folder=folder, exit_code=exit_code(sending, result.exit_code))
 
 
@@ -240,7 +247,7 @@ def eval_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> Jo
         raise SettingsError("checkpoint_url: not given; an evaluation needs the weights: --checkpoint_url s3://...")
     passed = of_evaluation(settings)
     passed |= settings_of_plan(plan, {name: passed[name] for name in ("device", "devices") if name in passed})
-    folder = output_folder(options) / EVALUATION
+    folder = output_folder(options) / options.name
     weights = staged_weights(options)
     with results_to(options, folder, sends=plan.is_first) as sending:
         evaluate(weights=weights, data=stage_data(options), split=options.split, output=folder, **passed)
@@ -326,10 +333,10 @@ def bring_back(options: JobOptions, folder: Path) -> bool:
     with work_lock(folder.with_name(f".{folder.name}.lock")):
         if folder.exists():
             return (folder / "settings.yaml").is_file()
-        if not fetch_run(Location.parse(options.train_url) / options.run, coming, ObjectStore()):
+        if not fetch_run(Location.parse(options.train_url) / options.name, coming, open_store()):
             return False
         coming.rename(folder)
-    get_logger().info(f"goes on with {options.train_url.rstrip('/')}/{options.run}, fetched to {folder}")
+    get_logger().info(f"goes on with {options.train_url.rstrip('/')}/{options.name}, fetched to {folder}")
     return (folder / "settings.yaml").is_file()
 
 
@@ -340,13 +347,19 @@ def results_to(options: JobOptions, folder: Path, *, sends: bool) -> Iterator[St
         sending = None
         if sends and is_remote(options.train_url):
             location = Location.parse(options.train_url) / folder.name
-            sending = stack.enter_context(staging_out(folder, location, ObjectStore()))
+            get_logger().info(f"results go to {location} while they are made, and lie in {folder} here")
+            sending = stack.enter_context(staging_out(folder, location, open_store()))
+        elif sends and not options.train_url:
+            get_logger().warning(f"train_url: not given; results stay on this machine, in {folder}")
         yield sending
 
 
 def exit_code(sending: StageOut | None, of_work: int) -> int:
     """74 outranks the others: somebody has to see to it before the machine goes."""
-    if sending is None or not sending.unsent:
+    if sending is None:
+        return of_work
+    if not sending.unsent:
+        get_logger().info(f"all results are at {sending.location}")
         return of_work
     get_logger().error(
         f"{len(sending.unsent)} files are not at {sending.location} yet, see {sending.folder / NOT_SYNCED}; the same "

@@ -170,6 +170,12 @@ class Settings(BaseModel):
     cpus_per_rank: int = _setting(
         0, "run", "Cores that each process of this machine keeps to, next to one another; 0: any.", unit="cores", ge=0
     )
+    rank_logs: str = _setting(
+        "",
+        "run",
+        "Start of folders' names: of several processes number K of this machine, from 1, writes all it says into the "
+        "log.txt of that folder, such as train_parallel1/log.txt.",
+    )
     max_restarts: int = _setting(
         3,
         "run",
@@ -272,7 +278,9 @@ class Settings(BaseModel):
         gt=0,
         lt=1,
     )
-    weights: Path | None = _setting(None, "model", "Checkpoint to start from instead of random weights.")
+    weights: Path | None = _setting(
+        None, "model", "Checkpoint, or MindSpore's .ckpt or Darknet's .weights, to start from."
+    )
     backbone_weights: Path | None = _setting(None, "model", "Checkpoint of which only the backbone is taken.")
     freeze_stages: int = _setting(
         0,

@@ -19,15 +19,15 @@ UNPACKED = ".unzipped"
 
 
 def stage_in(
-    location: Location, folder: Path, store: ObjectStore, *, wanted: Callable[[str], bool] = lambda _: True
+    location: Location, folder: Path, store: ObjectStore, *, choose: Callable[[list[Entry]], list[Entry]] = list
 ) -> Path:
     """All objects at or below `location` -> the same names below `folder`; returns `folder`, or the one file.
 
-    wanted: name -> whether it is to be fetched. What is there already, from this call or one that was killed, is not
+    choose: which of the objects are to be fetched. What is there already, from this call or one that was killed, is not
     fetched again. A second process waits for the first. Names that would leave the folder are refused.
     """
     with work_lock(folder.with_name(f".{folder.name}.lock")):
-        entries = [entry for entry in store.entries(location) if wanted(entry.name)]
+        entries = choose(store.entries(location))
         if not entries:
             raise RemoteError(f"{location}: there is no such object, and nothing below it; is the address right?")
         for entry in entries:
@@ -37,7 +37,8 @@ def stage_in(
             folder.mkdir(parents=True, exist_ok=True)
             total = sum(entry.size for entry in missing)
             require_space(folder, total, f"what is to be fetched from {location}")
-            get_logger().info(f"fetching {len(missing):,} objects, {total / 1e6:,.1f} MB, from {location} to {folder}")
+            amount = f"{len(missing):,} of {len(entries):,} objects, {total / 1e6:,.1f} MB"
+            get_logger().info(f"fetching {amount}, from {location} to {folder}")
             _fetch(missing, folder, store, total)
             _remember(entries, folder)
     is_one = len(entries) == 1 and entries[0].location == location
@@ -51,6 +52,7 @@ def unpack_once(archive: Path, folder: Path) -> Path:
         identity = f"{archive.stat().st_size} {archive.stat().st_mtime_ns}"
         if folder.exists() and mark.is_file() and mark.read_text(encoding="utf-8") == identity:
             return folder
+        get_logger().info(f"unpacking {archive} to {folder}")
         with progress_bar(f"unpacking {archive.name}", None) as advance:
             unzip(archive, folder, lambda done, total: advance(done, f"of {total:,} files"))
         write_file(mark, identity)

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from lookonce.config.schema import Settings
 from lookonce.distributed import Job, RankLost, count_devices, processes_here, run_job, started_by_torchrun
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import get_logger, logging_to
+from lookonce.storage import explained_write
 from lookonce.training.stop import StopRequest, signals_handled_by
 
 # In the environment of the processes that are started: where their launcher listens, and the word that lets one in.
@@ -126,6 +128,20 @@ def work() -> None:
         sys.exit(1)
     # Status 0 also after a stop: with another, torchrun would start all of them again.
     line.has_ended(result)
+
+
+def speak_apart(name: str) -> None:
+    """From now on all that this process writes, whoever in it does, goes to NAME1/log.txt if it is number 1 of its
+    machine, and so on. Number 0 goes on where it speaks: there its launcher does, too."""
+    number = os.environ.get("LOCAL_RANK", "0")
+    if not name or number == "0":
+        return
+    path = Path(f"{name}{number}") / "log.txt"
+    with explained_write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(file.fileno(), stream.fileno())
 
 
 class Line:

@@ -74,12 +74,13 @@ def train_as_rank(line: launch.Line, flags: Mapping[str, Any]) -> TrainResult:
 
 def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | None = None) -> TrainResult:
     """Train in this process, together with the other ranks if there are any. run None: a new one."""
+    launch.speak_apart(settings.rank_logs)
     device = resolve_device(settings.device)
     with (
         logging_to(),
         own_cores(settings.cpus_per_rank),
         process_group(device, machine=settings.node_rank, timeout_seconds=settings.rank_timeout),
-        silenced(not is_main()),
+        silenced(not is_main() and not settings.rank_logs),
         reproducible(device),
     ):
         train_set, val_set = open_splits(settings)
@@ -109,7 +110,8 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | No
             if line is not None:
                 line.has_begun()
             result = trainer.run()
-            tell(outcome(result, settings.best_metric))
+            if is_main():  # which alone knows that the table has been written
+                tell(outcome(result, settings.best_metric))
     return result
 
 
@@ -180,6 +182,7 @@ FREE_WHEN_RESUMING = frozenset(
         *("runs", "name", "run", "recipe", "device", "workers", "log_interval", "eval_every", "save_every", "cache_mb"),
         *("save_steps", "save_on", "keep", "patience", "time", "profile", "tensorboard", "export_check"),
         *("devices", "nnodes", "node_rank", "rdzv_endpoint", "max_restarts", "rank_timeout", "cpus_per_rank"),
+        "rank_logs",
     }
 )
 
