@@ -320,13 +320,17 @@ def _has_agent_store() -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What torchrun is told. nodes: how many machines, or least:most; node 0 is where `endpoint` (host:port) is."""
+    """What torchrun is told. nodes: how many machines, or least:most; node 0 is where `endpoint` (host:port) is.
+
+    timeout_seconds: how long machines wait for one another before anything has begun.
+    """
 
     processes: int
     nodes: str
     node: int
     endpoint: str
     max_restarts: int
+    timeout_seconds: float
 
 
 def _address_towards(endpoint: str) -> str | None:
@@ -346,10 +350,11 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
 
     After a failure of one all are ended and started again, max_restarts times. Returns rank -> exit status of what had
     failed at last (negative: the signal's number), empty when all went well. Signals are left to the caller, whose
-    handlers may raise: then the processes get a SIGTERM.
+    handlers may raise: then the processes get a SIGTERM. RankLost: the machines did not meet.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, launch_agent
 
     least, _, most = job.nodes.partition(":")
@@ -360,7 +365,7 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
         run_id="lookonce",
         rdzv_backend="c10d",
         rdzv_endpoint=job.endpoint or "localhost:0",
-        rdzv_configs={"is_host": job.node == 0},
+        rdzv_configs={"is_host": job.node == 0, "join_timeout": max(int(job.timeout_seconds), 1)},
         local_addr=_address_towards(job.endpoint) if job.endpoint else None,
         max_restarts=job.max_restarts,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),  # no folder in /tmp for logs that go to the terminal
@@ -374,6 +379,11 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
         launch_agent(config, command[0], list(command[1:]))
     except ChildFailedError as error:
         return {failed: failure.exitcode for failed, failure in error.failures.items()}
+    except RendezvousError as error:
+        raise RankLost(
+            f"machine {job.node} of {job.nodes}: did not meet all the others at {job.endpoint} within "
+            f"{job.timeout_seconds:g} s (rank_timeout), or lost them again ({_first_line(error) or type(error).__name__})"
+        ) from error
     finally:
         logger.setLevel(level)
     return {}

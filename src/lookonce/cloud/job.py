@@ -212,7 +212,8 @@ def train_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> J
     flags = {**settings, **several}
     if options.checkpoint_url and not begun:
         flags["weights"] = str(staged_weights(options))
-    with results_to(options, folder, sends=plan.is_first) as sending:
+    is_first = plan.is_first and not int(settings.get("node_rank") or 0)  # told by the platform, or typed
+    with results_to(options, folder, sends=is_first) as sending:
         result = train(**flags, data=str(data), runs=str(runs), run=options.run)
     return JobResult(folder=folder, exit_code=exit_code(sending, result.exit_code))
 

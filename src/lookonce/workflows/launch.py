@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -66,7 +67,10 @@ def launch(settings: Settings, flags: Mapping[str, Any]) -> Outcome:
         node=settings.node_rank,
         endpoint=settings.rdzv_endpoint,
         max_restarts=settings.max_restarts,
+        timeout_seconds=settings.rank_timeout,
     )
+    if settings.rdzv_endpoint and settings.node_rank:
+        wait_for_first(settings.rdzv_endpoint, settings.rank_timeout)
     failed: Mapping[int, int] = {}
     with _Crew.listening(flags, settings) as crew, crew.on_signals(), suppress(_Leave):
         failed = run_job(job, (sys.executable, *WORK))
@@ -84,6 +88,29 @@ def require_devices(settings: Settings) -> None:
             f"devices: {settings.devices} asked for, this machine has {present} ({kind}); with device=cpu any number "
             "of processes can train"
         )
+
+
+def wait_for_first(endpoint: str, timeout_seconds: float) -> None:
+    """Until machine 0 listens at host:port. It may start minutes later, and its name may mean nothing before: a pod's."""
+    host, _, port = endpoint.rpartition(":")
+    if not host or not port.isdecimal():
+        raise SettingsError(f"rdzv_endpoint={endpoint}: expected host:port, as first:29500")
+    give_up, told = time.monotonic() + timeout_seconds, False
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+            return
+        except OSError as error:
+            why = error
+        if time.monotonic() > give_up:
+            raise LookonceError(
+                f"rdzv_endpoint: nobody has listened at {endpoint} for {timeout_seconds:g} s (rank_timeout; {why}); the "
+                "machine with node_rank 0 does, once lookonce runs there"
+            )
+        if not told:
+            get_logger().info(f"waits for the machine with node_rank 0 at {endpoint} ({why})")
+            told = True
+        time.sleep(0.5)
 
 
 def threads_per_process(num_processes: int) -> int:
