@@ -26,7 +26,8 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 from lookonce.errors import LookonceError, SettingsError
 
 # Device type -> the library that moves tensors between its ranks, fastest device first: "auto" takes the first present.
-BACKENDS: dict[str, str] = {"cuda": "nccl", "npu": "hccl", "cpu": "gloo"}
+# All that is asked of torch.KIND elsewhere has the same name in torch.cuda; torch.mps lacks half of it.
+BACKENDS: dict[str, str] = {"cuda": "nccl", "npu": "hccl", "xpu": "xccl", "cpu": "gloo"}
 
 
 class RankLost(LookonceError):
@@ -422,9 +423,9 @@ def resolve_device(name: str) -> torch.device:
             f"device: got {name!r}, expected auto, or one of {', '.join(BACKENDS)} (cuda:1 for the second)"
         )
     if kind not in present:
-        ascend = ", or install torch-npu and CANN (docs/jobs.md)" if kind == "npu" else ""
         raise SettingsError(
-            f"device: {name!r} was asked for, but this machine offers {', '.join(present)}; try device=auto{ascend}"
+            f"device: {name!r} was asked for, but this machine offers {', '.join(present)}; try device=auto"
+            f"{_way_to_ascend() if kind == 'npu' else ''}"
         )
     if kind == "cpu":
         return torch.device(kind)
@@ -433,6 +434,12 @@ def resolve_device(name: str) -> torch.device:
     if index >= num_devices:
         raise SettingsError(f"device: {kind}:{index} was asked for, but there are {num_devices} (numbered from 0)")
     return torch.device(kind, index)
+
+
+def _way_to_ascend() -> str:
+    if os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD") == "0":
+        return ", or unset TORCH_DEVICE_BACKEND_AUTOLOAD, which keeps torch-npu out"
+    return ", or install torch-npu and CANN (docs/jobs.md)"
 
 
 def count_devices(kind: str) -> tuple[str, int]:
