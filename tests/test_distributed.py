@@ -238,9 +238,13 @@ def test_each_rank_keeps_to_its_own_cores(monkeypatch: pytest.MonkeyPatch) -> No
     last = len(before) - 1
     monkeypatch.setenv("LOCAL_RANK", str(last))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(len(before)))
+    over = threading.Event()
+    older = threading.Thread(target=over.wait)
+    older.start()
     with distributed.own_cores(1):
-        assert os.sched_getaffinity(0) == {sorted(before)[last]}
-    assert os.sched_getaffinity(0) == before
+        assert os.sched_getaffinity(0) == {sorted(before)[last]} == os.sched_getaffinity(older.native_id or 0)
+    assert os.sched_getaffinity(0) == before == os.sched_getaffinity(older.native_id or 0)
+    over.set()
     too_few = rf"cpus_per_rank: 2 .* there are {len(before)} cores"
     with pytest.raises(SettingsError, match=too_few), distributed.own_cores(2):
         pass

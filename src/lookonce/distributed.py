@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -383,7 +383,7 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
     except RendezvousError as error:
         raise RankLost(
             f"machine {job.node} of {job.nodes}: did not meet all the others at {job.endpoint} within "
-            f"{job.timeout_seconds:g} s (rank_timeout), or lost them again ({_first_line(error) or type(error).__name__})"
+            f"{job.timeout_seconds:g} s (rank_timeout), or lost them again ({type(error).__name__})"
         ) from error
     finally:
         logger.setLevel(level)
@@ -403,11 +403,18 @@ def own_cores(number: int) -> Iterator[None]:
         raise SettingsError(
             f"cpus_per_rank: {number} for each of {processes_here()} processes, but there are {len(before)} cores here"
         )
-    os.sched_setaffinity(0, sorted(before)[first : first + number])
+    _keep_to(set(sorted(before)[first : first + number]))
     try:
         yield
     finally:
-        os.sched_setaffinity(0, before)
+        _keep_to(before)
+
+
+def _keep_to(cores: set[int]) -> None:
+    """All threads of this process: those that numpy has started too, which would not follow the main thread."""
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # it has ended since
+            os.sched_setaffinity(int(task.name), cores)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -51,9 +51,8 @@ def test_the_names_and_numbers_of_the_manifest_agree() -> None:
 @pytest.mark.parametrize("kubernetes", ["1.31", "1.37"])
 def test_kubernetes_own_schema_takes_the_manifest(kubernetes: str) -> None:
     program = ["uv", "run", "--no-project", "--with", "kubernetes-validate==1.37.*", "kubernetes-validate"]
-    done = subprocess.run(
-        [str(ROOT / "run"), *program, "--strict", "-k", kubernetes, str(MANIFEST)], capture_output=True, text=True
-    )
+    command = [str(ROOT / "run"), *program, "--strict", "-k", kubernetes, str(MANIFEST)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

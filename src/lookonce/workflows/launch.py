@@ -91,7 +91,7 @@ def require_devices(settings: Settings) -> None:
 
 
 def wait_for_first(endpoint: str, timeout_seconds: float) -> None:
-    """Until machine 0 listens at host:port. It may start minutes later, and its name may mean nothing before: a pod's."""
+    """Until machine 0 listens at host:port. It may start minutes later, and a pod's name may mean nothing before."""
     host, _, port = endpoint.rpartition(":")
     if not host or not port.isdecimal():
         raise SettingsError(f"rdzv_endpoint={endpoint}: expected host:port, as first:29500")
@@ -104,8 +104,8 @@ def wait_for_first(endpoint: str, timeout_seconds: float) -> None:
             why = error
         if time.monotonic() > give_up:
             raise LookonceError(
-                f"rdzv_endpoint: nobody has listened at {endpoint} for {timeout_seconds:g} s (rank_timeout; {why}); the "
-                "machine with node_rank 0 does, once lookonce runs there"
+                f"rdzv_endpoint: nobody has listened at {endpoint} for {timeout_seconds:g} s (rank_timeout; {why}); "
+                "the machine with node_rank 0 does, once lookonce runs there"
             )
         if not told:
             get_logger().info(f"waits for the machine with node_rank 0 at {endpoint} ({why})")
