@@ -359,15 +359,16 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
     from torch.distributed.launcher.api import LaunchConfig, launch_agent
 
     least, _, most = job.nodes.partition(":")
+    endpoint = job.endpoint or "127.0.0.1:0"  # not localhost: a bare container knows no names, not even its own
     config = LaunchConfig(
         min_nodes=int(least),
         max_nodes=int(most or least),
         nproc_per_node=job.processes,
         run_id="lookonce",
         rdzv_backend="c10d",
-        rdzv_endpoint=job.endpoint or "localhost:0",
+        rdzv_endpoint=endpoint,
         rdzv_configs={"is_host": job.node == 0, "join_timeout": max(int(job.timeout_seconds), 1)},
-        local_addr=_address_towards(job.endpoint) if job.endpoint else None,
+        local_addr=_address_towards(endpoint),
         max_restarts=job.max_restarts,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),  # no folder in /tmp for logs that go to the terminal
         signals_to_handle="SIGHUP",
@@ -382,7 +383,7 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
         return {failed: failure.exitcode for failed, failure in error.failures.items()}
     except RendezvousError as error:
         raise RankLost(
-            f"machine {job.node} of {job.nodes}: did not meet all the others at {job.endpoint} within "
+            f"machine {job.node} of {job.nodes}: did not meet all the others at {endpoint} within "
             f"{job.timeout_seconds:g} s (rank_timeout), or lost them again ({type(error).__name__})"
         ) from error
     finally:
