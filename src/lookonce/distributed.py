@@ -26,7 +26,7 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 from lookonce.errors import LookonceError, SettingsError
 
 # Device type -> the library that moves tensors between its ranks, fastest device first: "auto" takes the first present.
-# All that is asked of torch.KIND elsewhere has the same name in torch.cuda; torch.mps lacks half of it.
+# Of torch.KIND is asked here what has the same name in torch.cuda; torch.mps lacks half of it.
 BACKENDS: dict[str, str] = {"cuda": "nccl", "npu": "hccl", "xpu": "xccl", "cpu": "gloo"}
 
 

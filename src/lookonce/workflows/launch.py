@@ -69,10 +69,10 @@ def launch(settings: Settings, flags: Mapping[str, Any]) -> Outcome:
         max_restarts=settings.max_restarts,
         timeout_seconds=settings.rank_timeout,
     )
-    if settings.rdzv_endpoint and settings.node_rank:
-        wait_for_first(settings.rdzv_endpoint, settings.rank_timeout)
     failed: Mapping[int, int] = {}
     with _Crew.listening(flags, settings) as crew, crew.on_signals(), suppress(_Leave):
+        if settings.rdzv_endpoint and settings.node_rank:
+            wait_for_first(settings.rdzv_endpoint, settings.rank_timeout)
         failed = run_job(job, (sys.executable, *WORK))
     return crew.outcome(failed)
 
