@@ -47,7 +47,7 @@ def test_cpu_is_always_there_and_auto_finds_something() -> None:
 
 
 def test_an_unknown_device_names_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"device: got 'tpu', expected auto, or one of cuda, npu, cpu"):
+    with pytest.raises(SettingsError, match=r"device: got 'tpu', expected auto, or one of cuda, npu, xpu, cpu"):
         distributed.resolve_device("tpu")
 
 
@@ -161,21 +161,25 @@ def test_devices_are_counted() -> None:
 
 
 # torch knows devices of other makers under a name that is given once in a process, so the fake has its own process.
-ASCEND = """
-import os, types
+# Intel's module is there always, and finds no device.
+FAKE = """
+import os, sys, types
 import torch
 from lookonce import distributed
+from lookonce.workflows.doctor import _torch
 
-calls = []
-fake = types.ModuleType("torch.npu")
+calls, kind = [], sys.argv[1]
+fake = torch.xpu if kind == "xpu" else types.ModuleType("torch.npu")
+fake.get_device_name = lambda number: f"Fake {number}"
 fake.is_available = lambda: True
 fake.device_count = lambda: 8
 fake.is_bf16_supported = lambda: True
 fake.max_memory_allocated = lambda device: 42
 fake.synchronize = lambda device: calls.append(f"synchronize {device}")
 fake.set_device = lambda device: calls.append(f"set_device {device}")
-torch.utils.rename_privateuse1_backend("npu")
-torch._register_device_module("npu", fake)
+if kind == "npu":
+    torch.utils.rename_privateuse1_backend("npu")
+    torch._register_device_module("npu", fake)
 
 def joins(backend, **_):
     calls.append(f"joins by {backend}")
@@ -187,8 +191,9 @@ distributed._find_each_other = lambda *_: "start"
 distributed._rank_by_machine = lambda *_: 3
 os.environ |= {"LOCAL_RANK": "3", "RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
 device = distributed.resolve_device("auto")
-assert str(device) == "npu:3" == str(distributed.resolve_device("npu")), device
-assert distributed.count_devices("auto") == ("npu", 8)
+assert str(device) == f"{kind}:3" == str(distributed.resolve_device(kind)), device
+assert distributed.count_devices("auto") == (kind, 8)
+assert f"devices: cpu, {kind}:0 Fake 0, {kind}:1 Fake 1" in _torch().text
 assert distributed.supports_bfloat16(device) and distributed.memory_in_use(device) == 42
 distributed.synchronize(device)
 try:
@@ -197,28 +202,32 @@ try:
 except distributed.RankLost as error:
     assert "10.0.0.1:29500" in str(error)
 try:
-    distributed.resolve_device("npu:8")
+    distributed.resolve_device(f"{kind}:8")
 except distributed.SettingsError as error:
-    assert "npu:8 was asked for, but there are 8" in str(error)
+    assert f"{kind}:8 was asked for, but there are 8" in str(error)
 print(calls)
 """
 
 
-def test_an_ascend_device_is_found_chosen_by_rank_and_joined_through_hccl() -> None:
+@pytest.mark.parametrize(("kind", "backend"), [("npu", "hccl"), ("xpu", "xccl")])
+def test_another_maker_s_device_is_found_chosen_by_rank_and_joined_by_its_library(kind: str, backend: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     done = subprocess.run(
-        [sys.executable, "-c", ASCEND],
+        [sys.executable, "-c", FAKE, kind],
         env={**environment, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stdout.strip() == "['synchronize npu:3', 'set_device npu:3', 'joins by hccl']", done.stderr
+    assert done.stdout.strip() == f"['synchronize {kind}:3', 'set_device {kind}:3', 'joins by {backend}']", done.stderr
 
 
 def test_an_ascend_device_that_is_not_there_leads_to_its_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "_is_present", lambda kind: kind == "cpu")
     with pytest.raises(SettingsError, match=r"offers cpu; try device=auto, or install torch-npu and CANN"):
+        distributed.resolve_device("npu")
+    monkeypatch.setenv("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
+    with pytest.raises(SettingsError, match="or unset TORCH_DEVICE_BACKEND_AUTOLOAD, which keeps torch-npu out"):
         distributed.resolve_device("npu")
 
 
@@ -230,9 +239,13 @@ def test_each_rank_keeps_to_its_own_cores(monkeypatch: pytest.MonkeyPatch) -> No
     last = len(before) - 1
     monkeypatch.setenv("LOCAL_RANK", str(last))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(len(before)))
+    over = threading.Event()
+    older = threading.Thread(target=over.wait)
+    older.start()
     with distributed.own_cores(1):
-        assert os.sched_getaffinity(0) == {sorted(before)[last]}
-    assert os.sched_getaffinity(0) == before
+        assert os.sched_getaffinity(0) == {sorted(before)[last]} == os.sched_getaffinity(older.native_id or 0)
+    assert os.sched_getaffinity(0) == before == os.sched_getaffinity(older.native_id or 0)
+    over.set()
     too_few = rf"cpus_per_rank: 2 .* there are {len(before)} cores"
     with pytest.raises(SettingsError, match=too_few), distributed.own_cores(2):
         pass

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 from lookonce.errors import LookonceError, SettingsError
 
 # Device type -> the library that moves tensors between its ranks, fastest device first: "auto" takes the first present.
-BACKENDS: dict[str, str] = {"cuda": "nccl", "npu": "hccl", "cpu": "gloo"}
+# Of torch.KIND is asked here what has the same name in torch.cuda; torch.mps lacks half of it.
+BACKENDS: dict[str, str] = {"cuda": "nccl", "npu": "hccl", "xpu": "xccl", "cpu": "gloo"}
 
 
 class RankLost(LookonceError):
@@ -330,13 +331,17 @@ def _has_agent_store() -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What torchrun is told. nodes: how many machines, or least:most; node 0 is where `endpoint` (host:port) is."""
+    """What torchrun is told. nodes: how many machines, or least:most; node 0 is where `endpoint` (host:port) is.
+
+    timeout_seconds: how long machines wait for one another before anything has begun.
+    """
 
     processes: int
     nodes: str
     node: int
     endpoint: str
     max_restarts: int
+    timeout_seconds: float
 
 
 def _address_towards(endpoint: str) -> str | None:
@@ -356,22 +361,24 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
 
     After a failure of one all are ended and started again, max_restarts times. Returns rank -> exit status of what had
     failed at last (negative: the signal's number), empty when all went well. Signals are left to the caller, whose
-    handlers may raise: then the processes get a SIGTERM.
+    handlers may raise: then the processes get a SIGTERM. RankLost: the machines did not meet.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, launch_agent
 
     least, _, most = job.nodes.partition(":")
+    endpoint = job.endpoint or "127.0.0.1:0"  # not localhost: a bare container knows no names, not even its own
     config = LaunchConfig(
         min_nodes=int(least),
         max_nodes=int(most or least),
         nproc_per_node=job.processes,
         run_id="lookonce",
         rdzv_backend="c10d",
-        rdzv_endpoint=job.endpoint or "localhost:0",
-        rdzv_configs={"is_host": job.node == 0},
-        local_addr=_address_towards(job.endpoint) if job.endpoint else None,
+        rdzv_endpoint=endpoint,
+        rdzv_configs={"is_host": job.node == 0, "join_timeout": max(int(job.timeout_seconds), 1)},
+        local_addr=_address_towards(endpoint),
         max_restarts=job.max_restarts,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),  # no folder in /tmp for logs that go to the terminal
         signals_to_handle="SIGHUP",
@@ -384,6 +391,11 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
         launch_agent(config, command[0], list(command[1:]))
     except ChildFailedError as error:
         return {failed: failure.exitcode for failed, failure in error.failures.items()}
+    except RendezvousError as error:
+        raise RankLost(
+            f"machine {job.node} of {job.nodes}: did not meet all the others at {endpoint} within "
+            f"{job.timeout_seconds:g} s (rank_timeout), or lost them again ({type(error).__name__})"
+        ) from error
     finally:
         logger.setLevel(level)
     return {}
@@ -402,11 +414,18 @@ def own_cores(number: int) -> Iterator[None]:
         raise SettingsError(
             f"cpus_per_rank: {number} for each of {processes_here()} processes, but there are {len(before)} cores here"
         )
-    os.sched_setaffinity(0, sorted(before)[first : first + number])
+    _keep_to(set(sorted(before)[first : first + number]))
     try:
         yield
     finally:
-        os.sched_setaffinity(0, before)
+        _keep_to(before)
+
+
+def _keep_to(cores: set[int]) -> None:
+    """All threads of this process: those that numpy has started too, which would not follow the main thread."""
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # it has ended since
+            os.sched_setaffinity(int(task.name), cores)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -422,9 +441,9 @@ def resolve_device(name: str) -> torch.device:
             f"device: got {name!r}, expected auto, or one of {', '.join(BACKENDS)} (cuda:1 for the second)"
         )
     if kind not in present:
-        ascend = ", or install torch-npu and CANN (docs/jobs.md)" if kind == "npu" else ""
         raise SettingsError(
-            f"device: {name!r} was asked for, but this machine offers {', '.join(present)}; try device=auto{ascend}"
+            f"device: {name!r} was asked for, but this machine offers {', '.join(present)}; try device=auto"
+            f"{_way_to_ascend() if kind == 'npu' else ''}"
         )
     if kind == "cpu":
         return torch.device(kind)
@@ -433,6 +452,12 @@ def resolve_device(name: str) -> torch.device:
     if index >= num_devices:
         raise SettingsError(f"device: {kind}:{index} was asked for, but there are {num_devices} (numbered from 0)")
     return torch.device(kind, index)
+
+
+def _way_to_ascend() -> str:
+    if os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD") == "0":
+        return ", or unset TORCH_DEVICE_BACKEND_AUTOLOAD, which keeps torch-npu out"
+    return ", or install torch-npu and CANN (docs/jobs.md)"
 
 
 def count_devices(kind: str) -> tuple[str, int]:

@@ -1,5 +1,12 @@
 """What lookonce raises when the cause lies with the input rather than with lookonce."""
 
+# In the words of torch, which loads torch-npu with itself, so that without CANN `import torch` fails; and in ours.
+NO_TORCH_NPU = "backend extension: torch_npu"
+NO_CANN = (
+    "torch-npu is installed, but Ascend's CANN does not load. Install it, or read its variables into this shell: "
+    "source /usr/local/Ascend/ascend-toolkit/set_env.sh. To work on the CPU: export TORCH_DEVICE_BACKEND_AUTOLOAD=0"
+)
+
 
 class LookonceError(ValueError):
     """Bad input: the message names the file or setting, the value seen, the value expected and the next step.

@@ -10,8 +10,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -261,6 +263,29 @@ def test_a_number_of_devices_that_somebody_gave_stays(bucket: Any) -> None:
     plan = module.make_plan({"MA_NUM_GPUS": "8"})
     assert module.settings_of_plan(plan, {"device": "cpu"}) == {"devices": 8}
     assert module.settings_of_plan(plan, {"device_target": "CPU", "group_size": "2"}) == {}
+
+
+@pytest.mark.parametrize(("node_rank", "sends"), [("0", True), ("1", False)])
+def test_of_several_machines_whose_number_is_typed_the_first_alone_sends_results(
+    node_rank: str, sends: bool, zipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_machine(tmp_path, monkeypatch, "machine")
+    asked = []
+
+    def results_to(*_: Any, sends: bool) -> Any:
+        asked.append(sends)
+        return nullcontext()
+
+    monkeypatch.setattr(module, "results_to", results_to)
+    monkeypatch.setattr("lookonce.workflows.train.train", lambda **flags: SimpleNamespace(exit_code=0))
+    train(
+        data_url=str(zipped),
+        train_url=str(tmp_path / "out"),
+        nnodes="2",
+        node_rank=node_rank,
+        rdzv_endpoint="first:29500",
+    )
+    assert asked == [sends]
 
 
 def typed(*words: str, data: str, folder: Path) -> int:

@@ -98,6 +98,7 @@ def test_a_rank_table_of_two_servers_finds_this_one_by_its_address(tmp_path: Pat
     table = table_of(tmp_path / "t.json", "10.0.0.1", "10.0.0.2")
     made = plan({"RANK_TABLE_FILE": table}, ("host", "10.0.0.2"))
     assert made.settings(1) == {"devices": 8, "nnodes": "2", "node_rank": 1, "rdzv_endpoint": "10.0.0.1:29500"}
+    assert plan({"RANK_TABLE_FILE": table}, ("10.0.0.1",)).node_rank == 0
     with pytest.raises(SettingsError, match=r"none of its servers 10\.0\.0\.1, 10\.0\.0\.2 is this machine"):
         plan({"RANK_TABLE_FILE": table}, ("host", "10.9.9.9"))
 
@@ -114,7 +115,8 @@ def test_one_process_a_card_gets_what_torchrun_would_have_told_it(tmp_path: Path
         "MASTER_ADDR": "10.0.0.1",
         "MASTER_PORT": "29500",
     }
-    alone = plan({"RANK_SIZE": "8", "RANK_ID": "5", "DEVICE_ID": "5"})
+    alone = plan({"RANK_SIZE": "8", "RANK_ID": "5", "ASCEND_DEVICE_ID": "6"})
+    assert alone.environment()["LOCAL_RANK"] == "6"
     assert alone.environment()["RANK"] == "5"
     assert alone.environment()["MASTER_ADDR"] == "127.0.0.1"
 

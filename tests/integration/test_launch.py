@@ -21,7 +21,7 @@ from started import Start, all_gone, ends, said, wait_for, workers_of
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.data.write import write_data
-from lookonce.errors import SettingsError
+from lookonce.errors import LookonceError, SettingsError
 from lookonce.remote.objects import Location, ObjectStore
 from lookonce.workflows import launch
 from lookonce.workflows.build import Settings
@@ -58,13 +58,20 @@ def test_two_processes_learn_the_same_from_shards_in_object_storage(
     assert arrays_of(tmp_path / "loose") == arrays_of(tmp_path / "remote")
 
 
+def tasks_of(pid: int) -> list[Path]:
+    return list(Path(f"/proc/{pid}/task").iterdir())
+
+
 def test_two_processes_stop_on_request_and_the_same_command_goes_on(start: Start, data: Path, tmp_path: Path) -> None:
     """Status 75 as from one process, though torchrun ends with 1; nothing left behind, and the log of one."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
     command = ("train", f"--data={data}", f"--runs={tmp_path}", "--run=night", "--devices=2", "--epochs=3", *SETTINGS)
-    process = start(*command)
+    process = start(*command, f"--cpus-per-rank={len(cores) // 2}")
     run = tmp_path / "night"
     wait_for(run / "log.txt", r"epoch\[1\], iter\[3\]")
     workers = workers_of(process)
+    threads = [{frozenset(os.sched_getaffinity(int(task.name))) for task in tasks_of(worker)} for worker in workers]
+    assert threads == ([{frozenset({core})} for core in cores] if len(cores) > 1 else [{frozenset(cores)}] * 2)
     process.send_signal(signal.SIGTERM)
     asked = time.monotonic()
     ends(process, 75)
@@ -336,3 +343,37 @@ def test_a_stop_of_one_host_stops_both(start: Start, data: Path, tmp_path: Path)
     hosts[1].send_signal(signal.SIGTERM)
     for host in hosts:
         ends(host, 75, seconds=60)
+
+
+def test_machine_1_waits_for_machine_0_and_says_so(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name may not be known yet, its port not open; and it may never come."""
+    caplog.set_level("INFO", "lookonce")
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    names = iter(["no.such.host.invalid", "127.0.0.1"])
+    connect = socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", lambda place, **more: connect((next(names), place[1]), **more))
+    with server:
+        launch.wait_for_first(f"first:{port}", 60)
+    assert [
+        message for message in caplog.messages if f"waits for the machine with node_rank 0 at first:{port}" in message
+    ]
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises(
+        LookonceError, match=rf"nobody has listened at 127\.0\.0\.1:{port} for 0 s .rank_timeout; .*refused"
+    ):
+        launch.wait_for_first(f"127.0.0.1:{port}", 0)
+    with pytest.raises(SettingsError, match="rdzv_endpoint=first: expected host:port"):
+        launch.wait_for_first("first", 0)
+
+
+def test_machines_that_do_not_come_are_told_of_in_one_line(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(
+        LookonceError, match=r"machine 0 of 2: did not meet all the others at 127.* within 1 s .rank_tim"
+    ):
+        train(data=str(data), nnodes="2", rdzv_endpoint=endpoint, rank_timeout=1, device="cpu")
+    assert "Traceback" not in capfd.readouterr().err

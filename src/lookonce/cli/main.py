@@ -17,7 +17,7 @@ from rich.console import Console
 
 from lookonce.cli.verbs import VERBS, Verb
 from lookonce.config.names import suggestion
-from lookonce.errors import LookonceError, MissingExtra, SettingsError
+from lookonce.errors import NO_CANN, NO_TORCH_NPU, LookonceError, MissingExtra, SettingsError
 from lookonce.log import logging_to
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
@@ -25,11 +25,6 @@ HELP_WIDTH = 80
 # What an import error means: module -> extra that brings it.
 EXTRAS = {"torch": "train", "hotcoco": "train", "matplotlib": "train", "onnx": "train", "onnxscript": "train"}
 EXTRAS |= {"google": "mindspore", "huggingface_hub": "hub"}
-# torch loads torch-npu with itself, so that without CANN the import of torch fails.
-NO_CANN = (
-    "torch-npu is installed, but Ascend's CANN does not load. Install it, or read its variables into this shell: "
-    "source /usr/local/Ascend/ascend-toolkit/set_env.sh. To work on the CPU: export TORCH_DEVICE_BACKEND_AUTOLOAD=0"
-)
 INTRODUCTION = "The complete YOLOv3-Tiny detector: train, evaluate, predict, export."
 EPILOGUE = """\
 lookonce VERB --help explains a verb.
@@ -111,7 +106,7 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
             raise
         raise MissingExtra(f"lookonce {name}", extra) from error
     except RuntimeError as error:
-        if "backend extension: torch_npu" not in str(error):
+        if NO_TORCH_NPU not in str(error):
             raise
         raise LookonceError(NO_CANN) from error
     for line in () if result is None else verb.lines(result):  # None: --help was asked for

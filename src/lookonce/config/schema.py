@@ -53,8 +53,8 @@ def _eleven_counts(channels: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _device_name(device: str) -> str:
-    if not re.fullmatch(r"auto|cpu|(cuda|npu)(:\d+)?", device):
-        raise ValueError("expected auto, cpu, cuda or npu, or one of several such as cuda:1")
+    if not re.fullmatch(r"auto|cpu|(cuda|npu|xpu)(:\d+)?", device):
+        raise ValueError("expected auto, cpu, cuda, npu or xpu, or one of several such as cuda:1")
     return device
 
 
@@ -149,7 +149,7 @@ class Settings(BaseModel):
     device: DeviceName = _setting(
         "auto",
         "run",
-        "auto, cpu, cuda, npu, or one of several such as cuda:1. auto takes an accelerator if there is one.",
+        "auto, cpu, cuda, npu, xpu, or one of several such as cuda:1. auto takes an accelerator if there is one.",
     )
     devices: int = _setting(
         1,

@@ -84,7 +84,7 @@ def bench(
     runtime
         What runs the weights: auto for the file's own, all for each that reads it, or names with commas between them.
     device
-        Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu. Exported files run on the processor.
+        Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the processor.
     output
         Folder for bench.json; without it runs/bench-1, runs/bench-2 and so on.
     """

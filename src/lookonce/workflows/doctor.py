@@ -15,6 +15,8 @@ from typing import Literal
 
 import numpy as np
 
+from lookonce.errors import NO_CANN, NO_TORCH_NPU
+
 Verdict = Literal["ok", "note", "missing", "wrong"]
 # Under this a run of a few hundred epochs with checkpoints may not end well.
 LITTLE_SPACE_GB = 2.0
@@ -163,11 +165,17 @@ def _torch() -> Finding:
         return Finding(name="PyTorch", verdict="missing", text=text, advice='pip install "lookonce[train]"')
     try:
         import torch
+
+        from lookonce.distributed import BACKENDS, count_devices
     except (ImportError, OSError, RuntimeError) as error:
-        # With torch-npu installed and no CANN it is `import torch` itself that fails.
-        advice = "with torch-npu, install CANN; else reinstall torch"
+        advice = NO_CANN if NO_TORCH_NPU in str(error) else "reinstall torch"
         return Finding(name="PyTorch", verdict="wrong", text=f"{type(error).__name__}: {error}", advice=advice)
-    devices = [f"cuda:{number} {torch.cuda.get_device_name(number)}" for number in range(torch.cuda.device_count())]
+    devices = [
+        f"{kind}:{number} {getattr(torch, kind).get_device_name(number)}"
+        for kind in BACKENDS
+        if kind != "cpu"
+        for number in range(count_devices(kind)[1])
+    ]
     text = f"{torch.__version__}, {torch.get_num_threads()} threads; devices: {', '.join(['cpu', *devices])}"
     return Finding(name="PyTorch", verdict="ok", text=text)
 

@@ -10,8 +10,10 @@ import json
 import os
 import secrets
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -83,11 +85,14 @@ def launch(
         node=settings.node_rank,
         endpoint=settings.rdzv_endpoint,
         max_restarts=settings.max_restarts,
+        timeout_seconds=settings.rank_timeout,
     )
     threads = settings.cpus_per_rank or threads_per_process(settings.devices)
     task = Task(function=function, flags=flags, threads=threads, after_failure=after_failure)
     failed: Mapping[int, int] = {}
     with _Crew.of_job(task, settings.max_restarts, on_progress) as crew, crew.on_signals(), suppress(_Leave):
+        if settings.rdzv_endpoint and settings.node_rank:
+            wait_for_first(settings.rdzv_endpoint, settings.rank_timeout)
         failed = run_job(job, (sys.executable, *WORK))
     result: Result = crew.outcome(failed)
     return result
@@ -104,6 +109,29 @@ def require_devices(settings: Settings) -> None:
             f"devices: {settings.devices} asked for, this machine has {present} ({kind}); with device=cpu any number "
             "of processes can work together"
         )
+
+
+def wait_for_first(endpoint: str, timeout_seconds: float) -> None:
+    """Until machine 0 listens at host:port. It may start minutes later, and a pod's name may mean nothing before."""
+    host, _, port = endpoint.rpartition(":")
+    if not host or not port.isdecimal():
+        raise SettingsError(f"rdzv_endpoint={endpoint}: expected host:port, as first:29500")
+    give_up, told = time.monotonic() + timeout_seconds, False
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+            return
+        except OSError as error:
+            why = error
+        if time.monotonic() > give_up:
+            raise LookonceError(
+                f"rdzv_endpoint: nobody has listened at {endpoint} for {timeout_seconds:g} s (rank_timeout; {why}); "
+                "the machine with node_rank 0 does, once lookonce runs there"
+            )
+        if not told:
+            get_logger().info(f"waits for the machine with node_rank 0 at {endpoint} ({why})")
+            told = True
+        time.sleep(0.5)
 
 
 def threads_per_process(num_processes: int) -> int:

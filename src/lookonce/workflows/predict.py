@@ -150,7 +150,7 @@ def predict(
     pictures
         --no-pictures leaves the drawings out, whatever else is saved.
     device
-        Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu. Exported files run on the processor.
+        Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the processor.
     runtime
         What runs the weights: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """
