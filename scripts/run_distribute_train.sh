@@ -1,16 +1,18 @@
 #!/bin/sh
 # run_distribute_train.sh DATA RANK_TABLE [OPTIONS]: train on the devices of a rank table, in the background.
-# The same command on each server of the table. Into the current folder goes train_parallel0/: log.txt, what all
-# processes of this machine say, and outputs/ with the run. DEVICE and OPTIONS as for run_standalone_train.sh.
+# The same command on each server of the table. Into the current folder goes train_parallelK/log.txt of each of its
+# processes, and train_parallel0/outputs/ with the run. DEVICE and OPTIONS as for run_standalone_train.sh.
 set -eu
 root=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
 [ $# -ge 2 ] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
-mkdir train_parallel0 2>/dev/null ||
-  { echo "run_distribute_train.sh: cannot make train_parallel0/ here; is one left of an earlier run?" >&2; exit 1; }
+for old in train_parallel[0-9]*; do
+  [ ! -e "$old" ] || { echo "run_distribute_train.sh: $old/ is here, left of an earlier run? Move it" >&2; exit 1; }
+done
+mkdir train_parallel0
 data=$1
 RANK_TABLE_FILE=$(readlink -f -- "$2")
 export RANK_TABLE_FILE
 shift 2
 nohup "$root/run" lookonce job --recipe modelzoo --data_url "$data" --train_url train_parallel0/outputs \
-  --device "${DEVICE:-npu}" "$@" >train_parallel0/log.txt 2>&1 </dev/null &
-echo "started as process $!; it writes train_parallel0/log.txt and train_parallel0/outputs"
+  --rank-logs train_parallel --device "${DEVICE:-npu}" "$@" >train_parallel0/log.txt 2>&1 </dev/null &
+echo "started as process $!; it writes train_parallel0/log.txt and so on, and train_parallel0/outputs"

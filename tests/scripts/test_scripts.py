@@ -40,6 +40,15 @@ def script(name: str, *arguments: object, folder: Path, until: str = "", log: st
     return (folder / log).read_text()
 
 
+def assert_rank_1_tells_its_own(folder: Path) -> None:
+    """Its log has each line once, and the losses of all ranks together as that of rank 0 has."""
+    assert {path.name for path in folder.glob("train_parallel*")} == {"train_parallel0", "train_parallel1"}
+    first, second = ((folder / f"train_parallel{rank}" / "log.txt").read_text() for rank in (0, 1))
+    losses = [re.findall(r"epoch\[0\], iter.*loss:[\d.]+", log) for log in (first, second)]
+    assert losses[0] == losses[1]
+    assert len(losses[1]) == 2
+
+
 @pytest.mark.slow
 def test_standalone_training_then_evaluation(data: Path, tmp_path: Path) -> None:
     log = script("run_standalone_train_gpu.sh", data, *TINY, folder=tmp_path, until="finished;", log="train/log.txt")
@@ -68,6 +77,7 @@ def test_training_on_the_devices_of_a_rank_table(data: Path, tmp_path: Path) -> 
     assert "2 batches of 4, shared out to 2 processes" in log
     assert len(LOSS.findall(log)) == 2
     assert (tmp_path / "train_parallel0" / "outputs" / "job" / "checkpoints" / "last").is_dir()
+    assert_rank_1_tells_its_own(tmp_path)
 
 
 @pytest.mark.slow
@@ -80,6 +90,7 @@ def test_training_on_several_devices_of_this_machine_with_cores_of_their_own(dat
         log="train_parallel0/log.txt",
     )
     assert "2 batches of 4, shared out to 2 processes" in log
+    assert_rank_1_tells_its_own(tmp_path)
     assert "cpus_per_rank: 1" in next((tmp_path / "train_parallel0" / "outputs").glob("*/settings.yaml")).read_text()
 
 
@@ -89,7 +100,7 @@ def test_training_on_several_devices_of_this_machine_with_cores_of_their_own(dat
         ("run_standalone_train.sh", "train"),
         ("run_standalone_train_gpu.sh", "train"),
         ("run_distribute_train.sh", "train_parallel0"),
-        ("run_distribute_train_gpu.sh", "train_parallel0"),
+        ("run_distribute_train_gpu.sh", "train_parallel7"),
         ("run_eval.sh", "eval"),
         ("run_eval_gpu.sh", "eval"),
         ("run_infer_310.sh", "acc.log"),

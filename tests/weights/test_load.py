@@ -4,12 +4,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.weights.checkpoint import save_checkpoint
+from lookonce.weights.darknet import to_darknet
 from lookonce.weights.load import find_checkpoint, load_state, load_weights
+from lookonce.weights.mindspore import to_mindspore
 
+CHANNELS = (4, 6, 4, 8, 4, 4, 8, 4, 6, 4, 8)
 MakeModel = Callable[..., YoloV3Tiny]
 
 
@@ -44,10 +48,42 @@ def test_paths_without_weights_say_what_was_expected(tmp_path: Path) -> None:
     (tmp_path / "yolov3-tiny.weights").write_bytes(b"")
     with pytest.raises(WeightsError, match="no such file or folder"):
         load_weights(tmp_path / "nowhere")
-    with pytest.raises(WeightsError, match=r"not a checkpoint; `lookonce convert .*yolov3-tiny.weights` reads"):
+    with pytest.raises(WeightsError, match=r"yolov3-tiny.weights: is none of the weight files that can be read"):
         load_weights(tmp_path / "yolov3-tiny.weights")
     with pytest.raises(WeightsError, match="no checkpoint in it; expected a run folder"):
         load_weights(tmp_path)
+
+
+def test_files_of_other_programs_are_opened_as_they_are(
+    tmp_path: Path, make_state: Callable[..., dict[str, torch.Tensor]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A .ckpt alone; a .weights with the .cfg of its name; classes from the .names of its name."""
+    zoo = ModelRecord(
+        dialect=DIALECTS["mindspore"],
+        channels=CHANNELS,
+        class_names=("a", "b"),
+        category_ids=(1, 2),
+        image_size=(64, 64),
+    )
+    state = make_state(zoo)
+    (tmp_path / "0-300_.ckpt").write_bytes(to_mindspore(zoo, state, "x")[".ckpt"])
+    model, record = load_weights(tmp_path / "0-300_.ckpt")
+    assert torch.equal(model.state_dict()["head32.weight"], state["head32.weight"])
+    assert (record.class_names, record.image_size) == (("class 0", "class 1"), (640, 640))
+    assert "classes are called class 0 to class 1" in caplog.text
+    darknet = zoo.model_copy(update={"dialect": DIALECTS["darknet"]})
+    for ending, content in to_darknet(darknet, state, "x").items():
+        (tmp_path / f"tiny{ending}").write_bytes(content)
+    assert load_weights(tmp_path / "tiny.weights")[1].class_names == ("a", "b")
+    (tmp_path / "tiny.cfg").unlink()
+    with pytest.raises(WeightsError, match=r"says nothing of its network; name its .cfg too, or put it beside"):
+        load_weights(tmp_path / "tiny.weights")
+
+
+def test_a_pickle_is_left_to_convert(tmp_path: Path) -> None:
+    (tmp_path / "x.pt").write_bytes(b"PK\x03\x04")
+    with pytest.raises(WeightsError, match=r"pickled objects, which nothing but `lookonce convert .*x\.pt` reads"):
+        load_weights(tmp_path / "x.pt")
 
 
 def test_an_array_too_few_or_too_many_is_named(make_model: MakeModel) -> None:

@@ -168,6 +168,11 @@ class Settings(BaseModel):
     cpus_per_rank: int = _setting(
         0, "run", "Cores that each process of this machine keeps to, next to one another; 0: any.", unit="cores", ge=0
     )
+    rank_logs: str = _setting(
+        "",
+        "run",
+        "With several processes: number K of this machine, from 1, says all it has to say in THISK/log.txt.",
+    )
     max_restarts: int = _setting(
         3,
         "run",

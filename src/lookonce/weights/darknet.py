@@ -171,7 +171,10 @@ def _reached(wanted: Sequence[Convolution], count: int, source: str, cfg: Path |
     if fits and (cfg is not None or kept + 1 < len(wanted)):
         return kept + 1
     if cfg is None:
-        raise WeightsError(f"{source}: a .weights file says nothing of its network; name its .cfg too")
+        raise WeightsError(
+            f"{source}: a .weights file says nothing of its network; name its .cfg too, or put it beside "
+            "under the same name"
+        )
     where = f"ends inside {wanted[kept].name}" if kept < len(wanted) else "goes on after the last convolution"
     raise WeightsError(
         f"{source}: holds {count:,} numbers and {where}; {cfg} describes a network of {ends[-1]:,}; is it the "

@@ -7,12 +7,13 @@ from torch import Tensor
 
 from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
+from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.remote.places import local_file
 from lookonce.storage import find_published
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
 from lookonce.weights.darknet import is_darknet_weights, read_darknet
-from lookonce.weights.foreign import ForeignWeights, ReadOptions
+from lookonce.weights.foreign import ForeignWeights, ReadOptions, read_names
 from lookonce.weights.mindspore import read_mindspore
 from lookonce.weights.network import model_from_record
 from lookonce.weights.ultralytics import read_ultralytics
@@ -37,11 +38,32 @@ def load_weights(path: Path) -> tuple[YoloV3Tiny, ModelRecord]:
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    return load_checkpoint(find_checkpoint(path))
+    """One of ours, or a file of another program that says enough by itself; what had to be assumed is told."""
+    path = local_file(path)
+    is_foreign = path.is_file() and not is_checkpoint(path)
+    return _of_another_program(path) if is_foreign else load_checkpoint(find_checkpoint(path))
+
+
+def _of_another_program(path: Path) -> Checkpoint:
+    """As `lookonce convert` reads it, with the .cfg and the .names that lie beside it under its name."""
+    kind = kind_of(path)
+    if kind == ULTRALYTICS_PT:
+        raise WeightsError(f"{path}: holds pickled objects, which nothing but `lookonce convert {path}` reads")
+    files = [path, *_beside(path, PARTNERS.get(kind, path.suffix))]
+    names = tuple(name for file in _beside(path, ".names") for name in read_names(file))
+    read = read_foreign(files, ReadOptions(class_names=names))
+    for words in (*read.notes, *read.warnings, f"`lookonce convert {path}` has options for what this gets wrong"):
+        get_logger().warning(f"{path}: {words}")
+    return Checkpoint(folder=path, state=read.state, record=read.record, training=None)
+
+
+def _beside(path: Path, ending: str) -> list[Path]:
+    found = path.with_suffix(ending)
+    return [found] if found != path and found.is_file() else []
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The checkpoint meant by a checkpoint folder, a run folder (its best, else its last) or a model.safetensors."""
+    """The folder meant by a checkpoint folder, a run folder (its best, else its last) or a model.safetensors."""
     path = local_file(path)
     if path.name == MODEL_FILE:
         return path.parent
@@ -51,7 +73,7 @@ def find_checkpoint(path: Path) -> Path:
         return found
     if not path.exists():
         raise WeightsError(
-            f"{path}: no such file or folder; expected a run folder, a checkpoint folder or an exported file"
+            f"{path}: no such file or folder; expected a run folder, a checkpoint folder, or a file of weights"
         )
     if path.is_file():
         raise WeightsError(
@@ -89,6 +111,7 @@ def read_foreign(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
 
 DARKNET_CFG, DARKNET_WEIGHTS = "Darknet .cfg", "Darknet .weights file"
 MINDSPORE_CKPT, ULTRALYTICS_PT = "MindSpore .ckpt", "PyTorch .pt"
+PARTNERS = {DARKNET_CFG: ".weights", DARKNET_WEIGHTS: ".cfg"}  # what each needs of the other
 
 
 def kind_of(path: Path) -> str:

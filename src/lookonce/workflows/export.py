@@ -48,6 +48,7 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.exported import ExportedRuntime
 from lookonce.runtimes.kinds import kind_of
 from lookonce.runtimes.pytorch import PyTorchRuntime
+from lookonce.weights.checkpoint import MODEL_FILE
 from lookonce.weights.load import load_weights
 from lookonce.workflows.calibration import Calibration, open_calibration
 from lookonce.workflows.load import load_runtime
@@ -273,14 +274,19 @@ def _open(weights: Path, image_size: int | None) -> tuple[YoloV3Tiny, ModelRecor
 
 def _beside(weights: Path) -> Path:
     """A run's files go into the run's folder; those of a checkpoint folder beside it, as nothing is added to it."""
-    if weights.is_file() or not (weights / "checkpoints").is_dir():
-        return (weights.parent if weights.is_file() else weights).resolve().parent
-    return weights
+    named = _named(weights)
+    return named if (named / "checkpoints").is_dir() else named.resolve().parent
+
+
+def _named(weights: Path) -> Path:
+    """What the user calls the weights: the folder of a model.safetensors, else what was given."""
+    return weights.parent if weights.name == MODEL_FILE else weights
 
 
 def _name(weights: Path, plan: Plan, image_size: int | None) -> str:
     """RUN[-SIZE][-PRECISION][-decoded|-raw], without a suffix."""
-    stem = (weights.parent if weights.is_file() else weights).resolve().name
+    named = _named(weights).resolve()
+    stem = named.stem if named.is_file() else named.name
     size = "" if image_size is None else f"-{image_size}"
     precision = "" if plan.precision == "fp32" else f"-{plan.precision}"
     return stem + size + precision + ("" if plan.outputs == "detections" else f"-{plan.outputs}")

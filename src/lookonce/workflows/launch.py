@@ -24,6 +24,7 @@ from lookonce.config.schema import Settings
 from lookonce.distributed import Job, count_devices, processes_here, run_job, started_by_torchrun
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import get_logger
+from lookonce.storage import explained_write
 from lookonce.training.stop import StopRequest, signals_handled_by
 
 # In the environment of the processes that are started: where their launcher listens, and the word that lets one in.
@@ -92,6 +93,20 @@ def threads_per_process(num_processes: int) -> int:
         return int(os.environ["OMP_NUM_THREADS"])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(cores // num_processes, 1)
+
+
+def speak_apart(name: str) -> None:
+    """From now on all that this process writes, whoever in it does, goes to NAME1/log.txt if it is number 1 of its
+    machine, and so on. Number 0 goes on where it speaks: there its launcher does, too."""
+    number = os.environ.get("LOCAL_RANK", "0")
+    if not name or number == "0":
+        return
+    path = Path(f"{name}{number}") / "log.txt"
+    with explained_write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(file.fileno(), stream.fileno())
 
 
 class Line:

@@ -88,12 +88,13 @@ def work() -> None:
 
 def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | None = None) -> TrainResult:
     """Train in this process, together with the other ranks if there are any. run None: a new one."""
+    launch.speak_apart(settings.rank_logs)
     device = resolve_device(settings.device)
     with (
         logging_to(),
         own_cores(settings.cpus_per_rank),
         process_group(device, timeout_seconds=settings.rank_timeout),
-        silenced(not is_main()),
+        silenced(not is_main() and not settings.rank_logs),
         reproducible(device),
     ):
         train_set, val_set = open_splits(settings)
@@ -203,6 +204,7 @@ FREE_WHEN_RESUMING = frozenset(
         *("runs", "name", "run", "recipe", "device", "workers", "log_interval", "eval_every", "save_every", "cache_mb"),
         *("save_steps", "save_on", "keep", "patience", "time", "profile", "tensorboard", "export_check"),
         *("devices", "nnodes", "node_rank", "rdzv_endpoint", "max_restarts", "rank_timeout", "cpus_per_rank"),
+        "rank_logs",
     }
 )
 

@@ -347,7 +347,7 @@ def store_in_files(verification: Verification) -> None:
 
 def size_of_weights(path: Path) -> int:
     """Bytes of the network's numbers: of a checkpoint its one file of them."""
-    if kind_of(path) != "checkpoint":
+    if kind_of(path) != "checkpoint" or path.is_file():
         return size_of(path)
     from lookonce.weights.checkpoint import MODEL_FILE
     from lookonce.weights.load import find_checkpoint
