@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lookonce.data.shards import INDEX, REMOTE
-from lookonce.remote.objects import Location, ObjectStore, is_remote
+from lookonce.remote.objects import Entry, Location, ObjectStore, is_remote
 from lookonce.remote.places import CACHE, unpacked
 from lookonce.remote.stage_in import cache_name, stage_in
 from lookonce.storage import write_file
@@ -14,11 +14,15 @@ def local_data(place: str | Path, cache: Path = CACHE) -> Path:
     fetched, and their pictures come when they are asked for."""
     if not is_remote(place):
         return unpacked(Path(place), cache)
-    location, store = Location.parse(str(place)), ObjectStore()
+    location = Location.parse(str(place))
     folder = cache / cache_name(location)
-    names = {entry.name for entry in store.entries(location)}
-    if INDEX not in names:
-        return unpacked(stage_in(location, folder, store), cache)
-    stage_in(location, folder, store, wanted=lambda name: name.endswith(".json"))
+    found = stage_in(location, folder, ObjectStore(), choose=_without_archives)
+    if not (folder / INDEX).is_file():
+        return unpacked(found, cache)
     write_file(folder / REMOTE, str(location))
     return folder
+
+
+def _without_archives(entries: list[Entry]) -> list[Entry]:
+    are_shards = any(entry.name == INDEX for entry in entries)
+    return [entry for entry in entries if entry.name.endswith(".json")] if are_shards else entries

@@ -19,15 +19,15 @@ UNPACKED = ".unzipped"
 
 
 def stage_in(
-    location: Location, folder: Path, store: ObjectStore, *, wanted: Callable[[str], bool] = lambda _: True
+    location: Location, folder: Path, store: ObjectStore, *, choose: Callable[[list[Entry]], list[Entry]] = list
 ) -> Path:
     """All objects at or below `location` -> the same names below `folder`; returns `folder`, or the one file.
 
-    wanted: name -> whether it is to be fetched. What is there already, from this call or one that was killed, is not
+    choose: which of the objects are to be fetched. What is there already, from this call or one that was killed, is not
     fetched again. A second process waits for the first. Names that would leave the folder are refused.
     """
     with work_lock(folder.with_name(f".{folder.name}.lock")):
-        entries = [entry for entry in store.entries(location) if wanted(entry.name)]
+        entries = choose(store.entries(location))
         if not entries:
             raise RemoteError(f"{location}: there is no such object, and nothing below it; is the address right?")
         for entry in entries:
