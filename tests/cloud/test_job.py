@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,17 @@ import pytest
 from lookonce.cli.main import main
 from lookonce.cloud import job as module
 from lookonce.cloud.job import JobResult, job, read_flags
+from lookonce.config.dialects import DIALECTS
+from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Loader
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import SettingsError
+from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.remote.objects import Location, ObjectStore
 from lookonce.remote.stage_out import NOT_SYNCED
+from lookonce.storage import sha256_file
 from lookonce.training.run_folder import RunFolder
+from lookonce.weights.mindspore import to_mindspore
 
 OUT = "s3://bucket/out"
 TINY = {"epochs": "2", "batch_size": "2", "image_size": "64", "width": "0.0625", "device": "cpu", "log_interval": "1"}
@@ -95,52 +101,120 @@ def test_a_job_trains_stops_goes_on_elsewhere_and_is_evaluated(
     assert "AP50" in json.loads(ObjectStore().get_text(Location.parse(f"{OUT}/eval/metrics.json")))
 
 
-def test_an_outage_while_results_are_sent_loses_nothing(
-    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def out_for_a_while() -> None:
-        while not any("PUT" in request for request in bucket.requests):
-            time.sleep(0.01)
-        bucket.down()
-        time.sleep(2)
-        bucket.up()
+def assert_all_has_arrived(folder: Path, place: str, tmp_path: Path) -> None:
+    """What lies at a place, fetched by somebody else, is what lies here: no file more or less, the same bytes."""
+    copy = tmp_path / "all that was sent"
+    assert module.fetch_run(Location.parse(place), copy, ObjectStore())
+    here, there = (
+        {
+            path.relative_to(root): sha256_file(path)
+            for path in root.rglob("*")
+            if path.is_file() and path.name[0] != "."
+        }
+        for root in (folder, copy)
+    )
+    assert here == there
+    assert not (folder / NOT_SYNCED).exists()
 
-    threading.Thread(target=out_for_a_while, daemon=True).start()
-    result = train(epochs="1")
+
+def goes_away(bucket: Any, request: str, seconds: float | None = None) -> threading.Event:
+    """The first request that has these words in it finds the server going away, for so long or for good; then it is set."""
+    gone = threading.Event()
+
+    def look(words: str) -> None:
+        if request in words:
+            gone.set()
+            bucket.on_request = lambda _: None
+            bucket.down()
+            if seconds is not None:
+                threading.Timer(seconds, bucket.up).start()
+
+    bucket.on_request = look
+    return gone
+
+
+@pytest.mark.parametrize(
+    ("seconds", "width", "request_under_way"),
+    [
+        (2, "0.0625", "training.safetensors"),
+        pytest.param(20, "0.5", "partNumber=2", marks=pytest.mark.slow),  # in the middle of a file of several parts
+    ],
+)
+def test_an_outage_in_the_middle_of_an_upload_loses_nothing(
+    seconds: float,
+    width: str,
+    request_under_way: str,
+    bucket: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "staging_out", partial(module.staging_out, every_seconds=0.2))  # while it trains
+    started = time.monotonic()
+    gone = goes_away(bucket, request_under_way, seconds)
+    result = train(width=width)
     assert result.exit_code == 0
-    assert not (result.folder / NOT_SYNCED).exists()
-    sent = module.fetch_run(Location.parse(f"{OUT}/job"), tmp_path / "sent", ObjectStore())
-    assert sent
-    for path in (path for path in (tmp_path / "sent").rglob("*") if path.is_file()):
-        assert path.read_bytes() == (result.folder / path.relative_to(tmp_path / "sent")).read_bytes()
-    assert (tmp_path / "sent" / "checkpoints" / "last" / "model.safetensors").is_file()
+    assert time.monotonic() - started > seconds
+    assert gone.is_set()
+    assert_all_has_arrived(result.folder, f"{OUT}/job", tmp_path)
 
 
 def test_results_that_cannot_be_sent_are_listed_and_the_same_command_sends_them(
-    bucket: Any, monkeypatch: pytest.MonkeyPatch
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lookonce.remote.objects.PATIENCE_SECONDS", 0.5)
-    begin = module.bring_back
-
-    def and_then_nobody_answers(*arguments: Any) -> bool:
-        begun = begin(*arguments)
-        bucket.down()
-        return begun
-
     with monkeypatch.context() as patched:
-        patched.setattr(module, "bring_back", and_then_nobody_answers)
         patched.setattr(module, "ObjectStore", lambda: ObjectStore(patience_seconds=0.2))
-        result = train(epochs="1")
+        goes_away(bucket, "training.safetensors")
+        result = train()
     assert result.exit_code == 74
+    assert [row["epoch"] for row in RunFolder(result.folder).metrics()] == [0, 1]  # trained to its end all the same
     note = (result.folder / NOT_SYNCED).read_text()
     assert f"Not at {OUT}/job:" in note
-    assert "checkpoints/last" in note
-    assert (result.folder / "checkpoints" / "last" / "model.safetensors").is_file()
+    assert "checkpoints/last: s3://bucket/out/job/checkpoints/last" in note
     bucket.up()
-    again = train(epochs="1")
+    assert "job/checkpoints/last/CURRENT" not in names()
+    again = train()
     assert (again.exit_code, again.folder) == (0, result.folder)
-    assert "job/checkpoints/last/CURRENT" in names()
-    assert not (result.folder / NOT_SYNCED).exists()
+    assert_all_has_arrived(result.folder, f"{OUT}/job", tmp_path)
+
+
+def test_a_job_whose_storage_answers_badly_all_the_time_gives_what_local_files_give(
+    bucket: Any, zipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lookonce.remote.objects.FIRST_PAUSE_SECONDS", 0.02)
+    bucket.faults = [None, 500, "slow", "lost", None, 503, "cut", None, "slow", (429, "SlowDown")] * 1000
+    result = train()
+    assert result.exit_code == 0
+    (fetched,) = Path("cache", "data").rglob("coco2017.zip")
+    assert sha256_file(fetched) == sha256_file(zipped)
+    scored = job(task="eval", data_url="s3://bucket/data", train_url=OUT, checkpoint_url=f"{OUT}/job")
+    assert scored.exit_code == 0
+    went_wrong = 10_000 - len(bucket.faults)
+    bucket.faults = []
+    assert went_wrong > 50
+    assert_all_has_arrived(result.folder, f"{OUT}/job", tmp_path)
+    assert_all_has_arrived(scored.folder, f"{OUT}/eval", tmp_path / "eval")
+    local = train(data_url=str(zipped.with_suffix("")), train_url="out")
+    weights = Path("checkpoints", "last", "model.safetensors")
+    assert sha256_file(local.folder / weights) == sha256_file(result.folder / weights)
+
+
+def test_a_ckpt_of_mindspore_at_checkpoint_url_is_evaluated(bucket: Any) -> None:
+    """As the document says: checkpoint_url is a folder, pretrained a name of which the folder does not count."""
+    record = ModelRecord(
+        dialect=DIALECTS["mindspore"],
+        channels=scaled_channels(1 / 16),
+        class_names=tuple("abcdef"),
+        category_ids=tuple(range(1, 7)),
+        image_size=(64, 64),
+    )
+    state = YoloV3Tiny(6, channels=record.channels).state_dict()
+    Path("0-300_.ckpt").write_bytes(to_mindspore(record, state, "x")[".ckpt"])
+    for name in ("0-299_.ckpt", "0-300_.ckpt"):
+        ObjectStore().upload(Path("0-300_.ckpt"), Location.parse("s3://bucket/zoo") / name)
+    told = {"data_url": "s3://bucket/data", "train_url": OUT, "checkpoint_url": "s3://bucket/zoo/"}
+    scored = job(task="eval", **told, pretrained="/cache/checkpoint_path/0-300_.ckpt", testing_shape="64")
+    assert scored.exit_code == 0
+    assert "AP50" in json.loads(ObjectStore().get_text(Location.parse(f"{OUT}/eval/metrics.json")))
 
 
 def test_what_is_typed_wins_over_the_file_and_the_file_over_the_environment(tmp_path: Path) -> None:

@@ -124,6 +124,15 @@ def test_an_upload_that_broke_off_sends_only_the_parts_that_are_missing(
     assert (tmp_path / "copy").read_bytes() == big_file.read_bytes()
 
 
+def test_the_last_word_of_an_upload_may_be_lost(s3: ObsLikeProxy, big_file: Path) -> None:
+    """Completed, but the answer never came; asked again, the service does not know the upload any more."""
+    place = Location.parse("s3://bucket/big")
+    s3.faults = [*[None] * 5, "lost", (404, "NoSuchUpload")]
+    etag = ObjectStore().upload(big_file, place)
+    assert s3.faults == []
+    assert only_entry(ObjectStore(), place).etag == etag == etag_of(big_file)
+
+
 def test_a_broken_off_upload_of_other_bytes_is_not_gone_on_with(
     s3: ObsLikeProxy, tmp_path: Path, big_file: Path
 ) -> None:

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -38,8 +39,10 @@ class S3Server:
 class ObsLikeProxy:
     """Hands requests on to the server, unless the body is signed in a way that OBS does not know.
 
-    faults: answers to give instead, one a request, before anything is handed on: a status such as 503, or "cut" for a
-    body that ends half-way. `down()` closes the door, `up()` opens it again.
+    faults: what goes wrong, one a request: a status such as 503, or (404, "NoSuchUpload"), instead of handing on; "cut"
+    for a body that ends half-way, "slow" for one that comes in drops, "lost" for a request that is done and never
+    answered. `down()` closes the door, in the middle of whatever is said; `up()` opens it again. on_request is called
+    for each request before anything is done about it.
     """
 
     def __init__(self, upstream_port: int) -> None:
@@ -48,6 +51,8 @@ class ObsLikeProxy:
         self.faults: list[Any] = []
         self.requests: list[str] = []
         self.refused: list[str] = []
+        self.on_request: Callable[[str], None] = lambda _: None
+        self._connections: set[socket.socket] = set()
         self._server: http.server.ThreadingHTTPServer | None = None
         self.up()
 
@@ -61,8 +66,20 @@ class ObsLikeProxy:
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def setup(self) -> None:
+                super().setup()
+                proxy._connections.add(self.connection)
+
+            def finish(self) -> None:
+                proxy._connections.discard(self.connection)
+                with suppress(OSError):
+                    super().finish()
+
             def handle_any(self) -> None:
-                proxy.answer(self)
+                try:
+                    proxy.answer(self)
+                except OSError:  # the client, or the door, is gone
+                    self.close_connection = True
 
             do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any  # noqa: N815 - the library's names
 
@@ -77,16 +94,21 @@ class ObsLikeProxy:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+        for connection in list(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def answer(self, request: http.server.BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         self.requests.append(f"{request.command} {request.path}")
+        self.on_request(self.requests[-1])
         if request.headers.get("x-amz-content-sha256") not in ACCEPTED_BODIES:
             self.refused.append(f"{request.command} {request.path}")
             return _reply(request, 403, {}, REFUSAL)
         fault = self.faults.pop(0) if self.faults else None
-        if isinstance(fault, int):
-            return _reply(request, fault, {}, b"<Error><Code>InternalError</Code></Error>")
+        if isinstance(fault, (int, tuple)):
+            status, code = fault if isinstance(fault, tuple) else (fault, "InternalError")
+            return _reply(request, status, {}, f"<Error><Code>{code}</Code></Error>".encode())
         connection = http.client.HTTPConnection("127.0.0.1", self.upstream_port, timeout=30)
         headers = {name: value for name, value in request.headers.items() if name.lower() != "connection"}
         connection.request(request.command, request.path, body, headers)
@@ -94,9 +116,12 @@ class ObsLikeProxy:
         content = answer.read()
         sent = {k: v for k, v in answer.getheaders() if k.lower() not in {"transfer-encoding", "content-length"}}
         length = answer.getheader("Content-Length") if request.command == "HEAD" else str(len(content))
+        if fault == "lost":
+            request.connection.shutdown(socket.SHUT_RDWR)
+            raise ConnectionAbortedError
         if fault == "cut":
             return _reply(request, answer.status, sent, content[: len(content) // 2], length=length, close=True)
-        return _reply(request, answer.status, sent, content, length=length)
+        return _reply(request, answer.status, sent, content, length=length, drops=8 if fault == "slow" else 1)
 
 
 def _reply(
@@ -107,6 +132,7 @@ def _reply(
     *,
     length: str | None = None,
     close: bool = False,
+    drops: int = 1,
 ) -> None:
     request.send_response_only(status)
     for name, value in headers.items():
@@ -114,7 +140,10 @@ def _reply(
     request.send_header("Content-Length", length or str(len(content)))
     request.end_headers()
     if request.command != "HEAD":
-        request.wfile.write(content)
+        for drop in range(drops):
+            request.wfile.write(content[drop * len(content) // drops : (drop + 1) * len(content) // drops])
+            request.wfile.flush()
+            time.sleep(0.02 if drops > 1 else 0)
     request.wfile.flush()
     if close:
         request.close_connection = True

@@ -10,7 +10,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -23,7 +23,7 @@ ADDRESS = re.compile(r"(?:s3|obs)://?(?!/)(.*)", re.IGNORECASE)
 MIB = 1 << 20
 PART_BYTES = 8 * MIB
 PATIENCE_SECONDS = 300.0
-LONGEST_PAUSE_SECONDS = 10.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
 # What a cloud calls the same thing: first one set wins.
 ENDPOINT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "S3_ENDPOINT", "OBS_ENDPOINT")
 KEY_ID = ("AWS_ACCESS_KEY_ID", "ACCESS_KEY_ID", "OBS_ACCESS_KEY_ID")
@@ -203,13 +203,18 @@ class ObjectStore:
                 )
                 etag = answer["ETag"]
             parts.append({"PartNumber": number, "ETag": etag})
-        answer = self._patiently(
-            location,
-            lambda: self._client.complete_multipart_upload(
-                **address, UploadId=upload, MultipartUpload={"Parts": parts}
-            ),
-        )
-        return str(answer["ETag"]).strip('"')
+        try:
+            self._patiently(
+                location,
+                lambda: self._client.complete_multipart_upload(
+                    **address, UploadId=upload, MultipartUpload={"Parts": parts}
+                ),
+            )
+        except RemoteError:
+            # Of an upload that was completed already, and the answer lost, the service knows nothing any more.
+            if (location, etag_of_parts(digests)) not in {(one.location, one.etag) for one in self.entries(location)}:
+                raise
+        return etag_of_parts(digests)
 
     def _upload_to_go_on_with(self, location: Location, digests: list[bytes]) -> tuple[str, dict[int, str]]:
         """(upload id, ETag of each part that is there) of a broken-off upload of the same bytes, or of a new one."""
@@ -252,7 +257,7 @@ class ObjectStore:
 
     def _patiently(self, location: Location, operation: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
         """Try again, with growing pauses, while the cause may pass; `progress` that grows renews the patience."""
-        last_good, level, pause = time.monotonic(), progress(), 0.5
+        last_good, level, pause = time.monotonic(), progress(), FIRST_PAUSE_SECONDS
         while True:
             try:
                 return operation()
@@ -260,7 +265,7 @@ class ObjectStore:
                 if not self._may_pass(error):
                     raise RemoteError(f"{location}: {_words(error)}; {_advice(error)}") from error
                 if progress() > level:
-                    last_good, level, pause = time.monotonic(), progress(), 0.5
+                    last_good, level, pause = time.monotonic(), progress(), FIRST_PAUSE_SECONDS
                 waited = time.monotonic() - last_good
                 if waited + pause > self._patience_seconds:
                     raise RemoteError(
@@ -338,15 +343,15 @@ def agrees(path: Path, size: int, etag: str) -> bool:
     return not is_digest or _hex_md5(path) == etag
 
 
-def multipart_etag(path: Path, part_bytes: int) -> str:
+def etag_of_parts(digests: Sequence[bytes]) -> str:
     """The ETag of a file that is put in parts: the MD5 of the parts' MD5s, and how many there are."""
-    digests = list(_part_digests(path, part_bytes))
     return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(digests)}"
 
 
 def etag_of(path: Path) -> str:
     """The ETag that `ObjectStore.upload` gives a file."""
-    return _hex_md5(path) if path.stat().st_size <= PART_BYTES else multipart_etag(path, PART_BYTES)
+    is_one = path.stat().st_size <= PART_BYTES
+    return _hex_md5(path) if is_one else etag_of_parts(list(_part_digests(path, PART_BYTES)))
 
 
 def _entry(location: Location, row: Mapping[str, Any]) -> Entry | None:
