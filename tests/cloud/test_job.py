@@ -118,7 +118,7 @@ def assert_all_has_arrived(folder: Path, place: str, tmp_path: Path) -> None:
 
 
 def goes_away(bucket: Any, request: str, seconds: float | None = None) -> threading.Event:
-    """The first request that has these words in it finds the server going away, for so long or for good; then it is set."""
+    """Set once the first request with these words in it has found the server going away, for so long or for good."""
     gone = threading.Event()
 
     def look(words: str) -> None:

@@ -5,14 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lookonce.config.record import Preprocessing
 from lookonce.data.dataset import data_hash
-from lookonce.data.loader import Loader
 from lookonce.data.pictures import picture_size_wh, read_picture
 from lookonce.data.shards import INDEX, write_archives
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
-from lookonce.data.transforms import Augmentation
 from lookonce.data.write import write_data
 from lookonce.errors import DataError
 
@@ -40,25 +37,6 @@ def test_shards_read_as_the_loose_files_they_were_made_from(loose: Path, packed:
         for one, other in zip(files.image_paths, shards.image_paths, strict=True):
             assert picture_size_wh(one) == picture_size_wh(other)
             np.testing.assert_array_equal(read_picture(one), read_picture(other))
-
-
-def test_an_epoch_holds_the_same_pictures_for_any_number_of_ranks(loose: Path, packed: Path) -> None:
-    def batches(folder: Path, rank: int, world_size: int, start: int = 0) -> list[np.ndarray]:
-        loader = Loader(
-            open_data(folder).split("train"),
-            batch_size=4,
-            image_sizes=(64,),
-            preprocessing=Preprocessing(),
-            augment=Augmentation(mosaic=0.5),
-            rank=rank,
-            world_size=world_size,
-        )
-        return [batch.images.copy() for batch in loader.epoch(3, start)]
-
-    whole = batches(loose, 0, 1)
-    halves = [np.concatenate(pair) for pair in zip(batches(packed, 0, 2), batches(packed, 1, 2), strict=True)]
-    np.testing.assert_array_equal(np.stack(whole), np.stack(halves))
-    np.testing.assert_array_equal(batches(packed, 0, 1, start=1)[0], whole[1])  # from the middle of a shard
 
 
 def test_an_archive_is_what_readers_of_the_convention_expect(loose: Path, packed: Path) -> None:

@@ -17,8 +17,11 @@ from typing import Any
 
 import pytest
 
+from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
+from lookonce.data.write import write_data
 from lookonce.errors import SettingsError
+from lookonce.remote.objects import Location, ObjectStore
 from lookonce.workflows import launch
 from lookonce.workflows.build import Settings
 from lookonce.workflows.train import train
@@ -97,6 +100,21 @@ def all_gone(pids: list[int], seconds: float = 10) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+@pytest.mark.slow
+def test_two_processes_learn_the_same_from_shards_in_object_storage(
+    s3: Any, start: Start, data: Path, tmp_path: Path
+) -> None:
+    source, store = open_data(data), ObjectStore()
+    write_data([source.split(split) for split in source.splits], tmp_path / "shards", to="shards")
+    for path in (path for path in (tmp_path / "shards").rglob("*") if path.is_file()):
+        store.upload(path, Location.parse("s3://bucket/shards") / path.relative_to(tmp_path / "shards").as_posix())
+    for run, place in (("loose", data), ("remote", "s3://bucket/shards")):
+        command = ("train", f"--data={place}", f"--runs={tmp_path}", f"--run={run}", "--devices=2", "--epochs=2")
+        ends(start(*command, *SETTINGS), 0)
+    assert sum("train-000000.tar" in request for request in s3.requests) >= 11
+    assert arrays_of(tmp_path / "loose") == arrays_of(tmp_path / "remote")
 
 
 def test_two_processes_stop_on_request_and_the_same_command_goes_on(start: Start, data: Path, tmp_path: Path) -> None:

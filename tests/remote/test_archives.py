@@ -6,6 +6,7 @@ import pytest
 
 from lookonce.errors import DataError
 from lookonce.remote.archives import unzip
+from lookonce.storage import StorageError
 
 
 def packed(path: Path, *entries: tuple[str | zipfile.ZipInfo, bytes]) -> Path:
@@ -60,6 +61,30 @@ def test_a_bomb_that_lies_about_its_size_does_not_grow_beyond_what_it_says(tmp_p
     with pytest.raises(DataError, match="'zeros' is damaged"):
         unzip(archive, tmp_path / "data")
     assert sum(path.stat().st_size for path in tmp_path.rglob("zeros")) <= 1 << 10
+
+
+def test_a_bomb_of_many_files_or_of_more_than_the_disk_holds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = packed(tmp_path / "bomb.zip", *((f"{number}.txt", bytes(1 << 20)) for number in range(5)))
+    with monkeypatch.context() as patched:
+        patched.setattr("lookonce.remote.archives.MAX_FILES", 5)
+        with pytest.raises(DataError, match=r"bomb\.zip: 6 entries, more than 5"):
+            unzip(archive, tmp_path / "data")
+    monkeypatch.setattr("lookonce.storage._free_mib", lambda _: 3)
+    with pytest.raises(StorageError, match=r"3 MiB free .* 6 MiB needed for what bomb\.zip holds"):
+        unzip(archive, tmp_path / "data")
+    assert everything_in(tmp_path) == {"bomb.zip"}
+
+
+def test_an_encrypted_entry_is_refused(tmp_path: Path) -> None:
+    archive = packed(tmp_path / "secret.zip")
+    content = bytearray(archive.read_bytes())
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(header) + flags] |= 1
+    archive.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"'good\.txt' is encrypted"):
+        unzip(archive, tmp_path / "data")
 
 
 def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from lookonce.errors import DataError
 from lookonce.remote.objects import Location, ObjectStore
 from lookonce.remote.stage_out import CURRENT, NOT_SYNCED, StageOut, fetch_run, staging_out
 from lookonce.storage import MARKER, published_folder
@@ -90,6 +93,14 @@ def test_what_could_not_be_sent_is_listed_in_a_file(s3: Any, tmp_path: Path) -> 
     assert StageOut(run, PLACE, ObjectStore()).finish()
     assert not (run / NOT_SYNCED).exists()
     assert names() == ["a.txt"]
+
+
+def test_a_run_with_a_name_that_leads_outside_is_refused(s3: Any, tmp_path: Path) -> None:
+    for name in ("log.txt", "checkpoints/../../../outside.txt"):
+        ObjectStore().put_text("x", PLACE / name)
+    with pytest.raises(DataError, match=r"outside\.txt: its name would lead outside"):
+        fetch_run(PLACE, tmp_path / "deep" / "copy", ObjectStore())
+    assert not list(tmp_path.rglob("*.txt"))
 
 
 def test_a_run_that_is_not_there_is_told(s3: Any, tmp_path: Path) -> None:

@@ -38,6 +38,16 @@ def test_pictures_come_in_the_order_of_the_list_and_difficult_is_crowd(
     assert dataset.category_ids == (1, 2)
 
 
+@pytest.mark.parametrize("stem", ["../a", "/etc/a", "C:\\a", "b/../../a"])
+def test_a_list_that_leads_out_of_the_folder_is_refused(
+    tmp_path: Path, save_voc: Save, save_picture: Save, stem: str
+) -> None:
+    save_voc(tmp_path, {"a": [CAT]}, {"train": ["a", stem]})
+    add_pictures(tmp_path, save_picture, "a")
+    with pytest.raises(DataError, match=r"train\.txt: .* leaves the folder of the data set"):
+        open_data(tmp_path).split("train")
+
+
 def test_classes_of_all_lists_count_in_every_split(tmp_path: Path, save_voc: Save, save_picture: Save) -> None:
     save_voc(tmp_path, {"a": [DOG], "b": [CAT]}, {"train": ["a"], "val": ["b"]})
     add_pictures(tmp_path, save_picture, "a", "b")
