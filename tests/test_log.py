@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lookonce import log
 from lookonce.log import get_logger, logging_to, progress_bar
 
 
@@ -38,6 +39,16 @@ def test_without_a_terminal_a_bar_draws_nothing(capsys: pytest.CaptureFixture[st
     with progress_bar("epoch", 3) as advance:
         advance(1, "text")
     assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_terminal_long_work_tells_how_far_it_is_once_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with logging_to(), progress_bar("fetching", 18_000) as advance:
+        advance(1000, "MiB")
+        monkeypatch.setattr(log, "SECONDS_BETWEEN_LINES", 0)  # as if they had passed
+        advance(2000, "MiB")
+    assert caplog.messages == ["fetching: 2,000 of 18,000 MiB"]
 
 
 def test_what_was_said_before_the_file_was_opened_is_in_it_once(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Everything goes through the logger `lookonce`, so a program that uses lookonce a
 """
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 FILE_FORMAT = "%(asctime)s:%(levelname)s:%(message)s"
 
 Advance = Callable[[int, str], None]
+SECONDS_BETWEEN_LINES = 60.0
 
 
 def get_logger() -> logging.Logger:
@@ -124,10 +126,10 @@ def live_table(table: "RenderableType") -> Iterator[bool]:
 def progress_bar(title: str, total: int | None) -> Iterator[Advance]:
     """Gives `advance(done, text)`: how many of `total` (None: nobody knows) are done, and a few words.
 
-    Draws only on a terminal: elsewhere (a file, a CI log) a bar would be thousands of lines.
+    Draws only on a terminal: elsewhere (a file, a CI log) a bar would be thousands of lines, so there is one a minute.
     """
     if not console().is_terminal or get_logger().disabled:
-        yield _no_bar
+        yield _line_a_minute(title, total)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -146,5 +148,13 @@ def progress_bar(title: str, total: int | None) -> Iterator[Advance]:
         yield advance
 
 
-def _no_bar(_done: int, _text: str) -> None:
-    pass
+def _line_a_minute(title: str, total: int | None) -> Advance:
+    told_at = time.monotonic()
+
+    def advance(done: int, text: str) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at >= SECONDS_BETWEEN_LINES:
+            told_at = time.monotonic()
+            get_logger().info(f"{title or 'so far'}: {done:,}{'' if total is None else f' of {total:,}'} {text}")
+
+    return advance

@@ -91,7 +91,9 @@ def test_a_job_trains_stops_goes_on_elsewhere_and_is_evaluated(
     second = train()
     assert second.exit_code == 0
     assert [row["epoch"] for row in RunFolder(second.folder).metrics()] == [0, 1]
-    assert "2 epochs x 4 batches of 2, from epoch 2, batch 1 on" in (second.folder / "log.txt").read_text()
+    log = (second.folder / "log.txt").read_text()
+    assert "stopped on request at epoch 2, batch 1 of 4; go on with: the same command (run=job)" in log
+    assert "2 epochs x 4 batches of 2, from epoch 2, batch 1 on" in log
     assert {"job/metrics.csv", "job/log.txt", "job/checkpoints/best/CURRENT", "job/checkpoints/last/CURRENT"} <= names()
     new_machine(tmp_path, monkeypatch, "machine-3")
     scored = job(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lookonce.cloud.plan import Plan, make_plan
+from lookonce.cloud.plan import ALONE, Plan, make_plan
 from lookonce.config.aliases import BY_OLD_NAME, is_true
 from lookonce.config.resolve import DEFAULT_ORIGIN, resolve
 from lookonce.config.schema import Settings
@@ -195,9 +195,10 @@ def describe(plan: Plan) -> str:
     """One line about who takes part."""
     if plan.is_started:
         return f"job: rank {plan.rank} of {plan.world_size} (told by {plan.source})"
-    devices = plan.devices or "all"
+    devices = {0: "all devices", 1: "one device"}.get(plan.devices, f"{plan.devices} devices")
     nodes = f", node {plan.node_rank} of {plan.nnodes}, meeting at {plan.master}" if plan.nnodes > 1 else ""
-    return f"job: {devices} devices of this machine{nodes} (told by {plan.source})"
+    source = f" (told by {plan.source})" if plan.source != ALONE else ""
+    return f"job: {devices} of this machine{nodes}{source}"
 
 
 def train_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> JobResult:
@@ -339,13 +340,19 @@ def results_to(options: JobOptions, folder: Path, *, sends: bool) -> Iterator[St
         sending = None
         if sends and is_remote(options.train_url):
             location = Location.parse(options.train_url) / folder.name
+            get_logger().info(f"results go to {location} while they are made, and lie in {folder} here")
             sending = stack.enter_context(staging_out(folder, location, ObjectStore()))
+        elif sends and not options.train_url:
+            get_logger().warning(f"train_url: not given; results stay on this machine, in {folder}")
         yield sending
 
 
 def exit_code(sending: StageOut | None, of_work: int) -> int:
     """74 outranks the others: somebody has to see to it before the machine goes."""
-    if sending is None or not sending.unsent:
+    if sending is None:
+        return of_work
+    if not sending.unsent:
+        get_logger().info(f"all results are at {sending.location}")
         return of_work
     get_logger().error(
         f"{len(sending.unsent)} files are not at {sending.location} yet, see {sending.folder / NOT_SYNCED}; the same "

@@ -19,6 +19,7 @@ from typing import Any
 
 from lookonce.errors import SettingsError
 
+ALONE = "nobody"  # as the source of a plan
 PORT = 29500  # torchrun's own default
 HOSTS = ("VC_WORKER_HOSTS", "BATCH_WORKER_HOSTS", "DLS_WORKER_HOSTS")
 INDEX = ("VC_TASK_INDEX", "DLS_TASK_INDEX", "BATCH_TASK_INDEX")
@@ -97,7 +98,7 @@ def _plan(environment: Mapping[str, str], addresses: Callable[[], Sequence[str]]
         return _one_process_a_card(environment)
     if _first(environment, HOSTS) or _number(environment, NUM_HOSTS, 1) > 1:
         return _hosts(environment)
-    return Plan(source="this machine", devices=_number(environment, NUM_CARDS, 0))
+    return Plan(source=ALONE, devices=_number(environment, NUM_CARDS, 0))
 
 
 def addresses_of_this_host() -> list[str]:

@@ -37,7 +37,8 @@ def stage_in(
             folder.mkdir(parents=True, exist_ok=True)
             total = sum(entry.size for entry in missing)
             require_space(folder, total, f"what is to be fetched from {location}")
-            get_logger().info(f"fetching {len(missing):,} objects, {total / 1e6:,.1f} MB, from {location} to {folder}")
+            amount = f"{len(missing):,} of {len(entries):,} objects, {total / 1e6:,.1f} MB"
+            get_logger().info(f"fetching {amount}, from {location} to {folder}")
             _fetch(missing, folder, store, total)
             _remember(entries, folder)
     is_one = len(entries) == 1 and entries[0].location == location
@@ -51,6 +52,7 @@ def unpack_once(archive: Path, folder: Path) -> Path:
         identity = f"{archive.stat().st_size} {archive.stat().st_mtime_ns}"
         if folder.exists() and mark.is_file() and mark.read_text(encoding="utf-8") == identity:
             return folder
+        get_logger().info(f"unpacking {archive} to {folder}")
         with progress_bar(f"unpacking {archive.name}", None) as advance:
             unzip(archive, folder, lambda done, total: advance(done, f"of {total:,} files"))
         write_file(mark, identity)

@@ -81,6 +81,7 @@ class TrainerOptions:
     start_epoch: the first to train. best_metric decides what is best; patience: epochs without a better one after which
     the run ends, 0 for none; time_limit: seconds after which it ends, 0 for none; keep: epochs whose weights stay;
     save_on_all: each rank writes its own `last`. against_waiting: advice for when pictures come too slowly.
+    same_command: words for whoever stops a run that its own command goes on with.
     global_batch: pictures of a batch on all ranks together, for the checkpoint: a run goes on with the same, on however
     many ranks.
     """
@@ -99,6 +100,7 @@ class TrainerOptions:
     patience: int = 0
     time_limit: float = 0
     against_waiting: str = ""
+    same_command: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -366,7 +368,8 @@ class Trainer:
     def _tell_stop(self) -> None:
         position = f"epoch {self.position.epoch + 1}, batch {self.position.batch} of {len(self.batches)}"
         get_logger().info(
-            f"stopped on request at {position}; go on with: lookonce train --resume {self.run_folder.path}"
+            f"stopped on request at {position}; go on with: "
+            f"{self.options.same_command or f'lookonce train --resume {self.run_folder.path}'}"
         )
 
     def _warn_about_other_machine(self, values: Mapping[str, Any]) -> None:

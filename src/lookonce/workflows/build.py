@@ -364,6 +364,7 @@ def make_trainer(
             against_waiting=against_waiting(settings, loader.dataset, learner.options.device),
             log_interval=settings.log_interval,
             global_batch=loader.batch_size,
+            same_command=f"the same command (run={settings.run})" if settings.run else "",
         ),
         on_epoch=[*make_observers(settings, run), make_watch(settings, learner, record, run)],
         stop=stop,
