@@ -23,8 +23,6 @@ from lookonce.remote.stage_out import NOT_SYNCED, StageOut, fetch_run, staging_o
 
 EXIT_NOT_SYNCED = 74  # sysexits.h: an error of input or output
 CACHE = Path("/cache")  # ModelArts' large disk
-RUN = "job"
-EVALUATION = "eval"
 # What the job sees to itself, so that the same words on a platform's page do not stand in its way.
 SEEN_TO = {
     "runs": "output_path is where runs lie here",
@@ -51,7 +49,7 @@ class JobOptions:
     data_url, train_url, checkpoint_url: s3://, obs:// or a path: data, outputs, starting weights. data_path,
     output_path, load_path: where they lie on this machine; below /cache where there is one. data_dir: the data set
     below data_path. pretrained: the file that counts of several at checkpoint_url. task: train or eval. run: name of
-    the run below train_url, which the same command continues.
+    the results below train_url; a training of that name is what the same command continues.
     """
 
     task: str = "train"
@@ -65,8 +63,13 @@ class JobOptions:
     pretrained: str = ""
     need_modelarts_dataset_unzip: str = "True"
     modelarts_dataset_unzip_name: str = ""
-    run: str = RUN
+    run: str = ""
     split: str = "val"
+
+    @property
+    def name(self) -> str:
+        """Of the folder with the results, here and below train_url."""
+        return self.run or ("eval" if self.task == "eval" else "job")
 
     def place(self, name: str, folder: str) -> Path:
         """The folder for data, outputs or weights on this machine."""
@@ -135,7 +138,7 @@ def job(
     modelarts_dataset_unzip_name
         Name of the .zip, without its end, where there are several.
     run
-        Name of the run below train_url. [job]
+        Name of the results below train_url. [job; eval for an evaluation]
     split
         Which part of the data an evaluation takes. [val]
     """
@@ -208,13 +211,13 @@ def train_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> J
     several = settings_of_plan(plan, settings)  # settings that are wrong are told before gigabytes are fetched
     data = stage_data(options)
     runs = output_folder(options)
-    folder = runs / options.run
+    folder = runs / options.name
     begun = bring_back(options, folder)
     flags = {**settings, **several}
     if options.checkpoint_url and not begun:
         flags["weights"] = str(staged_weights(options))
     with results_to(options, folder, sends=plan.is_first) as sending:
-        result = train(**flags, data=str(data), runs=str(runs), run=options.run)
+        result = train(**flags, data=str(data), runs=str(runs), run=options.name)
     return JobResult(folder=folder, exit_code=exit_code(sending, result.exit_code))
 
 
@@ -237,7 +240,7 @@ def eval_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> Jo
     if not options.checkpoint_url:
         raise SettingsError("checkpoint_url: not given; an evaluation needs the weights: --checkpoint_url s3://...")
     passed = of_evaluation(settings)
-    folder = output_folder(options) / EVALUATION
+    folder = output_folder(options) / options.name
     if not plan.is_first:
         get_logger().info("the first process of the first machine evaluates; nothing to do here")
         return JobResult(folder=folder, exit_code=0)
@@ -326,10 +329,10 @@ def bring_back(options: JobOptions, folder: Path) -> bool:
     with work_lock(folder.with_name(f".{folder.name}.lock")):
         if folder.exists():
             return (folder / "settings.yaml").is_file()
-        if not fetch_run(Location.parse(options.train_url) / options.run, coming, ObjectStore()):
+        if not fetch_run(Location.parse(options.train_url) / options.name, coming, ObjectStore()):
             return False
         coming.rename(folder)
-    get_logger().info(f"goes on with {options.train_url.rstrip('/')}/{options.run}, fetched to {folder}")
+    get_logger().info(f"goes on with {options.train_url.rstrip('/')}/{options.name}, fetched to {folder}")
     return (folder / "settings.yaml").is_file()
 
 

@@ -38,6 +38,10 @@ class RemoteError(LookonceError):
     """Object storage that refuses, is not there, or stayed away for too long."""
 
 
+class RemoteAway(RemoteError):
+    """The service did not answer, or only with errors that pass, for as long as there was patience."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Location:
     """An object, or all objects whose keys begin with `key/`."""
@@ -87,7 +91,7 @@ class ObjectStore:
         self, environment: Mapping[str, str] | None = None, *, patience_seconds: float = PATIENCE_SECONDS
     ) -> None:
         self.environment = os.environ if environment is None else environment
-        self._patience_seconds = patience_seconds
+        self.patience_seconds = patience_seconds
 
     def entries(self, location: Location) -> list[Entry]:
         """All objects at or below a location, by key; placeholders of folders are left out."""
@@ -267,8 +271,8 @@ class ObjectStore:
                 if progress() > level:
                     last_good, level, pause = time.monotonic(), progress(), FIRST_PAUSE_SECONDS
                 waited = time.monotonic() - last_good
-                if waited + pause > self._patience_seconds:
-                    raise RemoteError(
+                if waited + pause > self.patience_seconds:
+                    raise RemoteAway(
                         f"{location}: {_words(error)}, for {waited:.0f} seconds; try again later"
                     ) from error
             # Many nodes that lost the service together should not come back together.

@@ -14,7 +14,7 @@ from threading import Event, Thread
 
 from lookonce.errors import LookonceError
 from lookonce.log import get_logger
-from lookonce.remote.objects import Entry, Location, ObjectStore, agrees, etag_of, require_inside
+from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteAway, agrees, etag_of, require_inside
 from lookonce.storage import MARKER, write_file
 
 CURRENT = "CURRENT"
@@ -28,20 +28,27 @@ class StageOut:
 
     folder: Path
     location: Location
-    store: ObjectStore  # its patience says how long a `sync` may take when nothing answers
+    store: ObjectStore  # its patience says how long a `sync` waits when nothing answers
     unsent: dict[str, str] = field(default_factory=dict)
     _sent: dict[str, "Stamp"] = field(default_factory=dict)  # name -> its files as they were when they were sent
     _known: dict[str, str] | None = None  # name -> ETag of what lies there
     _complained: bool = False
 
     def sync(self) -> bool:
-        """Send what is new; False when something could not be sent (it stays on the list)."""
-        self.unsent = {}
+        """Send what is new; False when something could not be sent (it stays on the list).
+
+        Once nothing answers any more, the rest is not tried: each would wait as long as the first.
+        """
+        self.unsent, away = {}, ""
         for name, send in self._work():
             try:
-                send()
+                if away:
+                    self.unsent[name] = away
+                else:
+                    send()
             except (LookonceError, OSError) as error:
                 self.unsent[name] = str(error)
+                away = f"not tried after {name}" if isinstance(error, RemoteAway) else ""
         if self.unsent and not self._complained:
             name, reason = next(iter(self.unsent.items()))
             get_logger().warning(f"not sent to {self.location} yet: {name} ({reason}); the run goes on")
@@ -136,7 +143,8 @@ def staging_out(
 
     No trouble of the network reaches the block. Afterwards `unsent` says what is missing.
     """
-    sending = StageOut(folder, location, ObjectStore(store.environment, patience_seconds=min(20, every_seconds)))
+    hurried = ObjectStore(store.environment, patience_seconds=min(20, every_seconds, store.patience_seconds))
+    sending = StageOut(folder, location, hurried)
     done = Event()
 
     def work() -> None:
@@ -150,7 +158,9 @@ def staging_out(
     finally:
         done.set()
         thread.join()
-        sending.store = store
+        if not sending.sync():
+            get_logger().warning(f"waiting up to {store.patience_seconds:.0f} seconds for {location}")
+            sending.store = store
         sending.finish()
 
 
