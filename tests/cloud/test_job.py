@@ -164,7 +164,7 @@ def test_results_that_cannot_be_sent_are_listed_and_the_same_command_sends_them(
     bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(module, "ObjectStore", lambda: ObjectStore(patience_seconds=0.2))
+        patched.setattr(module, "open_store", lambda: ObjectStore(patience_seconds=0.2))
         goes_away(bucket, "training.safetensors")
         result = train()
     assert result.exit_code == 74

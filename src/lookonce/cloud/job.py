@@ -17,9 +17,10 @@ from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to
 from lookonce.remote.lock import work_lock
-from lookonce.remote.objects import Location, ObjectStore, is_remote
+from lookonce.remote.objects import Location, is_remote
 from lookonce.remote.places import local_file, unpacked
 from lookonce.remote.stage_out import NOT_SYNCED, StageOut, fetch_run, staging_out
+from lookonce.remote.store import open_store
 
 EXIT_NOT_SYNCED = 74  # sysexits.h: an error of input or output
 CACHE = Path("/cache")  # ModelArts' large disk
@@ -329,7 +330,7 @@ def bring_back(options: JobOptions, folder: Path) -> bool:
     with work_lock(folder.with_name(f".{folder.name}.lock")):
         if folder.exists():
             return (folder / "settings.yaml").is_file()
-        if not fetch_run(Location.parse(options.train_url) / options.name, coming, ObjectStore()):
+        if not fetch_run(Location.parse(options.train_url) / options.name, coming, open_store()):
             return False
         coming.rename(folder)
     get_logger().info(f"goes on with {options.train_url.rstrip('/')}/{options.name}, fetched to {folder}")
@@ -344,7 +345,7 @@ def results_to(options: JobOptions, folder: Path, *, sends: bool) -> Iterator[St
         if sends and is_remote(options.train_url):
             location = Location.parse(options.train_url) / folder.name
             get_logger().info(f"results go to {location} while they are made, and lie in {folder} here")
-            sending = stack.enter_context(staging_out(folder, location, ObjectStore()))
+            sending = stack.enter_context(staging_out(folder, location, open_store()))
         elif sends and not options.train_url:
             get_logger().warning(f"train_url: not given; results stay on this machine, in {folder}")
         yield sending

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from lookonce.data.shards import INDEX, REMOTE
-from lookonce.remote.objects import Entry, Location, ObjectStore, is_remote
+from lookonce.remote.objects import Entry, Location, is_remote
 from lookonce.remote.places import CACHE, unpacked
 from lookonce.remote.stage_in import cache_name, stage_in
+from lookonce.remote.store import open_store
 from lookonce.storage import write_file
 
 
@@ -16,7 +17,7 @@ def local_data(place: str | Path, cache: Path = CACHE) -> Path:
         return unpacked(Path(place), cache)
     location = Location.parse(str(place))
     folder = cache / cache_name(location)
-    found = stage_in(location, folder, ObjectStore(), choose=_without_archives)
+    found = stage_in(location, folder, open_store(), choose=_without_archives)
     if not (folder / INDEX).is_file():
         return unpacked(found, cache)
     write_file(folder / REMOTE, str(location))

@@ -19,6 +19,7 @@ from pathlib import Path
 from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
 from lookonce.remote.objects import Location, ObjectStore
+from lookonce.remote.store import open_store
 
 INDEX = "shards.json"
 REMOTE = ".shards-at"  # beside the index: the address of the archives
@@ -88,7 +89,7 @@ def open_shards(folder: Path) -> Shards:
         ) from error
     remote = folder / REMOTE
     location = Location.parse(remote.read_text(encoding="utf-8")) if remote.is_file() else None
-    return Shards(folder=folder, places=places, location=location, store=ObjectStore())
+    return Shards(folder=folder, places=places, location=location, store=open_store())
 
 
 def write_archives(

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from lookonce.remote.lock import work_lock
-from lookonce.remote.objects import Location, ObjectStore, is_remote
+from lookonce.remote.objects import Location, is_remote
 from lookonce.remote.stage_in import cache_name, stage_in, unpack_once
 from lookonce.remote.stage_out import CURRENT, fetch_run
+from lookonce.remote.store import open_store
 
 CACHE = Path(".lookonce-cache")  # in the folder where the command runs: nothing is written to HOME
 
@@ -14,7 +15,7 @@ def local_file(place: str | Path, cache: Path = CACHE) -> Path:
     """A file or folder on this machine; objects are fetched once, and again where they have changed."""
     if not is_remote(place):
         return Path(place)
-    location, store = Location.parse(str(place)), ObjectStore()
+    location, store = Location.parse(str(place)), open_store()
     folder = cache / cache_name(location)
     if any(entry.name.rpartition("/")[2] == CURRENT for entry in store.entries(location)):
         with work_lock(folder.with_name(f".{folder.name}.lock")):

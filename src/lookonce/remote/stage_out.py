@@ -143,7 +143,7 @@ def staging_out(
 
     No trouble of the network reaches the block. Afterwards `unsent` says what is missing.
     """
-    hurried = ObjectStore(store.environment, patience_seconds=min(20, every_seconds, store.patience_seconds))
+    hurried = type(store)(store.environment, patience_seconds=min(20, every_seconds, store.patience_seconds))
     sending = StageOut(folder, location, hurried)
     done = Event()
 

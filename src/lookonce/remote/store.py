@@ -1,0 +1,99 @@
+"""Which way to object storage: S3's protocol, or moxing for who asks for it.
+
+moxing is Huawei's library in the images of ModelArts, and nowhere else. Some of these images give credentials for OBS
+to it alone; only for that, and only with LOOKONCE_MOXING=1, is it imported.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteError, etag_of
+
+ASKED_FOR = "LOOKONCE_MOXING"
+
+
+def open_store() -> ObjectStore:
+    """Object storage as the environment describes it."""
+    asked = os.environ.get(ASKED_FOR, "").lower() not in ("", "0", "false", "no")
+    return MoxingStore() if asked else ObjectStore()
+
+
+class MoxingStore(ObjectStore):
+    """OBS through moxing.file, which tries again by itself.
+
+    It tells no checksums: of what was fetched the length is compared, and what another process sent is sent again.
+    """
+
+    @cached_property
+    def _file(self) -> Any:
+        try:
+            return import_module("moxing").file
+        except ImportError as error:
+            raise RemoteError(
+                f"{ASKED_FOR} asks for moxing, which cannot be imported ({error}); it comes with ModelArts' images. "
+                "Unset it, and OBS is spoken to as S3"
+            ) from error
+
+    def entries(self, location: Location) -> list[Entry]:
+        with _told(location):
+            if not self._file.exists(_address(location)):
+                return []
+            if not self._file.is_directory(_address(location)):
+                return [self._entry(location, location.key.rpartition("/")[2])]
+            names = sorted(self._file.list_directory(_address(location), recursive=True))
+            folders = {str(parent) for name in names for parent in Path(name).parents}
+            files = [name for name in names if not name.endswith("/") and name not in folders]
+            return [self._entry(location / name, name) for name in files]
+
+    def _entry(self, location: Location, name: str) -> Entry:
+        stat = self._file.stat(_address(location))
+        return Entry(location=location, name=name, size=stat.length, etag=f"of {stat.mtime_nsec}")
+
+    def download(self, entry: Entry, path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        with _told(entry.location):
+            self._file.copy(_address(entry.location), str(part))
+        if part.stat().st_size != entry.size:
+            raise RemoteError(f"{entry.location}: {part.stat().st_size:,} of {entry.size:,} bytes came; try again")
+        part.rename(path)
+        on_bytes(entry.size)
+
+    def upload(self, path: Path, location: Location) -> str:
+        with _told(location):
+            self._file.copy(str(path), _address(location))
+        return etag_of(path)
+
+    def put_text(self, text: str, location: Location) -> None:
+        with _told(location):
+            self._file.write(_address(location), text)
+
+    def delete(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            with _told(entry.location):
+                self._file.remove(_address(entry.location))
+
+    def _body(self, location: Location, **request: str) -> bytes:
+        first, _, last = request.get("Range", "").removeprefix("bytes=").partition("-")
+        with _told(location), self._file.File(_address(location), "rb") as file:
+            file.seek(int(first or 0))
+            return bytes(file.read(int(last) + 1 - int(first)) if last else file.read())
+
+
+@contextmanager
+def _told(location: Location) -> Iterator[None]:
+    try:
+        yield
+    except RemoteError:
+        raise
+    except Exception as error:  # moxing has a dozen kinds of its own, without a common one
+        raise RemoteError(f"{location}: moxing: {error}") from error
+
+
+def _address(location: Location) -> str:
+    return f"obs://{location.bucket}/{location.key}"
