@@ -1,7 +1,7 @@
 #!/bin/sh
 # run_eval.sh DATA CHECKPOINT [OPTIONS]: score weights on the validation pictures, in the background.
-# CHECKPOINT is a run folder, a checkpoint or an exported file. Into the current folder goes eval/: log.txt with COCO's
-# twelve lines, metrics.json and so on. OPTIONS are those of `lookonce eval`.
+# CHECKPOINT is a run folder, a checkpoint, a .ckpt of MindSpore or an exported file. Into the current folder goes eval/:
+# log.txt with COCO's twelve lines, metrics.json and so on. OPTIONS are those of `lookonce eval`.
 set -eu
 root=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
 [ $# -ge 2 ] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }

@@ -229,7 +229,7 @@ ALIASES: tuple[Alias, ...] = (
     ),
     _renamed("log_interval", "log_interval", "100", "batches"),
     # Starting points
-    _renamed("pretrained_backbone", "backbone_weights", "", "a checkpoint; `lookonce convert` makes one of a .ckpt"),
+    _renamed("pretrained_backbone", "backbone_weights", "", "a .ckpt as it is, or a checkpoint"),
     _renamed("resume_yolo", "weights", "", "as pretrained_backbone"),
     _renamed("resume_epoch", "start_epoch", "0", "a run that was stopped goes on by itself: resume=true"),
     _absent(

@@ -275,7 +275,9 @@ class Settings(BaseModel):
         gt=0,
         lt=1,
     )
-    weights: Path | None = _setting(None, "model", "Checkpoint to start from instead of random weights.")
+    weights: Path | None = _setting(
+        None, "model", "Checkpoint, or MindSpore's .ckpt or Darknet's .weights, to start from."
+    )
     backbone_weights: Path | None = _setting(None, "model", "Checkpoint of which only the backbone is taken.")
     freeze_stages: int = _setting(
         0,

@@ -77,7 +77,7 @@ def evaluate(
     Parameters
     ----------
     weights
-        Checkpoint folder, run folder (its best) or exported file.
+        Checkpoint folder, run folder (its best), exported file, or MindSpore's .ckpt.
     data
         Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     images
