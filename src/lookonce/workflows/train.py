@@ -122,7 +122,8 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | No
             if line is not None:
                 line.has_begun()
             result = trainer.run()
-            tell(outcome(result, settings.best_metric))
+            if is_main():  # which alone knows that the table has been written
+                tell(outcome(result, settings.best_metric))
     return result
 
 
