@@ -50,7 +50,7 @@ class JobOptions:
     data_url, train_url, checkpoint_url: s3://, obs:// or a path: data, outputs, starting weights. data_path,
     output_path, load_path: where they lie on this machine; below /cache where there is one. data_dir: the data set
     below data_path. pretrained: the file that counts of several at checkpoint_url. task: train or eval. run: name of
-    the results below train_url; a training of that name is what the same command continues.
+    the run below train_url, which the same command continues; an evaluation is called RUN-eval.
     """
 
     task: str = "train"
@@ -70,7 +70,9 @@ class JobOptions:
     @property
     def name(self) -> str:
         """Of the folder with the results, here and below train_url."""
-        return self.run or ("eval" if self.task == "eval" else "job")
+        if self.task == "eval":
+            return f"{self.run}-eval" if self.run else "eval"
+        return self.run or "job"
 
     def place(self, name: str, folder: str) -> Path:
         """The folder for data, outputs or weights on this machine."""
@@ -139,7 +141,7 @@ def job(
     modelarts_dataset_unzip_name
         Name of the .zip, without its end, where there are several.
     run
-        Name of the results below train_url. [job; eval for an evaluation]
+        Name of the run below train_url [job]; its evaluation is RUN-eval [eval].
     split
         Which part of the data an evaluation takes. [val]
     """

@@ -171,7 +171,8 @@ class Settings(BaseModel):
     rank_logs: str = _setting(
         "",
         "run",
-        "With several processes: number K of this machine, from 1, says all it has to say in THISK/log.txt.",
+        "Start of folders' names: of several processes number K of this machine, from 1, writes all it says into the "
+        "log.txt of that folder, such as train_parallel1/log.txt.",
     )
     max_restarts: int = _setting(
         3,

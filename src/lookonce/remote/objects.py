@@ -214,6 +214,8 @@ class ObjectStore:
                     **address, UploadId=upload, MultipartUpload={"Parts": parts}
                 ),
             )
+        except RemoteAway:
+            raise
         except RemoteError:
             # Of an upload that was completed already, and the answer lost, the service knows nothing any more.
             if (location, etag_of_parts(digests)) not in {(one.location, one.etag) for one in self.entries(location)}:

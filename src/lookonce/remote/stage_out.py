@@ -37,21 +37,20 @@ class StageOut:
     def sync(self) -> bool:
         """Send what is new; False when something could not be sent (it stays on the list).
 
-        Once nothing answers any more, the rest is not tried: each would wait as long as the first.
+        After the first that nobody answered the rest is tried once each: all would wait as long as it did.
         """
-        self.unsent, away = {}, ""
+        self.unsent, patience = {}, self.store.patience_seconds
         for name, send in self._work():
             try:
-                if away:
-                    self.unsent[name] = away
-                else:
-                    send()
+                send()
             except (LookonceError, OSError) as error:
                 self.unsent[name] = str(error)
-                away = f"not tried after {name}" if isinstance(error, RemoteAway) else ""
+                if isinstance(error, RemoteAway):
+                    self.store.patience_seconds = 0
+        self.store.patience_seconds = patience
         if self.unsent and not self._complained:
             name, reason = next(iter(self.unsent.items()))
-            get_logger().warning(f"not sent to {self.location} yet: {name} ({reason}); the run goes on")
+            get_logger().warning(f"not sent to {self.location} yet: {name} ({reason}); it is tried again")
         self._complained = bool(self.unsent)
         return not self.unsent
 
