@@ -89,7 +89,7 @@ def test_resume_takes_a_run_or_its_checkpoint(stopped: Path, straight: TrainResu
 
 def test_a_setting_that_would_train_another_network_is_refused(stopped: Path) -> None:
     with pytest.raises(
-        SettingsError, match=r"lr: 0\.5 was given with resume, but .* was started with 0\.01; leave it out"
+        SettingsError, match=r"lr: 0\.5 was given with resume, but .* was started with 0\.004; leave it out"
     ):
         train(resume=str(stopped), lr=0.5)
     with pytest.raises(SettingsError, match="a resumed run has its own settings"):
