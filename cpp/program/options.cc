@@ -74,7 +74,7 @@ const std::vector<Known>& known_options() {
       {"--no-pictures", "", "do not draw", [](Options& options, const std::string&) { options.pictures = false; }},
       {"--annotations", "FILE", "COCO annotations: their pictures alone, under their ids",
        [](Options& options, const std::string& text) { options.annotations = std::filesystem::u8path(text); }},
-      {"--runtime", "NAME", "auto, openvino, onnxruntime (auto)",
+      {"--runtime", "NAME", "auto, openvino, onnxruntime, ncnn (auto)",
        [](Options& options, const std::string& text) { options.backend.runtime = text; }},
       {"--device", "NAME", "as the runtime spells it: CPU, GPU, NPU; cpu, cuda:0, tensorrt:0, cann:0 (CPU)",
        [](Options& options, const std::string& text) { options.backend.device = text; }},
@@ -133,7 +133,7 @@ std::string usage() {
       "Usage: lookonce-infer MODEL SOURCE... [OPTIONS]\n\n"
       "Find objects in pictures with an exported lookonce model; draw them, and write results.json (COCO) and\n"
       "detections.jsonl. Everything about the model is read from its file.\n\n"
-      "  MODEL    .onnx, or .xml (OpenVINO), made by `lookonce export`\n"
+      "  MODEL    .onnx, .xml (OpenVINO) or .ncnn, made by `lookonce export`\n"
       "  SOURCE   a picture, a folder with its subfolders, a .txt file with a path on each line, a video, or - for\n"
       "           the bytes of one picture on standard input\n\n";
   for (const Known& known : known_options()) {

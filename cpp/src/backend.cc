@@ -23,11 +23,15 @@ const std::vector<Runtime>& runtimes() {
 #ifdef LOOKONCE_ONNXRUNTIME
       {"onnxruntime", {".onnx"}, open_onnxruntime},
 #endif
+#ifdef LOOKONCE_NCNN
+      {"ncnn", {".ncnn"}, open_ncnn},
+#endif
   };
   return kTable;
 }
 
-bool reads(const Runtime& runtime, const std::filesystem::path& model) {
+bool reads(const Runtime& runtime, std::filesystem::path model) {
+  if (!model.has_filename()) model = model.parent_path();  // model.ncnn/
   return std::any_of(runtime.suffixes.begin(), runtime.suffixes.end(),
                      [&](const std::string& suffix) { return model.extension() == suffix; });
 }

@@ -11,5 +11,6 @@ namespace lookonce {
 
 std::unique_ptr<Backend> open_openvino(const std::filesystem::path& model, const BackendOptions& options);
 std::unique_ptr<Backend> open_onnxruntime(const std::filesystem::path& model, const BackendOptions& options);
+std::unique_ptr<Backend> open_ncnn(const std::filesystem::path& model, const BackendOptions& options);
 
 }  // namespace lookonce

@@ -19,6 +19,8 @@ struct StoredPicture {
 StoredPicture decode_jpeg(std::string_view bytes, const std::string& name);
 StoredPicture decode_png(std::string_view bytes, const std::string& name);
 StoredPicture decode_webp(std::string_view bytes, const std::string& name);
+StoredPicture decode_bmp(std::string_view bytes, const std::string& name);
+StoredPicture decode_pnm(std::string_view bytes, const std::string& name);
 
 std::string encode_jpeg(const Picture& picture, int quality);
 std::string encode_png(const Picture& picture);

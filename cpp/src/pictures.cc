@@ -29,19 +29,21 @@ std::string printable(std::string_view bytes) {
 
 [[noreturn]] void refuse(std::string_view bytes, const std::string& name) {
   if (bytes.empty()) throw Error(name + ": is empty (0 bytes); expected a picture");
-  for (const std::string_view start : {"BM", "GIF8", "II*", "MM", "II+", "P1", "P2", "P3", "P4", "P5", "P6"}) {
+  for (const std::string_view start : {"GIF8", "II*", "MM", "II+"}) {
     if (starts_with(bytes, start)) {
-      throw Error(name + ": BMP, GIF, TIFF and PNM are read by `lookonce predict` alone; save it as PNG or JPEG");
+      throw Error(name + ": GIF and TIFF are read by `lookonce predict` alone; save it as PNG or JPEG");
     }
   }
   throw Error(name + ": is not a picture (it starts with '" + printable(bytes.substr(0, 8)) +
-              "'); expected JPEG, PNG or WebP");
+              "'); expected JPEG, PNG, WebP, BMP or PNM");
 }
 
 StoredPicture decode_stored(std::string_view bytes, const std::string& name) {
   if (starts_with(bytes, "\xff\xd8\xff")) return decode_jpeg(bytes, name);
   if (starts_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_png(bytes, name);
   if (starts_with(bytes, "RIFF") && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP") return decode_webp(bytes, name);
+  if (starts_with(bytes, "BM")) return decode_bmp(bytes, name);
+  if (bytes.size() > 2 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6') return decode_pnm(bytes, name);
   refuse(bytes, name);
 }
 

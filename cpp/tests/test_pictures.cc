@@ -48,7 +48,7 @@ TEST(what_is_no_picture_is_named_with_the_bytes_it_starts_with) {
 }
 
 TEST(a_file_that_ends_early_is_an_error_wherever_it_ends) {
-  for (const char* name : {"rgb.jpg", "rgb.png", "rgb.webp"}) {
+  for (const char* name : {"rgb.jpg", "rgb.png", "rgb.webp", "rgb.bmp", "rgb.pnm"}) {
     const std::string whole = read_file(kFolder / name);
     for (std::size_t size = 3; size + 1 < whole.size(); size += 7) {
       error_of([&] { decode_picture(whole.substr(0, size), name); });
@@ -60,6 +60,8 @@ TEST(a_bomb_is_refused_by_its_header) {
   const std::string header("\xff\xd8\xff\xc0\0\x11\x08\xff\xff\xff\xff\x03\x01\x11\0\x02\x11\0\x03\x11\0\xff\xda\0\x02",
                            25);
   CONTAINS(error_of([&] { decode_picture(header, "bomb.jpg"); }), "65535x65535 is 4294836225 pixels");
+  CONTAINS(error_of([] { decode_picture("P6 99999 99999 255\n", "b.ppm"); }), "99999x99999");
+  CONTAINS(error_of([] { decode_picture("P1 9999 9999\n1", "b.pbm"); }), "truncated PNM");
   CONTAINS(error_of([&] { decode_picture(png_header(std::string("\0\0\x40\0\0\0\x40\0", 8)), "b.png"); }), "b.png");
 }
 

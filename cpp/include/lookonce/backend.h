@@ -13,8 +13,9 @@ namespace lookonce {
 
 /// How a network is opened. `lanes` calls run at the same time, each on `threads / lanes` threads.
 struct BackendOptions {
-  std::string runtime = "auto";  // "openvino", "onnxruntime"; auto: the first that is built in and reads the file
-  std::string device = "CPU";    // as the runtime spells it: CPU, GPU, NPU; cpu, cuda, tensorrt, cann, each with :1
+  /// "openvino", "onnxruntime", "ncnn"; auto: the first that is built in and reads the file.
+  std::string runtime = "auto";
+  std::string device = "CPU";  // as the runtime spells it: CPU, GPU, NPU; cpu, cuda, tensorrt, cann, each with :1
   int threads = 1;
   int lanes = 1;
 };
