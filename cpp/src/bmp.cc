@@ -148,7 +148,7 @@ class BmpReader {
   }
 
   void read_palette() {
-    if (header_.num_colors > 65536) unknown(name_, std::to_string(header_.num_colors) + " colours");
+    if (header_.num_colors > palette_.size()) unknown(name_, std::to_string(header_.num_colors) + " colours");
     const std::size_t size = header_.color_size * header_.num_colors;
     // Some writers forget the palette when they say where the pixels are.
     if (header_.pixels_at == after_header_) header_.pixels_at += size;

@@ -173,9 +173,12 @@ def exported(weights: Path) -> dict[str, Path]:
     return {"onnx": by_suffix[".onnx"], "openvino": by_suffix[".xml"], "floats": floats}
 
 
-@pytest.mark.parametrize("kind", ["onnx", "openvino", "floats"])
-def test_results_agree_with_pythons(exported: dict[str, Path], pictures: Path, tmp_path: Path, kind: str) -> None:
-    infer(exported[kind], pictures, "--output", tmp_path / "cpp", "--no-pictures", "--threshold", 0.05)
+@pytest.mark.parametrize("kind", ["onnx", "openvino", "floats", "ncnn", "ncnn-floats"])
+def test_results_agree_with_pythons(
+    exported: dict[str, Path], weights: Path, pictures: Path, tmp_path: Path, kind: str
+) -> None:
+    model = ncnn_folder(weights, tmp_path, floats="floats" in kind) if "ncnn" in kind else exported[kind]
+    infer(model, pictures, "--output", tmp_path / "cpp", "--no-pictures", "--threshold", 0.05)
     runtime = load_runtime(exported["onnx"])
     predict_with(
         runtime, str(pictures), weights=exported["onnx"], output=tmp_path / "py", pictures=False, threshold=0.05
@@ -186,6 +189,15 @@ def test_results_agree_with_pythons(exported: dict[str, Path], pictures: Path, t
         assert (one["image_id"], one["category_id"]) == (other["image_id"], other["category_id"])
         np.testing.assert_allclose(one["bbox"], other["bbox"], atol=0.05)
         assert one["score"] == pytest.approx(other["score"], abs=1e-4)
+
+
+def ncnn_folder(weights: Path, folder: Path, *, floats: bool) -> Path:
+    if "ncnn" not in infer("--help").splitlines()[-1]:
+        pytest.skip("the C++ program was built without ncnn (docs/cpp.md)")
+    pytest.importorskip("pnnx", reason="the extra `ncnn` is not installed")
+    exported = folder / "small.ncnn"
+    export(weights, to="ncnn", preprocess=not floats, output=exported)
+    return exported
 
 
 def test_raw_outputs_are_the_networks_in_the_documents_order(
