@@ -27,7 +27,7 @@ const AVCodec* find_encoder() {
 
 /// Two columns share a colour in the usual form of video, so an odd edge is repeated once.
 Picture with_even_sides(const Picture& picture) {
-  Picture even(picture.width + picture.width % 2, picture.height + picture.height % 2);
+  Picture even = roomy_picture(picture.width + picture.width % 2, picture.height + picture.height % 2);
   for (int y = 0; y < even.height; ++y) {
     const std::uint8_t* source = picture.row(std::min(y, picture.height - 1));
     std::uint8_t* end = std::copy_n(source, picture.width * 3, even.row(y));

@@ -21,9 +21,7 @@ constexpr int kNothingDone = 2;
 
 /// Lanes, so that every thread has one while there are pictures for all of them.
 int choose_lanes(const Options& options, const std::vector<Source>& sources) {
-  for (const Source& source : sources) {
-    if (is_video(source.path)) return options.backend.threads;
-  }
+  if (has_video(sources)) return options.backend.threads;
   const auto batch = static_cast<std::size_t>(options.batch);
   const std::size_t batches = (sources.size() + batch - 1) / batch;
   return static_cast<int>(std::min(batches, static_cast<std::size_t>(options.backend.threads)));
@@ -158,6 +156,9 @@ int infer(Options options) {
   if (backend->group() > 0) options.batch = backend->group();
   const fs::path folder = make_output(options);
   if (options.pictures) require_untouched(sources, folder);
+  if (options.pictures && has_video(sources) && !Film::possible()) {
+    std::cerr << "lookonce-infer: FFmpeg has no encoder for H.264 or MPEG-4 here; frames are drawn as pictures\n";
+  }
   const PipelineOptions pipeline{options.backend.lanes, options.batch, options.warmup,  options.pictures,
                                  Film::possible(),      options.raw,   options.detector};
   if (options.model_only_seconds > 0) {

@@ -125,7 +125,7 @@ bool bring_frames(Flight& flight, const Source& source, std::int64_t& next_id) {
 }
 
 void bring_all(Flight& flight, const std::vector<Source>& sources) {
-  const bool has_video = std::any_of(sources.begin(), sources.end(), [](const Source& s) { return is_video(s.path); });
+  const bool counts_frames = has_video(sources);
   std::int64_t next_id = 1;  // frames are counted on, over all sources
   for (const Source& source : sources) {
     if (is_video(source.path)) {
@@ -133,7 +133,7 @@ void bring_all(Flight& flight, const std::vector<Source>& sources) {
       continue;
     }
     Task task = read_picture_file(source);
-    if (has_video) task.outcome.result.image_id = next_id++;
+    if (counts_frames) task.outcome.result.image_id = next_id++;
     if (!flight.bring(std::move(task))) return;
   }
   flight.no_more();

@@ -110,6 +110,10 @@ bool is_video(const fs::path& path) {
   return kVideoSuffixes.count(lower_suffix(path)) != 0;
 }
 
+bool has_video(const std::vector<Source>& sources) {
+  return std::any_of(sources.begin(), sources.end(), [](const Source& source) { return is_video(source.path); });
+}
+
 std::vector<Source> find_sources(const std::vector<std::string>& arguments) {
   std::vector<Source> sources;
   for (const std::string& argument : arguments) {

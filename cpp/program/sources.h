@@ -16,6 +16,7 @@ struct Source {
 };
 
 bool is_video(const std::filesystem::path& path);
+bool has_video(const std::vector<Source>& sources);
 
 /// The pictures that the arguments name, as src/lookonce/prediction/sources.py finds them: folders in the order of
 /// names, lists in theirs. COCO's image_id is the number a name is (000000000139.jpg) if all are, else 1, 2, 3 ...

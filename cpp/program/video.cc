@@ -68,6 +68,7 @@ struct Video::Decoder {
     if (kind == nullptr) require(AVERROR_DECODER_NOT_FOUND);
     codec = avcodec_alloc_context3(kind);
     require(avcodec_parameters_to_context(codec, stream->codecpar));
+    codec->max_pixels = kMaxPixels;
     codec->thread_count = 1;  // the network has the processors
     require(avcodec_open2(codec, kind, nullptr));
     packet = av_packet_alloc();
@@ -94,10 +95,11 @@ struct Video::Decoder {
                                   AV_PIX_FMT_RGB24, SWS_BILINEAR, nullptr, nullptr, nullptr);
     if (scaler == nullptr) throw Error(name + ": its pixels cannot be turned into RGB");
     set_colors();
-    Picture picture(frame->width, frame->height);
+    Picture picture = roomy_picture(frame->width, frame->height);
     std::array<std::uint8_t*, 4> target{picture.pixels.data()};
     std::array<int, 4> stride{picture.width * 3};
     sws_scale(scaler, frame->data, frame->linesize, 0, frame->height, target.data(), stride.data());
+    picture.pixels.resize(static_cast<std::size_t>(picture.width) * static_cast<std::size_t>(picture.height) * 3);
     return turn_upright(std::move(picture), orientation());
   }
 
