@@ -1,4 +1,4 @@
-#include <ncnn/net.h>
+#include <net.h>
 
 #include <algorithm>
 #include <cctype>
