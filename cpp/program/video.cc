@@ -161,7 +161,8 @@ struct Video::Decoder {
   [[nodiscard]] bool ends_early() const {
     const int count = avformat_index_get_entries_count(stream);
     const AVIndexEntry* last = count == 0 ? nullptr : avformat_index_get_entry(stream, count - 1);
-    return last != nullptr && last->pos + last->size > avio_size(format->pb);
+    const std::int64_t size = avio_size(format->pb);  // negative where nobody knows
+    return last != nullptr && size > 0 && last->pos + last->size > size;
   }
 
   /// The video's own matrix and range; swscale would take BT.601 for all.

@@ -136,6 +136,22 @@ def test_a_damaged_part_is_told_and_the_rest_is_read(tmp_path):
     assert {error for error in errors if error} <= {"a.mkv: damaged video: Invalid data found when processing input"}
 
 
+def test_a_file_that_ends_early_is_told_where_its_index_says_so(tmp_path):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w", container_options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+        for number in range(6):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
+        container.mux(stream.encode(None))
+    whole = path.read_bytes()
+    assert [frame.pixels().shape for frame in read_frames(str(path), "a.mp4")] == [(32, 48, 3)] * 6
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    *_, last = read_frames(str(path), "a.mp4")
+    with pytest.raises(DataError, match=r"a\.mp4: the video breaks off: the file is shorter than its index says"):
+        last.pixels()
+
+
 @pytest.mark.parametrize("content", [b"", b"no video", picture(0).tobytes()])
 def test_what_is_no_video_is_refused_by_name(tmp_path, content):
     path = tmp_path / "a.mp4"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -79,7 +79,7 @@ def read_header(address: str, name: str) -> VideoHeader:
 
 
 def read_frames(address: str, name: str) -> Generator[Frame]:
-    """All frames to the end. A damaged part is a frame whose pixels() raises."""
+    """All frames to the end. A damaged part, or a missing end, is a frame whose pixels() raises."""
     with _opened(address, name) as (container, stream):
         stream.thread_type = "AUTO"
         rate = Fraction(stream.average_rate or USUAL_RATE)
@@ -94,6 +94,15 @@ def read_frames(address: str, name: str) -> Generator[Frame]:
             # Some files repeat or leave out times; a written video needs rising ones.
             seconds = told if told > seconds else max(seconds, Fraction(0)) + 1 / rate
             yield Frame(seconds=seconds, pixels=partial(_upright_rgb, frame))
+        if Path(address).is_file() and _ends_early(container, stream):
+            short = DataError(f"{name}: the video breaks off: the file is shorter than its index says")
+            yield Frame(seconds=max(seconds, Fraction(0)), pixels=partial(_refuse, short))
+
+
+def _ends_early(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the last picture that the file lists would lie behind its end; FFmpeg only stops there."""
+    entries: Sequence[Any] = getattr(stream, "index_entries", ())  # PyAV 14 has none
+    return len(entries) > 0 and entries[-1].pos + entries[-1].size > container.size > 0
 
 
 def _decoded(container: InputContainer, stream: VideoStream, name: str) -> Iterator[VideoFrame | DataError]:
