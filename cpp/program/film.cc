@@ -140,7 +140,7 @@ struct Film::Encoder {
   std::int64_t last_tick = -1;
 };
 
-Film::Film(fs::path path, const Picture& first, double rate) : encoder_(std::make_unique<Encoder>(std::move(path))) {
+Film::Film(const fs::path& path, const Picture& first, double rate) : encoder_(std::make_unique<Encoder>(path)) {
   encoder_->open(first.width + first.width % 2, first.height + first.height % 2, rate);
 }
 

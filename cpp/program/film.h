@@ -12,7 +12,7 @@ class Film {
  public:
   /// The pictures' size is that of the first, which is still to be added; rate: frames a second, about.
   /// Error: cannot be written there.
-  Film(std::filesystem::path path, const Picture& first, double rate);
+  Film(const std::filesystem::path& path, const Picture& first, double rate);
   ~Film();
   Film(const Film&) = delete;
   Film& operator=(const Film&) = delete;

@@ -24,7 +24,7 @@ std::optional<VideoFrame> Video::next() {
 
 struct Film::Encoder {};
 
-Film::Film(std::filesystem::path /*path*/, const Picture& /*first*/, double /*rate*/) {}
+Film::Film(const std::filesystem::path& /*path*/, const Picture& /*first*/, double /*rate*/) {}
 
 Film::~Film() = default;
 
