@@ -1,42 +1,47 @@
 """One command, several processes: `--devices 8` starts a process for each device, and stands for all of them.
 
 Starting and restarting is torchrun's (`distributed.run_job`). What torchrun cannot tell goes over a line between the
-launcher and each of its processes: the settings and the wish to stop one way, how it ended the other. So a stop is a
-stop (torchrun would end with status 1), an error is told once and not tried again, and no process trains on for a
-launcher that was killed: whose line is cut, leaves.
+launcher and each of its processes: what to do and the wish to stop one way, how far it is and how it ended the other.
+So a stop is a stop (torchrun would end with status 1), an error is told once and not tried again, and no process works
+on for a launcher that was killed: whose line is cut, leaves.
 """
 
 import json
 import os
 import secrets
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener
 from types import FrameType
 from typing import Any
 
 from lookonce.config.schema import Settings
-from lookonce.distributed import Job, count_devices, processes_here, run_job, started_by_torchrun
+from lookonce.distributed import Job, RankLost, count_devices, processes_here, run_job, started_by_torchrun
 from lookonce.errors import LookonceError, SettingsError
-from lookonce.log import get_logger
+from lookonce.log import get_logger, logging_to
 from lookonce.training.stop import StopRequest, signals_handled_by
 
 # In the environment of the processes that are started: where their launcher listens, and the word that lets one in.
 LINE = "LOOKONCE_LINE"
-WORK = ("-c", "from lookonce.workflows.train import work; work()")
+WORK = ("-c", "from lookonce.workflows.launch import work; work()")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a training of several processes ended."""
+class Task:
+    """What each process does: function(line, **flags), where line leads to its launcher. threads: of each process.
 
-    run: Path
-    stopped: bool
+    after_failure: what is left of the work then, and what to do; told behind who failed.
+    """
+
+    function: Callable[..., Any]
+    flags: Mapping[str, Any]
+    threads: int
+    after_failure: str
 
 
 def is_wanted(settings: Settings) -> bool:
@@ -51,11 +56,19 @@ def is_wanted(settings: Settings) -> bool:
     return False
 
 
-def launch(settings: Settings, flags: Mapping[str, Any]) -> Outcome:
-    """Train with `flags` in as many processes as the settings say; returns when all have ended.
+def launch(
+    settings: Settings,
+    function: Callable[..., Any],
+    flags: Mapping[str, Any],
+    *,
+    after_failure: str,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Any:
+    """Call function(line, **flags) in as many processes as the settings say; returns when all have ended.
 
-    Ctrl-C or SIGTERM: all finish the step under way and save. A second one, or one before training has begun, ends
-    them at once: KeyboardInterrupt. LookonceError: what one of them said, or which of them died.
+    What it returned in the first process of this machine is returned here, and its `has_come` calls on_progress.
+    Ctrl-C or SIGTERM: where work `has_begun`, all finish the step under way and save. A second one, or one before,
+    ends them at once: KeyboardInterrupt. LookonceError: what one of them said, or which of them died.
     """
     if threading.current_thread() is not threading.main_thread():
         raise SettingsError(f"devices: {settings.devices} processes can be started from the main thread only; use 1")
@@ -67,8 +80,10 @@ def launch(settings: Settings, flags: Mapping[str, Any]) -> Outcome:
         endpoint=settings.rdzv_endpoint,
         max_restarts=settings.max_restarts,
     )
+    threads = settings.cpus_per_rank or threads_per_process(settings.devices)
+    task = Task(function=function, flags=flags, threads=threads, after_failure=after_failure)
     failed: Mapping[int, int] = {}
-    with _Crew.listening(flags, settings) as crew, crew.on_signals(), suppress(_Leave):
+    with _Crew.listening(task, settings.max_restarts, on_progress) as crew, crew.on_signals(), suppress(_Leave):
         failed = run_job(job, (sys.executable, *WORK))
     return crew.outcome(failed)
 
@@ -82,7 +97,7 @@ def require_devices(settings: Settings) -> None:
     if kind != "cpu" and settings.devices > present:
         raise SettingsError(
             f"devices: {settings.devices} asked for, this machine has {present} ({kind}); with device=cpu any number "
-            "of processes can train"
+            "of processes can work together"
         )
 
 
@@ -94,27 +109,48 @@ def threads_per_process(num_processes: int) -> int:
     return max(cores // num_processes, 1)
 
 
+def work() -> None:
+    """One of the processes that `launch` starts."""
+    line = Line()
+    try:
+        with logging_to():
+            result = line.task.function(line, **line.task.flags)
+    except RankLost as error:
+        line.has_lost_another(error)
+        sys.exit(1)
+    except LookonceError as error:
+        line.has_failed(error)
+        sys.exit(1)
+    # Status 0 also after a stop: with another, torchrun would start all of them again.
+    line.has_ended(result)
+
+
 class Line:
     """A process' end of the line to its launcher. stop: asked for when the launcher is."""
 
-    def __init__(self, connection: socket.socket, hello: Mapping[str, Any]) -> None:
-        self._connection = connection
-        self._lines = connection.makefile(encoding="utf-8")
-        self._send(**hello)
-        first = json.loads(self._lines.readline() or "{}")
-        if not first:
+    def __init__(self) -> None:
+        port, key = json.loads(os.environ[LINE])
+        self._is_first = os.environ["LOCAL_RANK"] == "0"
+        try:
+            self._connection = Client(("127.0.0.1", port), authkey=bytes.fromhex(key))
+            self._send(rank=int(os.environ["RANK"]), pid=os.getpid())
+            self.task: Task = self._connection.recv()
+        except (OSError, EOFError):
             os._exit(1)  # the launcher is gone
-        self.flags: Mapping[str, Any] = first["flags"]
-        self.threads: int = first["threads"]
         self.stop = StopRequest()
         threading.Thread(target=self._follow, name="lookonce-line", daemon=True).start()
 
     def has_begun(self) -> None:
-        """Training has begun: from now on a wish to stop is granted, before it just ends everything."""
+        """From now on a wish to stop is granted, before it just ends everything."""
         self._send(begun=True)
 
-    def has_ended(self, run: Path, *, stopped: bool) -> None:
-        self._send(run=str(run), stopped=stopped)
+    def has_come(self, done: int, total: int) -> None:
+        """How much is done."""
+        if self._is_first:
+            self._send(come=(done, total))
+
+    def has_ended(self, result: Any) -> None:
+        self._send(result=result if self._is_first else None)
 
     def has_failed(self, error: LookonceError) -> None:
         """Nobody tries again: the same input would fail in the same way."""
@@ -126,21 +162,13 @@ class Line:
 
     def _send(self, **message: Any) -> None:
         with suppress(OSError):
-            self._connection.sendall(json.dumps(message).encode() + b"\n")
+            self._connection.send(message)
 
     def _follow(self) -> None:
-        for line in self._lines:
-            if json.loads(line) != "stop":
-                break
-            self.stop.ask()
+        with suppress(OSError, EOFError):
+            while self._connection.recv() == "stop":
+                self.stop.ask()
         os._exit(1)
-
-
-def line_to_launcher() -> Line:
-    """For a process that `launch` has started."""
-    port, key = json.loads(os.environ[LINE])
-    connection = socket.create_connection(("127.0.0.1", port))
-    return Line(connection, {"key": key, "rank": int(os.environ["RANK"]), "pid": os.getpid()})
 
 
 class _Leave(BaseException):
@@ -153,46 +181,42 @@ class _Member:
 
     rank: int
     pid: int
-    connection: socket.socket
+    connection: Connection
     has_begun: bool = False
     has_told: bool = False
 
     def send(self, message: Any) -> None:
         with suppress(OSError):
-            self.connection.sendall(json.dumps(message).encode() + b"\n")
+            self.connection.send(message)
 
 
 @dataclass
 class _Crew:
     """The processes of this machine, as their launcher knows them; each has a thread here that listens to it."""
 
-    server: socket.socket
-    key: str
-    flags: Mapping[str, Any]
-    threads: int
+    listener: Listener
+    task: Task
     max_restarts: int
+    on_progress: Callable[[int, int], None] | None
     num_starts: int = 0
     members: dict[int, _Member] = field(default_factory=dict)  # by rank, of the newest start
     gone: list[str] = field(default_factory=list)  # who ended without a word since the newest start, in that order
     lost: list[str] = field(default_factory=list)  # who said so of another
     error: LookonceError | None = None
-    told: Outcome | None = None
+    result: Any = None
     stop_asked: bool = False
     is_interrupted: bool = False
 
     @classmethod
     @contextmanager
-    def listening(cls, flags: Mapping[str, Any], settings: Settings) -> Iterator["_Crew"]:
+    def listening(
+        cls, task: Task, max_restarts: int, on_progress: Callable[[int, int], None] | None
+    ) -> Iterator["_Crew"]:
         """For the length of the block, processes that are started find their way here; at its end none is left."""
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            crew = cls(
-                server=server,
-                key=secrets.token_hex(16),
-                flags=flags,
-                threads=settings.cpus_per_rank or threads_per_process(settings.devices),
-                max_restarts=settings.max_restarts,
-            )
-            os.environ[LINE] = json.dumps([server.getsockname()[1], crew.key])
+        key = secrets.token_hex(16)
+        with Listener(("127.0.0.1", 0), backlog=1024, authkey=bytes.fromhex(key)) as listener:
+            crew = cls(listener=listener, task=task, max_restarts=max_restarts, on_progress=on_progress)
+            os.environ[LINE] = json.dumps([listener.address[1], key])
             threading.Thread(target=crew._accept, name="lookonce-crew", daemon=True).start()
             try:
                 yield crew
@@ -217,20 +241,22 @@ class _Crew:
         with signals_handled_by(on_signal):
             yield
 
-    def outcome(self, failed: Mapping[int, int]) -> Outcome:
+    def outcome(self, failed: Mapping[int, int]) -> Any:
         """How it all ended, as a value or an error. failed: rank -> exit status."""
         if self.error is not None:
             raise self.error
         if self.is_interrupted:
             raise KeyboardInterrupt
-        if self.told is not None and (self.told.stopped or not failed):
-            return self.told
+        if self.result is not None and (getattr(self.result, "stopped", False) or not failed):
+            return self.result
         ends = "; ".join(f"rank {rank} ended with {_status(status)}" for rank, status in sorted(failed.items()))
         why = "".join(f" ({words})" for words in [*self.gone, *self.lost][:1])
-        raise LookonceError(
-            f"{ends or 'the processes ended'}{why}, after {max(self.num_starts - 1, 0)} of {self.max_restarts} "
-            "restarts (max_restarts). What was saved is sound, and lookonce train --resume goes on from there"
-        )
+        raise LookonceError(f"{ends or 'the processes ended'}{why}{self._restarts()}. {self.task.after_failure}")
+
+    def _restarts(self) -> str:
+        if not self.max_restarts:
+            return ""
+        return f", after {max(self.num_starts - 1, 0)} of {self.max_restarts} restarts (max_restarts)"
 
     def dismiss(self) -> None:
         """End all processes at once."""
@@ -241,29 +267,31 @@ class _Crew:
             member.send(message)
 
     def _accept(self) -> None:
-        with suppress(OSError):  # the server is closed
-            while True:
-                connection, _ = self.server.accept()
-                threading.Thread(target=self._follow, args=(connection,), daemon=True).start()
+        while True:
+            try:
+                connection = self.listener.accept()
+            except (AuthenticationError, EOFError, ConnectionError):
+                continue  # not one of ours, or gone already
+            except OSError:
+                return  # the listener is closed
+            threading.Thread(target=self._follow, args=(connection,), daemon=True).start()
 
-    def _follow(self, connection: socket.socket) -> None:
+    def _follow(self, connection: Connection) -> None:
         """Listen to a process until its line is cut."""
-        with connection, connection.makefile(encoding="utf-8") as lines:
-            hello = _read(lines.readline())
-            if hello.get("key") != self.key:
-                return
+        member = None
+        with connection, suppress(OSError, EOFError):
+            hello = connection.recv()
             member = self._welcome(_Member(hello["rank"], hello["pid"], connection))
-            with suppress(OSError):
-                for line in lines:
-                    self._hear(member, _read(line))
-        if not member.has_told and self.members.get(member.rank) is member:
+            while True:
+                self._hear(member, connection.recv())
+        if member is not None and not member.has_told and self.members.get(member.rank) is member:
             self.gone.append(f"rank {member.rank}, process {member.pid}, ended without a word")
 
     def _welcome(self, member: _Member) -> _Member:
         if member.rank in self.members or not self.members:
             self._begin_start()
         self.members[member.rank] = member
-        member.send({"flags": dict(self.flags), "threads": self.threads})
+        member.send(self.task)
         if self.stop_asked:
             member.send("stop")
         return member
@@ -280,23 +308,17 @@ class _Crew:
 
     def _hear(self, member: _Member, message: Mapping[str, Any]) -> None:
         member.has_begun |= "begun" in message
-        member.has_told |= bool({"run", "error", "lost"} & message.keys())
-        if "run" in message:
-            self.told = Outcome(run=Path(message["run"]), stopped=message["stopped"])
+        member.has_told |= bool({"result", "error", "lost"} & message.keys())
+        if "come" in message and self.on_progress is not None:
+            self.on_progress(*message["come"])
+        if message.get("result") is not None:
+            self.result = message["result"]
         if "lost" in message:
             self.lost.append(message["lost"])
         if "error" in message and self.error is None:
             kind = SettingsError if message["is_setting"] else LookonceError
             self.error = kind(f"rank {member.rank}: {message['error']}")
             os.kill(os.getpid(), signal.SIGTERM)  # ends the wait in the main thread
-
-
-def _read(line: str) -> dict[str, Any]:
-    with suppress(ValueError):
-        message = json.loads(line)
-        if isinstance(message, dict):
-            return message
-    return {}
 
 
 def _status(status: int) -> str:

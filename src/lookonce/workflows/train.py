@@ -1,10 +1,9 @@
 """`lookonce train`: from labelled pictures to a run folder with the best and the last weights."""
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -15,7 +14,6 @@ from lookonce.config.yaml_file import to_yaml
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
 from lookonce.data.source import open_data
 from lookonce.distributed import (
-    RankLost,
     broadcast_object,
     gather_objects,
     is_main,
@@ -26,7 +24,7 @@ from lookonce.distributed import (
     resolve_device,
     world_size,
 )
-from lookonce.errors import DataError, LookonceError, SettingsError
+from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to, silenced
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible
@@ -58,32 +56,23 @@ def train(**flags: Any) -> TrainResult:
         return train_here(settings, run)
     if run is not None:
         flags = flags | {"resume": str(run.path), "run": None, "file": None}
-    outcome = launch.launch(settings, {name: _plain(value) for name, value in flags.items() if value is not None})
-    rows = RunFolder(outcome.run).metrics()
-    return TrainResult(run=RunFolder(outcome.run), metrics=rows[-1] if rows else {}, stopped=outcome.stopped)
+    return cast(
+        TrainResult,
+        launch.launch(
+            settings,
+            train_as_rank,
+            {"flags": flags},
+            after_failure="What was saved is sound, and lookonce train --resume goes on from there",
+        ),
+    )
 
 
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
-
-
-def work() -> None:
-    """One of the processes that `launch` starts."""
-    line = launch.line_to_launcher()
-    torch.set_num_threads(line.threads)
-    try:
-        with logging_to():
-            with silenced(True):  # the launcher has read the same settings, and said what there is to say
-                settings, run = settings_and_run(line.flags)
-            result = train_here(settings, run, line)
-    except RankLost as error:
-        line.has_lost_another(error)
-        sys.exit(1)
-    except LookonceError as error:
-        line.has_failed(error)
-        sys.exit(1)
-    # Status 0 also after a stop: with another, torchrun would start all of them again.
-    line.has_ended(result.run.path, stopped=result.stopped)
+def train_as_rank(line: launch.Line, flags: Mapping[str, Any]) -> TrainResult:
+    """What each process does that `train` starts."""
+    torch.set_num_threads(line.task.threads)
+    with silenced(True):  # the launcher has read the same settings, and said what there is to say
+        settings, run = settings_and_run(flags)
+    return train_here(settings, run, line)
 
 
 def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | None = None) -> TrainResult:
