@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Unpack, get_args, get_origin, get_type_hints
 
 from cyclopts import Group, Parameter
 
@@ -131,7 +131,7 @@ def options_of(function: Callable[..., Any], verb: str) -> Options:
 def command_of(
     function: Callable[..., Any], renames: Mapping[str, str], *, tolerant: bool = False
 ) -> Callable[..., Any]:
-    """The function as the command line sees it: **flags spelled out, some parameters under another name.
+    """The function as the command line sees it: **flags or **ranks spelled out, some parameters under another name.
 
     renames: name of a parameter -> name of the option. A parameter `on_progress(done, total)` gets a progress bar.
     tolerant: **flags stay, and take options of any name.
@@ -143,7 +143,7 @@ def command_of(
             parameters.append(parameter.replace(annotation=Annotated[str, Parameter(show=False)]))
         elif parameter.kind is parameter.VAR_KEYWORD:
             taken = {known.name for known in parameters}
-            parameters += [added for added in setting_parameters() if added.name not in taken]
+            parameters += [added for added in _settings_in(hints[parameter.name]) if added.name not in taken]
         elif parameter.name != ON_PROGRESS:
             name = renames.get(parameter.name, parameter.name)
             parameters.append(parameter.replace(name=name, annotation=hints[parameter.name]))
@@ -163,6 +163,15 @@ def command_of(
         call.__doc__ = re.sub(rf"\b{parameter_name}\b", option, call.__doc__)
     call.__name__ = function.__name__
     return call
+
+
+def _settings_in(hint: Any) -> list[inspect.Parameter]:
+    """Of `**flags: Any` every setting, of `**ranks: Unpack[Ranks]` those that the TypedDict names."""
+    every = setting_parameters()
+    if get_origin(hint) is not Unpack:
+        return every
+    (some,) = get_args(hint)
+    return [parameter for parameter in every if parameter.name in some.__annotations__]
 
 
 def unwrapped(docstring: str) -> str:

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
 
@@ -13,30 +12,13 @@ from numpy.typing import NDArray
 from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
 from lookonce.data.pictures import read_picture
+from lookonce.data.share import ALONE, Share
 from lookonce.detections import Detections
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.coco import Metrics, score
 from lookonce.evaluation.results import Results
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """The part of the pictures that one of `size` processes looks at: its rank, rank + size, rank + 2 * size ...
-
-    gather brings together what all of them found: one list a rank, in their order.
-    """
-
-    rank: int = 0
-    size: int = 1
-    gather: Callable[[list[Detections]], list[list[Detections]]] = lambda found: [found]
-
-    def rows(self, num_pictures: int) -> range:
-        return range(self.rank, num_pictures, self.size)
-
-
-ALONE = Share()
 
 
 def evaluate(

@@ -20,7 +20,6 @@ from lookonce.data.transforms import Augmentation
 from lookonce.distributed import (
     broadcast_object,
     copy_from_main,
-    gather_objects,
     is_main,
     processes_here,
     rank,
@@ -45,6 +44,7 @@ from lookonce.weights.checkpoint import Checkpoint
 from lookonce.weights.load import open_checkpoint
 from lookonce.weights.network import model_from_record
 from lookonce.weights.transfer import transfer
+from lookonce.workflows.ranks import own_share
 
 Anchors = tuple[tuple[float, float], ...]
 Three = tuple[float, float, float]
@@ -289,15 +289,14 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
     if dataset is None:
         return None
     from lookonce.evaluation.coco import score
-    from lookonce.evaluation.evaluate import Share, detect_all
+    from lookonce.evaluation.evaluate import detect_all
     from lookonce.runtimes.detector import Detector
     from lookonce.runtimes.pytorch import PyTorchRuntime
 
     def evaluate_weights(model: torch.nn.Module, record: ModelRecord, on_progress: OnEvaluated) -> Mapping[str, float]:
         detector = Detector(PyTorchRuntime(model, record))
-        share = Share(rank=rank(), size=world_size(), gather=gather_objects)
         results = detect_all(
-            detector, dataset, batch_size=settings.eval_batch_size, on_progress=on_progress, share=share
+            detector, dataset, batch_size=settings.eval_batch_size, on_progress=on_progress, share=own_share()
         )
         twelve: Mapping[str, float] = broadcast_object(score(dataset, results).twelve() if is_main() else None)
         return twelve

@@ -1,17 +1,19 @@
 """`lookonce eval`: COCO's numbers of a detector, or of a results file, how sure they are, and what they are made of."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lookonce.data.dataset import Dataset
+from lookonce.data.dataset import Dataset, data_hash
+from lookonce.data.share import ALONE, Share
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
 from lookonce.evaluation.analysis import Analysis, analyse, analysis_as_json, errors_as_json
@@ -22,11 +24,57 @@ from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
 from lookonce.runtimes.base import Runtime
 from lookonce.storage import explained_write, make_run_folder, write_file
+from lookonce.workflows.load import device_of, load_runtime
+from lookonce.workflows.ranks import OnProgress, Ranks, asked_for, in_ranks
 from lookonce.workflows.sheets import write_sheets
 from lookonce.workflows.thresholds import checkpoint_to_describe, keep_thresholds
 
 INTERVALS = ("AP", "AP50")
-OnProgress = Callable[[int, int], None]
+# Often enough that a process that hangs is told from those that work; the quicker ones wait for the slower there.
+BATCHES_TO_A_MEETING = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to score, and how; see `evaluate`."""
+
+    weights: Path | None
+    data: Path
+    images: Path | None
+    split: str
+    results: Path | None
+    against: Path | None
+    output: Path | None
+    iou: tuple[float, ...]
+    resamples: int
+    pictures: int
+    store_thresholds: bool
+    iou_threshold: float | None
+    score_threshold: float | None
+    max_detections: int | None
+    image_size: int | None
+    batch_size: int
+    device: str
+    runtime: str
+
+    def __post_init__(self) -> None:
+        if (self.weights is None) == (self.results is None):
+            given = "neither was" if self.weights is None else "both were"
+            raise SettingsError(
+                f"weights, results: {given} given; name the detector to score, or the results file to score"
+            )
+        if self.score_threshold is not None and not 0 <= self.score_threshold < 1:
+            raise SettingsError(f"score_threshold is {self.score_threshold:g}, expected at least 0 and under 1")
+        if self.max_detections is not None and self.max_detections < 1:
+            raise SettingsError(f"max_detections is {self.max_detections}, expected at least 1")
+        fewest = 0 if self.against is None else 1
+        if self.resamples < fewest:
+            raise SettingsError(f"resamples is {self.resamples}, expected at least {fewest}, for example 1000")
+        if self.pictures < 0:
+            raise SettingsError(f"pictures is {self.pictures}, expected 0 or more")
+        for value in self.iou:
+            if not 0 < value <= 1:
+                raise SettingsError(f"iou is {value:g}, expected an overlap over 0 and up to 1, for example 0.3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +114,16 @@ def evaluate(
     max_detections: int | None = None,
     image_size: int | None = None,
     batch_size: int = 8,
+    device: str = "auto",
     runtime: str = "auto",
     on_progress: OnProgress | None = None,
+    **ranks: Unpack[Ranks],
 ) -> Evaluation:
     """Score a detector with COCO's twelve numbers, exactly as pycocotools would, and each class.
 
     Writes metrics.json, analysis.json (what goes wrong, and the curves behind it), results.json, and two sheets of
-    pictures. Scores count from 0.001 up, whatever threshold the weights show from.
+    pictures. Scores count from 0.001 up, whatever threshold the weights show from. Several devices share out the
+    pictures, and every number stays as it is.
 
     Parameters
     ----------
@@ -108,49 +159,80 @@ def evaluate(
         Side of the square that a checkpoint sees, a multiple of 32; without it, the one it was trained at.
     batch_size
         Pictures at once on an accelerator; a CPU takes one at a time, so that no digit depends on it.
+    device
+        Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu. Exported files run on the processor.
     runtime
         What runs the weights: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """
-    _require_one(weights, results)
-    _require_limits(score_threshold, max_detections)
-    _require_sound(resamples, iou, pictures, compared=against is not None)
+    told = {name: value for name, value in locals().items() if name not in {"ranks", "on_progress"}}
+    request = Request(**told)
+    several = asked_for(ranks)
+    if several is None:
+        return _evaluate(request, on_progress=on_progress)
+    device = device_of(_searched(request), device, runtime)
+    return in_ranks(several, device, _evaluate, {"request": request}, on_progress=on_progress)
+
+
+def _searched(request: Request) -> Path:
+    """The weights that are to look at pictures; SettingsError where only files are compared."""
+    for weights in (request.weights, request.against):
+        if weights is not None and weights.suffix != ".json":
+            return weights
+    raise SettingsError("devices: results are scored by one process; leave it out")
+
+
+def _evaluate(request: Request, *, share: Share = ALONE, on_progress: OnProgress | None = None) -> Evaluation:
+    """The same for each of several processes; the main one scores, writes and prints for all."""
+    weights, results, against = request.weights, request.results, request.against
     needs_pictures = results is None or (against is not None and against.suffix != ".json")
-    dataset = open_data(data, images, needs_pictures=needs_pictures).split(split)
-    stored_in = checkpoint_to_describe(weights) if store_thresholds else None
+    dataset = open_data(request.data, request.images, needs_pictures=needs_pictures).split(request.split)
+    if share.size > 1:
+        share.require_same(data_hash(dataset), "the annotations")
+    stored_in = checkpoint_to_describe(weights) if request.store_thresholds else None
 
     def look(source: Path, runtime: str = "auto") -> Results:
         return find(
             source,
             dataset,
-            iou_threshold=iou_threshold,
-            score_threshold=score_threshold,
-            max_detections=max_detections,
-            image_size=image_size,
-            batch_size=batch_size,
+            iou_threshold=request.iou_threshold,
+            score_threshold=request.score_threshold,
+            max_detections=request.max_detections,
+            image_size=request.image_size,
+            batch_size=request.batch_size,
+            device=request.device,
             runtime=runtime,
+            share=share,
             on_progress=on_progress,
         )
 
-    found = read_coco_results(results, dataset) if results is not None else look(_given(weights), runtime)
+    found = read_coco_results(results, dataset) if results is not None else look(_given(weights), request.runtime)
     other = None
     if against is not None:
         other = read_coco_results(against, dataset) if against.suffix == ".json" else look(against)
-    sources = {"data": str(data), "split": split, "pictures": len(dataset), "of": str(results or weights)}
-    evaluation = assess(
+    evaluation = None
+    if share.is_main:
+        evaluation = _assessed(request, dataset, found, other)
+        _print(evaluation)
+        if stored_in is not None:
+            _print_stored(stored_in, keep_thresholds(stored_in, dataset, evaluation.analysis))
+    shared: Evaluation = share.of_main(evaluation)
+    return shared
+
+
+def _assessed(request: Request, dataset: Dataset, found: Results, other: Results | None) -> Evaluation:
+    of = str(request.results or request.weights)
+    sources = {"data": str(request.data), "split": request.split, "pictures": len(dataset), "of": of}
+    return assess(
         dataset,
         found,
-        _folder(output),
+        _folder(request.output),
         sources,
-        iou=iou,
+        iou=request.iou,
         other=other,
-        resamples=resamples,
-        pictures=pictures,
-        kept=results,
+        resamples=request.resamples,
+        pictures=request.pictures,
+        kept=request.results,
     )
-    _print(evaluation)
-    if stored_in is not None:
-        _print_stored(stored_in, keep_thresholds(stored_in, dataset, evaluation.analysis))
-    return evaluation
 
 
 def assess(
@@ -206,21 +288,33 @@ def find(
     max_detections: int | None = None,
     image_size: int | None = None,
     batch_size: int = 8,
+    device: str = "auto",
     runtime: str = "auto",
+    share: Share = ALONE,
     on_progress: OnProgress | None = None,
 ) -> Results:
-    """What the detector in `weights` finds in every picture of `dataset`."""
+    """What the detector in `weights` finds in every picture of `dataset`; share: as of `detect_all`."""
     from lookonce.runtimes.detector import Detector
-    from lookonce.workflows.load import load_runtime
+
+    batches = count(1)
 
     def advance(done: int) -> None:
+        if share.size > 1 and next(batches) % BATCHES_TO_A_MEETING == 0:
+            share.gather(None)
         if on_progress is not None:
-            on_progress(done, len(dataset))
+            on_progress(min(done * share.size, len(dataset)), len(dataset))
 
-    loaded = load_runtime(weights, runtime=runtime)
+    loaded = load_runtime(weights, device=device, runtime=runtime)
     network = loaded if image_size is None else at_size(loaded, image_size, weights)
     detector = Detector(network, iou_threshold=iou_threshold, max_detections=max_detections)
-    return detect_all(detector, dataset, batch_size=batch_size, on_progress=advance, score_threshold=score_threshold)
+    return detect_all(
+        detector,
+        dataset,
+        batch_size=batch_size,
+        on_progress=advance,
+        score_threshold=score_threshold,
+        share=share,
+    )
 
 
 def at_size(runtime: Runtime, image_size: int, weights: Path) -> Runtime:
@@ -237,31 +331,6 @@ def at_size(runtime: Runtime, image_size: int, weights: Path) -> Runtime:
     from lookonce.runtimes.pytorch import PyTorchRuntime
 
     return PyTorchRuntime(model, runtime.record.model_copy(update={"image_size": (image_size, image_size)}))
-
-
-def _require_one(weights: Path | None, results: Path | None) -> None:
-    if (weights is None) == (results is None):
-        given = "neither was" if weights is None else "both were"
-        raise SettingsError(
-            f"weights, results: {given} given; name the detector to score, or the results file to score"
-        )
-
-
-def _require_sound(resamples: int, iou: Sequence[float], pictures: int, *, compared: bool) -> None:
-    if resamples < 0 or (compared and resamples == 0):
-        raise SettingsError(f"resamples is {resamples}, expected at least {1 if compared else 0}, for example 1000")
-    if pictures < 0:
-        raise SettingsError(f"pictures is {pictures}, expected 0 or more")
-    for value in iou:
-        if not 0 < value <= 1:
-            raise SettingsError(f"iou is {value:g}, expected an overlap over 0 and up to 1, for example 0.3")
-
-
-def _require_limits(score_threshold: float | None, max_detections: int | None) -> None:
-    if score_threshold is not None and not 0 <= score_threshold < 1:
-        raise SettingsError(f"score_threshold is {score_threshold:g}, expected at least 0 and under 1")
-    if max_detections is not None and max_detections < 1:
-        raise SettingsError(f"max_detections is {max_detections}, expected at least 1")
 
 
 def _given(weights: Path | None) -> Path:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from lookonce.config.schema import Settings
 from lookonce.distributed import Job, RankLost, count_devices, processes_here, run_job, started_by_torchrun
@@ -29,6 +29,7 @@ from lookonce.training.stop import StopRequest, signals_handled_by
 # In the environment of the processes that are started: where their launcher listens, and the word that lets one in.
 LINE = "LOOKONCE_LINE"
 WORK = ("-c", "from lookonce.workflows.launch import work; work()")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +59,12 @@ def is_wanted(settings: Settings) -> bool:
 
 def launch(
     settings: Settings,
-    function: Callable[..., Any],
+    function: Callable[..., Result],
     flags: Mapping[str, Any],
     *,
     after_failure: str,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Any:
+) -> Result:
     """Call function(line, **flags) in as many processes as the settings say; returns when all have ended.
 
     What it returned in the first process of this machine is returned here, and its `has_come` calls on_progress.
@@ -85,7 +86,8 @@ def launch(
     failed: Mapping[int, int] = {}
     with _Crew.listening(task, settings.max_restarts, on_progress) as crew, crew.on_signals(), suppress(_Leave):
         failed = run_job(job, (sys.executable, *WORK))
-    return crew.outcome(failed)
+    result: Result = crew.outcome(failed)
+    return result
 
 
 def require_devices(settings: Settings) -> None:

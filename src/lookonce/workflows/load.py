@@ -141,6 +141,11 @@ def choose_runtime(path: Path, runtime: str = "auto") -> str:
     return runtime
 
 
+def device_of(path: Path, device: str, runtime: str = "auto") -> str:
+    """The device that weights run on: a checkpoint on that asked for, exported files on the processor."""
+    return device if choose_runtime(local_file(path), runtime) == "pytorch" else "cpu"
+
+
 def require_known(runtime: str) -> None:
     if runtime not in RUNTIMES:
         hint = suggestion(runtime, RUNTIMES) or f"; expected auto, {', '.join(RUNTIMES)}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -15,7 +15,6 @@ from lookonce.data.dataset import Dataset, data_hash, require_boxes
 from lookonce.data.source import open_data
 from lookonce.distributed import (
     broadcast_object,
-    gather_objects,
     is_main,
     own_cores,
     process_group,
@@ -41,6 +40,7 @@ from lookonce.training.trainer import Position, Trainer, TrainResult
 from lookonce.weights.checkpoint import read_record, read_training_values
 from lookonce.workflows import build, launch
 from lookonce.workflows.fit_time import fit_to_time
+from lookonce.workflows.ranks import own_share
 
 
 def train(**flags: Any) -> TrainResult:
@@ -56,14 +56,11 @@ def train(**flags: Any) -> TrainResult:
         return train_here(settings, run)
     if run is not None:
         flags = flags | {"resume": str(run.path), "run": None, "file": None}
-    return cast(
-        TrainResult,
-        launch.launch(
-            settings,
-            train_as_rank,
-            {"flags": flags},
-            after_failure="What was saved is sound, and lookonce train --resume goes on from there",
-        ),
+    return launch.launch(
+        settings,
+        train_as_rank,
+        {"flags": flags},
+        after_failure="What was saved is sound, and lookonce train --resume goes on from there",
     )
 
 
@@ -89,7 +86,9 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | No
         settings = build.choose_batch_size(settings, len(train_set))
         if run is None and (run := run_before_restart()) is not None:
             settings = settings_of(run)
-        record = build.make_record(settings, train_set, same_on_all_ranks(data_hash(train_set)))
+        train_hash = data_hash(train_set)
+        own_share().require_same(train_hash, "the training annotations")
+        record = build.make_record(settings, train_set, train_hash)
         loader = build.make_train_loader(settings, train_set, record.preprocessing, device, batch_of_run(run))
         if run is None:
             settings = fit_to_time(settings, record, loader, val_set, device)
@@ -122,17 +121,6 @@ def writing_to(run: RunFolder) -> Iterator[None]:
             stack.enter_context(only_trainer_of(run))
             stack.enter_context(logging_to(run.log))
         yield
-
-
-def same_on_all_ranks(data_hash: str) -> str:
-    """The hash, if the data of all machines is the same."""
-    others = [rank for rank, theirs in enumerate(gather_objects(data_hash)) if theirs != data_hash]
-    if others:
-        raise DataError(
-            f"the training annotations here are not those of rank {', '.join(map(str, others))}; every machine needs "
-            "the same data set"
-        )
-    return data_hash
 
 
 def run_before_restart() -> RunFolder | None:
