@@ -1,22 +1,25 @@
 """`lookonce predict`: what a detector finds in pictures and videos, drawn and written down."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 from cyclopts import Parameter
 from rich.console import Console
 
 from lookonce.config.names import suggestion
+from lookonce.data.share import ALONE, Share
 from lookonce.errors import DataError, SettingsError
-from lookonce.log import get_logger, logging_to, progress_bar
+from lookonce.log import Advance, get_logger, logging_to, progress_bar
 from lookonce.prediction.chosen import ALL_BOXES, Chosen, chosen_labels
 from lookonce.prediction.drawings import CROPS, Drawings, require_untouched
+from lookonce.prediction.merged import merged
 from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, PredictedPicture, open_outputs, without_image
-from lookonce.prediction.predictor import Detects, Prediction
+from lookonce.prediction.predictor import Detects, Prediction, Unreadable
 from lookonce.prediction.predictor import predict as predict_pictures
 from lookonce.prediction.sources import Media, PictureSource, find_media
 from lookonce.prediction.tiles import OVERLAP, TiledDetector
@@ -26,7 +29,8 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.storage import explained_write, make_run_folder
 from lookonce.training.stop import StopRequest, stop_on_signals
-from lookonce.workflows.load import load_runtime
+from lookonce.workflows.load import device_of, load_runtime
+from lookonce.workflows.ranks import Ranks, asked_for, in_ranks
 
 SAVES = ("pictures", *TEXT_OUTPUTS, "crops")
 DEFAULT_SAVES = "pictures,json"
@@ -40,7 +44,7 @@ class Predicted:
     """
 
     output: Path
-    pictures: tuple[PredictedPicture, ...] = ()
+    pictures: list[PredictedPicture] = field(default_factory=list)
     num_pictures: int = 0
     num_detections: int = 0
     failed: dict[str, str] = field(default_factory=dict)
@@ -109,10 +113,12 @@ def predict(
     pictures: Annotated[bool, Parameter(negative="--no-pictures")] = True,
     device: str = "auto",
     runtime: str = "auto",
+    **ranks: Unpack[Ranks],
 ) -> Predicted:
     """Find objects in pictures and videos; draw them, and write down what and where they are.
 
-    A picture that cannot be read is reported and the others are done; the exit status is 1 then.
+    A picture that cannot be read is reported and the others are done; the exit status is 1 then. Several devices share
+    out the pictures of a folder, pattern or list; what is written stays as it is.
 
     Parameters
     ----------
@@ -160,9 +166,33 @@ def predict(
         save=save,
         pictures=pictures,
     )
-    return _predict(
-        load_runtime(weights, device=device, runtime=runtime), source, request, weights=weights, output=output
-    )
+    job: dict[str, Any] = {
+        "source": source,
+        "request": request,
+        "weights": weights,
+        "output": output,
+        "device": device,
+        "runtime": runtime,
+    }
+    several = asked_for(ranks)
+    if several is None:
+        return _load_and_predict(**job)
+    _require_shareable(source, find_media(source), request)
+    return in_ranks(several, device_of(weights, device, runtime), _load_and_predict, job)
+
+
+def _load_and_predict(
+    *,
+    source: str,
+    request: Request,
+    weights: Path,
+    output: Path | None,
+    device: str,
+    runtime: str,
+    share: Share = ALONE,
+) -> Predicted:
+    loaded = load_runtime(weights, device=device, runtime=runtime)
+    return _predict(loaded, source, request, weights=weights, output=output, share=share)
 
 
 def predict_with(
@@ -185,13 +215,15 @@ def _told(_source: PictureSource, error: DataError) -> None:
     get_logger().warning("%s", error)
 
 
-def _predict(runtime: Runtime, source: str, request: Request, *, weights: Path, output: Path | None) -> Predicted:
+def _predict(
+    runtime: Runtime, source: str, request: Request, *, weights: Path, output: Path | None, share: Share = ALONE
+) -> Predicted:
+    """The same for each of several processes; the main one writes down and tells what all have found."""
     saves, media, detector = request.saves, find_media(source), _detector(runtime, request)
     _require_possible(runtime, request)
-    folder = _folder(output)
-    if "pictures" in saves:
-        require_untouched(media, folder)
-    _require_new_folders(folder, saves)
+    if share.size > 1:
+        share.require_same([str(entry.place) for entry in media.known], "the pictures")
+    folder = share.of_main(_free_folder(output, media, saves) if share.is_main else None)
     head = {
         "weights": str(weights),
         "class_names": runtime.record.class_names,
@@ -202,54 +234,74 @@ def _predict(runtime: Runtime, source: str, request: Request, *, weights: Path, 
     context = Context(folder=folder, record=runtime.record, head=head | _choices(request))
     predicted = Predicted(output=folder)
     with logging_to():
-        _run(runtime, media, request, context, predicted)
-    _print(predicted, media, saves)
+        _run(runtime, media, request, context, predicted, share)
+    if share.is_main:
+        _print(predicted, media, saves)
     return predicted
 
 
-def _run(runtime: Runtime, media: Media, request: Request, context: Context, predicted: Predicted) -> None:
+def _run(
+    runtime: Runtime, media: Media, request: Request, context: Context, predicted: Predicted, share: Share
+) -> None:
     """Draw and write down each readable picture; Ctrl-C ends a live source, and keeps what there is of the others."""
-    started = time.perf_counter()
 
-    def unreadable(source: PictureSource, error: DataError) -> None:
-        _told(source, error)
-        predicted.failed[source.name] = str(error)
+    def failed(name: str, error: DataError) -> None:
+        get_logger().warning("%s", error)
+        predicted.failed[name] = str(error)
 
     saves = request.saves
     drawings = Drawings(context.folder, context.record, pictures="pictures" in saves, crops="crops" in saves)
     stop = StopRequest()
-    found = drawings.drawn(_predictions(runtime, media, request, unreadable, stop), live=media.live)
-    kept: list[PredictedPicture] = []
-    is_finite = media.is_finite
+
+    def look(on_unreadable: Unreadable) -> Generator[PredictedPicture]:
+        drawn = drawings.drawn(_predictions(runtime, media, request, on_unreadable, stop, share), live=media.live)
+        with closing(drawn):  # type: ignore[type-var]  # a generator, though its type says less
+            for one in drawn:
+                yield without_image(one)
+
+    if share.size == 1:
+        found = look(lambda source, error: failed(source.name, error))
+    else:
+        found = merged(look, [entry.place for entry in media.known][: request.limit], share, failed)
     total = media.total if request.limit is None else min(request.limit, media.total or request.limit)
-    try:
-        with (
-            # An exception in the middle of somebody's lock could leave threads waiting for ever.
-            stop_on_signals(stop) if media.live else nullcontext(),
-            open_outputs(saves, context, predicted.failed) as outputs,
-            closing(found),  # type: ignore[type-var]  # a generator, though its type says less
-            progress_bar("predict", total) as advance,
-        ):
-            for one in found:
-                picture = without_image(one)
+    with (
+        # An exception in the middle of somebody's lock could leave threads waiting for ever.
+        stop_on_signals(stop) if media.live else nullcontext(),
+        closing(found),
+        progress_bar("predict", total) as advance,
+    ):
+        pictures: Iterable[PredictedPicture] = _counted(found, predicted, total, advance, keeps=media.is_finite)
+        if share.size > 1:
+            pictures = list(pictures)  # written down when all are known, so that no file holds a part that looks whole
+        with open_outputs(saves if share.is_main else (), context, predicted.failed) as outputs:
+            for picture in pictures:
                 for each in outputs:
                     each.add(picture)
-                if is_finite:
-                    kept.append(picture)
-                predicted.num_pictures += 1
-                predicted.num_detections += len(picture.detections)
-                done = predicted.num_pictures + len(predicted.failed)
-                advance(done, pace(done, total, time.perf_counter() - started))
-    finally:
-        predicted.pictures, predicted.seconds = tuple(kept), time.perf_counter() - started
+
+
+def _counted(
+    found: Iterator[PredictedPicture], predicted: Predicted, total: int | None, advance: Advance, *, keeps: bool
+) -> Iterator[PredictedPicture]:
+    """The pictures, as `predicted` counts, times and (keeps) collects them."""
+    started = time.perf_counter()
+    for picture in found:
+        if keeps:
+            predicted.pictures.append(picture)
+        predicted.num_pictures += 1
+        predicted.num_detections += len(picture.detections)
+        predicted.seconds = time.perf_counter() - started
+        done = predicted.num_pictures + len(predicted.failed)
+        advance(done, pace(done, total, predicted.seconds))
+        yield picture
 
 
 def _predictions(
     runtime: Runtime,
     media: Media,
     request: Request,
-    on_unreadable: Callable[[PictureSource, DataError], None],
+    on_unreadable: Unreadable,
     stop: StopRequest | None = None,
+    share: Share = ALONE,
 ) -> Iterator[Prediction]:
     detector = _detector(runtime, request)
     looking = _tiled(detector, request)
@@ -257,7 +309,7 @@ def _predictions(
         looking = Chosen(looking, runtime.record.class_names, request.classes, _most(detector, request))
     found = predict_pictures(
         looking,
-        _first(media.pictures(), request.limit, stop or StopRequest()),
+        islice(_first(media.pictures(), request.limit, stop or StopRequest()), share.rank, None, share.size),
         live=media.live,
         on_unreadable=on_unreadable,
     )
@@ -320,11 +372,25 @@ def _require_possible(runtime: Runtime, request: Request) -> None:
         require_tracker()
 
 
-def _folder(output: Path | None) -> Path:
+def _require_shareable(source: str, media: Media, request: Request) -> None:
+    if not media.is_finite:
+        raise SettingsError(
+            f"devices: {source} has videos or streams in it, whose pictures one process looks at, one after another; "
+            "leave devices out"
+        )
+    if request.track:
+        raise SettingsError("track: one process follows things from picture to picture; leave devices out")
+
+
+def _free_folder(output: Path | None, media: Media, saves: Sequence[str]) -> Path:
+    """Where to write, without taking the place of anything."""
     if output is None:
-        return make_run_folder(Path("runs"), "predict")
+        output = make_run_folder(Path("runs"), "predict")
     with explained_write(output):
         output.mkdir(parents=True, exist_ok=True)
+    if "pictures" in saves:
+        require_untouched(media, output)
+    _require_new_folders(output, saves)
     return output
 
 
