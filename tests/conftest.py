@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["s3_server"]  # of tests/support
+pytest_plugins = ["s3_server", "started"]  # of tests/support
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ONE_RANK = PROJECT_ROOT / "tests" / "one_rank.py"

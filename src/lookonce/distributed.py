@@ -126,10 +126,11 @@ def processes_here() -> int:
 
 
 @contextmanager
-def process_group(device: torch.device, *, timeout_seconds: float = 600) -> Iterator[None]:
+def process_group(device: torch.device, *, machine: int = 0, timeout_seconds: float = 600) -> Iterator[None]:
     """Join the other ranks for the length of the block when torchrun started this process; else do nothing.
 
-    timeout_seconds: how long ranks wait for one another, here and in each meeting.
+    machine: number of this one, where the caller knows it; the main rank is on the lowest. timeout_seconds: how long
+    ranks wait for one another, here and in each meeting.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _is_initialised():
         yield
@@ -144,6 +145,7 @@ def process_group(device: torch.device, *, timeout_seconds: float = 600) -> Iter
         start = _find_each_other(first, own_rank, num_ranks, timeout_seconds)
         # A store has one connection, on which one waits for the other: the watch needs its own.
         stores = [PrefixStore(f"lookonce/{start}", _shared_store(timeout)) for _ in range(2)]
+        own_rank = _rank_by_machine(stores[0], machine, own_rank, num_ranks)
         dist.init_process_group(
             BACKENDS[device.type], store=stores[0], rank=own_rank, world_size=num_ranks, timeout=timeout
         )
@@ -197,6 +199,14 @@ def _welcome_all(store: Store, start: str, num_ranks: int, timeout_seconds: floa
                 f"{timeout_seconds:g} s (rank_timeout)"
             )
         time.sleep(0.01)
+
+
+def _rank_by_machine(store: Store, machine: int, own_rank: int, num_ranks: int) -> int:
+    """torchrun numbers machines by their addresses as text (10.0.0.10 before 10.0.0.2), and the files that the main
+    rank writes would lie on any of them."""
+    store.set(f"machine/{own_rank}", str(machine))
+    places = sorted((int(store.get(f"machine/{other}")), other) for other in range(num_ranks))
+    return places.index((machine, own_rank))
 
 
 class Watch:

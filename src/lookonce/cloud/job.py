@@ -41,6 +41,9 @@ OF_EVALUATION = {
     "max_detections": int,
     "batch_size": int,
     "runtime": str,
+    "device": str,
+    "devices": int,
+    "rank_timeout": float,
 }
 
 
@@ -218,7 +221,7 @@ def train_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> J
 
 
 def settings_of_plan(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """devices, nnodes and so on for `train`; a number of devices that somebody gave stays as it is."""
+    """devices, nnodes and so on for `train` and `eval`; a number of devices that somebody gave stays as it is."""
     from lookonce.distributed import count_devices
 
     resolved = resolve(settings)
@@ -230,18 +233,16 @@ def settings_of_plan(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def eval_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> JobResult:
-    """Data and weights in, COCO's numbers out; by one process, however many the platform has started."""
+    """Data and weights in, COCO's numbers out; the pictures are shared out to all devices that take part."""
     from lookonce.workflows.evaluate import evaluate
 
     if not options.checkpoint_url:
         raise SettingsError("checkpoint_url: not given; an evaluation needs the weights: --checkpoint_url s3://...")
     passed = of_evaluation(settings)
+    passed |= settings_of_plan(plan, {name: passed[name] for name in ("device", "devices") if name in passed})
     folder = output_folder(options) / EVALUATION
-    if not plan.is_first:
-        get_logger().info("the first process of the first machine evaluates; nothing to do here")
-        return JobResult(folder=folder, exit_code=0)
     weights = staged_weights(options)
-    with results_to(options, folder, sends=True) as sending:
+    with results_to(options, folder, sends=plan.is_first) as sending:
         evaluate(weights=weights, data=stage_data(options), split=options.split, output=folder, **passed)
     return JobResult(folder=folder, exit_code=exit_code(sending, 0))
 

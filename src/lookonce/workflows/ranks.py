@@ -87,7 +87,7 @@ def _joined(settings: Settings, function: Callable[..., Result], options: Mappin
     device = resolve_device(settings.device)
     with (
         logging_to(),
-        process_group(device, timeout_seconds=settings.rank_timeout),
+        process_group(device, machine=settings.node_rank, timeout_seconds=settings.rank_timeout),
         silenced(not is_main()),
     ):
         return function(**options, share=own_share())

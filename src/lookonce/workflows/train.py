@@ -78,7 +78,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | No
     with (
         logging_to(),
         own_cores(settings.cpus_per_rank),
-        process_group(device, timeout_seconds=settings.rank_timeout),
+        process_group(device, machine=settings.node_rank, timeout_seconds=settings.rank_timeout),
         silenced(not is_main()),
         reproducible(device),
     ):
