@@ -184,6 +184,7 @@ def joins(backend, **_):
 distributed.dist.init_process_group = joins
 distributed._shared_store = lambda *_, **__: distributed.dist.HashStore()
 distributed._find_each_other = lambda *_: "start"
+distributed._rank_by_machine = lambda *_: 3
 os.environ |= {"LOCAL_RANK": "3", "RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
 device = distributed.resolve_device("auto")
 assert str(device) == "npu:3" == str(distributed.resolve_device("npu")), device
@@ -251,6 +252,15 @@ def test_ranks_that_start_again_do_not_take_the_words_of_dead_ones(in_ranks: Cal
     assert first == second
     again, _ = in_ranks(2, meet, server.port)
     assert again != first
+
+
+def test_the_main_rank_is_on_the_first_machine_however_torchrun_counts_them() -> None:
+    """Two processes on each of two machines, of which the second has the lower address."""
+    machines, store = [1, 1, 0, 0], distributed.dist.HashStore()
+    for rank, machine in enumerate(machines):
+        store.set(f"machine/{rank}", str(machine))
+    ranks = [distributed._rank_by_machine(store, machine, rank, 4) for rank, machine in enumerate(machines)]
+    assert ranks == [2, 3, 0, 1]
 
 
 def test_a_rank_that_never_comes_is_named() -> None:

@@ -1,7 +1,8 @@
 """What is typed, in all its spellings, becomes one."""
 
+import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import pytest
 
@@ -81,6 +82,22 @@ def test_words_without_an_option_are_refused_where_there_is_no_place_for_them(of
     with pytest.raises(SettingsError, match=r"^photos: which option is it for"):
         of_train.normalised(["photos"])
     assert of_export.normalised(["runs/a-1"]) == ["runs/a-1"]
+
+
+class Some(TypedDict, total=False):
+    devices: int
+    image_size: int
+
+
+def some(source: str, *, image_size: int = 3, **ranks: Unpack[Some]) -> None: ...
+
+
+def test_a_verb_takes_those_settings_that_it_names_and_its_own_come_first() -> None:
+    command = command_of(some, {})
+    parameters = inspect.signature(command).parameters
+    assert list(parameters) == ["source", "image_size", "devices"]
+    assert parameters["image_size"].default == 3
+    assert options_of(command, "eval").normalised(["street", "--group_size", "2"]) == ["street", "--devices=2"]
 
 
 def test_a_file_may_be_called_like_an_option(of_export: Options, tmp_path: Path):

@@ -1,6 +1,7 @@
 """Jobs from start to end, against an S3 server that refuses what OBS refuses."""
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -8,17 +9,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from untrained import save_untrained
 
 from lookonce.cli.main import main
 from lookonce.cloud import job as module
 from lookonce.cloud.job import JobResult, job, read_flags
 from lookonce.data.loader import Loader
-from lookonce.data.synthetic import SceneOptions, write_synthetic
+from lookonce.data.synthetic import CLASS_NAMES, SceneOptions, write_synthetic
 from lookonce.errors import SettingsError
 from lookonce.remote.objects import Location, ObjectStore
 from lookonce.remote.stage_out import NOT_SYNCED
@@ -200,12 +202,24 @@ def test_training_with_enable_modelarts_is_a_job(
     assert "nobody here knows unknown_to_us, verbose: left alone" in capsys.readouterr().err
 
 
-def test_one_process_of_many_evaluates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    new_machine(tmp_path, monkeypatch, "machine")
-    monkeypatch.setattr(module.os, "environ", {"RANK_SIZE": "8", "RANK_ID": "5"})
-    result = job(task="eval", data_url="no-such-data", checkpoint_url="no-such-weights")
-    assert result.exit_code == 0
-    assert not list(Path.cwd().iterdir())
+def evaluated(data: Path, weights: Path, machines: list[Path]) -> int:
+    """A job in each of two processes that the platform has started, with disks of their own."""
+    os.chdir(machines[int(os.environ["RANK"])])
+    urls = {"data_url": str(data), "checkpoint_url": str(weights), "train_url": "out"}
+    return job(task="eval", **urls, device_target="CPU").exit_code
+
+
+def test_an_evaluation_is_shared_out_and_the_first_process_writes(
+    zipped: Path, tmp_path: Path, in_ranks: Callable[..., list[Any]]
+) -> None:
+    save_untrained(tmp_path / "best", CLASS_NAMES[:2], (1, 2))
+    machines = [tmp_path / "machine-1", tmp_path / "machine-2"]
+    for machine in machines:
+        machine.mkdir()
+    assert in_ranks(2, evaluated, zipped.parent / "coco2017", tmp_path / "best", machines, fresh=True) == [0, 0]
+    metrics = json.loads((machines[0] / "out" / "eval" / "metrics.json").read_text())
+    assert metrics["evaluated"]["pictures"] == 3
+    assert not list(machines[1].iterdir())
 
 
 @pytest.mark.slow

@@ -154,12 +154,14 @@ class Settings(BaseModel):
     devices: int = _setting(
         1,
         "run",
-        "Devices of this machine that train together, each with a process of its own; on a CPU, processes.",
+        "Devices of this machine that work together, each with a process of its own; on a CPU, processes.",
         ge=1,
         le=1024,
     )
     nnodes: NumNodes = _setting(
-        "1", "run", "Machines that train together, each started with the same command; 2:4 for at least 2, at most 4."
+        "1",
+        "run",
+        "Machines that work together, each started with the same command; in training also 2:4, at least 2, at most 4.",
     )
     node_rank: int = _setting(
         0, "run", "Number of this machine, from 0; number 0 is the one that rdzv_endpoint names.", ge=0
