@@ -139,6 +139,15 @@ def test_predicts_without_pytorch(exported, pictures, predicted, tmp_path):
     assert (tmp_path / "results.json").read_bytes() == (predicted.output / "results.json").read_bytes()
 
 
+def test_several_processes_without_pytorch_say_what_they_need(exported, pictures, tmp_path):
+    command = [str(pictures), "--weights", str(exported), "--output", str(tmp_path / "out"), "--devices=2"]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, "predict", *command], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == 'lookonce: devices: more than one process needs: pip install "lookonce[train]"\n'
+    assert done.returncode == 1
+
+
 def test_a_checkpoint_without_pytorch_says_what_it_needs(run_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     for name in [name for name in sys.modules if name.startswith("lookonce.")]:
