@@ -29,6 +29,7 @@ from lookonce.training.stop import StopRequest, signals_handled_by
 # In the environment of the processes that are started: where their launcher listens, and the word that lets one in.
 LINE = "LOOKONCE_LINE"
 WORK = ("-c", "from lookonce.workflows.launch import work; work()")
+LAST_WORD_SECONDS = 30  # what a process has found may be large
 Result = TypeVar("Result")
 
 
@@ -84,7 +85,7 @@ def launch(
     threads = settings.cpus_per_rank or threads_per_process(settings.devices)
     task = Task(function=function, flags=flags, threads=threads, after_failure=after_failure)
     failed: Mapping[int, int] = {}
-    with _Crew.listening(task, settings.max_restarts, on_progress) as crew, crew.on_signals(), suppress(_Leave):
+    with _Crew.of_job(task, settings.max_restarts, on_progress) as crew, crew.on_signals(), suppress(_Leave):
         failed = run_job(job, (sys.executable, *WORK))
     result: Result = crew.outcome(failed)
     return result
@@ -208,12 +209,12 @@ class _Crew:
     result: Any = None
     stop_asked: bool = False
     is_interrupted: bool = False
+    is_over: bool = False
+    listening: list[threading.Thread] = field(default_factory=list)
 
     @classmethod
     @contextmanager
-    def listening(
-        cls, task: Task, max_restarts: int, on_progress: Callable[[int, int], None] | None
-    ) -> Iterator["_Crew"]:
+    def of_job(cls, task: Task, max_restarts: int, on_progress: Callable[[int, int], None] | None) -> Iterator["_Crew"]:
         """For the length of the block, processes that are started find their way here; at its end none is left."""
         key = secrets.token_hex(16)
         with Listener(("127.0.0.1", 0), backlog=1024, authkey=bytes.fromhex(key)) as listener:
@@ -224,7 +225,10 @@ class _Crew:
                 yield crew
             finally:
                 del os.environ[LINE]
+                crew.is_over = True
                 crew.dismiss()
+                for thread in crew.listening:  # to the last word of each
+                    thread.join(LAST_WORD_SECONDS)
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
@@ -269,14 +273,11 @@ class _Crew:
             member.send(message)
 
     def _accept(self) -> None:
-        while True:
-            try:
+        while not self.is_over:
+            with suppress(AuthenticationError, EOFError, OSError):  # not one of ours, or gone already
                 connection = self.listener.accept()
-            except (AuthenticationError, EOFError, ConnectionError):
-                continue  # not one of ours, or gone already
-            except OSError:
-                return  # the listener is closed
-            threading.Thread(target=self._follow, args=(connection,), daemon=True).start()
+                self.listening.append(threading.Thread(target=self._follow, args=(connection,), daemon=True))
+                self.listening[-1].start()
 
     def _follow(self, connection: Connection) -> None:
         """Listen to a process until its line is cut."""
