@@ -130,13 +130,14 @@ def test_ranks_with_other_data_are_told(data: Path, tmp_path: Path, in_ranks: In
 
 
 def quick_synced(data: Path, runs: Path) -> tuple[Path, bool]:
-    return quick(data, runs, sync_bn=True, epochs=1)
+    return quick(data, runs, sync_bn=True, epochs=1, optimizer="sgd")
 
 
 def test_synchronised_batchnorm_trains_as_one_process_would(data: Path, tmp_path: Path, in_ranks: InRanks) -> None:
-    """Two ranks with two pictures each, and one with four; the checkpoint has the names of the network."""
+    """Two ranks with two pictures each, and one with four; the checkpoint has the names of the network. By SGD: AdamW's
+    first steps go by the signs of the gradients, which rounding turns where they are nearly 0."""
     together, _ = in_ranks(2, quick_synced, data, tmp_path, fresh=True)[0]
-    alone, _ = quick(data, tmp_path, epochs=1, batch_size=4)
+    alone, _ = quick(data, tmp_path, epochs=1, batch_size=4, optimizer="sgd")
     states = [load_weights(run / "checkpoints/last")[0].state_dict() for run in (together, alone)]
     for name, value in states[0].items():
         torch.testing.assert_close(value, states[1][name], rtol=1e-3, atol=1e-4, msg=name)
