@@ -210,7 +210,7 @@ def test_without_restarts_the_dead_rank_is_named(start: Start, data: Path, tmp_p
     wait_for(tmp_path / "table-1" / "log.txt", r"epoch\[1\], iter")
     os.kill(workers_of(process)[1], signal.SIGKILL)
     ends(process, 1)
-    assert re.search(r"rank 1 ended with signal 9 \(SIGKILL\).* after 0 of 0 restarts", said(process)), said(process)
+    assert re.search(r"rank 1 ended with signal 9 \(SIGKILL\).*What was saved is sound", said(process)), said(process)
 
 
 @pytest.mark.slow
