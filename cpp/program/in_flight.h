@@ -26,23 +26,24 @@ class InFlight {
   /// Waits for room; false when the work has been given up.
   bool bring(Task task) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return failure_ || brought_ - taken_ < capacity_; });
+    room_.wait(lock, [&] { return failure_ || brought_ - taken_ < capacity_; });
     if (failure_) return false;
     waiting_.push_back({brought_++, std::move(task)});
-    changed_.notify_all();
+    tasks_.notify_all();
     return true;
   }
 
   void no_more() {
     const std::lock_guard lock(mutex_);
     complete_ = true;
-    changed_.notify_all();
+    tasks_.notify_all();
+    outcomes_.notify_all();
   }
 
   /// `count` tasks; fewer only when there are no more; none at the end, or when the work has been given up.
   std::vector<Numbered> work(std::size_t count) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return failure_ || complete_ || waiting_.size() >= count; });
+    tasks_.wait(lock, [&] { return failure_ || complete_ || waiting_.size() >= count; });
     std::vector<Numbered> tasks;
     while (!failure_ && tasks.size() < count && !waiting_.empty()) {
       tasks.push_back(std::move(waiting_.front()));
@@ -54,20 +55,20 @@ class InFlight {
   void finish(std::size_t number, Outcome outcome) {
     const std::lock_guard lock(mutex_);
     finished_.emplace(number, std::move(outcome));
-    changed_.notify_all();
+    outcomes_.notify_all();
   }
 
   /// The next outcome in order; nullopt at the end. Throws what a worker gave up with.
   std::optional<Outcome> take() {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return failure_ || finished_.count(taken_) != 0 || (complete_ && taken_ == brought_); });
+    outcomes_.wait(lock, [&] { return failure_ || finished_.count(taken_) != 0 || (complete_ && taken_ == brought_); });
     if (failure_) std::rethrow_exception(failure_);
     const auto next = finished_.find(taken_);
     if (next == finished_.end()) return std::nullopt;
     Outcome outcome = std::move(next->second);
     finished_.erase(next);
     ++taken_;
-    changed_.notify_all();
+    room_.notify_all();
     return outcome;
   }
 
@@ -75,13 +76,13 @@ class InFlight {
   void give_up(std::exception_ptr why) {
     const std::lock_guard lock(mutex_);
     if (!failure_) failure_ = std::move(why);
-    changed_.notify_all();
+    for (auto* waited_for : {&room_, &tasks_, &outcomes_}) waited_for->notify_all();
   }
 
  private:
   const std::size_t capacity_;
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable room_, tasks_, outcomes_;  // one would wake everybody for everything
   std::deque<Numbered> waiting_;
   std::map<std::size_t, Outcome> finished_;
   std::size_t brought_ = 0, taken_ = 0;

@@ -18,6 +18,19 @@ std::uint8_t to_pixel(long value) {
   return static_cast<std::uint8_t>(std::clamp(value, 0L, 255L));
 }
 
+/// The pixels at these columns, which ascend, of a row of `width`, side by side.
+void gather(const std::uint8_t* source, int width, const std::vector<int>& columns, std::uint8_t* result) {
+  // Four bytes are moved faster than three; the next pixel replaces the fourth. Three where there is none.
+  std::size_t num_fast = columns.size() - 1;
+  while (num_fast > 0 && columns[num_fast - 1] + 1 >= width) --num_fast;
+  for (std::size_t x = 0; x < num_fast; ++x) {
+    std::memcpy(result + x * kChannels, source + static_cast<std::size_t>(columns[x]) * kChannels, 4);
+  }
+  for (std::size_t x = num_fast; x < columns.size(); ++x) {
+    std::memcpy(result + x * kChannels, source + static_cast<std::size_t>(columns[x]) * kChannels, kChannels);
+  }
+}
+
 /// What a target position is made of along one axis: two source positions and their weights.
 struct Taps {
   int first, second;
@@ -60,8 +73,15 @@ std::vector<Taps> linear_taps(int source, int target, bool area, bool along_x) {
 /// look at. Each is computed once; the last two are kept.
 class RowCache {
  public:
-  RowCache(const Picture& picture, std::vector<Taps> columns) : picture_(picture), columns_(std::move(columns)) {
-    for (auto& row : rows_) row.resize(columns_.size() * kChannels);
+  RowCache(const Picture& picture, const std::vector<Taps>& columns) : picture_(picture) {
+    for (const Taps& taps : columns) {
+      first_.positions.push_back(taps.first);
+      second_.positions.push_back(taps.second);
+      first_.weights.insert(first_.weights.end(), kChannels, taps.first_weight);
+      second_.weights.insert(second_.weights.end(), kChannels, taps.second_weight);
+    }
+    for (auto* bytes : {&first_.pixels, &second_.pixels}) bytes->resize(columns.size() * kChannels);
+    for (auto& row : rows_) row.resize(columns.size() * kChannels);
   }
 
   const std::int16_t* row(int y) {
@@ -72,19 +92,28 @@ class RowCache {
   }
 
  private:
-  void compute(const std::uint8_t* source, std::int16_t* result) const {
-    for (const Taps& taps : columns_) {
-      const std::uint8_t* first = source + taps.first * kChannels;
-      const std::uint8_t* second = source + taps.second * kChannels;
-      for (int channel = 0; channel < kChannels; ++channel) {
-        const int sum = first[channel] * taps.first_weight + second[channel] * taps.second_weight;
-        *result++ = static_cast<std::int16_t>(sum >> 4);
-      }
+  /// One of the two taps of all target positions: where it reads, and its weight, once for each channel.
+  struct Side {
+    std::vector<int> positions;
+    std::vector<std::int16_t> weights;
+    std::vector<std::uint8_t> pixels;  // of one row
+  };
+
+  /// First the pixels side by side, then the sums: the compiler turns these alone into vector instructions.
+  void compute(const std::uint8_t* source, std::int16_t* result) {
+    for (Side* side : {&first_, &second_}) gather(source, picture_.width, side->positions, side->pixels.data());
+    const std::uint8_t* first = first_.pixels.data();
+    const std::uint8_t* second = second_.pixels.data();
+    const std::int16_t* first_weight = first_.weights.data();
+    const std::int16_t* second_weight = second_.weights.data();
+    const std::size_t size = first_.weights.size();
+    for (std::size_t x = 0; x < size; ++x) {
+      result[x] = static_cast<std::int16_t>((first[x] * first_weight[x] + second[x] * second_weight[x]) >> 4);
     }
   }
 
   const Picture& picture_;
-  std::vector<Taps> columns_;
+  Side first_, second_;
   std::array<int, 2> held_{-1, -1};
   std::array<std::vector<std::int16_t>, 2> rows_;
 };
@@ -107,34 +136,52 @@ void resize_linear(const Picture& picture, const PixelView& target, bool area) {
 }
 
 void resize_nearest(const Picture& picture, const PixelView& target) {
-  const double scale_x = 1.0 / (static_cast<double>(target.width) / picture.width);
-  const double scale_y = 1.0 / (static_cast<double>(target.height) / picture.height);
+  const auto position = [](int at, int source, int target_side) {
+    const double scale = 1.0 / (static_cast<double>(target_side) / source);
+    return std::min(static_cast<int>(std::floor(at * scale)), source - 1);
+  };
+  std::vector<int> columns;
+  for (int x = 0; x < target.width; ++x) columns.push_back(position(x, picture.width, target.width));
   for (int y = 0; y < target.height; ++y) {
-    const std::uint8_t* source = picture.row(std::min(static_cast<int>(std::floor(y * scale_y)), picture.height - 1));
+    gather(picture.row(position(y, picture.height, target.height)), picture.width, columns, target.row(y));
+  }
+}
+
+/// Both sides shrink to exactly half: the mean of each two by two, halves up.
+void resize_to_half(const Picture& picture, const PixelView& target) {
+  std::vector<std::uint16_t> sums(static_cast<std::size_t>(picture.width) * kChannels);  // of two rows
+  for (int y = 0; y < target.height; ++y) {
+    const std::uint8_t* upper = picture.row(2 * y);
+    const std::uint8_t* lower = picture.row(2 * y + 1);
+    for (std::size_t x = 0; x < sums.size(); ++x) sums[x] = static_cast<std::uint16_t>(upper[x] + lower[x]);
     std::uint8_t* result = target.row(y);
-    for (int x = 0; x < target.width; ++x) {
-      const int column = std::min(static_cast<int>(std::floor(x * scale_x)), picture.width - 1);
-      std::memcpy(result + static_cast<std::ptrdiff_t>(x) * kChannels, source + column * kChannels, kChannels);
+    const std::uint16_t* pair = sums.data();
+    for (int x = 0; x < target.width; ++x, pair += 2 * kChannels, result += kChannels) {
+      for (int channel = 0; channel < kChannels; ++channel) {
+        result[channel] = static_cast<std::uint8_t>((pair[channel] + pair[kChannels + channel] + 2) >> 2);
+      }
     }
   }
 }
 
-/// Both sides shrink by whole numbers: the mean of each block.
+/// Both sides shrink by whole numbers: the mean of each block, halves to the even neighbour.
 void resize_whole_blocks(const Picture& picture, const PixelView& target, int block_width, int block_height) {
   const float scale = 1.0F / static_cast<float>(block_width * block_height);
-  const bool two_by_two = block_width == 2 && block_height == 2;
+  std::vector<std::int32_t> sums(static_cast<std::size_t>(target.width * block_width * kChannels));  // of a block's rows
   for (int y = 0; y < target.height; ++y) {
+    std::fill(sums.begin(), sums.end(), 0);
+    for (int row = 0; row < block_height; ++row) {
+      const std::uint8_t* source = picture.row(y * block_height + row);
+      for (std::size_t x = 0; x < sums.size(); ++x) sums[x] += source[x];
+    }
     std::uint8_t* result = target.row(y);
-    for (int x = 0; x < target.width * kChannels; ++x) {
-      const int first = x / kChannels * block_width * kChannels + x % kChannels;
-      std::int32_t sum = 0;
-      for (int row = 0; row < block_height; ++row) {
-        const std::uint8_t* source = picture.row(y * block_height + row) + first;
-        for (int column = 0; column < block_width; ++column) sum += source[column * kChannels];
+    const std::int32_t* block = sums.data();
+    for (int x = 0; x < target.width; ++x, block += block_width * kChannels, result += kChannels) {
+      for (int channel = 0; channel < kChannels; ++channel) {
+        std::int32_t sum = 0;
+        for (int column = 0; column < block_width; ++column) sum += block[column * kChannels + channel];
+        result[channel] = to_pixel(std::lrint(static_cast<float>(sum) * scale));
       }
-      // Halves go up for two by two, to the even neighbour for other blocks.
-      result[x] = two_by_two ? static_cast<std::uint8_t>((sum + 2) >> 2)
-                             : to_pixel(std::lrint(static_cast<float>(sum) * scale));
     }
   }
 }
@@ -170,6 +217,18 @@ std::vector<Share> area_shares(int source, int target) {
   return shares;
 }
 
+void shrink_along_x(const std::uint8_t* source, const std::vector<Share>& columns, float* result) {
+  std::array<float, kChannels> sums{};
+  for (const Share& column : columns) {
+    for (int channel = 0; channel < kChannels; ++channel) {
+      sums[channel] += static_cast<float>(source[column.source * kChannels + channel]) * column.weight;
+    }
+    if (&column != &columns.back() && (&column + 1)->target == column.target) continue;
+    result = std::copy(sums.begin(), sums.end(), result);
+    sums.fill(0);
+  }
+}
+
 void resize_area(const Picture& picture, const PixelView& target) {
   const std::vector<Share> columns = area_shares(picture.width, target.width);
   const std::vector<Share> rows = area_shares(picture.height, target.height);
@@ -177,14 +236,7 @@ void resize_area(const Picture& picture, const PixelView& target) {
   std::vector<float> along_x(size);
   std::vector<float> sum(size);
   for (std::size_t index = 0; index < rows.size(); ++index) {
-    std::fill(along_x.begin(), along_x.end(), 0.0F);
-    const std::uint8_t* source = picture.row(rows[index].source);
-    for (const Share& column : columns) {
-      for (int channel = 0; channel < kChannels; ++channel) {
-        along_x[column.target * kChannels + channel] +=
-            static_cast<float>(source[column.source * kChannels + channel]) * column.weight;
-      }
-    }
+    shrink_along_x(picture.row(rows[index].source), columns, along_x.data());
     const bool begins = index == 0 || rows[index - 1].target != rows[index].target;
     for (std::size_t x = 0; x < size; ++x) {
       sum[x] = begins ? along_x[x] * rows[index].weight : sum[x] + along_x[x] * rows[index].weight;
@@ -210,10 +262,12 @@ void resize(const Picture& picture, const PixelView& target, Interpolation inter
   const auto whole_x = static_cast<int>(std::lrint(scale_x));
   const auto whole_y = static_cast<int>(std::lrint(scale_y));
   const bool whole = std::abs(scale_x - whole_x) < DBL_EPSILON && std::abs(scale_y - whole_y) < DBL_EPSILON;
-  // OpenCV takes the mean of each block for a linear resize to exactly half, too.
-  const bool halves = interpolation == Interpolation::linear && whole && whole_x == 2 && whole_y == 2;
   const bool shrinks = scale_x >= 1 && scale_y >= 1;
-  if (halves || (interpolation == Interpolation::area && shrinks && whole)) {
+  // OpenCV takes the mean of each block for a linear resize to exactly half, too.
+  if (interpolation != Interpolation::nearest && whole && whole_x == 2 && whole_y == 2) {
+    return resize_to_half(picture, target);
+  }
+  if (interpolation == Interpolation::area && shrinks && whole) {
     return resize_whole_blocks(picture, target, whole_x, whole_y);
   }
   switch (interpolation) {
