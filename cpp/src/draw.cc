@@ -92,73 +92,49 @@ void draw_box(Picture& picture, const Rectangle& box, const Color& color, int li
   fill(picture, {std::max(box.right - line, box.left), box.top, box.right, box.bottom}, color);
 }
 
-const Glyph& glyph(char letter) {
-  return kGlyphs[static_cast<std::size_t>(letter - kFirstGlyph)];
-}
-
-bool is_plain(const std::string& text) {
-  return std::all_of(text.begin(), text.end(), [](char letter) { return letter >= ' ' && letter <= '~'; });
-}
-
-int text_width(const std::string& text) {
-  int columns = 0;
-  for (const char letter : text) columns += glyph(letter).columns;
-  return columns;
-}
-
-/// Mean ink, 0..1, of the font's pixels under one pixel of a letter `rows` high.
-double ink_under(const Glyph& letter, int x, int y, int rows) {
-  const double scale = static_cast<double>(kFontRows) / rows;
-  const int top = static_cast<int>(y * scale);
-  const int bottom = std::min(kFontRows, std::max(top + 1, static_cast<int>((y + 1) * scale)));
-  const int left = static_cast<int>(x * scale);
-  const int right = std::min(letter.columns, std::max(left + 1, static_cast<int>((x + 1) * scale)));
-  int sum = 0;
-  int count = 0;
-  for (int row = top; row < bottom; ++row) {
-    for (int column = left; column < right; ++column, ++count) sum += letter.ink[row * letter.columns + column] - 'a';
+/// One letter a character of `text`, which is UTF-8; a box for those that the font lacks.
+std::string in_letters(const std::string& text) {
+  std::string letters;
+  for (const char byte : text) {
+    const bool continues = (static_cast<unsigned char>(byte) & 0xC0U) == 0x80U;
+    if (!continues) letters += byte >= ' ' && byte <= '~' ? byte : kBoxLetter;
   }
-  return count == 0 ? 0.0 : sum / (15.0 * count);
+  return letters;
 }
 
-void draw_letter(Picture& picture, const Glyph& letter, std::pair<int, int> left_top, int rows, const Color& color) {
-  const int columns = letter.columns * rows / kFontRows;
-  for (int y = 0; y < rows; ++y) {
-    const int picture_y = left_top.second + y;
-    if (picture_y < 0 || picture_y >= picture.height) continue;
-    for (int x = 0; x < columns; ++x) {
-      const int picture_x = left_top.first + x;
-      if (picture_x < 0 || picture_x >= picture.width) continue;
-      const double ink = ink_under(letter, x, y, rows);
-      std::uint8_t* pixel = picture.row(picture_y) + static_cast<std::ptrdiff_t>(picture_x) * 3;
-      for (std::size_t channel = 0; channel < 3; ++channel) {
-        pixel[channel] =
-            static_cast<std::uint8_t>(std::lrint(pixel[channel] + (color[channel] - pixel[channel]) * ink));
-      }
+/// `dot`: the side in pixels of one of the squares that letters consist of.
+void draw_letter(Picture& picture, char letter, std::pair<int, int> left_top, int dot, const Color& color) {
+  for (int row = 0; row < kGlyphRows; ++row) {
+    for (int column = 0; column < kGlyphColumns; ++column) {
+      if (!has_ink(letter, column, row)) continue;
+      const int left = left_top.first + column * dot;
+      const int top = left_top.second + row * dot;
+      fill(picture, {left, top, left + dot, top + dot}, color);
     }
   }
 }
 
 /// On the box, or inside it where there is no room above; moved into the picture from the right.
-void draw_tag(Picture& picture, const Rectangle& box, const std::string& text, const Color& color, int rows) {
-  const int padding = std::max(1, rows / 6);
-  const int width = text_width(text) * rows / kFontRows + 2 * padding;
-  const int height = rows + 2 * padding;
+void draw_tag(Picture& picture, const Rectangle& box, const std::string& letters, const Color& color, int dot) {
+  const int advance = (kGlyphColumns + 1) * dot;
+  const int width = static_cast<int>(letters.size()) * advance + 2 * dot;
+  const int height = (kGlyphRows + 2) * dot;
   const int left = std::max(0, std::min(box.left, picture.width - width));
   const int top = box.top >= height ? box.top - height : box.top;
   fill(picture, {left, top, left + width, top + height}, color);
-  int x = left + padding;
-  for (const char letter : text) {
-    draw_letter(picture, glyph(letter), {x, top + padding}, rows, text_color(color));
-    x += glyph(letter).columns * rows / kFontRows;
+  int x = left + 2 * dot;
+  for (const char letter : letters) {
+    draw_letter(picture, letter, {x, top + 2 * dot}, dot, text_color(color));
+    x += advance;
   }
 }
 
 std::string tag_text(const Detection& detection, const std::vector<std::string>& class_names) {
   const std::string& name = class_names[static_cast<std::size_t>(detection.label)];
+  const bool legible = std::any_of(name.begin(), name.end(), [](char byte) { return byte > ' ' && byte <= '~'; });
   std::array<char, 16> score{};
   std::snprintf(score.data(), score.size(), " %.2f", static_cast<double>(detection.score));
-  return (is_plain(name) ? name : "class " + std::to_string(detection.label)) + score.data();
+  return in_letters(legible ? name : "class " + std::to_string(detection.label)) + score.data();
 }
 
 }  // namespace
@@ -166,13 +142,12 @@ std::string tag_text(const Detection& detection, const std::vector<std::string>&
 void draw(Picture& picture, const Detections& detections, const std::vector<std::string>& class_names) {
   const double side = std::sqrt(static_cast<double>(picture.width) * picture.height);
   const int line = std::max(1, static_cast<int>(std::lrint(side / 300)));
-  const int rows = std::max(11, static_cast<int>(std::lrint(side / 36)));
+  const int dot = std::max(1, static_cast<int>(std::lrint(side / 400)));
   for (auto worst = detections.rbegin(); worst != detections.rend(); ++worst) {
     draw_box(picture, whole_pixels(worst->box, picture), class_color(worst->label), line);
   }
   for (auto worst = detections.rbegin(); worst != detections.rend(); ++worst) {
-    draw_tag(picture, whole_pixels(worst->box, picture), tag_text(*worst, class_names), class_color(worst->label),
-             rows);
+    draw_tag(picture, whole_pixels(worst->box, picture), tag_text(*worst, class_names), class_color(worst->label), dot);
   }
 }
 

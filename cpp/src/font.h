@@ -1,19 +1,15 @@
 #pragma once
 
-#include <array>
-
 namespace lookonce {
 
-/// One printable ASCII character: `columns` by kFontRows levels of ink, 'a' none to 'p' full, row after row.
-struct Glyph {
-  int columns;
-  const char* ink;
-};
+/// Letters of a fixed width, with room below their line for g and comma; columns and rows of ink are to be kept apart.
+inline constexpr int kGlyphColumns = 5;
+inline constexpr int kGlyphRows = 9;
 
-inline constexpr int kFontRows = 24;
-inline constexpr char kFirstGlyph = ' ';
-inline constexpr int kNumGlyphs = 95;
+/// What is drawn for a character that the font lacks: a box.
+inline constexpr char kBoxLetter = '\x7f';
 
-extern const std::array<Glyph, kNumGlyphs> kGlyphs;
+/// Whether a letter, ' ' to '~' or kBoxLetter, has ink at a place.
+bool has_ink(char letter, int column, int row);
 
 }  // namespace lookonce

@@ -10,7 +10,7 @@ namespace lookonce {
 
 /// A box and a tag for each detection, the best ones on top, in the colours of src/lookonce/prediction/draw.py.
 ///
-/// A class whose name has other letters than ASCII's is written "class 7".
+/// Letters beyond ASCII's are drawn as boxes; a class whose name has no others is written "class 7".
 void draw(Picture& picture, const Detections& detections, const std::vector<std::string>& class_names);
 
 }  // namespace lookonce
