@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -234,6 +235,24 @@ def test_any_number_of_threads_and_any_batch_give_the_same_order(
     assert written[0] == written[1]
     names = [[json.loads(line)["file"] for line in text.splitlines()] for text in written]
     assert names[0] == names[2]
+
+
+def test_memory_does_not_grow_with_the_number_of_pictures(exported: dict[str, Path], tmp_path: Path) -> None:
+    # Of a small process between: a child's peak is at first that of the process that starts it, here all of PyTorch's.
+    measure = """import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"""
+    save(tmp_path / "one.jpg", textured_canvases(1, (384, 512), seed=0)[0])
+    peaks = []
+    for num_pictures in (30, 300):  # 300 decoded ones are 177 MB
+        (tmp_path / "list.txt").write_text("one.jpg\n" * num_pictures)
+        command = [BUILT / "lookonce-infer", exported["onnx"], tmp_path / "list.txt", "--output", tmp_path / "out"]
+        done = subprocess.run(
+            [sys.executable, "-c", measure, *command, "--threads", "2"], capture_output=True, text=True, check=True
+        )
+        peaks.append(int(done.stdout))
+    assert len((tmp_path / "out" / "detections.jsonl").read_text().splitlines()) == 300
+    assert peaks[1] < peaks[0] * 1.1
 
 
 def test_as_a_runtime_it_answers_as_the_others_do(exported: dict[str, Path]) -> None:
