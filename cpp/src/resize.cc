@@ -167,8 +167,7 @@ void resize_to_half(const Picture& picture, const PixelView& target) {
 /// Both sides shrink by whole numbers: the mean of each block, halves to the even neighbour.
 void resize_whole_blocks(const Picture& picture, const PixelView& target, int block_width, int block_height) {
   const float scale = 1.0F / static_cast<float>(block_width * block_height);
-  std::vector<std::int32_t> sums(
-      static_cast<std::size_t>(target.width * block_width * kChannels));  // of a block's rows
+  std::vector<std::int32_t> sums(static_cast<std::size_t>(target.width * block_width * kChannels));  // of some rows
   for (int y = 0; y < target.height; ++y) {
     std::fill(sums.begin(), sums.end(), 0);
     for (int row = 0; row < block_height; ++row) {
