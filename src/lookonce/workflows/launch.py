@@ -264,12 +264,18 @@ class _Crew:
         with Listener(("127.0.0.1", 0), backlog=1024, authkey=bytes.fromhex(key)) as listener:
             crew = cls(listener=listener, task=task, max_restarts=max_restarts, on_progress=on_progress)
             os.environ[LINE] = json.dumps([listener.address[1], key])
-            threading.Thread(target=crew._accept, name="lookonce-crew", daemon=True).start()
+            accepting = threading.Thread(target=crew._accept, name="lookonce-crew", daemon=True)
+            accepting.start()
             try:
                 yield crew
             finally:
                 del os.environ[LINE]
                 crew.is_over = True
+                with suppress(OSError):
+                    socket.create_connection(
+                        listener.address
+                    ).close()  # closing alone does not wake who waits in accept
+                accepting.join(LAST_WORD_SECONDS)
                 crew.dismiss()
                 for thread in crew.listening:  # to the last word of each
                     thread.join(LAST_WORD_SECONDS)
