@@ -11,14 +11,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lookonce.config.aliases import BY_OLD_NAME
 from lookonce.config.names import suggestion
-from lookonce.config.schema import Settings, default_of
+from lookonce.config.schema import WITH_SGD, Settings, default_of
 from lookonce.config.text import explain, parse_text
 from lookonce.config.yaml_file import Entry, read_entries
 from lookonce.errors import SettingsError
 
 DEFAULT_ORIGIN = "default"
-# What goes with an optimizer that is not the default one: the rate of one would lead the other astray.
-WITH_OPTIMIZER: dict[str, dict[str, float]] = {"sgd": {"lr": 0.02, "momentum": 0.937, "weight_decay": 5e-4}}
 
 
 @dataclass(frozen=True)
@@ -79,10 +77,9 @@ def _merge(layers: Iterable[_Layer]) -> Resolved:
         values |= layer.values
         origins |= layer.origins
         notes += layer.notes
-    optimizer = str(values.get("optimizer", default_of("optimizer")))
-    for name in WITH_OPTIMIZER.get(optimizer, {}).keys() - values.keys():
-        values[name] = WITH_OPTIMIZER[optimizer][name]
-        origins[name] = f"optimizer {optimizer}"
+    if values.get("optimizer", default_of("optimizer")) == "sgd":
+        origins |= dict.fromkeys(WITH_SGD.keys() - values.keys(), "optimizer sgd")
+        values = WITH_SGD | values
     try:
         return Resolved(Settings(**values), origins, tuple(dict.fromkeys(notes)))
     except ValidationError as error:

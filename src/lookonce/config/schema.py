@@ -22,6 +22,8 @@ GROUPS = {
     "augmentation": "Augmentation",
     "evaluation": "Evaluation",
 }
+# What goes with sgd where nothing else says it: the rate of the default optimizer would lead it astray.
+WITH_SGD = {"lr": 0.02, "momentum": 0.937, "weight_decay": 5e-4}
 NUM_ANCHORS = 6
 STRIDE = 32
 SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -328,7 +330,12 @@ class Settings(BaseModel):
         "optimisation",
         "adamw, or sgd with momentum; lr, momentum and weight_decay follow it where nothing else says them.",
     )
-    lr: float = _setting(0.004, "optimisation", "Peak learning rate, reached after the warm-up; with sgd 0.02.", gt=0)
+    lr: float = _setting(
+        0.004,
+        "optimisation",
+        f"Peak learning rate, reached after the warm-up; with sgd {WITH_SGD['lr']:g}.",
+        gt=0,
+    )
     schedule: Literal[
         "cosine",
         "linear",
@@ -359,7 +366,7 @@ class Settings(BaseModel):
     momentum: float = _setting(
         0.9,
         "optimisation",
-        "Memory of sgd for past gradients, there 0.937; adamw's first beta.",
+        f"Memory of sgd for past gradients, there {WITH_SGD['momentum']:g}; adamw's first beta.",
         ge=0,
         lt=1,
     )
@@ -367,7 +374,8 @@ class Settings(BaseModel):
     weight_decay: float = _setting(
         0.01,
         "optimisation",
-        "Pull of the convolution weights towards 0, with sgd 0.0005; biases and BatchNorm have none.",
+        f"Pull of the convolution weights towards 0, with sgd {WITH_SGD['weight_decay']:g}; biases and BatchNorm have "
+        "none.",
         ge=0,
     )
     clip_norm: float = _setting(10, "optimisation", "Longest gradient allowed; 0: any.", ge=0)
