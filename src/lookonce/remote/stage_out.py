@@ -157,10 +157,10 @@ def staging_out(
     finally:
         done.set()
         thread.join()
-        if not sending.sync():
+        if not sending.finish():
             get_logger().warning(f"waiting up to {store.patience_seconds:.0f} seconds for {location}")
             sending.store = store
-        sending.finish()
+            sending.finish()
 
 
 def fetch_run(location: Location, folder: Path, store: ObjectStore) -> bool:
