@@ -222,14 +222,10 @@ def train_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> J
     flags = {**settings, **several}
     if options.checkpoint_url and not begun:
         flags["weights"] = str(staged_weights(options))
-    with results_to(options, folder, sends=is_first(plan, settings)) as sending:
+    is_first = plan.is_first and not int(settings.get("node_rank") or 0)  # told by the platform, or typed
+    with results_to(options, folder, sends=is_first) as sending:
         result = train(**flags, data=str(data), runs=str(runs), run=options.name)
     return JobResult(folder=folder, exit_code=exit_code(sending, result.exit_code))
-
-
-def is_first(plan: Plan, settings: Mapping[str, Any]) -> bool:
-    """Whether this machine sends the results: the first, as the platform tells or somebody typed."""
-    return plan.is_first and not int(settings.get("node_rank") or 0)
 
 
 def settings_of_plan(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,7 +250,7 @@ def eval_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> Jo
     passed |= settings_of_plan(plan, {name: passed[name] for name in ("device", "devices") if name in passed})
     folder = output_folder(options) / options.name
     weights = staged_weights(options)
-    with results_to(options, folder, sends=is_first(plan, passed)) as sending:
+    with results_to(options, folder, sends=plan.is_first) as sending:
         evaluate(weights=weights, data=stage_data(options), split=options.split, output=folder, **passed)
     return JobResult(folder=folder, exit_code=exit_code(sending, 0))
 
