@@ -6,6 +6,10 @@ from typing import Any
 
 from lookonce.errors import DataError
 
+# Pictures or batches from one meeting to the next: often enough that a process that hangs is told from those that work;
+# the quicker ones wait for the slower there.
+STEPS_TO_A_MEETING = 16
+
 
 @dataclass(frozen=True, kw_only=True)
 class Share:

@@ -5,14 +5,11 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from lookonce.data.share import Share
+from lookonce.data.share import STEPS_TO_A_MEETING, Share
 from lookonce.errors import DataError
 from lookonce.prediction.outputs import PredictedPicture
 from lookonce.prediction.predictor import Unreadable
 from lookonce.prediction.sources import PictureSource
-
-# Often enough that a process that hangs is told from those that work; the quicker ones wait for the slower there.
-PICTURES_TO_A_MEETING = 16
 
 OnFailure = Callable[[str, DataError], None]
 
@@ -38,7 +35,7 @@ def merged(
     row = 0
     with closing(look(unreadable)) as found:
         while row < len(order):
-            own |= {rows[picture.place]: picture for picture in islice(found, PICTURES_TO_A_MEETING)}
+            own |= {rows[picture.place]: picture for picture in islice(found, STEPS_TO_A_MEETING)}
             for theirs in share.gather(own):
                 waiting |= theirs
             own.clear()

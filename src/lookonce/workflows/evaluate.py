@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lookonce.data.dataset import Dataset, data_hash
-from lookonce.data.share import ALONE, Share
+from lookonce.data.share import ALONE, STEPS_TO_A_MEETING, Share
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
 from lookonce.evaluation.analysis import Analysis, analyse, analysis_as_json, errors_as_json
@@ -30,8 +30,6 @@ from lookonce.workflows.sheets import write_sheets
 from lookonce.workflows.thresholds import checkpoint_to_describe, keep_thresholds
 
 INTERVALS = ("AP", "AP50")
-# Often enough that a process that hangs is told from those that work; the quicker ones wait for the slower there.
-BATCHES_TO_A_MEETING = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +158,7 @@ def evaluate(
     batch_size
         Pictures at once on an accelerator; a CPU takes one at a time, so that no digit depends on it.
     device
-        Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu. Exported files run on the processor.
+        Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the processor.
     runtime
         What runs the weights: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """
@@ -299,7 +297,7 @@ def find(
     batches = count(1)
 
     def advance(done: int) -> None:
-        if share.size > 1 and next(batches) % BATCHES_TO_A_MEETING == 0:
+        if share.size > 1 and next(batches) % STEPS_TO_A_MEETING == 0:
             share.gather(None)
         if on_progress is not None:
             on_progress(min(done * share.size, len(dataset)), len(dataset))

@@ -271,10 +271,8 @@ class _Crew:
             finally:
                 del os.environ[LINE]
                 crew.is_over = True
-                with suppress(OSError):
-                    socket.create_connection(
-                        listener.address
-                    ).close()  # closing alone does not wake who waits in accept
+                with suppress(OSError):  # closing the listener would not wake the one that waits in accept
+                    socket.create_connection(listener.address).close()
                 accepting.join(LAST_WORD_SECONDS)
                 crew.dismiss()
                 for thread in crew.listening:  # to the last word of each
