@@ -12,6 +12,7 @@
 #include "in_flight.h"
 #include "lookonce/draw.h"
 #include "lookonce/errors.h"
+#include "lookonce/text.h"
 #include "video.h"
 
 namespace lookonce {
@@ -268,8 +269,7 @@ void guarded(Flight& flight, Work work) {
 
 fs::path drawing_place(const fs::path& place) {
   if (is_video(place)) return fs::path(place).replace_extension(".mp4");
-  std::string suffix = place.extension().string();
-  std::transform(suffix.begin(), suffix.end(), suffix.begin(), [](unsigned char c) { return std::tolower(c); });
+  const std::string suffix = lower_case(place.extension().string());
   const bool keeps = suffix == ".jpg" || suffix == ".jpeg" || suffix == ".png";
   return keeps ? place : fs::path(place.string() + ".jpg");
 }

@@ -8,6 +8,7 @@
 
 #include "lookonce/errors.h"
 #include "lookonce/pictures.h"
+#include "lookonce/text.h"
 
 namespace lookonce {
 namespace {
@@ -20,9 +21,7 @@ const std::set<std::string> kVideoSuffixes{".3gp", ".avi",  ".flv", ".m2ts", ".m
                                            ".mp4", ".mpeg", ".mpg", ".mts",  ".ogv", ".ts",    ".webm", ".wmv"};
 
 std::string lower_suffix(const fs::path& path) {
-  std::string suffix = path.extension().string();
-  std::transform(suffix.begin(), suffix.end(), suffix.begin(), [](unsigned char c) { return std::tolower(c); });
-  return suffix;
+  return lower_case(path.extension().string());
 }
 
 std::vector<Source> in_folder(const fs::path& folder) {
@@ -78,9 +77,8 @@ std::vector<Source> find_one(const std::string& argument) {
 void tell_apart(std::vector<Source>& sources) {
   std::set<std::string> places;
   for (const Source& source : sources) {
-    std::string place = (is_video(source.place) ? fs::path(source.place).replace_extension() : source.place).string();
-    std::transform(place.begin(), place.end(), place.begin(), [](unsigned char c) { return std::tolower(c); });
-    places.insert(place);
+    const fs::path place = is_video(source.place) ? fs::path(source.place).replace_extension() : source.place;
+    places.insert(lower_case(place.string()));
   }
   if (places.size() == sources.size()) return;
   const std::size_t digits = std::to_string(sources.size()).size();

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <memory>
 
 #include "backends.h"
 #include "lookonce/errors.h"
 #include "lookonce/onnx_file.h"
 #include "lookonce/pictures.h"
+#include "lookonce/text.h"
 
 namespace lookonce {
 namespace {
@@ -55,9 +55,7 @@ Owned<Handle> make(const std::string& source, const Make& call) {
 /// "cuda:1" -> "cuda" and "1".
 std::pair<std::string, std::string> split_device(const std::string& device) {
   const std::size_t colon = device.find(':');
-  std::string kind = device.substr(0, colon);
-  for (char& letter : kind) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-  return {kind, colon == std::string::npos ? "0" : device.substr(colon + 1)};
+  return {lower_case(device.substr(0, colon)), colon == std::string::npos ? "0" : device.substr(colon + 1)};
 }
 
 /// One provider's options: made, told its device, added to the session's.

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cstdio>
 #include <fstream>
 
 #include "bytes.h"
 #include "formats.h"
 #include "lookonce/errors.h"
+#include "lookonce/text.h"
 
 namespace lookonce {
 namespace {
@@ -113,9 +113,7 @@ std::string read_file(const std::filesystem::path& path, std::uintmax_t max_byte
 }
 
 std::string encode_picture(const Picture& picture, const std::string& suffix) {
-  std::string lower = suffix;
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char letter) { return std::tolower(letter); });
-  return lower == ".png" ? encode_png(picture) : encode_jpeg(picture, kJpegQuality);
+  return lower_case(suffix) == ".png" ? encode_png(picture) : encode_jpeg(picture, kJpegQuality);
 }
 
 }  // namespace lookonce

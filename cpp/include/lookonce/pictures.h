@@ -28,7 +28,8 @@ inline constexpr std::int64_t kMaxPixels = 178'956'970;
 /// The bytes of a picture file -> the same pixels as lookonce's Python reader, src/lookonce/data/pictures.py, gives:
 /// EXIF orientation applied, alpha laid on white, 16 bits brought to 8, CMYK by Adobe's convention, first frame.
 ///
-/// JPEG, PNG, WebP, BMP, PNM. `name` is what errors call it. Error: no picture, another kind, truncated, damaged, too large.
+/// JPEG, PNG, WebP, BMP, PNM. `name` is what errors call it. Error: no picture, another kind, truncated, damaged, too
+/// large.
 Picture decode_picture(std::string_view bytes, const std::string& name);
 
 Picture read_picture(const std::filesystem::path& path);
