@@ -4,6 +4,9 @@
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <string_view>
+#include <type_traits>
+#include <utility>
 
 #include "lookonce/errors.h"
 
@@ -16,59 +19,45 @@ namespace fs = std::filesystem;
   throw Error(path.string() + ": cannot write there (" + why + "); choose another folder with --output");
 }
 
-std::string numbers(std::initializer_list<double> values) {
-  std::string text = "[";
-  for (const double value : values) text += (text.size() > 1 ? ", " : "") + json_number(value);
-  return text + "]";
+void add(std::string& text, std::string_view part) {
+  text += part;
+}
+
+/// The shortest decimal that reads back as the same number.
+template <typename Number, typename = std::enable_if_t<std::is_arithmetic_v<Number>>>
+void add(std::string& text, Number value) {
+  std::array<char, 32> digits{};
+  text.append(digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr);
+}
+
+using Four = std::array<double, 4>;
+
+void add(std::string& text, const Four& values) {
+  for (std::size_t index = 0; index < values.size(); ++index) {
+    text += index == 0 ? "[" : ", ";
+    add(text, values[index]);
+  }
+  text += ']';
+}
+
+template <typename... Parts>
+void append(std::string& text, const Parts&... parts) {
+  (add(text, parts), ...);
 }
 
 /// Left, top, width, height, computed in double precision as the Python program does.
-std::string bbox(const BoxXyxy& box) {
+Four bbox(const BoxXyxy& box) {
   const double left = box.left;
   const double top = box.top;
-  return numbers({left, top, box.right - left, box.bottom - top});
+  return {left, top, box.right - left, box.bottom - top};
 }
 
-std::string coco_row(const PictureResult& result, const Detection& one, const Record& record) {
-  return R"({"image_id": )" + std::to_string(result.image_id) + R"(, "category_id": )" +
-         std::to_string(record.category_ids[static_cast<std::size_t>(one.label)]) + R"(, "bbox": )" + bbox(one.box) +
-         R"(, "score": )" + json_number(one.score) + "}";
-}
-
-std::string detection_json(const Detection& one, const Record& record) {
-  return R"({"class": )" + json_string(record.class_names[static_cast<std::size_t>(one.label)]) + R"(, "label": )" +
-         std::to_string(one.label) + R"(, "score": )" + json_number(one.score) + R"(, "box_xyxy": )" +
-         numbers({one.box.left, one.box.top, one.box.right, one.box.bottom}) + "}";
-}
-
-std::string moment(const PictureResult& result) {
-  if (result.frame < 0) return "";
-  return R"(, "frame": )" + std::to_string(result.frame) + R"(, "seconds": )" +
-         json_number(std::round(result.seconds * 1e6) / 1e6);
-}
-
-std::string picture_line(const PictureResult& result, const Record& record) {
-  std::string line = R"({"file": )" + json_string(result.name);
-  if (!result.error.empty()) return line + R"(, "error": )" + json_string(result.error) + "}\n";
-  line += R"(, "image_id": )" + std::to_string(result.image_id) + moment(result) + R"(, "width": )" +
-          std::to_string(result.width) + R"(, "height": )" + std::to_string(result.height) + R"(, "detections": [)";
-  for (std::size_t index = 0; index < result.detections.size(); ++index) {
-    line += (index == 0 ? "" : ", ") + detection_json(result.detections[index], record);
-  }
-  return line + "]}\n";
-}
-
-}  // namespace
-
+/// In quotes; bytes that are no UTF-8 become U+FFFD.
 std::string json_string(const std::string& text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-std::string json_number(double value) {
-  std::array<char, 32> text{};
-  const auto [end, problem] = std::to_chars(text.data(), text.data() + text.size(), value);
-  return problem == std::errc() ? std::string(text.data(), end) : "0";
-}
+}  // namespace
 
 NewFile::NewFile(fs::path path)
     : path_(std::move(path)), temporary_(path_.parent_path() / ("." + path_.filename().string() + ".new")) {
@@ -95,20 +84,47 @@ void NewFile::finish() {
 }
 
 ResultFiles::ResultFiles(const fs::path& folder, const Record& record)
-    : record_(record), coco_(folder / "results.json"), lines_(folder / "detections.jsonl") {
+    : category_ids_(record.category_ids), coco_(folder / "results.json"), lines_(folder / "detections.jsonl") {
+  for (const std::string& name : record.class_names) class_names_.push_back(json_string(name));
   coco_.write("[");
 }
 
 void ResultFiles::add(const PictureResult& result) {
-  lines_.write(picture_line(result, record_));
+  text_.clear();
+  append_line(result);
+  lines_.write(text_);
+  text_.clear();
+  append_rows(result);
+  coco_.write(text_);
+}
+
+void ResultFiles::append_line(const PictureResult& result) {
+  append(text_, R"({"file": )", json_string(result.name));
+  if (!result.error.empty()) return append(text_, R"(, "error": )", json_string(result.error), "}\n");
+  append(text_, R"(, "image_id": )", result.image_id);
+  if (result.frame >= 0) {
+    append(text_, R"(, "frame": )", result.frame, R"(, "seconds": )", std::round(result.seconds * 1e6) / 1e6);
+  }
+  append(text_, R"(, "width": )", result.width, R"(, "height": )", result.height, R"(, "detections": [)");
+  bool first = true;
   for (const Detection& one : result.detections) {
-    coco_.write((first_ ? "\n" : ",\n") + coco_row(result, one, record_));
-    first_ = false;
+    append(text_, std::exchange(first, false) ? "" : ", ", R"({"class": )", class_names_[static_cast<std::size_t>(one.label)],
+           R"(, "label": )", one.label, R"(, "score": )", static_cast<double>(one.score), R"(, "box_xyxy": )",
+           Four{one.box.left, one.box.top, one.box.right, one.box.bottom}, "}");
+  }
+  append(text_, "]}\n");
+}
+
+void ResultFiles::append_rows(const PictureResult& result) {
+  for (const Detection& one : result.detections) {
+    append(text_, std::exchange(first_row_, false) ? "\n" : ",\n", R"({"image_id": )", result.image_id, R"(, "category_id": )",
+           category_ids_[static_cast<std::size_t>(one.label)], R"(, "bbox": )", bbox(one.box), R"(, "score": )",
+           static_cast<double>(one.score), "}");
   }
 }
 
 void ResultFiles::finish() {
-  coco_.write(first_ ? "]\n" : "\n]\n");
+  coco_.write(first_row_ ? "]\n" : "\n]\n");
   coco_.finish();
   lines_.finish();
 }

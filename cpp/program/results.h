@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "lookonce/detections.h"
 #include "lookonce/record.h"
@@ -48,9 +49,14 @@ class ResultFiles {
   void finish();
 
  private:
-  const Record& record_;
+  void append_line(const PictureResult& result);
+  void append_rows(const PictureResult& result);
+
+  std::vector<std::int64_t> category_ids_;
+  std::vector<std::string> class_names_;  // as JSON
   NewFile coco_, lines_;
-  bool first_ = true;
+  bool first_row_ = true;
+  std::string text_;  // of one picture; its memory is kept for the next
 };
 
 /// One whole file, in one go; its folder is made.
@@ -58,11 +64,5 @@ void write_whole(const std::filesystem::path& path, const std::string& bytes);
 
 /// A fresh folder RUNS/NAME-K, K counted up from 1; two processes never get the same one.
 std::filesystem::path make_run_folder(const std::filesystem::path& runs, const std::string& name);
-
-/// A JSON string in quotes; bytes that are no UTF-8 become U+FFFD.
-std::string json_string(const std::string& text);
-
-/// The shortest decimal that reads back as the same number.
-std::string json_number(double value);
 
 }  // namespace lookonce

@@ -13,10 +13,11 @@ float sigmoid(float logit) {
 
 /// The smallest logit whose sigmoid could be over `probability`, a little low: what is under it needs no sigmoid.
 float surely_below(float probability) {
-  constexpr float kMargin = 1e-3F;
-  if (probability <= 0) return -INFINITY;
-  if (probability >= 1) return INFINITY;
-  return std::log(probability / (1 - probability)) - kMargin;
+  constexpr float kRounding = 1e-6F;  // more than what sigmoid() and a quotient of two scores are wrong by
+  const float bound = probability - kRounding;
+  if (bound <= 0) return -INFINITY;
+  if (bound >= 1) return INFINITY;
+  return std::log(bound / (1 - bound));
 }
 
 /// One anchor of one head: its planes of logits, and how they become boxes.
@@ -66,10 +67,13 @@ void decode_cell(const AnchorMap& map, std::size_t cell, int num_classes, float 
   // Objectness first: a class probability is at most 1, so nearly every cell is done here.
   if (!(map.logit(4, cell) > lowest_logit)) return;
   const float objectness = sigmoid(map.logit(4, cell));
+  const float lowest_class_logit = surely_below(threshold / objectness);
   bool has_box = false;
   BoxXyxy box;
   for (int label = 0; label < num_classes; ++label) {
-    const float score = objectness * sigmoid(map.logit(5 + static_cast<std::size_t>(label), cell));
+    const float logit = map.logit(5 + static_cast<std::size_t>(label), cell);
+    if (!(logit > lowest_class_logit)) continue;
+    const float score = objectness * sigmoid(logit);
     if (!(score > threshold)) continue;
     if (!has_box) box = map.box(cell);
     has_box = true;

@@ -1,5 +1,6 @@
 // Decoding and suppression on boxes that can be checked by hand.
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -76,6 +77,55 @@ TEST(a_score_at_the_threshold_is_no_detection) {
   values[4 * 4 + 2] = 0;  // objectness 0.5, class probability 1 to float precision
   EQUAL(decode_heads({{values.data(), 2, 2}}, small_record(SizeRule::exponential, 1), 0.5F).size(), 0U);
   EQUAL(decode_heads({{values.data(), 2, 2}}, small_record(SizeRule::exponential, 1), 0.49F).size(), 1U);
+}
+
+TEST(the_classes_of_a_cell_are_chosen_as_by_computing_every_score) {
+  // What is skipped by its logit alone must be what its score would leave out, at every threshold.
+  Record record = small_record(SizeRule::exponential, 1);
+  record.class_names = {"a", "b", "c", "d", "e", "f", "g"};
+  record.category_ids = {1, 2, 3, 4, 5, 6, 7};
+  const auto sigmoid = [](double logit) { return 1 / (1 + std::exp(-logit)); };
+  for (int seed = 0; seed < 2000; ++seed) {
+    std::vector<float> values(12 * 4);
+    for (std::size_t index = 0; index < values.size(); ++index) {
+      const auto scattered = static_cast<int>((index * 7919 + static_cast<std::size_t>(seed) * 104729) % 2401);
+      values[index] = static_cast<float>(scattered - 1200) / 100;
+    }
+    const double threshold = sigmoid((seed % 1600 - 800) / 100.0);
+    std::size_t expected = 0;
+    for (std::size_t cell = 0; cell < 4; ++cell) {
+      for (std::size_t label = 0; label < 7; ++label) {
+        const double score = sigmoid(values[4 * 4 + cell]) * sigmoid(values[(5 + label) * 4 + cell]);
+        if (score > threshold) ++expected;
+      }
+    }
+    EQUAL(decode_heads({{values.data(), 2, 2}}, record, static_cast<float>(threshold)).size(), expected);
+  }
+}
+
+TEST(suppression_is_the_plain_loop_over_pairs) {
+  Detections candidates;
+  for (int index = 0; index < 600; ++index) {
+    const auto left = static_cast<float>(index * 37 % 101);
+    const auto top = static_cast<float>(index * 53 % 67);
+    const auto width = static_cast<float>(5 + index * 11 % 40);
+    candidates.push_back({{left, top, left + width, top + 12}, static_cast<float>(600 - index) / 600, index % 3});
+  }
+  candidates.push_back({{9, 9, 3, 3}, 0.0001F, 0});  // turned inside out: overlaps with nothing
+  std::vector<Detection> expected;
+  for (const Detection& one : candidates) {
+    bool dropped = false;
+    for (const Detection& better : expected) {
+      const BoxXyxy both{std::max(one.box.left, better.box.left), std::max(one.box.top, better.box.top),
+                         std::min(one.box.right, better.box.right), std::min(one.box.bottom, better.box.bottom)};
+      const float sum = one.box.area() + better.box.area() - both.area();
+      dropped = dropped || (one.label == better.label && both.area() > 0.4F * sum);
+    }
+    if (!dropped) expected.push_back(one);
+  }
+  const Detections kept = select_detections(candidates, 0.4F, 1000);
+  EQUAL(kept.size(), expected.size());
+  for (std::size_t index = 0; index < kept.size(); ++index) EQUAL(kept[index].score, expected[index].score);
 }
 
 TEST(a_weaker_box_of_the_same_class_is_dropped_when_the_overlap_is_over_the_threshold) {
