@@ -1,16 +1,13 @@
 #include "options.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <charconv>
-#include <cstdlib>
 #include <functional>
 #include <limits>
 #include <numeric>
-#include <thread>
 
 #include "lookonce/errors.h"
+#include "threads.h"
 
 namespace lookonce {
 namespace {
@@ -57,7 +54,7 @@ const std::vector<Known>& known_options() {
        [](Options& options, const std::string& text) {
          options.detector.max_detections = number<int>("--max-detections", text, 1, std::numeric_limits<int>::max());
        }},
-      {"--threads", "N", "threads for the network; without it, all processors, or OMP_NUM_THREADS",
+      {"--threads", "N", "threads for the network; without it, one a core, or OMP_NUM_THREADS",
        whole("--threads", 1, [](Options& options) -> int& { return options.backend.threads; })},
       {"--batch", "N", "pictures that go through the network at once (1)",
        whole("--batch", 1, [](Options& options) -> int& { return options.batch; })},
@@ -161,16 +158,6 @@ Options parse_options(const std::vector<std::string>& arguments) {
   options.model = std::filesystem::u8path(places.front());
   options.sources.assign(places.begin() + 1, places.end());
   return options;
-}
-
-int usable_threads() {
-  if (const char* wanted = std::getenv("OMP_NUM_THREADS")) {
-    const long number = std::strtol(wanted, nullptr, 10);
-    if (number > 0 && number <= std::numeric_limits<int>::max()) return static_cast<int>(number);
-  }
-  cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
-  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
 }
 
 }  // namespace lookonce

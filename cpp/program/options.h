@@ -31,7 +31,4 @@ std::string usage();
 /// Error: an unknown option (with the nearest known one), a missing value, a value out of range.
 Options parse_options(const std::vector<std::string>& arguments);
 
-/// The processors that this process may use, OMP_NUM_THREADS where that is set.
-int usable_threads();
-
 }  // namespace lookonce

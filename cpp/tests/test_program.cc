@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cmath>
 #include <filesystem>
 
 #include "check.h"
@@ -9,6 +10,7 @@
 #include "options.h"
 #include "results.h"
 #include "sources.h"
+#include "threads.h"
 
 using namespace lookonce;
 using namespace lookonce::tests;
@@ -128,4 +130,27 @@ TEST(run_folders_count_up) {
   const Scratch scratch;
   EQUAL(make_run_folder(scratch.path / "runs", "infer").filename().string(), "infer-1");
   EQUAL(make_run_folder(scratch.path / "runs", "infer").filename().string(), "infer-2");
+}
+
+TEST(the_narrowest_quota_around_a_container_holds) {
+  const Scratch scratch;
+  static_cast<void>(scratch.file("pod/box/cpu.max", "max 100000\n"));
+  EQUAL(std::isinf(cores_of_quota(scratch.path, "/pod/box")), true);
+  static_cast<void>(scratch.file("pod/cpu.max", "150000 100000\n"));
+  static_cast<void>(scratch.file("cpu.max", "400000 100000\n"));
+  EQUAL(cores_of_quota(scratch.path, "/pod/box"), 1.5);
+  EQUAL(cores_of_quota(scratch.path, ""), 4.0);
+}
+
+TEST(quotas_of_the_older_control_groups_are_read_too) {
+  const Scratch scratch;
+  static_cast<void>(scratch.file("cpu/cpu.cfs_period_us", "100000\n"));
+  static_cast<void>(scratch.file("cpu/cpu.cfs_quota_us", "-1\n"));
+  EQUAL(std::isinf(cores_of_quota(scratch.path, "")), true);
+  static_cast<void>(scratch.file("cpu/cpu.cfs_quota_us", "200000\n"));
+  EQUAL(cores_of_quota(scratch.path, ""), 2.0);
+}
+
+TEST(there_is_always_a_thread) {
+  EQUAL(usable_threads() >= 1, true);
 }

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from lookonce.runtimes import threads
-from lookonce.runtimes.threads import cores_of_quota, usable_threads
+from lookonce.runtimes.threads import cores_of_quota, usable_processors, usable_threads
 
 
 @pytest.mark.parametrize(("variable", "expected"), [("3", 3), ("2,4", 2)])
@@ -33,7 +33,7 @@ def test_two_processors_of_one_core_are_one_thread(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr(threads, "_core_of", lambda cpu: f"{cpu // 2}")
     monkeypatch.setattr(threads, "cores_of_quota", lambda _root, _group: math.inf)
-    assert usable_threads() == 2
+    assert (usable_threads(), usable_processors()) == (2, 4)
 
 
 def test_a_container_with_a_quota_gets_threads_for_it(monkeypatch):
@@ -41,7 +41,15 @@ def test_a_container_with_a_quota_gets_threads_for_it(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(64)), raising=False)
     monkeypatch.setattr(threads, "_core_of", str)
     monkeypatch.setattr(threads, "cores_of_quota", lambda _root, _group: 1.5)
-    assert usable_threads() == 2
+    assert (usable_threads(), usable_processors()) == (2, 2)
+
+
+def test_a_wish_for_threads_is_none_for_processors(monkeypatch):
+    """torchrun sets OMP_NUM_THREADS to 1; pictures are read by as many threads as before."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(threads, "_processors_allowed", lambda: set(range(6)))
+    monkeypatch.setattr(threads, "cores_of_quota", lambda _root, _group: math.inf)
+    assert (usable_threads(), usable_processors()) == (1, 6)
 
 
 def test_the_narrowest_quota_around_a_group_holds(tmp_path):

@@ -1,4 +1,4 @@
-"""How many threads a runtime gets."""
+"""How many threads there are processors for."""
 
 import math
 import os
@@ -8,20 +8,34 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_threads() -> int:
-    """OMP_NUM_THREADS where it is set, else the physical cores that this process may use.
+    """What computes in this process gets so many: OMP_NUM_THREADS where it is set, else usable_cores()."""
+    return wanted_threads() or usable_cores()
 
-    "May use" is the narrower of its affinity (taskset, cpuset) and its quota of processor time (containers).
-    """
+
+def wanted_threads() -> int | None:
+    """OMP_NUM_THREADS, of which "4,2" is a form too; None where it is not set, or no number."""
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
-    return max(1, math.ceil(min(_cores_allowed(), cores_of_quota(CGROUPS, _own_cgroup()))))
+    return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else None
 
 
-def _cores_allowed() -> int:
-    if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
-    return len({_core_of(cpu) for cpu in os.sched_getaffinity(0)})
+def usable_cores() -> int:
+    """Physical cores that this process may use: sums gain nothing from two threads on one."""
+    return _within_quota(len({_core_of(processor) for processor in _processors_allowed()}))
+
+
+def usable_processors() -> int:
+    """Processors as the system counts them, often two a core, that this process may use: for what reads and decodes."""
+    return _within_quota(len(_processors_allowed()))
+
+
+def _processors_allowed() -> set[int]:
+    """What taskset or a cpuset leave to this process."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def _within_quota(number: int) -> int:
+    """No more than the time that a container's quota leaves, rounded up."""
+    return max(1, math.ceil(min(number, cores_of_quota(CGROUPS, _own_cgroup()))))
 
 
 def _core_of(cpu: int) -> str:

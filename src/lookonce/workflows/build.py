@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
 from lookonce.model.loss import DetectionLoss
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
 from lookonce.runtimes.pytorch import anchor_tensors
+from lookonce.runtimes.threads import usable_processors
 from lookonce.training.ema import ExponentialMovingAverage
 from lookonce.training.engine import Learner, StepOptions, choose_precision, make_scaler
 from lookonce.training.optimizer import make_optimizer
@@ -274,11 +274,11 @@ def make_augmentation(settings: Settings) -> Callable[[int], Augmentation]:
 
 
 def num_workers(workers: int | str, device: torch.device) -> int:
-    """ "auto": one thread beside a CPU that trains, since the step takes nine tenths of it; half the cores, up to 16,
-    beside an accelerator, shared out to the ranks of this machine."""
+    """ "auto": one thread beside a CPU that trains, since the step takes nine tenths of it; half the processors, up to
+    16, beside an accelerator, shared out to the ranks of this machine."""
     if workers != "auto":
         return int(workers)
-    return 1 if device.type == "cpu" else min(max((os.cpu_count() or 2) // (2 * processes_here()), 2), 16)
+    return 1 if device.type == "cpu" else min(max(usable_processors() // (2 * processes_here()), 2), 16)
 
 
 def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | None:
@@ -317,9 +317,11 @@ def make_observers(settings: Settings, run: RunFolder) -> list[OnEpoch]:
 
 def against_waiting(settings: Settings, dataset: Dataset, device: torch.device) -> str:
     """What makes pictures come faster: more threads while there are cores, and memory for all of them decoded."""
-    workers, cores = num_workers(settings.workers, device), os.cpu_count() or 1
+    workers, processors = num_workers(settings.workers, device), usable_processors()
     needed_mb = math.ceil(3e-6 * float(dataset.image_sizes_wh.astype(np.float64).prod(1).sum()))
-    advice = [f"--workers {workers + 1} or more (now {workers}; there are {cores} cores)"] if workers < cores else []
+    advice = []
+    if workers < processors:
+        advice.append(f"--workers {workers + 1} or more (now {workers}; there are {processors} processors)")
     if needed_mb > settings.cache_mb:
         advice.append(f"--cache-mb up to {needed_mb} (now {settings.cache_mb:g}), which keeps all pictures decoded")
     return "; or ".join([*advice, "smaller picture files, such as JPEGs of about the size that is trained at"])

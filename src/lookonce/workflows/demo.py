@@ -1,6 +1,5 @@
 """`lookonce demo`: data, training, evaluation, export, prediction and report in one command."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 from lookonce.data.synthetic import write_synthetic
 from lookonce.errors import SettingsError
 from lookonce.log import get_logger, logging_to
+from lookonce.runtimes.threads import usable_processors
 
 NUM_STEPS = 6
 # Half the channels and 256 pixels: what two processor cores train in about four minutes. Colour and place vary in the
@@ -85,7 +85,7 @@ def demo(
 
 def num_processes(pictures: int) -> int:
     """One a core; starting them does not pay for a few pictures."""
-    return min(os.cpu_count() or 1, 8) if pictures >= 100 else 1
+    return min(usable_processors(), 8) if pictures >= 100 else 1
 
 
 def train_on(data: Path, folder: Path, epochs: int, seed: int) -> Path | None:

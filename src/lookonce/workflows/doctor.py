@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from lookonce.errors import NO_CANN, NO_TORCH_NPU
+from lookonce.runtimes.threads import usable_processors, usable_threads
 
 Verdict = Literal["ok", "note", "missing", "wrong"]
 # Under this a run of a few hundred epochs with checkpoints may not end well.
@@ -78,10 +79,13 @@ def examine() -> Iterator[Finding]:
 
 
 def _processor() -> Finding:
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     limits = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)}
     limited = "".join(f", {name}={value}" for name, value in limits.items())
-    return Finding(name="processor", verdict="ok", text=f"{available} threads for this process{limited}")
+    return Finding(
+        name="processor",
+        verdict="ok",
+        text=f"usable: {usable_processors()}; threads that compute: {usable_threads()}{limited}",
+    )
 
 
 def _packages() -> Iterator[Finding]:

@@ -27,6 +27,7 @@ from lookonce.config.schema import Settings
 from lookonce.distributed import Job, RankLost, count_devices, processes_here, run_job, started_by_torchrun
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import get_logger, logging_to
+from lookonce.runtimes.threads import usable_cores, wanted_threads
 from lookonce.storage import explained_write
 from lookonce.training.stop import StopRequest, signals_handled_by
 
@@ -136,10 +137,7 @@ def wait_for_first(endpoint: str, timeout_seconds: float) -> None:
 
 def threads_per_process(num_processes: int) -> int:
     """CPU threads for the network's sums: what OMP_NUM_THREADS says, else the cores shared out evenly."""
-    if os.environ.get("OMP_NUM_THREADS", "").isdecimal():
-        return int(os.environ["OMP_NUM_THREADS"])
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(cores // num_processes, 1)
+    return wanted_threads() or max(usable_cores() // num_processes, 1)
 
 
 def work() -> None:

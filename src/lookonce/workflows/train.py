@@ -5,8 +5,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lookonce.config.record import ModelRecord
 from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, resolve
 from lookonce.config.schema import Settings
@@ -25,6 +23,8 @@ from lookonce.distributed import (
 )
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to, silenced
+from lookonce.runtimes.pytorch import use_threads
+from lookonce.runtimes.threads import usable_threads
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible
 from lookonce.training.profile import profile_training
@@ -53,6 +53,7 @@ def train(**flags: Any) -> TrainResult:
     """
     settings, run = settings_and_run(flags)
     if not launch.is_wanted(settings):
+        use_threads(settings.cpus_per_rank or usable_threads())
         return train_here(settings, run)
     if run is not None:
         flags = flags | {"resume": str(run.path), "run": None, "file": None}
@@ -66,7 +67,7 @@ def train(**flags: Any) -> TrainResult:
 
 def train_as_rank(line: launch.Line, flags: Mapping[str, Any]) -> TrainResult:
     """What each process does that `train` starts."""
-    torch.set_num_threads(line.task.threads)
+    use_threads(line.task.threads)
     with silenced(True):  # the launcher has read the same settings, and said what there is to say
         settings, run = settings_and_run(flags)
     return train_here(settings, run, line)
