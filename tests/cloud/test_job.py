@@ -323,34 +323,63 @@ def test_an_evaluation_is_shared_out_and_the_first_process_writes(
     assert not list(machines[1].iterdir())
 
 
-@pytest.mark.slow
-def test_two_containers_train_together(zipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    hosts = {
-        "VC_WORKER_HOSTS": "127.0.0.1,127.0.0.1",
-        "MA_NUM_HOSTS": "2",
-        "MA_NUM_GPUS": "0",
-        "MASTER_PORT": str(port),
-    }
-    for name, value in hosts.items():
-        monkeypatch.setenv(name, value)
-    settings = [f"{name}={value}" for name, value in TINY.items()]
-    command = [sys.executable, "-m", "lookonce", "job", f"data_url={zipped}", "train_url=out", *settings]
+def on_two_machines(
+    folder: Path,
+    command: list[str],
+    typed: Callable[[int], list[str]] = lambda _node: [],
+    told: Callable[[int], dict[str, str]] = lambda _node: {},
+) -> list[str]:
+    """What two jobs said that worked together, each in a folder of its own: 0 and 1. Of each node: words, variables."""
     processes = []
-    for node in ("0", "1"):
-        (tmp_path / node).mkdir()
-        monkeypatch.setenv("VC_TASK_INDEX", node)
-        with (tmp_path / node / "console.txt").open("w") as console:
-            processes.append(subprocess.Popen(command, cwd=tmp_path / node, stdout=console, stderr=console))
+    for node in (0, 1):
+        (folder / str(node)).mkdir()
+        words = [sys.executable, "-m", "lookonce", "job", *command, *typed(node)]
+        with (folder / str(node) / "console.txt").open("w") as console:
+            processes.append(
+                subprocess.Popen(
+                    words, cwd=folder / str(node), stdout=console, stderr=console, env=os.environ | told(node)
+                )
+            )
     try:
         codes = [process.wait(240) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    told = [(tmp_path / node / "console.txt").read_text() for node in ("0", "1")]
-    assert codes == [0, 0], told
-    assert "node 1 of 2, meeting at 127.0.0.1" in told[1]
+    said = [(folder / str(node) / "console.txt").read_text() for node in (0, 1)]
+    assert codes == [0, 0], said
+    return said
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.mark.slow
+def test_two_machines_whose_numbers_are_typed_evaluate_together(zipped: Path, tmp_path: Path) -> None:
+    save_untrained(tmp_path / "best", CLASS_NAMES[:2], (1, 2))
+    command = ["task=eval", f"data_url={zipped}", f"checkpoint_url={tmp_path / 'best'}", "train_url=out", "device=cpu"]
+    command += ["nnodes=2", f"rdzv_endpoint=127.0.0.1:{free_port()}"]
+    said = on_two_machines(tmp_path, command, typed=lambda node: [f"node_rank={node}"])
+    assert "left alone" not in said[0]
+    metrics = json.loads((tmp_path / "0" / "out" / "eval" / "metrics.json").read_text())
+    assert metrics["evaluated"]["pictures"] == 3
+    assert not (tmp_path / "1" / "out").exists()
+
+
+@pytest.mark.slow
+def test_two_containers_train_together(zipped: Path, tmp_path: Path) -> None:
+    hosts = {
+        "VC_WORKER_HOSTS": "127.0.0.1,127.0.0.1",
+        "MA_NUM_HOSTS": "2",
+        "MA_NUM_GPUS": "0",
+        "MASTER_PORT": str(free_port()),
+    }
+    settings = [f"{name}={value}" for name, value in TINY.items()]
+    command = [f"data_url={zipped}", "train_url=out", *settings]
+    said = on_two_machines(tmp_path, command, told=lambda node: {**hosts, "VC_TASK_INDEX": str(node)})
+    assert "node 1 of 2, meeting at 127.0.0.1" in said[1]
     run = tmp_path / "0" / "out" / "job"
     assert "2 batches of 4, shared out to 2 processes" in (run / "log.txt").read_text()
     assert [row["epoch"] for row in RunFolder(run).metrics()] == [0, 1]

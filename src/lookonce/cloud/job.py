@@ -42,6 +42,9 @@ OF_EVALUATION = {
     "runtime": str,
     "device": str,
     "devices": int,
+    "nnodes": str,
+    "node_rank": int,
+    "rdzv_endpoint": str,
     "rank_timeout": float,
 }
 
@@ -222,10 +225,14 @@ def train_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> J
     flags = {**settings, **several}
     if options.checkpoint_url and not begun:
         flags["weights"] = str(staged_weights(options))
-    is_first = plan.is_first and not int(settings.get("node_rank") or 0)  # told by the platform, or typed
-    with results_to(options, folder, sends=is_first) as sending:
+    with results_to(options, folder, sends=is_first(plan, flags)) as sending:
         result = train(**flags, data=str(data), runs=str(runs), run=options.name)
     return JobResult(folder=folder, exit_code=exit_code(sending, result.exit_code))
+
+
+def is_first(plan: Plan, settings: Mapping[str, Any]) -> bool:
+    """Whether this machine writes for all, as the platform tells or somebody typed."""
+    return plan.is_first and not int(settings.get("node_rank") or 0)
 
 
 def settings_of_plan(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -250,7 +257,7 @@ def eval_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> Jo
     passed |= settings_of_plan(plan, {name: passed[name] for name in ("device", "devices") if name in passed})
     folder = output_folder(options) / options.name
     weights = staged_weights(options)
-    with results_to(options, folder, sends=plan.is_first) as sending:
+    with results_to(options, folder, sends=is_first(plan, passed)) as sending:
         evaluate(weights=weights, data=stage_data(options), split=options.split, output=folder, **passed)
     return JobResult(folder=folder, exit_code=exit_code(sending, 0))
 
