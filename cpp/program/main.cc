@@ -19,12 +19,19 @@ using namespace lookonce;
 constexpr int kSomePicturesFailed = 1;
 constexpr int kNothingDone = 2;
 
-/// Lanes, so that every thread has one while there are pictures for all of them.
-int choose_lanes(const Options& options, const std::vector<Source>& sources) {
-  if (has_video(sources)) return options.backend.threads;
+/// As many as `wanted`, while there are pictures for all of them.
+int with_work(int wanted, const Options& options, const std::vector<Source>& sources) {
+  if (has_video(sources)) return wanted;
   const auto batch = static_cast<std::size_t>(options.batch);
   const std::size_t batches = (sources.size() + batch - 1) / batch;
-  return static_cast<int>(std::min(batches, static_cast<std::size_t>(options.backend.threads)));
+  return static_cast<int>(std::min(batches, static_cast<std::size_t>(wanted)));
+}
+
+/// One a lane. Where calls queue, one more has its next picture ready when a lane is free (1.7 % more pictures on two
+/// processors; 1.7 % fewer where they do not queue), but for --timing, which would take the waiting for computing.
+int choose_workers(const Backend& backend, const Options& options, const std::vector<Source>& sources) {
+  const int spare = backend.queues_calls() && !options.timing ? 1 : 0;
+  return with_work(options.backend.lanes + spare, options, sources);
 }
 
 fs::path make_output(const Options& options) {
@@ -151,7 +158,7 @@ Totals run(Backend& backend, const std::vector<Source>& sources, const PipelineO
 int infer(Options options) {
   std::vector<Source> sources = find_sources(options.sources);
   if (!options.annotations.empty()) sources = as_annotated(std::move(sources), options.annotations);
-  options.backend.lanes = choose_lanes(options, sources);
+  options.backend.lanes = with_work(options.backend.threads, options, sources);
   const std::unique_ptr<Backend> backend = open_backend(options.model, options.backend);
   if (backend->group() > 0) options.batch = backend->group();
   const fs::path folder = make_output(options);
@@ -159,8 +166,13 @@ int infer(Options options) {
   if (options.pictures && has_video(sources) && !Film::possible()) {
     std::cerr << "lookonce-infer: FFmpeg has no encoder for H.264 or MPEG-4 here; frames are drawn as pictures\n";
   }
-  const PipelineOptions pipeline{options.backend.lanes, options.batch, options.warmup,  options.pictures,
-                                 Film::possible(),      options.raw,   options.detector};
+  const PipelineOptions pipeline{choose_workers(*backend, options, sources),
+                                 options.batch,
+                                 options.warmup,
+                                 options.pictures,
+                                 Film::possible(),
+                                 options.raw,
+                                 options.detector};
   if (options.model_only_seconds > 0) {
     std::printf("the network alone: %.1f pictures/s\n",
                 model_only_rate(*backend, pipeline, options.model_only_seconds));

@@ -276,11 +276,11 @@ fs::path drawing_place(const fs::path& place) {
 
 double run_pipeline(Backend& backend, const std::vector<Source>& sources, const PipelineOptions& options,
                     const std::function<void(const Outcome&)>& consume) {
-  const auto lanes = static_cast<std::size_t>(options.lanes);
-  // A batch for each lane to work on, one to read meanwhile, one to write.
-  Flight flight(static_cast<std::size_t>(options.batch) * (lanes + 2));
+  const auto num_workers = static_cast<std::size_t>(options.workers);
+  // A batch for each worker to work on, one to read meanwhile, one to write.
+  Flight flight(static_cast<std::size_t>(options.batch) * (num_workers + 2));
   std::vector<std::unique_ptr<Worker>> workers;
-  for (std::size_t lane = 0; lane < lanes; ++lane) {
+  for (std::size_t number = 0; number < num_workers; ++number) {
     workers.push_back(std::make_unique<Worker>(flight, backend, options));
     workers.back()->warm_up();
   }
@@ -303,7 +303,7 @@ double model_only_rate(Backend& backend, const PipelineOptions& options, double 
   std::vector<std::unique_ptr<Detector>> detectors;
   const std::vector<Picture> grey(static_cast<std::size_t>(options.batch),
                                   Picture(backend.record().width, backend.record().height));
-  for (int lane = 0; lane < options.lanes; ++lane) {
+  for (int number = 0; number < options.workers; ++number) {
     detectors.push_back(std::make_unique<Detector>(backend));
     detectors.back()->detect({grey.data(), options.batch});
   }

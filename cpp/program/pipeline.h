@@ -29,7 +29,7 @@ struct Outcome {
 };
 
 struct PipelineOptions {
-  int lanes = 1;
+  int workers = 1;
   int batch = 1;
   int warmup = 0;
   bool draw = true;
@@ -43,13 +43,13 @@ std::filesystem::path drawing_place(const std::filesystem::path& place);
 
 /// Every picture of the sources through the network; `consume` gets them in order, in the calling thread.
 ///
-/// One thread reads files, `lanes` threads decode, detect and draw, the calling thread writes: all at once. A picture
-/// that cannot be read comes out with its error. However many there are, at most a few a lane are in memory.
+/// One thread reads files, `workers` threads decode, detect and draw, the calling thread writes: all at once. A picture
+/// that cannot be read comes out with its error. However many there are, at most a few a worker are in memory.
 /// Returns the seconds that it took, without the warm-up.
 double run_pipeline(Backend& backend, const std::vector<Source>& sources, const PipelineOptions& options,
                     const std::function<void(const Outcome&)>& consume);
 
-/// Pictures a second that the network alone does on all lanes, on grey canvases.
+/// Pictures a second that the network alone does for all workers, on grey canvases.
 double model_only_rate(Backend& backend, const PipelineOptions& options, double seconds);
 
 }  // namespace lookonce

@@ -111,6 +111,7 @@ class OpenVinoBackend final : public Backend {
   [[nodiscard]] const Record& record() const override { return record_; }
   [[nodiscard]] bool takes_pixels() const override { return takes_pixels_; }
   [[nodiscard]] int group() const override { return group_; }
+  [[nodiscard]] bool queues_calls() const override { return true; }
 
   std::unique_ptr<Lane> open_lane() override {
     return explained(source_, [&] {

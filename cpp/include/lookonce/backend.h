@@ -48,6 +48,9 @@ class Backend {
   [[nodiscard]] virtual bool takes_pixels() const = 0;
   /// How many pictures one call takes: exactly so many; 0: any number.
   [[nodiscard]] virtual int group() const = 0;
+  /// Whether calls beyond BackendOptions::lanes wait inside the runtime, which computes on threads of its own; false:
+  /// they run at once, and share the processors.
+  [[nodiscard]] virtual bool queues_calls() const { return false; }
   virtual std::unique_ptr<Lane> open_lane() = 0;
 };
 
