@@ -24,8 +24,8 @@ std::string first_line(const fs::path& path) {
 
 /// "max" and -1 are no limit.
 double share(const std::string& quota, const std::string& period) {
-  const double time = std::atof(quota.c_str());
-  const double of = std::atof(period.c_str());
+  const double time = std::strtod(quota.c_str(), nullptr);
+  const double of = std::strtod(period.c_str(), nullptr);
   return time > 0 && of > 0 ? time / of : std::numeric_limits<double>::infinity();
 }
 
