@@ -10,6 +10,7 @@ import pytest
 
 from lookonce.errors import DataError
 from lookonce.prediction.sources import find_media, find_pictures
+from lookonce.remote.objects import Location, ObjectStore, RemoteError
 
 
 def save(path, value=9):
@@ -36,6 +37,21 @@ def test_a_folder_is_searched_with_its_subfolders_in_order_of_names(tmp_path):
     for name in ("notes.txt", ".hidden.png", "table.csv"):
         (tmp_path / name).write_text("")
     assert places(tmp_path) == ["a.JPG", "b.png", "sub/c.png", "sub/deeper/b.png"]
+
+
+def test_what_lies_in_object_storage_goes_by_its_address(s3, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = ObjectStore()
+    for name in ("b.png", "sub ü/c.png"):
+        store.upload(save(tmp_path / "here" / name), Location.parse(f"s3://bucket/street/{name}"))
+    found = find_pictures("s3://bucket/street/")
+    assert [one.name for one in found] == ["s3://bucket/street/b.png", "s3://bucket/street/sub ü/c.png"]
+    assert [one.place.as_posix() for one in found] == ["b.png", "sub ü/c.png"]
+    assert found[1].read().shape == (4, 6, 3)
+    (alone,) = find_pictures("s3://bucket/street/b.png")
+    assert (alone.name, alone.place.as_posix()) == ("s3://bucket/street/b.png", "b.png")
+    with pytest.raises(RemoteError, match="s3://bucket/nothing: there is no such object, and nothing below it"):
+        find_media("s3://bucket/nothing")
 
 
 def test_a_pattern_takes_what_fits(tmp_path):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from s3_server import ObsLikeProxy
 
-from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteError, etag_of, is_remote
+from lookonce.remote import objects
+from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteAway, RemoteError, etag_of, is_remote
 
 
 @pytest.fixture
@@ -155,6 +156,19 @@ def test_an_outage_is_waited_for(s3: ObsLikeProxy, tmp_path: Path) -> None:
     ObjectStore().upload(tmp_path / "a", Location.parse("s3://bucket/a"))
     assert time.monotonic() - started > 1
     assert ObjectStore().get_text(Location.parse("s3://bucket/a")) == "a"
+
+
+def test_who_waits_is_told_once(
+    s3: ObsLikeProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A wrong endpoint would otherwise look like five minutes of nothing."""
+    monkeypatch.setattr(objects, "TOLD_AFTER_SECONDS", 0.0)
+    s3.down()
+    with pytest.raises(RemoteAway):
+        ObjectStore(patience_seconds=3).entries(Location.parse("s3://bucket/a"))
+    (told,) = [record.getMessage() for record in caplog.records if "tried again" in record.getMessage()]
+    assert told.startswith("s3://bucket/a: ")
+    assert told.endswith("more seconds")
 
 
 def test_patience_ends(s3: ObsLikeProxy, tmp_path: Path) -> None:

@@ -20,10 +20,14 @@ from lookonce.prediction.byte_stream import pictures_in
 from lookonce.prediction.live import Newest, camera_frames, screen_frames
 from lookonce.prediction.network import is_url, open_url, without_password
 from lookonce.prediction.video import USUAL_RATE, VIDEO_SUFFIXES, Frame, read_frames, read_header
+from lookonce.remote.objects import is_remote
+from lookonce.remote.places import local_file
 
 LIST_SUFFIX = ".txt"
 SCREEN = "screen"
-EXPECTED = "expected a picture, a video, a folder, a pattern, a .txt list, a camera's number, a URL, screen, or -"
+EXPECTED = (
+    "expected a picture, a video, a folder, a pattern, a .txt list, a camera's number, a URL, s3://, screen, or -"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,11 +110,14 @@ def find_media(source: str | Path) -> Media:
     A folder is searched with all its subfolders, for files with the suffix of a picture or of a video; a pattern (`*`,
     `?`, `[...]`, `**` for any folders) takes every file that fits; a `.txt` file holds one path a line, from the folder
     it lies in or from the working folder; a number is a camera; `screen` the screen; `-` standard input: one picture,
-    or several one after another; and a URL a picture, a video or a stream. Only a URL is looked for on the network.
+    or several one after another; a URL a picture, a video or a stream; and s3://BUCKET/KEY (obs://) what lies at or
+    below it, which is fetched first. Only these two are looked for on the network.
     """
     text = str(source)
     if text == "-":
         return Media(entries=_in_stream(sys.stdin.buffer), total=None)
+    if is_remote(text):
+        return _in_store(text)
     if is_url(text):
         return _at_url(text)
     if not Path(text).exists() and (text == SCREEN or (text.isdecimal() and text.isascii())):
@@ -138,6 +145,20 @@ def image_ids(sources: Sequence[PictureSource]) -> list[int]:
     if all(stem.isdecimal() and stem.isascii() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
         return [int(stem) for stem in stems]
     return list(range(1, len(sources) + 1))
+
+
+def _in_store(address: str) -> Media:
+    """What was fetched goes by its address, not by where it lies here."""
+    here = local_file(address)
+    media = find_media(here)
+
+    def addressed(entry: PictureSource | Clip) -> PictureSource | Clip:
+        if entry.path is None or not entry.path.is_relative_to(here):
+            return entry  # a damaged video, or what a list names on this machine
+        below = entry.path.relative_to(here).as_posix()
+        return replace(entry, name=address if below == "." else f"{address.rstrip('/')}/{below}")
+
+    return replace(media, entries=[addressed(entry) for entry in media.known])
 
 
 def _paths(text: str) -> tuple[list[Path], Path | None]:

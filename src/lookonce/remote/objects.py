@@ -17,12 +17,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Self, TypeVar
 
 from lookonce.errors import DataError, LookonceError, MissingExtra
+from lookonce.log import get_logger
 
 T = TypeVar("T")
 ADDRESS = re.compile(r"(?:s3|obs)://?(?!/)(.*)", re.IGNORECASE)
 MIB = 1 << 20
 PART_BYTES = 8 * MIB
 PATIENCE_SECONDS = 300.0
+TOLD_AFTER_SECONDS = 3.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
 # What a cloud calls the same thing: first one set wins.
 ENDPOINT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "S3_ENDPOINT", "OBS_ENDPOINT")
@@ -92,6 +94,7 @@ class ObjectStore:
     ) -> None:
         self.environment = os.environ if environment is None else environment
         self.patience_seconds = patience_seconds
+        self._said_away = False
 
     def entries(self, location: Location) -> list[Entry]:
         """All objects at or below a location, by key; placeholders of folders are left out."""
@@ -266,7 +269,9 @@ class ObjectStore:
         last_good, level, pause = time.monotonic(), progress(), FIRST_PAUSE_SECONDS
         while True:
             try:
-                return operation()
+                result = operation()
+                self._said_away = False
+                return result
             except self._errors as error:
                 if not self._may_pass(error):
                     raise RemoteError(f"{location}: {_words(error)}; {_advice(error)}") from error
@@ -277,6 +282,10 @@ class ObjectStore:
                     raise RemoteAway(
                         f"{location}: {_words(error)}, for {waited:.0f} seconds; try again later"
                     ) from error
+                if waited > TOLD_AFTER_SECONDS and not self._said_away:
+                    self._said_away = True  # once for all that wait, until something works
+                    patience = f"tried again for {self.patience_seconds - waited:.0f} more seconds"
+                    get_logger().warning(f"{location}: {_words(error)}; {patience}")
             # Many nodes that lost the service together should not come back together.
             time.sleep(pause * (0.5 + random.SystemRandom().random()))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

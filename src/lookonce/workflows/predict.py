@@ -124,7 +124,7 @@ def predict(
     ----------
     source
         A picture, a video, a folder with its subfolders, a pattern ("street/*.jpg"), a .txt file with a path on each
-        line, a camera's number, screen, a URL (http, https, rtsp ...), or - for pictures on standard input.
+        line, a camera's number, screen, a URL (http, https, rtsp ... or s3://), or - for pictures on standard input.
     weights
         Exported file, checkpoint folder or run folder (its best).
     threshold
