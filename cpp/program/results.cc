@@ -108,8 +108,9 @@ void ResultFiles::append_line(const PictureResult& result) {
   append(text_, R"(, "width": )", result.width, R"(, "height": )", result.height, R"(, "detections": [)");
   bool first = true;
   for (const Detection& one : result.detections) {
-    append(text_, std::exchange(first, false) ? "" : ", ", R"({"class": )", class_names_[static_cast<std::size_t>(one.label)],
-           R"(, "label": )", one.label, R"(, "score": )", static_cast<double>(one.score), R"(, "box_xyxy": )",
+    append(text_, std::exchange(first, false) ? "" : ", ", R"({"class": )",
+           class_names_[static_cast<std::size_t>(one.label)], R"(, "label": )", one.label, R"(, "score": )",
+           static_cast<double>(one.score), R"(, "box_xyxy": )",
            Four{one.box.left, one.box.top, one.box.right, one.box.bottom}, "}");
   }
   append(text_, "]}\n");
@@ -117,9 +118,9 @@ void ResultFiles::append_line(const PictureResult& result) {
 
 void ResultFiles::append_rows(const PictureResult& result) {
   for (const Detection& one : result.detections) {
-    append(text_, std::exchange(first_row_, false) ? "\n" : ",\n", R"({"image_id": )", result.image_id, R"(, "category_id": )",
-           category_ids_[static_cast<std::size_t>(one.label)], R"(, "bbox": )", bbox(one.box), R"(, "score": )",
-           static_cast<double>(one.score), "}");
+    append(text_, std::exchange(first_row_, false) ? "\n" : ",\n", R"({"image_id": )", result.image_id,
+           R"(, "category_id": )", category_ids_[static_cast<std::size_t>(one.label)], R"(, "bbox": )", bbox(one.box),
+           R"(, "score": )", static_cast<double>(one.score), "}");
   }
 }
 
