@@ -1,0 +1,91 @@
+"""How much of the network's own rate the C++ program keeps on a folder, and whether it is faster than lookonce predict.
+
+    python benchmarks/cpp.py [MODEL PICTURES] [--threshold X] [--rounds 7] [--threads 2]
+
+Without MODEL: the full network at 416 and 200 made-up photographs of about 640x480 (benchmarks/standard.py), each
+four times. In each round, in turns: `lookonce-infer --model-only` and then the folder, in one process; and `lookonce
+predict` writing JSON. The ratios of a round are of neighbours in time; their medians are the result. Build the program
+first, with `./run cpp build`, and let nothing else run.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import standard
+
+from lookonce.data.transforms import fit
+from lookonce.prediction.sources import find_pictures
+from lookonce.runtimes.base import Runtime
+from lookonce.runtimes.cpp import CppRuntime
+from lookonce.runtimes.threads import usable_threads
+from lookonce.workflows.load import load_runtime
+from lookonce.workflows.predict import predict_with
+
+SECONDS_ALONE = 4
+TIMES = 4  # that each made-up photograph is listed: runs of some seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, nargs="?")
+    parser.add_argument("pictures", nargs="?")
+    parser.add_argument("--threshold", type=float, help="without it, where a picture has about eight boxes")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=usable_threads())
+    parser.add_argument("--folder", type=Path, default=Path("build/benchmark"), help="where the made-up files are kept")
+    arguments = parser.parse_args()
+    model, pictures = arguments.model, arguments.pictures
+    if model is None or pictures is None:
+        pictures, _, model = standard.make(arguments.folder)
+        pictures = listed(pictures, arguments.folder / "pictures.txt")
+    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # what predict looks at
+    program, runtime, sources = CppRuntime(model).program, load_runtime(model), find_pictures(pictures)
+    canvases = [fit(one.read(), runtime.record.image_size, runtime.record.preprocessing)[0] for one in sources[:16]]
+    threshold = arguments.threshold or standard.usual_threshold(runtime, np.stack(canvases))
+    print(
+        f"{model}, {len(sources)} pictures, scores from {threshold:.2g}, {arguments.threads} threads; pictures a second"
+    )
+    print("round   network alone   folder   ratio   lookonce predict   ratio")
+    ratios: dict[str, list[float]] = {"of the network alone": [], "to lookonce predict": []}
+    for number in range(1, arguments.rounds + 1):
+        alone, folder = rates(program, model, str(pictures), threshold)
+        python = python_rate(runtime, model, str(pictures), threshold)
+        ratios["of the network alone"].append(folder / alone)
+        ratios["to lookonce predict"].append(folder / python)
+        line = f"{number:5} {alone:15.1f} {folder:8.1f} {folder / alone:7.3f} {python:18.1f} {folder / python:7.2f}"
+        print(line, flush=True)
+    print("median ratio " + ", ".join(f"{name} {statistics.median(values):.3f}" for name, values in ratios.items()))
+
+
+def listed(pictures: Path, listing: Path) -> Path:
+    paths = sorted(str(path.resolve()) for path in pictures.iterdir()) * TIMES
+    listing.write_text("\n".join(paths) + "\n", encoding="utf-8")
+    return listing
+
+
+def rates(program: str, model: Path, pictures: str, threshold: float) -> tuple[float, float]:
+    """(the network alone, the folder)."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [program, str(model), pictures, "--output", folder, "--no-pictures", f"--threshold={threshold}"]
+        command.append(f"--model-only={SECONDS_ALONE}")
+        told = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
+    alone, whole = re.findall(r"([\d.]+) pictures/s", told)
+    return float(alone), float(whole)
+
+
+def python_rate(runtime: Runtime, model: Path, pictures: str, threshold: float) -> float:
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        done = predict_with(runtime, pictures, weights=model, threshold=threshold, save="json", output=Path(folder))
+    return done.num_pictures / done.seconds
+
+
+if __name__ == "__main__":
+    main()
