@@ -7,6 +7,9 @@ extern "C" {
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -35,6 +38,43 @@ int orientation_of(const std::int32_t* matrix) {
   const double degrees = av_display_rotation_get(matrix);
   constexpr std::array<int, 4> kOrientations{1, 8, 3, 6};
   return std::isnan(degrees) ? 1 : kOrientations[static_cast<std::size_t>(std::lround(degrees / 90) + 4) % 4];
+}
+
+std::string first_bytes(const std::string& path) {
+  std::string bytes(1024, '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  bytes.resize(static_cast<std::size_t>(file.gcount()));
+  return bytes;
+}
+
+/// A length as Matroska writes them (RFC 8794, 4), at `position`, which moves behind it; nullopt where it is "unknown",
+/// or none.
+std::optional<std::uint64_t> ebml_size(const std::string& bytes, std::size_t& position) {
+  const unsigned first = position < bytes.size() ? static_cast<unsigned char>(bytes[position]) : 0U;
+  std::size_t size = 1;
+  while (size < 9 && (first & (0x100U >> size)) == 0) ++size;
+  if (size == 9 || position + size > bytes.size()) return std::nullopt;
+  std::uint64_t value = 0;
+  for (std::size_t index = 0; index < size; ++index) {
+    value = value << 8U | static_cast<unsigned char>(bytes[position++]);
+  }
+  const std::uint64_t largest = (std::uint64_t{1} << (7 * size)) - 1;
+  return (value & largest) == largest ? std::nullopt : std::optional(value & largest);
+}
+
+/// How long a Matroska or WebM file that begins with these says it is (RFC 9559); 0 where it does not: a live
+/// recording, or another kind.
+std::uint64_t announced_bytes(const std::string& start) {
+  const std::string ebml = "\x1a\x45\xdf\xa3";
+  const std::string segment = "\x18\x53\x80\x67";
+  if (start.compare(0, ebml.size(), ebml) != 0) return 0;
+  std::size_t position = ebml.size();
+  const std::uint64_t header = ebml_size(start, position).value_or(0);
+  if (position + header > start.size() || start.compare(position + header, segment.size(), segment) != 0) return 0;
+  position += header + segment.size();
+  const std::optional<std::uint64_t> size = ebml_size(start, position);
+  return size ? position + *size : 0;
 }
 
 }  // namespace
@@ -144,9 +184,7 @@ struct Video::Decoder {
     while (true) {
       const int read = av_read_frame(format, packet);
       if (read < 0) {
-        broken_off = read != AVERROR_EOF ? explain(read)
-                     : ends_early()      ? "the file is shorter than its index says"
-                                         : "";
+        broken_off = read != AVERROR_EOF ? explain(read) : ends_early() ? "the file is shorter than it says" : "";
         avcodec_send_packet(codec, nullptr);
         return;
       }
@@ -157,8 +195,11 @@ struct Video::Decoder {
     }
   }
 
-  /// Whether the last frame that the file lists would lie behind its end.
+  /// Whether the last frame that the file lists, or what its header announces, would lie behind its end.
   [[nodiscard]] bool ends_early() const {
+    std::error_code problem;
+    const std::uintmax_t there = std::filesystem::file_size(name, problem);
+    if (!problem && announced_bytes(first_bytes(name)) > there) return true;
     const int count = avformat_index_get_entries_count(stream);
     const AVIndexEntry* last = count == 0 ? nullptr : avformat_index_get_entry(stream, count - 1);
     const std::int64_t size = avio_size(format->pb);  // negative where nobody knows

@@ -364,12 +364,15 @@ def test_a_video_gives_pythons_lines_and_its_film(exported: dict[str, Path], pic
 
 
 @pytest.mark.usefixtures("reads_video")
-def test_of_a_video_that_breaks_off_the_frames_before_are_kept(exported: dict[str, Path], tmp_path: Path) -> None:
-    path = film(tmp_path / "short.mp4", "mpeg4", container_options={"movflags": "faststart"})
+@pytest.mark.parametrize(("name", "options"), [("short.mp4", {"movflags": "faststart"}), ("short.mkv", {})])
+def test_of_a_video_that_breaks_off_the_frames_before_are_kept(
+    exported: dict[str, Path], tmp_path: Path, name: str, options: dict[str, str]
+) -> None:
+    path = film(tmp_path / name, "mpeg4", container_options=options)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])
     told = infer(exported["onnx"], path, "--output", tmp_path / "out", fails=True)
-    assert "short.mp4: the video breaks off: the file is shorter than its index says" in told
+    assert f"{name}: the video breaks off: the file is shorter than it says" in told
     kept = len(lines_of(tmp_path / "out"))
     assert 1 <= kept < len(TIMES)
     assert len(list(read_frames(str(tmp_path / "out" / "short.mp4"), "short"))) == kept

@@ -136,20 +136,33 @@ def test_a_damaged_part_is_told_and_the_rest_is_read(tmp_path):
     assert {error for error in errors if error} <= {"a.mkv: damaged video: Invalid data found when processing input"}
 
 
-def test_a_file_that_ends_early_is_told_where_its_index_says_so(tmp_path):
-    path = tmp_path / "a.mp4"
-    with av.open(str(path), "w", container_options={"movflags": "faststart"}) as container:
+@pytest.mark.parametrize(("name", "options"), [("a.mp4", {"movflags": "faststart"}), ("a.mkv", {})])
+def test_a_file_that_ends_early_is_told(tmp_path, name, options):
+    path = tmp_path / name
+    with av.open(str(path), "w", container_options=options) as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
         for number in range(6):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
         container.mux(stream.encode(None))
     whole = path.read_bytes()
-    assert [frame.pixels().shape for frame in read_frames(str(path), "a.mp4")] == [(32, 48, 3)] * 6
+    assert [frame.pixels().shape for frame in read_frames(str(path), name)] == [(32, 48, 3)] * 6
     path.write_bytes(whole[: len(whole) * 2 // 3])
-    *_, last = read_frames(str(path), "a.mp4")
-    with pytest.raises(DataError, match=r"a\.mp4: the video breaks off: the file is shorter than its index says"):
+    *_, last = read_frames(str(path), name)
+    with pytest.raises(DataError, match=rf"{name}: the video breaks off: the file is shorter than it says"):
         last.pixels()
+
+
+def test_a_recording_that_does_not_say_its_length_ends_where_it_ends(tmp_path):
+    """Matroska without a seek back to the header, as a camera writes it to a pipe."""
+    path = tmp_path / "live.mkv"
+    with av.open(str(path), "w", container_options={"live": "1"}) as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+        for number in range(6):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
+        container.mux(stream.encode(None))
+    assert [frame.pixels().shape for frame in read_frames(str(path), "live.mkv")] == [(32, 48, 3)] * 6
 
 
 @pytest.mark.parametrize("content", [b"", b"no video", picture(0).tobytes()])

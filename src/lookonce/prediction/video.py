@@ -37,6 +37,8 @@ ENCODERS: dict[str, dict[str, str]] = {
     "libopenh264": {},
     "mpeg4": {"flags": "+qscale", "global_quality": str(3 * 118)},  # quantizer 3, in FFmpeg's units
 }
+# What a Matroska file begins with (RFC 9559), and its one element with pictures behind that.
+EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 # 25, 30 and 30000/1001 frames a second are whole ticks, and MPEG-4 knows no finer clock than 1/65535.
 WRITTEN_TIME_BASE = Fraction(1, 60_000)
 
@@ -94,8 +96,8 @@ def read_frames(address: str, name: str) -> Generator[Frame]:
             # Some files repeat or leave out times; a written video needs rising ones.
             seconds = told if told > seconds else max(seconds, Fraction(0)) + 1 / rate
             yield Frame(seconds=seconds, pixels=partial(_upright_rgb, frame))
-        if Path(address).is_file() and _ends_early(container, stream):
-            short = DataError(f"{name}: the video breaks off: the file is shorter than its index says")
+        if Path(address).is_file() and (_ends_early(container, stream) or _segment_ends_early(Path(address))):
+            short = DataError(f"{name}: the video breaks off: the file is shorter than it says")
             yield Frame(seconds=max(seconds, Fraction(0)), pixels=partial(_refuse, short))
 
 
@@ -103,6 +105,30 @@ def _ends_early(container: InputContainer, stream: VideoStream) -> bool:
     """Whether the last picture that the file lists would lie behind its end; FFmpeg only stops there."""
     entries: Sequence[Any] = getattr(stream, "index_entries", ())  # PyAV 14 has none
     return len(entries) > 0 and entries[-1].pos + entries[-1].size > container.size > 0
+
+
+def _segment_ends_early(path: Path) -> bool:
+    """Whether a Matroska or WebM file is shorter than its header says; of a live recording it says nothing."""
+    with path.open("rb") as file:
+        start = file.read(1024)
+    if not start.startswith(EBML):
+        return False
+    header_size, after = _ebml_size(start, len(EBML))
+    segment = after + (header_size or 0)
+    if start[segment : segment + len(SEGMENT)] != SEGMENT:
+        return False
+    size, after = _ebml_size(start, segment + len(SEGMENT))
+    return size is not None and after + size > path.stat().st_size
+
+
+def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
+    """A length as Matroska writes them (RFC 8794, 4) and where it ends; None where it is "unknown", or none."""
+    if at >= len(data) or not data[at]:
+        return None, at
+    num_bytes = 9 - data[at].bit_length()
+    bits = 7 * num_bytes
+    value = int.from_bytes(data[at : at + num_bytes], "big") & ((1 << bits) - 1)
+    return (None if value == (1 << bits) - 1 else value), at + num_bytes
 
 
 def _decoded(container: InputContainer, stream: VideoStream, name: str) -> Iterator[VideoFrame | DataError]:
