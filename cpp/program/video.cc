@@ -13,6 +13,7 @@ extern "C" {
 #include <string>
 #include <utility>
 
+#include "bytes.h"
 #include "ffmpeg.h"
 #include "lookonce/errors.h"
 
@@ -51,16 +52,14 @@ std::string first_bytes(const std::string& path) {
 /// A length as Matroska writes them (RFC 8794, 4), at `position`, which moves behind it; nullopt where it is "unknown",
 /// or none.
 std::optional<std::uint64_t> ebml_size(const std::string& bytes, std::size_t& position) {
-  const unsigned first = position < bytes.size() ? static_cast<unsigned char>(bytes[position]) : 0U;
-  std::size_t size = 1;
+  const std::uint64_t first = position < bytes.size() ? number_at(bytes, position, 1, true) : 0;
+  unsigned size = 1;
   while (size < 9 && (first & (0x100U >> size)) == 0) ++size;
   if (size == 9 || position + size > bytes.size()) return std::nullopt;
-  std::uint64_t value = 0;
-  for (std::size_t index = 0; index < size; ++index) {
-    value = value << 8U | static_cast<unsigned char>(bytes[position++]);
-  }
   const std::uint64_t largest = (std::uint64_t{1} << (7 * size)) - 1;
-  return (value & largest) == largest ? std::nullopt : std::optional(value & largest);
+  const std::uint64_t value = number_at(bytes, position, size, true) & largest;
+  position += size;
+  return value == largest ? std::nullopt : std::optional(value);
 }
 
 /// How long a Matroska or WebM file that begins with these says it is (RFC 9559); 0 where it does not: a live
@@ -68,7 +67,7 @@ std::optional<std::uint64_t> ebml_size(const std::string& bytes, std::size_t& po
 std::uint64_t announced_bytes(const std::string& start) {
   const std::string ebml = "\x1a\x45\xdf\xa3";
   const std::string segment = "\x18\x53\x80\x67";
-  if (start.compare(0, ebml.size(), ebml) != 0) return 0;
+  if (!starts_with(start, ebml)) return 0;
   std::size_t position = ebml.size();
   const std::uint64_t header = ebml_size(start, position).value_or(0);
   if (position + header > start.size() || start.compare(position + header, segment.size(), segment) != 0) return 0;
