@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ports import free_port
 from untrained import save_untrained
 
 from lookonce.cli.main import main
@@ -348,12 +348,6 @@ def on_two_machines(
     said = [(folder / str(node) / "console.txt").read_text() for node in (0, 1)]
     assert codes == [0, 0], said
     return said
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @pytest.mark.slow

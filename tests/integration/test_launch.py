@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 from started import Start, all_gone, ends, said, wait_for, workers_of
 
 from lookonce.data.source import open_data
@@ -267,8 +268,7 @@ def test_two_hosts_lose_a_process_and_end_with_the_same_bits(
     start: Start, data: Path, tmp_path: Path, straight: Callable[[int], list[str]]
 ) -> None:
     """Two agents that meet on loopback, one process each; one process is killed, and each agent starts its own anew."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    endpoint = f"127.0.0.1:{free_port()}"
     command = ("train", f"--data={data}", f"--runs={tmp_path}", "--nnodes=2", f"--rdzv-endpoint={endpoint}")
     hosts = [start(*command, f"--node-rank={node}", *TWELVE, *SETTINGS) for node in (0, 1)]
     wait_for(tmp_path / "table-1" / "log.txt", r"epoch\[4\], iter")
@@ -335,8 +335,7 @@ def test_two_networks_lose_a_process_and_end_with_the_same_bits(
 
 @pytest.mark.slow
 def test_a_stop_of_one_host_stops_both(start: Start, data: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    endpoint = f"127.0.0.1:{free_port()}"
     command = ("train", f"--data={data}", f"--runs={tmp_path}", "--nnodes=2", f"--rdzv-endpoint={endpoint}")
     hosts = [start(*command, f"--node-rank={node}", *TWELVE, *SETTINGS) for node in (0, 1)]
     wait_for(tmp_path / "table-1" / "log.txt", r"epoch\[1\], iter")
@@ -370,8 +369,7 @@ def test_machine_1_waits_for_machine_0_and_says_so(
 
 
 def test_machines_that_do_not_come_are_told_of_in_one_line(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    endpoint = f"127.0.0.1:{free_port()}"
     with pytest.raises(
         LookonceError, match=r"machine 0 of 2: did not meet all the others at 127.* within 1 s .rank_tim"
     ):

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import cv2
 import pytest
+from ports import free_port
 from started import Start, all_gone, ends, said, wait_for, workers_of
 from untrained import save_untrained
 
@@ -241,8 +241,7 @@ def test_a_foreign_torchrun_evaluates(start: Start, weights: Path, data: Path, t
 def test_two_hosts_evaluate_and_the_first_one_writes(start: Start, weights: Path, data: Path, tmp_path: Path) -> None:
     """The second is started before: torchrun alone would give it rank 0, by the number of its process."""
     scored(weights / "best", data, tmp_path / "1")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    endpoint = f"127.0.0.1:{free_port()}"
     command = ("eval", f"--weights={weights / 'best'}", f"--data={data}", "--nnodes=2", "--device=cpu")
     hosts = []
     for node in (1, 0):

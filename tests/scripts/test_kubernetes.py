@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ports import free_port
 
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.remote.objects import Location, ObjectStore
@@ -86,8 +86,7 @@ def test_two_pods_train_stop_when_one_is_evicted_and_new_ones_go_on(s3: Any, tmp
     data = write_synthetic(tmp_path / "coco", train=32, val=3, options=SceneOptions(sides=(64, 96), smallest=16))
     zipped = Path(shutil.make_archive(str(tmp_path / "zipped"), "zip", tmp_path, "coco"))
     ObjectStore().upload(zipped, Location.parse("s3://bucket/coco.zip"))
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     first = pods(tmp_path / "first", port)
     log, give_up = tmp_path / "first" / "0" / "cache" / "train" / "job" / "log.txt", time.monotonic() + 240
     while not (log.is_file() and re.search(r"epoch\[2\], iter", log.read_text())) and time.monotonic() < give_up:

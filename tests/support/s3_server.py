@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from ports import free_port
 
 ACCEPTED_BODIES = {"UNSIGNED-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"}
 REFUSAL = b"<Error><Code>AccessDenied</Code><Message>x-amz-content-sha256 is not supported</Message></Error>"
@@ -23,7 +24,7 @@ class S3Server:
     """moto's server as a subprocess. It keeps its objects in memory, so an outage is the proxy's."""
 
     def __init__(self) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
             stdout=subprocess.DEVNULL,
@@ -47,7 +48,7 @@ class ObsLikeProxy:
 
     def __init__(self, upstream_port: int) -> None:
         self.upstream_port = upstream_port
-        self.port = _free_port()
+        self.port = free_port()
         self.faults: list[Any] = []
         self.requests: list[str] = []
         self.refused: list[str] = []
@@ -148,12 +149,6 @@ def _reply(
     if close:
         request.close_connection = True
         request.connection.shutdown(socket.SHUT_RDWR)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_for(port: int) -> None:
