@@ -9,8 +9,6 @@ first, with `./run cpp build`, and let nothing else run.
 """
 
 import argparse
-import contextlib
-import io
 import os
 import re
 import statistics
@@ -20,14 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import standard
+from predict import seconds_whole
 
 from lookonce.data.transforms import fit
 from lookonce.prediction.sources import find_pictures
-from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.cpp import CppRuntime
 from lookonce.runtimes.threads import usable_threads
 from lookonce.workflows.load import load_runtime
-from lookonce.workflows.predict import predict_with
 
 SECONDS_ALONE = 4
 TIMES = 4  # that each made-up photograph is listed: runs of some seconds
@@ -57,7 +54,7 @@ def main() -> None:
     ratios: dict[str, list[float]] = {"of the network alone": [], "to lookonce predict": []}
     for number in range(1, arguments.rounds + 1):
         alone, folder = rates(program, model, str(pictures), threshold)
-        python = python_rate(runtime, model, str(pictures), threshold)
+        python = len(sources) / seconds_whole(runtime, model, str(pictures), threshold, "json")
         ratios["of the network alone"].append(folder / alone)
         ratios["to lookonce predict"].append(folder / python)
         line = f"{number:5} {alone:15.1f} {folder:8.1f} {folder / alone:7.3f} {python:18.1f} {folder / python:7.2f}"
@@ -79,12 +76,6 @@ def rates(program: str, model: Path, pictures: str, threshold: float) -> tuple[f
         told = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
     alone, whole = re.findall(r"([\d.]+) pictures/s", told)
     return float(alone), float(whole)
-
-
-def python_rate(runtime: Runtime, model: Path, pictures: str, threshold: float) -> float:
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        done = predict_with(runtime, pictures, weights=model, threshold=threshold, save="json", output=Path(folder))
-    return done.num_pictures / done.seconds
 
 
 if __name__ == "__main__":
