@@ -5,7 +5,6 @@ resample is a weight for each picture (how often it was drawn). Source: Efron & 
 intervals) and 16 (paired test).
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from lookonce.errors import DataError
 from lookonce.evaluation.matching import Matches
+from lookonce.runtimes.threads import usable_processors
 
 NUM_RECALLS = 101
 AP50_ROW, AP75_ROW = 0, 5
@@ -75,7 +75,7 @@ def bootstrap(
             draws = rng.integers(0, matches.num_pictures, matches.num_pictures)
             yield np.bincount(draws, minlength=matches.num_pictures)
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # numpy lets other threads work while it counts
+    with ThreadPoolExecutor(usable_processors()) as pool:  # numpy lets other threads work while it counts
         for row, values in enumerate(_in_order(pool, counter.average_precision, weights())):
             drawn[row] = values
             if on_progress is not None:
