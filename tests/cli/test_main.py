@@ -98,7 +98,7 @@ def test_version(typed: str, capsys: pytest.CaptureFixture[str]):
     [
         ("trian", 2, "lookonce: unknown verb trian; did you mean train?"),
         ("config --learning_rat 1", 2, "lookonce: unknown setting learning_rat; did you mean lr?"),
-        ("config batch_size=1 per_batch_size=2", 2, "two spellings of batch_size"),
+        ("config batch_size=3 per_batch_size=2", 2, "two spellings of batch_size"),
         ("config --batch-size", 2, "lookonce config --help"),
         ("config lr=1 lr=2", 2, "lr"),
         ("config rank=3", 2, "lookonce: rank=3: each process is told by who starts it"),

@@ -114,6 +114,59 @@ def test_old_names_of_export_change_their_values_too(of_export: Options):
         of_export.normalised(["lr_gamma=1"])
 
 
+def test_old_names_that_mean_nothing_are_noted_once_at_their_default(
+    of_export: Options, caplog: pytest.LogCaptureFixture
+):
+    assert of_export.normalised(["lr_gamma=0.1", "--max_epoch", "300", "ckpt_file=a"]) == ["--weights=a"]
+    (note,) = caplog.messages
+    assert "lr_gamma, max_epoch" in note
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "default_config.yaml"
+    path.write_text(
+        "max_epoch: 20\nckpt_file: a.ckpt\nfile_format: MINDIR\nfile_name: yolov3_tiny\nkeep_detect: False\n"
+        "batch_size: 1\npretrained: b.ckpt\ndata_dir: /data\nper_batch_size: 32\ndevice_id: 0\nweights: start\n"
+        "---\nmax_epoch: times\n"
+    )
+    return path
+
+
+def test_a_file_gives_a_verb_its_options_and_what_is_typed_wins(of_export: Options, of_eval: Options, file: Path):
+    assert of_export.normalised([f"--file={file}"]) == [
+        *("--weights=a.ckpt", "--to=mindir", "--outputs=raw", "--batch=1"),
+    ]
+    typed = of_export.normalised(["--config_path", str(file), "runs/a-1", "file_format=ONNX", "--batch", "2"])
+    assert typed == ["runs/a-1", "--batch", "2", "--outputs=raw", "--to=onnx"]
+    assert of_eval.normalised([f"--file={file}", "batch_size=4"]) == [
+        *("--batch-size=4", "--weights=b.ckpt", "--data=/data"),
+    ]
+
+
+def test_what_a_file_says_by_one_name_and_somebody_typed_by_another_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    def sized(*, image_size: int | None = None) -> None: ...
+
+    path = tmp_path / "default_config.yaml"
+    path.write_text("test_img_shape: [320, 320]\n")
+    options = options_of(command_of(sized, {}), "eval")
+    assert options.normalised([f"--file={path}", "testing_shape=416"]) == ["--image-size=416"]
+    assert ["testing_shape=416" in note and "test_img_shape=[320, 320]" in note for note in caplog.messages] == [True]
+
+
+def test_unknown_names_are_told_all_at_once(of_eval: Options, tmp_path: Path):
+    with pytest.raises(SettingsError) as caught:
+        of_eval.normalised(["weigths=1", "--no_such", "2"])
+    assert [line.split()[2].strip(";") for line in str(caught.value).splitlines()] == ["weigths", "no_such"]
+    path = tmp_path / "mine.yaml"
+    path.write_text("weigths: 1\nepochs: 3\nno_such: 2\n")
+    with pytest.raises(SettingsError) as caught:
+        of_eval.normalised([f"--file={path}"])
+    assert [str(path) in line for line in str(caught.value).splitlines()] == [True, True]
+
+
 def test_a_function_gets_its_own_names_back_and_a_bar():
     seen: dict[str, Any] = {}
 

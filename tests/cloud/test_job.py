@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Loader
 from lookonce.data.synthetic import CLASS_NAMES, SceneOptions, write_synthetic
-from lookonce.errors import SettingsError
+from lookonce.errors import SettingsError, WeightsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.remote.objects import Location, ObjectStore
 from lookonce.remote.stage_out import NOT_SYNCED
@@ -223,23 +224,26 @@ def test_a_ckpt_of_mindspore_at_checkpoint_url_is_evaluated(bucket: Any) -> None
     assert "AP50" in json.loads(ObjectStore().get_text(Location.parse(f"{OUT}/eval/metrics.json")))
 
 
-def test_what_is_typed_wins_over_the_file_and_the_file_over_the_environment(tmp_path: Path) -> None:
+def test_what_is_typed_wins_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "base_config.yaml"
     file.write_text(
-        "enable_modelarts: True\ndata_url: s3://b/file\ntrain_url: s3://b/file\nper_batch_size: 8\nmax_epoch: 3\n"
-        "is_distributed: 0\n---\ndata_url: where\n"
+        "enable_modelarts: True\ndata_url: s3://b/file\ntrain_url: s3://b/file\ncheckpoint_url: s3://b/file\n"
+        "per_batch_size: 8\nmax_epoch: 3\nis_distributed: 0\nmodelarts_dataset_unzip_name: coco2017\n---\ndata_url: x\n"
     )
     environment = {"DATA_URL": "s3://b/environment", "checkpoint_url": "s3://b/environment"}
-    options, settings = read_flags({"file": str(file), "data_url": "s3://b/typed", "batch-size": "4"}, environment)
+    options, told = read_flags({"file": str(file), "data_url": "s3://b/typed", "batch-size": "4"}, environment)
     assert (options.data_url, options.train_url) == ("s3://b/typed", "s3://b/file")
     assert options.checkpoint_url == "s3://b/environment"
-    assert settings == {"batch_size": "4", "max_epoch": 3}
+    assert options.modelarts_dataset_unzip_name == ""  # at the original's default: no choice
+    assert told.from_document
+    settings = module.settings_of_job(told, module.make_plan({}))
+    assert (settings["batch_size"], settings["epochs"], settings["recipe"]) == (4, 3, "modelzoo")
 
 
 def test_unknown_options_are_noted_and_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     flags = {"s3_config_id": "7", "epochs": "3", "ckpt_path": "outputs/", "rank": "3"}
-    options, settings = read_flags(flags, {})
-    assert settings == {"epochs": "3"}
+    options, told = read_flags(flags, {})
+    assert told.flags == {"epochs": "3"}
     assert options.task == "train"
     assert "nobody here knows s3_config_id: left alone" in caplog.messages
     assert "ckpt_path=outputs/: left alone, output_path is where runs lie here" in caplog.messages
@@ -259,10 +263,67 @@ def test_wrong_use_is_told_before_anything_is_fetched(flags: dict[str, str], mes
     assert not bucket.requests
 
 
-def test_a_number_of_devices_that_somebody_gave_stays(bucket: Any) -> None:
-    plan = module.make_plan({"MA_NUM_GPUS": "8"})
-    assert module.settings_of_plan(plan, {"device": "cpu"}) == {"devices": 8}
-    assert module.settings_of_plan(plan, {"device_target": "CPU", "group_size": "2"}) == {}
+# What the platform tells -> typed, in the file -> devices that train.
+EIGHT = {"MA_NUM_GPUS": "8"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "typed", "in_file", "devices"),
+    [
+        (EIGHT, "", "", 8),
+        (EIGHT, "group_size=2", "", 2),
+        (EIGHT, "", "group_size: 1", 8),  # the original's default is no choice
+        (EIGHT, "", "group_size: 4", 8),
+        ({}, "", "group_size: 4", 4),
+        ({}, "devices=2", "group_size: 4", 2),
+    ],
+)
+def test_devices_are_those_typed_before_the_platform_s_before_the_file_s(
+    environment: dict[str, str],
+    typed: str,
+    in_file: str,
+    devices: int,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    file = tmp_path / "default_config.yaml"
+    file.write_text(f"{in_file}\n")
+    flags = {"device_target": "CPU", "file": str(file)} | dict([typed.split("=")] if typed else [])
+    _, told = read_flags(flags, {})
+    assert module.settings_of_job(told, module.make_plan(environment))["devices"] == devices
+    is_overruled = in_file == "group_size: 4" and environment == EIGHT
+    assert any("devices=8" in note and "devices=4" in note for note in caplog.messages) == is_overruled
+
+
+@pytest.mark.parametrize("data_dir", ["", "/cache/data/coco2017/"])
+def test_a_zip_in_data_path_needs_no_data_url(data_dir: str, zipped: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    shutil.copy(zipped, tmp_path / "data")
+    options = module.JobOptions(data_path=str(tmp_path / "data"), data_dir=data_dir)
+    assert (module.stage_data(options) / "annotations").is_dir()
+
+
+def test_a_local_data_url_stays_as_it_is(zipped: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    shutil.copy(zipped, mine)
+    options = module.JobOptions(data_url=str(mine), data_path=str(tmp_path / "work"))
+    staged = module.stage_data(options)
+    assert staged.is_relative_to(tmp_path / "work")
+    assert [path.name for path in mine.iterdir()] == ["coco2017.zip"]
+    with pytest.raises(SettingsError, match=r"other.*coco2017\.zip"):
+        module.stage_data(
+            module.JobOptions(data_url=str(mine), modelarts_dataset_unzip_name="other", data_path=str(tmp_path / "w"))
+        )
+
+
+def test_weights_that_are_not_there_are_named_with_what_is(tmp_path: Path) -> None:
+    for name in ("0-299_.ckpt", "0-300_.ckpt"):
+        (tmp_path / name).touch()
+    options = module.JobOptions(checkpoint_url=str(tmp_path), pretrained="/cache/checkpoint_path/0-301_.ckpt")
+    with pytest.raises(WeightsError, match=r"0-301_\.ckpt.*0-299_\.ckpt, 0-300_\.ckpt"):
+        module.staged_weights(options)
+    assert module.staged_weights(replace(options, pretrained="0-300_.ckpt")) == tmp_path / "0-300_.ckpt"
 
 
 @pytest.mark.parametrize(("node_rank", "sends"), [("0", True), ("1", False)])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lookonce.config.aliases import ALIASES, BY_OLD_NAME, MULTI_SCALE_SIZES
-from lookonce.config.resolve import Resolved, resolve
+from lookonce.config.aliases import ALIASES, BY_OLD_NAME, MULTI_SCALE_SIZES, for_verb
+from lookonce.config.resolve import Resolved, is_said, resolve
 from lookonce.config.schema import Settings
 from lookonce.errors import SettingsError
 
@@ -26,6 +26,8 @@ DOCUMENTED = {
     "ckpt_file", "file_name", "file_format", "keep_detect", "num_parallel_workers", "hue", "saturation", "value",
     "jitter", "num_classes", "max_box", "coord_scale", "large_scale", "ignore_threshold", "anchor_scales",
 }
+# Names that its configuration file holds besides, and no text describes.
+IN_THE_FILE_ONLY = {"input_file", "output_file", "out_channel"}
 # fmt: on
 # "Script Parameters" of the document, as typed there -> what recipe modelzoo must hold.
 SCRIPT_PARAMETERS = {
@@ -94,12 +96,12 @@ def test_the_script_parameters_of_the_document_are_covered(shared: Callable[[str
 
 @pytest.mark.parametrize("alias", ALIASES, ids=lambda alias: alias.old)
 def test_every_option_is_accepted_at_the_document_s_default(alias):
-    default = {"multi_scale": "320,352,384", "batch_size": "1"}.get(alias.old, alias.default)
-    resolved = resolve({alias.old: default})
-    assert resolved.notes == ()
-    if alias.new in Settings.model_fields and alias.program == "train" and default:
-        changed = {name for name, origin in resolved.origins.items() if origin != "default"}
-        assert alias.new in changed or alias.old == "label_smooth_factor"
+    resolved = resolve({alias.old: alias.default, "recipe": "modelzoo"})
+    idle = alias.program != "train" and alias.old != "batch_size"
+    assert [alias.old in note for note in resolved.notes] == ([True] if idle else [])
+    if alias.new in Settings.model_fields and alias.program == "train" and alias.default:
+        said = {name for name, origin in resolved.origins.items() if is_said(origin)}
+        assert alias.new in said or alias.old in {"label_smooth_factor", "device_id"}
 
 
 @pytest.mark.parametrize("old", [*SCRIPT_PARAMETERS])
@@ -127,7 +129,8 @@ def test_device_target_is_translated():
     assert train(device_target="Ascend").settings.device == "npu"
     assert train(device_target="GPU", device_id="2").settings.device == "cuda:2"
     assert train(device_target="CPU").settings.device == "cpu"
-    with pytest.raises(SettingsError, match="device_id=3: say which kind of device"):
+    assert train(device_target="CPU", device_id=0).settings.device == "cpu"
+    with pytest.raises(SettingsError, match="device_id=3"):
         train(device_id=3)
 
 
@@ -179,7 +182,6 @@ def test_anchors_are_read_in_the_document_s_spelling():
     ("old", "value", "way_to_go"),
     [
         ("ckpt_interval", "often", "whole number"),
-        ("is_distributed", "1", "devices=N"),
         ("rank", "3", "lookonce train --devices N"),
         ("multi_label", "False", "leave it out"),
         ("enable_modelarts", "True", "lookonce job --file"),
@@ -199,27 +201,174 @@ def test_what_has_no_counterpart_is_refused_with_the_way_to_go(old: str, value: 
 def test_a_group_is_so_many_devices():
     assert train(is_distributed=1, group_size=8).settings.devices == 8
     assert train(is_distributed=0).settings.devices == 1
+    alone = train(is_distributed=1, recipe="modelzoo")
+    assert alone.settings.devices == 1
+    assert [re.findall(r"\w+=\w+", note) for note in alone.notes] == [["is_distributed=1", "devices=N"]]
 
 
 def test_what_cannot_change_anything_is_said():
-    assert train(num_classes=3).notes == (
-        "num_classes=3: has no effect, the number of classes is read from the data set",
-    )
-    assert len(train(multi_label_thresh=0.3).notes) == 1
+    for option in ({"num_classes": 3}, {"multi_label_thresh": 0.3}, {"out_channel": 24}):
+        ((name, value),) = option.items()
+        (note,) = train(**option, recipe="modern").notes
+        assert note.startswith(f"{name}={value}: ")
 
 
 def test_origins_name_the_spelling():
     assert train(per_batch_size=2).origins["batch_size"] == "command line, per_batch_size"
 
 
-def test_a_configuration_file_of_the_model_zoo_is_taken_as_it_is(tmp_path: Path):
-    # Flat names with several YAML documents: the second and third describe the options.
-    path = tmp_path / "default_config.yaml"
-    path.write_text(
-        "enable_modelarts: False\ndata_url: ''\ndevice_target: 'CPU'\nneed_modelarts_dataset_unzip: True\n"
-        "per_batch_size: 4\nlr_epochs: '220,250'\nlabel_smooth: 0\nlabel_smooth_factor: 0.1\ntraining_shape: 640\n"
-        "multi_scale: [[320, 320], [352, 352]]\nis_distributed: 0\nckpt_interval: -1\ntest_img_shape: [640, 640]\n"
-        "---\nper_batch_size: 'batch size of each device'\n"
-    )
-    settings = resolve({"file": path}).settings
-    assert (settings.batch_size, settings.image_size, settings.multi_scale, settings.device) == (4, 640, (), "cpu")
+# What the original's configuration file holds of each kind; the whole file lies with the data (test_document.py).
+CONFIGURATION = """\
+enable_modelarts: False
+data_url: ""
+data_dir: "/cache/data/coco2017/"
+device_target: "Ascend"
+device_id: 0
+per_batch_size: 32
+batch_size: 1
+lr_epochs: "220,250"
+label_smooth: 0
+label_smooth_factor: 0.1
+is_distributed: 1
+group_size: 1
+training_shape: 640
+multi_scale: [[320, 320], [352, 352], [384, 384], [416, 416], [448, 448], [480, 480], [512, 512], [544, 544],
+              [576, 576], [608, 608]]
+testing_shape: 640
+test_img_shape: [640, 640]
+out_channel: 255
+input_file: ""
+---
+per_batch_size: "batch size of each device"
+"""
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Callable[..., Path]:
+    def write(**changed: object) -> Path:
+        text = CONFIGURATION
+        for name, value in changed.items():
+            text, count = re.subn(rf"^{name}: .*$", f"{name}: {value}", text, count=1, flags=re.MULTILINE)
+            text = text if count else f"{name}: {value}\n{text}"
+        path = tmp_path / "default_config.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_a_configuration_file_of_the_model_zoo_brings_its_recipe(configuration: Callable[..., Path]):
+    resolved = resolve({"file": configuration()})
+    recipe = resolve({"recipe": "modelzoo"}).settings
+    assert resolved.settings == recipe.model_copy(update={"data": "/cache/data/coco2017/"})
+    assert resolved.origins["recipe"] == "implied by enable_modelarts"
+    assert "recipe modelzoo" in resolved.notes[0]
+    assert not any(is_said(origin) for origin in resolved.origins.values())
+
+
+def test_what_a_file_holds_at_the_original_s_default_gives_way(configuration: Callable[..., Path]):
+    typed = resolve({"file": configuration(), "multi_scale": "320,352", "epochs": "3", "batch_size": "4"})
+    assert (typed.settings.multi_scale, typed.settings.epochs, typed.settings.batch_size) == ((320, 352), 3, 4)
+    changed = resolve({"file": configuration(per_batch_size=4, batch_size=16, group_size=2)})
+    assert (changed.settings.batch_size, changed.settings.devices) == (4, 2)  # batch_size is of the export there
+    assert {name for name, origin in changed.origins.items() if is_said(origin)} == {"batch_size", "devices"}
+
+
+def test_in_a_file_too_training_shape_decides_whether_sizes_are_drawn(configuration: Callable[..., Path]):
+    assert resolve({"file": configuration()}).settings.multi_scale == ()
+    assert resolve({"file": configuration(training_shape=0)}).settings.multi_scale == MULTI_SCALE_SIZES
+    idle = train(training_shape=640, multi_scale="320,352", recipe="modelzoo")
+    assert idle.settings.multi_scale == ()
+    assert "training_shape=640" in "".join(idle.notes)
+
+
+def test_a_recipe_that_is_named_takes_the_place_of_the_document_s(configuration: Callable[..., Path]):
+    resolved = resolve({"file": configuration(max_epoch=20), "recipe": "modern"})
+    modern = resolve({"recipe": "modern", "epochs": 20}).settings
+    assert resolved.settings == modern
+    (note,) = resolved.notes
+    assert "per_batch_size" in note
+    assert "max_epoch" not in note
+    own = resolve({"file": configuration(recipe="modern")})  # whoever writes both means both
+    assert (own.settings.recipe, own.settings.batch_size) == ("modern", 32)
+
+
+def test_old_names_alone_bring_the_document_s_recipe_and_are_told():
+    typed = train(lr_scheduler="cosine_annealing", weight_decay="0.016", warmup_epochs="4")
+    assert typed.settings == resolve({"recipe": "modelzoo"}).settings
+    assert "lr_scheduler" in typed.notes[0]
+    assert train(weight_decay="0.016", warmup_epochs="4").settings.recipe == "modern"  # names that both have
+    assert train(lr_scheduler="exponential", recipe="modern").settings.dialect == "ultralytics"
+
+
+def test_two_names_for_one_setting_are_told_with_what_was_taken(configuration: Callable[..., Path]):
+    typed = train(epochs="7", max_epoch="300")
+    assert typed.settings.epochs == 7
+    assert "epochs=7 is taken, not max_epoch=300" in "".join(typed.notes)
+    over_file = resolve({"file": configuration(max_epoch=20), "epochs": "7"})
+    assert over_file.settings.epochs == 7
+    assert "epochs=7 is taken, not max_epoch=20" in "".join(over_file.notes)
+    with pytest.raises(SettingsError, match="epochs=7 and max_epoch=8"):
+        train(epochs="7", max_epoch="8")
+
+
+def test_options_that_go_together_may_come_from_two_places(configuration: Callable[..., Path]):
+    file = configuration(device_target="GPU", label_smooth=1)
+    resolved = resolve({"file": file, "device_id": "2", "label_smooth_factor": "0.2"}).settings
+    assert (resolved.device, resolved.label_smoothing) == ("cuda:2", 0.2)
+
+
+def test_unknown_names_are_told_all_at_once(configuration: Callable[..., Path]):
+    with pytest.raises(SettingsError) as caught:
+        resolve({"file": configuration(per_batchsize=3, no_such_thing=1), "lrr": 2})
+    lines = str(caught.value).splitlines()
+    assert [name for line in lines for name in ("per_batchsize", "no_such_thing", "lrr") if name in line] == [
+        "no_such_thing",
+        "per_batchsize",
+        "lrr",
+    ]
+    assert "default_config.yaml line 1" in lines[0]
+
+
+OPTIONS_OF_EVAL = {"weights", "data", "images", "output", "image_size", "device", "iou_threshold", "batch_size"}
+
+
+@pytest.mark.parametrize("alias", ALIASES, ids=lambda alias: alias.old)
+@pytest.mark.parametrize(
+    ("verb", "options"),
+    [("eval", OPTIONS_OF_EVAL), ("export", {"weights", "to", "outputs", "batch", "output"}), ("check", {"data"})],
+)
+def test_every_verb_accepts_every_option_at_its_default(alias, verb: str, options: set[str]):
+    meant = for_verb({alias.old: alias.default}, options, verb)
+    if meant.settings:
+        assert [*meant.settings] == [alias.new]
+    else:
+        assert alias.old == "device_id" or [alias.old in note for note in meant.notes] == [True]
+
+
+@pytest.mark.parametrize(
+    ("old", "value", "named"),
+    [
+        ("log_interval", "50", ["lookonce train", "--log-interval"]),
+        ("training_shape", "416", ["lookonce train", "--image-size"]),
+        ("resume_yolo", "x.ckpt", ["lookonce train", "--weights"]),
+        ("ckpt_file", "x.ckpt", ["lookonce export", "--weights"]),
+        ("rank", "3", ["lookonce train --devices"]),
+    ],
+)
+def test_another_value_is_explained_where_an_option_means_nothing(old: str, value: str, named: list[str]):
+    with pytest.raises(SettingsError) as caught:
+        for_verb({old: value}, OPTIONS_OF_EVAL, "eval")
+    assert str(caught.value).startswith(f"{old}={value}: ")
+    assert all(name in str(caught.value) for name in named)
+
+
+def test_in_an_evaluation_a_size_at_its_default_gives_way_to_one_that_is_chosen():
+    both = {"testing_shape": "416", "test_img_shape": "[640, 640]", "device_target": "GPU", "device_id": "1"}
+    meant = for_verb(both, OPTIONS_OF_EVAL, "eval")
+    assert meant.settings == {"image_size": "416", "device": "cuda:1"}
+    assert "test_img_shape=[640, 640]" in meant.notes[0]
+    with pytest.raises(SettingsError, match="testing_shape=416 and test_img_shape="):
+        for_verb(both | {"test_img_shape": "[320, 320]"}, OPTIONS_OF_EVAL, "eval")
+    with pytest.raises(SettingsError, match="test_img_shape"):
+        for_verb({"test_img_shape": "[320, 640]"}, OPTIONS_OF_EVAL, "eval")

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from cyclopts import App, CycloptsError, Group, Parameter
@@ -22,6 +23,7 @@ from lookonce.log import logging_to
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 HELP_WIDTH = 80
+CONFIGURATION_FILES = ("default_config.yaml", "base_config.yaml")  # both names stand in the document
 # What an import error means: module -> extra that brings it.
 EXTRAS = {"torch": "train", "hotcoco": "train", "matplotlib": "train", "onnx": "train", "onnxscript": "train"}
 EXTRAS |= {"google": "mindspore", "huggingface_hub": "hub"}
@@ -68,14 +70,40 @@ def run(tokens: Sequence[str]) -> int:
     return run_verb(name, VERBS[name], rest)
 
 
+def startup(verb: str, file: str) -> int:
+    """The model zoo's train.py, eval.py and export.py: a verb, told by the configuration file beside them if there is
+    one, as there."""
+    from lookonce.config.resolve import DOCUMENTS_RECIPE
+
+    tokens = sys.argv[1:]
+    given = {token.removeprefix("--").partition("=")[0].replace("-", "_") for token in tokens}
+    beside = [Path(file).with_name(name) for name in CONFIGURATION_FILES]
+    found = next((path for path in beside if path.is_file()), None)
+    if found is not None and not given & {"file", "config_path"}:
+        tokens.append(f"--file={found}")
+    elif verb == "train" and not given & {"recipe", "file", "config_path", "resume", "help"}:
+        tokens.append(f"--recipe={DOCUMENTS_RECIPE}")
+    return main([verb, *tokens])
+
+
 def is_switched_on(switch: str, tokens: Sequence[str]) -> bool:
-    """Whether `--switch`, `--switch=True`, `--switch True` or `switch=True` is among the words."""
+    """Whether `--switch`, `--switch=True`, `--switch True` or `switch=True` is among the words, or in their --file."""
+    value = _value_of(switch, tokens)
+    file = _value_of("file", tokens) or _value_of("config_path", tokens)
+    if value is None and file and Path(file).is_file():
+        from lookonce.config.yaml_file import read_entries
+
+        value = next((str(entry.value) for entry in read_entries(Path(file)) if entry.name == switch), None)
+    return (value or "").lower() in {"true", "1", "yes", "on"}
+
+
+def _value_of(option: str, tokens: Sequence[str]) -> str | None:
+    """What was typed for an option, "true" for nothing; None if it was not typed."""
     for token, following in pairwise([*tokens, "--"]):
         name, _, value = token.removeprefix("--").partition("=")
-        if name.replace("-", "_") == switch:
-            value = value or ("true" if following.startswith("--") or "=" in following else following)
-            return value.lower() in {"true", "1", "yes", "on"}
-    return False
+        if name.replace("-", "_") == option:
+            return value or ("true" if following.startswith("--") or "=" in following else following)
+    return None
 
 
 def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:

@@ -6,56 +6,108 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Unpack, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Unpack, get_args, get_origin, get_type_hints
 
 from cyclopts import Group, Parameter
 
-from lookonce.config.aliases import ALIASES, Alias
+from lookonce.config.aliases import ALIASES, BY_OLD_NAME, Given, Translation, for_verb, taken_not
 from lookonce.config.names import suggestion
+from lookonce.config.resolve import require_known
 from lookonce.config.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
 from lookonce.config.text import TRUTH, choices_of, kinds_of, to_text
+from lookonce.config.yaml_file import Entry, read_entries
 from lookonce.errors import SettingsError
-from lookonce.log import progress_bar
+from lookonce.log import get_logger, progress_bar
 
 ON_PROGRESS = "on_progress"
 KEY_VALUE = re.compile(r"([A-Za-z][\w-]*)=(.*)", re.DOTALL)
 OPTION = re.compile(r"--([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
 
 
+class Typed(NamedTuple):
+    """An option as it was typed: its name with `_`, and its value if it came with one."""
+
+    name: str
+    value: str | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What a verb can be told.
 
-    names: its options, with `_`; switches: those that need no value; one_value_each: all others have exactly one, so
-    that in `--ckpt_interval -1` the second word is no option; words: whether it takes words that belong to no option;
-    aliases: the model zoo's names that are not in `names`; tolerant: any other name is handed on as it is.
+    verb: its name; names: its options, with `_`; positional: those that a word without a name may be; switches: those
+    that need no value; one_value_each: all others have exactly one, so that in `--ckpt_interval -1` the second word is
+    no option; takes_old_names: the model zoo's names are handed on as they are; tolerant: so is any other name.
     """
 
+    verb: str
     names: frozenset[str]
+    positional: frozenset[str]
     switches: frozenset[str]
     one_value_each: bool
-    words: bool
-    aliases: Mapping[str, Alias]
+    takes_old_names: bool
     tolerant: bool = False
 
     def normalised(self, tokens: Iterable[str]) -> list[str]:
-        """`--batch_size 8`, `batch_size=8`, `--per_batch_size=8` -> `--batch-size=8`; unknown names are refused."""
+        """`--batch_size 8`, `batch_size=8`, `--per_batch_size=8` -> `--batch-size=8`; unknown names are refused.
+
+        `--file options.yaml` gives what nobody typed, in a verb that has no such option of its own.
+        """
         left = list(tokens)
-        done: list[str] = []
-        while left:
+        items: list[str | Typed] = []
+        while left and left[0] != "--":
             token = left.pop(0)
-            if token == "--":
-                return [*done, token, *left]
             name, value = self._split(token)
             if name is None:
-                if self.one_value_each and not self.words and not token.startswith("-"):
+                if self.one_value_each and not self.positional and not token.startswith("-"):
                     raise SettingsError(f"{token}: which option is it for? Options look like --epochs 30 or epochs=30")
-                done.append(token)
+                items.append(token)
                 continue
             if value is None and left and self._takes(name, left[0]):
                 value = left.pop(0)
-            done.append(self._option(name, value))
-        return done
+            items.append(Typed(name, value))
+        self._require_known(item.name for item in items if isinstance(item, Typed))
+        if not self.takes_old_names and not self.tolerant:
+            items = self._translated(items, self.positional if left or _has_words(items) else frozenset())
+        return [*(item if isinstance(item, str) else self._option(*item) for item in items), *left]
+
+    def _translated(self, items: list[str | Typed], by_words: frozenset[str]) -> list[str | Typed]:
+        """For a verb that is not told settings: the model zoo's names by its own, below them what a file says.
+
+        by_words: the options that are given by words without a name.
+        """
+        typed = [item for item in items if isinstance(item, Typed)]
+        entries = [entry for item in typed if self._is_file(item) for entry in read_entries(Path(item.value or ""))]
+        require_known(entries, self.names)
+        by_file = {entry.name: entry.value for entry in entries if self._is_for_this_verb(entry)}
+        below = for_verb({name: value for name, value in by_file.items() if self._is_old(name)}, self.names, self.verb)
+        old = {name: "true" if value is None else value for name, value in typed if self._is_old(name)}
+        above = for_verb(old, self.names, self.verb, below=by_file)
+        for note in (*above.notes, *_replaced(above, below, old, by_file)):
+            get_logger().warning(note)
+        said = {item.name for item in typed} | above.settings.keys() | by_words
+        of_file = dict(below.settings) | {name: value for name, value in by_file.items() if not self._is_old(name)}
+        return [
+            *(item for item in items if isinstance(item, str) or not (self._is_old(item.name) or self._is_file(item))),
+            *(Typed(name, to_text(value)) for name, value in of_file.items() if name not in said),
+            *(Typed(name, value) for name, value in above.settings.items()),
+        ]
+
+    def _is_file(self, item: Typed) -> bool:
+        return item.name == "file" and item.name not in self.names
+
+    def _is_old(self, name: str) -> bool:
+        return name in BY_OLD_NAME and name not in self.names
+
+    def _is_for_this_verb(self, entry: Entry) -> bool:
+        """A file may tell several verbs; what stands in it at the original's default is no choice, or holds last.
+
+        `weights` of training's own file are those that it started from.
+        """
+        if self._is_old(entry.name):
+            alias = BY_OLD_NAME[entry.name]
+            return alias.means_in(self.verb, self.names) and (alias.default_holds or not entry.is_default)
+        return entry.name in self.names and entry.value is not None and entry.name != "weights"
 
     def _split(self, token: str) -> tuple[str | None, str | None]:
         """A token as (name with `_`, value); no name for what is not an option of ours."""
@@ -63,11 +115,9 @@ class Options:
         if match is None:
             return None, None
         name = match[1].replace("-", "_")
-        if name in {"help", "version"} or (
-            name not in self.names and name not in self.aliases and self._is_path(token)
-        ):
+        if name in {"help", "version"} or (not self._is_known(name) and self._is_path(token)):
             return None, None
-        return name, match[2]
+        return "file" if name == "config_path" else name, match[2]  # the original's spelling
 
     def _is_path(self, token: str) -> bool:
         """A picture may be called `a=b.jpg`."""
@@ -83,7 +133,16 @@ class Options:
         return self.one_value_each or name not in self.names
 
     def _is_known(self, name: str) -> bool:
-        return self.tolerant or name in self.names or name in self.aliases
+        return self.tolerant or name in self.names or name in BY_OLD_NAME or name in {"file", "config_path"}
+
+    def _require_known(self, names: Iterable[str]) -> None:
+        """All unknown names at once."""
+        of_switches = {f"no_{name}" for name in self.switches}
+        unknown = [name for name in names if not self._is_known(name) and name not in of_switches]
+        known = [*self.names, *BY_OLD_NAME]
+        if unknown:
+            hints = ((name, suggestion(name, known) or "; --help lists them all") for name in unknown)
+            raise SettingsError("\n".join(f"unknown setting {name}{hint}" for name, hint in hints))
 
     def _option(self, name: str, value: str | None) -> str:
         if name.startswith("no_") and name.removeprefix("no_") in self.switches and value is None:
@@ -91,22 +150,28 @@ class Options:
         if name not in self.names and self.tolerant:
             is_off = name.startswith("no_") and name.removeprefix("no_") in Settings.model_fields and value is None
             return f"--{name.removeprefix('no_')}=false" if is_off else f"--{name}={'true' if value is None else value}"
-        if name not in self.names:
-            name, value = self._translated(name, value)
         option = f"--{name.replace('_', '-')}"
         if value is None and name == "resume":
             value = "true"  # the one setting with a value that can be left out
         return option if value is None else f"{option}={value}"
 
-    def _translated(self, name: str, value: str | None) -> tuple[str, str | None]:
-        """An old name in another verb than train."""
-        alias = self.aliases.get(name)
-        if alias is None:
-            hint = suggestion(name, [*self.names, *self.aliases]) or "; --help lists them all"
-            raise SettingsError(f"unknown setting {name}{hint}")
-        if alias.new not in self.names:
-            raise SettingsError(f"{name}: {alias.differs or 'this verb has no such option'}")
-        return alias.new, value if value is None else str(alias.in_verb(value))
+
+def _has_words(items: Iterable[str | Typed]) -> bool:
+    """Whether there are words that are not the value of the option before them."""
+    before: str | Typed = ""
+    for item in items:
+        if isinstance(item, str) and (isinstance(before, str) or before.value is not None):
+            return True
+        before = item
+    return False
+
+
+def _replaced(above: Translation, below: Translation, typed: Given, by_file: Given) -> Iterator[str]:
+    """Notes on what a file says by one name and somebody typed by another."""
+    for name, left in below.spelled.items():
+        chosen = above.spelled.get(name, left)
+        if chosen != left and above.settings[name] != below.settings[name]:
+            yield taken_not((chosen, typed[chosen]), (left, by_file[left]))
 
 
 def options_of(function: Callable[..., Any], verb: str) -> Options:
@@ -117,13 +182,14 @@ def options_of(function: Callable[..., Any], verb: str) -> Options:
     names = frozenset(hints) - {"return", *handed_on}
     switches = frozenset(name for name in names if bool in (hints[name], *get_args(hints[name])))
     takes_settings = "recipe" in names
-    aliases = {} if takes_settings else {alias.old: alias for alias in ALIASES if alias.program in {verb, "train"}}
+    positional = {parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD}
     return Options(
+        verb=verb,
         names=names,
+        positional=frozenset(positional),
         switches=switches,
         one_value_each=takes_settings or bool(handed_on),
-        words=any(parameter.kind is parameter.POSITIONAL_OR_KEYWORD for parameter in parameters),
-        aliases=aliases,
+        takes_old_names=takes_settings,
         tolerant=bool(handed_on),
     )
 

@@ -1,20 +1,21 @@
 """`lookonce job`: a cloud job from start to end: data in, training or evaluation, results out; and again, going on."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from lookonce.cloud.plan import ALONE, Plan, make_plan
-from lookonce.config.aliases import BY_OLD_NAME, is_true
-from lookonce.config.resolve import DEFAULT_ORIGIN, resolve
+from lookonce.config.aliases import BY_OLD_NAME, for_verb, is_true
+from lookonce.config.names import few
+from lookonce.config.resolve import COMMAND_LINE, DOCUMENTS_RECIPE, is_said, require_known, resolve
 from lookonce.config.schema import Settings
-from lookonce.config.yaml_file import read_entries
+from lookonce.config.yaml_file import Entry, read_entries
 from lookonce.data.places import local_data
 from lookonce.data.source import open_data
-from lookonce.errors import DataError, SettingsError
+from lookonce.errors import DataError, SettingsError, WeightsError
 from lookonce.log import get_logger, logging_to
 from lookonce.remote.lock import work_lock
 from lookonce.remote.objects import Location, is_remote
@@ -86,6 +87,9 @@ class JobOptions:
         return Path(told) if told else (CACHE if CACHE.is_dir() else Path("cache")) / folder
 
 
+OWN = frozenset(field.name for field in fields(JobOptions))
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobResult:
     """exit_code 0, 75 (stopped, the same command goes on) or 74 (done here, but not all of it has arrived there)."""
@@ -152,54 +156,66 @@ def job(
         Which part of the data an evaluation takes. [val]
     """
     told = {name: value for name, value in locals().items() if name != "flags"} | flags
-    options, settings = read_flags({name: value for name, value in told.items() if value is not None}, os.environ)
     with logging_to():
+        options, handed_on = read_flags({name: value for name, value in told.items() if value is not None}, os.environ)
         plan = make_plan(os.environ)
         get_logger().info(describe(plan))
         os.environ.update(plan.environment())
         if options.task == "train":
-            return train_job(options, settings, plan)
+            return train_job(options, handed_on, plan)
         if options.task == "eval":
-            return eval_job(options, settings, plan)
+            return eval_job(options, handed_on, plan)
         raise SettingsError(f"task: {options.task!r}, expected train or eval")
 
 
-def read_flags(flags: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[JobOptions, dict[str, Any]]:
-    """What the job itself takes, and settings of training by their names.
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a job was told of the training or evaluation it is to run.
 
-    Command line before a YAML `file` before the environment.
+    flags: options as they were typed; entries: those of a YAML file; from_document: whether the model zoo's
+    enable_modelarts is among them, which brings its recipe.
     """
-    flags = with_file({name.replace("-", "_"): value for name, value in flags.items()})
-    own = {field.name for field in fields(JobOptions)}
-    told = {name: environment.get(name) or environment.get(name.upper()) or "" for name in own if name.endswith("_url")}
-    told |= {name: str(value) for name, value in flags.items() if name in own}
-    told["data_url"] = told["data_url"] or str(flags.get("data", ""))
-    settings = {name: value for name, value in flags.items() if _is_setting(name) and name not in {*own, *SEEN_TO}}
-    for name in sorted(SEEN_TO.keys() & flags.keys()):
-        get_logger().warning(f"{name}={flags[name]}: left alone, {SEEN_TO[name]}")
-    unknown = sorted(flags.keys() - own - settings.keys() - SEEN_TO.keys() - {"enable_modelarts", "data"})
+
+    flags: Mapping[str, Any]
+    entries: Sequence[Entry] = ()
+    from_document: bool = False
+
+
+def read_flags(flags: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[JobOptions, Told]:
+    """What the job itself takes, and what it hands on.
+
+    Command line before the environment before a YAML `file`, in which the original's defaults are no choice.
+    """
+    flags = {name.replace("-", "_"): value for name, value in flags.items()}
+    file = flags.pop("file", flags.pop("config_path", None))
+    entries = read_entries(Path(file)) if file else []
+    require_known(entries, OWN)
+    chosen = {entry.name: entry.value for entry in entries if entry.value is not None and not entry.is_default}
+    told = {name: value for name, value in chosen.items() if name in OWN}
+    told |= {name: value for name in OWN if name.endswith("_url") and (value := _variable(environment, name))}
+    told |= {name: value for name, value in flags.items() if name in OWN}
+    told["data_url"] = told.get("data_url") or flags.get("data") or chosen.get("data", "")
+    for name in sorted(SEEN_TO.keys() & (flags.keys() | chosen.keys())):
+        get_logger().warning(f"{name}={flags.get(name, chosen.get(name))}: left alone, {SEEN_TO[name]}")
+    settings = {name: value for name, value in flags.items() if _is_setting(name)}
+    unknown = sorted(flags.keys() - OWN - settings.keys() - SEEN_TO.keys() - {"enable_modelarts", "data"})
     if unknown:
         get_logger().warning(f"nobody here knows {', '.join(unknown)}: left alone")
-    return JobOptions(**{name: value for name, value in told.items() if value}), settings
+    options = JobOptions(**{name: str(value) for name, value in told.items() if value not in (None, "")})
+    return options, Told(
+        flags=settings,
+        entries=[entry for entry in entries if _is_setting(entry.name)],
+        from_document=is_true(flags.get("enable_modelarts", chosen.get("enable_modelarts", ""))),
+    )
 
 
-def with_file(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """What the YAML `file` says, if there is one, under what the flags say by whichever spelling."""
-    if "file" not in flags:
-        return dict(flags)
-    said = {_our_name(name) for name in flags}
-    entries = {entry.name: entry.value for entry in read_entries(Path(flags["file"]))}
-    below = {name: value for name, value in entries.items() if _our_name(name) not in said and value is not None}
-    return below | {name: value for name, value in flags.items() if name != "file"}
-
-
-def _our_name(name: str) -> str:
-    is_ours = name in Settings.model_fields or name not in BY_OLD_NAME
-    return name if is_ours else BY_OLD_NAME[name].new or name
+def _variable(environment: Mapping[str, str], name: str) -> str:
+    return environment.get(name) or environment.get(name.upper()) or ""
 
 
 def _is_setting(name: str) -> bool:
-    is_own = name in {"enable_modelarts", "data"}  # of the job, or seen to
+    """Whether an option is for whoever does the work: the others are the job's own, or seen to."""
+    is_own = name in {"enable_modelarts", "data", *OWN, *SEEN_TO}
     return not is_own and (name in Settings.model_fields or name in BY_OLD_NAME)
 
 
@@ -213,20 +229,19 @@ def describe(plan: Plan) -> str:
     return f"job: {devices} of this machine{nodes}{source}"
 
 
-def train_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> JobResult:
+def train_job(options: JobOptions, told: Told, plan: Plan) -> JobResult:
     """Data in, train or go on, results out."""
     from lookonce.workflows.train import train
 
-    several = settings_of_plan(plan, settings)  # settings that are wrong are told before gigabytes are fetched
+    settings = settings_of_job(told, plan)  # what is wrong with them is told before gigabytes are fetched
     data = stage_data(options)
     runs = output_folder(options)
     folder = runs / options.name
     begun = bring_back(options, folder)
-    flags = {**settings, **several}
     if options.checkpoint_url and not begun:
-        flags["weights"] = str(staged_weights(options))
-    with results_to(options, folder, sends=is_first(plan, flags)) as sending:
-        result = train(**flags, data=str(data), runs=str(runs), run=options.name)
+        settings["weights"] = str(staged_weights(options))
+    with results_to(options, folder, sends=is_first(plan, settings)) as sending:
+        result = train(**settings, data=str(data), runs=str(runs), run=options.name)
     return JobResult(folder=folder, exit_code=exit_code(sending, result.exit_code))
 
 
@@ -235,26 +250,47 @@ def is_first(plan: Plan, settings: Mapping[str, Any]) -> bool:
     return plan.is_first and not int(settings.get("node_rank") or 0)
 
 
-def settings_of_plan(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """devices, nnodes and so on for `train` and `eval`; a number of devices that somebody gave stays as it is."""
+def settings_of_job(told: Told, plan: Plan) -> dict[str, Any]:
+    """What `train` is given: everything that somebody chose, by our names.
+
+    Typed before the platform before the file: of devices, nnodes and so on the platform's count, unless typed.
+    """
+    typed, entries = dict(told.flags), told.entries
+    names = [*typed, *(entry.name for entry in entries)]
+    if told.from_document and "recipe" not in names:
+        typed["recipe"] = DOCUMENTS_RECIPE
+        get_logger().info("recipe modelzoo, as enable_modelarts is the model zoo's name; --recipe modern overrides it")
+    resolved = resolve(typed, file=entries)
+    for note in resolved.notes:
+        get_logger().warning(note)
+    chosen = {name: getattr(resolved.settings, name) for name, origin in resolved.origins.items() if is_said(origin)}
+    by_platform = platform_settings(resolved.settings.device, plan)
+    for name in by_platform.keys() & chosen.keys():
+        if not plan.tells or resolved.origins[name].startswith(COMMAND_LINE):
+            del by_platform[name]
+        elif by_platform[name] != chosen[name]:
+            said = f"{name}={chosen[name]} ({resolved.origins[name]})"
+            get_logger().warning(f"{name}={by_platform[name]} (told by {plan.source}) is taken, not {said}")
+    return {"recipe": resolved.settings.recipe} | chosen | by_platform
+
+
+def platform_settings(device: str, plan: Plan) -> dict[str, Any]:
+    """devices, nnodes and so on as the platform tells; without a word from it, all devices of this machine."""
     from lookonce.distributed import count_devices
 
-    resolved = resolve(settings)
-    kind = resolved.settings.device.partition(":")[0]
-    found = plan.settings(max(count_devices(kind)[1], 1))
-    if resolved.origins["devices"] != DEFAULT_ORIGIN:
-        found.pop("devices", None)
-    return found
+    return plan.settings(max(count_devices(device.partition(":")[0])[1], 1))
 
 
-def eval_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> JobResult:
+def eval_job(options: JobOptions, told: Told, plan: Plan) -> JobResult:
     """Data and weights in, COCO's numbers out; the pictures are shared out to all devices that take part."""
     from lookonce.workflows.evaluate import evaluate
 
     if not options.checkpoint_url:
         raise SettingsError("checkpoint_url: not given; an evaluation needs the weights: --checkpoint_url s3://...")
-    passed = of_evaluation(settings)
-    passed |= settings_of_plan(plan, {name: passed[name] for name in ("device", "devices") if name in passed})
+    typed = of_evaluation(told.flags, tell=True)
+    of_file = of_evaluation({entry.name: entry.value for entry in told.entries if not entry.is_default})
+    by_platform = platform_settings(str((of_file | typed).get("device", "auto")), plan)
+    passed = (of_file | by_platform if plan.tells else by_platform | of_file) | typed
     folder = output_folder(options) / options.name
     weights = staged_weights(options)
     with results_to(options, folder, sends=is_first(plan, passed)) as sending:
@@ -262,30 +298,40 @@ def eval_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> Jo
     return JobResult(folder=folder, exit_code=exit_code(sending, 0))
 
 
-def of_evaluation(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the settings is also an option of lookonce eval, under its name there and in its kind."""
-    passed, others = {}, []
-    for name, value in settings.items():
-        alias = BY_OLD_NAME.get(name)
-        new = _our_name(name)
-        if new not in OF_EVALUATION:
-            others.append(name)
-            continue
-        text = alias.in_verb(str(value)) if alias else str(value)
+def of_evaluation(told: Mapping[str, Any], *, tell: bool = False) -> dict[str, Any]:
+    """Which of the options lookonce eval has too, by their names there and in their kinds; tell: notes the others."""
+    ours = {name: value for name, value in told.items() if name in OF_EVALUATION}
+    others = {name for name in told if name not in ours and not _is_of_evaluation(name)}
+    meant = for_verb(
+        {name: value for name, value in told.items() if name not in others | ours.keys()}, OF_EVALUATION, "eval"
+    )
+    if tell and others:
+        get_logger().warning(f"of training only, and left alone: {', '.join(sorted(others))}")
+    passed = {}
+    for name, value in {**meant.settings, **ours}.items():
         try:
-            passed[new] = OF_EVALUATION[new](text)
+            passed[name] = OF_EVALUATION[name](value)
         except ValueError:
             raise SettingsError(f"{name}={value}: expected a number") from None
-    if others:
-        get_logger().warning(f"of training only, and left alone: {', '.join(sorted(others))}")
     return passed
+
+
+def _is_of_evaluation(name: str) -> bool:
+    alias = BY_OLD_NAME.get(name)
+    return alias is not None and alias.means_in("eval", OF_EVALUATION)
 
 
 def staged_weights(options: JobOptions) -> Path:
     """What lies at checkpoint_url, on this machine: a file, a folder, or the file in it that `pretrained` names."""
     found = local_file(options.checkpoint_url, options.place("load_path", "checkpoint_path"))
-    named = found / Path(options.pretrained).name
-    return named if options.pretrained and named.is_file() else found
+    name = Path(options.pretrained).name
+    if not name or not found.is_dir() or (found / name).exists():
+        return found / name if name and found.is_dir() else found
+    held = sorted(path.name for path in found.iterdir() if not path.name.startswith("."))
+    raise WeightsError(
+        f"pretrained: {name} is not at {options.checkpoint_url}, which holds {few(held)}; "
+        "name one of these, or leave it out for the whole folder"
+    )
 
 
 def output_folder(options: JobOptions) -> Path:
@@ -296,23 +342,36 @@ def output_folder(options: JobOptions) -> Path:
 
 
 def stage_data(options: JobOptions) -> Path:
-    """The data set on this machine: fetched, unpacked, and the folder in it that is one."""
+    """The data set on this machine: fetched, unpacked, and the folder in it that is one.
+
+    A .zip is unpacked below data_path, and never where it lies: a data_url on this machine is somebody's own folder.
+    """
     place = options.place("data_path", "data")
-    if not options.data_url:
-        root = Path(options.data_dir) if options.data_dir else place
-    else:
-        root = local_data(options.data_url, place)
-        if options.data_dir and Path(options.data_dir).is_dir():
-            root = Path(options.data_dir)
-    return _data_set_in(_zip_in(root, options) if is_true(options.need_modelarts_dataset_unzip) else root)
+    root = local_data(options.data_url, place) if options.data_url else place
+    if options.data_dir and Path(options.data_dir).is_dir():
+        root = Path(options.data_dir)
+    elif is_true(options.need_modelarts_dataset_unzip):
+        root = _zip_in(root, options, place)
+    if options.data_dir and not options.data_url and not root.exists():
+        root = Path(options.data_dir)  # what is wrong with it is said by whoever opens it
+    return _data_set_in(root)
 
 
-def _zip_in(root: Path, options: JobOptions) -> Path:
+def _zip_in(root: Path, options: JobOptions, place: Path) -> Path:
     """A folder that holds one .zip (or the one that is named) and no data set yet -> what is in it."""
-    if not root.is_dir() or _is_data_set(root):
+    if not root.is_dir() or _is_data_set(root) or _data_set_in(root) != root:
         return root
-    archives = sorted(root.glob(f"{options.modelarts_dataset_unzip_name or '*'}.zip"))
-    return unpacked(archives[0], root) if len(archives) == 1 else root
+    archives = sorted(root.glob("*.zip"))
+    name = options.modelarts_dataset_unzip_name
+    named = [path for path in archives if not name or path.stem == name]
+    if len(named) == 1:
+        return unpacked(named[0], place)
+    if archives:
+        raise SettingsError(
+            f"modelarts_dataset_unzip_name: {name or 'not given'}, and {root} holds "
+            f"{few([path.name for path in archives])}; name one of these, without .zip"
+        )
+    return root
 
 
 def _data_set_in(root: Path) -> Path:

@@ -50,6 +50,11 @@ class Plan:
         return self.rank is not None
 
     @property
+    def tells(self) -> bool:
+        """Whether the platform has said how many devices there are."""
+        return self.source != ALONE or self.devices > 0
+
+    @property
     def is_first(self) -> bool:
         """Whether this is the process that writes: the only one, the first, or the one that starts the first."""
         return self.node_rank == 0 if self.rank is None else self.rank == 0

@@ -1,7 +1,7 @@
-"""Which known name an unknown one was meant to be."""
+"""Names in messages: the first few of many, and which known name an unknown one was meant to be."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # What other trainers call it. Suggested, not accepted: one word per idea.
 SYNONYMS = {
@@ -53,3 +53,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     words = {word: name for word, name in SYNONYMS.items() if name in by_shape}
     close = close or [words[word] for word in difflib.get_close_matches(shape, words, n=1, cutoff=0.75)]
     return f"; did you mean {by_shape[close[0]]}?" if close else ""
+
+
+def few(names: Sequence[str], most: int = 8) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from lookonce.config.aliases import BY_OLD_NAME
 from lookonce.config.schema import GROUPS, Settings, group_of, help_of, unit_of
 from lookonce.errors import SettingsError
 
@@ -17,6 +18,16 @@ class Entry(NamedTuple):
     name: str
     value: Any
     place: str
+
+    @property
+    def is_documents(self) -> bool:
+        """Whether the model zoo alone calls an option so."""
+        return self.name in BY_OLD_NAME and self.name not in Settings.model_fields
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is the original's option at the original's default."""
+        return self.name in BY_OLD_NAME and BY_OLD_NAME[self.name].is_default(self.value)
 
 
 def read_entries(path: Path) -> list[Entry]:

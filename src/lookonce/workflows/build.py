@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from lookonce.config.dialects import DIALECTS, Dialect
+from lookonce.config.names import few
 from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds
 from lookonce.config.schema import Settings, seconds_of
 from lookonce.data.canvas import sizes_on_canvas
@@ -144,11 +145,6 @@ def start_from(model: YoloV3Tiny, record: ModelRecord, checkpoint: Checkpoint, *
             f"boxes and objectness of {taken.num_anchors} of {num_anchors} anchors taken over; the others have another "
             "size or another way of making a box, and start afresh"
         )
-
-
-def few(names: Sequence[str], most: int = 8) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def make_loss(settings: Settings, record: ModelRecord, device: torch.device) -> DetectionLoss:

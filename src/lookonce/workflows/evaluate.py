@@ -22,7 +22,9 @@ from lookonce.evaluation.coco import Metrics, MetricsAt, score, score_at
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
+from lookonce.log import get_logger
 from lookonce.runtimes.base import Runtime
+from lookonce.runtimes.detector import Detector
 from lookonce.storage import explained_write, make_run_folder, write_file
 from lookonce.workflows.load import device_of, load_runtime
 from lookonce.workflows.ranks import OnProgress, Ranks, asked_for, in_ranks
@@ -188,28 +190,37 @@ def _evaluate(request: Request, *, share: Share = ALONE, on_progress: OnProgress
         share.require_same(data_hash(dataset), "the annotations")
     stored_in = checkpoint_to_describe(weights) if request.store_thresholds else None
 
-    def look(source: Path, runtime: str = "auto") -> Results:
-        return find(
+    def look(source: Path, runtime: str = "auto") -> tuple[Results, Detector]:
+        detector = open_detector(
             source,
-            dataset,
             iou_threshold=request.iou_threshold,
-            score_threshold=request.score_threshold,
             max_detections=request.max_detections,
             image_size=request.image_size,
-            batch_size=request.batch_size,
             device=request.device,
             runtime=runtime,
+        )
+        found = find(
+            detector,
+            dataset,
+            score_threshold=request.score_threshold,
+            batch_size=request.batch_size,
             share=share,
             on_progress=on_progress,
         )
+        return found, detector
 
-    found = read_coco_results(results, dataset) if results is not None else look(_given(weights), request.runtime)
+    sources: dict[str, Any] = {"data": str(request.data), "split": request.split, "pictures": len(dataset)}
+    if results is not None:
+        found = read_coco_results(results, dataset)
+    else:
+        found, detector = look(_given(weights), request.runtime)
+        sources["image_size"] = list(detector.record.image_size)
     other = None
     if against is not None:
-        other = read_coco_results(against, dataset) if against.suffix == ".json" else look(against)
+        other = read_coco_results(against, dataset) if against.suffix == ".json" else look(against)[0]
     evaluation = None
     if share.is_main:
-        evaluation = _assessed(request, dataset, found, other)
+        evaluation = _assessed(request, dataset, found, other, sources)
         _print(evaluation)
         if stored_in is not None:
             _print_stored(stored_in, keep_thresholds(stored_in, dataset, evaluation.analysis))
@@ -217,14 +228,14 @@ def _evaluate(request: Request, *, share: Share = ALONE, on_progress: OnProgress
     return shared
 
 
-def _assessed(request: Request, dataset: Dataset, found: Results, other: Results | None) -> Evaluation:
-    of = str(request.results or request.weights)
-    sources = {"data": str(request.data), "split": request.split, "pictures": len(dataset), "of": of}
+def _assessed(
+    request: Request, dataset: Dataset, found: Results, other: Results | None, sources: Mapping[str, Any]
+) -> Evaluation:
     return assess(
         dataset,
         found,
         _folder(request.output),
-        sources,
+        {**sources, "of": str(request.results or request.weights)},
         iou=request.iou,
         other=other,
         resamples=request.resamples,
@@ -277,23 +288,33 @@ def _class_intervals(resampled: Resampled | None) -> dict[str, dict[str, Interva
     return {name: {metric: resampled.interval(metric, name) for metric in INTERVALS} for name in resampled.class_names}
 
 
-def find(
+def open_detector(
     weights: Path,
-    dataset: Dataset,
     *,
     iou_threshold: float | None = None,
-    score_threshold: float | None = None,
     max_detections: int | None = None,
     image_size: int | None = None,
-    batch_size: int = 8,
     device: str = "auto",
     runtime: str = "auto",
+) -> Detector:
+    """The detector in `weights`; says how large it sees the pictures."""
+    loaded = load_runtime(weights, device=device, runtime=runtime)
+    network = loaded if image_size is None else at_size(loaded, image_size, weights)
+    height, width = network.record.image_size
+    get_logger().info(f"{weights} sees pictures at {width}x{height} pixels")
+    return Detector(network, iou_threshold=iou_threshold, max_detections=max_detections)
+
+
+def find(
+    detector: Detector,
+    dataset: Dataset,
+    *,
+    score_threshold: float | None = None,
+    batch_size: int = 8,
     share: Share = ALONE,
     on_progress: OnProgress | None = None,
 ) -> Results:
-    """What the detector in `weights` finds in every picture of `dataset`; share: as of `detect_all`."""
-    from lookonce.runtimes.detector import Detector
-
+    """What the detector finds in every picture of `dataset`; share: as of `detect_all`."""
     batches = count(1)
 
     def advance(done: int) -> None:
@@ -302,9 +323,6 @@ def find(
         if on_progress is not None:
             on_progress(min(done * share.size, len(dataset)), len(dataset))
 
-    loaded = load_runtime(weights, device=device, runtime=runtime)
-    network = loaded if image_size is None else at_size(loaded, image_size, weights)
-    detector = Detector(network, iou_threshold=iou_threshold, max_detections=max_detections)
     return detect_all(
         detector,
         dataset,

@@ -151,7 +151,7 @@ class Scored:
 
 def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnProgress | None) -> Path:
     """The folder RUN/evaluation, made anew unless it is of these weights on these pictures."""
-    from lookonce.workflows.evaluate import assess, find
+    from lookonce.workflows.evaluate import assess, find, open_detector
 
     folder = run.folder / EVALUATION
     source = weights or run.folder
@@ -169,7 +169,7 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
     get_logger().info(
         f"scoring {source} on {len(dataset):,} pictures of split {dataset.split}; --no-score leaves it out"
     )
-    found = find(source, dataset, on_progress=on_progress)
+    found = find(open_detector(source), dataset, on_progress=on_progress)
     with explained_write(folder):
         folder.mkdir(parents=True, exist_ok=True)
     assess(dataset, found, folder, sources, resamples=RESAMPLES)

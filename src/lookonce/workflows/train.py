@@ -5,8 +5,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from lookonce.config.names import few
 from lookonce.config.record import ModelRecord
-from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, resolve
+from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, is_said, resolve
 from lookonce.config.schema import Settings
 from lookonce.config.yaml_file import to_yaml
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
@@ -205,11 +206,6 @@ def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
     return kept.model_copy(update={name: getattr(asked.settings, name) for name in said & FREE_WHEN_RESUMING})
 
 
-def is_said(origin: str) -> bool:
-    """Whether a value comes from the command line or a file."""
-    return origin != DEFAULT_ORIGIN and not origin.startswith(("recipe ", "optimizer "))
-
-
 def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
     """The pictures to learn from, and those that score the network where there are any. The first error is raised."""
     if not settings.data:
@@ -282,7 +278,8 @@ def summary(settings: Settings, trainer: Trainer, train_set: Dataset, val_set: D
     batches = f"{steps_per_epoch} batches of {trainer.options.global_batch}"
     ranks = f", shared out to {world_size()} processes" if world_size() > 1 else ""
     return [
-        f"data      {settings.data}: {len(names)} {'class' if len(names) == 1 else 'classes'}: {build.few(names)}",
+        f"recipe    {settings.recipe}",
+        f"data      {settings.data}: {len(names)} {'class' if len(names) == 1 else 'classes'}: {few(names)}",
         f"train     {counts(train_set)}",
         f"val       {val}",
         f"network   {num_parameters:,} parameters, {size} pixels, dialect {record.dialect.name}, {place}",
