@@ -1,25 +1,37 @@
-"""The pages made from the tables are those in docs."""
+"""The pages, and parts of pages, that are made from tables are as the tables say."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lookonce.config.pages import modelzoo_page, settings_page, write_pages
+from lookonce.config.aliases import BY_OLD_NAME
+from lookonce.config.pages import BEGIN, END, TRAIN_PARAMETERS, option_tables, pages, settings_page, with_section
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("name", "page"), [("settings.md", settings_page()), ("modelzoo.md", modelzoo_page())])
-def test_the_page_is_up_to_date(name: str, page: str):
-    assert (DOCS / name).read_text(encoding="utf-8") == page, "run: ./run python -m lookonce.config.pages docs"
+@pytest.mark.parametrize(("path", "page"), pages(ROOT).items(), ids=lambda value: getattr(value, "name", ""))
+def test_the_page_is_up_to_date(path: Path, page: str):
+    assert path.read_text(encoding="utf-8") == page, "run: ./run python -m lookonce.config.pages"
 
 
 def test_rows_have_as_many_cells_as_headings():
-    for page in (settings_page(), modelzoo_page()):
+    for page in (settings_page(), option_tables()):
         rows = [line.replace("\\|", "") for line in page.splitlines() if line.startswith("|")]
         assert {row.count("|") for row in rows} <= {6, 7}
 
 
-def test_pages_are_written(tmp_path: Path):
-    write_pages(tmp_path)
-    assert (tmp_path / "settings.md").read_text(encoding="utf-8") == settings_page()
+def test_what_stands_between_the_marks_is_replaced_and_nothing_else():
+    page = with_section(f"before\n{BEGIN}\n\nold\n\n{END}\nafter\n", "new")
+    assert page == f"before\n{BEGIN}\n\nnew\n{END}\nafter\n"
+    assert with_section(page, "new") == page
+
+
+def test_the_parameters_are_those_of_the_document(shared: Callable[[str], Path]):
+    text = shared("reference/modelzoo-document.md").read_text(encoding="utf-8")
+    section = text[text.index("Major parameters train.py") : text.index("## [Training Process]")]
+    assert tuple(name for name in re.findall(r"^  --(\w+)", section, re.MULTILINE)) == TRAIN_PARAMETERS
+    for name, default in re.findall(r"--(\w+) [A-Z_]+\s(?:[^-]*?)Default: ?\"?([^\s\"]*)", section):
+        assert BY_OLD_NAME[name].is_default(default.rstrip(".")), name

@@ -1,20 +1,17 @@
-"""docs/settings.md and docs/modelzoo.md, made from the tables that the program itself reads.
+"""docs/settings.md, and the tables of options in docs/modelzoo.md and the READMEs, from what the program itself reads.
 
-`./run python -m lookonce.config.pages docs` writes them; a test compares.
+`./run python -m lookonce.config.pages` writes them in the current checkout; a test compares.
 """
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lookonce.config.aliases import ALIASES, Alias, Program
+from lookonce.config.aliases import ALIASES, BY_OLD_NAME, Alias, Program
 from lookonce.config.resolve import recipe_names, resolve
 from lookonce.config.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
 from lookonce.config.text import kind_in_words, to_text
 
-MADE_BY = (
-    "<!-- Made by `./run python -m lookonce.config.pages docs`; change the table in the source, not this page. -->"
-)
+MADE_BY = "<!-- Made by `./run python -m lookonce.config.pages`; change the table in the source, not this page. -->"
 SETTINGS_INTRODUCTION = """\
 # Settings
 
@@ -29,16 +26,18 @@ What `lookonce train` can be told. Each of these sources overrides those before 
 file to start from. An unknown name is an error that suggests the right one. Lists are written `320,352` or
 `[[10,14], [23,27]]`. Every option name of the model zoo's document works too: [modelzoo.md](modelzoo.md).
 """
-MODELZOO_INTRODUCTION = """\
-# Coming from the model zoo
-
-Every option of the model zoo's YOLOv3-Tiny and what it is here. The old names work as they are, on the command line and
-in YAML files; two spellings of one setting with different values are an error. An option without a counterpart is
-accepted at its default and refused otherwise, with the way to go: nothing is silently ignored.
-
-`--recipe modelzoo` sets the document's defaults, given in the third column. The fourth column is the default of
-`lookonce train` without a recipe.
-"""
+# "Script Parameters" of the document, in its order.
+TRAIN_PARAMETERS = (
+    *("device_target", "data_dir", "per_batch_size", "pretrained_backbone", "resume_yolo", "lr_scheduler", "lr"),
+    *("lr_epochs", "lr_gamma", "eta_min", "t_max", "max_epoch", "warmup_epochs", "weight_decay", "momentum"),
+    *("loss_scale", "label_smooth", "label_smooth_factor", "log_interval", "ckpt_path", "ckpt_interval"),
+    *("is_save_on_master", "is_distributed", "rank", "group_size", "need_profiler", "training_shape", "resize_rate"),
+)
+BEGIN, END = "<!-- made by ./run python -m lookonce.config.pages -->", "<!-- until here -->"
+HEADINGS = {
+    "README.md": ("parameter", "default", "here"),
+    "README_CN.md": ("参数", "默认值", "对应设置"),
+}
 PROGRAMS: dict[Program, str] = {
     "train": "Training (`lookonce train`)",
     "eval": "Evaluation (`lookonce eval`)",
@@ -65,14 +64,30 @@ opens with what it trains, how long on which machine, the score reached and the 
 """
 
 
-def modelzoo_page() -> str:
-    """docs/modelzoo.md."""
-    parts = [MADE_BY, MODELZOO_INTRODUCTION]
+def option_tables() -> str:
+    """Every option of the document, for docs/modelzoo.md."""
     columns = ("old name", "here", "default there", "default here", "what differs")
+    parts = []
     for program, title in PROGRAMS.items():
         lines = [_alias_row(alias) for alias in ALIASES if alias.program == program]
-        parts.append(f"## {title}\n\n{_table(columns, lines)}")
+        parts.append(f"### {title}\n\n{_table(columns, lines)}")
     return "\n".join(parts)
+
+
+def parameter_table(columns: Sequence[str]) -> str:
+    """The parameters of the document's train.py, for the READMEs."""
+    rows = []
+    for name in TRAIN_PARAMETERS:
+        alias = BY_OLD_NAME[name]
+        rows.append((f"`{name}`", _code(alias.default), _code(alias.new) or "-"))
+    return _table(columns, rows)
+
+
+def with_section(text: str, section: str) -> str:
+    """A page with what stands between its two marks replaced."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{section}\n{END}{after}"
 
 
 def _settings_row(name: str, recipe: Settings) -> Sequence[str]:
@@ -98,10 +113,15 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
-def write_pages(folder: Path) -> None:
-    (folder / "settings.md").write_text(settings_page(), encoding="utf-8")
-    (folder / "modelzoo.md").write_text(modelzoo_page(), encoding="utf-8")
+def pages(root: Path) -> dict[Path, str]:
+    """Every page of a checkout that is made or has a part that is: path -> what it should hold."""
+    made = {root / "docs" / "settings.md": settings_page()}
+    sections = {name: parameter_table(columns) for name, columns in HEADINGS.items()}
+    for name, section in (sections | {"docs/modelzoo.md": option_tables()}).items():
+        made[root / name] = with_section((root / name).read_text(encoding="utf-8"), section)
+    return made
 
 
 if __name__ == "__main__":
-    write_pages(Path(sys.argv[1]))
+    for path, text in pages(Path()).items():
+        path.write_text(text, encoding="utf-8")
