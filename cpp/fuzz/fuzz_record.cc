@@ -22,7 +22,8 @@ void use(const lookonce::Record& record) {
     values.emplace_back(size, 0.5F);
     maps.push_back({values.back().data(), rows, columns});
   }
-  lookonce::select_detections(decode_heads(maps, record, record.thresholds.score), record.thresholds.iou, 10);
+  const lookonce::Thresholds& known = record.thresholds;
+  lookonce::select_detections(decode_heads(maps, record, known.score, known.multi_label), known.iou, 10);
 }
 
 }  // namespace

@@ -31,6 +31,12 @@ Number number(const std::string& name, const std::string& text, Number low, Numb
   return value;
 }
 
+bool truth(const std::string& name, const std::string& text) {
+  if (text == "true") return true;
+  if (text == "false") return false;
+  throw Error(name + " is " + text + "; expected true or false");
+}
+
 std::function<void(Options&, const std::string&)> whole(const std::string& name, int low,
                                                         const std::function<int&(Options&)>& member) {
   return [=](Options& options, const std::string& text) {
@@ -53,6 +59,10 @@ const std::vector<Known>& known_options() {
       {"--max-detections", "N", "at most so many a picture; without it, the model's",
        [](Options& options, const std::string& text) {
          options.detector.max_detections = number<int>("--max-detections", text, 1, std::numeric_limits<int>::max());
+       }},
+      {"--multi-label", "BOOL", "false: a box is shown as its best class alone; without it, as the model says",
+       [](Options& options, const std::string& text) {
+         options.detector.multi_label = truth("--multi-label", text);
        }},
       {"--threads", "N", "threads for the network; without it, one a core, or OMP_NUM_THREADS",
        whole("--threads", 1, [](Options& options) -> int& { return options.backend.threads; })},

@@ -63,27 +63,32 @@ class AnchorMap {
 };
 
 void decode_cell(const AnchorMap& map, std::size_t cell, int num_classes, float threshold, float lowest_logit,
-                 Detections& found) {
+                 bool multi_label, Detections& found) {
   // Objectness first: a class probability is at most 1, so nearly every cell is done here.
   if (!(map.logit(4, cell) > lowest_logit)) return;
   const float objectness = sigmoid(map.logit(4, cell));
   const float lowest_class_logit = surely_below(threshold / objectness);
-  bool has_box = false;
-  BoxXyxy box;
+  const std::size_t num_before = found.size();
   for (int label = 0; label < num_classes; ++label) {
     const float logit = map.logit(5 + static_cast<std::size_t>(label), cell);
     if (!(logit > lowest_class_logit)) continue;
     const float score = objectness * sigmoid(logit);
     if (!(score > threshold)) continue;
-    if (!has_box) box = map.box(cell);
-    has_box = true;
-    found.push_back({box, score, label});
+    if (found.size() == num_before) {
+      found.push_back({map.box(cell), score, label});
+    } else if (multi_label) {
+      found.push_back({found.back().box, score, label});
+    } else if (score > found.back().score) {
+      found.back().score = score;
+      found.back().label = label;
+    }
   }
 }
 
 }  // namespace
 
-Detections decode_heads(const std::vector<HeadMap>& maps, const Record& record, float score_threshold) {
+Detections decode_heads(const std::vector<HeadMap>& maps, const Record& record, float score_threshold,
+                        bool multi_label) {
   const float lowest_logit = surely_below(score_threshold);
   Detections found;
   for (std::size_t index = 0; index < maps.size(); ++index) {
@@ -95,7 +100,7 @@ Detections decode_heads(const std::vector<HeadMap>& maps, const Record& record, 
     const auto num_cells = static_cast<std::size_t>(maps[index].rows) * static_cast<std::size_t>(maps[index].columns);
     for (std::size_t cell = 0; cell < num_cells; ++cell) {
       for (const AnchorMap& map : anchors) {
-        decode_cell(map, cell, record.num_classes(), score_threshold, lowest_logit, found);
+        decode_cell(map, cell, record.num_classes(), score_threshold, lowest_logit, multi_label, found);
       }
     }
   }

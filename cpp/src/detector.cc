@@ -1,6 +1,7 @@
 #include "lookonce/detector.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "lookonce/decode.h"
 #include "lookonce/errors.h"
@@ -31,6 +32,7 @@ Detector::Detector(Backend& backend, const DetectorOptions& options)
       lane_(backend.open_lane()),
       iou_threshold_(options.iou_threshold.value_or(backend.record().thresholds.iou)),
       max_detections_(options.max_detections.value_or(backend.record().thresholds.max_detections)),
+      multi_label_(options.multi_label.value_or(backend.record().thresholds.multi_label)),
       class_scores_(lowest_scores(backend.record(), options.score_threshold)),
       lowest_score_(*std::min_element(class_scores_.begin(), class_scores_.end())) {}
 
@@ -78,9 +80,9 @@ const std::vector<std::vector<HeadMap>>& Detector::infer() {
 std::vector<Detections> Detector::select() const {
   std::vector<Detections> found;
   for (std::size_t picture = 0; picture < maps_.size(); ++picture) {
-    found.push_back(finish(
-        select_detections(decode_heads(maps_[picture], record(), lowest_score_), iou_threshold_, max_detections_),
-        placements_[picture]));
+    Detections candidates = decode_heads(maps_[picture], record(), lowest_score_, multi_label_);
+    found.push_back(
+        finish(select_detections(std::move(candidates), iou_threshold_, max_detections_), placements_[picture]));
   }
   return found;
 }

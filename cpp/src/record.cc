@@ -77,6 +77,13 @@ class Field {
     refuse("one of " + names);
   }
 
+  [[nodiscard]] bool truth() const {
+    if (!value_.is_boolean()) refuse("true or false");
+    return value_.get<bool>();
+  }
+
+  [[nodiscard]] bool has(const std::string& key) const { return value_.is_object() && value_.contains(key); }
+
   [[nodiscard]] const Json& json() const { return value_; }
 
   [[noreturn]] void refuse(const std::string& expected) const {
@@ -120,6 +127,8 @@ Thresholds parse_thresholds(const Field& field, const Record& record) {
   thresholds.score = field.at("score").number(0, 1);
   thresholds.iou = field.at("iou").number(0, 1);
   thresholds.max_detections = static_cast<int>(field.at("max_detections").whole(1, std::numeric_limits<int>::max()));
+  // Files from before it was a choice do without.
+  if (field.has("multi_label")) thresholds.multi_label = field.at("multi_label").truth();
   const Field per_class = field.at("per_class_score");
   if (!per_class.json().is_object()) per_class.refuse("an object");
   for (const auto& [name, _] : per_class.json().items()) {

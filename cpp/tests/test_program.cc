@@ -51,6 +51,8 @@ TEST(options_are_read_in_every_spelling) {
   EQUAL(options.sources.size(), 2U);
   EQUAL(options.batch, 4);
   EQUAL(*options.detector.max_detections, 7);
+  EQUAL(options.detector.multi_label.has_value(), false);
+  EQUAL(*parse_options({"m", "a", "--multi_label=false"}).detector.multi_label, false);
   EQUAL(options.timing, true);
 }
 
@@ -59,6 +61,7 @@ TEST(options_that_are_wrong_are_named) {
   CONTAINS(error_of([] { parse_options({"m", "a", "--threshold", "1.5"}); }), "--threshold is 1.5; expected a number");
   CONTAINS(error_of([] { parse_options({"m", "a", "--threads", "two"}); }), "--threads is two");
   CONTAINS(error_of([] { parse_options({"m", "a", "--batch"}); }), "--batch needs a value");
+  CONTAINS(error_of([] { parse_options({"m", "a", "--multi-label", "no"}); }), "--multi-label is no; expected true");
   CONTAINS(error_of([] { parse_options({"m", "a", "--raw=1"}); }), "--raw takes no value");
   CONTAINS(error_of([] { parse_options({"m"}); }), "expected a model and at least one picture");
 }

@@ -51,6 +51,13 @@ TEST(a_record_comes_out_as_it_was_written) {
   EQUAL(record.heads[1].center_scale, 1.2F);
   EQUAL(record.channels(record.heads[1]), 14);
   EQUAL(record.thresholds.per_class_score.at("red"), 0.4F);
+  EQUAL(record.thresholds.multi_label, true);  // nothing was said
+}
+
+TEST(a_record_may_say_that_a_box_has_one_class) {
+  std::string json = record_json();
+  json.insert(json.find(R"("per_class_score")"), R"("multi_label":false,)");
+  EQUAL(parse_record(json, "x.onnx").thresholds.multi_label, false);
 }
 
 TEST(what_is_wrong_in_a_record_is_named_with_its_place_and_value) {
@@ -58,6 +65,7 @@ TEST(what_is_wrong_in_a_record_is_named_with_its_place_and_value) {
   CONTAINS(refusal(R"("strides":[32,16])", R"("strides":[32,24])"), "strides[1] = 24");
   CONTAINS(refusal(R"([[2,3],[0,1]])", R"([[2,3],[0,4]])"), "masks[1][1] = 4; expected a whole number from 0 to 3");
   CONTAINS(refusal(R"("score":0.25)", R"("score":"0.25")"), "thresholds.score = \"0.25\"; expected a number");
+  CONTAINS(refusal(R"("max_detections":300)", R"("max_detections":300,"multi_label":0)"), "multi_label = 0; expected");
   CONTAINS(refusal(R"("score":0.25)", R"("score":1e999)"), "x.onnx: its record is not JSON");
   CONTAINS(refusal(R"("linear")", R"("cubic")"), "expected one of linear, area, nearest");
   CONTAINS(refusal(R"("format_version":1)", R"("format_version":2)"), "format_version = 2");

@@ -79,6 +79,25 @@ TEST(a_score_at_the_threshold_is_no_detection) {
   EQUAL(decode_heads({{values.data(), 2, 2}}, small_record(SizeRule::exponential, 1), 0.49F).size(), 1U);
 }
 
+TEST(without_multi_label_a_box_is_its_best_class_and_of_equal_ones_the_first) {
+  Record record = small_record(SizeRule::exponential, 1);
+  record.class_names = {"a", "b", "c"};
+  record.category_ids = {1, 2, 3};
+  std::vector<float> values(8 * 4, 0.0F);  // every cell: objectness 0.5, class probabilities 0.5 but for those below
+  values[6 * 4 + 1] = 2;                   // cell 1: b is the best
+  values[7 * 4 + 2] = 2;                   // cell 2: c is the best
+  values[4 * 4 + 3] = kFarBelow;           // cell 3: nothing
+  EQUAL(decode_heads({{values.data(), 2, 2}}, record, 0.1F, true).size(), 9U);
+  const Detections found = decode_heads({{values.data(), 2, 2}}, record, 0.1F, false);
+  EQUAL(found.size(), 3U);
+  EQUAL(found[0].label, 0);
+  EQUAL(found[1].label, 1);
+  EQUAL(found[2].label, 2);
+  NEAR(found[2].score, 0.5 / (1 + std::exp(-2.0)), 1e-6);
+  NEAR(found[1].box.left, 48 - 20, 1e-5);
+  EQUAL(decode_heads({{values.data(), 2, 2}}, record, 0.4F, false).size(), 2U);
+}
+
 TEST(the_classes_of_a_cell_are_chosen_as_by_computing_every_score) {
   // What is skipped by its logit alone must be what its score would leave out, at every threshold.
   Record record = small_record(SizeRule::exponential, 1);

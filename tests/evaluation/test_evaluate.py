@@ -36,7 +36,13 @@ class BrightSquares:
         self.calls: list[tuple[int, float, int]] = []
 
     def detect(
-        self, canvases: NDArray[np.uint8], *, score_threshold: float, iou_threshold: float, max_detections: int
+        self,
+        canvases: NDArray[np.uint8],
+        *,
+        score_threshold: float,
+        iou_threshold: float,
+        max_detections: int,
+        multi_label: bool | None = None,
     ) -> list[Detections]:
         self.calls.append((len(canvases), score_threshold, max_detections))
         return [self._detect_one(canvas) for canvas in canvases]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Preprocessing
+from lookonce.config.record import ModelRecord, Preprocessing, Thresholds
 from lookonce.export.base import textured_canvases
 from lookonce.export.formats import FORMATS
 from lookonce.export.plan import Plan
@@ -69,6 +69,7 @@ def make_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
         dialect: str = "darknet",
         preprocessing: Preprocessing | None = None,
         to: str = "onnx",
+        multi_label: bool = True,
         **options: Any,
     ) -> Pair:
         chosen = FORMATS[to]
@@ -76,6 +77,7 @@ def make_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
             if find_spec(module) is None:
                 pytest.skip(f"lookonce[{chosen.extra}] is not installed")
         model, record = random_network(num_classes, dialect, preprocessing or Preprocessing())
+        record = record.model_copy(update={"thresholds": Thresholds(multi_label=multi_label)})
         path = tmp_path_factory.mktemp("exported") / f"modèle 模{chosen.suffix}"
         chosen.write(model, record, Plan(**{"outputs": chosen.outputs[0], **options}), path)
         exported = load_runtime(path)
@@ -98,6 +100,7 @@ IMAGENET = Preprocessing(color_order="BGR", mean=(0.485, 0.456, 0.406), std=(0.2
 FILES: dict[str, dict[str, Any]] = {
     # As `lookonce export` writes by default; 30 classes make 2,700 pairs of box and class.
     "onnx, detections": {"num_classes": 30},
+    "onnx, detections, a box of one class": {"num_classes": 30, "multi_label": False},
     "onnx, decoded, two normalised pictures at once": {
         "dialect": "ultralytics",
         "preprocessing": IMAGENET,
@@ -107,6 +110,7 @@ FILES: dict[str, dict[str, Any]] = {
     },
     "onnx, raw, any size": {"dialect": "mindspore", "outputs": "raw", "dynamic_size": True},
     "openvino, detections": {"to": "openvino", "num_classes": 30},
+    "openvino, detections, a box of one class": {"to": "openvino", "num_classes": 30, "multi_label": False},
     "openvino, decoded, two normalised pictures of any size at once": {
         "to": "openvino",
         "dialect": "ultralytics",

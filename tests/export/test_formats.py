@@ -48,6 +48,15 @@ def test_detections_are_those_of_the_network(pair, score_threshold):
     assert_same(expected, pair.exported.detect(pair.canvases, **thresholds))
 
 
+@pytest.mark.parametrize("multi_label", [True, False])
+def test_whether_a_box_may_have_several_classes_can_be_said_of_any_file(pair, multi_label):
+    thresholds = {"score_threshold": 0.05, "iou_threshold": 0.5, "max_detections": 300}
+    expected = pair.network.detect(pair.canvases, **thresholds, multi_label=multi_label)
+    assert_same(expected, pair.exported.detect(pair.canvases, **thresholds, multi_label=multi_label))
+    (one, *_) = expected
+    assert (len(np.unique(one.boxes_xyxy, axis=0)) < len(one)) == multi_label
+
+
 def test_raw_heads_are_those_of_the_network(pair):
     for expected, got in zip(
         pair.network.raw_heads(pair.canvases), pair.exported.raw_heads(pair.canvases), strict=True

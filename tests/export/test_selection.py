@@ -6,19 +6,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookonce.export.onnx import DETECTIONS_GRAPH
+from lookonce.export.onnx import selection_graph
 from lookonce.model.nms import select_detections
 from lookonce.runtimes.onnx import open_session
 
 
-@pytest.fixture(scope="module")
-def graph():
-    proto = onnx.parser.parse_model(DETECTIONS_GRAPH)
+def open_graph(multi_label: bool):
+    proto = onnx.parser.parse_model(selection_graph(multi_label=multi_label))
     onnx.checker.check_model(proto, full_check=True)
     return open_session(proto.SerializeToString(), "selection", threads=1)
 
 
-def compare(graph, boxes_xyxy, scores, *, score_threshold=0.1, iou_threshold=0.5, max_detections=50) -> list[int]:
+@pytest.fixture(scope="module")
+def graph():
+    return open_graph(multi_label=True)
+
+
+@pytest.fixture(scope="module")
+def single_label_graph():
+    return open_graph(multi_label=False)
+
+
+def compare(
+    graph, boxes_xyxy, scores, *, score_threshold=0.1, iou_threshold=0.5, max_detections=50, multi_label=True
+) -> list[int]:
     """Asserts that graph and reference agree on (B, N, 4) and (B, N, C); returns the number found in each picture."""
     got = graph.run(
         None,
@@ -37,6 +48,7 @@ def compare(graph, boxes_xyxy, scores, *, score_threshold=0.1, iou_threshold=0.5
             score_threshold=score_threshold,
             iou_threshold=iou_threshold,
             max_detections=max_detections,
+            multi_label=multi_label,
         )
         of_this = got[3] == row
         np.testing.assert_array_equal(got[0][of_this], expected.boxes_xyxy)
@@ -63,9 +75,13 @@ def draw_case(generator: np.random.Generator, batch: int, num_boxes: int, num_cl
     max_detections=st.integers(1, 30),
     iou_threshold=st.sampled_from([0.3, 0.5, 0.7]),
 )
-def test_any_boxes_and_scores(graph, seed, batch, num_boxes, num_classes, levels, max_detections, iou_threshold):
+def test_any_boxes_and_scores(
+    graph, single_label_graph, seed, batch, num_boxes, num_classes, levels, max_detections, iou_threshold
+):
     case = draw_case(np.random.default_rng(seed), batch, num_boxes, num_classes, levels)
-    compare(graph, *case, max_detections=max_detections, iou_threshold=iou_threshold)
+    options = {"max_detections": max_detections, "iou_threshold": iou_threshold}
+    compare(graph, *case, **options)
+    compare(single_label_graph, *case, **options, multi_label=False)
 
 
 def test_at_most_2000_candidates_of_a_picture_go_into_suppression(graph):
@@ -84,6 +100,12 @@ def test_one_box_may_be_two_classes_and_classes_do_not_suppress_each_other(graph
     boxes_xyxy = np.array([[[0, 0, 10, 10], [0, 0, 10, 10]]], np.float32)
     scores = np.array([[[0.9, 0.8], [0.7, 0.85]]], np.float32)
     assert compare(graph, boxes_xyxy, scores) == [2]
+
+
+def test_a_single_label_graph_keeps_the_best_class_of_each_box_and_of_equal_ones_the_first(single_label_graph):
+    boxes_xyxy = np.array([[[0, 0, 10, 10], [20, 20, 30, 30], [40, 40, 50, 50]]], np.float32)
+    scores = np.array([[[0.9, 0.8], [0.6, 0.6], [0, 0]]], np.float32)
+    assert compare(single_label_graph, boxes_xyxy, scores, multi_label=False) == [2]
 
 
 def test_a_picture_with_nothing_beside_one_with_something(graph):

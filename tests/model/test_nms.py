@@ -28,6 +28,23 @@ def test_one_box_may_be_of_two_classes():
     assert select([[0, 0, 10, 10]], [[0.7, 0.8]]).labels.tolist() == [1, 0]
 
 
+def test_without_multi_label_a_box_is_its_best_class_alone():
+    # The boxes overlap with IoU 0.9. Box 0 wins both classes where it may have both; where it is of class 0 alone, it
+    # does not stand in the way of box 1, which is of class 1 alone.
+    boxes, scores = [[0, 0, 10, 10], [0, 0, 10, 9]], [[0.875, 0.75], [0.375, 0.625]]
+    both = select(boxes, scores)
+    single = select(boxes, scores, multi_label=False)
+    assert list(zip(both.labels.tolist(), both.scores.tolist(), strict=True)) == [(0, 0.875), (1, 0.75)]
+    assert list(zip(single.labels.tolist(), single.scores.tolist(), strict=True)) == [(0, 0.875), (1, 0.625)]
+    assert single.boxes_xyxy[1].tolist() == [0, 0, 10, 9]
+
+
+def test_of_equal_classes_a_box_is_the_first_and_under_the_threshold_none():
+    assert select([[0, 0, 10, 10]], [[0.2, 0.7, 0.7]], multi_label=False).labels.tolist() == [1]
+    assert len(select([[0, 0, 10, 10]], [[0.1, 0.05]], multi_label=False)) == 0
+    assert len(select(np.zeros((0, 4)), np.zeros((0, 3)), multi_label=False)) == 0
+
+
 def test_a_score_at_the_threshold_is_no_candidate():
     assert len(select([[0, 0, 1, 1]], [[0.5]], score_threshold=0.5)) == 0
 
@@ -44,21 +61,26 @@ def test_the_best_candidates_alone_go_on():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.floats(0.1, 0.9))
-def test_equals_a_plain_loop(seed, count, iou_threshold):
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.floats(0.1, 0.9), st.booleans())
+def test_equals_a_plain_loop(seed, count, iou_threshold, multi_label):
     rng = np.random.default_rng(seed)
     corner = rng.uniform(0, 50, (count, 2))
     boxes = np.concatenate([corner, corner + rng.uniform(1, 40, (count, 2))], 1).astype(np.float32)
     scores = rng.uniform(0, 1, (count, 2)).astype(np.float32)
-    expected = plain_loop(boxes, scores, iou_threshold)
-    found = select(boxes, scores, iou_threshold=iou_threshold)
+    expected = plain_loop(boxes, scores, iou_threshold, multi_label)
+    found = select(boxes, scores, iou_threshold=iou_threshold, multi_label=multi_label)
     assert [(label, score) for label, score in zip(found.labels, found.scores, strict=True)] == expected
 
 
-def plain_loop(boxes, scores, iou_threshold):
+def plain_loop(boxes, scores, iou_threshold, multi_label):
     overlaps = pairwise_iou_xyxy(boxes, boxes)
     candidates = sorted(
-        ((score, row, label) for (row, label), score in np.ndenumerate(scores) if score > 0.1), key=lambda c: -c[0]
+        (
+            (score, row, label)
+            for (row, label), score in np.ndenumerate(scores)
+            if score > 0.1 and (multi_label or label == max(range(2), key=lambda other: scores[row, other]))
+        ),
+        key=lambda c: -c[0],
     )
     kept = []
     for score, row, label in candidates:

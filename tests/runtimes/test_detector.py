@@ -61,12 +61,12 @@ def test_boxes_are_clipped_to_the_picture_and_those_in_the_padding_left_out():
 
 
 def test_thresholds_default_to_the_records():
-    runtime = Fixed(found(), thresholds=Thresholds(score=0.4, iou=0.3, max_detections=7))
+    runtime = Fixed(found(), thresholds=Thresholds(score=0.4, iou=0.3, max_detections=7, multi_label=False))
     Detector(runtime).detect([PICTURE])
-    Detector(runtime, score_threshold=0.001, iou_threshold=0.5, max_detections=9).detect([PICTURE])
+    Detector(runtime, score_threshold=0.001, iou_threshold=0.5, max_detections=9, multi_label=True).detect([PICTURE])
     assert runtime.asked == [
-        {"score_threshold": 0.4, "iou_threshold": 0.3, "max_detections": 7},
-        {"score_threshold": 0.001, "iou_threshold": 0.5, "max_detections": 9},
+        {"score_threshold": 0.4, "iou_threshold": 0.3, "max_detections": 7, "multi_label": False},
+        {"score_threshold": 0.001, "iou_threshold": 0.5, "max_detections": 9, "multi_label": True},
     ]
 
 

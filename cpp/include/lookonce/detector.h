@@ -15,6 +15,7 @@ namespace lookonce {
 struct DetectorOptions {
   std::optional<float> score_threshold, iou_threshold;
   std::optional<int> max_detections;
+  std::optional<bool> multi_label;
 };
 
 /// Pictures of any size in, detections in their own pixels out: src/lookonce/runtimes/detector.py in C++.
@@ -51,6 +52,7 @@ class Detector {
   std::unique_ptr<Lane> lane_;
   float iou_threshold_;
   int max_detections_;
+  bool multi_label_;
   std::vector<float> class_scores_;  // the lowest score shown of each class
   float lowest_score_;
   std::vector<std::uint8_t> canvases_;

@@ -30,6 +30,7 @@ struct Thresholds {
   float score = 0.25F;
   float iou = 0.5F;
   int max_detections = 300;
+  bool multi_label = true;  // false: a box is a candidate for its best class alone
   std::map<std::string, float> per_class_score;
 };
 

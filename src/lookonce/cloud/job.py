@@ -39,6 +39,7 @@ OF_EVALUATION = {
     "iou_threshold": float,
     "score_threshold": float,
     "max_detections": int,
+    "multi_label": is_true,
     "batch_size": int,
     "runtime": str,
     "device": str,

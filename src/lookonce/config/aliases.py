@@ -461,7 +461,7 @@ ALIASES: tuple[Alias, ...] = (
     # Evaluation
     _renamed("nms_thresh", "iou_threshold", "0.5", "boxes without the original's extra pixel"),
     _renamed("eval_ignore_threshold", "score_threshold", "0.001"),
-    _absent("multi_label", "True", "a box may always have several classes; leave it out"),
+    _renamed("multi_label", "multi_label", "True"),
     _told("multi_label_thresh", "0.15", "has no effect, classes pass by their score alone"),
     _elsewhere("pretrained", "weights", "eval", ""),
     _elsewhere("log_path", "output", "eval", "outputs/"),

@@ -36,6 +36,7 @@ class Thresholds(BaseModel):
     evaluation_score: float = Field(default=0.001, ge=0, lt=1)  # COCO's metric looks at the whole curve
     iou: float = Field(default=0.5, gt=0, le=1)
     max_detections: int = Field(default=300, ge=1)
+    multi_label: bool = True  # False: a box is a candidate for its best class alone
     per_class_score: dict[str, float] = {}
 
 

@@ -485,6 +485,9 @@ class Settings(BaseModel):
         0.001, "evaluation", "Lowest score that an evaluation counts; COCO's metric wants it low.", ge=0, lt=1
     )
     max_detections: int = _setting(300, "evaluation", "Boxes kept of one picture, best first.", unit="boxes", ge=1)
+    multi_label: bool = _setting(
+        True, "evaluation", "One box may be detected as several classes; false: as its best class alone."
+    )
     eval_batch_size: int = _setting(
         8, "evaluation", "Pictures evaluated at once; changes no digit.", unit="pictures", ge=1
     )

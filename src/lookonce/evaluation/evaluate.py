@@ -59,6 +59,7 @@ def detect_all(
         score_threshold=detector.record.thresholds.evaluation_score if score_threshold is None else score_threshold,
         iou_threshold=detector.iou_threshold,
         max_detections=detector.max_detections,
+        multi_label=detector.multi_label,
     )
     found: list[Detections] = []
     at_once = pictures_at_once(detector.runtime, batch_size)

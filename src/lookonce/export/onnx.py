@@ -42,9 +42,11 @@ select_detections (
 {
     num_pictures = Shape <start = 0, end = 1> (decoded_scores)
     num_classes = Shape <start = 2, end = 3> (decoded_scores)
-
+    num_classes_scalar = Squeeze (num_classes, at_0)
+    class_range = Range (zero, num_classes_scalar, step)
+CANDIDATES
     per_picture = Concat <axis = 0> (num_pictures, at_last)
-    pair_scores = Reshape (decoded_scores, per_picture)
+    pair_scores = Reshape (candidate_scores, per_picture)
     num_pairs = Shape <start = 1, end = 2> (pair_scores)
     num_kept = Min (most_pairs, num_pairs)
     top_scores, top_pairs = TopK <axis = 1, largest = 1, sorted = 1> (pair_scores, num_kept)
@@ -53,8 +55,6 @@ select_detections (
     top_rows_last = Unsqueeze (top_rows, at_last)
     top_boxes = GatherND <batch_dims = 1> (decoded_boxes_xyxy, top_rows_last)
 
-    num_classes_scalar = Squeeze (num_classes, at_0)
-    class_range = Range (zero, num_classes_scalar, step)
     class_column = Reshape (class_range, column)
     labels_row = Unsqueeze (top_labels, at_1)
     scores_row = Unsqueeze (top_scores, at_1)
@@ -79,6 +79,13 @@ select_detections (
     labels = GatherND (top_labels, detection_places)
     image_index = Gather <axis = 0> (detection_columns, zero)
 }
+"""
+
+# Without multi_label: of each box's scores the best alone, the first of equal ones.
+BEST_CLASS = """
+    best_labels = ArgMax <axis = 2, keepdims = 1> (decoded_scores)
+    is_best = Equal (best_labels, class_range)
+    candidate_scores = Where (is_best, decoded_scores, never)
 """
 
 
@@ -147,9 +154,16 @@ def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
+def selection_graph(*, multi_label: bool) -> str:
+    """Decoded boxes and scores -> detections, as ONNX text."""
+    if multi_label:
+        return DETECTIONS_GRAPH.replace("CANDIDATES", "").replace("candidate_scores", "decoded_scores")
+    return DETECTIONS_GRAPH.replace("CANDIDATES", BEST_CLASS)
+
+
 def _append_selection(proto: onnx.ModelProto, record: ModelRecord) -> onnx.ModelProto:
     """Decoded boxes and scores -> detections, with thresholds that may be given and need not be."""
-    selection = onnx.parser.parse_model(DETECTIONS_GRAPH)
+    selection = onnx.parser.parse_model(selection_graph(multi_label=record.thresholds.multi_label))
     proto.ir_version = selection.ir_version
     joined = onnx.compose.merge_models(
         proto, selection, io_map=[(name, name) for name in INNER_NAMES.values()], prefix2="", outputs=None

@@ -17,15 +17,20 @@ def select_detections(
     score_threshold: float,
     iou_threshold: float,
     max_detections: int,
+    multi_label: bool = True,
     pre_nms_top: int = 2000,
 ) -> Detections:
     """boxes (N, 4), scores (N, C) in 0..1 -> the best detections, best first.
 
-    Every (box, class) pair over score_threshold is a candidate. Only the pre_nms_top best go on, which keeps the
-    time flat at low thresholds and changes nothing among the best few hundred. Within a class a box is dropped when
-    its IoU with a better kept one is over iou_threshold. Ties keep the order of the input.
+    Every (box, class) pair over score_threshold is a candidate; without multi_label only that of each box's best class
+    (of equal ones the first). Only the pre_nms_top best go on, which keeps the time flat at low thresholds and changes
+    nothing among the best few hundred. Within a class a box is dropped when its IoU with a better kept one is over
+    iou_threshold. Ties keep the order of the input.
     """
     rows, labels = np.nonzero(scores > score_threshold)
+    if not multi_label:
+        is_best = scores.argmax(axis=1)[rows] == labels
+        rows, labels = rows[is_best], labels[is_best]
     candidates = scores[rows, labels]
     order = np.argsort(-candidates, kind="stable")[:pre_nms_top]
     rows, labels, candidates = rows[order], labels[order], candidates[order]

@@ -16,12 +16,19 @@ class Runtime(Protocol):
     record: ModelRecord
 
     def detect(
-        self, canvases: NDArray[np.uint8], *, score_threshold: float, iou_threshold: float, max_detections: int
+        self,
+        canvases: NDArray[np.uint8],
+        *,
+        score_threshold: float,
+        iou_threshold: float,
+        max_detections: int,
+        multi_label: bool | None = None,
     ) -> list[Detections]:
         """Detections in pixels of the canvas, best first, one element a picture.
 
         canvases (B, H, W, 3) uint8 RGB at the network's input size (already letterboxed or stretched).
-        A box and class pair is a candidate when objectness * class probability > score_threshold; the best 2,000
-        candidates of a picture go into per-class non-maximum suppression; the best max_detections survive.
+        A box and class pair is a candidate when objectness * class probability > score_threshold; without multi_label
+        (None: as the record says) only that of each box's best class. The best 2,000 candidates of a picture go into
+        per-class non-maximum suppression; the best max_detections survive.
         """
         ...

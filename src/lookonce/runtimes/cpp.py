@@ -47,10 +47,23 @@ class CppRuntime:
         self.record = OnnxRuntime(self.path, threads=1).record
 
     def detect(
-        self, canvases: NDArray[np.uint8], *, score_threshold: float, iou_threshold: float, max_detections: int
+        self,
+        canvases: NDArray[np.uint8],
+        *,
+        score_threshold: float,
+        iou_threshold: float,
+        max_detections: int,
+        multi_label: bool | None = None,
     ) -> list[Detections]:
         """See runtimes.base.Runtime.detect."""
-        options = {"threshold": score_threshold, "iou-threshold": iou_threshold, "max-detections": max_detections}
+        if multi_label is None:
+            multi_label = self.record.thresholds.multi_label
+        options = {
+            "threshold": score_threshold,
+            "iou-threshold": iou_threshold,
+            "max-detections": max_detections,
+            "multi-label": str(multi_label).lower(),
+        }
         with tempfile.TemporaryDirectory(prefix="lookonce-cpp-") as scratch:
             pictures, output = Path(scratch, "pictures"), Path(scratch, "output")
             pictures.mkdir()

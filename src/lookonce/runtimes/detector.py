@@ -26,12 +26,14 @@ class Detector:
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
         max_detections: int | None = None,
+        multi_label: bool | None = None,
     ) -> None:
         known = runtime.record.thresholds
         self.runtime = runtime
         self.score_threshold = known.score if score_threshold is None else score_threshold
         self.iou_threshold = known.iou if iou_threshold is None else iou_threshold
         self.max_detections = known.max_detections if max_detections is None else max_detections
+        self.multi_label = known.multi_label if multi_label is None else multi_label
         self._class_scores = _class_scores(runtime.record, known) if score_threshold is None else None
 
     @property
@@ -51,6 +53,7 @@ class Detector:
             score_threshold=self._lowest_score(),
             iou_threshold=self.iou_threshold,
             max_detections=self.max_detections,
+            multi_label=self.multi_label,
         )
         return [self._finish(one, placement) for one, (_, placement) in zip(found, fitted, strict=True)]
 

@@ -65,6 +65,7 @@ class ExportedRuntime(ABC):
         self.threads = threads or usable_threads()
         self.group = interface.batch or 1
         self.gives = _gives(interface.outputs, record, path)
+        self._engines: dict[tuple[tuple[str, ...], int], Engine] = {}
 
     @abstractmethod
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
@@ -74,41 +75,54 @@ class ExportedRuntime(ABC):
         """
 
     def detect(
-        self, canvases: NDArray[np.uint8], *, score_threshold: float, iou_threshold: float, max_detections: int
+        self,
+        canvases: NDArray[np.uint8],
+        *,
+        score_threshold: float,
+        iou_threshold: float,
+        max_detections: int,
+        multi_label: bool | None = None,
     ) -> list[Detections]:
         """See runtimes.base.Runtime.detect."""
         groups = list(self._groups(canvases))
         several = len(groups) > 1 and self.threads > 1 and self.side_by_side
-        engine = self._engine_for_many if several else self._engine
+        own = self.record.thresholds.multi_label
+        wanted = own if multi_label is None else multi_label
+        # A graph that ends in detections chooses among classes as its record says: for another way, it is cut before.
+        gives = raw_names(self.record) if self.gives == DETECTION_OUTPUTS and wanted != own else self.gives
+        engine = self._engine(gives, self.threads if several else 1)
+        thresholds = {
+            "score_threshold": score_threshold,
+            "iou_threshold": iou_threshold,
+            "max_detections": max_detections,
+        }
 
         def detect_group(group: NDArray[np.uint8]) -> list[Detections]:
-            return self._detect_group(
-                engine,
-                group,
-                score_threshold=score_threshold,
-                iou_threshold=iou_threshold,
-                max_detections=max_detections,
-            )
+            prepared = self._prepare(group)
+            if gives == DETECTION_OUTPUTS:
+                return _split_detections(*engine(prepared, _threshold_arrays(**thresholds)), num_pictures=len(group))
+            values = engine(prepared, {})
+            boxes_xyxy, scores = values if gives == DECODED_OUTPUTS else decode_heads(values, self.record)
+            return [
+                select_detections(boxes_xyxy[row], scores[row], multi_label=wanted, **thresholds)
+                for row in range(len(group))
+            ]
 
         found = self._pool.map(detect_group, groups) if several else map(detect_group, groups)
         return [one for group in found for one in group][: len(canvases)]
 
     def raw_heads(self, canvases: NDArray[np.uint8]) -> list[Float32]:
         """What the heads inside say, whatever the file's outputs are: one (B, A * (5 + C), H, W) a head, logits."""
-        answers = [self._raw_engine(self._prepare(group), {}) for group in self._groups(canvases)]
+        engine = self._engine(raw_names(self.record), 1)
+        answers = [engine(self._prepare(group), {}) for group in self._groups(canvases)]
         return [np.concatenate(parts)[: len(canvases)] for parts in zip(*answers, strict=True)]
 
-    @cached_property
-    def _engine(self) -> Engine:
-        return self.open_engine(self.gives, threads=self.threads, at_once=1)
-
-    @cached_property
-    def _engine_for_many(self) -> Engine:
-        return self.open_engine(self.gives, threads=self.threads, at_once=self.threads)
-
-    @cached_property
-    def _raw_engine(self) -> Engine:
-        return self.open_engine(raw_names(self.record), threads=self.threads, at_once=1)
+    def _engine(self, outputs: Sequence[str], at_once: int) -> Engine:
+        """Opened at first use, and kept."""
+        key = (tuple(outputs), at_once)
+        if key not in self._engines:
+            self._engines[key] = self.open_engine(outputs, threads=self.threads, at_once=at_once)
+        return self._engines[key]
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -128,13 +142,6 @@ class ExportedRuntime(ABC):
             return to_planes(images)
         return to_network_input(images, self.record.preprocessing)
 
-    def _detect_group(self, engine: Engine, group: NDArray[np.uint8], **thresholds: Any) -> list[Detections]:
-        prepared = self._prepare(group)
-        if self.gives == DETECTION_OUTPUTS:
-            return _split_detections(*engine(prepared, _threshold_arrays(**thresholds)), num_pictures=len(group))
-        values = engine(prepared, {})
-        boxes_xyxy, scores = values if self.gives == DECODED_OUTPUTS else decode_heads(values, self.record)
-        return [select_detections(boxes_xyxy[row], scores[row], **thresholds) for row in range(len(group))]
 
 
 def raw_names(record: ModelRecord) -> tuple[str, ...]:

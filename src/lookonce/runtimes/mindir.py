@@ -66,9 +66,16 @@ class MindSporeRuntime(ExportedRuntime):
         raws = self.open_engine(raw_names(self.record), threads=1, at_once=1)(prepared, {})
         return [raw[: len(canvases)] for raw in raws]
 
-    def detect(self, canvases: NDArray[np.uint8], **thresholds: Any) -> list[Detections]:
+    def detect(
+        self, canvases: NDArray[np.uint8], *, multi_label: bool | None = None, **thresholds: Any
+    ) -> list[Detections]:
+        if multi_label is None:
+            multi_label = self.record.thresholds.multi_label
         boxes_xyxy, scores = decode_heads(self.raw_heads(canvases), self.record)
-        return [select_detections(boxes_xyxy[row], scores[row], **thresholds) for row in range(len(canvases))]
+        return [
+            select_detections(boxes_xyxy[row], scores[row], multi_label=multi_label, **thresholds)
+            for row in range(len(canvases))
+        ]
 
 
 def mindspore_python() -> Path:

@@ -33,7 +33,7 @@ class DescribedBesideRuntime(ExportedRuntime):
         texts = _texts_beside(path)
         record = parse_record(texts.get(RECORD_KEY), path, self.name)
         super().__init__(path, record, parse_interface(texts.get(INTERFACE_KEY), path), threads=threads)
-        _ = self._engine  # a file that cannot be run says so now
+        self._engine(self.gives, 1)  # a file that cannot be run says so now
 
     def _places(self, outputs: Sequence[str]) -> list[int]:
         return [self.interface.outputs.index(name) for name in outputs]

@@ -26,7 +26,7 @@ class NcnnRuntime(ExportedRuntime):
         path = Path(path)
         record = parse_record(_text(path / RECORD_FILE), path, "ncnn")
         super().__init__(path, record, parse_interface(_text(path / INTERFACE_FILE), path), threads=threads)
-        _ = self._engine  # a folder that cannot be run says so now
+        self._engine(self.gives, 1)  # a folder that cannot be run says so now
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         ncnn = import_ncnn()

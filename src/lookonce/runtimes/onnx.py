@@ -24,7 +24,7 @@ class OnnxRuntime(ExportedRuntime):
         session = open_session(self._content, path, 1, optimised=False)
         record = parse_record(session.get_modelmeta().custom_metadata_map.get(RECORD_KEY), path, "onnx")
         super().__init__(path, record, interface_of(session), threads=threads)
-        _ = self._engine  # a file that cannot be run says so now
+        self._engine(self.gives, 1)  # a file that cannot be run says so now
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         content, names = self._content, list(outputs)

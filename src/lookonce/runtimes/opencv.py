@@ -39,7 +39,7 @@ class OpenCvRuntime(ExportedRuntime):
             self._inside = INNER_NAMES
         self._own_outputs = known.interface.outputs
         super().__init__(path, known.record, interface, threads=threads)
-        _ = self._engine  # a file that cannot be run says so now
+        self._engine(self.gives, 1)  # a file that cannot be run says so now
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         assert at_once == 1  # see side_by_side

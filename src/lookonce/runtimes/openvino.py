@@ -45,7 +45,7 @@ class OpenVinoRuntime(ExportedRuntime):
             text = model.get_rt_info(RECORD_KEY).astype(str) if model.has_rt_info(RECORD_KEY) else None
             record, interface = parse_record(text, path, "openvino"), interface_of(model)
         super().__init__(path, record, interface, threads=threads)
-        _ = self._engine  # a file that cannot be run says so now
+        self._engine(self.gives, 1)  # a file that cannot be run says so now
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         names = [self._model_names.get(name, name) for name in outputs]

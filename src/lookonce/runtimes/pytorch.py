@@ -64,7 +64,13 @@ class PyTorchRuntime:
         return boxes_xyxy.cpu().numpy(), (objectness[..., None] * classes).cpu().numpy()
 
     def detect(
-        self, canvases: NDArray[np.uint8], *, score_threshold: float, iou_threshold: float, max_detections: int
+        self,
+        canvases: NDArray[np.uint8],
+        *,
+        score_threshold: float,
+        iou_threshold: float,
+        max_detections: int,
+        multi_label: bool | None = None,
     ) -> list[Detections]:
         """See runtimes.base.Runtime.detect."""
         # On a CPU one picture at a time: convolutions round differently in batches of another size, so the answer for
@@ -79,6 +85,7 @@ class PyTorchRuntime:
                     score_threshold=score_threshold,
                     iou_threshold=iou_threshold,
                     max_detections=max_detections,
+                    multi_label=self.record.thresholds.multi_label if multi_label is None else multi_label,
                 )
                 for boxes_xyxy, scores in zip(*self.decode(canvases[start : start + step]), strict=True)
             ]

@@ -52,6 +52,7 @@ class Request:
     iou_threshold: float | None
     score_threshold: float | None
     max_detections: int | None
+    multi_label: bool | None
     image_size: int | None
     batch_size: int
     device: str
@@ -112,6 +113,7 @@ def evaluate(
     iou_threshold: float | None = None,
     score_threshold: float | None = None,
     max_detections: int | None = None,
+    multi_label: bool | None = None,
     image_size: int | None = None,
     batch_size: int = 8,
     device: str = "auto",
@@ -155,6 +157,8 @@ def evaluate(
         Lowest score that counts; without it, the one that the weights were scored with in training, usually 0.001.
     max_detections
         Boxes kept of one picture, best first; without it, as many as the weights say.
+    multi_label
+        One box may be detected as several classes; false: as its best class alone. Without it, as the weights say.
     image_size
         Side of the square that a checkpoint sees, a multiple of 32; without it, the one it was trained at.
     batch_size
@@ -195,6 +199,7 @@ def _evaluate(request: Request, *, share: Share = ALONE, on_progress: OnProgress
             source,
             iou_threshold=request.iou_threshold,
             max_detections=request.max_detections,
+            multi_label=request.multi_label,
             image_size=request.image_size,
             device=request.device,
             runtime=runtime,
@@ -293,6 +298,7 @@ def open_detector(
     *,
     iou_threshold: float | None = None,
     max_detections: int | None = None,
+    multi_label: bool | None = None,
     image_size: int | None = None,
     device: str = "auto",
     runtime: str = "auto",
@@ -302,7 +308,9 @@ def open_detector(
     network = loaded if image_size is None else at_size(loaded, image_size, weights)
     height, width = network.record.image_size
     get_logger().info(f"{weights} sees pictures at {width}x{height} pixels")
-    return Detector(network, iou_threshold=iou_threshold, max_detections=max_detections)
+    return Detector(
+        network, iou_threshold=iou_threshold, max_detections=max_detections, multi_label=multi_label
+    )
 
 
 def find(

@@ -62,6 +62,7 @@ class Request:
     threshold: float | None = None
     iou_threshold: float | None = None
     max_detections: int | None = None
+    multi_label: bool | None = None
     classes: str | None = None
     tile: int | None = None
     tile_overlap: float = OVERLAP
@@ -106,6 +107,7 @@ def predict(
     classes: str | None = None,
     iou_threshold: float | None = None,
     max_detections: int | None = None,
+    multi_label: bool | None = None,
     tile: int | None = None,
     tile_overlap: float = OVERLAP,
     track: Annotated[bool, Parameter(negative=())] = False,
@@ -139,6 +141,8 @@ def predict(
         Overlap above which the weaker of two boxes of a class is dropped; without it, that of the weights.
     max_detections
         At most so many a picture; without it, that of the weights.
+    multi_label
+        One box may be detected as several classes; false: as its best class alone. Without it, as the weights say.
     tile
         Look at large pictures in tiles with sides of so many pixels, besides as a whole.
     tile_overlap
@@ -158,6 +162,7 @@ def predict(
         threshold=threshold,
         iou_threshold=iou_threshold,
         max_detections=max_detections,
+        multi_label=multi_label,
         classes=classes,
         tile=tile,
         tile_overlap=tile_overlap,
@@ -230,6 +235,7 @@ def _predict(
         "threshold": detector.score_threshold,
         "iou_threshold": detector.iou_threshold,
         "max_detections": _most(detector, request),
+        "multi_label": detector.multi_label,
     }
     context = Context(folder=folder, record=runtime.record, head=head | _choices(request))
     predicted = Predicted(output=folder)
@@ -330,6 +336,7 @@ def _detector(runtime: Runtime, request: Request) -> Detector:
         score_threshold=request.threshold,
         iou_threshold=request.iou_threshold,
         max_detections=request.max_detections if request.classes is None else ALL_BOXES,
+        multi_label=request.multi_label,
     )
 
 

@@ -103,6 +103,7 @@ class Subject:
             score_threshold=known.evaluation_score,
             iou_threshold=known.iou,
             max_detections=known.max_detections,
+            multi_label=known.multi_label,
         )
         self.found += detector.detect([image])
         self.seconds.append(timed.seconds)
