@@ -160,7 +160,8 @@ def test_training_shape_fixes_the_size_or_frees_it():
     assert train(training_shape="").settings.multi_scale == MULTI_SCALE_SIZES
     assert train(training_shape="0", multi_scale="320,352").settings.multi_scale == (320, 352)
     assert train(multi_scale="320,352").settings.multi_scale == (320, 352)
-    assert train(training_shape=0, multi_scale=[[320, 320], [352, 352]]).settings.multi_scale == (320, 352)
+    for pairs in ([[320, 320], [352, 352]], "[[320, 320], [352, 352]]", "((320,320),(352,352))"):
+        assert train(training_shape=0, multi_scale=pairs).settings.multi_scale == (320, 352)
     assert MULTI_SCALE_SIZES[0] == 320
     assert MULTI_SCALE_SIZES[-1] == 608
 
@@ -183,7 +184,6 @@ def test_anchors_are_read_in_the_document_s_spelling():
     [
         ("ckpt_interval", "often", "whole number"),
         ("rank", "3", "lookonce train --devices N"),
-        ("multi_label", "False", "leave it out"),
         ("enable_modelarts", "True", "lookonce job --file"),
         ("data_url", "s3://bucket/data", "give it to lookonce job"),
         ("pretrained", "0-300_.ckpt", "lookonce eval"),
@@ -211,6 +211,19 @@ def test_what_cannot_change_anything_is_said():
         ((name, value),) = option.items()
         (note,) = train(**option, recipe="modern").notes
         assert note.startswith(f"{name}={value}: ")
+
+
+@pytest.mark.parametrize(("value", "means"), [("True", True), ("False", False), (0, False)])
+def test_multi_label_is_a_setting(value, means):
+    assert train(multi_label=value).settings.multi_label is means
+
+
+@pytest.mark.parametrize("sizes", ["[[320,352]]", [[320, 320], [352, 384]], "[[320,320,320]]", "[[]]", "[320, 333]"])
+def test_sizes_that_are_no_squares_or_no_multiples_of_32_are_refused_by_name(sizes):
+    with pytest.raises(SettingsError) as told:
+        train(multi_scale=sizes)
+    assert "multi_scale" in str(told.value)
+    assert "expected" in str(told.value)
 
 
 def test_origins_name_the_spelling():

@@ -265,16 +265,8 @@ def _is_distributed(given: Given) -> Translation:
 def _training_shape(given: Given) -> Translation:
     value = given["training_shape"]
     if not is_true(value):
-        return _multi_scale(given) if "multi_scale" in given else Translation({"multi_scale": MULTI_SCALE_SIZES})
+        return Translation({"multi_scale": given.get("multi_scale", MULTI_SCALE_SIZES)})
     return Translation({"image_size": value, "multi_scale": ()})
-
-
-def _multi_scale(given: Given) -> Translation:
-    """Sizes, or [height, width] pairs, which are square there."""
-    value = given["multi_scale"]
-    if isinstance(value, list):
-        value = [size[0] if isinstance(size, list) and len(set(size)) == 1 else size for size in value]
-    return Translation({"multi_scale": value})
 
 
 def _label_smooth(given: Given) -> Translation:
@@ -442,12 +434,11 @@ ALIASES: tuple[Alias, ...] = (
         _training_shape,
         training_only=True,
     ),
-    _translated(
+    _renamed(
         "multi_scale",
         "multi_scale",
         ",".join(map(str, MULTI_SCALE_SIZES)),
-        "in force as soon as it is given without training_shape; empty: fixed size",
-        _multi_scale,
+        "in force as soon as it is given without training_shape; empty: fixed size; also [[320,320],[352,352]]",
     ),
     _renamed("resize_rate", "resize_every", "10", "batches"),
     _renamed(

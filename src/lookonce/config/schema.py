@@ -38,6 +38,20 @@ def _multiple_of_32(size: int) -> int:
     return size
 
 
+def _sides_of_squares(sizes: Any) -> Any:
+    """[[320, 320], [352, 352]], as the model zoo writes sizes, means [320, 352]."""
+    if not isinstance(sizes, list | tuple):
+        return sizes
+    for size in sizes:
+        if isinstance(size, list | tuple) and (len(size) != 2 or size[0] != size[1]):
+            shown = ", ".join(map(str, size))
+            raise ValueError(
+                f"[{shown}] is no square, and the network sees squares; expected sizes such as 320,352 or "
+                "[[320,320],[352,352]]"
+            )
+    return [size[0] if isinstance(size, list | tuple) else size for size in sizes]
+
+
 def _six_pairs(anchors: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
     if len(anchors) != NUM_ANCHORS or min(min(pair) for pair in anchors) <= 0:
         raise ValueError(
@@ -93,6 +107,7 @@ def _num_nodes(text: str) -> str:
 
 
 ImageSize = Annotated[int, AfterValidator(_multiple_of_32)]
+ImageSizes = Annotated[tuple[ImageSize, ...], BeforeValidator(_sides_of_squares)]
 Anchors = Annotated[tuple[tuple[float, float], ...], AfterValidator(_six_pairs)]
 Channels = Annotated[tuple[int, ...], AfterValidator(_eleven_counts)]
 Duration = Annotated[str, BeforeValidator(_duration)]
@@ -461,7 +476,7 @@ class Settings(BaseModel):
     close_mosaic: int = _setting(
         5, "augmentation", "Last epochs without mosaic and mixup: pictures as they will be met.", unit="epochs", ge=0
     )
-    multi_scale: tuple[ImageSize, ...] = _setting(
+    multi_scale: ImageSizes = _setting(
         (),
         "augmentation",
         "Sizes to draw from in place of image_size, each a multiple of 32; none: fixed.",

@@ -12,13 +12,14 @@ from pydantic import ValidationError
 from lookonce.config.schema import Settings, unit_of
 
 NOTHING = {"", "none", "null"}
+BRACKETS = str.maketrans("()", "[]")
 TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 def parse_text(name: str, value: Any) -> Any:
-    """Typed text as a value that pydantic can take: lists as `1,2`, `[1, 2]` or `[[1, 2], ...]`; "" and none for None.
+    """Typed text as a value that pydantic can take: lists as `1,2`, `[1, 2]`, `[[1, 2], ...]` or `(1, 2), ...`.
 
-    Values that are not text come back as they are; so does text that is no list where a list is wanted.
+    "" and none mean None. Values that are not text come back as they are; so does text that is no list where a list is wanted.
     """
     if not isinstance(value, str):
         return value
@@ -34,9 +35,10 @@ def parse_text(name: str, value: Any) -> Any:
         return ()
     if text.startswith(("[", "(")):
         try:
-            return yaml.safe_load(text.replace("(", "[").replace(")", "]"))
+            lists = yaml.safe_load(f"[{text.translate(BRACKETS)}]")
         except yaml.YAMLError:
             return text
+        return lists[0] if len(lists) == 1 else lists
     parts = text.replace(",", " ").split()
     return parts if len(parts) > 1 or len(kinds) == 1 else text
 

@@ -277,12 +277,15 @@ def summary(settings: Settings, trainer: Trainer, train_set: Dataset, val_set: D
     place = f"on {learner.options.device} in {learner.options.precision}"
     batches = f"{steps_per_epoch} batches of {trainer.options.global_batch}"
     ranks = f", shared out to {world_size()} processes" if world_size() > 1 else ""
+    drawn = ", ".join(map(str, settings.multi_scale))
+    every = f"every {settings.resize_every} batches" if settings.resize_every > 1 else "every batch"
     return [
         f"recipe    {settings.recipe}",
         f"data      {settings.data}: {len(names)} {'class' if len(names) == 1 else 'classes'}: {few(names)}",
         f"train     {counts(train_set)}",
         f"val       {val}",
         f"network   {num_parameters:,} parameters, {size} pixels, dialect {record.dialect.name}, {place}",
+        *([f"sizes     {drawn} pixels, one drawn {every}; scored at {settings.image_size}"] if drawn else []),
         f"steps     {settings.epochs} epochs x {batches}{together}{ranks}{goes_on}",
         f"run       {trainer.run_folder.path}",
     ]
