@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lookonce import log
-from lookonce.log import get_logger, logging_to, progress_bar
+from lookonce.log import console, get_logger, logging_to, progress_bar
 
 
 def test_the_file_has_the_documents_time_and_level(tmp_path: Path) -> None:
@@ -33,6 +33,24 @@ def test_outside_the_block_nothing_is_left_behind(tmp_path: Path) -> None:
 def test_a_block_inside_a_block_prints_once(capsys: pytest.CaptureFixture[str]) -> None:
     with logging_to(), logging_to():
         assert sum(type(handler).__name__ == "ConsoleHandler" for handler in get_logger().handlers) == 1
+
+
+def test_without_a_terminal_a_line_is_that_of_the_log_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_to(tmp_path / "log.txt"):
+        get_logger().info("epoch[0], iter[400], loss:503.8")
+        get_logger().warning("2 boxes of :fire:.jpg left out")
+    told = capsys.readouterr().err
+    assert told == (tmp_path / "log.txt").read_text()
+    assert re.fullmatch(r"[\d-]{10} [\d:]{8},\d{3}:WARNING:2 boxes of :fire:.jpg left out", told.splitlines()[1])
+
+
+def test_on_a_terminal_a_line_is_plain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    console.cache_clear()
+    monkeypatch.setenv("FORCE_COLOR", "1")  # Rich takes it for a terminal
+    with logging_to():
+        get_logger().info("2 boxes of :fire:.jpg left out")
+    console.cache_clear()
+    assert capsys.readouterr().err == "2 boxes of :fire:.jpg left out\n"
 
 
 def test_without_a_terminal_a_bar_draws_nothing(capsys: pytest.CaptureFixture[str]) -> None:

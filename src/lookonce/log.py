@@ -1,9 +1,10 @@
-"""What a run says: on the terminal, and with the time of day in its log file.
+"""What a run says: plainly on a terminal; with the time of day in its log file, and wherever else stderr goes.
 
 Everything goes through the logger `lookonce`, so a program that uses lookonce as a library can redirect or silence it.
 """
 
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -35,7 +36,8 @@ def console() -> "Console":
 
 
 class ConsoleHandler(logging.Handler):
-    """Prints each record as a plain line, above a progress bar where there is one.
+    """Prints each record as a line on stderr: on a terminal plain, above a progress bar where there is one; elsewhere
+    just as it stands in a log file, so that `train ... 2>log.txt` makes one.
 
     It also keeps what it printed until a log file is opened: a run has something to say before it has a folder.
     shows_table: a live table says what records with `in_table` say, so these go to the file only.
@@ -44,14 +46,19 @@ class ConsoleHandler(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.shows_table = False
+        self._as_in_a_file = logging.Formatter(FILE_FORMAT)
         self._said: deque[logging.LogRecord] = deque(maxlen=1000)
 
     def emit(self, record: logging.LogRecord) -> None:
         self._said.append(record)
         if self.shows_table and getattr(record, "in_table", False):
             return
+        if not console().is_terminal:
+            # In one piece: a launcher and its processes may share the file. Rich would turn `:WARNING:` into an emoji.
+            sys.stderr.write(f"{self._as_in_a_file.format(record)}\n")
+            return
         style = "yellow" if record.levelno == logging.WARNING else "red" if record.levelno > logging.WARNING else ""
-        console().print(self.format(record), style=style, markup=False, highlight=False)
+        console().print(self.format(record), style=style, markup=False, highlight=False, emoji=False)
 
     def repeat_to(self, other: logging.Handler) -> None:
         """Tell another handler what was said so far, once."""

@@ -14,7 +14,10 @@ from lookonce.data.synthetic import SceneOptions, write_synthetic
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TINY = ("max_epoch=1", "per_batch_size=2", "training_shape=64", "width=0.0625", "log_interval=1")
 # The document: 2021-07-21 14:45:21,688:INFO:epoch[0], iter[400], loss:503.846949, fps:122.33 imgs/sec, lr:0.0002736
-LOSS = re.compile(r"epoch\[0\], iter\[\d+\], loss:[\d.]+, fps:[\d.]+ imgs/sec, lr:[\d.e-]+")
+LOSS = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}:INFO:"
+    r"epoch\[0\], iter\[(\d+)\], loss:[\d.]+, fps:[\d.]+ imgs/sec, lr:[\d.e-]+"
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +43,32 @@ def script(name: str, *arguments: object, folder: Path, until: str = "", log: st
     return (folder / log).read_text()
 
 
-def assert_rank_1_tells_its_own(folder: Path) -> None:
-    """Its log has each line once, and the losses of all ranks together as that of rank 0 has."""
+def losses(log: Path) -> list[str]:
+    """What the document's `grep "loss:" LOG` gives: its lines and no other, each step once."""
+    lines = [line for line in log.read_text().splitlines() if "loss:" in line]
+    found = [LOSS.fullmatch(line) for line in lines]
+    assert all(found), lines
+    assert [match[1] for match in found if match] == [str(step) for step in range(len(lines))]
+    return lines
+
+
+def assert_every_rank_tells_the_losses(folder: Path, steps: int) -> None:
+    """Those of all ranks together, in the log of each; what the main one says is also in the run folder's, as it is."""
     assert {path.name for path in folder.glob("train_parallel*")} == {"train_parallel0", "train_parallel1"}
-    first, second = ((folder / f"train_parallel{rank}" / "log.txt").read_text() for rank in (0, 1))
-    losses = [re.findall(r"epoch\[0\], iter.*loss:[\d.]+", log) for log in (first, second)]
-    assert losses[0] == losses[1]
-    assert len(losses[1]) == 2
+    first, second = (losses(folder / f"train_parallel{rank}" / "log.txt") for rank in (0, 1))
+    (log,) = (folder / "train_parallel0" / "outputs").glob("*/log.txt")
+    assert losses(log) == first
+    assert len(first) == steps
+    told = [[re.search(r"iter.*loss:[\d.]+", line)[0] for line in lines] for lines in (first, second)]  # type: ignore[index]
+    assert told[0] == told[1]
 
 
 @pytest.mark.slow
 def test_standalone_training_then_evaluation(data: Path, tmp_path: Path) -> None:
-    log = script("run_standalone_train_gpu.sh", data, *TINY, folder=tmp_path, until="finished;", log="train/log.txt")
-    assert len(LOSS.findall(log)) == 4
+    script("run_standalone_train_gpu.sh", data, *TINY, folder=tmp_path, until="finished;", log="train/log.txt")
     (run,) = (tmp_path / "train" / "outputs").iterdir()
+    assert len(losses(tmp_path / "train" / "log.txt")) == 4
+    assert losses(run / "log.txt") == losses(tmp_path / "train" / "log.txt")
     log = script("run_eval_gpu.sh", data, run, folder=tmp_path, until="written:", log="eval/log.txt")
     lines = log.splitlines()
     assert lines[0] == "=============coco eval reulst========="
@@ -75,9 +90,8 @@ def test_training_on_the_devices_of_a_rank_table(data: Path, tmp_path: Path) -> 
     )
     assert "2 devices of this machine (told by rank table)" in log
     assert "2 batches of 4, shared out to 2 processes" in log
-    assert len(LOSS.findall(log)) == 2
     assert (tmp_path / "train_parallel0" / "outputs" / "job" / "checkpoints" / "last").is_dir()
-    assert_rank_1_tells_its_own(tmp_path)
+    assert_every_rank_tells_the_losses(tmp_path, steps=2)
 
 
 @pytest.mark.slow
@@ -90,7 +104,7 @@ def test_training_on_several_devices_of_this_machine_with_cores_of_their_own(dat
         log="train_parallel0/log.txt",
     )
     assert "2 batches of 4, shared out to 2 processes" in log
-    assert_rank_1_tells_its_own(tmp_path)
+    assert_every_rank_tells_the_losses(tmp_path, steps=2)
     assert "cpus_per_rank: 1" in next((tmp_path / "train_parallel0" / "outputs").glob("*/settings.yaml")).read_text()
 
 

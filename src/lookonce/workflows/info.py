@@ -244,7 +244,8 @@ def describe_record(record: ModelRecord) -> list[str]:
         f"dialect     {record.dialect.name}, {record.dialect.activation}",
         f"input       {width}x{height}, {preprocessing.resize}, {preprocessing.color_order}",
         f"anchors     {anchors}",
-        f"thresholds  score {thresholds.score:g}, iou {thresholds.iou:g}, at most {thresholds.max_detections} boxes",
+        f"thresholds  score {thresholds.score:g}, iou {thresholds.iou:g}, at most {thresholds.max_detections} boxes"
+        f"{'' if thresholds.multi_label else ', each of one class'}",
     ]
     if thresholds.per_class_score:
         lines.append(
