@@ -78,6 +78,18 @@ def test_thresholds_of_the_settings_are_those_that_are_scored_with(data: Path, t
     assert len(more.results) > len(scored.results)
 
 
+def test_a_box_of_one_class_is_what_training_and_evaluation_score_with(data: Path, tmp_path: Path) -> None:
+    single = quick(data, tmp_path, epochs=1, multi_label=False, multi_scale=[[64, 64], [96, 96]], score_threshold=0)
+    assert "sizes     64, 96 pixels" in single.run.log.read_text()
+    _, record = load_weights(single.run.last)
+    assert not record.thresholds.multi_label
+    scored = evaluate_verb(weights=single.run.last, data=data, output=tmp_path / "eval", resamples=0)
+    both = evaluate_verb(weights=single.run.last, data=data, output=tmp_path / "both", resamples=0, multi_label=True)
+    assert single.metrics["AP"] == scored.metrics.AP
+    assert 0 < len(scored.results) <= 3 * 60  # of each picture the boxes of (2 * 2 + 4 * 4) cells with 3 anchors
+    assert len(scored.results) < len(both.results)
+
+
 def test_the_checkpoint_scores_what_training_said(trained: TrainResult, data: Path) -> None:
     model, record = load_weights(trained.run.last)
     metrics, _ = evaluate(Detector(PyTorchRuntime(model, record)), open_data(data).split("val"))

@@ -1,7 +1,7 @@
 """`lookonce job`: a cloud job from start to end: data in, training or evaluation, results out; and again, going on."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -34,7 +34,7 @@ SEEN_TO = {
     "is_distributed": "the platform's variables say how many devices there are, or devices=N does",
 }
 # Options of lookonce eval that an evaluation passes on.
-OF_EVALUATION = {
+OF_EVALUATION: dict[str, Callable[[str], Any]] = {
     "image_size": int,
     "iou_threshold": float,
     "score_threshold": float,

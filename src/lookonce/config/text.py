@@ -19,7 +19,8 @@ TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no":
 def parse_text(name: str, value: Any) -> Any:
     """Typed text as a value that pydantic can take: lists as `1,2`, `[1, 2]`, `[[1, 2], ...]` or `(1, 2), ...`.
 
-    "" and none mean None. Values that are not text come back as they are; so does text that is no list where a list is wanted.
+    "" and none mean None. Values that are not text come back as they are; so does text that is no list where a list is
+    wanted.
     """
     if not isinstance(value, str):
         return value

@@ -133,7 +133,7 @@ def _training(content: Content) -> Iterator[str]:
     if not rows:
         return
     yield "## Training"
-    told = ("recipe", "epochs", "batch_size", "optimizer", "lr", "schedule", "image_size", "multi_scale", "width", "seed")
+    told = "recipe epochs batch_size optimizer lr schedule image_size multi_scale width seed".split()
     minutes = sum(row.get("seconds", 0.0) for row in rows) / 60
     known = [(name, str(settings[name])) for name in told if name in settings and settings[name] != []]
     yield _table(("setting", "value"), [*known, ("epochs done", str(len(rows))), ("minutes", f"{minutes:.1f}")])

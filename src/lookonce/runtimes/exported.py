@@ -91,7 +91,7 @@ class ExportedRuntime(ABC):
         # A graph that ends in detections chooses among classes as its record says: for another way, it is cut before.
         gives = raw_names(self.record) if self.gives == DETECTION_OUTPUTS and wanted != own else self.gives
         engine = self._engine(gives, self.threads if several else 1)
-        thresholds = {
+        thresholds: dict[str, Any] = {
             "score_threshold": score_threshold,
             "iou_threshold": iou_threshold,
             "max_detections": max_detections,
@@ -141,7 +141,6 @@ class ExportedRuntime(ABC):
         if self.interface.takes == "planes":
             return to_planes(images)
         return to_network_input(images, self.record.preprocessing)
-
 
 
 def raw_names(record: ModelRecord) -> tuple[str, ...]:
