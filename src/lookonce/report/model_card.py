@@ -133,9 +133,10 @@ def _training(content: Content) -> Iterator[str]:
     if not rows:
         return
     yield "## Training"
-    told = "recipe epochs batch_size optimizer lr schedule image_size multi_scale width seed".split()
+    told = ["recipe", "epochs", "batch_size", "optimizer", "lr", "schedule", "image_size", "width", "seed"]
+    told += ["multi_scale"] if settings.get("multi_scale") else []
     minutes = sum(row.get("seconds", 0.0) for row in rows) / 60
-    known = [(name, str(settings[name])) for name in told if name in settings and settings[name] != []]
+    known = [(name, str(settings[name])) for name in told if name in settings]
     yield _table(("setting", "value"), [*known, ("epochs done", str(len(rows))), ("minutes", f"{minutes:.1f}")])
 
 

@@ -239,13 +239,13 @@ def describe_record(record: ModelRecord) -> list[str]:
         f"stride {stride}: " + " ".join(f"{w:g}x{h:g}" for w, h in record.head_anchors(head))
         for head, stride in enumerate(record.strides)
     )
-    one = "" if thresholds.multi_label else ", each of one class"
+    boxes = "boxes" if thresholds.multi_label else "boxes of one class"
     lines = [
         f"classes     {record.num_classes}: {', '.join(record.class_names)}",
         f"dialect     {record.dialect.name}, {record.dialect.activation}",
         f"input       {width}x{height}, {preprocessing.resize}, {preprocessing.color_order}",
         f"anchors     {anchors}",
-        f"thresholds  score {thresholds.score:g}, iou {thresholds.iou:g}, at most {thresholds.max_detections} boxes{one}",
+        f"thresholds  score {thresholds.score:g}, iou {thresholds.iou:g}, at most {thresholds.max_detections} {boxes}",
     ]
     if thresholds.per_class_score:
         lines.append(
