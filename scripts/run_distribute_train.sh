@@ -3,6 +3,7 @@
 # The same command on each server of the table. Into the current folder goes train_parallelK/log.txt of each of its
 # processes, and train_parallel0/outputs/ with the run. DEVICE and OPTIONS as for run_standalone_train.sh.
 set -eu
+unset FORCE_COLOR # it would make a terminal of log.txt, which has a table in place of the lines
 root=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
 [ $# -ge 2 ] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
 for old in train_parallel[0-9]*; do

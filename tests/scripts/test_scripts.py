@@ -29,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def script(name: str, *arguments: object, folder: Path, until: str = "", log: str = "", device: str = "cpu") -> str:
     """Run it in `folder`, wait until its background process has written `until` into `log`; returns the log."""
     command = ["sh", str(SCRIPTS / name), *map(str, arguments)]
-    environment = {**os.environ, "DEVICE": device}
+    environment = {**os.environ, "DEVICE": device, "FORCE_COLOR": "1"}  # as GitHub's runners and others have it
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     process = int(done.stdout.split()[3].rstrip(";"))
