@@ -61,9 +61,7 @@ const std::vector<Known>& known_options() {
          options.detector.max_detections = number<int>("--max-detections", text, 1, std::numeric_limits<int>::max());
        }},
       {"--multi-label", "BOOL", "false: a box is shown as its best class alone; without it, as the model says",
-       [](Options& options, const std::string& text) {
-         options.detector.multi_label = truth("--multi-label", text);
-       }},
+       [](Options& options, const std::string& text) { options.detector.multi_label = truth("--multi-label", text); }},
       {"--threads", "N", "threads for the network; without it, one a core, or OMP_NUM_THREADS",
        whole("--threads", 1, [](Options& options) -> int& { return options.backend.threads; })},
       {"--batch", "N", "pictures that go through the network at once (1)",
