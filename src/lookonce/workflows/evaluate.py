@@ -308,9 +308,7 @@ def open_detector(
     network = loaded if image_size is None else at_size(loaded, image_size, weights)
     height, width = network.record.image_size
     get_logger().info(f"{weights} sees pictures at {width}x{height} pixels")
-    return Detector(
-        network, iou_threshold=iou_threshold, max_detections=max_detections, multi_label=multi_label
-    )
+    return Detector(network, iou_threshold=iou_threshold, max_detections=max_detections, multi_label=multi_label)
 
 
 def find(
