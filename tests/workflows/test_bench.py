@@ -12,6 +12,7 @@ from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
+from lookonce.runtimes.processor import int8_path
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.bench import Bench, bench, least_share
 from lookonce.workflows.measure import Case, measure, peak_gflops
@@ -74,6 +75,7 @@ def test_everything_is_in_the_file(done):
     assert content["cases"] == list(done.rows)
     assert content["pipelines"] == []
     assert content["machine"]["cores"] >= 1
+    assert content["machine"]["int8"] == int8_path()
 
 
 @pytest.mark.parametrize("threads", ["0", "two", "1,,2", "-1"])

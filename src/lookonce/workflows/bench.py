@@ -21,6 +21,7 @@ from lookonce import __version__
 from lookonce.config.schema import STRIDE
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import progress_bar
+from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.threads import usable_threads
 from lookonce.storage import explained_write, make_run_folder, write_file
 from lookonce.workflows.load import runtimes_for
@@ -153,22 +154,14 @@ def machine() -> dict[str, Any]:
     """What the numbers were measured on; load: programs that wanted a core when it ended, this one included."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processor": _processor_name(),
+        "processor": processor_name(),
+        "int8": int8_path(),
         "cores": usable_threads(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "lookonce": __version__,
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
-
-
-def _processor_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _folder(output: Path | None) -> Path:
@@ -183,6 +176,7 @@ def _print(done: Bench) -> None:
     console = Console(highlight=False)
     console.width = max(console.width, TABLE_WIDTH)
     console.print(f"{done.machine['processor']}, load {done.machine['load'] or 0:.1f}", markup=False)
+    console.print(f"int8: {done.machine['int8']}", markup=False, soft_wrap=True)
     console.print(_table([row for row in done.rows if "error" not in row]))
     for row in done.pipelines:
         if "error" not in row:

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from lookonce.errors import NO_CANN, NO_TORCH_NPU
+from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.threads import usable_processors, usable_threads
 
 Verdict = Literal["ok", "note", "missing", "wrong"]
@@ -70,6 +71,7 @@ def examine() -> Iterator[Finding]:
     yield Finding(name="python", verdict="ok", text=f"{platform.python_version()}, {sys.executable}")
     yield Finding(name="system", verdict="ok", text=platform.platform())
     yield _processor()
+    yield Finding(name="int8", verdict="ok" if int8_path() != "unknown" else "note", text=int8_path())
     yield from _packages()
     yield _tried("pictures", _pictures_work)
     yield _tried("ONNX Runtime", _onnxruntime_works)
@@ -84,7 +86,7 @@ def _processor() -> Finding:
     return Finding(
         name="processor",
         verdict="ok",
-        text=f"usable: {usable_processors()}; threads that compute: {usable_threads()}{limited}",
+        text=f"{processor_name()}; usable: {usable_processors()}; threads that compute: {usable_threads()}{limited}",
     )
 
 

@@ -29,6 +29,7 @@ from lookonce.log import get_logger
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import PROMISES, kind_of
+from lookonce.runtimes.processor import int8_path
 from lookonce.runtimes.threads import usable_threads
 from lookonce.storage import explained_write, write_file
 from lookonce.workflows.evaluate import at_size
@@ -326,6 +327,7 @@ def as_json(verification: Verification, rows: Sequence[Row]) -> dict[str, Any]:
         "split": verification.split,
         "pictures": verification.num_pictures,
         "threads": usable_threads(),
+        "int8": int8_path(),
         "lookonce": lookonce.__version__,
         "rows": [asdict(row) for row in rows],
     }
@@ -380,6 +382,8 @@ def lines(verification: Verification) -> Iterator[str]:
             yield f"  too much: {', '.join(row.wrong)}"
     yield f"{verification.num_pictures} pictures of {verification.data}, split {verification.split}"
     yield "raw, box px, score: largest difference to the first of that size; missing: part"
+    if any(row.precision == "int8" for row in verification.rows):
+        yield f"int8: {int8_path()}"
     if verification.exit_code == 0:
         yield "all agree"
     yield f"written: {verification.output}"
