@@ -30,7 +30,7 @@ TORCH_FREE = (
 TORCH_FREE_FILES = (
     *(
         f"runtimes/{name}.py"
-        for name in ("base", "detector", "exported", "heads", "kinds", "onnx", "openvino", "threads")
+        for name in ("base", "detector", "exported", "heads", "kinds", "onnx", "openvino", "processor", "threads")
     ),
     "export/formats.py",
     "workflows/load.py",
