@@ -1,9 +1,9 @@
 """An INT8 file answers the same on every kind of processor.
 
 ONNX Runtime takes the quickest kernel that the processor has, and no variable or option limits it: each machine tries
-its own. OpenVINO's oneDNN can be held to AVX2, which sums 8-bit products in 16 bits
-(it heeds ONEDNN_MAX_CPU_ISA: SSE41 makes OpenVINO 2026.4 refuse some files on an AVX2 processor). Beside both stands the file's own
-arithmetic, in float32 on 8-bit numbers, which is exact.
+its own. OpenVINO's oneDNN can be held to AVX2, which sums 8-bit products in 16 bits (it heeds ONEDNN_MAX_CPU_ISA: SSE41
+makes OpenVINO 2026.4 refuse some files on an AVX2 processor). Beside both stands the exact arithmetic of the file:
+float32 on its 8-bit numbers.
 """
 
 import os
