@@ -1,7 +1,13 @@
 """The model zoo's document from top to bottom, on a small data set: its names, files, commands and log lines."""
 
+import json
 import math
+import os
 import re
+import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +15,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from started import is_there
 
-from lookonce.cli.main import run_verb
+from lookonce.cli.main import main, run_verb
 from lookonce.cli.options import command_of, options_of
 from lookonce.cli.verbs import VERBS
 from lookonce.cloud import job
@@ -23,6 +30,7 @@ from lookonce.config.schema import Settings
 from lookonce.data.loader import Loader
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
+from lookonce.remote.objects import Location, ObjectStore
 from lookonce.training.engine import Learner, make_scaler
 from lookonce.training.run_folder import RunFolder
 from lookonce.training.trainer import Trainer, TrainResult
@@ -313,3 +321,253 @@ def test_is_distributed_rank_and_group_size() -> None:
 def test_help_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_verb("train", VERBS["train"], ["--help"]) == 0
     assert "--batch-size" in capsys.readouterr().out
+
+
+# The commands, as they are printed; slow, for each starts processes.
+
+ROOT = DOCS.parent
+SMALL = ("max_epoch=1", "per_batch_size=2", "training_shape=64", "width=0.0625", "log_interval=1")
+# The document: 2021-07-21 14:45:21,688:INFO:epoch[0], iter[400], loss:503.846949, fps:122.33 imgs/sec, lr:0.0002736
+LOSS = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}:INFO:"
+    r"epoch\[0\], iter\[(\d+)\], loss:[\d.]+, fps:[\d.]+ imgs/sec, lr:[\d.e-]+"
+)
+TRAIN, TRAIN_GPU = "bash run_standalone_train.sh /path/to/coco", "bash run_standalone_train_gpu.sh /path/to/coco"
+DISTRIBUTED = "bash run_distribute_train.sh /path/to/coco rank_table_8p.json"
+DISTRIBUTED_GPU = "bash run_distribute_train_gpu.sh /path/to/coco 8 cpus_per_rank"
+EVAL, EVAL_GPU = "bash run_eval.sh /path/to/coco /path/to/ckpt", "bash run_eval_gpu.sh /path/to/coco /path/to/ckpt"
+EXPORT = "python export.py --ckpt_file [CKPT_PATH] --file_name [FILE_NAME] --file_format [FILE_FORMAT]"
+INFER = "bash run_infer_cpp.sh [MINDIR_PATH] [DATA_PATH] [ANNO_PATH] [DEVICE_ID]"
+GREP = 'grep "loss:" train/log.txt'
+COMMANDS = {TRAIN, TRAIN_GPU, DISTRIBUTED, DISTRIBUTED_GPU, EVAL, EVAL_GPU, EXPORT, INFER, GREP}
+
+
+def test_these_are_the_commands_of_the_document(document: str) -> None:
+    printed = re.findall(r"^ *(?:# )?((?:bash run_|python export|grep )[^\n]*)$", document, re.MULTILINE)
+    assert {command.replace("coco_dataset", "/path/to/coco") for command in printed} == COMMANDS
+
+
+def start_command(command: str, folder: Path, *more: str, **replaced: object) -> subprocess.CompletedProcess[str]:
+    """A command of the document in a folder, with its placeholders replaced, on the CPU."""
+    words = command.split()
+    words[1] = str(ROOT / ("scripts" if words[0] == "bash" else "") / words[1])
+    given = {name.strip("[]"): str(value) for name, value in replaced.items()}
+    words = [given.get(re.sub(r"\W+", "_", word).strip("_"), word) for word in words]
+    words[0] = sys.executable if words[0] == "python" else words[0]
+    environment = {**os.environ, "DEVICE": "cpu", "FORCE_COLOR": "1", "OMP_NUM_THREADS": "1"}  # as CI runners have it
+    return subprocess.run([*words, *more], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def run_in_background(command: str, folder: Path, *more: str, **replaced: object) -> None:
+    """Start a script of the document and wait for the process that it leaves behind."""
+    done = start_command(command, folder, *more, **replaced)
+    assert done.returncode == 0, done.stderr
+    pid = int(done.stdout.split()[3].rstrip(";"))
+    give_up = time.monotonic() + 500
+    while is_there(pid):
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+
+def losses(log: Path) -> list[str]:
+    """What the document's `grep "loss:" LOG` gives: its lines and no other, each step once."""
+    lines = subprocess.run(["grep", "loss:", log], capture_output=True, text=True, check=True).stdout.splitlines()
+    found = [LOSS.fullmatch(line) for line in lines]
+    assert all(found), lines
+    assert [match[1] for match in found if match] == [str(step) for step in range(len(lines))]
+    return lines
+
+
+def twelve(text: str) -> list[float]:
+    """The numbers under the document's headline, which stands once."""
+    assert text.count("=============coco eval reulst=========\n") == 1
+    numbers = re.findall(r"^ Average (?:Precision|Recall) .* = (-?\d\.\d{3})$", text, re.MULTILINE)
+    assert len(numbers) == 12
+    return [float(number) for number in numbers]
+
+
+def rank_table(folder: Path, devices: int) -> Path:
+    cards = [{"device_id": str(n), "device_ip": f"192.1.{n}.6", "rank_id": str(n)} for n in range(devices)]
+    path = folder / f"rank_table_{devices}p.json"
+    path.write_text(json.dumps({"server_list": [{"server_id": "10.0.0.1", "device": cards}]}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the document is followed: what one command writes the next ones read."""
+    return tmp_path_factory.mktemp("walk ü")
+
+
+@pytest.fixture(scope="module")
+def standalone(walk: Path, data: Path) -> RunFolder:
+    run_in_background(TRAIN_GPU, walk, *SMALL, path_to_coco=data)
+    (folder,) = (walk / "train" / "outputs").iterdir()
+    return RunFolder(folder)
+
+
+@pytest.fixture(scope="module")
+def ckpt(walk: Path, standalone: RunFolder) -> Path:
+    """The document's checkpoint, of MindSpore."""
+    path = walk / "0-300_.ckpt"
+    assert main(["convert", str(standalone.path), "--to", "mindspore", "--output", str(path.with_suffix(""))]) == 0
+    return next(iter([path] if path.is_file() else sorted(path.with_suffix("").glob("*.ckpt"))))
+
+
+def assert_every_rank_tells_the_losses(folder: Path, steps: int) -> None:
+    """Those of all ranks together, in the log of each; what the main one says is also in the run folder's, as it is."""
+    assert {path.name for path in folder.glob("train_parallel*")} == {"train_parallel0", "train_parallel1"}
+    first, second = (losses(folder / f"train_parallel{rank}" / "log.txt") for rank in (0, 1))
+    (log,) = (folder / "train_parallel0" / "outputs").glob("*/log.txt")
+    assert losses(log) == first
+    assert len(first) == steps
+    told = [[re.search(r"iter.*loss:[\d.]+", line)[0] for line in lines] for lines in (first, second)]  # type: ignore[index]
+    assert told[0] == told[1]
+
+
+@pytest.mark.slow
+def test_standalone_training_leaves_its_log_and_outputs(walk: Path, standalone: RunFolder) -> None:
+    assert len(losses(walk / "train" / "log.txt")) == 4
+    assert losses(standalone.log) == losses(walk / "train" / "log.txt")
+    assert standalone.last.is_dir()
+    assert "recipe: modelzoo" in standalone.settings.read_text()
+
+
+@pytest.mark.slow
+def test_on_ascend_the_same_command_says_what_is_missing_without_one(tmp_path: Path, data: Path) -> None:
+    run_in_background(TRAIN, tmp_path, "device_target=Ascend", *SMALL, path_to_coco=data)
+    assert "npu" in (tmp_path / "train" / "log.txt").read_text()
+
+
+@pytest.mark.slow
+def test_evaluation_of_the_run_and_of_its_ckpt_give_one_number(walk: Path, data: Path, ckpt: Path) -> None:
+    run_in_background(EVAL_GPU, walk, "--resamples=0", path_to_coco=data, path_to_ckpt=walk / "train/outputs/coco-1")
+    of_run = twelve((walk / "eval" / "log.txt").read_text())
+    metrics = json.loads((walk / "eval" / "metrics.json").read_text())
+    assert of_run[0] == pytest.approx(metrics["AP"], abs=6e-4)
+    assert metrics["evaluated"]["image_size"] == [64, 64]
+    other = walk / "second"
+    other.mkdir()
+    run_in_background(EVAL, other, "--resamples=0", path_to_coco=data, path_to_ckpt=ckpt)
+    assert twelve((other / "eval" / "log.txt").read_text()) == of_run
+
+
+@pytest.mark.slow
+def test_export_writes_the_file_that_it_names(walk: Path, ckpt: Path) -> None:
+    replaced = {"CKPT_PATH": ckpt, "FILE_NAME": "yolov3_tiny"}
+    for kind in ("MINDIR", "ONNX"):
+        done = start_command(EXPORT, walk, **replaced, FILE_FORMAT=kind)
+        assert done.returncode == 0, done.stderr
+        assert (walk / f"yolov3_tiny.{kind.lower()}").is_file()
+    air = start_command(EXPORT, walk, **replaced, FILE_FORMAT="AIR")
+    assert air.returncode != 0
+    assert "AIR" in air.stderr.upper()
+    assert not list(walk.glob("*.air"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (ROOT / "cpp/build/release/lookonce-infer").is_file(), reason="the C++ program is not built")
+def test_inference_in_cpp_gives_the_number_of_the_evaluation(walk: Path, data: Path, ckpt: Path) -> None:
+    folder = walk / "infer"
+    folder.mkdir()
+    replaced = {"DATA_PATH": data / "val2017", "ANNO_PATH": data / "annotations" / "instances_val2017.json"}
+    told = start_command(INFER, folder, MINDIR_PATH=walk / "yolov3_tiny.mindir", **replaced, DEVICE_ID=0)
+    assert told.returncode != 0
+    assert "onnx" in told.stderr
+    assert not list(folder.iterdir())
+    assert main(["export", str(ckpt), "--to", "onnx", "--output", str(walk / "net.onnx")]) == 0
+    done = start_command(INFER, folder, MINDIR_PATH=walk / "net.onnx", **replaced, DEVICE_ID="CPU")
+    assert done.returncode == 0, done.stderr
+    assert twelve((folder / "acc.log").read_text()) == twelve((walk / "eval" / "log.txt").read_text())
+    assert len(list((folder / "result_Files").glob("*_[01].bin"))) == 6
+    assert (folder / "time_Result" / "test_perform_static.txt").is_file()
+
+
+@pytest.mark.slow
+def test_training_on_the_devices_of_a_rank_table(data: Path, tmp_path: Path) -> None:
+    table = rank_table(tmp_path, 2)
+    run_in_background(DISTRIBUTED, tmp_path, *SMALL, path_to_coco=data, rank_table_8p_json=table.name)
+    log = (tmp_path / "train_parallel0" / "log.txt").read_text()
+    assert "2 devices of this machine (told by rank table)" in log
+    assert "2 batches of 4, shared out to 2 processes" in log
+    assert (tmp_path / "train_parallel0" / "outputs" / "job" / "checkpoints" / "last").is_dir()
+    assert_every_rank_tells_the_losses(tmp_path, steps=2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_training_on_several_devices_of_this_machine_with_cores_of_their_own(data: Path, tmp_path: Path) -> None:
+    command = DISTRIBUTED_GPU.replace(" 8 ", " 2 ")
+    run_in_background(command, tmp_path, *SMALL, path_to_coco=data, cpus_per_rank=1)
+    assert "2 batches of 4, shared out to 2 processes" in (tmp_path / "train_parallel0" / "log.txt").read_text()
+    assert_every_rank_tells_the_losses(tmp_path, steps=2)
+    assert "cpus_per_rank: 1" in next((tmp_path / "train_parallel0" / "outputs").glob("*/settings.yaml")).read_text()
+
+
+# ModelArts: the startup files in a code directory, data and results in object storage.
+
+WAY_B = ("enable_modelarts=True", "data_dir=/cache/data/coco2017/", "weight_decay=0.016", "warmup_epochs=4")
+OUT = "s3://bucket/out"
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """The code directory: startup files, and the package as an unpacked wheel has it."""
+    folder = tmp_path / "yolov3_tiny"
+    folder.mkdir()
+    for name in ("train.py", "eval.py"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "lookonce").symlink_to(ROOT / "src" / "lookonce")
+    return folder
+
+
+def on_modelarts(code: Path, startup: str, *words: str, table: Path | None = None) -> str:
+    """What a job prints that is started as the platform starts one, in a folder of its own."""
+    machine = code.parent / f"machine-{len(list(code.parent.glob('machine-*')))}"
+    machine.mkdir()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"} | ({"RANK_TABLE_FILE": str(table)} if table else {})
+    command = [sys.executable, "-P", str(code / startup), *words]
+    done = subprocess.run(command, cwd=machine, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def upload(folder: Path, place: str) -> None:
+    ObjectStore().upload(folder, Location.parse(place))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize("way", ["a", "b"])
+def test_modelarts_trains_on_the_devices_of_its_rank_table_and_evaluates(
+    way: str, devices: int, s3: Any, data: Path, ckpt: Path, code: Path, configuration: Path, tmp_path: Path
+) -> None:
+    zipped = Path(shutil.make_archive(str(tmp_path / "coco2017"), "zip", data.parent, data.name))
+    upload(zipped, "s3://bucket/data/coco2017.zip")
+    for path in (ckpt, *ckpt.parent.glob(f"{ckpt.name}?*"), *ckpt.parent.glob(f"{ckpt.stem}.json")):
+        upload(path, f"s3://bucket/ckpt/0-300_{path.name.removeprefix(ckpt.stem)}")
+    common = ("data_url=s3://bucket/data/", f"train_url={OUT}", "device_target=CPU")
+    small = tuple(option for option in SMALL if not option.startswith("max_epoch"))
+    of_eval = ("checkpoint_url=s3://bucket/ckpt/", "pretrained=/cache/checkpoint_path/0-300_.ckpt", "testing_shape=64")
+    if way == "a":
+        said = [*WAY_B, "max_epoch=5", *of_eval]
+        changed = dict(option.split("=", 1) for option in said)
+        text = configuration.read_text()
+        for name, value in changed.items():
+            text = re.sub(rf"^{name}: .*$", f"{name}: {value}", text, count=1, flags=re.MULTILINE)
+        (code / "base_config.yaml").write_text(text)
+        of_train, of_eval = (), ()
+    else:
+        of_train = (*WAY_B, "lr_scheduler=cosine_annealing", "max_epoch=5")
+    words = (*common, *of_train, *(("checkpoint_url=",) if way == "a" else ()), *small)
+    told = on_modelarts(code, "train.py", *words, table=rank_table(tmp_path, devices))
+    assert f"{devices} devices of this machine (told by rank table)" in told
+    assert f"shared out to {devices} processes" in told
+    assert re.search(r"recipe +modelzoo", told)
+    assert re.search(r"(?m)^.*network .* dialect mindspore", told)
+    names = {entry.name for entry in ObjectStore().entries(Location.parse(OUT))}
+    assert {"job/log.txt", "job/settings.yaml", "job/checkpoints/last/CURRENT"} <= names
+    told = on_modelarts(code, "eval.py", *common, *(WAY_B[:2] if way == "b" else ()), *of_eval)
+    assert "64x64" in told
+    metrics = json.loads(ObjectStore().get_text(Location.parse(f"{OUT}/eval/metrics.json")))
+    assert "AP50" in metrics

@@ -1,111 +1,12 @@
-"""The document's scripts, run as it says on a small COCO data set, on the CPU."""
+"""What the document's scripts say before they start anything; what they do: tests/integration/test_document.py."""
 
-import json
-import os
 import re
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from lookonce.data.synthetic import SceneOptions, write_synthetic
-
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-TINY = ("max_epoch=1", "per_batch_size=2", "training_shape=64", "width=0.0625", "log_interval=1")
-# The document: 2021-07-21 14:45:21,688:INFO:epoch[0], iter[400], loss:503.846949, fps:122.33 imgs/sec, lr:0.0002736
-LOSS = re.compile(
-    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}:INFO:"
-    r"epoch\[0\], iter\[(\d+)\], loss:[\d.]+, fps:[\d.]+ imgs/sec, lr:[\d.e-]+"
-)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    options = SceneOptions(sides=(64, 96), smallest=16)
-    return write_synthetic(tmp_path_factory.mktemp("data") / "coco ü", train=8, val=3, options=options)
-
-
-def script(name: str, *arguments: object, folder: Path, until: str = "", log: str = "", device: str = "cpu") -> str:
-    """Run it in `folder`, wait until its background process has written `until` into `log`; returns the log."""
-    command = ["sh", str(SCRIPTS / name), *map(str, arguments)]
-    environment = {**os.environ, "DEVICE": device, "FORCE_COLOR": "1"}  # as GitHub's runners and others have it
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    process = int(done.stdout.split()[3].rstrip(";"))
-    for _ in range(2400):
-        text = (folder / log).read_text()
-        if until in text or not Path(f"/proc/{process}").exists():
-            break
-        time.sleep(0.05)
-    while Path(f"/proc/{process}").exists() and "Z" not in Path(f"/proc/{process}/stat").read_text().split()[2]:
-        time.sleep(0.05)
-    return (folder / log).read_text()
-
-
-def losses(log: Path) -> list[str]:
-    """What the document's `grep "loss:" LOG` gives: its lines and no other, each step once."""
-    lines = [line for line in log.read_text().splitlines() if "loss:" in line]
-    found = [LOSS.fullmatch(line) for line in lines]
-    assert all(found), lines
-    assert [match[1] for match in found if match] == [str(step) for step in range(len(lines))]
-    return lines
-
-
-def assert_every_rank_tells_the_losses(folder: Path, steps: int) -> None:
-    """Those of all ranks together, in the log of each; what the main one says is also in the run folder's, as it is."""
-    assert {path.name for path in folder.glob("train_parallel*")} == {"train_parallel0", "train_parallel1"}
-    first, second = (losses(folder / f"train_parallel{rank}" / "log.txt") for rank in (0, 1))
-    (log,) = (folder / "train_parallel0" / "outputs").glob("*/log.txt")
-    assert losses(log) == first
-    assert len(first) == steps
-    told = [[re.search(r"iter.*loss:[\d.]+", line)[0] for line in lines] for lines in (first, second)]  # type: ignore[index]
-    assert told[0] == told[1]
-
-
-@pytest.mark.slow
-def test_standalone_training_then_evaluation(data: Path, tmp_path: Path) -> None:
-    script("run_standalone_train_gpu.sh", data, *TINY, folder=tmp_path, until="finished;", log="train/log.txt")
-    (run,) = (tmp_path / "train" / "outputs").iterdir()
-    assert len(losses(tmp_path / "train" / "log.txt")) == 4
-    assert losses(run / "log.txt") == losses(tmp_path / "train" / "log.txt")
-    log = script("run_eval_gpu.sh", data, run, folder=tmp_path, until="written:", log="eval/log.txt")
-    lines = log.splitlines()
-    assert lines[0] == "=============coco eval reulst========="
-    first = next(place for place, line in enumerate(lines) if "Average Precision" in line)
-    assert [" Average" in line for line in lines[first : first + 12]] == [True] * 12
-    assert "AP50" in json.loads((tmp_path / "eval" / "metrics.json").read_text())
-
-
-@pytest.mark.slow
-def test_training_on_the_devices_of_a_rank_table(data: Path, tmp_path: Path) -> None:
-    cards = [{"device_id": str(n), "device_ip": f"192.1.{n}.6", "rank_id": str(n)} for n in range(2)]
-    table = tmp_path / "rank_table_2p.json"
-    table.write_text(json.dumps({"server_list": [{"server_id": "10.0.0.1", "device": cards}]}))
-    log = script(
-        *("run_distribute_train.sh", data, table.name, *TINY),
-        folder=tmp_path,
-        until="finished;",
-        log="train_parallel0/log.txt",
-    )
-    assert "2 devices of this machine (told by rank table)" in log
-    assert "2 batches of 4, shared out to 2 processes" in log
-    assert (tmp_path / "train_parallel0" / "outputs" / "job" / "checkpoints" / "last").is_dir()
-    assert_every_rank_tells_the_losses(tmp_path, steps=2)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
-def test_training_on_several_devices_of_this_machine_with_cores_of_their_own(data: Path, tmp_path: Path) -> None:
-    log = script(
-        *("run_distribute_train_gpu.sh", data, 2, 1, *TINY),
-        folder=tmp_path,
-        until="finished;",
-        log="train_parallel0/log.txt",
-    )
-    assert "2 batches of 4, shared out to 2 processes" in log
-    assert_every_rank_tells_the_losses(tmp_path, steps=2)
-    assert "cpus_per_rank: 1" in next((tmp_path / "train_parallel0" / "outputs").glob("*/settings.yaml")).read_text()
 
 
 @pytest.mark.parametrize(
