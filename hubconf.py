@@ -18,8 +18,11 @@ def yolov3_tiny(num_classes: int = 80, width: float = 1.0) -> Any:
     return YoloV3Tiny(num_classes, channels=scaled_channels(width))
 
 
-def detector(weights: str, device: str = "auto") -> Any:
-    """`lookonce.load(weights)`: a checkpoint folder, a run folder or an exported file, ready to `detect`."""
+def detector(weights: str, device: str = "auto", names: str | None = None) -> Any:
+    """`lookonce.load(weights)`: a checkpoint folder, a run folder or an exported file, ready to `detect`.
+
+    names: file with the class names of another program's weights, one a line.
+    """
     import lookonce
 
-    return lookonce.load(weights, device=device)
+    return lookonce.load(weights, names=names, device=device)

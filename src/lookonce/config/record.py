@@ -1,5 +1,6 @@
 """The model card record: everything that is needed to use a set of weights, carried inside every file of them."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,6 +50,7 @@ class ModelRecord(BaseModel):
     dialect: Dialect
     channels: tuple[int, ...] = FULL_CHANNELS
     class_names: tuple[str, ...]
+    names_known: bool = True  # False: numbered, or taken for COCO's, as another program's file had none
     category_ids: tuple[int, ...]  # the data set's own id of each class, for COCO results
     strides: tuple[int, ...] = (32, 16)  # of the heads, in the order of the network's outputs
     anchors: tuple[tuple[float, float], ...] = DEFAULT_ANCHORS  # (width, height) pixels of the network's input
@@ -65,6 +67,17 @@ class ModelRecord(BaseModel):
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    def rows_among(self, class_names: Sequence[str]) -> dict[int, int]:
+        """Class of this network -> the class of that name among others, for those that are there.
+
+        Where the names are not known, as many classes are the same ones in the same order, unless names that do fit
+        stand in another order.
+        """
+        places = {name: place for place, name in enumerate(class_names)}
+        rows = {row: places[name] for row, name in enumerate(self.class_names) if name in places}
+        in_order = len(class_names) == self.num_classes and all(row == place for row, place in rows.items())
+        return {row: row for row in range(self.num_classes)} if in_order and not self.names_known else rows
 
     def head_anchors(self, head: int) -> tuple[tuple[float, float], ...]:
         """(width, height) pixels of the anchors of head 0 (stride 32), 1 (stride 16) or 2 (stride 8)."""

@@ -298,6 +298,9 @@ class Settings(BaseModel):
     weights: Path | None = _setting(
         None, "model", "Checkpoint, or MindSpore's .ckpt or Darknet's .weights, to start from."
     )
+    names: Path | None = _setting(
+        None, "model", "Class names of another program's `weights`, one a line, where their file does not say."
+    )
     backbone_weights: Path | None = _setting(None, "model", "Checkpoint of which only the backbone is taken.")
     freeze_stages: int = _setting(
         0,
@@ -525,6 +528,10 @@ class Settings(BaseModel):
         if self.freeze_stages and not (self.weights or self.backbone_weights):
             raise ValueError(
                 f"freeze_stages {self.freeze_stages} would keep random weights; give weights or backbone_weights too"
+            )
+        if self.names and not self.weights:
+            raise ValueError(
+                f"names {self.names} is for the classes of weights that are started from; give weights too"
             )
         if self.nnodes != "1" and not self.rdzv_endpoint:
             raise ValueError(

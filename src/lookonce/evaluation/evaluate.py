@@ -121,17 +121,19 @@ def _batches(images: Iterator[NDArray[np.uint8]], batch_size: int) -> Iterator[l
 def match_classes(record: ModelRecord, dataset: Dataset) -> NDArray[np.int64]:
     """(classes of the network,) -> the data set's label of each, or -1 for a class the data set does not have.
 
-    Classes are the same when their names are; failing that, when the category ids of both are wholly the same
-    ("motorbike" and "motorcycle" are COCO's class 4).
+    Classes are the same as `ModelRecord.rows_among` says; failing that, when the category ids of both are wholly the
+    same ("motorbike" and "motorcycle" are COCO's class 4).
     """
-    known = {name: label for label, name in enumerate(dataset.class_names)}
-    labels = np.asarray([known.get(name, -1) for name in record.class_names], dtype=np.int64)
+    rows = record.rows_among(dataset.class_names)
+    labels = np.asarray([rows.get(row, -1) for row in range(record.num_classes)], dtype=np.int64)
     if (labels < 0).any() and record.category_ids == dataset.category_ids:
         return np.arange(len(record.class_names), dtype=np.int64)
     if (labels < 0).all():
+        counts = f"{record.num_classes} and {len(dataset.class_names)} classes"
+        unnamed = f" ({counts}; the names of the weights are not known, --names FILE gives them)"
         raise DataError(
             f"the weights know {_sample(record.class_names)}, split '{dataset.split}' has "
-            f"{_sample(dataset.class_names)}: no class in common; "
+            f"{_sample(dataset.class_names)}: no class in common{'' if record.names_known else unnamed}; "
             "evaluate on data labelled with the classes the network was trained on"
         )
     return labels

@@ -74,22 +74,27 @@ def read_darknet(cfg: Path | None, weights: Path, options: ReadOptions) -> Forei
     is_backbone = kept < len(wanted)
     state = dict(_split(wanted[:kept], floats))
     require_finite(state, source)
-    notes, warnings = [_describe(header, len(floats))], list[str]()
+    notes, assumed, warnings = [_describe(header, len(floats))], list[str](), list[str]()
     if is_backbone:
         notes.append(f"{kept} of the {len(wanted)} convolutions: a backbone, for `lookonce train --backbone-weights`")
         record = record.model_copy(update={"class_names": (), "category_ids": ()})
     else:
-        names, ids, more = named_classes(record.num_classes, options.class_names, source)
-        notes += more
+        classes, more = named_classes(record.num_classes, options.class_names, source)
+        assumed += more
         masks, warnings = choose_masks(record.masks, options.masks, sha256_file(weights), len(record.anchors))
-        record = record.model_copy(update={"class_names": names, "category_ids": ids, "masks": masks})
+        record = record.model_copy(update={**classes, "masks": masks})
     resize = _resize(options.resize, header, letterbox=cfg is not None and wants_letterbox(text, str(cfg)))
-    notes.append(f"pictures are {RESIZED[resize]}; --resize changes that")
+    assumed.append(f"pictures are {RESIZED[resize]}; --resize changes that")
     origin = {"cfg": text, "version": header.version, "seen": header.seen}
     update = {"preprocessing": Preprocessing(resize=resize, pad_value=PAD_VALUE), "settings": {ORIGIN: origin}}
     record = record.model_copy(update=update)
     return ForeignWeights(
-        state=state, record=record, notes=tuple(notes), warnings=tuple(warnings), is_backbone=is_backbone
+        state=state,
+        record=record,
+        notes=tuple(notes),
+        assumed=tuple(assumed),
+        warnings=tuple(warnings),
+        is_backbone=is_backbone,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -56,11 +56,12 @@ class ReadOptions:
 @dataclass(frozen=True, kw_only=True)
 class ForeignWeights:
     """state: every array of the network, or those of a backbone alone (`is_backbone`). notes: for the user to read;
-    warnings: what may be wrong, or was put right."""
+    assumed: what the file does not say; warnings: what may be wrong, or was put right."""
 
     state: Mapping[str, Tensor]
     record: ModelRecord
     notes: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     is_backbone: bool = False
 
@@ -78,21 +79,23 @@ def read_names(path: Path) -> tuple[str, ...]:
     return names
 
 
-def named_classes(
-    num_classes: int, given: Sequence[str], source: str
-) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...]]:
-    """Class names, their category ids, and notes; the names given must be as many as the file has classes."""
+def named_classes(num_classes: int, given: Sequence[str], source: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What the record says of the classes, and what was assumed; names given must be as many as the classes."""
     if given and len(given) != num_classes:
         raise WeightsError(f"{source}: has {num_classes} classes, {len(given)} names were given; is it another list?")
     numbers = tuple(range(1, num_classes + 1))
     if num_classes == COCO_CLASSES and tuple(VOC_WORDS.get(name, name) for name in given) in {(), COCO_NAMES}:
         note = () if given else ("no names given: 80 classes are taken for COCO's; --names FILE names others",)
-        return COCO_NAMES, COCO_IDS, note
+        return _classes(COCO_NAMES, COCO_IDS, known=bool(given)), note
     if given:
-        return tuple(given), numbers, ()
+        return _classes(tuple(given), numbers, known=True), ()
     made_up = tuple(f"class {number}" for number in range(num_classes))
     note = (f"no names given: classes are called {made_up[0]} to {made_up[-1]}; --names FILE names them",)
-    return made_up, numbers, note
+    return _classes(made_up, numbers, known=False), note
+
+
+def _classes(names: tuple[str, ...], ids: tuple[int, ...], *, known: bool) -> dict[str, Any]:
+    return {"class_names": names, "category_ids": ids, "names_known": known}
 
 
 def square_size(size: int) -> tuple[int, int]:

@@ -6,11 +6,12 @@ from pathlib import Path
 from torch import Tensor
 
 from lookonce.config.record import ModelRecord
-from lookonce.errors import WeightsError
+from lookonce.errors import SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.remote.places import local_file
 from lookonce.storage import find_published
+from lookonce.weights.beside import record_file, with_record_beside
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
 from lookonce.weights.darknet import is_darknet_weights, read_darknet
 from lookonce.weights.foreign import ForeignWeights, ReadOptions, read_names
@@ -24,9 +25,9 @@ ZIP, PICKLE, PROTOCOL_BUFFER = b"PK\x03\x04", b"\x80", b"\n"
 LOOKED_AT_BYTES = 4096
 
 
-def load_weights(path: Path) -> tuple[YoloV3Tiny, ModelRecord]:
-    """The network on the CPU in evaluation mode, and what is needed to use it. path: see `find_checkpoint`."""
-    checkpoint = open_checkpoint(path)
+def load_weights(path: Path, names: Path | None = None) -> tuple[YoloV3Tiny, ModelRecord]:
+    """The network on the CPU in evaluation mode, and what is needed to use it. path, names: see `open_checkpoint`."""
+    checkpoint = open_checkpoint(path, names)
     if checkpoint.state and not any(name.startswith(HEADS) for name in checkpoint.state):
         raise WeightsError(
             f"{checkpoint.folder}: a backbone without heads, which finds nothing yet; "
@@ -37,22 +38,31 @@ def load_weights(path: Path) -> tuple[YoloV3Tiny, ModelRecord]:
     return model.eval(), checkpoint.record
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
-    """One of ours, or a file of another program that says enough by itself; what had to be assumed is told."""
+def open_checkpoint(path: Path, names: Path | None = None) -> Checkpoint:
+    """One of ours (see `find_checkpoint`), or a file of another program; what had to be assumed of that is told.
+
+    names: the file with its class names, one a line; SettingsError for weights that know their own.
+    """
     path = local_file(path)
-    is_foreign = path.is_file() and not is_checkpoint(path)
-    return _of_another_program(path) if is_foreign else load_checkpoint(find_checkpoint(path))
+    if path.is_file() and not is_checkpoint(path):
+        return _of_another_program(path, names)
+    if names is not None:
+        raise SettingsError(f"names={names}: {path} knows its own class names; leave it out")
+    return load_checkpoint(find_checkpoint(path))
 
 
-def _of_another_program(path: Path) -> Checkpoint:
-    """As `lookonce convert` reads it, with the .cfg and the .names that lie beside it under its name."""
+def _of_another_program(path: Path, names: Path | None) -> Checkpoint:
+    """As `lookonce convert` reads it, with what lies beside it under its name: .cfg, .names, the record."""
     kind = kind_of(path)
     if kind == ULTRALYTICS_PT:
         raise WeightsError(f"{path}: holds pickled objects, which nothing but `lookonce convert {path}` reads")
     files = [path, *_beside(path, PARTNERS.get(kind, path.suffix))]
-    names = tuple(name for file in _beside(path, ".names") for name in read_names(file))
-    read = read_foreign(files, ReadOptions(class_names=names))
-    for words in (*read.notes, *read.warnings, f"`lookonce convert {path}` has options for what this gets wrong"):
+    lists = [local_file(names)] if names else [] if record_file(path).is_file() else _beside(path, ".names")
+    read = read_foreign(files, ReadOptions(class_names=tuple(name for file in lists for name in read_names(file))))
+    for words in read.notes:
+        get_logger().info(f"{path}: {words}")
+    options = (f"`lookonce convert {path}` has options for what this gets wrong",) if read.assumed else ()
+    for words in (*read.assumed, *read.warnings, *options):
         get_logger().warning(f"{path}: {words}")
     return Checkpoint(folder=path, state=read.state, record=read.record, training=None)
 
@@ -91,7 +101,7 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def read_foreign(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
-    """Weights of another program, by what is in the files; whatever they are called."""
+    """Weights of another program, by what is in the files, whatever they are called; and the record beside them."""
     kinds: dict[str, Path] = {}
     for path in files:
         kind = kind_of(path)
@@ -101,12 +111,14 @@ def read_foreign(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
     if set(kinds) <= {DARKNET_CFG, DARKNET_WEIGHTS}:
         if DARKNET_WEIGHTS not in kinds:
             raise WeightsError(f"{kinds[DARKNET_CFG]}: a .cfg has no weights in it; name the .weights file too")
-        return read_darknet(kinds.get(DARKNET_CFG), kinds[DARKNET_WEIGHTS], options)
+        weights = kinds[DARKNET_WEIGHTS]
+        return with_record_beside(read_darknet(kinds.get(DARKNET_CFG), weights, options), weights, options)
     if len(kinds) > 1:
         told = ", ".join(f"{path} ({kind})" for kind, path in kinds.items())
         raise WeightsError(f"{told}: do not belong together; convert one network at a time")
     ((kind, path),) = kinds.items()
-    return {MINDSPORE_CKPT: read_mindspore, ULTRALYTICS_PT: read_ultralytics}[kind](path, options)
+    read = {MINDSPORE_CKPT: read_mindspore, ULTRALYTICS_PT: read_ultralytics}[kind](path, options)
+    return with_record_beside(read, path, options)
 
 
 DARKNET_CFG, DARKNET_WEIGHTS = "Darknet .cfg", "Darknet .weights file"

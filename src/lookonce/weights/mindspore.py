@@ -114,15 +114,15 @@ def read_mindspore(path: Path, options: ReadOptions) -> ForeignWeights:
         state |= one.counter()
     require_all_used(list(arrays), source)
     require_finite(state, source)
-    names, ids, notes = named_classes(record.num_classes, options.class_names, source)
-    told = [f"MindSpore .ckpt, {sum(a.numel() for a in state.values() if a.is_floating_point()):,} numbers", *notes]
+    classes, assumed = named_classes(record.num_classes, options.class_names, source)
+    told = [f"MindSpore .ckpt, {sum(a.numel() for a in state.values() if a.is_floating_point()):,} numbers"]
     if dropped:
         told.append(f"left out, as of the training and not of the network: {len(dropped)} arrays ({dropped[0]} ...)")
-    told.append(
+    zoos = (
         "anchors, 640 pixels, stretching and ImageNet's mean and deviation are the model zoo's: the file does not say"
     )
-    record = record.model_copy(update={"class_names": names, "category_ids": ids})
-    return ForeignWeights(state=state, record=record, notes=tuple(told))
+    record = record.model_copy(update=classes)
+    return ForeignWeights(state=state, record=record, notes=tuple(told), assumed=(*assumed, zoos))
 
 
 def read_arrays(path: Path) -> Arrays:

@@ -1,7 +1,8 @@
 """Starting from another training: what of its network means the same in the new one.
 
 Backbone and neck are taken as they are. A head holds, for each anchor, four rows for the box, one for objectness and
-one for each class: class rows are matched by the class's name, the others by the anchor's size.
+one for each class: class rows are matched as `ModelRecord.rows_among` says, by name where there are names, the others
+by the anchor's size.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ SAME_ANCHOR_IOU = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What the heads took over: class_names by name, and of how many anchors the rows for box and objectness."""
+    """What the heads took over: the rows of these classes, and of how many anchors those for box and objectness."""
 
     class_names: tuple[str, ...]
     num_anchors: int
@@ -43,19 +44,14 @@ def transfer(model: YoloV3Tiny, record: ModelRecord, checkpoint: Checkpoint, *, 
             array.copy_(checkpoint.state[name])
     if backbone_only:
         return Taken(class_names=(), num_anchors=0)
-    classes = matched_classes(record, checkpoint.record)
+    rows = checkpoint.record.rows_among(record.class_names)
+    classes = dict(sorted((new, old) for old, new in rows.items()))
     anchors = [matched_anchors(head, record, checkpoint.record) for head in range(len(HEADS))]
     for head, rows in zip(HEADS, anchors, strict=True):
         _take_head(head, expected, checkpoint, record, classes, rows)
     return Taken(
         class_names=tuple(record.class_names[new] for new in classes), num_anchors=sum(len(rows) for rows in anchors)
     )
-
-
-def matched_classes(new: ModelRecord, old: ModelRecord) -> dict[int, int]:
-    """Class of the new network -> the old network's class of that name."""
-    known = {name: row for row, name in enumerate(old.class_names)}
-    return {row: known[name] for row, name in enumerate(new.class_names) if name in known}
 
 
 def matched_anchors(head: int, new: ModelRecord, old: ModelRecord) -> list[int]:

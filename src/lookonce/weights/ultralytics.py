@@ -85,16 +85,13 @@ def read_ultralytics(path: Path, options: ReadOptions) -> ForeignWeights:
     require_all_used(list(arrays), source)
     require_finite(state, source)
     given = options.class_names or _names(pickled, record.num_classes)
-    names, ids, notes = named_classes(record.num_classes, given, source)
+    classes, assumed = named_classes(record.num_classes, given, source)
     dialect = record.dialect
     what = {"ema": "its running average", "model": "its weights as trained", "": "the network alone"}[pickled.chosen]
-    told = (
-        f"Ultralytics .pt, {what}; {dialect.activation}, BatchNorm's constant {dialect.batchnorm_eps:g}",
-        *notes,
-        f"input size {record.image_size[0]}: the file does not say; --image-size N for another",
-    )
-    record = record.model_copy(update={"class_names": names, "category_ids": ids})
-    return ForeignWeights(state=state, record=record, notes=told)
+    told = (f"Ultralytics .pt, {what}; {dialect.activation}, BatchNorm's constant {dialect.batchnorm_eps:g}",)
+    size = f"input size {record.image_size[0]}: the file does not say; --image-size N for another"
+    record = record.model_copy(update=classes)
+    return ForeignWeights(state=state, record=record, notes=told, assumed=(*assumed, size))
 
 
 def _require_tiny(pickled: Pickled, source: str) -> None:

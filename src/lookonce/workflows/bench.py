@@ -24,7 +24,7 @@ from lookonce.log import progress_bar
 from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.threads import usable_threads
 from lookonce.storage import explained_write, make_run_folder, write_file
-from lookonce.workflows.load import runtimes_for
+from lookonce.workflows.load import names_for, runtimes_for
 from lookonce.workflows.measure import THREADS_VARIABLE, Case, as_json
 
 # Each library that computes reads one of these when it starts.
@@ -52,6 +52,7 @@ class Bench:
 def bench(
     files: Annotated[list[Path], Parameter(negative=(), consume_multiple=True)],
     *,
+    names: Path | None = None,
     threads: str | None = None,
     batch: str | None = None,
     image_size: str | None = None,
@@ -69,7 +70,9 @@ def bench(
     Parameters
     ----------
     files
-        Exported files, checkpoint folders or run folders.
+        Exported files, checkpoint folders, run folders, or MindSpore's .ckpt or Darknet's .weights.
+    names
+        Class names of a .ckpt or .weights, one a line, where it does not say.
     threads
         Numbers of threads to try, with commas between them: 1,2. Without it, one for each core.
     batch
@@ -96,10 +99,12 @@ def bench(
     for size in sizes:
         if size is not None and size % STRIDE:
             raise SettingsError(f"image_size is {size}, expected a multiple of {STRIDE}")
+    named = {file: str(path) if path else None for file, path in names_for(files, names).items()}
+    common = Case(weights="", pictures=pictures, seconds=seconds, device=device)
     cases = []
     for file, count in product(files, thread_counts):
         for name in _runtimes(runtime, file):
-            one = Case(weights=str(file), runtime=name, pictures=pictures, seconds=seconds, device=device)
+            one = replace(common, weights=str(file), names=named[file], runtime=name)
             for size, number in product(sizes, _numbers("batch", batch) or [1, PICTURES_A_THREAD * count]):
                 cases.append((replace(one, image_size=size, batch=number), count))
             if pipeline and count == max(thread_counts):

@@ -123,7 +123,8 @@ def make_model(settings: Settings, record: ModelRecord) -> YoloV3Tiny:
     initialise(model, generator, objectness_prior=settings.objectness_prior)
     for path, backbone_only in ((settings.weights, False), (settings.backbone_weights, True)):
         if path:
-            start_from(model, record, open_checkpoint(Path(path)), backbone_only=backbone_only)
+            names = None if backbone_only else settings.names
+            start_from(model, record, open_checkpoint(Path(path), names), backbone_only=backbone_only)
     for stage in model.backbone.stages[: settings.freeze_stages]:
         stage.requires_grad_(False)
     return model
@@ -137,9 +138,13 @@ def start_from(model: YoloV3Tiny, record: ModelRecord, checkpoint: Checkpoint, *
     if backbone_only:
         return
     new = [name for name in record.class_names if name not in taken.class_names]
+    old = checkpoint.record
     if new:
         known = few(taken.class_names) if taken.class_names else "none"
-        get_logger().info(f"classes it knows by name: {known}; starting afresh: {few(new)}")
+        unnamed = "" if old.names_known else f"; its {old.num_classes} classes have no names, names=FILE gives them"
+        get_logger().info(f"classes it knows by name: {known}; starting afresh: {few(new)}{unnamed}")
+    if not old.names_known and not set(taken.class_names) <= set(old.class_names):
+        get_logger().info(f"its classes have no names; as they are as many, taken in order: {few(taken.class_names)}")
     num_anchors = sum(len(mask) for mask in record.masks)
     if taken.num_anchors < num_anchors:
         get_logger().info(

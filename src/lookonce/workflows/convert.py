@@ -14,6 +14,7 @@ from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.storage import explained_write, write_file
+from lookonce.weights.beside import record_file, text_beside
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.weights.darknet import ORIGIN, to_darknet
 from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, read_names
@@ -26,6 +27,7 @@ from lookonce.workflows.probe import probe as probe_masks
 Writer = Callable[[ModelRecord, dict[str, Tensor], str], dict[str, bytes]]
 # Name in --to -> what writes its files, as suffix -> content.
 WRITERS: dict[str, Writer] = {"darknet": to_darknet, "mindspore": to_mindspore}
+WEIGHTS = {".weights", ".ckpt"}  # endings of those of their files that hold the numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,8 @@ def convert(
             raise WeightsError(f"{output}: exists already; --output names another folder")
         save_checkpoint(output, state=read.state, record=_stamped(read.record))
         written = (output,)
-    return Converted(record=read.record, notes=(*read.notes, *probed), warnings=read.warnings, written=written)
+    notes = (*read.notes, *read.assumed, *probed)
+    return Converted(record=read.record, notes=notes, warnings=read.warnings, written=written)
 
 
 def _probe(read: ForeignWeights, pictures: str | None, output: Path) -> list[str]:
@@ -159,26 +162,31 @@ def _path(output: Path, files: Sequence[Path]) -> Path:
 
 
 def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, source: str) -> tuple[Path, ...]:
-    """Write each program's files, once they have been read back and are the same to the last bit."""
+    """Write each program's files, once they have been read back and are the same to the last bit; and the record, of
+    which they hold little, beside the weights."""
     if read.is_backbone:
         raise WeightsError(f"{source}: a backbone alone; expected a whole network to write for {', '.join(targets)}")
     contents: dict[Path, bytes] = {}
     for target in targets:
         files = WRITERS[target](read.record, dict(read.state), source)
-        _require_same(files, read, target)
-        contents |= {stem.with_name(stem.name + suffix): content for suffix, content in files.items()}
+        again = _read_back(files, read, target)
+        written = {stem.with_name(stem.name + suffix): content for suffix, content in files.items()}
+        weights = next(path for path in written if path.suffix in WEIGHTS)
+        record = _stamped(read.record).model_copy(update={"dialect": again.dialect})
+        contents |= {**written, record_file(weights): text_beside(record, written[weights]).encode()}
     for path in contents:
         if path.exists():
             raise WeightsError(f"{path}: exists already; --output names another place")
-    for path, content in contents.items():
+    for path, content in reversed(contents.items()):  # the record first: no kill leaves weights without it
         with explained_write(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content)
     return tuple(contents)
 
 
-def _require_same(files: Mapping[str, bytes], read: ForeignWeights, target: str) -> None:
-    """What was written reads back as what it was made from. Variances differ where the program's constant does."""
+def _read_back(files: Mapping[str, bytes], read: ForeignWeights, target: str) -> ModelRecord:
+    """What the files say of the network; WeightsError unless they read back as what they were made from. Variances
+    differ where the program's constant does."""
     with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
         paths = [Path(folder) / f"network{suffix}" for suffix in files]
         for path, content in zip(paths, files.values(), strict=True):
@@ -194,3 +202,4 @@ def _require_same(files: Mapping[str, bytes], read: ForeignWeights, target: str)
     for fact in facts:
         if getattr(again.record, fact) != getattr(read.record, fact):
             raise WeightsError(f"{target}: {fact} does not read back as it was written")
+    return again.record

@@ -37,7 +37,7 @@ from lookonce.report.content import read_run
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.storage import explained_write, make_run_folder, write_file
-from lookonce.workflows.load import load_runtime
+from lookonce.workflows.load import load_runtime, names_for
 from lookonce.workflows.sheets import even_choice, write_overlay
 
 DIVERGED = "is not finite (loss"  # what training says of a NaN, in log.txt
@@ -70,6 +70,7 @@ class Diagnosed:
 def diagnose(
     weights: Path,
     *,
+    names: Path | None = None,
     data: Path | None = None,
     images: Path | None = None,
     split: str = "",
@@ -86,7 +87,9 @@ def diagnose(
     Parameters
     ----------
     weights
-        Run folder (also one that failed), checkpoint folder or exported file.
+        Run folder (also one that failed), checkpoint folder, exported file, or MindSpore's .ckpt or Darknet's .weights.
+    names
+        Class names of a .ckpt or .weights, one a line, where it does not say.
     data
         Labelled pictures; without it, those that the run was trained on.
     images
@@ -102,7 +105,7 @@ def diagnose(
     """
     if pictures < 1:
         raise SettingsError(f"pictures is {pictures}, expected 1 or more")
-    subject = read_subject(weights)
+    subject = read_subject(weights, names)
     source = open_data(data or _data_of(subject, weights), images or _images_of(subject))
     folder = _folder(weights, output)
     diagnosis = examine(
@@ -148,10 +151,11 @@ def concluded(diagnosis: Diagnosis) -> str:
     return f"{known}. No single cause; suspects: {', '.join(suspects) or 'none, so look at the overlay'}"
 
 
-def read_subject(weights: Path) -> Subject:
+def read_subject(weights: Path, names: Path | None = None) -> Subject:
     """A run folder with or without weights, or weights alone."""
+    names = names_for([weights], names)[weights]
     if not (weights / "settings.yaml").is_file():
-        return Subject(settings={}, rows=(), runtime=load_runtime(weights))
+        return Subject(settings={}, rows=(), runtime=load_runtime(weights, names=names))
     run = read_run(weights)
     log = weights / "log.txt"
     diverged = log.is_file() and DIVERGED in log.read_text(encoding="utf-8", errors="replace")

@@ -26,7 +26,7 @@ from lookonce.log import get_logger
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.storage import explained_write, make_run_folder, write_file
-from lookonce.workflows.load import device_of, load_runtime
+from lookonce.workflows.load import device_of, load_runtime, names_for
 from lookonce.workflows.ranks import OnProgress, Ranks, asked_for, in_ranks
 from lookonce.workflows.sheets import write_sheets
 from lookonce.workflows.thresholds import checkpoint_to_describe, keep_thresholds
@@ -39,6 +39,7 @@ class Request:
     """What to score, and how; see `evaluate`."""
 
     weights: Path | None
+    names: Path | None
     data: Path
     images: Path | None
     split: str
@@ -100,6 +101,7 @@ class Evaluation:
 def evaluate(
     *,
     weights: Path | None = None,
+    names: Path | None = None,
     data: Path,
     images: Path | None = None,
     split: str = "val",
@@ -130,7 +132,9 @@ def evaluate(
     Parameters
     ----------
     weights
-        Checkpoint folder, run folder (its best), exported file, or MindSpore's .ckpt.
+        Checkpoint folder, run folder (its best), exported file, or MindSpore's .ckpt or Darknet's .weights.
+    names
+        Class names of a .ckpt or .weights, one a line, where it does not say.
     data
         Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     images
@@ -194,9 +198,13 @@ def _evaluate(request: Request, *, share: Share = ALONE, on_progress: OnProgress
         share.require_same(data_hash(dataset), "the annotations")
     stored_in = checkpoint_to_describe(weights) if request.store_thresholds else None
 
+    detectors = [path for path in (weights, against) if path is not None and path.suffix != ".json"]
+    names = names_for(detectors, request.names)
+
     def look(source: Path, runtime: str = "auto") -> tuple[Results, Detector]:
         detector = open_detector(
             source,
+            names=names[source],
             iou_threshold=request.iou_threshold,
             max_detections=request.max_detections,
             multi_label=request.multi_label,
@@ -296,6 +304,7 @@ def _class_intervals(resampled: Resampled | None) -> dict[str, dict[str, Interva
 def open_detector(
     weights: Path,
     *,
+    names: Path | None = None,
     iou_threshold: float | None = None,
     max_detections: int | None = None,
     multi_label: bool | None = None,
@@ -304,7 +313,7 @@ def open_detector(
     runtime: str = "auto",
 ) -> Detector:
     """The detector in `weights`; says how large it sees the pictures."""
-    loaded = load_runtime(weights, device=device, runtime=runtime)
+    loaded = load_runtime(weights, names=names, device=device, runtime=runtime)
     network = loaded if image_size is None else at_size(loaded, image_size, weights)
     height, width = network.record.image_size
     get_logger().info(f"{weights} sees pictures at {width}x{height} pixels")

@@ -82,12 +82,12 @@ def prepare(
 ) -> tuple[Settings, YoloV3Tiny, ModelRecord, Dataset]:
     """Settings, network, its record, and the pictures to show."""
     flags = {**flags, "data": data}
-    weights = flags.pop("weights", None)
-    trained = load_weights(Path(weights)) if weights else None
+    weights, names = flags.pop("weights", None), flags.pop("names", None)
+    trained = load_weights(Path(weights), Path(names) if names else None) if weights else None
     if trained is not None:
         known = trained[1].settings
         flags = {name: known[name] for name in Settings.model_fields if known.get(name) is not None} | given(flags)
-        flags = {**flags, "weights": None, "backbone_weights": None, "freeze_stages": 0, "resume": False}
+        flags = {**flags, "weights": None, "names": None, "backbone_weights": None, "freeze_stages": 0, "resume": False}
     settings = resolve(flags).settings
     dataset = open_data(settings.data, settings.images).split(split or settings.train_split)
     require_boxes(dataset)

@@ -77,6 +77,7 @@ class Exports:
 def export(
     weights: Path | None = None,
     *,
+    names: Path | None = None,
     to: str = "onnx",
     outputs: str | None = None,
     image_size: int | None = None,
@@ -96,7 +97,9 @@ def export(
     Parameters
     ----------
     weights
-        Checkpoint folder or run folder (its best).
+        Checkpoint folder, run folder (its best), or MindSpore's .ckpt or Darknet's .weights.
+    names
+        Class names of a .ckpt or .weights, one a line, where it does not say.
     to
         Formats, with commas between them; --list shows them all.
     outputs
@@ -135,7 +138,7 @@ def export(
         raise SettingsError(f"batch is {batch}, expected the number of pictures at once, or 0 for any")
     asked = Plan(batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision)
     plans = _plans(_formats(to), asked, outputs)
-    model, record = _open(weights, image_size)
+    model, record = _open(weights, names, image_size)
     measured = open_calibration(calibration, record) if precision == "int8" else None
     reference = make_reference(model, record, *_canvases(record, pictures, batch), measured)
     files = []
@@ -260,11 +263,11 @@ def _outputs(name: str, outputs: str | None) -> list[Outputs]:
     return chosen
 
 
-def _open(weights: Path, image_size: int | None) -> tuple[YoloV3Tiny, ModelRecord]:
+def _open(weights: Path, names: Path | None, image_size: int | None) -> tuple[YoloV3Tiny, ModelRecord]:
     """The network, and its record with the size that the file shall have."""
     if kind_of(weights) != "checkpoint":
         raise SettingsError(f"{weights}: is an exported file already; name the checkpoint or run folder it came from")
-    model, record = load_weights(weights)
+    model, record = load_weights(weights, names)
     if image_size is None:
         return model, record
     if image_size < LARGEST_STRIDE or image_size % LARGEST_STRIDE:

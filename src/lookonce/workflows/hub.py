@@ -24,22 +24,29 @@ CHECKPOINT_FILES = ["model.safetensors", "record.json", "manifest.json", "COMPLE
 
 
 def push(
-    weights: Path, to: str, *, public: Annotated[bool, Parameter(negative="")] = False, message: str = "A checkpoint"
+    weights: Path,
+    to: str,
+    *,
+    names: Path | None = None,
+    public: Annotated[bool, Parameter(negative="")] = False,
+    message: str = "A checkpoint",
 ) -> None:
     """Put a checkpoint, without the state of its training, and a card on the Hugging Face Hub, or into a folder.
 
     Parameters
     ----------
     weights
-        Checkpoint folder or run folder (its best).
+        Checkpoint folder, run folder (its best), or MindSpore's .ckpt or Darknet's .weights.
     to
         OWNER/NAME on the hub, which needs a login there (`hf auth login`); or a new folder: ./NAME or /PATH.
+    names
+        Class names of a .ckpt or .weights, one a line, where it does not say.
     public
         Let everybody see a repository that is made by this; otherwise only its owner.
     message
         Of the commit there.
     """
-    checkpoint = open_checkpoint(weights)
+    checkpoint = open_checkpoint(weights, names)
     if not is_repository(to):
         folder = Path(to)
         if folder.exists():

@@ -60,6 +60,7 @@ class Info:
 def info(
     weights: Path | None = None,
     *,
+    names: Path | None = None,
     num_classes: Annotated[int | None, Parameter(help="Classes of a network without weights (80).")] = None,
     width: Annotated[float | None, Parameter(help="Factor on the channels of a network without weights (1).")] = None,
     image_size: Annotated[int | None, Parameter(help="Side of the square that the network sees, in pixels.")] = None,
@@ -74,7 +75,9 @@ def info(
     Parameters
     ----------
     weights
-        Checkpoint folder or run folder.
+        Checkpoint folder, run folder, or MindSpore's .ckpt or Darknet's .weights.
+    names
+        Class names of a .ckpt or .weights, one a line, where it does not say.
     budget
         Print what each step costs in memory and computation, for building the network in another place.
     int8_scales
@@ -84,9 +87,13 @@ def info(
     """
     if weights is not None and (num_classes is not None or width is not None):
         raise SettingsError(f"num_classes, width: {weights} has its own; leave them out, or leave out the weights")
+    if weights is None and names is not None:
+        raise SettingsError(f"names={names}: is for the classes of weights; name those too")
     if image_size is not None and (image_size < LARGEST_STRIDE or image_size % LARGEST_STRIDE):
         raise SettingsError(f"image_size={image_size}: expected a multiple of {LARGEST_STRIDE}, for example 416")
-    model, record = _network(weights, 80 if num_classes is None else num_classes, 1.0 if width is None else width)
+    model, record = _network(
+        weights, names, 80 if num_classes is None else num_classes, 1.0 if width is None else width
+    )
     size_hw = (image_size, image_size) if image_size else record.image_size if record else (416, 416)
     found = describe(model, record, size_hw)
     if budget or int8_scales is not None or output is not None:
@@ -179,9 +186,11 @@ def describe(model: YoloV3Tiny, record: ModelRecord | None, size_hw: tuple[int, 
     return Info(layers=tuple(layers), image_size=size_hw, trainable=trainable, record=record)
 
 
-def _network(weights: Path | None, num_classes: int, width: float) -> tuple[YoloV3Tiny, ModelRecord | None]:
+def _network(
+    weights: Path | None, names: Path | None, num_classes: int, width: float
+) -> tuple[YoloV3Tiny, ModelRecord | None]:
     if weights is not None:
-        return load_weights(weights)
+        return load_weights(weights, names)
     if num_classes < 1:
         raise SettingsError(f"num_classes={num_classes}: expected 1 or more")
     with torch.random.fork_rng(devices=[]):  # PyTorch draws initial weights from the global generator

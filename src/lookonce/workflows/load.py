@@ -98,20 +98,28 @@ RUNTIMES: dict[str, RuntimeKind] = {
 }
 
 
-def load(path: Path | str, *, device: str = "auto", runtime: str = "auto") -> "LoadedDetector":
+def load(
+    path: Path | str, *, names: Path | str | None = None, device: str = "auto", runtime: str = "auto"
+) -> "LoadedDetector":
     """Open a checkpoint folder, a run folder (its best weights) or an exported file, for use from Python.
 
-    Detectors find things in arrays with `detect`, in files with `predict`; `evaluate` and `export` are the verbs.
+    names: file with the class names of another program's weights. Detectors find things in arrays with `detect`, in
+    files with `predict`; `evaluate` and `export` are the verbs.
     """
-    return LoadedDetector(Path(path), device=device, runtime=runtime)
+    return LoadedDetector(Path(path), names=None if names is None else Path(names), device=device, runtime=runtime)
 
 
-def load_runtime(path: Path | str, *, device: str = "auto", runtime: str = "auto") -> Runtime:
+def load_runtime(
+    path: Path | str, *, names: Path | None = None, device: str = "auto", runtime: str = "auto"
+) -> Runtime:
     """Whatever runs the weights at `path`, told from what the file holds.
 
-    runtime: a name of RUNTIMES, or auto for the first that reads the file; device: where a checkpoint runs.
+    names: see weights.load.open_checkpoint. runtime: a name of RUNTIMES, or auto for the first that reads the file;
+    device: where a checkpoint runs.
     """
     path = local_file(path)
+    if names is not None and not takes_names(path):
+        raise SettingsError(f"names={names}: {path} knows its own class names; leave it out")
     chosen = RUNTIMES[choose_runtime(path, runtime)]
     module, _, name = chosen.opens.partition(":")
     try:
@@ -121,10 +129,28 @@ def load_runtime(path: Path | str, *, device: str = "auto", runtime: str = "auto
             raise
         raise MissingExtra(f"{path}: {chosen.text}", chosen.extra) from error
     try:
-        loaded: Runtime = opened(path, device=device) if chosen is RUNTIMES["pytorch"] else opened(path)
+        if chosen is RUNTIMES["pytorch"]:
+            loaded: Runtime = opened(path, names=names, device=device)
+        else:
+            loaded = opened(path)
     except ModuleNotFoundError as error:  # of a runtime that is no extra of ours
         raise WeightsError(f"{path}: {chosen.text} is not installed (no module {error.name})") from error
     return loaded
+
+
+def takes_names(path: Path) -> bool:
+    """Whether it is a file of another program, which may not say how its classes are called."""
+    path = local_file(path)
+    return path.is_file() and path.suffix != ".safetensors" and kind_of(path) == "checkpoint"
+
+
+def names_for(paths: Sequence[Path], names: Path | None) -> dict[Path, Path | None]:
+    """The list of class names for those of the paths that take one; SettingsError where none of them does."""
+    taking = {path: names if takes_names(path) else None for path in paths}
+    if names is not None and not any(taking.values()):
+        told = " and ".join(map(str, paths)) or "a results file"
+        raise SettingsError(f"names={names}: {told}: nothing that needs class names; leave it out")
+    return taking
 
 
 def choose_runtime(path: Path, runtime: str = "auto") -> str:
@@ -158,8 +184,8 @@ def runtimes_for(path: Path) -> list[str]:
     return [name for name, known in RUNTIMES.items() if kind in known.reads]
 
 
-def open_checkpoint(path: Path, *, device: str = "auto") -> Runtime:
-    """A checkpoint or run folder in PyTorch."""
+def open_checkpoint(path: Path, *, names: Path | None = None, device: str = "auto") -> Runtime:
+    """A checkpoint, a run folder or weights of another program in PyTorch."""
     try:
         from lookonce.distributed import resolve_device
         from lookonce.runtimes.pytorch import PyTorchRuntime, use_threads
@@ -168,7 +194,7 @@ def open_checkpoint(path: Path, *, device: str = "auto") -> Runtime:
         if error.name != "torch":
             raise
         raise MissingExtra(f"{path}: a checkpoint (exported .onnx files run without)", "train") from error
-    model, record = load_weights(path)
+    model, record = load_weights(path, names)
     use_threads(usable_threads())
     return PyTorchRuntime(model, record, device=resolve_device(device))
 
@@ -176,9 +202,9 @@ def open_checkpoint(path: Path, *, device: str = "auto") -> Runtime:
 class LoadedDetector:
     """Weights that have been opened. `record` says all that is known of them; `runtime` runs them."""
 
-    def __init__(self, path: Path, *, device: str = "auto", runtime: str = "auto") -> None:
-        self.path = path
-        self.runtime = load_runtime(path, device=device, runtime=runtime)
+    def __init__(self, path: Path, *, names: Path | None = None, device: str = "auto", runtime: str = "auto") -> None:
+        self.path, self.names = path, names
+        self.runtime = load_runtime(path, names=names, device=device, runtime=runtime)
 
     @property
     def record(self) -> ModelRecord:
@@ -213,13 +239,13 @@ class LoadedDetector:
         """`lookonce eval --data DATA`."""
         from lookonce.workflows.evaluate import evaluate
 
-        return evaluate(weights=self.path, data=Path(data), **options)
+        return evaluate(weights=self.path, names=self.names, data=Path(data), **options)
 
     def export(self, **options: Any) -> "Exports":
         """`lookonce export`, with the same options."""
         from lookonce.workflows.export import export
 
-        return export(self.path, **options)
+        return export(self.path, names=self.names, **options)
 
     @cached_property
     def _detector(self) -> Detector:

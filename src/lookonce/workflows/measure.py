@@ -43,6 +43,7 @@ class Case:
     ones; seconds: about how long. pipeline: reading and drawing too, in place of the network alone."""
 
     weights: str
+    names: str | None = None
     batch: int = 1
     image_size: int | None = None
     pictures: str | None = None
@@ -55,7 +56,9 @@ class Case:
 def measure(case: Case) -> dict[str, Any]:
     """The numbers of one case; `network_of` and `pipeline_of` say which."""
     started = time.perf_counter()
-    runtime = load_runtime(case.weights, device=case.device, runtime=case.runtime)
+    runtime = load_runtime(
+        case.weights, names=Path(case.names) if case.names else None, device=case.device, runtime=case.runtime
+    )
     loaded = time.perf_counter() - started
     sources = _sources(case.pictures)
     size_hw = (case.image_size,) * 2 if case.image_size else runtime.record.image_size

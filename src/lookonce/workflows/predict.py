@@ -101,6 +101,7 @@ def predict(
     source: Annotated[str, Parameter(allow_leading_hyphen=True)],
     *,
     weights: Path,
+    names: Path | None = None,
     threshold: float | None = None,
     output: Path | None = None,
     save: str = DEFAULT_SAVES,
@@ -128,7 +129,9 @@ def predict(
         A picture, a video, a folder with its subfolders, a pattern ("street/*.jpg"), a .txt file with a path on each
         line, a camera's number, screen, a URL (http, https, rtsp ... or s3://), or - for pictures on standard input.
     weights
-        Exported file, checkpoint folder or run folder (its best).
+        Exported file, checkpoint folder, run folder (its best), or MindSpore's .ckpt or Darknet's .weights.
+    names
+        Class names of a .ckpt or .weights, one a line, where it does not say.
     threshold
         Lowest score that is shown, 0 to 1; without it, that of the weights.
     output
@@ -175,6 +178,7 @@ def predict(
         "source": source,
         "request": request,
         "weights": weights,
+        "names": names,
         "output": output,
         "device": device,
         "runtime": runtime,
@@ -191,12 +195,13 @@ def _load_and_predict(
     source: str,
     request: Request,
     weights: Path,
+    names: Path | None,
     output: Path | None,
     device: str,
     runtime: str,
     share: Share = ALONE,
 ) -> Predicted:
-    loaded = load_runtime(weights, device=device, runtime=runtime)
+    loaded = load_runtime(weights, names=names, device=device, runtime=runtime)
     return _predict(loaded, source, request, weights=weights, output=output, share=share)
 
 

@@ -33,7 +33,7 @@ from lookonce.runtimes.processor import int8_path
 from lookonce.runtimes.threads import usable_threads
 from lookonce.storage import explained_write, write_file
 from lookonce.workflows.evaluate import at_size
-from lookonce.workflows.load import load_runtime, require_known, runtimes_for
+from lookonce.workflows.load import load_runtime, names_for, require_known, runtimes_for
 
 RAW_PICTURES = 8  # whose raw heads are compared
 AP_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 5e-3, "int8": 0.015}
@@ -134,6 +134,7 @@ class Timed:
 def verify(
     files: list[Path],
     *,
+    names: Path | None = None,
     data: Path,
     images: Path | None = None,
     split: str = "val",
@@ -150,7 +151,10 @@ def verify(
     Parameters
     ----------
     files
-        Checkpoint or run folder first, then exported files; a run folder alone: with all exported files in it.
+        Checkpoint or run folder (or .ckpt, .weights) first, then exported files; a run folder alone: with all exported
+        files in it.
+    names
+        Class names of a .ckpt or .weights, one a line, where it does not say.
     data
         Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     images
@@ -166,7 +170,7 @@ def verify(
     """
     paths = with_files_of_run(files)
     dataset = open_data(str(data), images).split(split)
-    subjects = open_subjects(paths, runtimes)
+    subjects = open_subjects(paths, runtimes, names)
     add_references(subjects)
     ask_all(subjects, dataset, on_progress)
     verification = Verification(
@@ -194,13 +198,14 @@ def with_files_of_run(files: Sequence[Path]) -> list[Path]:
     return [files[0], *exported]
 
 
-def open_subjects(paths: Sequence[Path], runtimes: str) -> list[Subject]:
+def open_subjects(paths: Sequence[Path], runtimes: str, names: Path | None = None) -> list[Subject]:
     """Each file in each runtime asked for; a runtime that is not installed is left out where `all` was asked for."""
     subjects = []
+    named = names_for(paths, names)
     for path in paths:
         for name in runtimes_of(path, runtimes):
             try:
-                subjects.append(Subject(path=path, runtime=load_runtime(path, runtime=name)))
+                subjects.append(Subject(path=path, runtime=load_runtime(path, names=named[path], runtime=name)))
             except MissingExtra as error:
                 if runtimes != "all":
                     raise
