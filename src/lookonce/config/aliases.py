@@ -465,7 +465,7 @@ ALIASES: tuple[Alias, ...] = (
     ),
     # Export
     _elsewhere("ckpt_file", "weights", "export", ""),
-    _elsewhere("file_name", "output", "export", "yolov3_tiny", default_holds=True),
+    _elsewhere("file_name", "file_name", "export", "yolov3_tiny", default_holds=True),
     _elsewhere(
         "file_format",
         "to",

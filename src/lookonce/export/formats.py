@@ -123,7 +123,7 @@ FORMATS: dict[str, Format] = {
         text="MindSpore and MindSpore Lite, on Ascend 310 too; needs MindSpore in an environment of its own",
         writer="lookonce.export.mindir:write_mindir",
         runtime="mindspore",
-        outputs=("raw",),
+        outputs=("decoded", "raw"),
         extra="mindspore",
     ),
     "air": Format(

@@ -20,6 +20,7 @@ from lookonce.errors import LookonceError, WeightsError
 from lookonce.log import get_logger
 from lookonce.model.nms import select_detections
 from lookonce.runtimes.exported import (
+    DECODED_OUTPUTS,
     INTERFACE_KEY,
     RECORD_KEY,
     Engine,
@@ -39,7 +40,7 @@ KEY, VALUE = 1, 2  # fields of one entry
 
 
 class MindSporeRuntime(ExportedRuntime):
-    """A .mindir file, raw heads only. The pictures of a call go through one process, which compiles the network."""
+    """A .mindir file. The pictures of a call go through one process, which compiles the network."""
 
     name = "mindspore"
     side_by_side = False
@@ -53,25 +54,30 @@ class MindSporeRuntime(ExportedRuntime):
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:  # noqa: ARG002
         def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
             with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
-                given, heads = Path(folder) / "images.npy", Path(folder) / "heads.npz"
+                given, answers = Path(folder) / "images.npy", Path(folder) / "answers.npz"
                 np.save(given, images)
-                run_program("run", self.path.resolve(), given, heads, "--batch", self.group)
-                values = np.load(heads)
+                names = ",".join(self.interface.outputs)
+                run_program("run", self.path.resolve(), given, answers, "--batch", self.group, "--outputs", names)
+                values = np.load(answers)
                 return [values[name] for name in outputs]
 
         return run
 
     def raw_heads(self, canvases: NDArray[np.uint8]) -> list[Float32]:
+        return self._ask(canvases, raw_names(self.record))
+
+    def _ask(self, canvases: NDArray[np.uint8], outputs: Sequence[str]) -> list[Float32]:
         prepared = np.concatenate([self._prepare(group) for group in self._groups(canvases)])
-        raws = self.open_engine(raw_names(self.record), threads=1, at_once=1)(prepared, {})
-        return [raw[: len(canvases)] for raw in raws]
+        values = self.open_engine(outputs, threads=1, at_once=1)(prepared, {})
+        return [value[: len(canvases)] for value in values]
 
     def detect(
         self, canvases: NDArray[np.uint8], *, multi_label: bool | None = None, **thresholds: Any
     ) -> list[Detections]:
         if multi_label is None:
             multi_label = self.record.thresholds.multi_label
-        boxes_xyxy, scores = decode_heads(self.raw_heads(canvases), self.record)
+        values = self._ask(canvases, self.gives)
+        boxes_xyxy, scores = values if self.gives == DECODED_OUTPUTS else decode_heads(values, self.record)
         return [
             select_detections(boxes_xyxy[row], scores[row], multi_label=multi_label, **thresholds)
             for row in range(len(canvases))

@@ -1,15 +1,19 @@
 """A program for Python with MindSpore, in an environment of its own: write a .mindir from a .ckpt, and run one.
 
-    python mindspore_program.py export NETWORK.ckpt NETWORK.mindir --batch 1 --height 416 --width 416
-    python mindspore_program.py run NETWORK.mindir IMAGES.npy HEADS.npz
+    python mindspore_program.py export NETWORK.ckpt NETWORK.mindir --height 416 --width 416 [--boxes BOXES.json]
+    python mindspore_program.py run NETWORK.mindir IMAGES.npy ANSWERS.npz --outputs raw_stride32,raw_stride16
 
 It knows neither lookonce nor PyTorch: MindSpore's packages do not go together with theirs. The network is the model
-zoo's; its names are those of the .ckpt. Images are float32 (B, 3, H, W), normalised; heads are `raw_stride32` and
-`raw_stride16`, float32 (B, A * (5 + C), H / stride, W / stride).
+zoo's; its names are those of the .ckpt. Images are float32 (B, 3, H, W), normalised; answers are its heads, float32
+(B, A * (5 + C), H / stride, W / stride), and before them, where BOXES.json says how they are made, boxes (B, N, 4) and
+scores (B, N, C). `--outputs` names what a file answers, in its order.
 """
 
 import argparse
+import json
 import time
+from pathlib import Path
+from typing import Any
 
 import mindspore
 import numpy as np
@@ -81,6 +85,51 @@ class YoloV3Tiny(nn.Cell):  # type: ignore[misc]
         return raws
 
 
+class BoxesOfHead(nn.Cell):  # type: ignore[misc]
+    """A raw head -> boxes_xyxy (B, N, 4) pixels, scores (B, N, C), as lookonce.model.decode has them.
+
+    N runs over rows, columns and anchors. anchors: (width, height) pixels; size_rule: exp or square.
+    """
+
+    def __init__(self, *, anchors: Any, stride: int, center_scale: float, size_rule: str, size: Size) -> None:
+        super().__init__()
+        rows, columns = size[0] // stride, size[1] // stride
+        self.cells = Tensor(
+            np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1).astype(np.float32)[None, :, :, None]
+        )
+        self.anchors = Tensor(np.array(anchors, np.float32))
+        self.num_anchors, self.stride, self.scale = len(anchors), stride, center_scale
+        self.is_square = size_rule == "square"
+
+    def construct(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        batch, channels, rows, columns = raw.shape
+        per_anchor = channels // self.num_anchors
+        logits = raw.reshape((batch, self.num_anchors, per_anchor, rows, columns)).transpose((0, 3, 4, 1, 2))
+        in_cell = self.scale * ops.sigmoid(logits[..., :2]) - (self.scale - 1) / 2
+        centers = (in_cell + self.cells) * self.stride
+        logits_wh = logits[..., 2:4]
+        factor = ops.square(2 * ops.sigmoid(logits_wh)) if self.is_square else ops.exp(ops.minimum(logits_wh, 10.0))
+        sizes = factor * self.anchors
+        boxes_xyxy = ops.concat((centers - sizes / 2, centers + sizes / 2), -1)
+        scores = ops.sigmoid(logits[..., 4:5]) * ops.sigmoid(logits[..., 5:])
+        return boxes_xyxy.reshape((batch, -1, 4)), scores.reshape((batch, -1, per_anchor - 5))
+
+
+class WithBoxes(nn.Cell):  # type: ignore[misc]
+    """Images -> boxes, scores, and the raw heads; heads: of each what `BoxesOfHead` takes."""
+
+    def __init__(self, network: nn.Cell, heads: list[dict[str, Any]], size: Size) -> None:
+        super().__init__()
+        self.network = network
+        self.of_32, self.of_16 = (BoxesOfHead(**head, size=size) for head in heads)
+
+    def construct(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        raw_32, raw_16 = self.network(images)
+        boxes_32, scores_32 = self.of_32(raw_32)
+        boxes_16, scores_16 = self.of_16(raw_16)
+        return ops.concat((boxes_32, boxes_16), 1), ops.concat((scores_32, scores_16), 1), raw_32, raw_16
+
+
 def load(path: str, size: Size) -> nn.Cell:
     """The network with every array of the .ckpt in its place; ValueError when one is missing or left over."""
     weights = mindspore.load_checkpoint(path)
@@ -93,7 +142,10 @@ def load(path: str, size: Size) -> nn.Cell:
 
 def export(arguments: argparse.Namespace) -> None:
     """Write the .mindir, with how long it took."""
-    network = load(arguments.source, (arguments.height, arguments.width))
+    size = arguments.height, arguments.width
+    network = load(arguments.source, size)
+    if arguments.boxes:
+        network = WithBoxes(network, json.loads(arguments.boxes.read_text()), size).set_train(False)
     images = Tensor(np.zeros((arguments.batch, 3, arguments.height, arguments.width), np.float32))
     started = time.perf_counter()
     mindspore.export(network, images, file_name=arguments.target, file_format="MINDIR")
@@ -101,17 +153,17 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Heads of the images, one batch of the .mindir's size after the other."""
+    """What the .mindir answers to the images, one batch of its size after the other."""
     network = nn.GraphCell(mindspore.load(arguments.source))
     images = np.load(arguments.images)
     images = np.concatenate([images, np.repeat(images[-1:], -len(images) % arguments.batch, axis=0)])
     batches = [Tensor(images[start : start + arguments.batch]) for start in range(0, len(images), arguments.batch)]
     network(batches[0])  # compiles
     started = time.perf_counter()
-    answers = [[head.asnumpy() for head in network(batch)] for batch in batches]
+    answers = [[answer.asnumpy() for answer in network(batch)] for batch in batches]
     seconds = (time.perf_counter() - started) / len(images)
-    raw_32, raw_16 = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-    np.savez(arguments.heads, raw_stride32=raw_32, raw_stride16=raw_16)
+    values = [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+    np.savez(arguments.answers, **dict(zip(arguments.outputs.split(","), values, strict=True)))
     print(f"MindSpore {mindspore.__version__}: {1000 * seconds:.0f} ms a picture, once compiled")
 
 
@@ -123,11 +175,13 @@ def parser() -> argparse.ArgumentParser:
     exporting.add_argument("target")
     exporting.add_argument("--height", type=int, required=True)
     exporting.add_argument("--width", type=int, required=True)
+    exporting.add_argument("--boxes", type=Path)
     exporting.set_defaults(call=export)
     running = verbs.add_parser("run")
     running.add_argument("source")
     running.add_argument("images")
-    running.add_argument("heads")
+    running.add_argument("answers")
+    running.add_argument("--outputs", default="raw_stride32,raw_stride16")
     running.set_defaults(call=run)
     for verb in (exporting, running):
         verb.add_argument("--batch", type=int, default=1)

@@ -44,8 +44,8 @@ def transfer(model: YoloV3Tiny, record: ModelRecord, checkpoint: Checkpoint, *, 
             array.copy_(checkpoint.state[name])
     if backbone_only:
         return Taken(class_names=(), num_anchors=0)
-    rows = checkpoint.record.rows_among(record.class_names)
-    classes = dict(sorted((new, old) for old, new in rows.items()))
+    known = checkpoint.record.rows_among(record.class_names)
+    classes = dict(sorted((new, old) for old, new in known.items()))
     anchors = [matched_anchors(head, record, checkpoint.record) for head in range(len(HEADS))]
     for head, rows in zip(HEADS, anchors, strict=True):
         _take_head(head, expected, checkpoint, record, classes, rows)

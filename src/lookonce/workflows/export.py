@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import nn
 
+from lookonce.config.aliases import DEVICES
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
@@ -41,6 +42,7 @@ from lookonce.export.base import (
 )
 from lookonce.export.formats import FORMATS, Format
 from lookonce.export.plan import Outputs, Plan, Precision
+from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.prediction.sources import find_pictures
 from lookonce.runtimes.base import Runtime
@@ -87,10 +89,13 @@ def export(
     precision: Precision = "fp32",
     calibration: str | None = None,
     output: Path | None = None,
+    file_name: str | None = None,
     pictures: str | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     check: Annotated[bool, Parameter(negative="")] = False,
     list_formats: Annotated[bool, Parameter(negative="")] = False,
+    device_target: Annotated[str | None, Parameter(show=False)] = None,
+    device_id: Annotated[str | None, Parameter(show=False)] = None,
 ) -> Exports:
     """Write files for other runtimes. Each is reloaded and must give the same answers, or it is not kept.
 
@@ -120,6 +125,8 @@ def export(
         pattern; without it, the data trained on.
     output
         File or folder to write; without it, beside the weights.
+    file_name
+        Name of the files without their ending, here or in the folder `output`.
     pictures
         Pictures to compare on (file, folder, pattern); without it, some of the data trained on, or made-up ones.
     overwrite
@@ -128,6 +135,8 @@ def export(
         Write, reload and compare, and keep nothing: does this network export?
     list_formats
         Show what can be written and how far it is proven, and write nothing.
+    device_target, device_id
+        The model zoo's; any, as files are written and compared on the processor.
     """
     if list_formats:
         sys.stdout.writelines(f"{line}\n" for line in _format_lines())
@@ -136,15 +145,18 @@ def export(
         raise SettingsError("weights: not given; name a checkpoint or run folder, e.g. lookonce export runs/train-1")
     if batch < 0:
         raise SettingsError(f"batch is {batch}, expected the number of pictures at once, or 0 for any")
+    _tell_device(device_target, device_id)
     asked = Plan(batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision)
     plans = _plans(_formats(to), asked, outputs)
     model, record = _open(weights, names, image_size)
     measured = open_calibration(calibration, record) if precision == "int8" else None
     reference = make_reference(model, record, *_canvases(record, pictures, batch), measured)
     files = []
-    with _place(output or _beside(weights), check) as place:
+    with _place(output or (_beside(weights) if file_name is None else Path()), check) as place:
         for name, plan in plans:
-            path = _path(place, _name(weights, plan, image_size), FORMATS[name].suffix, len(plans))
+            suffix, several = FORMATS[name].suffix, sum(name == other for other, _ in plans) > 1
+            stem = _name(weights, plan, image_size) if file_name is None else _stem(file_name, plan, suffix, several)
+            path = _path(place, stem, suffix, len(plans))
             one = write_one(model, record, name, plan, path, reference, overwrite=overwrite)
             _print(one, reference, check=check)
             files.append(one)
@@ -293,6 +305,20 @@ def _name(weights: Path, plan: Plan, image_size: int | None) -> str:
     size = "" if image_size is None else f"-{image_size}"
     precision = "" if plan.precision == "fp32" else f"-{plan.precision}"
     return stem + size + precision + ("" if plan.outputs == "detections" else f"-{plan.outputs}")
+
+
+def _stem(file_name: str, plan: Plan, suffix: str, several: bool) -> str:
+    """The name asked for; of several files of one format each says what it gives."""
+    return file_name.removesuffix(suffix) + (f"-{plan.outputs}" if several else "")
+
+
+def _tell_device(target: str | None, number: str | None) -> None:
+    if target is not None and target.lower() not in DEVICES:
+        raise SettingsError(f"device_target={target}: expected Ascend, GPU or CPU")
+    if target is not None or number is not None:
+        get_logger().info(
+            "device_target, device_id: files are written and compared on the processor, whatever they say"
+        )
 
 
 def _path(output: Path, name: str, suffix: str, num_files: int) -> Path:
