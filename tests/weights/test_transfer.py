@@ -1,6 +1,7 @@
 """Starting from other weights: what of a head is taken over is told apart row by row."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,25 @@ def test_as_many_classes_of_other_names_are_other_classes(old: Checkpoint, make_
     model, fresh = make_model(seed=1), make_model(seed=1).state_dict()
     assert transfer(model, like(old.record, class_names=("c", "d")), old).class_names == ()
     ours, before = (rows(state["head16.weight"], 2) for state in (model.state_dict(), fresh))
+    assert torch.equal(ours[:, 5:], before[:, 5:])
+
+
+def unnamed(old: Checkpoint) -> Checkpoint:
+    record = like(old.record, class_names=("class 0", "class 1"), names_known=False)
+    return replace(old, record=record)
+
+
+def test_classes_without_names_are_as_many_in_the_same_order(old: Checkpoint, make_model: MakeModel) -> None:
+    model = make_model(seed=1)
+    taken = transfer(model, like(old.record, class_names=("c", "d")), unnamed(old))
+    assert (taken.class_names, taken.num_anchors) == (("c", "d"), 6)
+    assert all(torch.equal(value, old.state[name]) for name, value in model.state_dict().items())
+
+
+def test_classes_without_names_are_unknown_where_they_are_not_as_many(old: Checkpoint, make_model: MakeModel) -> None:
+    model, fresh = make_model(num_classes=3, seed=1), make_model(num_classes=3, seed=1).state_dict()
+    assert transfer(model, like(old.record, class_names=("c", "d", "e")), unnamed(old)).class_names == ()
+    ours, before = (rows(state["head16.weight"], 3) for state in (model.state_dict(), fresh))
     assert torch.equal(ours[:, 5:], before[:, 5:])
 
 

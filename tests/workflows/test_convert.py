@@ -32,6 +32,10 @@ def checkpoint(folder: Path, dialect: str, *, seed: int = 0) -> Path:
     return folder
 
 
+def without_versions(record: ModelRecord) -> ModelRecord:
+    return record.model_copy(update={"versions": {}})
+
+
 @pytest.fixture
 def darknet_files(tmp_path: Path) -> tuple[Path, Path, Path]:
     convert(checkpoint(tmp_path / "ours", "darknet"), output=tmp_path / "files" / "net", to="darknet")
@@ -61,17 +65,30 @@ def test_files_are_known_by_their_content(tmp_path: Path, darknet_files: tuple[P
 def test_the_model_zoos_file_goes_both_ways(tmp_path: Path) -> None:
     ours = checkpoint(tmp_path / "ours", "mindspore")
     done = convert(ours, output=tmp_path / "zoo.ckpt", to="mindspore")
-    assert done.written == (tmp_path / "zoo.ckpt",)
-    convert(tmp_path / "zoo.ckpt", output=tmp_path / "again", image_size=64)
+    assert done.written == (tmp_path / "zoo.ckpt", tmp_path / "zoo.ckpt.json")
+    convert(tmp_path / "zoo.ckpt", output=tmp_path / "again")
     before, after = load_checkpoint(ours), load_checkpoint(tmp_path / "again")
     assert all(torch.equal(before.state[name], after.state[name]) for name in before.state)
+    assert without_versions(after.record) == without_versions(before.record)
+
+
+@pytest.mark.parametrize(("dialect", "weights"), [("mindspore", "ours.ckpt"), ("darknet", "ours.weights")])
+def test_another_programs_file_keeps_what_only_the_record_knows(tmp_path: Path, dialect: str, weights: str) -> None:
+    """Darknet's files cannot say the padding, the thresholds or the category ids either."""
+    ours = checkpoint(tmp_path / "ours", dialect)
+    convert(ours, output=tmp_path, to=dialect)
+    model, record = load_weights(tmp_path / weights)
+    before, known = load_weights(ours)
+    assert without_versions(record).model_copy(update={"settings": {}}) == without_versions(known)
+    assert all(torch.equal(array, before.state_dict()[name]) for name, array in model.state_dict().items())
 
 
 def test_a_network_that_both_can_say_goes_from_one_to_the_other(tmp_path: Path) -> None:
     """Darknet's scale_x_y says the model zoo's centres; ImageNet's mean is what it cannot say."""
     ours = checkpoint(tmp_path / "ours", "mindspore")
     done = convert(ours, output=tmp_path / "both", to="darknet,mindspore")
-    assert [path.name for path in done.written] == ["ours.cfg", "ours.weights", "ours.names", "ours.ckpt"]
+    darknets = ["ours.cfg", "ours.weights", "ours.names", "ours.weights.json"]
+    assert [path.name for path in done.written] == [*darknets, "ours.ckpt", "ours.ckpt.json"]
     assert "scale_x_y=1.1" in (tmp_path / "both" / "ours.cfg").read_text()
     convert(tmp_path / "both" / "ours.cfg", tmp_path / "both" / "ours.weights", output=tmp_path / "again")
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))

@@ -57,8 +57,8 @@ class JobOptions:
 
     data_url, train_url, checkpoint_url: s3://, obs:// or a path: data, outputs, starting weights. data_path,
     output_path, load_path: where they lie on this machine; below /cache where there is one. data_dir: the data set
-    below data_path. pretrained: the file that counts of several at checkpoint_url. task: train or eval. run: name of
-    the run below train_url, which the same command continues; an evaluation is called RUN-eval.
+    below data_path. pretrained: the file that counts of several at checkpoint_url; names: the list of its class names, if
+    it is another program's, beside it or elsewhere. task: train or eval. run: name of the run below train_url, which the same command continues; an evaluation is called RUN-eval.
     """
 
     task: str = "train"
@@ -70,6 +70,7 @@ class JobOptions:
     load_path: str = ""
     data_dir: str = ""
     pretrained: str = ""
+    names: str = ""
     need_modelarts_dataset_unzip: str = "True"
     modelarts_dataset_unzip_name: str = ""
     run: str = ""
@@ -110,6 +111,7 @@ def job(
     load_path: str | None = None,
     data_dir: str | None = None,
     pretrained: str | None = None,
+    names: str | None = None,
     need_modelarts_dataset_unzip: str | None = None,
     modelarts_dataset_unzip_name: str | None = None,
     run: str | None = None,
@@ -147,6 +149,8 @@ def job(
         The data set, where it is not what lies in data_path.
     pretrained
         Which of several files of checkpoint_url; the folder before its name does not matter.
+    names
+        Class names of a .ckpt or .weights, one a line, where it does not say: a file beside it, or anywhere.
     need_modelarts_dataset_unzip
         False leaves a .zip among the data packed. [True]
     modelarts_dataset_unzip_name
@@ -241,6 +245,8 @@ def train_job(options: JobOptions, told: Told, plan: Plan) -> JobResult:
     begun = bring_back(options, folder)
     if options.checkpoint_url and not begun:
         settings["weights"] = str(staged_weights(options))
+    if options.names and not begun:
+        settings["names"] = str(staged_names(options, Path(settings.get("weights", ""))))
     with results_to(options, folder, sends=is_first(plan, settings)) as sending:
         result = train(**settings, data=str(data), runs=str(runs), run=options.name)
     return JobResult(folder=folder, exit_code=exit_code(sending, result.exit_code))
@@ -295,7 +301,8 @@ def eval_job(options: JobOptions, told: Told, plan: Plan) -> JobResult:
     folder = output_folder(options) / options.name
     weights = staged_weights(options)
     with results_to(options, folder, sends=is_first(plan, passed)) as sending:
-        evaluate(weights=weights, data=stage_data(options), split=options.split, output=folder, **passed)
+        names = staged_names(options, weights)
+        evaluate(weights=weights, names=names, data=stage_data(options), split=options.split, output=folder, **passed)
     return JobResult(folder=folder, exit_code=exit_code(sending, 0))
 
 
@@ -333,6 +340,14 @@ def staged_weights(options: JobOptions) -> Path:
         f"pretrained: {name} is not at {options.checkpoint_url}, which holds {few(held)}; "
         "name one of these, or leave it out for the whole folder"
     )
+
+
+def staged_names(options: JobOptions, weights: Path) -> Path | None:
+    """The list of class names: beside the weights, as it was fetched with them, or where it says."""
+    if not options.names:
+        return None
+    beside = weights.parent / Path(options.names).name
+    return beside if beside.is_file() else Path(options.names)
 
 
 def output_folder(options: JobOptions) -> Path:

@@ -94,7 +94,7 @@ class BoxesOfHead(nn.Cell):  # type: ignore[misc]
     def __init__(self, *, anchors: Any, stride: int, center_scale: float, size_rule: str, size: Size) -> None:
         super().__init__()
         rows, columns = size[0] // stride, size[1] // stride
-        self.cells = Tensor(
+        self.grid = Tensor(
             np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1).astype(np.float32)[None, :, :, None]
         )
         self.anchors = Tensor(np.array(anchors, np.float32))
@@ -106,7 +106,7 @@ class BoxesOfHead(nn.Cell):  # type: ignore[misc]
         per_anchor = channels // self.num_anchors
         logits = raw.reshape((batch, self.num_anchors, per_anchor, rows, columns)).transpose((0, 3, 4, 1, 2))
         in_cell = self.scale * ops.sigmoid(logits[..., :2]) - (self.scale - 1) / 2
-        centers = (in_cell + self.cells) * self.stride
+        centers = (in_cell + self.grid) * self.stride
         logits_wh = logits[..., 2:4]
         factor = ops.square(2 * ops.sigmoid(logits_wh)) if self.is_square else ops.exp(ops.minimum(logits_wh, 10.0))
         sizes = factor * self.anchors
