@@ -1,12 +1,14 @@
 """Files of the model zoo's network in the real MindSpore, in its own environment (`./run mindspore -c 1` makes it)."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lookonce.runtimes.mindir import run_program
+from lookonce.runtimes.exported import INTERFACE_KEY
+from lookonce.runtimes.mindir import read_user_info, run_program
 from lookonce.workflows.convert import convert
 from lookonce.workflows.export import export
 
@@ -37,10 +39,17 @@ def test_a_ckpt_written_here_answers_as_the_model_zoo_in_mindspore(
         np.testing.assert_allclose(got[ours], values[theirs], atol=1e-4)
 
 
-def test_a_mindir_answers_as_its_weights(shared: Callable[[str], Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("outputs", "given"), [(None, 4), ("decoded", 4), ("raw", 2)])
+def test_a_mindir_answers_as_its_weights(
+    shared: Callable[[str], Path], tmp_path: Path, outputs: str | None, given: int
+) -> None:
+    """Boxes and scores before the raw heads, as with the model zoo's keep_detect, or those alone."""
     convert(shared("golden/weights_fixed.ckpt"), output=tmp_path / "ours", image_size=64)
     pictures = str(shared("data/media/pictures/astronaut.png"))
-    (done,) = export(tmp_path / "ours", to="mindir", output=tmp_path / "x.mindir", pictures=pictures).files
+    place = {"output": tmp_path / "x.mindir", "pictures": pictures}
+    (done,) = export(tmp_path / "ours", to="mindir", outputs=outputs, **place).files  # type: ignore[arg-type]
     raw = next(row for row in done.parity.differences if row.quantity == "raw logits")
     assert raw.largest < 1e-4
     assert done.parity.passed
+    interface = json.loads(read_user_info(done.path)[INTERFACE_KEY])
+    assert len(interface["outputs"]) == given

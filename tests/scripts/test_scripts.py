@@ -1,7 +1,9 @@
 """What the document's scripts say before they start anything; what they do: tests/integration/test_document.py."""
 
+import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,72 @@ def test_a_script_says_what_it_takes_and_overwrites_nothing(name: str, folder: s
     assert "earlier run" in told
     assert [path.name for path in tmp_path.iterdir()] == [folder]
     assert not list((tmp_path / folder).iterdir())
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout in which the C++ program is there already, and finds one box of category 7."""
+    root = tmp_path / "checkout"
+    (root / "scripts").mkdir(parents=True)
+    (root / "scripts" / "run_infer_cpp.sh").write_text((SCRIPTS / "run_infer_cpp.sh").read_text())
+    programs = {
+        "run": f'[ "$1" = cpp ] || exec "{sys.executable}" -m "$@"',
+        "cpp/build/release/lookonce-infer": (
+            """echo '[{"image_id": 1, "category_id": 7, "bbox": [1, 1, 20, 20], "score": 0.5}]' >results.json"""
+        ),
+    }
+    for name, text in programs.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"#!/bin/sh\n{text}\n")
+        (root / name).chmod(0o755)
+    for name in ("x.onnx", "x.mindir", "x.ckpt"):
+        (tmp_path / name).touch()
+    return root
+
+
+def infer(checkout: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    folder = checkout.parent / "here"
+    folder.mkdir(exist_ok=True)
+    command = ["sh", str(checkout / "scripts" / "run_infer_cpp.sh"), *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "told"),
+    [
+        ("x.mindir", "CPU", r"x\.mindir: .*--file_format ONNX"),
+        ("x.ckpt", "CPU", r"x\.ckpt: .*lookonce export .*x\.ckpt"),
+        ("x.onnx", "0", r": 0: .*Ascend.*CPU"),
+        ("none.onnx", "CPU", r"none\.onnx: "),
+    ],
+)
+def test_what_cannot_be_run_is_told_before_anything_is_built(
+    checkout: Path, model: str, device: str, told: str
+) -> None:
+    if device == "0" and list(Path("/dev").glob("davinci[0-9]*")):
+        pytest.skip("an Ascend device is here")
+    (checkout / "run").write_text("#!/bin/sh\ntouch built\n")
+    done = infer(checkout, checkout.parent / model, "photographs", "instances_val2017.json", device)
+    assert done.returncode == 2
+    assert re.search(told, done.stderr, re.DOTALL)
+    assert not list((checkout.parent / "here").iterdir())
+
+
+@pytest.mark.parametrize(("category", "whole"), [(7, True), (8, False)])
+def test_the_accuracy_appears_whole_or_not_at_all(checkout: Path, category: int, whole: bool) -> None:
+    annotations = checkout.parent / "instances_val2017.json"
+    content = {
+        "images": [{"id": 1, "file_name": "1.jpg", "width": 40, "height": 40}],
+        "categories": [{"id": category, "name": "button"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": category, "bbox": [1, 1, 20, 20], "area": 400, "iscrowd": 0}
+        ],
+    }
+    annotations.write_text(json.dumps(content))
+    done = infer(checkout, checkout.parent / "x.onnx", checkout.parent, annotations)
+    here = checkout.parent / "here"
+    assert (done.returncode == 0) == whole
+    assert [path.name for path in sorted(here.iterdir()) if "acc" in path.name] == (["acc", "acc.log"] if whole else [])
+    if whole:
+        lines = (here / "acc.log").read_text().splitlines()
+        assert sum(" @[ IoU=" in line for line in lines) == 12

@@ -57,8 +57,9 @@ class JobOptions:
 
     data_url, train_url, checkpoint_url: s3://, obs:// or a path: data, outputs, starting weights. data_path,
     output_path, load_path: where they lie on this machine; below /cache where there is one. data_dir: the data set
-    below data_path. pretrained: the file that counts of several at checkpoint_url; names: the list of its class names, if
-    it is another program's, beside it or elsewhere. task: train or eval. run: name of the run below train_url, which the same command continues; an evaluation is called RUN-eval.
+    below data_path. pretrained: the file that counts of several at checkpoint_url; names: the list of its class names,
+    beside it or elsewhere, where it is another program's. task: train or eval. run: name of the run below train_url,
+    which the same command continues; an evaluation is called RUN-eval.
     """
 
     task: str = "train"
