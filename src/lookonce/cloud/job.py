@@ -19,7 +19,7 @@ from lookonce.errors import DataError, SettingsError, WeightsError
 from lookonce.log import get_logger, logging_to
 from lookonce.remote.lock import work_lock
 from lookonce.remote.objects import Location, is_remote
-from lookonce.remote.places import local_file, unpacked
+from lookonce.remote.places import local_weights, unpacked
 from lookonce.remote.stage_out import NOT_SYNCED, StageOut, fetch_run, staging_out
 from lookonce.remote.store import open_store
 
@@ -332,7 +332,7 @@ def _is_of_evaluation(name: str) -> bool:
 
 def staged_weights(options: JobOptions) -> Path:
     """What lies at checkpoint_url, on this machine: a file, a folder, or the file in it that `pretrained` names."""
-    found = local_file(options.checkpoint_url, options.place("load_path", "checkpoint_path"))
+    found = local_weights(options.checkpoint_url, options.place("load_path", "checkpoint_path"))
     name = Path(options.pretrained).name
     if not name or not found.is_dir() or (found / name).exists():
         return found / name if name and found.is_dir() else found

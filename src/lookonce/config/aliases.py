@@ -372,12 +372,19 @@ ALIASES: tuple[Alias, ...] = (
     _renamed("log_interval", "log_interval", "100", "batches"),
     # Starting points
     _renamed("pretrained_backbone", "backbone_weights", "", "a .ckpt as it is, or a checkpoint"),
-    _renamed("resume_yolo", "weights", "", "as pretrained_backbone", training_only=True),
+    _renamed(
+        "resume_yolo",
+        "weights",
+        "",
+        "as pretrained_backbone; names=FILE where a .ckpt has no names beside it",
+        training_only=True,
+    ),
     _renamed("resume_epoch", "start_epoch", "0", "a run that was stopped goes on by itself: resume=true"),
     _absent(
         "finetune",
         "0",
-        "no switch: the class list is always the data set's; classes that the weights know by name are taken over",
+        "no switch: the class list is always the data set's; classes that the weights know by name are taken over, as "
+        "many in their order where they have none",
         harmless=("1", "true", "false"),
     ),
     _renamed("finetune_path", "weights", "", "as resume_yolo", training_only=True),
@@ -465,7 +472,7 @@ ALIASES: tuple[Alias, ...] = (
     ),
     # Export
     _elsewhere("ckpt_file", "weights", "export", ""),
-    _elsewhere("file_name", "file_name", "export", "yolov3_tiny", default_holds=True),
+    _elsewhere("file_name", "file_name", "export", "yolov3_tiny", "in the current folder, as there", default_holds=True),
     _elsewhere(
         "file_format",
         "to",
@@ -480,7 +487,7 @@ ALIASES: tuple[Alias, ...] = (
         "outputs",
         "export",
         "True",
-        "True -> decoded, False -> raw; default `detections` adds NMS",
+        "True -> decoded, False -> raw; default: `detections`, with NMS, and for MINDIR decoded",
         in_verb=lambda given: "decoded" if is_true(given["keep_detect"]) else "raw",
         default_holds=True,
     ),

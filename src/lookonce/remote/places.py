@@ -1,5 +1,6 @@
 """Files and folders that a user names, which may be on this machine or in object storage (s3://, obs://)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from lookonce.remote.lock import work_lock
@@ -8,6 +9,7 @@ from lookonce.remote.stage_in import cache_name, stage_in, unpack_once
 from lookonce.remote.stage_out import CURRENT, fetch_run
 from lookonce.remote.store import open_store
 
+DARKNETS = (".cfg", ".weights")  # each needs the other
 CACHE = Path(".lookonce-cache")  # in the folder where the command runs: nothing is written to HOME
 
 
@@ -22,6 +24,20 @@ def local_file(place: str | Path, cache: Path = CACHE) -> Path:
             fetch_run(location, folder, store)
         return folder
     return stage_in(location, folder, store)
+
+
+def local_weights(place: str | Path, cache: Path = CACHE) -> Path:
+    """`local_file`; an object that is another program's weights brings what lies beside it under its name."""
+    found = local_file(place, cache)
+    if not is_remote(place) or found.suffix not in {".ckpt", *DARKNETS}:
+        return found
+    location, store = Location.parse(str(place)), open_store()
+    stem = location.key.removesuffix(found.suffix)
+    for key in (f"{location.key}.json", f"{stem}.names", *(stem + suffix for suffix in DARKNETS)):
+        beside = replace(location, key=key)
+        if key != location.key and any(entry.location == beside for entry in store.entries(beside)):
+            stage_in(beside, found.parent, store)
+    return found
 
 
 def unpacked(path: Path, cache: Path = CACHE) -> Path:

@@ -61,10 +61,7 @@ def unpack_once(archive: Path, folder: Path) -> Path:
 
 def _missing(entries: Sequence[Entry], folder: Path) -> list[Entry]:
     """What is not there as it was fetched. The marker holds the ETag of each file; a call that was killed left none."""
-    try:
-        known = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
+    known = _remembered(folder)
     return [entry for entry in entries if not _is_here(entry, folder / entry.name, known.get(entry.name))]
 
 
@@ -103,7 +100,17 @@ def _in_parallel(work: Callable[[Entry], None], entries: Sequence[Entry]) -> Non
 
 
 def _remember(entries: Sequence[Entry], folder: Path) -> None:
-    write_file(folder / MARKER, json.dumps({entry.name: entry.etag for entry in entries}, indent=0))
+    """Beside what other calls have brought into the folder."""
+    known = _remembered(folder) | {entry.name: entry.etag for entry in entries}
+    write_file(folder / MARKER, json.dumps(known, indent=0))
+
+
+def _remembered(folder: Path) -> dict[str, str]:
+    try:
+        known: dict[str, str] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known
 
 
 def cache_name(location: Location) -> str:

@@ -9,7 +9,7 @@ from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
-from lookonce.remote.places import local_file
+from lookonce.remote.places import local_file, local_weights
 from lookonce.storage import find_published
 from lookonce.weights.beside import record_file, with_record_beside
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
@@ -43,7 +43,7 @@ def open_checkpoint(path: Path, names: Path | None = None) -> Checkpoint:
 
     names: the file with its class names, one a line; SettingsError for weights that know their own.
     """
-    path = local_file(path)
+    path = local_weights(path)
     if path.is_file() and not is_checkpoint(path):
         return _of_another_program(path, names)
     if names is not None:

@@ -14,7 +14,7 @@ from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
-from lookonce.remote.places import local_file
+from lookonce.remote.places import local_file, local_weights
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import Kind, kind_of
@@ -117,7 +117,7 @@ def load_runtime(
     names: see weights.load.open_checkpoint. runtime: a name of RUNTIMES, or auto for the first that reads the file;
     device: where a checkpoint runs.
     """
-    path = local_file(path)
+    path = local_weights(path)
     if names is not None and not takes_names(path):
         raise SettingsError(f"names={names}: {path} knows its own class names; leave it out")
     chosen = RUNTIMES[choose_runtime(path, runtime)]
