@@ -122,11 +122,11 @@ def test_a_training_takes_its_class_rows_in_order_or_by_name(
     bare: Path, data: Path, tmp_path: Path, state: dict[str, torch.Tensor]
 ) -> None:
     others = RECORD.model_copy(update={"class_names": tuple("abcdef")})
-    flags = {"data": data, "weights": bare}
+    flags = {"data": str(data), "weights": bare}
     in_order = make_model(resolve(flags).settings, others).state_dict()
     assert all(torch.equal(array, state[name]) for name, array in in_order.items())
     by_name = make_model(resolve({**flags, "names": tmp_path / "x.txt"}).settings, others).state_dict()
     kept = torch.unflatten(by_name["head32.weight"] == state["head32.weight"], 0, (3, 11)).flatten(2).all(2)
     assert kept.tolist() == [[True] * 5 + [False] * 6] * 3
     with pytest.raises(SettingsError, match="names"):
-        resolve({"data": data, "names": tmp_path / "x.txt"})
+        resolve({"data": str(data), "names": tmp_path / "x.txt"})
