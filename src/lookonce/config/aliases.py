@@ -472,7 +472,9 @@ ALIASES: tuple[Alias, ...] = (
     ),
     # Export
     _elsewhere("ckpt_file", "weights", "export", ""),
-    _elsewhere("file_name", "file_name", "export", "yolov3_tiny", "in the current folder, as there", default_holds=True),
+    _elsewhere(
+        "file_name", "file_name", "export", "yolov3_tiny", "in the current folder, as there", default_holds=True
+    ),
     _elsewhere(
         "file_format",
         "to",
