@@ -187,7 +187,7 @@ def for_verb(given: Given, options: Collection[str], verb: str, below: Given | N
         if not alias.means_in(verb, options):
             if alias.is_default(value):
                 idle.append(old)
-            elif alias.has_no_effect:
+            elif alias.has_no_effect or alias.new == "device":  # export, say, works on the processor whatever it says
                 notes.append(alias.explained(value))
             elif alias.new or alias.translate is None:
                 raise SettingsError(alias.explained(value))

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import nn
 
-from lookonce.config.aliases import DEVICES
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
@@ -42,7 +41,6 @@ from lookonce.export.base import (
 )
 from lookonce.export.formats import FORMATS, Format
 from lookonce.export.plan import Outputs, Plan, Precision
-from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.prediction.sources import find_pictures
 from lookonce.runtimes.base import Runtime
@@ -94,8 +92,6 @@ def export(
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     check: Annotated[bool, Parameter(negative="")] = False,
     list_formats: Annotated[bool, Parameter(negative="")] = False,
-    device_target: Annotated[str | None, Parameter(show=False)] = None,
-    device_id: Annotated[str | None, Parameter(show=False)] = None,
 ) -> Exports:
     """Write files for other runtimes. Each is reloaded and must give the same answers, or it is not kept.
 
@@ -135,8 +131,6 @@ def export(
         Write, reload and compare, and keep nothing: does this network export?
     list_formats
         Show what can be written and how far it is proven, and write nothing.
-    device_target, device_id
-        The model zoo's; any, as files are written and compared on the processor.
     """
     if list_formats:
         sys.stdout.writelines(f"{line}\n" for line in _format_lines())
@@ -145,7 +139,6 @@ def export(
         raise SettingsError("weights: not given; name a checkpoint or run folder, e.g. lookonce export runs/train-1")
     if batch < 0:
         raise SettingsError(f"batch is {batch}, expected the number of pictures at once, or 0 for any")
-    _tell_device(device_target, device_id)
     asked = Plan(batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision)
     plans = _plans(_formats(to), asked, outputs)
     model, record = _open(weights, names, image_size)
@@ -310,15 +303,6 @@ def _name(weights: Path, plan: Plan, image_size: int | None) -> str:
 def _stem(file_name: str, plan: Plan, suffix: str, several: bool) -> str:
     """The name asked for; of several files of one format each says what it gives."""
     return file_name.removesuffix(suffix) + (f"-{plan.outputs}" if several else "")
-
-
-def _tell_device(target: str | None, number: str | None) -> None:
-    if target is not None and target.lower() not in DEVICES:
-        raise SettingsError(f"device_target={target}: expected Ascend, GPU or CPU")
-    if target is not None or number is not None:
-        get_logger().info(
-            "device_target, device_id: files are written and compared on the processor, whatever they say"
-        )
 
 
 def _path(output: Path, name: str, suffix: str, num_files: int) -> Path:
