@@ -49,7 +49,9 @@ class Options:
             name, value = self._split(token)
             if name is None:
                 if self.one_value_each and not self.words and not token.startswith("-"):
-                    raise SettingsError(f"{token}: which option is it for? Options look like --epochs 30 or epochs=30")
+                    raise SettingsError(
+                        f"{token}: which option is it for? Options look like --epochs 30 or epochs=30", value=token
+                    )
                 done.append(token)
                 continue
             if value is None and left and self._takes(name, left[0]):
@@ -103,9 +105,9 @@ class Options:
         alias = self.aliases.get(name)
         if alias is None:
             hint = suggestion(name, [*self.names, *self.aliases]) or "; --help lists them all"
-            raise SettingsError(f"unknown setting {name}{hint}")
+            raise SettingsError(f"unknown setting {name}{hint}", setting=name)
         if alias.new not in self.names:
-            raise SettingsError(f"{name}: {alias.differs or 'this verb has no such option'}")
+            raise SettingsError(f"{name}: {alias.differs or 'this verb has no such option'}", setting=name)
         return alias.new, value if value is None else str(alias.in_verb(value))
 
 

@@ -161,7 +161,7 @@ def job(
             return train_job(options, settings, plan)
         if options.task == "eval":
             return eval_job(options, settings, plan)
-        raise SettingsError(f"task: {options.task!r}, expected train or eval")
+        raise SettingsError(f"task: {options.task!r}, expected train or eval", setting="task", value=options.task)
 
 
 def read_flags(flags: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[JobOptions, dict[str, Any]]:
@@ -252,7 +252,10 @@ def eval_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> Jo
     from lookonce.workflows.evaluate import evaluate
 
     if not options.checkpoint_url:
-        raise SettingsError("checkpoint_url: not given; an evaluation needs the weights: --checkpoint_url s3://...")
+        raise SettingsError(
+            "checkpoint_url: not given; an evaluation needs the weights: --checkpoint_url s3://...",
+            setting="checkpoint_url",
+        )
     passed = of_evaluation(settings)
     passed |= settings_of_plan(plan, {name: passed[name] for name in ("device", "devices") if name in passed})
     folder = output_folder(options) / options.name
@@ -275,7 +278,7 @@ def of_evaluation(settings: Mapping[str, Any]) -> dict[str, Any]:
         try:
             passed[new] = OF_EVALUATION[new](text)
         except ValueError:
-            raise SettingsError(f"{name}={value}: expected a number") from None
+            raise SettingsError(f"{name}={value}: expected a number", setting=name, value=value) from None
     if others:
         get_logger().warning(f"of training only, and left alone: {', '.join(sorted(others))}")
     return passed

@@ -63,7 +63,7 @@ def _absent(old: str, default: str, instead: str, *, program: Program = "train",
     def translate(given: Given) -> Translation:
         value = given[old]
         if str(value).strip().lower() not in accepted:
-            raise SettingsError(f"{old}={value}: {instead}")
+            raise SettingsError(f"{old}={value}: {instead}", setting=old, value=value)
         return Translation({})
 
     return Alias(old=old, new="", program=program, default=default, differs=instead, translate=translate)
@@ -91,7 +91,7 @@ def _elsewhere(
     def translate(given: Given) -> Translation:
         value = given[old]
         if str(value).strip().lower() not in {default.lower(), ""}:
-            raise SettingsError(f"{old}={value}: {instead}")
+            raise SettingsError(f"{old}={value}: {instead}", setting=old, value=value)
         return Translation({})
 
     return Alias(
@@ -109,7 +109,11 @@ def _device_target(given: Given) -> Translation:
     value = given["device_target"]
     device = DEVICES.get(str(value).strip().lower())
     if device is None:
-        raise SettingsError(f"device_target={value}: expected Ascend, GPU or CPU (or device=auto, cuda, npu, cpu)")
+        raise SettingsError(
+            f"device_target={value}: expected Ascend, GPU or CPU (or device=auto, cuda, npu, cpu)",
+            setting="device_target",
+            value=value,
+        )
     number = str(given.get("device_id", 0)).strip()
     return Translation({"device": f"{device}:{number}" if number not in {"", "0"} else device})
 
@@ -118,13 +122,21 @@ def _device_id(given: Given) -> Translation:
     value = given["device_id"]
     if "device_target" in given or str(value).strip() in {"", "0"}:
         return Translation({})
-    raise SettingsError(f"device_id={value}: say which kind of device too, for example device=cuda:{value}")
+    raise SettingsError(
+        f"device_id={value}: say which kind of device too, for example device=cuda:{value}",
+        setting="device_id",
+        value=value,
+    )
 
 
 def _is_distributed(given: Given) -> Translation:
     value = given["is_distributed"]
     if is_true(value) and not {"group_size", "devices"} & given.keys():
-        raise SettingsError(f"is_distributed={value}: say how many devices train together: devices=N, or group_size=N")
+        raise SettingsError(
+            f"is_distributed={value}: say how many devices train together: devices=N, or group_size=N",
+            setting="is_distributed",
+            value=value,
+        )
     return Translation({})
 
 
@@ -154,7 +166,9 @@ def _label_smooth_factor(given: Given) -> Translation:
     if "label_smooth" in given or str(value).strip() == "0.1":
         return Translation({})
     raise SettingsError(
-        f"label_smooth_factor={value}: has an effect only with label_smooth=1; or set label_smoothing={value} alone"
+        f"label_smooth_factor={value}: has an effect only with label_smooth=1; or set label_smoothing={value} alone",
+        setting="label_smooth_factor",
+        value=value,
     )
 
 
@@ -163,7 +177,11 @@ def _ckpt_interval(given: Given) -> Translation:
     try:
         steps = int(str(value))
     except ValueError:
-        raise SettingsError(f"ckpt_interval={value}: expected a whole number; -1 saves after each epoch") from None
+        raise SettingsError(
+            f"ckpt_interval={value}: expected a whole number; -1 saves after each epoch",
+            setting="ckpt_interval",
+            value=value,
+        ) from None
     return Translation({"save_steps": steps} if steps > 0 else {"save_every": 1, "save_steps": 0})
 
 

@@ -66,7 +66,7 @@ def coerce(name: str, value: Any) -> Any:
     try:
         return _adapter(name).validate_python(parse_text(name, value))
     except ValidationError as error:
-        raise SettingsError(f"{name}={value}: {explain(name, error)}") from None
+        raise SettingsError(f"{name}={value}: {explain(name, error)}", setting=name, value=value) from None
 
 
 def _merge(layers: Iterable[_Layer]) -> Resolved:
@@ -101,14 +101,17 @@ def _layer(entries: list[Entry]) -> _Layer:
                 if name in spelled and layer.values[name] != coerced:
                     raise SettingsError(
                         f"{_typed(spelled[name])} and {_typed(entry)} are two spellings of {name} with different "
-                        "values; keep one"
+                        "values; keep one",
+                        setting=name,
                     )
                 layer.values[name] = coerced
                 layer.origins[name] = _origin(entry, name)
                 spelled[name] = entry
         except SettingsError as error:
             place = "" if entry.place == "command line" else f"{entry.place}: "
-            raise SettingsError(f"{place}{error}") from None
+            raise SettingsError(
+                f"{place}{error}", **(error.fields | {"path": entry.path, "line": entry.line})
+            ) from None
     return layer
 
 
@@ -123,7 +126,7 @@ def _meaning(entry: Entry, given: Mapping[str, Any]) -> tuple[Mapping[str, Any],
         return {entry.name: entry.value}, ()
     known = [*Settings.model_fields, *BY_OLD_NAME, "file"]
     hint = suggestion(entry.name, known) or "; `lookonce config` lists them all"
-    raise SettingsError(f"unknown setting {entry.name}{hint}")
+    raise SettingsError(f"unknown setting {entry.name}{hint}", setting=entry.name)
 
 
 def _origin(entry: Entry, name: str) -> str:
@@ -134,7 +137,9 @@ def _recipe_entries(recipe: str) -> list[Entry]:
     if recipe not in recipe_names():
         raise SettingsError(
             f"recipe={recipe}: expected one of {', '.join(recipe_names())}{suggestion(recipe, recipe_names())} "
-            "A YAML file of your own goes with --file"
+            "A YAML file of your own goes with --file",
+            setting="recipe",
+            value=recipe,
         )
     with resources.as_file(resources.files("lookonce.config") / "recipes" / f"{recipe}.yaml") as path:
         return [Entry(entry.name, entry.value, f"recipe {recipe}") for entry in read_entries(path)]

@@ -83,7 +83,7 @@ def convert(
         written = _write_foreign(read, targets, _path(output, files), str(files[0]))
     else:
         if output.exists():
-            raise WeightsError(f"{output}: exists already; --output names another folder")
+            raise WeightsError(f"{output}: exists already; --output names another folder", path=output)
         save_checkpoint(output, state=read.state, record=_stamped(read.record))
         written = (output,)
     return Converted(record=read.record, notes=(*read.notes, *probed), warnings=read.warnings, written=written)
@@ -95,7 +95,8 @@ def _probe(read: ForeignWeights, pictures: str | None, output: Path) -> list[str
         return []
     if ORIGIN not in read.record.settings or read.is_backbone:
         raise SettingsError(
-            "probe: compares two readings of a whole network from Darknet's .cfg and .weights; leave it out"
+            "probe: compares two readings of a whole network from Darknet's .cfg and .weights; leave it out",
+            setting="probe",
         )
     probed = probe_masks(read, pictures, output.with_name(f"{output.name}-masks.png"))
     return probed.lines() if probed else ["probe: the .cfg has no anchors left for another reading"]
@@ -117,7 +118,9 @@ def _targets(to: str) -> list[str]:
     for name in targets:
         if name not in WRITERS:
             known = f"; expected one of {', '.join(WRITERS)}"
-            raise SettingsError(f"to: unknown program {name}{suggestion(name, WRITERS) or known}")
+            raise SettingsError(
+                f"to: unknown program {name}{suggestion(name, WRITERS) or known}", setting="to", value=name
+            )
     return targets
 
 
@@ -127,7 +130,9 @@ def _masks(mask: str) -> Masks:
     if mask == "cfg":
         return "cfg"
     if not re.fullmatch(r"\d{1,3}(,\d{1,3})*", mask):
-        raise SettingsError(f"mask is {mask}, expected auto, cfg, or rows of the anchors such as 1,2,3")
+        raise SettingsError(
+            f"mask is {mask}, expected auto, cfg, or rows of the anchors such as 1,2,3", setting="mask", value=mask
+        )
     return tuple(int(row) for row in mask.split(","))
 
 
@@ -139,7 +144,8 @@ def _read(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
     if len(files) > 1 or options != ReadOptions():
         raise SettingsError(
             f"{files[0]}: a checkpoint knows its names, size, masks and preprocessing; leave the other files and "
-            "options out"
+            "options out",
+            path=files[0],
         )
     model, record = load_weights(files[0])
     return ForeignWeights(state=model.state_dict(), record=record)
@@ -161,7 +167,9 @@ def _path(output: Path, files: Sequence[Path]) -> Path:
 def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, source: str) -> tuple[Path, ...]:
     """Write each program's files, once they have been read back and are the same to the last bit."""
     if read.is_backbone:
-        raise WeightsError(f"{source}: a backbone alone; expected a whole network to write for {', '.join(targets)}")
+        raise WeightsError(
+            f"{source}: a backbone alone; expected a whole network to write for {', '.join(targets)}", path=source
+        )
     contents: dict[Path, bytes] = {}
     for target in targets:
         files = WRITERS[target](read.record, dict(read.state), source)
@@ -169,7 +177,7 @@ def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, sou
         contents |= {stem.with_name(stem.name + suffix): content for suffix, content in files.items()}
     for path in contents:
         if path.exists():
-            raise WeightsError(f"{path}: exists already; --output names another place")
+            raise WeightsError(f"{path}: exists already; --output names another place", path=path)
     for path, content in contents.items():
         with explained_write(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,8 +197,8 @@ def _require_same(files: Mapping[str, bytes], read: ForeignWeights, target: str)
     for name, array in again.state.items():
         comparable = array.is_floating_point() and not (moved and name.endswith(NORMALISED_ARRAYS["variance"]))
         if comparable and not torch.equal(array, read.state[name]):
-            raise WeightsError(f"{target}: array {name!r} does not read back as it was written")
+            raise WeightsError(f"{target}: array {name!r} does not read back as it was written", path=target)
     facts = ("channels", "masks", "anchors", "image_size") if target == "darknet" else ("channels",)
     for fact in facts:
         if getattr(again.record, fact) != getattr(read.record, fact):
-            raise WeightsError(f"{target}: {fact} does not read back as it was written")
+            raise WeightsError(f"{target}: {fact} does not read back as it was written", path=target)
