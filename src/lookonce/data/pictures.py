@@ -206,7 +206,9 @@ def _refuse_truncated(data: bytes, kind: str, header_bytes: int, name: str) -> N
     else:
         return  # Pillow says so itself
     if not complete:
-        raise TruncatedPicture(f"{name}: truncated {kind}: the file ends after {len(data):,} bytes; copy it again")
+        raise TruncatedPicture(
+            f"{name}: truncated {kind}: the file ends after {len(data):,} bytes; copy it again", path=name
+        )
 
 
 def _suits_opencv(opened: ImageFile.ImageFile, kind: str) -> bool:
@@ -244,7 +246,7 @@ def _decode_with_pillow(data: bytes, opened: ImageFile.ImageFile, name: str) -> 
 def _damaged(name: str, kind: str, error: Exception, explanation: str) -> DataError:
     """What Pillow's complaint about a file means; only its words tell a file that ends early from another damage."""
     if "truncated" in str(error).lower():
-        return TruncatedPicture(f"{name}: truncated {kind}: {explanation}")
+        return TruncatedPicture(f"{name}: truncated {kind}: {explanation}", path=name)
     return DataError(f"{name}: damaged {kind}: {explanation}", path=name)
 
 

@@ -283,7 +283,7 @@ class ObjectStore:
                 waited = time.monotonic() - last_good
                 if waited + pause > self.patience_seconds:
                     raise RemoteAway(
-                        f"{location}: {_words(error)}, for {waited:.0f} seconds; try again later"
+                        f"{location}: {_words(error)}, for {waited:.0f} seconds; try again later", path=str(location)
                     ) from error
                 if waited > TOLD_AFTER_SECONDS and not self._said_away:
                     self._said_away = True  # once for all that wait, until something works
