@@ -73,8 +73,8 @@ def test_training_on_the_devices_of_a_rank_table(data: Path, tmp_path: Path) -> 
         until="finished;",
         log="train_parallel0/log.txt",
     )
-    assert "2 devices of this machine (told by rank table)" in log
-    assert "2 batches of 4, shared out to 2 processes" in log
+    assert re.search(r"2 devices .*rank table", log)
+    assert re.search(r"2 batches of 4.* 2 processes", log)
     assert len(LOSS.findall(log)) == 2
     assert (tmp_path / "train_parallel0" / "outputs" / "job" / "checkpoints" / "last").is_dir()
     assert_rank_1_tells_its_own(tmp_path)
@@ -89,7 +89,7 @@ def test_training_on_several_devices_of_this_machine_with_cores_of_their_own(dat
         until="finished;",
         log="train_parallel0/log.txt",
     )
-    assert "2 batches of 4, shared out to 2 processes" in log
+    assert re.search(r"2 batches of 4.* 2 processes", log)
     assert_rank_1_tells_its_own(tmp_path)
     assert "cpus_per_rank: 1" in next((tmp_path / "train_parallel0" / "outputs").glob("*/settings.yaml")).read_text()
 
