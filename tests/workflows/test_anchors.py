@@ -74,7 +74,7 @@ def test_few_pictures_prove_nothing(data: Callable[..., tuple[Path, Path]]) -> N
 
 def test_settings_that_training_would_refuse_are_refused(data: Callable[..., tuple[Path, Path]]) -> None:
     file, images = data([(20, 20)])
-    with raises(SettingsError, "400", setting="image_size"):
+    with raises(SettingsError, setting="image_size", value=400):
         anchors(file, images=images, image_size=400)
     with raises(SettingsError, "6 pairs", setting="current", value="[[1,2]]"):
         anchors(file, images=images, current="[[1,2]]")

@@ -94,7 +94,7 @@ def test_a_backbone_starts_a_training_and_is_told_to_find_nothing(
     convert(cfg, weights, output=tmp_path / "backbone")
     with raises(WeightsError, "backbone", "--backbone-weights", path=tmp_path / "backbone"):
         load_weights(tmp_path / "backbone")
-    with raises(WeightsError, "backbone", "darknet", path=weights):
+    with raises(WeightsError, "backbone", "darknet", path=cfg):
         convert(cfg, weights, output=tmp_path / "more", to="darknet")
 
 

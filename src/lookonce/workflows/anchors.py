@@ -153,8 +153,8 @@ def _checked(image_size: int, current: str) -> tuple[tuple[float, float], ...]:
         settings = Settings(image_size=image_size, anchors=parse_text("anchors", current))
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
-        typed = {"anchors": f"current is {current}"}.get(name, f"image_size is {image_size}")
-        raise SettingsError(f"{typed}; {explain(name, error)}") from error
+        setting, value = ("current", current) if name == "anchors" else ("image_size", image_size)
+        raise SettingsError(f"{setting} is {value}; {explain(name, error)}", setting=setting, value=value) from error
     if settings.anchors == "auto":
         raise SettingsError(
             "current is auto, which is what this verb finds; expected default, or six pairs",
