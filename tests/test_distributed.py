@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from raised import raises
 
 from lookonce import distributed
 from lookonce.distributed import RankLost, Watch
@@ -47,13 +48,13 @@ def test_cpu_is_always_there_and_auto_finds_something() -> None:
 
 
 def test_an_unknown_device_names_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"device: got 'tpu', expected auto, or one of cuda, npu, xpu, cpu"):
+    with raises(SettingsError, "cuda, npu, xpu, cpu", setting="device", value="tpu"):
         distributed.resolve_device("tpu")
 
 
 def test_a_device_that_is_not_there_says_what_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "_is_present", lambda kind: kind == "cpu")
-    with pytest.raises(SettingsError, match=r"'cuda:1' was asked for, but this machine offers cpu; try device=auto"):
+    with raises(SettingsError, " cpu;", "device=auto", setting="device", value="cuda:1"):
         distributed.resolve_device("cuda:1")
     assert distributed.resolve_device("auto") == CPU
 
@@ -63,7 +64,7 @@ def test_a_name_without_a_number_is_the_device_of_this_process(monkeypatch: pyte
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert distributed.resolve_device("auto") == torch.device("cuda", 1)
-    with pytest.raises(SettingsError, match=r"cuda:2 was asked for, but there are 2"):
+    with raises(SettingsError, " 2 ", setting="device", value="cuda:2"):
         distributed.resolve_device("cuda:2")
 
 
@@ -100,7 +101,7 @@ def leave_early() -> str:
 
 
 def test_who_loses_another_rank_says_so(in_ranks: Callable[..., list[Any]]) -> None:
-    with pytest.raises(RankLost, match="rank 0: lost the connection to another rank"):
+    with raises(RankLost, "rank 0: "):
         in_ranks(2, leave_early)
 
 
@@ -136,12 +137,12 @@ def test_a_rank_that_hangs_is_named_and_those_who_wait_end(
     in_ranks: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(distributed.Watch, "start", start_sooner)
-    with pytest.raises(RuntimeError, match="ended without an answer"):
+    with raises(RuntimeError, " ended "):
         in_ranks(3, hang, timeout_seconds=10)
     said = capfd.readouterr().err
-    assert re.search(r"rank 0: rank 1 \(process \d+ on \S+\) did not come to meeting \d+ for 0\.5 s", said)
-    assert "2 of 3 ranks are waiting" in said
-    assert said.count("did not come") == 1
+    assert re.search(r"rank 0: rank 1 \(process \d+ on \S+\) .* 0\.5 s", said)
+    assert "2 of 3 ranks" in said
+    assert said.count("rank 0: rank 1 ") == 1
 
 
 def start_sooner(watch: Watch) -> None:
@@ -224,10 +225,10 @@ def test_another_maker_s_device_is_found_chosen_by_rank_and_joined_by_its_librar
 
 def test_an_ascend_device_that_is_not_there_leads_to_its_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "_is_present", lambda kind: kind == "cpu")
-    with pytest.raises(SettingsError, match=r"offers cpu; try device=auto, or install torch-npu and CANN"):
+    with raises(SettingsError, "torch-npu", "CANN", setting="device", value="npu"):
         distributed.resolve_device("npu")
     monkeypatch.setenv("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
-    with pytest.raises(SettingsError, match="or unset TORCH_DEVICE_BACKEND_AUTOLOAD, which keeps torch-npu out"):
+    with raises(SettingsError, "unset TORCH_DEVICE_BACKEND_AUTOLOAD", setting="device"):
         distributed.resolve_device("npu")
 
 
@@ -246,8 +247,7 @@ def test_each_rank_keeps_to_its_own_cores(monkeypatch: pytest.MonkeyPatch) -> No
         assert os.sched_getaffinity(0) == {sorted(before)[last]} == os.sched_getaffinity(older.native_id or 0)
     assert os.sched_getaffinity(0) == before == os.sched_getaffinity(older.native_id or 0)
     over.set()
-    too_few = rf"cpus_per_rank: 2 .* there are {len(before)} cores"
-    with pytest.raises(SettingsError, match=too_few), distributed.own_cores(2):
+    with raises(SettingsError, f" {len(before)} cores", setting="cpus_per_rank", value=2), distributed.own_cores(2):
         pass
 
 
@@ -278,7 +278,7 @@ def test_the_main_rank_is_on_the_first_machine_however_torchrun_counts_them() ->
 
 def test_a_rank_that_never_comes_is_named() -> None:
     server = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=LITTLE)
-    with pytest.raises(RankLost, match=r"rank 0: rank 1, 2 of 3 did not come within 0\.2 s"):
+    with raises(RankLost, "rank 0: rank 1, 2 of 3 "):
         distributed._find_each_other(server, 0, 3, timeout_seconds=0.2)
 
 

@@ -412,7 +412,9 @@ def own_cores(number: int) -> Iterator[None]:
     first = int(os.environ.get("LOCAL_RANK", "0")) * number
     if len(before) < processes_here() * number:
         raise SettingsError(
-            f"cpus_per_rank: {number} for each of {processes_here()} processes, but there are {len(before)} cores here"
+            f"cpus_per_rank: {number} for each of {processes_here()} processes, but there are {len(before)} cores here",
+            setting="cpus_per_rank",
+            value=number,
         )
     _keep_to(set(sorted(before)[first : first + number]))
     try:
@@ -438,19 +440,27 @@ def resolve_device(name: str) -> torch.device:
     kind, _, number = wanted.partition(":")
     if kind not in BACKENDS or not (number == "" or number.isdigit()):
         raise SettingsError(
-            f"device: got {name!r}, expected auto, or one of {', '.join(BACKENDS)} (cuda:1 for the second)"
+            f"device: got {name!r}, expected auto, or one of {', '.join(BACKENDS)} (cuda:1 for the second)",
+            setting="device",
+            value=name,
         )
     if kind not in present:
         raise SettingsError(
             f"device: {name!r} was asked for, but this machine offers {', '.join(present)}; try device=auto"
-            f"{_way_to_ascend() if kind == 'npu' else ''}"
+            f"{_way_to_ascend() if kind == 'npu' else ''}",
+            setting="device",
+            value=name,
         )
     if kind == "cpu":
         return torch.device(kind)
     index = int(number) if number else int(os.environ.get("LOCAL_RANK", "0"))
     num_devices = getattr(torch, kind).device_count()
     if index >= num_devices:
-        raise SettingsError(f"device: {kind}:{index} was asked for, but there are {num_devices} (numbered from 0)")
+        raise SettingsError(
+            f"device: {kind}:{index} was asked for, but there are {num_devices} (numbered from 0)",
+            setting="device",
+            value=name,
+        )
     return torch.device(kind, index)
 
 

@@ -53,7 +53,7 @@ def explained_write(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(_explain(path, error)) from error
+        raise StorageError(_explain(path, error), path=path) from error
 
 
 @contextmanager
@@ -124,7 +124,8 @@ def _take(file: TextIO, folder: Path, give_up_at: float) -> None:
                 file.seek(0)
                 raise StorageError(
                     f"{folder}: another process is writing there ({file.read().strip()}); wait for its end, or choose "
-                    "another run"
+                    "another run",
+                    path=folder,
                 ) from None
             time.sleep(0.1)
         except OSError as error:
@@ -139,7 +140,8 @@ def require_space(folder: Path, num_bytes: int, purpose: str = "the checkpoints 
     if free < needed:
         raise StorageError(
             f"{folder}: {free} MiB free on its disk, about {needed} MiB needed for {purpose}; "
-            "free some space or choose another folder, e.g. --runs DIR"
+            "free some space or choose another folder, e.g. --runs DIR",
+            path=folder,
         )
 
 

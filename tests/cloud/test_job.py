@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 from ports import free_port
+from raised import raises
 from untrained import save_untrained
 
 from lookonce.cli.main import main
@@ -97,8 +99,8 @@ def test_a_job_trains_stops_goes_on_elsewhere_and_is_evaluated(
     assert second.exit_code == 0
     assert [row["epoch"] for row in RunFolder(second.folder).metrics()] == [0, 1]
     log = (second.folder / "log.txt").read_text()
-    assert "stopped on request at epoch 2, batch 1 of 4; go on with: the same command (run=job)" in log
-    assert "2 epochs x 4 batches of 2, from epoch 2, batch 1 on" in log
+    assert re.search(r"epoch 2, batch 1 of 4.*run=job", log)
+    assert re.search(r"2 epochs x 4 batches of 2.* epoch 2, batch 1\b", log)
     assert {"job/metrics.csv", "job/log.txt", "job/checkpoints/best/CURRENT", "job/checkpoints/last/CURRENT"} <= names()
     new_machine(tmp_path, monkeypatch, "machine-3")
     scored = job(
@@ -245,20 +247,20 @@ def test_unknown_options_are_noted_and_left_alone(caplog: pytest.LogCaptureFixtu
     options, told = read_flags(flags, {})
     assert told.flags == {"epochs": "3"}
     assert options.task == "train"
-    assert "nobody here knows s3_config_id: left alone" in caplog.messages
-    assert "ckpt_path=outputs/: left alone, output_path is where runs lie here" in caplog.messages
+    assert any("s3_config_id" in message for message in caplog.messages)
+    assert any(message.startswith("ckpt_path=outputs/: ") and "output_path" in message for message in caplog.messages)
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "setting"),
     [
-        ({"task": "tarin"}, "task: 'tarin', expected train or eval"),
-        ({"task": "eval"}, "checkpoint_url: not given"),
-        ({"epochs": "many"}, "epochs=many"),
+        ({"task": "tarin"}, "task"),
+        ({"task": "eval"}, "checkpoint_url"),
+        ({"epochs": "many"}, "epochs"),
     ],
 )
-def test_wrong_use_is_told_before_anything_is_fetched(flags: dict[str, str], message: str, bucket: Any) -> None:
-    with pytest.raises(SettingsError, match=message):
+def test_wrong_use_is_told_before_anything_is_fetched(flags: dict[str, str], setting: str, bucket: Any) -> None:
+    with raises(SettingsError, setting=setting):
         job(data_url="s3://bucket/data", **flags)
     assert not bucket.requests
 
@@ -361,7 +363,7 @@ def test_training_with_enable_modelarts_is_a_job(
     out = tmp_path / "out ü"
     assert typed("train", "enable_modelarts=True", data=str(zipped), folder=out) == 0
     assert (out / "job" / "checkpoints" / "best").is_dir()
-    assert "nobody here knows unknown_to_us, verbose: left alone" in capsys.readouterr().err
+    assert "unknown_to_us, verbose" in capsys.readouterr().err
 
 
 def evaluated(data: Path, weights: Path, machines: list[Path]) -> int:
@@ -434,8 +436,8 @@ def test_two_containers_train_together(zipped: Path, tmp_path: Path) -> None:
     settings = [f"{name}={value}" for name, value in TINY.items()]
     command = [f"data_url={zipped}", "train_url=out", *settings]
     said = on_two_machines(tmp_path, command, told=lambda node: {**hosts, "VC_TASK_INDEX": str(node)})
-    assert "node 1 of 2, meeting at 127.0.0.1" in said[1]
+    assert re.search(r"node 1 of 2\b.* 127\.0\.0\.1", said[1])
     run = tmp_path / "0" / "out" / "job"
-    assert "2 batches of 4, shared out to 2 processes" in (run / "log.txt").read_text()
+    assert re.search(r"2 batches of 4.* 2 processes", (run / "log.txt").read_text())
     assert [row["epoch"] for row in RunFolder(run).metrics()] == [0, 1]
     assert not (tmp_path / "1" / "out" / "job" / "checkpoints").exists()

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from raised import raises
 
 from lookonce.cloud.plan import Plan, make_plan
 from lookonce.errors import SettingsError
@@ -99,7 +100,7 @@ def test_a_rank_table_of_two_servers_finds_this_one_by_its_address(tmp_path: Pat
     made = plan({"RANK_TABLE_FILE": table}, ("host", "10.0.0.2"))
     assert made.settings(1) == {"devices": 8, "nnodes": "2", "node_rank": 1, "rdzv_endpoint": "10.0.0.1:29500"}
     assert plan({"RANK_TABLE_FILE": table}, ("10.0.0.1",)).node_rank == 0
-    with pytest.raises(SettingsError, match=r"none of its servers 10\.0\.0\.1, 10\.0\.0\.2 is this machine"):
+    with raises(SettingsError, "10.0.0.1, 10.0.0.2", path="t.json"):
         plan({"RANK_TABLE_FILE": table}, ("host", "10.9.9.9"))
 
 
@@ -133,23 +134,23 @@ def test_the_older_rank_table_counts_ranks_through(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "message"),
+    ("environment", "setting", "told"),
     [
-        ({"MA_NUM_HOSTS": "2", "VC_WORKER_HOSTS": FOUR}, "names 4 hosts .* but MA_NUM_HOSTS says 2"),
-        ({"MA_NUM_HOSTS": "2"}, "MA_NUM_HOSTS says 2 hosts, but none of VC_WORKER_HOSTS"),
-        ({"VC_WORKER_HOSTS": FOUR}, "which of the hosts"),
-        ({"VC_WORKER_HOSTS": FOUR, "VC_TASK_INDEX": "4"}, "VC_TASK_INDEX: 4, but there are 4 hosts"),
-        ({"MA_NUM_GPUS": "many"}, "MA_NUM_GPUS: 'many', expected a whole number"),
-        ({"RANK_TABLE_FILE": "/nowhere/t.json"}, "/nowhere/t.json cannot be read"),
-        ({"RANK_SIZE": "8", "RANK_ID": "8"}, "RANK_ID: 8, but RANK_SIZE is 8"),
+        ({"MA_NUM_HOSTS": "2", "VC_WORKER_HOSTS": FOUR}, "VC_WORKER_HOSTS", ["4 hosts", "MA_NUM_HOSTS says 2"]),
+        ({"MA_NUM_HOSTS": "2"}, "MA_NUM_HOSTS", ["2 hosts", "VC_WORKER_HOSTS"]),
+        ({"VC_WORKER_HOSTS": FOUR}, None, ["VC_TASK_INDEX"]),
+        ({"VC_WORKER_HOSTS": FOUR, "VC_TASK_INDEX": "4"}, "VC_TASK_INDEX", ["4 hosts"]),
+        ({"MA_NUM_GPUS": "many"}, "MA_NUM_GPUS", ["'many'"]),
+        ({"RANK_TABLE_FILE": "/nowhere/t.json"}, "RANK_TABLE_FILE", ["/nowhere/t.json"]),
+        ({"RANK_SIZE": "8", "RANK_ID": "8"}, "RANK_ID", ["RANK_SIZE"]),
     ],
 )
-def test_what_does_not_fit_together_is_named(environment: dict[str, str], message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
+def test_what_does_not_fit_together_is_named(environment: dict[str, str], setting: str | None, told: list[str]) -> None:
+    with raises(SettingsError, *told, setting=setting):
         plan(environment)
 
 
 def test_a_file_that_is_no_rank_table_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text('{"server": []}')
-    with pytest.raises(SettingsError, match=r"t\.json is no rank table .*expected JSON with server_list"):
+    with raises(SettingsError, "server_list", path="t.json", setting="RANK_TABLE_FILE"):
         plan({"RANK_TABLE_FILE": str(tmp_path / "t.json")})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from raised import raises
 
 from lookonce.config.aliases import ALIASES, BY_OLD_NAME, MULTI_SCALE_SIZES, for_verb
 from lookonce.config.resolve import Resolved, is_said, resolve
@@ -130,7 +131,7 @@ def test_device_target_is_translated():
     assert train(device_target="GPU", device_id="2").settings.device == "cuda:2"
     assert train(device_target="CPU").settings.device == "cpu"
     assert train(device_target="CPU", device_id=0).settings.device == "cpu"
-    with pytest.raises(SettingsError, match="device_id=3"):
+    with raises(SettingsError, setting="device_id", value=3):
         train(device_id=3)
 
 
@@ -138,7 +139,7 @@ def test_label_smooth_is_a_switch_with_a_strength():
     assert train(label_smooth=1).settings.label_smoothing == 0.1
     assert train(label_smooth="1", label_smooth_factor="0.2").settings.label_smoothing == 0.2
     assert train(label_smooth=0, label_smooth_factor=0.2).settings.label_smoothing == 0
-    with pytest.raises(SettingsError, match=r"label_smooth_factor=0.2: has an effect only with label_smooth=1"):
+    with raises(SettingsError, "label_smooth=1", setting="label_smooth_factor", value=0.2):
         train(label_smooth_factor=0.2)
 
 
@@ -169,7 +170,7 @@ def test_training_shape_fixes_the_size_or_frees_it():
 def test_brightness_is_turned_over_when_under_one():
     assert train(value="0.4").settings.brightness == pytest.approx(2.5)
     assert train(value="1.3").settings.brightness == 1.3
-    with pytest.raises(SettingsError, match="brightness=much"):
+    with raises(SettingsError, setting="brightness", value="much"):
         train(value="much")
 
 
@@ -185,17 +186,15 @@ def test_anchors_are_read_in_the_document_s_spelling():
         ("ckpt_interval", "often", "whole number"),
         ("rank", "3", "lookonce train --devices N"),
         ("enable_modelarts", "True", "lookonce job --file"),
-        ("data_url", "s3://bucket/data", "give it to lookonce job"),
+        ("data_url", "s3://bucket/data", "lookonce job"),
         ("pretrained", "0-300_.ckpt", "lookonce eval"),
         ("ckpt_file", "0-300_.ckpt", "lookonce export"),
         ("testing_shape", "416", "lookonce eval"),
     ],
 )
 def test_what_has_no_counterpart_is_refused_with_the_way_to_go(old: str, value: str, way_to_go: str):
-    with pytest.raises(SettingsError) as caught:
+    with raises(SettingsError, way_to_go, setting=old, value=value):
         resolve({old: value})
-    assert str(caught.value).startswith(f"{old}={value}: ")
-    assert way_to_go in str(caught.value)
 
 
 def test_a_group_is_so_many_devices():

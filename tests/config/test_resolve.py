@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raised import raises
 
 from lookonce.config.names import suggestion
 from lookonce.config.resolve import recipe_names, resolve
@@ -98,27 +99,26 @@ def test_text_becomes_a_value(name: str, text: str, value: object):
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "setting", "told"),
     [
-        ({"learning_rat": 1}, "unknown setting learning_rat; did you mean lr?"),
-        ({"epoch": 1}, "unknown setting epoch; did you mean epochs?"),
-        ({"per_batchsize": 1}, "unknown setting per_batchsize; did you mean per_batch_size?"),
-        ({"zzz": 1}, "unknown setting zzz; `lookonce config` lists them all"),
-        ({"lr": "x"}, "lr=x: expected a number, over 0"),
-        ({"epochs": "0"}, "epochs=0: expected a whole number, at least 1 (epochs)"),
-        ({"activation": "relu"}, "activation=relu: expected auto, leaky or silu"),
-        ({"freeze_bn": "maybe"}, "freeze_bn=maybe: expected true or false"),
-        ({"workers": "-1"}, "workers=-1: expected auto or a whole number, at least 0, up to 256 (threads)"),
-        ({"recipe": "modren"}, "recipe=modren: expected one of modelzoo, modern; did you mean modern?"),
-        ({"file": "/nowhere/x.yaml"}, "/nowhere/x.yaml: cannot be read (No such file or directory)"),
-        ({"lr": "0.00001", "lr_floor": "0.0001"}, "lr_floor 0.0001 is over the peak lr 1e-05; lower lr_floor"),
-        ({"batch_size": 3, "per_batch_size": 4}, "batch_size=3 and per_batch_size=4 are two spellings of batch_size"),
+        ({"learning_rat": 1}, "learning_rat", " lr?"),
+        ({"epoch": 1}, "epoch", " epochs?"),
+        ({"per_batchsize": 1}, "per_batchsize", " per_batch_size?"),
+        ({"zzz": 1}, "zzz", "lookonce config"),
+        ({"lr": "x"}, "lr", "over 0"),
+        ({"epochs": "0"}, "epochs", "at least 1"),
+        ({"activation": "relu"}, "activation", "leaky"),
+        ({"freeze_bn": "maybe"}, "freeze_bn", "true or false"),
+        ({"workers": "-1"}, "workers", "256"),
+        ({"recipe": "modren"}, "recipe", " modern?"),
+        ({"file": "/nowhere/x.yaml"}, None, "/nowhere/x.yaml"),
+        ({"lr": "0.00001", "lr_floor": "0.0001"}, None, "lr_floor 0.0001"),
+        ({"batch_size": 3, "per_batch_size": 4}, "batch_size", "per_batch_size=4"),
     ],
 )
-def test_a_refusal_says_what_was_seen_and_what_is_expected(flags: dict[str, object], message: str):
-    with pytest.raises(SettingsError) as caught:
+def test_a_refusal_says_what_was_seen_and_what_is_expected(flags: dict[str, object], setting: str | None, told: str):
+    with raises(SettingsError, told, setting=setting):
         resolve(flags)
-    assert str(caught.value).startswith(message)
 
 
 def test_two_spellings_may_say_the_same():
@@ -131,22 +131,21 @@ def test_spellings_of_different_sources_do_not_conflict(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "line", "setting"),
     [
-        ("lr: 0.1\nbogus: 2\n", "mine.yaml line 2: unknown setting bogus"),
-        ("lr: 0.1\nlr: 0.2\n", "mine.yaml line 2: lr is there twice, first in"),
-        ("lr: [\n", "mine.yaml line 2: not valid YAML"),
-        ("- a\n- b\n", "mine.yaml line 1: expected lines of the form `name: value`"),
-        ("image_size: 100\n", "mine.yaml line 1: image_size=100: expected a multiple of 32"),
-        ("lr:\n", "mine.yaml line 1: lr=None: expected a number"),
-        ("device_target: TPU\n", "mine.yaml line 1: device_target=TPU: expected Ascend, GPU or CPU"),
-        ("\x00", "mine.yaml: not valid YAML"),
+        ("lr: 0.1\nbogus: 2\n", 2, "bogus"),
+        ("lr: 0.1\nlr: 0.2\n", 2, "lr"),
+        ("lr: [\n", 2, None),
+        ("- a\n- b\n", 1, None),
+        ("image_size: 100\n", 1, "image_size"),
+        ("lr:\n", 1, "lr"),
+        ("device_target: TPU\n", 1, "device_target"),
+        ("\x00", None, None),
     ],
 )
-def test_a_file_is_refused_with_its_line(tmp_path: Path, text: str, message: str):
-    with pytest.raises(SettingsError) as caught:
+def test_a_file_is_refused_with_its_line(tmp_path: Path, text: str, line: int | None, setting: str | None):
+    with raises(SettingsError, path="mine.yaml", line=line, setting=setting):
         resolve({}, file=write(tmp_path, text))
-    assert message in str(caught.value)
 
 
 def test_a_file_may_be_empty_and_its_names_may_have_dashes(tmp_path: Path):
@@ -157,7 +156,7 @@ def test_a_file_may_be_empty_and_its_names_may_have_dashes(tmp_path: Path):
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path):
     path = tmp_path / "picture.jpg"
     path.write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(SettingsError, match=r"picture.jpg: not a text file"):
+    with raises(SettingsError, path=path):
         resolve({}, file=path)
 
 
@@ -182,6 +181,6 @@ def test_any_settings_come_back_from_yaml(lr: float, epochs: int, name: str, siz
 
 
 def test_suggestions_come_only_from_what_is_known():
-    assert suggestion("learning_rate", ["lr", "epochs"]) == "; did you mean lr?"
+    assert suggestion("learning_rate", ["lr", "epochs"]).endswith(" lr?")
     assert suggestion("learning_rate", ["weights"]) == ""
     assert suggestion("qqqq", ["lr"]) == ""

@@ -40,9 +40,10 @@ def test_numbers_come_back_from_text(number: float):
 
 
 def test_what_may_be_typed_is_said_in_words():
-    assert kind_in_words("activation") == "auto, leaky or silu"
-    assert kind_in_words("momentum") == "a number, at least 0, under 1"
-    assert kind_in_words("workers") == "auto or a whole number, at least 0, up to 256"
+    assert all(choice in kind_in_words("activation") for choice in ("auto", "leaky", "silu"))
+    assert range_of("momentum") == "at least 0, under 1"
+    assert kind_in_words("workers").startswith("auto ")
+    assert range_of("workers") == "at least 0, up to 256"
     assert range_of("width") == "over 0, up to 4"
     assert range_of("name") == ""
     assert choices_of("box_loss") == ("giou", "diou", "ciou")

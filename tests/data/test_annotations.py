@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raised import raises
 
 from lookonce.data.annotations import Annotations, assemble, shortest, snap
 from lookonce.data.dataset import data_hash, require_boxes
@@ -53,8 +54,10 @@ def test_boxes_outside_are_clipped_or_left_out_with_a_count() -> None:
     boxes = [(-5, 10, 20, 60), (100, 0, 120, 20), (0, 0, 100.004, 50)]
     dataset = assemble(annotations(boxes), findings.append)
     np.testing.assert_array_equal(dataset.boxes_xyxy, [(0, 10, 20, 50), (0, 0, 100, 50)])
-    assert [finding.message.split(" and is ")[1] for finding in findings] == ["clipped", "left out"]
-    assert findings[0].message.startswith("box 0: box (-5, 10, 20, 60) reaches outside the 100x50 picture")
+    assert ["clipped" in finding.message for finding in findings] == [True, False]
+    assert [finding.name for finding in findings] == ["box-outside"] * 2
+    assert findings[0].message.startswith("box 0: box (-5, 10, 20, 60) ")
+    assert "100x50" in findings[0].message
     assert {finding.severity for finding in findings} == {"warning"}
 
 
@@ -63,14 +66,14 @@ def test_boxes_without_area_are_left_out_and_logged_with_a_count(caplog: pytest.
     dataset = assemble(annotations([(1, 1, 1, 9), (5, 5, 4, 9), (1, 1, 2, 2)]), report)
     report.log()
     assert len(dataset.labels) == 1
-    assert [record.getMessage() for record in caplog.records] == [
-        "2 x box-without-area: box 0: box (1, 1, 1, 9) has no area and is left out; and 1 more"
-    ]
+    [record] = caplog.records
+    assert record.getMessage().startswith("2 x box-without-area: box 0: box (1, 1, 1, 9) ")
+    assert "box 1:" not in record.getMessage()
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_box_that_is_not_finite_is_refused_by_name(bad: float) -> None:
-    with pytest.raises(DataError, match=r"box 1: box \(1, .*\) is not finite"):
+    with raises(DataError, "box 1: box (1, ", path="0.jpg", check="box-not-finite"):
         assemble(annotations([(1, 1, 2, 2), (1, bad, 2, 2)]), StopAtError())
     findings = []
     assert len(assemble(annotations([(1, 1, 2, 2), (1, bad, 2, 2)]), findings.append).labels) == 1
@@ -83,13 +86,13 @@ def test_an_annotations_own_area_is_kept() -> None:
 
 
 def test_no_pictures_is_an_error_and_no_boxes_one_for_training_only() -> None:
-    with pytest.raises(DataError, match=r"list\.txt: split 'train' is empty"):
+    with raises(DataError, "'train'", path="list.txt", check="empty-split"):
         assemble(annotations([], pictures=0), StopAtError())
     empty = assemble(annotations([], pictures=2), StopAtError())
     assert empty.boxes_xyxy.shape == (0, 4)
-    with pytest.raises(DataError, match=r"split 'train': 2 pictures with 0 boxes; training needs at least one"):
+    with raises(DataError, "2 pictures", "0 boxes", setting="split", value="train"):
         require_boxes(empty)
-    with pytest.raises(DataError, match="1 of them crowd"):
+    with raises(DataError, "1 boxes", "1 of them crowd"):
         require_boxes(assemble(annotations([(1, 1, 2, 2)], crowd=[True]), StopAtError()))
     require_boxes(assemble(annotations([(1, 1, 2, 2)]), StopAtError()))
 

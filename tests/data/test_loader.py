@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from raised import raises
 
 from lookonce.boxes import area_xyxy
 from lookonce.config.record import Preprocessing
@@ -150,7 +151,7 @@ def test_the_first_200_batches_are_the_same_for_1_2_and_3_ranks_and_any_number_o
 
 
 def test_a_batch_has_a_picture_for_each_rank_or_is_refused(make_loader: MakeLoader) -> None:
-    with pytest.raises(SettingsError, match="batch_size 2: expected a picture or more for each of 3 ranks"):
+    with raises(SettingsError, "3 ranks", setting="batch_size", value=2):
         make_loader(batch_size=2, world_size=3)
 
 
@@ -243,7 +244,8 @@ def test_an_error_names_the_picture(make_loader: MakeLoader, workers: int) -> No
     loader = make_loader(workers=workers, read=fail_at_seven)
     with pytest.raises(RuntimeError, match="no such luck") as caught:
         list(loader.epoch(0))
-    assert caught.value.__notes__ == ["while reading the picture 7.png"]
+    [note] = caught.value.__notes__
+    assert "7.png" in note
 
 
 def test_leaving_an_epoch_early_stops_its_threads(make_loader: MakeLoader) -> None:
@@ -323,5 +325,5 @@ def test_a_sheet_shows_every_canvas_of_a_batch(make_loader: MakeLoader) -> None:
 
 def test_a_picture_of_another_size_than_annotated_stops_the_epoch(make_loader: MakeLoader) -> None:
     loader = make_loader(read=lambda path: np.zeros((9, 9, 3), np.uint8))
-    with pytest.raises(DataError, match=r"\d+\.png: is 9x9 pixels, but its annotation says"):
+    with raises(DataError, "9x9"):
         next(loader.epoch(0))

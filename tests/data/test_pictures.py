@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from raised import raises
 
 from lookonce.data.pictures import (
     MAX_PIXELS,
@@ -139,7 +140,7 @@ def test_a_picture_in_a_folder_with_any_name(tmp_path: Path) -> None:
 
 
 def test_the_truncated_photograph_is_named(shared: Callable[[str], Path]) -> None:
-    with pytest.raises(DataError, match=r"truncated\.jpg: truncated JPEG"):
+    with raises(DataError, "JPEG", path="truncated.jpg"):
         read_picture(shared("data/media/pictures/truncated.jpg"))
 
 
@@ -164,16 +165,16 @@ def test_an_embedded_thumbnails_end_does_not_hide_a_missing_one() -> None:
 
 def test_a_bomb_costs_nothing() -> None:
     side = int(MAX_PIXELS**0.5) + 1
-    with pytest.raises(DataError, match=rf"{side}x{side} is [\d,]+ pixels; at most"):
+    with raises(DataError, f"{side}x{side} ", f"{MAX_PIXELS:,}"):
         read_picture(png_header_of(side, side))
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is empty"),
-        (b"<html>not found</html>", "is not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0", "is not a picture"),
+        (b"", "0 bytes"),
+        (b"<html>not found</html>", "b'<html>no'"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "b'%!PS-Ado'"),
         (b"\xff\xd8\xff\xe0nonsense", "JPEG"),
         (b"\x89PNG\r\n\x1a\n" + bytes(40), "PNG"),
         (b"RIFF\x10\0\0\0WEBPVP8 junk", "WebP"),
@@ -184,27 +185,27 @@ def test_no_picture_is_an_error_with_its_name(content: bytes, said: str, tmp_pat
     path = tmp_path / "thing.jpg"
     path.write_bytes(content)
     for read in (read_picture, picture_size_wh):
-        with pytest.raises(DataError, match=rf"thing\.jpg: .*{said}"):
+        with raises(DataError, said, path=path):
             read(path)
 
 
 def test_missing_files_and_folders_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such picture file"):
+    with raises(DataError, path="none.jpg"):
         read_picture(tmp_path / "none.jpg")
-    with pytest.raises(DataError, match="cannot be read"):
+    with raises(DataError, path=tmp_path):
         read_picture(tmp_path)
 
 
 def test_float_pixels_are_refused() -> None:
-    with pytest.raises(DataError, match="no known white"):
+    with raises(DataError, "32-bit"):
         read_picture(encoded(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF"))
 
 
 def test_another_size_than_annotated_is_an_error() -> None:
     require_size(SMALL, Path("a.jpg"), (3, 2))
-    with pytest.raises(DataError, match=r"a\.jpg: is 3x2 pixels, but its annotation says 2x3; was it .* EXIF"):
+    with raises(DataError, "3x2", "2x3", "EXIF", path="a.jpg"):
         require_size(SMALL, Path("a.jpg"), (2, 3))
-    with pytest.raises(DataError, match="annotation says 6x4; lookonce check"):
+    with raises(DataError, "6x4", path="a.jpg"):
         require_size(SMALL, Path("a.jpg"), (6, 4))
 
 

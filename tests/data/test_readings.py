@@ -1,5 +1,6 @@
 """Boxes written down in one convention and read in another."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -30,19 +31,19 @@ def test_sound_boxes_are_taken_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("read_wrongly", "words"),
+    ("read_wrongly", "read_as"),
     [
         # left, top, width, height taken for corners; corners taken for left, top, width, height; and so on
-        (lambda b: np.concatenate([b[:, :2], b[:, 2:] - b[:, :2]], axis=1), "xywh read as xyxy"),
-        (lambda b: np.concatenate([b[:, :2], b[:, :2] + b[:, 2:]], axis=1), "xyxy read as xywh"),
-        (lambda b: b * np.array(SIZE * 2), "pixels that were read as fractions"),
-        (lambda b: b / np.array(SIZE * 2), "fractions of the picture"),
+        (lambda b: np.concatenate([b[:, :2], b[:, 2:] - b[:, :2]], axis=1), "xywh.*xyxy"),
+        (lambda b: np.concatenate([b[:, :2], b[:, :2] + b[:, 2:]], axis=1), "xyxy.*xywh"),
+        (lambda b: b * np.array(SIZE * 2), "pixels.*fractions"),
+        (lambda b: b / np.array(SIZE * 2), "fractions.*pixels"),
     ],
 )
-def test_another_convention_is_recognised(read_wrongly: Callable[[Boxes], Boxes], words: str) -> None:
+def test_another_convention_is_recognised(read_wrongly: Callable[[Boxes], Boxes], read_as: str) -> None:
     reading = likely_reading(read_wrongly(boxes_xyxy()), sizes())
     assert reading is not None
-    assert words in reading.words
+    assert re.search(read_as, reading.words)
     assert np.allclose(reading.undo(read_wrongly(boxes_xyxy()), sizes()), boxes_xyxy())
 
 

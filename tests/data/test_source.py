@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from raised import raises
 
 from lookonce.data.dataset import data_hash
 from lookonce.data.source import open_data
@@ -41,7 +42,7 @@ def test_pictures_in_no_usual_place_are_an_error_that_lists_them(
     tmp_path: Path, save_coco: Save, save_picture: Save
 ) -> None:
     coco_layout(tmp_path, save_coco, save_picture, {"train": "photos"})
-    with pytest.raises(DataError, match=r"first picture 1\.png is in none of .*say where: --images"):
+    with raises(DataError, "1.png", "--images", path="instances_train.json"):
         open_data(tmp_path).split("train")
 
 
@@ -49,7 +50,7 @@ def test_annotations_are_enough_where_no_picture_is_needed(tmp_path: Path, save_
     file = save_coco(tmp_path / "annotations" / "instances_val.json", [BOX])
     for data in (tmp_path, file):
         assert open_data(data, needs_pictures=False).split("val").boxes_xyxy.tolist() == [[10, 10, 30, 30]]
-    with pytest.raises(DataError, match="needs its picture folder"):
+    with raises(DataError, "--images", path=file):
         open_data(file)
     save_coco(file, [BOX], images=[{"width": None}, {}])
     with pytest.raises(DataError):
@@ -59,7 +60,7 @@ def test_annotations_are_enough_where_no_picture_is_needed(tmp_path: Path, save_
 def test_a_picture_that_is_neither_there_nor_measured_is_named(tmp_path: Path, save_coco: Save) -> None:
     changes = {"images": [{"id": 1, "file_name": "1.png"}]}
     file = save_coco(tmp_path / "instances_val.json", [BOX], changes=changes)
-    with pytest.raises(DataError, match=r"1\.png: is not there, and the annotations do not say its width"):
+    with raises(DataError, path="1.png"):
         open_data(file, needs_pictures=False).split("val")
 
 
@@ -75,14 +76,20 @@ def test_a_file_in_each_picture_folder(tmp_path: Path, save_coco: Save, save_pic
 def test_two_files_for_one_split_must_be_told_apart(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
     for year in ("2014", "2017"):
         coco_layout(tmp_path, save_coco, save_picture, {"train": "train"}, year=year)
-    with pytest.raises(DataError, match=r"both look like split 'train'; say which: --data .*2017\.json --images"):
+    with raises(
+        DataError,
+        "'train'",
+        "2014.json",
+        f"--data {tmp_path / 'annotations' / 'instances_train2017.json'} --images",
+        path=tmp_path,
+    ):
         open_data(tmp_path)
 
 
 def test_coco_and_yolo_in_one_folder_must_be_told_apart(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
     coco_layout(tmp_path, save_coco, save_picture, {"train": "train"})
     (tmp_path / "data.yaml").write_text("train: train\nnames: [cell]\n")
-    with pytest.raises(DataError, match=r"holds COCO files .* and data\.yaml; say which"):
+    with raises(DataError, "instances_train.json", "data.yaml", path=tmp_path):
         open_data(tmp_path)
     assert open_data(tmp_path / "data.yaml").format == "yolo"
 
@@ -105,7 +112,7 @@ def test_a_training_json_leaves_val_and_test_to_its_siblings(
     source = open_data(train, tmp_path)
     assert source.splits == ("train", "val")
     assert [len(source.split(split).labels) for split in source.splits] == [1, 2]
-    with pytest.raises(DataError, match="has no split 'test'; it has train, val"):
+    with raises(DataError, "train, val", path=train, setting="split", value="test"):
         source.split("test")
 
 
@@ -114,7 +121,7 @@ def test_splits_must_have_the_same_classes(tmp_path: Path, save_coco: Save, save
     save_coco(tmp_path / "annotations" / "instances_val.json", categories=[(1, "nucleus")])
     source = open_data(tmp_path)
     source.split("train")
-    with pytest.raises(DataError, match="split 'val' has the classes nucleus, but split 'train' has cell"):
+    with raises(DataError, "'val'", "nucleus", "'train'", "cell", path=tmp_path):
         source.split("val")
 
 
@@ -142,52 +149,54 @@ def test_our_own_yaml_mixes_formats(tmp_path: Path, save_coco: Save, save_voc: S
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "path", "setting", "told"),
     [
-        ("train: {images: photos}", r"train\.annotations is None; expected a path"),
-        ("train: {images: nowhere, annotations: a.json}", r"train\.images: .*nowhere does not exist; paths start at"),
-        ("train: {image: photos, annotations: a.json}", "train has 'image'; expected images, annotations"),
-        ("train: {images: ., annotations: a.json}\nval: photos", "train is a mapping and others are paths"),
-        ("train: {images: ., annotations: .}", "expected a COCO .json, or a folder of VOC"),
-        ("train: {images: ., annotations: txt}", "YOLO labels name no classes; expected names"),
-        ("names: [a]\ntrain: {images: ., annotations: a.json}", "brings its own order, by category id"),
-        ("names: [a]", "names no train, val or test; found the keys names"),
-        ("- train", "is a YAML list; expected keys"),
-        ("train: [", "is not YAML"),
+        ("train: {images: photos}", "mine.yaml", "train.annotations", ["None"]),
+        ("train: {images: nowhere, annotations: a.json}", "mine.yaml", "train.images", ["nowhere"]),
+        ("train: {image: photos, annotations: a.json}", "mine.yaml", "train", ["'image'"]),
+        ("train: {images: ., annotations: a.json}\nval: photos", "mine.yaml", None, ["train", "mapping"]),
+        ("train: {images: ., annotations: .}", "", None, ["COCO", "VOC", "YOLO"]),
+        ("train: {images: ., annotations: txt}", "mine.yaml", None, ["YOLO", "names"]),
+        ("names: [a]\ntrain: {images: ., annotations: a.json}", "a.json", None, ["mine.yaml", "category id"]),
+        ("names: [a]", "mine.yaml", None, ["train", "val", "test", "names"]),
+        ("- train", "mine.yaml", None, ["YAML list"]),
+        ("train: [", "mine.yaml", None, ["not YAML"]),
     ],
 )
-def test_a_wrong_yaml_is_told(tmp_path: Path, save_coco: Save, text: str, said: str) -> None:
+def test_a_wrong_yaml_is_told(
+    tmp_path: Path, save_coco: Save, text: str, path: str, setting: str | None, told: list[str]
+) -> None:
     save_coco(tmp_path / "a.json")
     (tmp_path / "txt").mkdir()
     (tmp_path / "txt" / "1.txt").write_text("")
     (tmp_path / "mine.yaml").write_text(text)
-    with pytest.raises(DataError, match=rf"(?s){said}"):
+    with raises(DataError, *told, path=path, setting=setting):
         open_data(tmp_path / "mine.yaml").split("train")
 
 
 def test_what_is_no_data_set_is_told(tmp_path: Path, save_coco: Save) -> None:
-    with pytest.raises(DataError, match="no such file or folder"):
+    with raises(DataError, path=tmp_path / "none"):
         open_data(tmp_path / "none")
-    with pytest.raises(DataError, match=r"is no data set: expected .*; found nothing"):
+    with raises(DataError, "annotations/*.json", "data.yaml", path=tmp_path):
         open_data(tmp_path)
-    with pytest.raises(DataError, match="an annotation JSON needs its picture folder: --images"):
+    with raises(DataError, "--images", path="a.json"):
         open_data(save_coco(tmp_path / "a.json"))
-    with pytest.raises(DataError, match="no such folder; --images names"):
+    with raises(DataError, path=tmp_path / "none"):
         open_data(tmp_path / "a.json", tmp_path / "none")
-    with pytest.raises(DataError, match="goes with an annotation JSON only"):
+    with raises(DataError, "--images", path=tmp_path):
         open_data(tmp_path, tmp_path)
     (tmp_path / "Annotations").mkdir()
-    with pytest.raises(DataError, match=r"without ImageSets/Main/train\.txt"):
+    with raises(DataError, "ImageSets/Main/train.txt", path=tmp_path):
         open_data(tmp_path)
     (tmp_path / "data.csv").write_text("")
-    with pytest.raises(DataError, match=r"expected a folder, a \.yaml or a COCO \.json, not a \.csv file"):
+    with raises(DataError, ".csv", path="data.csv"):
         open_data(tmp_path / "data.csv")
 
 
 def test_missing_pictures_are_counted(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
     save_coco(tmp_path / "a.json", images=[{}, {}, {}])
     save_picture(tmp_path / "2.png")
-    with pytest.raises(DataError, match=r"1\.png: no such picture, though .*a\.json lists it \(2 of 3 are missing\)"):
+    with raises(DataError, "a.json", "2 of 3", path="1.png", check="missing-picture"):
         open_data(tmp_path / "a.json", tmp_path).split("train")
 
 

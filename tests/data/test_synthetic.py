@@ -4,6 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from raised import raises
 
 from lookonce.data.shapes import KINDS, clutter
 from lookonce.data.synthetic import CLASS_NAMES, Scene, SceneOptions, make_scene, write_synthetic
@@ -91,10 +92,10 @@ def test_coco_entries_carry_the_ids_asked_for_and_the_crowd_mark(tmp_path: Path)
 
 def test_it_writes_into_no_folder_that_holds_something(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(DataError, match="not empty"):
+    with raises(DataError, path=tmp_path):
         write_synthetic(tmp_path, train=1, val=0)
 
 
 def test_two_classes_cannot_share_an_id(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="6 expected"):
+    with raises(DataError, "6", setting="category_ids", value=5):
         write_synthetic(tmp_path, train=1, val=0, category_ids=(1, 1, 2, 3, 4, 5))

@@ -57,7 +57,7 @@ def test_exchanged_classes_are_named(make_dataset: MakeDataset, make_results: Ma
     exchanged = make_results([(n, label, box, 0.9) for n in range(1, 9) for label, box in ((1, SQUARE), (0, FAR))])
     check = check_categories([(dataset, exchanged)])
     assert check.verdict == "cause"
-    assert "under other names: a as b, b as a; 0 % of 16 well-placed boxes" in check.evidence
+    assert "a as b, b as a; 0 % of 16 " in check.evidence
     assert check_categories([(dataset, make_results([]))]).verdict == "unknown"
     assert check_categories([]).verdict == "unknown"
 
@@ -65,7 +65,7 @@ def test_exchanged_classes_are_named(make_dataset: MakeDataset, make_results: Ma
 def test_the_head_needs_an_output_for_each_class(make_dataset: MakeDataset) -> None:
     assert check_classes(RECORD, make_dataset([], [])).verdict == "fine"
     more = make_dataset([], [], class_names=("a", "b", "c"))
-    assert "it cannot find c" in check_classes(RECORD, more).evidence
+    assert check_classes(RECORD, more).evidence.endswith(" c")
     other = make_dataset([], [], class_names=("x", "y", "z"))
     assert check_classes(RECORD, other).verdict == "cause"
 
@@ -94,24 +94,24 @@ def learning(losses: list[float] | None = None, /, **changes: Any) -> Check:
 
 
 @pytest.mark.parametrize(
-    ("losses", "changes", "verdict", "words"),
+    ("losses", "changes", "verdict", "told"),
     [
-        ([5.0, 3.0, 2.0], {}, "fine", "loss 5 in the first epoch, 2 in the last"),
-        ([5.0, 3.0, 2.0], {"lr": 1.0}, "cause", "lr 1 with sgd (usual: 0.0003 to 0.05) is too high"),
-        ([5.0, 3.0, 2.0], {"lr": 0.1, "batch_size": 256}, "fine", "lr 0.1"),  # a large batch carries a large rate
-        ([5.0, 5.0, 5.0], {"lr": 1e-6}, "cause", "is too low"),
-        ([5.0, 3.0], {"warmup_epochs": 3}, "cause", "2 epochs are done, and the rate rises for 3"),
-        ([5.0, 3.0, 2.0, 6.0, 5.0], {}, "cause", "the loss rose at once in epoch 4"),
-        ([5.0, 3.0, 6.0, 2.0], {}, "fine", "loss 5"),  # it came back
-        ([5.0], {"warmup_epochs": 0}, "suspect", "only 100 steps were made"),
-        ([], {}, "fine", "no epoch is finished"),
+        ([5.0, 3.0, 2.0], {}, "fine", ["loss 5 ", " 2 "]),
+        ([5.0, 3.0, 2.0], {"lr": 1.0}, "cause", ["lr 1 with sgd", "0.0003 to 0.05", "too high"]),
+        ([5.0, 3.0, 2.0], {"lr": 0.1, "batch_size": 256}, "fine", ["lr 0.1"]),  # a large batch carries a large rate
+        ([5.0, 5.0, 5.0], {"lr": 1e-6}, "cause", ["too low"]),
+        ([5.0, 3.0], {"warmup_epochs": 3}, "cause", ["2 epochs", " 3"]),
+        ([5.0, 3.0, 2.0, 6.0, 5.0], {}, "cause", ["epoch 4"]),
+        ([5.0, 3.0, 6.0, 2.0], {}, "fine", ["loss 5"]),  # it came back
+        ([5.0], {"warmup_epochs": 0}, "suspect", ["100 steps"]),
+        ([], {}, "fine", ["no epoch"]),
     ],
 )
 def test_the_learning_rate_is_judged_by_what_is_usual_and_by_the_loss(
-    losses: list[float], changes: dict[str, Any], verdict: str, words: str
+    losses: list[float], changes: dict[str, Any], verdict: str, told: list[str]
 ) -> None:
     check = learning(losses, **changes)
-    assert (check.verdict, words in check.evidence) == (verdict, True), check.evidence
+    assert (check.verdict, [word for word in told if word not in check.evidence]) == (verdict, []), check.evidence
 
 
 def test_a_high_rate_that_works_is_only_suspected() -> None:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from raised import raises
 
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord, Thresholds
@@ -110,18 +111,18 @@ def test_classes_of_the_same_ids_are_the_same_whatever_their_names(squares: Data
 
 
 def test_weights_without_a_class_in_common_are_refused(squares: Dataset) -> None:
-    with pytest.raises(DataError, match=r"the weights know c, d, split 'val' has a, b: no class in common"):
+    with raises(DataError, "c, d", "a, b", "'val'"):
         detect_all(Detector(BrightSquares(("c", "d"), (7, 8))), squares)
 
 
 def test_a_missing_picture_stops_with_its_name(squares: Dataset) -> None:
     squares.image_paths[3].unlink()
-    with pytest.raises(DataError, match=r"3\.png"):
+    with raises(DataError, path="3.png"):
         detect_all(Detector(BrightSquares()), squares)
 
 
 def test_batch_size_zero_is_refused(squares: Dataset) -> None:
-    with pytest.raises(SettingsError, match="batch_size is 0"):
+    with raises(SettingsError, setting="batch_size", value=0):
         detect_all(Detector(BrightSquares()), squares, batch_size=0)
 
 

@@ -490,8 +490,8 @@ def test_training_on_the_devices_of_a_rank_table(data: Path, tmp_path: Path) -> 
     table = rank_table(tmp_path, 2)
     run_in_background(DISTRIBUTED, tmp_path, *SMALL, path_to_coco=data, rank_table_8p_json=table.name)
     log = (tmp_path / "train_parallel0" / "log.txt").read_text()
-    assert "2 devices of this machine (told by rank table)" in log
-    assert "2 batches of 4, shared out to 2 processes" in log
+    assert re.search(r"2 devices .*rank table", log)
+    assert re.search(r"2 batches of 4.* 2 processes", log)
     assert (tmp_path / "train_parallel0" / "outputs" / "job" / "checkpoints" / "last").is_dir()
     assert_every_rank_tells_the_losses(tmp_path, steps=2)
 
@@ -501,7 +501,7 @@ def test_training_on_the_devices_of_a_rank_table(data: Path, tmp_path: Path) -> 
 def test_training_on_several_devices_of_this_machine_with_cores_of_their_own(data: Path, tmp_path: Path) -> None:
     command = DISTRIBUTED_GPU.replace(" 8 ", " 2 ")
     run_in_background(command, tmp_path, *SMALL, path_to_coco=data, cpus_per_rank=1)
-    assert "2 batches of 4, shared out to 2 processes" in (tmp_path / "train_parallel0" / "log.txt").read_text()
+    assert re.search(r"2 batches of 4.* 2 processes", (tmp_path / "train_parallel0" / "log.txt").read_text())
     assert_every_rank_tells_the_losses(tmp_path, steps=2)
     assert "cpus_per_rank: 1" in next((tmp_path / "train_parallel0" / "outputs").glob("*/settings.yaml")).read_text()
 
@@ -563,8 +563,8 @@ def test_modelarts_trains_on_the_devices_of_its_rank_table_and_evaluates(
         of_train = (*WAY_B, "lr_scheduler=cosine_annealing", "max_epoch=5")
     words = (*common, *of_train, *(("checkpoint_url=",) if way == "a" else ()), *small)
     told = on_modelarts(code, "train.py", *words, table=rank_table(tmp_path, devices))
-    assert f"{devices} devices of this machine (told by rank table)" in told
-    assert f"shared out to {devices} processes" in told
+    assert re.search(rf"{devices} devices .*rank table", told)
+    assert re.search(rf" {devices} processes", told)
     assert re.search(r"recipe +modelzoo", told)
     assert re.search(r"(?m)^.*network .* dialect mindspore", told)
     names = {entry.name for entry in ObjectStore().entries(Location.parse(OUT))}

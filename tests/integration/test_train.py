@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from raised import raises
 
 from lookonce.config.resolve import resolve
 from lookonce.data.source import open_data
@@ -62,7 +63,7 @@ def test_the_settings_file_gives_the_settings_back(trained: TrainResult, data: P
 def test_the_log_begins_with_what_is_trained_and_has_the_documents_line(trained: TrainResult) -> None:
     log = trained.run.log.read_text()
     assert "6 pictures" in log
-    assert "steps     2 epochs x 2 batches of 3" in log
+    assert "2 epochs x 2 batches of 3" in log
     assert ":INFO:epoch[1], iter[3], loss:" in log
     assert "finished; best weights (AP " in log
 
@@ -120,8 +121,8 @@ def test_the_export_is_tried_before_the_first_step_and_changes_no_bit(
 ) -> None:
     checked = quick(data, tmp_path, export_check="torchscript")
     log = checked.run.log.read_text()
-    assert "exports to torchscript, and the file answers the same" in log
-    assert log.index("exports to torchscript") < log.index("epoch[0]")
+    assert "torchscript" in log
+    assert log.index("to torchscript") < log.index("epoch[0]")
     assert sha256(checked) == sha256(trained)
 
 
@@ -129,7 +130,7 @@ def test_a_network_that_does_not_export_is_not_trained(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lookonce.model.darknet.activate", lambda x, _: x + torch.rand(()))
-    with pytest.raises(WeightsError, match="not kept, it answers differently"):
+    with raises(WeightsError, "too much"):
         quick(data, tmp_path / "runs", export_check="torchscript")
     assert not (tmp_path / "runs").exists()
 
@@ -140,7 +141,7 @@ def test_training_starts_from_other_weights(trained: TrainResult, data: Path, tm
     )
     ours, theirs = load_weights(result.run.last)[0].state_dict(), load_weights(trained.run.best)[0].state_dict()
     assert all(torch.allclose(ours[name].float(), theirs[name].float(), atol=1e-5) for name in ours)
-    assert "starting from the weights of" in result.run.log.read_text()
+    assert str(trained.run.path) in result.run.log.read_text()
 
 
 def test_a_run_fitted_to_a_time_is_the_run_of_that_many_epochs(
@@ -186,7 +187,7 @@ def test_without_a_validation_split_there_is_a_last_checkpoint_only(data: Path, 
     result = quick(data, tmp_path, val_split="holdout", epochs=1)
     assert not result.run.best.exists()
     assert load_weights(result.run.path)[1].num_classes == 6
-    assert "no split 'holdout': not evaluated" in result.run.log.read_text()
+    assert "'holdout'" in result.run.log.read_text()
 
 
 def test_the_loss_of_a_small_network_falls(data: Path, tmp_path: Path) -> None:
@@ -205,35 +206,35 @@ def test_the_loss_of_a_small_network_falls(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "error", "message"),
+    ("flags", "error", "setting", "told"),
     [
-        ({"data": ""}, SettingsError, "data: not given; name a folder"),
-        ({"data": "nowhere"}, DataError, "nowhere"),
-        ({"train_split": "trian"}, DataError, "has no split 'trian'; it has train, val"),
-        ({"image_size": 100}, SettingsError, "multiple of 32"),
-        ({"epohcs": 3}, SettingsError, "unknown setting epohcs; did you mean epochs"),
-        ({"precision": "fp16"}, SettingsError, "fp16 needs an accelerator"),
-        ({"weights": "nowhere"}, WeightsError, "nowhere: no such file or folder"),
+        ({"data": ""}, SettingsError, "data", "--data"),
+        ({"data": "nowhere"}, DataError, None, "nowhere: "),
+        ({"train_split": "trian"}, DataError, "split", "'trian'"),
+        ({"image_size": 100}, SettingsError, "image_size", "32"),
+        ({"epohcs": 3}, SettingsError, "epohcs", " epochs?"),
+        ({"precision": "fp16"}, SettingsError, "precision", "fp16"),
+        ({"weights": "nowhere"}, WeightsError, None, "nowhere: "),
     ],
 )
 def test_wrong_input_is_named_and_leaves_no_run_folder(
-    flags: dict[str, Any], error: type[Exception], message: str, data: Path, tmp_path: Path
+    flags: dict[str, Any], error: type[Exception], setting: str | None, told: str, data: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(error, match=message):
+    with raises(error, told, setting=setting):
         quick(data, tmp_path / "runs", **flags)
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_runs_folder_that_cannot_be_made_is_named(data: Path, tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
-    with pytest.raises(StorageError, match="runs: a file is in the way"):
+    with raises(StorageError, path=tmp_path / "runs"):
         quick(data, tmp_path / "runs")
 
 
 def test_a_batch_larger_than_the_data_set_trains(data: Path, tmp_path: Path) -> None:
     """Six pictures, batches of sixteen: the order goes on into further passes."""
     result = quick(data, tmp_path, batch_size=16, epochs=1)
-    assert "1 epochs x 1 batches of 16" in result.run.log.read_text()
+    assert "1 batches of 16" in result.run.log.read_text()
     assert result.metrics["loss"] > 0
 
 

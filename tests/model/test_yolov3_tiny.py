@@ -1,6 +1,6 @@
-import pytest
 import torch
 import torch.nn.functional as F
+from raised import raises
 
 from lookonce.model.darknet import pool_same
 from lookonce.model.yolov3_tiny import YoloV3Tiny
@@ -32,7 +32,7 @@ def test_a_count_of_0_leaves_a_neck_out() -> None:
 
 
 def test_counts_and_heads_must_fit() -> None:
-    with pytest.raises(ValueError, match="channels has 11 counts for 3 heads"):
+    with raises(ValueError, "channels", "11", "3 heads"):
         YoloV3Tiny(2, channels=CHANNELS, num_anchors=(3, 3, 3))
 
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from raised import raises
 
 from lookonce.errors import DataError
 from lookonce.prediction import byte_stream
@@ -100,5 +101,5 @@ def test_of_several_views_in_one_file_the_first_counts_as_it_does_on_disk(tmp_pa
 
 def test_a_stream_without_end_is_refused_before_it_fills_the_memory(monkeypatch):
     monkeypatch.setattr(byte_stream, "MAX_PICTURE_BYTES", 1 << 18)
-    with pytest.raises(DataError, match="without the end of a picture"):
+    with raises(DataError, "JPEG", "PNG"):
         list(pictures_in(io.BytesIO(bytes(1 << 20))))

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from raised import raises
 
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
@@ -83,5 +84,5 @@ def test_each_clip_becomes_a_video_and_pictures_stay_pictures(tmp_path):
 def test_a_clip_is_not_replaced_by_its_drawing(tmp_path):
     path = tmp_path / "a.mp4"
     clip = Clip(name="a.mp4", place=Path("a.mp4"), path=path, frames=list)
-    with pytest.raises(SettingsError, match="would replace the picture itself"):
+    with raises(SettingsError, "a.mp4", setting="output"):
         require_untouched(Media(entries=[clip], total=1), tmp_path)

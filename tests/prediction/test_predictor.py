@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from raised import raises
 
 from lookonce.detections import Detections
 from lookonce.errors import DataError
@@ -52,17 +53,17 @@ def test_every_picture_once_in_order_whatever_the_batch():
 
 
 def test_unreadable_pictures_are_told_and_the_others_done():
-    told: list[str] = []
+    told: list[tuple[str, str | Path | None]] = []
     sources = [broken("first"), picture(1), broken("middle"), picture(2), broken("last")]
     found = predict(
-        Brightness(), sources, batch_size=2, on_unreadable=lambda source, error: told.append(f"{source.name}: {error}")
+        Brightness(), sources, batch_size=2, on_unreadable=lambda source, error: told.append((source.name, error.path))
     )
     assert [one.source.name for one in found] == ["1", "2"]
-    assert told == [f"{name}: {name}: is empty (0 bytes); expected a picture" for name in ("first", "middle", "last")]
+    assert told == [(name, name) for name in ("first", "middle", "last")]
 
 
 def test_an_unreadable_picture_is_an_error_when_nobody_listens():
-    with pytest.raises(DataError, match="middle: is empty"):
+    with raises(DataError, "0 bytes", path="middle"):
         list(predict(Brightness(), [picture(1), broken("middle")]))
 
 

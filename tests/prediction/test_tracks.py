@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from raised import raises
 
 from lookonce.detections import Detections
 from lookonce.errors import MissingExtra
@@ -105,5 +106,5 @@ def test_a_crowd_gets_the_same_numbers_on_every_run():
 
 def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "edgefirst.tracker", None)
-    with pytest.raises(MissingExtra, match=r"lookonce\[track\]"):
+    with raises(MissingExtra, extra="track"):
         Tracker(threshold=0.25)

@@ -7,6 +7,7 @@ from pathlib import Path
 import boto3
 import numpy as np
 import pytest
+from raised import raises
 from s3_server import ObsLikeProxy
 
 from lookonce.remote import objects
@@ -36,7 +37,7 @@ def test_addresses_of_both_schemes_name_bucket_and_key() -> None:
 
 @pytest.mark.parametrize("url", ["s3://", "http://bucket/key", "bucket/key"])
 def test_other_addresses_are_refused_by_name(url: str) -> None:
-    with pytest.raises(RemoteError, match="expected s3://BUCKET/KEY"):
+    with raises(RemoteError, path=url):
         Location.parse(url)
 
 
@@ -173,13 +174,13 @@ def test_who_waits_is_told_once(
 
 def test_patience_ends(s3: ObsLikeProxy, tmp_path: Path) -> None:
     s3.down()
-    with pytest.raises(RemoteError, match=r"s3://bucket/a: .* try again later"):
+    with raises(RemoteError, path="s3://bucket/a"):
         ObjectStore(patience_seconds=1).entries(Location.parse("s3://bucket/a"))
 
 
 def test_what_will_not_pass_is_told_at_once(s3: ObsLikeProxy) -> None:
     started = time.monotonic()
-    with pytest.raises(RemoteError, match=r"NoSuchBucket.*is the address right"):
+    with raises(RemoteError, "NoSuchBucket", path="s3://nothere/a"):
         ObjectStore().entries(Location.parse("s3://nothere/a"))
     assert time.monotonic() - started < 5
 
@@ -191,7 +192,7 @@ def test_an_object_that_changed_since_the_listing_is_not_mixed_with_the_old_one(
     store.put_text("first", place)
     entry = only_entry(store, place)
     store.put_text("other", place)
-    with pytest.raises(RemoteError, match="PreconditionFailed"):
+    with raises(RemoteError, "PreconditionFailed", path="s3://bucket/a"):
         store.download(entry, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
 

@@ -6,9 +6,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import pytest
+from raised import raises
 
-from lookonce.errors import DataError
+from lookonce.errors import DataError, LookonceError
 from lookonce.remote.lock import work_lock
 from lookonce.remote.objects import Location, ObjectStore, RemoteError
 from lookonce.remote.stage_in import stage_in, unpack_once
@@ -59,13 +59,13 @@ def test_after_a_kill_what_had_come_is_not_fetched_again(s3: Any, tmp_path: Path
 
 
 def test_nothing_there_is_an_error_that_names_the_address(s3: Any, tmp_path: Path) -> None:
-    with pytest.raises(RemoteError, match="s3://bucket/data: there is no such object"):
+    with raises(RemoteError, path=str(PLACE)):
         stage_in(PLACE, tmp_path / "data", ObjectStore())
 
 
 def test_a_key_that_leads_outside_is_refused(s3: Any, tmp_path: Path) -> None:
     fill({"good.txt": "A", "../../outside.txt": "x"})
-    with pytest.raises(DataError, match="outside of the folder"):
+    with raises(DataError, path="outside.txt"):
         stage_in(PLACE, tmp_path / "data", ObjectStore())
     assert not list(tmp_path.rglob("*.txt"))
 
@@ -97,7 +97,7 @@ def test_the_lock_of_a_process_that_ended_is_taken_over(tmp_path: Path) -> None:
 def test_the_lock_of_another_host_is_respected_while_it_is_touched(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     lock.write_text('{"pid": 1, "host": "elsewhere", "since": "2026"}')
-    with pytest.raises(Exception, match="held for too long"), work_lock(lock, patience_seconds=0.5):
+    with raises(LookonceError, "elsewhere", path=lock), work_lock(lock, patience_seconds=0.5):
         pass
     os.utime(lock, (time.time() - 100, time.time() - 100))
     with work_lock(lock, patience_seconds=0.5):

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,8 +38,8 @@ def advice_on(sides: list[float], **options: object) -> Advice:
 def test_large_objects_need_no_large_pictures() -> None:
     advice = advice_on([60.0] * 8)
     assert advice.image_size == 320
-    assert advice.words[0] == "Train with --image-size 320."
-    assert "A picture takes 32 ms there and 64 ms at 640" in " ".join(advice.words)
+    assert "--image-size 320" in advice.words[0]
+    assert re.search(r"32 ms .* 64 ms at 640", " ".join(advice.words))
 
 
 def test_objects_that_become_too_small_ask_for_a_larger_size() -> None:
@@ -46,13 +47,13 @@ def test_objects_that_become_too_small_ask_for_a_larger_size() -> None:
     advice = advice_on([11.0] * 8)
     assert [row.tiny for row in advice.rows] == [float(11 * row.image_size / 640 < 8) for row in advice.rows]
     assert advice.image_size == 480
-    assert advice.words[1].startswith("At 448, 100 % of the objects are under 8 pixels")
+    assert re.search(r"448.* 100 % .* 8 pixels", advice.words[1])
 
 
 def test_objects_that_stay_too_small_ask_for_tiles() -> None:
     advice = advice_on([4.0] * 8)
     assert advice.image_size == 320  # no size helps, so the quickest
-    assert any("cut the pictures into tiles" in sentence for sentence in advice.words)
+    assert any(" tiles" in sentence for sentence in advice.words)
 
 
 def test_objects_in_one_place_are_crowded_at_every_size() -> None:
@@ -62,7 +63,7 @@ def test_objects_in_one_place_are_crowded_at_every_size() -> None:
 
 def test_enlarging_small_pictures_is_called_what_it_is() -> None:
     advice = advice_on([6.0] * 3, picture=200)
-    assert any(sentence.startswith("Most pictures are at most 200 pixels long") for sentence in advice.words)
+    assert any("200 pixels" in sentence for sentence in advice.words)
 
 
 def test_times_that_were_not_measured_are_not_told() -> None:

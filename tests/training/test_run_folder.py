@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-import pytest
+from raised import raises
 
 from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
@@ -37,16 +37,16 @@ def test_the_newest_run_is_the_one_saved_last_not_the_one_begun_last(tmp_path: P
 
 def test_nothing_to_resume_says_what_was_looked_for(tmp_path: Path) -> None:
     create_run_folder(tmp_path, "empty")
-    with pytest.raises(WeightsError, match=r"no run to resume there: none of its 1 folders holds settings.yaml"):
+    with raises(WeightsError, "1 folders", "settings.yaml", path=tmp_path):
         newest_run(tmp_path)
-    with pytest.raises(WeightsError, match="no run to resume there"):
+    with raises(WeightsError, path=tmp_path / "nowhere"):
         newest_run(tmp_path / "nowhere")
 
 
 def test_a_run_is_opened_by_its_folder_or_by_its_checkpoint(tmp_path: Path, record: ModelRecord) -> None:
     run = begun(tmp_path, "a", record, age=0)
     assert open_run_folder(run.path) == open_run_folder(run.last) == run
-    with pytest.raises(WeightsError, match=r"a run folder holds settings\.yaml"):
+    with raises(WeightsError, "settings.yaml", path=tmp_path):
         open_run_folder(tmp_path)
 
 
@@ -74,5 +74,5 @@ def test_a_run_with_a_name_of_its_own_is_made_once(tmp_path: Path) -> None:
     assert name_run_folder(tmp_path, "night").path == tmp_path / "night"
     assert name_run_folder(tmp_path, "night").path == tmp_path / "night"  # nothing in it yet
     (tmp_path / "night" / "notes.txt").write_text("mine")
-    with pytest.raises(WeightsError, match="night: is not empty, and no run of ours"):
+    with raises(WeightsError, "settings.yaml", path=tmp_path / "night"):
         name_run_folder(tmp_path, "night")

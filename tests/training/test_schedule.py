@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from raised import raises
 
 from lookonce.errors import SettingsError
 from lookonce.training.schedule import SCHEDULES, Schedule
@@ -79,5 +80,5 @@ def test_a_milestone_named_twice_counts_twice() -> None:
 
 
 def test_an_unknown_schedule_names_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"'cosin', expected one of cosine, linear"):
+    with raises(SettingsError, "cosine, linear", setting="schedule", value="cosin"):
         Schedule(name="cosin", lr=0.1, steps_per_epoch=1, epochs=1)

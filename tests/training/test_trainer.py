@@ -1,4 +1,5 @@
 import hashlib
+import re
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from raised import raises
 
 from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Batch
@@ -191,7 +193,7 @@ def test_a_diverged_run_keeps_the_checkpoint_before(make_trainer: Any, run: RunF
                 trainer.learner.model.head16.bias.fill_(torch.nan)
 
     trainer = make_trainer(before=spoil, evaluate=Score())
-    with pytest.raises(TrainingDiverged, match="epoch 1, batch 1"):
+    with raises(TrainingDiverged, epoch=1, index=1):
         trainer.run()
     checkpoint = load_checkpoint(run.last)
     assert checkpoint.training is not None
@@ -216,9 +218,8 @@ def test_the_log_has_the_line_of_the_document_and_one_for_each_epoch(
 def test_the_table_is_there_as_csv_and_json_lines(make_trainer: Any, run: RunFolder) -> None:
     make_trainer(evaluate=Score(0.1, 0.2, 0.3), eval_every=2).run()
     header, *lines = (run.path / "metrics.csv").read_text().splitlines()
-    assert header.startswith(
-        "epoch,step,lr,loss,box,objectness,classes,seconds,images_per_second,waiting_share,memory_mb,AP,AP50"
-    )
+    columns = "epoch step lr loss box objectness classes seconds images_per_second waiting_share memory_mb AP AP50"
+    assert header.split(",")[:13] == columns.split()
     assert [line.split(",")[0] for line in lines] == ["0", "1", "2"]
     assert lines[0].endswith(",,")  # not evaluated
     assert [row.get("AP") for row in run.metrics()] == [None, 0.1, 0.2]
@@ -227,7 +228,7 @@ def test_the_table_is_there_as_csv_and_json_lines(make_trainer: Any, run: RunFol
 def test_weights_alone_cannot_be_resumed(make_trainer: Any, run: RunFolder, record: ModelRecord) -> None:
     trainer = make_trainer()
     save_checkpoint(run.last, state=trainer.learner.model.state_dict(), record=record)
-    with pytest.raises(WeightsError, match="holds weights only"):
+    with raises(WeightsError, path=run.last):
         trainer.resume()
 
 
@@ -237,7 +238,7 @@ def test_another_number_of_threads_is_told(make_trainer: Any, caplog: pytest.Log
     torch.set_num_threads(2)
     with caplog.at_level("WARNING", logger="lookonce"):
         trainer.resume()
-    assert "threads is 2, the run began with 1" in caplog.text
+    assert re.search(r"threads is 2, .* 1\b", caplog.text)
 
 
 def test_what_is_best_is_decided_by_the_metric_that_was_named(make_trainer: Any, run: RunFolder) -> None:
@@ -257,7 +258,7 @@ def test_a_run_without_progress_ends_when_patience_does(
         result = make_trainer(evaluate=Score(0.4, 0.3, 0.2), patience=1).run()
     assert not result.stopped
     assert [row["AP"] for row in run.metrics()] == [0.4, 0.3]
-    assert "no better AP for 1 epochs (best in epoch 1)" in caplog.text
+    assert re.search(r"AP .*\b1 epochs .*epoch 1\b", caplog.text)
     score = Score()
     assert not resumed(make_trainer(evaluate=score, patience=1)).stopped
     assert score.models == []  # the end is the end
@@ -368,7 +369,7 @@ def test_what_spoiled_the_loss_is_kept_with_its_boxes(
     trainer = make_trainer()
     with torch.no_grad():
         trainer.learner.model.head16.bias.fill_(torch.nan)
-    with pytest.raises(TrainingDiverged, match="The pictures as the network got them: "):
+    with raises(TrainingDiverged, "nonfinite-epoch0-batch0"):
         trainer.run()
     folder = run.path / "nonfinite-epoch0-batch0" / "rank0"
     kept = np.load(folder / "batch.npz")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from raised import raises
 
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
@@ -94,7 +95,7 @@ def test_a_real_file_comes_back_byte_for_byte(shared: Callable[[str], Path]) -> 
     folder = shared("data/aix2022")
     cfg, weights = folder / "yolov3-tiny-aix2022.cfg", folder / "yolov3-tiny-aix2022.weights"
     read = read_darknet(cfg, weights, ReadOptions())
-    assert read.notes[0] == "Darknet 0.2.5, trained on 3,212,800 pictures, 904,694 numbers"
+    assert all(told in read.notes[0] for told in ("0.2.5", "3,212,800", "904,694"))
     files = to_darknet(read.record, dict(read.state), "aix")
     assert (files[".cfg"], files[".weights"]) == (cfg.read_bytes(), weights.read_bytes())
 
@@ -129,9 +130,9 @@ def test_masks_of_other_files_are_their_own_unless_told_otherwise() -> None:
     assert choose_masks(published, (1, 2, 3), "0" * 64, 6) == (((3, 4, 5), (1, 2, 3)), [])
     right = ((3, 4, 5), (1, 2, 3))
     assert choose_masks(right, "auto", RELEASED_COCO_SHA256, 6) == (right, [])
-    with pytest.raises(SettingsError, match="mask: 2 numbers given, the stride-16 head has 3 anchors"):
+    with raises(SettingsError, "2 numbers", "3 anchors", setting="mask"):
         choose_masks(published, (1, 2), "0" * 64, 6)
-    with pytest.raises(SettingsError, match="mask is 1,2,9, expected different rows of 6 anchors"):
+    with raises(SettingsError, "6 anchors", setting="mask", value=(1, 2, 9)):
         choose_masks(published, (1, 2, 9), "0" * 64, 6)
 
 
@@ -158,7 +159,7 @@ def test_a_cut_off_file_is_a_backbone(tmp_path: Path) -> None:
     read = read_darknet(cfg, weights, ReadOptions())
     assert read.is_backbone
     assert {name.rsplit(".", 2)[0] for name in read.state} == {one.name for one in wanted}
-    assert "9 of the 13 convolutions: a backbone" in read.notes[1]
+    assert "9 of the 13 " in read.notes[1]
 
 
 @pytest.mark.parametrize("surplus", [-3, 2, 10_000])
@@ -167,15 +168,15 @@ def test_a_size_that_is_not_the_cfgs_is_an_error(tmp_path: Path, surplus: int) -
     floats = random_floats(record)
     resized = floats[:surplus] if surplus < 0 else np.concatenate([floats, floats[:surplus]])
     cfg, weights = write(tmp_path, write_cfg(record), resized)
-    where = "ends inside head16" if surplus < 0 else "goes on after the last convolution"
-    with pytest.raises(WeightsError, match=rf"holds [\d,]+ numbers and {where}; .*x.cfg describes a network of"):
+    place = "inside head16" if surplus < 0 else "after the last"
+    with raises(WeightsError, place, "x.cfg", path=weights):
         read_darknet(cfg, weights, ReadOptions())
 
 
 def test_a_weights_file_alone_says_nothing_of_its_network(tmp_path: Path) -> None:
     record = described()
     _, weights = write(tmp_path, write_cfg(record), random_floats(record))
-    with pytest.raises(WeightsError, match=r"says nothing of its network; name its .cfg too"):
+    with raises(WeightsError, ".cfg", path=weights):
         read_darknet(None, weights, ReadOptions())
 
 
@@ -184,25 +185,25 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
     floats = random_floats(record)
     floats[1] = np.nan
     cfg, weights = write(tmp_path, write_cfg(record), floats)
-    with pytest.raises(WeightsError, match=r"array 'backbone.conv0.norm.bias' holds values that are no numbers"):
+    with raises(WeightsError, path=weights, value="backbone.conv0.norm.bias"):
         read_darknet(cfg, weights, ReadOptions())
     floats[1] = 0
     floats[3 * CHANNELS[0]] = -1
     cfg, weights = write(tmp_path, write_cfg(record), floats)
-    with pytest.raises(WeightsError, match=r"'backbone.conv0.norm.running_var' holds variances below 0"):
+    with raises(WeightsError, path=weights, value="backbone.conv0.norm.running_var"):
         read_darknet(cfg, weights, ReadOptions())
     weights.write_bytes(weights.read_bytes()[:-1])
-    with pytest.raises(WeightsError, match=r"bytes after the header, expected a multiple of 4"):
+    with raises(WeightsError, "multiple of 4", path=weights):
         read_weights(weights)
     weights.write_bytes(b"\0\0\0\0\7\0\0\0\0\0\0\0")
-    with pytest.raises(WeightsError, match=r"does not begin like a Darknet .weights file \(version 0.7.0\)"):
+    with raises(WeightsError, "version 0.7.0", path=weights):
         read_weights(weights)
 
 
 def test_the_right_number_of_names_is_asked_for(tmp_path: Path) -> None:
     record = described()
     cfg, weights = write(tmp_path, write_cfg(record), random_floats(record))
-    with pytest.raises(WeightsError, match="has 2 classes, 3 names were given"):
+    with raises(WeightsError, "2 classes", "3 names", path=weights):
         read_darknet(cfg, weights, ReadOptions(class_names=("a", "b", "c")))
     read = read_darknet(cfg, weights, ReadOptions())
     assert read.record.class_names == ("class 0", "class 1")
@@ -211,16 +212,16 @@ def test_the_right_number_of_names_is_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dialect": DIALECTS["ultralytics"]}, "sizes by rule square"),
-        ({"preprocessing": {"mean": (0.5, 0.5, 0.5)}}, r"mean \(0.5, 0.5, 0.5\)"),
-        ({"preprocessing": {"color_order": "BGR"}}, "colour order BGR"),
+        ({"dialect": DIALECTS["ultralytics"]}, "square"),
+        ({"preprocessing": {"mean": (0.5, 0.5, 0.5)}}, "(0.5, 0.5, 0.5)"),
+        ({"preprocessing": {"color_order": "BGR"}}, "BGR"),
     ],
 )
 def test_what_a_cfg_cannot_say_is_refused(
     make_state: Callable[..., dict[str, torch.Tensor]], changes: dict[str, object], message: str
 ) -> None:
     record = described(**changes)
-    with pytest.raises(WeightsError, match=f"{message}.*which a Darknet .cfg cannot say"):
+    with raises(WeightsError, message, ".cfg", path="x"):
         to_darknet(record, make_state(record), "x")
 
 

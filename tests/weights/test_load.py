@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from raised import raises
 
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
@@ -46,11 +47,11 @@ def test_the_safetensors_file_of_a_checkpoint_means_the_checkpoint(checkpoint: P
 
 def test_paths_without_weights_say_what_was_expected(tmp_path: Path) -> None:
     (tmp_path / "yolov3-tiny.weights").write_bytes(b"")
-    with pytest.raises(WeightsError, match="no such file or folder"):
+    with raises(WeightsError, path="nowhere"):
         load_weights(tmp_path / "nowhere")
-    with pytest.raises(WeightsError, match=r"yolov3-tiny.weights: is none of the weight files that can be read"):
+    with raises(WeightsError, path="yolov3-tiny.weights"):
         load_weights(tmp_path / "yolov3-tiny.weights")
-    with pytest.raises(WeightsError, match="no checkpoint in it; expected a run folder"):
+    with raises(WeightsError, "checkpoints/best", path=tmp_path):
         load_weights(tmp_path)
 
 
@@ -70,28 +71,28 @@ def test_files_of_other_programs_are_opened_as_they_are(
     model, record = load_weights(tmp_path / "0-300_.ckpt")
     assert torch.equal(model.state_dict()["head32.weight"], state["head32.weight"])
     assert (record.class_names, record.image_size) == (("class 0", "class 1"), (640, 640))
-    assert "classes are called class 0 to class 1" in caplog.text
+    assert "class 0 to class 1" in caplog.text
     darknet = zoo.model_copy(update={"dialect": DIALECTS["darknet"]})
     for ending, content in to_darknet(darknet, state, "x").items():
         (tmp_path / f"tiny{ending}").write_bytes(content)
     assert load_weights(tmp_path / "tiny.weights")[1].class_names == ("a", "b")
     (tmp_path / "tiny.cfg").unlink()
-    with pytest.raises(WeightsError, match=r"says nothing of its network; name its .cfg too, or put it beside"):
+    with raises(WeightsError, ".cfg", path="tiny.weights"):
         load_weights(tmp_path / "tiny.weights")
 
 
 def test_a_pickle_is_left_to_convert(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(b"PK\x03\x04")
-    with pytest.raises(WeightsError, match=r"pickled objects, which nothing but `lookonce convert .*x\.pt` reads"):
+    with raises(WeightsError, "lookonce convert", path="x.pt"):
         load_weights(tmp_path / "x.pt")
 
 
 def test_an_array_too_few_or_too_many_is_named(make_model: MakeModel) -> None:
     state = make_model().state_dict()
     bias = state.pop("head32.bias")
-    with pytest.raises(WeightsError, match=r"file: the network needs an array 'head32.bias'"):
+    with raises(WeightsError, path="file", value="head32.bias"):
         load_state(make_model(), state, "file")
-    with pytest.raises(WeightsError, match=r"array 'extra' has no place in the network"):
+    with raises(WeightsError, path="file", value="extra"):
         load_state(make_model(), {**state, "head32.bias": bias, "extra": bias}, "file")
-    with pytest.raises(WeightsError, match=r"'head32.bias' has shape \(3,\), the network needs \(21,\)"):
+    with raises(WeightsError, "(3,)", "(21,)", value="head32.bias"):
         load_state(make_model(), {**state, "head32.bias": bias[:3]}, "file")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from raised import raises
 
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
@@ -109,7 +110,7 @@ def test_files_of_the_training_lose_their_prefix_and_the_optimizers_arrays(writt
     read = read_mindspore(write(tmp_path / "t.ckpt", {**arrays, **training}), ReadOptions(image_size=64))
     plain = read_mindspore(written, ReadOptions(image_size=64))
     assert all(torch.equal(read.state[name], plain.state[name]) for name in plain.state)
-    assert f"left out, as of the training and not of the network: {len(training)} arrays" in " ".join(read.notes)
+    assert f"{len(training)} arrays" in " ".join(read.notes)
 
 
 def test_arrays_in_pieces_are_joined(written: Path, tmp_path: Path) -> None:
@@ -130,10 +131,10 @@ def test_arrays_in_pieces_are_joined(written: Path, tmp_path: Path) -> None:
 def test_an_array_too_many_or_too_few_is_named(written: Path, tmp_path: Path) -> None:
     arrays = arrays_of(written)
     extra = write(tmp_path / "extra.ckpt", {**arrays, "feature_map.head3.bias": np.zeros(2, np.float32)})
-    with pytest.raises(WeightsError, match=r"1 arrays have no place in YOLOv3-Tiny: 'feature_map.head3.bias'"):
+    with raises(WeightsError, "1 arrays", "'feature_map.head3.bias'", path=extra):
         read_mindspore(extra, ReadOptions())
     del arrays["feature_map.backbone.conv8.1.gamma"]
-    with pytest.raises(WeightsError, match=r"no array 'feature_map.backbone.conv8.1.gamma'"):
+    with raises(WeightsError, path="few.ckpt", value="feature_map.backbone.conv8.1.gamma"):
         read_mindspore(write(tmp_path / "few.ckpt", arrays), ReadOptions())
 
 
@@ -141,31 +142,31 @@ def test_damaged_files_are_told(written: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.ckpt"
     content = written.read_bytes()
     path.write_bytes(content[:-5])
-    with pytest.raises(WeightsError, match=r"not a complete MindSpore .ckpt"):
+    with raises(WeightsError, ".ckpt", path=path):
         read_mindspore(path, ReadOptions())
     arrays = {"feature_map.head1.bias": np.zeros(2, np.float32)}
-    with pytest.raises(WeightsError, match=r"is of kind 'BFloat17'; expected one of Float32"):
+    with raises(WeightsError, "BFloat17", "Float32", path=path, value="feature_map.head1.bias"):
         read_mindspore(write(path, arrays, kind="BFloat17"), ReadOptions())
-    with pytest.raises(WeightsError, match=r"has shape \(2,\) of Float64 but 8 bytes; the file is damaged"):
+    with raises(WeightsError, "(2,)", "Float64", "8 bytes", value="feature_map.head1.bias"):
         read_mindspore(write(path, arrays, kind="Float64"), ReadOptions())
-    with pytest.raises(WeightsError, match=r"no array 'feature_map.backbone.conv0.0.weight'"):
+    with raises(WeightsError, path=path, value="feature_map.backbone.conv0.0.weight"):
         read_mindspore(write(path, arrays), ReadOptions())
     path.write_bytes(b"")
-    with pytest.raises(WeightsError, match="holds no arrays"):
+    with raises(WeightsError, "no arrays", path=path):
         read_mindspore(path, ReadOptions())
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dialect": DIALECTS["darknet"]}, r"centres scaled by \{32: 1.0, 16: 1.0\}"),
-        ({"channels": (*CHANNELS[:7], 0, 0, *CHANNELS[9:])}, r"channels \("),
-        ({"masks": ((4, 5), (0, 1, 2, 3))}, r"anchors \(2, 4\) a head"),
+        ({"dialect": DIALECTS["darknet"]}, "{32: 1.0, 16: 1.0}"),
+        ({"channels": (*CHANNELS[:7], 0, 0, *CHANNELS[9:])}, "channels ("),
+        ({"masks": ((4, 5), (0, 1, 2, 3))}, "(2, 4)"),
     ],
 )
 def test_what_is_not_the_model_zoos_network_is_refused(
     make_state: Callable[..., State], changes: dict[str, object], message: str
 ) -> None:
     record = described(**changes)
-    with pytest.raises(WeightsError, match=f"has {message}.*not the model zoo's network"):
+    with raises(WeightsError, message, "model zoo", path="x"):
         to_mindspore(record, make_state(record), "x")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from raised import raises
 from torch import nn
 
 from lookonce.config.record import DEFAULT_ANCHORS
@@ -153,14 +154,14 @@ def test_the_running_average_in_half_precision_is_taken_first(tmp_path: Path) ->
 def test_another_network_names_the_first_layer_that_differs(tmp_path: Path) -> None:
     network = make_network()
     network.model[11] = nn.Identity()
-    with pytest.raises(WeightsError, match="layer 11 is Identity, expected ZeroPad2d"):
+    with raises(WeightsError, "layer 11 ", "Identity", "ZeroPad2d", path="a.pt"):
         read_ultralytics(save(tmp_path / "a.pt", network), ReadOptions())
     network = make_network()
     network.model[12] = nn.MaxPool2d(3, 1, 0)
-    with pytest.raises(WeightsError, match=r"layer 12 \(MaxPool2d\) has kernel_size=3, expected 2"):
+    with raises(WeightsError, "layer 12 ", "kernel_size=3", path="b.pt"):
         read_ultralytics(save(tmp_path / "b.pt", network), ReadOptions())
     network = make_network(nn.LeakyReLU(0.2))
-    with pytest.raises(WeightsError, match=r"is LeakyReLU\(0.2\), expected SiLU or LeakyReLU\(0.1\)"):
+    with raises(WeightsError, "LeakyReLU(0.2)", "LeakyReLU(0.1)", path="c.pt"):
         read_ultralytics(save(tmp_path / "c.pt", network), ReadOptions())
 
 
@@ -168,14 +169,14 @@ def test_another_network_names_the_first_layer_that_differs(tmp_path: Path) -> N
 def test_an_array_left_over_is_named(tmp_path: Path) -> None:
     network = make_network()
     network.model[3].register_buffer("colour", torch.zeros(2))
-    with pytest.raises(WeightsError, match=r"1 arrays have no place in YOLOv3-Tiny: 'model.3.colour'"):
+    with raises(WeightsError, "1 arrays", "'model.3.colour'", path="x.pt"):
         read_ultralytics(save(tmp_path / "x.pt", network), ReadOptions())
 
 
 @pytest.mark.usefixtures("modules")
 def test_a_state_dict_alone_is_refused_with_the_reason(tmp_path: Path) -> None:
     torch.save(make_network().state_dict(), tmp_path / "x.pt")
-    with pytest.raises(WeightsError, match="holds arrays without their network"):
+    with raises(WeightsError, "arrays", path="x.pt"):
         read_ultralytics(tmp_path / "x.pt", ReadOptions())
 
 
@@ -198,7 +199,7 @@ def test_a_file_that_runs_code_is_refused_by_name_and_its_code_does_not_run(
     argument = f"touch {trace}" if call is os.system else f"__import__('pathlib').Path({str(trace)!r}).touch()"
     arguments = (str, "upper") if call is getattr else (argument,)
     path = save(tmp_path / "x.pt", make_network(), date=Harm(call, *arguments))
-    with pytest.raises(WeightsError, match=rf"refused: it asks for \w+\.{name},.*nothing of it was executed"):
+    with raises(WeightsError, "refused", f".{name},", path=path):
         read_ultralytics(path, ReadOptions())
     assert not trace.exists()
     if call is not getattr:  # the file does do harm to whoever trusts it
@@ -211,7 +212,7 @@ def test_a_file_that_runs_code_is_refused_by_name_and_its_code_does_not_run(
 )
 def test_names_that_only_resemble_admitted_ones_are_refused(name: str) -> None:
     module, _, function = name.partition(".")
-    with pytest.raises(pickled.RefusedError, match=f"asks for {name}"):
+    with raises(pickled.RefusedError, name):
         pickled.admitted(module, function)
 
 
@@ -238,16 +239,17 @@ def test_a_pickle_that_eats_memory_is_stopped_by_the_limits(tmp_path: Path) -> N
     eats = b"\x80\x02]r\xff\xff\xff\x7f."
     with zipfile.ZipFile(tmp_path / "bomb.pt", "w") as archive:
         archive.writestr("x/data.pkl", eats)
-    with pytest.raises(WeightsError, match=r"more memory than a file of its size may|over the limits"):
+    with raises(WeightsError, path="bomb.pt") as caught:
         read_ultralytics(tmp_path / "bomb.pt", ReadOptions())
+    assert any(told in str(caught.value) for told in ("memory", "limits"))
     assert path.exists()
 
 
 def test_files_that_are_no_pt_are_told(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("a.txt", "hello")
-    with pytest.raises(WeightsError, match=r"a zip file with 0 files data.pkl"):
+    with raises(WeightsError, "data.pkl", path="x.zip"):
         read_ultralytics(tmp_path / "x.zip", ReadOptions())
     (tmp_path / "x.pkl").write_bytes(pickle.dumps([1, 2]))
-    with pytest.raises(WeightsError, match=r"not a complete .pt file|a pickle, but not a .pt"):
+    with raises(WeightsError, path="x.pkl"):
         read_ultralytics(tmp_path / "x.pkl", ReadOptions())

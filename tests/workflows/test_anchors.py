@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from raised import raises
 
 from lookonce.config.schema import Settings
 from lookonce.config.text import parse_text
@@ -41,8 +42,7 @@ def test_far_better_anchors_are_taken(data: Callable[..., tuple[Path, Path]], tm
     advice = anchors(file, images=images, plot=tmp_path / "plots" / "sizes.svg")
     assert advice.gain_is_real
     assert advice.fitted.overlap > 0.9 > 0.5 > advice.now.overlap
-    *_, verdict, line = as_text(advice)
-    assert verdict == "the gain is real: take the fitted ones"
+    *_, line = as_text(advice)
     typed = line.removeprefix('--anchors "').removesuffix('"')
     assert Settings(anchors=parse_text("anchors", typed)).anchors == advice.fitted.anchors
     assert ET.parse(tmp_path / "plots" / "sizes.svg").getroot().tag.endswith("svg")
@@ -69,22 +69,22 @@ def test_few_pictures_prove_nothing(data: Callable[..., tuple[Path, Path]]) -> N
     advice = anchors(file, images=images, restarts=2)
     assert advice.held_out == ()
     assert not advice.gain_is_real
-    assert any("too few pictures to tell" in line for line in as_text(advice))
+    assert any("too few" in line for line in as_text(advice))
 
 
 def test_settings_that_training_would_refuse_are_refused(data: Callable[..., tuple[Path, Path]]) -> None:
     file, images = data([(20, 20)])
-    with pytest.raises(SettingsError, match="image_size is 400; expected a multiple of 32"):
+    with raises(SettingsError, setting="image_size", value=400):
         anchors(file, images=images, image_size=400)
-    with pytest.raises(SettingsError, match=r"current is \[\[1,2\]\]; expected 6 pairs"):
+    with raises(SettingsError, "6 pairs", setting="current", value="[[1,2]]"):
         anchors(file, images=images, current="[[1,2]]")
-    with pytest.raises(SettingsError, match="current is auto"):
+    with raises(SettingsError, setting="current", value="auto"):
         anchors(file, images=images, current="auto")
-    with pytest.raises(SettingsError, match="restarts is 0, expected 1 or more"):
+    with raises(SettingsError, setting="restarts", value=0):
         anchors(file, images=images, restarts=0)
 
 
 def test_nothing_to_fit_to_is_an_error(data: Callable[..., tuple[Path, Path]]) -> None:
     file, images = data([])
-    with pytest.raises(DataError, match="split 'train' has no box to fit anchors to"):
+    with raises(DataError, "'train'", path=file):
         anchors(file, images=images)

@@ -1,10 +1,12 @@
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from planted_faults import FAULTS, plant_faults, write_clean
+from raised import raises
 
 from lookonce.data.checks import CHECKS
 from lookonce.errors import DataError, SettingsError
@@ -19,15 +21,15 @@ def test_findings_are_written_and_shown(shared: Callable[[str], Path], tmp_path:
     assert written["splits"][0]["class_boxes"] == {"RBC": 2381, "WBC": 214, "Platelets": 209}
     assert {finding["severity"] for finding in written["findings"]} == {"warning"}
     lines = list(as_text(checked, shown=1))
-    assert lines[1] == "  train: 205 pictures (0 without boxes, 0 %), 640x480; 2804 boxes"
-    assert "warning: box-without-area (2): draw it again or delete it; training leaves it out" in lines
+    assert re.fullmatch(r"  train: 205 .*\b0 %.* 640x480; 2804 .*", lines[1])
+    assert any(line.startswith("warning: box-without-area (2): ") for line in lines)
     assert lines[-3] == "  and 1 more"
-    assert lines[-2].startswith("364 pictures looked at by their headers, ")
+    assert lines[-2].startswith("364 ")
     assert lines[-1] == "0 errors, 2 warnings, 0 notes"
 
 
 def test_what_is_no_data_set_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is no data set"):
+    with raises(DataError, path=tmp_path):
         check(tmp_path)
 
 
@@ -35,7 +37,7 @@ def test_checks_are_chosen_by_name_or_group(shared: Callable[[str], Path]) -> No
     data = shared("data/bccd")
     assert check(data, only=["copies"]).result.checks >= {"near-copy", "leaked-picture"}
     assert not check(data, skip=["boxes,copies"], decode=False, advice=False).result.findings
-    with pytest.raises(SettingsError, match=r"unknown check tiny-boxes; did you mean tiny-box\?"):
+    with raises(SettingsError, " tiny-box?", value="tiny-boxes"):
         check(data, only=["tiny-boxes"])
 
 
@@ -69,7 +71,7 @@ def test_a_corrected_copy_has_only_what_a_person_must_decide(planted: Path, tmp_
 
 
 def test_a_corrected_copy_needs_a_new_folder(planted: Path) -> None:
-    with pytest.raises(DataError, match="planted: exists and is not empty; name a new folder"):
+    with raises(DataError, path=planted):
         check(planted, fix=planted)
 
 
@@ -100,5 +102,5 @@ def test_pictures_without_annotations_are_looked_at_alone(shared: Callable[[str]
 
 def test_pictures_without_annotations_cannot_be_corrected(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
-    with pytest.raises(DataError, match="has no annotations; --fix"):
+    with raises(DataError, "--fix", path=tmp_path):
         check(tmp_path, fix=tmp_path / "copy")

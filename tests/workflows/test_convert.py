@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from raised import raises
 
 from lookonce.cli.main import main
 from lookonce.config.dialects import DIALECTS
@@ -108,39 +109,39 @@ def test_a_backbone_starts_a_training_and_is_told_to_find_nothing(
     count = sum(state[name].numel() for name in kept if "neck10" not in name)
     weights.write_bytes(weights.read_bytes()[: 20 + 4 * count])
     convert(cfg, weights, output=tmp_path / "backbone")
-    with pytest.raises(WeightsError, match=r"a backbone without heads, which finds nothing yet; .*--backbone-weights"):
+    with raises(WeightsError, "backbone", "--backbone-weights", path=tmp_path / "backbone"):
         load_weights(tmp_path / "backbone")
-    with pytest.raises(WeightsError, match="a backbone alone; expected a whole network to write for darknet"):
+    with raises(WeightsError, "backbone", "darknet", path=cfg):
         convert(cfg, weights, output=tmp_path / "more", to="darknet")
 
 
 def test_nothing_that_exists_is_replaced(tmp_path: Path, darknet_files: tuple[Path, Path, Path]) -> None:
     cfg, weights, _ = darknet_files
-    with pytest.raises(WeightsError, match="ours: exists already; --output names another folder"):
+    with raises(WeightsError, "--output", path=tmp_path / "ours"):
         convert(cfg, weights, output=tmp_path / "ours")
-    with pytest.raises(WeightsError, match=r"ours.cfg: exists already; --output names another place"):
+    with raises(WeightsError, "--output", path=cfg.parent / "ours.cfg"):
         convert(tmp_path / "ours", output=cfg.parent, to="darknet")
 
 
 def test_wrong_files_and_options_are_told(tmp_path: Path, darknet_files: tuple[Path, Path, Path]) -> None:
     cfg, weights, names = darknet_files
     output = tmp_path / "never"
-    with pytest.raises(WeightsError, match=r"ours.names: is none of the weight files that can be read"):
+    with raises(WeightsError, path=names):
         convert(names, output=output)
-    with pytest.raises(WeightsError, match=r"a .cfg has no weights in it; name the .weights file too"):
+    with raises(WeightsError, ".weights", path=cfg):
         convert(cfg, output=output)
-    with pytest.raises(WeightsError, match=r"both are a Darknet .cfg"):
+    with raises(WeightsError, "both", path=cfg):
         convert(cfg, cfg, weights, output=output)
-    with pytest.raises(WeightsError, match=r"nowhere.ckpt: cannot be read"):
+    with raises(WeightsError, path="nowhere.ckpt"):
         convert(tmp_path / "nowhere.ckpt", output=output)
-    with pytest.raises(SettingsError, match=r"to: unknown program darknett; did you mean darknet\?"):
+    with raises(SettingsError, " darknet?", setting="to", value="darknett"):
         convert(cfg, weights, output=output, to="darknett")
-    with pytest.raises(SettingsError, match="mask is a,b, expected auto, cfg, or rows"):
+    with raises(SettingsError, setting="mask", value="a,b"):
         convert(cfg, weights, output=output, mask="a,b")
-    with pytest.raises(SettingsError, match="a checkpoint knows its names"):
+    with raises(SettingsError, path=tmp_path / "ours"):
         convert(tmp_path / "ours", output=output, image_size=320, to="darknet")
     names.write_text("cat\ncat\n")
-    with pytest.raises(WeightsError, match="'cat' is there twice"):
+    with raises(WeightsError, "'cat'", path=names):
         convert(cfg, weights, output=output, names=names)
     assert not output.exists()
 
@@ -152,7 +153,7 @@ def test_the_command_tells_what_it_found(
     output = tmp_path / "again"
     assert main(["convert", str(cfg), str(weights), "--names", str(names), "--output", str(output)]) == 0
     printed = capsys.readouterr().out
-    for text in ("Darknet 0.2.5, trained on 0 pictures", "classes     2: cat, dög", f"written: {output}"):
+    for text in ("Darknet 0.2.5", " 0 pictures", "2: cat, dög", str(output)):
         assert text in printed
 
 
@@ -185,15 +186,15 @@ def test_the_probe_finds_a_wrong_mask_of_a_real_network(
     pictures = f"{folder}/pictures/*close*.jpg"
     weights = folder / "yolov3-tiny-aix2022.weights"
     done = convert(tmp_path / "wrong.cfg", weights, output=tmp_path / "wrong", probe=pictures)
-    assert "verdict: mask=1,2,3, but mask=0,1,2 is used: convert again with --mask 1,2,3" in done.notes
+    assert any("mask=1,2,3" in note and "mask=0,1,2" in note and "--mask 1,2,3" in note for note in done.notes)
     assert load_checkpoint(tmp_path / "wrong").record.masks == ((4, 5, 6), (0, 1, 2))
     done = convert(tmp_path / "wrong.cfg", weights, output=tmp_path / "right", probe=pictures, mask="1,2,3")
-    assert any(note.startswith("verdict: mask=1,2,3, which is what is used") for note in done.notes)
+    assert any("mask=1,2,3" in note and "--mask" not in note for note in done.notes)
     with Image.open(tmp_path / "right-masks.png") as sheet:
         assert sheet.size == (2 * (640 + 8), 28 + 6 * (640 + 8))
 
 
 def test_the_probe_needs_a_network_from_darknet(tmp_path: Path) -> None:
     convert(checkpoint(tmp_path / "ours", "mindspore"), output=tmp_path / "zoo.ckpt", to="mindspore")
-    with pytest.raises(SettingsError, match="probe: compares two readings of a whole network from Darknet"):
+    with raises(SettingsError, setting="probe"):
         convert(tmp_path / "zoo.ckpt", output=tmp_path / "again", probe=str(tmp_path))

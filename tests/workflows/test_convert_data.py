@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from raised import raises
 
 from lookonce.data.dataset import Dataset, data_hash
 from lookonce.data.formats.coco import write_coco
@@ -66,7 +67,7 @@ def test_a_copy_reads_back_bit_for_bit(original: Path, tmp_path: Path, to: Forma
     assert conversion.crowd_left_out == (2 if to == "yolo" else 0)
     lines = list(as_text(conversion))
     assert lines[0] == f"train: 3 pictures, {3 if to == 'yolo' else 4} boxes"
-    assert lines[-1].endswith("its boxes read back bit for bit")
+    assert "read back" in lines[-1]
 
 
 def test_real_photographs_are_the_same_in_all_three_formats(shared: Callable[[str], Path], tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_links_share_the_originals_bytes(original: Path, tmp_path: Path) -> None
 def test_a_folder_with_something_in_it_is_not_written_to(original: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("keep")
-    with pytest.raises(DataError, match="full: exists and is not empty"):
+    with raises(DataError, path=tmp_path / "full"):
         convert_data(original, tmp_path / "full", to="yolo")
     (tmp_path / "empty").mkdir()
     assert convert_data(original, tmp_path / "empty", to="yolo").folder == tmp_path / "empty"
@@ -106,7 +107,7 @@ def test_a_failure_leaves_nothing_behind(original: Path, tmp_path: Path) -> None
         if done == total - 1:
             raise OSError("the disk is gone")
 
-    with pytest.raises(LookonceError, match="copy: cannot write there"):
+    with raises(LookonceError, path=tmp_path / "copy"):
         convert_data(original, tmp_path / "copy", to="voc", on_progress=fail)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -119,11 +120,11 @@ def test_pictures_of_one_name_get_numbers(original: Path, tmp_path: Path) -> Non
     assert conversion.renamed == {original / "val" / "train ä 1.jpg": "train ä 1-2.jpg"}
     copy = tmp_path / "copy" / "JPEGImages" / "train ä 1-2.jpg"
     assert copy.read_bytes() == (original / "val" / "train ä 1.jpg").read_bytes()
-    assert any(line.startswith("renamed because others have their names: 1, such as") for line in as_text(conversion))
+    assert any("renamed" in line and " 1, " in line for line in as_text(conversion))
 
 
 def test_an_unknown_format_is_told(original: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="format 'csv' is unknown; expected one of coco, voc, yolo"):
+    with raises(DataError, "coco, voc, yolo", value="csv"):
         convert_data(original, tmp_path / "copy", to="csv")
 
 
@@ -139,7 +140,7 @@ def test_classes_are_renamed_joined_and_chosen(original: Path, tmp_path: Path) -
 
 def test_a_class_may_have_a_colon_in_its_name() -> None:
     assert read_renames(["ant: red:ant", "mouse:a:b"], ("ant: red", "mouse")) == {"ant: red": "ant", "mouse": "a:b"}
-    with pytest.raises(SettingsError, match="rename is 'bee:ant'; expected OLD:NEW, where OLD is one of ant: red"):
+    with raises(SettingsError, "OLD:NEW", "ant: red", setting="rename", value="bee:ant"):
         read_renames(["bee:ant"], ("ant: red",))
 
 
@@ -164,10 +165,10 @@ def test_pictures_are_shared_out_anew(original: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["0.8", "0.8/0.1/0.2", "0.8/-0.1/0.3", "a/b", "0.2/0.2/0.2/0.4", "nan/1"])
 def test_parts_that_are_no_parts_of_one_are_refused(text: str) -> None:
-    with pytest.raises(SettingsError, match=r"expected parts of 1 for train, val and perhaps test: 0\.8/0\.1/0\.1"):
+    with raises(SettingsError, "0.8/0.1/0.1", setting="split", value=text):
         read_shares(text)
 
 
 def test_a_part_without_pictures_is_refused(original: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="split 'val' would have no picture"):
+    with raises(DataError, setting="split", value="val"):
         convert_data(original, tmp_path / "copy", to="voc", split="0.94/0.05/0.01")

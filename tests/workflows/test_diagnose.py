@@ -1,6 +1,7 @@
 """Five mistakes that people make, each planted in a real training of a tiny network, each named by the diagnosis."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from raised import raises
 
 from lookonce.config.schema import Settings
 from lookonce.errors import SettingsError
@@ -96,16 +98,9 @@ def test_weights_that_never_learned_are_suspected_and_every_check_is_told(tmp_pa
     text = list(as_text(diagnosed))
     for number, check in enumerate(diagnosed.diagnosis.checks, start=1):
         assert any(line.startswith(f"{number}. {check.name}: ") for line in text)
-    assert [check.name for check in diagnosed.diagnosis.checks] == [
-        "category mapping",
-        "class count against head",
-        "labels: pixels or fractions, corners or sizes",
-        "overlay of ground truth",
-        "recall bound of the anchors",
-        "learning rate and warm-up",
-        "AP on training pictures",
-        "score histogram",
-    ]
+    names = [check.name for check in diagnosed.diagnosis.checks]
+    words = ("mapping", "class", "labels", "overlay", "anchors", "learning rate", "training", "score")
+    assert all(word in name for word, name in zip(words, names, strict=True)), names
     assert diagnosed.diagnosis.checks[6].evidence.startswith("AP50 0.0")
     assert "no run folder" in diagnosed.diagnosis.checks[5].evidence
     assert diagnosed.exit_code == 0
@@ -117,11 +112,11 @@ def test_a_run_that_has_no_weights_is_diagnosed_from_its_settings_and_log(tmp_pa
     run.mkdir()
     settings = {**SETTINGS, "data": str(data), "optimizer": "sgd", "lr": 0.01}
     (run / "settings.yaml").write_text(yaml.safe_dump(Settings(**settings).model_dump(mode="json")))
-    assert "No single cause" in list(as_text(diagnose(run)))[-2]
+    assert diagnose(run).diagnosis.cause is None
     (run / "log.txt").write_text("epoch 0, batch 3: the loss is not finite (loss nan: box nan, ...)")
     diagnosed = diagnose(run)
     assert diagnosed.exit_code == 1
-    assert "the loss became no number; lr 0.01 with sgd" in list(as_text(diagnosed))[11]
+    assert "lr 0.01 with sgd" in list(as_text(diagnosed))[11]
 
 
 def test_what_the_reader_refuses_is_the_cause(tmp_path: Path) -> None:
@@ -129,36 +124,38 @@ def test_what_the_reader_refuses_is_the_cause(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(Settings(data=str(data)).model_dump(mode="json")))
     cause = diagnose(tmp_path).diagnosis.cause
     assert cause is not None
-    assert (cause.name, "category_id 0 is unknown" in cause.evidence) == ("reading the annotations", True)
+    assert (cause.name, "category_id 0" in cause.evidence) == ("reading the annotations", True)
 
 
 def test_weights_without_a_run_need_data(tmp_path: Path) -> None:
     result = trained(write_squares(tmp_path / "data"), epochs=1, eval_every=0)
-    with pytest.raises(SettingsError, match="is no run folder that names its data; say which: --data"):
+    with raises(SettingsError, "--data", setting="data", path=result.run.last):
         diagnose(result.run.last)
-    with pytest.raises(SettingsError, match="pictures is 0"):
+    with raises(SettingsError, setting="pictures", value=0):
         diagnose(result.run.path, pictures=0)
 
 
 @pytest.mark.parametrize(
-    ("scores", "epochs", "words"),
+    ("scores", "epochs", "told"),
     [
-        ([0.0, 0.001, 0.0], 15, "AP50 is still under 0.01"),
+        ([0.0, 0.001, 0.0], 15, "0.01"),
         ([0.0, 0.001], 15, ""),  # may be a slow start
         ([0.0, 0.02, 0.0], 15, ""),
         ([0.0] * 9, 100, ""),
-        ([0.0] * 10, 100, "AP50 is still under 0.01"),
-        ([0.3, 0.6, 0.19], 100, "AP50 has fallen to less than a third"),
+        ([0.0] * 10, 100, "0.01"),
+        ([0.3, 0.6, 0.19], 100, "third"),
         ([0.3, 0.6, 0.21], 100, ""),
         ([-1.0, -1.0, -1.0], 15, ""),  # nothing to be found
         ([], 15, ""),
     ],
 )
 def test_training_asks_why_when_the_score_stays_at_nothing_or_falls(
-    scores: list[float], epochs: int, words: str, tmp_path: Path
+    scores: list[float], epochs: int, told: str, tmp_path: Path
 ) -> None:
     watch = Watch({"epochs": epochs}, lambda: pytest.fail("nothing was to be looked at"), tmp_path)
-    assert watch.symptom([{"AP50": score, "loss": 1.0} for score in scores]) == words
+    symptom = watch.symptom([{"AP50": score, "loss": 1.0} for score in scores])
+    assert told in symptom
+    assert bool(symptom) == bool(told)
 
 
 def test_a_diagnosis_that_fails_leaves_the_run_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -166,10 +163,9 @@ def test_a_diagnosis_that_fails_leaves_the_run_alone(tmp_path: Path, caplog: pyt
     watch = Watch(settings, lambda: pytest.fail("there is no data to look at"), tmp_path)
     for _ in range(2):  # it asks once
         watch([{"AP50": 0.0}] * 3)
-    assert [record.message for record in caplog.records] == [
-        "AP50 is still under 0.01 (epoch 3); looking for the cause",
-        f"not diagnosed: {tmp_path / 'gone'}: no such file or folder; expected a data set (see docs/data.md)",
-    ]
+    asked, failed = [record.message for record in caplog.records]
+    assert re.match(r"AP50 .*0\.01 \(epoch 3\)", asked)
+    assert str(tmp_path / "gone") in failed
 
 
 @pytest.mark.slow
@@ -179,40 +175,41 @@ def test_a_sound_training_has_no_cause(tmp_path: Path) -> None:
     assert diagnosis.AP50 > 0.5
     assert diagnosis.cause is None
     assert {check.verdict for check in diagnosis.checks} <= {"fine", "look", "suspect"}
-    assert "looking for the cause" not in result.run.log.read_text()
+    assert "lookonce diagnose" not in result.run.log.read_text()
 
 
 @pytest.mark.slow
 def test_shifted_category_ids_are_named(tmp_path: Path) -> None:
     shifted = write_squares(tmp_path / "data", val=lambda category, bbox: (category % 3 + 1, bbox))
     name, evidence, _ = named(shifted)
-    assert name == "category mapping"
-    assert "split 'val', but under other names: red as blue, green as red, blue as green" in evidence
+    assert "mapping" in name
+    assert "'val'" in evidence
+    assert "red as blue, green as red, blue as green" in evidence
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "read_as"),
     [
         # A VOC reader gets xmin, ymin, width, height: the corners become (x, y, w, h).
-        (lambda c, b: (c, [b[0], b[1], b[2] - b[0], b[3] - b[1]]), "xywh read as xyxy"),
-        (lambda c, b: (c, [b[0], b[1], b[0] + b[2], b[1] + b[3]]), "xyxy read as xywh"),
-        (lambda c, b: (c, [value / SIDE for value in b]), "fractions of the picture (normalised, 0 to 1)"),
+        (lambda c, b: (c, [b[0], b[1], b[2] - b[0], b[3] - b[1]]), "xywh.*xyxy"),
+        (lambda c, b: (c, [b[0], b[1], b[0] + b[2], b[1] + b[3]]), "xyxy.*xywh"),
+        (lambda c, b: (c, [value / SIDE for value in b]), "fractions.*0 to 1.*pixels"),
     ],
-    ids=["xywh read as xyxy", "xyxy read as xywh", "normalised"],
+    ids=["xywh", "xyxy", "normalised"],
 )
-def test_boxes_in_another_convention_are_named(change: Change, words: str, tmp_path: Path) -> None:
+def test_boxes_in_another_convention_are_named(change: Change, read_as: str, tmp_path: Path) -> None:
     name, evidence, _ = named(write_squares(tmp_path / "data", train=change, val=change), epochs=4)
-    assert name == "labels: pixels or fractions, corners or sizes"
-    assert words in evidence
+    assert "labels" in name
+    assert re.search(read_as, evidence)
 
 
 @pytest.mark.slow
 def test_wrong_anchors_are_named(tmp_path: Path) -> None:
     anchors = [[300, 310], [320, 330], [340, 350], [360, 370], [380, 390], [400, 410]]
     name, evidence, diagnosis = named(write_squares(tmp_path / "data"), anchors=anchors, epochs=4)
-    assert name == "recall bound of the anchors"
-    assert evidence.startswith("0.0 % of the objects are within a factor of 4 of an anchor (300x310")
+    assert "anchors" in name
+    assert re.match(r"0\.0 % .*300x310", evidence)
     assert diagnosis.cause is not None
     assert "anchors=auto" in diagnosis.cause.advice
 
@@ -224,9 +221,9 @@ def test_a_learning_rate_a_hundred_times_too_high_is_named_during_training_and_a
     diagnosis = diagnose(result.run.path).diagnosis
     assert diagnosis.AP50 < 0.1
     assert diagnosis.cause is not None
-    assert diagnosis.cause.name == "learning rate and warm-up"
-    assert "lr 0.5 with adamw (usual: 3e-05 to 0.008) is too high" in diagnosis.cause.evidence
-    assert "train with lr=0.0005" in diagnosis.cause.advice
+    assert "learning rate" in diagnosis.cause.name
+    assert re.search(r"lr 0\.5 with adamw .*3e-05 to 0\.008.* high", diagnosis.cause.evidence)
+    assert "lr=0.0005" in diagnosis.cause.advice
     log = result.run.log.read_text()
-    assert log.count("AP50 is still under 0.01 (epoch 3); looking for the cause") == 1
-    assert "The cause: learning rate and warm-up" in log
+    assert len(re.findall(r"AP50 .*0\.01 \(epoch 3\)", log)) == 1
+    assert diagnosis.cause.name in log

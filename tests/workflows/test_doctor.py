@@ -32,7 +32,7 @@ def test_a_missing_extra_has_its_pip_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor_module, "requirements", lambda: {"": ["numpy"], "video": ["no-such-package"]})
     _, extra = doctor_module._packages()
     assert (extra.verdict, extra.advice) == ("missing", 'pip install "lookonce[video]"')
-    assert extra.text == "without no-such-package"
+    assert "no-such-package" in extra.text
 
 
 def test_what_should_work_and_does_not_is_status_1():

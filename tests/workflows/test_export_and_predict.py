@@ -1,6 +1,7 @@
 """A checkpoint is exported, and predicts the same from its file in an installation without PyTorch."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from raised import raises
 from untrained import save_untrained
 
 import lookonce
@@ -74,7 +76,7 @@ def test_the_exported_file_lies_in_the_run_under_its_name(exported, run_folder):
 
 
 def test_a_file_is_not_replaced_unasked(exported, run_folder):
-    with pytest.raises(WeightsError, match=r"blätter-1\.onnx: exists already; --overwrite"):
+    with raises(WeightsError, "--overwrite", path=exported):
         export(run_folder)
 
 
@@ -134,7 +136,7 @@ def test_predicts_without_pytorch(exported, pictures, predicted, tmp_path):
         [sys.executable, "-c", WITHOUT_TORCH, "predict", *command], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1, done.stderr  # one picture cannot be read
-    assert "cut.jpg: truncated JPEG" in done.stderr
+    assert "cut.jpg: " in done.stderr
     assert "3 pictures" in done.stdout
     assert (tmp_path / "results.json").read_bytes() == (predicted.output / "results.json").read_bytes()
 
@@ -144,7 +146,7 @@ def test_several_processes_without_pytorch_say_what_they_need(exported, pictures
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, "predict", *command], capture_output=True, text=True, check=False
     )
-    assert done.stderr == 'lookonce: devices: more than one process needs: pip install "lookonce[train]"\n'
+    assert re.fullmatch(r'lookonce: devices: .*pip install "lookonce\[train\]"\n', done.stderr)
     assert done.returncode == 1
 
 
@@ -153,7 +155,7 @@ def test_a_checkpoint_without_pytorch_says_what_it_needs(run_folder, monkeypatch
     for name in [name for name in sys.modules if name.startswith("lookonce.")]:
         if name.startswith(("lookonce.distributed", "lookonce.weights", "lookonce.runtimes.pytorch")):
             monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(MissingExtra, match=r'pip install "lookonce\[train\]"'):
+    with raises(MissingExtra, extra="train"):
         load_runtime(run_folder)
 
 
@@ -168,14 +170,14 @@ def test_predict_never_writes_over_earlier_predictions(exported, pictures, tmp_p
 def test_predict_never_writes_over_the_pictures(exported, tmp_path):
     path = save(tmp_path / "a.png", np.zeros((32, 32, 3), np.uint8))
     content = path.read_bytes()
-    with pytest.raises(SettingsError, match="would replace the picture itself"):
+    with raises(SettingsError, "a.png", setting="output"):
         predict(str(path), weights=exported, output=tmp_path)
     assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize(("name", "value"), [("threshold", 25.0), ("iou_threshold", -0.1), ("max_detections", 0)])
 def test_thresholds_out_of_range_are_refused(exported, pictures, name, value):
-    with pytest.raises(SettingsError, match=f"{name} is {value}, expected"):
+    with raises(SettingsError, setting=name, value=value):
         predict(str(pictures), weights=exported, **{name: value})
 
 
@@ -206,27 +208,27 @@ def test_load_offers_arrays_files_and_export(run_folder, exported, pictures, tmp
 
 
 def test_export_of_an_exported_file_is_refused(exported):
-    with pytest.raises(SettingsError, match="is an exported file already"):
+    with raises(SettingsError, path=exported):
         load(exported).export()
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "setting", "told"),
     [
-        ({"to": "onx"}, "unknown format onx; did you mean onnx"),
-        ({"to": "tensorrt"}, "tensorrt cannot be written: .*trtexec"),
-        ({"to": "torchscript", "outputs": "detections"}, "torchscript files cannot give detections; expected decoded"),
-        ({"to": "ncnn", "batch": 4}, "ncnn takes one picture at a time"),
-        ({"to": "torchscript", "precision": "int8"}, "torchscript files are written in fp32 only"),
-        ({"precision": "int8"}, "int8 needs pictures like those it will meet: --calibration DATA"),
-        ({"outputs": "raw,decoded", "output": Path("one.onnx")}, "one file's name for 2 files; name a folder"),
-        ({"to": ","}, "to is empty"),
-        ({"image_size": 100}, "image_size is 100, expected a multiple of 32"),
-        ({"batch": -1}, "batch is -1"),
+        ({"to": "onx"}, "to", " onnx?"),
+        ({"to": "tensorrt"}, "to", "trtexec"),
+        ({"to": "torchscript", "outputs": "detections"}, "outputs", "decoded"),
+        ({"to": "ncnn", "batch": 4}, "batch", "ncnn"),
+        ({"to": "torchscript", "precision": "int8"}, "precision", "fp32"),
+        ({"precision": "int8"}, "calibration", "--calibration DATA"),
+        ({"outputs": "raw,decoded", "output": Path("one.onnx")}, "output", "2 files"),
+        ({"to": ","}, "to", "empty"),
+        ({"image_size": 100}, "image_size", "100"),
+        ({"batch": -1}, "batch", "-1"),
     ],
 )
-def test_export_settings_out_of_range_are_refused(run_folder, options, message):
-    with pytest.raises(SettingsError, match=message):
+def test_export_settings_out_of_range_are_refused(run_folder, options, setting, told):
+    with raises(SettingsError, told, setting=setting):
         export(run_folder, **options)
 
 
@@ -239,7 +241,7 @@ def test_export_through_the_command_line(run_folder, pictures, tmp_path, capsys)
 
 
 def test_pictures_to_compare_on_must_be_readable(run_folder, pictures):
-    with pytest.raises(DataError, match=r"cut\.jpg: truncated"):
+    with raises(DataError, "JPEG", path="cut.jpg"):
         export(run_folder, pictures=str(pictures), image_size=32)
 
 
@@ -261,7 +263,7 @@ def test_check_keeps_nothing(run_folder, tmp_path, capsys):
     (file,) = export(run_folder, to="torchscript", check=True).files
     assert file.parity.passed
     assert sorted(run_folder.iterdir()) == before
-    assert "checked and not kept: blätter-1-decoded.torchscript" in capsys.readouterr().out
+    assert "blätter-1-decoded.torchscript" in capsys.readouterr().out
 
 
 def test_weights_in_16_bits_are_half_the_size(exported, run_folder, tmp_path):
@@ -273,9 +275,9 @@ def test_weights_in_16_bits_are_half_the_size(exported, run_folder, tmp_path):
 
 def test_eight_bits_are_fitted_to_bare_pictures(exported, run_folder, pictures, tmp_path, capsys):
     (file,) = export(run_folder, precision="int8", calibration=str(pictures / "sub"), output=tmp_path).files
-    assert [one.quantity for one in file.parity.differences] == ["noise in the raw logits"]
+    assert ["noise" in one.quantity for one in file.parity.differences] == [True]
     assert 0 < file.parity.differences[0].largest < 0.25
-    assert "fitted to 2 pictures of" in capsys.readouterr().out
+    assert " 2 pictures " in capsys.readouterr().out
     record = load_runtime(file.path).record
     assert record.precision == "int8"
     assert record.class_names == ("Blatt", "叶子")
@@ -295,7 +297,7 @@ def test_with_labels_the_price_of_eight_bits_is_told_and_limited(run_folder, tmp
     (file,) = export(run_folder, **options).files
     assert file.parity.differences[-1].quantity.startswith("AP points lost, ")
     monkeypatch.setattr("lookonce.workflows.export.POINTS_TOLERANCE", -1000.0)
-    with pytest.raises(WeightsError, match=r"not kept(?s:.*)AP points lost.*too much"):
+    with raises(WeightsError, "AP points lost", "too much", path=file.path):
         export(run_folder, overwrite=True, **options)
     assert file.path.exists()
 
@@ -306,7 +308,7 @@ def test_openvino_in_eight_bits(run_folder, pictures, tmp_path):
     (file,) = export(run_folder, **options).files
     assert file.parity.differences[0].largest < 0.25
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blätter-1-int8.bin", "blätter-1-int8.xml"]
-    with pytest.raises(WeightsError, match="exists already"):
+    with raises(WeightsError, path=file.path):
         export(run_folder, **options)
 
 
@@ -320,9 +322,7 @@ def test_the_list_shows_every_format_as_the_documents_do(capsys):
 
 
 def test_an_unknown_or_unfit_runtime_is_said(exported, run_folder):
-    with pytest.raises(SettingsError, match="unknown runtime onxruntime; did you mean onnxruntime"):
+    with raises(SettingsError, " onnxruntime", setting="runtime", value="onxruntime"):
         load_runtime(exported, runtime="onxruntime")
-    with pytest.raises(
-        SettingsError, match=r"ncnn does not read .* \(onnx\); expected onnxruntime or openvino or opencv"
-    ):
+    with raises(SettingsError, "(onnx)", "onnxruntime", "openvino", "opencv", setting="runtime", value="ncnn"):
         load_runtime(exported, runtime="ncnn")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from raised import raises
 
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
@@ -79,7 +80,7 @@ def test_a_folder_takes_the_checkpoint_without_its_training_and_gives_it_back(ch
     ]
     hub.pull(str(tmp_path / "shared"), tmp_path / "mine")
     assert same(checkpoint, tmp_path / "mine")
-    with pytest.raises(WeightsError, match="exists already; name a new folder"):
+    with raises(WeightsError, path=tmp_path / "mine"):
         hub.pull(str(tmp_path / "shared"), tmp_path / "mine")
 
 
@@ -93,9 +94,7 @@ def test_the_hub_takes_it_privately_and_gives_it_back(checkpoint: Path, tmp_path
 
 
 def test_what_the_hub_refuses_is_told_in_a_line(tmp_path: Path, server: FakeHub) -> None:
-    with pytest.raises(
-        LookonceError, match=r"someone/none: the Hugging Face Hub says no \(401 Client Error.*\); is the"
-    ):
+    with raises(LookonceError, "someone/none", "401 Client Error"):
         hub.pull("someone/none", tmp_path / "mine")
 
 
@@ -105,7 +104,7 @@ def test_a_flipped_bit_on_the_way_is_noticed(checkpoint: Path, tmp_path: Path, s
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"model.safetensors: damaged"):
+    with raises(WeightsError, "SHA-256", path="model.safetensors"):
         hub.pull("someone/cats", tmp_path / "mine")
 
 
@@ -115,7 +114,7 @@ def test_the_card_is_what_the_hub_can_read(checkpoint: Path, tmp_path: Path) -> 
     _, head, body = text.split("---\n", 2)
     assert yaml.safe_load(head)["pipeline_tag"] == "object-detection"
     assert body.startswith("\n# cats\n")
-    assert "| classes | 2: cat, dog \\| wolf |" in body
+    assert " 2: cat, dog \\| wolf |" in body
     assert "| AP | 0.2500 |" in body
 
 

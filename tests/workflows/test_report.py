@@ -1,6 +1,7 @@
 """`lookonce report` on real, tiny runs; and what a browser makes of the pages."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from chromium import Page, chromium_page, find_chromium
+from raised import raises
 
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import DataError, SettingsError
@@ -37,11 +39,11 @@ def test_the_run_is_scored_once_and_its_page_and_card_are_written(
     page = report(runs[0], output=tmp_path / "page.html").read_text(encoding="utf-8")
     for anchor in ("short", "scores", "classes", "pictures", "errors", "training", "data", "settings", "again"):
         assert f'<section id="{anchor}">' in page
-    assert "the 3 pictures of split val" in page
+    assert re.search(r"\b3 pictures .*\bval\b", page)
     assert page.count("data:image/jpeg") == 3  # the worst are among them, and embedded once
     card = (tmp_path / "model-card.md").read_text(encoding="utf-8")
     metrics = json.loads((runs[0] / "evaluation" / "metrics.json").read_text())
-    assert f"| AP50 | Average precision at IoU 0.50 | {metrics['AP50']:.3f} |" in card
+    assert re.search(rf"\| AP50 \|.*\| {metrics['AP50']:.3f} \|", card)
     # The scores are those that training wrote down, to the last digit.
     rows = [json.loads(line) for line in (runs[0] / "metrics.jsonl").read_text().splitlines()]
     assert max(row["AP"] for row in rows) == metrics["AP"]
@@ -59,8 +61,8 @@ def test_an_evaluation_that_is_named_is_shown_and_its_split_is_taken(runs: tuple
     data = runs[0].parent.parent / "table"
     evaluate(weights=runs[0], data=data, split="test", output=tmp_path / "eval", resamples=0, pictures=0)
     page = report(runs[0], output=tmp_path / "page.html", evaluation=tmp_path / "eval").read_text(encoding="utf-8")
-    assert "the 2 pictures of split test" in page
-    with pytest.raises(SettingsError, match=r"split is val, but .* was scored on test"):
+    assert re.search(r"\b2 pictures .*\btest\b", page)
+    with raises(SettingsError, "test", setting="split", value="val"):
         report(runs[0], output=tmp_path / "page.html", evaluation=tmp_path / "eval", split="val")
 
 
@@ -75,20 +77,20 @@ def test_without_scoring_the_page_shows_what_training_noted(
 
 def test_two_runs_are_compared_on_the_same_pictures(runs: tuple[Path, Path], tmp_path: Path) -> None:
     page = report(*runs, output=tmp_path / "both.html").read_text(encoding="utf-8")
-    assert "Is the difference more than chance?" in page
+    assert "chance" in page
     assert "<td>seed</td>" in page
     assert page.count("data:image/jpeg") == 3
     assert not (tmp_path / "model-card.md").exists()
 
 
 def test_wrong_input_is_named(runs: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no settings\.yaml"):
+    with raises(DataError, "settings.yaml", path=tmp_path):
         report(tmp_path)
-    with pytest.raises(SettingsError, match="pictures is -1"):
+    with raises(SettingsError, setting="pictures", value=-1):
         report(runs[0], pictures=-1)
-    with pytest.raises(SettingsError, match="evaluation, weights: go with one run, and 2 were named"):
+    with raises(SettingsError, " 2 ", setting="evaluation, weights"):
         report(*runs, weights=runs[0])
-    with pytest.raises(SettingsError, match="the same run was named twice"):
+    with raises(SettingsError, "same run"):
         report(runs[0], runs[0])
 
 

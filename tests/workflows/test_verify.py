@@ -7,6 +7,7 @@ import cv2
 import onnx
 import pytest
 import torch
+from raised import raises
 
 from lookonce.cli.main import main
 from lookonce.config.dialects import DIALECTS
@@ -127,7 +128,7 @@ def test_a_file_of_another_size_is_held_against_the_checkpoint_at_that_size(run,
     assert [row.image_size for row in done.rows] == [(64, 64), (32, 32), (32, 32)]
     assert [row.runtime for row in done.rows] == ["pytorch", "pytorch", "onnxruntime"]
     assert done.exit_code == 0
-    with pytest.raises(SettingsError, match="name the checkpoint they were made from first"):
+    with raises(SettingsError, "64", "32", path=run / "run-1.onnx"):
         verified([run / "run-1.onnx", smaller.path], data, tmp_path)
 
 
@@ -141,9 +142,9 @@ def test_all_runs_each_file_in_every_runtime_that_reads_it(run, data, tmp_path):
 
 
 def test_what_cannot_be_verified_is_said(run, data, tmp_path):
-    with pytest.raises(SettingsError, match="unknown runtime opnvino; did you mean openvino"):
+    with raises(SettingsError, " openvino?", setting="runtime", value="opnvino"):
         verified([run], data, tmp_path, runtimes="opnvino")
     model, record = network(0)
     save_checkpoint(tmp_path / "bare" / "checkpoints" / "best", state=model.state_dict(), record=record)
-    with pytest.raises(SettingsError, match="no exported file in it to verify; `lookonce export"):
+    with raises(SettingsError, "lookonce export", path=tmp_path / "bare"):
         verified([tmp_path / "bare"], data, tmp_path)

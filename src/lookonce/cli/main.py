@@ -64,7 +64,9 @@ def run(tokens: Sequence[str]) -> int:
         return 0
     name, *rest = tokens
     if name not in VERBS:
-        raise SettingsError(f"unknown verb {name}{suggestion(name, VERBS) or '; lookonce --help lists them'}")
+        raise SettingsError(
+            f"unknown verb {name}{suggestion(name, VERBS) or '; lookonce --help lists them'}", value=name
+        )
     if (switch := VERBS[name].is_job_when) and is_switched_on(switch, rest):
         name, rest = "job", [f"task={name}", *rest]
     return run_verb(name, VERBS[name], rest)

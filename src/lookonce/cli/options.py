@@ -60,7 +60,9 @@ class Options:
             name, value = self._split(token)
             if name is None:
                 if self.one_value_each and not self.positional and not token.startswith("-"):
-                    raise SettingsError(f"{token}: which option is it for? Options look like --epochs 30 or epochs=30")
+                    raise SettingsError(
+                        f"{token}: which option is it for? Options look like --epochs 30 or epochs=30", value=token
+                    )
                 items.append(token)
                 continue
             if value is None and left and self._takes(name, left[0]):
@@ -142,7 +144,7 @@ class Options:
         known = [*self.names, *BY_OLD_NAME]
         if unknown:
             hints = ((name, suggestion(name, known) or "; --help lists them all") for name in unknown)
-            raise SettingsError("\n".join(f"unknown setting {name}{hint}" for name, hint in hints))
+            raise SettingsError("\n".join(f"unknown setting {name}{hint}" for name, hint in hints), setting=unknown[0])
 
     def _option(self, name: str, value: str | None) -> str:
         if name.startswith("no_") and name.removeprefix("no_") in self.switches and value is None:

@@ -171,7 +171,7 @@ def job(
             return train_job(options, handed_on, plan)
         if options.task == "eval":
             return eval_job(options, handed_on, plan)
-        raise SettingsError(f"task: {options.task!r}, expected train or eval")
+        raise SettingsError(f"task: {options.task!r}, expected train or eval", setting="task", value=options.task)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,7 +294,10 @@ def eval_job(options: JobOptions, told: Told, plan: Plan) -> JobResult:
     from lookonce.workflows.evaluate import evaluate
 
     if not options.checkpoint_url:
-        raise SettingsError("checkpoint_url: not given; an evaluation needs the weights: --checkpoint_url s3://...")
+        raise SettingsError(
+            "checkpoint_url: not given; an evaluation needs the weights: --checkpoint_url s3://...",
+            setting="checkpoint_url",
+        )
     typed = of_evaluation(told.flags, tell=True)
     of_file = of_evaluation({entry.name: entry.value for entry in told.entries if not entry.is_default})
     by_platform = platform_settings(str((of_file | typed).get("device", "auto")), plan)
@@ -321,7 +324,7 @@ def of_evaluation(told: Mapping[str, Any], *, tell: bool = False) -> dict[str, A
         try:
             passed[name] = OF_EVALUATION[name](value)
         except ValueError:
-            raise SettingsError(f"{name}={value}: expected a number") from None
+            raise SettingsError(f"{name}={value}: expected a number", setting=name, value=value) from None
     return passed
 
 
@@ -339,7 +342,9 @@ def staged_weights(options: JobOptions) -> Path:
     held = sorted(path.name for path in found.iterdir() if not path.name.startswith("."))
     raise WeightsError(
         f"pretrained: {name} is not at {options.checkpoint_url}, which holds {few(held)}; "
-        "name one of these, or leave it out for the whole folder"
+        "name one of these, or leave it out for the whole folder",
+        setting="pretrained",
+        value=name,
     )
 
 
@@ -386,7 +391,9 @@ def _zip_in(root: Path, options: JobOptions, place: Path) -> Path:
     if archives:
         raise SettingsError(
             f"modelarts_dataset_unzip_name: {name or 'not given'}, and {root} holds "
-            f"{few([path.name for path in archives])}; name one of these, without .zip"
+            f"{few([path.name for path in archives])}; name one of these, without .zip",
+            setting="modelarts_dataset_unzip_name",
+            value=name,
         )
     return root
 

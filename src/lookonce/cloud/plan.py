@@ -136,13 +136,17 @@ def _hosts(environment: Mapping[str, str]) -> Plan:
     if hosts and len(hosts) != nnodes:
         raise SettingsError(
             f"{_name(environment, HOSTS)}: names {len(hosts)} hosts ({', '.join(hosts)}), but "
-            f"{_name(environment, NUM_HOSTS)} says {nnodes}"
+            f"{_name(environment, NUM_HOSTS)} says {nnodes}",
+            setting=_name(environment, HOSTS),
+            value=len(hosts),
         )
     if nnodes == 1:
         return Plan(source="hosts", devices=_number(environment, NUM_CARDS, 0))
     if not hosts:
         raise SettingsError(
-            f"{_name(environment, NUM_HOSTS)} says {nnodes} hosts, but none of {', '.join(HOSTS)} names them"
+            f"{_name(environment, NUM_HOSTS)} says {nnodes} hosts, but none of {', '.join(HOSTS)} names them",
+            setting=_name(environment, NUM_HOSTS),
+            value=nnodes,
         )
     return Plan(
         source="hosts",
@@ -157,7 +161,11 @@ def _own_index(environment: Mapping[str, str], hosts: Sequence[str]) -> int:
     if _first(environment, INDEX):
         index = _number(environment, INDEX, 0)
         if index >= len(hosts):
-            raise SettingsError(f"{_name(environment, INDEX)}: {index}, but there are {len(hosts)} hosts, from 0")
+            raise SettingsError(
+                f"{_name(environment, INDEX)}: {index}, but there are {len(hosts)} hosts, from 0",
+                setting=_name(environment, INDEX),
+                value=index,
+            )
         return index
     own = _first(environment, OWN_ADDRESS)
     if own in hosts:
@@ -172,7 +180,9 @@ def _one_process_a_card(environment: Mapping[str, str]) -> Plan:
     size, rank = int(environment["RANK_SIZE"]), int(environment.get("RANK_ID") or 0)
     device = environment.get("DEVICE_ID") or environment.get("ASCEND_DEVICE_ID") or str(rank)
     if rank >= size:
-        raise SettingsError(f"RANK_ID: {rank}, but RANK_SIZE is {size}; ranks count from 0")
+        raise SettingsError(
+            f"RANK_ID: {rank}, but RANK_SIZE is {size}; ranks count from 0", setting="RANK_ID", value=rank
+        )
     return Plan(source="one process a card", devices=size, rank=rank, device=int(device))
 
 
@@ -188,7 +198,9 @@ def _rank_table(path: Path, environment: Mapping[str, str], addresses: Callable[
     servers = _read_rank_table(path)
     counts = {len(server.cards) for server in servers}
     if len(counts) != 1:
-        raise SettingsError(f"{path}: its servers have {sorted(counts)} devices; expected the same number each")
+        raise SettingsError(
+            f"{path}: its servers have {sorted(counts)} devices; expected the same number each", path=path
+        )
     devices = counts.pop()
     master = servers[0].address if len(servers) > 1 else ""
     common = Plan(source="rank table", devices=devices, nnodes=len(servers), master=master)
@@ -197,7 +209,11 @@ def _rank_table(path: Path, environment: Mapping[str, str], addresses: Callable[
         for number, server in enumerate(servers):
             if rank in server.cards:
                 return replace(common, node_rank=number, rank=rank, device=server.cards[rank])
-        raise SettingsError(f"RANK_ID: {rank} is not in {path}, which has ranks 0 to {devices * len(servers) - 1}")
+        raise SettingsError(
+            f"RANK_ID: {rank} is not in {path}, which has ranks 0 to {devices * len(servers) - 1}",
+            setting="RANK_ID",
+            value=rank,
+        )
     return replace(common, node_rank=_own_server(path, servers, environment, addresses))
 
 
@@ -214,7 +230,8 @@ def _own_server(
             return number
     raise SettingsError(
         f"{path}: none of its servers {', '.join(server.address for server in servers)} is this machine "
-        f"({', '.join(sorted(filter(None, own)))}); set VC_TASK_INDEX to its number, from 0"
+        f"({', '.join(sorted(filter(None, own)))}); set VC_TASK_INDEX to its number, from 0",
+        path=path,
     )
 
 
@@ -226,11 +243,15 @@ def _read_rank_table(path: Path) -> list[_Server]:
         groups = [instance for group in table["group_list"] for instance in group["instance_list"]]
         return _number_ranks([(entry["server_id"], entry["devices"]) for entry in groups])
     except OSError as error:
-        raise SettingsError(f"RANK_TABLE_FILE: {path} cannot be read ({error.strerror})") from error
+        raise SettingsError(
+            f"RANK_TABLE_FILE: {path} cannot be read ({error.strerror})", setting="RANK_TABLE_FILE", path=path
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise SettingsError(
             f"RANK_TABLE_FILE: {path} is no rank table ({type(error).__name__}: {error}); expected JSON with "
-            "server_list, each with server_id and device, or group_list"
+            "server_list, each with server_id and device, or group_list",
+            setting="RANK_TABLE_FILE",
+            path=path,
         ) from error
 
 
@@ -259,5 +280,9 @@ def _name(environment: Mapping[str, str], names: Sequence[str]) -> str:
 def _number(environment: Mapping[str, str], names: Sequence[str], default: int) -> int:
     text = _first(environment, names)
     if text and not text.isdecimal():
-        raise SettingsError(f"{_name(environment, names)}: {text!r}, expected a whole number")
+        raise SettingsError(
+            f"{_name(environment, names)}: {text!r}, expected a whole number",
+            setting=_name(environment, names),
+            value=text,
+        )
     return int(text) if text else default

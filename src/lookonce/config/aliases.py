@@ -130,7 +130,7 @@ def _absent(old: str, default: str, instead: str, *, program: Program = "train",
     def translate(given: Given) -> Translation:
         value = given[old]
         if str(value).strip().lower() not in accepted:
-            raise SettingsError(f"{old}={value}: {instead}")
+            raise SettingsError(f"{old}={value}: {instead}", setting=old, value=value)
         return Translation({})
 
     return Alias(
@@ -190,7 +190,7 @@ def for_verb(given: Given, options: Collection[str], verb: str, below: Given | N
             elif alias.has_no_effect or alias.new == "device":  # export, say, works on the processor whatever it says
                 notes.append(alias.explained(value))
             elif alias.new or alias.translate is None:
-                raise SettingsError(alias.explained(value))
+                raise SettingsError(alias.explained(value), setting=old, value=value)
             else:
                 notes += alias.translate(given).notes  # or refused with the way to go
             continue
@@ -221,7 +221,9 @@ def chosen_of(name: str, first: Option, second: Option) -> tuple[Option, Option]
     if all(is_choice):
         raise SettingsError(
             f"{first[0]}={first[1]} and {second[0]}={second[1]} are two spellings of {name} with different values; "
-            "keep one"
+            "keep one",
+            setting=name,
+            value=second[1],
         )
     return (first, second) if is_choice[0] else (second, first)
 
@@ -241,7 +243,11 @@ def _device_target(given: Given) -> Translation:
     value = given["device_target"]
     device = DEVICES.get(str(value).strip().lower())
     if device is None:
-        raise SettingsError(f"device_target={value}: expected Ascend, GPU or CPU (or device=auto, cuda, npu, cpu)")
+        raise SettingsError(
+            f"device_target={value}: expected Ascend, GPU or CPU (or device=auto, cuda, npu, cpu)",
+            setting="device_target",
+            value=value,
+        )
     number = str(given.get("device_id", 0)).strip()
     return Translation({"device": f"{device}:{number}" if number not in {"", "0"} and device != "cpu" else device})
 
@@ -252,7 +258,11 @@ def _device_id(given: Given) -> Translation:
         return _device_target(given)
     if str(value).strip() in {"", "0"}:
         return Translation({})
-    raise SettingsError(f"device_id={value}: say which kind of device too, for example device=cuda:{value}")
+    raise SettingsError(
+        f"device_id={value}: say which kind of device too, for example device=cuda:{value}",
+        setting="device_id",
+        value=value,
+    )
 
 
 def _is_distributed(given: Given) -> Translation:
@@ -281,7 +291,9 @@ def _label_smooth_factor(given: Given) -> Translation:
     if _plain(value) == (0.1,):
         return Translation({})
     raise SettingsError(
-        f"label_smooth_factor={value}: has an effect only with label_smooth=1; or set label_smoothing={value} alone"
+        f"label_smooth_factor={value}: has an effect only with label_smooth=1; or set label_smoothing={value} alone",
+        setting="label_smooth_factor",
+        value=value,
     )
 
 
@@ -290,7 +302,11 @@ def _ckpt_interval(given: Given) -> Translation:
     try:
         steps = int(str(value))
     except ValueError:
-        raise SettingsError(f"ckpt_interval={value}: expected a whole number; -1 saves after each epoch") from None
+        raise SettingsError(
+            f"ckpt_interval={value}: expected a whole number; -1 saves after each epoch",
+            setting="ckpt_interval",
+            value=value,
+        ) from None
     return Translation({"save_steps": steps} if steps > 0 else {"save_every": 1, "save_steps": 0})
 
 
@@ -323,7 +339,11 @@ def _anchor_scales(given: Given) -> Translation:
 def _test_img_shape(given: Given) -> str:
     sides = _plain(given["test_img_shape"])
     if len(sides) != 1:
-        raise SettingsError(f"test_img_shape={given['test_img_shape']}: expected a square, for example [416, 416]")
+        raise SettingsError(
+            f"test_img_shape={given['test_img_shape']}: expected a square, for example [416, 416]",
+            setting="test_img_shape",
+            value=given["test_img_shape"],
+        )
     return f"{sides[0]:g}" if isinstance(sides[0], float) else sides[0]
 
 

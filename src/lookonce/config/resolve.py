@@ -122,7 +122,7 @@ def coerce(name: str, value: Any) -> Any:
     try:
         return _adapter(name).validate_python(parse_text(name, value))
     except ValidationError as error:
-        raise SettingsError(f"{name}={value}: {explain(name, error)}") from None
+        raise SettingsError(f"{name}={value}: {explain(name, error)}", setting=name, value=value) from None
 
 
 def _merge(layers: Iterable[_Layer]) -> Resolved:
@@ -172,7 +172,9 @@ def _layer(
                 _say(layer, name, coerce(name, value), entry, origin or _origin(entry, name))
         except SettingsError as error:
             place = "" if entry.place == COMMAND_LINE else f"{entry.place}: "
-            raise SettingsError(f"{place}{error}") from None
+            raise SettingsError(
+                f"{place}{error}", **(error.fields | {"path": entry.path, "line": entry.line})
+            ) from None
     layer.notes += without_effect(idle, "training")
     return layer
 
@@ -208,7 +210,7 @@ def _meaning(
     if alias.has_no_effect:
         return {}, () if entry.is_default else (alias.explained(entry.value),)
     if alias.translate is None:
-        raise SettingsError(alias.explained(entry.value))
+        raise SettingsError(alias.explained(entry.value), setting=entry.name, value=entry.value)
     translation = alias.translate(given)
     return translation.settings, translation.notes
 
@@ -221,9 +223,11 @@ def require_known(entries: Iterable[Entry], more: Iterable[str] = ()) -> None:
         if entry.name not in known:
             place = "" if entry.place == COMMAND_LINE else f"{entry.place}: "
             hint = suggestion(entry.name, known) or "; `lookonce config` lists them all"
-            unknown.append(f"{place}unknown setting {entry.name}{hint}")
+            unknown.append((entry, f"{place}unknown setting {entry.name}{hint}"))
     if unknown:
-        raise SettingsError("\n".join(unknown))
+        first = unknown[0][0]
+        words = "\n".join(message for _, message in unknown)
+        raise SettingsError(words, setting=first.name, path=first.path, line=first.line)
 
 
 def _origin(entry: Entry, name: str) -> str:
@@ -234,7 +238,9 @@ def _recipe_entries(recipe: str) -> list[Entry]:
     if recipe not in recipe_names():
         raise SettingsError(
             f"recipe={recipe}: expected one of {', '.join(recipe_names())}{suggestion(recipe, recipe_names())} "
-            "A YAML file of your own goes with --file"
+            "A YAML file of your own goes with --file",
+            setting="recipe",
+            value=recipe,
         )
     with resources.as_file(resources.files("lookonce.config") / "recipes" / f"{recipe}.yaml") as path:
         return [Entry(entry.name, entry.value, f"recipe {recipe}") for entry in read_entries(path)]

@@ -18,6 +18,8 @@ class Entry(NamedTuple):
     name: str
     value: Any
     place: str
+    path: Path | None = None  # of a place in a file
+    line: int | None = None
 
     @property
     def is_documents(self) -> bool:
@@ -38,31 +40,45 @@ def read_entries(path: Path) -> list[Entry]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}); give the path of a YAML file", path=path
+        ) from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{path}: not a text file in UTF-8; give the path of a YAML file") from None
+        raise SettingsError(f"{path}: not a text file in UTF-8; give the path of a YAML file", path=path) from None
     try:
         return _entries(path, next(yaml.compose_all(text, yaml.SafeLoader), None))
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise SettingsError(f"{path}{line}: not valid YAML: {error.problem}") from None
+        raise SettingsError(
+            f"{path}{line}: not valid YAML: {error.problem}",
+            path=path,
+            line=error.problem_mark.line + 1 if error.problem_mark else None,
+        ) from None
     except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: not valid YAML: {error}") from None
+        raise SettingsError(f"{path}: not valid YAML: {error}", path=path) from None
 
 
 def _entries(path: Path, root: yaml.Node | None) -> list[Entry]:
     if root is None:
         return []
     if not isinstance(root, yaml.MappingNode):
-        raise SettingsError(f"{path} line 1: expected lines of the form `name: value`, for example `batch_size: 16`")
+        raise SettingsError(
+            f"{path} line 1: expected lines of the form `name: value`, for example `batch_size: 16`", path=path, line=1
+        )
     constructor = yaml.constructor.SafeConstructor()
     entries: dict[str, Entry] = {}
     for key, node in root.value:
         name = str(key.value).replace("-", "_")
-        place = f"{path} line {key.start_mark.line + 1}"
+        line = key.start_mark.line + 1
+        place = f"{path} line {line}"
         if name in entries:
-            raise SettingsError(f"{place}: {name} is there twice, first in {entries[name].place}; keep one")
-        entries[name] = Entry(name, constructor.construct_object(node, deep=True), place)
+            raise SettingsError(
+                f"{place}: {name} is there twice, first in {entries[name].place}; keep one",
+                setting=name,
+                path=path,
+                line=line,
+            )
+        entries[name] = Entry(name, constructor.construct_object(node, deep=True), place, path, line)
     return list(entries.values())
 
 

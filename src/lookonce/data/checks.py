@@ -373,5 +373,5 @@ def _named(words: Iterable[str]) -> frozenset[str]:
             names.update(check.name for check in CHECKS.values() if check.group == word)
         else:
             near = suggestion(word, [*CHECKS, *GROUPS]) or f"; expected a check's name or one of {', '.join(GROUPS)}"
-            raise SettingsError(f"unknown check {word}{near}")
+            raise SettingsError(f"unknown check {word}{near}", value=word)
     return frozenset(names)

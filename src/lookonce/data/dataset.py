@@ -66,7 +66,9 @@ def require_boxes(dataset: Dataset) -> None:
         crowd = f", {len(dataset.crowd)} of them crowd or difficult" if len(dataset.crowd) else ""
         raise DataError(
             f"split {dataset.split!r}: {len(dataset)} pictures with {len(dataset.labels)} boxes{crowd}; training needs "
-            "at least one box. Do the annotations lie where lookonce looks? See: lookonce check"
+            "at least one box. Do the annotations lie where lookonce looks? See: lookonce check",
+            setting="split",
+            value=dataset.split,
         )
 
 

@@ -40,7 +40,7 @@ class StopAtError:
 
     def __call__(self, finding: Finding) -> None:
         if finding.severity == "error":
-            raise DataError(finding.message)
+            raise DataError(finding.message, path=finding.file, check=finding.name)
         if finding.severity == "warning":
             self._warnings[finding.name].append(finding.message)
 

@@ -127,15 +127,25 @@ class Loader:
         read: ReadPicture = read_picture,
     ) -> None:
         if len(dataset) == 0:
-            raise DataError(f"split {dataset.split!r} has no pictures; expected at least one")
+            raise DataError(
+                f"split {dataset.split!r} has no pictures; expected at least one", setting="split", value=dataset.split
+            )
         if batch_size < 1 or not image_sizes:
             raise SettingsError(
-                f"batch_size {batch_size}, image sizes {list(image_sizes)}: expected one or more of each"
+                f"batch_size {batch_size}, image sizes {list(image_sizes)}: expected one or more of each",
+                setting="batch_size",
+                value=batch_size,
             )
         if shuffle and batch_size < world_size:
-            raise SettingsError(f"batch_size {batch_size}: expected a picture or more for each of {world_size} ranks")
+            raise SettingsError(
+                f"batch_size {batch_size}: expected a picture or more for each of {world_size} ranks",
+                setting="batch_size",
+                value=batch_size,
+            )
         if not shuffle and len(image_sizes) > 1:
-            raise SettingsError(f"image sizes {list(image_sizes)}: evaluation takes one")
+            raise SettingsError(
+                f"image sizes {list(image_sizes)}: evaluation takes one", setting="image_size", value=list(image_sizes)
+            )
         self.dataset = dataset
         self.batch_size = batch_size
         self.wait_seconds = 0.0  # how long this epoch's consumer has waited for batches so far

@@ -106,7 +106,9 @@ def read_picture(source: Path | bytes, *, name: str | None = None) -> Picture:
         picture = _decode_with_pillow(data, opened, name)
     picture = _turn_upright(picture, header.orientation)
     if picture.shape[1::-1] != header.size_wh:
-        raise DataError(f"{name}: decodes to {picture.shape[1]}x{picture.shape[0]}, but its header says {_wh(header)}")
+        raise DataError(
+            f"{name}: decodes to {picture.shape[1]}x{picture.shape[0]}, but its header says {_wh(header)}", path=name
+        )
     return picture
 
 
@@ -117,7 +119,8 @@ def require_size(picture: Picture, path: Path, size_wh: tuple[int, int]) -> None
         turned = "; was it annotated before its EXIF rotation?" if (height, width) == size_wh else ""
         raise DataError(
             f"{path}: is {width}x{height} pixels, but its annotation says {size_wh[0]}x{size_wh[1]}{turned}; "
-            "lookonce check finds all such pictures"
+            "lookonce check finds all such pictures",
+            path=path,
         )
 
 
@@ -144,8 +147,8 @@ def _read_bytes(path: Path) -> bytes:
 
 def _unreadable(path: Path, error: OSError) -> DataError:
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: no such picture file")
-    return DataError(f"{path}: cannot be read: {error.strerror or error}")
+        return DataError(f"{path}: no such picture file", path=path)
+    return DataError(f"{path}: cannot be read: {error.strerror or error}", path=path)
 
 
 def _open(file: io.BytesIO | io.BufferedReader, name: str) -> tuple[ImageFile.ImageFile, PictureHeader]:
@@ -153,12 +156,12 @@ def _open(file: io.BytesIO | io.BufferedReader, name: str) -> tuple[ImageFile.Im
     start = file.read(16)
     file.seek(0)
     if not start:
-        raise DataError(f"{name}: is empty (0 bytes); expected a picture")
+        raise DataError(f"{name}: is empty (0 bytes); expected a picture", path=name)
     for kind, magics, opener in _OPENERS:
         if start.startswith(magics) and (kind != "WebP" or start[8:12] == b"WEBP"):
             return _open_as(kind, opener, file, name)
     kinds = ", ".join(kind for kind, _, _ in _OPENERS)
-    raise DataError(f"{name}: is not a picture (it starts with {start[:8]!r}); expected one of {kinds}")
+    raise DataError(f"{name}: is not a picture (it starts with {start[:8]!r}); expected one of {kinds}", path=name)
 
 
 def _open_as(
@@ -171,7 +174,9 @@ def _open_as(
         raise _damaged(name, kind, error, f"its header cannot be read ({error}); copy it again") from error
     width, height = opened.size
     if width * height > MAX_PIXELS:
-        raise DataError(f"{name}: {width}x{height} is {width * height:,} pixels; at most {MAX_PIXELS:,} are read")
+        raise DataError(
+            f"{name}: {width}x{height} is {width * height:,} pixels; at most {MAX_PIXELS:,} are read", path=name
+        )
     size_wh = (height, width) if orientation in _SWAPS_SIDES else (width, height)
     stored = getattr(opened, "_tile_size", opened.size) if kind == "TIFF" else opened.size
     return opened, PictureHeader(kind=kind, size_wh=size_wh, stored_wh=stored, orientation=orientation)
@@ -201,7 +206,9 @@ def _refuse_truncated(data: bytes, kind: str, header_bytes: int, name: str) -> N
     else:
         return  # Pillow says so itself
     if not complete:
-        raise TruncatedPicture(f"{name}: truncated {kind}: the file ends after {len(data):,} bytes; copy it again")
+        raise TruncatedPicture(
+            f"{name}: truncated {kind}: the file ends after {len(data):,} bytes; copy it again", path=name
+        )
 
 
 def _suits_opencv(opened: ImageFile.ImageFile, kind: str) -> bool:
@@ -218,9 +225,9 @@ def _imdecode(data: bytes, flags: int, name: str) -> Picture:
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise DataError(f"{name}: damaged picture: {error.err}") from error
+        raise DataError(f"{name}: damaged picture: {error.err}", path=name) from error
     if picture is None:
-        raise DataError(f"{name}: damaged picture: its header is right, its pixels cannot be decoded")
+        raise DataError(f"{name}: damaged picture: its header is right, its pixels cannot be decoded", path=name)
     return picture  # type: ignore[return-value]
 
 
@@ -239,8 +246,8 @@ def _decode_with_pillow(data: bytes, opened: ImageFile.ImageFile, name: str) -> 
 def _damaged(name: str, kind: str, error: Exception, explanation: str) -> DataError:
     """What Pillow's complaint about a file means; only its words tell a file that ends early from another damage."""
     if "truncated" in str(error).lower():
-        return TruncatedPicture(f"{name}: truncated {kind}: {explanation}")
-    return DataError(f"{name}: damaged {kind}: {explanation}")
+        return TruncatedPicture(f"{name}: truncated {kind}: {explanation}", path=name)
+    return DataError(f"{name}: damaged {kind}: {explanation}", path=name)
 
 
 def _sixteen_bit(opened: ImageFile.ImageFile) -> bool:
@@ -271,7 +278,9 @@ def _to_rgb(image: Image.Image, name: str) -> Picture:
         grey = _to_eight_bit(np.asarray(image).astype(np.uint16))
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in {"I", "F"}:
-        raise DataError(f"{name}: 32-bit pixels (mode {image.mode}) have no known white; save it with 8 or 16 bits")
+        raise DataError(
+            f"{name}: 32-bit pixels (mode {image.mode}) have no known white; save it with 8 or 16 bits", path=name
+        )
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
         return _on_white(image)
     return np.array(image.convert("RGB"))

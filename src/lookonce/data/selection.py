@@ -55,7 +55,10 @@ def rename_classes(dataset: Dataset, new_names: Mapping[str, str]) -> Dataset:
     """
     unknown = sorted(set(new_names) - set(dataset.class_names))
     if unknown:
-        raise DataError(f"class {unknown[0]!r} cannot be renamed; the classes are {', '.join(dataset.class_names)}")
+        raise DataError(
+            f"class {unknown[0]!r} cannot be renamed; the classes are {', '.join(dataset.class_names)}",
+            value=unknown[0],
+        )
     renamed = [new_names.get(name, name) for name in dataset.class_names]
     return _renumber(dataset, renamed, tuple(dict.fromkeys(renamed)))
 
@@ -64,7 +67,9 @@ def keep_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
     """Only the classes `names`, in that order; pictures that lose all their boxes go too, background stays."""
     unknown = [name for name in names if name not in dataset.class_names]
     if unknown:
-        raise DataError(f"there is no class {unknown[0]!r}; the classes are {', '.join(dataset.class_names)}")
+        raise DataError(
+            f"there is no class {unknown[0]!r}; the classes are {', '.join(dataset.class_names)}", value=unknown[0]
+        )
     kept = take_boxes(dataset, np.isin(dataset.labels, [dataset.class_names.index(name) for name in names]))
     had, has = np.diff(dataset.box_offsets) > 0, np.diff(kept.box_offsets) > 0
     return with_classes(take_pictures(kept, np.flatnonzero(has | ~had)), tuple(names))

@@ -85,7 +85,8 @@ def open_shards(folder: Path) -> Shards:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{folder / INDEX}: cannot be read ({error}); expected the index that `lookonce convert-data --to shards` "
-            "writes"
+            "writes",
+            path=folder / INDEX,
         ) from error
     remote = folder / REMOTE
     location = Location.parse(remote.read_text(encoding="utf-8")) if remote.is_file() else None

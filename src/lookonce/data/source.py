@@ -82,7 +82,12 @@ class DataSource:
     def as_written(self, name: str, report: Report) -> Annotations:
         """One split before its boxes are clipped and sorted out, with what cannot be read told to `report`."""
         if name not in self.splits and not self._any_split:
-            raise DataError(f"{self.origin}: has no split {name!r}; it has {', '.join(self.splits)}")
+            raise DataError(
+                f"{self.origin}: has no split {name!r}; it has {', '.join(self.splits)}",
+                path=self.origin,
+                setting="split",
+                value=name,
+            )
         return self._read(name, report)
 
     def read(self, name: str, report: Report) -> Dataset:
@@ -101,7 +106,8 @@ class DataSource:
             if other.class_names != dataset.class_names:
                 raise DataError(
                     f"{self.origin}: split {dataset.split!r} has the classes {_some(dataset.class_names)}, but split "
-                    f"{other.split!r} has {_some(other.class_names)}; expected the same names in the same order"
+                    f"{other.split!r} has {_some(other.class_names)}; expected the same names in the same order",
+                    path=self.origin,
                 )
 
 
@@ -110,7 +116,8 @@ def _require_sizes(dataset: Dataset) -> None:
     if unknown.any():
         raise DataError(
             f"{dataset.image_paths[int(unknown.argmax())]}: is not there, and the annotations do not say its width and "
-            f"height ({int(unknown.sum())} such pictures); name the picture folder: --images FOLDER"
+            f"height ({int(unknown.sum())} such pictures); name the picture folder: --images FOLDER",
+            path=dataset.image_paths[int(unknown.argmax())],
         )
 
 
@@ -128,18 +135,20 @@ def open_data(data: str | Path, images: Path | None = None, *, needs_pictures: b
 
 def _open(path: Path, images: Path | None, *, needs_pictures: bool) -> DataSource:
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder; expected a data set (see docs/data.md)")
+        raise DataError(f"{path}: no such file or folder; expected a data set (see docs/data.md)", path=path)
     if path.is_dir():
         if images is not None:
-            raise DataError(f"{path}: is a folder, and --images {images} goes with an annotation JSON only")
+            raise DataError(f"{path}: is a folder, and --images {images} goes with an annotation JSON only", path=path)
         return _open_folder(path, needs_pictures=needs_pictures)
     suffix = path.suffix.lower()
     if suffix == ".json":
         return _open_json(path, images, needs_pictures=needs_pictures)
     if suffix not in {".yaml", ".yml"}:
-        raise DataError(f"{path}: expected a folder, a .yaml or a COCO .json, not a {suffix or 'nameless'} file")
+        raise DataError(
+            f"{path}: expected a folder, a .yaml or a COCO .json, not a {suffix or 'nameless'} file", path=path
+        )
     if images is not None:
-        raise DataError(f"{path}: is YAML, and --images {images} goes with an annotation JSON only")
+        raise DataError(f"{path}: is YAML, and --images {images} goes with an annotation JSON only", path=path)
     return _open_yaml(path)
 
 
@@ -167,19 +176,21 @@ def _open_folder(root: Path, *, needs_pictures: bool) -> DataSource:
     if coco_files and yamls:
         raise DataError(
             f"{root}: holds COCO files ({coco_files[0]}) and {yamls[0].name}; say which: --data {yamls[0]}, or "
-            f"--data {coco_files[0]} --images FOLDER"
+            f"--data {coco_files[0]} --images FOLDER",
+            path=root,
         )
     if coco_files:
         return _open_coco(root, coco_files, needs_pictures=needs_pictures)
     if len(yamls) == 1:
         return _open_yaml(yamls[0])
     if yamls:
-        raise DataError(f"{root}: holds {len(yamls)} YAML files; say which: --data {yamls[0]}")
+        raise DataError(f"{root}: holds {len(yamls)} YAML files; say which: --data {yamls[0]}", path=root)
     missing = " without ImageSets/Main/train.txt and val.txt" if "Annotations" in names else ""
     found = ", ".join(sorted(names)[:8]) or "nothing"
     raise DataError(
         f"{root}: is no data set{missing}: expected annotations/*.json (COCO), Annotations and ImageSets (VOC) or "
-        f"data.yaml (YOLO); found {found}"
+        f"data.yaml (YOLO); found {found}",
+        path=root,
     )
 
 
@@ -206,7 +217,9 @@ def _open_coco(root: Path, files: list[Path], *, needs_pictures: bool) -> DataSo
 
 def _open_shards(root: Path, files: list[Path]) -> DataSource:
     if not files:
-        raise DataError(f"{root}: holds {INDEX}, but no annotations/instances_train.json; copy the whole folder")
+        raise DataError(
+            f"{root}: holds {INDEX}, but no annotations/instances_train.json; copy the whole folder", path=root
+        )
     by_split = _file_of_each_split(root, files)
 
     def read(split: str, report: Report) -> Annotations:
@@ -225,11 +238,14 @@ def _file_of_each_split(root: Path, files: list[Path]) -> dict[str, Path]:
         if split in by_split:
             raise DataError(
                 f"{root}: {by_split[split].name} and {file.name} both look like split {split!r}; say which: "
-                f"--data {file} --images FOLDER"
+                f"--data {file} --images FOLDER",
+                path=root,
             )
         by_split[split] = file
     if not by_split:
-        raise DataError(f"{files[0]}: no file name here says train, val or test; expected instances_train2017.json")
+        raise DataError(
+            f"{files[0]}: no file name here says train, val or test; expected instances_train2017.json", path=files[0]
+        )
     return by_split
 
 
@@ -259,7 +275,9 @@ def _picture_folder(root: Path, file: Path, split: str, *, must_exist: bool) -> 
     if not must_exist:
         return root
     places = ", ".join(str(folder.relative_to(root)) for folder in folders[:6])
-    raise DataError(f"{file}: its first picture {first} is in none of {root}/{{{places}}}; say where: --images FOLDER")
+    raise DataError(
+        f"{file}: its first picture {first} is in none of {root}/{{{places}}}; say where: --images FOLDER", path=file
+    )
 
 
 def _first_file_name(file: Path) -> str | None:
@@ -268,7 +286,7 @@ def _first_file_name(file: Path) -> str | None:
         with file.open("rb") as opened:
             start = opened.read(1 << 20).decode("utf-8", errors="replace")
     except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DataError(f"{file}: cannot be read: {error.strerror or error}", path=file) from error
     match = re.search(r'"file_name"\s*:\s*"([^"\\]+)"', start)
     return match[1] if match else None
 
@@ -280,10 +298,12 @@ def _open_json(path: Path, images: Path | None, *, needs_pictures: bool) -> Data
     the others to its siblings, instances_train.json to instances_val.json.
     """
     if images is None and needs_pictures:
-        raise DataError(f"{path}: an annotation JSON needs its picture folder: --images FOLDER")
+        raise DataError(f"{path}: an annotation JSON needs its picture folder: --images FOLDER", path=path)
     folder = path.parent if images is None else images
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; --images names the folder that holds the pictures of {path}")
+        raise DataError(
+            f"{folder}: no such folder; --images names the folder that holds the pictures of {path}", path=folder
+        )
     own = _split_in(path.stem) or "train"
     siblings = {}
     if _split_in(path.stem) == "train":
@@ -313,7 +333,10 @@ def _is_sibling(file: Path, path: Path) -> bool:
 def _open_voc(root: Path) -> DataSource:
     lists = voc.list_splits(root)
     if not lists:
-        raise DataError(f"{root / 'ImageSets' / 'Main'}: holds no list of pictures; expected train.txt and val.txt")
+        raise DataError(
+            f"{root / 'ImageSets' / 'Main'}: holds no list of pictures; expected train.txt and val.txt",
+            path=root / "ImageSets" / "Main",
+        )
     reader = _VocReader(root, lists)
     return DataSource(root, "voc", _in_order(lists), reader.read)
 
@@ -349,7 +372,9 @@ class _VocReader:
                     everything += voc.read_voc_pictures(self._root / "Annotations", new, file, _ignore)
             self._class_names = voc.class_names_of(self._root, everything)
         if not self._class_names:
-            raise DataError(f"{self._root}: no object in any list has a class; expected at least one box")
+            raise DataError(
+                f"{self._root}: no object in any list has a class; expected at least one box", path=self._root
+            )
         return self._class_names
 
 
@@ -360,12 +385,16 @@ def _open_yaml(path: Path) -> DataSource:
     content = _load_yaml(path)
     entries = {_SPELLINGS.get(key, key): content[key] for key in (*SPLITS, *_SPELLINGS) if content.get(key)}
     if not entries:
-        raise DataError(f"{path}: names no train, val or test; found the keys {', '.join(map(str, content)) or 'none'}")
+        raise DataError(
+            f"{path}: names no train, val or test; found the keys {', '.join(map(str, content)) or 'none'}", path=path
+        )
     described = [split for split, entry in entries.items() if isinstance(entry, dict)]
     if len(described) == len(entries):
         return _open_description(path, content, entries)
     if described:
-        raise DataError(f"{path}: {described[0]} is a mapping and others are paths; expected all of one kind")
+        raise DataError(
+            f"{path}: {described[0]} is a mapping and others are paths; expected all of one kind", path=path
+        )
     return _open_yolo(path, content, entries)
 
 
@@ -373,9 +402,11 @@ def _load_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+        raise DataError(f"{path}: is not YAML: {' '.join(str(error).split())}", path=path) from error
     if not isinstance(content, dict):
-        raise DataError(f"{path}: is a YAML {type(content).__name__}; expected keys such as train, val, names")
+        raise DataError(
+            f"{path}: is a YAML {type(content).__name__}; expected keys such as train, val, names", path=path
+        )
     return content
 
 
@@ -399,14 +430,24 @@ def _yolo_entry(file: Path, root: object, entry: object, split: str) -> Path:
     reading from the file's own folder exists, that is what was meant.
     """
     if not isinstance(entry, str):
-        raise DataError(f"{file}: {split} is {entry!r}; expected a folder, a .txt list, or a list of these")
+        raise DataError(
+            f"{file}: {split} is {entry!r}; expected a folder, a .txt list, or a list of these",
+            path=file,
+            setting=split,
+            value=entry,
+        )
     here = file.parent
     bases = [here / str(root), here] if root else [here]
     candidates = [base / entry for base in bases] + [here / entry.removeprefix("../")]
     for candidate in candidates:
         if candidate.exists():
             return candidate
-    raise DataError(f"{file}: {split} is {entry!r}, but {candidates[0]} does not exist; paths start at {bases[0]}")
+    raise DataError(
+        f"{file}: {split} is {entry!r}, but {candidates[0]} does not exist; paths start at {bases[0]}",
+        path=file,
+        setting=split,
+        value=entry,
+    )
 
 
 def _open_description(path: Path, content: dict[str, Any], entries: dict[str, dict[str, Any]]) -> DataSource:
@@ -433,10 +474,20 @@ class _Part:
     def __init__(self, file: Path, split: str, entry: dict[str, Any], names: tuple[str, ...] | None) -> None:
         unknown = sorted(set(entry) - {"images", "annotations", "list"})
         if unknown:
-            raise DataError(f"{file}: {split} has {unknown[0]!r}; expected images, annotations and perhaps list")
+            raise DataError(
+                f"{file}: {split} has {unknown[0]!r}; expected images, annotations and perhaps list",
+                path=file,
+                setting=split,
+                value=unknown[0],
+            )
         for key in ("images", "annotations"):
             if not isinstance(entry.get(key), str):
-                raise DataError(f"{file}: {split}.{key} is {entry.get(key)!r}; expected a path")
+                raise DataError(
+                    f"{file}: {split}.{key} is {entry.get(key)!r}; expected a path",
+                    path=file,
+                    setting=f"{split}.{key}",
+                    value=entry.get(key),
+                )
         self._file = file
         self._split = split
         self._names = names
@@ -445,7 +496,12 @@ class _Part:
         self._list = file.parent / entry["list"] if entry.get("list") else None
         for key, path in (("images", self._images), ("annotations", self._annotations), ("list", self._list)):
             if path is not None and not path.exists():
-                raise DataError(f"{file}: {split}.{key}: {path} does not exist; paths start at {file.parent}")
+                raise DataError(
+                    f"{file}: {split}.{key}: {path} does not exist; paths start at {file.parent}",
+                    path=file,
+                    setting=f"{split}.{key}",
+                    value=path,
+                )
         self.format = self._recognise()
 
     def _recognise(self) -> str:
@@ -458,8 +514,14 @@ class _Part:
             if ".txt" in suffixes and ".xml" not in suffixes:
                 return "yolo"
             if suffixes >= {".txt", ".xml"}:
-                raise DataError(f"{self._annotations}: holds .xml and .txt files; expected annotations of one format")
-        raise DataError(f"{self._annotations}: expected a COCO .json, or a folder of VOC .xml or YOLO .txt files")
+                raise DataError(
+                    f"{self._annotations}: holds .xml and .txt files; expected annotations of one format",
+                    path=self._annotations,
+                )
+        raise DataError(
+            f"{self._annotations}: expected a COCO .json, or a folder of VOC .xml or YOLO .txt files",
+            path=self._annotations,
+        )
 
     def read(self, report: Report) -> Annotations:
         if self.format == "coco":
@@ -470,7 +532,8 @@ class _Part:
         if self._names is not None and self._names != found.class_names:
             raise DataError(
                 f"{self._annotations}: has the classes {_some(found.class_names)}, but names in {self._file} is "
-                f"{_some(self._names)}; a COCO file brings its own order, by category id"
+                f"{_some(self._names)}; a COCO file brings its own order, by category id",
+                path=self._annotations,
             )
         return found
 
@@ -483,7 +546,9 @@ class _Part:
 
     def _read_yolo(self, report: Report) -> Annotations:
         if self._names is None:
-            raise DataError(f"{self._file}: YOLO labels name no classes; expected names: [...] or names: FILE")
+            raise DataError(
+                f"{self._file}: YOLO labels name no classes; expected names: [...] or names: FILE", path=self._file
+            )
         origin = self._list or self._images
         pictures = yolo.list_pictures(self._images)
         if self._list:

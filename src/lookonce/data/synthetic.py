@@ -93,9 +93,13 @@ def write_synthetic(
     """
     ids = tuple(category_ids) if category_ids is not None else tuple(range(1, len(CLASS_NAMES) + 1))
     if len(set(ids)) != len(CLASS_NAMES):
-        raise DataError(f"category_ids: {len(set(ids))} different ids given, {len(CLASS_NAMES)} expected, one a class")
+        raise DataError(
+            f"category_ids: {len(set(ids))} different ids given, {len(CLASS_NAMES)} expected, one a class",
+            setting="category_ids",
+            value=len(set(ids)),
+        )
     if folder.exists() and any(folder.iterdir()):
-        raise DataError(f"{folder}: not empty; name a new folder for the synthetic data set")
+        raise DataError(f"{folder}: not empty; name a new folder for the synthetic data set", path=folder)
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     with _mapper(workers) as map_in_order:
         for split, count in {"train": train, "val": val, "test": test}.items():

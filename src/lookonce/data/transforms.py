@@ -118,13 +118,21 @@ class Augmentation:
     def __post_init__(self) -> None:
         if not 0 < self.scale_min <= self.scale_max:
             raise SettingsError(
-                f"scale_min {self.scale_min} and scale_max {self.scale_max}: expected 0 < scale_min <= scale_max"
+                f"scale_min {self.scale_min} and scale_max {self.scale_max}: expected 0 < scale_min <= scale_max",
+                setting="scale_min",
+                value=self.scale_min,
             )
         if not 0 <= self.aspect_jitter < 1:
-            raise SettingsError(f"aspect_jitter {self.aspect_jitter}: expected a number from 0 to below 1")
+            raise SettingsError(
+                f"aspect_jitter {self.aspect_jitter}: expected a number from 0 to below 1",
+                setting="aspect_jitter",
+                value=self.aspect_jitter,
+            )
         if min(self.saturation, self.brightness) < 1:
             raise SettingsError(
-                f"saturation {self.saturation}, brightness {self.brightness}: each is a largest factor, 1 or more"
+                f"saturation {self.saturation}, brightness {self.brightness}: each is a largest factor, 1 or more",
+                setting="saturation",
+                value=self.saturation,
             )
 
 

@@ -52,13 +52,13 @@ class Copy:
 
 def require_format(to: str) -> None:
     if to not in _PICTURE_FOLDER:
-        raise DataError(f"format {to!r} is unknown; expected one of {', '.join(_PICTURE_FOLDER)}")
+        raise DataError(f"format {to!r} is unknown; expected one of {', '.join(_PICTURE_FOLDER)}", value=to)
 
 
 def require_new(folder: Path) -> None:
     """DataError where something is already."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise DataError(f"{folder}: exists and is not empty; name a new folder")
+        raise DataError(f"{folder}: exists and is not empty; name a new folder", path=folder)
 
 
 def write_data(
@@ -174,13 +174,15 @@ def _place(path: Path, target: Path, placing: str) -> None:
             shutil.copyfile(path, target)
         except OSError as error:
             if error.filename == str(path):
-                raise DataError(f"{path}: cannot be read: {error.strerror}; see lookonce check") from error
+                raise DataError(f"{path}: cannot be read: {error.strerror}; see lookonce check", path=path) from error
             raise
         return
     try:
         os.link(path.resolve(), target)
     except OSError as error:
-        raise DataError(f"{path}: cannot be hard-linked into {target.parent} ({error}); copy the pictures") from error
+        raise DataError(
+            f"{path}: cannot be hard-linked into {target.parent} ({error}); copy the pictures", path=path
+        ) from error
 
 
 def _placed(dataset: Dataset, folder: Path, targets: Targets) -> Dataset:
@@ -214,7 +216,9 @@ def _compare(datasets: Sequence[Dataset], copy: DataSource, to: str) -> float:
         if not same:
             raise DataError(
                 f"split {dataset.split!r} does not read back as it was written to {to}: names, sizes or labels "
-                "differ; do the sizes in the annotations fit the pictures? See: lookonce check"
+                "differ; do the sizes in the annotations fit the pictures? See: lookonce check",
+                setting="split",
+                value=dataset.split,
             )
         if len(rows):
             largest = max(largest, float(np.abs(again.boxes_xyxy - dataset.boxes_xyxy[rows]).max()))

@@ -91,7 +91,7 @@ def pictures_at_once(runtime: Runtime, batch_size: int) -> int:
     between batch sizes, never between runs with the same one.
     """
     if batch_size < 1:
-        raise SettingsError(f"batch_size is {batch_size}, expected at least 1")
+        raise SettingsError(f"batch_size is {batch_size}, expected at least 1", setting="batch_size", value=batch_size)
     device = getattr(runtime, "device", None)
     return batch_size if device is not None and getattr(device, "type", "cpu") != "cpu" else 1
 

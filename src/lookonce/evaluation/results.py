@@ -86,7 +86,9 @@ def _refuse(bad: NDArray[np.bool_] | np.bool_, values: NDArray[Any], source: str
     if bad.any():
         row, count = int(np.argmax(bad)), int(np.sum(bad))
         more = f" ({count} such rows)" if count > 1 else ""
-        raise DataError(f"{source} row {row}: {field} is {values[row].tolist()}, expected {expected}{more}")
+        raise DataError(
+            f"{source} row {row}: {field} is {values[row].tolist()}, expected {expected}{more}", path=source
+        )
 
 
 def write_coco_results(path: Path, results: Results, dataset: Dataset) -> None:
@@ -125,12 +127,18 @@ def _read_rows(path: Path) -> list[Any]:
     try:
         rows = json.loads(path.read_bytes())
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); expected a COCO results file") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); expected a COCO results file", path=path
+        ) from error
     except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); expected a COCO results file, a list of detections") from error
+        raise DataError(
+            f"{path}: not JSON ({error}); expected a COCO results file, a list of detections", path=path
+        ) from error
     if not isinstance(rows, list):
         kind = "an annotation file?" if isinstance(rows, dict) and "annotations" in rows else "another format?"
-        raise DataError(f"{path}: holds a {type(rows).__name__}, expected a list of detections; is this {kind}")
+        raise DataError(
+            f"{path}: holds a {type(rows).__name__}, expected a list of detections; is this {kind}", path=path
+        )
     return rows
 
 
@@ -147,8 +155,8 @@ def _first_malformed(path: Path, rows: list[Any]) -> DataError:
     expected = 'expected {"image_id": int, "category_id": int, "bbox": [x, y, width, height], "score": number}'
     for number, row in enumerate(rows):
         if not _is_detection(row):
-            return DataError(f"{path} row {number}: {json.dumps(row)[:200]}, {expected}")
-    return DataError(f"{path}: not a list of detections, {expected}")
+            return DataError(f"{path} row {number}: {json.dumps(row)[:200]}, {expected}", path=path)
+    return DataError(f"{path}: not a list of detections, {expected}", path=path)
 
 
 def _is_detection(row: Any) -> bool:
@@ -172,5 +180,6 @@ def _refuse_unknown_categories(path: Path, rows: list[Any], results: Results, da
         )
         raise DataError(
             f"{path} row {row}: category_id is {rows[row]['category_id']!r}, expected one of the data set's: {known}"
-            f"{', ...' if len(dataset.category_ids) > 10 else ''} ({int(unknown.sum())} such rows)"
+            f"{', ...' if len(dataset.category_ids) > 10 else ''} ({int(unknown.sum())} such rows)",
+            path=path,
         )

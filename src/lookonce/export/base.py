@@ -200,7 +200,8 @@ def write_compared(
             parity = compare_file(folder / path.name)
             if not parity.passed:
                 raise WeightsError(
-                    f"{path}: not kept, it answers differently from the weights it was made from\n{parity.table()}"
+                    f"{path}: not kept, it answers differently from the weights it was made from\n{parity.table()}",
+                    path=path,
                 )
             _move_in(folder, path, overwrite=overwrite)
         finally:
@@ -211,7 +212,7 @@ def write_compared(
 def require_free(path: Path, *, overwrite: bool) -> None:
     """WeightsError when something lies there that may not be replaced."""
     if path.exists() and not overwrite:
-        raise WeightsError(f"{path}: exists already; --overwrite replaces it, --output names another file")
+        raise WeightsError(f"{path}: exists already; --overwrite replaces it, --output names another file", path=path)
 
 
 def _move_in(folder: Path, path: Path, *, overwrite: bool) -> None:

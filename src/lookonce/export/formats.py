@@ -44,7 +44,9 @@ class Format:
         except ModuleNotFoundError as error:
             if self.verdict == "validated":  # nncf, which only eight bits need
                 raise MissingExtra(f"export to {self.suffix} in {plan.precision}", "int8") from error
-            raise WeightsError(f"{path.name} cannot be written: no module {error.name}; {self.text}") from error
+            raise WeightsError(
+                f"{path.name} cannot be written: no module {error.name}; {self.text}", path=path
+            ) from error
 
 
 FORMATS: dict[str, Format] = {

@@ -20,7 +20,10 @@ from lookonce.weights.mindspore import network_to_ckpt
 def write_mindir(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
     """Through a .ckpt into MindSpore, which writes the file; the record goes into the file's user_info."""
     if plan.dynamic_size:
-        raise SettingsError("dynamic_size: a MindIR takes one size; leave it out, and name another with --image-size")
+        raise SettingsError(
+            "dynamic_size: a MindIR takes one size; leave it out, and name another with --image-size",
+            setting="dynamic_size",
+        )
     batch = plan.batch or 1
     state = {name: array.detach().cpu() for name, array in model.state_dict().items()}
     decoded = DECODED_OUTPUTS if plan.outputs == "decoded" else ()

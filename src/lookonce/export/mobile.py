@@ -47,7 +47,7 @@ def write_coreml(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) 
     """Write the package PATH.mlpackage; the record lies in its user-defined metadata."""
     coremltools = import_module("coremltools")
     if plan.preprocess:
-        raise SettingsError("preprocess: Core ML has no input of bytes; add --no-preprocess")
+        raise SettingsError("preprocess: Core ML has no input of bytes; add --no-preprocess", setting="preprocess")
     program, example = _fixed(model, record, plan)
     with quiet_exporter(), torch.no_grad():
         traced = torch.jit.trace(program, (example,), check_trace=False)  # type: ignore[no-untyped-call]
@@ -66,7 +66,7 @@ def write_coreml(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) 
 def _fixed(model: nn.Module, record: ModelRecord, plan: Plan) -> tuple[Program, Any]:
     """The network and an example; these files take one number of pictures of one size."""
     if plan.dynamic_size:
-        raise SettingsError("dynamic_size: this format is written for one size; leave it out")
+        raise SettingsError("dynamic_size: this format is written for one size; leave it out", setting="dynamic_size")
     program = Program(model, record, plan).eval()
     return program, example_input(record, plan)[: plan.batch or 1]
 

@@ -23,7 +23,11 @@ ANOTHER_SIZE = 32  # pixels that the second example of the converter is larger b
 def write_ncnn(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
     """Write the folder PATH. The network takes one picture at a time and gives the raw heads."""
     if plan.batch > 1:
-        raise SettingsError(f"batch is {plan.batch}, but ncnn takes one picture at a time; leave it out")
+        raise SettingsError(
+            f"batch is {plan.batch}, but ncnn takes one picture at a time; leave it out",
+            setting="batch",
+            value=plan.batch,
+        )
     interface = Interface(takes="planes" if plan.preprocess else "normalised", batch=1, outputs=raw_names(record))
     path.mkdir()
     with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:

@@ -36,5 +36,9 @@ def chosen_labels(classes: str, class_names: Sequence[str]) -> list[int]:
             labels.append(int(word))
         else:
             expected = suggestion(word, class_names) or f"; expected some of {', '.join(class_names)}"
-            raise SettingsError(f"classes: the weights know no {word or 'class without a name'}{expected}")
+            raise SettingsError(
+                f"classes: the weights know no {word or 'class without a name'}{expected}",
+                setting="classes",
+                value=word,
+            )
     return labels

@@ -105,7 +105,9 @@ def require_untouched(media: Media, folder: Path) -> None:
     for entry in media.known:
         if drawing_path(entry, folder).resolve() in originals:
             raise SettingsError(
-                f"output {folder}: the drawing of {entry.name} would replace the picture itself; name another folder"
+                f"output {folder}: the drawing of {entry.name} would replace the picture itself; name another folder",
+                setting="output",
+                value=folder,
             )
 
 

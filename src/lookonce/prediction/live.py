@@ -26,7 +26,9 @@ def camera_frames(index: int) -> Generator[Frame]:
     capture = cv2.VideoCapture(index)
     try:
         if not capture.isOpened():
-            raise DataError(f"camera {index}: cannot be opened; is it connected, not in use, and readable for you?")
+            raise DataError(
+                f"camera {index}: cannot be opened; is it connected, not in use, and readable for you?", value=index
+            )
         started, failures = time.monotonic(), 0
         while failures < MISSING_FRAMES:
             there, image = capture.read()
@@ -45,7 +47,9 @@ def screen_frames() -> Generator[Frame]:
         try:
             image = np.asarray(ImageGrab.grab().convert("RGB"))
         except OSError as error:
-            raise DataError(f"screen: cannot be read ({error}); is there one (on Linux: DISPLAY, X11)?") from error
+            raise DataError(
+                f"screen: cannot be read ({error}); is there one (on Linux: DISPLAY, X11)?", value="screen"
+            ) from error
         yield _frame(image, started)
         time.sleep(max(0.0, begun + SCREEN_SECONDS - time.monotonic()))
 

@@ -58,7 +58,7 @@ class Answer:
             try:
                 return self._response.read(MAX_PICTURE_BYTES)
             except (OSError, HTTPException) as error:
-                raise DataError(f"{self._name}: broke off: {error}") from error
+                raise DataError(f"{self._name}: broke off: {error}", path=self._name) from error
 
     def pictures(self) -> Iterator[tuple[Fraction, bytes]]:
         """Seconds since the first, and the bytes of each picture, until the server ends."""
@@ -68,7 +68,7 @@ class Answer:
                 for content in pictures_in(self._response, multipart=True):
                     yield Fraction(time.monotonic() - started).limit_denominator(90_000), content
             except (OSError, HTTPException) as error:
-                raise DataError(f"{self._name}: broke off: {error}") from error
+                raise DataError(f"{self._name}: broke off: {error}", path=self._name) from error
 
 
 def open_url(url: str) -> Answer | None:
@@ -79,9 +79,9 @@ def open_url(url: str) -> Answer | None:
     try:
         response = urllib.request.urlopen(_request(url), timeout=WAIT_SECONDS)
     except urllib.error.HTTPError as error:
-        raise DataError(f"{name}: the server answers {error.code} {error.reason}") from error
+        raise DataError(f"{name}: the server answers {error.code} {error.reason}", path=name) from error
     except (OSError, HTTPException, ValueError) as error:
-        raise DataError(f"{name}: cannot be reached: {getattr(error, 'reason', error)}") from error
+        raise DataError(f"{name}: cannot be reached: {getattr(error, 'reason', error)}", path=name) from error
     return Answer(response, name)
 
 

@@ -135,7 +135,7 @@ def find_pictures(source: str | Path) -> list[PictureSource]:
     entries = [entry for entry in find_media(source).entries if isinstance(entry, PictureSource)]
     found = [entry for entry in entries if entry.pixels is None]
     if not found:
-        raise DataError(f"{source}: no pictures in it; looked for {', '.join(sorted(PICTURE_SUFFIXES))}")
+        raise DataError(f"{source}: no pictures in it; looked for {', '.join(sorted(PICTURE_SUFFIXES))}", path=source)
     return found
 
 
@@ -172,7 +172,7 @@ def _paths(text: str) -> tuple[list[Path], Path | None]:
         return [path], None
     if glob.has_magic(text):
         return _fitting(text), None
-    raise DataError(f"{text}: no such file or folder; {EXPECTED}")
+    raise DataError(f"{text}: no such file or folder; {EXPECTED}", path=text)
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -183,14 +183,14 @@ def _in_folder(folder: Path) -> list[Path]:
         if path.suffix.lower() in wanted and not path.name.startswith(".") and path.is_file()
     ]
     if not found:
-        raise DataError(f"{folder}: no pictures in it; looked for {', '.join(sorted(wanted))}")
+        raise DataError(f"{folder}: no pictures in it; looked for {', '.join(sorted(wanted))}", path=folder)
     return sorted(found)
 
 
 def _fitting(pattern: str) -> list[Path]:
     found = sorted(Path(name) for name in glob.glob(pattern, recursive=True) if Path(name).is_file())  # noqa: PTH207
     if not found:
-        raise DataError(f"{pattern}: no file fits this pattern")
+        raise DataError(f"{pattern}: no file fits this pattern", path=pattern)
     return found
 
 
@@ -199,11 +199,12 @@ def _in_list(listing: Path) -> list[Path]:
         lines = [line.strip() for line in listing.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{listing}: is no UTF-8 text ({error}); expected the path of a picture on each line"
+            f"{listing}: is no UTF-8 text ({error}); expected the path of a picture on each line",
+            path=listing,
         ) from error
     paths = [Path(line) for line in lines if line]
     if not paths:
-        raise DataError(f"{listing}: is empty; expected the path of a picture on each line")
+        raise DataError(f"{listing}: is empty; expected the path of a picture on each line", path=listing)
     beside = [listing.parent / path for path in paths]
     return [there if there.exists() else path for there, path in zip(beside, paths, strict=True)]
 
@@ -228,7 +229,7 @@ def _entry(path: Path, place: Path) -> PictureSource | Clip:
     try:
         header = read_header(name, name)
     except MissingExtra as error:
-        return _unreadable(name, place, DataError(f"{name}: {error}"))
+        return _unreadable(name, place, DataError(f"{name}: {error}", path=name))
     except DataError as error:
         return _unreadable(name, place, error)
     return Clip(

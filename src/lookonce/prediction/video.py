@@ -97,7 +97,7 @@ def read_frames(address: str, name: str) -> Generator[Frame]:
             seconds = told if told > seconds else max(seconds, Fraction(0)) + 1 / rate
             yield Frame(seconds=seconds, pixels=partial(_upright_rgb, frame))
         if Path(address).is_file() and (_ends_early(container, stream) or _segment_ends_early(Path(address))):
-            short = DataError(f"{name}: the video breaks off: the file is shorter than it says")
+            short = DataError(f"{name}: the video breaks off: the file is shorter than it says", path=name)
             yield Frame(seconds=max(seconds, Fraction(0)), pixels=partial(_refuse, short))
 
 
@@ -144,9 +144,9 @@ def _decoded(container: InputContainer, stream: VideoStream, name: str) -> Itera
         except av.error.EOFError:
             return
         except av.error.InvalidDataError as error:
-            yield DataError(f"{name}: damaged video: {error.strerror}")
+            yield DataError(f"{name}: damaged video: {error.strerror}", path=name)
         except av.error.FFmpegError as error:  # a stream that broke off, or stopped answering
-            yield DataError(f"{name}: the video breaks off: {error.strerror}")
+            yield DataError(f"{name}: the video breaks off: {error.strerror}", path=name)
             return
 
 
@@ -157,10 +157,10 @@ def _opened(address: str, name: str) -> Iterator[tuple[InputContainer, VideoStre
     try:
         container = av.open(address, options=options, timeout=WAIT_SECONDS)
     except (av.error.FFmpegError, OSError) as error:
-        raise DataError(f"{name}: cannot be opened as a video: {error.strerror or error}") from error
+        raise DataError(f"{name}: cannot be opened as a video: {error.strerror or error}", path=name) from error
     with container:
         if not container.streams.video:
-            raise DataError(f"{name}: holds no video")
+            raise DataError(f"{name}: holds no video", path=name)
         yield container, container.streams.video[0]
 
 

@@ -21,13 +21,15 @@ def unzip(archive: Path, folder: Path, on_files: Callable[[int, int], None] | No
     packs; nothing is written then. on_files is told (done, total).
     """
     if folder.exists():
-        raise DataError(f"{folder}: exists already; {archive} is unpacked into a new folder")
+        raise DataError(f"{folder}: exists already; {archive} is unpacked into a new folder", path=folder)
     with _opened(archive) as packed:
         entries = packed.infolist()
         for entry in entries:
             _require_harmless(entry, archive)
         if len(entries) > MAX_FILES:
-            raise DataError(f"{archive}: {len(entries):,} entries, more than {MAX_FILES:,}; is it a data set?")
+            raise DataError(
+                f"{archive}: {len(entries):,} entries, more than {MAX_FILES:,}; is it a data set?", path=archive
+            )
         require_space(folder, sum(entry.file_size for entry in entries), f"what {archive.name} holds")
         unfinished = folder.with_name(f".{folder.name}.unpacking")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -43,7 +45,9 @@ def _opened(archive: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(archive)
     except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{archive}: not a zip file that can be read ({error}); is it complete?") from error
+        raise DataError(
+            f"{archive}: not a zip file that can be read ({error}); is it complete?", path=archive
+        ) from error
 
 
 def _require_harmless(entry: zipfile.ZipInfo, archive: Path) -> None:
@@ -59,7 +63,7 @@ def _require_harmless(entry: zipfile.ZipInfo, archive: Path) -> None:
     elif entry.file_size > MIN_SUSPECT_BYTES and entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
         problem = f"unpacks from {entry.compress_size:,} to {entry.file_size:,} bytes"
     if problem:
-        raise DataError(f"{archive}: its entry {name!r} {problem}; nothing of it was unpacked")
+        raise DataError(f"{archive}: its entry {name!r} {problem}; nothing of it was unpacked", path=archive)
 
 
 def _extract(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, archive: Path) -> None:
@@ -74,4 +78,6 @@ def _extract(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, arch
             with packed.open(entry) as source, target.open("wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
         except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-            raise DataError(f"{archive}: its entry {entry.filename!r} is damaged ({error}); copy it again") from error
+            raise DataError(
+                f"{archive}: its entry {entry.filename!r} is damaged ({error}); copy it again", path=archive
+            ) from error

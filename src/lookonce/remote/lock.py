@@ -28,7 +28,9 @@ def work_lock(path: Path, *, patience_seconds: float = 6 * 3600) -> Iterator[Non
         if _is_abandoned(path):
             path.unlink(missing_ok=True)
         elif time.monotonic() - started > patience_seconds:
-            raise LookonceError(f"{path}: held for too long by {path.read_text(encoding='utf-8')}; remove it if wrong")
+            raise LookonceError(
+                f"{path}: held for too long by {path.read_text(encoding='utf-8')}; remove it if wrong", path=path
+            )
         else:
             time.sleep(0.2)
     done = Event()

@@ -57,7 +57,7 @@ class Location:
         match = ADDRESS.fullmatch(url)
         bucket, _, key = match[1].partition("/") if match else ("", "", "")
         if not bucket:
-            raise RemoteError(f"{url}: expected s3://BUCKET/KEY or obs://BUCKET/KEY")
+            raise RemoteError(f"{url}: expected s3://BUCKET/KEY or obs://BUCKET/KEY", path=url)
         return cls(bucket=bucket, key=key.strip("/"))
 
     def __truediv__(self, name: str) -> Self:
@@ -132,7 +132,10 @@ class ObjectStore:
             part.touch()
         if not agrees(part, entry.size, entry.etag):
             part.unlink()
-            raise RemoteError(f"{entry.location}: what arrived is not what is stored (ETag {entry.etag}); try again")
+            raise RemoteError(
+                f"{entry.location}: what arrived is not what is stored (ETag {entry.etag}); try again",
+                path=str(entry.location),
+            )
         part.rename(path)
 
     def upload(self, path: Path, location: Location) -> str:
@@ -274,13 +277,13 @@ class ObjectStore:
                 return result
             except self._errors as error:
                 if not self._may_pass(error):
-                    raise RemoteError(f"{location}: {_words(error)}; {_advice(error)}") from error
+                    raise RemoteError(f"{location}: {_words(error)}; {_advice(error)}", path=str(location)) from error
                 if progress() > level:
                     last_good, level, pause = time.monotonic(), progress(), FIRST_PAUSE_SECONDS
                 waited = time.monotonic() - last_good
                 if waited + pause > self.patience_seconds:
                     raise RemoteAway(
-                        f"{location}: {_words(error)}, for {waited:.0f} seconds; try again later"
+                        f"{location}: {_words(error)}, for {waited:.0f} seconds; try again later", path=str(location)
                     ) from error
                 if waited > TOLD_AFTER_SECONDS and not self._said_away:
                     self._said_away = True  # once for all that wait, until something works
@@ -346,7 +349,9 @@ def require_inside(entry: Entry) -> None:
     """DataError for a name that would lead outside of the folder that objects are fetched to."""
     path = PurePosixPath(entry.name)
     if path.is_absolute() or ".." in path.parts or "\\" in entry.name or ":" in path.parts[0]:
-        raise DataError(f"{entry.location}: its name would lead outside of the folder it is fetched to")
+        raise DataError(
+            f"{entry.location}: its name would lead outside of the folder it is fetched to", path=str(entry.location)
+        )
 
 
 def agrees(path: Path, size: int, etag: str) -> bool:

@@ -29,7 +29,9 @@ def stage_in(
     with work_lock(folder.with_name(f".{folder.name}.lock")):
         entries = choose(store.entries(location))
         if not entries:
-            raise RemoteError(f"{location}: there is no such object, and nothing below it; is the address right?")
+            raise RemoteError(
+                f"{location}: there is no such object, and nothing below it; is the address right?", path=str(location)
+            )
         for entry in entries:
             require_inside(entry)
         missing = _missing(entries, folder)

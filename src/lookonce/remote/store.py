@@ -36,7 +36,8 @@ class MoxingStore(ObjectStore):
         except ImportError as error:
             raise RemoteError(
                 f"{ASKED_FOR} asks for moxing, which cannot be imported ({error}); it comes with ModelArts' images. "
-                "Unset it, and OBS is spoken to as S3"
+                "Unset it, and OBS is spoken to as S3",
+                setting=ASKED_FOR,
             ) from error
 
     def entries(self, location: Location) -> list[Entry]:
@@ -60,7 +61,10 @@ class MoxingStore(ObjectStore):
         with _told(entry.location):
             self._file.copy(_address(entry.location), str(part))
         if part.stat().st_size != entry.size:
-            raise RemoteError(f"{entry.location}: {part.stat().st_size:,} of {entry.size:,} bytes came; try again")
+            raise RemoteError(
+                f"{entry.location}: {part.stat().st_size:,} of {entry.size:,} bytes came; try again",
+                path=str(entry.location),
+            )
         part.rename(path)
         on_bytes(entry.size)
 
@@ -92,7 +96,7 @@ def _told(location: Location) -> Iterator[None]:
     except RemoteError:
         raise
     except Exception as error:  # moxing has a dozen kinds of its own, without a common one
-        raise RemoteError(f"{location}: moxing: {error}") from error
+        raise RemoteError(f"{location}: moxing: {error}", path=str(location)) from error
 
 
 def _address(location: Location) -> str:

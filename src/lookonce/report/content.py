@@ -56,11 +56,12 @@ def read_run(folder: Path) -> Run:
     path = folder / "settings.yaml"
     if not path.is_file():
         raise DataError(
-            f"{folder}: no settings.yaml in it; expected the folder of a training run, such as runs/train-1"
+            f"{folder}: no settings.yaml in it; expected the folder of a training run, such as runs/train-1",
+            path=folder,
         )
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(settings, dict):
-        raise DataError(f"{path}: holds {type(settings).__name__}, expected a mapping of settings")
+        raise DataError(f"{path}: holds {type(settings).__name__}, expected a mapping of settings", path=path)
     return Run(folder=folder, settings=settings, rows=_read_rows(folder / "metrics.jsonl"), record=_read_record(folder))
 
 
@@ -85,10 +86,11 @@ def _read_json(path: Path, key: str) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path}: cannot be read as JSON ({error}); expected the {path.name} of lookonce eval"
+            f"{path}: cannot be read as JSON ({error}); expected the {path.name} of lookonce eval",
+            path=path,
         ) from error
     if not isinstance(content, dict) or key not in content:
-        raise DataError(f"{path}: no {key} in it; expected the {path.name} of lookonce eval")
+        raise DataError(f"{path}: no {key} in it; expected the {path.name} of lookonce eval", path=path)
     return content
 
 
@@ -119,5 +121,7 @@ def _read_record(folder: Path) -> ModelRecord | None:
             try:
                 return ModelRecord.model_validate_json(path.read_text(encoding="utf-8"))
             except ValidationError as error:
-                raise DataError(f"{path}: {error.errors()[0]['msg']}; was it written by another version?") from error
+                raise DataError(
+                    f"{path}: {error.errors()[0]['msg']}; was it written by another version?", path=path
+                ) from error
     return None

@@ -78,7 +78,9 @@ class CppRuntime:
         command = [self.program, self.path, *arguments, "--no-pictures"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise WeightsError(f"{self.path}: the C++ program failed: {done.stderr.strip() or done.returncode}")
+            raise WeightsError(
+                f"{self.path}: the C++ program failed: {done.stderr.strip() or done.returncode}", path=self.path
+            )
 
 
 def _detections(found: list[dict[str, Any]]) -> Detections:

@@ -153,7 +153,8 @@ def parse_record(text: str | None, path: Path, to: str) -> ModelRecord:
     if not text:
         raise WeightsError(
             f"{path}: without the record that lookonce writes into its own files (class names, anchors, "
-            f"preprocessing); make the file with `lookonce export WEIGHTS --to {to}`"
+            f"preprocessing); make the file with `lookonce export WEIGHTS --to {to}`",
+            path=path,
         )
     return _parsed(ModelRecord, text, path)
 
@@ -170,7 +171,8 @@ def _parsed(kind: type[Told], text: str, path: Path) -> Told:
         where = ".".join(str(part) for part in problem["loc"]) or kind.__name__
         raise WeightsError(
             f"{path}: its record cannot be read: {where}: {problem['msg']}; "
-            "it was exported by another version of lookonce, or edited by hand"
+            "it was exported by another version of lookonce, or edited by hand",
+            path=path,
         ) from error
 
 
@@ -181,7 +183,8 @@ def _gives(names: Sequence[str], record: ModelRecord, path: Path) -> tuple[str, 
         if tuple(names) in (wanted, wanted + raw):
             return wanted
     raise WeightsError(
-        f"{path}: outputs {list(names)}; expected {list(DETECTION_OUTPUTS)}, {list(DECODED_OUTPUTS)} or {list(raw)}"
+        f"{path}: outputs {list(names)}; expected {list(DETECTION_OUTPUTS)}, {list(DECODED_OUTPUTS)} or {list(raw)}",
+        path=path,
     )
 
 

@@ -125,9 +125,13 @@ def read_user_info(path: Path) -> dict[str, str]:
         entries = [dict(_fields(value)) for number, value in _fields(content) if number == USER_INFO]
         return {bytes(entry[KEY]).decode(): bytes(entry[VALUE]).decode() for entry in entries}
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror}); expected an exported .mindir file") from error
+        raise WeightsError(
+            f"{path}: cannot be read ({error.strerror}); expected an exported .mindir file", path=path
+        ) from error
     except (ValueError, KeyError, IndexError) as error:
-        raise WeightsError(f"{path}: not a complete MindIR file; export it again with --to mindir") from error
+        raise WeightsError(
+            f"{path}: not a complete MindIR file; export it again with --to mindir", path=path
+        ) from error
 
 
 def _fields(content: memoryview) -> list[tuple[int, memoryview]]:

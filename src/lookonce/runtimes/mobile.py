@@ -82,4 +82,6 @@ def _texts_beside(path: Path) -> dict[str, str]:
         content = json.loads(beside.read_text(encoding="utf-8"))
         return {key: json.dumps(value) for key, value in content.items()}
     except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(f"{path}: needs {beside.name} beside it, which cannot be read ({error})") from error
+        raise WeightsError(
+            f"{path}: needs {beside.name} beside it, which cannot be read ({error})", path=path
+        ) from error

@@ -40,7 +40,8 @@ class NcnnRuntime(ExportedRuntime):
             if not (self.path / name).is_file() or load(str(self.path / name)) != 0:
                 raise WeightsError(
                     f"{self.path}: ncnn cannot read {name} in it; export it again with "
-                    "`lookonce export WEIGHTS --to ncnn`"
+                    "`lookonce export WEIGHTS --to ncnn`",
+                    path=self.path,
                 )
 
         def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:

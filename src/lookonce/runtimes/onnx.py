@@ -44,7 +44,9 @@ def read_onnx(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror}); expected an exported .onnx file") from error
+        raise WeightsError(
+            f"{path}: cannot be read ({error.strerror}); expected an exported .onnx file", path=path
+        ) from error
 
 
 def open_session(content: bytes, path: Path, threads: int, *, optimised: bool = True) -> onnxruntime.InferenceSession:
@@ -62,7 +64,8 @@ def open_session(content: bytes, path: Path, threads: int, *, optimised: bool = 
     except Exception as error:  # ONNX Runtime's own errors share no other base class
         raise WeightsError(
             f"{path} ({len(content):,} bytes): not a complete ONNX file, or its weights lie in other files ({error}); "
-            "export it again with `lookonce export WEIGHTS --to onnx`"
+            "export it again with `lookonce export WEIGHTS --to onnx`",
+            path=path,
         ) from error
 
 

@@ -50,7 +50,9 @@ class OpenCvRuntime(ExportedRuntime):
         try:
             net = cv2.dnn.readNetFromONNX(np.frombuffer(content, np.uint8))
         except cv2.error as error:
-            raise WeightsError(f"{self.path}: OpenCV {cv2.__version__} cannot run it ({error})") from error
+            raise WeightsError(
+                f"{self.path}: OpenCV {cv2.__version__} cannot run it ({error})", path=self.path
+            ) from error
 
         def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
             cv2.setNumThreads(threads)

@@ -62,7 +62,7 @@ class OpenVinoRuntime(ExportedRuntime):
             with ThreadPoolExecutor(1) as aside:
                 compiled = aside.submit(self._core.compile_model, graph, "CPU", options).result()
         except RuntimeError as error:
-            raise WeightsError(f"{self.path}: OpenVINO cannot run it ({last_line(error)})") from error
+            raise WeightsError(f"{self.path}: OpenVINO cannot run it ({last_line(error)})", path=self.path) from error
         requests = threading.local()  # a request serves one caller at a time
 
         def run(images: NDArray[Any], thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
@@ -75,13 +75,14 @@ class OpenVinoRuntime(ExportedRuntime):
 
     def _read(self, path: Path) -> Any:
         if not path.is_file():
-            raise WeightsError(f"{path}: no such file; expected an exported .xml file")
+            raise WeightsError(f"{path}: no such file; expected an exported .xml file", path=path)
         try:
             return self._core.read_model(path)
         except RuntimeError as error:
             raise WeightsError(
                 f"{path}: OpenVINO cannot read it, or the .bin beside it ({last_line(error)}); "
-                "export it again with `lookonce export WEIGHTS --to openvino`"
+                "export it again with `lookonce export WEIGHTS --to openvino`",
+                path=path,
             ) from error
 
 

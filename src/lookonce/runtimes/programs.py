@@ -83,7 +83,8 @@ def _load(path: Path, name: str, extra: dict[str, Any]) -> Function:
     except Exception as error:  # PyTorch's errors for damaged archives share no other base class
         raise WeightsError(
             f"{path}: PyTorch cannot read it ({str(error).strip().splitlines()[0]}); "
-            f"export it again with `lookonce export WEIGHTS --to {name}`"
+            f"export it again with `lookonce export WEIGHTS --to {name}`",
+            path=path,
         ) from error
 
 
@@ -98,7 +99,8 @@ def require_plain_tensors(path: Path) -> None:
         suspicious = [name for name in names if re.search(r"/(custom|opaque)_obj_", name) or names.count(name) > 1]
         if suspicious or re.search(rb'"use_pickle": *true', told):
             raise WeightsError(
-                f"{path}: holds pickled objects, which could run anything; it was not written by lookonce"
+                f"{path}: holds pickled objects, which could run anything; it was not written by lookonce",
+                path=path,
             )
         for name in names:
             if "/sample_inputs/" in name:

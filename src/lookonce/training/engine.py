@@ -275,10 +275,14 @@ def choose_precision(name: str, device: torch.device) -> Precision:
         return "bf16" if supports_bfloat16(device) else "fp16"
     if name == "fp16" and device.type == "cpu":
         raise SettingsError(
-            "precision: fp16 needs an accelerator, this run is on the CPU; use precision=fp32 (or auto)"
+            "precision: fp16 needs an accelerator, this run is on the CPU; use precision=fp32 (or auto)",
+            setting="precision",
+            value="fp16",
         )
     if name not in DTYPES:
-        raise SettingsError(f"precision: got {name!r}, expected auto, {', '.join(DTYPES)}")
+        raise SettingsError(
+            f"precision: got {name!r}, expected auto, {', '.join(DTYPES)}", setting="precision", value=name
+        )
     return name  # type: ignore[return-value]
 
 

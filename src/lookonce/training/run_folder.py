@@ -118,7 +118,9 @@ def name_run_folder(runs: Path, name: str) -> RunFolder:
     with explained_write(folder):
         folder.mkdir(parents=True, exist_ok=True)
     if any(path.name != ".lock" for path in folder.iterdir()):
-        raise WeightsError(f"{folder}: is not empty, and no run of ours: it has no settings.yaml; choose another name")
+        raise WeightsError(
+            f"{folder}: is not empty, and no run of ours: it has no settings.yaml; choose another name", path=folder
+        )
     return RunFolder(folder)
 
 
@@ -127,7 +129,9 @@ def open_run_folder(path: Path) -> RunFolder:
     candidates = (path, path.parent.parent)
     run = next((RunFolder(folder) for folder in candidates if (folder / "settings.yaml").is_file()), None)
     if run is None:
-        raise WeightsError(f"{path}: no run to resume there: a run folder holds settings.yaml and checkpoints/last")
+        raise WeightsError(
+            f"{path}: no run to resume there: a run folder holds settings.yaml and checkpoints/last", path=path
+        )
     return run
 
 
@@ -148,7 +152,8 @@ def newest_run(runs: Path, name: str | None = None) -> RunFolder:
     if not resumable:
         raise WeightsError(
             f"{runs}: no run to resume there: none of its {len(folders)} folders holds settings.yaml and a complete "
-            "checkpoints/last; start one without --resume, or name the folder: --resume PATH"
+            "checkpoints/last; start one without --resume, or name the folder: --resume PATH",
+            path=runs,
         )
     return open_run_folder(max(resumable, key=_last_change).path)
 

@@ -32,7 +32,11 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.name not in SCHEDULES:
-            raise SettingsError(f"schedule: got {self.name!r}, expected one of {', '.join(SCHEDULES)}")
+            raise SettingsError(
+                f"schedule: got {self.name!r}, expected one of {', '.join(SCHEDULES)}",
+                setting="schedule",
+                value=self.name,
+            )
 
     @property
     def warmup_steps(self) -> int:

@@ -173,7 +173,8 @@ class Trainer:
         checkpoint = broadcast_object(load_checkpoint(self.run_folder.last) if is_main() else None)
         if checkpoint.training is None:
             raise WeightsError(
-                f"{checkpoint.folder}: holds weights only, so no run can go on from it; start one with --weights"
+                f"{checkpoint.folder}: holds weights only, so no run can go on from it; start one with --weights",
+                path=checkpoint.folder,
             )
         restore(self.learner, checkpoint.state, checkpoint.training)
         self.position = Position(**checkpoint.training.values["position"])

@@ -70,7 +70,7 @@ def replace_record(folder: Path, record: ModelRecord) -> None:
     """Give a complete checkpoint another record; its other files stay byte for byte, a kill leaves either version."""
     source = find_published(folder)
     if source is None:
-        raise WeightsError(_not_complete(folder))
+        raise WeightsError(_not_complete(folder), path=folder)
     files = _verified_files(source) - {RECORD_FILE}
     with published_folder(folder) as new:  # which has moved the complete version to `folder`, if it was elsewhere
         for name in files:
@@ -83,7 +83,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint after comparing every file with the manifest; WeightsError names what is wrong."""
     source = find_published(folder)
     if source is None:
-        raise WeightsError(_not_complete(folder))
+        raise WeightsError(_not_complete(folder), path=folder)
     files = _verified_files(source)
     training = None
     if TRAINING_FILE in files:
@@ -109,7 +109,8 @@ def read_record(folder: Path) -> ModelRecord:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise WeightsError(
-            f"{path}: {where}: {problem['msg']}; it was written by another version of lookonce, or edited by hand"
+            f"{path}: {where}: {problem['msg']}; it was written by another version of lookonce, or edited by hand",
+            path=path,
         ) from error
 
 
@@ -127,7 +128,10 @@ def _verified_files(folder: Path) -> set[str]:
     manifest = _read_json(folder / MANIFEST_FILE)
     missing = {MODEL_FILE, RECORD_FILE} - manifest.keys()
     if missing:
-        raise WeightsError(f"{folder / MANIFEST_FILE}: does not list {', '.join(sorted(missing))}; {NEXT_STEP}")
+        raise WeightsError(
+            f"{folder / MANIFEST_FILE}: does not list {', '.join(sorted(missing))}; {NEXT_STEP}",
+            path=folder / MANIFEST_FILE,
+        )
     for name, expected in manifest.items():
         _verify(folder / name, expected)
     return set(manifest)
@@ -135,14 +139,15 @@ def _verified_files(folder: Path) -> set[str]:
 
 def _verify(path: Path, expected: Mapping[str, Any]) -> None:
     if not path.is_file():
-        raise WeightsError(f"{path}: listed in {MANIFEST_FILE} but not there; {NEXT_STEP}")
+        raise WeightsError(f"{path}: listed in {MANIFEST_FILE} but not there; {NEXT_STEP}", path=path)
     size = path.stat().st_size
     if size != expected["bytes"]:
-        raise WeightsError(f"{path}: {size} bytes, {MANIFEST_FILE} says {expected['bytes']}; {NEXT_STEP}")
+        raise WeightsError(f"{path}: {size} bytes, {MANIFEST_FILE} says {expected['bytes']}; {NEXT_STEP}", path=path)
     digest = sha256_file(path)
     if digest != expected["sha256"]:
         raise WeightsError(
-            f"{path}: damaged: SHA-256 is {digest}, {MANIFEST_FILE} says {expected['sha256']}; {NEXT_STEP}"
+            f"{path}: damaged: SHA-256 is {digest}, {MANIFEST_FILE} says {expected['sha256']}; {NEXT_STEP}",
+            path=path,
         )
 
 
@@ -166,7 +171,7 @@ def _read_arrays(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not a safetensors file ({error}); {NEXT_STEP}") from error
+        raise WeightsError(f"{path}: not a safetensors file ({error}); {NEXT_STEP}", path=path) from error
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -177,9 +182,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read as JSON ({error}); {NEXT_STEP}") from error
+        raise WeightsError(f"{path}: cannot be read as JSON ({error}); {NEXT_STEP}", path=path) from error
     if not isinstance(value, dict):
-        raise WeightsError(f"{path}: holds a {type(value).__name__}, expected a JSON object; {NEXT_STEP}")
+        raise WeightsError(f"{path}: holds a {type(value).__name__}, expected a JSON object; {NEXT_STEP}", path=path)
     return value
 
 

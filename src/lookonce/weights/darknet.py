@@ -112,14 +112,16 @@ def read_weights(path: Path) -> tuple[Header, Floats]:
             if not is_version(header.version) or len(seen) < struct.calcsize(header.seen_format):
                 raise WeightsError(
                     f"{path}: does not begin like a Darknet .weights file (version {'.'.join(map(str, version))}); "
-                    "expected 0.1 or 0.2 and the number of pictures seen"
+                    "expected 0.1 or 0.2 and the number of pictures seen",
+                    path=path,
                 )
             body = file.read()
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})", path=path) from error
     if len(body) % FLOAT_BYTES:
         raise WeightsError(
-            f"{path}: {len(body):,} bytes after the header, expected a multiple of {FLOAT_BYTES}: a copy cut short?"
+            f"{path}: {len(body):,} bytes after the header, expected a multiple of {FLOAT_BYTES}: a copy cut short?",
+            path=path,
         )
     header = Header(version=header.version, seen=struct.unpack(header.seen_format, seen)[0])
     return header, np.frombuffer(body, "<f4").astype(np.float32, copy=False)
@@ -150,10 +152,14 @@ def choose_masks(
         )
         return (masks[0], TRAINED_MASK, *masks[2:]), [told]
     if len(wanted) != len(masks[HEAD_16]):
-        raise SettingsError(f"mask: {len(wanted)} numbers given, the stride-16 head has {len(masks[HEAD_16])} anchors")
+        raise SettingsError(
+            f"mask: {len(wanted)} numbers given, the stride-16 head has {len(masks[HEAD_16])} anchors", setting="mask"
+        )
     if max(wanted) >= num_anchors or len(set(wanted)) != len(wanted):
         raise SettingsError(
-            f"mask is {','.join(map(str, wanted))}, expected different rows of {num_anchors} anchors, from 0"
+            f"mask is {','.join(map(str, wanted))}, expected different rows of {num_anchors} anchors, from 0",
+            setting="mask",
+            value=wanted,
         )
     return (masks[0], wanted, *masks[2:]), []
 
@@ -178,12 +184,14 @@ def _reached(wanted: Sequence[Convolution], count: int, source: str, cfg: Path |
     if cfg is None:
         raise WeightsError(
             f"{source}: a .weights file says nothing of its network; name its .cfg too, or put it beside "
-            "under the same name"
+            "under the same name",
+            path=source,
         )
     where = f"ends inside {wanted[kept].name}" if kept < len(wanted) else "goes on after the last convolution"
     raise WeightsError(
         f"{source}: holds {count:,} numbers and {where}; {cfg} describes a network of {ends[-1]:,}; is it the "
-        ".cfg it was trained with (classes, filters), and the copy complete?"
+        ".cfg it was trained with (classes, filters), and the copy complete?",
+        path=source,
     )
 
 
@@ -218,7 +226,7 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path}: cannot be read as a Darknet .cfg ({error})") from error
+        raise WeightsError(f"{path}: cannot be read as a Darknet .cfg ({error})", path=path) from error
 
 
 def to_darknet(record: ModelRecord, state: dict[str, Tensor], source: str) -> dict[str, bytes]:
@@ -266,5 +274,6 @@ def _require_darknets_arithmetic(record: ModelRecord, source: str) -> None:
         if not fine:
             raise WeightsError(
                 f"{source}: trained with {what} (dialect {dialect.name}), which a Darknet .cfg cannot say; train with "
-                "--dialect darknet --normalize unit for files that Darknet runs, or export to ONNX"
+                "--dialect darknet --normalize unit for files that Darknet runs, or export to ONNX",
+                path=source,
             )

@@ -73,7 +73,10 @@ def read_cfg(text: str, source: str, image_size: int | None = None) -> ModelReco
     net, *sections = parse(text, source)
     if _number(net, "channels", source, 3) != 3:
         raise WeightsError(
-            f"{source} line {net.line}: channels={net.options['channels']}, expected 3: red, green, blue"
+            f"{source} line {net.line}: channels={net.options['channels']}, expected 3: red, green, blue",
+            path=source,
+            line=net.line,
+            setting="channels",
         )
     layers = _matching_topology(sections, source)
     places = {layer.place: section for layer, section in zip(layers, sections, strict=True) if layer.place}
@@ -102,7 +105,9 @@ def wants_letterbox(text: str, source: str) -> bool:
 def parse(text: str, source: str) -> list[Section]:
     """The sections of a file, [net] first. Blanks count nowhere, as in Darknet."""
     if len(text) > MOST_CHARACTERS:
-        raise WeightsError(f"{source}: {len(text):,} characters, expected a Darknet .cfg of a few thousand")
+        raise WeightsError(
+            f"{source}: {len(text):,} characters, expected a Darknet .cfg of a few thousand", path=source
+        )
     sections: list[Section] = []
     for number, line in enumerate(text.splitlines(), start=1):
         line = "".join(line.split())
@@ -114,10 +119,12 @@ def parse(text: str, source: str) -> list[Section]:
             continue
         key, equals, value = line.partition("=")
         if not equals or not sections:
-            raise WeightsError(f"{source} line {number}: {line[:60]!r}: expected [section] or option=value")
+            raise WeightsError(
+                f"{source} line {number}: {line[:60]!r}: expected [section] or option=value", path=source, line=number
+            )
         sections[-1].options.setdefault(key, value.partition("#")[0])
     if not sections or sections[0].kind != "net":
-        raise WeightsError(f"{source}: does not begin with [net]; expected a Darknet .cfg")
+        raise WeightsError(f"{source}: does not begin with [net]; expected a Darknet .cfg", path=source)
     return sections
 
 
@@ -178,7 +185,8 @@ def _matching_topology(sections: Sequence[Section], source: str) -> tuple[Layer,
     where = f"layer {index}" if index < len(sections) else f"after layer {len(sections) - 1}"
     raise WeightsError(
         f"{source}: {where}: {difference}; only YOLOv3-Tiny is read: as in yolov3-tiny.cfg, without the "
-        "convolutions before the first head, or with three heads as in yolov3-tiny_3l.cfg"
+        "convolutions before the first head, or with three heads as in yolov3-tiny_3l.cfg",
+        path=source,
     )
 
 
@@ -253,7 +261,8 @@ def _read_heads(
         if _read_anchors(section, source) != anchors or _number(section, "classes", source, 20) != num_classes:
             raise WeightsError(
                 f"{source}: [yolo] (line {section.line}): other anchors or classes than in line {heads[0].line}; "
-                "expected the same list in every [yolo], and masks that choose from it"
+                "expected the same list in every [yolo], and masks that choose from it",
+                path=source,
             )
         mask = _read_mask(section, len(anchors), source)
         convolution = places[f"head{stride}"]
@@ -261,7 +270,8 @@ def _read_heads(
         if found != num_classes:
             raise WeightsError(
                 f"{source}: [convolutional] (line {convolution.line}): filters={_filters(convolution, source)}, "
-                f"expected {len(mask) * (5 + num_classes)} for {len(mask)} anchors and classes={num_classes}"
+                f"expected {len(mask) * (5 + num_classes)} for {len(mask)} anchors and classes={num_classes}",
+                path=source,
             )
         masks.append(mask)
     return anchors, tuple(masks), num_classes
@@ -272,7 +282,10 @@ def _read_anchors(section: Section, source: str) -> tuple[tuple[float, float], .
     if len(numbers) % 2 or min(numbers) <= 0 or len(numbers) > 2 * MOST_CLASSES:
         raise WeightsError(
             f"{source} line {section.line}: anchors={section.options.get('anchors', '')[:60]}: expected pairs of "
-            "width and height in pixels over 0"
+            "width and height in pixels over 0",
+            path=source,
+            line=section.line,
+            setting="anchors",
         )
     return tuple(zip(numbers[::2], numbers[1::2], strict=True))
 
@@ -285,7 +298,11 @@ def _read_mask(section: Section, num_anchors: int, source: str) -> tuple[int, ..
     if not all(0 <= row < num_anchors for row in mask) or len(set(mask)) != len(mask):
         raise WeightsError(
             f"{source} line {section.line}: mask={text}: expected different numbers from 0 to {num_anchors - 1}, "
-            "one for each anchor the head has"
+            "one for each anchor the head has",
+            path=source,
+            line=section.line,
+            setting="mask",
+            value=text,
         )
     return mask
 
@@ -294,7 +311,9 @@ def _read_dialect(heads: Sequence[Section], places: Mapping[str, Section], sourc
     used = {section.options["activation"] for section in places.values() if "batch_normalize" in section.options}
     used &= set(ACTIVATIONS)
     if len(used) != 1:
-        raise WeightsError(f"{source}: activations {', '.join(sorted(used))}; expected one for all convolutions")
+        raise WeightsError(
+            f"{source}: activations {', '.join(sorted(used))}; expected one for all convolutions", path=source
+        )
     scales = {
         stride: _decimal(section.options.get("scale_x_y", "1"), section, "scale_x_y", source)
         for section, stride in zip(heads, STRIDES, strict=False)
@@ -305,7 +324,13 @@ def _read_dialect(heads: Sequence[Section], places: Mapping[str, Section], sourc
 def _filters(section: Section, source: str) -> int:
     filters = _number(section, "filters", source, 1)
     if not 1 <= filters <= MOST_FILTERS:
-        raise WeightsError(f"{source} line {section.line}: filters={filters}, expected 1 to {MOST_FILTERS}")
+        raise WeightsError(
+            f"{source} line {section.line}: filters={filters}, expected 1 to {MOST_FILTERS}",
+            path=source,
+            line=section.line,
+            setting="filters",
+            value=filters,
+        )
     return filters
 
 
@@ -314,7 +339,11 @@ def _side(net: Section, name: str, source: str) -> int:
     if side % LARGEST_STRIDE or not LARGEST_STRIDE <= side <= MOST_PIXELS:
         raise WeightsError(
             f"{source} line {net.line}: {name}={side}, expected a multiple of {LARGEST_STRIDE} pixels; "
-            "--image-size N replaces it"
+            "--image-size N replaces it",
+            path=source,
+            line=net.line,
+            setting=name,
+            value=side,
         )
     return side
 
@@ -325,7 +354,13 @@ def _number(section: Section, name: str, source: str, default: int) -> int:
 
 def _whole(text: str, section: Section, name: str, source: str) -> int:
     if not text.removeprefix("-").isdecimal() or len(text) > 10:
-        raise WeightsError(f"{source} line {section.line}: {name}={text[:40]}: expected a whole number")
+        raise WeightsError(
+            f"{source} line {section.line}: {name}={text[:40]}: expected a whole number",
+            path=source,
+            line=section.line,
+            setting=name,
+            value=text,
+        )
     return int(text)
 
 
@@ -335,7 +370,13 @@ def _decimal(text: str, section: Section, name: str, source: str) -> float:
     except ValueError:
         value = float("nan")
     if not -1e6 < value < 1e6:
-        raise WeightsError(f"{source} line {section.line}: {name}={text[:40]}: expected a number")
+        raise WeightsError(
+            f"{source} line {section.line}: {name}={text[:40]}: expected a number",
+            path=source,
+            line=section.line,
+            setting=name,
+            value=text,
+        )
     return value
 
 

@@ -71,18 +71,22 @@ def read_names(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path}: cannot be read as a list of class names, one a line ({error})") from error
+        raise WeightsError(
+            f"{path}: cannot be read as a list of class names, one a line ({error})", path=path
+        ) from error
     names = tuple(line.strip() for line in lines if line.strip())
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise WeightsError(f"{path}: {twice!r} is there twice; every class needs a name of its own")
+        raise WeightsError(f"{path}: {twice!r} is there twice; every class needs a name of its own", path=path)
     return names
 
 
 def named_classes(num_classes: int, given: Sequence[str], source: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What the record says of the classes, and what was assumed; names given must be as many as the classes."""
     if given and len(given) != num_classes:
-        raise WeightsError(f"{source}: has {num_classes} classes, {len(given)} names were given; is it another list?")
+        raise WeightsError(
+            f"{source}: has {num_classes} classes, {len(given)} names were given; is it another list?", path=source
+        )
     numbers = tuple(range(1, num_classes + 1))
     if num_classes == COCO_CLASSES and tuple(VOC_WORDS.get(name, name) for name in given) in {(), COCO_NAMES}:
         note = () if given else ("no names given: 80 classes are taken for COCO's; --names FILE names others",)
@@ -101,7 +105,11 @@ def _classes(names: tuple[str, ...], ids: tuple[int, ...], *, known: bool) -> di
 def square_size(size: int) -> tuple[int, int]:
     """Height and width of a square input; SettingsError unless the network can halve it five times."""
     if size < LARGEST_STRIDE or size % LARGEST_STRIDE:
-        raise SettingsError(f"image_size is {size}, expected a multiple of {LARGEST_STRIDE}, for example 416")
+        raise SettingsError(
+            f"image_size is {size}, expected a multiple of {LARGEST_STRIDE}, for example 416",
+            setting="image_size",
+            value=size,
+        )
     return size, size
 
 
@@ -110,7 +118,8 @@ def require_all_used(left: Sequence[str], source: str) -> None:
     if left:
         shown = ", ".join(repr(name) for name in left[:10]) + (f" and {len(left) - 10} more" if len(left) > 10 else "")
         raise WeightsError(
-            f"{source}: {len(left)} arrays have no place in YOLOv3-Tiny: {shown}; is it another network?"
+            f"{source}: {len(left)} arrays have no place in YOLOv3-Tiny: {shown}; is it another network?",
+            path=source,
         )
 
 

@@ -31,7 +31,8 @@ def load_weights(path: Path, names: Path | None = None) -> tuple[YoloV3Tiny, Mod
     if checkpoint.state and not any(name.startswith(HEADS) for name in checkpoint.state):
         raise WeightsError(
             f"{checkpoint.folder}: a backbone without heads, which finds nothing yet; "
-            f"`lookonce train --backbone-weights {checkpoint.folder}` starts from it"
+            f"`lookonce train --backbone-weights {checkpoint.folder}` starts from it",
+            path=checkpoint.folder,
         )
     model = model_from_record(checkpoint.record)
     load_state(model, checkpoint.state, str(checkpoint.folder / MODEL_FILE))
@@ -47,7 +48,9 @@ def open_checkpoint(path: Path, names: Path | None = None) -> Checkpoint:
     if path.is_file() and not is_checkpoint(path):
         return _of_another_program(path, names)
     if names is not None:
-        raise SettingsError(f"names={names}: {path} knows its own class names; leave it out")
+        raise SettingsError(
+            f"names={names}: {path} knows its own class names; leave it out", setting="names", value=names, path=path
+        )
     return load_checkpoint(find_checkpoint(path))
 
 
@@ -55,7 +58,9 @@ def _of_another_program(path: Path, names: Path | None) -> Checkpoint:
     """As `lookonce convert` reads it, with what lies beside it under its name: .cfg, .names, the record."""
     kind = kind_of(path)
     if kind == ULTRALYTICS_PT:
-        raise WeightsError(f"{path}: holds pickled objects, which nothing but `lookonce convert {path}` reads")
+        raise WeightsError(
+            f"{path}: holds pickled objects, which nothing but `lookonce convert {path}` reads", path=path
+        )
     files = [path, *_beside(path, PARTNERS.get(kind, path.suffix))]
     lists = [local_file(names)] if names else [] if record_file(path).is_file() else _beside(path, ".names")
     read = read_foreign(files, ReadOptions(class_names=tuple(name for file in lists for name in read_names(file))))
@@ -83,15 +88,18 @@ def find_checkpoint(path: Path) -> Path:
         return found
     if not path.exists():
         raise WeightsError(
-            f"{path}: no such file or folder; expected a run folder, a checkpoint folder, or a file of weights"
+            f"{path}: no such file or folder; expected a run folder, a checkpoint folder, or a file of weights",
+            path=path,
         )
     if path.is_file():
         raise WeightsError(
-            f"{path}: not a checkpoint; `lookonce convert {path}` reads the weight files of other programs"
+            f"{path}: not a checkpoint; `lookonce convert {path}` reads the weight files of other programs",
+            path=path,
         )
     raise WeightsError(
         f"{path}: no checkpoint in it; expected a run folder (with checkpoints/best or checkpoints/last) "
-        f"or a checkpoint folder (with {MODEL_FILE} and COMPLETE)"
+        f"or a checkpoint folder (with {MODEL_FILE} and COMPLETE)",
+        path=path,
     )
 
 
@@ -106,11 +114,16 @@ def read_foreign(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
     for path in files:
         kind = kind_of(path)
         if kind in kinds:
-            raise WeightsError(f"{kinds[kind]} and {path}: both are a {kind}; convert one network at a time")
+            raise WeightsError(
+                f"{kinds[kind]} and {path}: both are a {kind}; convert one network at a time", path=kinds[kind]
+            )
         kinds[kind] = path
     if set(kinds) <= {DARKNET_CFG, DARKNET_WEIGHTS}:
         if DARKNET_WEIGHTS not in kinds:
-            raise WeightsError(f"{kinds[DARKNET_CFG]}: a .cfg has no weights in it; name the .weights file too")
+            raise WeightsError(
+                f"{kinds[DARKNET_CFG]}: a .cfg has no weights in it; name the .weights file too",
+                path=kinds[DARKNET_CFG],
+            )
         weights = kinds[DARKNET_WEIGHTS]
         return with_record_beside(read_darknet(kinds.get(DARKNET_CFG), weights, options), weights, options)
     if len(kinds) > 1:
@@ -132,7 +145,7 @@ def kind_of(path: Path) -> str:
         with path.open("rb") as file:
             start = file.read(LOOKED_AT_BYTES)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror}); expected {EXPECTED}") from error
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}); expected {EXPECTED}", path=path) from error
     if is_darknet_weights(start):
         return DARKNET_WEIGHTS
     if b"\0" not in start and b"[net" in start.replace(b" ", b""):
@@ -141,7 +154,7 @@ def kind_of(path: Path) -> str:
         return ULTRALYTICS_PT
     if start.startswith(PROTOCOL_BUFFER):
         return MINDSPORE_CKPT
-    raise WeightsError(f"{path}: is none of the weight files that can be read: {EXPECTED}")
+    raise WeightsError(f"{path}: is none of the weight files that can be read: {EXPECTED}", path=path)
 
 
 EXPECTED = "Darknet's .cfg and .weights, MindSpore's .ckpt, Ultralytics' .pt, or a checkpoint folder of lookonce"
@@ -158,12 +171,18 @@ def load_state(model: YoloV3Tiny, state: Mapping[str, Tensor], source: str) -> N
 def require_array(name: str, expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
     """WeightsError unless the array is in both, with one shape."""
     if name not in state:
-        raise WeightsError(f"{source}: the network needs an array {name!r}, which is not in the file")
+        raise WeightsError(
+            f"{source}: the network needs an array {name!r}, which is not in the file", path=source, value=name
+        )
     if name not in expected:
-        raise WeightsError(f"{source}: array {name!r} has no place in the network; is it of another network?")
+        raise WeightsError(
+            f"{source}: array {name!r} has no place in the network; is it of another network?", path=source, value=name
+        )
     got, want = tuple(state[name].shape), tuple(expected[name].shape)
     if got != want:
         raise WeightsError(
             f"{source}: array {name!r} has shape {got}, the network needs {want}; "
-            "the width, the classes or the anchors are not those it was trained with"
+            "the width, the classes or the anchors are not those it was trained with",
+            path=source,
+            value=name,
         )

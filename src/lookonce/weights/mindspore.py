@@ -136,16 +136,17 @@ def read_arrays(path: Path) -> Arrays:
         for value in message.value:
             # protobuf hands over bytes where they are no UTF-8
             if not isinstance(value.tag, str) or not isinstance(value.tensor.tensor_type, str):
-                raise WeightsError(f"{path}: the name or kind of an array is no text; the file is damaged")
+                raise WeightsError(f"{path}: the name or kind of an array is no text; the file is damaged", path=path)
             pieces.setdefault(value.tag, []).append(value.tensor)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})", path=path) from error
     except (DecodeError, UnicodeDecodeError) as error:
         raise WeightsError(
-            f"{path}: not a complete MindSpore .ckpt ({error}); copy it again from where it came"
+            f"{path}: not a complete MindSpore .ckpt ({error}); copy it again from where it came",
+            path=path,
         ) from error
     if not pieces:
-        raise WeightsError(f"{path}: holds no arrays; expected a MindSpore .ckpt")
+        raise WeightsError(f"{path}: holds no arrays; expected a MindSpore .ckpt", path=path)
     return {name: _joined(name, tensors, path) for name, tensors in pieces.items()}
 
 
@@ -153,13 +154,19 @@ def _joined(name: str, tensors: list[Any], path: Path) -> NDArray[np.generic]:
     kind, shape = tensors[0].tensor_type, tuple(tensors[0].dims)
     content = tensors[0].tensor_content if len(tensors) == 1 else b"".join(one.tensor_content for one in tensors)
     if kind not in DTYPES:
-        raise WeightsError(f"{path}: array {name!r} is of kind {kind[:40]!r}; expected one of {', '.join(DTYPES)}")
+        raise WeightsError(
+            f"{path}: array {name!r} is of kind {kind[:40]!r}; expected one of {', '.join(DTYPES)}",
+            path=path,
+            value=name,
+        )
     dtype = np.dtype(DTYPES[kind])
     fits = len(shape) <= MOST_DIMENSIONS and min(shape, default=1) >= 0
     if not fits or math.prod(shape) * dtype.itemsize != len(content):
         raise WeightsError(
             f"{path}: array {name!r} has shape {shape[:MOST_DIMENSIONS]} of {kind} but {len(content):,} bytes; "
-            "the file is damaged"
+            "the file is damaged",
+            path=path,
+            value=name,
         )
     return np.frombuffer(content, dtype).reshape(shape)
 
@@ -192,9 +199,15 @@ def _record(arrays: Arrays, options: ReadOptions, source: str) -> ModelRecord:
 
 def _outputs(arrays: Arrays, name: str, source: str) -> int:
     if name not in arrays:
-        raise WeightsError(f"{source}: no array {name!r}; expected the model zoo's YOLOv3-Tiny")
+        raise WeightsError(
+            f"{source}: no array {name!r}; expected the model zoo's YOLOv3-Tiny", path=source, value=name
+        )
     if arrays[name].ndim != 4 or arrays[name].shape[0] < 1:
-        raise WeightsError(f"{source}: array {name!r} has shape {arrays[name].shape}, expected (out, in, k, k)")
+        raise WeightsError(
+            f"{source}: array {name!r} has shape {arrays[name].shape}, expected (out, in, k, k)",
+            path=source,
+            value=name,
+        )
     return int(arrays[name].shape[0])
 
 
@@ -209,11 +222,15 @@ def _names(one: Convolution) -> dict[str, tuple[str, tuple[int, ...]]]:
 def _take(arrays: Arrays, name: str, shape: tuple[int, ...], source: str) -> Tensor:
     """The array, out of those that are left."""
     if name not in arrays:
-        raise WeightsError(f"{source}: no array {name!r}; expected the model zoo's YOLOv3-Tiny")
+        raise WeightsError(
+            f"{source}: no array {name!r}; expected the model zoo's YOLOv3-Tiny", path=source, value=name
+        )
     array = arrays.pop(name)
     if array.shape != shape or array.dtype.kind != "f":
         raise WeightsError(
-            f"{source}: array {name!r} is {array.dtype} of shape {array.shape}, the network needs floats {shape}"
+            f"{source}: array {name!r} is {array.dtype} of shape {array.shape}, the network needs floats {shape}",
+            path=source,
+            value=name,
         )
     return torch.from_numpy(array.astype(np.float32))
 
@@ -278,5 +295,6 @@ def _require(record: ModelRecord, needs: Mapping[str, bool], source: str) -> Non
         if not fine:
             raise WeightsError(
                 f"{source}: has {what}, which is not the model zoo's network (dialect {record.dialect.name}); train "
-                "with --recipe modelzoo for files that it runs, or export to ONNX"
+                "with --recipe modelzoo for files that it runs, or export to ONNX",
+                path=source,
             )

@@ -71,9 +71,15 @@ def require_finite(state: Mapping[str, Tensor], source: str) -> None:
     """WeightsError for NaN, infinity or a variance below 0, which no training leaves behind but damage does."""
     for name, array in state.items():
         if array.is_floating_point() and not bool(torch.isfinite(array).all()):
-            raise WeightsError(f"{source}: array {name!r} holds values that are no numbers; the file is damaged")
+            raise WeightsError(
+                f"{source}: array {name!r} holds values that are no numbers; the file is damaged",
+                path=source,
+                value=name,
+            )
         if name.endswith(NORMALISED_ARRAYS["variance"]) and bool((array < 0).any()):
-            raise WeightsError(f"{source}: array {name!r} holds variances below 0; the file is damaged")
+            raise WeightsError(
+                f"{source}: array {name!r} holds variances below 0; the file is damaged", path=source, value=name
+            )
 
 
 def with_epsilon(state: Mapping[str, Tensor], epsilon: float, wanted: float, source: str) -> dict[str, Tensor]:
@@ -87,6 +93,8 @@ def with_epsilon(state: Mapping[str, Tensor], epsilon: float, wanted: float, sou
             if bool((moved[name] < 0).any()):
                 raise WeightsError(
                     f"{source}: array {name!r} holds variances smaller than {wanted - epsilon:g}, which the other "
-                    f"program's constant {wanted:g} cannot stand in for"
+                    f"program's constant {wanted:g} cannot stand in for",
+                    path=source,
+                    value=name,
                 )
     return moved

@@ -140,10 +140,10 @@ def read_pickled(path: Path) -> Pickled:
                 command, capture_output=True, text=True, timeout=WALL_SECONDS, env=environment, check=False
             )
         except subprocess.TimeoutExpired as error:
-            raise WeightsError(f"{path}: reading it took over {WALL_SECONDS} s and was ended") from error
+            raise WeightsError(f"{path}: reading it took over {WALL_SECONDS} s and was ended", path=path) from error
         if done.returncode:
             said = done.stdout.strip() or f"reading it ended with status {done.returncode}: over the limits for it"
-            raise WeightsError(f"{path}: {said}")
+            raise WeightsError(f"{path}: {said}", path=path)
         return _collect(Path(folder), path)
 
 
@@ -152,7 +152,7 @@ def _collect(folder: Path, path: Path) -> Pickled:
         arrays = load_file(folder / ARRAYS_FILE)
         told = json.loads((folder / MODULES_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError) as error:
-        raise WeightsError(f"{path}: what was read of it cannot be used ({error})") from error
+        raise WeightsError(f"{path}: what was read of it cannot be used ({error})", path=path) from error
     modules = {name: Module(kind=kind, attributes=attributes) for name, (kind, attributes) in told["modules"].items()}
     return Pickled(arrays=dict(arrays), modules=modules, chosen=told["chosen"])
 

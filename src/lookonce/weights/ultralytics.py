@@ -100,13 +100,17 @@ def _require_tiny(pickled: Pickled, source: str) -> None:
         module = pickled.modules.get(f"model.{index}")
         found = module.kind if module else "nothing"
         if module is None or found != kind:
-            raise WeightsError(f"{source}: layer {index} is {found}, expected {kind}: only YOLOv3-Tiny is read")
+            raise WeightsError(
+                f"{source}: layer {index} is {found}, expected {kind}: only YOLOv3-Tiny is read", path=source
+            )
         for name, wanted in FIXED.get(index, {}).items():
             value = module.attributes.get(name)
             if value != wanted and value != [wanted, wanted]:
-                raise WeightsError(f"{source}: layer {index} ({kind}) has {name}={value}, expected {wanted}")
+                raise WeightsError(
+                    f"{source}: layer {index} ({kind}) has {name}={value}, expected {wanted}", path=source
+                )
     if f"model.{len(LAYERS)}" in pickled.modules:
-        raise WeightsError(f"{source}: goes on after {len(LAYERS)} layers: only YOLOv3-Tiny is read")
+        raise WeightsError(f"{source}: goes on after {len(LAYERS)} layers: only YOLOv3-Tiny is read", path=source)
 
 
 def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
@@ -116,9 +120,9 @@ def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
     anchors = pickled.arrays.get(f"{DETECT}.anchors")
     strides = pickled.modules[DETECT].attributes.get("stride")
     if anchors is None or anchors.ndim != 3 or anchors.shape[0] != 2 or anchors.shape[2] != 2:
-        raise WeightsError(f"{source}: no anchors of two heads in {DETECT}; expected (2, anchors, 2)")
+        raise WeightsError(f"{source}: no anchors of two heads in {DETECT}; expected (2, anchors, 2)", path=source)
     if strides != HEAD_STRIDES:
-        raise WeightsError(f"{source}: heads have strides {strides}, expected {HEAD_STRIDES}")
+        raise WeightsError(f"{source}: heads have strides {strides}, expected {HEAD_STRIDES}", path=source)
     count = anchors.shape[1]
     pixels = (anchors * np.array(HEAD_STRIDES)[:, None, None]).reshape(-1, 2)
     num_classes = num_classes_of(_shape(pickled, f"{CONVOLUTION_LAYERS['head32']}.weight", 4, source)[0], count, source)
@@ -136,10 +140,14 @@ def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
 
 def _shape(pickled: Pickled, name: str, dimensions: int, source: str) -> tuple[int, ...]:
     if name not in pickled.arrays:
-        raise WeightsError(f"{source}: no array {name!r}; expected Ultralytics' YOLOv3-Tiny, not fused")
+        raise WeightsError(
+            f"{source}: no array {name!r}; expected Ultralytics' YOLOv3-Tiny, not fused", path=source, value=name
+        )
     shape = pickled.arrays[name].shape
     if len(shape) != dimensions or 0 in shape:
-        raise WeightsError(f"{source}: array {name!r} has shape {shape}, expected {dimensions} dimensions")
+        raise WeightsError(
+            f"{source}: array {name!r} has shape {shape}, expected {dimensions} dimensions", path=source, value=name
+        )
     return shape
 
 
@@ -149,11 +157,14 @@ def _dialect(pickled: Pickled, source: str) -> Dialect:
     if len(activations) != 1 or len(epsilons) != 1:
         raise WeightsError(
             f"{source}: activations {sorted(activations)} and BatchNorm constants {sorted(map(str, epsilons))}; "
-            "expected one of each"
+            "expected one of each",
+            path=source,
         )
     (epsilon,) = epsilons
     if not isinstance(epsilon, float) or not 0 < epsilon < 1:
-        raise WeightsError(f"{source}: BatchNorm's constant is {epsilon}, expected a small number such as 0.001")
+        raise WeightsError(
+            f"{source}: BatchNorm's constant is {epsilon}, expected a small number such as 0.001", path=source
+        )
     update = {"activation": activations.pop(), "batchnorm_eps": epsilon, "pool_edge": "zero"}
     return DIALECTS["ultralytics"].model_copy(update=update)
 
@@ -169,7 +180,9 @@ def _activation(module: Module, name: str, source: str) -> Activation:
     if module.kind == "LeakyReLU" and module.attributes.get("negative_slope") == 0.1:
         return "leaky"
     slope = module.attributes.get("negative_slope", "")
-    raise WeightsError(f"{source}: {name} is {module.kind}{slope and f'({slope})'}, expected SiLU or LeakyReLU(0.1)")
+    raise WeightsError(
+        f"{source}: {name} is {module.kind}{slope and f'({slope})'}, expected SiLU or LeakyReLU(0.1)", path=source
+    )
 
 
 def _take(one: Convolution, arrays: dict[str, Any], source: str) -> dict[str, Tensor]:
@@ -179,10 +192,16 @@ def _take(one: Convolution, arrays: dict[str, Any], source: str) -> dict[str, Te
     for role, (ours, shape) in one.arrays.items():
         name = f"{layer}.{ARRAYS[role] if one.normalised else role}"
         if name not in arrays:
-            raise WeightsError(f"{source}: no array {name!r}; expected Ultralytics' YOLOv3-Tiny, not fused")
+            raise WeightsError(
+                f"{source}: no array {name!r}; expected Ultralytics' YOLOv3-Tiny, not fused", path=source, value=name
+            )
         array = arrays.pop(name)
         if array.shape != shape or array.dtype.kind != "f":
-            raise WeightsError(f"{source}: array {name!r} is {array.dtype} {array.shape}, the network needs {shape}")
+            raise WeightsError(
+                f"{source}: array {name!r} is {array.dtype} {array.shape}, the network needs {shape}",
+                path=source,
+                value=name,
+            )
         taken[ours] = torch.from_numpy(array)
     if one.normalised:
         counter = arrays.pop(f"{layer}.bn.num_batches_tracked", np.zeros((), np.int64))

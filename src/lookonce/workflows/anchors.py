@@ -103,12 +103,12 @@ def anchors(
         SVG file to draw sizes and anchors into.
     """
     if restarts < 1:
-        raise SettingsError(f"restarts is {restarts}, expected 1 or more")
+        raise SettingsError(f"restarts is {restarts}, expected 1 or more", setting="restarts", value=restarts)
     before = np.array(_checked(image_size, current))
     dataset = open_data(data, images).split(split)
     boxes, rows = boxes_on_canvas(dataset, image_size, default_of("resize_mode"))
     if not len(boxes):
-        raise DataError(f"{data}: split {split!r} has no box to fit anchors to; see lookonce check")
+        raise DataError(f"{data}: split {split!r} has no box to fit anchors to; see lookonce check", path=data)
     sizes = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
     after = _fit(sizes, seed, restarts)
     advice = AnchorAdvice(
@@ -153,10 +153,14 @@ def _checked(image_size: int, current: str) -> tuple[tuple[float, float], ...]:
         settings = Settings(image_size=image_size, anchors=parse_text("anchors", current))
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
-        typed = {"anchors": f"current is {current}"}.get(name, f"image_size is {image_size}")
-        raise SettingsError(f"{typed}; {explain(name, error)}") from error
+        setting, value = ("current", current) if name == "anchors" else ("image_size", image_size)
+        raise SettingsError(f"{setting} is {value}; {explain(name, error)}", setting=setting, value=value) from error
     if settings.anchors == "auto":
-        raise SettingsError("current is auto, which is what this verb finds; expected default, or six pairs")
+        raise SettingsError(
+            "current is auto, which is what this verb finds; expected default, or six pairs",
+            setting="current",
+            value="auto",
+        )
     return DEFAULT_ANCHORS if settings.anchors == "default" else settings.anchors
 
 

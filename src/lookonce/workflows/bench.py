@@ -93,12 +93,14 @@ def bench(
         Folder for bench.json; without it runs/bench-1, runs/bench-2 and so on.
     """
     if seconds <= 0:
-        raise SettingsError(f"seconds is {seconds}, expected more than 0")
+        raise SettingsError(f"seconds is {seconds}, expected more than 0", setting="seconds", value=seconds)
     thread_counts = _numbers("threads", threads) or [usable_threads()]
     sizes: Sequence[int | None] = _numbers("image_size", image_size) or [None]
     for size in sizes:
         if size is not None and size % STRIDE:
-            raise SettingsError(f"image_size is {size}, expected a multiple of {STRIDE}")
+            raise SettingsError(
+                f"image_size is {size}, expected a multiple of {STRIDE}", setting="image_size", value=size
+            )
     named = {file: str(path) if path else None for file, path in names_for(files, names).items()}
     common = Case(weights="", pictures=pictures, seconds=seconds, device=device)
     cases = []
@@ -133,7 +135,11 @@ def _numbers(name: str, text: str | None) -> list[int]:
         return []
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise SettingsError(f"{name} is {text}, expected numbers from 1 with commas between them, for example 1,2")
+        raise SettingsError(
+            f"{name} is {text}, expected numbers from 1 with commas between them, for example 1,2",
+            setting=name,
+            value=text,
+        )
     return [int(word) for word in words]
 
 
@@ -150,7 +156,7 @@ def _measured(case: Case, threads: int) -> dict[str, Any]:
     done = subprocess.run(command, input=as_json(case), env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise LookonceError(f"{case.weights}: measuring ended with status {done.returncode}: {last}")
+        raise LookonceError(f"{case.weights}: measuring ended with status {done.returncode}: {last}", path=case.weights)
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 

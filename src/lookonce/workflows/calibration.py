@@ -38,7 +38,8 @@ def open_calibration(given: str | None, record: ModelRecord) -> Calibration:
     if not source or (given is None and not Path(source).exists()):
         raise SettingsError(
             "calibration: not given, and the data trained on are not at hand; int8 needs pictures like those it will "
-            "meet: --calibration DATA"
+            "meet: --calibration DATA",
+            setting="calibration",
         )
     try:
         splits = open_data(source)

@@ -88,7 +88,9 @@ def check(
         require_new(fix)
     source = _open(data, images)
     if source.format == PICTURES_ALONE and fix is not None:
-        raise DataError(f"{data}: has no annotations; --fix {fix} writes corrected copies of labelled pictures only")
+        raise DataError(
+            f"{data}: has no annotations; --fix {fix} writes corrected copies of labelled pictures only", path=data
+        )
     if source.format == PICTURES_ALONE:
         checks &= chosen_checks(["pictures", "copies"])
     result = check_data(source, checks=checks, decode=decode, on_progress=on_progress)
@@ -149,7 +151,9 @@ def write_fixed(result: CheckResult, folder: Path) -> Fixed:
     """The data set without what a program can put right, in its own format (COCO, where it mixes several)."""
     repaired = repair(result.datasets, result.findings)
     if not repaired.datasets:
-        raise DataError(f"{result.origin}: nothing is left to write into {folder}; no split can be read")
+        raise DataError(
+            f"{result.origin}: nothing is left to write into {folder}; no split can be read", path=result.origin
+        )
     left = [found.message for found in result.sorted_findings if not CHECKS[found.name].fix]
     notes = {"changes.txt": _changes_text(result.origin, repaired.changes, left)}
     copy = write_data(

@@ -85,7 +85,7 @@ def convert(
         written = _write_foreign(read, targets, _path(output, files), str(files[0]))
     else:
         if output.exists():
-            raise WeightsError(f"{output}: exists already; --output names another folder")
+            raise WeightsError(f"{output}: exists already; --output names another folder", path=output)
         save_checkpoint(output, state=read.state, record=_stamped(read.record))
         written = (output,)
     notes = (*read.notes, *read.assumed, *probed)
@@ -98,7 +98,8 @@ def _probe(read: ForeignWeights, pictures: str | None, output: Path) -> list[str
         return []
     if ORIGIN not in read.record.settings or read.is_backbone:
         raise SettingsError(
-            "probe: compares two readings of a whole network from Darknet's .cfg and .weights; leave it out"
+            "probe: compares two readings of a whole network from Darknet's .cfg and .weights; leave it out",
+            setting="probe",
         )
     probed = probe_masks(read, pictures, output.with_name(f"{output.name}-masks.png"))
     return probed.lines() if probed else ["probe: the .cfg has no anchors left for another reading"]
@@ -120,7 +121,9 @@ def _targets(to: str) -> list[str]:
     for name in targets:
         if name not in WRITERS:
             known = f"; expected one of {', '.join(WRITERS)}"
-            raise SettingsError(f"to: unknown program {name}{suggestion(name, WRITERS) or known}")
+            raise SettingsError(
+                f"to: unknown program {name}{suggestion(name, WRITERS) or known}", setting="to", value=name
+            )
     return targets
 
 
@@ -130,7 +133,9 @@ def _masks(mask: str) -> Masks:
     if mask == "cfg":
         return "cfg"
     if not re.fullmatch(r"\d{1,3}(,\d{1,3})*", mask):
-        raise SettingsError(f"mask is {mask}, expected auto, cfg, or rows of the anchors such as 1,2,3")
+        raise SettingsError(
+            f"mask is {mask}, expected auto, cfg, or rows of the anchors such as 1,2,3", setting="mask", value=mask
+        )
     return tuple(int(row) for row in mask.split(","))
 
 
@@ -142,7 +147,8 @@ def _read(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
     if len(files) > 1 or options != ReadOptions():
         raise SettingsError(
             f"{files[0]}: a checkpoint knows its names, size, masks and preprocessing; leave the other files and "
-            "options out"
+            "options out",
+            path=files[0],
         )
     model, record = load_weights(files[0])
     return ForeignWeights(state=model.state_dict(), record=record)
@@ -165,7 +171,9 @@ def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, sou
     """Write each program's files, once they have been read back and are the same to the last bit; and the record, of
     which they hold little, beside the weights."""
     if read.is_backbone:
-        raise WeightsError(f"{source}: a backbone alone; expected a whole network to write for {', '.join(targets)}")
+        raise WeightsError(
+            f"{source}: a backbone alone; expected a whole network to write for {', '.join(targets)}", path=source
+        )
     contents: dict[Path, bytes] = {}
     for target in targets:
         files = WRITERS[target](read.record, dict(read.state), source)
@@ -176,7 +184,7 @@ def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, sou
         contents |= {**written, record_file(weights): text_beside(record, written[weights]).encode()}
     for path in contents:
         if path.exists():
-            raise WeightsError(f"{path}: exists already; --output names another place")
+            raise WeightsError(f"{path}: exists already; --output names another place", path=path)
     for path, content in reversed(contents.items()):  # the record first: no kill leaves weights without it
         with explained_write(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,9 +205,9 @@ def _read_back(files: Mapping[str, bytes], read: ForeignWeights, target: str) ->
     for name, array in again.state.items():
         comparable = array.is_floating_point() and not (moved and name.endswith(NORMALISED_ARRAYS["variance"]))
         if comparable and not torch.equal(array, read.state[name]):
-            raise WeightsError(f"{target}: array {name!r} does not read back as it was written")
+            raise WeightsError(f"{target}: array {name!r} does not read back as it was written", path=target)
     facts = ("channels", "masks", "anchors", "image_size") if target == "darknet" else ("channels",)
     for fact in facts:
         if getattr(again.record, fact) != getattr(read.record, fact):
-            raise WeightsError(f"{target}: {fact} does not read back as it was written")
+            raise WeightsError(f"{target}: {fact} does not read back as it was written", path=target)
     return again.record

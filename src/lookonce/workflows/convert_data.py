@@ -68,9 +68,11 @@ def convert_data(
     require_new(destination)
     shares = read_shares(split or "")
     if stratify and not shares:
-        raise SettingsError("--stratify goes with --split, for example --split 0.8/0.1/0.1 --stratify")
+        raise SettingsError(
+            "--stratify goes with --split, for example --split 0.8/0.1/0.1 --stratify", setting="stratify"
+        )
     if count < 0:
-        raise SettingsError(f"count is {count}, expected 0 (all) or more")
+        raise SettingsError(f"count is {count}, expected 0 (all) or more", setting="count", value=count)
     datasets = _merged([open_data(source, images), *map(open_data, merge or ())], splits)
     datasets = [_with_classes(dataset, rename or (), classes or ()) for dataset in datasets]
     if count:
@@ -105,7 +107,11 @@ def read_shares(text: str) -> dict[str, float]:
         numbers = []
     right = 2 <= len(numbers) <= 3 and all(number > 0 for number in numbers) and math.isclose(sum(numbers), 1)
     if not right:
-        raise SettingsError(f"split is {text!r}; expected parts of 1 for train, val and perhaps test: 0.8/0.1/0.1")
+        raise SettingsError(
+            f"split is {text!r}; expected parts of 1 for train, val and perhaps test: 0.8/0.1/0.1",
+            setting="split",
+            value=text,
+        )
     return dict(zip(SPLITS, numbers, strict=False))
 
 
@@ -115,7 +121,11 @@ def read_renames(words: Sequence[str], class_names: Sequence[str]) -> dict[str, 
     for word in words:
         cuts = [place for place, letter in enumerate(word) if letter == ":" and word[:place] in class_names]
         if not cuts or not word[cuts[-1] + 1 :].strip():
-            raise SettingsError(f"rename is {word!r}; expected OLD:NEW, where OLD is one of {', '.join(class_names)}")
+            raise SettingsError(
+                f"rename is {word!r}; expected OLD:NEW, where OLD is one of {', '.join(class_names)}",
+                setting="rename",
+                value=word,
+            )
         renames[word[: cuts[-1]]] = word[cuts[-1] + 1 :].strip()
     return renames
 
@@ -146,4 +156,8 @@ def _known(word: str, dataset: Dataset) -> list[str]:
 def _require_pictures(datasets: Sequence[Dataset]) -> None:
     for dataset in datasets:
         if not len(dataset):
-            raise DataError(f"split {dataset.split!r} would have no picture; ask for fewer or larger parts")
+            raise DataError(
+                f"split {dataset.split!r} would have no picture; ask for fewer or larger parts",
+                setting="split",
+                value=dataset.split,
+            )

@@ -65,7 +65,7 @@ def demo(
     """
     for name, count in {"epochs": epochs, "pictures": pictures, "held_out": held_out}.items():
         if count < 1:
-            raise SettingsError(f"{name} is {count}, expected 1 or more")
+            raise SettingsError(f"{name} is {count}, expected 1 or more", setting=name, value=count)
     started = time.perf_counter()
     with logging_to():
         folder = fresh_folder(output)

@@ -104,7 +104,7 @@ def diagnose(
         Folder to write into; without it, diagnosis in the run folder, or runs/diagnose-1, -2 and so on.
     """
     if pictures < 1:
-        raise SettingsError(f"pictures is {pictures}, expected 1 or more")
+        raise SettingsError(f"pictures is {pictures}, expected 1 or more", setting="pictures", value=pictures)
     subject = read_subject(weights, names)
     source = open_data(data or _data_of(subject, weights), images or _images_of(subject))
     folder = _folder(weights, output)
@@ -182,7 +182,10 @@ def examine(
         refused = Check(name="reading the annotations", verdict="cause", evidence=str(error))
         return Diagnosis(checks=(refused,), AP50=-1.0)
     if not datasets:
-        raise DataError(f"{source.origin}: has neither split {train_split!r} nor {split!r}; it has {source.splits}")
+        raise DataError(
+            f"{source.origin}: has neither split {train_split!r} nor {split!r}; it has {source.splits}",
+            path=source.origin,
+        )
     record = subject.runtime.record if subject.runtime is not None else planned_record(subject, datasets[0])
     found = _found(subject.runtime, record, datasets, pictures, on_progress)
     scores = {dataset.split: score(dataset, results).AP50 for dataset, results in found}
@@ -251,7 +254,7 @@ def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: 
 
 def _raise_error(finding: Finding) -> None:
     if finding.severity == "error":
-        raise DataError(finding.message)
+        raise DataError(finding.message, path=finding.file, check=finding.name)
 
 
 def _ignore(_: Finding) -> None: ...
@@ -260,7 +263,11 @@ def _ignore(_: Finding) -> None: ...
 def _data_of(subject: Subject, weights: Path) -> Path:
     known = subject.settings.get("data")
     if not known:
-        raise SettingsError(f"data: {weights} is no run folder that names its data; say which: --data DATA")
+        raise SettingsError(
+            f"data: {weights} is no run folder that names its data; say which: --data DATA",
+            setting="data",
+            path=weights,
+        )
     return Path(known)
 
 

@@ -63,20 +63,39 @@ class Request:
         if (self.weights is None) == (self.results is None):
             given = "neither was" if self.weights is None else "both were"
             raise SettingsError(
-                f"weights, results: {given} given; name the detector to score, or the results file to score"
+                f"weights, results: {given} given; name the detector to score, or the results file to score",
+                setting="weights, results",
             )
         if self.score_threshold is not None and not 0 <= self.score_threshold < 1:
-            raise SettingsError(f"score_threshold is {self.score_threshold:g}, expected at least 0 and under 1")
+            raise SettingsError(
+                f"score_threshold is {self.score_threshold:g}, expected at least 0 and under 1",
+                setting="score_threshold",
+                value=self.score_threshold,
+            )
         if self.max_detections is not None and self.max_detections < 1:
-            raise SettingsError(f"max_detections is {self.max_detections}, expected at least 1")
+            raise SettingsError(
+                f"max_detections is {self.max_detections}, expected at least 1",
+                setting="max_detections",
+                value=self.max_detections,
+            )
         fewest = 0 if self.against is None else 1
         if self.resamples < fewest:
-            raise SettingsError(f"resamples is {self.resamples}, expected at least {fewest}, for example 1000")
+            raise SettingsError(
+                f"resamples is {self.resamples}, expected at least {fewest}, for example 1000",
+                setting="resamples",
+                value=self.resamples,
+            )
         if self.pictures < 0:
-            raise SettingsError(f"pictures is {self.pictures}, expected 0 or more")
+            raise SettingsError(
+                f"pictures is {self.pictures}, expected 0 or more", setting="pictures", value=self.pictures
+            )
         for value in self.iou:
             if not 0 < value <= 1:
-                raise SettingsError(f"iou is {value:g}, expected an overlap over 0 and up to 1, for example 0.3")
+                raise SettingsError(
+                    f"iou is {value:g}, expected an overlap over 0 and up to 1, for example 0.3",
+                    setting="iou",
+                    value=value,
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +205,7 @@ def _searched(request: Request) -> Path:
     for weights in (request.weights, request.against):
         if weights is not None and weights.suffix != ".json":
             return weights
-    raise SettingsError("devices: results are scored by one process; leave it out")
+    raise SettingsError("devices: results are scored by one process; leave it out", setting="devices")
 
 
 def _evaluate(request: Request, *, share: Share = ALONE, on_progress: OnProgress | None = None) -> Evaluation:
@@ -351,13 +370,19 @@ def find(
 def at_size(runtime: Runtime, image_size: int, weights: Path) -> Runtime:
     """The network at another input size: it has no layer that minds, but an exported file is made for one."""
     if image_size < 32 or image_size % 32:
-        raise SettingsError(f"image_size is {image_size}, expected a multiple of 32, for example 416")
+        raise SettingsError(
+            f"image_size is {image_size}, expected a multiple of 32, for example 416",
+            setting="image_size",
+            value=image_size,
+        )
     model = getattr(runtime, "model", None)
     if model is None:
         own = runtime.record.image_size[1]
         raise SettingsError(
             f"image_size: {weights} was exported for {own} pixels; score the checkpoint, or export it again with "
-            f"--image-size {image_size}"
+            f"--image-size {image_size}",
+            setting="image_size",
+            value=image_size,
         )
     from lookonce.runtimes.pytorch import PyTorchRuntime
 

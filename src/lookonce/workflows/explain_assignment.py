@@ -58,7 +58,7 @@ def explain_assignment(
         PNG file to write; with a number where it exists.
     """
     if pictures < 1:
-        raise SettingsError(f"pictures is {pictures}, expected at least 1")
+        raise SettingsError(f"pictures is {pictures}, expected at least 1", setting="pictures", value=pictures)
     settings, model, record, shown = prepare(data, split, pictures, flags)
     batch = fitted_batch(shown, record, pictures)
     heads = answers(settings, model, record, batch)

@@ -136,9 +136,13 @@ def export(
         sys.stdout.writelines(f"{line}\n" for line in _format_lines())
         return Exports(files=())
     if weights is None:
-        raise SettingsError("weights: not given; name a checkpoint or run folder, e.g. lookonce export runs/train-1")
+        raise SettingsError(
+            "weights: not given; name a checkpoint or run folder, e.g. lookonce export runs/train-1", setting="weights"
+        )
     if batch < 0:
-        raise SettingsError(f"batch is {batch}, expected the number of pictures at once, or 0 for any")
+        raise SettingsError(
+            f"batch is {batch}, expected the number of pictures at once, or 0 for any", setting="batch", value=batch
+        )
     asked = Plan(batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision)
     plans = _plans(_formats(to), asked, outputs)
     model, record = _open(weights, names, image_size)
@@ -236,7 +240,11 @@ def _plans(formats: list[str], asked: Plan, outputs: str | None) -> list[tuple[s
     for name in formats:
         possible = FORMATS[name].precisions
         if asked.precision not in possible:
-            raise SettingsError(f"precision: {name} files are written in {' or '.join(possible)} only")
+            raise SettingsError(
+                f"precision: {name} files are written in {' or '.join(possible)} only",
+                setting="precision",
+                value=asked.precision,
+            )
     return [(name, replace(asked, outputs=one)) for name in formats for one in _outputs(name, outputs)]
 
 
@@ -245,11 +253,15 @@ def _formats(to: str) -> list[str]:
     for name in names:
         if name not in FORMATS:
             known = ", ".join(FORMATS)
-            raise SettingsError(f"to: unknown format {name}{suggestion(name, FORMATS) or f'; expected one of {known}'}")
+            raise SettingsError(
+                f"to: unknown format {name}{suggestion(name, FORMATS) or f'; expected one of {known}'}",
+                setting="to",
+                value=name,
+            )
         if FORMATS[name].verdict == "blocked":
-            raise SettingsError(f"to: {name} cannot be written: {FORMATS[name].text}")
+            raise SettingsError(f"to: {name} cannot be written: {FORMATS[name].text}", setting="to", value=name)
     if not names:
-        raise SettingsError(f"to is empty, expected one or more of {', '.join(FORMATS)}")
+        raise SettingsError(f"to is empty, expected one or more of {', '.join(FORMATS)}", setting="to")
     return names
 
 
@@ -262,21 +274,29 @@ def _outputs(name: str, outputs: str | None) -> list[Outputs]:
     chosen = [known for known in held if known in wanted]
     for one in wanted:
         if one not in held:
-            raise SettingsError(f"outputs: {name} files cannot give {one}; expected {' or '.join(held)}")
+            raise SettingsError(
+                f"outputs: {name} files cannot give {one}; expected {' or '.join(held)}", setting="outputs", value=one
+            )
     if not chosen:
-        raise SettingsError(f"outputs is empty, expected {' or '.join(held)}")
+        raise SettingsError(f"outputs is empty, expected {' or '.join(held)}", setting="outputs")
     return chosen
 
 
 def _open(weights: Path, names: Path | None, image_size: int | None) -> tuple[YoloV3Tiny, ModelRecord]:
     """The network, and its record with the size that the file shall have."""
     if kind_of(weights) != "checkpoint":
-        raise SettingsError(f"{weights}: is an exported file already; name the checkpoint or run folder it came from")
+        raise SettingsError(
+            f"{weights}: is an exported file already; name the checkpoint or run folder it came from", path=weights
+        )
     model, record = load_weights(weights, names)
     if image_size is None:
         return model, record
     if image_size < LARGEST_STRIDE or image_size % LARGEST_STRIDE:
-        raise SettingsError(f"image_size is {image_size}, expected a multiple of {LARGEST_STRIDE}, for example 416")
+        raise SettingsError(
+            f"image_size is {image_size}, expected a multiple of {LARGEST_STRIDE}, for example 416",
+            setting="image_size",
+            value=image_size,
+        )
     return model, record.model_copy(update={"image_size": (image_size, image_size)})
 
 
@@ -309,7 +329,9 @@ def _path(output: Path, name: str, suffix: str, num_files: int) -> Path:
     """`output` where it is a file of the format, else the named file in that folder."""
     if output.suffix.lower() == suffix and not output.is_dir():
         if num_files > 1:
-            raise SettingsError(f"output {output}: one file's name for {num_files} files; name a folder")
+            raise SettingsError(
+                f"output {output}: one file's name for {num_files} files; name a folder", setting="output", value=output
+            )
         return output
     return output / f"{name}{suffix}"
 

@@ -50,7 +50,7 @@ def push(
     if not is_repository(to):
         folder = Path(to)
         if folder.exists():
-            raise WeightsError(f"{folder}: exists already; name a new folder")
+            raise WeightsError(f"{folder}: exists already; name a new folder", path=folder)
         _lay_out(folder, checkpoint.state, checkpoint.record, folder.name)
         _say(f"written: {folder}")
         return
@@ -77,7 +77,7 @@ def pull(source: str, output: Path, *, revision: str | None = None) -> None:
         Branch, tag or commit on the hub; without it, the newest.
     """
     if output.exists():
-        raise WeightsError(f"{output}: exists already; name a new folder")
+        raise WeightsError(f"{output}: exists already; name a new folder", path=output)
     if not is_repository(source):
         _copy(Path(source), output)
         return

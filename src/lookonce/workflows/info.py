@@ -86,11 +86,21 @@ def info(
         Folder for budget.csv, budget.json and, of weights, int8-scales.json; implies --budget.
     """
     if weights is not None and (num_classes is not None or width is not None):
-        raise SettingsError(f"num_classes, width: {weights} has its own; leave them out, or leave out the weights")
+        raise SettingsError(
+            f"num_classes, width: {weights} has its own; leave them out, or leave out the weights",
+            setting="num_classes",
+            path=weights,
+        )
     if weights is None and names is not None:
-        raise SettingsError(f"names={names}: is for the classes of weights; name those too")
+        raise SettingsError(
+            f"names={names}: is for the classes of weights; name those too", setting="names", value=names
+        )
     if image_size is not None and (image_size < LARGEST_STRIDE or image_size % LARGEST_STRIDE):
-        raise SettingsError(f"image_size={image_size}: expected a multiple of {LARGEST_STRIDE}, for example 416")
+        raise SettingsError(
+            f"image_size={image_size}: expected a multiple of {LARGEST_STRIDE}, for example 416",
+            setting="image_size",
+            value=image_size,
+        )
     model, record = _network(
         weights, names, 80 if num_classes is None else num_classes, 1.0 if width is None else width
     )
@@ -111,9 +121,13 @@ def _tell_budget(
     output: Path | None,
 ) -> None:
     if pictures is not None and record is None:
-        raise SettingsError("int8_scales: there are no activations without weights; name a checkpoint or a run")
+        raise SettingsError(
+            "int8_scales: there are no activations without weights; name a checkpoint or a run", setting="int8_scales"
+        )
     if pictures is not None and output is None:
-        raise SettingsError("int8_scales: name a folder to write int8-scales.json into, with --output DIR")
+        raise SettingsError(
+            "int8_scales: name a folder to write int8-scales.json into, with --output DIR", setting="int8_scales"
+        )
     activation = model.backbone.conv0.activation
     budget = budget_of(model.channels, model.num_classes, size_hw, activation=activation, record=record)
     console = Console(file=sys.stdout, highlight=False)
@@ -192,7 +206,7 @@ def _network(
     if weights is not None:
         return load_weights(weights, names)
     if num_classes < 1:
-        raise SettingsError(f"num_classes={num_classes}: expected 1 or more")
+        raise SettingsError(f"num_classes={num_classes}: expected 1 or more", setting="num_classes", value=num_classes)
     with torch.random.fork_rng(devices=[]):  # PyTorch draws initial weights from the global generator
         return YoloV3Tiny(num_classes, channels=scaled_channels(width)), None
 

@@ -58,7 +58,9 @@ def is_wanted(settings: Settings) -> bool:
     if settings.devices not in (1, processes_here()):
         raise SettingsError(
             f"devices: {settings.devices} was given, but torchrun has started {processes_here()} processes here; leave "
-            "it out"
+            "it out",
+            setting="devices",
+            value=settings.devices,
         )
     return False
 
@@ -78,7 +80,11 @@ def launch(
     ends them at once: KeyboardInterrupt. LookonceError: what one of them said, or which of them died.
     """
     if threading.current_thread() is not threading.main_thread():
-        raise SettingsError(f"devices: {settings.devices} processes can be started from the main thread only; use 1")
+        raise SettingsError(
+            f"devices: {settings.devices} processes can be started from the main thread only; use 1",
+            setting="devices",
+            value=settings.devices,
+        )
     require_devices(settings)
     job = Job(
         processes=settings.devices,
@@ -103,12 +109,18 @@ def require_devices(settings: Settings) -> None:
     """SettingsError where the machine has fewer devices than processes are to be started."""
     kind, _, number = settings.device.partition(":")
     if number and settings.devices > 1:
-        raise SettingsError(f"device: {settings.device} is one, devices asks for {settings.devices}; say device={kind}")
+        raise SettingsError(
+            f"device: {settings.device} is one, devices asks for {settings.devices}; say device={kind}",
+            setting="device",
+            value=settings.device,
+        )
     kind, present = count_devices(kind)
     if kind != "cpu" and settings.devices > present:
         raise SettingsError(
             f"devices: {settings.devices} asked for, this machine has {present} ({kind}); with device=cpu any number "
-            "of processes can work together"
+            "of processes can work together",
+            setting="devices",
+            value=settings.devices,
         )
 
 
@@ -116,7 +128,9 @@ def wait_for_first(endpoint: str, timeout_seconds: float) -> None:
     """Until machine 0 listens at host:port. It may start minutes later, and a pod's name may mean nothing before."""
     host, _, port = endpoint.rpartition(":")
     if not host or not port.isdecimal():
-        raise SettingsError(f"rdzv_endpoint={endpoint}: expected host:port, as first:29500")
+        raise SettingsError(
+            f"rdzv_endpoint={endpoint}: expected host:port, as first:29500", setting="rdzv_endpoint", value=endpoint
+        )
     give_up, told = time.monotonic() + timeout_seconds, False
     while True:
         try:
@@ -127,7 +141,9 @@ def wait_for_first(endpoint: str, timeout_seconds: float) -> None:
         if time.monotonic() > give_up:
             raise LookonceError(
                 f"rdzv_endpoint: nobody has listened at {endpoint} for {timeout_seconds:g} s (rank_timeout; {why}); "
-                "the machine with node_rank 0 does, once lookonce runs there"
+                "the machine with node_rank 0 does, once lookonce runs there",
+                setting="rdzv_endpoint",
+                value=endpoint,
             )
         if not told:
             get_logger().info(f"waits for the machine with node_rank 0 at {endpoint} ({why})")
@@ -199,7 +215,7 @@ class Line:
 
     def has_failed(self, error: LookonceError) -> None:
         """Nobody tries again: the same input would fail in the same way."""
-        self._send(error=str(error), is_setting=isinstance(error, SettingsError))
+        self._send(error=str(error), is_setting=isinstance(error, SettingsError), fields=error.fields)
 
     def has_lost_another(self, error: LookonceError) -> None:
         """The launcher knows more, or tries again."""
@@ -366,7 +382,7 @@ class _Crew:
             self.lost.append(message["lost"])
         if "error" in message and self.error is None:
             kind = SettingsError if message["is_setting"] else LookonceError
-            self.error = kind(f"rank {member.rank}: {message['error']}")
+            self.error = kind(f"rank {member.rank}: {message['error']}", **message["fields"])
             os.kill(os.getpid(), signal.SIGTERM)  # ends the wait in the main thread
 
 

@@ -134,7 +134,7 @@ def load_runtime(
         else:
             loaded = opened(path)
     except ModuleNotFoundError as error:  # of a runtime that is no extra of ours
-        raise WeightsError(f"{path}: {chosen.text} is not installed (no module {error.name})") from error
+        raise WeightsError(f"{path}: {chosen.text} is not installed (no module {error.name})", path=path) from error
     return loaded
 
 
@@ -159,11 +159,15 @@ def choose_runtime(path: Path, runtime: str = "auto") -> str:
     if runtime != "auto":
         require_known(runtime)
     if not able:
-        raise WeightsError(f"{path}: a file of {kind_of(path)}, which nothing here can run")
+        raise WeightsError(f"{path}: a file of {kind_of(path)}, which nothing here can run", path=path)
     if runtime == "auto":
         return able[0]
     if runtime not in able:
-        raise SettingsError(f"runtime: {runtime} does not read {path} ({kind_of(path)}); expected {' or '.join(able)}")
+        raise SettingsError(
+            f"runtime: {runtime} does not read {path} ({kind_of(path)}); expected {' or '.join(able)}",
+            setting="runtime",
+            value=runtime,
+        )
     return runtime
 
 
@@ -175,7 +179,7 @@ def device_of(path: Path, device: str, runtime: str = "auto") -> str:
 def require_known(runtime: str) -> None:
     if runtime not in RUNTIMES:
         hint = suggestion(runtime, RUNTIMES) or f"; expected auto, {', '.join(RUNTIMES)}"
-        raise SettingsError(f"runtime: unknown runtime {runtime}{hint}")
+        raise SettingsError(f"runtime: unknown runtime {runtime}{hint}", setting="runtime", value=runtime)
 
 
 def runtimes_for(path: Path) -> list[str]:

@@ -86,15 +86,15 @@ class Request:
         for word in words:
             if word not in SAVES:
                 known = suggestion(word, SAVES) or f"; expected some of {','.join(SAVES)}"
-                raise SettingsError(f"save: unknown {word}{known}")
+                raise SettingsError(f"save: unknown {word}{known}", setting="save", value=word)
         if not words:
-            raise SettingsError(f"save is empty; expected some of {','.join(SAVES)}")
+            raise SettingsError(f"save is empty; expected some of {','.join(SAVES)}", setting="save")
         return [word for word in dict.fromkeys(words) if self.pictures or word != "pictures"]
 
 
 def _require(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
     if value is not None and not fits(value):
-        raise SettingsError(f"{name} is {value}, expected {expected}")
+        raise SettingsError(f"{name} is {value}, expected {expected}", setting=name, value=value)
 
 
 def predict(
@@ -388,10 +388,14 @@ def _require_shareable(source: str, media: Media, request: Request) -> None:
     if not media.is_finite:
         raise SettingsError(
             f"devices: {source} has videos or streams in it, whose pictures one process looks at, one after another; "
-            "leave devices out"
+            "leave devices out",
+            setting="devices",
+            value=source,
         )
     if request.track:
-        raise SettingsError("track: one process follows things from picture to picture; leave devices out")
+        raise SettingsError(
+            "track: one process follows things from picture to picture; leave devices out", setting="track"
+        )
 
 
 def _free_folder(output: Path | None, media: Media, saves: Sequence[str]) -> Path:
@@ -411,7 +415,11 @@ def _require_new_folders(folder: Path, saves: Sequence[str]) -> None:
     for word, name in (("yolo", LABELS), ("crops", CROPS)):
         there = folder / name
         if word in saves and there.exists() and (not there.is_dir() or any(there.iterdir())):
-            raise SettingsError(f"output {folder}: has {name} already, which is not written over; name another folder")
+            raise SettingsError(
+                f"output {folder}: has {name} already, which is not written over; name another folder",
+                setting="output",
+                value=folder,
+            )
 
 
 def _print(predicted: Predicted, media: Media, saves: Sequence[str]) -> None:

@@ -37,7 +37,9 @@ def asked_for(ranks: Ranks) -> Settings | None:
     settings = resolve(ranks).settings
     if ":" in settings.nnodes:
         raise SettingsError(
-            f"nnodes: {settings.nnodes} lets machines come and go, which only training can; say how many there are"
+            f"nnodes: {settings.nnodes} lets machines come and go, which only training can; say how many there are",
+            setting="nnodes",
+            value=settings.nnodes,
         )
     is_alone = settings.devices == 1 and settings.nnodes == "1" and os.environ.get("WORLD_SIZE", "1") == "1"
     return None if is_alone else settings.model_copy(update={"max_restarts": 0})

@@ -82,11 +82,13 @@ def report(
         Score the weights where that has not been done; --no-score shows what training noted.
     """
     if pictures < 0:
-        raise SettingsError(f"pictures is {pictures}, expected 0 or more")
+        raise SettingsError(f"pictures is {pictures}, expected 0 or more", setting="pictures", value=pictures)
     options = Options(split=split, pictures=pictures, score=score)
     if more:
         if evaluation is not None or weights is not None:
-            raise SettingsError(f"evaluation, weights: go with one run, and {1 + len(more)} were named")
+            raise SettingsError(
+                f"evaluation, weights: go with one run, and {1 + len(more)} were named", setting="evaluation, weights"
+            )
         return _report_comparison([run, *more], options, output, title, on_progress)
     known = read_run(run)
     content, _ = gather(known, options, evaluation=evaluation, weights=weights, title=title, on_progress=on_progress)
@@ -110,7 +112,11 @@ def gather(
     told = {} if evaluation is None else read_metrics(evaluation / "metrics.json").get("evaluated", {})
     split = options.split or told.get("split") or run.settings.get("val_split", "val")
     if told.get("split", split) != split:
-        raise SettingsError(f"split is {split}, but {evaluation} was scored on {told['split']}; name one of the two")
+        raise SettingsError(
+            f"split is {split}, but {evaluation} was scored on {told['split']}; name one of the two",
+            setting="split",
+            value=split,
+        )
     datasets = open_datasets(run, split)
     dataset = next((data for data in datasets if data.split == split), None)
     folder = evaluation

@@ -12,12 +12,15 @@ def checkpoint_to_describe(weights: Path | None) -> Path:
     """The checkpoint folder that takes thresholds; SettingsError for what has none."""
     if weights is None:
         raise SettingsError(
-            "store_thresholds: results were given, and a results file has no checkpoint; give --weights"
+            "store_thresholds: results were given, and a results file has no checkpoint; give --weights",
+            setting="store_thresholds",
         )
     if weights.is_file() and weights.suffix == ".onnx":
         raise SettingsError(
             f"store_thresholds: {weights} is an exported file; evaluate the checkpoint it came from with "
-            "--store-thresholds, then export that again"
+            "--store-thresholds, then export that again",
+            setting="store_thresholds",
+            path=weights,
         )
     from lookonce.weights.load import find_checkpoint
 

@@ -156,9 +156,17 @@ def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | No
             return named_after_data(resolved), None
         return resumed_settings(open_run_folder(run.path), resolved), run
     if flags.get("run"):
-        raise SettingsError(f"run: {flags['run']} was given with resume; each says which run goes on, keep one")
+        raise SettingsError(
+            f"run: {flags['run']} was given with resume; each says which run goes on, keep one",
+            setting="run",
+            value=flags["run"],
+        )
     if "file" in flags:
-        raise SettingsError(f"file: {flags['file']} was given with resume; a resumed run has its own settings.yaml")
+        raise SettingsError(
+            f"file: {flags['file']} was given with resume; a resumed run has its own settings.yaml",
+            setting="file",
+            value=flags["file"],
+        )
     if str(resume).lower() in ("true", "1", "yes"):
         run = newest_run(resolve(flags).settings.runs, flags.get("name"))
     else:
@@ -201,7 +209,9 @@ def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
         if before != now and (name, now) != ("batch_size", 0):
             raise SettingsError(
                 f"{name}: {now} was given with resume, but {run.path} was started with {before}; leave it out to "
-                f"go on, or start a new run from these weights: --weights {run.path}"
+                f"go on, or start a new run from these weights: --weights {run.path}",
+                setting=name,
+                value=now,
             )
     return kept.model_copy(update={name: getattr(asked.settings, name) for name in said & FREE_WHEN_RESUMING})
 
@@ -209,7 +219,9 @@ def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
 def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
     """The pictures to learn from, and those that score the network where there are any. The first error is raised."""
     if not settings.data:
-        raise SettingsError("data: not given; name a folder of labelled pictures, e.g. lookonce train --data DIR")
+        raise SettingsError(
+            "data: not given; name a folder of labelled pictures, e.g. lookonce train --data DIR", setting="data"
+        )
     source = open_data(settings.data, settings.images)
     train_set = source.split(settings.train_split)
     require_boxes(train_set)
@@ -258,7 +270,8 @@ def require_same_data(run: RunFolder, record: ModelRecord) -> None:
     if is_main() and run.has_checkpoint and (before := read_record(run.last).data_hash) != record.data_hash:
         raise DataError(
             f"{run.path}: the training annotations changed since this run began (SHA-256 {before[:12]}, now "
-            f"{record.data_hash[:12]}); restore them, or start a new run from these weights: --weights {run.path}"
+            f"{record.data_hash[:12]}); restore them, or start a new run from these weights: --weights {run.path}",
+            path=run.path,
         )
 
 
@@ -304,7 +317,7 @@ def counts(dataset: Dataset) -> str:
 def profiled(trainer: Trainer) -> TrainResult:
     """A few steps, measured; nothing is kept of them but the figures."""
     if world_size() > 1:
-        raise SettingsError("profile: looks at one process; leave devices and nnodes out")
+        raise SettingsError("profile: looks at one process; leave devices and nnodes out", setting="profile")
     folder = trainer.run_folder.path
     tell(profile_training(trainer.learner, trainer.batches, folder))
     tell([f"written: {folder / 'profile.txt'}, and profile.json for https://ui.perfetto.dev"])

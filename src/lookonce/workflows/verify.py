@@ -194,7 +194,9 @@ def with_files_of_run(files: Sequence[Path]) -> list[Path]:
         path for path in sorted(files[0].iterdir()) if path.suffix in PROMISES and kind_of(path) != "checkpoint"
     ]
     if not exported:
-        raise SettingsError(f"{files[0]}: no exported file in it to verify; `lookonce export {files[0]}` makes one")
+        raise SettingsError(
+            f"{files[0]}: no exported file in it to verify; `lookonce export {files[0]}` makes one", path=files[0]
+        )
     return [files[0], *exported]
 
 
@@ -234,7 +236,8 @@ def add_references(subjects: list[Subject]) -> None:
         if not hasattr(first.runtime, "model"):
             raise SettingsError(
                 f"{first.path} is for {_size(own)} pixels and another file for {_size(size)}; name the checkpoint they "
-                "were made from first, it can be run at both"
+                "were made from first, it can be run at both",
+                path=first.path,
             )
         subjects.insert(place, Subject(path=first.path, runtime=at_size(first.runtime, size[1], first.path)))
 

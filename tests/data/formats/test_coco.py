@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from raised import raises
 
 from lookonce.data.annotations import assemble
 from lookonce.data.dataset import Dataset
@@ -64,46 +65,46 @@ def test_sizes_come_from_the_pictures_where_the_file_has_none(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "told"),
     [
-        ("{'images': []}", r"a\.json line 1 column 2: is not JSON"),
-        ('{"annotations": [{"segmentation": [[1,2]], "id" 1}]}', r"a\.json line 1 column 49: is not JSON"),
-        ("[]", "is a JSON list"),
-        ('{"images": [], "info": 1}', "has no 'annotations'.*found 'images', 'info'"),
-        ('{"images": 3, "annotations": [], "categories": []}', "'images' is 3; expected a list"),
-        ('{"images": [], "annotations": [], "categories": []}', "'categories' is empty"),
+        ("{'images': []}", ["column 2:", "JSON"]),
+        ('{"annotations": [{"segmentation": [[1,2]], "id" 1}]}', ["column 49:", "JSON"]),
+        ("[]", ["list"]),
+        ('{"images": [], "info": 1}', ["no 'annotations'", "'images', 'info'"]),
+        ('{"images": 3, "annotations": [], "categories": []}', ["'images' is 3"]),
+        ('{"images": [], "annotations": [], "categories": []}', ["'categories' is empty"]),
         (
             '{"images": [], "annotations": [], "categories": [{"id": "1", "name": "a"}]}',
-            r"categories\[0\]\.id is \"1\"",
+            ['categories[0].id is "1"'],
         ),
-        ('{"images": [], "annotations": [], "categories": [7]}', r"categories\[0\] is 7; expected an object"),
-        ("\udcff", "is no UTF-8"),
+        ('{"images": [], "annotations": [], "categories": [7]}', ["categories[0] is 7"]),
+        ("\udcff", ["UTF-8"]),
     ],
 )
-def test_what_is_no_coco_file_is_told_apart(tmp_path: Path, text: str, said: str) -> None:
+def test_what_is_no_coco_file_is_told_apart(tmp_path: Path, text: str, told: list[str]) -> None:
     (tmp_path / "a.json").write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(DataError, match=said):
+    with raises(DataError, *told, path="a.json"):
         read(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize(
     ("where", "change", "said"),
     [
-        ("images", {"id": "7"}, r'images\[0\]\.id is "7"; expected a whole number'),
-        ("images", {"id": None}, r"images\[0\]\.id is null; expected a whole number"),
-        ("images", {"file_name": ""}, r'images\[0\]\.file_name is ""'),
-        ("images", {"width": 0}, r"images\[0\]\.width is 0; expected a whole number of pixels over 0"),
-        ("images", {"file_name": "../1.png"}, r"picture 1: file_name '../1.png' leaves the picture folder"),
-        ("images", {"file_name": "/etc/1.png"}, "leaves the picture folder"),
-        ("images", {"file_name": "C:\\1.png"}, "leaves the picture folder"),
-        ("annotations", {"bbox": [1, 2, 3]}, r"annotations\[0\]\.bbox is \[1, 2, 3\]; expected \[left, top"),
-        ("annotations", {"bbox": [1, 2, 3, "4"]}, r"annotations\[0\]\.bbox is"),
-        ("annotations", {"bbox": "1 2 3 4"}, r"annotations\[0\]\.bbox is"),
-        ("annotations", {"iscrowd": 2}, r"annotations\[0\]\.iscrowd is 2; expected 0 or 1"),
-        ("annotations", {"area": "big"}, r"annotations\[0\]\.area is"),
-        ("annotations", {"category_id": 80}, "annotation 1: category_id 80 is unknown; 'categories' has 1"),
-        ("annotations", {"category_id": 1.5}, r"annotations\[0\]\.category_id is 1.5"),
-        ("annotations", {"bbox": [1, 2, float("nan"), 4]}, r"annotation 1 of 1\.png: box .* is not finite"),
+        ("images", {"id": "7"}, 'images[0].id is "7"'),
+        ("images", {"id": None}, "images[0].id is null"),
+        ("images", {"file_name": ""}, 'images[0].file_name is ""'),
+        ("images", {"width": 0}, "images[0].width is 0"),
+        ("images", {"file_name": "../1.png"}, "file_name '../1.png'"),
+        ("images", {"file_name": "/etc/1.png"}, "file_name '/etc/1.png'"),
+        ("images", {"file_name": "C:\\1.png"}, r"file_name 'C:\\1.png'"),
+        ("annotations", {"bbox": [1, 2, 3]}, "annotations[0].bbox is [1, 2, 3]"),
+        ("annotations", {"bbox": [1, 2, 3, "4"]}, 'annotations[0].bbox is [1, 2, 3, "4"]'),
+        ("annotations", {"bbox": "1 2 3 4"}, 'annotations[0].bbox is "1 2 3 4"'),
+        ("annotations", {"iscrowd": 2}, "annotations[0].iscrowd is 2"),
+        ("annotations", {"area": "big"}, 'annotations[0].area is "big"'),
+        ("annotations", {"category_id": 80}, "category_id 80"),
+        ("annotations", {"category_id": 1.5}, "annotations[0].category_id is 1.5"),
+        ("annotations", {"bbox": [1, 2, float("nan"), 4]}, "annotation 1 of 1.png: box (1, 2, nan, 6)"),
     ],
 )
 def test_a_wrong_value_is_named_and_a_collector_goes_on(
@@ -113,7 +114,7 @@ def test_a_wrong_value_is_named_and_a_collector_goes_on(
     content = json.loads(path.read_text())
     content[where][0] |= change
     path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=said):
+    with raises(DataError, said):
         read(path)
     findings = []
     dataset = read(path, findings.append)
@@ -123,21 +124,21 @@ def test_a_wrong_value_is_named_and_a_collector_goes_on(
 
 def test_missing_keys_are_named(tmp_path: Path, save_coco: Save) -> None:
     path = save_coco(tmp_path / "a.json", changes={"annotations": [{"image_id": 1, "category_id": 1}]})
-    with pytest.raises(DataError, match=r"annotations\[0\] has no 'bbox'; expected \[left, top"):
+    with raises(DataError, "annotations[0]", "'bbox'", path="a.json"):
         read(path)
 
 
 def test_a_picture_id_that_comes_twice_is_an_error(tmp_path: Path, save_coco: Save) -> None:
     path = save_coco(tmp_path / "a.json", images=[{"id": 5}, {"id": 5}])
-    with pytest.raises(DataError, match=r"id 5 is that of 1\.png and of 2\.png"):
+    with raises(DataError, "5", "1.png", "2.png", path="a.json"):
         read(path)
 
 
-@pytest.mark.parametrize("categories", [[(1, "a"), (1, "b")], [(1, "a"), (2, "a")]])
+@pytest.mark.parametrize(("categories", "twice"), [([(1, "a"), (1, "b")], 1), ([(1, "a"), (2, "a")], "a")])
 def test_a_category_that_comes_twice_is_an_error(
-    tmp_path: Path, save_coco: Save, categories: list[tuple[int, str]]
+    tmp_path: Path, save_coco: Save, categories: list[tuple[int, str]], twice: object
 ) -> None:
-    with pytest.raises(DataError, match="two categories have the"):
+    with raises(DataError, path="a.json", value=twice):
         read(save_coco(tmp_path / "a.json", categories=categories))
 
 

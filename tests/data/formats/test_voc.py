@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from raised import raises
 
 from lookonce.data.findings import StopAtError
 from lookonce.data.source import open_data
@@ -44,7 +45,7 @@ def test_a_list_that_leads_out_of_the_folder_is_refused(
 ) -> None:
     save_voc(tmp_path, {"a": [CAT]}, {"train": ["a", stem]})
     add_pictures(tmp_path, save_picture, "a")
-    with pytest.raises(DataError, match=r"train\.txt: .* leaves the folder of the data set"):
+    with raises(DataError, repr(stem), path="train.txt", check="path-outside-folder"):
         open_data(tmp_path).split("train")
 
 
@@ -63,7 +64,7 @@ def test_labels_txt_decides_the_order_and_refuses_other_names(
     (tmp_path / "labels.txt").write_text("dog\n\ncat\n")
     source = open_data(tmp_path)
     np.testing.assert_array_equal(source.split("train").labels, [1, 0])
-    with pytest.raises(DataError, match=r"b\.xml object 1: class 'cow' is not one of the 2 \(dog, cat\)"):
+    with raises(DataError, "object 1", "'cow'", "(dog, cat)", path="b.xml", check="unknown-class"):
         source.split("val")
 
 
@@ -90,22 +91,22 @@ def test_sizes_come_from_the_picture_where_the_xml_has_none(tmp_path: Path, save
 
 
 @pytest.mark.parametrize(
-    ("xml", "said"),
+    ("xml", "told"),
     [
-        ("<annotation><object>", r"a\.xml: is not XML"),
-        ("<a><object><bndbox/></object></a>", r"a\.xml object 1: has no <name>"),
-        ("<a><object><name>x</name></object></a>", r"a\.xml object 1 \(x\): xmin is missing; expected a number"),
+        ("<annotation><object>", ["XML"]),
+        ("<a><object><bndbox/></object></a>", ["object 1", "<name>"]),
+        ("<a><object><name>x</name></object></a>", ["object 1 (x)", "xmin"]),
         (
             "<a><object><name>x</name><bndbox><xmin>1</xmin><ymin>one</ymin></bndbox></object></a>",
-            r"object 1 \(x\): ymin is 'one'",
+            ["object 1 (x)", "ymin", "'one'"],
         ),
     ],
 )
-def test_a_bad_file_is_named(tmp_path: Path, save_voc: Save, save_picture: Save, xml: str, said: str) -> None:
+def test_a_bad_file_is_named(tmp_path: Path, save_voc: Save, save_picture: Save, xml: str, told: list[str]) -> None:
     save_voc(tmp_path, {"b": [CAT]}, {"train": ["a", "b"]})
     add_pictures(tmp_path, save_picture, "a", "b")
     (tmp_path / "Annotations" / "a.xml").write_text(xml)
-    with pytest.raises(DataError, match=said):
+    with raises(DataError, *told, path="a.xml"):
         open_data(tmp_path).read("train", StopAtError())
     findings = []
     assert len(open_data(tmp_path).read("train", findings.append).labels) == 1
@@ -115,14 +116,14 @@ def test_a_bad_file_is_named(tmp_path: Path, save_voc: Save, save_picture: Save,
 def test_a_nan_corner_is_refused_by_file(tmp_path: Path, save_voc: Save, save_picture: Save) -> None:
     save_voc(tmp_path, {"a": [("cat", ("nan", 1, 2, 3))]}, {"train": ["a"]})
     add_pictures(tmp_path, save_picture, "a")
-    with pytest.raises(DataError, match=r"a\.xml object 1: box \(nan, 1, 2, 3\) is not finite"):
+    with raises(DataError, "object 1", "(nan, 1, 2, 3)", check="box-not-finite"):
         open_data(tmp_path).split("train")
 
 
 def test_missing_pictures_and_annotations_are_named(tmp_path: Path, save_voc: Save, save_picture: Save) -> None:
     save_voc(tmp_path, {"a": [CAT]}, {"train": ["a"], "val": ["gone"]})
     add_pictures(tmp_path, save_picture, "other")
-    with pytest.raises(DataError, match=r"JPEGImages/a\.jpg: no such picture, though .*train\.txt lists it"):
+    with raises(DataError, "train.txt", path="JPEGImages/a.jpg", check="missing-picture"):
         open_data(tmp_path).split("train")
-    with pytest.raises(DataError, match=r"gone\.xml: no such annotation file, though .*val\.txt lists 'gone'"):
+    with raises(DataError, "val.txt", "'gone'", path="gone.xml", check="missing-annotation"):
         open_data(tmp_path).split("val")

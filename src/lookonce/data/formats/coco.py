@@ -99,19 +99,25 @@ def load_coco_json(path: Path) -> dict[str, list[Any]]:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}", path=path) from error
     try:
         content = json.loads(_without_polygons(text))
     except ValueError:
         content = _parse_whole(text, path)
     if not isinstance(content, dict):
-        raise DataError(f"{path}: is a JSON {type(content).__name__}; expected a COCO object with images, annotations")
+        raise DataError(
+            f"{path}: is a JSON {type(content).__name__}; expected a COCO object with images, annotations", path=path
+        )
     for key in ("images", "annotations", "categories"):
         if key not in content:
             keys = ", ".join(map(repr, list(content)[:8])) or "nothing"
-            raise DataError(f"{path}: has no {key!r}; expected COCO's images, annotations, categories, found {keys}")
+            raise DataError(
+                f"{path}: has no {key!r}; expected COCO's images, annotations, categories, found {keys}",
+                path=path,
+                value=key,
+            )
         if not isinstance(content[key], list):
-            raise DataError(f"{path}: {key!r} is {_show(content[key])}; expected a list")
+            raise DataError(f"{path}: {key!r} is {_show(content[key])}; expected a list", path=path, value=key)
     return content
 
 
@@ -143,10 +149,14 @@ def _parse_whole(text: bytes, path: Path) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path} line {error.lineno} column {error.colno}: is not JSON ({error.msg}); expected COCO annotations"
+            f"{path} line {error.lineno} column {error.colno}: is not JSON ({error.msg}); expected COCO annotations",
+            path=path,
+            line=error.lineno,
         ) from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not JSON (byte {error.start} is no UTF-8); expected COCO annotations") from error
+        raise DataError(
+            f"{path}: is not JSON (byte {error.start} is no UTF-8); expected COCO annotations", path=path
+        ) from error
 
 
 def read_categories(content: dict[str, list[Any]], path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -155,16 +165,18 @@ def read_categories(content: dict[str, list[Any]], path: Path) -> tuple[tuple[st
     problems = [_first_problem(item, {"id": _WHOLE, "name": _TEXT}) for item in categories]
     for index, problem in enumerate(problems):
         if problem:
-            raise DataError(f"{path}: categories[{index}]{problem}")
+            raise DataError(f"{path}: categories[{index}]{problem}", path=path)
     if not categories:
-        raise DataError(f"{path}: 'categories' is empty; expected at least one class")
+        raise DataError(f"{path}: 'categories' is empty; expected at least one class", path=path)
     ordered = sorted(categories, key=lambda category: category["id"])
     ids = tuple(category["id"] for category in ordered)
     names = tuple(category["name"] for category in ordered)
     for what, values in (("id", ids), ("name", names)):
         twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
         if twice:
-            raise DataError(f"{path}: two categories have the {what} {twice[0]!r}; expected each once")
+            raise DataError(
+                f"{path}: two categories have the {what} {twice[0]!r}; expected each once", path=path, value=twice[0]
+            )
     return names, ids
 
 

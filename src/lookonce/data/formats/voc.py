@@ -73,7 +73,7 @@ def read_list(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}", path=path) from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
@@ -89,10 +89,10 @@ def class_names_of(root: Path, pictures: Sequence[VocPicture]) -> tuple[str, ...
 def checked_names(names: Sequence[str], path: Path) -> tuple[str, ...]:
     """The names, if there is at least one and none comes twice."""
     if not names:
-        raise DataError(f"{path}: has no class names; expected one a line")
+        raise DataError(f"{path}: has no class names; expected one a line", path=path)
     twice = [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
     if twice:
-        raise DataError(f"{path}: class {twice[0]!r} comes twice; expected every name once")
+        raise DataError(f"{path}: class {twice[0]!r} comes twice; expected every name once", path=path, value=twice[0])
     return tuple(names)
 
 
@@ -153,7 +153,7 @@ def _read_object(element: ET.Element, number: int, path: Path) -> VocObject:
     name = (element.findtext("name") or "").strip()
     place = f"{path} object {number}"
     if not name:
-        raise DataError(f"{place}: has no <name>; expected a class")
+        raise DataError(f"{place}: has no <name>; expected a class", path=path)
     left, top, right, bottom = (_corner(element, tag, f"{place} ({name})") for tag in _CORNERS)
     difficult = (element.findtext("difficult") or "0").strip() not in {"0", ""}
     box = (left + CORNER_SHIFT, top + CORNER_SHIFT, right, bottom)

@@ -132,7 +132,7 @@ def list_pictures(entry: Path) -> list[Path]:
         return sorted(path for path in entry.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
     if entry.suffix.lower() == ".txt" and entry.is_file():
         return _listed_pictures(entry)
-    raise DataError(f"{entry}: is neither a folder of pictures nor a .txt list of them")
+    raise DataError(f"{entry}: is neither a folder of pictures nor a .txt list of them", path=entry)
 
 
 def _listed_pictures(list_file: Path) -> list[Path]:
@@ -160,16 +160,29 @@ def class_names_in(content: dict[str, object], path: Path) -> tuple[str, ...]:
     names = content.get("names")
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise DataError(f"{path}: names has the keys {list(names)[:8]}; expected 0..{len(names) - 1} without holes")
+            raise DataError(
+                f"{path}: names has the keys {list(names)[:8]}; expected 0..{len(names) - 1} without holes",
+                path=path,
+                setting="names",
+            )
         names = [names[label] for label in range(len(names))]
     if not isinstance(names, list) or not names:
-        raise DataError(f"{path}: names is {names!r}; expected a list of class names, or a mapping 0: name")
+        raise DataError(
+            f"{path}: names is {names!r}; expected a list of class names, or a mapping 0: name",
+            path=path,
+            setting="names",
+        )
     texts = tuple(str(name) for name in names)
     if len(set(texts)) < len(texts):
         twice = next(name for name in texts if texts.count(name) > 1)
-        raise DataError(f"{path}: class {twice!r} comes twice in names; expected every name once")
+        raise DataError(
+            f"{path}: class {twice!r} comes twice in names; expected every name once",
+            path=path,
+            setting="names",
+            value=twice,
+        )
     if content.get("nc", len(texts)) != len(texts):
-        raise DataError(f"{path}: nc is {content['nc']!r}, but names has {len(texts)}")
+        raise DataError(f"{path}: nc is {content['nc']!r}, but names has {len(texts)}", path=path, setting="nc")
     return texts
 
 
