@@ -20,10 +20,10 @@ import numpy as np
 import standard
 from predict import seconds_whole
 
+from lookonce.cores import usable_threads
 from lookonce.data.transforms import fit
 from lookonce.prediction.sources import find_pictures
 from lookonce.runtimes.cpp import CppRuntime
-from lookonce.runtimes.threads import usable_threads
 from lookonce.workflows.load import load_runtime
 
 SECONDS_ALONE = 4

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
 from lookonce.data.pictures import read_picture
-from lookonce.data.share import ALONE, Share
 from lookonce.detections import Detections
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.coco import Metrics, score
 from lookonce.evaluation.results import Results
+from lookonce.rank_group import ALONE, Share
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 

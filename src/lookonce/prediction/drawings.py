@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
+from lookonce.ordered import ordered_map
 from lookonce.prediction.draw import draw
-from lookonce.prediction.ordered import ordered_map
 from lookonce.prediction.predictor import Prediction
 from lookonce.prediction.sources import Clip, Media, PictureSource
 from lookonce.prediction.video import VideoWriter, require_video

@@ -5,11 +5,11 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from lookonce.data.share import STEPS_TO_A_MEETING, Share
 from lookonce.errors import DataError
 from lookonce.prediction.outputs import PredictedPicture
 from lookonce.prediction.predictor import Unreadable
 from lookonce.prediction.sources import PictureSource
+from lookonce.rank_group import STEPS_TO_A_MEETING, Share
 
 OnFailure = Callable[[str, DataError], None]
 

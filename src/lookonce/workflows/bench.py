@@ -19,9 +19,9 @@ from rich.table import Table
 
 from lookonce import __version__
 from lookonce.config.schema import STRIDE
+from lookonce.cores import usable_threads
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import progress_bar
-from lookonce.runtimes.threads import usable_threads
 from lookonce.storage import explained_write, make_run_folder, write_file
 from lookonce.workflows.load import runtimes_for
 from lookonce.workflows.measure import THREADS_VARIABLE, Case, as_json

@@ -12,6 +12,7 @@ import torch
 from lookonce.config.dialects import DIALECTS, Dialect
 from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds
 from lookonce.config.schema import Settings, seconds_of
+from lookonce.cores import usable_processors
 from lookonce.data.canvas import sizes_on_canvas
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
@@ -30,13 +31,12 @@ from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
 from lookonce.model.loss import DetectionLoss
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
 from lookonce.runtimes.pytorch import anchor_tensors
-from lookonce.runtimes.threads import usable_processors
+from lookonce.signals import StopRequest
 from lookonce.training.ema import ExponentialMovingAverage
 from lookonce.training.engine import Learner, StepOptions, choose_precision, make_scaler
 from lookonce.training.optimizer import make_optimizer
 from lookonce.training.run_folder import RunFolder
 from lookonce.training.schedule import Schedule
-from lookonce.training.stop import StopRequest
 from lookonce.training.sync_batchnorm import synchronise_batchnorm
 from lookonce.training.tensorboard import tensorboard_writer
 from lookonce.training.trainer import Evaluate, OnEpoch, OnEvaluated, Trainer, TrainerOptions

@@ -15,8 +15,8 @@ from typing import Literal
 
 import numpy as np
 
+from lookonce.cores import usable_processors, usable_threads
 from lookonce.errors import NO_CANN, NO_TORCH_NPU
-from lookonce.runtimes.threads import usable_processors, usable_threads
 
 Verdict = Literal["ok", "note", "missing", "wrong"]
 # Under this a run of a few hundred epochs with checkpoints may not end well.

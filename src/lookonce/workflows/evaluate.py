@@ -13,7 +13,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from lookonce.data.dataset import Dataset, data_hash
-from lookonce.data.share import ALONE, STEPS_TO_A_MEETING, Share
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
 from lookonce.evaluation.analysis import Analysis, analyse, analysis_as_json, errors_as_json
@@ -22,6 +21,7 @@ from lookonce.evaluation.coco import Metrics, MetricsAt, score, score_at
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
+from lookonce.rank_group import ALONE, STEPS_TO_A_MEETING, Share
 from lookonce.runtimes.base import Runtime
 from lookonce.storage import explained_write, make_run_folder, write_file
 from lookonce.workflows.load import device_of, load_runtime

@@ -24,12 +24,12 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from lookonce.config.schema import Settings
+from lookonce.cores import usable_cores, wanted_threads
 from lookonce.distributed import Job, RankLost, count_devices, processes_here, run_job, started_by_torchrun
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import get_logger, logging_to
-from lookonce.runtimes.threads import usable_cores, wanted_threads
+from lookonce.signals import StopRequest, signals_handled_by
 from lookonce.storage import explained_write
-from lookonce.training.stop import StopRequest, signals_handled_by
 
 # In the environment of the processes that are started: where their launcher listens, and the word that lets one in.
 LINE = "LOOKONCE_LINE"

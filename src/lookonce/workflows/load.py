@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
+from lookonce.cores import usable_threads
 from lookonce.detections import Detections
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
 from lookonce.remote.places import local_file
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import Kind, kind_of
-from lookonce.runtimes.threads import usable_threads
 
 if TYPE_CHECKING:
     from lookonce.prediction.predictor import Prediction

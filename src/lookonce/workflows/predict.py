@@ -12,7 +12,6 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from lookonce.config.names import suggestion
-from lookonce.data.share import ALONE, Share
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
 from lookonce.prediction.chosen import ALL_BOXES, Chosen, chosen_labels
@@ -25,10 +24,11 @@ from lookonce.prediction.sources import Media, PictureSource, find_media
 from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.prediction.tracks import require_tracker
 from lookonce.prediction.tracks import track as track_things
+from lookonce.rank_group import ALONE, Share
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
+from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import explained_write, make_run_folder
-from lookonce.training.stop import StopRequest, stop_on_signals
 from lookonce.workflows.load import device_of, load_runtime
 from lookonce.workflows.ranks import Ranks, asked_for, in_ranks
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from lookonce.config.resolve import resolve
 from lookonce.config.schema import Settings
-from lookonce.data.share import Share
+from lookonce.cores import usable_threads
 from lookonce.errors import MissingExtra, SettingsError
 from lookonce.log import logging_to, silenced
-from lookonce.runtimes.threads import usable_threads
+from lookonce.rank_group import Share
 
 if TYPE_CHECKING:
     from lookonce.workflows.launch import Line

@@ -9,6 +9,7 @@ from lookonce.config.record import ModelRecord
 from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, resolve
 from lookonce.config.schema import Settings
 from lookonce.config.yaml_file import to_yaml
+from lookonce.cores import usable_threads
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
 from lookonce.data.source import open_data
 from lookonce.distributed import (
@@ -24,7 +25,6 @@ from lookonce.distributed import (
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to, silenced
 from lookonce.runtimes.pytorch import use_threads
-from lookonce.runtimes.threads import usable_threads
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible
 from lookonce.training.profile import profile_training

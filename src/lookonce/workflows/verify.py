@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import lookonce
 from lookonce.config.record import Thresholds
+from lookonce.cores import usable_threads
 from lookonce.data.dataset import Dataset
 from lookonce.data.source import open_data
 from lookonce.data.transforms import fit
@@ -29,7 +30,6 @@ from lookonce.log import get_logger
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import PROMISES, kind_of
-from lookonce.runtimes.threads import usable_threads
 from lookonce.storage import explained_write, write_file
 from lookonce.workflows.evaluate import at_size
 from lookonce.workflows.load import load_runtime, require_known, runtimes_for

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from lookonce.runtimes import threads
-from lookonce.runtimes.threads import cores_of_quota, usable_processors, usable_threads
+from lookonce import cores as threads
+from lookonce.cores import cores_of_quota, usable_processors, usable_threads
 
 
 @pytest.mark.parametrize(("variable", "expected"), [("3", 3), ("2,4", 2)])

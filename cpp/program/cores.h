@@ -6,7 +6,7 @@
 namespace lookonce {
 
 /// OMP_NUM_THREADS where it is set, else the physical cores that this process may use, by its affinity and by the quota
-/// of its container: src/lookonce/runtimes/threads.py in C++.
+/// of its container: src/lookonce/cores.py in C++.
 int usable_threads();
 
 /// Processors' worth of time that a control group and those around it may use; infinite without a limit.

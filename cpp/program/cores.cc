@@ -1,4 +1,4 @@
-#include "threads.h"
+#include "cores.h"
 
 #include <sched.h>
 

@@ -3,7 +3,7 @@ import subprocess
 import sys
 import threading
 
-from lookonce.training.stop import StopRequest, stop_on_signals
+from lookonce.signals import StopRequest, stop_on_signals
 
 
 def test_the_first_signal_asks_and_the_old_handler_comes_back() -> None:
@@ -18,7 +18,7 @@ def test_the_first_signal_asks_and_the_old_handler_comes_back() -> None:
 
 def test_the_second_signal_ends_the_process_at_once() -> None:
     program = (
-        "import signal\nfrom lookonce.training.stop import StopRequest, stop_on_signals\n"
+        "import signal\nfrom lookonce.signals import StopRequest, stop_on_signals\n"
         "with stop_on_signals(StopRequest()):\n"
         "    signal.raise_signal(signal.SIGINT)\n    signal.raise_signal(signal.SIGINT)\n"
         "print('still here')"
@@ -45,7 +45,7 @@ def test_outside_the_main_thread_nobody_listens() -> None:
 def test_signals_that_come_together_are_one() -> None:
     """Of several ranks each may get it twice; one that comes later insists."""
     program = (
-        "import signal, time\nfrom lookonce.training.stop import StopRequest, stop_on_signals\n"
+        "import signal, time\nfrom lookonce.signals import StopRequest, stop_on_signals\n"
         "with stop_on_signals(StopRequest(), insist_after=0.2):\n    signal.raise_signal(signal.SIGTERM)\n"
         "    signal.raise_signal(signal.SIGTERM)\n    print('still here', flush=True)\n    time.sleep(0.3)\n"
         "    signal.raise_signal(signal.SIGTERM)\n    print('too late')"

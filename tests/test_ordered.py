@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lookonce.prediction.ordered import ordered_map
+from lookonce.ordered import ordered_map
 
 
 def test_results_come_in_order_though_the_first_takes_longest():
