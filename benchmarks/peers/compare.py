@@ -148,7 +148,7 @@ class Ours:
 
         from lookonce.data.transforms import fit
         from lookonce.prediction.sources import find_pictures
-        from lookonce.workflows.load import load_runtime
+        from lookonce.runtimes.registry import load_runtime
 
         self.pictures, _, self._weights = standard.make(folder)
         self.runtime = load_runtime(self._weights)

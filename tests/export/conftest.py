@@ -19,7 +19,7 @@ from lookonce.export.plan import Plan
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.runtimes.exported import ExportedRuntime
 from lookonce.runtimes.pytorch import PyTorchRuntime
-from lookonce.workflows.load import load_runtime
+from lookonce.runtimes.registry import load_runtime
 
 SIZE_HW = (64, 96)  # (2 * 3 + 4 * 6) * 3 = 90 boxes
 

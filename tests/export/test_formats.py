@@ -21,7 +21,7 @@ from lookonce.export.formats import FORMATS
 from lookonce.export.metadata import VERIFIED_KEY, store_verification
 from lookonce.export.plan import Plan
 from lookonce.runtimes.exported import RECORD_KEY
-from lookonce.workflows.load import RUNTIMES, load_runtime
+from lookonce.runtimes.registry import RUNTIMES, load_runtime
 
 IMAGENET = Preprocessing(color_order="BGR", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 ANY_SIZE = [
@@ -178,7 +178,7 @@ import socket, sys
 def refuse(*args, **kwargs):
     raise RuntimeError("a socket")
 socket.socket = socket.create_connection = refuse
-from lookonce.workflows.load import load_runtime
+from lookonce.runtimes.registry import load_runtime
 load_runtime(sys.argv[1])
 import openvino.tools.ovc
 assert sys.modules["openvino_telemetry"] is None

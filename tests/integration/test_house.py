@@ -33,7 +33,7 @@ TORCH_FREE_FILES = (
         for name in ("base", "detector", "exported", "heads", "kinds", "onnx", "openvino", "threads")
     ),
     "export/formats.py",
-    "workflows/load.py",
+    "runtimes/registry.py",
     "workflows/predict.py",
 )
 

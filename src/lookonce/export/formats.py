@@ -19,7 +19,7 @@ class Format:
     """One format.
 
     writer: "module:function", imported when a file is written; runtime: the one that proves the file, by its name in
-    workflows/load.py; outputs: what the file can give, the most first; text: what reads it, or why it is blocked.
+    runtimes/registry.py; outputs: what the file can give, the most first; text: what reads it, or why it is blocked.
     extra: what has to be installed beside lookonce[train]; package: the module that it brings.
     """
 

@@ -46,7 +46,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 def _of_another_program(path: Path) -> Checkpoint:
     """As `lookonce convert` reads it, with the .cfg and the .names that lie beside it under its name."""
-    kind = kind_of(path)
+    kind = foreign_kind(path)
     if kind == ULTRALYTICS_PT:
         raise WeightsError(f"{path}: holds pickled objects, which nothing but `lookonce convert {path}` reads")
     files = [path, *_beside(path, PARTNERS.get(kind, path.suffix))]
@@ -94,7 +94,7 @@ def read_foreign(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
     """Weights of another program, by what is in the files; whatever they are called."""
     kinds: dict[str, Path] = {}
     for path in files:
-        kind = kind_of(path)
+        kind = foreign_kind(path)
         if kind in kinds:
             raise WeightsError(f"{kinds[kind]} and {path}: both are a {kind}; convert one network at a time")
         kinds[kind] = path
@@ -114,7 +114,7 @@ MINDSPORE_CKPT, ULTRALYTICS_PT = "MindSpore .ckpt", "PyTorch .pt"
 PARTNERS = {DARKNET_CFG: ".weights", DARKNET_WEIGHTS: ".cfg"}  # what each needs of the other
 
 
-def kind_of(path: Path) -> str:
+def foreign_kind(path: Path) -> str:
     """What a file holds, by its first bytes; WeightsError when it is nothing that can be read."""
     try:
         with path.open("rb") as file:

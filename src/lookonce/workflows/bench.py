@@ -22,8 +22,8 @@ from lookonce.config.schema import STRIDE
 from lookonce.cores import usable_threads
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import progress_bar
+from lookonce.runtimes.registry import runtimes_for
 from lookonce.storage import explained_write, make_run_folder, write_file
-from lookonce.workflows.load import runtimes_for
 from lookonce.workflows.measure import THREADS_VARIABLE, Case, as_json
 
 # Each library that computes reads one of these when it starts.

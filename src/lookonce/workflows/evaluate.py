@@ -23,8 +23,8 @@ from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
 from lookonce.rank_group import ALONE, STEPS_TO_A_MEETING, Share
 from lookonce.runtimes.base import Runtime
+from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.storage import explained_write, make_run_folder, write_file
-from lookonce.workflows.load import device_of, load_runtime
 from lookonce.workflows.ranks import OnProgress, Ranks, asked_for, in_ranks
 from lookonce.workflows.sheets import write_sheets
 from lookonce.workflows.thresholds import checkpoint_to_describe, keep_thresholds

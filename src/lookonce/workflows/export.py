@@ -48,10 +48,10 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.exported import ExportedRuntime
 from lookonce.runtimes.kinds import kind_of
 from lookonce.runtimes.pytorch import PyTorchRuntime
+from lookonce.runtimes.registry import load_runtime
 from lookonce.weights.checkpoint import MODEL_FILE
 from lookonce.weights.load import load_weights
 from lookonce.workflows.calibration import Calibration, open_calibration
-from lookonce.workflows.load import load_runtime
 
 POINTS_TOLERANCE = 1.5  # of AP, that eight bits may cost
 LARGEST_STRIDE = 32

@@ -26,7 +26,7 @@ from lookonce.prediction.predictor import predict
 from lookonce.prediction.sources import PictureSource, find_pictures
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
-from lookonce.workflows.load import load_runtime
+from lookonce.runtimes.registry import load_runtime
 
 NUM_MADE_PICTURES = 32
 MADE_SIDES = (480, 640)  # pixels, least and largest

@@ -27,9 +27,9 @@ from lookonce.prediction.tracks import track as track_things
 from lookonce.rank_group import ALONE, Share
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
+from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import explained_write, make_run_folder
-from lookonce.workflows.load import device_of, load_runtime
 from lookonce.workflows.ranks import Ranks, asked_for, in_ranks
 
 SAVES = ("pictures", *TEXT_OUTPUTS, "crops")

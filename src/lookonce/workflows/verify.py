@@ -30,9 +30,9 @@ from lookonce.log import get_logger
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import PROMISES, kind_of
+from lookonce.runtimes.registry import load_runtime, require_known, runtimes_for
 from lookonce.storage import explained_write, write_file
 from lookonce.workflows.evaluate import at_size
-from lookonce.workflows.load import load_runtime, require_known, runtimes_for
 
 RAW_PICTURES = 8  # whose raw heads are compared
 AP_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 5e-3, "int8": 0.015}

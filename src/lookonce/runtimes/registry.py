@@ -1,30 +1,15 @@
-"""`lookonce.load`: one door to whatever detects, by what lies at a path."""
+"""The runtimes: one table, and one door to whatever runs the weights at a path."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from lookonce.config.names import suggestion
-from lookonce.config.record import ModelRecord
 from lookonce.cores import usable_threads
-from lookonce.detections import Detections
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
 from lookonce.remote.places import local_file
 from lookonce.runtimes.base import Runtime
-from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import Kind, kind_of
-
-if TYPE_CHECKING:
-    from lookonce.prediction.predictor import Prediction
-    from lookonce.workflows.evaluate import Evaluation
-    from lookonce.workflows.export import Exports
-    from lookonce.workflows.predict import Predicted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +27,7 @@ class RuntimeKind:
 # are lookonce.runtimes.base.Runtime, and the kinds that it reads.
 RUNTIMES: dict[str, RuntimeKind] = {
     "pytorch": RuntimeKind(
-        opens="lookonce.workflows.load:open_checkpoint",
+        opens="lookonce.runtimes.registry:open_pytorch",
         reads=("checkpoint",),
         extra="train",
         text="checkpoints and runs, on a processor or an accelerator",
@@ -98,14 +83,6 @@ RUNTIMES: dict[str, RuntimeKind] = {
 }
 
 
-def load(path: Path | str, *, device: str = "auto", runtime: str = "auto") -> "LoadedDetector":
-    """Open a checkpoint folder, a run folder (its best weights) or an exported file, for use from Python.
-
-    Detectors find things in arrays with `detect`, in files with `predict`; `evaluate` and `export` are the verbs.
-    """
-    return LoadedDetector(Path(path), device=device, runtime=runtime)
-
-
 def load_runtime(path: Path | str, *, device: str = "auto", runtime: str = "auto") -> Runtime:
     """Whatever runs the weights at `path`, told from what the file holds.
 
@@ -158,7 +135,7 @@ def runtimes_for(path: Path) -> list[str]:
     return [name for name, known in RUNTIMES.items() if kind in known.reads]
 
 
-def open_checkpoint(path: Path, *, device: str = "auto") -> Runtime:
+def open_pytorch(path: Path, *, device: str = "auto") -> Runtime:
     """A checkpoint or run folder in PyTorch."""
     try:
         from lookonce.distributed import resolve_device
@@ -171,56 +148,3 @@ def open_checkpoint(path: Path, *, device: str = "auto") -> Runtime:
     model, record = load_weights(path)
     use_threads(usable_threads())
     return PyTorchRuntime(model, record, device=resolve_device(device))
-
-
-class LoadedDetector:
-    """Weights that have been opened. `record` says all that is known of them; `runtime` runs them."""
-
-    def __init__(self, path: Path, *, device: str = "auto", runtime: str = "auto") -> None:
-        self.path = path
-        self.runtime = load_runtime(path, device=device, runtime=runtime)
-
-    @property
-    def record(self) -> ModelRecord:
-        return self.runtime.record
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The name of each label."""
-        return self.record.class_names
-
-    def detect(self, images: Sequence[NDArray[np.uint8]], *, threshold: float | None = None) -> list[Detections]:
-        """One Detections a picture, boxes in its pixels. images: (H, W, 3) uint8 RGB arrays of any size.
-
-        threshold: the lowest score told; without it that of the weights.
-        """
-        detector = self._detector if threshold is None else Detector(self.runtime, score_threshold=threshold)
-        return detector.detect(images)
-
-    def predict(self, source: Path | str, **options: Any) -> "Predicted":
-        """`lookonce predict SOURCE`: results are written to `output` (runs/predict-K), and returned."""
-        from lookonce.workflows.predict import predict_with
-
-        return predict_with(self.runtime, str(source), weights=self.path, **options)
-
-    def stream(self, source: Path | str, **options: Any) -> "Iterator[Prediction]":
-        """Each picture or frame of SOURCE with what is found in it; options as of `predict`, nothing is written."""
-        from lookonce.workflows.predict import stream
-
-        return stream(self.runtime, str(source), **options)
-
-    def evaluate(self, data: Path | str, **options: Any) -> "Evaluation":
-        """`lookonce eval --data DATA`."""
-        from lookonce.workflows.evaluate import evaluate
-
-        return evaluate(weights=self.path, data=Path(data), **options)
-
-    def export(self, **options: Any) -> "Exports":
-        """`lookonce export`, with the same options."""
-        from lookonce.workflows.export import export
-
-        return export(self.path, **options)
-
-    @cached_property
-    def _detector(self) -> Detector:
-        return Detector(self.runtime)
