@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 
 from lookonce.config.record import Preprocessing
+from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.data.pictures import picture_size_wh, read_picture
-from lookonce.data.transforms import Augmentation
 
 BATCH_SIZE = 16
 CACHES_MB = {"from files": 0.0, "from the cache": 4000.0}

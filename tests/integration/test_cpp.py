@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord, Preprocessing, Thresholds
+from lookonce.data.augment import fit
 from lookonce.data.pictures import PICTURE_SUFFIXES, read_picture
-from lookonce.data.transforms import fit
 from lookonce.errors import DataError
 from lookonce.export.base import textured_canvases
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels

@@ -23,8 +23,8 @@ from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.data.write import write_data
 from lookonce.errors import LookonceError, SettingsError
+from lookonce.ranks import launch
 from lookonce.remote.objects import Location, ObjectStore
-from lookonce.workflows import launch
 from lookonce.workflows.build import Settings
 from lookonce.workflows.train import train
 

@@ -116,7 +116,7 @@ def test_the_export_is_tried_before_the_first_step_and_changes_no_bit(
 def test_a_network_that_does_not_export_is_not_trained(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lookonce.model.darknet.activate", lambda x, _: x + torch.rand(()))
+    monkeypatch.setattr("lookonce.model.backbone.activate", lambda x, _: x + torch.rand(()))
     with pytest.raises(WeightsError, match="not kept, it answers differently"):
         quick(data, tmp_path / "runs", export_check="torchscript")
     assert not (tmp_path / "runs").exists()

@@ -5,7 +5,7 @@ import pytest
 from planted_faults import plant_faults, write_clean
 
 from lookonce.data.check import CheckResult, check_data
-from lookonce.data.checks import CHECKS
+from lookonce.data.finding_kinds import CHECKS
 from lookonce.data.source import open_data
 from lookonce.report.advice import advise
 from lookonce.report.check_page import CheckPage, render_check, verdict, write_check_page

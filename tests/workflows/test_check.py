@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from planted_faults import FAULTS, plant_faults, write_clean
 
-from lookonce.data.checks import CHECKS
+from lookonce.data.finding_kinds import CHECKS
 from lookonce.errors import DataError, SettingsError
 from lookonce.storage import sha256_file
 from lookonce.workflows.check import as_text, check

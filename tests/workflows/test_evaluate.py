@@ -21,12 +21,12 @@ from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.analysis import analyse
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import read_coco_results
+from lookonce.evaluation.thresholds import keep_thresholds
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
 from lookonce.weights.checkpoint import load_checkpoint, read_record, save_checkpoint
 from lookonce.workflows.evaluate import evaluate
-from lookonce.workflows.thresholds import keep_thresholds
 
 
 @pytest.fixture

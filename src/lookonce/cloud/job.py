@@ -12,13 +12,13 @@ from lookonce.config.aliases import BY_OLD_NAME, is_true
 from lookonce.config.resolve import DEFAULT_ORIGIN, resolve
 from lookonce.config.schema import Settings
 from lookonce.config.yaml_file import read_entries
-from lookonce.data.places import local_data
+from lookonce.data.local_data import local_data
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to
+from lookonce.remote.local_copy import local_file, unpacked
 from lookonce.remote.lock import work_lock
 from lookonce.remote.objects import Location, is_remote
-from lookonce.remote.places import local_file, unpacked
 from lookonce.remote.stage_out import NOT_SYNCED, StageOut, fetch_run, staging_out
 from lookonce.remote.store import open_store
 

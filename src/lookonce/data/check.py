@@ -1,6 +1,6 @@
 """Looks at a whole data set before training does: every annotation, every picture, and what they say together.
 
-Nothing stops it: what training would refuse becomes a finding like the rest. What is looked for: data/checks.py.
+Nothing stops it: what training would refuse becomes a finding like the rest. What is looked for: data/finding_kinds.py.
 """
 
 import time
@@ -11,8 +11,8 @@ import numpy as np
 
 from lookonce.data.check_boxes import check_boxes, check_classes, class_counts, num_background
 from lookonce.data.check_pictures import check_pictures
-from lookonce.data.checks import CHECKS, SEVERITIES, Severity
 from lookonce.data.dataset import Dataset
+from lookonce.data.finding_kinds import CHECKS, SEVERITIES, Severity
 from lookonce.data.findings import Finding, Report
 from lookonce.data.source import DataSource
 from lookonce.errors import DataError

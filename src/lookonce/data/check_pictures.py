@@ -13,9 +13,9 @@ from pathlib import Path
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
 from lookonce.data.fingerprint import Fingerprint, Likeness, find_likenesses, fingerprint
+from lookonce.data.headers import missing_rows, unreadable
 from lookonce.data.pictures import SUFFIXES, PictureHeader, picture_header, read_picture
 from lookonce.data.shards import read_file
-from lookonce.data.sizes import missing_rows, unreadable
 from lookonce.data.source import SPLITS
 from lookonce.errors import DataError
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lookonce.data.checks import CHECKS, Severity
+from lookonce.data.finding_kinds import CHECKS, Severity
 from lookonce.errors import DataError
 from lookonce.log import get_logger
 

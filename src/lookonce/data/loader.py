@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.config.record import Preprocessing
+from lookonce.data.augment import Augmentation, Picture, Placement, fit_into
+from lookonce.data.compose import Targets, compose, draw_plan
 from lookonce.data.dataset import Dataset
-from lookonce.data.mosaic import Targets, compose, draw_plan
 from lookonce.data.order import EpochOrder, batch_size_hw
 from lookonce.data.pictures import read_picture, require_size
-from lookonce.data.transforms import Augmentation, Picture, Placement, fit_into
 from lookonce.errors import DataError, SettingsError
 
 ReadPicture = Callable[[Path], Picture]

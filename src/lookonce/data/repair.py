@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from lookonce.data.check_boxes import pairs_on_each_other
-from lookonce.data.checks import CHECKS
 from lookonce.data.dataset import Dataset
+from lookonce.data.finding_kinds import CHECKS
 from lookonce.data.findings import Finding
 from lookonce.data.pictures import SUFFIXES, picture_header, turn_boxes_upright
 from lookonce.data.selection import take_boxes, take_pictures, unify_classes

@@ -23,13 +23,13 @@ from lookonce.data.annotations import Annotations, assemble, leaves_folder
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report, StopAtError
 from lookonce.data.formats import coco, voc, yolo
+from lookonce.data.headers import report_missing
+from lookonce.data.local_data import local_data
 from lookonce.data.pictures import PICTURE_SUFFIXES
-from lookonce.data.places import local_data
 from lookonce.data.shards import INDEX
-from lookonce.data.sizes import report_missing
 from lookonce.errors import DataError
 from lookonce.log import get_logger
-from lookonce.remote.places import local_file
+from lookonce.remote.local_copy import local_file
 
 ReadSplit = Callable[[str, Report], Annotations]
 SPLITS = ("train", "val", "test")

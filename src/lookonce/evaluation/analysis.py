@@ -18,7 +18,7 @@ from lookonce.evaluation.curves import (
     score_histograms,
     threshold_curves,
 )
-from lookonce.evaluation.errors import BACKGROUND_IOU, ErrorSplit, confusion_matrix, split_errors
+from lookonce.evaluation.error_types import BACKGROUND_IOU, ErrorSplit, confusion_matrix, split_errors
 from lookonce.evaluation.groups import GROUPINGS, GroupScore, score_groups
 from lookonce.evaluation.matching import Matches, overlapping_pairs
 from lookonce.evaluation.results import Results

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import pairwise_iou_xyxy, xywh_to_xyxy
 from lookonce.data.dataset import Dataset
-from lookonce.evaluation.errors import average_precision
+from lookonce.evaluation.error_types import average_precision
 from lookonce.evaluation.matching import ClosePairs, Matches, box_ranks
 from lookonce.evaluation.results import Results
 

@@ -18,7 +18,7 @@ from lookonce.errors import SettingsError
 from lookonce.export.deployed import example_input, quiet_exporter
 from lookonce.export.metadata import describe
 from lookonce.export.plan import Plan
-from lookonce.export.programs import Program
+from lookonce.export.torch_programs import Program
 from lookonce.runtimes.exported import INTERFACE_KEY, RECORD_KEY, Interface
 
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from lookonce.data.check import CheckResult
-from lookonce.data.checks import CHECKS
 from lookonce.data.dataset import Dataset
+from lookonce.data.finding_kinds import CHECKS
 from lookonce.data.findings import Finding
 from lookonce.data.pictures import Picture, read_picture
 from lookonce.errors import DataError

@@ -7,7 +7,7 @@ from pathlib import Path
 from lookonce.config.names import suggestion
 from lookonce.cores import usable_threads
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
-from lookonce.remote.places import local_file
+from lookonce.remote.local_copy import local_file
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.kinds import Kind, kind_of
 
@@ -54,10 +54,13 @@ RUNTIMES: dict[str, RuntimeKind] = {
         opens="lookonce.runtimes.cpp:CppRuntime", reads=("onnx",), extra="", text="the C++ program, where it is built"
     ),
     "torchscript": RuntimeKind(
-        opens="lookonce.runtimes.programs:TorchScriptRuntime", reads=("torchscript",), extra="train", text="libtorch"
+        opens="lookonce.runtimes.torch_programs:TorchScriptRuntime",
+        reads=("torchscript",),
+        extra="train",
+        text="libtorch",
     ),
     "torch-export": RuntimeKind(
-        opens="lookonce.runtimes.programs:TorchExportRuntime",
+        opens="lookonce.runtimes.torch_programs:TorchExportRuntime",
         reads=("torch-export",),
         extra="train",
         text="PyTorch, without the network's source",

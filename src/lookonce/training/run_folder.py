@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lookonce.data.batch_sheet import draw_boxes
 from lookonce.data.loader import Batch
-from lookonce.data.sheet import draw_boxes
 from lookonce.errors import WeightsError
 from lookonce.storage import (
     explained_write,

@@ -9,13 +9,13 @@ from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
 from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
-from lookonce.remote.places import local_file
+from lookonce.remote.local_copy import local_file
 from lookonce.storage import find_published
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
+from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.darknet import is_darknet_weights, read_darknet
 from lookonce.weights.foreign import ForeignWeights, ReadOptions, read_names
 from lookonce.weights.mindspore import read_mindspore
-from lookonce.weights.network import model_from_record
 from lookonce.weights.ultralytics import read_ultralytics
 
 HEADS = ("head32.", "head16.", "head8.")

@@ -13,10 +13,10 @@ from lookonce.config.dialects import DIALECTS, Dialect
 from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds
 from lookonce.config.schema import Settings, seconds_of
 from lookonce.cores import usable_processors
+from lookonce.data.augment import Augmentation
 from lookonce.data.canvas import sizes_on_canvas
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
-from lookonce.data.transforms import Augmentation
 from lookonce.distributed import (
     broadcast_object,
     copy_from_main,
@@ -30,6 +30,7 @@ from lookonce.model.anchors import fit_anchors
 from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
 from lookonce.model.loss import DetectionLoss
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
+from lookonce.ranks.on_ranks import own_share
 from lookonce.runtimes.pytorch import anchor_tensors
 from lookonce.signals import StopRequest
 from lookonce.training.ema import ExponentialMovingAverage
@@ -41,10 +42,9 @@ from lookonce.training.sync_batchnorm import synchronise_batchnorm
 from lookonce.training.tensorboard import tensorboard_writer
 from lookonce.training.trainer import Evaluate, OnEpoch, OnEvaluated, Trainer, TrainerOptions
 from lookonce.weights.checkpoint import Checkpoint
+from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.load import open_checkpoint
-from lookonce.weights.network import model_from_record
 from lookonce.weights.transfer import transfer
-from lookonce.workflows.ranks import own_share
 
 Anchors = tuple[tuple[float, float], ...]
 Three = tuple[float, float, float]

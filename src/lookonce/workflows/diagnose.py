@@ -34,11 +34,11 @@ from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.results import Results
 from lookonce.log import get_logger
 from lookonce.report.content import read_run
+from lookonce.report.sheets import even_choice, write_overlay
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
 from lookonce.storage import explained_write, make_run_folder, write_file
-from lookonce.workflows.sheets import even_choice, write_overlay
 
 DIVERGED = "is not finite (loss"  # what training says of a NaN, in log.txt
 PICTURES = 64

@@ -23,9 +23,9 @@ from torch import nn
 
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
+from lookonce.data.augment import fit
 from lookonce.data.dataset import Dataset
 from lookonce.data.pictures import PICTURE_SUFFIXES, read_picture
-from lookonce.data.transforms import fit
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.evaluate import evaluate
 from lookonce.export.base import (
@@ -39,6 +39,7 @@ from lookonce.export.base import (
     textured_canvases,
     write_compared,
 )
+from lookonce.export.calibration import Calibration, open_calibration
 from lookonce.export.formats import FORMATS, Format
 from lookonce.export.plan import Outputs, Plan, Precision
 from lookonce.model.yolov3_tiny import YoloV3Tiny
@@ -51,7 +52,6 @@ from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.runtimes.registry import load_runtime
 from lookonce.weights.checkpoint import MODEL_FILE
 from lookonce.weights.load import load_weights
-from lookonce.workflows.calibration import Calibration, open_calibration
 
 POINTS_TOLERANCE = 1.5  # of AP, that eight bits may cost
 LARGEST_STRIDE = 32

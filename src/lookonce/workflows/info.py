@@ -13,15 +13,15 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from lookonce.config.record import ModelRecord
-from lookonce.data.transforms import fit
+from lookonce.data.augment import fit
 from lookonce.errors import SettingsError
-from lookonce.model.darknet import ConvBlock
+from lookonce.model.backbone import ConvBlock
 from lookonce.model.int8_scales import activation_ranges, weight_scales
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.prediction.sources import find_pictures
+from lookonce.report.budget import TABLE_WIDTH, budget_of, lines_of, table_of, write_budget
 from lookonce.runtimes.pytorch import to_network_input
 from lookonce.weights.load import load_weights
-from lookonce.workflows.budget import TABLE_WIDTH, budget_of, lines_of, table_of, write_budget
 
 LARGEST_STRIDE = 32
 

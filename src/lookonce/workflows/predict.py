@@ -14,9 +14,9 @@ from rich.console import Console
 from lookonce.config.names import suggestion
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
-from lookonce.prediction.chosen import ALL_BOXES, Chosen, chosen_labels
+from lookonce.prediction.class_filter import ALL_BOXES, Chosen, chosen_labels
 from lookonce.prediction.drawings import CROPS, Drawings, require_untouched
-from lookonce.prediction.merged import merged
+from lookonce.prediction.gather import merged
 from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, PredictedPicture, open_outputs, without_image
 from lookonce.prediction.predictor import Detects, Prediction, Unreadable
 from lookonce.prediction.predictor import predict as predict_pictures
@@ -25,12 +25,12 @@ from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.prediction.tracks import require_tracker
 from lookonce.prediction.tracks import track as track_things
 from lookonce.rank_group import ALONE, Share
+from lookonce.ranks.on_ranks import Ranks, asked_for, in_ranks
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import explained_write, make_run_folder
-from lookonce.workflows.ranks import Ranks, asked_for, in_ranks
 
 SAVES = ("pictures", *TEXT_OUTPUTS, "crops")
 DEFAULT_SAVES = "pictures,json"

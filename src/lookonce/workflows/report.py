@@ -24,8 +24,8 @@ from lookonce.report.content import Content, Run, best_metrics, read_analysis, r
 from lookonce.report.html import write_comparison, write_plots, write_report
 from lookonce.report.model_card import write_model_card
 from lookonce.report.pictures import ComparedPicture
+from lookonce.report.sheets import even_choice, found_in, truth_of
 from lookonce.storage import explained_write
-from lookonce.workflows.sheets import even_choice, found_in, truth_of
 
 EVALUATION = "evaluation"  # the folder in a run that keeps what the report scored
 CARD = "model-card.md"

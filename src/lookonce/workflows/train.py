@@ -24,6 +24,8 @@ from lookonce.distributed import (
 )
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to, silenced
+from lookonce.ranks import launch
+from lookonce.ranks.on_ranks import own_share
 from lookonce.runtimes.pytorch import use_threads
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible
@@ -38,9 +40,8 @@ from lookonce.training.run_folder import (
 )
 from lookonce.training.trainer import Position, Trainer, TrainResult
 from lookonce.weights.checkpoint import read_record, read_training_values
-from lookonce.workflows import build, launch
+from lookonce.workflows import build
 from lookonce.workflows.fit_time import fit_to_time
-from lookonce.workflows.ranks import own_share
 
 
 def train(**flags: Any) -> TrainResult:

@@ -24,8 +24,8 @@ from lookonce.data.annotations import Annotations, leaves_folder, shortest
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.coco import load_coco_json, read_categories
+from lookonce.data.headers import header_sizes_wh
 from lookonce.data.pictures import PICTURE_SUFFIXES
-from lookonce.data.sizes import header_sizes_wh
 from lookonce.errors import DataError
 
 # Added to xmin and ymin. VOC's own convention would be -1: see above.

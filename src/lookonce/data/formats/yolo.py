@@ -17,8 +17,8 @@ from lookonce.data.annotations import Annotations, shortest
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.voc import read_list
+from lookonce.data.headers import header_sizes_wh
 from lookonce.data.pictures import PICTURE_SUFFIXES
-from lookonce.data.sizes import header_sizes_wh
 from lookonce.errors import DataError
 
 Row = tuple[float, float, float, float, float]  # class, then a box as fractions xyxy

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
-from lookonce.model.darknet import ConvBlock
+from lookonce.model.backbone import ConvBlock
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 
 # What an array is for -> its name behind the convolution's own.

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from lookonce.config.record import Preprocessing
+from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import data_hash
 from lookonce.data.loader import Loader
+from lookonce.data.local_data import local_data
 from lookonce.data.pictures import read_picture
-from lookonce.data.places import local_data
 from lookonce.data.shards import write_archives
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
-from lookonce.data.transforms import Augmentation
 from lookonce.data.write import write_data
+from lookonce.remote.local_copy import local_file
 from lookonce.remote.objects import Location, ObjectStore
-from lookonce.remote.places import local_file
 
 
 @pytest.fixture(scope="module")

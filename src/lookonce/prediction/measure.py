@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.data.augment import fit
 from lookonce.data.synthetic import SceneOptions, make_scene
-from lookonce.data.transforms import fit
 from lookonce.errors import LookonceError
 from lookonce.model.layers import steps_of
 from lookonce.prediction.draw import draw

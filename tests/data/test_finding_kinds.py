@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lookonce.data.checks import CHECKS, GROUPS, chosen_checks
+from lookonce.data.finding_kinds import CHECKS, GROUPS, chosen_checks
 from lookonce.errors import SettingsError
 
 DOCS = Path(__file__).parents[2] / "docs" / "check.md"

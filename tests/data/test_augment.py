@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookonce.config.record import Preprocessing
-from lookonce.data.transforms import (
+from lookonce.data.augment import (
     Augmentation,
     Look,
     Picture,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lookonce.errors import DataError
-from lookonce.prediction.network import is_url, open_url, without_password
+from lookonce.prediction.http import is_url, open_url, without_password
 from lookonce.prediction.sources import find_media
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
+from lookonce.data.augment import Picture
 from lookonce.data.loader import Batch
-from lookonce.data.transforms import Picture
 
 # RGB, told apart on tissue as well as on streets; class k takes colour k modulo 8. Grey is for crowd boxes.
 COLORS = (

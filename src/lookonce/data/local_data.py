@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from lookonce.data.shards import INDEX, REMOTE
+from lookonce.remote.local_copy import CACHE, unpacked
 from lookonce.remote.objects import Entry, Location, is_remote
-from lookonce.remote.places import CACHE, unpacked
 from lookonce.remote.stage_in import cache_name, stage_in
 from lookonce.remote.store import open_store
 from lookonce.storage import write_file

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import Floats, area_xyxy
 from lookonce.config.record import Preprocessing
-from lookonce.data.dataset import Dataset
-from lookonce.data.transforms import (
+from lookonce.data.augment import (
     Augmentation,
     Look,
     Picture,
@@ -24,6 +23,7 @@ from lookonce.data.transforms import (
     paint,
     place,
 )
+from lookonce.data.dataset import Dataset
 
 # Where the four pictures of a mosaic meet, as a part of the canvas: nearer to the edge a picture would be a sliver.
 CENTER_RANGE = (0.25, 0.75)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from lookonce.config.record import ModelRecord
-from lookonce.data.transforms import fit
+from lookonce.data.augment import fit
 from lookonce.detections import Detections
 from lookonce.evaluation.mask_probe import Raws, Reading, compare_readings, detections_of, verdict
 from lookonce.prediction.draw import draw
@@ -17,10 +17,10 @@ from lookonce.prediction.drawings import encode
 from lookonce.prediction.sources import find_pictures
 from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.storage import explained_write
+from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.darknet import HEAD_16, other_masks
 from lookonce.weights.foreign import ForeignWeights
 from lookonce.weights.load import load_state
-from lookonce.weights.network import model_from_record
 
 MOST_PICTURES, MOST_SHOWN = 64, 8
 GAP_PIXELS, TITLE_PIXELS = 8, 28

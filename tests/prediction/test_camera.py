@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from lookonce.errors import DataError
-from lookonce.prediction import live
-from lookonce.prediction.live import Newest, camera_frames, screen_frames
+from lookonce.prediction import camera
+from lookonce.prediction.camera import Newest, camera_frames, screen_frames
 from lookonce.prediction.video import Frame
 
 
@@ -96,7 +96,7 @@ def test_a_camera_that_is_not_there_is_named(monkeypatch):
 
 def test_the_screen_is_grabbed_as_rgb(monkeypatch):
     screen = Image.new("RGBA", (4, 2), (10, 20, 30, 255))
-    monkeypatch.setattr(live, "ImageGrab", SimpleNamespace(grab=lambda: screen))
+    monkeypatch.setattr(camera, "ImageGrab", SimpleNamespace(grab=lambda: screen))
     image = next(screen_frames()).pixels()
     assert image.shape == (2, 4, 3)
     assert image[0, 0].tolist() == [10, 20, 30]

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.config.record import ModelRecord
+from lookonce.data.augment import fit
 from lookonce.data.dataset import Dataset
 from lookonce.data.pictures import read_picture
 from lookonce.data.source import open_data
-from lookonce.data.transforms import fit
 from lookonce.errors import DataError, SettingsError
 from lookonce.prediction.sources import find_pictures
 

@@ -7,7 +7,7 @@ import pytest
 
 from lookonce.data.dataset import Dataset
 from lookonce.evaluation.coco import score
-from lookonce.evaluation.errors import KINDS, average_precision, confusion_matrix, split_errors
+from lookonce.evaluation.error_types import KINDS, average_precision, confusion_matrix, split_errors
 from lookonce.evaluation.results import Results
 
 MakeDataset = Callable[..., Dataset]

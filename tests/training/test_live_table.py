@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from lookonce.log import get_logger, logging_to
-from lookonce.training.live import NUM_EPOCHS, LiveTable
+from lookonce.training.live_table import NUM_EPOCHS, LiveTable
 from lookonce.training.progress import Progress
 
 ROW = {"loss": 1.25, "lr": 0.01, "images_per_second": 99.96, "waiting_share": 0.25, "memory_mb": 1234.0, "AP": 0.5}

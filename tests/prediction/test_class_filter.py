@@ -5,7 +5,7 @@ import pytest
 
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
-from lookonce.prediction.chosen import Chosen, chosen_labels
+from lookonce.prediction.class_filter import Chosen, chosen_labels
 
 NAMES = ("car", "person", "2", "traffic light")
 
