@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import standard
 
-from lookonce.data.augment import fit
+from lookonce.data.letterbox import fit
 from lookonce.prediction.draw import draw
 from lookonce.prediction.drawings import encode
 from lookonce.prediction.sources import PictureSource, find_pictures

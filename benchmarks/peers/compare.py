@@ -146,7 +146,7 @@ class Ours:
         import numpy as np
         import standard
 
-        from lookonce.data.augment import fit
+        from lookonce.data.letterbox import fit
         from lookonce.prediction.sources import find_pictures
         from lookonce.runtimes.registry import load_runtime
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from lookonce.config.record import Preprocessing
-from lookonce.data.augment import Augmentation, Look, Picture
+from lookonce.data.augment import Augmentation, Look
 from lookonce.data.compose import Layer, Plan, compose, draw_plan
 from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import Picture
 
 LETTERBOX = Preprocessing()
 SIZE = 256

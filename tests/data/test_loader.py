@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import area_xyxy
 from lookonce.config.record import Preprocessing
-from lookonce.data.augment import Augmentation, Picture
+from lookonce.data.augment import Augmentation
 from lookonce.data.batch_sheet import draw_sheet
 from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import Picture
 from lookonce.data.loader import Batch, Loader, PictureCache
 from lookonce.data.order import PARTNER_WINDOW, EpochOrder
 from lookonce.errors import DataError, SettingsError

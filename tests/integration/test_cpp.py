@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord, Preprocessing, Thresholds
-from lookonce.data.augment import fit
+from lookonce.data.letterbox import fit
 from lookonce.data.pictures import PICTURE_SUFFIXES, read_picture
 from lookonce.errors import DataError
 from lookonce.export.base import textured_canvases

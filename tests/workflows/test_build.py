@@ -7,8 +7,8 @@ import torch
 
 from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord
 from lookonce.config.schema import Settings
-from lookonce.data.canvas import sizes_on_canvas
 from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import sizes_on_canvas
 from lookonce.training.engine import set_training_mode
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows import build

@@ -1,4 +1,4 @@
-"""From a picture and its boxes to a canvas of the network's size: fitted as for inference, or with random changes.
+"""From a picture and its boxes to a canvas of the network's size, with random changes.
 
 Pictures are uint8 (H, W, 3) RGB. Random changes come in three steps, so that nothing is computed that is not seen:
 `draw_look` draws all numbers, `place` turns them into two rectangles (what is visible of the picture, and where it
@@ -15,90 +15,16 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import Floats, area_xyxy
 from lookonce.config.record import Preprocessing
+from lookonce.data.letterbox import Picture, resize
 from lookonce.errors import SettingsError
 
-Picture = NDArray[np.uint8]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels
 
-INTERPOLATIONS = {
-    "linear": cv2.INTER_LINEAR,
-    "area": cv2.INTER_AREA,
-    "nearest": cv2.INTER_NEAREST,
-    "cubic": cv2.INTER_CUBIC,
-}
 # A box is learned while at least a fifth of its area is visible: less is usually an edge that no one could name, and
 # asking the network for it teaches it to guess. The field uses 0.1 to 0.2.
 MIN_VISIBLE_PART = 0.2
 # Under 2 pixels a side the resize has averaged the object away: an eighth of the finest stride's cell.
 MIN_SIDE_PIXELS = 2.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Placement:
-    """Where a whole picture lies on a canvas: canvas = original * scale + offset, in continuous pixels."""
-
-    scale_xy: tuple[float, float]
-    offset_xy: tuple[float, float]
-    original_wh: tuple[int, int]
-
-    def to_canvas(self, boxes_xyxy: Floats) -> Floats:
-        """(..., 4) pixels of the original -> (..., 4) pixels of the canvas, same dtype."""
-        scale, offset = self._factors(boxes_xyxy.dtype)
-        return boxes_xyxy * scale + offset
-
-    def to_original(self, boxes_xyxy: Floats) -> Floats:
-        """(..., 4) pixels of the canvas -> (..., 4) pixels of the original, clipped to it, same dtype."""
-        scale, offset = self._factors(boxes_xyxy.dtype)
-        limits = np.array(self.original_wh * 2, dtype=boxes_xyxy.dtype)
-        return np.clip((boxes_xyxy - offset) / scale, 0, limits)
-
-    def _factors(self, dtype: np.dtype[np.floating]) -> tuple[Floats, Floats]:
-        return np.array(self.scale_xy * 2, dtype=dtype), np.array(self.offset_xy * 2, dtype=dtype)
-
-
-def fit(image: Picture, size_hw: tuple[int, int], preprocessing: Preprocessing) -> tuple[Picture, Placement]:
-    """Picture (h, w, 3) -> canvas (H, W, 3) and where the picture lies on it: what every runtime does at inference.
-
-    "letterbox" keeps the aspect ratio, centres (the odd pixel of padding goes right and bottom) and pads;
-    "stretch" fills the canvas. Channels keep their order.
-    """
-    canvas = np.empty((*size_hw, 3), dtype=np.uint8)
-    return canvas, fit_into(canvas, image, preprocessing)
-
-
-def fit_into(canvas: Picture, image: Picture, preprocessing: Preprocessing) -> Placement:
-    """`fit` onto a canvas that exists already; every pixel of it is written."""
-    (height, width), (canvas_height, canvas_width) = image.shape[:2], canvas.shape[:2]
-    fitted_wh = (canvas_width, canvas_height)
-    if preprocessing.resize == "letterbox":
-        fitted_wh = letterbox_wh((width, height), fitted_wh)
-    left, top = (canvas_width - fitted_wh[0]) // 2, (canvas_height - fitted_wh[1]) // 2
-    right, bottom = left + fitted_wh[0], top + fitted_wh[1]
-    if fitted_wh != (canvas_width, canvas_height):
-        canvas[:] = preprocessing.pad_value
-    canvas[top:bottom, left:right] = _resize(image, fitted_wh, preprocessing)
-    return Placement(
-        scale_xy=(fitted_wh[0] / width, fitted_wh[1] / height), offset_xy=(left, top), original_wh=(width, height)
-    )
-
-
-def letterbox_wh(picture_wh: tuple[int, int], canvas_wh: tuple[int, int]) -> tuple[int, int]:
-    """Largest size with the picture's aspect ratio inside the canvas; halves round up, at least 1 pixel a side.
-
-    In whole numbers, so that another language gets the same pixel for every size.
-    """
-    (width, height), (canvas_width, canvas_height) = picture_wh, canvas_wh
-    if canvas_width * height <= canvas_height * width:
-        return canvas_width, max(1, (2 * height * canvas_width + width) // (2 * width))
-    return max(1, (2 * width * canvas_height + height) // (2 * height)), canvas_height
-
-
-def _resize(image: Picture, size_wh: tuple[int, int], preprocessing: Preprocessing) -> Picture:
-    if (image.shape[1], image.shape[0]) == size_wh:
-        return image
-    return np.asarray(
-        cv2.resize(image, size_wh, interpolation=INTERPOLATIONS[preprocessing.interpolation]), dtype=np.uint8
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +155,7 @@ def paint(canvas: Picture, image: Picture, tile: Tile, look: Look, preprocessing
     """
     left, top, right, bottom = tile.source
     x, y, x_stop, y_stop = tile.target
-    part = _resize(image[top:bottom, left:right], (x_stop - x, y_stop - y), preprocessing)
+    part = resize(image[top:bottom, left:right], (x_stop - x, y_stop - y), preprocessing)
     part = shift_colors(part, look)
     canvas[y:y_stop, x:x_stop] = part[:, ::-1] if tile.flip else part
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from lookonce.data.augment import Picture
+from lookonce.data.letterbox import Picture
 from lookonce.data.loader import Batch
 
 # RGB, told apart on tissue as well as on streets; class k takes colour k modulo 8. Grey is for crowd boxes.

@@ -13,17 +13,9 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import Floats, area_xyxy
 from lookonce.config.record import Preprocessing
-from lookonce.data.augment import (
-    Augmentation,
-    Look,
-    Picture,
-    Rectangle,
-    clip_boxes,
-    draw_look,
-    paint,
-    place,
-)
+from lookonce.data.augment import Augmentation, Look, Rectangle, clip_boxes, draw_look, paint, place
 from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import Picture
 
 # Where the four pictures of a mosaic meet, as a part of the canvas: nearer to the edge a picture would be a sliver.
 CENTER_RANGE = (0.25, 0.75)

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.config.record import Preprocessing
-from lookonce.data.augment import Augmentation, Picture, Placement, fit_into
+from lookonce.data.augment import Augmentation
 from lookonce.data.compose import Targets, compose, draw_plan
 from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import Picture, Placement, fit_into
 from lookonce.data.order import EpochOrder, batch_size_hw
 from lookonce.data.pictures import read_picture, require_size
 from lookonce.errors import DataError, SettingsError

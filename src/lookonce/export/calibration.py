@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.config.record import ModelRecord
-from lookonce.data.augment import fit
 from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import fit
 from lookonce.data.pictures import read_picture
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.augment import fit
+from lookonce.data.letterbox import fit
 from lookonce.data.synthetic import SceneOptions, make_scene
 from lookonce.errors import LookonceError
 from lookonce.model.layers import steps_of

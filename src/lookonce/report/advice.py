@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.config.schema import default_of
-from lookonce.data.canvas import boxes_on_canvas
 from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import boxes_on_canvas
 from lookonce.data.selection import take_pictures
 from lookonce.model.anchors import ANCHOR_STRIDES, best_possible_recall, crowded_share, fit_anchors, size_overlaps
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from lookonce.config.record import ModelRecord
-from lookonce.data.augment import fit
+from lookonce.data.letterbox import fit
 from lookonce.detections import Detections
 from lookonce.evaluation.mask_probe import Raws, Reading, compare_readings, detections_of, verdict
 from lookonce.prediction.draw import draw

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from lookonce.config.record import DEFAULT_ANCHORS
 from lookonce.config.schema import Settings, default_of
 from lookonce.config.text import explain, parse_text, to_text
-from lookonce.data.canvas import boxes_on_canvas
+from lookonce.data.letterbox import boxes_on_canvas
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.model.anchors import (

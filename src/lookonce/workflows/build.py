@@ -14,8 +14,8 @@ from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, 
 from lookonce.config.schema import Settings, seconds_of
 from lookonce.cores import usable_processors
 from lookonce.data.augment import Augmentation
-from lookonce.data.canvas import sizes_on_canvas
 from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import sizes_on_canvas
 from lookonce.data.loader import Loader
 from lookonce.distributed import (
     broadcast_object,
@@ -39,7 +39,6 @@ from lookonce.training.optimizer import make_optimizer
 from lookonce.training.run_folder import RunFolder
 from lookonce.training.schedule import Schedule
 from lookonce.training.sync_batchnorm import synchronise_batchnorm
-from lookonce.training.tensorboard import tensorboard_writer
 from lookonce.training.trainer import Evaluate, OnEpoch, OnEvaluated, Trainer, TrainerOptions
 from lookonce.weights.checkpoint import Checkpoint
 from lookonce.weights.convolutions import model_from_record
@@ -304,17 +303,6 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
     return evaluate_weights
 
 
-def make_observers(settings: Settings, run: RunFolder) -> list[OnEpoch]:
-    """What looks at the table of metrics after each epoch: curves in RUN/plots, and TensorBoard where asked for."""
-    from lookonce.report.content import Content, Run
-    from lookonce.report.html import write_plots
-
-    def draw_curves(rows: Sequence[Mapping[str, float]]) -> None:
-        write_plots(run.plots, Content(title="", run=Run(folder=run.path, settings={}, rows=rows, record=None)))
-
-    return [draw_curves, *([tensorboard_writer(run.path / "tensorboard")] if settings.tensorboard else [])]
-
-
 def against_waiting(settings: Settings, dataset: Dataset, device: torch.device) -> str:
     """What makes pictures come faster: more threads while there are cores, and memory for all of them decoded."""
     workers, processors = num_workers(settings.workers, device), usable_processors()
@@ -327,14 +315,6 @@ def against_waiting(settings: Settings, dataset: Dataset, device: torch.device) 
     return "; or ".join([*advice, "smaller picture files, such as JPEGs of about the size that is trained at"])
 
 
-def make_watch(settings: Settings, learner: Learner, record: ModelRecord, run: RunFolder) -> OnEpoch:
-    """Says in the log why the score stays at 0, or fell."""
-    from lookonce.runtimes.pytorch import PyTorchRuntime
-    from lookonce.workflows.diagnose import Watch
-
-    return Watch(settings.model_dump(mode="json"), lambda: PyTorchRuntime(learner.result_model, record), run.path)
-
-
 def make_trainer(
     settings: Settings,
     learner: Learner,
@@ -342,9 +322,10 @@ def make_trainer(
     val_set: Dataset | None,
     record: ModelRecord,
     run: RunFolder,
+    on_epoch: Sequence[OnEpoch],
     stop: StopRequest | None = None,
 ) -> Trainer:
-    """A trainer at the start of its run."""
+    """A trainer at the start of its run. on_epoch: what looks at the table of metrics after each epoch."""
     return Trainer(
         learner,
         loader,
@@ -367,6 +348,6 @@ def make_trainer(
             global_batch=loader.batch_size,
             same_command=f"the same command (run={settings.run})" if settings.run else "",
         ),
-        on_epoch=[*make_observers(settings, run), make_watch(settings, learner, record, run)],
+        on_epoch=on_epoch,
         stop=stop,
     )

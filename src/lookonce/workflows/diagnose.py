@@ -10,9 +10,9 @@ import numpy as np
 
 from lookonce.config.record import ModelRecord
 from lookonce.data.annotations import Annotations, assemble
-from lookonce.data.canvas import sizes_on_canvas
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
+from lookonce.data.letterbox import sizes_on_canvas
 from lookonce.data.selection import take_pictures
 from lookonce.data.source import DataSource, open_data
 from lookonce.errors import DataError, SettingsError

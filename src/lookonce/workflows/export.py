@@ -23,8 +23,8 @@ from torch import nn
 
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
-from lookonce.data.augment import fit
 from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import fit
 from lookonce.data.pictures import PICTURE_SUFFIXES, read_picture
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.evaluate import evaluate

@@ -13,7 +13,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from lookonce.config.record import ModelRecord
-from lookonce.data.augment import fit
+from lookonce.data.letterbox import fit
 from lookonce.errors import SettingsError
 from lookonce.model.backbone import ConvBlock
 from lookonce.model.int8_scales import activation_ranges, weight_scales

@@ -1,16 +1,22 @@
 """`lookonce train`: from labelled pictures to a run folder with the best and the last weights."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lookonce.config.record import ModelRecord
 from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, resolve
-from lookonce.config.schema import Settings
+from lookonce.config.schema import Settings, seconds_of
 from lookonce.config.yaml_file import to_yaml
 from lookonce.cores import usable_threads
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
+from lookonce.data.loader import Loader
 from lookonce.data.source import open_data
 from lookonce.distributed import (
     broadcast_object,
@@ -20,6 +26,7 @@ from lookonce.distributed import (
     recall_for_job,
     remember_for_job,
     resolve_device,
+    synchronize,
     world_size,
 )
 from lookonce.errors import DataError, SettingsError
@@ -28,8 +35,9 @@ from lookonce.ranks import launch
 from lookonce.ranks.on_ranks import own_share
 from lookonce.runtimes.pytorch import use_threads
 from lookonce.storage import require_space, write_file
-from lookonce.training.engine import Learner, reproducible
+from lookonce.training.engine import Learner, reproducible, train_one_epoch
 from lookonce.training.profile import profile_training
+from lookonce.training.progress import duration
 from lookonce.training.run_folder import (
     RunFolder,
     create_run_folder,
@@ -38,10 +46,10 @@ from lookonce.training.run_folder import (
     only_trainer_of,
     open_run_folder,
 )
-from lookonce.training.trainer import Position, Trainer, TrainResult
+from lookonce.training.tensorboard import tensorboard_writer
+from lookonce.training.trainer import OnEpoch, Position, Trainer, TrainResult
 from lookonce.weights.checkpoint import read_record, read_training_values
 from lookonce.workflows import build
-from lookonce.workflows.fit_time import fit_to_time
 
 
 def train(**flags: Any) -> TrainResult:
@@ -103,7 +111,8 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | No
         with writing_to(run):
             require_same_data(run, record)
             stop = None if line is None else line.stop
-            trainer = build.make_trainer(settings, learner, loader, val_set, record, run, stop)
+            on_epoch = [*make_observers(settings, run), make_watch(settings, learner, record, run)]
+            trainer = build.make_trainer(settings, learner, loader, val_set, record, run, on_epoch, stop)
             if broadcast_object(run.has_checkpoint):
                 trainer.resume()
             tell(summary(settings, trainer, train_set, val_set))
@@ -220,6 +229,79 @@ def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
     require_boxes(train_set)
     has_val = settings.val_split in source.splits
     return train_set, source.split(settings.val_split) if has_val else None
+
+
+# How many epochs fit into `time` is written into the run's settings as `epochs`, so everything after it is the run that
+# `--epochs N` would have been: with the same bits, and to be resumed like any other.
+# The first steps fill caches and pools.
+SKIPPED_STEPS, TIMED_STEPS = 4, 12
+SCORED_PICTURES = 12
+# The rest is for what a few steps do not show: saving, a machine that gets warm, somebody else's work.
+SHARE_PLANNED = 0.9
+
+
+def fit_to_time(
+    settings: Settings, record: ModelRecord, loader: Loader, val_set: Dataset | None, device: torch.device
+) -> Settings:
+    """The settings with as many of their epochs as fit into `time`, at least one."""
+    if not settings.time:
+        return settings
+    limit = seconds_of(settings.time)
+    # Random weights take the same time; the run's own are drawn, or read, anew after this.
+    fresh = settings.model_copy(update={"weights": None, "backbone_weights": None})
+    learner = build.make_learner(fresh, record, len(loader), device, loader.batch_size)
+    step = seconds_a_step(learner, loader)
+    evaluation = seconds_to_score(settings, learner, record, val_set)
+    an_epoch = step * len(loader) + (evaluation / settings.eval_every if settings.eval_every else 0)
+    fitting = max(int(SHARE_PLANNED * limit / an_epoch), 1)
+    fitting = broadcast_object(min(settings.start_epoch + fitting, settings.epochs))
+    get_logger().info(
+        f"time      {duration(limit)}: {fitting - settings.start_epoch} of {settings.epochs - settings.start_epoch} "
+        f"epochs fit ({step:.3g} s a step, {evaluation:.3g} s an evaluation)"
+    )
+    return settings.model_copy(update={"epochs": fitting})
+
+
+def seconds_a_step(learner: Learner, loader: Loader) -> float:
+    ends = []
+    with closing(loader.epoch(0)) as batches:
+        for _ in train_one_epoch(learner, islice(batches, SKIPPED_STEPS + TIMED_STEPS), epoch=0):
+            synchronize(learner.options.device)
+            ends.append(time.perf_counter())
+    gaps = [after - before for before, after in pairwise(ends)]
+    return statistics.mean(gaps[SKIPPED_STEPS:] or gaps or [0.1])
+
+
+def seconds_to_score(settings: Settings, learner: Learner, record: ModelRecord, val_set: Dataset | None) -> float:
+    """A whole evaluation, from a few of its pictures."""
+    if val_set is None:
+        return 0.0
+    few = val_set.head(SCORED_PICTURES)
+    evaluate = build.make_evaluate(settings, few)
+    assert evaluate is not None
+    evaluate(learner.result_model, record, lambda _done: None)  # the first time is for caches
+    started = time.perf_counter()
+    evaluate(learner.result_model, record, lambda _done: None)
+    return (time.perf_counter() - started) * len(val_set) / len(few)
+
+
+def make_observers(settings: Settings, run: RunFolder) -> list[OnEpoch]:
+    """What looks at the table of metrics after each epoch: curves in RUN/plots, and TensorBoard where asked for."""
+    from lookonce.report.content import Content, Run
+    from lookonce.report.html import write_plots
+
+    def draw_curves(rows: Sequence[Mapping[str, float]]) -> None:
+        write_plots(run.plots, Content(title="", run=Run(folder=run.path, settings={}, rows=rows, record=None)))
+
+    return [draw_curves, *([tensorboard_writer(run.path / "tensorboard")] if settings.tensorboard else [])]
+
+
+def make_watch(settings: Settings, learner: Learner, record: ModelRecord, run: RunFolder) -> OnEpoch:
+    """Says in the log why the score stays at 0, or fell."""
+    from lookonce.runtimes.pytorch import PyTorchRuntime
+    from lookonce.workflows.diagnose import Watch
+
+    return Watch(settings.model_dump(mode="json"), lambda: PyTorchRuntime(learner.result_model, record), run.path)
 
 
 LONG_RUN_STEPS = 5000

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 import lookonce
 from lookonce.config.record import Thresholds
 from lookonce.cores import usable_threads
-from lookonce.data.augment import fit
 from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import fit
 from lookonce.data.source import open_data
 from lookonce.detections import Detections
 from lookonce.errors import MissingExtra, SettingsError
