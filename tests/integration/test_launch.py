@@ -19,11 +19,11 @@ import pytest
 from ports import free_port
 from started import Start, all_gone, ends, said, wait_for, workers_of
 
+from lookonce import launch
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.data.write import write_data
 from lookonce.errors import LookonceError, SettingsError
-from lookonce.ranks import launch
 from lookonce.remote.objects import Location, ObjectStore
 from lookonce.workflows.build import Settings
 from lookonce.workflows.train import train

@@ -12,9 +12,9 @@ from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
-from lookonce.prediction.measure import Case, measure, peak_gflops
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.bench import Bench, bench, least_share
+from lookonce.workflows.bench_process import Case, measure, peak_gflops
 
 
 @pytest.fixture(scope="module")

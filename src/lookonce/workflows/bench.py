@@ -22,9 +22,9 @@ from lookonce.config.schema import STRIDE
 from lookonce.cores import usable_threads
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import progress_bar
-from lookonce.prediction.measure import THREADS_VARIABLE, Case, as_json
 from lookonce.runtimes.registry import runtimes_for
 from lookonce.storage import explained_write, make_run_folder, write_file
+from lookonce.workflows.bench_process import THREADS_VARIABLE, Case, as_json
 
 # Each library that computes reads one of these when it starts.
 THREAD_VARIABLES = (THREADS_VARIABLE, "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -140,7 +140,7 @@ def _measure_all(cases: Sequence[tuple[Case, int]]) -> Iterator[dict[str, Any]]:
 
 def _measured(case: Case, threads: int) -> dict[str, Any]:
     environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
-    command = [sys.executable, "-m", "lookonce.prediction.measure"]
+    command = [sys.executable, "-m", "lookonce.workflows.bench_process"]
     done = subprocess.run(command, input=as_json(case), env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -30,7 +30,7 @@ from lookonce.model.anchors import fit_anchors
 from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
 from lookonce.model.loss import DetectionLoss
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
-from lookonce.ranks.on_ranks import own_share
+from lookonce.on_ranks import own_share
 from lookonce.runtimes.pytorch import anchor_tensors
 from lookonce.signals import StopRequest
 from lookonce.training.ema import ExponentialMovingAverage

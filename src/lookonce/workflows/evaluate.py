@@ -22,8 +22,8 @@ from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
 from lookonce.evaluation.thresholds import checkpoint_to_describe, keep_thresholds
+from lookonce.on_ranks import OnProgress, Ranks, asked_for, in_ranks
 from lookonce.rank_group import ALONE, STEPS_TO_A_MEETING, Share
-from lookonce.ranks.on_ranks import OnProgress, Ranks, asked_for, in_ranks
 from lookonce.report.sheets import write_sheets
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.registry import device_of, load_runtime

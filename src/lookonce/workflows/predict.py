@@ -14,6 +14,7 @@ from rich.console import Console
 from lookonce.config.names import suggestion
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
+from lookonce.on_ranks import Ranks, asked_for, in_ranks
 from lookonce.prediction.class_filter import ALL_BOXES, Chosen, chosen_labels
 from lookonce.prediction.drawings import CROPS, Drawings, require_untouched
 from lookonce.prediction.gather import merged
@@ -25,7 +26,6 @@ from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.prediction.tracks import require_tracker
 from lookonce.prediction.tracks import track as track_things
 from lookonce.rank_group import ALONE, Share
-from lookonce.ranks.on_ranks import Ranks, asked_for, in_ranks
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime

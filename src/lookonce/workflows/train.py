@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from lookonce import launch
 from lookonce.config.record import ModelRecord
 from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, resolve
 from lookonce.config.schema import Settings, seconds_of
@@ -31,8 +32,7 @@ from lookonce.distributed import (
 )
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to, silenced
-from lookonce.ranks import launch
-from lookonce.ranks.on_ranks import own_share
+from lookonce.on_ranks import own_share
 from lookonce.runtimes.pytorch import use_threads
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible, train_one_epoch

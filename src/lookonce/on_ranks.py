@@ -15,7 +15,7 @@ from lookonce.log import logging_to, silenced
 from lookonce.rank_group import Share
 
 if TYPE_CHECKING:
-    from lookonce.ranks.launch import Line
+    from lookonce.launch import Line
 
 Result = TypeVar("Result")
 OnProgress = Callable[[int, int], None]
@@ -58,7 +58,7 @@ def in_ranks(
     """
     settings = settings.model_copy(update={"device": device})
     try:
-        from lookonce.ranks import launch
+        from lookonce import launch
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

@@ -33,7 +33,7 @@ from lookonce.storage import explained_write
 
 # In the environment of the processes that are started: where their launcher listens, and the word that lets one in.
 LINE = "LOOKONCE_LINE"
-WORK = ("-c", "from lookonce.ranks.launch import work; work()")
+WORK = ("-c", "from lookonce.launch import work; work()")
 LAST_WORD_SECONDS = 30  # what a process has found may be large
 Result = TypeVar("Result")
 
