@@ -14,7 +14,7 @@ from lookonce.data.check_pictures import check_pictures
 from lookonce.data.dataset import Dataset
 from lookonce.data.finding_kinds import CHECKS, SEVERITIES, Severity
 from lookonce.data.findings import Finding, Report
-from lookonce.data.source import DataSource
+from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
 
 # Formats whose annotations say how large the pictures are.

@@ -16,7 +16,7 @@ from lookonce.data.fingerprint import Fingerprint, Likeness, find_likenesses, fi
 from lookonce.data.headers import missing_rows, unreadable
 from lookonce.data.pictures import SUFFIXES, PictureHeader, picture_header, read_picture
 from lookonce.data.shards import read_file
-from lookonce.data.source import SPLITS
+from lookonce.data.splits import SPLITS
 from lookonce.errors import DataError
 
 OnProgress = Callable[[int, int], None]

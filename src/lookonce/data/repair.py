@@ -17,7 +17,7 @@ from lookonce.data.finding_kinds import CHECKS
 from lookonce.data.findings import Finding
 from lookonce.data.pictures import SUFFIXES, picture_header, turn_boxes_upright
 from lookonce.data.selection import take_boxes, take_pictures, unify_classes
-from lookonce.data.source import SPLITS
+from lookonce.data.splits import SPLITS
 
 # Pictures that no copy should have.
 _UNUSABLE = ("missing-picture", "truncated-picture", "unreadable-picture", "size-differs")

@@ -18,7 +18,8 @@ from lookonce.data.formats.coco import write_coco
 from lookonce.data.formats.voc import write_voc
 from lookonce.data.formats.yolo import write_yolo
 from lookonce.data.shards import is_in_shard, read_file, write_archives, write_index
-from lookonce.data.source import DataSource, open_data
+from lookonce.data.source import open_data
+from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
 from lookonce.storage import explained_write
 

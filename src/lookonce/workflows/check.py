@@ -9,7 +9,8 @@ from pathlib import Path
 from lookonce.data.check import CheckResult, SplitSummary, check_data
 from lookonce.data.finding_kinds import CHECKS, SEVERITIES, chosen_checks
 from lookonce.data.repair import repair
-from lookonce.data.source import PICTURES_ALONE, DataSource, open_data, open_pictures
+from lookonce.data.source import PICTURES_ALONE, open_data, open_pictures
+from lookonce.data.splits import DataSource
 from lookonce.data.write import Copy, Format, require_new, write_data
 from lookonce.errors import DataError
 from lookonce.log import get_logger

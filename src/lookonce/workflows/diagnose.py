@@ -14,7 +14,8 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
 from lookonce.data.letterbox import sizes_on_canvas
 from lookonce.data.selection import take_pictures
-from lookonce.data.source import DataSource, open_data
+from lookonce.data.source import open_data
+from lookonce.data.splits import DataSource
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.coco import score
 from lookonce.evaluation.diagnosis import (
