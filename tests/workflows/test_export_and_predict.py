@@ -23,7 +23,7 @@ from lookonce.workflows.predict import predict
 
 WITHOUT_TORCH = """
 import sys
-for name in ("torch", "onnx", "onnxscript", "hotcoco", "matplotlib"):
+for name in ("torch", "onnx", "onnxscript", "hotcoco"):
     sys.modules[name] = None
 from lookonce.cli.main import main
 sys.exit(main(sys.argv[1:]))
