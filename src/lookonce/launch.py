@@ -91,11 +91,11 @@ def launch(
     threads = settings.cpus_per_rank or threads_per_process(settings.devices)
     task = Task(function=function, flags=flags, threads=threads, after_failure=after_failure)
     failed: Mapping[int, int] = {}
-    with _Crew.of_job(task, settings.max_restarts, on_progress) as crew, crew.on_signals(), suppress(_Leave):
+    with _WorkerGroup.of_job(task, settings.max_restarts, on_progress) as group, group.on_signals(), suppress(_Abort):
         if settings.rdzv_endpoint and settings.node_rank:
             wait_for_first(settings.rdzv_endpoint, settings.rank_timeout)
         failed = run_job(job, (sys.executable, *WORK))
-    result: Result = crew.outcome(failed)
+    result: Result = group.outcome(failed)
     return result
 
 
@@ -142,7 +142,7 @@ def threads_per_process(num_processes: int) -> int:
 
 def work() -> None:
     """One of the processes that `launch` starts."""
-    line = Line()
+    line = LauncherConnection()
     try:
         with logging_to():
             result = line.task.function(line, **line.task.flags)
@@ -156,7 +156,7 @@ def work() -> None:
     line.has_ended(result)
 
 
-def speak_apart(name: str) -> None:
+def redirect_output(name: str) -> None:
     """From now on all that this process writes, whoever in it does, goes to NAME1/log.txt if it is number 1 of its
     machine, and so on. Number 0 goes on where it speaks: there its launcher does, too."""
     number = os.environ.get("LOCAL_RANK", "0")
@@ -170,7 +170,7 @@ def speak_apart(name: str) -> None:
                 os.dup2(file.fileno(), stream.fileno())
 
 
-class Line:
+class LauncherConnection:
     """A process' end of the line to its launcher. stop: asked for when the launcher is."""
 
     def __init__(self) -> None:
@@ -216,19 +216,19 @@ class Line:
         os._exit(1)
 
 
-class _Leave(BaseException):
+class _Abort(BaseException):
     """Raised in the main thread, where it waits for the processes."""
 
 
 @dataclass
-class _Member:
-    """A process at the other end of a line. has_told: how it ended."""
+class _Worker:
+    """A process at the other end of a line. has_reported: how it ended."""
 
     rank: int
     pid: int
     connection: Connection
     has_begun: bool = False
-    has_told: bool = False
+    has_reported: bool = False
 
     def send(self, message: Any) -> None:
         with suppress(OSError):
@@ -236,7 +236,7 @@ class _Member:
 
 
 @dataclass
-class _Crew:
+class _WorkerGroup:
     """The processes of this machine, as their launcher knows them; each has a thread here that listens to it."""
 
     listener: Listener
@@ -244,7 +244,7 @@ class _Crew:
     max_restarts: int
     on_progress: Callable[[int, int], None] | None
     num_starts: int = 0
-    members: dict[int, _Member] = field(default_factory=dict)  # by rank, of the newest start
+    workers: dict[int, _Worker] = field(default_factory=dict)  # by rank, of the newest start
     gone: list[str] = field(default_factory=list)  # who ended without a word since the newest start, in that order
     lost: list[str] = field(default_factory=list)  # who said so of another
     error: LookonceError | None = None
@@ -256,24 +256,26 @@ class _Crew:
 
     @classmethod
     @contextmanager
-    def of_job(cls, task: Task, max_restarts: int, on_progress: Callable[[int, int], None] | None) -> Iterator["_Crew"]:
+    def of_job(
+        cls, task: Task, max_restarts: int, on_progress: Callable[[int, int], None] | None
+    ) -> Iterator["_WorkerGroup"]:
         """For the length of the block, processes that are started find their way here; at its end none is left."""
         key = secrets.token_hex(16)
         with Listener(("127.0.0.1", 0), backlog=1024, authkey=bytes.fromhex(key)) as listener:
-            crew = cls(listener=listener, task=task, max_restarts=max_restarts, on_progress=on_progress)
+            group = cls(listener=listener, task=task, max_restarts=max_restarts, on_progress=on_progress)
             os.environ[LINE] = json.dumps([listener.address[1], key])
-            accepting = threading.Thread(target=crew._accept, name="lookonce-crew", daemon=True)
+            accepting = threading.Thread(target=group._accept, name="lookonce-crew", daemon=True)
             accepting.start()
             try:
-                yield crew
+                yield group
             finally:
                 del os.environ[LINE]
-                crew.is_over = True
+                group.is_over = True
                 with suppress(OSError):  # closing the listener would not wake the one that waits in accept
                     socket.create_connection(listener.address).close()
                 accepting.join(LAST_WORD_SECONDS)
-                crew.dismiss()
-                for thread in crew.listening:  # to the last word of each
+                group.dismiss()
+                for thread in group.listening:  # to the last word of each
                     thread.join(LAST_WORD_SECONDS)
 
     @contextmanager
@@ -281,14 +283,14 @@ class _Crew:
         """For the length of the block the first signal asks the processes to stop, and the second ends them."""
 
         def on_signal(_number: int, _frame: FrameType | None) -> None:
-            has_begun = any(member.has_begun for member in self.members.values())
+            has_begun = any(worker.has_begun for worker in self.workers.values())
             if self.error is None and has_begun and not self.stop_asked:
                 self.stop_asked = True
                 self._send_all("stop")
                 return
             self.is_interrupted = self.error is None
             self.dismiss()
-            raise _Leave
+            raise _Abort
 
         with signals_handled_by(on_signal):
             yield
@@ -315,8 +317,8 @@ class _Crew:
         self._send_all("leave")
 
     def _send_all(self, message: str) -> None:
-        for member in list(self.members.values()):
-            member.send(message)
+        for worker in list(self.workers.values()):
+            worker.send(message)
 
     def _accept(self) -> None:
         while not self.is_over:
@@ -327,23 +329,23 @@ class _Crew:
 
     def _follow(self, connection: Connection) -> None:
         """Listen to a process until its line is cut."""
-        member = None
+        worker = None
         with connection, suppress(OSError, EOFError):
             hello = connection.recv()
-            member = self._welcome(_Member(hello["rank"], hello["pid"], connection))
+            worker = self._welcome(_Worker(hello["rank"], hello["pid"], connection))
             while True:
-                self._hear(member, connection.recv())
-        if member is not None and not member.has_told and self.members.get(member.rank) is member:
-            self.gone.append(f"rank {member.rank}, process {member.pid}, ended without a word")
+                self._hear(worker, connection.recv())
+        if worker is not None and not worker.has_reported and self.workers.get(worker.rank) is worker:
+            self.gone.append(f"rank {worker.rank}, process {worker.pid}, ended without a word")
 
-    def _welcome(self, member: _Member) -> _Member:
-        if member.rank in self.members or not self.members:
+    def _welcome(self, worker: _Worker) -> _Worker:
+        if worker.rank in self.workers or not self.workers:
             self._begin_start()
-        self.members[member.rank] = member
-        member.send(self.task)
+        self.workers[worker.rank] = worker
+        worker.send(self.task)
         if self.stop_asked:
-            member.send("stop")
-        return member
+            worker.send("stop")
+        return worker
 
     def _begin_start(self) -> None:
         """All processes are started again, after a failure; or for the first time."""
@@ -351,13 +353,13 @@ class _Crew:
             why = [*self.gone, *self.lost, "another machine came or went"][0]
             get_logger().warning(f"{why}: all ranks start again and go on from the newest checkpoint")
         self.num_starts += 1
-        self.members.clear()
+        self.workers.clear()
         self.gone.clear()
         self.lost.clear()
 
-    def _hear(self, member: _Member, message: Mapping[str, Any]) -> None:
-        member.has_begun |= "begun" in message
-        member.has_told |= bool({"result", "error", "lost"} & message.keys())
+    def _hear(self, worker: _Worker, message: Mapping[str, Any]) -> None:
+        worker.has_begun |= "begun" in message
+        worker.has_reported |= bool({"result", "error", "lost"} & message.keys())
         if "come" in message and self.on_progress is not None:
             self.on_progress(*message["come"])
         if message.get("result") is not None:
@@ -366,7 +368,7 @@ class _Crew:
             self.lost.append(message["lost"])
         if "error" in message and self.error is None:
             kind = SettingsError if message["is_setting"] else LookonceError
-            self.error = kind(f"rank {member.rank}: {message['error']}")
+            self.error = kind(f"rank {worker.rank}: {message['error']}")
             os.kill(os.getpid(), signal.SIGTERM)  # ends the wait in the main thread
 
 

@@ -12,10 +12,10 @@ from lookonce.config.schema import Settings
 from lookonce.cores import usable_threads
 from lookonce.errors import MissingExtra, SettingsError
 from lookonce.log import logging_to, silenced
-from lookonce.rank_group import Share
+from lookonce.rank_group import RankGroup
 
 if TYPE_CHECKING:
-    from lookonce.launch import Line
+    from lookonce.launch import LauncherConnection
 
 Result = TypeVar("Result")
 OnProgress = Callable[[int, int], None]
@@ -51,7 +51,7 @@ def in_ranks(
     *,
     on_progress: OnProgress | None = None,
 ) -> Result:
-    """function(**options, share=...) in several processes, with an on_progress where one is given.
+    """function(**options, rank_group=...) in several processes, with an on_progress where one is given.
 
     They are started here unless this is one of them. function is one of a module; what it returns in the first process
     of this machine is returned.
@@ -72,7 +72,12 @@ def in_ranks(
 
 
 def as_rank(
-    line: "Line", *, settings: Settings, function: Callable[..., Result], options: Mapping[str, Any], tells: bool
+    line: "LauncherConnection",
+    *,
+    settings: Settings,
+    function: Callable[..., Result],
+    options: Mapping[str, Any],
+    tells: bool,
 ) -> Result:
     """What each process does that `in_ranks` starts."""
     # On exactly one thread PyTorch gives 1x1 convolutions to another library than on two or more (use_mkldnn in
@@ -90,11 +95,11 @@ def _joined(settings: Settings, function: Callable[..., Result], options: Mappin
         process_group(device, machine=settings.node_rank, timeout_seconds=settings.rank_timeout),
         silenced(not is_main()),
     ):
-        return function(**options, share=own_share())
+        return function(**options, rank_group=own_rank_group())
 
 
-def own_share() -> Share:
+def own_rank_group() -> RankGroup:
     """That of this process among all ranks."""
     from lookonce.distributed import broadcast_object, gather_objects, rank, world_size
 
-    return Share(rank=rank(), size=world_size(), gather=gather_objects, of_main=broadcast_object)
+    return RankGroup(rank=rank(), size=world_size(), gather=gather_objects, broadcast=broadcast_object)

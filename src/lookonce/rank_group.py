@@ -8,28 +8,28 @@ from lookonce.errors import DataError
 
 # Pictures or batches from one meeting to the next: often enough that a process that hangs is told from those that work;
 # the quicker ones wait for the slower there.
-STEPS_TO_A_MEETING = 16
+STEPS_PER_COLLECTIVE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class RankGroup:
     """The part of the pictures that one of `size` processes looks at: its rank, rank + size, rank + 2 * size ...
 
     Two meetings, to which all processes come in the same order: gather gives each process what all of them have, one
-    value a rank; of_main gives each what the main one has.
+    value a rank; broadcast gives each what the main one has.
     """
 
     rank: int = 0
     size: int = 1
     gather: Callable[[Any], list[Any]] = lambda value: [value]
-    of_main: Callable[[Any], Any] = lambda value: value
+    broadcast: Callable[[Any], Any] = lambda value: value
 
     @property
     def is_main(self) -> bool:
         """Whether this process writes and tells."""
         return self.rank == 0
 
-    def rows(self, num_pictures: int) -> range:
+    def shard(self, num_pictures: int) -> range:
         return range(self.rank, num_pictures, self.size)
 
     def require_same(self, value: Any, what: str) -> None:
@@ -42,4 +42,4 @@ class Share:
             )
 
 
-ALONE = Share()
+SINGLE_RANK = RankGroup()

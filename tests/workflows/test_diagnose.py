@@ -15,7 +15,7 @@ from lookonce.config.schema import Settings
 from lookonce.errors import SettingsError
 from lookonce.evaluation.diagnosis import Diagnosis
 from lookonce.training.trainer import TrainResult
-from lookonce.workflows.diagnose import Watch, as_text, diagnose
+from lookonce.workflows.diagnose import ScoreMonitor, as_text, diagnose
 from lookonce.workflows.train import train
 
 SIDE = 96
@@ -157,13 +157,13 @@ def test_weights_without_a_run_need_data(tmp_path: Path) -> None:
 def test_training_asks_why_when_the_score_stays_at_nothing_or_falls(
     scores: list[float], epochs: int, words: str, tmp_path: Path
 ) -> None:
-    watch = Watch({"epochs": epochs}, lambda: pytest.fail("nothing was to be looked at"), tmp_path)
+    watch = ScoreMonitor({"epochs": epochs}, lambda: pytest.fail("nothing was to be looked at"), tmp_path)
     assert watch.symptom([{"AP50": score, "loss": 1.0} for score in scores]) == words
 
 
 def test_a_diagnosis_that_fails_leaves_the_run_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = {"epochs": 3, "images": None, "data": str(tmp_path / "gone")}
-    watch = Watch(settings, lambda: pytest.fail("there is no data to look at"), tmp_path)
+    watch = ScoreMonitor(settings, lambda: pytest.fail("there is no data to look at"), tmp_path)
     for _ in range(2):  # it asks once
         watch([{"AP50": 0.0}] * 3)
     assert [record.message for record in caplog.records] == [

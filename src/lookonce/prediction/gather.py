@@ -9,7 +9,7 @@ from lookonce.errors import DataError
 from lookonce.prediction.outputs import PredictedPicture
 from lookonce.prediction.predictor import Unreadable
 from lookonce.prediction.sources import PictureSource
-from lookonce.rank_group import STEPS_TO_A_MEETING, Share
+from lookonce.rank_group import STEPS_PER_COLLECTIVE, RankGroup
 
 OnFailure = Callable[[str, DataError], None]
 
@@ -17,7 +17,7 @@ OnFailure = Callable[[str, DataError], None]
 def merged(
     look: Callable[[Unreadable], Generator[PredictedPicture]],
     order: Sequence[Path],
-    share: Share,
+    rank_group: RankGroup,
     on_failure: OnFailure,
 ) -> Generator[PredictedPicture]:
     """Every readable picture, whoever looked at it, the same in all processes.
@@ -35,8 +35,8 @@ def merged(
     row = 0
     with closing(look(unreadable)) as found:
         while row < len(order):
-            own |= {rows[picture.place]: picture for picture in islice(found, STEPS_TO_A_MEETING)}
-            for theirs in share.gather(own):
+            own |= {rows[picture.place]: picture for picture in islice(found, STEPS_PER_COLLECTIVE)}
+            for theirs in rank_group.gather(own):
                 waiting |= theirs
             own.clear()
             while row in waiting:

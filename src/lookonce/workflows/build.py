@@ -19,7 +19,7 @@ from lookonce.data.letterbox import sizes_on_canvas
 from lookonce.data.loader import Loader
 from lookonce.distributed import (
     broadcast_object,
-    copy_from_main,
+    broadcast_tensors,
     is_main,
     processes_here,
     rank,
@@ -30,7 +30,7 @@ from lookonce.model.anchors import fit_anchors
 from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
 from lookonce.model.loss import DetectionLoss
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
-from lookonce.on_ranks import own_share
+from lookonce.on_ranks import own_rank_group
 from lookonce.runtimes.pytorch import anchor_tensors
 from lookonce.signals import StopRequest
 from lookonce.training.ema import ExponentialMovingAverage
@@ -193,7 +193,7 @@ def make_learner(
     model = make_model(settings, record).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.sync_bn and world_size() > 1:
         model = synchronise_batchnorm(model, device)
-    copy_from_main(list(model.state_dict().values()))  # `weights` may be another file on another machine
+    broadcast_tensors(list(model.state_dict().values()))  # `weights` may be another file on another machine
     precision = choose_precision(settings.precision, device)
     accumulate = batches_per_step(settings, global_batch or settings.batch_size * world_size())
     return Learner(
@@ -295,7 +295,7 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
     def evaluate_weights(model: torch.nn.Module, record: ModelRecord, on_progress: OnEvaluated) -> Mapping[str, float]:
         detector = Detector(PyTorchRuntime(model, record))
         results = detect_all(
-            detector, dataset, batch_size=settings.eval_batch_size, on_progress=on_progress, share=own_share()
+            detector, dataset, batch_size=settings.eval_batch_size, on_progress=on_progress, rank_group=own_rank_group()
         )
         twelve: Mapping[str, float] = broadcast_object(score(dataset, results).twelve() if is_main() else None)
         return twelve

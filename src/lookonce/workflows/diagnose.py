@@ -275,7 +275,7 @@ def _folder(weights: Path, output: Path | None) -> Path:
     return folder
 
 
-class Watch:
+class ScoreMonitor:
     """Asks why, once, when the validation AP50 of a run stays under NOTHING_AP50 or has fallen to a third.
 
     look: makes the present weights a Runtime. Only reading and thinking: nothing of the training is touched.

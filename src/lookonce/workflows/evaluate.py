@@ -23,7 +23,7 @@ from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
 from lookonce.evaluation.thresholds import checkpoint_to_describe, keep_thresholds
 from lookonce.on_ranks import OnProgress, Ranks, asked_for, in_ranks
-from lookonce.rank_group import ALONE, STEPS_TO_A_MEETING, Share
+from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
 from lookonce.report.sheets import write_sheets
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.registry import device_of, load_runtime
@@ -179,13 +179,15 @@ def _searched(request: Request) -> Path:
     raise SettingsError("devices: results are scored by one process; leave it out")
 
 
-def _evaluate(request: Request, *, share: Share = ALONE, on_progress: OnProgress | None = None) -> Evaluation:
+def _evaluate(
+    request: Request, *, rank_group: RankGroup = SINGLE_RANK, on_progress: OnProgress | None = None
+) -> Evaluation:
     """The same for each of several processes; the main one scores, writes and prints for all."""
     weights, results, against = request.weights, request.results, request.against
     needs_pictures = results is None or (against is not None and against.suffix != ".json")
     dataset = open_data(request.data, request.images, needs_pictures=needs_pictures).split(request.split)
-    if share.size > 1:
-        share.require_same(data_hash(dataset), "the annotations")
+    if rank_group.size > 1:
+        rank_group.require_same(data_hash(dataset), "the annotations")
     stored_in = checkpoint_to_describe(weights) if request.store_thresholds else None
 
     def look(source: Path, runtime: str = "auto") -> Results:
@@ -199,7 +201,7 @@ def _evaluate(request: Request, *, share: Share = ALONE, on_progress: OnProgress
             batch_size=request.batch_size,
             device=request.device,
             runtime=runtime,
-            share=share,
+            rank_group=rank_group,
             on_progress=on_progress,
         )
 
@@ -208,12 +210,12 @@ def _evaluate(request: Request, *, share: Share = ALONE, on_progress: OnProgress
     if against is not None:
         other = read_coco_results(against, dataset) if against.suffix == ".json" else look(against)
     evaluation = None
-    if share.is_main:
+    if rank_group.is_main:
         evaluation = _assessed(request, dataset, found, other)
         _print(evaluation)
         if stored_in is not None:
             _print_stored(stored_in, keep_thresholds(stored_in, dataset, evaluation.analysis))
-    shared: Evaluation = share.of_main(evaluation)
+    shared: Evaluation = rank_group.broadcast(evaluation)
     return shared
 
 
@@ -288,19 +290,19 @@ def find(
     batch_size: int = 8,
     device: str = "auto",
     runtime: str = "auto",
-    share: Share = ALONE,
+    rank_group: RankGroup = SINGLE_RANK,
     on_progress: OnProgress | None = None,
 ) -> Results:
-    """What the detector in `weights` finds in every picture of `dataset`; share: as of `detect_all`."""
+    """What the detector in `weights` finds in every picture of `dataset`; rank_group: as of `detect_all`."""
     from lookonce.runtimes.detector import Detector
 
     batches = count(1)
 
     def advance(done: int) -> None:
-        if share.size > 1 and next(batches) % STEPS_TO_A_MEETING == 0:
-            share.gather(None)
+        if rank_group.size > 1 and next(batches) % STEPS_PER_COLLECTIVE == 0:
+            rank_group.gather(None)
         if on_progress is not None:
-            on_progress(min(done * share.size, len(dataset)), len(dataset))
+            on_progress(min(done * rank_group.size, len(dataset)), len(dataset))
 
     loaded = load_runtime(weights, device=device, runtime=runtime)
     network = loaded if image_size is None else at_size(loaded, image_size, weights)
@@ -311,7 +313,7 @@ def find(
         batch_size=batch_size,
         on_progress=advance,
         score_threshold=score_threshold,
-        share=share,
+        rank_group=rank_group,
     )
 
 

@@ -22,7 +22,7 @@ from lookonce.data.source import open_data
 from lookonce.distributed import (
     broadcast_object,
     is_main,
-    own_cores,
+    pin_to_cores,
     process_group,
     recall_for_job,
     remember_for_job,
@@ -32,7 +32,7 @@ from lookonce.distributed import (
 )
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to, silenced
-from lookonce.on_ranks import own_share
+from lookonce.on_ranks import own_rank_group
 from lookonce.runtimes.pytorch import use_threads
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible, train_one_epoch
@@ -74,7 +74,7 @@ def train(**flags: Any) -> TrainResult:
     )
 
 
-def train_as_rank(line: launch.Line, flags: Mapping[str, Any]) -> TrainResult:
+def train_as_rank(line: launch.LauncherConnection, flags: Mapping[str, Any]) -> TrainResult:
     """What each process does that `train` starts."""
     use_threads(line.task.threads)
     with silenced(True):  # the launcher has read the same settings, and said what there is to say
@@ -82,13 +82,13 @@ def train_as_rank(line: launch.Line, flags: Mapping[str, Any]) -> TrainResult:
     return train_here(settings, run, line)
 
 
-def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | None = None) -> TrainResult:
+def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherConnection | None = None) -> TrainResult:
     """Train in this process, together with the other ranks if there are any. run None: a new one."""
-    launch.speak_apart(settings.rank_logs)
+    launch.redirect_output(settings.rank_logs)
     device = resolve_device(settings.device)
     with (
         logging_to(),
-        own_cores(settings.cpus_per_rank),
+        pin_to_cores(settings.cpus_per_rank),
         process_group(device, machine=settings.node_rank, timeout_seconds=settings.rank_timeout),
         silenced(not is_main() and not settings.rank_logs),
         reproducible(device),
@@ -98,7 +98,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | No
         if run is None and (run := run_before_restart()) is not None:
             settings = settings_of(run)
         train_hash = data_hash(train_set)
-        own_share().require_same(train_hash, "the training annotations")
+        own_rank_group().require_same(train_hash, "the training annotations")
         record = build.make_record(settings, train_set, train_hash)
         loader = build.make_train_loader(settings, train_set, record.preprocessing, device, batch_of_run(run))
         if run is None:
@@ -111,7 +111,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | No
         with writing_to(run):
             require_same_data(run, record)
             stop = None if line is None else line.stop
-            on_epoch = [*make_observers(settings, run), make_watch(settings, learner, record, run)]
+            on_epoch = [*make_observers(settings, run), make_score_monitor(settings, learner, record, run)]
             trainer = build.make_trainer(settings, learner, loader, val_set, record, run, on_epoch, stop)
             if broadcast_object(run.has_checkpoint):
                 trainer.resume()
@@ -296,12 +296,14 @@ def make_observers(settings: Settings, run: RunFolder) -> list[OnEpoch]:
     return [draw_curves, *([tensorboard_writer(run.path / "tensorboard")] if settings.tensorboard else [])]
 
 
-def make_watch(settings: Settings, learner: Learner, record: ModelRecord, run: RunFolder) -> OnEpoch:
+def make_score_monitor(settings: Settings, learner: Learner, record: ModelRecord, run: RunFolder) -> OnEpoch:
     """Says in the log why the score stays at 0, or fell."""
     from lookonce.runtimes.pytorch import PyTorchRuntime
-    from lookonce.workflows.diagnose import Watch
+    from lookonce.workflows.diagnose import ScoreMonitor
 
-    return Watch(settings.model_dump(mode="json"), lambda: PyTorchRuntime(learner.result_model, record), run.path)
+    return ScoreMonitor(
+        settings.model_dump(mode="json"), lambda: PyTorchRuntime(learner.result_model, record), run.path
+    )
 
 
 LONG_RUN_STEPS = 5000
