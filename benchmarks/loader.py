@@ -63,7 +63,7 @@ def with_ten_boxes_each(paths: list[Path]) -> Dataset:
     """The pictures as a data set, each with ten boxes at random places."""
     sizes_wh = np.array([picture_size_wh(path) for path in paths], dtype=np.int32)
     corners = np.random.default_rng(0).random((len(paths), 10, 2)) * 0.8
-    boxes_xyxy = np.concatenate([corners, corners + 0.2], axis=-1) * np.tile(sizes_wh, 2)[:, None]
+    boxes_xyxy = np.concatenate([corners, corners + 0.2], axis=-1) * np.crop_paste(sizes_wh, 2)[:, None]
     count = 10 * len(paths)
     return Dataset(
         split="train",

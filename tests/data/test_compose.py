@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lookonce.config.record import Preprocessing
-from lookonce.data.augment import Augmentation, Look
-from lookonce.data.compose import Layer, Plan, compose, draw_plan
+from lookonce.data.augment import Augmentation, AugmentationParams
+from lookonce.data.compose import CompositionLayer, CompositionPlan, compose, sample_plan
 from lookonce.data.dataset import Dataset
 from lookonce.data.letterbox import Picture
 
@@ -42,14 +42,21 @@ def four_pictures() -> tuple[Dataset, list[Picture]]:
     return dataset, images
 
 
-@pytest.mark.parametrize("look", [Look(), Look(flip=True, scale=0.3), Look(scale=1.2, aspect=1.3, place_xy=(0.4, 0.6))])
+@pytest.mark.parametrize(
+    "params",
+    [
+        AugmentationParams(),
+        AugmentationParams(flip=True, scale=0.3),
+        AugmentationParams(scale=1.2, aspect=1.3, place_xy=(0.4, 0.6)),
+    ],
+)
 @pytest.mark.parametrize("resize", ["letterbox", "stretch"])
-def test_boxes_of_a_mosaic_follow_their_pixels(look: Look, resize: str) -> None:
+def test_boxes_of_a_mosaic_follow_their_pixels(params: AugmentationParams, resize: str) -> None:
     dataset, images = four_pictures()
     preprocessing = Preprocessing(resize=resize)
-    layer = Layer(pictures=(0, 1, 2, 3), looks=(look,) * 4, center_xy=(0.55, 0.4))
+    layer = CompositionLayer(pictures=(0, 1, 2, 3), params_of_images=(params,) * 4, center_xy=(0.55, 0.4))
     canvas = np.full((SIZE, SIZE, 3), 77, dtype=np.uint8)
-    targets = compose(canvas, Plan(layers=(layer,)), dataset, images.__getitem__, preprocessing)
+    targets = compose(canvas, CompositionPlan(layers=(layer,)), dataset, images.__getitem__, preprocessing)
     assert not (canvas == 77).any()
     assert not (canvas == 114).any()
     assert targets.labels.tolist() == [0, 1, 2]
@@ -64,9 +71,9 @@ def test_boxes_of_a_mosaic_follow_their_pixels(look: Look, resize: str) -> None:
 
 def test_mixup_blends_two_canvases_and_keeps_the_boxes_of_both() -> None:
     dataset, images = four_pictures()
-    layers = tuple(Layer(pictures=(row,), looks=(Look(),)) for row in (2, 0))
+    layers = tuple(CompositionLayer(pictures=(row,), params_of_images=(AugmentationParams(),)) for row in (2, 0))
     canvas = np.empty((SIZE, SIZE, 3), dtype=np.uint8)
-    targets = compose(canvas, Plan(layers=layers, share=0.25), dataset, images.__getitem__, LETTERBOX)
+    targets = compose(canvas, CompositionPlan(layers=layers, share=0.25), dataset, images.__getitem__, LETTERBOX)
     assert targets.labels.tolist() == [2, 0]
     expected = np.array([[102, 102, 153, 153], [102.4, 108.8, 153.6, 147.2]])  # the second: 320x240 at 0.8, 32 down
     np.testing.assert_allclose(np.asarray(targets.boxes_xyxy, dtype=np.float64), expected)
@@ -77,7 +84,7 @@ def test_mixup_blends_two_canvases_and_keeps_the_boxes_of_both() -> None:
 
 def test_a_picture_without_objects_is_a_sample_without_boxes() -> None:
     dataset, images = four_pictures()
-    plan = Plan(layers=(Layer(pictures=(3,), looks=(Look(),)),))
+    plan = CompositionPlan(layers=(CompositionLayer(pictures=(3,), params_of_images=(AugmentationParams(),)),))
     targets = compose(np.empty((SIZE, SIZE, 3), dtype=np.uint8), plan, dataset, images.__getitem__, LETTERBOX)
     assert targets.boxes_xyxy.shape == (0, 4)
     assert targets.labels.shape == (0,)
@@ -87,7 +94,7 @@ def test_a_picture_without_objects_is_a_sample_without_boxes() -> None:
 def test_plans_hold_the_sample_itself_and_follow_their_probabilities() -> None:
     augmentation = Augmentation(mosaic=0.5, mixup=0.25)
     plans = [
-        draw_plan(np.random.default_rng(seed), 7, lambda generator: int(generator.integers(100, 200)), augmentation)
+        sample_plan(np.random.default_rng(seed), 7, lambda generator: int(generator.integers(100, 200)), augmentation)
         for seed in range(400)
     ]
     assert all(7 in plan.layers[0].pictures for plan in plans)
@@ -100,7 +107,7 @@ def test_plans_hold_the_sample_itself_and_follow_their_probabilities() -> None:
 def test_the_same_generator_draws_the_same_plan() -> None:
     augmentation = Augmentation(scale_max=2.0, flip=0.5, mosaic=1.0, mixup=0.5)
     first, second = (
-        draw_plan(np.random.default_rng(3), 0, lambda generator: int(generator.integers(50)), augmentation)
+        sample_plan(np.random.default_rng(3), 0, lambda generator: int(generator.integers(50)), augmentation)
         for _ in range(2)
     )
     assert first == second

@@ -22,7 +22,7 @@ def test_a_640x480_picture_is_letterboxed_into_320_with_40_rows_above_and_below(
     assert (canvas[280:] == 114).all()
     assert (canvas[40:280] == 7).all()
     boxes = np.array([[100.0, 20, 300, 420]])
-    assert placement.to_canvas(boxes).tolist() == [[50, 50, 150, 250]]
+    assert placement.to_input(boxes).tolist() == [[50, 50, 150, 250]]
 
 
 def test_stretching_fills_the_canvas() -> None:
@@ -38,7 +38,7 @@ def test_a_picture_of_the_canvas_size_is_left_alone() -> None:
     canvas, placement = fit(image, (32, 32), LETTERBOX)
     assert (canvas == image).all()
     boxes = np.array([[1.5, 2, 30, 31]])
-    assert (placement.to_canvas(boxes) == boxes).all()
+    assert (placement.to_input(boxes) == boxes).all()
     assert (placement.to_original(boxes) == boxes).all()
 
 
@@ -59,7 +59,7 @@ def test_placement_goes_there_and_back(
     image = np.zeros((picture_wh[1], picture_wh[0], 3), dtype=np.uint8)
     _, placement = fit(image, (canvas_wh[1], canvas_wh[0]), preprocessing)
     boxes = np.array([corners]) * np.array(picture_wh * 2)
-    on_canvas = placement.to_canvas(boxes)
+    on_canvas = placement.to_input(boxes)
     assert (on_canvas >= 0).all()
     assert (on_canvas <= np.array(canvas_wh * 2) + 1e-9).all()
     np.testing.assert_allclose(placement.to_original(on_canvas), boxes, atol=1e-9)

@@ -1,8 +1,8 @@
 """From a picture and its boxes to a canvas of the network's size, with random changes.
 
 Pictures are uint8 (H, W, 3) RGB. Random changes come in three steps, so that nothing is computed that is not seen:
-`draw_look` draws all numbers, `place` turns them into two rectangles (what is visible of the picture, and where it
-goes), `paint` resizes that part straight into the canvas. Boxes go through the same two rectangles.
+`sample_params` draws all numbers, `plan_crop_paste` turns them into two rectangles (what is visible of the picture, and
+where it goes), `paste` resizes that part straight into the canvas. Boxes go through the same two rectangles.
 """
 
 import math
@@ -55,7 +55,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class AugmentationParams:
     """The numbers drawn for one picture; none depends on the picture, so they are drawn before it is read."""
 
     scale: float = 1.0
@@ -67,10 +67,10 @@ class Look:
     brightness: float = 1.0
 
 
-def draw_look(generator: np.random.Generator, augmentation: Augmentation) -> Look:
+def sample_params(generator: np.random.Generator, augmentation: Augmentation) -> AugmentationParams:
     """One random look; every call takes the same count of numbers from the generator."""
     jitter = augmentation.aspect_jitter
-    return Look(
+    return AugmentationParams(
         scale=generator.uniform(augmentation.scale_min, augmentation.scale_max),
         aspect=generator.uniform(1 - jitter, 1 + jitter) / generator.uniform(1 - jitter, 1 + jitter),
         place_xy=(generator.random(), generator.random()),
@@ -82,14 +82,14 @@ def draw_look(generator: np.random.Generator, augmentation: Augmentation) -> Loo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tile:
+class CropPaste:
     """A rectangle of a picture that goes into a rectangle of the canvas, both in whole pixels."""
 
     source: Rectangle
     target: Rectangle
     flip: bool = False
 
-    def to_canvas(self, boxes_xyxy: Floats) -> Floats:
+    def to_input(self, boxes_xyxy: Floats) -> Floats:
         """(M, 4) pixels of the picture -> (M, 4) pixels of the canvas, not clipped."""
         source, target = np.array(self.source, dtype=np.float64), np.array(self.target, dtype=np.float64)
         scale_xy = (target[2:] - target[:2]) / (source[2:] - source[:2])
@@ -99,39 +99,41 @@ class Tile:
         return boxes
 
 
-def place(
+def plan_crop_paste(
     picture_wh: tuple[int, int],
     region: Rectangle,
     canvas_wh: tuple[int, int],
-    look: Look,
+    params: AugmentationParams,
     resize: str,
     *,
     cover: bool = False,
-) -> Tile:
+) -> CropPaste:
     """Which part of a picture shows in a region of the canvas. Scale is relative to the picture fitted to the canvas.
 
     With `cover` the picture grows, if it must, until it fills the region.
     """
-    width, height = _scaled_wh(picture_wh, canvas_wh, look, resize)
+    width, height = _scaled_wh(picture_wh, canvas_wh, params, resize)
     region_wh = (region[2] - region[0], region[3] - region[1])
     if cover:
         grow = max(1.0, region_wh[0] / width, region_wh[1] / height)
         width, height = width * grow, height * grow
-    source_x, target_x = _visible(picture_wh[0], width, (region[0], region[2]), look.place_xy[0])
-    source_y, target_y = _visible(picture_wh[1], height, (region[1], region[3]), look.place_xy[1])
-    return Tile(
+    source_x, target_x = _visible(picture_wh[0], width, (region[0], region[2]), params.place_xy[0])
+    source_y, target_y = _visible(picture_wh[1], height, (region[1], region[3]), params.place_xy[1])
+    return CropPaste(
         source=(source_x[0], source_y[0], source_x[1], source_y[1]),
         target=(target_x[0], target_y[0], target_x[1], target_y[1]),
-        flip=look.flip,
+        flip=params.flip,
     )
 
 
-def _scaled_wh(picture_wh: tuple[int, int], canvas_wh: tuple[int, int], look: Look, resize: str) -> tuple[float, float]:
-    stretch = math.sqrt(look.aspect)
+def _scaled_wh(
+    picture_wh: tuple[int, int], canvas_wh: tuple[int, int], params: AugmentationParams, resize: str
+) -> tuple[float, float]:
+    stretch = math.sqrt(params.aspect)
     if resize == "stretch":
-        return canvas_wh[0] * look.scale * stretch, canvas_wh[1] * look.scale / stretch
+        return canvas_wh[0] * params.scale * stretch, canvas_wh[1] * params.scale / stretch
     width, height = picture_wh[0] * stretch, picture_wh[1] / stretch
-    factor = min(canvas_wh[0] / width, canvas_wh[1] / height) * look.scale
+    factor = min(canvas_wh[0] / width, canvas_wh[1] / height) * params.scale
     return width * factor, height * factor
 
 
@@ -148,27 +150,29 @@ def _visible(
     return (source_start, min(length, source_stop)), target
 
 
-def paint(canvas: Picture, image: Picture, tile: Tile, look: Look, preprocessing: Preprocessing) -> None:
+def paste(
+    canvas: Picture, image: Picture, crop_paste: CropPaste, params: AugmentationParams, preprocessing: Preprocessing
+) -> None:
     """Draw the tile's part of the picture onto the canvas; the rest of the canvas stays as it is.
 
     Colours change here, on the picture alone, so that padding has the value it has at inference.
     """
-    left, top, right, bottom = tile.source
-    x, y, x_stop, y_stop = tile.target
+    left, top, right, bottom = crop_paste.source
+    x, y, x_stop, y_stop = crop_paste.target
     part = resize(image[top:bottom, left:right], (x_stop - x, y_stop - y), preprocessing)
-    part = shift_colors(part, look)
-    canvas[y:y_stop, x:x_stop] = part[:, ::-1] if tile.flip else part
+    part = shift_colors(part, params)
+    canvas[y:y_stop, x:x_stop] = part[:, ::-1] if crop_paste.flip else part
 
 
-def shift_colors(image: Picture, look: Look) -> Picture:
+def shift_colors(image: Picture, params: AugmentationParams) -> Picture:
     """Turn hue, multiply saturation and brightness (HSV value), by one table of 256 entries a channel."""
-    if (look.hue, look.saturation, look.brightness) == (0.0, 1.0, 1.0):
+    if (params.hue, params.saturation, params.brightness) == (0.0, 1.0, 1.0):
         return image
     levels = np.arange(256)
     table = np.empty((1, 256, 3), dtype=np.uint8)
-    table[0, :, 0] = (levels + round(look.hue * 256)) % 256  # the _FULL conversions spread the circle over 0..255
-    table[0, :, 1] = np.clip(np.rint(levels * look.saturation), 0, 255)
-    table[0, :, 2] = np.clip(np.rint(levels * look.brightness), 0, 255)
+    table[0, :, 0] = (levels + round(params.hue * 256)) % 256  # the _FULL conversions spread the circle over 0..255
+    table[0, :, 1] = np.clip(np.rint(levels * params.saturation), 0, 255)
+    table[0, :, 2] = np.clip(np.rint(levels * params.brightness), 0, 255)
     hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL), table)
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), dtype=np.uint8)
 

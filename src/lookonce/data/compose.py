@@ -1,6 +1,6 @@
 """What goes onto one training canvas: a picture, four of them (mosaic), or two canvases blended (mixup).
 
-`draw_plan` decides everything from a generator before any picture is read; `compose` carries the plan out.
+`sample_plan` decides everything from a generator before any picture is read; `compose` carries the plan out.
 Sources: Bochkovskiy et al. 2020 (mosaic), Zhang et al. 2018 (mixup).
 """
 
@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import Floats, area_xyxy
 from lookonce.config.record import Preprocessing
-from lookonce.data.augment import Augmentation, Look, Rectangle, clip_boxes, draw_look, paint, place
+from lookonce.data.augment import (
+    Augmentation,
+    AugmentationParams,
+    Rectangle,
+    clip_boxes,
+    paste,
+    plan_crop_paste,
+    sample_params,
+)
 from lookonce.data.dataset import Dataset
 from lookonce.data.letterbox import Picture
 
@@ -24,71 +32,77 @@ MIXUP_BETA = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
+class CompositionLayer:
     """One canvas: one picture, or four around a centre (parts of the canvas's width and height, 0..1)."""
 
     pictures: tuple[int, ...]  # rows of the data set: 1, or 4 as top left, top right, bottom left, bottom right
-    looks: tuple[Look, ...]
+    params_of_images: tuple[AugmentationParams, ...]
     center_xy: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class CompositionPlan:
     """One canvas, or two that are blended: share of the first, 1 - share of the second."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[CompositionLayer, ...]
     share: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Targets:
+class ImageTargets:
     """The boxes of one canvas: (M, 4) pixels of the canvas, (M,) class, (M,) not learned but not punished either."""
 
     boxes_xyxy: Floats
     labels: NDArray[np.int64]
     crowd: NDArray[np.bool_]
 
-    def largest(self, count: int) -> "Targets":
+    def largest(self, count: int) -> "ImageTargets":
         """At most `count` boxes: the largest, in the order they had."""
         if len(self.labels) <= count:
             return self
         kept = np.sort(np.argsort(-area_xyxy(self.boxes_xyxy), kind="stable")[:count])
-        return Targets(boxes_xyxy=self.boxes_xyxy[kept], labels=self.labels[kept], crowd=self.crowd[kept])
+        return ImageTargets(boxes_xyxy=self.boxes_xyxy[kept], labels=self.labels[kept], crowd=self.crowd[kept])
 
 
-def draw_plan(
+def sample_plan(
     generator: np.random.Generator,
     picture: int,
     partner: Callable[[np.random.Generator], int],
     augmentation: Augmentation,
-) -> Plan:
+) -> CompositionPlan:
     """The plan for one sample; `partner` draws the row of another picture."""
-    first = _draw_layer(generator, picture, partner, augmentation)
+    first = _sample_layer(generator, picture, partner, augmentation)
     if generator.random() >= augmentation.mixup:
-        return Plan(layers=(first,))
+        return CompositionPlan(layers=(first,))
     share = float(generator.beta(MIXUP_BETA, MIXUP_BETA))
-    return Plan(layers=(first, _draw_layer(generator, partner(generator), partner, augmentation)), share=share)
+    return CompositionPlan(
+        layers=(first, _sample_layer(generator, partner(generator), partner, augmentation)), share=share
+    )
 
 
-def _draw_layer(
+def _sample_layer(
     generator: np.random.Generator,
     picture: int,
     partner: Callable[[np.random.Generator], int],
     augmentation: Augmentation,
-) -> Layer:
+) -> CompositionLayer:
     if generator.random() >= augmentation.mosaic:
-        return Layer(pictures=(picture,), looks=(draw_look(generator, augmentation),))
+        return CompositionLayer(pictures=(picture,), params_of_images=(sample_params(generator, augmentation),))
     pictures = [picture, *(partner(generator) for _ in range(3))]
-    return Layer(
+    return CompositionLayer(
         pictures=tuple(int(row) for row in generator.permutation(pictures)),
-        looks=tuple(draw_look(generator, augmentation) for _ in range(4)),
+        params_of_images=tuple(sample_params(generator, augmentation) for _ in range(4)),
         center_xy=(generator.uniform(*CENTER_RANGE), generator.uniform(*CENTER_RANGE)),
     )
 
 
 def compose(
-    canvas: Picture, plan: Plan, dataset: Dataset, read: Callable[[int], Picture], preprocessing: Preprocessing
-) -> Targets:
+    canvas: Picture,
+    plan: CompositionPlan,
+    dataset: Dataset,
+    read: Callable[[int], Picture],
+    preprocessing: Preprocessing,
+) -> ImageTargets:
     """Carry out a plan: writes every pixel of the canvas (H, W, 3) and returns its boxes, clipped to what shows.
 
     `read` gives the picture of a row of the data set.
@@ -103,34 +117,38 @@ def compose(
 
 
 def _compose_layer(
-    canvas: Picture, layer: Layer, dataset: Dataset, read: Callable[[int], Picture], preprocessing: Preprocessing
-) -> Targets:
+    canvas: Picture,
+    layer: CompositionLayer,
+    dataset: Dataset,
+    read: Callable[[int], Picture],
+    preprocessing: Preprocessing,
+) -> ImageTargets:
     height, width = canvas.shape[:2]
     is_mosaic = len(layer.pictures) > 1
     if not is_mosaic:  # a mosaic fills the canvas
         canvas[:] = preprocessing.pad_value
     parts = []
-    for row, look, region in zip(layer.pictures, layer.looks, _regions(layer, width, height), strict=True):
+    for row, params, region in zip(layer.pictures, layer.params_of_images, _regions(layer, width, height), strict=True):
         image = read(row)
         picture_wh = (image.shape[1], image.shape[0])
-        tile = place(picture_wh, region, (width, height), look, preprocessing.resize, cover=is_mosaic)
-        paint(canvas, image, tile, look, preprocessing)
+        crop_paste = plan_crop_paste(picture_wh, region, (width, height), params, preprocessing.resize, cover=is_mosaic)
+        paste(canvas, image, crop_paste, params, preprocessing)
         rows = dataset.rows(row)
         crowd = dataset.crowd[rows]
-        boxes_xyxy, kept = clip_boxes(tile.to_canvas(dataset.boxes_xyxy[rows]), tile.target, crowd)
-        parts.append(Targets(boxes_xyxy=boxes_xyxy[kept], labels=dataset.labels[rows][kept], crowd=crowd[kept]))
+        boxes_xyxy, kept = clip_boxes(crop_paste.to_input(dataset.boxes_xyxy[rows]), crop_paste.target, crowd)
+        parts.append(ImageTargets(boxes_xyxy=boxes_xyxy[kept], labels=dataset.labels[rows][kept], crowd=crowd[kept]))
     return _joined(parts)
 
 
-def _regions(layer: Layer, width: int, height: int) -> list[Rectangle]:
+def _regions(layer: CompositionLayer, width: int, height: int) -> list[Rectangle]:
     if len(layer.pictures) == 1:
         return [(0, 0, width, height)]
     x, y = round(layer.center_xy[0] * width), round(layer.center_xy[1] * height)
     return [(0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)]
 
 
-def _joined(parts: list[Targets]) -> Targets:
-    return Targets(
+def _joined(parts: list[ImageTargets]) -> ImageTargets:
+    return ImageTargets(
         boxes_xyxy=np.concatenate([part.boxes_xyxy for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
         crowd=np.concatenate([part.crowd for part in parts]),

@@ -31,7 +31,7 @@ class Placement:
     offset_xy: tuple[float, float]
     original_wh: tuple[int, int]
 
-    def to_canvas(self, boxes_xyxy: Floats) -> Floats:
+    def to_input(self, boxes_xyxy: Floats) -> Floats:
         """(..., 4) pixels of the original -> (..., 4) pixels of the canvas, same dtype."""
         scale, offset = self._factors(boxes_xyxy.dtype)
         return boxes_xyxy * scale + offset
@@ -92,7 +92,7 @@ def resize(image: Picture, size_wh: tuple[int, int], preprocessing: Preprocessin
     )
 
 
-def boxes_on_canvas(
+def boxes_at_input(
     dataset: Dataset, image_size: int, resize_mode: str
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """(N, 4) corners of the boxes to learn on a canvas with sides of image_size, and (N,) rows of their pictures.
@@ -106,7 +106,7 @@ def boxes_on_canvas(
     return boxes, rows
 
 
-def sizes_on_canvas(dataset: Dataset, image_size: int, resize_mode: str) -> NDArray[np.float64]:
+def box_sizes_at_input(dataset: Dataset, image_size: int, resize_mode: str) -> NDArray[np.float64]:
     """(N, 2) widths and heights of the boxes to learn, in pixels of a canvas with sides of image_size."""
     per_box = np.repeat(_scales(dataset, image_size, resize_mode), np.diff(dataset.box_offsets), axis=0)
     return np.asarray(((dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]) * per_box)[~dataset.crowd])

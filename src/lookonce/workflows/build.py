@@ -15,7 +15,7 @@ from lookonce.config.schema import Settings, seconds_of
 from lookonce.cores import usable_processors
 from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import Dataset
-from lookonce.data.letterbox import sizes_on_canvas
+from lookonce.data.letterbox import box_sizes_at_input
 from lookonce.data.loader import Loader
 from lookonce.distributed import (
     broadcast_object,
@@ -102,7 +102,7 @@ def choose_anchors(settings: Settings, dataset: Dataset) -> Anchors:
         return DEFAULT_ANCHORS
     if settings.anchors != "auto":
         return settings.anchors
-    sizes = sizes_on_canvas(dataset, settings.image_size, settings.resize_mode)
+    sizes = box_sizes_at_input(dataset, settings.image_size, settings.resize_mode)
     return tuple((round(float(w), 1), round(float(h), 1)) for w, h in fit_anchors(np.maximum(sizes, 1.0)))
 
 

@@ -12,7 +12,7 @@ from lookonce.config.record import ModelRecord
 from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
-from lookonce.data.letterbox import sizes_on_canvas
+from lookonce.data.letterbox import box_sizes_at_input
 from lookonce.data.selection import take_pictures
 from lookonce.data.source import open_data
 from lookonce.data.splits import DataSource
@@ -230,7 +230,7 @@ def _found(
 
 
 def _sizes(dataset: Dataset, record: ModelRecord) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return sizes_on_canvas(dataset, record.image_size[0], record.preprocessing.resize)
+    return box_sizes_at_input(dataset, record.image_size[0], record.preprocessing.resize)
 
 
 def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: Path | None) -> Check:
