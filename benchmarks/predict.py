@@ -21,7 +21,7 @@ import standard
 
 from lookonce.data.letterbox import fit
 from lookonce.prediction.draw import draw
-from lookonce.prediction.drawings import encode
+from lookonce.prediction.renderer import encode
 from lookonce.prediction.sources import PictureSource, find_pictures
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector

@@ -29,7 +29,7 @@ from lookonce.distributed import Job, RankLost, count_devices, processes_here, r
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import get_logger, logging_to
 from lookonce.signals import StopRequest, signals_handled_by
-from lookonce.storage import explained_write
+from lookonce.storage import os_errors_explained
 
 # In the environment of the processes that are started: where their launcher listens, and the word that lets one in.
 LINE = "LOOKONCE_LINE"
@@ -163,7 +163,7 @@ def redirect_output(name: str) -> None:
     if not name or number == "0":
         return
     path = Path(f"{name}{number}") / "log.txt"
-    with explained_write(path):
+    with os_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
             for stream in (sys.stdout, sys.stderr):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lookonce.data.finding_kinds import CHECKS, GROUPS, chosen_checks
+from lookonce.data.finding_kinds import FINDING_KINDS, GROUPS, chosen_checks
 from lookonce.errors import SettingsError
 
 DOCS = Path(__file__).parents[2] / "docs" / "check.md"
@@ -10,15 +10,15 @@ DOCS = Path(__file__).parents[2] / "docs" / "check.md"
 
 def test_every_check_stands_in_its_document_with_severity_and_advice() -> None:
     page = DOCS.read_text()
-    for check in CHECKS.values():
+    for check in FINDING_KINDS.values():
         assert f"| `{check.name}` | {check.severity} | {check.finds} | {check.advice} | {check.fix or '–'} |" in page
 
 
 def test_checks_are_chosen_by_name_and_by_group() -> None:
-    assert chosen_checks() == frozenset(CHECKS)
+    assert chosen_checks() == frozenset(FINDING_KINDS)
     assert chosen_checks(["tiny-box"]) == {"tiny-box"}
     boxes = chosen_checks(["boxes"])
-    assert {CHECKS[name].group for name in boxes} == {"boxes"}
+    assert {FINDING_KINDS[name].group for name in boxes} == {"boxes"}
     assert chosen_checks(["boxes"], ["tiny-box"]) == boxes - {"tiny-box"}
     assert chosen_checks(skip=GROUPS) == frozenset()
 

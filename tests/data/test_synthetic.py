@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lookonce.data.shapes import KINDS, clutter
+from lookonce.data.outlines import KINDS, clutter
 from lookonce.data.synthetic import CLASS_NAMES, Scene, SceneOptions, make_scene, write_synthetic
 from lookonce.errors import DataError
 

@@ -19,7 +19,7 @@ from lookonce.errors import WeightsError
 from lookonce.export.base import size_of, textured_canvases
 from lookonce.export.formats import FORMATS
 from lookonce.export.metadata import VERIFIED_KEY, store_verification
-from lookonce.export.plan import Plan
+from lookonce.export.plan import ExportPlan
 from lookonce.runtimes.exported import RECORD_KEY
 from lookonce.runtimes.registry import RUNTIMES, load_runtime
 
@@ -217,7 +217,7 @@ def test_a_converter_that_is_not_installed_is_named_with_its_command(file_of, tm
     if find_spec(module) is not None:
         pytest.skip(f"{module} is installed")
     pair = file_of("onnx, detections")
-    plan = Plan(outputs="raw", preprocess=False)
+    plan = ExportPlan(outputs="raw", preprocess=False)
     with pytest.raises(WeightsError, match=f"no module {module}.*pip install"):
         FORMATS[name].write(pair.model, pair.record, plan, tmp_path / f"file{FORMATS[name].suffix}")
 

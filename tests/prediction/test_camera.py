@@ -12,7 +12,7 @@ from PIL import Image
 
 from lookonce.errors import DataError
 from lookonce.prediction import camera
-from lookonce.prediction.camera import Newest, camera_frames, screen_frames
+from lookonce.prediction.camera import LatestFrame, camera_frames, screen_frames
 from lookonce.prediction.video import Frame
 
 
@@ -30,7 +30,7 @@ def test_what_came_while_the_caller_was_busy_is_skipped_but_for_the_newest():
             yield frame(number)
         all_told.set()
 
-    frames = iter(Newest(source()))
+    frames = iter(LatestFrame(source()))
     assert next(frames).seconds == 0
     may_go_on.set()
     assert all_told.wait(5)
@@ -47,7 +47,7 @@ def test_a_source_that_nobody_watches_any_more_is_closed():
         finally:
             closed.set()
 
-    frames = iter(Newest(source()))
+    frames = iter(LatestFrame(source()))
     next(frames)
     frames.close()
     assert closed.wait(5)
@@ -59,7 +59,7 @@ def test_an_error_of_the_source_reaches_the_caller():
         raise DataError("camera 0: gone")
 
     with pytest.raises(DataError, match="gone"):
-        list(Newest(source()))
+        list(LatestFrame(source()))
 
 
 class Camera:

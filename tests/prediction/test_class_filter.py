@@ -5,7 +5,7 @@ import pytest
 
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
-from lookonce.prediction.class_filter import Chosen, chosen_labels
+from lookonce.prediction.class_filter import ClassFilter, chosen_labels
 
 NAMES = ("car", "person", "2", "traffic light")
 
@@ -32,6 +32,6 @@ def test_the_best_of_the_chosen_are_told_however_many_others_are_better():
             scores = np.linspace(0.9, 0.3, 7).astype(np.float32)
             return [Detections(boxes_xyxy=np.zeros((7, 4), np.float32), scores=scores, labels=labels) for _ in images]
 
-    (found,) = Chosen(Detector(), NAMES, "person", 2).detect([np.zeros((1, 1, 3), np.uint8)])
+    (found,) = ClassFilter(Detector(), NAMES, "person", 2).detect([np.zeros((1, 1, 3), np.uint8)])
     assert found.labels.tolist() == [1, 1]
     np.testing.assert_allclose(found.scores, [0.6, 0.4])

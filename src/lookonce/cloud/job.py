@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lookonce.cloud.plan import ALONE, Plan, make_plan
+from lookonce.cloud.plan import NO_PLATFORM, JobPlan, make_plan
 from lookonce.config.aliases import BY_OLD_NAME, is_true
 from lookonce.config.resolve import DEFAULT_ORIGIN, resolve
 from lookonce.config.schema import Settings
@@ -203,17 +203,17 @@ def _is_setting(name: str) -> bool:
     return not is_own and (name in Settings.model_fields or name in BY_OLD_NAME)
 
 
-def describe(plan: Plan) -> str:
+def describe(plan: JobPlan) -> str:
     """One line about who takes part."""
     if plan.is_started:
         return f"job: rank {plan.rank} of {plan.world_size} (told by {plan.source})"
     devices = {0: "all devices", 1: "one device"}.get(plan.devices, f"{plan.devices} devices")
     nodes = f", node {plan.node_rank} of {plan.nnodes}, meeting at {plan.master}" if plan.nnodes > 1 else ""
-    source = f" (told by {plan.source})" if plan.source != ALONE else ""
+    source = f" (told by {plan.source})" if plan.source != NO_PLATFORM else ""
     return f"job: {devices} of this machine{nodes}{source}"
 
 
-def train_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> JobResult:
+def train_job(options: JobOptions, settings: Mapping[str, Any], plan: JobPlan) -> JobResult:
     """Data in, train or go on, results out."""
     from lookonce.workflows.train import train
 
@@ -230,12 +230,12 @@ def train_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> J
     return JobResult(folder=folder, exit_code=exit_code(sending, result.exit_code))
 
 
-def is_first(plan: Plan, settings: Mapping[str, Any]) -> bool:
+def is_first(plan: JobPlan, settings: Mapping[str, Any]) -> bool:
     """Whether this machine writes for all, as the platform tells or somebody typed."""
     return plan.is_first and not int(settings.get("node_rank") or 0)
 
 
-def settings_of_plan(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
+def settings_of_plan(plan: JobPlan, settings: Mapping[str, Any]) -> dict[str, Any]:
     """devices, nnodes and so on for `train` and `eval`; a number of devices that somebody gave stays as it is."""
     from lookonce.distributed import count_devices
 
@@ -247,7 +247,7 @@ def settings_of_plan(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def eval_job(options: JobOptions, settings: Mapping[str, Any], plan: Plan) -> JobResult:
+def eval_job(options: JobOptions, settings: Mapping[str, Any], plan: JobPlan) -> JobResult:
     """Data and weights in, COCO's numbers out; the pictures are shared out to all devices that take part."""
     from lookonce.workflows.evaluate import evaluate
 

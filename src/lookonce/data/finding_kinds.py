@@ -12,7 +12,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
 @dataclass(frozen=True)
-class Check:
+class FindingKind:
     """One thing that is looked for. `name` is stable for programs.
 
     error: training cannot or must not go on. warning: it goes on, and something was left out, changed or makes a score
@@ -30,11 +30,11 @@ class Check:
 
 
 _LEFT_OUT = "left out"
-CHECKS: dict[str, Check] = {
+FINDING_KINDS: dict[str, FindingKind] = {
     check.name: check
     for check in (
         # annotations
-        Check(
+        FindingKind(
             "unreadable-annotations",
             "error",
             "annotations",
@@ -42,7 +42,7 @@ CHECKS: dict[str, Check] = {
             "mend the file named, or leave the split out",
             _LEFT_OUT,
         ),
-        Check(
+        FindingKind(
             "unreadable-annotation",
             "error",
             "annotations",
@@ -50,7 +50,7 @@ CHECKS: dict[str, Check] = {
             "write it again, or take the picture from the list",
             _LEFT_OUT,
         ),
-        Check(
+        FindingKind(
             "missing-annotation",
             "error",
             "annotations",
@@ -58,7 +58,7 @@ CHECKS: dict[str, Check] = {
             "restore the file, or take the picture from the list",
             _LEFT_OUT,
         ),
-        Check(
+        FindingKind(
             "malformed-entry",
             "error",
             "annotations",
@@ -66,21 +66,21 @@ CHECKS: dict[str, Check] = {
             "correct the entry; the message says what was expected",
             _LEFT_OUT,
         ),
-        Check(
+        FindingKind(
             "empty-split",
             "error",
             "annotations",
             "a split lists no picture",
             "fill it, or take it from the description",
         ),
-        Check(
+        FindingKind(
             "missing-split",
             "warning",
             "annotations",
             "there is no split train or val",
             "make one: lookonce convert-data SRC DST --split 0.8/0.1/0.1",
         ),
-        Check(
+        FindingKind(
             "annotation-without-picture",
             "warning",
             "annotations",
@@ -88,7 +88,7 @@ CHECKS: dict[str, Check] = {
             "list the picture, or delete the box",
             _LEFT_OUT,
         ),
-        Check(
+        FindingKind(
             "duplicate-picture-id",
             "error",
             "annotations",
@@ -96,7 +96,7 @@ CHECKS: dict[str, Check] = {
             "give every picture an id of its own; nobody can tell whose the boxes are",
             "the second picture left out",
         ),
-        Check(
+        FindingKind(
             "duplicate-annotation-id",
             "warning",
             "annotations",
@@ -104,7 +104,7 @@ CHECKS: dict[str, Check] = {
             "number the boxes anew; other programs keep only one of the two",
             "numbered anew",
         ),
-        Check(
+        FindingKind(
             "path-outside-folder",
             "error",
             "annotations",
@@ -113,7 +113,7 @@ CHECKS: dict[str, Check] = {
             _LEFT_OUT,
         ),
         # pictures
-        Check(
+        FindingKind(
             "missing-picture",
             "error",
             "pictures",
@@ -121,7 +121,7 @@ CHECKS: dict[str, Check] = {
             "restore it, or take it from the list; is --images right?",
             _LEFT_OUT,
         ),
-        Check(
+        FindingKind(
             "truncated-picture",
             "error",
             "pictures",
@@ -130,7 +130,7 @@ CHECKS: dict[str, Check] = {
             _LEFT_OUT,
             needs_pixels=True,
         ),
-        Check(
+        FindingKind(
             "unreadable-picture",
             "error",
             "pictures",
@@ -139,7 +139,7 @@ CHECKS: dict[str, Check] = {
             _LEFT_OUT,
             needs_pixels=True,
         ),
-        Check(
+        FindingKind(
             "wrong-suffix",
             "warning",
             "pictures",
@@ -147,7 +147,7 @@ CHECKS: dict[str, Check] = {
             "rename it; lookonce looks at the content, other programs do not",
             "renamed in the copy",
         ),
-        Check(
+        FindingKind(
             "size-differs",
             "error",
             "pictures",
@@ -155,7 +155,7 @@ CHECKS: dict[str, Check] = {
             "find the picture that was annotated, or annotate this one",
             _LEFT_OUT,
         ),
-        Check(
+        FindingKind(
             "size-before-rotation",
             "error",
             "pictures",
@@ -163,14 +163,14 @@ CHECKS: dict[str, Check] = {
             "turn the boxes as the picture is turned",
             "the boxes turned with the picture",
         ),
-        Check(
+        FindingKind(
             "rotation-unproven",
             "note",
             "pictures",
             "EXIF turns the picture, and its size cannot tell whether the boxes were drawn before",
             "look at the boxes on the upright picture",
         ),
-        Check(
+        FindingKind(
             "case-clash-picture",
             "warning",
             "pictures",
@@ -179,7 +179,7 @@ CHECKS: dict[str, Check] = {
             "one renamed in the copy",
         ),
         # copies
-        Check(
+        FindingKind(
             "listed-twice",
             "warning",
             "copies",
@@ -187,7 +187,7 @@ CHECKS: dict[str, Check] = {
             "list it once; it counts twice",
             "listed once",
         ),
-        Check(
+        FindingKind(
             "copied-picture",
             "warning",
             "copies",
@@ -196,7 +196,7 @@ CHECKS: dict[str, Check] = {
             "the second left out",
             needs_pixels=True,
         ),
-        Check(
+        FindingKind(
             "near-copy",
             "warning",
             "copies",
@@ -204,7 +204,7 @@ CHECKS: dict[str, Check] = {
             "keep one, unless it is meant as augmentation",
             needs_pixels=True,
         ),
-        Check(
+        FindingKind(
             "leaked-picture",
             "warning",
             "copies",
@@ -212,7 +212,7 @@ CHECKS: dict[str, Check] = {
             "keep it in one: the score of the other is too good",
             "kept in the last of the splits alone",
         ),
-        Check(
+        FindingKind(
             "leaked-near-copy",
             "warning",
             "copies",
@@ -221,7 +221,7 @@ CHECKS: dict[str, Check] = {
             "kept in the last of the splits alone",
             needs_pixels=True,
         ),
-        Check(
+        FindingKind(
             "same-scene",
             "note",
             "copies",
@@ -230,7 +230,7 @@ CHECKS: dict[str, Check] = {
             needs_pixels=True,
         ),
         # boxes
-        Check(
+        FindingKind(
             "box-not-finite",
             "error",
             "boxes",
@@ -238,7 +238,7 @@ CHECKS: dict[str, Check] = {
             "draw the box again",
             _LEFT_OUT,
         ),
-        Check(
+        FindingKind(
             "not-a-fraction",
             "error",
             "boxes",
@@ -246,7 +246,7 @@ CHECKS: dict[str, Check] = {
             "divide by the picture's width and height",
             _LEFT_OUT,
         ),
-        Check(
+        FindingKind(
             "box-without-area",
             "warning",
             "boxes",
@@ -254,7 +254,7 @@ CHECKS: dict[str, Check] = {
             "draw it again or delete it; training leaves it out",
             _LEFT_OUT,
         ),
-        Check(
+        FindingKind(
             "box-outside",
             "warning",
             "boxes",
@@ -262,7 +262,7 @@ CHECKS: dict[str, Check] = {
             "cut it at the edge, as training does",
             "cut at the edge",
         ),
-        Check(
+        FindingKind(
             "repeated-box",
             "warning",
             "boxes",
@@ -270,21 +270,21 @@ CHECKS: dict[str, Check] = {
             "delete one; each would have to be found",
             "the second left out",
         ),
-        Check(
+        FindingKind(
             "box-of-two-classes",
             "warning",
             "boxes",
             "two boxes of different classes lie on each other (IoU over 0.95)",
             "decide for one class, unless the object is both",
         ),
-        Check(
+        FindingKind(
             "tiny-box",
             "note",
             "boxes",
             "a box is under 2 pixels wide or high",
             "is it a slip of the mouse? It cannot be learned",
         ),
-        Check(
+        FindingKind(
             "huge-box",
             "note",
             "boxes",
@@ -292,7 +292,7 @@ CHECKS: dict[str, Check] = {
             "is it an object, or a label of the whole picture?",
         ),
         # classes
-        Check(
+        FindingKind(
             "unknown-class",
             "error",
             "classes",
@@ -300,7 +300,7 @@ CHECKS: dict[str, Check] = {
             "add the class, or correct the box",
             _LEFT_OUT,
         ),
-        Check(
+        FindingKind(
             "different-classes",
             "error",
             "classes",
@@ -308,42 +308,42 @@ CHECKS: dict[str, Check] = {
             "give all splits the same names in the same order",
             "one list for all splits, boxes numbered by name",
         ),
-        Check(
+        FindingKind(
             "case-clash-class",
             "warning",
             "classes",
             "two class names differ only by upper and lower case, or by spaces",
             "make them one: lookonce convert-data SRC DST --rename OLD:NEW",
         ),
-        Check(
+        FindingKind(
             "no-boxes",
             "error",
             "classes",
             "the training split has no box",
             "do the annotations lie where lookonce looks? See docs/data.md",
         ),
-        Check(
+        FindingKind(
             "class-without-boxes",
             "warning",
             "classes",
             "a class has no box to learn from",
             "label some, or drop it: lookonce convert-data SRC DST --classes ...",
         ),
-        Check(
+        FindingKind(
             "class-imbalance",
             "warning",
             "classes",
             "a class has over 20 times as many boxes as another",
             "label more of the rare one; its score will be poor and shaky",
         ),
-        Check(
+        FindingKind(
             "unscored-class",
             "note",
             "classes",
             "a class that is learned has no box in val",
             "split anew: lookonce convert-data SRC DST --split 0.8/0.2 --stratify",
         ),
-        Check(
+        FindingKind(
             "mostly-background",
             "warning",
             "classes",
@@ -352,7 +352,7 @@ CHECKS: dict[str, Check] = {
         ),
     )
 }
-GROUPS: tuple[str, ...] = tuple(dict.fromkeys(check.group for check in CHECKS.values()))
+GROUPS: tuple[str, ...] = tuple(dict.fromkeys(check.group for check in FINDING_KINDS.values()))
 
 
 def chosen_checks(only: Iterable[str] = (), skip: Iterable[str] = ()) -> frozenset[str]:
@@ -360,18 +360,21 @@ def chosen_checks(only: Iterable[str] = (), skip: Iterable[str] = ()) -> frozens
 
     Either may hold names of checks and of groups. SettingsError for a name that is neither.
     """
-    chosen = _named(only) or frozenset(CHECKS)
+    chosen = _named(only) or frozenset(FINDING_KINDS)
     return chosen - _named(skip)
 
 
 def _named(words: Iterable[str]) -> frozenset[str]:
     names: set[str] = set()
     for word in words:
-        if word in CHECKS:
+        if word in FINDING_KINDS:
             names.add(word)
         elif word in GROUPS:
-            names.update(check.name for check in CHECKS.values() if check.group == word)
+            names.update(check.name for check in FINDING_KINDS.values() if check.group == word)
         else:
-            near = suggestion(word, [*CHECKS, *GROUPS]) or f"; expected a check's name or one of {', '.join(GROUPS)}"
+            near = (
+                suggestion(word, [*FINDING_KINDS, *GROUPS])
+                or f"; expected a check's name or one of {', '.join(GROUPS)}"
+            )
             raise SettingsError(f"unknown check {word}{near}")
     return frozenset(names)

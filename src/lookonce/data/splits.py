@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.dataset import Dataset
-from lookonce.data.findings import Report, StopAtError
+from lookonce.data.findings import RaiseOnError, Report
 from lookonce.data.headers import report_missing
 from lookonce.errors import DataError
 
@@ -46,7 +46,7 @@ class DataSource:
     def split(self, name: str) -> Dataset:
         """One split; DataError at the first thing that cannot be used, a logged warning for what was left out."""
         if name not in self._loaded:
-            report = StopAtError()
+            report = RaiseOnError()
             self._loaded[name] = self.read(name, report)
             report.log()
         return self._loaded[name]

@@ -11,7 +11,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.evaluation.curves import (
     RECALLS,
     THRESHOLDS,
-    Calibration,
+    ReliabilityBins,
     ScoreHistogram,
     ThresholdCurves,
     calibration,
@@ -49,7 +49,7 @@ class Analysis:
     errors: ErrorSplit
     curves: Mapping[str, ThresholdCurves]
     histograms: Mapping[str, ScoreHistogram]
-    calibration: Calibration
+    calibration: ReliabilityBins
     confusion: NDArray[np.int64]  # see confusion_matrix
     groups: Mapping[str, Sequence[GroupScore]]
     pictures: PictureErrors

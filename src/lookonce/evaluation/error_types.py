@@ -13,11 +13,11 @@ from lookonce.data.dataset import Dataset
 from lookonce.evaluation.matching import (
     ClosePairs,
     Matches,
-    box_ranks,
     close_pairs,
     match,
     overlapping_pairs,
-    picture_ranks,
+    picture_rows,
+    picture_rows_of_boxes,
     runs_of_equal,
 )
 from lookonce.evaluation.results import Results
@@ -198,9 +198,9 @@ def confusion_matrix(
     overlap most, by at least iou_threshold. Those that lie in a crowd and have no object are not counted.
     """
     shown = results.select(results.scores >= score_threshold)
-    pictures = picture_ranks(dataset, shown)
+    pictures = picture_rows(dataset, shown)
     order = np.lexsort((-shown.scores, pictures))
-    object_pictures = box_ranks(dataset)
+    object_pictures = picture_rows_of_boxes(dataset)
     objects = np.argsort(object_pictures, kind="stable")
     close = close_pairs(
         shown.boxes_xywh[order],

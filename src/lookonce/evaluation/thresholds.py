@@ -24,7 +24,7 @@ def checkpoint_to_describe(weights: Path | None) -> Path:
     return find_checkpoint(weights)
 
 
-def keep_thresholds(checkpoint: Path, dataset: Dataset, analysis: Analysis) -> dict[str, float]:
+def write_thresholds(checkpoint: Path, dataset: Dataset, analysis: Analysis) -> dict[str, float]:
     """Writes the best threshold of each class of the network into its record; returns them.
 
     Classes that were never found right keep no threshold of their own: the record's general one holds for them.

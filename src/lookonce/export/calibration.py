@@ -20,7 +20,7 @@ CALIBRATION_PICTURES = 128  # taken evenly; ranges settle after a few dozen
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class CalibrationSet:
     """canvases (B, H, W, 3) uint8 RGB, fitted as the record says; labelled: what scores the network before and after,
     None without labels; text: words for both."""
 
@@ -29,7 +29,7 @@ class Calibration:
     text: str
 
 
-def open_calibration(given: str | None, record: ModelRecord) -> Calibration:
+def open_calibration_set(given: str | None, record: ModelRecord) -> CalibrationSet:
     """From a labelled data set (split train to fit, val to score, each standing in for the other) or bare pictures.
 
     given: what the user named; without it the data trained on, if they still lie where they lay.
@@ -51,9 +51,9 @@ def open_calibration(given: str | None, record: ModelRecord) -> Calibration:
             raise
         pictures = [one.read for one in _evenly(find_pictures(source))]
         canvases = _fitted([read() for read in pictures], record)
-        return Calibration(canvases=canvases, labelled=None, text=f"fitted to {len(canvases)} pictures of {source}")
+        return CalibrationSet(canvases=canvases, labelled=None, text=f"fitted to {len(canvases)} pictures of {source}")
     paths = _evenly(list(fitted.image_paths))
-    return Calibration(
+    return CalibrationSet(
         canvases=_fitted([read_picture(path) for path in paths], record),
         labelled=scored,
         text=(

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from lookonce.config.record import ModelRecord
 from lookonce.errors import MissingExtra, WeightsError
-from lookonce.export.plan import Outputs, Plan, Precision
+from lookonce.export.plan import ExportPlan, Outputs, Precision
 
 # validated: written, run and compared by the tests, and at every export again; available: written by a converter that
 # is no extra of ours, or run by nothing here; blocked: not written, for the reason that the table gives.
-Verdict = Literal["validated", "available", "blocked"]
+Support = Literal["validated", "available", "blocked"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Format:
     """
 
     suffix: str
-    verdict: Verdict
+    verdict: Support
     text: str
     writer: str = ""
     runtime: str = ""
@@ -32,7 +32,7 @@ class Format:
     precisions: tuple[Precision, ...] = ("fp32",)
     extra: str = ""
 
-    def write(self, model: Any, record: ModelRecord, plan: Plan, path: Path) -> None:
+    def write(self, model: Any, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
         """Write the file; `model` is a torch.nn.Module."""
         module, _, function = self.writer.partition(":")
         try:

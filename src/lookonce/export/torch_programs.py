@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from lookonce.config.record import ModelRecord
-from lookonce.export.deployed import Deployed, dynamic_dimensions, example_input, quiet_exporter
 from lookonce.export.metadata import describe
-from lookonce.export.plan import Plan
+from lookonce.export.plan import ExportPlan
+from lookonce.export.wrapper import ExportWrapper, dynamic_dimensions, example_input, quiet_exporter
 from lookonce.runtimes.exported import DECODED_OUTPUTS, INTERFACE_KEY, RECORD_KEY, Interface, raw_names
 
 
 class Program(nn.Module):
     """Decoded boxes and scores, then the raw heads; or the raw heads alone."""
 
-    def __init__(self, model: nn.Module, record: ModelRecord, plan: Plan) -> None:
+    def __init__(self, model: nn.Module, record: ModelRecord, plan: ExportPlan) -> None:
         super().__init__()
-        self.deployed = Deployed(model, record, plan)
+        self.deployed = ExportWrapper(model, record, plan)
         self.outputs = (*(() if plan.outputs == "raw" else DECODED_OUTPUTS), *raw_names(record))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -28,7 +28,7 @@ class Program(nn.Module):
         return (*values[len(values) - num_decoded :], *values[: len(values) - num_decoded])
 
 
-def write_torchscript(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
+def write_torchscript(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Write a TorchScript archive; any number of pictures and any size go through it, whatever the plan says."""
     program = Program(model, record, plan)
     with quiet_exporter(), torch.no_grad():
@@ -40,7 +40,7 @@ def write_torchscript(model: nn.Module, record: ModelRecord, plan: Plan, path: P
     path.write_bytes(without_sources(content))
 
 
-def write_package(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
+def write_package(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Write what `torch.export.load` reads."""
     program = Program(model, record, plan)
     with quiet_exporter(), torch.no_grad():
@@ -64,7 +64,7 @@ def without_sources(archive: io.BytesIO) -> bytes:
     return kept.getvalue()
 
 
-def extra_files(program: Program, record: ModelRecord, plan: Plan) -> dict[str, str]:
+def extra_files(program: Program, record: ModelRecord, plan: ExportPlan) -> dict[str, str]:
     """Record and interface, as both forms carry them."""
     interface = Interface(
         takes="pixels" if plan.preprocess else "normalised", batch=plan.batch, outputs=program.outputs

@@ -54,7 +54,7 @@ def _frame(image: NDArray[np.uint8], started: float) -> Frame:
     return Frame(seconds=Fraction(time.monotonic() - started).limit_denominator(90_000), pixels=lambda: image)
 
 
-class Newest:
+class LatestFrame:
     """Frames of a live source, skipping those that come while the caller is busy."""
 
     def __init__(self, frames: Generator[Frame]) -> None:

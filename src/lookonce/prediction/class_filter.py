@@ -14,7 +14,7 @@ from lookonce.prediction.predictor import Detects
 ALL_BOXES = 2000
 
 
-class Chosen:
+class ClassFilter:
     """A detector that tells of some classes alone, at most so many boxes."""
 
     def __init__(self, detector: Detects, class_names: Sequence[str], classes: str, max_detections: int) -> None:

@@ -14,7 +14,7 @@ from lookonce.rank_group import STEPS_PER_COLLECTIVE, RankGroup
 OnFailure = Callable[[str, DataError], None]
 
 
-def merged(
+def gather_in_order(
     look: Callable[[Unreadable], Generator[PredictedPicture]],
     order: Sequence[Path],
     rank_group: RankGroup,

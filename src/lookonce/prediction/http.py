@@ -36,7 +36,7 @@ def without_password(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
 
 
-class Answer:
+class HttpResponse:
     """What an HTTP server sends: a picture, a camera's multipart JPEG pictures, or something for FFmpeg."""
 
     def __init__(self, response: HTTPResponse, name: str) -> None:
@@ -71,7 +71,7 @@ class Answer:
                 raise DataError(f"{self._name}: broke off: {error}") from error
 
 
-def open_url(url: str) -> Answer | None:
+def open_url(url: str) -> HttpResponse | None:
     """The server's answer; None for the protocols that FFmpeg speaks alone. DataError when there is no good answer."""
     if urlsplit(url).scheme.lower() not in HTTP:
         return None
@@ -82,7 +82,7 @@ def open_url(url: str) -> Answer | None:
         raise DataError(f"{name}: the server answers {error.code} {error.reason}") from error
     except (OSError, HTTPException, ValueError) as error:
         raise DataError(f"{name}: cannot be reached: {getattr(error, 'reason', error)}") from error
-    return Answer(response, name)
+    return HttpResponse(response, name)
 
 
 def _request(url: str) -> urllib.request.Request:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lookonce.config.record import ModelRecord
 from lookonce.model.layers import INPUT, Shape, Step, live_values, num_values, steps_of
-from lookonce.storage import explained_write, write_file
+from lookonce.storage import os_errors_explained, write_file
 
 # Bytes of a number. Biases of int8 networks are int32, because they are added to sums of products.
 PRECISIONS = {"fp32": 4, "fp16": 2, "int8": 1}
@@ -166,7 +166,7 @@ def write_budget(budget: Budget, scales: Mapping[str, Any] | None, folder: Path)
     files = {"budget.csv": text.getvalue(), "budget.json": json.dumps(content, indent=1, ensure_ascii=False) + "\n"}
     if scales is not None:
         files["int8-scales.json"] = json.dumps(scales, indent=1) + "\n"
-    with explained_write(folder):
+    with os_errors_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for name, part in files.items():
         write_file(folder / name, part)

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from lookonce.config.record import ModelRecord
 from lookonce.data.letterbox import fit
 from lookonce.detections import Detections
-from lookonce.evaluation.mask_probe import Raws, Reading, compare_readings, detections_of, verdict
+from lookonce.evaluation.mask_probe import MaskHypothesis, Raws, compare_hypotheses, detections_of, verdict
 from lookonce.prediction.draw import draw
-from lookonce.prediction.drawings import encode
+from lookonce.prediction.renderer import encode
 from lookonce.prediction.sources import find_pictures
 from lookonce.runtimes.pytorch import PyTorchRuntime
-from lookonce.storage import explained_write
+from lookonce.storage import os_errors_explained
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.darknet import HEAD_16, other_masks
 from lookonce.weights.foreign import ForeignWeights
@@ -29,16 +29,16 @@ SHOWN_PIXELS = 640
 
 @dataclass(frozen=True, kw_only=True)
 class Probed:
-    """readings: "mask=0,1,2" -> what its heads say of each other; agreed: the better one, None when it is not clear."""
+    """hypotheses: "mask=0,1,2" -> what its heads say of each other; agreed: the better one, None if unclear."""
 
-    readings: dict[str, Reading]
+    hypotheses: dict[str, MaskHypothesis]
     agreed: str | None
     chosen: str
     sheet: Path
 
     def lines(self) -> list[str]:
         """For a terminal."""
-        told = [_line(name, reading) for name, reading in self.readings.items()]
+        told = [_line(name, hypothesis) for name, hypothesis in self.hypotheses.items()]
         if self.agreed is None:
             told.append(f"verdict: not clear from these pictures; look at {self.sheet}, or take more of them")
         elif self.agreed == self.chosen:
@@ -49,11 +49,11 @@ class Probed:
         return told
 
 
-def _line(name: str, reading: Reading) -> str:
-    if not reading.num_pairs:
+def _line(name: str, hypothesis: MaskHypothesis) -> str:
+    if not hypothesis.num_pairs:
         return f"{name}: no object that both heads find"
-    times = f"{reading.ratio:.2f} times as large as the stride-32 head's"
-    return f"{name}: the stride-16 head's boxes are {times}, over {reading.num_pairs} objects that both find"
+    times = f"{hypothesis.ratio:.2f} times as large as the stride-32 head's"
+    return f"{name}: the stride-16 head's boxes are {times}, over {hypothesis.num_pairs} objects that both find"
 
 
 def probe(read: ForeignWeights, pictures: str, sheet: Path) -> Probed | None:
@@ -61,14 +61,14 @@ def probe(read: ForeignWeights, pictures: str, sheet: Path) -> Probed | None:
     masks = other_masks(read.record)
     if masks is None:
         return None
-    readings = {_name(record): record for record in (read.record, read.record.model_copy(update={"masks": masks}))}
+    hypotheses = {_name(record): record for record in (read.record, read.record.model_copy(update={"masks": masks}))}
     canvases = _canvases(read.record, pictures)
     raws = _raw_heads(read, canvases)
-    found = compare_readings(raws, readings)
-    with explained_write(sheet):
+    found = compare_hypotheses(raws, hypotheses)
+    with os_errors_explained(sheet):
         sheet.parent.mkdir(parents=True, exist_ok=True)
-        sheet.write_bytes(encode(_sheet(canvases[:MOST_SHOWN], raws, readings), sheet.suffix))
-    return Probed(readings=found, agreed=verdict(found), chosen=_name(read.record), sheet=sheet)
+        sheet.write_bytes(encode(_sheet(canvases[:MOST_SHOWN], raws, hypotheses), sheet.suffix))
+    return Probed(hypotheses=found, agreed=verdict(found), chosen=_name(read.record), sheet=sheet)
 
 
 def _name(record: ModelRecord) -> str:
@@ -88,14 +88,16 @@ def _raw_heads(read: ForeignWeights, canvases: NDArray[np.uint8]) -> Raws:
     return [torch.cat(heads).numpy() for heads in zip(*parts, strict=True)]
 
 
-def _sheet(canvases: NDArray[np.uint8], raws: Raws, readings: dict[str, ModelRecord]) -> NDArray[np.uint8]:
+def _sheet(canvases: NDArray[np.uint8], raws: Raws, hypotheses: dict[str, ModelRecord]) -> NDArray[np.uint8]:
     """A row a picture, a column a reading; RGB."""
     scale = max(1, round(SHOWN_PIXELS / canvases.shape[2]))
     width = canvases.shape[2] * scale
-    rows = [np.concatenate([_title(name, width) for name in readings], axis=1)]
+    rows = [np.concatenate([_title(name, width) for name in hypotheses], axis=1)]
     for picture, canvas in enumerate(canvases):
         enlarged = np.asarray(cv2.resize(canvas, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8)
-        drawn = [_drawn(enlarged, detections_of(raws, record, picture), record, scale) for record in readings.values()]
+        drawn = [
+            _drawn(enlarged, detections_of(raws, record, picture), record, scale) for record in hypotheses.values()
+        ]
         framed = [np.pad(one, ((0, GAP_PIXELS), (0, GAP_PIXELS), (0, 0)), constant_values=255) for one in drawn]
         rows.append(np.concatenate(framed, axis=1))
     return np.concatenate(rows)

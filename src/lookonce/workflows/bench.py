@@ -23,7 +23,7 @@ from lookonce.cores import usable_threads
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import progress_bar
 from lookonce.runtimes.registry import runtimes_for
-from lookonce.storage import explained_write, make_run_folder, write_file
+from lookonce.storage import make_run_folder, os_errors_explained, write_file
 from lookonce.workflows.bench_process import THREADS_VARIABLE, Case, as_json
 
 # Each library that computes reads one of these when it starts.
@@ -174,7 +174,7 @@ def _processor_name() -> str:
 def _folder(output: Path | None) -> Path:
     if output is None:
         return make_run_folder(Path("runs"), "bench")
-    with explained_write(output):
+    with os_errors_explained(output):
         output.mkdir(parents=True, exist_ok=True)
     return output
 

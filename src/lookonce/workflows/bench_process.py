@@ -21,8 +21,8 @@ from lookonce.data.synthetic import SceneOptions, make_scene
 from lookonce.errors import LookonceError
 from lookonce.model.layers import steps_of
 from lookonce.prediction.draw import draw
-from lookonce.prediction.drawings import encode
 from lookonce.prediction.predictor import predict
+from lookonce.prediction.renderer import encode
 from lookonce.prediction.sources import PictureSource, find_pictures
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector

@@ -14,7 +14,7 @@ from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.report.mask_sheet import probe as probe_masks
-from lookonce.storage import explained_write, write_file
+from lookonce.storage import os_errors_explained, write_file
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.weights.convolutions import NORMALISED_ARRAYS
 from lookonce.weights.darknet import ORIGIN, to_darknet
@@ -171,7 +171,7 @@ def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, sou
         if path.exists():
             raise WeightsError(f"{path}: exists already; --output names another place")
     for path, content in contents.items():
-        with explained_write(path):
+        with os_errors_explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content)
     return tuple(contents)

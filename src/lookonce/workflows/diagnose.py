@@ -25,7 +25,7 @@ from lookonce.evaluation.diagnosis import (
     Diagnosis,
     check_anchors,
     check_categories,
-    check_classes,
+    check_class_names,
     check_labels,
     check_learning,
     check_scores,
@@ -39,7 +39,7 @@ from lookonce.report.sheets import even_choice, write_overlay
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
-from lookonce.storage import explained_write, make_run_folder, write_file
+from lookonce.storage import make_run_folder, os_errors_explained, write_file
 
 DIVERGED = "is not finite (loss"  # what training says of a NaN, in log.txt
 PICTURES = 64
@@ -186,7 +186,7 @@ def examine(
     val_ap50, train_ap50 = scores.get(split, -1.0), scores.get(train_split, -1.0) if train_split in scores else -1.0
     checks = [
         check_categories(found),
-        check_classes(record, datasets[-1]),
+        check_class_names(record, datasets[-1]),
         check_labels(written),
         _overlay(written, datasets, overlay),
         check_anchors(_sizes(datasets[0], record), record),
@@ -213,7 +213,7 @@ def _found(
     on_progress: Callable[[int, int], None] | None,
 ) -> list[tuple[Dataset, Results]]:
     """Some pictures of each split and what is found in them; nothing without weights or without a common class."""
-    if runtime is None or check_classes(record, datasets[-1]).verdict == "cause":
+    if runtime is None or check_class_names(record, datasets[-1]).verdict == "cause":
         return []
     parts = [take_pictures(dataset, even_choice(len(dataset), pictures)) for dataset in datasets]
     total, done = sum(map(len, parts)), 0
@@ -241,7 +241,7 @@ def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: 
     lost = f"{total - kept:,} of {total:,} boxes were left out because nothing of them lies in their picture"
     if file is None:
         return Check(name=name, verdict="look", evidence=lost)
-    with explained_write(file):
+    with os_errors_explained(file):
         write_overlay(file, datasets[0], OVERLAID)
     return Check(name=name, verdict="look", evidence=f"{file}: do the boxes lie on the objects? {lost}")
 
@@ -270,7 +270,7 @@ def _folder(weights: Path, output: Path | None) -> Path:
     if output is None and not (weights / "settings.yaml").is_file():
         return make_run_folder(Path("runs"), "diagnose")
     folder = output or weights / "diagnosis"
-    with explained_write(folder):
+    with os_errors_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
 

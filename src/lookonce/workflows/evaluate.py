@@ -21,13 +21,13 @@ from lookonce.evaluation.coco import Metrics, MetricsAt, score, score_at
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
-from lookonce.evaluation.thresholds import checkpoint_to_describe, keep_thresholds
+from lookonce.evaluation.thresholds import checkpoint_to_describe, write_thresholds
 from lookonce.on_ranks import OnProgress, Ranks, asked_for, in_ranks
 from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
 from lookonce.report.sheets import write_sheets
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.registry import device_of, load_runtime
-from lookonce.storage import explained_write, make_run_folder, write_file
+from lookonce.storage import make_run_folder, os_errors_explained, write_file
 
 INTERVALS = ("AP", "AP50")
 
@@ -214,7 +214,7 @@ def _evaluate(
         evaluation = _assessed(request, dataset, found, other)
         _print(evaluation)
         if stored_in is not None:
-            _print_stored(stored_in, keep_thresholds(stored_in, dataset, evaluation.analysis))
+            _print_stored(stored_in, write_thresholds(stored_in, dataset, evaluation.analysis))
     shared: Evaluation = rank_group.broadcast(evaluation)
     return shared
 
@@ -346,7 +346,7 @@ def _folder(output: Path | None) -> Path:
     """The folder asked for, or a fresh one: an evaluation never replaces another that was not named."""
     if output is None:
         return make_run_folder(Path("runs"), "eval")
-    with explained_write(output):
+    with os_errors_explained(output):
         output.mkdir(parents=True, exist_ok=True)
     return output
 
@@ -373,7 +373,7 @@ def _write(evaluation: Evaluation, dataset: Dataset, sources: Mapping[str, Any],
     write_file(evaluation.output / "analysis.json", analysis + "\n")
     results_file = evaluation.output / "results.json"
     if keep is None or keep.resolve() != results_file.resolve():
-        with explained_write(results_file):
+        with os_errors_explained(results_file):
             write_coco_results(results_file, evaluation.results, dataset)
 
 

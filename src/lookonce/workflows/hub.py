@@ -13,8 +13,8 @@ from rich.console import Console
 from lookonce.config.record import ModelRecord
 from lookonce.errors import LookonceError, MissingExtra, WeightsError
 from lookonce.storage import write_file
-from lookonce.weights.card import card_text
 from lookonce.weights.checkpoint import load_checkpoint, save_checkpoint
+from lookonce.weights.hub_readme import card_text
 from lookonce.weights.load import open_checkpoint
 
 CARD_FILE = "README.md"

@@ -15,12 +15,12 @@ from lookonce.config.names import suggestion
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
 from lookonce.on_ranks import Ranks, asked_for, in_ranks
-from lookonce.prediction.class_filter import ALL_BOXES, Chosen, chosen_labels
-from lookonce.prediction.drawings import CROPS, Drawings, require_untouched
-from lookonce.prediction.gather import merged
+from lookonce.prediction.class_filter import ALL_BOXES, ClassFilter, chosen_labels
+from lookonce.prediction.gather import gather_in_order
 from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, PredictedPicture, open_outputs, without_image
 from lookonce.prediction.predictor import Detects, Prediction, Unreadable
 from lookonce.prediction.predictor import predict as predict_pictures
+from lookonce.prediction.renderer import CROPS, Renderer, require_untouched
 from lookonce.prediction.sources import Media, PictureSource, find_media
 from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.prediction.tracks import require_tracker
@@ -30,7 +30,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.signals import StopRequest, stop_on_signals
-from lookonce.storage import explained_write, make_run_folder
+from lookonce.storage import make_run_folder, os_errors_explained
 
 SAVES = ("pictures", *TEXT_OUTPUTS, "crops")
 DEFAULT_SAVES = "pictures,json"
@@ -256,7 +256,7 @@ def _run(
         predicted.failed[name] = str(error)
 
     saves = request.saves
-    drawings = Drawings(context.folder, context.record, pictures="pictures" in saves, crops="crops" in saves)
+    drawings = Renderer(context.folder, context.record, pictures="pictures" in saves, crops="crops" in saves)
     stop = StopRequest()
 
     def look(on_unreadable: Unreadable) -> Generator[PredictedPicture]:
@@ -268,7 +268,7 @@ def _run(
     if rank_group.size == 1:
         found = look(lambda source, error: failed(source.name, error))
     else:
-        found = merged(look, [entry.place for entry in media.known][: request.limit], rank_group, failed)
+        found = gather_in_order(look, [entry.place for entry in media.known][: request.limit], rank_group, failed)
     total = media.total if request.limit is None else min(request.limit, media.total or request.limit)
     with (
         # An exception in the middle of somebody's lock could leave threads waiting for ever.
@@ -312,7 +312,7 @@ def _predictions(
     detector = _detector(runtime, request)
     looking = _tiled(detector, request)
     if request.classes is not None:
-        looking = Chosen(looking, runtime.record.class_names, request.classes, _most(detector, request))
+        looking = ClassFilter(looking, runtime.record.class_names, request.classes, _most(detector, request))
     found = predict_pictures(
         looking,
         islice(_first(media.pictures(), request.limit, stop or StopRequest()), rank_group.rank, None, rank_group.size),
@@ -392,7 +392,7 @@ def _free_folder(output: Path | None, media: Media, saves: Sequence[str]) -> Pat
     """Where to write, without taking the place of anything."""
     if output is None:
         output = make_run_folder(Path("runs"), "predict")
-    with explained_write(output):
+    with os_errors_explained(output):
         output.mkdir(parents=True, exist_ok=True)
     if "pictures" in saves:
         require_untouched(media, output)

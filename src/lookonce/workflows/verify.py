@@ -31,7 +31,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import PROMISES, kind_of
 from lookonce.runtimes.registry import load_runtime, require_known, runtimes_for
-from lookonce.storage import explained_write, write_file
+from lookonce.storage import os_errors_explained, write_file
 from lookonce.workflows.evaluate import at_size
 
 RAW_PICTURES = 8  # whose raw heads are compared
@@ -331,7 +331,7 @@ def as_json(verification: Verification, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def write_json(verification: Verification) -> None:
-    with explained_write(verification.output):
+    with os_errors_explained(verification.output):
         verification.output.parent.mkdir(parents=True, exist_ok=True)
     write_file(verification.output, json.dumps(as_json(verification, verification.rows), indent=1) + "\n")
 

@@ -11,8 +11,8 @@ from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
-from lookonce.prediction.drawings import Drawings, crops_of, folder_name, require_untouched
 from lookonce.prediction.predictor import Prediction
+from lookonce.prediction.renderer import Renderer, crops_of, folder_name, require_untouched
 from lookonce.prediction.sources import Clip, Media, PictureSource
 
 NAMES = ("cat", "../dog: 犬", "...")
@@ -34,7 +34,7 @@ def prediction(place: str, detections: Detections, clip: Clip | None = None, sec
 
 
 def draw_all(folder: Path, predictions: list[Prediction], *, pictures: bool, crops: bool = False) -> list[str]:
-    drawings = Drawings(folder, RECORD, pictures=pictures, crops=crops)
+    drawings = Renderer(folder, RECORD, pictures=pictures, crops=crops)
     assert list(drawings.drawn(iter(predictions))) == predictions
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 

@@ -18,7 +18,7 @@ from lookonce.prediction.draw import draw
 from lookonce.prediction.predictor import Prediction
 from lookonce.prediction.sources import Clip, Media, PictureSource
 from lookonce.prediction.video import VideoWriter, require_video
-from lookonce.storage import explained_write
+from lookonce.storage import os_errors_explained
 
 Picture = NDArray[np.uint8]
 
@@ -30,7 +30,7 @@ NUM_WRITERS = 2
 DRAWN_AHEAD = 4  # pictures
 
 
-class Drawings:
+class Renderer:
     """Draws into `folder` what goes through `drawn`: a file of its own for each picture, one .mp4 for each clip."""
 
     def __init__(self, folder: Path, record: ModelRecord, *, pictures: bool, crops: bool) -> None:
@@ -137,6 +137,6 @@ def _suffix(place: Path) -> str:
 
 
 def _write(path: Path, image: Picture) -> None:
-    with explained_write(path):
+    with os_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(image, path.suffix))

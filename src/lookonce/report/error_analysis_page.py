@@ -22,7 +22,7 @@ LARGEST_MATRIX = 25  # classes; a larger table fits no screen
 LISTED_CONFUSIONS = 12
 
 
-def errors(content: Content) -> str:
+def error_analysis(content: Content) -> str:
     """Errors, groups, curves, confusion; nothing where no analysis is known."""
     analysis = content.analysis
     if not analysis:

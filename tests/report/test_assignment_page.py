@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lookonce.data.loader import Batch
-from lookonce.report.assignment import COLORS, UNANSWERED, Head, anchor_counts, draw_assignment, unanswered
+from lookonce.report.assignment_page import COLORS, UNANSWERED, Head, anchor_counts, draw_assignment, unanswered
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from lookonce.config.record import ModelRecord
 from lookonce.config.schema import Settings
 from lookonce.data.dataset import Dataset
 from lookonce.detections import Detections
-from lookonce.report import comparison, explained
+from lookonce.report import comparison, error_analysis_page
 from lookonce.report.comparison import Compared
 from lookonce.report.content import Content, Run
 from lookonce.report.html import write_comparison
@@ -103,20 +103,20 @@ def content(name: str = "run", *, lr: float = 0.01, ap50: float = 0.5) -> Conten
 
 
 def test_errors_are_listed_by_what_they_cost() -> None:
-    html = explained.errors(content())
+    html = error_analysis_page.error_analysis(content())
     assert html.index("<b>missed</b>") < html.index("<b>class</b>")
     assert ">12.5<" in html
     assert "Not drawn: 14 right and 18 wrong ones with a score under 0.05." in html
     assert "Mean distance: 0.125." in html
-    assert explained.errors(Content(title="", run=content().run)) == ""
+    assert error_analysis_page.error_analysis(Content(title="", run=content().run)) == ""
 
 
 def test_confusions_of_few_classes_are_a_table_and_of_many_a_list() -> None:
-    html = explained.errors(content())
+    html = error_analysis_page.error_analysis(content())
     assert '<td class="number bad" style="--part:0.38">3</td>' in html  # 3 of 8 cats
     many = content()
     names = tuple(f"class {number}" for number in range(40))
-    html = explained.errors(Content(title="", run=many.run, analysis=analysis(names)))
+    html = error_analysis_page.error_analysis(Content(title="", run=many.run, analysis=analysis(names)))
     assert "<td>class 0</td><td>class 1</td>" in html
     assert "matrix" not in html
 
@@ -200,4 +200,4 @@ def test_runs_without_scores_can_be_compared_too() -> None:
     bare = Content(title="", run=Run(folder=Path(), settings={}, rows=[], record=None))
     runs = [Compared(name=name, content=bare) for name in ("a", "b")]
     assert comparison.scores(runs) == "<p>None of the runs has been scored.</p>"
-    assert comparison.curves(runs) == comparison.classes(runs) == comparison.errors(runs) == ""
+    assert comparison.curves(runs) == comparison.classes(runs) == comparison.error_costs(runs) == ""

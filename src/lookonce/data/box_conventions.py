@@ -19,7 +19,7 @@ MOST_SLIPS = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class BoxConvention:
     """One convention. undo: boxes as they were read (M, 4) xyxy, sizes (M, 2) -> boxes if it were this one.
 
     words: completes "the numbers are ..."; remedy: what to do about it.
@@ -55,28 +55,28 @@ def _pixels_as_fractions(boxes: Boxes, sizes_wh: Boxes) -> Boxes:
 
 
 READINGS = (
-    Reading(
+    BoxConvention(
         words="left, top, width, height that were read as left, top, right, bottom (xywh read as xyxy)",
         remedy="write xmax = xmin + width and ymax = ymin + height into the annotations",
         undo=_size_as_corners,
     ),
-    Reading(
+    BoxConvention(
         words="left, top, right, bottom that were read as left, top, width, height (xyxy read as xywh)",
         remedy="COCO's bbox is [left, top, width, height]: subtract left and top from the last two numbers",
         undo=_corners_as_size,
     ),
-    Reading(
+    BoxConvention(
         words="pixels that were read as fractions of the picture",
         remedy="YOLO's numbers are fractions: divide by the picture's width and height",
         undo=_pixels_as_fractions,
     ),
-    Reading(
+    BoxConvention(
         words="centre, width, height that were read as left, top, width, height (cxcywh read as xywh)",
         remedy="COCO's bbox begins at the left top corner: subtract half of width and height from the first two",
         undo=_centre_as_corner,
     ),
 )
-NORMALISED = Reading(
+NORMALISED = BoxConvention(
     words="fractions of the picture (normalised, 0 to 1) that were read as pixels",
     remedy="multiply by the picture's width and height, or use a format whose boxes are fractions (YOLO)",
     undo=_fractions_as_pixels,
@@ -93,7 +93,7 @@ def sound_share(boxes_xyxy: Boxes, sizes_wh: Boxes) -> float:
     return float(sound.mean())
 
 
-def likely_reading(boxes_xyxy: Boxes, sizes_wh: Boxes) -> Reading | None:
+def likely_convention(boxes_xyxy: Boxes, sizes_wh: Boxes) -> BoxConvention | None:
     """The convention in which nearly all boxes become sound, where they are not as they were read; else None.
 
     Fractions read as pixels are sound boxes, of less than a pixel; no labelled object is that small.

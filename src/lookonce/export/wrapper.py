@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lookonce.config.record import ModelRecord
-from lookonce.export.plan import Plan
+from lookonce.export.plan import ExportPlan
 from lookonce.model.decode import decode_heads
 from lookonce.runtimes.pytorch import anchor_tensors, to_network_input
 
 
-class Deployed(nn.Module):
+class ExportWrapper(nn.Module):
     """The network with what surrounds it in an exported file."""
 
-    def __init__(self, model: nn.Module, record: ModelRecord, plan: Plan) -> None:
+    def __init__(self, model: nn.Module, record: ModelRecord, plan: ExportPlan) -> None:
         super().__init__()
         self.model = fold_batchnorm(model)
         self.record = record
@@ -38,7 +38,7 @@ class Deployed(nn.Module):
         return (*raws, boxes_xyxy, objectness[..., None] * classes)
 
 
-def example_input(record: ModelRecord, plan: Plan) -> Tensor:
+def example_input(record: ModelRecord, plan: ExportPlan) -> Tensor:
     """Zeros of the shape that the file takes; two pictures stand for any number.
 
     An exporter takes an example of one for a constant.
@@ -49,7 +49,7 @@ def example_input(record: ModelRecord, plan: Plan) -> Tensor:
     return torch.zeros((plan.batch or 2, 3, height, width))
 
 
-def dynamic_dimensions(plan: Plan) -> dict[int, object]:
+def dynamic_dimensions(plan: ExportPlan) -> dict[int, object]:
     """What may vary in the file's input, by its place in the shape, as torch.export wants to be told."""
     first_side = 1 if plan.preprocess else 2
     dynamic: dict[int, object] = {0: torch.export.Dim("batch")} if plan.batch == 0 else {}

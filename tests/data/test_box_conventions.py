@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lookonce.data.readings import NORMALISED, likely_reading, sound_share
+from lookonce.data.box_conventions import NORMALISED, likely_convention, sound_share
 
 Boxes = NDArray[np.float64]
 SIZE = (640, 480)
@@ -25,8 +25,8 @@ def sizes(count: int = 200) -> Boxes:
 
 def test_sound_boxes_are_taken_as_they_are() -> None:
     assert sound_share(boxes_xyxy(), sizes()) == 1
-    assert likely_reading(boxes_xyxy(), sizes()) is None
-    assert likely_reading(boxes_xyxy() * 0 + [0, 0, 640, 480], sizes()) is None  # the whole picture
+    assert likely_convention(boxes_xyxy(), sizes()) is None
+    assert likely_convention(boxes_xyxy() * 0 + [0, 0, 640, 480], sizes()) is None  # the whole picture
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_sound_boxes_are_taken_as_they_are() -> None:
     ],
 )
 def test_another_convention_is_recognised(read_wrongly: Callable[[Boxes], Boxes], words: str) -> None:
-    reading = likely_reading(read_wrongly(boxes_xyxy()), sizes())
+    reading = likely_convention(read_wrongly(boxes_xyxy()), sizes())
     assert reading is not None
     assert words in reading.words
     assert np.allclose(reading.undo(read_wrongly(boxes_xyxy()), sizes()), boxes_xyxy())
@@ -49,19 +49,19 @@ def test_another_convention_is_recognised(read_wrongly: Callable[[Boxes], Boxes]
 def test_a_few_slips_are_no_other_convention() -> None:
     boxes = boxes_xyxy()
     boxes[:8, 2:] = boxes[:8, :2]  # 4 % without area
-    assert likely_reading(boxes, sizes()) is None
+    assert likely_convention(boxes, sizes()) is None
     assert sound_share(boxes, sizes()) == pytest.approx(0.96)
 
 
 def test_a_mixture_of_conventions_is_none_of_them() -> None:
     boxes = boxes_xyxy()
     boxes[::2, 2:] = boxes[::2, 2:] - boxes[::2, :2]
-    assert likely_reading(boxes, sizes()) is None
+    assert likely_convention(boxes, sizes()) is None
     assert sound_share(boxes, sizes()) < 0.8
 
 
 def test_boxes_that_are_no_numbers_or_in_unknown_pictures_are_not_asked() -> None:
     boxes = boxes_xyxy(2) / np.array(SIZE * 2)
-    assert likely_reading(np.concatenate([boxes, [[np.nan] * 4]]), sizes(3)) is NORMALISED
-    assert likely_reading(boxes, sizes(2) * 0) is None
-    assert likely_reading(np.zeros((0, 4)), np.zeros((0, 2))) is None
+    assert likely_convention(np.concatenate([boxes, [[np.nan] * 4]]), sizes(3)) is NORMALISED
+    assert likely_convention(boxes, sizes(2) * 0) is None
+    assert likely_convention(np.zeros((0, 4)), np.zeros((0, 2))) is None
