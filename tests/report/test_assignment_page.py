@@ -31,8 +31,8 @@ def heads() -> list[Head]:
     small[0, 3, 3, 0] = small[0, 4, 4, 0] = small[1, 14, 14, 0] = 0
     sizes = np.array([[60, 60], [100, 90]], np.float32)
     return [
-        Head(stride=32, anchors_wh=sizes, first_anchor=1, owner=large),
-        Head(stride=16, anchors_wh=sizes[:1] / 4, first_anchor=0, owner=small),
+        Head(stride=32, anchors_wh=sizes, first_anchor=1, assigned=large),
+        Head(stride=16, anchors_wh=sizes[:1] / 4, first_anchor=0, assigned=small),
     ]
 
 

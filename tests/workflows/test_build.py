@@ -114,7 +114,7 @@ def test_settings_reach_the_parts_they_are_for() -> None:
     assert (schedule.lr, schedule.floor, schedule.total_steps, schedule.warmup_steps) == (0.5, 0.125, 77, 22)
     assert [group["weight_decay"] for group in learner.optimizer.param_groups] == [0.25, 0]
     assert learner.loss.head_weights == (3, 1)
-    assert not learner.loss.per_owner
+    assert not learner.loss.per_object
     assert learner.loss.ignore_own_head_only is given.ignore_own_head_only is False
     assert learner.options.precision == "fp32"
 

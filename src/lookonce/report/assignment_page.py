@@ -32,13 +32,13 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """One head's answers. owner (B, H, W, A): row of the picture's boxes that the prediction learns, -1 for none;
+    """One head's answers. assigned (B, H, W, A): row of the picture's boxes that the prediction learns, -1 for none;
     anchors_wh (A, 2) pixels of the canvas; number of the first anchor among all of them, smallest first."""
 
     stride: int
     anchors_wh: NDArray[np.float32]
     first_anchor: int
-    owner: NDArray[np.int64]
+    assigned: NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +88,8 @@ def draw_picture(batch: Batch, heads: Sequence[Head], index: int, scale: int) ->
 def _draw_marks(canvas: Image, head: Head, index: int, boxes: NDArray[np.float32], scale: int) -> None:
     """The anchors of a cell stand side by side in it."""
     num_anchors = len(head.anchors_wh)
-    for row, column, anchor in np.argwhere(head.owner[index] >= 0).tolist():
-        left, top, right, bottom = boxes[head.owner[index, row, column, anchor]].tolist()
+    for row, column, anchor in np.argwhere(head.assigned[index] >= 0).tolist():
+        left, top, right, bottom = boxes[head.assigned[index, row, column, anchor]].tolist()
         x = (column + (anchor + 1) / (num_anchors + 1)) * head.stride * scale
         y = (row + 0.5) * head.stride * scale
         color = COLORS[(head.first_anchor + anchor) % len(COLORS)]
@@ -114,7 +114,7 @@ def unanswered(batch: Batch, heads: Sequence[Head]) -> list[tuple[int, int]]:
     found = []
     for index in range(len(batch.images)):
         crowd = batch.crowd[batch.image_index == index]
-        answered = np.concatenate([head.owner[index].ravel() for head in heads])
+        answered = np.concatenate([head.assigned[index].ravel() for head in heads])
         wanted = np.flatnonzero(~crowd)
         found += [(index, int(row)) for row in np.setdiff1d(wanted, answered)]
     return found
@@ -125,8 +125,8 @@ def anchor_counts(heads: Sequence[Head]) -> list[AnchorCount]:
     counts = {}
     for head in heads:
         for anchor, (width, height) in enumerate(head.anchors_wh.tolist()):
-            pictures, *_ = np.nonzero(head.owner[..., anchor] >= 0)
-            rows = head.owner[..., anchor][head.owner[..., anchor] >= 0]
+            pictures, *_ = np.nonzero(head.assigned[..., anchor] >= 0)
+            rows = head.assigned[..., anchor][head.assigned[..., anchor] >= 0]
             counts[head.first_anchor + anchor] = AnchorCount(
                 stride=head.stride,
                 anchor_wh=(width, height),

@@ -166,7 +166,7 @@ def make_loss(settings: Settings, record: ModelRecord, device: torch.device) -> 
         small_box_bonus=settings.small_box_bonus,
         ignore_own_head_only=settings.ignore_own_head_only,
         overlap_as_objectness=settings.objectness_target == "overlap",
-        per_owner=settings.loss_per == "object",
+        per_object=settings.loss_per == "object",
     )
 
 

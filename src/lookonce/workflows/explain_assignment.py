@@ -126,15 +126,15 @@ def answers(settings: Settings, model: YoloV3Tiny, record: ModelRecord, batch: B
     """The owner of every prediction, as training would choose it."""
     images, targets = to_device(batch, StepOptions(device=CPU, preprocessing=record.preprocessing))
     loss = build.make_loss(settings, record, CPU)
-    owners = loss.owners(model.eval()(images), targets)
+    assigned_maps = loss.assigned_maps(model.eval()(images), targets)
     return [
         Head(
             stride=stride,
             anchors_wh=np.array(record.head_anchors(number), np.float32),
             first_anchor=record.masks[number][0],
-            owner=owner.numpy(),
+            assigned=assigned.numpy(),
         )
-        for number, (stride, owner) in enumerate(zip(record.strides, owners, strict=True))
+        for number, (stride, assigned) in enumerate(zip(record.strides, assigned_maps, strict=True))
     ]
 
 

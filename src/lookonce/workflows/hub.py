@@ -51,7 +51,7 @@ def push(
         folder = Path(temporary) / "checkpoint"
         _lay_out(folder, checkpoint.state, checkpoint.record, to.partition("/")[2])
         hub = _hub()
-        with _told(to):
+        with _errors_explained(to):
             hub.HfApi().create_repo(to, private=not public, exist_ok=True)
             hub.HfApi().upload_folder(repo_id=to, folder_path=folder, commit_message=message)
     _say(f"pushed: {to}")
@@ -75,7 +75,7 @@ def pull(source: str, output: Path, *, revision: str | None = None) -> None:
         _copy(Path(source), output)
         return
     with tempfile.TemporaryDirectory(prefix="lookonce-") as temporary:
-        with _told(source):
+        with _errors_explained(source):
             _hub().snapshot_download(source, revision=revision, local_dir=temporary, allow_patterns=CHECKPOINT_FILES)
         _copy(Path(temporary), output)
 
@@ -105,7 +105,7 @@ def _hub() -> Any:
 
 
 @contextmanager
-def _told(repository: str) -> Iterator[None]:
+def _errors_explained(repository: str) -> Iterator[None]:
     """The hub's errors, of which there are dozens, as one of ours."""
     try:
         yield

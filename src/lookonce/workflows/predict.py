@@ -208,10 +208,10 @@ def stream(runtime: Runtime, source: str, **options: Any) -> Iterator[Prediction
     A picture that cannot be read is told to the log and left out. Close the iterator to stop before the end.
     """
     request = Request(**options)
-    return _predictions(runtime, find_media(source), request, _told)
+    return _predictions(runtime, find_media(source), request, _log_unreadable)
 
 
-def _told(_source: PictureSource, error: DataError) -> None:
+def _log_unreadable(_source: PictureSource, error: DataError) -> None:
     get_logger().warning("%s", error)
 
 

@@ -106,7 +106,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherC
         learner = build.make_learner(settings, record, len(loader), device, loader.batch_size)
         require_space(settings.runs if run is None else run.path, space_for_checkpoints(learner, settings))
         if run is None:
-            tell(check_export_first(settings, learner, record))
+            log_lines(check_export_first(settings, learner, record))
         run = run or start_run(settings)
         with writing_to(run):
             require_same_data(run, record)
@@ -115,14 +115,14 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherC
             trainer = build.make_trainer(settings, learner, loader, val_set, record, run, on_epoch, stop)
             if broadcast_object(run.has_checkpoint):
                 trainer.resume()
-            tell(summary(settings, trainer, train_set, val_set))
+            log_lines(summary(settings, trainer, train_set, val_set))
             if settings.profile:
                 return profiled(trainer)
             if line is not None:
                 line.has_begun()
             result = trainer.run()
             if is_main():  # which alone knows that the table has been written
-                tell(outcome(result, settings.best_metric))
+                log_lines(outcome(result, settings.best_metric))
     return result
 
 
@@ -391,8 +391,8 @@ def profiled(trainer: Trainer) -> TrainResult:
     if world_size() > 1:
         raise SettingsError("profile: looks at one process; leave devices and nnodes out")
     folder = trainer.run_folder.path
-    tell(profile_training(trainer.learner, trainer.batches, folder))
-    tell([f"written: {folder / 'profile.txt'}, and profile.json for https://ui.perfetto.dev"])
+    log_lines(profile_training(trainer.learner, trainer.batches, folder))
+    log_lines([f"written: {folder / 'profile.txt'}, and profile.json for https://ui.perfetto.dev"])
     return TrainResult(run=trainer.run_folder, metrics={}, stopped=False)
 
 
@@ -407,6 +407,6 @@ def outcome(result: TrainResult, best_metric: str) -> list[str]:
     return [f"finished; best weights ({best_metric} {best:.3f}): {run.best}; last weights: {run.last}"]
 
 
-def tell(lines: Iterable[str]) -> None:
+def log_lines(lines: Iterable[str]) -> None:
     for line in lines:
         get_logger().info(line)

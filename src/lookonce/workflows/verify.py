@@ -373,7 +373,7 @@ def lines(verification: Verification) -> Iterator[str]:
         if name != file:
             yield name
             file = name
-        differences = "".join(f"{_told(value):>9}" for value in (row.raw, row.box, row.score, row.missing))
+        differences = "".join(f"{_as_text(value):>9}" for value in (row.raw, row.box, row.score, row.missing))
         yield f"  {row.runtime:<12}{row.AP:>7.4f}{row.AP50:>7.4f}{differences}{row.ms:>7.1f}{row.size / 1e6:>6.1f}"
         if row.wrong:
             yield f"  too much: {', '.join(row.wrong)}"
@@ -384,5 +384,5 @@ def lines(verification: Verification) -> Iterator[str]:
     yield f"written: {verification.output}"
 
 
-def _told(value: float | None) -> str:
+def _as_text(value: float | None) -> str:
     return "-" if value is None else f"{value:.2g}"
