@@ -20,11 +20,11 @@ import numpy as np
 import standard
 from predict import seconds_whole
 
-from lookonce.data.transforms import fit
+from lookonce.cores import usable_threads
+from lookonce.data.letterbox import fit
 from lookonce.prediction.sources import find_pictures
 from lookonce.runtimes.cpp import CppRuntime
-from lookonce.runtimes.threads import usable_threads
-from lookonce.workflows.load import load_runtime
+from lookonce.runtimes.registry import load_runtime
 
 SECONDS_ALONE = 4
 TIMES = 4  # that each made-up photograph is listed: runs of some seconds

@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 
 from lookonce.config.record import Preprocessing
+from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.data.pictures import picture_size_wh, read_picture
-from lookonce.data.transforms import Augmentation
 
 BATCH_SIZE = 16
 CACHES_MB = {"from files": 0.0, "from the cache": 4000.0}
@@ -63,7 +63,7 @@ def with_ten_boxes_each(paths: list[Path]) -> Dataset:
     """The pictures as a data set, each with ten boxes at random places."""
     sizes_wh = np.array([picture_size_wh(path) for path in paths], dtype=np.int32)
     corners = np.random.default_rng(0).random((len(paths), 10, 2)) * 0.8
-    boxes_xyxy = np.concatenate([corners, corners + 0.2], axis=-1) * np.tile(sizes_wh, 2)[:, None]
+    boxes_xyxy = np.concatenate([corners, corners + 0.2], axis=-1) * np.crop_paste(sizes_wh, 2)[:, None]
     count = 10 * len(paths)
     return Dataset(
         split="train",

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import standard
 
-from lookonce.data.transforms import fit
+from lookonce.data.letterbox import fit
 from lookonce.prediction.draw import draw
-from lookonce.prediction.drawings import encode
+from lookonce.prediction.renderer import encode
 from lookonce.prediction.sources import PictureSource, find_pictures
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
-from lookonce.workflows.load import load_runtime
+from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows.predict import predict_with
 
 BATCH = 20  # for the network alone: so many that what is lost at the end of a batch does not count

@@ -51,9 +51,14 @@ def shared() -> Callable[[str], Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests whose ranks are forks of this process come first: once torch.export has run, autograd has threads, and
-    then it refuses to work in a fork."""
-    items.sort(key=lambda item: "in_ranks" not in getattr(item, "fixturenames", ()))
+    """Tests whose ranks are forks of this process come first, and last among them those whose `weights` are exported:
+    once torch.export has run, autograd has threads, and then it refuses to work in a fork."""
+
+    def order(item: pytest.Item) -> tuple[bool, bool]:
+        names = getattr(item, "fixturenames", ())
+        return "in_ranks" not in names, "weights" in names
+
+    items.sort(key=order)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import torch
 from raised import raises
 
 from lookonce import distributed
-from lookonce.distributed import RankLost, Watch
+from lookonce.distributed import HangWatchdog, RankLost
 from lookonce.errors import SettingsError
 
 CPU = torch.device("cpu")
@@ -73,7 +73,7 @@ def sums_and_means() -> tuple[list[float], list[list[float]], list[str], str, bo
     tensors = [torch.tensor([[1.0, 2.0]]) * (own + 1), torch.tensor(3.0) + own]
     distributed.average_over_ranks(tensors)
     copied = torch.full((2, 2), float(own)).t()
-    distributed.copy_from_main([copied])
+    distributed.broadcast_tensors([copied])
     total = distributed.all_reduce_sum(torch.tensor([1.0, float(own)]))
     distributed.barrier()
     return (
@@ -117,7 +117,7 @@ class Words(dict[str, bytes]):
 
 def test_the_watch_knows_who_came_to_fewer_meetings() -> None:
     store = Words()
-    first, second, third = (Watch(store, rank, 3, timeout_seconds=60) for rank in range(3))  # type: ignore[arg-type]
+    first, second, third = (HangWatchdog(store, rank, 3, timeout_seconds=60) for rank in range(3))  # type: ignore[arg-type]
     for watch in (first, third):
         watch.arrive()
         watch._publish()
@@ -136,7 +136,7 @@ def hang() -> None:
 def test_a_rank_that_hangs_is_named_and_those_who_wait_end(
     in_ranks: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(distributed.Watch, "start", start_sooner)
+    monkeypatch.setattr(distributed.HangWatchdog, "start", start_sooner)
     with raises(RuntimeError, " ended "):
         in_ranks(3, hang, timeout_seconds=10)
     said = capfd.readouterr().err
@@ -145,7 +145,7 @@ def test_a_rank_that_hangs_is_named_and_those_who_wait_end(
     assert said.count("rank 0: rank 1 ") == 1
 
 
-def start_sooner(watch: Watch) -> None:
+def start_sooner(watch: HangWatchdog) -> None:
     watch.timeout_seconds = 0.5
     threading.Thread(target=watch._run, daemon=True).start()
 
@@ -235,7 +235,7 @@ def test_an_ascend_device_that_is_not_there_leads_to_its_instructions(monkeypatc
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
 def test_each_rank_keeps_to_its_own_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     before = os.sched_getaffinity(0)
-    with distributed.own_cores(0):
+    with distributed.pin_to_cores(0):
         assert os.sched_getaffinity(0) == before
     last = len(before) - 1
     monkeypatch.setenv("LOCAL_RANK", str(last))
@@ -243,11 +243,11 @@ def test_each_rank_keeps_to_its_own_cores(monkeypatch: pytest.MonkeyPatch) -> No
     over = threading.Event()
     older = threading.Thread(target=over.wait)
     older.start()
-    with distributed.own_cores(1):
+    with distributed.pin_to_cores(1):
         assert os.sched_getaffinity(0) == {sorted(before)[last]} == os.sched_getaffinity(older.native_id or 0)
     assert os.sched_getaffinity(0) == before == os.sched_getaffinity(older.native_id or 0)
     over.set()
-    with raises(SettingsError, f" {len(before)} cores", setting="cpus_per_rank", value=2), distributed.own_cores(2):
+    with raises(SettingsError, f" {len(before)} cores", setting="cpus_per_rank", value=2), distributed.pin_to_cores(2):
         pass
 
 

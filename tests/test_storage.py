@@ -11,18 +11,18 @@ from raised import raises
 from lookonce.storage import (
     MARKER,
     StorageError,
+    atomic_folder,
     find_published,
     make_run_folder,
-    published_folder,
+    recover,
     require_space,
-    settle,
     write_file,
 )
 
 PUBLISH = """
 import os, sys
 from pathlib import Path
-from lookonce.storage import published_folder
+from lookonce.storage import atomic_folder
 
 folder, last = Path(sys.argv[1]), int(sys.argv[2])
 operations = {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}
@@ -36,7 +36,7 @@ def watch(event, arguments):
             os._exit(9)
 
 sys.addaudithook(watch)
-with published_folder(folder) as new:
+with atomic_folder(folder) as new:
     (new / "a.txt").write_text("new")
     (new / "b.txt").write_text("new")
 """
@@ -50,13 +50,13 @@ def content(folder: Path) -> str:
 
 
 def publish(folder: Path, text: str) -> None:
-    with published_folder(folder) as new:
+    with atomic_folder(folder) as new:
         (new / "a.txt").write_text(text)
         (new / "b.txt").write_text(text)
 
 
 def publish_half(folder: Path, error: Exception) -> None:
-    with published_folder(folder) as new:
+    with atomic_folder(folder) as new:
         (new / "a.txt").write_text("half")
         raise error
 
@@ -78,7 +78,7 @@ def test_a_kill_before_any_operation_leaves_a_complete_version(tmp_path: Path) -
         found = find_published(folder)
         assert found is not None
         seen.append(content(found))
-        settle(folder)
+        recover(folder)
         assert content(folder) == seen[-1]
         assert [path.name for path in folder.parent.iterdir()] == ["last"]
         publish(folder, "newer")
@@ -152,6 +152,6 @@ def test_a_replaced_file_is_whole_and_leaves_no_temporary_one(tmp_path: Path) ->
 
 
 def test_the_marker_is_written_after_everything_else(tmp_path: Path) -> None:
-    with published_folder(tmp_path / "last") as new:
+    with atomic_folder(tmp_path / "last") as new:
         assert not (new / MARKER).exists()
     assert (tmp_path / "last" / MARKER).stat().st_size == 0

@@ -146,9 +146,9 @@ class Ours:
         import numpy as np
         import standard
 
-        from lookonce.data.transforms import fit
+        from lookonce.data.letterbox import fit
         from lookonce.prediction.sources import find_pictures
-        from lookonce.workflows.load import load_runtime
+        from lookonce.runtimes.registry import load_runtime
 
         self.pictures, _, self._weights = standard.make(folder)
         self.runtime = load_runtime(self._weights)

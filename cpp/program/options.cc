@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "lookonce/errors.h"
-#include "threads.h"
+#include "cores.h"
 
 namespace lookonce {
 namespace {

@@ -10,7 +10,7 @@
 #include "options.h"
 #include "results.h"
 #include "sources.h"
-#include "threads.h"
+#include "cores.h"
 
 using namespace lookonce;
 using namespace lookonce::tests;

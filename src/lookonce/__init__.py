@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 # Name here -> the module that holds it. Verbs whose name is also a room's (export) are reached through `load`.
 _LATE = {
-    "load": "lookonce.workflows.load",
+    "load": "lookonce.api",
     "train": "lookonce.workflows.train",
     "evaluate": "lookonce.workflows.evaluate",
     "predict": "lookonce.workflows.predict",

@@ -2,7 +2,7 @@
 
 Without `torchrun` everything here answers as one rank of one, so callers need no special case. With it, every function
 in which ranks exchange something is a *meeting*: all of them call it, in the same order. A meeting to which one rank
-does not come ends with `RankLost` where its process has died, and through the `Watch`, by name, where it hangs.
+does not come ends with `RankLost` where its process has died, and through the `HangWatchdog`, by name, where it hangs.
 """
 
 import datetime as dt
@@ -52,14 +52,14 @@ def is_main() -> bool:
 def barrier() -> None:
     """Wait until every rank has come this far."""
     if _is_initialised():
-        with _meeting():
+        with _collective():
             dist.barrier()
 
 
 def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
     """The sum of the ranks' tensors (same shape, in place) on every rank."""
     if _is_initialised():
-        with _meeting():
+        with _collective():
             dist.all_reduce(tensor)
     return tensor
 
@@ -78,13 +78,13 @@ def average_over_ranks(tensors: Sequence[torch.Tensor]) -> None:
         tensor.copy_(mean.view(tensor.shape))
 
 
-def copy_from_main(tensors: Sequence[torch.Tensor]) -> None:
+def broadcast_tensors(tensors: Sequence[torch.Tensor]) -> None:
     """Replace each tensor (the same shapes on all ranks) by the main rank's."""
     if not _is_initialised():
         return
     for tensor in tensors:
         dense = tensor.contiguous()
-        with _meeting():
+        with _collective():
             dist.broadcast(dense, src=0)
         tensor.copy_(dense)
 
@@ -101,7 +101,7 @@ def gather_objects(value: Any) -> list[Any]:
     if not _is_initialised():
         return [value]
     values: list[Any] = [None] * world_size()
-    with _meeting():
+    with _collective():
         dist.all_gather_object(values, value)
     return values
 
@@ -111,7 +111,7 @@ def broadcast_object(value: Any) -> Any:
     if not _is_initialised():
         return value
     values = [value]
-    with _meeting():
+    with _collective():
         dist.broadcast_object_list(values, src=0)
     return values[0]
 
@@ -155,7 +155,7 @@ def process_group(device: torch.device, *, machine: int = 0, timeout_seconds: fl
             f"rank {own_rank} of {num_ranks}: could not meet the others at "
             f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')} ({_first_line(error)})"
         ) from error
-    with _watching(Watch(stores[1], own_rank, num_ranks, timeout_seconds)):
+    with _watching(HangWatchdog(stores[1], own_rank, num_ranks, timeout_seconds)):
         yield
     # Not after an error: taking leave of ranks that are gone can take for ever, and the process is about to end.
     dist.destroy_process_group()
@@ -210,7 +210,7 @@ def _rank_by_machine(store: Store, machine: int, own_rank: int, num_ranks: int) 
     return places.index((machine, own_rank))
 
 
-class Watch:
+class HangWatchdog:
     """Names the rank that keeps the others waiting.
 
     Each rank counts the meetings it has come to, and a thread of it tells the count to the store that all share. Who
@@ -224,14 +224,14 @@ class Watch:
         self.rank = own_rank
         self.num_ranks = num_ranks
         self.timeout_seconds = timeout_seconds
-        self._meetings = 0
+        self._collectives = 0
         self._since = time.monotonic()
         self._over = threading.Event()
         self._publish()
 
     def arrive(self) -> None:
         """This rank has come to another meeting."""
-        self._meetings += 1
+        self._collectives += 1
         self._since = time.monotonic()
 
     def start(self) -> None:
@@ -245,12 +245,12 @@ class Watch:
         found = {}
         for other in range(self.num_ranks):
             meetings, _, place = self.store.get(f"meetings/{other}").decode().partition(" ")
-            if int(meetings) < self._meetings:
+            if int(meetings) < self._collectives:
                 found[other] = place
         return found
 
     def _publish(self) -> None:
-        self.store.set(f"meetings/{self.rank}", f"{self._meetings} process {os.getpid()} on {socket.gethostname()}")
+        self.store.set(f"meetings/{self.rank}", f"{self._collectives} process {os.getpid()} on {socket.gethostname()}")
 
     def _run(self) -> None:
         try:
@@ -267,7 +267,7 @@ class Watch:
         if self.rank == waiting[0]:
             names = "; ".join(f"rank {other} ({place})" for other, place in late.items())
             sys.stderr.write(
-                f"lookonce: rank {self.rank}: {names} did not come to meeting {self._meetings} for "
+                f"lookonce: rank {self.rank}: {names} did not come to meeting {self._collectives} for "
                 f"{self.timeout_seconds:g} s, {len(waiting)} of {self.num_ranks} ranks are waiting: it hangs, or needs "
                 "more time (rank_timeout)\n"
             )
@@ -275,11 +275,11 @@ class Watch:
         os._exit(1)
 
 
-_watch: Watch | None = None
+_watch: HangWatchdog | None = None
 
 
 @contextmanager
-def _watching(watch: Watch) -> Iterator[None]:
+def _watching(watch: HangWatchdog) -> Iterator[None]:
     global _watch  # noqa: PLW0603 - as the process group itself, it is one to a process
     _watch = watch
     barrier()  # by now each has told its count
@@ -292,7 +292,7 @@ def _watching(watch: Watch) -> Iterator[None]:
 
 
 @contextmanager
-def _meeting() -> Iterator[None]:
+def _collective() -> Iterator[None]:
     if _watch is not None:
         _watch.arrive()
     try:
@@ -402,7 +402,7 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
 
 
 @contextmanager
-def own_cores(number: int) -> Iterator[None]:
+def pin_to_cores(number: int) -> Iterator[None]:
     """This process keeps to `number` cores for the length of the block: those after the cores that the ranks before it
     on this machine have, of all that it may use. 0 changes nothing."""
     if not number or not hasattr(os, "sched_setaffinity"):

@@ -38,7 +38,7 @@ def sha256_file(path: Path) -> str:
 def write_file(path: Path, content: bytes | str) -> None:
     """Replace one file atomically: readers see the old content or the new, never a part."""
     temporary = path.with_name(f".{path.name}.new")
-    with explained_write(path):
+    with os_errors_explained(path):
         try:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
             _sync(temporary)
@@ -48,7 +48,7 @@ def write_file(path: Path, content: bytes | str) -> None:
 
 
 @contextmanager
-def explained_write(path: Path) -> Iterator[None]:
+def os_errors_explained(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals inside the block into a message that says what to do."""
     try:
         yield
@@ -57,14 +57,14 @@ def explained_write(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def published_folder(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """Fill a new version of `folder`: the block writes into the path it is given, which replaces `folder` at its end.
 
     If the block fails, what it wrote is removed and the previous version stays as it was.
     """
-    with explained_write(folder):
+    with os_errors_explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        settle(folder)
+        recover(folder)
         new = _new(folder)
         new.mkdir()
         try:
@@ -84,8 +84,8 @@ def find_published(folder: Path) -> Path | None:
     return next((candidate for candidate in candidates if (candidate / MARKER).is_file()), None)
 
 
-def settle(folder: Path) -> None:
-    """Finish or clear away what a killed `published_folder` left beside `folder`."""
+def recover(folder: Path) -> None:
+    """Finish or clear away what a killed `atomic_folder` left beside `folder`."""
     if not (folder / MARKER).is_file():
         survivor = find_published(folder)
         if survivor is not None:
@@ -106,7 +106,7 @@ def only_user(folder: Path, *, patience_seconds: float = 10) -> Iterator[None]:
     if fcntl is None:
         yield  # type: ignore[unreachable,unused-ignore]
         return
-    with explained_write(folder), (folder / ".lock").open("a+") as file:
+    with os_errors_explained(folder), (folder / ".lock").open("a+") as file:
         _take(file, folder, time.monotonic() + patience_seconds)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
@@ -148,7 +148,7 @@ def require_space(folder: Path, num_bytes: int, purpose: str = "the checkpoints 
 def make_run_folder(runs: Path, name: str) -> Path:
     """A fresh folder RUNS/NAME-K, K counted up from 1; two processes never get the same one."""
     number = 1 + max((_run_number(path, name) for path in runs.glob(f"{name}-*")), default=0)
-    with explained_write(runs):
+    with os_errors_explained(runs):
         runs.mkdir(parents=True, exist_ok=True)
         while True:
             folder = runs / f"{name}-{number}"

@@ -20,7 +20,7 @@ from lookonce.config.schema import Settings
 from lookonce.errors import DataError
 from lookonce.log import console, get_logger, logging_to
 
-HEAVY = ("torch", "cv2", "onnxruntime", "matplotlib", "onnx", "hotcoco", "numpy")
+HEAVY = ("torch", "cv2", "onnxruntime", "onnx", "hotcoco", "numpy")
 
 
 @pytest.fixture

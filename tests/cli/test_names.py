@@ -18,8 +18,8 @@ from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import SettingsError
 from lookonce.model.yolov3_tiny import initialise
 from lookonce.weights.checkpoint import load_checkpoint, save_checkpoint
+from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.mindspore import IMAGENET_MEAN, IMAGENET_STD, to_mindspore
-from lookonce.weights.network import model_from_record
 from lookonce.workflows.build import make_model
 from lookonce.workflows.convert import convert
 from lookonce.workflows.evaluate import evaluate

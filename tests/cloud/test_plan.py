@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from raised import raises
 
-from lookonce.cloud.plan import Plan, make_plan
+from lookonce.cloud.plan import JobPlan, make_plan
 from lookonce.errors import SettingsError
 
 FOUR = "10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4"
 
 
-def plan(environment: dict[str, str], addresses: tuple[str, ...] = ("here",)) -> Plan:
+def plan(environment: dict[str, str], addresses: tuple[str, ...] = ("here",)) -> JobPlan:
     return make_plan(environment, lambda: addresses)
 
 

@@ -11,7 +11,7 @@ from raised import raises
 
 from lookonce.data.annotations import Annotations, assemble, shortest, snap
 from lookonce.data.dataset import data_hash, require_boxes
-from lookonce.data.findings import StopAtError
+from lookonce.data.findings import RaiseOnError
 from lookonce.errors import DataError
 
 
@@ -43,7 +43,7 @@ def annotations(
 
 def test_boxes_are_sorted_by_picture_and_keep_their_order_within() -> None:
     boxes = [(1, 1, 2, 2), (2, 2, 3, 3), (3, 3, 4, 4)]
-    dataset = assemble(annotations(boxes, rows=[2, 0, 2], pictures=3), StopAtError())
+    dataset = assemble(annotations(boxes, rows=[2, 0, 2], pictures=3), RaiseOnError())
     np.testing.assert_array_equal(dataset.box_offsets, [0, 1, 1, 3])  # picture 1 is background
     np.testing.assert_array_equal(dataset.boxes_xyxy[:, 0], [2, 1, 3])
     np.testing.assert_array_equal(dataset.areas, [1, 1, 1])
@@ -62,7 +62,7 @@ def test_boxes_outside_are_clipped_or_left_out_with_a_count() -> None:
 
 
 def test_boxes_without_area_are_left_out_and_logged_with_a_count(caplog: pytest.LogCaptureFixture) -> None:
-    report = StopAtError(shown=1)
+    report = RaiseOnError(shown=1)
     dataset = assemble(annotations([(1, 1, 1, 9), (5, 5, 4, 9), (1, 1, 2, 2)]), report)
     report.log()
     assert len(dataset.labels) == 1
@@ -74,27 +74,27 @@ def test_boxes_without_area_are_left_out_and_logged_with_a_count(caplog: pytest.
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_box_that_is_not_finite_is_refused_by_name(bad: float) -> None:
     with raises(DataError, "box 1: box (1, ", path="0.jpg", check="box-not-finite"):
-        assemble(annotations([(1, 1, 2, 2), (1, bad, 2, 2)]), StopAtError())
+        assemble(annotations([(1, 1, 2, 2), (1, bad, 2, 2)]), RaiseOnError())
     findings = []
     assert len(assemble(annotations([(1, 1, 2, 2), (1, bad, 2, 2)]), findings.append).labels) == 1
     assert [finding.name for finding in findings] == ["box-not-finite"]
 
 
 def test_an_annotations_own_area_is_kept() -> None:
-    dataset = assemble(annotations([(0, 0, 10, 10), (0, 0, 10, 10)], areas=[42.5, math.nan]), StopAtError())
+    dataset = assemble(annotations([(0, 0, 10, 10), (0, 0, 10, 10)], areas=[42.5, math.nan]), RaiseOnError())
     np.testing.assert_array_equal(dataset.areas, [42.5, 100])
 
 
 def test_no_pictures_is_an_error_and_no_boxes_one_for_training_only() -> None:
     with raises(DataError, "'train'", path="list.txt", check="empty-split"):
-        assemble(annotations([], pictures=0), StopAtError())
-    empty = assemble(annotations([], pictures=2), StopAtError())
+        assemble(annotations([], pictures=0), RaiseOnError())
+    empty = assemble(annotations([], pictures=2), RaiseOnError())
     assert empty.boxes_xyxy.shape == (0, 4)
     with raises(DataError, "2 pictures", "0 boxes", setting="split", value="train"):
         require_boxes(empty)
     with raises(DataError, "1 boxes", "1 of them crowd"):
-        require_boxes(assemble(annotations([(1, 1, 2, 2)], crowd=[True]), StopAtError()))
-    require_boxes(assemble(annotations([(1, 1, 2, 2)]), StopAtError()))
+        require_boxes(assemble(annotations([(1, 1, 2, 2)], crowd=[True]), RaiseOnError()))
+    require_boxes(assemble(annotations([(1, 1, 2, 2)]), RaiseOnError()))
 
 
 def test_snapping_restores_thousandths_and_leaves_the_rest() -> None:
@@ -126,9 +126,9 @@ def test_shortest_writes_whole_numbers_without_a_point() -> None:
 
 
 def test_the_hash_counts_contents_and_no_folders() -> None:
-    one = assemble(annotations([(1, 1, 2, 2)]), StopAtError())
+    one = assemble(annotations([(1, 1, 2, 2)]), RaiseOnError())
     moved = replace(annotations([(1, 1 + 1e-12, 2, 2)]), image_paths=[Path("elsewhere/0.jpg")])
-    assert data_hash(one) == data_hash(assemble(moved, StopAtError()))
-    assert data_hash(one) != data_hash(assemble(annotations([(1, 1, 2, 2.5)]), StopAtError()))
-    assert data_hash(one) != data_hash(assemble(annotations([(1, 1, 2, 2)], crowd=[True]), StopAtError()))
+    assert data_hash(one) == data_hash(assemble(moved, RaiseOnError()))
+    assert data_hash(one) != data_hash(assemble(annotations([(1, 1, 2, 2.5)]), RaiseOnError()))
+    assert data_hash(one) != data_hash(assemble(annotations([(1, 1, 2, 2)], crowd=[True]), RaiseOnError()))
     assert len(data_hash(one)) == 64

@@ -12,11 +12,12 @@ from raised import raises
 
 from lookonce.boxes import area_xyxy
 from lookonce.config.record import Preprocessing
+from lookonce.data.augment import Augmentation
+from lookonce.data.batch_sheet import draw_sheet
 from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import Picture
 from lookonce.data.loader import Batch, Loader, PictureCache
 from lookonce.data.order import PARTNER_WINDOW, EpochOrder
-from lookonce.data.sheet import draw_sheet
-from lookonce.data.transforms import Augmentation, Picture
 from lookonce.errors import DataError, SettingsError
 
 NUM_PICTURES = 11

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from raised import raises
 
-from lookonce.data.shapes import KINDS, clutter
+from lookonce.data.outlines import KINDS, clutter
 from lookonce.data.synthetic import CLASS_NAMES, Scene, SceneOptions, make_scene, write_synthetic
 from lookonce.errors import DataError
 

@@ -14,7 +14,7 @@ from lookonce.evaluation.diagnosis import (
     Diagnosis,
     check_anchors,
     check_categories,
-    check_classes,
+    check_class_names,
     check_learning,
     check_scores,
     check_training_pictures,
@@ -63,11 +63,11 @@ def test_exchanged_classes_are_named(make_dataset: MakeDataset, make_results: Ma
 
 
 def test_the_head_needs_an_output_for_each_class(make_dataset: MakeDataset) -> None:
-    assert check_classes(RECORD, make_dataset([], [])).verdict == "fine"
+    assert check_class_names(RECORD, make_dataset([], [])).verdict == "fine"
     more = make_dataset([], [], class_names=("a", "b", "c"))
-    assert check_classes(RECORD, more).evidence.endswith(" c")
+    assert check_class_names(RECORD, more).evidence.endswith(" c")
     other = make_dataset([], [], class_names=("x", "y", "z"))
-    assert check_classes(RECORD, other).verdict == "cause"
+    assert check_class_names(RECORD, other).verdict == "cause"
 
 
 def test_an_anchor_reaches_a_factor_of_four_in_both_sides() -> None:

@@ -15,7 +15,7 @@ from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.data.dataset import Dataset
 from lookonce.detections import Detections
 from lookonce.errors import DataError, SettingsError
-from lookonce.evaluation.evaluate import Share, detect_all, evaluate
+from lookonce.evaluation.evaluate import RankGroup, detect_all, evaluate
 from lookonce.runtimes.detector import Detector
 
 MakeDataset = Callable[..., Dataset]
@@ -158,14 +158,14 @@ def test_shares_find_each_picture_once_and_come_together_in_the_order_of_the_dat
             found[rank] = own
             raise Kept
 
-        share = Share(rank=rank, size=num_shares, gather=keep)
+        rank_group = RankGroup(rank=rank, size=num_shares, gather=keep)
         with pytest.raises(Kept):
-            detect_all(Detector(BrightSquares()), squares, share=share, on_progress=calls[rank].append)
+            detect_all(Detector(BrightSquares()), squares, rank_group=rank_group, on_progress=calls[rank].append)
     assert sum(map(len, found.values())) == 5
     # Equally often in all shares, also where one has a picture fewer: ranks meet in it.
     assert {len(told) for told in calls.values()} == {-(-5 // num_shares)}
-    last = Share(rank=0, size=num_shares, gather=lambda _own: [found[rank] for rank in range(num_shares)])
-    together = detect_all(Detector(BrightSquares()), squares, share=last)
+    last = RankGroup(rank=0, size=num_shares, gather=lambda _own: [found[rank] for rank in range(num_shares)])
+    together = detect_all(Detector(BrightSquares()), squares, rank_group=last)
     assert vars(together).keys() == vars(whole).keys()
     for name, value in vars(whole).items():
         np.testing.assert_array_equal(getattr(together, name), value)

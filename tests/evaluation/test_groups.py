@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lookonce.data.dataset import Dataset
-from lookonce.evaluation.errors import BACKGROUND_IOU
+from lookonce.evaluation.error_types import BACKGROUND_IOU
 from lookonce.evaluation.groups import GROUPINGS, GroupScore, score_groups
 from lookonce.evaluation.matching import match, overlapping_pairs
 from lookonce.evaluation.results import Results

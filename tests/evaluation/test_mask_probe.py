@@ -5,7 +5,7 @@ import pytest
 
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord
-from lookonce.evaluation.mask_probe import Reading, compare_readings, verdict
+from lookonce.evaluation.mask_probe import MaskHypothesis, compare_hypotheses, verdict
 
 
 def described(mask: tuple[int, ...]) -> ModelRecord:
@@ -34,12 +34,12 @@ def heads(num_pictures: int, wh_32: tuple[float, float], wh_16: tuple[float, flo
     return raws
 
 
-READINGS = {"cfg": described((0, 1, 2)), "moved": described((1, 2, 3))}
+HYPOTHESES = {"cfg": described((0, 1, 2)), "moved": described((1, 2, 3))}
 
 
 def test_the_ratio_of_the_sides_is_the_ratio_of_the_anchors_where_the_mask_is_wrong() -> None:
     """Both heads say 60x60 under 1,2,3; under 0,1,2 the same numbers mean 37x58 in place of 81x82."""
-    found = compare_readings(heads(10, (60, 60), (60, 60)), READINGS)
+    found = compare_hypotheses(heads(10, (60, 60), (60, 60)), HYPOTHESES)
     assert found["moved"].ratio == pytest.approx(1)
     assert found["cfg"].ratio == pytest.approx(math.sqrt(37 * 58 / (81 * 82)))
     assert found["moved"].num_pairs == 10
@@ -48,15 +48,15 @@ def test_the_ratio_of_the_sides_is_the_ratio_of_the_anchors_where_the_mask_is_wr
 
 def test_files_whose_own_mask_is_right_are_left_alone() -> None:
     """Under 1,2,3 the stride-16 head would say twice the size."""
-    found = compare_readings(heads(10, (60, 60), (60 * 81 / 37, 60 * 82 / 58)), READINGS)
+    found = compare_hypotheses(heads(10, (60, 60), (60 * 81 / 37, 60 * 82 / 58)), HYPOTHESES)
     assert found["cfg"].ratio == pytest.approx(1)
     assert verdict(found) == "cfg"
 
 
 def test_few_objects_or_two_readings_as_good_make_no_verdict() -> None:
-    assert verdict(compare_readings(heads(7, (60, 60), (60, 60)), READINGS)) is None
-    assert verdict({"a": Reading(ratio=0.9, num_pairs=20), "b": Reading(ratio=1.2, num_pairs=20)}) is None
-    nothing = compare_readings([raw - 40 for raw in heads(10, (60, 60), (60, 60))], READINGS)
+    assert verdict(compare_hypotheses(heads(7, (60, 60), (60, 60)), HYPOTHESES)) is None
+    assert verdict({"a": MaskHypothesis(ratio=0.9, num_pairs=20), "b": MaskHypothesis(ratio=1.2, num_pairs=20)}) is None
+    nothing = compare_hypotheses([raw - 40 for raw in heads(10, (60, 60), (60, 60))], HYPOTHESES)
     assert nothing["cfg"].num_pairs == 0
     assert math.isnan(nothing["cfg"].ratio)
     assert verdict(nothing) is None
@@ -65,4 +65,4 @@ def test_few_objects_or_two_readings_as_good_make_no_verdict() -> None:
 def test_other_places_and_other_classes_are_other_objects() -> None:
     raws = heads(10, (20, 20), (60, 60))
     raws[1] = np.roll(raws[1], 2, axis=3)  # two cells, 32 pixels to the right
-    assert compare_readings(raws, READINGS)["moved"].num_pairs == 0
+    assert compare_hypotheses(raws, HYPOTHESES)["moved"].num_pairs == 0

@@ -15,11 +15,11 @@ from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord, Preprocessing, Thresholds
 from lookonce.export.base import textured_canvases
 from lookonce.export.formats import FORMATS
-from lookonce.export.plan import Plan
+from lookonce.export.plan import ExportPlan
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.runtimes.exported import ExportedRuntime
 from lookonce.runtimes.pytorch import PyTorchRuntime
-from lookonce.workflows.load import load_runtime
+from lookonce.runtimes.registry import load_runtime
 
 SIZE_HW = (64, 96)  # (2 * 3 + 4 * 6) * 3 = 90 boxes
 
@@ -79,7 +79,7 @@ def make_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
         model, record = random_network(num_classes, dialect, preprocessing or Preprocessing())
         record = record.model_copy(update={"thresholds": Thresholds(multi_label=multi_label)})
         path = tmp_path_factory.mktemp("exported") / f"modèle 模{chosen.suffix}"
-        chosen.write(model, record, Plan(**{"outputs": chosen.outputs[0], **options}), path)
+        chosen.write(model, record, ExportPlan(**{"outputs": chosen.outputs[0], **options}), path)
         exported = load_runtime(path)
         assert isinstance(exported, ExportedRuntime)
         return Pair(

@@ -19,9 +19,9 @@ from lookonce.errors import WeightsError
 from lookonce.export.base import size_of, textured_canvases
 from lookonce.export.formats import FORMATS
 from lookonce.export.metadata import VERIFIED_KEY, store_verification
-from lookonce.export.plan import Plan
+from lookonce.export.plan import ExportPlan
 from lookonce.runtimes.exported import RECORD_KEY
-from lookonce.workflows.load import RUNTIMES, load_runtime
+from lookonce.runtimes.registry import RUNTIMES, load_runtime
 
 IMAGENET = Preprocessing(color_order="BGR", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 ANY_SIZE = [
@@ -187,7 +187,7 @@ import socket, sys
 def refuse(*args, **kwargs):
     raise RuntimeError("a socket")
 socket.socket = socket.create_connection = refuse
-from lookonce.workflows.load import load_runtime
+from lookonce.runtimes.registry import load_runtime
 load_runtime(sys.argv[1])
 import openvino.tools.ovc
 assert sys.modules["openvino_telemetry"] is None
@@ -226,7 +226,7 @@ def test_a_converter_that_is_not_installed_is_named_with_its_command(file_of, tm
     if find_spec(module) is not None:
         pytest.skip(f"{module} is installed")
     pair = file_of("onnx, detections")
-    plan = Plan(outputs="raw", preprocess=False)
+    plan = ExportPlan(outputs="raw", preprocess=False)
     with raises(WeightsError, f"no module {module}", "pip install"):
         FORMATS[name].write(pair.model, pair.record, plan, tmp_path / f"file{FORMATS[name].suffix}")
 

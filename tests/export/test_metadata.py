@@ -6,7 +6,7 @@ import lookonce
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.export.metadata import describe, embed, read_record
-from lookonce.export.plan import Plan
+from lookonce.export.plan import ExportPlan
 from lookonce.runtimes.exported import RECORD_KEY
 
 RECORD = ModelRecord(
@@ -35,7 +35,7 @@ def test_a_second_record_replaces_the_first_and_nothing_else():
 
 
 def test_a_file_says_who_wrote_it():
-    described = describe(RECORD, Plan(precision="fp16"), torch="2.11")
+    described = describe(RECORD, ExportPlan(precision="fp16"), torch="2.11")
     assert described.versions == {"lookonce": lookonce.__version__, "torch": "2.11"}
     assert described.precision == "fp16"
     assert described.class_names == RECORD.class_names

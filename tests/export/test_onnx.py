@@ -5,7 +5,7 @@ import onnx
 import torch
 
 from lookonce.detections import Detections
-from lookonce.export.deployed import fold_batchnorm
+from lookonce.export.wrapper import fold_batchnorm
 from lookonce.runtimes.onnx import open_session
 from lookonce.runtimes.pytorch import to_network_input
 

@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord, Preprocessing, Thresholds
+from lookonce.data.letterbox import fit
 from lookonce.data.pictures import PICTURE_SUFFIXES, read_picture
-from lookonce.data.transforms import fit
 from lookonce.errors import DataError
 from lookonce.export.base import textured_canvases
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
 from lookonce.prediction.video import read_frames
 from lookonce.runtimes.pytorch import PyTorchRuntime
+from lookonce.runtimes.registry import load_runtime
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.export import export
-from lookonce.workflows.load import load_runtime
 from lookonce.workflows.predict import predict_with
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -30,13 +30,13 @@ from lookonce.config.schema import Settings
 from lookonce.data.loader import Loader
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
+from lookonce.launch import is_wanted
 from lookonce.remote.objects import Location, ObjectStore
 from lookonce.training.engine import Learner, make_scaler
 from lookonce.training.run_folder import RunFolder
 from lookonce.training.trainer import Trainer, TrainResult
 from lookonce.weights.load import load_weights
 from lookonce.workflows import build
-from lookonce.workflows.launch import is_wanted
 from lookonce.workflows.train import train
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -292,7 +292,7 @@ def test_is_save_on_master(data: Path, tmp_path: Path, monkeypatch: pytest.Monke
     for on in (0, 1):
         settings, learner = made(data, is_save_on_master=on)
         loader, record = loader_of(settings)
-        build.make_trainer(settings, learner, loader, None, record, RunFolder(tmp_path))
+        build.make_trainer(settings, learner, loader, None, record, RunFolder(tmp_path), [])
     assert seen == [True, False]
 
 

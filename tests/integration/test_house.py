@@ -1,5 +1,7 @@
 """The house: what starts without PyTorch, what `./run` promises, and what the licence check lets through."""
 
+import ast
+import importlib
 import importlib.util
 import os
 import re
@@ -7,42 +9,121 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from lookonce.cli.verbs import VERBS
+from lookonce.export.formats import FORMATS
+from lookonce.runtimes.registry import RUNTIMES
+
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = PROJECT_ROOT / "src" / "lookonce"
-# Rooms of the base install: everything in them is imported where there is no PyTorch.
-TORCH_FREE = (
-    "boxes.py",
-    "detections.py",
-    "errors.py",
-    "storage.py",
-    "log.py",
-    "config",
-    "remote",
-    "data",
-    "prediction",
-    "cli",
-)
-TORCH_FREE_FILES = (
-    *(
-        f"runtimes/{name}.py"
-        for name in ("base", "detector", "exported", "heads", "kinds", "onnx", "openvino", "processor", "threads")
-    ),
-    "export/formats.py",
-    "workflows/load.py",
-    "workflows/predict.py",
-)
+SOURCES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+TRAIN_EXTRA = ("torch", "torchvision", "hotcoco", "onnx", "onnxscript")
+# Verbs that need the train extra to start. Import Linter's `forbidden` takes an import within a function for one at the
+# head of a module, and the other verbs import PyTorch within functions, for checkpoints: so imports are followed here.
+VERBS_WITH_TORCH = {"train", "export", "verify", "convert", "push", "pull", "explain-assignment", "info"}
+
+
+def imported_at_once(body: Sequence[ast.stmt]) -> Iterator[str]:
+    """What importing a module imports: its own statements, those within functions and TYPE_CHECKING left out."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            modules = (f"{node.module}.{name.name}" for name in node.names)
+            yield from (module if module in SOURCES else str(node.module) for module in modules)
+        elif isinstance(node, ast.Try) or (isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test)):
+            yield from imported_at_once(node.body)
+
+
+@cache
+def imports_of(module: str) -> frozenset[str]:
+    return frozenset(imported_at_once(ast.parse(SOURCES[module].read_text(encoding="utf-8")).body))
+
+
+def loaded_with(*modules: str) -> set[str]:
+    """The modules, and all that is loaded when they are imported."""
+    loaded: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module not in loaded:
+            loaded.add(module)
+            waiting += imports_of(module) if module in SOURCES else ()
+    return loaded
+
+
+def needs_train_extra(module: str) -> bool:
+    return any(name.partition(".")[0] in TRAIN_EXTRA for name in loaded_with(module))
 
 
 def modules_of_base_install() -> list[str]:
-    files = [PACKAGE / name for name in (*TORCH_FREE, *TORCH_FREE_FILES)]
-    sources = [path for file in files for path in ([file] if file.suffix else sorted(file.rglob("*.py")))]
-    names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in sources if path.exists()]
-    return [name.removesuffix(".__init__") for name in names]
+    """What loads without the train extra: the doors, the verbs that start there, and the runtimes that it has."""
+    verbs = {
+        target.partition(":")[0]
+        for name, verb in VERBS.items()
+        if name not in VERBS_WITH_TORCH
+        for target in (verb.target, verb.shown_by)
+        if target
+    }
+    runtimes = {kind.opens.partition(":")[0] for kind in RUNTIMES.values() if kind.extra != "train"}
+    loaded = loaded_with("lookonce.cli.main", "lookonce.api", *verbs, *runtimes)
+    return sorted(loaded & SOURCES.keys())
+
+
+def test_the_verbs_that_need_the_train_extra_are_those_that_are_named() -> None:
+    assert {
+        name for name, verb in VERBS.items() if needs_train_extra(verb.target.partition(":")[0])
+    } == VERBS_WITH_TORCH
+
+
+# ---- imports by text: tables whose entries are imported when they are used
+
+TARGET = re.compile(r"lookonce(\.\w+)+(:\w+)?")
+
+
+def targets() -> list[tuple[str, str]]:
+    """(module, what it names) for each string in the sources that is a module, or one and a name in it."""
+    return [
+        (module, node.value)
+        for module, path in SOURCES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and TARGET.fullmatch(node.value)
+    ]
+
+
+def floors() -> dict[str, int]:
+    """Room -> number of its line of the layers in pyproject.toml, the highest first."""
+    contracts = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    layers = next(one["layers"] for one in contracts["contracts"] if one["type"] == "layers")
+    return {name: floor for floor, line in enumerate(layers) for name in re.findall(r"\w+", line)}
+
+
+def test_the_tables_that_import_by_text_are_among_the_targets() -> None:
+    written = {target for _, target in targets()}
+    assert {verb.target for verb in VERBS.values()} <= written
+    assert {kind.opens for kind in RUNTIMES.values()} <= written
+    assert {known.writer for known in FORMATS.values() if known.writer} <= written
+
+
+@pytest.mark.parametrize(("module", "target"), targets())
+def test_what_is_imported_by_text_is_there_and_not_above(module: str, target: str) -> None:
+    name, _, attribute = target.partition(":")
+    assert name in SOURCES
+    if attribute:
+        assert callable(getattr(importlib.import_module(name), attribute))
+    if module == "lookonce":  # the package itself is above all
+        return
+    (own, theirs), floor = (one.split(".")[1] for one in (module, name)), floors()
+    assert own == theirs or floor[own] < floor[theirs]
 
 
 def run_python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
@@ -51,16 +132,16 @@ def run_python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
 
 def test_base_install_imports_where_there_is_no_torch() -> None:
     names = modules_of_base_install()
-    assert len(names) > 20
+    assert len(names) > 100
     # A None in sys.modules makes `import torch` fail as if it were not installed.
     code = """
 import importlib, sys
-absent = ("torch", "torchvision", "matplotlib", "hotcoco", "onnx", "onnxscript")
-sys.modules.update(dict.fromkeys(absent))
-for name in sys.argv[1:]:
+absent, *names = sys.argv[1:]
+sys.modules.update(dict.fromkeys(absent.split(",")))
+for name in names:
     importlib.import_module(name)
 """
-    done = run_python(code, *names)
+    done = run_python(code, ",".join(TRAIN_EXTRA), *names)
     assert done.returncode == 0, done.stderr
 
 
@@ -68,7 +149,7 @@ def test_the_command_line_starts_without_loading_what_is_slow_to_load() -> None:
     code = """
 import sys
 import lookonce.cli.main
-print(*sorted({"torch", "onnxruntime", "cv2", "matplotlib"} & set(sys.modules)))
+print(*sorted({"torch", "onnxruntime", "cv2"} & set(sys.modules)))
 """
     done = run_python(code)
     assert done.returncode == 0, done.stderr

@@ -20,12 +20,12 @@ from ports import free_port
 from raised import raises
 from started import Start, all_gone, ends, said, wait_for, workers_of
 
+from lookonce import launch
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.data.write import write_data
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.remote.objects import Location, ObjectStore
-from lookonce.workflows import launch
 from lookonce.workflows.build import Settings
 from lookonce.workflows.train import train
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.darknet import read_darknet, to_darknet
 from lookonce.weights.foreign import ReadOptions
 from lookonce.weights.load import load_state
-from lookonce.weights.network import model_from_record
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-opencv4" / "bin" / "python"

@@ -18,7 +18,7 @@ from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.distributed import rank
 from lookonce.errors import DataError, LookonceError, SettingsError
-from lookonce.training.engine import TrainingDiverged
+from lookonce.training.finite import TrainingDiverged
 from lookonce.training.trainer import TrainResult
 from lookonce.weights.checkpoint import read_training_values
 from lookonce.weights.load import load_weights

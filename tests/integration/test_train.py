@@ -19,7 +19,6 @@ from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.storage import StorageError
 from lookonce.training.trainer import TrainResult
 from lookonce.weights.load import load_weights
-from lookonce.workflows import fit_time
 from lookonce.workflows.evaluate import evaluate as evaluate_verb
 from lookonce.workflows.train import train
 
@@ -129,7 +128,7 @@ def test_the_export_is_tried_before_the_first_step_and_changes_no_bit(
 def test_a_network_that_does_not_export_is_not_trained(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lookonce.model.darknet.activate", lambda x, _: x + torch.rand(()))
+    monkeypatch.setattr("lookonce.model.backbone.activate", lambda x, _: x + torch.rand(()))
     with raises(WeightsError, "too much"):
         quick(data, tmp_path / "runs", export_check="torchscript")
     assert not (tmp_path / "runs").exists()
@@ -148,8 +147,8 @@ def test_a_run_fitted_to_a_time_is_the_run_of_that_many_epochs(
     trained: TrainResult, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten seconds, of which nine are planned with; an epoch of two steps is made to look as if it took four."""
-    monkeypatch.setattr(fit_time, "seconds_a_step", lambda *_: 2.0)
-    monkeypatch.setattr(fit_time, "seconds_to_score", lambda *_: 0.0)
+    monkeypatch.setattr("lookonce.workflows.train.seconds_a_step", lambda *_: 2.0)
+    monkeypatch.setattr("lookonce.workflows.train.seconds_to_score", lambda *_: 0.0)
     fitted = quick(data, tmp_path, epochs=50, time="10s")
     assert "0:00:10: 2 of 50 epochs fit" in fitted.run.log.read_text()
     assert resolve({}, file=fitted.run.settings).settings.epochs == 2  # what a resume goes by

@@ -34,30 +34,34 @@ def targets(*boxes: list[float], labels: list[int] | None = None, crowd: list[bo
 
 
 def test_a_box_goes_to_the_cell_of_its_centre_and_its_best_anchor():
-    owners = BestAnchors()(heads(), targets([35, 55, 45, 65]))  # centre 40, 60 -> column 2, row 3 of stride 16; 10 x 10
-    assert (owners[0] == -1).all()
-    assert torch.nonzero(owners[1] >= 0).tolist() == [[0, 3, 2, 0]]
+    assigned_maps = BestAnchors()(
+        heads(), targets([35, 55, 45, 65])
+    )  # centre 40, 60 -> column 2, row 3 of stride 16; 10 x 10
+    assert (assigned_maps[0] == -1).all()
+    assert torch.nonzero(assigned_maps[1] >= 0).tolist() == [[0, 3, 2, 0]]
 
 
 def test_every_anchor_over_the_threshold_takes_part():
-    owners = BestAnchors(iou_threshold=0.1)(heads(), targets([32, 52, 48, 68]))  # 16 x 16: IoU 100/256, 256/900
-    assert torch.nonzero(owners[1] >= 0).tolist() == [[0, 3, 2, 0], [0, 3, 2, 1]]
+    assigned_maps = BestAnchors(iou_threshold=0.1)(heads(), targets([32, 52, 48, 68]))  # 16 x 16: IoU 100/256, 256/900
+    assert torch.nonzero(assigned_maps[1] >= 0).tolist() == [[0, 3, 2, 0], [0, 3, 2, 1]]
 
 
 def test_neighbours_are_the_nearest_cells_inside_the_picture():
-    owners = BestAnchors(neighbours=True)(heads(), targets([0, 55, 10, 65]))  # centre 5, 60: left edge is outside
-    assert torch.nonzero(owners[1] >= 0)[:, 1:3].tolist() == [[3, 0], [4, 0]]  # 60 / 16 = 3.75: the row below
+    assigned_maps = BestAnchors(neighbours=True)(
+        heads(), targets([0, 55, 10, 65])
+    )  # centre 5, 60: left edge is outside
+    assert torch.nonzero(assigned_maps[1] >= 0)[:, 1:3].tolist() == [[3, 0], [4, 0]]  # 60 / 16 = 3.75: the row below
 
 
 def test_the_later_of_two_boxes_on_one_prediction_owns_it():
-    owners = BestAnchors()(heads(), targets([35, 55, 45, 65], [36, 56, 46, 66]))
-    assert owners[1][0, 3, 2, 0] == 1
+    assigned_maps = BestAnchors()(heads(), targets([35, 55, 45, 65], [36, 56, 46, 66]))
+    assert assigned_maps[1][0, 3, 2, 0] == 1
 
 
 def test_crowds_and_empty_pictures_own_nothing():
     for assigner in (BestAnchors(), TaskAligned()):
         for batch in (targets([35, 55, 45, 65], crowd=[True]), targets()):
-            assert all((owner == -1).all() for owner in assigner(heads(), batch))
+            assert all((assigned == -1).all() for assigned in assigner(heads(), batch))
 
 
 def test_padding_keeps_each_picture_apart():
@@ -79,9 +83,9 @@ def test_task_aligned_equals_a_plain_loop():
         targets([10, 10, 60, 70], [40, 30, 90, 90], [100, 100, 108, 110], labels=[0, 1, 2]),
     )
     assigner = TaskAligned(top=4)
-    owners = assigner(predictions, batch)
+    assigned_maps = assigner(predictions, batch)
     expected = plain_task_aligned(predictions, batch, assigner)
-    assert torch.cat([owner.flatten() for owner in owners]).tolist() == expected
+    assert torch.cat([assigned.flatten() for assigned in assigned_maps]).tolist() == expected
     assert {0, 1, 2} <= set(expected)
 
 
@@ -99,7 +103,7 @@ def plain_task_aligned(predictions, batch, assigner):
         for column in range(head.grid[1])
         for anchor in range(2)
     ]
-    best_overlap, owner = [-1.0] * len(flat), [-1] * len(flat)
+    best_overlap, assigned = [-1.0] * len(flat), [-1] * len(flat)
     for index in range(3):
         box, label = batch.boxes_xyxy[0, index], batch.labels[0, index]
         middle_x, middle_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
@@ -114,5 +118,5 @@ def plain_task_aligned(predictions, batch, assigner):
                 ranked.append((quality, place, overlap))
         for _, place, overlap in sorted(ranked, reverse=True)[: assigner.top]:
             if overlap > best_overlap[place]:
-                best_overlap[place], owner[place] = overlap, index
-    return owner
+                best_overlap[place], assigned[place] = overlap, index
+    return assigned

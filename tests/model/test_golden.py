@@ -17,7 +17,7 @@ from lookonce.config.resolve import resolve
 from lookonce.model.assign import BestAnchors, HeadPrediction, Targets
 from lookonce.model.decode import decode_boxes, decode_centers_sizes, split_raw
 from lookonce.model.iou import iou
-from lookonce.model.loss import DetectionLoss, ignored_predictions, owns_any
+from lookonce.model.loss import DetectionLoss, assigned_any, ignored_predictions
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.training.engine import Learner, update_weights
 from lookonce.workflows import build
@@ -112,18 +112,18 @@ def test_owners_are_the_model_zoos_targets(shared, case):
     # A thousandth of a pixel keeps a centre on the edge of a cell from rounding into the one before.
     targets = golden_targets([values[f"{case}__in"]], nudge=1e-3)
     size = int(case.split("_")[0])
-    owners = BestAnchors()(empty_heads(1, size), targets)
-    for index, owner in enumerate(owners):
+    assigned_maps = BestAnchors()(empty_heads(1, size), targets)
+    for index, assigned in enumerate(assigned_maps):
         expected = values[f"{case}__out{index}"]
-        owned = (owner[0] >= 0).numpy()
-        np.testing.assert_array_equal(owned, expected[..., 4] > 0)
-        boxes = targets.boxes_xyxy[0][owner[0].clamp(min=0)].numpy()[owned]
+        is_assigned = (assigned[0] >= 0).numpy()
+        np.testing.assert_array_equal(is_assigned, expected[..., 4] > 0)
+        boxes = targets.boxes_xyxy[0][assigned[0].clamp(min=0)].numpy()[is_assigned]
         xywh = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1) / size
         # Two objects on one prediction are multi-hot in the original, with either's box; ours keeps the later one.
-        single = (expected[owned][:, 5:] > 0).sum(1) == 1
-        np.testing.assert_allclose(xywh[single], expected[owned][single][:, :4], atol=1e-5)
-        labels = targets.labels[0][owner[0].clamp(min=0)].numpy()[owned]
-        assert (expected[owned][np.arange(len(labels)), 5 + labels] > 0).all()
+        single = (expected[is_assigned][:, 5:] > 0).sum(1) == 1
+        np.testing.assert_allclose(xywh[single], expected[is_assigned][single][:, :4], atol=1e-5)
+        labels = targets.labels[0][assigned[0].clamp(min=0)].numpy()[is_assigned]
+        assert (expected[is_assigned][np.arange(len(labels)), 5 + labels] > 0).all()
 
 
 @pytest.mark.parametrize("case", ["416_A", "416_B", "416_C", "640_A"])
@@ -137,23 +137,23 @@ def test_loss_parts_and_gradients_equal_the_model_zoos(shared, case, head):
     key = f"{case}_{'ls'[head]}_"
     raw = torch.from_numpy(values[key + "raw"]).requires_grad_()
     loss = model_zoo_loss(head)
-    owner = BestAnchors()(empty_heads(2, int(size)), targets)[head]
+    assigned = BestAnchors()(empty_heads(2, int(size)), targets)[head]
     prediction = loss._decode(raw, ANCHORS[head], STRIDES[head])
-    box, objectness, classes = loss._head_parts(prediction, owner, targets, (int(size), int(size)))
+    box, objectness, classes = loss._head_parts(prediction, assigned, targets, (int(size), int(size)))
 
     boxes = prediction.boxes_xyxy.detach()
-    wanted = targets.boxes_xyxy[torch.arange(2)[:, None, None, None], owner.clamp(min=0)]
+    wanted = targets.boxes_xyxy[torch.arange(2)[:, None, None, None], assigned.clamp(min=0)]
     gap = torch.maximum(boxes[..., :2], wanted[..., :2]) - torch.minimum(boxes[..., 2:], wanted[..., 2:])
-    apart = ((gap > 0).any(-1) & (owner >= 0)).numpy()  # where the original's unclamped intersection is wrong
+    apart = ((gap > 0).any(-1) & (assigned >= 0)).numpy()  # where the original's unclamped intersection is wrong
     classes_wanted = golden_classes(inputs, size, pair, head)
     contested = classes_wanted > 1  # two objects on one prediction: the original keeps either's box and both classes
-    owned = (owner >= 0).numpy() & ~apart & ~contested
+    is_assigned = (assigned >= 0).numpy() & ~apart & ~contested
     # The original adds 1e-6 to areas in shares of the picture: 0.17 square pixels at 416.
     ours = iou(boxes, wanted, "giou", eps=1e-6 * int(size) ** 2).numpy()
-    np.testing.assert_allclose(ours[owned], values[key + "giou"].reshape(ours.shape)[owned], atol=5e-5)
-    objects = targets.real & owns_any(owner, targets)
+    np.testing.assert_allclose(ours[is_assigned], values[key + "giou"].reshape(ours.shape)[is_assigned], atol=5e-5)
+    objects = targets.real & assigned_any(assigned, targets)
     ignored = ignored_predictions(boxes, targets, objects, 0.7).numpy()
-    background = (owner < 0).numpy()
+    background = (assigned < 0).numpy()
     assert (ignored != (values[key + "ignore_mask"][..., 0] == 0))[background].mean() < 1e-3
     np.testing.assert_allclose(objectness.item(), values[key + "conf_sum"], rtol=1e-5)
     if not contested.any():
@@ -173,9 +173,9 @@ def test_smoothed_class_targets_are_the_model_zoos(shared, case, head):
     """label_smooth_factor 0.1: 0.9 for the object's own class, 0.1 / 79 for each of the others."""
     values = np.load(shared("golden/targets.npz"))
     expected = values[f"{case}_smooth__out{head}"]
-    owned = expected[..., 4] > 0
+    is_assigned = expected[..., 4] > 0
     classes = expected[..., 5:]
-    single = owned & ((classes > 0.5).sum(-1) == 1)  # not the two objects on one prediction
+    single = is_assigned & ((classes > 0.5).sum(-1) == 1)  # not the two objects on one prediction
     logits = np.random.default_rng(0).normal(size=(*expected.shape[:3], 85)).astype(np.float32)
     entropy = np.logaddexp(0, logits[..., 5:]) - classes * logits[..., 5:]
     loss = replace(model_zoo_loss(head), label_smoothing=0.1)
@@ -237,5 +237,5 @@ def model_zoo_loss(head: int) -> DetectionLoss:
         small_box_bonus=True,
         overlap_as_objectness=False,
         ignore_own_head_only=True,
-        per_owner=False,
+        per_object=False,
     )

@@ -58,9 +58,9 @@ def test_sums_may_be_divided_by_pictures_or_by_owners():
     boxes = one_box(19, 35, 29, 45)
     twice = Targets(boxes.boxes_xyxy.repeat(2, 1, 1), boxes.labels.repeat(2, 1), boxes.crowd.repeat(2, 1))
     raws = [torch.zeros(2, 7, cells, cells) for cells in (2, 4)]
-    per_owner = detection_loss()(raws, twice).total
-    per_picture = detection_loss(per_owner=False)(raws, twice).total
-    assert math.isclose(per_owner.item(), per_picture.item(), rel_tol=1e-6)  # two owners, two pictures
+    per_object = detection_loss()(raws, twice).total
+    per_picture = detection_loss(per_object=False)(raws, twice).total
+    assert math.isclose(per_object.item(), per_picture.item(), rel_tol=1e-6)  # two owners, two pictures
 
 
 def test_label_smoothing_gives_a_part_of_the_target_to_the_other_classes():

@@ -2,7 +2,7 @@ import torch
 import torch.nn.functional as F
 from raised import raises
 
-from lookonce.model.darknet import pool_same
+from lookonce.model.backbone import pool_same
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 
 CHANNELS = (4, 4, 4, 6, 4, 4, 8, 4, 4, 4, 4)

@@ -8,7 +8,7 @@ from raised import raises
 from lookonce.errors import DataError
 from lookonce.remote.objects import Location, ObjectStore
 from lookonce.remote.stage_out import CURRENT, NOT_SYNCED, StageOut, fetch_run, staging_out
-from lookonce.storage import MARKER, published_folder
+from lookonce.storage import MARKER, atomic_folder
 
 PLACE = Location.parse("s3://bucket/out/run-1")
 
@@ -18,7 +18,7 @@ def names(place: Location = PLACE) -> list[str]:
 
 
 def publish(folder: Path, text: str) -> None:
-    with published_folder(folder) as new:
+    with atomic_folder(folder) as new:
         (new / "weights").write_text(text)
         (new / "record.json").write_text("{}")
 

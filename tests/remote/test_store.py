@@ -12,7 +12,7 @@ from lookonce.remote.objects import Location, ObjectStore, RemoteError
 from lookonce.remote.stage_in import stage_in
 from lookonce.remote.stage_out import StageOut, fetch_run
 from lookonce.remote.store import MoxingStore, open_store
-from lookonce.storage import published_folder
+from lookonce.storage import atomic_folder
 
 
 def stand_in(buckets: Path) -> ModuleType:
@@ -67,7 +67,7 @@ def test_moxing_is_taken_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPa
 def test_results_go_out_and_come_back_through_moxing(moxing: Path, tmp_path: Path) -> None:
     place, run = Location.parse("obs://bucket/out/run"), tmp_path / "run"
     for text in ("first", "second"):
-        with published_folder(run / "checkpoints" / "last") as new:
+        with atomic_folder(run / "checkpoints" / "last") as new:
             (new / "weights").write_text(text)
         (run / "log.txt").write_text(text)
         assert StageOut(run, place, open_store()).finish()

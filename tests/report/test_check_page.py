@@ -5,7 +5,7 @@ import pytest
 from planted_faults import plant_faults, write_clean
 
 from lookonce.data.check import CheckResult, check_data
-from lookonce.data.checks import CHECKS
+from lookonce.data.finding_kinds import FINDING_KINDS
 from lookonce.data.source import open_data
 from lookonce.report.advice import advise
 from lookonce.report.check_page import CheckPage, render_check, verdict, write_check_page
@@ -65,7 +65,7 @@ def test_the_page_is_whole_and_loads_nothing(page: str) -> None:
 def test_every_finding_is_told_and_its_check_explained(page: str, result: CheckResult) -> None:
     for name in {finding.name for finding in result.findings}:
         assert f'<a href="#{name}">{name}</a>' in page
-        assert CHECKS[name].finds.split("'")[0] in page
+        assert FINDING_KINDS[name].finds.split("'")[0] in page
 
 
 def test_pictures_of_box_findings_and_both_of_twins_are_shown(page: str, result: CheckResult) -> None:

@@ -16,7 +16,7 @@ from ports import free_port
 
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.remote.objects import Location, ObjectStore
-from lookonce.training.stop import EXIT_STOPPED
+from lookonce.signals import EXIT_STOPPED
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFEST = ROOT / "scripts" / "kubernetes.yaml"

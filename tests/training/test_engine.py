@@ -12,13 +12,13 @@ from lookonce.errors import SettingsError
 from lookonce.training.engine import (
     Learner,
     StepResult,
-    TrainingDiverged,
     choose_precision,
     make_scaler,
     reproducible,
     to_device,
     train_one_epoch,
 )
+from lookonce.training.finite import TrainingDiverged
 
 MakeLearner = Callable[..., Learner]
 MakeBatch = Callable[..., Batch]

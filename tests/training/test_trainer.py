@@ -14,7 +14,8 @@ from raised import raises
 from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Batch
 from lookonce.errors import WeightsError
-from lookonce.training.engine import Learner, TrainingDiverged
+from lookonce.training.engine import Learner
+from lookonce.training.finite import TrainingDiverged
 from lookonce.training.run_folder import RunFolder
 from lookonce.training.trainer import OnEvaluated, Trainer, TrainerOptions, TrainResult
 from lookonce.weights.checkpoint import load_checkpoint, save_checkpoint

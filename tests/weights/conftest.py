@@ -12,7 +12,7 @@ from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
 from lookonce.weights.checkpoint import TrainingState, save_checkpoint
-from lookonce.weights.network import model_from_record
+from lookonce.weights.convolutions import model_from_record
 
 CHANNELS = (4, 4, 4, 4, 4, 4, 8, 4, 4, 4, 4)
 

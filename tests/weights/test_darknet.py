@@ -10,11 +10,11 @@ from raised import raises
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
+from lookonce.weights.convolutions import convolutions, model_from_record
 from lookonce.weights.darknet import RELEASED_COCO_SHA256, choose_masks, read_darknet, read_weights, to_darknet
 from lookonce.weights.darknet_cfg import write_cfg
 from lookonce.weights.foreign import COCO_IDS, COCO_NAMES, ReadOptions
 from lookonce.weights.load import load_state
-from lookonce.weights.network import convolutions, model_from_record
 
 CHANNELS = (4, 6, 4, 8, 4, 4, 8, 4, 6, 4, 8)
 THREE = {

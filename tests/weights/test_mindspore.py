@@ -10,10 +10,10 @@ from raised import raises
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
+from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.foreign import ReadOptions
 from lookonce.weights.load import load_state
 from lookonce.weights.mindspore import checkpoint_message, read_mindspore, to_mindspore
-from lookonce.weights.network import model_from_record
 
 CHANNELS = (4, 6, 4, 8, 4, 4, 8, 4, 6, 4, 8)
 State = dict[str, torch.Tensor]

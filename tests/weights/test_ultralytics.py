@@ -19,9 +19,9 @@ from torch import nn
 from lookonce.config.record import DEFAULT_ANCHORS
 from lookonce.errors import WeightsError
 from lookonce.weights import pickled
+from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.foreign import ReadOptions
 from lookonce.weights.load import load_state
-from lookonce.weights.network import model_from_record
 from lookonce.weights.ultralytics import read_ultralytics
 
 CHANNELS = (4, 6, 4, 8, 4, 4, 8, 4, 6, 4, 8)

@@ -16,7 +16,7 @@ from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
 from lookonce.runtimes.processor import int8_path
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.bench import Bench, bench, least_share
-from lookonce.workflows.measure import Case, measure, peak_gflops
+from lookonce.workflows.bench_process import Case, measure, peak_gflops
 
 
 @pytest.fixture(scope="module")

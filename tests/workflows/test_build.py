@@ -7,8 +7,8 @@ import torch
 
 from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord
 from lookonce.config.schema import Settings
-from lookonce.data.canvas import sizes_on_canvas
 from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import box_sizes_at_input
 from lookonce.training.engine import set_training_mode
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows import build
@@ -45,8 +45,8 @@ def record(given: Settings) -> ModelRecord:
 def test_sizes_are_measured_on_the_canvas() -> None:
     """200x100 on 64: letterboxed by 0.32 both ways, stretched by 0.32 and 0.64."""
     data = dataset([(100, 50)])
-    assert sizes_on_canvas(data, 64, "letterbox").tolist() == [[32, 16]]
-    assert sizes_on_canvas(data, 64, "stretch").tolist() == [[32, 32]]
+    assert box_sizes_at_input(data, 64, "letterbox").tolist() == [[32, 16]]
+    assert box_sizes_at_input(data, 64, "stretch").tolist() == [[32, 32]]
 
 
 def test_anchors_fitted_to_six_sizes_are_those_sizes() -> None:
@@ -114,7 +114,7 @@ def test_settings_reach_the_parts_they_are_for() -> None:
     assert (schedule.lr, schedule.floor, schedule.total_steps, schedule.warmup_steps) == (0.5, 0.125, 77, 22)
     assert [group["weight_decay"] for group in learner.optimizer.param_groups] == [0.25, 0]
     assert learner.loss.head_weights == (3, 1)
-    assert not learner.loss.per_owner
+    assert not learner.loss.per_object
     assert learner.loss.ignore_own_head_only is given.ignore_own_head_only is False
     assert learner.options.precision == "fp32"
 

@@ -8,7 +8,7 @@ import pytest
 from planted_faults import FAULTS, plant_faults, write_clean
 from raised import raises
 
-from lookonce.data.checks import CHECKS
+from lookonce.data.finding_kinds import FINDING_KINDS
 from lookonce.errors import DataError, SettingsError
 from lookonce.storage import sha256_file
 from lookonce.workflows.check import as_text, check
@@ -61,7 +61,7 @@ def test_a_corrected_copy_has_only_what_a_person_must_decide(planted: Path, tmp_
     checked = check(planted, fix=tmp_path / "copy", advice=False)
     assert {path: sha256_file(path) for path in planted.rglob("*.*")} == before
     again = check(tmp_path / "copy", advice=False).result.findings
-    to_decide = Counter(found.name for found in checked.result.findings if not CHECKS[found.name].fix)
+    to_decide = Counter(found.name for found in checked.result.findings if not FINDING_KINDS[found.name].fix)
     assert Counter(found.name for found in again) == to_decide
     assert checked.fixed is not None
     assert len(checked.fixed.changes) == len(FAULTS) - to_decide.total()

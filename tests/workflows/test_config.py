@@ -42,7 +42,7 @@ def test_yaml_can_be_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_notes_go_to_the_error_stream(capsys: pytest.CaptureFixture[str]):
-    config(num_classes="3")
+    config(num_classes="3", recipe="modern")
     captured = capsys.readouterr()
     assert captured.err.startswith("num_classes=3: ")
     assert captured.out.startswith("setting ")

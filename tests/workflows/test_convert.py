@@ -12,8 +12,8 @@ from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.model.yolov3_tiny import initialise
 from lookonce.weights.checkpoint import load_checkpoint, save_checkpoint
+from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.load import load_weights
-from lookonce.weights.network import model_from_record
 from lookonce.workflows.convert import convert
 
 CHANNELS = (4, 4, 4, 4, 4, 4, 8, 4, 4, 4, 4)

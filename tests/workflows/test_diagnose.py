@@ -17,7 +17,7 @@ from lookonce.config.schema import Settings
 from lookonce.errors import SettingsError
 from lookonce.evaluation.diagnosis import Diagnosis
 from lookonce.training.trainer import TrainResult
-from lookonce.workflows.diagnose import Watch, as_text, diagnose
+from lookonce.workflows.diagnose import ScoreMonitor, as_text, diagnose
 from lookonce.workflows.train import train
 
 SIDE = 96
@@ -152,7 +152,7 @@ def test_weights_without_a_run_need_data(tmp_path: Path) -> None:
 def test_training_asks_why_when_the_score_stays_at_nothing_or_falls(
     scores: list[float], epochs: int, told: str, tmp_path: Path
 ) -> None:
-    watch = Watch({"epochs": epochs}, lambda: pytest.fail("nothing was to be looked at"), tmp_path)
+    watch = ScoreMonitor({"epochs": epochs}, lambda: pytest.fail("nothing was to be looked at"), tmp_path)
     symptom = watch.symptom([{"AP50": score, "loss": 1.0} for score in scores])
     assert told in symptom
     assert bool(symptom) == bool(told)
@@ -160,7 +160,7 @@ def test_training_asks_why_when_the_score_stays_at_nothing_or_falls(
 
 def test_a_diagnosis_that_fails_leaves_the_run_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = {"epochs": 3, "images": None, "data": str(tmp_path / "gone")}
-    watch = Watch(settings, lambda: pytest.fail("there is no data to look at"), tmp_path)
+    watch = ScoreMonitor(settings, lambda: pytest.fail("there is no data to look at"), tmp_path)
     for _ in range(2):  # it asks once
         watch([{"AP50": 0.0}] * 3)
     asked, failed = [record.message for record in caplog.records]

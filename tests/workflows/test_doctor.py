@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 
 from lookonce.workflows import doctor as doctor_module
-from lookonce.workflows.doctor import TINY_ONNX, Finding, Health, as_text, doctor, requirements
+from lookonce.workflows.doctor import TINY_ONNX, Health, MachineCheck, as_text, doctor, requirements
 
 
 def test_this_machine_is_well(capsys: pytest.CaptureFixture[str]):
@@ -50,6 +50,6 @@ def test_little_space_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path):
 
 
 def test_advice_stands_below_its_finding():
-    health = Health(findings=(Finding(name="a", verdict="missing", text="without b", advice="pip install b"),))
+    health = Health(findings=(MachineCheck(name="a", verdict="missing", text="without b", advice="pip install b"),))
     assert list(as_text(health)) == ["missing  a  without b", "            -> pip install b"]
     assert health.exit_code == 0

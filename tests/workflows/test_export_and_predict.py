@@ -13,18 +13,19 @@ from raised import raises
 from untrained import save_untrained
 
 import lookonce
+from lookonce.api import load
 from lookonce.cli.main import main
 from lookonce.errors import DataError, MissingExtra, SettingsError, WeightsError
 from lookonce.export.base import textured_canvases
 from lookonce.export.formats import FORMATS
 from lookonce.prediction.sources import PictureSource, image_ids
+from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows.export import export
-from lookonce.workflows.load import load, load_runtime
 from lookonce.workflows.predict import predict
 
 WITHOUT_TORCH = """
 import sys
-for name in ("torch", "onnx", "onnxscript", "hotcoco", "matplotlib"):
+for name in ("torch", "onnx", "onnxscript", "hotcoco"):
     sys.modules[name] = None
 from lookonce.cli.main import main
 sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
 from lookonce.errors import LookonceError, WeightsError
 from lookonce.weights.checkpoint import TrainingState, load_checkpoint, save_checkpoint
-from lookonce.weights.network import model_from_record
+from lookonce.weights.convolutions import model_from_record
 from lookonce.workflows import hub
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,8 +23,8 @@ from lookonce.errors import SettingsError
 from lookonce.export.base import textured_canvases
 from lookonce.prediction import sources
 from lookonce.prediction.video import Frame
+from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows.export import export
-from lookonce.workflows.load import load_runtime
 from lookonce.workflows.predict import Predicted, pace, predict, stream
 
 av = pytest.importorskip("av", reason="the extra `video` is not installed")

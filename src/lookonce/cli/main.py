@@ -25,7 +25,7 @@ FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 HELP_WIDTH = 80
 CONFIGURATION_FILES = ("default_config.yaml", "base_config.yaml")  # both names stand in the document
 # What an import error means: module -> extra that brings it.
-EXTRAS = {"torch": "train", "hotcoco": "train", "matplotlib": "train", "onnx": "train", "onnxscript": "train"}
+EXTRAS = {"torch": "train", "hotcoco": "train", "onnx": "train", "onnxscript": "train"}
 EXTRAS |= {"google": "mindspore", "huggingface_hub": "hub"}
 INTRODUCTION = "The complete YOLOv3-Tiny detector: train, evaluate, predict, export."
 EPILOGUE = """\

@@ -7,19 +7,19 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lookonce.cloud.plan import ALONE, Plan, make_plan
+from lookonce.cloud.plan import NO_PLATFORM, JobPlan, make_plan
 from lookonce.config.aliases import BY_OLD_NAME, for_verb, is_true
 from lookonce.config.names import few
 from lookonce.config.resolve import COMMAND_LINE, DOCUMENTS_RECIPE, is_said, require_known, resolve
 from lookonce.config.schema import Settings
 from lookonce.config.yaml_file import Entry, read_entries
-from lookonce.data.places import local_data
+from lookonce.data.local_data import local_data
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError, WeightsError
 from lookonce.log import get_logger, logging_to
+from lookonce.remote.local_copy import local_weights, unpacked
 from lookonce.remote.lock import work_lock
 from lookonce.remote.objects import Location, is_remote
-from lookonce.remote.places import local_weights, unpacked
 from lookonce.remote.stage_out import NOT_SYNCED, StageOut, fetch_run, staging_out
 from lookonce.remote.store import open_store
 
@@ -225,17 +225,17 @@ def _is_setting(name: str) -> bool:
     return not is_own and (name in Settings.model_fields or name in BY_OLD_NAME)
 
 
-def describe(plan: Plan) -> str:
+def describe(plan: JobPlan) -> str:
     """One line about who takes part."""
     if plan.is_started:
         return f"job: rank {plan.rank} of {plan.world_size} (told by {plan.source})"
     devices = {0: "all devices", 1: "one device"}.get(plan.devices, f"{plan.devices} devices")
     nodes = f", node {plan.node_rank} of {plan.nnodes}, meeting at {plan.master}" if plan.nnodes > 1 else ""
-    source = f" (told by {plan.source})" if plan.source != ALONE else ""
+    source = f" (told by {plan.source})" if plan.source != NO_PLATFORM else ""
     return f"job: {devices} of this machine{nodes}{source}"
 
 
-def train_job(options: JobOptions, told: Told, plan: Plan) -> JobResult:
+def train_job(options: JobOptions, told: Told, plan: JobPlan) -> JobResult:
     """Data in, train or go on, results out."""
     from lookonce.workflows.train import train
 
@@ -253,12 +253,12 @@ def train_job(options: JobOptions, told: Told, plan: Plan) -> JobResult:
     return JobResult(folder=folder, exit_code=exit_code(sending, result.exit_code))
 
 
-def is_first(plan: Plan, settings: Mapping[str, Any]) -> bool:
+def is_first(plan: JobPlan, settings: Mapping[str, Any]) -> bool:
     """Whether this machine writes for all, as the platform tells or somebody typed."""
     return plan.is_first and not int(settings.get("node_rank") or 0)
 
 
-def settings_of_job(told: Told, plan: Plan) -> dict[str, Any]:
+def settings_of_job(told: Told, plan: JobPlan) -> dict[str, Any]:
     """What `train` is given: everything that somebody chose, by our names.
 
     Typed before the platform before the file: of devices, nnodes and so on the platform's count, unless typed.
@@ -282,14 +282,14 @@ def settings_of_job(told: Told, plan: Plan) -> dict[str, Any]:
     return {"recipe": resolved.settings.recipe} | chosen | by_platform
 
 
-def platform_settings(device: str, plan: Plan) -> dict[str, Any]:
+def platform_settings(device: str, plan: JobPlan) -> dict[str, Any]:
     """devices, nnodes and so on as the platform tells; without a word from it, all devices of this machine."""
     from lookonce.distributed import count_devices
 
     return plan.settings(max(count_devices(device.partition(":")[0])[1], 1))
 
 
-def eval_job(options: JobOptions, told: Told, plan: Plan) -> JobResult:
+def eval_job(options: JobOptions, told: Told, plan: JobPlan) -> JobResult:
     """Data and weights in, COCO's numbers out; the pictures are shared out to all devices that take part."""
     from lookonce.workflows.evaluate import evaluate
 

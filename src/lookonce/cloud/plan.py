@@ -19,7 +19,7 @@ from typing import Any
 
 from lookonce.errors import SettingsError
 
-ALONE = "nobody"  # as the source of a plan
+NO_PLATFORM = "nobody"  # as the source of a plan
 PORT = 29500  # torchrun's own default
 HOSTS = ("VC_WORKER_HOSTS", "BATCH_WORKER_HOSTS", "DLS_WORKER_HOSTS")
 INDEX = ("VC_TASK_INDEX", "DLS_TASK_INDEX", "BATCH_TASK_INDEX")
@@ -29,7 +29,7 @@ NUM_CARDS = ("MA_NUM_GPUS", "BATCH_NUM_GPUS")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class JobPlan:
     """devices: processes of this node, 0: as many as it has devices. master, port: where node 0 is met ("" when alone).
 
     rank: of this very process when the platform starts one for each card, else None; device: the card it has then.
@@ -52,7 +52,7 @@ class Plan:
     @property
     def tells(self) -> bool:
         """Whether the platform has said how many devices there are."""
-        return self.source != ALONE or self.devices > 0
+        return self.source != NO_PLATFORM or self.devices > 0
 
     @property
     def is_first(self) -> bool:
@@ -88,13 +88,13 @@ class Plan:
         }
 
 
-def make_plan(environment: Mapping[str, str], own_addresses: Callable[[], Sequence[str]] | None = None) -> Plan:
+def make_plan(environment: Mapping[str, str], own_addresses: Callable[[], Sequence[str]] | None = None) -> JobPlan:
     """The plan that the environment describes. SettingsError names what does not fit together."""
     port = _number(environment, ("MASTER_PORT",), PORT)
     return replace(_plan(environment, own_addresses or addresses_of_this_host), port=port)
 
 
-def _plan(environment: Mapping[str, str], addresses: Callable[[], Sequence[str]]) -> Plan:
+def _plan(environment: Mapping[str, str], addresses: Callable[[], Sequence[str]]) -> JobPlan:
     if "TORCHELASTIC_RUN_ID" in environment or {"WORLD_SIZE", "RANK", "MASTER_ADDR"} <= environment.keys():
         return _torchrun(environment)
     if environment.get("RANK_TABLE_FILE"):
@@ -103,7 +103,7 @@ def _plan(environment: Mapping[str, str], addresses: Callable[[], Sequence[str]]
         return _one_process_a_card(environment)
     if _first(environment, HOSTS) or _number(environment, NUM_HOSTS, 1) > 1:
         return _hosts(environment)
-    return Plan(source=ALONE, devices=_number(environment, NUM_CARDS, 0))
+    return JobPlan(source=NO_PLATFORM, devices=_number(environment, NUM_CARDS, 0))
 
 
 def addresses_of_this_host() -> list[str]:
@@ -116,10 +116,10 @@ def addresses_of_this_host() -> list[str]:
     return [name, *sorted(found)]
 
 
-def _torchrun(environment: Mapping[str, str]) -> Plan:
+def _torchrun(environment: Mapping[str, str]) -> JobPlan:
     local_size = int(environment.get("LOCAL_WORLD_SIZE", "1"))
     world_size = int(environment["WORLD_SIZE"])
-    return Plan(
+    return JobPlan(
         source="torchrun",
         devices=local_size,
         nnodes=max(world_size // local_size, 1),
@@ -130,7 +130,7 @@ def _torchrun(environment: Mapping[str, str]) -> Plan:
     )
 
 
-def _hosts(environment: Mapping[str, str]) -> Plan:
+def _hosts(environment: Mapping[str, str]) -> JobPlan:
     hosts = [host.strip() for host in _first(environment, HOSTS).split(",") if host.strip()]
     nnodes = _number(environment, NUM_HOSTS, len(hosts) or 1)
     if hosts and len(hosts) != nnodes:
@@ -141,14 +141,14 @@ def _hosts(environment: Mapping[str, str]) -> Plan:
             value=len(hosts),
         )
     if nnodes == 1:
-        return Plan(source="hosts", devices=_number(environment, NUM_CARDS, 0))
+        return JobPlan(source="hosts", devices=_number(environment, NUM_CARDS, 0))
     if not hosts:
         raise SettingsError(
             f"{_name(environment, NUM_HOSTS)} says {nnodes} hosts, but none of {', '.join(HOSTS)} names them",
             setting=_name(environment, NUM_HOSTS),
             value=nnodes,
         )
-    return Plan(
+    return JobPlan(
         source="hosts",
         devices=_number(environment, NUM_CARDS, 0),
         nnodes=nnodes,
@@ -175,7 +175,7 @@ def _own_index(environment: Mapping[str, str], hosts: Sequence[str]) -> int:
     )
 
 
-def _one_process_a_card(environment: Mapping[str, str]) -> Plan:
+def _one_process_a_card(environment: Mapping[str, str]) -> JobPlan:
     """The cards of one machine: more than one machine needs a rank table."""
     size, rank = int(environment["RANK_SIZE"]), int(environment.get("RANK_ID") or 0)
     device = environment.get("DEVICE_ID") or environment.get("ASCEND_DEVICE_ID") or str(rank)
@@ -183,7 +183,7 @@ def _one_process_a_card(environment: Mapping[str, str]) -> Plan:
         raise SettingsError(
             f"RANK_ID: {rank}, but RANK_SIZE is {size}; ranks count from 0", setting="RANK_ID", value=rank
         )
-    return Plan(source="one process a card", devices=size, rank=rank, device=int(device))
+    return JobPlan(source="one process a card", devices=size, rank=rank, device=int(device))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +194,7 @@ class _Server:
     cards: Mapping[int, int]
 
 
-def _rank_table(path: Path, environment: Mapping[str, str], addresses: Callable[[], Sequence[str]]) -> Plan:
+def _rank_table(path: Path, environment: Mapping[str, str], addresses: Callable[[], Sequence[str]]) -> JobPlan:
     servers = _read_rank_table(path)
     counts = {len(server.cards) for server in servers}
     if len(counts) != 1:
@@ -203,7 +203,7 @@ def _rank_table(path: Path, environment: Mapping[str, str], addresses: Callable[
         )
     devices = counts.pop()
     master = servers[0].address if len(servers) > 1 else ""
-    common = Plan(source="rank table", devices=devices, nnodes=len(servers), master=master)
+    common = JobPlan(source="rank table", devices=devices, nnodes=len(servers), master=master)
     if environment.get("RANK_ID"):
         rank = int(environment["RANK_ID"])
         for number, server in enumerate(servers):

@@ -1,6 +1,6 @@
 """Looks at a whole data set before training does: every annotation, every picture, and what they say together.
 
-Nothing stops it: what training would refuse becomes a finding like the rest. What is looked for: data/checks.py.
+Nothing stops it: what training would refuse becomes a finding like the rest. What is looked for: data/finding_kinds.py.
 """
 
 import time
@@ -11,10 +11,10 @@ import numpy as np
 
 from lookonce.data.check_boxes import check_boxes, check_classes, class_counts, num_background
 from lookonce.data.check_pictures import check_pictures
-from lookonce.data.checks import CHECKS, SEVERITIES, Severity
 from lookonce.data.dataset import Dataset
+from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, Severity
 from lookonce.data.findings import Finding, Report
-from lookonce.data.source import DataSource
+from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
 
 # Formats whose annotations say how large the pictures are.
@@ -48,7 +48,7 @@ class CheckResult:
     class_names: tuple[str, ...]
     splits: tuple[SplitSummary, ...]
     findings: tuple[Finding, ...]
-    checks: frozenset[str] = frozenset(CHECKS)
+    checks: frozenset[str] = frozenset(FINDING_KINDS)
     pictures: int = 0
     seconds: float = 0.0
     datasets: tuple[Dataset, ...] = field(default=(), repr=False)
@@ -62,8 +62,8 @@ class CheckResult:
 
     @property
     def sorted_findings(self) -> list[Finding]:
-        """Errors, then warnings, then notes; those of a check together, in the order of CHECKS."""
-        places = {name: place for place, name in enumerate(CHECKS)}
+        """Errors, then warnings, then notes; those of a check together, in the order of FINDING_KINDS."""
+        places = {name: place for place, name in enumerate(FINDING_KINDS)}
         return sorted(self.findings, key=lambda found: (SEVERITIES.index(found.severity), places[found.name]))
 
 
@@ -71,7 +71,7 @@ def check_data(
     source: DataSource,
     *,
     splits: Sequence[str] | None = None,
-    checks: frozenset[str] = frozenset(CHECKS),
+    checks: frozenset[str] = frozenset(FINDING_KINDS),
     decode: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> CheckResult:
@@ -81,18 +81,21 @@ def check_data(
     on_progress(done, total) counts pictures.
     """
     if not decode:
-        checks = frozenset(name for name in checks if not CHECKS[name].needs_pixels)
+        checks = frozenset(name for name in checks if not FINDING_KINDS[name].needs_pixels)
     findings: list[Finding] = []
     datasets = list(_read_splits(source, splits or source.splits, findings.append))
     _check_class_lists(source, datasets, findings.append)
     for dataset in datasets:
         check_boxes(dataset, findings.append)
     check_classes(datasets, findings.append)
-    start, looks_at_files = time.perf_counter(), any(CHECKS[name].group in {"pictures", "copies"} for name in checks)
+    start, looks_at_files = (
+        time.perf_counter(),
+        any(FINDING_KINDS[name].group in {"pictures", "copies"} for name in checks),
+    )
     if looks_at_files:
         findings += check_pictures(
             datasets,
-            decode=any(CHECKS[name].needs_pixels for name in checks),
+            decode=any(FINDING_KINDS[name].needs_pixels for name in checks),
             sizes_stated=source.format in _SIZES_STATED,
             on_progress=on_progress,
         )

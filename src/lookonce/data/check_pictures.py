@@ -13,10 +13,10 @@ from pathlib import Path
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
 from lookonce.data.fingerprint import Fingerprint, Likeness, find_likenesses, fingerprint
+from lookonce.data.headers import missing_rows, unreadable
 from lookonce.data.pictures import SUFFIXES, PictureHeader, picture_header, read_picture
 from lookonce.data.shards import read_file
-from lookonce.data.sizes import missing_rows, unreadable
-from lookonce.data.source import SPLITS
+from lookonce.data.splits import SPLITS
 from lookonce.errors import DataError
 
 OnProgress = Callable[[int, int], None]
@@ -34,7 +34,7 @@ class _Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Look:
+class _PictureFacts:
     """What one file says. `digest` is of its bytes, empty where it was not read."""
 
     findings: tuple[Finding, ...] = ()
@@ -49,7 +49,7 @@ def check_pictures(
     pictures = _unique_pictures(datasets)
     yield from _listed_twice(datasets)
     yield from _case_clashes(pictures)
-    looks: list[_Look] = []
+    looks: list[_PictureFacts] = []
     with ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 1)) as pool:
         for look in pool.map(lambda picture: _look_at(picture, decode, sizes_stated), pictures):
             looks.append(look)
@@ -104,20 +104,20 @@ def _case_clashes(pictures: Sequence[_Picture]) -> Iterator[Finding]:
             yield Finding(name="case-clash-picture", file=str(picture.path), message=message, twin=str(first))
 
 
-def _look_at(picture: _Picture, decode: bool, sizes_stated: bool) -> _Look:
+def _look_at(picture: _Picture, decode: bool, sizes_stated: bool) -> _PictureFacts:
     path = picture.path
     if picture.missing:
-        return _Look()
+        return _PictureFacts()
     try:
         header = picture_header(path)
         findings = (*_name_findings(path, header), *_size_findings(picture, header, sizes_stated))
         if not decode:
-            return _Look(findings=findings)
+            return _PictureFacts(findings=findings)
         data = read_file(path)
         pixels = read_picture(data, name=str(path))
     except (DataError, OSError) as error:
-        return _Look(findings=(unreadable(path, error),))
-    return _Look(findings=findings, digest=hashlib.sha256(data).digest(), print=fingerprint(pixels))
+        return _PictureFacts(findings=(unreadable(path, error),))
+    return _PictureFacts(findings=findings, digest=hashlib.sha256(data).digest(), print=fingerprint(pixels))
 
 
 def _name_findings(path: Path, header: PictureHeader) -> Iterator[Finding]:
@@ -147,7 +147,7 @@ def _by(size_wh: tuple[int, int]) -> str:
     return f"{size_wh[0]}x{size_wh[1]}"
 
 
-def _copies(pictures: Sequence[_Picture], looks: Sequence[_Look]) -> Iterator[Finding]:
+def _copies(pictures: Sequence[_Picture], looks: Sequence[_PictureFacts]) -> Iterator[Finding]:
     """The same bytes, then the same picture in other bytes; each picture once."""
     first_row: dict[bytes, int] = {}
     prints = [look.print for look in looks]

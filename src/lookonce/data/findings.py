@@ -4,14 +4,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lookonce.data.checks import CHECKS, Severity
+from lookonce.data.finding_kinds import FINDING_KINDS, Severity
 from lookonce.errors import DataError
 from lookonce.log import get_logger
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing somebody should look at. `name` is a key of CHECKS; `message` stands alone.
+    """One thing somebody should look at. `name` is a key of FINDING_KINDS; `message` stands alone.
 
     `file` is the picture or annotation file meant; `box_xyxy` the box, in pixels of the upright picture and as it was
     written; `twin` the other picture, where there are two.
@@ -25,13 +25,13 @@ class Finding:
 
     @property
     def severity(self) -> Severity:
-        return CHECKS[self.name].severity
+        return FINDING_KINDS[self.name].severity
 
 
 Report = Callable[[Finding], None]
 
 
-class StopAtError:
+class RaiseOnError:
     """The report of training and evaluation: the first error is raised, warnings are logged together at the end."""
 
     def __init__(self, shown: int = 3) -> None:

@@ -20,17 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.config.record import Preprocessing
+from lookonce.data.augment import Augmentation
+from lookonce.data.compose import ImageTargets, compose, sample_plan
 from lookonce.data.dataset import Dataset
-from lookonce.data.mosaic import Targets, compose, draw_plan
+from lookonce.data.letterbox import Picture, Placement, fit_into
 from lookonce.data.order import EpochOrder, batch_size_hw
 from lookonce.data.pictures import read_picture, require_size
-from lookonce.data.transforms import Augmentation, Picture, Placement, fit_into
 from lookonce.errors import DataError, SettingsError
 
 ReadPicture = Callable[[Path], Picture]
 # Batches being made while one is used: one is enough to hide the making, the second evens out slow pictures.
 PREFETCH_BATCHES = 2
-Sample = tuple[Targets, Placement | None]
+Sample = tuple[ImageTargets, Placement | None]
 Start = Callable[[Callable[[], Sample]], Callable[[], Sample]]
 
 
@@ -211,15 +212,15 @@ class Loader:
             return self._fit_sample(canvas, order.picture(position))
         generator = order.generator(position)
         partner = partial(order.partner, position)
-        plan = draw_plan(generator, order.picture(position), partner, augmentation)
+        plan = sample_plan(generator, order.picture(position), partner, augmentation)
         targets = compose(canvas, plan, self.dataset, self._read, self._preprocessing)
         return (targets if self._max_boxes is None else targets.largest(self._max_boxes)), None
 
     def _fit_sample(self, canvas: Picture, row: int) -> Sample:
         placement = fit_into(canvas, self._read(row), self._preprocessing)
         rows = self.dataset.rows(row)
-        targets = Targets(
-            boxes_xyxy=placement.to_canvas(self.dataset.boxes_xyxy[rows]),
+        targets = ImageTargets(
+            boxes_xyxy=placement.to_input(self.dataset.boxes_xyxy[rows]),
             labels=self.dataset.labels[rows],
             crowd=self.dataset.crowd[rows],
         )

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from lookonce.data.check_boxes import pairs_on_each_other
-from lookonce.data.checks import CHECKS
 from lookonce.data.dataset import Dataset
+from lookonce.data.finding_kinds import FINDING_KINDS
 from lookonce.data.findings import Finding
 from lookonce.data.pictures import SUFFIXES, picture_header, turn_boxes_upright
 from lookonce.data.selection import take_boxes, take_pictures, unify_classes
-from lookonce.data.source import SPLITS
+from lookonce.data.splits import SPLITS
 
 # Pictures that no copy should have.
 _UNUSABLE = ("missing-picture", "truncated-picture", "unreadable-picture", "size-differs")
@@ -46,7 +46,11 @@ def repair(datasets: Sequence[Dataset], findings: Sequence[Finding]) -> Repair:
     repaired = [_turned(dataset, _files(by_name["size-before-rotation"])) for dataset in repaired]
     if by_name["repeated-box"]:
         repaired = [_without_repeats(dataset) for dataset in repaired]
-    changes = [f"{CHECKS[finding.name].fix}: {finding.message}" for finding in findings if CHECKS[finding.name].fix]
+    changes = [
+        f"{FINDING_KINDS[finding.name].fix}: {finding.message}"
+        for finding in findings
+        if FINDING_KINDS[finding.name].fix
+    ]
     return Repair(
         datasets=tuple(unify_classes([dataset for dataset in repaired if len(dataset)])),
         new_names={path: _right_name(path) for path in _files(by_name["wrong-suffix"])},

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.shapes import KINDS, Shape, clutter
+from lookonce.data.outlines import KINDS, Shape, clutter
 from lookonce.errors import DataError
 
 Image = NDArray[np.uint8]

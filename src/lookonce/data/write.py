@@ -18,9 +18,10 @@ from lookonce.data.formats.coco import write_coco
 from lookonce.data.formats.voc import write_voc
 from lookonce.data.formats.yolo import write_yolo
 from lookonce.data.shards import is_in_shard, read_file, write_archives, write_index
-from lookonce.data.source import DataSource, open_data
+from lookonce.data.source import open_data
+from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
-from lookonce.storage import explained_write
+from lookonce.storage import os_errors_explained
 
 Format = Literal["coco", "voc", "yolo", "shards"]
 Placing = Literal["copy", "link"]
@@ -78,7 +79,7 @@ def write_data(
     """
     require_format(to)
     require_new(folder)
-    with explained_write(folder):
+    with os_errors_explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
             new = Path(temporary) / "data"

@@ -11,14 +11,14 @@ from lookonce.data.dataset import Dataset
 from lookonce.evaluation.curves import (
     RECALLS,
     THRESHOLDS,
-    Calibration,
+    ReliabilityBins,
     ScoreHistogram,
     ThresholdCurves,
     calibration,
     score_histograms,
     threshold_curves,
 )
-from lookonce.evaluation.errors import BACKGROUND_IOU, ErrorSplit, confusion_matrix, split_errors
+from lookonce.evaluation.error_types import BACKGROUND_IOU, ErrorSplit, confusion_matrix, split_errors
 from lookonce.evaluation.groups import GROUPINGS, GroupScore, score_groups
 from lookonce.evaluation.matching import Matches, overlapping_pairs
 from lookonce.evaluation.results import Results
@@ -49,7 +49,7 @@ class Analysis:
     errors: ErrorSplit
     curves: Mapping[str, ThresholdCurves]
     histograms: Mapping[str, ScoreHistogram]
-    calibration: Calibration
+    calibration: ReliabilityBins
     confusion: NDArray[np.int64]  # see confusion_matrix
     groups: Mapping[str, Sequence[GroupScore]]
     pictures: PictureErrors

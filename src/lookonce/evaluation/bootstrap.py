@@ -15,9 +15,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.cores import usable_processors
 from lookonce.errors import DataError
 from lookonce.evaluation.matching import Matches
-from lookonce.runtimes.threads import usable_processors
 
 NUM_RECALLS = 101
 AP50_ROW, AP75_ROW = 0, 5

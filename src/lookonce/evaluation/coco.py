@@ -124,7 +124,7 @@ def score_at(dataset: Dataset, results: Results, iou_thresholds: Sequence[float]
     """AP and AR at each of the thresholds, 0 < IoU <= 1: what pycocotools gives with these as its `iouThrs`."""
     check_results(results, dataset)
     precision, recall = _accumulate(dataset, results, np.asarray(iou_thresholds, np.float64))
-    columns = _ranks(np.asarray(dataset.category_ids, dtype=np.int64)) - 1
+    columns = _positions_when_sorted(np.asarray(dataset.category_ids, dtype=np.int64)) - 1
     return [
         MetricsAt(
             iou=iou,
@@ -155,15 +155,15 @@ def _accumulate(
         raise MissingExtra("the COCO metric", "train") from error
     # Ranks in place of ids: hotcoco takes detections as floats, which do not hold large ids, while the order of ids,
     # which decides between equal scores, is kept.
-    image_ranks = _ranks(dataset.image_ids)
-    category_ranks = _ranks(np.asarray(dataset.category_ids, dtype=np.int64))
-    images = [{"id": rank} for rank in sorted(image_ranks.tolist())]
-    categories = [{"id": rank, "name": str(rank)} for rank in sorted(category_ranks.tolist())]
+    image_positions = _positions_when_sorted(dataset.image_ids)
+    category_positions = _positions_when_sorted(np.asarray(dataset.category_ids, dtype=np.int64))
+    images = [{"id": rank} for rank in sorted(image_positions.tolist())]
+    categories = [{"id": rank, "name": str(rank)} for rank in sorted(category_positions.tolist())]
     truth = COCO.from_arrays(
         images,
         categories,
-        np.repeat(image_ranks, np.diff(dataset.box_offsets)),
-        category_ranks[dataset.labels],
+        np.repeat(image_positions, np.diff(dataset.box_offsets)),
+        category_positions[dataset.labels],
         xyxy_to_xywh(dataset.boxes_xyxy),
         area=dataset.areas,
         iscrowd=dataset.crowd,
@@ -172,7 +172,7 @@ def _accumulate(
     rows[:, 0] = np.searchsorted(np.sort(dataset.image_ids), results.image_ids) + 1
     rows[:, 1:5] = results.boxes_xywh
     rows[:, 5] = results.scores
-    rows[:, 6] = category_ranks[results.labels]
+    rows[:, 6] = category_positions[results.labels]
     evaluation = COCOeval(truth, truth.load_res(rows), "bbox")
     evaluation.params.iou_thrs = iou_thresholds.tolist()
     evaluation.evaluate()
@@ -182,7 +182,7 @@ def _accumulate(
     return arrays["precision"], arrays["recall"]
 
 
-def _ranks(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+def _positions_when_sorted(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """Distinct ids (N,) -> their places 1..N in ascending order."""
     ranks = np.empty(len(ids), np.int64)
     ranks[np.argsort(ids, kind="stable")] = np.arange(1, len(ids) + 1)
@@ -212,7 +212,7 @@ def mean_of_defined(values: NDArray[np.float64]) -> float:
 def _per_class(
     dataset: Dataset, results: Results, precision: NDArray[np.float64], recall: NDArray[np.float64]
 ) -> dict[str, ClassMetrics]:
-    columns = _ranks(np.asarray(dataset.category_ids, dtype=np.int64)) - 1
+    columns = _positions_when_sorted(np.asarray(dataset.category_ids, dtype=np.int64)) - 1
     pictures = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
     per_class = {}
     for label, (name, column) in enumerate(zip(dataset.class_names, columns, strict=True)):

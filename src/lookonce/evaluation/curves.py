@@ -43,7 +43,7 @@ class ScoreHistogram:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class ReliabilityBins:
     """Ten equal bins of the score, 0.0 .. 0.1 and so on, at IoU 0.5: an honest score is the share that is right.
 
     error: mean distance between the two, weighted with the detections in each bin (expected calibration error).
@@ -112,7 +112,7 @@ def score_histograms(matches: Matches, *, iou_row: int = 0) -> dict[str, ScoreHi
     }
 
 
-def calibration(matches: Matches, *, iou_row: int = 0) -> Calibration:
+def calibration(matches: Matches, *, iou_row: int = 0) -> ReliabilityBins:
     """Of all classes together, from every detection that is not on a crowd; scores outside 0..1 go to the end bins."""
     counted = ~matches.ignored[iou_row]
     scores, right = matches.scores[counted], matches.right[iou_row][counted]
@@ -122,7 +122,7 @@ def calibration(matches: Matches, *, iou_row: int = 0) -> Calibration:
     right_sums = np.bincount(bins, weights=right, minlength=NUM_BINS)
     gap = np.abs(score_sums - right_sums).sum() / max(len(scores), 1)
     divisor = np.maximum(counts, 1)
-    return Calibration(
+    return ReliabilityBins(
         counts=counts,
         mean_scores=np.where(counts > 0, score_sums / divisor, -1.0),
         precision=np.where(counts > 0, right_sums / divisor, -1.0),

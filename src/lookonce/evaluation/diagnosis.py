@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from lookonce.config.record import ModelRecord
 from lookonce.data.annotations import Annotations
+from lookonce.data.box_conventions import MOST_SLIPS, likely_convention, sound_share
 from lookonce.data.dataset import Dataset
-from lookonce.data.readings import MOST_SLIPS, likely_reading, sound_share
 from lookonce.errors import DataError
 from lookonce.evaluation.evaluate import match_classes
-from lookonce.evaluation.matching import box_ranks, close_pairs, picture_ranks
+from lookonce.evaluation.matching import close_pairs, picture_rows, picture_rows_of_boxes
 from lookonce.evaluation.results import Results
 from lookonce.model.anchors import fit_anchors
 
@@ -94,10 +94,10 @@ def check_categories(found: Sequence[tuple[Dataset, Results]]) -> Check:
 
 def found_as(dataset: Dataset, results: Results) -> NDArray[np.int64]:
     """(C, C) objects by their class (rows) and that of the best-scored box that overlaps them by 0.5 (columns)."""
-    object_pictures = box_ranks(dataset)
+    object_pictures = picture_rows_of_boxes(dataset)
     objects = np.flatnonzero(~dataset.crowd)
     objects = objects[np.argsort(object_pictures[objects], kind="stable")]
-    close = close_pairs(results.boxes_xywh, picture_ranks(dataset, results), dataset, objects, object_pictures[objects])
+    close = close_pairs(results.boxes_xywh, picture_rows(dataset, results), dataset, objects, object_pictures[objects])
     order = np.lexsort((-results.scores[close.detections], close.objects))
     rows, first = np.unique(close.objects[order], return_index=True)
     counts = np.zeros((len(dataset.class_names),) * 2, np.int64)
@@ -121,7 +121,7 @@ def other_mapping(counts: NDArray[np.int64]) -> list[int] | None:
     return [int(label) for label in mapping] if convinced else None
 
 
-def check_classes(record: ModelRecord, dataset: Dataset) -> Check:
+def check_class_names(record: ModelRecord, dataset: Dataset) -> Check:
     """Whether the network has an output for each class of the data."""
     name = "class count against head"
     try:
@@ -145,7 +145,7 @@ def check_labels(splits: Sequence[Annotations]) -> Check:
     name, told = "labels: pixels or fractions, corners or sizes", []
     for found in splits:
         sizes = found.image_sizes_wh[found.image_rows].astype(np.float64)
-        reading = likely_reading(found.boxes_xyxy, sizes)
+        reading = likely_convention(found.boxes_xyxy, sizes)
         share = sound_share(found.boxes_xyxy, sizes)
         if reading is not None:
             example = ", ".join(f"{value:.4g}" for value in found.boxes_xyxy[0])

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
 from lookonce.data.pictures import read_picture
-from lookonce.data.share import ALONE, Share
 from lookonce.detections import Detections
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.coco import Metrics, score
 from lookonce.evaluation.results import Results
+from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 
@@ -45,11 +45,11 @@ def detect_all(
     batch_size: int = 8,
     on_progress: Callable[[int], None] | None = None,
     score_threshold: float | None = None,
-    share: Share = ALONE,
+    rank_group: RankGroup = SINGLE_RANK,
 ) -> Results:
     """What the detector finds in each picture of `dataset`, labelled as the data set is; see `evaluate`.
 
-    score_threshold: lowest score that counts, where it is not the record's. share: the pictures to look at, where
+    score_threshold: lowest score that counts, where it is not the record's. rank_group: the pictures to look at, where
     several processes look at one part each; none is looked at twice, and each process gets what all of them found.
     on_progress is called equally often in all, so that they may meet in it.
     """
@@ -63,14 +63,14 @@ def detect_all(
     )
     found: list[Detections] = []
     at_once = pictures_at_once(detector.runtime, batch_size)
-    paths = [dataset.image_paths[row] for row in share.rows(len(dataset))]
+    paths = [dataset.image_paths[row] for row in rank_group.shard(len(dataset))]
     batches = _batches(read_ahead(paths, ahead=max(8, 2 * at_once)), at_once)
-    longest_share = len(Share(size=share.size).rows(len(dataset)))
+    longest_share = len(RankGroup(size=rank_group.size).shard(len(dataset)))
     for _ in range(-(-longest_share // at_once)):
         found += [relabel(detections, labels) for detections in _detect_full(searcher, next(batches, []), at_once)]
         if on_progress is not None:
             on_progress(len(found))
-    return Results.from_detections(dataset.image_ids.tolist(), interleaved(share.gather(found)))
+    return Results.from_detections(dataset.image_ids.tolist(), interleaved(rank_group.gather(found)))
 
 
 def _detect_full(searcher: Detector, images: list[NDArray[np.uint8]], at_once: int) -> list[Detections]:

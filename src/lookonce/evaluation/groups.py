@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import pairwise_iou_xyxy, xywh_to_xyxy
 from lookonce.data.dataset import Dataset
-from lookonce.evaluation.errors import average_precision
-from lookonce.evaluation.matching import ClosePairs, Matches, box_ranks
+from lookonce.evaluation.error_types import average_precision
+from lookonce.evaluation.matching import ClosePairs, Matches, picture_rows_of_boxes
 from lookonce.evaluation.results import Results
 
 BORDER_PIXELS = 2.0
@@ -166,7 +166,7 @@ def _largest_overlap_with_another(dataset: Dataset) -> NDArray[np.float64]:
 def _detections(dataset: Dataset, results: Results, matches: Matches, overlaps: ClosePairs) -> Boxes:
     boxes_xywh = results.boxes_xywh[matches.rows]
     order = np.argsort(dataset.image_ids, kind="stable")
-    counts = np.bincount(box_ranks(dataset)[~dataset.crowd], minlength=len(dataset))
+    counts = np.bincount(picture_rows_of_boxes(dataset)[~dataset.crowd], minlength=len(dataset))
     return Boxes(
         boxes_xyxy=np.asarray(xywh_to_xyxy(boxes_xywh), np.float64),
         areas=boxes_xywh[:, 2] * boxes_xywh[:, 3],

@@ -27,7 +27,7 @@ CLEAR_FACTOR = 1.3  # by which one reading must be nearer to agreement than the 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class MaskHypothesis:
     """ratio: median side of the stride-16 head's boxes by that of the stride-32 head's for the same objects; 1 is
     agreement, NaN when there are no such objects. num_pairs: how many."""
 
@@ -40,15 +40,15 @@ class Reading:
         return math.exp(abs(math.log(self.ratio))) if self.num_pairs else math.inf
 
 
-def compare_readings(raws: Raws, readings: Mapping[str, ModelRecord]) -> dict[str, Reading]:
-    """raws: (B, A * (5 + C), H, W) a head, stride 32 first; readings: name -> record with other masks."""
-    return {name: _reading(raws, record) for name, record in readings.items()}
+def compare_hypotheses(raws: Raws, hypotheses: Mapping[str, ModelRecord]) -> dict[str, MaskHypothesis]:
+    """raws: (B, A * (5 + C), H, W) a head, stride 32 first; hypotheses: name -> record with other masks."""
+    return {name: _hypothesis(raws, record) for name, record in hypotheses.items()}
 
 
-def verdict(found: Mapping[str, Reading]) -> str | None:
+def verdict(found: Mapping[str, MaskHypothesis]) -> str | None:
     """The name of the reading under which the heads agree; None when pictures are too few or it is not clear."""
     best, *others = sorted(found, key=lambda name: found[name].disagreement)
-    if any(reading.num_pairs < FEWEST_PAIRS for reading in found.values()):
+    if any(hypothesis.num_pairs < FEWEST_PAIRS for hypothesis in found.values()):
         return None
     clear = all(found[other].disagreement > CLEAR_FACTOR * found[best].disagreement for other in others)
     return best if clear else None
@@ -60,7 +60,7 @@ def detections_of(raws: Raws, record: ModelRecord, picture: int) -> Detections:
     return _select(boxes_xyxy[0], scores[0])
 
 
-def _reading(raws: Raws, record: ModelRecord) -> Reading:
+def _hypothesis(raws: Raws, record: ModelRecord) -> MaskHypothesis:
     boxes_xyxy, scores = decode_heads(raws, record)
     of_stride_32 = len(record.masks[0]) * raws[0].shape[2] * raws[0].shape[3]
     of_stride_16 = len(record.masks[1]) * raws[1].shape[2] * raws[1].shape[3]
@@ -69,7 +69,7 @@ def _reading(raws: Raws, record: ModelRecord) -> Reading:
     for boxes, probabilities in zip(boxes_xyxy, scores, strict=True):
         large = _select(boxes[:of_stride_32], probabilities[:of_stride_32])
         ratios += _side_ratios(large, _select(boxes[medium], probabilities[medium]))
-    return Reading(ratio=float(np.median(ratios)) if ratios else math.nan, num_pairs=len(ratios))
+    return MaskHypothesis(ratio=float(np.median(ratios)) if ratios else math.nan, num_pairs=len(ratios))
 
 
 def _select(boxes_xyxy: NDArray[np.float32], scores: NDArray[np.float32]) -> Detections:

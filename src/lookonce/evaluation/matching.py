@@ -47,10 +47,10 @@ class Matches:
 def match(dataset: Dataset, results: Results) -> Matches:
     """Gives each detection at most one object of its class and picture, better scores choosing first."""
     check_results(results, dataset)
-    pictures = picture_ranks(dataset, results)
+    pictures = picture_rows(dataset, results)
     order = _best_of_each(pictures, results.labels, results.scores)
     keys = pictures[order] * len(dataset.class_names) + results.labels[order]
-    object_pictures = box_ranks(dataset)
+    object_pictures = picture_rows_of_boxes(dataset)
     object_keys = object_pictures * len(dataset.class_names) + dataset.labels
     objects = np.lexsort((dataset.crowd, object_keys))  # crowds last, as pycocotools sorts them
     close = close_pairs(results.boxes_xywh[order], keys, dataset, objects, object_keys[objects])
@@ -92,12 +92,12 @@ def runs_of_equal(values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         yield from pairwise(edges)
 
 
-def picture_ranks(dataset: Dataset, results: Results) -> NDArray[np.int64]:
+def picture_rows(dataset: Dataset, results: Results) -> NDArray[np.int64]:
     """(D,) of each detection, the place of its picture in the ascending order of the ids."""
     return np.asarray(np.searchsorted(np.sort(dataset.image_ids), results.image_ids), np.int64)
 
 
-def box_ranks(dataset: Dataset) -> NDArray[np.int64]:
+def picture_rows_of_boxes(dataset: Dataset) -> NDArray[np.int64]:
     """(M,) of each box, the place of its picture in the ascending order of the ids."""
     ranks = np.empty(len(dataset), np.int64)
     ranks[np.argsort(dataset.image_ids, kind="stable")] = np.arange(len(dataset))
@@ -153,7 +153,7 @@ def close_pairs(
 
 def overlapping_pairs(dataset: Dataset, results: Results, matches: Matches, *, iou_threshold: float) -> ClosePairs:
     """Detections, numbered as in the matches, with the objects of any class in their picture, crowds left out."""
-    object_pictures = box_ranks(dataset)
+    object_pictures = picture_rows_of_boxes(dataset)
     objects = np.flatnonzero(~dataset.crowd)
     objects = objects[np.argsort(object_pictures[objects], kind="stable")]
     return close_pairs(

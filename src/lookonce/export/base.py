@@ -15,7 +15,7 @@ from lookonce.boxes import area_xyxy, clip_xyxy, pairwise_iou_xyxy
 from lookonce.detections import Detections
 from lookonce.errors import WeightsError
 from lookonce.export.plan import Precision
-from lookonce.storage import explained_write
+from lookonce.storage import os_errors_explained
 
 # Detections are compared from the score evaluation starts at, so that a network that knows little has some too.
 COMPARED_FROM_SCORE = 0.001
@@ -191,7 +191,7 @@ def write_compared(
     """
     require_free(path, overwrite=overwrite)
     folder = path.with_name(f".{path.name}.unproven")
-    with explained_write(path):
+    with os_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)  # left by an export that was killed
         folder.mkdir()

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from lookonce.config.record import ModelRecord
 from lookonce.errors import MissingExtra, WeightsError
-from lookonce.export.plan import Outputs, Plan, Precision
+from lookonce.export.plan import ExportPlan, Outputs, Precision
 
 # validated: written, run and compared by the tests, and at every export again; available: written by a converter that
 # is no extra of ours, or run by nothing here; blocked: not written, for the reason that the table gives.
-Verdict = Literal["validated", "available", "blocked"]
+Support = Literal["validated", "available", "blocked"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +19,12 @@ class Format:
     """One format.
 
     writer: "module:function", imported when a file is written; runtime: the one that proves the file, by its name in
-    workflows/load.py; outputs: what the file can give, the most first; text: what reads it, or why it is blocked.
+    runtimes/registry.py; outputs: what the file can give, the most first; text: what reads it, or why it is blocked.
     extra: what has to be installed beside lookonce[train]; package: the module that it brings.
     """
 
     suffix: str
-    verdict: Verdict
+    verdict: Support
     text: str
     writer: str = ""
     runtime: str = ""
@@ -32,7 +32,7 @@ class Format:
     precisions: tuple[Precision, ...] = ("fp32",)
     extra: str = ""
 
-    def write(self, model: Any, record: ModelRecord, plan: Plan, path: Path) -> None:
+    def write(self, model: Any, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
         """Write the file; `model` is a torch.nn.Module."""
         module, _, function = self.writer.partition(":")
         try:
@@ -73,7 +73,7 @@ FORMATS: dict[str, Format] = {
         suffix=".torchscript",
         verdict="validated",
         text="libtorch: C++ and mobile programs of PyTorch",
-        writer="lookonce.export.programs:write_torchscript",
+        writer="lookonce.export.torch_programs:write_torchscript",
         runtime="torchscript",
         outputs=("decoded", "raw"),
     ),
@@ -81,7 +81,7 @@ FORMATS: dict[str, Format] = {
         suffix=".pt2",
         verdict="validated",
         text="torch.export.load, AOTInductor and what builds on PyTorch's export",
-        writer="lookonce.export.programs:write_package",
+        writer="lookonce.export.torch_programs:write_package",
         runtime="torch-export",
         outputs=("decoded", "raw"),
     ),

@@ -8,7 +8,7 @@ import onnx
 
 import lookonce
 from lookonce.config.record import ModelRecord
-from lookonce.export.plan import Plan
+from lookonce.export.plan import ExportPlan
 from lookonce.runtimes.exported import RECORD_KEY
 from lookonce.runtimes.kinds import kind_of
 from lookonce.storage import write_file
@@ -16,7 +16,7 @@ from lookonce.storage import write_file
 VERIFIED_KEY = "lookonce_verified"  # beside the record
 
 
-def describe(record: ModelRecord, plan: Plan, **versions: str) -> ModelRecord:
+def describe(record: ModelRecord, plan: ExportPlan, **versions: str) -> ModelRecord:
     """The record of an exported file: with its precision, and the versions of what wrote it."""
     written_by = {"lookonce": lookonce.__version__, **versions}
     return record.model_copy(update={"precision": plan.precision, "versions": {**record.versions, **written_by}})

@@ -11,13 +11,13 @@ from torch import nn
 from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError
 from lookonce.export.metadata import describe
-from lookonce.export.plan import Plan
+from lookonce.export.plan import ExportPlan
 from lookonce.runtimes.exported import DECODED_OUTPUTS, INTERFACE_KEY, RECORD_KEY, Interface, raw_names
 from lookonce.runtimes.mindir import run_program, user_info_bytes
 from lookonce.weights.mindspore import network_to_ckpt
 
 
-def write_mindir(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
+def write_mindir(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Through a .ckpt into MindSpore, which writes the file; the record goes into the file's user_info."""
     if plan.dynamic_size:
         raise SettingsError(

@@ -15,14 +15,14 @@ from torch import nn
 
 from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError
-from lookonce.export.deployed import example_input, quiet_exporter
 from lookonce.export.metadata import describe
-from lookonce.export.plan import Plan
-from lookonce.export.programs import Program
+from lookonce.export.plan import ExportPlan
+from lookonce.export.torch_programs import Program
+from lookonce.export.wrapper import example_input, quiet_exporter
 from lookonce.runtimes.exported import INTERFACE_KEY, RECORD_KEY, Interface
 
 
-def write_executorch(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
+def write_executorch(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Write PATH.pte, its convolutions on XNNPACK, and the record in PATH.json beside it."""
     xnnpack = import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner")
     exir = import_module("executorch.exir")
@@ -34,7 +34,7 @@ def write_executorch(model: nn.Module, record: ModelRecord, plan: Plan, path: Pa
     _describe_beside(program, record, plan, path)
 
 
-def write_tflite(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
+def write_tflite(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Write PATH.tflite, and the record in PATH.json beside it."""
     litert_torch = import_module("litert_torch")
     program, example = _fixed(model, record, plan)
@@ -43,7 +43,7 @@ def write_tflite(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) 
     _describe_beside(program, record, plan, path)
 
 
-def write_coreml(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
+def write_coreml(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Write the package PATH.mlpackage; the record lies in its user-defined metadata."""
     coremltools = import_module("coremltools")
     if plan.preprocess:
@@ -63,7 +63,7 @@ def write_coreml(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) 
     package.save(str(path))
 
 
-def _fixed(model: nn.Module, record: ModelRecord, plan: Plan) -> tuple[Program, Any]:
+def _fixed(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> tuple[Program, Any]:
     """The network and an example; these files take one number of pictures of one size."""
     if plan.dynamic_size:
         raise SettingsError("dynamic_size: this format is written for one size; leave it out", setting="dynamic_size")
@@ -71,12 +71,12 @@ def _fixed(model: nn.Module, record: ModelRecord, plan: Plan) -> tuple[Program, 
     return program, example_input(record, plan)[: plan.batch or 1]
 
 
-def _describe_beside(program: Program, record: ModelRecord, plan: Plan, path: Path) -> None:
+def _describe_beside(program: Program, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     texts = {key: json.loads(text) for key, text in _texts(program, record, plan).items()}
     path.with_suffix(".json").write_text(json.dumps(texts, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def _texts(program: Program, record: ModelRecord, plan: Plan) -> dict[str, str]:
+def _texts(program: Program, record: ModelRecord, plan: ExportPlan) -> dict[str, str]:
     interface = Interface(
         takes="pixels" if plan.preprocess else "normalised", batch=plan.batch or 1, outputs=program.outputs
     )

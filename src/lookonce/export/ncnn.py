@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from lookonce.config.record import ModelRecord, Preprocessing
 from lookonce.errors import SettingsError, WeightsError
-from lookonce.export.deployed import fold_batchnorm, quiet_exporter
 from lookonce.export.metadata import describe
-from lookonce.export.plan import Plan
+from lookonce.export.plan import ExportPlan
+from lookonce.export.wrapper import fold_batchnorm, quiet_exporter
 from lookonce.runtimes.exported import Interface, raw_names
 from lookonce.runtimes.kinds import NCNN_PARAM
 from lookonce.runtimes.ncnn import INTERFACE_FILE, RECORD_FILE, WEIGHTS_FILE
@@ -20,7 +20,7 @@ from lookonce.runtimes.ncnn import INTERFACE_FILE, RECORD_FILE, WEIGHTS_FILE
 ANOTHER_SIZE = 32  # pixels that the second example of the converter is larger by: what differs between them may vary
 
 
-def write_ncnn(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
+def write_ncnn(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Write the folder PATH. The network takes one picture at a time and gives the raw heads."""
     if plan.batch > 1:
         raise SettingsError(
@@ -45,7 +45,7 @@ class Planes(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, model: nn.Module, record: ModelRecord, plan: Plan) -> None:
+    def __init__(self, model: nn.Module, record: ModelRecord, plan: ExportPlan) -> None:
         super().__init__()
         self.model = fold_batchnorm(model)
         self.normalises = plan.preprocess
@@ -68,7 +68,7 @@ def scale_and_shift(preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
     return 1 / (255 * std), -mean / std
 
 
-def convert(network: nn.Module, record: ModelRecord, plan: Plan, folder: Path) -> tuple[str, bytes]:
+def convert(network: nn.Module, record: ModelRecord, plan: ExportPlan, folder: Path) -> tuple[str, bytes]:
     """The text of the .param file and the bytes of the .bin file."""
     height, width = record.image_size
     with quiet_exporter(), torch.no_grad():

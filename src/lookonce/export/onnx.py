@@ -17,10 +17,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from lookonce.config.record import ModelRecord
-from lookonce.export.deployed import Deployed, dynamic_dimensions, example_input, quiet_exporter
 from lookonce.export.metadata import describe, embed, read_record
-from lookonce.export.plan import Plan
+from lookonce.export.plan import ExportPlan
 from lookonce.export.quantised import quantise_onnx
+from lookonce.export.wrapper import ExportWrapper, dynamic_dimensions, example_input, quiet_exporter
 from lookonce.runtimes.exported import DECODED_OUTPUTS, DETECTION_OUTPUTS, INNER_NAMES, raw_names
 from lookonce.storage import write_file
 
@@ -89,7 +89,7 @@ BEST_CLASS = """
 """
 
 
-def write_onnx(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
+def write_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Write one self-contained .onnx file, atomically. The file has not been compared with the network: export.base
     does that."""
     proto = build_onnx(model, record, plan)
@@ -118,9 +118,9 @@ def halve_weights(proto: onnx.ModelProto) -> None:
         proto.graph.node.insert(0, cast)
 
 
-def build_onnx(model: nn.Module, record: ModelRecord, plan: Plan) -> onnx.ModelProto:
+def build_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> onnx.ModelProto:
     """The graph with its record, in float32."""
-    proto = _trace(Deployed(model, record, plan), record, plan)
+    proto = _trace(ExportWrapper(model, record, plan), record, plan)
     if plan.outputs == "detections":
         proto = _append_selection(proto, record)
     elif plan.outputs == "decoded":
@@ -130,7 +130,7 @@ def build_onnx(model: nn.Module, record: ModelRecord, plan: Plan) -> onnx.ModelP
     return proto
 
 
-def _trace(network: Deployed, record: ModelRecord, plan: Plan) -> onnx.ModelProto:
+def _trace(network: ExportWrapper, record: ModelRecord, plan: ExportPlan) -> onnx.ModelProto:
     decoded = {"detections": tuple(INNER_NAMES.values()), "decoded": DECODED_OUTPUTS, "raw": ()}[plan.outputs]
     with quiet_exporter():
         program = torch.onnx.export(

@@ -8,13 +8,13 @@ from torch import nn
 from lookonce.config.record import ModelRecord
 from lookonce.export.metadata import describe, read_record
 from lookonce.export.onnx import THRESHOLDS, build_onnx
-from lookonce.export.plan import Plan
+from lookonce.export.plan import ExportPlan
 from lookonce.export.quantised import quantise_openvino
 from lookonce.runtimes.exported import RECORD_KEY
 from lookonce.runtimes.openvino import import_openvino
 
 
-def write_openvino(model: nn.Module, record: ModelRecord, plan: Plan, path: Path) -> None:
+def write_openvino(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Write PATH.xml and PATH.bin; the record lies in the model's rt_info under RECORD_KEY.
 
     A graph that ends in detections has the three thresholds as inputs that must be given: OpenVINO knows no defaults.

@@ -11,7 +11,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ExportPlan:
     """outputs: detections after suppression; decoded boxes and scores; or raw heads. batch: pictures at once, 0 for any
     number. dynamic_size: any multiple of 32 for either side. preprocess: the file takes pixels, not normalised numbers.
     precision: fp16 stores weights in 16 bits; int8 also computes in 8, with ranges measured on `calibration`, canvases

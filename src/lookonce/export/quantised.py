@@ -28,7 +28,7 @@ import onnx
 from numpy.typing import NDArray
 
 from lookonce.config.record import ModelRecord
-from lookonce.export.plan import Plan
+from lookonce.export.plan import ExportPlan
 from lookonce.runtimes.exported import raw_names
 from lookonce.runtimes.heads import to_network_input
 
@@ -37,7 +37,7 @@ QUANTISED_OPERATORS = ["Conv", "LeakyRelu", "MaxPool", "Concat", "Resize", "Pad"
 ERRORS_ONLY, ONNXRUNTIME_WARNINGS = 3, 2
 
 
-def quantise_onnx(proto: onnx.ModelProto, record: ModelRecord, plan: Plan) -> onnx.ModelProto:
+def quantise_onnx(proto: onnx.ModelProto, record: ModelRecord, plan: ExportPlan) -> onnx.ModelProto:
     """The same graph with its network in eight bits (QDQ: every runtime finds its own way to run it)."""
     import onnxruntime
     from onnxruntime import quantization
@@ -76,7 +76,7 @@ def quantise_onnx(proto: onnx.ModelProto, record: ModelRecord, plan: Plan) -> on
         onnxruntime.set_default_logger_severity(ONNXRUNTIME_WARNINGS)
 
 
-def quantise_openvino(graph: Any, record: ModelRecord, plan: Plan) -> Any:
+def quantise_openvino(graph: Any, record: ModelRecord, plan: ExportPlan) -> Any:
     """The same OpenVINO model with its network in eight bits."""
     # It asks PyTorch for a CUDA compiler, which warns that there is none.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
@@ -104,7 +104,7 @@ def quantise_openvino(graph: Any, record: ModelRecord, plan: Plan) -> Any:
         ).result()
 
 
-def calibration_inputs(record: ModelRecord, plan: Plan) -> Iterator[dict[str, NDArray[Any]]]:
+def calibration_inputs(record: ModelRecord, plan: ExportPlan) -> Iterator[dict[str, NDArray[Any]]]:
     """The calibration pictures as the file takes them, as many at once as it takes."""
     assert plan.calibration is not None
     at_once = plan.batch or 1

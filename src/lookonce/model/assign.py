@@ -1,7 +1,7 @@
 """Which prediction answers for which object.
 
-An assigner fills one map per head, `owner` (B, H, W, A) int64: the row of the padded boxes that the prediction has to
-learn, or -1 for background. All boxes of a batch are placed at once, in static shapes and without a Python loop.
+An assigner fills one map per head, `assigned` (B, H, W, A) int64: the row of the padded boxes that the prediction has
+to learn, or -1 for background. All boxes of a batch are placed at once, in static shapes and without a Python loop.
 
 Where two boxes want the same prediction, exactly one gets it: the later row with `BestAnchors` (as the model zoo's
 loop overwrites), the better overlap with `TaskAligned`.
@@ -73,7 +73,7 @@ class Assigner(Protocol):
     """Chooses the owner of every prediction."""
 
     def __call__(self, heads: Sequence[HeadPrediction], targets: Targets) -> list[Tensor]:
-        """One `owner` (B, H, W, A) per head."""
+        """One `assigned` (B, H, W, A) per head."""
         ...
 
 
@@ -93,15 +93,15 @@ class BestAnchors:
         overlaps = wh_iou(sizes[:, :, None], torch.cat([head.anchors_wh for head in heads]))  # (B, M, all anchors)
         best = torch.zeros_like(overlaps, dtype=torch.bool).scatter_(2, overlaps.argmax(2, keepdim=True), True)
         wanted = (best | (overlaps > self.iou_threshold)) & targets.real[..., None]
-        owners, first = [], 0
+        assigned_maps, first = [], 0
         for head in heads:
             last = first + len(head.anchors_wh)
-            owners.append(self._place(head, targets, wanted[..., first:last]))
+            assigned_maps.append(self._place(head, targets, wanted[..., first:last]))
             first = last
-        return owners
+        return assigned_maps
 
     def _place(self, head: HeadPrediction, targets: Targets, wanted: Tensor) -> Tensor:
-        """wanted (B, M, A) -> owner (B, H, W, A) of one head."""
+        """wanted (B, M, A) -> assigned (B, H, W, A) of one head."""
         height, width = head.grid
         batch, num_boxes, num_anchors = wanted.shape
         centers = (targets.boxes_xyxy[..., :2] + targets.boxes_xyxy[..., 2:]) / 2 / head.stride
@@ -113,9 +113,9 @@ class BestAnchors:
         valid = (inside[..., None] & wanted[:, :, None]).flatten(1)
         boxes = torch.arange(num_boxes, device=wanted.device)[:, None, None].expand(-1, cells.shape[2], num_anchors)
         values = torch.where(valid, boxes.reshape(1, -1), -1)
-        owner = torch.full((batch, height * width * num_anchors), -1, dtype=torch.int64, device=wanted.device)
-        owner.scatter_reduce_(1, slots.clamp(0, owner.shape[1] - 1), values, "amax")
-        return owner.view(batch, height, width, num_anchors)
+        assigned = torch.full((batch, height * width * num_anchors), -1, dtype=torch.int64, device=wanted.device)
+        assigned.scatter_reduce_(1, slots.clamp(0, assigned.shape[1] - 1), values, "amax")
+        return assigned.view(batch, height, width, num_anchors)
 
     def _cells(self, centers: Tensor) -> Tensor:
         """(B, M, 2) centres in cells -> (B, M, P, 2) int64: the cell, and the nearest one in x and in y."""
@@ -150,11 +150,11 @@ class TaskAligned:
         quality = torch.where(near, scores**self.alpha * overlaps**self.beta, 0.0)
         best, columns = quality.topk(min(self.top, quality.shape[2]), dim=2)
         chosen = torch.zeros_like(near).scatter_(2, columns, best > 0)
-        claim, owner = torch.where(chosen, overlaps, -1.0).max(dim=1)  # (B, N)
-        owner = torch.where(claim >= 0, owner, -1)
+        claim, assigned = torch.where(chosen, overlaps, -1.0).max(dim=1)  # (B, N)
+        assigned = torch.where(claim >= 0, assigned, -1)
         counts = [head.logits[0, ..., 0].numel() for head in heads]
         return [
-            part.view(head.logits.shape[:4]) for part, head in zip(torch.split(owner, counts, 1), heads, strict=True)
+            part.view(head.logits.shape[:4]) for part, head in zip(torch.split(assigned, counts, 1), heads, strict=True)
         ]
 
     def _overlaps(self, head: HeadPrediction, targets: Targets) -> Tensor:

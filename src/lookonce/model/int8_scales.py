@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from lookonce.model.darknet import ConvBlock
+from lookonce.model.backbone import ConvBlock
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 
 LARGEST_WEIGHT, LARGEST_ACTIVATION = 127, 255

@@ -32,7 +32,7 @@ class LossParts:
 class DetectionLoss:
     """Raw maps and targets -> LossParts.
 
-    anchors: (A, 2) pixels per head. head_weights: one per head. With `per_owner` sums are divided by the number of
+    anchors: (A, 2) pixels per head. head_weights: one per head. With `per_object` sums are divided by the number of
     owners, else by the number of pictures; of all ranks together, through `sum_over_ranks`, and times num_ranks: so
     the mean of the ranks' losses, and of their gradients, is exactly that of the whole batch, however it is shared out.
     """
@@ -51,7 +51,7 @@ class DetectionLoss:
     small_box_bonus: bool = False
     ignore_own_head_only: bool = False  # the model zoo's: a head knows only the boxes that it answers for
     overlap_as_objectness: bool = True
-    per_owner: bool = True
+    per_object: bool = True
 
     def __call__(
         self,
@@ -62,21 +62,21 @@ class DetectionLoss:
         num_ranks: int = 1,
     ) -> LossParts:
         heads = self._heads(raws)
-        owners = self.assigner(heads, targets)
+        assigned_maps = self.assigner(heads, targets)
         parts = torch.stack(
             [
-                self._head_parts(head, owner, targets, _canvas_wh(raws[0], self.strides[0])) * weight
-                for head, owner, weight in zip(heads, owners, self.head_weights, strict=True)
+                self._head_parts(head, assigned, targets, _canvas_wh(raws[0], self.strides[0])) * weight
+                for head, assigned, weight in zip(heads, assigned_maps, self.head_weights, strict=True)
             ]
         ).sum(0)
-        if self.per_owner:
-            count = torch.stack([(owner >= 0).sum() for owner in owners]).sum().float()
+        if self.per_object:
+            count = torch.stack([(assigned >= 0).sum() for assigned in assigned_maps]).sum().float()
         else:
             count = parts.new_tensor(float(len(targets.labels)))
         box, objectness, classes = parts / (sum_over_ranks(count).clamp(min=1.0) / num_ranks)
         return LossParts(box + objectness + classes, box, objectness, classes)
 
-    def owners(self, raws: Sequence[Tensor], targets: Targets) -> list[Tensor]:
+    def assigned_maps(self, raws: Sequence[Tensor], targets: Targets) -> list[Tensor]:
         """What each prediction learns: see `model.assign`."""
         return self.assigner(self._heads(raws), targets)
 
@@ -90,23 +90,25 @@ class DetectionLoss:
             decode_boxes(logits[..., :4], anchors_wh, stride, self.dialect), logits, anchors_wh, stride
         )
 
-    def _head_parts(self, head: HeadPrediction, owner: Tensor, targets: Targets, canvas_wh: tuple[int, int]) -> Tensor:
+    def _head_parts(
+        self, head: HeadPrediction, assigned: Tensor, targets: Targets, canvas_wh: tuple[int, int]
+    ) -> Tensor:
         """(3,) weighted sums over one head: box, objectness, classes."""
-        owned = owner >= 0
-        picture = torch.arange(len(owner), device=owner.device)[:, None, None, None]
-        wanted_boxes = targets.boxes_xyxy[picture, owner.clamp(min=0)]  # (B, H, W, A, 4)
-        wanted_labels = targets.labels[picture, owner.clamp(min=0)].clamp(min=0)  # (B, H, W, A)
+        is_assigned = assigned >= 0
+        picture = torch.arange(len(assigned), device=assigned.device)[:, None, None, None]
+        wanted_boxes = targets.boxes_xyxy[picture, assigned.clamp(min=0)]  # (B, H, W, A, 4)
+        wanted_labels = targets.labels[picture, assigned.clamp(min=0)].clamp(min=0)  # (B, H, W, A)
         # Background predictions have nothing to overlap: their own box in its place keeps the gradient finite and 0.
         overlap = iou(
-            head.boxes_xyxy, torch.where(owned[..., None], wanted_boxes, head.boxes_xyxy.detach()), self.box_loss
+            head.boxes_xyxy, torch.where(is_assigned[..., None], wanted_boxes, head.boxes_xyxy.detach()), self.box_loss
         )
         bonus = self._bonus(wanted_boxes, canvas_wh) if self.small_box_bonus else 1.0
-        box = (torch.where(owned, 1 - overlap, 0.0) * bonus).sum()
+        box = (torch.where(is_assigned, 1 - overlap, 0.0) * bonus).sum()
         return torch.stack(
             [
                 self.box_weight * box,
-                self.objectness_weight * self._objectness(head, owner, wanted_boxes, targets),
-                self.class_weight * self._classes(head, owned, wanted_labels),
+                self.objectness_weight * self._objectness(head, assigned, wanted_boxes, targets),
+                self.class_weight * self._classes(head, is_assigned, wanted_labels),
             ]
         )
 
@@ -115,30 +117,34 @@ class DetectionLoss:
         wh = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]) / boxes_xyxy.new_tensor(canvas_wh)
         return 2 - wh[..., 0] * wh[..., 1]
 
-    def _objectness(self, head: HeadPrediction, owner: Tensor, wanted_boxes: Tensor, targets: Targets) -> Tensor:
-        owned = owner >= 0
+    def _objectness(self, head: HeadPrediction, assigned: Tensor, wanted_boxes: Tensor, targets: Targets) -> Tensor:
+        is_assigned = assigned >= 0
         boxes = head.boxes_xyxy.detach()
-        wanted = torch.where(owned, iou(boxes, wanted_boxes).clamp(0, 1), 0.0) if self.overlap_as_objectness else owned
+        wanted = (
+            torch.where(is_assigned, iou(boxes, wanted_boxes).clamp(0, 1), 0.0)
+            if self.overlap_as_objectness
+            else is_assigned
+        )
         entropy = F.binary_cross_entropy_with_logits(head.logits[..., 4], wanted.float(), reduction="none")
-        objects = targets.real & owns_any(owner, targets) if self.ignore_own_head_only else targets.real
-        counted = owned | ~ignored_predictions(boxes, targets, objects, self.ignore_iou)
+        objects = targets.real & assigned_any(assigned, targets) if self.ignore_own_head_only else targets.real
+        counted = is_assigned | ~ignored_predictions(boxes, targets, objects, self.ignore_iou)
         return torch.where(counted, entropy, 0.0).sum()
 
-    def _classes(self, head: HeadPrediction, owned: Tensor, wanted_labels: Tensor) -> Tensor:
+    def _classes(self, head: HeadPrediction, is_assigned: Tensor, wanted_labels: Tensor) -> Tensor:
         logits = head.logits[..., 5:]
         num_classes = logits.shape[-1]
         wanted = F.one_hot(wanted_labels, num_classes).to(logits.dtype)
         if self.label_smoothing:
             wanted = torch.where(wanted > 0, 1 - self.label_smoothing, self.label_smoothing / max(num_classes - 1, 1))
         entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(-1)
-        return torch.where(owned, entropy, 0.0).sum()
+        return torch.where(is_assigned, entropy, 0.0).sum()
 
 
-def owns_any(owner: Tensor, targets: Targets) -> Tensor:
-    """owner (B, H, W, A) of one head -> (B, M) bool: the boxes that some prediction of the head answers for."""
+def assigned_any(assigned: Tensor, targets: Targets) -> Tensor:
+    """assigned (B, H, W, A) of one head -> (B, M) bool: the boxes that some prediction of the head answers for."""
     batch, num_boxes = targets.labels.shape
-    found = torch.zeros(batch, num_boxes + 1, dtype=torch.bool, device=owner.device)
-    return found.scatter_(1, owner.flatten(1) + 1, True)[:, 1:]
+    found = torch.zeros(batch, num_boxes + 1, dtype=torch.bool, device=assigned.device)
+    return found.scatter_(1, assigned.flatten(1) + 1, True)[:, 1:]
 
 
 def ignored_predictions(boxes_xyxy: Tensor, targets: Targets, objects: Tensor, ignore_iou: float) -> Tensor:

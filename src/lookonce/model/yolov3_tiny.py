@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lookonce.config.dialects import Activation, PoolEdge
 from lookonce.config.record import FULL_CHANNELS
-from lookonce.model.darknet import ConvBlock, DarknetTiny
+from lookonce.model.backbone import ConvBlock, DarknetTiny
 
 
 class YoloV3Tiny(nn.Module):

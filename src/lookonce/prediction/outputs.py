@@ -15,7 +15,7 @@ from lookonce.boxes import xyxy_to_cxcywh, xyxy_to_xywh
 from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
 from lookonce.prediction.predictor import Prediction
-from lookonce.storage import explained_write
+from lookonce.storage import os_errors_explained
 
 LABELS = "labels"  # folder of the YOLO files, beside the pictures as that format has it
 
@@ -119,12 +119,12 @@ class JsonLinesFile:
         self._file = _open_new(self._path)
 
     def add(self, picture: PredictedPicture) -> None:
-        with explained_write(self._path):
+        with os_errors_explained(self._path):
             self._file.write(_dumps(as_json(picture, self._record)) + "\n")
             self._file.flush()
 
     def finish(self, failed: Mapping[str, str]) -> None:
-        with explained_write(self._path):
+        with os_errors_explained(self._path):
             self._file.writelines(_dumps({"file": name, "error": error}) + "\n" for name, error in failed.items())
             self._file.close()
 
@@ -145,7 +145,7 @@ class CsvFile:
 
     def add(self, picture: PredictedPicture) -> None:
         told = as_json(picture, self._record)
-        with explained_write(self._path):
+        with os_errors_explained(self._path):
             for one in told["detections"]:
                 values = told | one
                 self._rows.writerow(
@@ -167,7 +167,7 @@ class YoloFiles:
 
     def add(self, picture: PredictedPicture) -> None:
         path = self._folder / self._free(picture)
-        with explained_write(path):
+        with os_errors_explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(f"{line}\n" for line in yolo_lines(picture)), encoding="utf-8")
 
@@ -185,7 +185,7 @@ class YoloFiles:
         """Each file was finished when it was written."""
 
 
-# Word of --save -> what writes it. `pictures` and `crops` need the pictures themselves: prediction/drawings.py.
+# Word of --save -> what writes it. `pictures` and `crops` need the pictures themselves: prediction/renderer.py.
 TEXT_OUTPUTS: dict[str, tuple[Callable[[Context], Output], ...]] = {
     "json": (JsonFile, CocoFile),
     "jsonl": (JsonLinesFile,),
@@ -254,12 +254,12 @@ class _NewFile:
         self._file = _open_new(self._new)
 
     def write(self, text: str) -> None:
-        with explained_write(self._path):
+        with os_errors_explained(self._path):
             self._file.write(text)
 
     def publish(self, last: str) -> None:
         self.write(last)
-        with explained_write(self._path):
+        with os_errors_explained(self._path):
             self._file.close()
             self._new.replace(self._path)
 
@@ -279,7 +279,7 @@ class _Rows:
 
 
 def _open_new(path: Path) -> TextIO:
-    with explained_write(path):
+    with os_errors_explained(path):
         return path.open("w", encoding="utf-8", newline="")
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.errors import DataError
-from lookonce.prediction.ordered import ordered_map
+from lookonce.ordered import ordered_map
 from lookonce.prediction.sources import PictureSource
 
 NUM_READERS = 2

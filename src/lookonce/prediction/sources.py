@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from lookonce.data.pictures import PICTURE_SUFFIXES, read_picture
 from lookonce.errors import DataError, MissingExtra
 from lookonce.prediction.byte_stream import pictures_in
-from lookonce.prediction.live import Newest, camera_frames, screen_frames
-from lookonce.prediction.network import is_url, open_url, without_password
+from lookonce.prediction.camera import LatestFrame, camera_frames, screen_frames
+from lookonce.prediction.http import is_url, open_url, without_password
 from lookonce.prediction.video import USUAL_RATE, VIDEO_SUFFIXES, Frame, read_frames, read_header
+from lookonce.remote.local_copy import local_file
 from lookonce.remote.objects import is_remote
-from lookonce.remote.places import local_file
 
 LIST_SUFFIX = ".txt"
 SCREEN = "screen"
@@ -273,7 +273,7 @@ def _live_clip(text: str) -> Clip:
 
 
 def _live(name: str, place: str, frames: Callable[[], Generator[Frame]]) -> Clip:
-    return Clip(name=name, place=Path(f"{place}.mp4"), frames=lambda: Newest(frames()), live=True)
+    return Clip(name=name, place=Path(f"{place}.mp4"), frames=lambda: LatestFrame(frames()), live=True)
 
 
 def _clip_alone(clip: Clip) -> Media:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.errors import DataError, MissingExtra
-from lookonce.storage import explained_write
+from lookonce.storage import os_errors_explained
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -184,7 +184,7 @@ class VideoWriter:
         self._rate = frame_rate
         self._av = require_video()
         self._last_tick = -1
-        with explained_write(path):
+        with os_errors_explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._container = self._av.open(str(self._new), "w", format="mp4")
         self._stream: Any = None
@@ -202,12 +202,12 @@ class VideoWriter:
         frame = self._av.VideoFrame.from_ndarray(image, format="rgb24")
         self._last_tick = frame.pts = max(round(seconds / WRITTEN_TIME_BASE), self._last_tick + 1)
         frame.time_base = WRITTEN_TIME_BASE
-        with explained_write(self.path):
+        with os_errors_explained(self.path):
             self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
         """Write what is left and give the file its name; without a frame there is no file."""
-        with explained_write(self.path):
+        with os_errors_explained(self.path):
             if self._stream is not None:
                 self._container.mux(self._stream.encode(None))
             self._container.close()

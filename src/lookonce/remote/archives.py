@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from lookonce.errors import DataError
-from lookonce.storage import explained_write, require_space
+from lookonce.storage import os_errors_explained, require_space
 
 MAX_FILES = 5_000_000
 MAX_RATIO = 200  # a picture or an annotation file shrinks to a twentieth at best; bombs, to a thousandth
@@ -68,7 +68,7 @@ def _require_harmless(entry: zipfile.ZipInfo, archive: Path) -> None:
 
 def _extract(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, archive: Path) -> None:
     target = folder / PurePosixPath(entry.filename.replace("\\", "/"))
-    with explained_write(target):
+    with os_errors_explained(target):
         if entry.is_dir():
             target.mkdir(parents=True, exist_ok=True)
             return

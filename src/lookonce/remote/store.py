@@ -41,7 +41,7 @@ class MoxingStore(ObjectStore):
             ) from error
 
     def entries(self, location: Location) -> list[Entry]:
-        with _told(location):
+        with _errors_explained(location):
             if not self._file.exists(_address(location)):
                 return []
             if not self._file.is_directory(_address(location)):
@@ -58,7 +58,7 @@ class MoxingStore(ObjectStore):
     def download(self, entry: Entry, path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
-        with _told(entry.location):
+        with _errors_explained(entry.location):
             self._file.copy(_address(entry.location), str(part))
         if part.stat().st_size != entry.size:
             raise RemoteError(
@@ -69,28 +69,28 @@ class MoxingStore(ObjectStore):
         on_bytes(entry.size)
 
     def upload(self, path: Path, location: Location) -> str:
-        with _told(location):
+        with _errors_explained(location):
             self._file.copy(str(path), _address(location))
         return etag_of(path)
 
     def put_text(self, text: str, location: Location) -> None:
-        with _told(location):
+        with _errors_explained(location):
             self._file.write(_address(location), text)
 
     def delete(self, entries: list[Entry]) -> None:
         for entry in entries:
-            with _told(entry.location):
+            with _errors_explained(entry.location):
                 self._file.remove(_address(entry.location))
 
     def _body(self, location: Location, **request: str) -> bytes:
         first, _, last = request.get("Range", "").removeprefix("bytes=").partition("-")
-        with _told(location), self._file.File(_address(location), "rb") as file:
+        with _errors_explained(location), self._file.File(_address(location), "rb") as file:
             file.seek(int(first or 0))
             return bytes(file.read(int(last) + 1 - int(first)) if last else file.read())
 
 
 @contextmanager
-def _told(location: Location) -> Iterator[None]:
+def _errors_explained(location: Location) -> Iterator[None]:
     try:
         yield
     except RemoteError:

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from lookonce.data.check import CheckResult
-from lookonce.data.checks import CHECKS
 from lookonce.data.dataset import Dataset
+from lookonce.data.finding_kinds import FINDING_KINDS
 from lookonce.data.findings import Finding
 from lookonce.data.pictures import Picture, read_picture
 from lookonce.errors import DataError
@@ -21,7 +21,7 @@ from lookonce.report.html import fill_page
 from lookonce.report.pictures import data_uri
 from lookonce.report.plots import Series, line_chart
 from lookonce.report.sections import counts_of_data
-from lookonce.storage import explained_write, write_file
+from lookonce.storage import os_errors_explained, write_file
 
 MOST_PICTURES = 6  # shown of each check
 MOST_MESSAGES = 200
@@ -44,7 +44,7 @@ class CheckPage:
 
 def write_check_page(path: Path, page: CheckPage) -> Path:
     """Writes the page, replacing one that lies there; returns `path`."""
-    with explained_write(path):
+    with os_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, render_check(page))
     return path
@@ -90,7 +90,7 @@ def _tiles(result: CheckResult) -> str:
 
 
 def _chip(name: str) -> str:
-    severity = CHECKS[name].severity
+    severity = FINDING_KINDS[name].severity
     return f'<span class="chip {severity}">{severity}</span>'
 
 
@@ -100,8 +100,8 @@ def _overview(result: CheckResult) -> str:
         f"<td>{_chip(name)}</td>"
         f'<td><a href="#{name}">{name}</a></td>'
         + count(len(list(group)))
-        + cell(CHECKS[name].finds)
-        + f'<td class="wide">{escape(CHECKS[name].advice)}</td>'
+        + cell(FINDING_KINDS[name].finds)
+        + f'<td class="wide">{escape(FINDING_KINDS[name].advice)}</td>'
         for name, group in groupby(result.sorted_findings, key=lambda found: found.name)
     ]
     if not rows:
@@ -124,7 +124,8 @@ def _details(result: CheckResult) -> str:
         gallery = f'<div class="gallery">{figures}</div>' if figures else ""
         blocks.append(
             f'<div class="card finding" id="{name}"><h3>{_chip(name)} {name}</h3>'
-            f'<p class="note">{escape(_sentence(CHECKS[name].finds))} {escape(_sentence(CHECKS[name].advice))}</p>'
+            f'<p class="note">{escape(_sentence(FINDING_KINDS[name].finds))} '
+            f"{escape(_sentence(FINDING_KINDS[name].advice))}</p>"
             f"{gallery}{_messages([finding.message for finding in findings])}</div>"
         )
     return "".join(blocks)
@@ -256,14 +257,14 @@ def _advice_chart(advice: Advice) -> str:
 
 
 def _all_checks(result: CheckResult) -> str:
-    found = {name: sum(finding.name == name for finding in result.findings) for name in CHECKS}
+    found = {name: sum(finding.name == name for finding in result.findings) for name in FINDING_KINDS}
     rows = [
         f"<td>{_chip(name)}</td>"
         + cell(name)
         + (count(found[name]) if name in result.checks else count(None))
-        + cell(CHECKS[name].finds)
-        + cell(CHECKS[name].fix or "–")
-        for name in CHECKS
+        + cell(FINDING_KINDS[name].finds)
+        + cell(FINDING_KINDS[name].fix or "–")
+        for name in FINDING_KINDS
     ]
     shown = card(table(rows, head=_heads("severity", "check", "times", "what", "with --fix")), scroll=True)
-    return f"<details><summary>{len(CHECKS)} checks; a dash means not looked for</summary>{shown}</details>"
+    return f"<details><summary>{len(FINDING_KINDS)} checks; a dash means not looked for</summary>{shown}</details>"

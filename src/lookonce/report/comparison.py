@@ -137,7 +137,7 @@ def classes(runs: Sequence[Compared]) -> str:
     return f"<p>AP50.</p>{card(table(rows, head=head, kind='sortable'), scroll=True)}" if rows else ""
 
 
-def errors(runs: Sequence[Compared]) -> str:
+def error_costs(runs: Sequence[Compared]) -> str:
     """Points of AP50 that each kind of error costs each run."""
     known = [run.content.analysis.get("errors", {}) for run in runs]
     kinds = list(dict.fromkeys(kind for errors in known for kind in errors))
@@ -227,7 +227,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Sequence[Compared]], str]], ...] = (
     ("Scores", "scores", scores),
     ("Training", "training", curves),
     ("Classes", "classes", classes),
-    ("Errors", "errors", errors),
+    ("Errors", "errors", error_costs),
     ("Pictures", "pictures", pictures),
     ("Networks", "networks", networks),
     ("Settings that differ", "settings", settings),

@@ -5,7 +5,7 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
-from lookonce.report import comparison, explained, sections
+from lookonce.report import comparison, error_analysis_page, sections
 from lookonce.report.content import Content
 from lookonce.storage import write_file
 
@@ -15,7 +15,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Content], str]], ...] = (
     ("Scores", "scores", sections.metrics_table),
     ("Classes", "classes", sections.class_table),
     ("Pictures", "pictures", sections.pictures),
-    ("Errors", "errors", explained.errors),
+    ("Errors", "errors", error_analysis_page.error_analysis),
     ("Worst pictures", "worst", sections.worst),
     ("Training", "training", sections.curves),
     ("Data", "data", sections.data_card),

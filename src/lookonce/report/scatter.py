@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.report.plots import Axis, standalone, ticks
-from lookonce.storage import explained_write, write_file
+from lookonce.storage import os_errors_explained, write_file
 
 Sizes = NDArray[np.float64]
 
@@ -19,7 +19,7 @@ MOST_DOTS = 3000  # more only darken the page
 
 def write_scatter(path: Path, sizes_wh: Sizes, anchors_wh: Mapping[str, Sizes], image_size: int) -> None:
     """sizes_wh (N, 2) and each (A, 2) in pixels of a canvas with sides of image_size."""
-    with explained_write(path):
+    with os_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, standalone(scatter_chart(sizes_wh, anchors_wh, image_size)))
 

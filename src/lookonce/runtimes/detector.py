@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import area_xyxy
 from lookonce.config.record import ModelRecord, Thresholds
-from lookonce.data.transforms import Placement, fit
+from lookonce.data.letterbox import Placement, fit
 from lookonce.detections import Detections
 from lookonce.runtimes.base import Runtime
 

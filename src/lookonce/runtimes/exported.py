@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lookonce.config.record import ModelRecord
+from lookonce.cores import usable_threads
 from lookonce.detections import Detections
 from lookonce.errors import WeightsError
 from lookonce.model.nms import select_detections
 from lookonce.runtimes.heads import decode_heads, to_network_input, to_planes
-from lookonce.runtimes.threads import usable_threads
 
 RECORD_KEY = "lookonce_record"  # of a file's metadata; export/metadata.py writes it
 INTERFACE_KEY = "lookonce_interface"  # beside it in files that do not say themselves what they take and give

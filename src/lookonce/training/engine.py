@@ -1,7 +1,7 @@
 """One epoch of training, step by step."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -15,15 +15,15 @@ from lookonce.data.loader import Batch
 from lookonce.distributed import (
     all_reduce_sum,
     average_over_ranks,
-    gather_objects,
     supports_bfloat16,
     world_size,
 )
-from lookonce.errors import LookonceError, SettingsError
+from lookonce.errors import SettingsError
 from lookonce.model.assign import Targets
 from lookonce.model.loss import DetectionLoss, LossParts
 from lookonce.runtimes.pytorch import to_network_input
 from lookonce.training.ema import ExponentialMovingAverage
+from lookonce.training.finite import diverged, forget_batch, what_is_not_finite
 from lookonce.training.optimizer import set_lr
 from lookonce.training.schedule import Schedule
 
@@ -31,19 +31,6 @@ Precision = Literal["fp32", "bf16", "fp16"]
 # Names of the parts of a step in a profile, in their order; a few microseconds a step when nobody profiles.
 STEP_PARTS = ("to the device", "forward", "assignment and loss", "backward", "gradient norm", "update")
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class TrainingDiverged(LookonceError):
-    """The loss or a gradient is not a number any more. The last checkpoint is from before that.
-
-    batches: rank -> what that rank was given, of the ranks whose loss it was, or of all where that cannot be told.
-    """
-
-    def __init__(self, message: str, epoch: int, index: int, batches: Mapping[int, Batch]) -> None:
-        super().__init__(message)
-        self.epoch = epoch
-        self.index = index
-        self.batches = batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +136,7 @@ def train_step(learner: Learner, batch: Batch, *, epoch: int, index: int) -> Ste
         values = fetch(parts, norm, statistics_of(learner.model))
     problem = what_is_not_finite(values, overflow_allowed=scaler.is_enabled() and scaler.get_scale() >= 1)
     if problem and options.skip_nonfinite:
-        forget_batch(learner, before)
+        forget_batch(learner.model, learner.optimizer, scaler, before, statistics_of(learner.model))
         return _skipped(learner, batch, epoch, index)
     if problem:
         raise diverged(problem, values, parts, batch, epoch, index)
@@ -158,6 +145,17 @@ def train_step(learner: Learner, batch: Batch, *, epoch: int, index: int) -> Ste
     with record_function("update"):
         updated = is_last_of_group and update_weights(learner, lr, gradient_is_finite=math.isfinite(values[4]))
     return _result(index, len(batch.images), lr, values, updated=updated)
+
+
+def update_weights(learner: Learner, lr: float, *, gradient_is_finite: bool) -> bool:
+    """One step of the optimizer and of the average; False when float16 overflowed and the step was left out."""
+    set_lr(learner.optimizer, lr)
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
+    learner.optimizer.zero_grad()
+    if gradient_is_finite and learner.ema is not None:
+        learner.ema.update(learner.model)
+    return gradient_is_finite
 
 
 def shared_between_ranks(model: nn.Module) -> list[Tensor]:
@@ -208,63 +206,6 @@ def fetch(parts: LossParts, norm: Tensor, statistics: Sequence[Tensor]) -> list[
     sums = torch.stack([values.sum() for values in statistics]).sum()
     values = torch.stack([parts.total, parts.box, parts.objectness, parts.classes, norm, sums]).detach()
     return [float(value) / world_size() for value in all_reduce_sum(values).tolist()]
-
-
-def what_is_not_finite(values: Sequence[float], *, overflow_allowed: bool) -> str:
-    """The first of loss, gradient and BatchNorm statistics that is no number; "" if all are.
-
-    overflow_allowed: float16 gradients may overflow now and then; the scaler then leaves the step out.
-    """
-    *losses, norm, statistics = values
-    if not all(map(math.isfinite, losses)):
-        return "loss"
-    if not math.isfinite(norm) and not overflow_allowed:
-        return "gradient"
-    return "" if math.isfinite(statistics) else "BatchNorm's mean or variance"
-
-
-def diverged(
-    problem: str, values: Sequence[float], parts: LossParts, batch: Batch, epoch: int, index: int
-) -> TrainingDiverged:
-    """The same error on all ranks, with the pictures of those whose own loss it was. Nothing reached the weights."""
-    is_ours = not bool(torch.isfinite(parts.total))
-    every = dict(enumerate(gather_objects((is_ours, batch))))
-    batches = {rank: given for rank, (is_theirs, given) in every.items() if is_theirs}
-    batches = batches or {rank: given for rank, (_, given) in every.items()}
-    ids = "; ".join(
-        (f"rank {rank}: " if world_size() > 1 else "") + ", ".join(str(image_id) for image_id in given.image_ids)
-        for rank, given in batches.items()
-    )
-    return TrainingDiverged(
-        f"epoch {epoch}, batch {index}: the {problem} is not finite (loss {values[0]:g}: box {values[1]:g}, "
-        f"objectness {values[2]:g}, classes {values[3]:g}; gradient norm {values[4]:g}); image ids {ids}. "
-        "The weights were not touched, the last checkpoint is sound. Try a lower lr, clip_norm 10 or precision fp32",
-        epoch,
-        index,
-        batches,
-    )
-
-
-def forget_batch(learner: Learner, buffers: Sequence[Tensor]) -> None:
-    """As if this batch had never been: BatchNorm's buffers as they were, and no gradient of the update it is in."""
-    learner.optimizer.zero_grad()
-    with torch.no_grad():
-        for present, before in zip(learner.model.buffers(), buffers, strict=True):
-            present.copy_(before)
-    average_over_ranks(statistics_of(learner.model))  # as the update would have done
-    if learner.scaler.is_enabled():
-        learner.scaler.update(learner.scaler.get_scale())  # unscale_ may have been called for the update left out
-
-
-def update_weights(learner: Learner, lr: float, *, gradient_is_finite: bool) -> bool:
-    """One step of the optimizer and of the average; False when float16 overflowed and the step was left out."""
-    set_lr(learner.optimizer, lr)
-    learner.scaler.step(learner.optimizer)
-    learner.scaler.update()
-    learner.optimizer.zero_grad()
-    if gradient_is_finite and learner.ema is not None:
-        learner.ema.update(learner.model)
-    return gradient_is_finite
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:

@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from lookonce.data.loader import Batch
 from lookonce.distributed import synchronize
-from lookonce.storage import explained_write, write_file
+from lookonce.storage import os_errors_explained, write_file
 from lookonce.training.engine import STEP_PARTS, Learner, StepResult, train_one_epoch
 from lookonce.training.trainer import Batches
 
@@ -41,7 +41,7 @@ def profile_training(learner: Learner, batches: Batches, folder: Path) -> list[s
     steps.close()
     lines = _table(profiler, seconds, num_images, by_device=device.type == "cuda")
     write_file(folder / "profile.txt", "\n".join(lines) + "\n")
-    with explained_write(folder / "profile.json"):
+    with os_errors_explained(folder / "profile.json"):
         profiler.export_chrome_trace(str(folder / "profile.json"))
     return lines
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lookonce.log import get_logger, live_table
 from lookonce.training.engine import StepResult
-from lookonce.training.live import LiveTable
+from lookonce.training.live_table import LiveTable
 
 # The line of a step or an epoch is for the log file where a live table shows the same.
 IN_TABLE = {"in_table": True}

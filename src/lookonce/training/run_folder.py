@@ -14,16 +14,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lookonce.data.batch_sheet import draw_boxes
 from lookonce.data.loader import Batch
-from lookonce.data.sheet import draw_boxes
 from lookonce.errors import WeightsError
 from lookonce.storage import (
-    explained_write,
     find_published,
     make_run_folder,
     only_user,
+    os_errors_explained,
+    recover,
     remove_published,
-    settle,
     write_file,
 )
 
@@ -78,7 +78,7 @@ class RunFolder:
     def dump(self, epoch: int, index: int, rank: int, batch: Batch) -> Path:
         """Write a batch as the network got it: its arrays (batch.npz), and each picture with its boxes (PNG)."""
         folder = self.path / f"nonfinite-epoch{epoch}-batch{index}" / f"rank{rank}"
-        with explained_write(folder):
+        with os_errors_explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             arrays = {field.name: getattr(batch, field.name) for field in fields(batch) if field.name != "placements"}
             np.savez_compressed(folder / "batch.npz", **arrays)
@@ -115,7 +115,7 @@ def create_run_folder(runs: Path, name: str) -> RunFolder:
 def name_run_folder(runs: Path, name: str) -> RunFolder:
     """RUNS/NAME for a new run; what a start that failed early has left there does not matter."""
     folder = runs / name
-    with explained_write(folder):
+    with os_errors_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     if any(path.name != ".lock" for path in folder.iterdir()):
         raise WeightsError(
@@ -140,8 +140,8 @@ def only_trainer_of(run: RunFolder) -> Iterator[None]:
     """Hold the run for the length of the block, so that no other process trains it; what a kill left half-moved is put
     right first."""
     with only_user(run.path):
-        settle(run.last)
-        settle(run.best)
+        recover(run.last)
+        recover(run.best)
         yield
 
 

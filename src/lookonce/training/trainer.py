@@ -18,11 +18,12 @@ from lookonce.data.loader import Batch
 from lookonce.distributed import any_rank, broadcast_object, is_main, memory_in_use, rank, world_size
 from lookonce.errors import WeightsError
 from lookonce.log import get_logger
-from lookonce.training.engine import Learner, StepResult, TrainingDiverged, train_one_epoch
+from lookonce.signals import EXIT_STOPPED, StopRequest, stop_on_signals
+from lookonce.training.engine import Learner, StepResult, train_one_epoch
+from lookonce.training.finite import TrainingDiverged
 from lookonce.training.optimizer import optimizer_tensors, restore_optimizer
 from lookonce.training.progress import Progress, Speed, duration
 from lookonce.training.run_folder import RunFolder
-from lookonce.training.stop import EXIT_STOPPED, StopRequest, stop_on_signals
 from lookonce.weights.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 
 OnEvaluated = Callable[[int], None]

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
-from lookonce.storage import MARKER, find_published, published_folder, sha256_file
+from lookonce.storage import MARKER, atomic_folder, find_published, sha256_file
 
 MODEL_FILE = "model.safetensors"
 RECORD_FILE = "record.json"
@@ -57,7 +57,7 @@ def save_checkpoint(
     folder: Path, *, state: Mapping[str, Tensor], record: ModelRecord, training_state: TrainingState | None = None
 ) -> None:
     """Write or replace a checkpoint; a kill or a full disk at any moment leaves the previous one to be found."""
-    with published_folder(folder) as new:
+    with atomic_folder(folder) as new:
         _write_arrays(new / MODEL_FILE, {name: _as_float32(array) for name, array in state.items()})
         _write_json(new / RECORD_FILE, record.model_dump(mode="json"))
         if training_state is not None:
@@ -72,7 +72,7 @@ def replace_record(folder: Path, record: ModelRecord) -> None:
     if source is None:
         raise WeightsError(_not_complete(folder), path=folder)
     files = _verified_files(source) - {RECORD_FILE}
-    with published_folder(folder) as new:  # which has moved the complete version to `folder`, if it was elsewhere
+    with atomic_folder(folder) as new:  # which has moved the complete version to `folder`, if it was elsewhere
         for name in files:
             shutil.copyfile(folder / name, new / name)
         _write_json(new / RECORD_FILE, record.model_dump(mode="json"))

@@ -20,9 +20,9 @@ from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord, Preprocessing
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.storage import sha256_file
+from lookonce.weights.convolutions import Convolution, convolutions, require_finite, with_epsilon
 from lookonce.weights.darknet_cfg import STANDARD_RECORD, read_cfg, wants_letterbox, write_cfg
 from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, named_classes
-from lookonce.weights.network import Convolution, convolutions, require_finite, with_epsilon
 
 Floats = np.ndarray[tuple[int], np.dtype[np.float32]]
 

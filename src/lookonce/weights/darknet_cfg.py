@@ -56,7 +56,7 @@ class Section:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
+class CfgSection:
     """One layer that a YOLOv3-Tiny must have. place: its name in our network; sources: the places a route joins."""
 
     kind: str
@@ -128,13 +128,13 @@ def parse(text: str, source: str) -> list[Section]:
     return sections
 
 
-def topology(*, neck7: bool = True, neck8: bool = True, three_heads: bool = False) -> tuple[Layer, ...]:
+def topology(*, neck7: bool = True, neck8: bool = True, three_heads: bool = False) -> tuple[CfgSection, ...]:
     """The layers of one kind of YOLOv3-Tiny, in the file's order."""
-    backbone: list[Layer] = []
+    backbone: list[CfgSection] = []
     for index in range(7):
         backbone.append(_conv(f"backbone.conv{index}", 3))
         if index < 6:
-            backbone.append(Layer(kind="maxpool", options={"size": 2, "stride": 1 if index == 5 else 2}))
+            backbone.append(CfgSection(kind="maxpool", options={"size": 2, "stride": 1 if index == 5 else 2}))
     shared = "neck7" if neck7 else "backbone.conv6"
     layers = [
         *backbone,
@@ -149,22 +149,22 @@ def topology(*, neck7: bool = True, neck8: bool = True, three_heads: bool = Fals
     return tuple(layers)
 
 
-def _conv(place: str, size: int) -> Layer:
-    return Layer(kind="convolutional", options={"size": size, "stride": 1, "batch_normalize": 1}, place=place)
+def _conv(place: str, size: int) -> CfgSection:
+    return CfgSection(kind="convolutional", options={"size": size, "stride": 1, "batch_normalize": 1}, place=place)
 
 
-def _head(place: str) -> tuple[Layer, Layer]:
+def _head(place: str) -> tuple[CfgSection, CfgSection]:
     options = {"size": 1, "stride": 1, "batch_normalize": 0}
-    return Layer(kind="convolutional", options=options, place=place), Layer(kind="yolo")
+    return CfgSection(kind="convolutional", options=options, place=place), CfgSection(kind="yolo")
 
 
-def _finer(coarse: str, lateral: str, skip: str, neck: str) -> tuple[Layer, ...]:
+def _finer(coarse: str, lateral: str, skip: str, neck: str) -> tuple[CfgSection, ...]:
     """Back to a coarse map, up by two, joined with the backbone's map of that size."""
     return (
-        Layer(kind="route", sources=(coarse,)),
+        CfgSection(kind="route", sources=(coarse,)),
         _conv(lateral, 1),
-        Layer(kind="upsample", options={"stride": 2}, place=f"{lateral} upsampled"),
-        Layer(kind="route", sources=(f"{lateral} upsampled", skip)),
+        CfgSection(kind="upsample", options={"stride": 2}, place=f"{lateral} upsampled"),
+        CfgSection(kind="route", sources=(f"{lateral} upsampled", skip)),
         _conv(neck, 3),
     )
 
@@ -175,7 +175,7 @@ TOPOLOGIES = tuple(
 )
 
 
-def _matching_topology(sections: Sequence[Section], source: str) -> tuple[Layer, ...]:
+def _matching_topology(sections: Sequence[Section], source: str) -> tuple[CfgSection, ...]:
     """The kind of YOLOv3-Tiny these sections are; WeightsError with the first layer that is none's."""
     reached = [(_first_difference(sections, layers, source), layers) for layers in TOPOLOGIES]
     for (_, difference), layers in reached:
@@ -190,7 +190,7 @@ def _matching_topology(sections: Sequence[Section], source: str) -> tuple[Layer,
     )
 
 
-def _first_difference(sections: Sequence[Section], layers: Sequence[Layer], source: str) -> tuple[int, str]:
+def _first_difference(sections: Sequence[Section], layers: Sequence[CfgSection], source: str) -> tuple[int, str]:
     """Index and words of the first layer that differs; no words when none does."""
     positions = {layer.place: index for index, layer in enumerate(layers) if layer.place}
     for index, layer in enumerate(layers):
@@ -205,7 +205,7 @@ def _first_difference(sections: Sequence[Section], layers: Sequence[Layer], sour
     return len(layers), ""
 
 
-def _difference(section: Section, layer: Layer, index: int, positions: Mapping[str, int], source: str) -> str:
+def _difference(section: Section, layer: CfgSection, index: int, positions: Mapping[str, int], source: str) -> str:
     here = f"[{section.kind}] (line {section.line})"
     if section.kind != layer.kind:
         return f"{here}: expected [{layer.kind}]"
@@ -234,7 +234,7 @@ def _convolution_difference(section: Section, here: str, source: str) -> str:
 
 
 def _route_difference(
-    section: Section, layer: Layer, index: int, positions: Mapping[str, int], here: str, source: str
+    section: Section, layer: CfgSection, index: int, positions: Mapping[str, int], here: str, source: str
 ) -> str:
     given = [_whole(text, section, "layers", source) for text in section.options.get("layers", "").split(",") if text]
     absolute = [number if number >= 0 else index + number for number in given]

@@ -9,14 +9,14 @@ from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
-from lookonce.remote.places import local_file, local_weights
+from lookonce.remote.local_copy import local_file, local_weights
 from lookonce.storage import find_published
 from lookonce.weights.beside import record_file, with_record_beside
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
+from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.darknet import is_darknet_weights, read_darknet
 from lookonce.weights.foreign import ForeignWeights, ReadOptions, read_names
 from lookonce.weights.mindspore import read_mindspore
-from lookonce.weights.network import model_from_record
 from lookonce.weights.ultralytics import read_ultralytics
 
 HEADS = ("head32.", "head16.", "head8.")
@@ -56,7 +56,7 @@ def open_checkpoint(path: Path, names: Path | None = None) -> Checkpoint:
 
 def _of_another_program(path: Path, names: Path | None) -> Checkpoint:
     """As `lookonce convert` reads it, with what lies beside it under its name: .cfg, .names, the record."""
-    kind = kind_of(path)
+    kind = foreign_kind(path)
     if kind == ULTRALYTICS_PT:
         raise WeightsError(
             f"{path}: holds pickled objects, which nothing but `lookonce convert {path}` reads", path=path
@@ -112,7 +112,7 @@ def read_foreign(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
     """Weights of another program, by what is in the files, whatever they are called; and the record beside them."""
     kinds: dict[str, Path] = {}
     for path in files:
-        kind = kind_of(path)
+        kind = foreign_kind(path)
         if kind in kinds:
             raise WeightsError(
                 f"{kinds[kind]} and {path}: both are a {kind}; convert one network at a time", path=kinds[kind]
@@ -139,7 +139,7 @@ MINDSPORE_CKPT, ULTRALYTICS_PT = "MindSpore .ckpt", "PyTorch .pt"
 PARTNERS = {DARKNET_CFG: ".weights", DARKNET_WEIGHTS: ".cfg"}  # what each needs of the other
 
 
-def kind_of(path: Path) -> str:
+def foreign_kind(path: Path) -> str:
     """What a file holds, by its first bytes; WeightsError when it is nothing that can be read."""
     try:
         with path.open("rb") as file:

@@ -18,6 +18,7 @@ from torch import Tensor
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import FULL_CHANNELS, ModelRecord, Preprocessing
 from lookonce.errors import MissingExtra, WeightsError
+from lookonce.weights.convolutions import Convolution, convolutions, require_finite, with_epsilon
 from lookonce.weights.foreign import (
     ForeignWeights,
     ReadOptions,
@@ -26,7 +27,6 @@ from lookonce.weights.foreign import (
     require_all_used,
     square_size,
 )
-from lookonce.weights.network import Convolution, convolutions, require_finite, with_epsilon
 
 Arrays = dict[str, NDArray[np.generic]]
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from lookonce.config.dialects import DIALECTS, Activation, Dialect
 from lookonce.config.record import ModelRecord, Preprocessing
 from lookonce.errors import WeightsError
+from lookonce.weights.convolutions import BATCH_COUNTER, Convolution, convolutions, require_finite
 from lookonce.weights.foreign import (
     ForeignWeights,
     ReadOptions,
@@ -22,7 +23,6 @@ from lookonce.weights.foreign import (
     require_all_used,
     square_size,
 )
-from lookonce.weights.network import BATCH_COUNTER, Convolution, convolutions, require_finite
 from lookonce.weights.pickled import Module, Pickled, read_pickled
 
 # yolov3-tiny.yaml, layer by layer: the class of each, and our name of those with weights.

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from lookonce.config.record import DEFAULT_ANCHORS
 from lookonce.config.schema import Settings, default_of
 from lookonce.config.text import explain, parse_text, to_text
-from lookonce.data.canvas import boxes_on_canvas
+from lookonce.data.letterbox import boxes_at_input
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.model.anchors import (
@@ -106,7 +106,7 @@ def anchors(
         raise SettingsError(f"restarts is {restarts}, expected 1 or more", setting="restarts", value=restarts)
     before = np.array(_checked(image_size, current))
     dataset = open_data(data, images).split(split)
-    boxes, rows = boxes_on_canvas(dataset, image_size, default_of("resize_mode"))
+    boxes, rows = boxes_at_input(dataset, image_size, default_of("resize_mode"))
     if not len(boxes):
         raise DataError(f"{data}: split {split!r} has no box to fit anchors to; see lookonce check", path=data)
     sizes = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)

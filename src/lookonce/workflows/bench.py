@@ -19,13 +19,13 @@ from rich.table import Table
 
 from lookonce import __version__
 from lookonce.config.schema import STRIDE
+from lookonce.cores import usable_threads
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import progress_bar
 from lookonce.runtimes.processor import int8_path, processor_name
-from lookonce.runtimes.threads import usable_threads
-from lookonce.storage import explained_write, make_run_folder, write_file
-from lookonce.workflows.load import names_for, runtimes_for
-from lookonce.workflows.measure import THREADS_VARIABLE, Case, as_json
+from lookonce.runtimes.registry import names_for, runtimes_for
+from lookonce.storage import make_run_folder, os_errors_explained, write_file
+from lookonce.workflows.bench_process import THREADS_VARIABLE, Case, as_json
 
 # Each library that computes reads one of these when it starts.
 THREAD_VARIABLES = (THREADS_VARIABLE, "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -152,7 +152,7 @@ def _measure_all(cases: Sequence[tuple[Case, int]]) -> Iterator[dict[str, Any]]:
 
 def _measured(case: Case, threads: int) -> dict[str, Any]:
     environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
-    command = [sys.executable, "-m", "lookonce.workflows.measure"]
+    command = [sys.executable, "-m", "lookonce.workflows.bench_process"]
     done = subprocess.run(command, input=as_json(case), env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -178,7 +178,7 @@ def machine() -> dict[str, Any]:
 def _folder(output: Path | None) -> Path:
     if output is None:
         return make_run_folder(Path("runs"), "bench")
-    with explained_write(output):
+    with os_errors_explained(output):
         output.mkdir(parents=True, exist_ok=True)
     return output
 

@@ -13,13 +13,14 @@ from lookonce.config.dialects import DIALECTS, Dialect
 from lookonce.config.names import few
 from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds
 from lookonce.config.schema import Settings, seconds_of
-from lookonce.data.canvas import sizes_on_canvas
+from lookonce.cores import usable_processors
+from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import box_sizes_at_input
 from lookonce.data.loader import Loader
-from lookonce.data.transforms import Augmentation
 from lookonce.distributed import (
     broadcast_object,
-    copy_from_main,
+    broadcast_tensors,
     is_main,
     processes_here,
     rank,
@@ -30,22 +31,20 @@ from lookonce.model.anchors import fit_anchors
 from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
 from lookonce.model.loss import DetectionLoss
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
+from lookonce.on_ranks import own_rank_group
 from lookonce.runtimes.pytorch import anchor_tensors
-from lookonce.runtimes.threads import usable_processors
+from lookonce.signals import StopRequest
 from lookonce.training.ema import ExponentialMovingAverage
 from lookonce.training.engine import Learner, StepOptions, choose_precision, make_scaler
 from lookonce.training.optimizer import make_optimizer
 from lookonce.training.run_folder import RunFolder
 from lookonce.training.schedule import Schedule
-from lookonce.training.stop import StopRequest
 from lookonce.training.sync_batchnorm import synchronise_batchnorm
-from lookonce.training.tensorboard import tensorboard_writer
 from lookonce.training.trainer import Evaluate, OnEpoch, OnEvaluated, Trainer, TrainerOptions
 from lookonce.weights.checkpoint import Checkpoint
+from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.load import open_checkpoint
-from lookonce.weights.network import model_from_record
 from lookonce.weights.transfer import transfer
-from lookonce.workflows.ranks import own_share
 
 Anchors = tuple[tuple[float, float], ...]
 Three = tuple[float, float, float]
@@ -105,7 +104,7 @@ def choose_anchors(settings: Settings, dataset: Dataset) -> Anchors:
         return DEFAULT_ANCHORS
     if settings.anchors != "auto":
         return settings.anchors
-    sizes = sizes_on_canvas(dataset, settings.image_size, settings.resize_mode)
+    sizes = box_sizes_at_input(dataset, settings.image_size, settings.resize_mode)
     return tuple((round(float(w), 1), round(float(h), 1)) for w, h in fit_anchors(np.maximum(sizes, 1.0)))
 
 
@@ -169,7 +168,7 @@ def make_loss(settings: Settings, record: ModelRecord, device: torch.device) -> 
         small_box_bonus=settings.small_box_bonus,
         ignore_own_head_only=settings.ignore_own_head_only,
         overlap_as_objectness=settings.objectness_target == "overlap",
-        per_owner=settings.loss_per == "object",
+        per_object=settings.loss_per == "object",
     )
 
 
@@ -196,7 +195,7 @@ def make_learner(
     model = make_model(settings, record).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.sync_bn and world_size() > 1:
         model = synchronise_batchnorm(model, device)
-    copy_from_main(list(model.state_dict().values()))  # `weights` may be another file on another machine
+    broadcast_tensors(list(model.state_dict().values()))  # `weights` may be another file on another machine
     precision = choose_precision(settings.precision, device)
     accumulate = batches_per_step(settings, global_batch or settings.batch_size * world_size())
     return Learner(
@@ -298,23 +297,12 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
     def evaluate_weights(model: torch.nn.Module, record: ModelRecord, on_progress: OnEvaluated) -> Mapping[str, float]:
         detector = Detector(PyTorchRuntime(model, record))
         results = detect_all(
-            detector, dataset, batch_size=settings.eval_batch_size, on_progress=on_progress, share=own_share()
+            detector, dataset, batch_size=settings.eval_batch_size, on_progress=on_progress, rank_group=own_rank_group()
         )
         twelve: Mapping[str, float] = broadcast_object(score(dataset, results).twelve() if is_main() else None)
         return twelve
 
     return evaluate_weights
-
-
-def make_observers(settings: Settings, run: RunFolder) -> list[OnEpoch]:
-    """What looks at the table of metrics after each epoch: curves in RUN/plots, and TensorBoard where asked for."""
-    from lookonce.report.content import Content, Run
-    from lookonce.report.html import write_plots
-
-    def draw_curves(rows: Sequence[Mapping[str, float]]) -> None:
-        write_plots(run.plots, Content(title="", run=Run(folder=run.path, settings={}, rows=rows, record=None)))
-
-    return [draw_curves, *([tensorboard_writer(run.path / "tensorboard")] if settings.tensorboard else [])]
 
 
 def against_waiting(settings: Settings, dataset: Dataset, device: torch.device) -> str:
@@ -329,14 +317,6 @@ def against_waiting(settings: Settings, dataset: Dataset, device: torch.device) 
     return "; or ".join([*advice, "smaller picture files, such as JPEGs of about the size that is trained at"])
 
 
-def make_watch(settings: Settings, learner: Learner, record: ModelRecord, run: RunFolder) -> OnEpoch:
-    """Says in the log why the score stays at 0, or fell."""
-    from lookonce.runtimes.pytorch import PyTorchRuntime
-    from lookonce.workflows.diagnose import Watch
-
-    return Watch(settings.model_dump(mode="json"), lambda: PyTorchRuntime(learner.result_model, record), run.path)
-
-
 def make_trainer(
     settings: Settings,
     learner: Learner,
@@ -344,9 +324,10 @@ def make_trainer(
     val_set: Dataset | None,
     record: ModelRecord,
     run: RunFolder,
+    on_epoch: Sequence[OnEpoch],
     stop: StopRequest | None = None,
 ) -> Trainer:
-    """A trainer at the start of its run."""
+    """A trainer at the start of its run. on_epoch: what looks at the table of metrics after each epoch."""
     return Trainer(
         learner,
         loader,
@@ -369,6 +350,6 @@ def make_trainer(
             global_batch=loader.batch_size,
             same_command=f"the same command (run={settings.run})" if settings.run else "",
         ),
-        on_epoch=[*make_observers(settings, run), make_watch(settings, learner, record, run)],
+        on_epoch=on_epoch,
         stop=stop,
     )

@@ -7,15 +7,16 @@ from itertools import groupby
 from pathlib import Path
 
 from lookonce.data.check import CheckResult, SplitSummary, check_data
-from lookonce.data.checks import CHECKS, SEVERITIES, chosen_checks
+from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, chosen_checks
 from lookonce.data.repair import repair
-from lookonce.data.source import PICTURES_ALONE, DataSource, open_data, open_pictures
+from lookonce.data.source import PICTURES_ALONE, open_data, open_pictures
+from lookonce.data.splits import DataSource
 from lookonce.data.write import Copy, Format, require_new, write_data
 from lookonce.errors import DataError
 from lookonce.log import get_logger
 from lookonce.report.advice import IMAGE_SIZES, Advice, advise
 from lookonce.report.check_page import CheckPage, write_check_page
-from lookonce.storage import explained_write, write_file
+from lookonce.storage import os_errors_explained, write_file
 
 _OWN_FORMAT: dict[str, Format] = {"coco": "coco", "voc": "voc", "yolo": "yolo", "shards": "shards"}  # else COCO
 
@@ -154,7 +155,7 @@ def write_fixed(result: CheckResult, folder: Path) -> Fixed:
         raise DataError(
             f"{result.origin}: nothing is left to write into {folder}; no split can be read", path=result.origin
         )
-    left = [found.message for found in result.sorted_findings if not CHECKS[found.name].fix]
+    left = [found.message for found in result.sorted_findings if not FINDING_KINDS[found.name].fix]
     notes = {"changes.txt": _changes_text(result.origin, repaired.changes, left)}
     copy = write_data(
         repaired.datasets, folder, to=_OWN_FORMAT.get(result.format, "coco"), new_names=repaired.new_names, notes=notes
@@ -173,7 +174,7 @@ def _words(typed: Sequence[str]) -> list[str]:
 
 
 def _write(path: Path, text: str) -> None:
-    with explained_write(path):
+    with os_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, text)
 
@@ -181,7 +182,7 @@ def _write(path: Path, text: str) -> None:
 def as_json(checked: Checked) -> dict[str, object]:
     """What `--json` writes: counts, the checks made with how often each found something, the findings, worst first."""
     result = checked.result
-    found = {name: sum(finding.name == name for finding in result.findings) for name in CHECKS}
+    found = {name: sum(finding.name == name for finding in result.findings) for name in FINDING_KINDS}
     return {
         "origin": result.origin,
         "format": result.format,
@@ -193,8 +194,8 @@ def as_json(checked: Checked) -> dict[str, object]:
         "seconds": round(result.seconds, 3),
         "splits": [asdict(split) for split in result.splits],
         "checks": [
-            {"name": name, "severity": CHECKS[name].severity, "count": found[name]}
-            for name in CHECKS
+            {"name": name, "severity": FINDING_KINDS[name].severity, "count": found[name]}
+            for name in FINDING_KINDS
             if name in result.checks
         ],
         "findings": [{"severity": finding.severity, **asdict(finding)} for finding in result.sorted_findings],
@@ -211,7 +212,7 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         yield from _summary_lines(split)
     for name, group in groupby(result.sorted_findings, key=lambda found: found.name):
         findings = list(group)
-        yield f"{CHECKS[name].severity}: {name} ({len(findings)}): {CHECKS[name].advice}"
+        yield f"{FINDING_KINDS[name].severity}: {name} ({len(findings)}): {FINDING_KINDS[name].advice}"
         yield from (f"  {finding.message}" for finding in findings[:shown])
         if len(findings) > shown:
             yield f"  and {len(findings) - shown} more"
@@ -245,7 +246,7 @@ def _advice_lines(advice: Advice) -> Iterator[str]:
 
 
 def _speed_line(result: CheckResult) -> str:
-    decoded = any(CHECKS[name].needs_pixels for name in result.checks)
+    decoded = any(FINDING_KINDS[name].needs_pixels for name in result.checks)
     how = "decoded" if decoded else "looked at by their headers"
     return f"{result.pictures} pictures {how}, {result.pictures / max(result.seconds, 1e-3):,.0f} a second"
 

@@ -13,16 +13,16 @@ import lookonce
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
-from lookonce.storage import explained_write, write_file
+from lookonce.report.mask_sheet import probe as probe_masks
+from lookonce.storage import os_errors_explained, write_file
 from lookonce.weights.beside import record_file, text_beside
 from lookonce.weights.checkpoint import save_checkpoint
+from lookonce.weights.convolutions import NORMALISED_ARRAYS
 from lookonce.weights.darknet import ORIGIN, to_darknet
 from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, read_names
 from lookonce.weights.load import is_checkpoint, load_weights, read_foreign
 from lookonce.weights.mindspore import to_mindspore
-from lookonce.weights.network import NORMALISED_ARRAYS
 from lookonce.workflows.info import describe_record
-from lookonce.workflows.probe import probe as probe_masks
 
 Writer = Callable[[ModelRecord, dict[str, Tensor], str], dict[str, bytes]]
 # Name in --to -> what writes its files, as suffix -> content.
@@ -186,7 +186,7 @@ def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, sou
         if path.exists():
             raise WeightsError(f"{path}: exists already; --output names another place", path=path)
     for path, content in reversed(contents.items()):  # the record first: no kill leaves weights without it
-        with explained_write(path):
+        with os_errors_explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content)
     return tuple(contents)

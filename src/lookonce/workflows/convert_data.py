@@ -6,7 +6,8 @@ from pathlib import Path
 
 from lookonce.data.dataset import Dataset
 from lookonce.data.selection import join, keep_classes, rename_classes, sample, share_out, unify_classes
-from lookonce.data.source import SPLITS, DataSource, open_data
+from lookonce.data.source import open_data
+from lookonce.data.splits import SPLITS, DataSource
 from lookonce.data.write import Copy, Format, Placing, require_format, require_new, write_data
 from lookonce.errors import DataError, SettingsError
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lookonce.cores import usable_processors
 from lookonce.data.synthetic import write_synthetic
 from lookonce.errors import SettingsError
 from lookonce.log import get_logger, logging_to
-from lookonce.runtimes.threads import usable_processors
 
 NUM_STEPS = 6
 # Half the channels and 256 pixels: what two processor cores train in about four minutes. Colour and place vary in the

@@ -10,11 +10,12 @@ import numpy as np
 
 from lookonce.config.record import ModelRecord
 from lookonce.data.annotations import Annotations, assemble
-from lookonce.data.canvas import sizes_on_canvas
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
+from lookonce.data.letterbox import box_sizes_at_input
 from lookonce.data.selection import take_pictures
-from lookonce.data.source import DataSource, open_data
+from lookonce.data.source import open_data
+from lookonce.data.splits import DataSource
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.coco import score
 from lookonce.evaluation.diagnosis import (
@@ -24,7 +25,7 @@ from lookonce.evaluation.diagnosis import (
     Diagnosis,
     check_anchors,
     check_categories,
-    check_classes,
+    check_class_names,
     check_labels,
     check_learning,
     check_scores,
@@ -34,11 +35,11 @@ from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.results import Results
 from lookonce.log import get_logger
 from lookonce.report.content import read_run
+from lookonce.report.sheets import even_choice, write_overlay
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
-from lookonce.storage import explained_write, make_run_folder, write_file
-from lookonce.workflows.load import load_runtime, names_for
-from lookonce.workflows.sheets import even_choice, write_overlay
+from lookonce.runtimes.registry import load_runtime, names_for
+from lookonce.storage import make_run_folder, os_errors_explained, write_file
 
 DIVERGED = "is not finite (loss"  # what training says of a NaN, in log.txt
 PICTURES = 64
@@ -192,7 +193,7 @@ def examine(
     val_ap50, train_ap50 = scores.get(split, -1.0), scores.get(train_split, -1.0) if train_split in scores else -1.0
     checks = [
         check_categories(found),
-        check_classes(record, datasets[-1]),
+        check_class_names(record, datasets[-1]),
         check_labels(written),
         _overlay(written, datasets, overlay),
         check_anchors(_sizes(datasets[0], record), record),
@@ -219,7 +220,7 @@ def _found(
     on_progress: Callable[[int, int], None] | None,
 ) -> list[tuple[Dataset, Results]]:
     """Some pictures of each split and what is found in them; nothing without weights or without a common class."""
-    if runtime is None or check_classes(record, datasets[-1]).verdict == "cause":
+    if runtime is None or check_class_names(record, datasets[-1]).verdict == "cause":
         return []
     parts = [take_pictures(dataset, even_choice(len(dataset), pictures)) for dataset in datasets]
     total, done = sum(map(len, parts)), 0
@@ -236,7 +237,7 @@ def _found(
 
 
 def _sizes(dataset: Dataset, record: ModelRecord) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return sizes_on_canvas(dataset, record.image_size[0], record.preprocessing.resize)
+    return box_sizes_at_input(dataset, record.image_size[0], record.preprocessing.resize)
 
 
 def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: Path | None) -> Check:
@@ -247,7 +248,7 @@ def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: 
     lost = f"{total - kept:,} of {total:,} boxes were left out because nothing of them lies in their picture"
     if file is None:
         return Check(name=name, verdict="look", evidence=lost)
-    with explained_write(file):
+    with os_errors_explained(file):
         write_overlay(file, datasets[0], OVERLAID)
     return Check(name=name, verdict="look", evidence=f"{file}: do the boxes lie on the objects? {lost}")
 
@@ -280,12 +281,12 @@ def _folder(weights: Path, output: Path | None) -> Path:
     if output is None and not (weights / "settings.yaml").is_file():
         return make_run_folder(Path("runs"), "diagnose")
     folder = output or weights / "diagnosis"
-    with explained_write(folder):
+    with os_errors_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-class Watch:
+class ScoreMonitor:
     """Asks why, once, when the validation AP50 of a run stays under NOTHING_AP50 or has fallen to a third.
 
     look: makes the present weights a Runtime. Only reading and thinking: nothing of the training is touched.

@@ -15,11 +15,11 @@ from typing import Literal
 
 import numpy as np
 
+from lookonce.cores import usable_processors, usable_threads
 from lookonce.errors import NO_CANN, NO_TORCH_NPU
 from lookonce.runtimes.processor import int8_path, processor_name
-from lookonce.runtimes.threads import usable_processors, usable_threads
 
-Verdict = Literal["ok", "note", "missing", "wrong"]
+CheckResult = Literal["ok", "note", "missing", "wrong"]
 # Under this a run of a few hundred epochs with checkpoints may not end well.
 LITTLE_SPACE_GB = 2.0
 # y = x + x for two float32: the smallest ONNX graph that computes something. Made with onnx.helper, opset 17, IR 8.
@@ -30,18 +30,18 @@ TINY_ONNX = bytes.fromhex(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class MachineCheck:
     """One line of the report. verdict: missing is what an extra brings; wrong is what should work and does not."""
 
     name: str
-    verdict: Verdict
+    verdict: CheckResult
     text: str
     advice: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    findings: tuple[Finding, ...]
+    findings: tuple[MachineCheck, ...]
 
     @property
     def exit_code(self) -> int:
@@ -65,13 +65,13 @@ def as_text(health: Health) -> Iterator[str]:
             yield f"{'':<8} {'':<{width}}  -> {finding.advice}"
 
 
-def examine() -> Iterator[Finding]:
+def examine() -> Iterator[MachineCheck]:
     """All findings; none of the looks changes anything."""
-    yield Finding(name="lookonce", verdict="ok", text=importlib.metadata.version("lookonce"))
-    yield Finding(name="python", verdict="ok", text=f"{platform.python_version()}, {sys.executable}")
-    yield Finding(name="system", verdict="ok", text=platform.platform())
+    yield MachineCheck(name="lookonce", verdict="ok", text=importlib.metadata.version("lookonce"))
+    yield MachineCheck(name="python", verdict="ok", text=f"{platform.python_version()}, {sys.executable}")
+    yield MachineCheck(name="system", verdict="ok", text=platform.platform())
     yield _processor()
-    yield Finding(name="int8", verdict="ok" if int8_path() != "unknown" else "note", text=int8_path())
+    yield MachineCheck(name="int8", verdict="ok" if int8_path() != "unknown" else "note", text=int8_path())
     yield from _packages()
     yield _tried("pictures", _pictures_work)
     yield _tried("ONNX Runtime", _onnxruntime_works)
@@ -80,38 +80,40 @@ def examine() -> Iterator[Finding]:
     yield _space("free in temp", Path(tempfile.gettempdir()))
 
 
-def _processor() -> Finding:
+def _processor() -> MachineCheck:
     limits = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)}
     limited = "".join(f", {name}={value}" for name, value in limits.items())
-    return Finding(
+    return MachineCheck(
         name="processor",
         verdict="ok",
         text=f"{processor_name()}; usable: {usable_processors()}; threads that compute: {usable_threads()}{limited}",
     )
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[MachineCheck]:
     """The base's packages in one line, then each extra: complete, or what it lacks."""
     wanted = requirements()
     base = {name: installed_version(name) for name in wanted.pop("", [])}
     versions = ", ".join(f"{name} {version}" for name, version in base.items() if version)
     absent = [name for name, version in base.items() if not version]
-    yield Finding(name="packages", verdict="ok", text=versions)
+    yield MachineCheck(name="packages", verdict="ok", text=versions)
     if absent:
-        yield Finding(
+        yield MachineCheck(
             name="packages", verdict="wrong", text=f"without {', '.join(absent)}", advice="pip install lookonce"
         )
     for extra, names in wanted.items():
         yield _extra(extra, names)
 
 
-def _extra(extra: str, names: list[str]) -> Finding:
+def _extra(extra: str, names: list[str]) -> MachineCheck:
     lacking = [name for name in names if not installed_version(name)]
     if lacking:
         advice = f'pip install "lookonce[{extra}]"'
-        return Finding(name=f"extra {extra}", verdict="missing", text=f"without {', '.join(lacking)}", advice=advice)
+        return MachineCheck(
+            name=f"extra {extra}", verdict="missing", text=f"without {', '.join(lacking)}", advice=advice
+        )
     versions = ", ".join(f"{name} {installed_version(name)}" for name in names)
-    return Finding(name=f"extra {extra}", verdict="ok", text=versions)
+    return MachineCheck(name=f"extra {extra}", verdict="ok", text=versions)
 
 
 def requirements() -> dict[str, list[str]]:
@@ -132,12 +134,14 @@ def installed_version(package: str) -> str:
         return ""
 
 
-def _tried(name: str, works: Callable[[], str]) -> Finding:
+def _tried(name: str, works: Callable[[], str]) -> MachineCheck:
     """Do it once: an installed package may still lack a system library."""
     try:
-        return Finding(name=name, verdict="ok", text=works())
+        return MachineCheck(name=name, verdict="ok", text=works())
     except (ImportError, OSError, RuntimeError, ValueError) as error:
-        return Finding(name=name, verdict="wrong", text=f"{type(error).__name__}: {error}", advice="reinstall lookonce")
+        return MachineCheck(
+            name=name, verdict="wrong", text=f"{type(error).__name__}: {error}", advice="reinstall lookonce"
+        )
 
 
 def _pictures_work() -> str:
@@ -164,18 +168,18 @@ def _onnxruntime_works() -> str:
     return f"{onnxruntime.__version__} computes; providers {providers}"
 
 
-def _torch() -> Finding:
+def _torch() -> MachineCheck:
     """PyTorch and its devices. It is needed for training and for checkpoints, not for exported files."""
     if find_spec("torch") is None:
         text = "not installed: exported files run without it; training and checkpoints need it"
-        return Finding(name="PyTorch", verdict="missing", text=text, advice='pip install "lookonce[train]"')
+        return MachineCheck(name="PyTorch", verdict="missing", text=text, advice='pip install "lookonce[train]"')
     try:
         import torch
 
         from lookonce.distributed import BACKENDS, count_devices
     except (ImportError, OSError, RuntimeError) as error:
         advice = NO_CANN if NO_TORCH_NPU in str(error) else "reinstall torch"
-        return Finding(name="PyTorch", verdict="wrong", text=f"{type(error).__name__}: {error}", advice=advice)
+        return MachineCheck(name="PyTorch", verdict="wrong", text=f"{type(error).__name__}: {error}", advice=advice)
     devices = [
         f"{kind}:{number} {getattr(torch, kind).get_device_name(number)}"
         for kind in BACKENDS
@@ -183,13 +187,13 @@ def _torch() -> Finding:
         for number in range(count_devices(kind)[1])
     ]
     text = f"{torch.__version__}, {torch.get_num_threads()} threads; devices: {', '.join(['cpu', *devices])}"
-    return Finding(name="PyTorch", verdict="ok", text=text)
+    return MachineCheck(name="PyTorch", verdict="ok", text=text)
 
 
-def _space(name: str, folder: Path) -> Finding:
+def _space(name: str, folder: Path) -> MachineCheck:
     free_gb = shutil.disk_usage(folder).free / 1e9
     enough = free_gb >= LITTLE_SPACE_GB
-    return Finding(
+    return MachineCheck(
         name=name,
         verdict="ok" if enough else "note",
         text=f"{free_gb:.1f} GB in {folder}",

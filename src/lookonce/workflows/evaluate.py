@@ -13,7 +13,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from lookonce.data.dataset import Dataset, data_hash
-from lookonce.data.share import ALONE, STEPS_TO_A_MEETING, Share
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
 from lookonce.evaluation.analysis import Analysis, analyse, analysis_as_json, errors_as_json
@@ -22,14 +21,15 @@ from lookonce.evaluation.coco import Metrics, MetricsAt, score, score_at
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
+from lookonce.evaluation.thresholds import checkpoint_to_describe, write_thresholds
 from lookonce.log import get_logger
+from lookonce.on_ranks import OnProgress, Ranks, asked_for, in_ranks
+from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
+from lookonce.report.sheets import write_sheets
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
-from lookonce.storage import explained_write, make_run_folder, write_file
-from lookonce.workflows.load import device_of, load_runtime, names_for
-from lookonce.workflows.ranks import OnProgress, Ranks, asked_for, in_ranks
-from lookonce.workflows.sheets import write_sheets
-from lookonce.workflows.thresholds import checkpoint_to_describe, keep_thresholds
+from lookonce.runtimes.registry import device_of, load_runtime, names_for
+from lookonce.storage import make_run_folder, os_errors_explained, write_file
 
 INTERVALS = ("AP", "AP50")
 
@@ -208,13 +208,15 @@ def _searched(request: Request) -> Path:
     raise SettingsError("devices: results are scored by one process; leave it out", setting="devices")
 
 
-def _evaluate(request: Request, *, share: Share = ALONE, on_progress: OnProgress | None = None) -> Evaluation:
+def _evaluate(
+    request: Request, *, rank_group: RankGroup = SINGLE_RANK, on_progress: OnProgress | None = None
+) -> Evaluation:
     """The same for each of several processes; the main one scores, writes and prints for all."""
     weights, results, against = request.weights, request.results, request.against
     needs_pictures = results is None or (against is not None and against.suffix != ".json")
     dataset = open_data(request.data, request.images, needs_pictures=needs_pictures).split(request.split)
-    if share.size > 1:
-        share.require_same(data_hash(dataset), "the annotations")
+    if rank_group.size > 1:
+        rank_group.require_same(data_hash(dataset), "the annotations")
     stored_in = checkpoint_to_describe(weights) if request.store_thresholds else None
 
     detectors = [path for path in (weights, against) if path is not None and path.suffix != ".json"]
@@ -236,7 +238,7 @@ def _evaluate(request: Request, *, share: Share = ALONE, on_progress: OnProgress
             dataset,
             score_threshold=request.score_threshold,
             batch_size=request.batch_size,
-            share=share,
+            rank_group=rank_group,
             on_progress=on_progress,
         )
         return found, detector
@@ -251,12 +253,12 @@ def _evaluate(request: Request, *, share: Share = ALONE, on_progress: OnProgress
     if against is not None:
         other = read_coco_results(against, dataset) if against.suffix == ".json" else look(against)[0]
     evaluation = None
-    if share.is_main:
+    if rank_group.is_main:
         evaluation = _assessed(request, dataset, found, other, sources)
         _print(evaluation)
         if stored_in is not None:
-            _print_stored(stored_in, keep_thresholds(stored_in, dataset, evaluation.analysis))
-    shared: Evaluation = share.of_main(evaluation)
+            _print_stored(stored_in, write_thresholds(stored_in, dataset, evaluation.analysis))
+    shared: Evaluation = rank_group.broadcast(evaluation)
     return shared
 
 
@@ -345,17 +347,17 @@ def find(
     *,
     score_threshold: float | None = None,
     batch_size: int = 8,
-    share: Share = ALONE,
+    rank_group: RankGroup = SINGLE_RANK,
     on_progress: OnProgress | None = None,
 ) -> Results:
-    """What the detector finds in every picture of `dataset`; share: as of `detect_all`."""
+    """What the detector finds in every picture of `dataset`; rank_group: as of `detect_all`."""
     batches = count(1)
 
     def advance(done: int) -> None:
-        if share.size > 1 and next(batches) % STEPS_TO_A_MEETING == 0:
-            share.gather(None)
+        if rank_group.size > 1 and next(batches) % STEPS_PER_COLLECTIVE == 0:
+            rank_group.gather(None)
         if on_progress is not None:
-            on_progress(min(done * share.size, len(dataset)), len(dataset))
+            on_progress(min(done * rank_group.size, len(dataset)), len(dataset))
 
     return detect_all(
         detector,
@@ -363,7 +365,7 @@ def find(
         batch_size=batch_size,
         on_progress=advance,
         score_threshold=score_threshold,
-        share=share,
+        rank_group=rank_group,
     )
 
 
@@ -402,7 +404,7 @@ def _folder(output: Path | None) -> Path:
     """The folder asked for, or a fresh one: an evaluation never replaces another that was not named."""
     if output is None:
         return make_run_folder(Path("runs"), "eval")
-    with explained_write(output):
+    with os_errors_explained(output):
         output.mkdir(parents=True, exist_ok=True)
     return output
 
@@ -429,7 +431,7 @@ def _write(evaluation: Evaluation, dataset: Dataset, sources: Mapping[str, Any],
     write_file(evaluation.output / "analysis.json", analysis + "\n")
     results_file = evaluation.output / "results.json"
     if keep is None or keep.resolve() != results_file.resolve():
-        with explained_write(results_file):
+        with os_errors_explained(results_file):
             write_coco_results(results_file, evaluation.results, dataset)
 
 

@@ -17,8 +17,8 @@ from lookonce.data.loader import Batch, Loader
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny
-from lookonce.report.assignment import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
-from lookonce.storage import explained_write, write_file
+from lookonce.report.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
+from lookonce.storage import os_errors_explained, write_file
 from lookonce.training.engine import StepOptions, to_device
 from lookonce.weights.load import load_weights
 from lookonce.workflows import build
@@ -64,7 +64,7 @@ def explain_assignment(
     heads = answers(settings, model, record, batch)
     path = fresh_file(output)
     _, content = cv2.imencode(".png", draw_assignment(batch, heads)[..., ::-1])
-    with explained_write(path):
+    with os_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, content.tobytes())
     return Explanation(
@@ -126,15 +126,15 @@ def answers(settings: Settings, model: YoloV3Tiny, record: ModelRecord, batch: B
     """The owner of every prediction, as training would choose it."""
     images, targets = to_device(batch, StepOptions(device=CPU, preprocessing=record.preprocessing))
     loss = build.make_loss(settings, record, CPU)
-    owners = loss.owners(model.eval()(images), targets)
+    assigned_maps = loss.assigned_maps(model.eval()(images), targets)
     return [
         Head(
             stride=stride,
             anchors_wh=np.array(record.head_anchors(number), np.float32),
             first_anchor=record.masks[number][0],
-            owner=owner.numpy(),
+            assigned=assigned.numpy(),
         )
-        for number, (stride, owner) in enumerate(zip(record.strides, owners, strict=True))
+        for number, (stride, assigned) in enumerate(zip(record.strides, assigned_maps, strict=True))
     ]
 
 

@@ -24,8 +24,8 @@ from torch import nn
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import fit
 from lookonce.data.pictures import PICTURE_SUFFIXES, read_picture
-from lookonce.data.transforms import fit
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.evaluate import evaluate
 from lookonce.export.base import (
@@ -39,8 +39,9 @@ from lookonce.export.base import (
     textured_canvases,
     write_compared,
 )
+from lookonce.export.calibration import CalibrationSet, open_calibration_set
 from lookonce.export.formats import FORMATS, Format
-from lookonce.export.plan import Outputs, Plan, Precision
+from lookonce.export.plan import ExportPlan, Outputs, Precision
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.prediction.sources import find_pictures
 from lookonce.runtimes.base import Runtime
@@ -48,10 +49,9 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.exported import ExportedRuntime
 from lookonce.runtimes.kinds import kind_of
 from lookonce.runtimes.pytorch import PyTorchRuntime
+from lookonce.runtimes.registry import load_runtime
 from lookonce.weights.checkpoint import MODEL_FILE
 from lookonce.weights.load import load_weights
-from lookonce.workflows.calibration import Calibration, open_calibration
-from lookonce.workflows.load import load_runtime
 
 POINTS_TOLERANCE = 1.5  # of AP, that eight bits may cost
 LARGEST_STRIDE = 32
@@ -143,10 +143,10 @@ def export(
         raise SettingsError(
             f"batch is {batch}, expected the number of pictures at once, or 0 for any", setting="batch", value=batch
         )
-    asked = Plan(batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision)
+    asked = ExportPlan(batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision)
     plans = _plans(_formats(to), asked, outputs)
     model, record = _open(weights, names, image_size)
-    measured = open_calibration(calibration, record) if precision == "int8" else None
+    measured = open_calibration_set(calibration, record) if precision == "int8" else None
     reference = make_reference(model, record, *_canvases(record, pictures, batch), measured)
     files = []
     with _place(output or (_beside(weights) if file_name is None else Path()), check) as place:
@@ -178,7 +178,7 @@ class Reference:
     canvases: NDArray[np.uint8]
     origin: str
     answers: Answers
-    calibration: Calibration | None
+    calibration: CalibrationSet | None
     AP: float
 
 
@@ -187,7 +187,7 @@ def make_reference(
     record: ModelRecord,
     canvases: NDArray[np.uint8],
     origin: str,
-    calibration: Calibration | None = None,
+    calibration: CalibrationSet | None = None,
 ) -> Reference:
     network = PyTorchRuntime(model, record)
     return Reference(
@@ -203,7 +203,7 @@ def write_one(
     model: nn.Module,
     record: ModelRecord,
     name: str,
-    plan: Plan,
+    plan: ExportPlan,
     path: Path,
     reference: Reference,
     *,
@@ -228,14 +228,14 @@ def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
         reference = make_reference(copied, record, textured_canvases(2, record.image_size), "made-up pictures")
         for name in _formats(to):
             started = time.perf_counter()
-            plan = Plan(outputs=FORMATS[name].outputs[0])
+            plan = ExportPlan(outputs=FORMATS[name].outputs[0])
             write_one(copied, record, name, plan, Path(folder) / f"check{FORMATS[name].suffix}", reference)
             seconds = time.perf_counter() - started
             lines.append(f"checked   this network exports to {name}, and the file answers the same ({seconds:.0f} s)")
     return lines
 
 
-def _plans(formats: list[str], asked: Plan, outputs: str | None) -> list[tuple[str, Plan]]:
+def _plans(formats: list[str], asked: ExportPlan, outputs: str | None) -> list[tuple[str, ExportPlan]]:
     """Name of the format and plan of each file, all of them possible."""
     for name in formats:
         possible = FORMATS[name].precisions
@@ -311,7 +311,7 @@ def _named(weights: Path) -> Path:
     return weights.parent if weights.name == MODEL_FILE else weights
 
 
-def _name(weights: Path, plan: Plan, image_size: int | None) -> str:
+def _name(weights: Path, plan: ExportPlan, image_size: int | None) -> str:
     """RUN[-SIZE][-PRECISION][-decoded|-raw], without a suffix."""
     named = _named(weights).resolve()
     stem = named.stem if named.is_file() else named.name
@@ -320,7 +320,7 @@ def _name(weights: Path, plan: Plan, image_size: int | None) -> str:
     return stem + size + precision + ("" if plan.outputs == "detections" else f"-{plan.outputs}")
 
 
-def _stem(file_name: str, plan: Plan, suffix: str, several: bool) -> str:
+def _stem(file_name: str, plan: ExportPlan, suffix: str, several: bool) -> str:
     """The name asked for; of several files of one format each says what it gives."""
     return file_name.removesuffix(suffix) + (f"-{plan.outputs}" if several else "")
 
@@ -376,7 +376,7 @@ def _answers(runtime: PyTorchRuntime | ExportedRuntime, canvases: NDArray[np.uin
     return Answers(raws=[np.asarray(raw) for raw in runtime.raw_heads(canvases)], detections=found)
 
 
-def _compare(chosen: Format, plan: Plan, reference: Reference, path: Path) -> Parity:
+def _compare(chosen: Format, plan: ExportPlan, reference: Reference, path: Path) -> Parity:
     loaded = load_runtime(path, runtime=chosen.runtime)
     assert isinstance(loaded, ExportedRuntime)
     canvases = reference.canvases

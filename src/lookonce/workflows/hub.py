@@ -13,8 +13,8 @@ from rich.console import Console
 from lookonce.config.record import ModelRecord
 from lookonce.errors import LookonceError, MissingExtra, WeightsError
 from lookonce.storage import write_file
-from lookonce.weights.card import card_text
 from lookonce.weights.checkpoint import load_checkpoint, save_checkpoint
+from lookonce.weights.hub_readme import card_text
 from lookonce.weights.load import open_checkpoint
 
 CARD_FILE = "README.md"
@@ -58,7 +58,7 @@ def push(
         folder = Path(temporary) / "checkpoint"
         _lay_out(folder, checkpoint.state, checkpoint.record, to.partition("/")[2])
         hub = _hub()
-        with _told(to):
+        with _errors_explained(to):
             hub.HfApi().create_repo(to, private=not public, exist_ok=True)
             hub.HfApi().upload_folder(repo_id=to, folder_path=folder, commit_message=message)
     _say(f"pushed: {to}")
@@ -82,7 +82,7 @@ def pull(source: str, output: Path, *, revision: str | None = None) -> None:
         _copy(Path(source), output)
         return
     with tempfile.TemporaryDirectory(prefix="lookonce-") as temporary:
-        with _told(source):
+        with _errors_explained(source):
             _hub().snapshot_download(source, revision=revision, local_dir=temporary, allow_patterns=CHECKPOINT_FILES)
         _copy(Path(temporary), output)
 
@@ -112,7 +112,7 @@ def _hub() -> Any:
 
 
 @contextmanager
-def _told(repository: str) -> Iterator[None]:
+def _errors_explained(repository: str) -> Iterator[None]:
     """The hub's errors, of which there are dozens, as one of ours."""
     try:
         yield

@@ -13,21 +13,21 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from lookonce.config.record import ModelRecord
-from lookonce.data.transforms import fit
+from lookonce.data.letterbox import fit
 from lookonce.errors import SettingsError
-from lookonce.model.darknet import ConvBlock
+from lookonce.model.backbone import ConvBlock
 from lookonce.model.int8_scales import activation_ranges, weight_scales
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.prediction.sources import find_pictures
+from lookonce.report.budget import TABLE_WIDTH, budget_of, lines_of, table_of, write_budget
 from lookonce.runtimes.pytorch import to_network_input
 from lookonce.weights.load import load_weights
-from lookonce.workflows.budget import TABLE_WIDTH, budget_of, lines_of, table_of, write_budget
 
 LARGEST_STRIDE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
+class LayerInfo:
     """One convolution with what belongs to it. output: (channels, height, width) after a pool that follows it;
     parameters: floats, BatchNorm's statistics included; macs: multiplications (and additions) for one picture."""
 
@@ -43,7 +43,7 @@ class Info:
     """trainable leaves out BatchNorm's statistics; flops counts a multiplication and its addition as two, and
     convolutions alone (all the rest together comes to a hundredth)."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerInfo, ...]
     image_size: tuple[int, int]  # height, width
     trainable: int
     record: ModelRecord | None
@@ -88,8 +88,7 @@ def info(
     if weights is not None and (num_classes is not None or width is not None):
         raise SettingsError(
             f"num_classes, width: {weights} has its own; leave them out, or leave out the weights",
-            setting="num_classes",
-            path=weights,
+            setting="num_classes, width",
         )
     if weights is None and names is not None:
         raise SettingsError(
@@ -171,7 +170,7 @@ def scales_of(model: YoloV3Tiny, record: ModelRecord, size_hw: tuple[int, int], 
 
 def describe(model: YoloV3Tiny, record: ModelRecord | None, size_hw: tuple[int, int]) -> Info:
     """Run one empty picture of that size (height, width) through the network and note what each layer makes of it."""
-    layers: list[Layer] = []
+    layers: list[LayerInfo] = []
     watched = {
         name: module for name, module in model.named_modules() if isinstance(module, ConvBlock) or module in model.heads
     }
@@ -211,7 +210,7 @@ def _network(
         return YoloV3Tiny(num_classes, channels=scaled_channels(width)), None
 
 
-def _layer(name: str, module: nn.Module, output: Tensor, sizes: dict[nn.Module, tuple[int, int]]) -> Layer:
+def _layer(name: str, module: nn.Module, output: Tensor, sizes: dict[nn.Module, tuple[int, int]]) -> LayerInfo:
     conv = module.conv if isinstance(module, ConvBlock) else module
     assert isinstance(conv, nn.Conv2d)
     kernel = conv.kernel_size[0]
@@ -220,7 +219,7 @@ def _layer(name: str, module: nn.Module, output: Tensor, sizes: dict[nn.Module, 
     if isinstance(module, ConvBlock):
         parts += ["norm", module.activation, *(["pool"] if module.then_pool else [])]
     arrays = [value for value in module.state_dict().values() if value.is_floating_point()]
-    return Layer(
+    return LayerInfo(
         name=name,
         kind=", ".join(parts),
         output=(output.shape[1], output.shape[2], output.shape[3]),
@@ -242,7 +241,7 @@ def _print(found: Info) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _table(layers: Sequence[Layer]) -> Table:
+def _table(layers: Sequence[LayerInfo]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("layer")
     table.add_column("kind")

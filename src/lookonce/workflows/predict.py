@@ -12,25 +12,25 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from lookonce.config.names import suggestion
-from lookonce.data.share import ALONE, Share
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
-from lookonce.prediction.chosen import ALL_BOXES, Chosen, chosen_labels
-from lookonce.prediction.drawings import CROPS, Drawings, require_untouched
-from lookonce.prediction.merged import merged
+from lookonce.on_ranks import Ranks, asked_for, in_ranks
+from lookonce.prediction.class_filter import ALL_BOXES, ClassFilter, chosen_labels
+from lookonce.prediction.gather import gather_in_order
 from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, PredictedPicture, open_outputs, without_image
 from lookonce.prediction.predictor import Detects, Prediction, Unreadable
 from lookonce.prediction.predictor import predict as predict_pictures
+from lookonce.prediction.renderer import CROPS, Renderer, require_untouched
 from lookonce.prediction.sources import Media, PictureSource, find_media
 from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.prediction.tracks import require_tracker
 from lookonce.prediction.tracks import track as track_things
+from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
-from lookonce.storage import explained_write, make_run_folder
-from lookonce.training.stop import StopRequest, stop_on_signals
-from lookonce.workflows.load import device_of, load_runtime
-from lookonce.workflows.ranks import Ranks, asked_for, in_ranks
+from lookonce.runtimes.registry import device_of, load_runtime
+from lookonce.signals import StopRequest, stop_on_signals
+from lookonce.storage import make_run_folder, os_errors_explained
 
 SAVES = ("pictures", *TEXT_OUTPUTS, "crops")
 DEFAULT_SAVES = "pictures,json"
@@ -199,10 +199,10 @@ def _load_and_predict(
     output: Path | None,
     device: str,
     runtime: str,
-    share: Share = ALONE,
+    rank_group: RankGroup = SINGLE_RANK,
 ) -> Predicted:
     loaded = load_runtime(weights, names=names, device=device, runtime=runtime)
-    return _predict(loaded, source, request, weights=weights, output=output, share=share)
+    return _predict(loaded, source, request, weights=weights, output=output, rank_group=rank_group)
 
 
 def predict_with(
@@ -218,22 +218,28 @@ def stream(runtime: Runtime, source: str, **options: Any) -> Iterator[Prediction
     A picture that cannot be read is told to the log and left out. Close the iterator to stop before the end.
     """
     request = Request(**options)
-    return _predictions(runtime, find_media(source), request, _told)
+    return _predictions(runtime, find_media(source), request, _log_unreadable)
 
 
-def _told(_source: PictureSource, error: DataError) -> None:
+def _log_unreadable(_source: PictureSource, error: DataError) -> None:
     get_logger().warning("%s", error)
 
 
 def _predict(
-    runtime: Runtime, source: str, request: Request, *, weights: Path, output: Path | None, share: Share = ALONE
+    runtime: Runtime,
+    source: str,
+    request: Request,
+    *,
+    weights: Path,
+    output: Path | None,
+    rank_group: RankGroup = SINGLE_RANK,
 ) -> Predicted:
     """The same for each of several processes; the main one writes down and tells what all have found."""
     saves, media, detector = request.saves, find_media(source), _detector(runtime, request)
     _require_possible(runtime, request)
-    if share.size > 1:
-        share.require_same([str(entry.place) for entry in media.known], "the pictures")
-    folder = share.of_main(_free_folder(output, media, saves) if share.is_main else None)
+    if rank_group.size > 1:
+        rank_group.require_same([str(entry.place) for entry in media.known], "the pictures")
+    folder = rank_group.broadcast(_free_folder(output, media, saves) if rank_group.is_main else None)
     head = {
         "weights": str(weights),
         "class_names": runtime.record.class_names,
@@ -245,14 +251,14 @@ def _predict(
     context = Context(folder=folder, record=runtime.record, head=head | _choices(request))
     predicted = Predicted(output=folder)
     with logging_to():
-        _run(runtime, media, request, context, predicted, share)
-    if share.is_main:
+        _run(runtime, media, request, context, predicted, rank_group)
+    if rank_group.is_main:
         _print(predicted, media, saves)
     return predicted
 
 
 def _run(
-    runtime: Runtime, media: Media, request: Request, context: Context, predicted: Predicted, share: Share
+    runtime: Runtime, media: Media, request: Request, context: Context, predicted: Predicted, rank_group: RankGroup
 ) -> None:
     """Draw and write down each readable picture; Ctrl-C ends a live source, and keeps what there is of the others."""
 
@@ -261,19 +267,19 @@ def _run(
         predicted.failed[name] = str(error)
 
     saves = request.saves
-    drawings = Drawings(context.folder, context.record, pictures="pictures" in saves, crops="crops" in saves)
+    drawings = Renderer(context.folder, context.record, pictures="pictures" in saves, crops="crops" in saves)
     stop = StopRequest()
 
     def look(on_unreadable: Unreadable) -> Generator[PredictedPicture]:
-        drawn = drawings.drawn(_predictions(runtime, media, request, on_unreadable, stop, share), live=media.live)
+        drawn = drawings.drawn(_predictions(runtime, media, request, on_unreadable, stop, rank_group), live=media.live)
         with closing(drawn):  # type: ignore[type-var]  # a generator, though its type says less
             for one in drawn:
                 yield without_image(one)
 
-    if share.size == 1:
+    if rank_group.size == 1:
         found = look(lambda source, error: failed(source.name, error))
     else:
-        found = merged(look, [entry.place for entry in media.known][: request.limit], share, failed)
+        found = gather_in_order(look, [entry.place for entry in media.known][: request.limit], rank_group, failed)
     total = media.total if request.limit is None else min(request.limit, media.total or request.limit)
     with (
         # An exception in the middle of somebody's lock could leave threads waiting for ever.
@@ -282,9 +288,9 @@ def _run(
         progress_bar("predict", total) as advance,
     ):
         pictures: Iterable[PredictedPicture] = _counted(found, predicted, total, advance, keeps=media.is_finite)
-        if share.size > 1:
+        if rank_group.size > 1:
             pictures = list(pictures)  # written down when all are known, so that no file holds a part that looks whole
-        with open_outputs(saves if share.is_main else (), context, predicted.failed) as outputs:
+        with open_outputs(saves if rank_group.is_main else (), context, predicted.failed) as outputs:
             for picture in pictures:
                 for each in outputs:
                     each.add(picture)
@@ -312,15 +318,15 @@ def _predictions(
     request: Request,
     on_unreadable: Unreadable,
     stop: StopRequest | None = None,
-    share: Share = ALONE,
+    rank_group: RankGroup = SINGLE_RANK,
 ) -> Iterator[Prediction]:
     detector = _detector(runtime, request)
     looking = _tiled(detector, request)
     if request.classes is not None:
-        looking = Chosen(looking, runtime.record.class_names, request.classes, _most(detector, request))
+        looking = ClassFilter(looking, runtime.record.class_names, request.classes, _most(detector, request))
     found = predict_pictures(
         looking,
-        islice(_first(media.pictures(), request.limit, stop or StopRequest()), share.rank, None, share.size),
+        islice(_first(media.pictures(), request.limit, stop or StopRequest()), rank_group.rank, None, rank_group.size),
         live=media.live,
         on_unreadable=on_unreadable,
     )
@@ -402,7 +408,7 @@ def _free_folder(output: Path | None, media: Media, saves: Sequence[str]) -> Pat
     """Where to write, without taking the place of anything."""
     if output is None:
         output = make_run_folder(Path("runs"), "predict")
-    with explained_write(output):
+    with os_errors_explained(output):
         output.mkdir(parents=True, exist_ok=True)
     if "pictures" in saves:
         require_untouched(media, output)

@@ -24,8 +24,8 @@ from lookonce.report.content import Content, Run, best_metrics, read_analysis, r
 from lookonce.report.html import write_comparison, write_plots, write_report
 from lookonce.report.model_card import write_model_card
 from lookonce.report.pictures import ComparedPicture
-from lookonce.storage import explained_write
-from lookonce.workflows.sheets import even_choice, found_in, truth_of
+from lookonce.report.sheets import even_choice, found_in, truth_of
+from lookonce.storage import os_errors_explained
 
 EVALUATION = "evaluation"  # the folder in a run that keeps what the report scored
 CARD = "model-card.md"
@@ -176,7 +176,7 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
         f"scoring {source} on {len(dataset):,} pictures of split {dataset.split}; --no-score leaves it out"
     )
     found = find(open_detector(source), dataset, on_progress=on_progress)
-    with explained_write(folder):
+    with os_errors_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     assess(dataset, found, folder, sources, resamples=RESAMPLES)
     return folder

@@ -1,34 +1,44 @@
 """`lookonce train`: from labelled pictures to a run folder with the best and the last weights."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from lookonce import launch
 from lookonce.config.names import few
 from lookonce.config.record import ModelRecord
 from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, is_said, resolve
-from lookonce.config.schema import Settings
+from lookonce.config.schema import Settings, seconds_of
 from lookonce.config.yaml_file import to_yaml
+from lookonce.cores import usable_threads
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
+from lookonce.data.loader import Loader
 from lookonce.data.source import open_data
 from lookonce.distributed import (
     broadcast_object,
     is_main,
-    own_cores,
+    pin_to_cores,
     process_group,
     recall_for_job,
     remember_for_job,
     resolve_device,
+    synchronize,
     world_size,
 )
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to, silenced
+from lookonce.on_ranks import own_rank_group
 from lookonce.runtimes.pytorch import use_threads
-from lookonce.runtimes.threads import usable_threads
 from lookonce.storage import require_space, write_file
-from lookonce.training.engine import Learner, reproducible
+from lookonce.training.engine import Learner, reproducible, train_one_epoch
 from lookonce.training.profile import profile_training
+from lookonce.training.progress import duration
 from lookonce.training.run_folder import (
     RunFolder,
     create_run_folder,
@@ -37,11 +47,10 @@ from lookonce.training.run_folder import (
     only_trainer_of,
     open_run_folder,
 )
-from lookonce.training.trainer import Position, Trainer, TrainResult
+from lookonce.training.tensorboard import tensorboard_writer
+from lookonce.training.trainer import OnEpoch, Position, Trainer, TrainResult
 from lookonce.weights.checkpoint import read_record, read_training_values
-from lookonce.workflows import build, launch
-from lookonce.workflows.fit_time import fit_to_time
-from lookonce.workflows.ranks import own_share
+from lookonce.workflows import build
 
 
 def train(**flags: Any) -> TrainResult:
@@ -66,7 +75,7 @@ def train(**flags: Any) -> TrainResult:
     )
 
 
-def train_as_rank(line: launch.Line, flags: Mapping[str, Any]) -> TrainResult:
+def train_as_rank(line: launch.LauncherConnection, flags: Mapping[str, Any]) -> TrainResult:
     """What each process does that `train` starts."""
     use_threads(line.task.threads)
     with silenced(True):  # the launcher has read the same settings, and said what there is to say
@@ -74,13 +83,13 @@ def train_as_rank(line: launch.Line, flags: Mapping[str, Any]) -> TrainResult:
     return train_here(settings, run, line)
 
 
-def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | None = None) -> TrainResult:
+def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherConnection | None = None) -> TrainResult:
     """Train in this process, together with the other ranks if there are any. run None: a new one."""
-    launch.speak_apart(settings.rank_logs)
+    launch.redirect_output(settings.rank_logs)
     device = resolve_device(settings.device)
     with (
         logging_to(),
-        own_cores(settings.cpus_per_rank),
+        pin_to_cores(settings.cpus_per_rank),
         process_group(device, machine=settings.node_rank, timeout_seconds=settings.rank_timeout),
         silenced(not is_main() and not settings.rank_logs),
         reproducible(device),
@@ -90,7 +99,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | No
         if run is None and (run := run_before_restart()) is not None:
             settings = settings_of(run)
         train_hash = data_hash(train_set)
-        own_share().require_same(train_hash, "the training annotations")
+        own_rank_group().require_same(train_hash, "the training annotations")
         record = build.make_record(settings, train_set, train_hash)
         loader = build.make_train_loader(settings, train_set, record.preprocessing, device, batch_of_run(run))
         if run is None:
@@ -98,22 +107,23 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.Line | No
         learner = build.make_learner(settings, record, len(loader), device, loader.batch_size)
         require_space(settings.runs if run is None else run.path, space_for_checkpoints(learner, settings))
         if run is None:
-            tell(check_export_first(settings, learner, record))
+            log_lines(check_export_first(settings, learner, record))
         run = run or start_run(settings)
         with writing_to(run):
             require_same_data(run, record)
             stop = None if line is None else line.stop
-            trainer = build.make_trainer(settings, learner, loader, val_set, record, run, stop)
+            on_epoch = [*make_observers(settings, run), make_score_monitor(settings, learner, record, run)]
+            trainer = build.make_trainer(settings, learner, loader, val_set, record, run, on_epoch, stop)
             if broadcast_object(run.has_checkpoint):
                 trainer.resume()
-            tell(summary(settings, trainer, train_set, val_set))
+            log_lines(summary(settings, trainer, train_set, val_set))
             if settings.profile:
                 return profiled(trainer)
             if line is not None:
                 line.has_begun()
             result = trainer.run()
             if is_main():  # which alone knows that the table has been written
-                tell(outcome(result, settings.best_metric))
+                log_lines(outcome(result, settings.best_metric))
     return result
 
 
@@ -229,6 +239,81 @@ def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
     return train_set, source.split(settings.val_split) if has_val else None
 
 
+# How many epochs fit into `time` is written into the run's settings as `epochs`, so everything after it is the run that
+# `--epochs N` would have been: with the same bits, and to be resumed like any other.
+# The first steps fill caches and pools.
+SKIPPED_STEPS, TIMED_STEPS = 4, 12
+SCORED_PICTURES = 12
+# The rest is for what a few steps do not show: saving, a machine that gets warm, somebody else's work.
+SHARE_PLANNED = 0.9
+
+
+def fit_to_time(
+    settings: Settings, record: ModelRecord, loader: Loader, val_set: Dataset | None, device: torch.device
+) -> Settings:
+    """The settings with as many of their epochs as fit into `time`, at least one."""
+    if not settings.time:
+        return settings
+    limit = seconds_of(settings.time)
+    # Random weights take the same time; the run's own are drawn, or read, anew after this.
+    fresh = settings.model_copy(update={"weights": None, "backbone_weights": None})
+    learner = build.make_learner(fresh, record, len(loader), device, loader.batch_size)
+    step = seconds_a_step(learner, loader)
+    evaluation = seconds_to_score(settings, learner, record, val_set)
+    an_epoch = step * len(loader) + (evaluation / settings.eval_every if settings.eval_every else 0)
+    fitting = max(int(SHARE_PLANNED * limit / an_epoch), 1)
+    fitting = broadcast_object(min(settings.start_epoch + fitting, settings.epochs))
+    get_logger().info(
+        f"time      {duration(limit)}: {fitting - settings.start_epoch} of {settings.epochs - settings.start_epoch} "
+        f"epochs fit ({step:.3g} s a step, {evaluation:.3g} s an evaluation)"
+    )
+    return settings.model_copy(update={"epochs": fitting})
+
+
+def seconds_a_step(learner: Learner, loader: Loader) -> float:
+    ends = []
+    with closing(loader.epoch(0)) as batches:
+        for _ in train_one_epoch(learner, islice(batches, SKIPPED_STEPS + TIMED_STEPS), epoch=0):
+            synchronize(learner.options.device)
+            ends.append(time.perf_counter())
+    gaps = [after - before for before, after in pairwise(ends)]
+    return statistics.mean(gaps[SKIPPED_STEPS:] or gaps or [0.1])
+
+
+def seconds_to_score(settings: Settings, learner: Learner, record: ModelRecord, val_set: Dataset | None) -> float:
+    """A whole evaluation, from a few of its pictures."""
+    if val_set is None:
+        return 0.0
+    few = val_set.head(SCORED_PICTURES)
+    evaluate = build.make_evaluate(settings, few)
+    assert evaluate is not None
+    evaluate(learner.result_model, record, lambda _done: None)  # the first time is for caches
+    started = time.perf_counter()
+    evaluate(learner.result_model, record, lambda _done: None)
+    return (time.perf_counter() - started) * len(val_set) / len(few)
+
+
+def make_observers(settings: Settings, run: RunFolder) -> list[OnEpoch]:
+    """What looks at the table of metrics after each epoch: curves in RUN/plots, and TensorBoard where asked for."""
+    from lookonce.report.content import Content, Run
+    from lookonce.report.html import write_plots
+
+    def draw_curves(rows: Sequence[Mapping[str, float]]) -> None:
+        write_plots(run.plots, Content(title="", run=Run(folder=run.path, settings={}, rows=rows, record=None)))
+
+    return [draw_curves, *([tensorboard_writer(run.path / "tensorboard")] if settings.tensorboard else [])]
+
+
+def make_score_monitor(settings: Settings, learner: Learner, record: ModelRecord, run: RunFolder) -> OnEpoch:
+    """Says in the log why the score stays at 0, or fell."""
+    from lookonce.runtimes.pytorch import PyTorchRuntime
+    from lookonce.workflows.diagnose import ScoreMonitor
+
+    return ScoreMonitor(
+        settings.model_dump(mode="json"), lambda: PyTorchRuntime(learner.result_model, record), run.path
+    )
+
+
 LONG_RUN_STEPS = 5000
 
 
@@ -319,8 +404,8 @@ def profiled(trainer: Trainer) -> TrainResult:
     if world_size() > 1:
         raise SettingsError("profile: looks at one process; leave devices and nnodes out", setting="profile")
     folder = trainer.run_folder.path
-    tell(profile_training(trainer.learner, trainer.batches, folder))
-    tell([f"written: {folder / 'profile.txt'}, and profile.json for https://ui.perfetto.dev"])
+    log_lines(profile_training(trainer.learner, trainer.batches, folder))
+    log_lines([f"written: {folder / 'profile.txt'}, and profile.json for https://ui.perfetto.dev"])
     return TrainResult(run=trainer.run_folder, metrics={}, stopped=False)
 
 
@@ -335,6 +420,6 @@ def outcome(result: TrainResult, best_metric: str) -> list[str]:
     return [f"finished; best weights ({best_metric} {best:.3f}): {run.best}; last weights: {run.last}"]
 
 
-def tell(lines: Iterable[str]) -> None:
+def log_lines(lines: Iterable[str]) -> None:
     for line in lines:
         get_logger().info(line)

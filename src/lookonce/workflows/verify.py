@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 import lookonce
 from lookonce.config.record import Thresholds
+from lookonce.cores import usable_threads
 from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import fit
 from lookonce.data.source import open_data
-from lookonce.data.transforms import fit
 from lookonce.detections import Detections
 from lookonce.errors import MissingExtra, SettingsError
 from lookonce.evaluation.coco import score
@@ -30,10 +31,9 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import PROMISES, kind_of
 from lookonce.runtimes.processor import int8_path
-from lookonce.runtimes.threads import usable_threads
-from lookonce.storage import explained_write, write_file
+from lookonce.runtimes.registry import load_runtime, names_for, require_known, runtimes_for
+from lookonce.storage import os_errors_explained, write_file
 from lookonce.workflows.evaluate import at_size
-from lookonce.workflows.load import load_runtime, names_for, require_known, runtimes_for
 
 RAW_PICTURES = 8  # whose raw heads are compared
 AP_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 5e-3, "int8": 0.015}
@@ -342,7 +342,7 @@ def as_json(verification: Verification, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def write_json(verification: Verification) -> None:
-    with explained_write(verification.output):
+    with os_errors_explained(verification.output):
         verification.output.parent.mkdir(parents=True, exist_ok=True)
     write_file(verification.output, json.dumps(as_json(verification, verification.rows), indent=1) + "\n")
 
@@ -384,7 +384,7 @@ def lines(verification: Verification) -> Iterator[str]:
         if name != file:
             yield name
             file = name
-        differences = "".join(f"{_told(value):>9}" for value in (row.raw, row.box, row.score, row.missing))
+        differences = "".join(f"{_as_text(value):>9}" for value in (row.raw, row.box, row.score, row.missing))
         yield f"  {row.runtime:<12}{row.AP:>7.4f}{row.AP50:>7.4f}{differences}{row.ms:>7.1f}{row.size / 1e6:>6.1f}"
         if row.wrong:
             yield f"  too much: {', '.join(row.wrong)}"
@@ -397,5 +397,5 @@ def lines(verification: Verification) -> Iterator[str]:
     yield f"written: {verification.output}"
 
 
-def _told(value: float | None) -> str:
+def _as_text(value: float | None) -> str:
     return "-" if value is None else f"{value:.2g}"

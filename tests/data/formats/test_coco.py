@@ -8,7 +8,7 @@ from raised import raises
 
 from lookonce.data.annotations import assemble
 from lookonce.data.dataset import Dataset
-from lookonce.data.findings import Report, StopAtError
+from lookonce.data.findings import RaiseOnError, Report
 from lookonce.data.formats.coco import load_coco_json, read_coco
 from lookonce.errors import DataError
 
@@ -16,7 +16,7 @@ Save = Callable[..., Path]
 
 
 def read(path: Path, report: Report | None = None) -> Dataset:
-    return assemble(read_coco(path, path.parent, "train", report or StopAtError()), report or StopAtError())
+    return assemble(read_coco(path, path.parent, "train", report or RaiseOnError()), report or RaiseOnError())
 
 
 def test_categories_with_holes_are_numbered_in_the_order_of_their_ids(tmp_path: Path, save_coco: Save) -> None:

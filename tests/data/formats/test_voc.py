@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from raised import raises
 
-from lookonce.data.findings import StopAtError
+from lookonce.data.findings import RaiseOnError
 from lookonce.data.source import open_data
 from lookonce.errors import DataError
 
@@ -107,7 +107,7 @@ def test_a_bad_file_is_named(tmp_path: Path, save_voc: Save, save_picture: Save,
     add_pictures(tmp_path, save_picture, "a", "b")
     (tmp_path / "Annotations" / "a.xml").write_text(xml)
     with raises(DataError, *told, path="a.xml"):
-        open_data(tmp_path).read("train", StopAtError())
+        open_data(tmp_path).read("train", RaiseOnError())
     findings = []
     assert len(open_data(tmp_path).read("train", findings.append).labels) == 1
     assert [finding.severity for finding in findings] == ["error"]

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from lookonce.data.annotations import Annotations, leaves_folder, snap
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
+from lookonce.data.headers import header_sizes_wh
 from lookonce.data.shards import is_in_shard
-from lookonce.data.sizes import header_sizes_wh
 from lookonce.errors import DataError
 
 Item = dict[str, Any]

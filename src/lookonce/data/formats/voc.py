@@ -13,7 +13,7 @@ COCO file in annotations/, where one lies beside and knows every name; the names
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -24,8 +24,9 @@ from lookonce.data.annotations import Annotations, leaves_folder, shortest
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.coco import load_coco_json, read_categories
+from lookonce.data.headers import header_sizes_wh
 from lookonce.data.pictures import PICTURE_SUFFIXES
-from lookonce.data.sizes import header_sizes_wh
+from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
 
 # Added to xmin and ymin. VOC's own convention would be -1: see above.
@@ -166,7 +167,7 @@ def _corner(element: ET.Element, tag: str, place: str) -> float:
         return float(text or "")
     except ValueError:
         seen = "missing" if text is None else repr(text)
-        raise DataError(f"{place}: {tag} is {seen}; expected a number of pixels") from None
+        raise DataError(f"{place}: {tag} is {seen}; expected a number of pixels", path=place) from None
 
 
 def voc_annotations(
@@ -225,6 +226,61 @@ def _picture_paths(pictures: Sequence[VocPicture], images_dir: Path) -> list[Pat
         fallback = names[0] if names else f"{picture.xml.stem}.jpg"
         paths.append(images_dir / (picture.file_name if picture.file_name in names else fallback))
     return paths
+
+
+def find_voc(root: Path) -> list[Path]:
+    """The two folders that VOC has."""
+    folders = [root / "Annotations", root / "ImageSets"]
+    return folders if all(folder.exists() for folder in folders) else []
+
+
+def open_voc(root: Path, _folders: list[Path], _needs_pictures: bool) -> DataSource:
+    """A folder with Annotations/, ImageSets/Main/*.txt and JPEGImages/."""
+    lists = list_splits(root)
+    if not lists:
+        raise DataError(
+            f"{root / 'ImageSets' / 'Main'}: holds no list of pictures; expected train.txt and val.txt",
+            path=root / "ImageSets" / "Main",
+        )
+    reader = _VocReader(root, lists)
+    return DataSource(root, "voc", in_order(lists), reader.read)
+
+
+def _ignore(_: Finding) -> None: ...
+
+
+class _VocReader:
+    """Reads the XML files of all lists to know the classes, once; the pictures of a split after that."""
+
+    def __init__(self, root: Path, lists: Mapping[str, Path]) -> None:
+        self._root = root
+        self._lists = lists
+        self._class_names: tuple[str, ...] = ()
+
+    def read(self, split: str, report: Report) -> Annotations:
+        pictures = self._pictures(split, report)
+        names = self._classes(split, pictures)
+        return voc_annotations(pictures, self._root / "JPEGImages", names, split, self._lists[split], report)
+
+    def _pictures(self, split: str, report: Report) -> list[VocPicture]:
+        file = self._lists[split]
+        return read_voc_pictures(self._root / "Annotations", read_list(file), file, report)
+
+    def _classes(self, split: str, pictures: list[VocPicture]) -> tuple[str, ...]:
+        if not self._class_names:
+            everything = list(pictures)
+            known = set(read_list(self._lists[split]))
+            for other, file in self._lists.items():
+                new = [stem for stem in read_list(file) if stem not in known]
+                known.update(new)
+                if other != split:  # its own problems are told when it is read
+                    everything += read_voc_pictures(self._root / "Annotations", new, file, _ignore)
+            self._class_names = class_names_of(self._root, everything)
+        if not self._class_names:
+            raise DataError(
+                f"{self._root}: no object in any list has a class; expected at least one box", path=self._root
+            )
+        return self._class_names
 
 
 def write_voc(folder: Path, datasets: Sequence[Dataset]) -> None:

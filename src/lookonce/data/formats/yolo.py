@@ -8,6 +8,7 @@ one, is background. Pictures come in the order of a list file, or sorted by path
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -17,8 +18,9 @@ from lookonce.data.annotations import Annotations, shortest
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.voc import read_list
+from lookonce.data.headers import header_sizes_wh
 from lookonce.data.pictures import PICTURE_SUFFIXES
-from lookonce.data.sizes import header_sizes_wh
+from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
 
 Row = tuple[float, float, float, float, float]  # class, then a box as fractions xyxy
@@ -184,6 +186,47 @@ def class_names_in(content: dict[str, object], path: Path) -> tuple[str, ...]:
     if content.get("nc", len(texts)) != len(texts):
         raise DataError(f"{path}: nc is {content['nc']!r}, but names has {len(texts)}", path=path, setting="nc")
     return texts
+
+
+def open_yolo(path: Path, content: dict[str, Any], entries: dict[str, Any]) -> DataSource:
+    """A data.yaml. content: all of it; entries: split -> path or paths."""
+    class_names = class_names_in(content, path)
+
+    def read(split: str, report: Report) -> Annotations:
+        written = entries[split] if isinstance(entries[split], list) else [entries[split]]
+        found = [_yolo_entry(path, content.get("path"), entry, split) for entry in written]
+        pictures = [picture for entry in found for picture in list_pictures(entry)]
+        labels = [label_path(picture) for picture in pictures]
+        return read_yolo(pictures, labels, class_names, split, found[0], path, report)
+
+    return DataSource(path, "yolo", in_order(entries), read)
+
+
+def _yolo_entry(file: Path, root: object, entry: object, split: str) -> Path:
+    """A path in a data.yaml -> where it is: from `path`, else from the file's own folder.
+
+    Data sets are exported with `path` relative to another program's folder, and with a `../` too many; where only the
+    reading from the file's own folder exists, that is what was meant.
+    """
+    if not isinstance(entry, str):
+        raise DataError(
+            f"{file}: {split} is {entry!r}; expected a folder, a .txt list, or a list of these",
+            path=file,
+            setting=split,
+            value=entry,
+        )
+    here = file.parent
+    bases = [here / str(root), here] if root else [here]
+    candidates = [base / entry for base in bases] + [here / entry.removeprefix("../")]
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate
+    raise DataError(
+        f"{file}: {split} is {entry!r}, but {candidates[0]} does not exist; paths start at {bases[0]}",
+        path=file,
+        setting=split,
+        value=entry,
+    )
 
 
 def write_yolo(folder: Path, datasets: Sequence[Dataset]) -> None:

@@ -1,0 +1,84 @@
+"""`lookonce.load`: one door to whatever detects, by what lies at a path."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.config.record import ModelRecord
+from lookonce.detections import Detections
+from lookonce.runtimes.detector import Detector
+from lookonce.runtimes.registry import load_runtime
+
+if TYPE_CHECKING:
+    from lookonce.prediction.predictor import Prediction
+    from lookonce.workflows.evaluate import Evaluation
+    from lookonce.workflows.export import Exports
+    from lookonce.workflows.predict import Predicted
+
+
+def load(
+    path: Path | str, *, names: Path | str | None = None, device: str = "auto", runtime: str = "auto"
+) -> "LoadedDetector":
+    """Open a checkpoint folder, a run folder (its best weights) or an exported file, for use from Python.
+
+    names: file with the class names of another program's weights. Detectors find things in arrays with `detect`, in
+    files with `predict`; `evaluate` and `export` are the verbs.
+    """
+    return LoadedDetector(Path(path), names=None if names is None else Path(names), device=device, runtime=runtime)
+
+
+class LoadedDetector:
+    """Weights that have been opened. `record` says all that is known of them; `runtime` runs them."""
+
+    def __init__(self, path: Path, *, names: Path | None = None, device: str = "auto", runtime: str = "auto") -> None:
+        self.path, self.names = path, names
+        self.runtime = load_runtime(path, names=names, device=device, runtime=runtime)
+
+    @property
+    def record(self) -> ModelRecord:
+        return self.runtime.record
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each label."""
+        return self.record.class_names
+
+    def detect(self, images: Sequence[NDArray[np.uint8]], *, threshold: float | None = None) -> list[Detections]:
+        """One Detections a picture, boxes in its pixels. images: (H, W, 3) uint8 RGB arrays of any size.
+
+        threshold: the lowest score told; without it that of the weights.
+        """
+        detector = self._detector if threshold is None else Detector(self.runtime, score_threshold=threshold)
+        return detector.detect(images)
+
+    def predict(self, source: Path | str, **options: Any) -> "Predicted":
+        """`lookonce predict SOURCE`: results are written to `output` (runs/predict-K), and returned."""
+        from lookonce.workflows.predict import predict_with
+
+        return predict_with(self.runtime, str(source), weights=self.path, **options)
+
+    def stream(self, source: Path | str, **options: Any) -> "Iterator[Prediction]":
+        """Each picture or frame of SOURCE with what is found in it; options as of `predict`, nothing is written."""
+        from lookonce.workflows.predict import stream
+
+        return stream(self.runtime, str(source), **options)
+
+    def evaluate(self, data: Path | str, **options: Any) -> "Evaluation":
+        """`lookonce eval --data DATA`."""
+        from lookonce.workflows.evaluate import evaluate
+
+        return evaluate(weights=self.path, names=self.names, data=Path(data), **options)
+
+    def export(self, **options: Any) -> "Exports":
+        """`lookonce export`, with the same options."""
+        from lookonce.workflows.export import export
+
+        return export(self.path, names=self.names, **options)
+
+    @cached_property
+    def _detector(self) -> Detector:
+        return Detector(self.runtime)

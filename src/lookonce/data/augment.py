@@ -1,0 +1,198 @@
+"""From a picture and its boxes to a canvas of the network's size, with random changes.
+
+Pictures are uint8 (H, W, 3) RGB. Random changes come in three steps, so that nothing is computed that is not seen:
+`sample_params` draws all numbers, `plan_crop_paste` turns them into two rectangles (what is visible of the picture, and
+where it goes), `paste` resizes that part straight into the canvas. Boxes go through the same two rectangles.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import Floats, area_xyxy
+from lookonce.config.record import Preprocessing
+from lookonce.data.letterbox import Picture, resize
+from lookonce.errors import SettingsError
+
+Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels
+
+# A box is learned while at least a fifth of its area is visible: less is usually an edge that no one could name, and
+# asking the network for it teaches it to guess. The field uses 0.1 to 0.2.
+MIN_VISIBLE_PART = 0.2
+# Under 2 pixels a side the resize has averaged the object away: an eighth of the finest stride's cell.
+MIN_SIDE_PIXELS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Ranges of the random changes. The values here change nothing but the place of the padding."""
+
+    scale_min: float = 1.0  # times the letterboxed size; under 1 leaves padding, over 1 crops
+    scale_max: float = 1.0
+    aspect_jitter: float = 0.0  # width / height changes by (1 +- jitter) / (1 +- jitter), below 1
+    flip: float = 0.0  # probability of mirroring left and right
+    hue: float = 0.0  # shift up to this part of the colour circle either way, 0..0.5
+    saturation: float = 1.0  # factor between 1 / saturation and saturation, >= 1
+    brightness: float = 1.0  # factor between 1 / brightness and brightness, >= 1
+    mosaic: float = 0.0  # probability of four pictures on one canvas
+    mixup: float = 0.0  # probability of a second canvas blended in
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale_min <= self.scale_max:
+            raise SettingsError(
+                f"scale_min {self.scale_min} and scale_max {self.scale_max}: expected 0 < scale_min <= scale_max",
+                setting="scale_min",
+                value=self.scale_min,
+            )
+        if not 0 <= self.aspect_jitter < 1:
+            raise SettingsError(
+                f"aspect_jitter {self.aspect_jitter}: expected a number from 0 to below 1",
+                setting="aspect_jitter",
+                value=self.aspect_jitter,
+            )
+        if min(self.saturation, self.brightness) < 1:
+            raise SettingsError(
+                f"saturation {self.saturation}, brightness {self.brightness}: each is a largest factor, 1 or more",
+                setting="saturation",
+                value=self.saturation,
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationParams:
+    """The numbers drawn for one picture; none depends on the picture, so they are drawn before it is read."""
+
+    scale: float = 1.0
+    aspect: float = 1.0  # factor of width / height
+    place_xy: tuple[float, float] = (0.5, 0.5)  # 0..1: where between the two extremes the picture lies
+    flip: bool = False
+    hue: float = 0.0  # -0.5..0.5 of the colour circle
+    saturation: float = 1.0
+    brightness: float = 1.0
+
+
+def sample_params(generator: np.random.Generator, augmentation: Augmentation) -> AugmentationParams:
+    """One random look; every call takes the same count of numbers from the generator."""
+    jitter = augmentation.aspect_jitter
+    return AugmentationParams(
+        scale=generator.uniform(augmentation.scale_min, augmentation.scale_max),
+        aspect=generator.uniform(1 - jitter, 1 + jitter) / generator.uniform(1 - jitter, 1 + jitter),
+        place_xy=(generator.random(), generator.random()),
+        flip=generator.random() < augmentation.flip,
+        hue=generator.uniform(-augmentation.hue, augmentation.hue),
+        saturation=augmentation.saturation ** generator.uniform(-1, 1),
+        brightness=augmentation.brightness ** generator.uniform(-1, 1),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropPaste:
+    """A rectangle of a picture that goes into a rectangle of the canvas, both in whole pixels."""
+
+    source: Rectangle
+    target: Rectangle
+    flip: bool = False
+
+    def to_input(self, boxes_xyxy: Floats) -> Floats:
+        """(M, 4) pixels of the picture -> (M, 4) pixels of the canvas, not clipped."""
+        source, target = np.array(self.source, dtype=np.float64), np.array(self.target, dtype=np.float64)
+        scale_xy = (target[2:] - target[:2]) / (source[2:] - source[:2])
+        boxes = (boxes_xyxy - np.tile(source[:2], 2)) * np.tile(scale_xy, 2) + np.tile(target[:2], 2)
+        if self.flip:
+            boxes[:, [0, 2]] = target[0] + target[2] - boxes[:, [2, 0]]
+        return boxes
+
+
+def plan_crop_paste(
+    picture_wh: tuple[int, int],
+    region: Rectangle,
+    canvas_wh: tuple[int, int],
+    params: AugmentationParams,
+    resize: str,
+    *,
+    cover: bool = False,
+) -> CropPaste:
+    """Which part of a picture shows in a region of the canvas. Scale is relative to the picture fitted to the canvas.
+
+    With `cover` the picture grows, if it must, until it fills the region.
+    """
+    width, height = _scaled_wh(picture_wh, canvas_wh, params, resize)
+    region_wh = (region[2] - region[0], region[3] - region[1])
+    if cover:
+        grow = max(1.0, region_wh[0] / width, region_wh[1] / height)
+        width, height = width * grow, height * grow
+    source_x, target_x = _visible(picture_wh[0], width, (region[0], region[2]), params.place_xy[0])
+    source_y, target_y = _visible(picture_wh[1], height, (region[1], region[3]), params.place_xy[1])
+    return CropPaste(
+        source=(source_x[0], source_y[0], source_x[1], source_y[1]),
+        target=(target_x[0], target_y[0], target_x[1], target_y[1]),
+        flip=params.flip,
+    )
+
+
+def _scaled_wh(
+    picture_wh: tuple[int, int], canvas_wh: tuple[int, int], params: AugmentationParams, resize: str
+) -> tuple[float, float]:
+    stretch = math.sqrt(params.aspect)
+    if resize == "stretch":
+        return canvas_wh[0] * params.scale * stretch, canvas_wh[1] * params.scale / stretch
+    width, height = picture_wh[0] * stretch, picture_wh[1] / stretch
+    factor = min(canvas_wh[0] / width, canvas_wh[1] / height) * params.scale
+    return width * factor, height * factor
+
+
+def _visible(
+    length: int, scaled: float, region: tuple[int, int], place_at: float
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Along one axis: (start, stop) in the picture of `length` pixels and (start, stop) on the canvas."""
+    scaled_pixels = max(1, round(scaled))
+    start = region[0] + round(place_at * (region[1] - region[0] - scaled_pixels))
+    target = max(region[0], start), min(region[1], start + scaled_pixels)
+    # Outwards to whole source pixels; the boxes use these rectangles, so nothing is lost by the rounding.
+    source_start = (target[0] - start) * length // scaled_pixels
+    source_stop = -((start - target[1]) * length // scaled_pixels)
+    return (source_start, min(length, source_stop)), target
+
+
+def paste(
+    canvas: Picture, image: Picture, crop_paste: CropPaste, params: AugmentationParams, preprocessing: Preprocessing
+) -> None:
+    """Draw the tile's part of the picture onto the canvas; the rest of the canvas stays as it is.
+
+    Colours change here, on the picture alone, so that padding has the value it has at inference.
+    """
+    left, top, right, bottom = crop_paste.source
+    x, y, x_stop, y_stop = crop_paste.target
+    part = resize(image[top:bottom, left:right], (x_stop - x, y_stop - y), preprocessing)
+    part = shift_colors(part, params)
+    canvas[y:y_stop, x:x_stop] = part[:, ::-1] if crop_paste.flip else part
+
+
+def shift_colors(image: Picture, params: AugmentationParams) -> Picture:
+    """Turn hue, multiply saturation and brightness (HSV value), by one table of 256 entries a channel."""
+    if (params.hue, params.saturation, params.brightness) == (0.0, 1.0, 1.0):
+        return image
+    levels = np.arange(256)
+    table = np.empty((1, 256, 3), dtype=np.uint8)
+    table[0, :, 0] = (levels + round(params.hue * 256)) % 256  # the _FULL conversions spread the circle over 0..255
+    table[0, :, 1] = np.clip(np.rint(levels * params.saturation), 0, 255)
+    table[0, :, 2] = np.clip(np.rint(levels * params.brightness), 0, 255)
+    hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL), table)
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), dtype=np.uint8)
+
+
+def clip_boxes(boxes_xyxy: Floats, window: Sequence[int], crowd: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
+    """Cut boxes (M, 4) to a window of the canvas; also (M,) which of them still show enough to be learned.
+
+    A crowd box only marks where not to punish, so any visible part of it is kept.
+    """
+    limits = np.array(window, dtype=boxes_xyxy.dtype)
+    clipped = np.clip(boxes_xyxy, np.tile(limits[:2], 2), np.tile(limits[2:], 2))
+    visible = area_xyxy(clipped)
+    sides = (clipped[:, 2:] - clipped[:, :2]).min(axis=1)
+    learnable = (visible >= MIN_VISIBLE_PART * area_xyxy(boxes_xyxy)) & (sides >= MIN_SIDE_PIXELS)
+    return clipped, np.where(crowd, visible > 0, learnable)

@@ -1,0 +1,44 @@
+"""A batch as one picture: every canvas with its boxes, to see what the network is shown."""
+
+import cv2
+import numpy as np
+
+from lookonce.data.letterbox import Picture
+from lookonce.data.loader import Batch
+
+# RGB, told apart on tissue as well as on streets; class k takes colour k modulo 8. Grey is for crowd boxes.
+COLORS = (
+    (230, 25, 75),
+    (0, 130, 200),
+    (60, 180, 75),
+    (255, 225, 25),
+    (145, 30, 180),
+    (245, 130, 48),
+    (70, 240, 240),
+    (240, 50, 230),
+)
+CROWD_COLOR = (128, 128, 128)
+GAP_PIXELS = 4
+
+
+def draw_sheet(batch: Batch, *, columns: int = 4) -> Picture:
+    """The batch's canvases (B, H, W, 3) side by side in rows, boxes drawn on their outermost pixels; RGB."""
+    count, height, width = batch.images.shape[:3]
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + GAP_PIXELS), columns * (width + GAP_PIXELS), 3), 255, dtype=np.uint8)
+    for index in range(count):
+        top, left = index // columns * (height + GAP_PIXELS), index % columns * (width + GAP_PIXELS)
+        sheet[top : top + height, left : left + width] = draw_boxes(batch, index)
+    return sheet
+
+
+def draw_boxes(batch: Batch, index: int) -> Picture:
+    """One canvas (H, W, 3) of the batch with its boxes; RGB."""
+    canvas: Picture = batch.images[index].copy()
+    own = batch.image_index == index
+    for box, label, crowd in zip(batch.boxes_xyxy[own], batch.labels[own], batch.crowd[own], strict=True):
+        left, top, right, bottom = (round(float(side)) for side in box)
+        color = CROWD_COLOR if crowd else COLORS[label % len(COLORS)]
+        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), color, thickness=1)
+    return canvas

@@ -1,0 +1,172 @@
+"""YAML that describes a data set: YOLO's data.yaml, or our own description, which mixes formats (docs/data.md)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lookonce.data.annotations import Annotations, leaves_folder
+from lookonce.data.findings import Finding, Report
+from lookonce.data.formats import coco, voc, yolo
+from lookonce.data.splits import SPELLINGS, SPLITS, DataSource, in_order, listed
+from lookonce.errors import DataError
+
+
+def find_yaml(root: Path) -> list[Path]:
+    """data.yaml, or all YAML files of a folder where there is none."""
+    named = root / "data.yaml"
+    if named.exists():
+        return [named]
+    return sorted(path for path in root.iterdir() if path.suffix.lower() in {".yaml", ".yml"} and path.is_file())
+
+
+def open_only_yaml(root: Path, files: list[Path], _needs_pictures: bool) -> DataSource:
+    """A folder with one YAML file."""
+    if len(files) > 1:
+        raise DataError(f"{root}: holds {len(files)} YAML files; say which: --data {files[0]}", path=root)
+    return open_yaml(files[0])
+
+
+def open_yaml(path: Path) -> DataSource:
+    content = _load_yaml(path)
+    entries = {SPELLINGS.get(key, key): content[key] for key in (*SPLITS, *SPELLINGS) if content.get(key)}
+    if not entries:
+        raise DataError(
+            f"{path}: names no train, val or test; found the keys {', '.join(map(str, content)) or 'none'}", path=path
+        )
+    described = [split for split, entry in entries.items() if isinstance(entry, dict)]
+    if len(described) == len(entries):
+        return open_description(path, content, entries)
+    if described:
+        raise DataError(
+            f"{path}: {described[0]} is a mapping and others are paths; expected all of one kind", path=path
+        )
+    return yolo.open_yolo(path, content, entries)
+
+
+def _load_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path}: is not YAML: {' '.join(str(error).split())}", path=path) from error
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path}: is a YAML {type(content).__name__}; expected keys such as train, val, names", path=path
+        )
+    return content
+
+
+def open_description(path: Path, content: dict[str, Any], entries: dict[str, dict[str, Any]]) -> DataSource:
+    """Our own YAML: for each split {images: FOLDER, annotations: FILE or FOLDER, list: FILE}, and `names`."""
+    names = _described_names(path, content)
+    parts = {split: _Part(path, split, entry, names) for split, entry in entries.items()}
+    formats = {part.format for part in parts.values()}
+    format_name = formats.pop() if len(formats) == 1 else "mixed"
+    return DataSource(path, format_name, in_order(entries), lambda split, report: parts[split].read(report))
+
+
+def _described_names(path: Path, content: dict[str, Any]) -> tuple[str, ...] | None:
+    if "names" not in content:
+        return None
+    if isinstance(content["names"], str):
+        file = path.parent / content["names"]
+        return voc.checked_names(voc.read_list(file), file)
+    return yolo.class_names_in(content, path)
+
+
+class _Part:
+    """One split of our own YAML. Paths are relative to the YAML file."""
+
+    def __init__(self, file: Path, split: str, entry: dict[str, Any], names: tuple[str, ...] | None) -> None:
+        unknown = sorted(set(entry) - {"images", "annotations", "list"})
+        if unknown:
+            raise DataError(
+                f"{file}: {split} has {unknown[0]!r}; expected images, annotations and perhaps list",
+                path=file,
+                setting=split,
+                value=unknown[0],
+            )
+        for key in ("images", "annotations"):
+            if not isinstance(entry.get(key), str):
+                raise DataError(
+                    f"{file}: {split}.{key} is {entry.get(key)!r}; expected a path",
+                    path=file,
+                    setting=f"{split}.{key}",
+                    value=entry.get(key),
+                )
+        self._file = file
+        self._split = split
+        self._names = names
+        self._images = file.parent / entry["images"]
+        self._annotations = file.parent / entry["annotations"]
+        self._list = file.parent / entry["list"] if entry.get("list") else None
+        for key, path in (("images", self._images), ("annotations", self._annotations), ("list", self._list)):
+            if path is not None and not path.exists():
+                raise DataError(
+                    f"{file}: {split}.{key}: {path} does not exist; paths start at {file.parent}",
+                    path=file,
+                    setting=f"{split}.{key}",
+                    value=path,
+                )
+        self.format = self._recognise()
+
+    def _recognise(self) -> str:
+        if self._annotations.suffix.lower() == ".json":
+            return "coco"
+        if self._annotations.is_dir():
+            suffixes = {path.suffix.lower() for path in self._annotations.iterdir()}
+            if ".xml" in suffixes and ".txt" not in suffixes:
+                return "voc"
+            if ".txt" in suffixes and ".xml" not in suffixes:
+                return "yolo"
+            if suffixes >= {".txt", ".xml"}:
+                raise DataError(
+                    f"{self._annotations}: holds .xml and .txt files; expected annotations of one format",
+                    path=self._annotations,
+                )
+        raise DataError(
+            f"{self._annotations}: expected a COCO .json, or a folder of VOC .xml or YOLO .txt files",
+            path=self._annotations,
+        )
+
+    def read(self, report: Report) -> Annotations:
+        if self.format == "coco":
+            return self._with_names(coco.read_coco(self._annotations, self._images, self._split, report))
+        return self._read_voc(report) if self.format == "voc" else self._read_yolo(report)
+
+    def _with_names(self, found: Annotations) -> Annotations:
+        if self._names is not None and self._names != found.class_names:
+            raise DataError(
+                f"{self._annotations}: has the classes {listed(found.class_names)}, but names in {self._file} is "
+                f"{listed(self._names)}; a COCO file brings its own order, by category id",
+                path=self._annotations,
+            )
+        return found
+
+    def _read_voc(self, report: Report) -> Annotations:
+        stems = voc.read_list(self._list) if self._list else [p.stem for p in sorted(self._annotations.glob("*.xml"))]
+        origin = self._list or self._annotations
+        pictures = voc.read_voc_pictures(self._annotations, stems, origin, report)
+        names = self._names or tuple(sorted({thing.name for picture in pictures for thing in picture.objects}))
+        return voc.voc_annotations(pictures, self._images, names, self._split, origin, report)
+
+    def _read_yolo(self, report: Report) -> Annotations:
+        if self._names is None:
+            raise DataError(
+                f"{self._file}: YOLO labels name no classes; expected names: [...] or names: FILE", path=self._file
+            )
+        origin = self._list or self._images
+        pictures = yolo.list_pictures(self._images)
+        if self._list:
+            pictures = [self._images / line for line in self._inside(voc.read_list(self._list), report)]
+        labels = [self._annotations / path.relative_to(self._images).with_suffix(".txt") for path in pictures]
+        return yolo.read_yolo(pictures, labels, self._names, self._split, origin, self._file, report)
+
+    def _inside(self, lines: Sequence[str], report: Report) -> list[str]:
+        """The lines of a list that stay in the picture folder."""
+        for line in lines:
+            if leaves_folder(line):
+                message = f"{self._list}: {line!r} leaves the picture folder {self._images}; expected a path inside it"
+                report(Finding(name="path-outside-folder", file=str(self._list), message=message))
+        return [line for line in lines if not leaves_folder(line)]

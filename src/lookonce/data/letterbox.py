@@ -1,0 +1,120 @@
+"""Letterbox and stretch: a picture fitted to the network's input, and boxes there and back.
+
+Pictures are uint8 (H, W, 3) RGB. What every runtime does at inference, and cpp/src/letterbox.cc in C++.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import Floats
+from lookonce.config.record import Preprocessing
+from lookonce.data.dataset import Dataset
+
+Picture = NDArray[np.uint8]
+
+INTERPOLATIONS = {
+    "linear": cv2.INTER_LINEAR,
+    "area": cv2.INTER_AREA,
+    "nearest": cv2.INTER_NEAREST,
+    "cubic": cv2.INTER_CUBIC,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where a whole picture lies on a canvas: canvas = original * scale + offset, in continuous pixels."""
+
+    scale_xy: tuple[float, float]
+    offset_xy: tuple[float, float]
+    original_wh: tuple[int, int]
+
+    def to_input(self, boxes_xyxy: Floats) -> Floats:
+        """(..., 4) pixels of the original -> (..., 4) pixels of the canvas, same dtype."""
+        scale, offset = self._factors(boxes_xyxy.dtype)
+        return boxes_xyxy * scale + offset
+
+    def to_original(self, boxes_xyxy: Floats) -> Floats:
+        """(..., 4) pixels of the canvas -> (..., 4) pixels of the original, clipped to it, same dtype."""
+        scale, offset = self._factors(boxes_xyxy.dtype)
+        limits = np.array(self.original_wh * 2, dtype=boxes_xyxy.dtype)
+        return np.clip((boxes_xyxy - offset) / scale, 0, limits)
+
+    def _factors(self, dtype: np.dtype[np.floating]) -> tuple[Floats, Floats]:
+        return np.array(self.scale_xy * 2, dtype=dtype), np.array(self.offset_xy * 2, dtype=dtype)
+
+
+def fit(image: Picture, size_hw: tuple[int, int], preprocessing: Preprocessing) -> tuple[Picture, Placement]:
+    """Picture (h, w, 3) -> canvas (H, W, 3) and where the picture lies on it: what every runtime does at inference.
+
+    "letterbox" keeps the aspect ratio, centres (the odd pixel of padding goes right and bottom) and pads;
+    "stretch" fills the canvas. Channels keep their order.
+    """
+    canvas = np.empty((*size_hw, 3), dtype=np.uint8)
+    return canvas, fit_into(canvas, image, preprocessing)
+
+
+def fit_into(canvas: Picture, image: Picture, preprocessing: Preprocessing) -> Placement:
+    """`fit` onto a canvas that exists already; every pixel of it is written."""
+    (height, width), (canvas_height, canvas_width) = image.shape[:2], canvas.shape[:2]
+    fitted_wh = (canvas_width, canvas_height)
+    if preprocessing.resize == "letterbox":
+        fitted_wh = letterbox_wh((width, height), fitted_wh)
+    left, top = (canvas_width - fitted_wh[0]) // 2, (canvas_height - fitted_wh[1]) // 2
+    right, bottom = left + fitted_wh[0], top + fitted_wh[1]
+    if fitted_wh != (canvas_width, canvas_height):
+        canvas[:] = preprocessing.pad_value
+    canvas[top:bottom, left:right] = resize(image, fitted_wh, preprocessing)
+    return Placement(
+        scale_xy=(fitted_wh[0] / width, fitted_wh[1] / height), offset_xy=(left, top), original_wh=(width, height)
+    )
+
+
+def letterbox_wh(picture_wh: tuple[int, int], canvas_wh: tuple[int, int]) -> tuple[int, int]:
+    """Largest size with the picture's aspect ratio inside the canvas; halves round up, at least 1 pixel a side.
+
+    In whole numbers, so that another language gets the same pixel for every size.
+    """
+    (width, height), (canvas_width, canvas_height) = picture_wh, canvas_wh
+    if canvas_width * height <= canvas_height * width:
+        return canvas_width, max(1, (2 * height * canvas_width + width) // (2 * width))
+    return max(1, (2 * width * canvas_height + height) // (2 * height)), canvas_height
+
+
+def resize(image: Picture, size_wh: tuple[int, int], preprocessing: Preprocessing) -> Picture:
+    """Image (h, w, 3) -> (H, W, 3) of size_wh; as it is where it has that size."""
+    if (image.shape[1], image.shape[0]) == size_wh:
+        return image
+    return np.asarray(
+        cv2.resize(image, size_wh, interpolation=INTERPOLATIONS[preprocessing.interpolation]), dtype=np.uint8
+    )
+
+
+def boxes_at_input(
+    dataset: Dataset, image_size: int, resize_mode: str
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(N, 4) corners of the boxes to learn on a canvas with sides of image_size, and (N,) rows of their pictures.
+
+    resize_mode: letterbox (centred) or stretch. Crowd boxes are left out.
+    """
+    scales = _scales(dataset, image_size, resize_mode)
+    offsets = (image_size - dataset.image_sizes_wh * scales) / 2
+    rows = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))[~dataset.crowd]
+    boxes = dataset.boxes_xyxy[~dataset.crowd] * np.tile(scales, 2)[rows] + np.tile(offsets, 2)[rows]
+    return boxes, rows
+
+
+def box_sizes_at_input(dataset: Dataset, image_size: int, resize_mode: str) -> NDArray[np.float64]:
+    """(N, 2) widths and heights of the boxes to learn, in pixels of a canvas with sides of image_size."""
+    per_box = np.repeat(_scales(dataset, image_size, resize_mode), np.diff(dataset.box_offsets), axis=0)
+    return np.asarray(((dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]) * per_box)[~dataset.crowd])
+
+
+def _scales(dataset: Dataset, image_size: int, resize_mode: str) -> NDArray[np.float64]:
+    """(pictures, 2) factors on width and height."""
+    scales = image_size / np.maximum(dataset.image_sizes_wh, 1)  # 0 where a damaged picture's size is unknown
+    if resize_mode == "letterbox":
+        return np.broadcast_to(scales.min(1, keepdims=True), scales.shape)
+    return np.asarray(scales)

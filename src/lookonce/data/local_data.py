@@ -1,0 +1,29 @@
+"""Where a data set lies: on this machine, in a zip file, or in object storage, as files or as shards."""
+
+from pathlib import Path
+
+from lookonce.data.shards import INDEX, REMOTE
+from lookonce.remote.local_copy import CACHE, unpacked
+from lookonce.remote.objects import Entry, Location, is_remote
+from lookonce.remote.stage_in import cache_name, stage_in
+from lookonce.remote.store import open_store
+from lookonce.storage import write_file
+
+
+def local_data(place: str | Path, cache: Path = CACHE) -> Path:
+    """A data set on this machine. Objects are fetched once, a .zip is unpacked once; of shards only their index is
+    fetched, and their pictures come when they are asked for."""
+    if not is_remote(place):
+        return unpacked(Path(place), cache)
+    location = Location.parse(str(place))
+    folder = cache / cache_name(location)
+    found = stage_in(location, folder, open_store(), choose=_without_archives)
+    if not (folder / INDEX).is_file():
+        return unpacked(found, cache)
+    write_file(folder / REMOTE, str(location))
+    return folder
+
+
+def _without_archives(entries: list[Entry]) -> list[Entry]:
+    are_shards = any(entry.name == INDEX for entry in entries)
+    return [entry for entry in entries if entry.name.endswith(".json")] if are_shards else entries

@@ -1,0 +1,102 @@
+"""A data set on the disk as its splits: what every format's `open` returns."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from lookonce.data.annotations import Annotations, assemble
+from lookonce.data.dataset import Dataset
+from lookonce.data.findings import RaiseOnError, Report
+from lookonce.data.headers import report_missing
+from lookonce.errors import DataError
+
+ReadSplit = Callable[[str, Report], Annotations]
+SPLITS = ("train", "val", "test")
+SPELLINGS = {"valid": "val", "validation": "val", "dev": "val"}
+
+
+class DataSource:
+    """A data set on the disk. Splits are read when asked for, once.
+
+    format: "coco", "voc", "yolo" or "mixed" (a description that mixes them). splits: the names it has.
+    """
+
+    def __init__(
+        self, origin: Path, format_name: str, splits: Sequence[str], read: ReadSplit, *, any_split: bool = False
+    ) -> None:
+        """any_split: `read` knows what to do with names beyond `splits`."""
+        self.origin = origin
+        self.format = format_name
+        self.splits = tuple(splits)
+        self._read = read
+        self._any_split = any_split
+        self.needs_pictures = True  # False: the annotations are enough, as for scoring what another program found
+        self._loaded: dict[str, Dataset] = {}
+
+    def __repr__(self) -> str:
+        return f"DataSource({str(self.origin)!r}, {self.format}, {', '.join(self.splits)})"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """C names, in the order of the labels. Reads a split if none has been read yet."""
+        loaded = next(iter(self._loaded.values()), None) or self.split(
+            "val" if "val" in self.splits else self.splits[0]
+        )
+        return loaded.class_names
+
+    def split(self, name: str) -> Dataset:
+        """One split; DataError at the first thing that cannot be used, a logged warning for what was left out."""
+        if name not in self._loaded:
+            report = RaiseOnError()
+            self._loaded[name] = self.read(name, report)
+            report.log()
+        return self._loaded[name]
+
+    def as_written(self, name: str, report: Report) -> Annotations:
+        """One split before its boxes are clipped and sorted out, with what cannot be read told to `report`."""
+        if name not in self.splits and not self._any_split:
+            raise DataError(
+                f"{self.origin}: has no split {name!r}; it has {', '.join(self.splits)}",
+                path=self.origin,
+                setting="split",
+                value=name,
+            )
+        return self._read(name, report)
+
+    def read(self, name: str, report: Report) -> Dataset:
+        """One split, with everything that is wrong told to `report`; read anew, and not kept."""
+        found = self.as_written(name, report)
+        dataset = assemble(found, report)
+        if self.needs_pictures:
+            report_missing(dataset.image_paths, found.origin, report)
+        else:
+            _require_sizes(dataset)
+        self._same_classes(dataset)
+        return dataset
+
+    def _same_classes(self, dataset: Dataset) -> None:
+        for other in self._loaded.values():
+            if other.class_names != dataset.class_names:
+                raise DataError(
+                    f"{self.origin}: split {dataset.split!r} has the classes {listed(dataset.class_names)}, but split "
+                    f"{other.split!r} has {listed(other.class_names)}; expected the same names in the same order",
+                    path=self.origin,
+                )
+
+
+def _require_sizes(dataset: Dataset) -> None:
+    unknown = (dataset.image_sizes_wh == 0).any(axis=1)
+    if unknown.any():
+        raise DataError(
+            f"{dataset.image_paths[int(unknown.argmax())]}: is not there, and the annotations do not say its width and "
+            f"height ({int(unknown.sum())} such pictures); name the picture folder: --images FOLDER",
+            path=dataset.image_paths[int(unknown.argmax())],
+        )
+
+
+def in_order(splits: Mapping[str, object]) -> list[str]:
+    """train, val, test first, in that order."""
+    return [split for split in SPLITS if split in splits] + sorted(split for split in splits if split not in SPLITS)
+
+
+def listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f", ... ({len(names)})" if len(names) > 6 else "")

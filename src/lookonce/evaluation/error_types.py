@@ -1,0 +1,240 @@
+"""What a detector gets wrong, and what each kind of mistake costs.
+
+Source: Bolya et al. 2020, TIDE: six kinds of error at IoU 0.5, each with the AP that repairing it alone would bring.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.data.dataset import Dataset
+from lookonce.evaluation.matching import (
+    ClosePairs,
+    Matches,
+    close_pairs,
+    match,
+    overlapping_pairs,
+    picture_rows,
+    picture_rows_of_boxes,
+    runs_of_equal,
+)
+from lookonce.evaluation.results import Results
+
+ErrorKind = Literal["class", "localisation", "both", "duplicate", "background", "missed"]
+# A wrong detection is the first of the first five that fits: "localisation" overlaps an object of its class by 0.1 to
+# 0.5, "class" an object of another by 0.5 or more, "duplicate" one that a better score has found, "background" none by
+# more than 0.1, and "both" is what is left. "missed" are objects that no localisation or class error points at.
+KINDS: tuple[ErrorKind, ...] = ("class", "localisation", "both", "duplicate", "background", "missed")
+CLASS, LOCALISATION, BOTH, DUPLICATE, BACKGROUND = range(5)
+FOREGROUND_IOU = 0.5
+BACKGROUND_IOU = 0.1
+NUM_RECALLS = 101
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorSplit:
+    """The errors at IoU 0.5 of D detections of M boxes.
+
+    kinds: index into KINDS of each detection in the order of the results; -1 for right ones, those on a crowd and
+    those after the 100th of a picture and class. objects: the row in the data set that a class, localisation or
+    duplicate error points at, else -1. gains: AP50 (0..1) that repairing one kind alone would add; they do not add up.
+    """
+
+    kinds: NDArray[np.int64]  # (D,)
+    objects: NDArray[np.int64]  # (D,)
+    missed: NDArray[np.bool_]  # (M,)
+    AP50: float
+    gains: dict[ErrorKind, float]
+
+    def counts(self) -> dict[ErrorKind, int]:
+        """How many there are of each kind."""
+        wrong = {kind: int((self.kinds == number).sum()) for number, kind in enumerate(KINDS)}
+        return wrong | {"missed": int(self.missed.sum())}
+
+
+def split_errors(
+    dataset: Dataset, results: Results, matches: Matches | None = None, overlaps: ClosePairs | None = None
+) -> ErrorSplit:
+    """Sorts what is wrong into kinds and repairs each in turn.
+
+    matches, and overlaps from BACKGROUND_IOU up (`overlapping_pairs`): of the same two, where they are at hand.
+    """
+    matches = match(dataset, results) if matches is None else matches
+    if overlaps is None:
+        overlaps = overlapping_pairs(dataset, results, matches, iou_threshold=BACKGROUND_IOU)
+    used = np.zeros(len(dataset.labels), np.bool_)
+    used[matches.found[0][matches.right[0]]] = True
+    kinds, objects = _classify(overlaps, matches, dataset.labels, used)
+    pointed_at = objects[np.isin(kinds, (CLASS, LOCALISATION))]
+    missed = ~used & ~dataset.crowd
+    missed[pointed_at] = False
+    repair = _Repair(dataset, matches, kinds, objects, used)
+    ap50 = repair.average_precision()
+    repaired = [repair.without(CLASS), repair.without(LOCALISATION)]
+    repaired += [repair.without(kind) for kind in (BOTH, DUPLICATE, BACKGROUND)]
+    repaired.append(repair.average_precision(fewer=np.bincount(dataset.labels[missed], minlength=repair.num_classes)))
+    gains = {kind: value - ap50 for kind, value in zip(KINDS, repaired, strict=True)}
+    in_order = np.full((2, len(results)), -1, np.int64)
+    in_order[:, matches.rows] = kinds, objects
+    return ErrorSplit(kinds=in_order[0], objects=in_order[1], missed=missed, AP50=ap50, gains=gains)
+
+
+def _classify(
+    overlaps: ClosePairs, matches: Matches, true_labels: NDArray[np.int64], used: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(D,) kinds and (D,) rows of the objects meant, in the order of the matches; -1 where there is none."""
+    same_class = matches.labels[overlaps.detections] == true_labels[overlaps.objects]  # (P,)
+    num_detections = len(matches.rows)
+    own, own_object = _closest(overlaps, same_class, num_detections)
+    other, other_object = _closest(overlaps, ~same_class, num_detections)
+    taken, taken_object = _closest(overlaps, same_class & used[overlaps.objects], num_detections)
+    conditions = [
+        (own >= BACKGROUND_IOU) & (own < FOREGROUND_IOU),
+        other >= FOREGROUND_IOU,
+        taken >= FOREGROUND_IOU,
+        np.maximum(own, other) <= BACKGROUND_IOU,
+    ]
+    wrong = ~matches.right[0] & ~matches.ignored[0]
+    kinds = np.select(conditions, [LOCALISATION, CLASS, DUPLICATE, BACKGROUND], BOTH)
+    objects = np.select(conditions[:3], [own_object, other_object, taken_object], -1)
+    return np.where(wrong, kinds, -1), np.where(wrong, objects, -1)
+
+
+def _closest(
+    overlaps: ClosePairs, chosen: NDArray[np.bool_], num_detections: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(D,) largest overlap of each detection among the chosen pairs (P,), and its object; -1 where there is none."""
+    ious, objects = np.full(num_detections, -1.0), np.full(num_detections, -1, np.int64)
+    places = np.flatnonzero(chosen)
+    places = places[np.lexsort((-overlaps.ious[places], overlaps.detections[places]))]
+    detections, first = np.unique(overlaps.detections[places], return_index=True)
+    ious[detections], objects[detections] = overlaps.ious[places[first]], overlaps.objects[places[first]]
+    return ious, objects
+
+
+class _Repair:
+    """AP50 of the matches after one kind of error has been put right."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        matches: Matches,
+        kinds: NDArray[np.int64],
+        objects: NDArray[np.int64],
+        used: NDArray[np.bool_],
+    ) -> None:
+        self.num_classes = len(dataset.class_names)
+        self._num_objects = np.bincount(matches.object_labels, minlength=self.num_classes)
+        self._kinds = kinds
+        self._right = matches.right[0]
+        self._ignored = matches.ignored[0]
+        self._labels = matches.labels
+        self._scores = matches.scores
+        self._true_labels = np.where(objects >= 0, dataset.labels[objects] if len(dataset.labels) else 0, -1)
+        self._becomes_right = _best_of_free_objects(kinds, objects, matches.scores, used)
+
+    def without(self, kind: int) -> float:
+        """Class and localisation errors become right where they are the best chance of a free object; others go."""
+        of_kind = self._kinds == kind
+        corrected = of_kind & self._becomes_right
+        labels = np.where(corrected, self._true_labels, self._labels)
+        return self._score(labels, self._right | corrected, keep=~of_kind | corrected)
+
+    def average_precision(self, fewer: NDArray[np.int64] | None = None) -> float:
+        """AP50 as it is, or with fewer objects of each class (C,) in the pictures."""
+        return self._score(self._labels, self._right, keep=np.ones_like(self._right), fewer=fewer)
+
+    def _score(
+        self,
+        labels: NDArray[np.int64],
+        right: NDArray[np.bool_],
+        *,
+        keep: NDArray[np.bool_],
+        fewer: NDArray[np.int64] | None = None,
+    ) -> float:
+        keep = keep & ~self._ignored
+        order = np.lexsort((-self._scores[keep], labels[keep]))
+        labels, right = labels[keep][order], right[keep][order]
+        edges = np.searchsorted(labels, np.arange(self.num_classes + 1))
+        left = self._num_objects if fewer is None else self._num_objects - fewer
+        values = [
+            average_precision(right[edges[label] : edges[label + 1]], int(left[label])) if left[label] else 1.0
+            for label in np.flatnonzero(self._num_objects)
+        ]
+        return float(np.mean(values)) if values else -1.0
+
+
+def _best_of_free_objects(
+    kinds: NDArray[np.int64], objects: NDArray[np.int64], scores: NDArray[np.float64], used: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """(D,) the best-scored class or localisation error of each object that nothing has found."""
+    chance = np.isin(kinds, (CLASS, LOCALISATION))
+    rows = np.flatnonzero(chance)
+    rows = rows[~used[objects[rows]]]
+    rows = rows[np.argsort(-scores[rows], kind="stable")]
+    _, first = np.unique(objects[rows], return_index=True)
+    best = np.zeros(len(kinds), np.bool_)
+    best[rows[first]] = True
+    return best
+
+
+def average_precision(right: NDArray[np.bool_], num_objects: int) -> float:
+    """COCO's AP of one class at one IoU: right (D,) best score first, num_objects at least 1 -> 0..1."""
+    true = np.cumsum(right)
+    precision = true / np.arange(1, len(right) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    places = np.searchsorted(true / num_objects, np.linspace(0, 1, NUM_RECALLS), side="left")
+    return float(np.where(places < len(right), np.append(envelope, 0.0)[np.minimum(places, len(right))], 0.0).mean())
+
+
+def confusion_matrix(
+    dataset: Dataset, results: Results, *, score_threshold: float = 0.25, iou_threshold: float = 0.5
+) -> NDArray[np.int64]:
+    """(C + 1, C + 1) counts: row the object's class, column the detection's; the last of each is background.
+
+    Detections of at least score_threshold choose, best first and whatever their class, the free object that they
+    overlap most, by at least iou_threshold. Those that lie in a crowd and have no object are not counted.
+    """
+    shown = results.select(results.scores >= score_threshold)
+    pictures = picture_rows(dataset, shown)
+    order = np.lexsort((-shown.scores, pictures))
+    object_pictures = picture_rows_of_boxes(dataset)
+    objects = np.argsort(object_pictures, kind="stable")
+    close = close_pairs(
+        shown.boxes_xywh[order],
+        pictures[order],
+        dataset,
+        objects,
+        object_pictures[objects],
+        iou_threshold=iou_threshold,
+    )
+    chosen, excused = _choose(close, dataset.crowd, len(order))
+    nothing = len(dataset.class_names)
+    labels = shown.labels[order]
+    matrix = np.zeros((nothing + 1, nothing + 1), np.int64)
+    right = chosen >= 0
+    np.add.at(matrix, (dataset.labels[chosen[right]], labels[right]), 1)
+    matrix[nothing] += np.bincount(labels[~right & ~excused], minlength=nothing + 1)
+    missed = ~dataset.crowd
+    missed[chosen[right]] = False
+    matrix[:, nothing] += np.bincount(dataset.labels[missed], minlength=nothing + 1)
+    return matrix
+
+
+def _choose(
+    close: ClosePairs, crowd: NDArray[np.bool_], num_detections: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """(D,) the object that each detection takes, in turn the closest free one, or -1; (D,) whether it is on a crowd."""
+    chosen = np.full(num_detections, -1, np.int64)
+    excused = np.zeros(num_detections, np.bool_)
+    excused[close.detections[crowd[close.objects]]] = True
+    free = ~crowd
+    for begin, end in runs_of_equal(close.detections):
+        objects = close.objects[begin:end]
+        best = int(np.where(free[objects], close.ious[begin:end], -1.0).argmax())
+        if free[objects[best]]:
+            chosen[close.detections[begin]] = objects[best]
+            free[objects[best]] = False
+    return chosen, excused

@@ -1,0 +1,103 @@
+"""Sources that go on by themselves: a camera, the screen, a stream on the network.
+
+Who is slower than such a source sees its newest picture and not the one after the last: what is shown is never old.
+"""
+
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from fractions import Fraction
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ImageGrab
+
+from lookonce.errors import DataError
+from lookonce.prediction.video import Frame
+
+SCREEN_SECONDS = 0.04  # between two pictures of the screen
+MISSING_FRAMES = 30  # so many failed reads in a row, a second or so: the camera is gone
+
+
+def camera_frames(index: int) -> Generator[Frame]:
+    """What the camera of that number sees, until it is unplugged."""
+    capture = cv2.VideoCapture(index)
+    try:
+        if not capture.isOpened():
+            raise DataError(
+                f"camera {index}: cannot be opened; is it connected, not in use, and readable for you?", value=index
+            )
+        started, failures = time.monotonic(), 0
+        while failures < MISSING_FRAMES:
+            there, image = capture.read()
+            failures = 0 if there else failures + 1
+            if there:
+                yield _frame(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), started)
+    finally:
+        capture.release()
+
+
+def screen_frames() -> Generator[Frame]:
+    """What the whole screen shows, 25 times a second at most."""
+    started = time.monotonic()
+    while True:
+        begun = time.monotonic()
+        try:
+            image = np.asarray(ImageGrab.grab().convert("RGB"))
+        except OSError as error:
+            raise DataError(
+                f"screen: cannot be read ({error}); is there one (on Linux: DISPLAY, X11)?", value="screen"
+            ) from error
+        yield _frame(image, started)
+        time.sleep(max(0.0, begun + SCREEN_SECONDS - time.monotonic()))
+
+
+def _frame(image: NDArray[np.uint8], started: float) -> Frame:
+    return Frame(seconds=Fraction(time.monotonic() - started).limit_denominator(90_000), pixels=lambda: image)
+
+
+class LatestFrame:
+    """Frames of a live source, skipping those that come while the caller is busy."""
+
+    def __init__(self, frames: Generator[Frame]) -> None:
+        self._frames = frames
+        self._changed = threading.Condition()
+        self._newest: Frame | None = None
+        self._error: BaseException | None = None
+        self._ended = self._stopped = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        threading.Thread(target=self._watch, name="lookonce-live", daemon=True).start()
+        try:
+            while (frame := self._take()) is not None:
+                yield frame
+        finally:
+            self._stopped = True
+
+    def _watch(self) -> None:
+        try:
+            with closing(self._frames):
+                for frame in self._frames:
+                    self._tell(frame)
+                    if self._stopped:
+                        break
+        except BaseException as error:  # noqa: BLE001 (handed to the thread that waits)
+            self._error = error
+        finally:
+            self._ended = True
+            self._tell(None)
+
+    def _tell(self, frame: Frame | None) -> None:
+        with self._changed:
+            self._newest = self._newest if frame is None else frame
+            self._changed.notify()
+
+    def _take(self) -> Frame | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._newest is not None or self._ended)
+            frame, self._newest = self._newest, None
+        if frame is None and self._error is not None:
+            raise self._error
+        return frame

@@ -1,0 +1,48 @@
+"""What several processes find in their shares of the pictures, told in the order in which one would find it."""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+from lookonce.errors import DataError
+from lookonce.prediction.outputs import PredictedPicture
+from lookonce.prediction.predictor import Unreadable
+from lookonce.prediction.sources import PictureSource
+from lookonce.rank_group import STEPS_PER_COLLECTIVE, RankGroup
+
+OnFailure = Callable[[str, DataError], None]
+
+
+def gather_in_order(
+    look: Callable[[Unreadable], Generator[PredictedPicture]],
+    order: Sequence[Path],
+    rank_group: RankGroup,
+    on_failure: OnFailure,
+) -> Generator[PredictedPicture]:
+    """Every readable picture, whoever looked at it, the same in all processes.
+
+    look: the pictures of this process, in order, given whom to tell of those that cannot be read. order: the place of
+    each picture of all shares. on_failure(name, error) is told, in its turn, which could not be read.
+    """
+    rows = {place: row for row, place in enumerate(order)}
+    own: dict[int, PredictedPicture | tuple[str, DataError]] = {}
+
+    def unreadable(source: PictureSource, error: DataError) -> None:
+        own[rows[source.place]] = (source.name, error)
+
+    waiting: dict[int, PredictedPicture | tuple[str, DataError]] = {}
+    row = 0
+    with closing(look(unreadable)) as found:
+        while row < len(order):
+            own |= {rows[picture.place]: picture for picture in islice(found, STEPS_PER_COLLECTIVE)}
+            for theirs in rank_group.gather(own):
+                waiting |= theirs
+            own.clear()
+            while row in waiting:
+                one = waiting.pop(row)
+                row += 1
+                if isinstance(one, PredictedPicture):
+                    yield one
+                else:
+                    on_failure(*one)

@@ -1,0 +1,144 @@
+"""Pictures and clips with what was found drawn in, and each thing cut out: `--save pictures,crops`."""
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.config.record import ModelRecord
+from lookonce.detections import Detections
+from lookonce.errors import SettingsError
+from lookonce.ordered import ordered_map
+from lookonce.prediction.draw import draw
+from lookonce.prediction.predictor import Prediction
+from lookonce.prediction.sources import Clip, Media, PictureSource
+from lookonce.prediction.video import VideoWriter, require_video
+from lookonce.storage import os_errors_explained
+
+Picture = NDArray[np.uint8]
+
+# Other kinds (GIF, TIFF ...) are drawn as JPEG, under their full name and .jpg.
+DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png")
+JPEG_QUALITY = 92
+CROPS = "crops"
+NUM_WRITERS = 2
+DRAWN_AHEAD = 4  # pictures
+
+
+class Renderer:
+    """Draws into `folder` what goes through `drawn`: a file of its own for each picture, one .mp4 for each clip."""
+
+    def __init__(self, folder: Path, record: ModelRecord, *, pictures: bool, crops: bool) -> None:
+        self._folder, self._record = folder, record
+        self._steps: list[Callable[[Prediction], Picture | None]] = []
+        if crops:
+            self._steps.append(self._crop)
+        if pictures:
+            self._steps.append(self._draw)
+        self._clip: Clip | None = None
+        self._writer: VideoWriter | None = None
+
+    def drawn(self, predictions: Iterator[Prediction], *, live: bool = False) -> Iterator[Prediction]:
+        """The predictions, each when its files are written."""
+        if not self._steps:
+            yield from predictions
+            return
+        with closing(self), ThreadPoolExecutor(NUM_WRITERS, "lookonce-draw") as writers:
+            for one, frame in ordered_map(writers, self._finish, predictions, ahead=0 if live else DRAWN_AHEAD):
+                if frame is not None:
+                    self._film(one, frame)
+                yield one
+
+    def close(self) -> None:
+        """The clip that is being written ends here."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _finish(self, one: Prediction) -> tuple[Prediction, Picture | None]:
+        """The drawn frame of a clip, whose frames have to be written in order; None of a picture."""
+        frames = [step(one) for step in self._steps]
+        return one, frames[-1]
+
+    def _draw(self, one: Prediction) -> Picture | None:
+        drawn = draw(one.image, one.detections, self._record.class_names, track_ids=one.track_ids)
+        if one.source.clip is not None:
+            return drawn
+        _write(drawing_path(one.source, self._folder), drawn)
+        return None
+
+    def _crop(self, one: Prediction) -> None:
+        for number, (crop, label) in enumerate(crops_of(one.image, one.detections), start=1):
+            place = one.source.place
+            name = place.with_name(f"{place.stem}-{number}{_suffix(place)}")
+            _write(self._folder / CROPS / folder_name(self._record.class_names, label) / name, crop)
+
+    def _film(self, one: Prediction, frame: Picture) -> None:
+        clip = one.source.clip
+        assert clip is not None
+        if clip is not self._clip or self._writer is None:
+            self.close()
+            self._clip = clip
+            self._writer = VideoWriter(drawing_path(clip, self._folder), frame_rate=clip.frame_rate)
+        self._writer.add(frame, one.source.seconds)
+
+
+def drawing_path(source: PictureSource | Clip, folder: Path) -> Path:
+    """Where the drawing of a picture or clip goes: under its own name."""
+    place = source.place
+    if isinstance(source, Clip):
+        return folder / place.with_suffix(".mp4")
+    return folder / (place if place.suffix.lower() in DRAWN_SUFFIXES else place.with_name(f"{place.name}.jpg"))
+
+
+def require_untouched(media: Media, folder: Path) -> None:
+    """SettingsError when a drawing would take the place of a picture or clip that it is made from; MissingExtra when
+    clips cannot be written."""
+    if media.clips:
+        require_video()
+    originals = {entry.path.resolve() for entry in media.known if entry.path is not None}
+    for entry in media.known:
+        if drawing_path(entry, folder).resolve() in originals:
+            raise SettingsError(
+                f"output {folder}: the drawing of {entry.name} would replace the picture itself; name another folder",
+                setting="output",
+                value=folder,
+            )
+
+
+def crops_of(image: Picture, found: Detections) -> Iterator[tuple[Picture, int]]:
+    """The whole pixels that each box touches, at least one, and its label; best first."""
+    height, width = image.shape[:2]
+    limits = np.array([width, height])
+    for box, label in zip(found.boxes_xyxy, found.labels.tolist(), strict=True):
+        left, top = np.clip(np.floor(box[:2]).astype(int), 0, limits - 1)
+        right, bottom = np.clip(np.ceil(box[2:]).astype(int), (left + 1, top + 1), limits)
+        yield image[top:bottom, left:right], label
+
+
+def folder_name(class_names: tuple[str, ...], label: int) -> str:
+    """A class name as a folder: letters, digits, -, _ and dots inside; its number where nothing is left."""
+    return re.sub(r"[^\w.-]+", "_", class_names[label]).strip("._") or f"class {label}"
+
+
+def encode(image: Picture, suffix: str) -> bytes:
+    """(H, W, 3) uint8 RGB -> the bytes of a picture file of the kind that the suffix names."""
+    # Bytes, not cv2.imwrite: that one cannot write to every path that is not ASCII, and does not say why it failed.
+    options = [] if suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    _, content = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    return content.tobytes()
+
+
+def _suffix(place: Path) -> str:
+    return place.suffix if place.suffix.lower() in DRAWN_SUFFIXES else ".jpg"
+
+
+def _write(path: Path, image: Picture) -> None:
+    with os_errors_explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(image, path.suffix))

@@ -1,0 +1,231 @@
+"""One measurement of `lookonce bench`, in a process of its own: JSON on standard input, JSON on standard output.
+
+Its own process, because thread pools take their size when they start, and because its memory is then its own.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.data.letterbox import fit
+from lookonce.data.synthetic import SceneOptions, make_scene
+from lookonce.errors import LookonceError
+from lookonce.model.layers import steps_of
+from lookonce.prediction.draw import draw
+from lookonce.prediction.predictor import predict
+from lookonce.prediction.renderer import encode
+from lookonce.prediction.sources import PictureSource, find_pictures
+from lookonce.runtimes.base import Runtime
+from lookonce.runtimes.detector import Detector
+from lookonce.runtimes.registry import load_runtime
+
+NUM_MADE_PICTURES = 32
+MADE_SIDES = (480, 640)  # pixels, least and largest
+NUM_WARM_UP = 2
+FEWEST_CALLS = 5
+PEAK_SIDE = 2048  # of the matrices whose product measures the processor
+PEAK_SECONDS = 1.0
+THREADS_VARIABLE = "OMP_NUM_THREADS"  # `lookonce bench` sets it for each case
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What to measure. image_size: side in pixels, None for that of the weights; pictures: a SOURCE, None for made-up
+    ones; seconds: about how long. pipeline: reading and drawing too, in place of the network alone."""
+
+    weights: str
+    names: str | None = None
+    batch: int = 1
+    image_size: int | None = None
+    pictures: str | None = None
+    seconds: float = 5.0
+    pipeline: bool = False
+    runtime: str = "auto"
+    device: str = "auto"
+
+
+def measure(case: Case) -> dict[str, Any]:
+    """The numbers of one case; `network_of` and `pipeline_of` say which."""
+    started = time.perf_counter()
+    runtime = load_runtime(
+        case.weights, names=Path(case.names) if case.names else None, device=case.device, runtime=case.runtime
+    )
+    loaded = time.perf_counter() - started
+    sources = _sources(case.pictures)
+    size_hw = (case.image_size,) * 2 if case.image_size else runtime.record.image_size
+    measured = pipeline_of(runtime, sources, case) if case.pipeline else network_of(runtime, sources, case, size_hw)
+    return {
+        "runtime": runtime.name,
+        "image_size": list(size_hw),
+        "load_seconds": loaded,
+        **measured,
+        "memory_mb": peak_memory_mb(),
+    }
+
+
+def peak_memory_mb() -> float | None:
+    """The most that this process had in memory at a time; None where the system does not say."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return None
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / 1e6 if sys.platform == "darwin" else used * 1024 / 1e6  # bytes on macOS, KiB elsewhere
+
+
+def _sources(pictures: str | None) -> list[PictureSource]:
+    if pictures is not None:
+        return find_pictures(pictures)
+    scenes = (make_scene(0, "val", number, SceneOptions(sides=MADE_SIDES)) for number in range(NUM_MADE_PICTURES))
+    return [
+        PictureSource(name=f"made-up {number}", place=Path(f"{number}.jpg"), content=encode(scene.image, ".jpg"))
+        for number, scene in enumerate(scenes)
+    ]
+
+
+def network_of(runtime: Runtime, sources: list[PictureSource], case: Case, size_hw: tuple[int, int]) -> dict[str, Any]:
+    """Milliseconds a call with `batch` canvases that lie ready, pictures a second, and the share of what the processor
+    can do. A call holds the network, decoding and suppression."""
+    record = runtime.record
+    canvases = np.stack([fit(one.read(), size_hw, record.preprocessing)[0] for one in islice(sources, case.batch)])
+    canvases = np.resize(canvases, (case.batch, *canvases.shape[1:]))
+    steps = steps_of(record.channels, record.num_classes, size_hw, anchors=len(record.masks[0]))
+    gflop = 2 * sum(step.macs for step in steps) / 1e9
+    processor, started = time.process_time(), time.perf_counter()
+    milliseconds = _timed(lambda: _detect(runtime, canvases), case.seconds)
+    busy = (time.process_time() - processor) / (time.perf_counter() - started)
+    peak = peak_gflops()
+    rate = 1000 * case.batch / float(np.median(milliseconds))
+    return {
+        "batch": case.batch,
+        "calls": len(milliseconds),
+        "median_ms": float(np.median(milliseconds)),
+        "p95_ms": float(np.percentile(milliseconds, 95)),
+        "pictures_per_second": rate,
+        "busy_cores": busy,
+        "gflop_per_picture": gflop,
+        "gflops": gflop * rate,
+        "peak_gflops": peak,
+        "share_of_peak": gflop * rate / peak,
+    }
+
+
+def _detect(runtime: Runtime, canvases: NDArray[np.uint8]) -> None:
+    known = runtime.record.thresholds
+    runtime.detect(canvases, score_threshold=known.score, iou_threshold=known.iou, max_detections=known.max_detections)
+
+
+def _timed(call: Callable[[], None], seconds: float) -> list[float]:
+    """Milliseconds of each call, for about so many seconds, after two that are not counted."""
+    for _ in range(NUM_WARM_UP):
+        call()
+    milliseconds: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(milliseconds) < FEWEST_CALLS or time.perf_counter() < end:
+        started = time.perf_counter()
+        call()
+        milliseconds.append(1000 * (time.perf_counter() - started))
+    return milliseconds
+
+
+def peak_gflops(seconds: float = PEAK_SECONDS) -> float:
+    """Billion operations a second in products of square float32 matrices, by numpy's BLAS, with all threads.
+
+    The best product counts, by its processor time, so that other programs do not lower it. Networks cannot reach it.
+    """
+    left = np.random.default_rng(0).random((PEAK_SIDE, PEAK_SIDE), dtype=np.float32)
+    right, product = left.T.copy(), np.empty_like(left)
+    threads, best = int(os.environ.get(THREADS_VARIABLE, "1")), 0.0
+    end = time.perf_counter() + seconds
+    while best == 0.0 or time.perf_counter() < end:
+        started, processor = time.perf_counter(), time.process_time()
+        np.matmul(left, right, out=product)
+        spent = max((time.process_time() - processor) / threads, 1e-9)
+        best = max(best, 2 * PEAK_SIDE**3 / min(spent, time.perf_counter() - started) / 1e9)
+    return best
+
+
+def pipeline_of(runtime: Runtime, sources: list[PictureSource], case: Case) -> dict[str, Any]:
+    """Pictures a second of reading, letterboxing and detecting side by side, the same of the network alone, in turns;
+    and the processor time of a picture in each part, drawing included."""
+    detector = Detector(runtime)
+    record = runtime.record
+    canvases = np.stack([fit(one.read(), record.image_size, record.preprocessing)[0] for one in sources])
+    _detect(runtime, canvases)
+    whole: list[float] = []
+    alone: list[float] = []
+    end = time.perf_counter() + case.seconds
+    while not whole or time.perf_counter() < end:
+        whole.append(_seconds(lambda: _exhaust(predict(detector, sources))))
+        alone.append(_seconds(lambda: _detect(runtime, canvases)))
+    return {
+        "pictures": len(sources),
+        "rounds": len(whole),
+        "pipeline_per_second": len(sources) / float(np.median(whole)),
+        "network_per_second": len(sources) / float(np.median(alone)),
+        "ratio": float(np.median(np.array(alone) / np.array(whole))),
+        "processor_ms": processor_ms(detector, sources),
+    }
+
+
+def _seconds(call: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def _exhaust(predictions: Iterator[object]) -> None:
+    for _ in predictions:
+        pass
+
+
+def processor_ms(detector: Detector, sources: list[PictureSource]) -> dict[str, float]:
+    """Milliseconds of processor time for a picture, on average: other programs on the machine change it little."""
+    record = detector.record
+    spent: dict[str, float] = {}
+
+    def timed(part: str, call: Callable[[], Any]) -> Any:
+        started = time.process_time()
+        result = call()
+        spent[part] = spent.get(part, 0.0) + time.process_time() - started
+        return result
+
+    for source in sources:
+        image = timed("read", source.read)
+        canvas, _ = timed("letterbox", lambda: fit(image, record.image_size, record.preprocessing))  # noqa: B023
+        timed("network", lambda: _detect(detector.runtime, canvas[None]))  # noqa: B023
+        (found,) = detector.detect([image])
+        drawn = timed("draw", lambda: draw(image, found, record.class_names))  # noqa: B023
+        timed("encode", lambda: encode(drawn, ".jpg"))  # noqa: B023
+    return {part: 1000 * seconds / len(sources) for part, seconds in spent.items()}
+
+
+def main() -> None:
+    """What cannot be measured is told as {"error": ...}."""
+    case = Case(**json.load(sys.stdin))
+    try:
+        answer = measure(case)
+    except LookonceError as error:
+        answer = {"error": str(error)}
+    except Exception as error:  # noqa: BLE001 (a runtime's refusal of a size or batch, of its own kind)
+        size = f"{case.image_size} pixels" if case.image_size else "its own size"
+        refused = f"{case.weights}: does not take {case.batch} pictures of {size}"
+        answer = {"error": f"{refused}: {type(error).__name__}: {error}"}
+    json.dump(answer, sys.stdout)
+
+
+def as_json(case: Case) -> str:
+    return json.dumps(asdict(case))
+
+
+if __name__ == "__main__":
+    main()
