@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 SEEDS = (0, 1, 2)
-SYNTHETIC_PICTURES = {"train": 200, "val": 80}
+SYNTHETIC_IMAGES = {"train": 200, "val": 80}
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def data_sets(arguments: argparse.Namespace) -> dict[str, Path]:
 
     synthetic = arguments.work / "synthetic"
     if not synthetic.exists():
-        write_synthetic(synthetic, **SYNTHETIC_PICTURES)
+        write_synthetic(synthetic, **SYNTHETIC_IMAGES)
     bccd = {"bccd": arguments.bccd} if arguments.bccd else {}
     return bccd | {"synthetic": synthetic}
 

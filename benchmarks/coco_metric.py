@@ -26,20 +26,20 @@ from lookonce.evaluation.coco import score
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results
 
-OBJECTS_A_PICTURE = 7  # as in COCO val2017
+OBJECTS_PER_IMAGE = 7  # as in COCO val2017
 CLASSES = 80
 
 
-def random_truth(num_pictures: int, rng: np.random.Generator) -> Dataset:
+def random_truth(num_images: int, rng: np.random.Generator) -> Dataset:
     """7 objects a picture of 80 classes, boxes of 5 to 300 pixels, one in a hundred a crowd."""
-    count = num_pictures * OBJECTS_A_PICTURE
+    count = num_images * OBJECTS_PER_IMAGE
     boxes_xywh = np.concatenate([rng.uniform(0, 340, (count, 2)), np.exp(rng.uniform(1.6, 5.7, (count, 2)))], axis=1)
     return Dataset(
         split="random",
-        image_paths=[Path(f"{number}.jpg") for number in range(num_pictures)],
-        image_ids=np.arange(num_pictures, dtype=np.int64) * 7 + 139,
-        image_sizes_wh=np.full((num_pictures, 2), 640, np.int32),
-        box_offsets=np.arange(num_pictures + 1, dtype=np.int64) * OBJECTS_A_PICTURE,
+        image_paths=[Path(f"{number}.jpg") for number in range(num_images)],
+        image_ids=np.arange(num_images, dtype=np.int64) * 7 + 139,
+        image_sizes_wh=np.full((num_images, 2), 640, np.int32),
+        box_offsets=np.arange(num_images + 1, dtype=np.int64) * OBJECTS_PER_IMAGE,
         boxes_xyxy=np.asarray(xywh_to_xyxy(boxes_xywh), np.float64),
         labels=rng.integers(0, CLASSES, count),
         crowd=rng.random(count) < 0.01,
@@ -49,24 +49,24 @@ def random_truth(num_pictures: int, rng: np.random.Generator) -> Dataset:
     )
 
 
-def random_results(truth: Dataset, detections_a_picture: int, rng: np.random.Generator) -> Results:
+def random_results(truth: Dataset, detections_per_image: int, rng: np.random.Generator) -> Results:
     """Shaken copies of each picture's objects; scores, best first within a picture, favour what is little shaken."""
-    num_pictures = len(truth)
-    rows = np.arange(num_pictures)[:, None] * OBJECTS_A_PICTURE + rng.integers(
-        0, OBJECTS_A_PICTURE, (num_pictures, detections_a_picture)
+    num_images = len(truth)
+    rows = np.arange(num_images)[:, None] * OBJECTS_PER_IMAGE + rng.integers(
+        0, OBJECTS_PER_IMAGE, (num_images, detections_per_image)
     )
     shake = rng.uniform(0, 0.4, rows.shape)
     boxes = xyxy_to_xywh(truth.boxes_xyxy)[rows] * (1 + shake[..., None] * rng.uniform(-1, 1, (*rows.shape, 4)))
     labels = np.where(rng.random(rows.shape) < 0.3, rng.integers(0, CLASSES, rows.shape), truth.labels[rows])
     return Results(
-        image_ids=np.repeat(truth.image_ids, detections_a_picture),
+        image_ids=np.repeat(truth.image_ids, detections_per_image),
         labels=labels.reshape(-1),
         boxes_xywh=np.round(boxes.reshape(-1, 4), 3),
         scores=(1 - 2 * shake * rng.random(rows.shape)).reshape(-1).astype(np.float32).astype(np.float64),
     )
 
 
-def first_pictures(truth: Dataset, results: Results, count: int) -> tuple[Dataset, Results]:
+def first_images(truth: Dataset, results: Results, count: int) -> tuple[Dataset, Results]:
     """The part of both that belongs to the first `count` pictures."""
     boxes = slice(0, int(truth.box_offsets[count]))
     part = Dataset(
@@ -90,12 +90,12 @@ def pycocotools_twelve(truth: Dataset, results: Results) -> list[float]:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    pictures = np.repeat(truth.image_ids, np.diff(truth.box_offsets))
+    images = np.repeat(truth.image_ids, np.diff(truth.box_offsets))
     annotations: list[dict[str, Any]] = [
         {"id": n, "image_id": i, "category_id": c + 1, "bbox": b, "area": a, "iscrowd": int(w)}
         for n, (i, c, b, a, w) in enumerate(
             zip(
-                pictures.tolist(),
+                images.tolist(),
                 truth.labels.tolist(),
                 xyxy_to_xywh(truth.boxes_xyxy).tolist(),
                 truth.areas.tolist(),
@@ -167,7 +167,7 @@ def main() -> int:
         print(f"intervals: {options.resamples} resamples {seconds_resampled:.1f} s")
     print(f"peak memory after that {peak_mb():.0f} MB")
 
-    part, part_results = first_pictures(truth, results, min(options.reference, options.pictures))
+    part, part_results = first_images(truth, results, min(options.reference, options.pictures))
     ours, our_seconds = timed(lambda: score(part, part_results))
     theirs, their_seconds = timed(lambda: pycocotools_twelve(part, part_results))
     whole = their_seconds * options.pictures / len(part)

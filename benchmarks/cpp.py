@@ -22,7 +22,7 @@ from predict import seconds_whole
 
 from lookonce.cores import usable_threads
 from lookonce.data.letterbox import fit
-from lookonce.prediction.sources import find_pictures
+from lookonce.prediction.sources import find_images
 from lookonce.runtimes.cpp import CppRuntime
 from lookonce.runtimes.registry import load_runtime
 
@@ -39,12 +39,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=usable_threads())
     parser.add_argument("--folder", type=Path, default=Path("build/benchmark"), help="where the made-up files are kept")
     arguments = parser.parse_args()
-    model, pictures = arguments.model, arguments.pictures
-    if model is None or pictures is None:
-        pictures, _, model = standard.make(arguments.folder)
-        pictures = listed(pictures, arguments.folder / "pictures.txt")
+    model, images = arguments.model, arguments.pictures
+    if model is None or images is None:
+        images, _, model = standard.make(arguments.folder)
+        images = listed(images, arguments.folder / "pictures.txt")
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # what predict looks at
-    program, runtime, sources = CppRuntime(model).program, load_runtime(model), find_pictures(pictures)
+    program, runtime, sources = CppRuntime(model).program, load_runtime(model), find_images(images)
     canvases = [fit(one.read(), runtime.record.image_size, runtime.record.preprocessing)[0] for one in sources[:16]]
     threshold = arguments.threshold or standard.usual_threshold(runtime, np.stack(canvases))
     print(
@@ -53,8 +53,8 @@ def main() -> None:
     print("round   network alone   folder   ratio   lookonce predict   ratio")
     ratios: dict[str, list[float]] = {"of the network alone": [], "to lookonce predict": []}
     for number in range(1, arguments.rounds + 1):
-        alone, folder = rates(program, model, str(pictures), threshold)
-        python = len(sources) / seconds_whole(runtime, model, str(pictures), threshold, "json")
+        alone, folder = rates(program, model, str(images), threshold)
+        python = len(sources) / seconds_whole(runtime, model, str(images), threshold, "json")
         ratios["of the network alone"].append(folder / alone)
         ratios["to lookonce predict"].append(folder / python)
         line = f"{number:5} {alone:15.1f} {folder:8.1f} {folder / alone:7.3f} {python:18.1f} {folder / python:7.2f}"
@@ -62,16 +62,16 @@ def main() -> None:
     print("median ratio " + ", ".join(f"{name} {statistics.median(values):.3f}" for name, values in ratios.items()))
 
 
-def listed(pictures: Path, listing: Path) -> Path:
-    paths = sorted(str(path.resolve()) for path in pictures.iterdir()) * TIMES
+def listed(images: Path, listing: Path) -> Path:
+    paths = sorted(str(path.resolve()) for path in images.iterdir()) * TIMES
     listing.write_text("\n".join(paths) + "\n", encoding="utf-8")
     return listing
 
 
-def rates(program: str, model: Path, pictures: str, threshold: float) -> tuple[float, float]:
+def rates(program: str, model: Path, images: str, threshold: float) -> tuple[float, float]:
     """(the network alone, the folder)."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [program, str(model), pictures, "--output", folder, "--no-pictures", f"--threshold={threshold}"]
+        command = [program, str(model), images, "--output", folder, "--no-pictures", f"--threshold={threshold}"]
         command.append(f"--model-only={SECONDS_ALONE}")
         told = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
     alone, whole = re.findall(r"([\d.]+) pictures/s", told)

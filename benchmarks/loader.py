@@ -19,8 +19,8 @@ import numpy as np
 from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import Dataset
+from lookonce.data.images import image_size_wh, read_image
 from lookonce.data.loader import Loader
-from lookonce.data.pictures import picture_size_wh, read_picture
 
 BATCH_SIZE = 16
 CACHES_MB = {"from files": 0.0, "from the cache": 4000.0}
@@ -61,7 +61,7 @@ def main() -> None:
 
 def with_ten_boxes_each(paths: list[Path]) -> Dataset:
     """The pictures as a data set, each with ten boxes at random places."""
-    sizes_wh = np.array([picture_size_wh(path) for path in paths], dtype=np.int32)
+    sizes_wh = np.array([image_size_wh(path) for path in paths], dtype=np.int32)
     corners = np.random.default_rng(0).random((len(paths), 10, 2)) * 0.8
     boxes_xyxy = np.concatenate([corners, corners + 0.2], axis=-1) * np.crop_paste(sizes_wh, 2)[:, None]
     count = 10 * len(paths)
@@ -93,7 +93,7 @@ def compare(dataset: Dataset, size: int, workers: int) -> None:
 
 def decode_and_resize(dataset: Dataset, size: int) -> None:
     for path in dataset.image_paths:
-        cv2.resize(read_picture(path), (size, size))
+        cv2.resize(read_image(path), (size, size))
 
 
 def seconds_a_sample(

@@ -22,7 +22,7 @@ import standard
 from lookonce.data.letterbox import fit
 from lookonce.prediction.draw import draw
 from lookonce.prediction.renderer import encode
-from lookonce.prediction.sources import PictureSource, find_pictures
+from lookonce.prediction.sources import ImageSource, find_images
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
@@ -40,11 +40,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("build/benchmark"), help="where the made-up files are kept")
     arguments = parser.parse_args()
-    weights, pictures = arguments.weights, arguments.pictures
-    if weights is None or pictures is None:
-        pictures, _, weights = standard.make(arguments.folder)
+    weights, images = arguments.weights, arguments.pictures
+    if weights is None or images is None:
+        images, _, weights = standard.make(arguments.folder)
     runtime = load_runtime(weights)
-    sources = find_pictures(pictures)
+    sources = find_images(images)
     canvases = np.stack(
         [fit(one.read(), runtime.record.image_size, runtime.record.preprocessing)[0] for one in sources]
     )
@@ -58,7 +58,7 @@ def main() -> None:
         line = f"{number:5}"
         for name, save in PARTS.items():
             alone = seconds_alone(runtime, canvases, detector)
-            whole = seconds_whole(runtime, weights, str(pictures), threshold, save)
+            whole = seconds_whole(runtime, weights, str(images), threshold, save)
             ratios[name].append(alone / whole)
             line += f" {len(sources) / alone:13.1f}/s {len(sources) / whole:12.1f}/s {alone / whole:7.2f}"
         print(line, flush=True)
@@ -81,13 +81,13 @@ def seconds_alone(runtime: Runtime, canvases: np.ndarray, detector: Detector) ->
     return time.perf_counter() - started
 
 
-def seconds_whole(runtime: Runtime, weights: Path, pictures: str, threshold: float, save: str) -> float:
+def seconds_whole(runtime: Runtime, weights: Path, images: str, threshold: float, save: str) -> float:
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        done = predict_with(runtime, pictures, weights=weights, threshold=threshold, save=save, output=Path(folder))
+        done = predict_with(runtime, images, weights=weights, threshold=threshold, save=save, output=Path(folder))
     return done.seconds
 
 
-def print_stages(sources: list[PictureSource], detector: Detector) -> None:
+def print_stages(sources: list[ImageSource], detector: Detector) -> None:
     """Processor time a picture of each stage: other programs on the machine change it little."""
     spent = dict.fromkeys(("read", "detect", "draw", "encode"), 0.0)
     num_boxes = 0

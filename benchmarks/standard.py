@@ -19,23 +19,23 @@ from lookonce.runtimes.base import Runtime
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.export import export
 
-NUM_PICTURES = 200
+NUM_IMAGES = 200
 NUM_CLASSES = 80
 SIDES = (480, 640)
 
 
 def make(folder: Path) -> tuple[Path, Path, Path]:
     """(pictures, checkpoint, exported file)."""
-    pictures, weights, exported = folder / "pictures", folder / "weights", folder / "network-416.onnx"
-    pictures.mkdir(parents=True, exist_ok=True)
-    for number in range(NUM_PICTURES):
-        path = pictures / f"{number:03}.jpg"
+    images, weights, exported = folder / "pictures", folder / "weights", folder / "network-416.onnx"
+    images.mkdir(parents=True, exist_ok=True)
+    for number in range(NUM_IMAGES):
+        path = images / f"{number:03}.jpg"
         if not path.exists():
             path.write_bytes(encode(make_scene(0, "val", number, SceneOptions(sides=SIDES)).image, ".jpg"))
     if not exported.exists():
         make_network(weights)
         export(weights, output=exported, overwrite=True)
-    return pictures, weights, exported
+    return images, weights, exported
 
 
 def make_network(folder: Path) -> None:

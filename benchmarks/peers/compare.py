@@ -29,7 +29,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 UV = (HERE.parents[1] / "run", "uv")
-NETWORK_PICTURES = 64
+NETWORK_IMAGES = 64
 PEER_BATCHES = (1, 8)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -99,7 +99,7 @@ class Peer:
 
     def network(self) -> Speed:
         """With the batch that is faster."""
-        asked = [self._ask(NETWORK_PICTURES, f"network {NETWORK_PICTURES} {batch}") for batch in PEER_BATCHES]
+        asked = [self._ask(NETWORK_IMAGES, f"network {NETWORK_IMAGES} {batch}") for batch in PEER_BATCHES]
         return max(asked, key=lambda speed: speed.rate)
 
     def predict(self, pictures: Path) -> Speed:
@@ -147,13 +147,13 @@ class Ours:
         import standard
 
         from lookonce.data.letterbox import fit
-        from lookonce.prediction.sources import find_pictures
+        from lookonce.prediction.sources import find_images
         from lookonce.runtimes.registry import load_runtime
 
         self.pictures, _, self._weights = standard.make(folder)
         self.runtime = load_runtime(self._weights)
         record = self.runtime.record
-        sources = find_pictures(self.pictures)[:NETWORK_PICTURES]
+        sources = find_images(self.pictures)[:NETWORK_IMAGES]
         self._canvases = np.stack([fit(one.read(), record.image_size, record.preprocessing)[0] for one in sources])
         self._threshold = standard.usual_threshold(self.runtime, self._canvases)
 
@@ -166,7 +166,7 @@ class Ours:
             iou_threshold=known.iou,
             max_detections=known.max_detections,
         )
-        return Speed.of(NETWORK_PICTURES, time.perf_counter() - started, time.process_time() - processor)
+        return Speed.of(NETWORK_IMAGES, time.perf_counter() - started, time.process_time() - processor)
 
     def predict(self) -> Speed:
         from lookonce.workflows.predict import predict_with

@@ -88,7 +88,7 @@ class PnmReader {
     return to_eight_bits(std::min(value, most_));
   }
 
-  /// As Pillow's PpmImagePlugin and data/pictures.py: deep grey is brought to 16 bits first, deep colour is not.
+  /// As Pillow's PpmImagePlugin and data/images.py: deep grey is brought to 16 bits first, deep colour is not.
   [[nodiscard]] std::uint8_t to_eight_bits(int value) const {
     if (most_ == 255) return static_cast<std::uint8_t>(value);
     const bool deep = most_ > 255 && channels_ == 1;

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookonce.data.pictures import read_picture
+from lookonce.data.images import read_image
 
 FOLDER = Path(__file__).parent / "pictures"
 WIDTH, HEIGHT = 21, 13  # odd, and no multiple of a JPEG block
@@ -188,7 +188,7 @@ def main() -> None:
     for name, content in (*jpegs(pixels), *pngs(pixels), *webps(pixels), *bmps(pixels), *pnms(pixels)):
         path = FOLDER / name
         path.write_bytes(content)
-        read = read_picture(path)
+        read = read_image(path)
         header = f"P6 {read.shape[1]} {read.shape[0]} 255\n".encode()
         path.with_name(f"{path.name}.ppm").write_bytes(header + read.tobytes())
 

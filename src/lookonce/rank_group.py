@@ -29,8 +29,8 @@ class RankGroup:
         """Whether this process writes and tells."""
         return self.rank == 0
 
-    def shard(self, num_pictures: int) -> range:
-        return range(self.rank, num_pictures, self.size)
+    def shard(self, num_images: int) -> range:
+        return range(self.rank, num_images, self.size)
 
     def require_same(self, value: Any, what: str) -> None:
         """DataError where other processes have another value; `what` names it: "the training annotations"."""

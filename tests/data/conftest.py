@@ -11,7 +11,7 @@ from PIL import Image
 
 
 @pytest.fixture
-def save_picture() -> Callable[..., Path]:
+def save_image() -> Callable[..., Path]:
     """save_picture(path, width, height): a plain picture; no two are alike."""
     shade = iter(range(1000))
 

@@ -41,7 +41,7 @@ def annotations(
     )
 
 
-def test_boxes_are_sorted_by_picture_and_keep_their_order_within() -> None:
+def test_boxes_are_sorted_by_image_and_keep_their_order_within() -> None:
     boxes = [(1, 1, 2, 2), (2, 2, 3, 3), (3, 3, 4, 4)]
     dataset = assemble(annotations(boxes, rows=[2, 0, 2], pictures=3), RaiseOnError())
     np.testing.assert_array_equal(dataset.box_offsets, [0, 1, 1, 3])  # picture 1 is background
@@ -85,7 +85,7 @@ def test_an_annotations_own_area_is_kept() -> None:
     np.testing.assert_array_equal(dataset.areas, [42.5, 100])
 
 
-def test_no_pictures_is_an_error_and_no_boxes_one_for_training_only() -> None:
+def test_no_images_is_an_error_and_no_boxes_one_for_training_only() -> None:
     with raises(DataError, "'train'", path="list.txt", check="empty-split"):
         assemble(annotations([], pictures=0), RaiseOnError())
     empty = assemble(annotations([], pictures=2), RaiseOnError())

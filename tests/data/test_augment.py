@@ -15,7 +15,7 @@ from lookonce.data.augment import (
     sample_params,
     shift_colors,
 )
-from lookonce.data.letterbox import Picture
+from lookonce.data.letterbox import ImageArray
 from lookonce.errors import SettingsError
 
 LETTERBOX = Preprocessing()
@@ -31,14 +31,14 @@ params_of_images = st.builds(
 )
 
 
-def picture_with_rectangle(wh: tuple[int, int], box: tuple[int, int, int, int]) -> Picture:
+def image_with_rectangle(wh: tuple[int, int], box: tuple[int, int, int, int]) -> ImageArray:
     """Black, with a white rectangle."""
     image = np.zeros((wh[1], wh[0], 3), dtype=np.uint8)
     image[box[1] : box[3], box[0] : box[2]] = 255
     return image
 
 
-def bright_rectangle(image: Picture) -> np.ndarray:
+def bright_rectangle(image: ImageArray) -> np.ndarray:
     """xyxy of the pixels brighter than half."""
     rows, columns = np.nonzero(image[..., 0] > 127)
     return np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], dtype=np.float64)
@@ -62,7 +62,7 @@ def test_boxes_follow_their_pixels(params: AugmentationParams, resize: str, wh: 
     box = (wh[0] * 2 // 5, wh[1] * 3 // 7, wh[0] * 3 // 5, wh[1] * 4 // 7)
     canvas = np.zeros((352, 352, 3), dtype=np.uint8)
     crop_paste = plan_crop_paste(wh, (0, 0, 352, 352), (352, 352), params, resize)
-    paste(canvas, picture_with_rectangle(wh, box), crop_paste, params, LETTERBOX)
+    paste(canvas, image_with_rectangle(wh, box), crop_paste, params, LETTERBOX)
     expected, _ = clip_boxes(
         crop_paste.to_input(np.array([box], dtype=np.float64)), crop_paste.target, np.array([False])
     )
@@ -70,13 +70,13 @@ def test_boxes_follow_their_pixels(params: AugmentationParams, resize: str, wh: 
 
 
 @given(sizes, params_of_images, st.sampled_from(["letterbox", "stretch"]), st.booleans())
-def test_tiles_lie_inside_the_picture_and_the_region(
-    picture_wh: tuple[int, int], params: AugmentationParams, resize: str, cover: bool
+def test_tiles_lie_inside_the_image_and_the_region(
+    image_wh: tuple[int, int], params: AugmentationParams, resize: str, cover: bool
 ) -> None:
     region = (10, 20, 150, 230)
-    crop_paste = plan_crop_paste(picture_wh, region, (256, 256), params, resize, cover=cover)
-    assert 0 <= crop_paste.source[0] < crop_paste.source[2] <= picture_wh[0]
-    assert 0 <= crop_paste.source[1] < crop_paste.source[3] <= picture_wh[1]
+    crop_paste = plan_crop_paste(image_wh, region, (256, 256), params, resize, cover=cover)
+    assert 0 <= crop_paste.source[0] < crop_paste.source[2] <= image_wh[0]
+    assert 0 <= crop_paste.source[1] < crop_paste.source[3] <= image_wh[1]
     assert region[0] <= crop_paste.target[0] < crop_paste.target[2] <= region[2]
     assert region[1] <= crop_paste.target[1] < crop_paste.target[3] <= region[3]
     if cover:

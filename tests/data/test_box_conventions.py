@@ -61,7 +61,7 @@ def test_a_mixture_of_conventions_is_none_of_them() -> None:
     assert sound_share(boxes, sizes()) < 0.8
 
 
-def test_boxes_that_are_no_numbers_or_in_unknown_pictures_are_not_asked() -> None:
+def test_boxes_that_are_no_numbers_or_in_unknown_images_are_not_asked() -> None:
     boxes = boxes_xyxy(2) / np.array(SIZE * 2)
     assert likely_convention(np.concatenate([boxes, [[np.nan] * 4]]), sizes(3)) is NORMALISED
     assert likely_convention(boxes, sizes(2) * 0) is None

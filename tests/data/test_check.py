@@ -12,7 +12,7 @@ Save = Callable[..., Path]
 
 
 @pytest.fixture
-def checked(tmp_path: Path, save_coco: Save, save_picture: Save) -> Callable[..., CheckResult]:
+def checked(tmp_path: Path, save_coco: Save, save_image: Save) -> Callable[..., CheckResult]:
     """The names of all findings of a COCO layout with one train picture, 1.png, of 100x50, and one of val."""
 
     def check(
@@ -20,7 +20,7 @@ def checked(tmp_path: Path, save_coco: Save, save_picture: Save) -> Callable[...
     ) -> CheckResult:
         for split in ("train", "val"):
             save_coco(tmp_path / "annotations" / f"instances_{split}.json", boxes, **coco)
-            save_picture(tmp_path / split / "1.png")
+            save_image(tmp_path / split / "1.png")
         if prepare:
             prepare(tmp_path)
         return check_data(open_data(tmp_path))
@@ -42,7 +42,7 @@ def test_a_sound_data_set_has_no_findings_and_is_counted(checked: Callable[..., 
     assert train.smallest_wh == train.largest_wh == (100, 50)
 
 
-def test_everything_is_found_at_once(checked: Callable[..., CheckResult], save_picture: Save, tmp_path: Path) -> None:
+def test_everything_is_found_at_once(checked: Callable[..., CheckResult], save_image: Save, tmp_path: Path) -> None:
     """A damaged and a missing picture, and boxes with all that can be wrong with them."""
     boxes = [
         (1, 1, (10, 10, 20, 20)),
@@ -78,14 +78,14 @@ def test_everything_is_found_at_once(checked: Callable[..., CheckResult], save_p
 
 
 def test_another_size_and_a_size_before_exif_rotation_are_told_apart(
-    checked: Callable[..., CheckResult], save_picture: Save
+    checked: Callable[..., CheckResult], save_image: Save
 ) -> None:
     tags = Image.Exif()
     tags[0x0112] = 6
 
     def prepare(root: Path) -> None:
-        save_picture(root / "train" / "1.png", 100, 50, exif=tags)
-        save_picture(root / "val" / "1.png", 101, 50)
+        save_image(root / "train" / "1.png", 100, 50, exif=tags)
+        save_image(root / "val" / "1.png", 101, 50)
 
     result = checked(prepare=prepare)
     assert names(result) == {("error", "size-before-rotation"), ("error", "size-differs")}
@@ -93,13 +93,13 @@ def test_another_size_and_a_size_before_exif_rotation_are_told_apart(
     assert all(told in message for told in ("100x50", "50x100", "orientation 6"))
 
 
-def test_a_turned_picture_annotated_upright_is_right(checked: Callable[..., CheckResult], save_picture: Save) -> None:
+def test_a_turned_image_annotated_upright_is_right(checked: Callable[..., CheckResult], save_image: Save) -> None:
     tags = Image.Exif()
     tags[0x0112] = 6
-    assert not checked(prepare=lambda root: save_picture(root / "train" / "1.png", 50, 100, exif=tags)).findings
+    assert not checked(prepare=lambda root: save_image(root / "train" / "1.png", 50, 100, exif=tags)).findings
 
 
-def test_the_same_picture_in_two_splits_is_found_under_another_name(checked: Callable[..., CheckResult]) -> None:
+def test_the_same_image_in_two_splits_is_found_under_another_name(checked: Callable[..., CheckResult]) -> None:
     def prepare(root: Path) -> None:
         (root / "val" / "1.png").write_bytes((root / "train" / "1.png").read_bytes())
 
@@ -127,15 +127,15 @@ def test_different_classes_in_the_splits_are_found(
     assert ("error", "different-classes") in names(checked(prepare=prepare))
 
 
-def test_a_missing_split_is_a_warning(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
-    save_picture(tmp_path / "1.png")
+def test_a_missing_split_is_a_warning(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
+    save_image(tmp_path / "1.png")
     result = check_data(open_data(save_coco(tmp_path / "mine.json", [(1, 1, (1, 1, 9, 9))]), tmp_path))
     assert names(result) == {("warning", "missing-split")}
 
 
-def test_progress_counts_pictures(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
+def test_progress_counts_images(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
     for number in (1, 2, 3):
-        save_picture(tmp_path / f"{number}.png")
+        save_image(tmp_path / f"{number}.png")
     path = save_coco(tmp_path / "train.json", [(1, 1, (1, 1, 9, 9))], images=[{}, {}, {}])
     seen = []
     check_data(open_data(path, tmp_path), on_progress=lambda done, total: seen.append((done, total)))
@@ -151,7 +151,7 @@ def test_the_two_boxes_without_area_of_real_photographs_are_found(shared: Callab
     }
 
 
-def test_pictures_in_archives_are_looked_at_too(checked: Callable[..., CheckResult], tmp_path: Path) -> None:
+def test_images_in_archives_are_looked_at_too(checked: Callable[..., CheckResult], tmp_path: Path) -> None:
     def prepare(root: Path) -> None:
         (root / "val" / "1.png").write_bytes((root / "train" / "1.png").read_bytes())
 

@@ -18,13 +18,13 @@ def dataset(
     crowd: bool = False,
 ) -> Dataset:
     """Pictures of 100x100, each a list of (label, corners)."""
-    boxes = [box for picture in pictures for box in picture]
+    boxes = [box for image in pictures for box in image]
     return Dataset(
         split=split,
         image_paths=[Path(f"{number}.jpg") for number in range(len(pictures))],
         image_ids=np.arange(1, len(pictures) + 1),
         image_sizes_wh=np.full((len(pictures), 2), 100, np.int32),
-        box_offsets=np.concatenate([[0], np.cumsum([len(picture) for picture in pictures])]).astype(np.int64),
+        box_offsets=np.concatenate([[0], np.cumsum([len(image) for image in pictures])]).astype(np.int64),
         boxes_xyxy=np.array([corners for _, corners in boxes], np.float64).reshape(-1, 4),
         labels=np.array([label for label, _ in boxes], np.int64),
         crowd=np.full(len(boxes), crowd),
@@ -62,11 +62,11 @@ def test_two_classes_on_one_object_are_told_apart_from_a_repeated_box() -> None:
     assert [finding.name for finding in findings] == ["box-of-two-classes", "box-of-two-classes"]
 
 
-def test_the_same_box_in_two_pictures_is_no_repetition() -> None:
+def test_the_same_box_in_two_images_is_no_repetition() -> None:
     assert not found_in(dataset([[(0, SQUARE)], [(0, SQUARE)]]))
 
 
-def test_crowd_boxes_may_lie_on_each_other_and_cover_the_picture() -> None:
+def test_crowd_boxes_may_lie_on_each_other_and_cover_the_image() -> None:
     assert not found_in(dataset([[(0, (0, 0, 100, 100)), (0, (0, 0, 100, 100))]], crowd=True))
 
 

@@ -9,13 +9,13 @@ from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation, AugmentationParams
 from lookonce.data.compose import CompositionLayer, CompositionPlan, compose, sample_plan
 from lookonce.data.dataset import Dataset
-from lookonce.data.letterbox import Picture
+from lookonce.data.letterbox import ImageArray
 
 LETTERBOX = Preprocessing()
 SIZE = 256
 
 
-def four_pictures() -> tuple[Dataset, list[Picture]]:
+def four_images() -> tuple[Dataset, list[ImageArray]]:
     """Black pictures of several sizes, each with a white rectangle around its middle; the last one has no object."""
     sizes_wh = [(320, 240), (200, 300), (256, 256), (511, 300)]
     images, boxes = [], []
@@ -52,7 +52,7 @@ def four_pictures() -> tuple[Dataset, list[Picture]]:
 )
 @pytest.mark.parametrize("resize", ["letterbox", "stretch"])
 def test_boxes_of_a_mosaic_follow_their_pixels(params: AugmentationParams, resize: str) -> None:
-    dataset, images = four_pictures()
+    dataset, images = four_images()
     preprocessing = Preprocessing(resize=resize)
     layer = CompositionLayer(pictures=(0, 1, 2, 3), params_of_images=(params,) * 4, center_xy=(0.55, 0.4))
     canvas = np.full((SIZE, SIZE, 3), 77, dtype=np.uint8)
@@ -70,7 +70,7 @@ def test_boxes_of_a_mosaic_follow_their_pixels(params: AugmentationParams, resiz
 
 
 def test_mixup_blends_two_canvases_and_keeps_the_boxes_of_both() -> None:
-    dataset, images = four_pictures()
+    dataset, images = four_images()
     layers = tuple(CompositionLayer(pictures=(row,), params_of_images=(AugmentationParams(),)) for row in (2, 0))
     canvas = np.empty((SIZE, SIZE, 3), dtype=np.uint8)
     targets = compose(canvas, CompositionPlan(layers=layers, share=0.25), dataset, images.__getitem__, LETTERBOX)
@@ -82,8 +82,8 @@ def test_mixup_blends_two_canvases_and_keeps_the_boxes_of_both() -> None:
     assert canvas[5, 5, 0] == 86  # padding of the second: 0.75 * 114 = 85.5
 
 
-def test_a_picture_without_objects_is_a_sample_without_boxes() -> None:
-    dataset, images = four_pictures()
+def test_an_image_without_objects_is_a_sample_without_boxes() -> None:
+    dataset, images = four_images()
     plan = CompositionPlan(layers=(CompositionLayer(pictures=(3,), params_of_images=(AugmentationParams(),)),))
     targets = compose(np.empty((SIZE, SIZE, 3), dtype=np.uint8), plan, dataset, images.__getitem__, LETTERBOX)
     assert targets.boxes_xyxy.shape == (0, 4)

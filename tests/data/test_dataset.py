@@ -5,7 +5,7 @@ import numpy as np
 from lookonce.data.dataset import Dataset
 
 
-def test_pictures_are_taken_with_their_boxes_in_the_order_asked_for() -> None:
+def test_images_are_taken_with_their_boxes_in_the_order_asked_for() -> None:
     """The first picture has one box, the second none, the third two."""
     dataset = Dataset(
         split="train",

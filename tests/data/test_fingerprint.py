@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from lookonce.data.fingerprint import Likeness, find_likenesses, fingerprint
-from lookonce.data.pictures import Picture
+from lookonce.data.images import ImageArray
 from lookonce.data.synthetic import make_scene
 
 
-def encoded_again(picture: Picture, quality: int) -> Picture:
+def encoded_again(picture: ImageArray, quality: int) -> ImageArray:
     return cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
 
 
-CHANGES: dict[str, Callable[[Picture], Picture]] = {
+CHANGES: dict[str, Callable[[ImageArray], ImageArray]] = {
     "half": lambda picture: cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
     "a third": lambda picture: cv2.resize(picture, None, fx=0.33, fy=0.33, interpolation=cv2.INTER_LINEAR),
     "twice": lambda picture: cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC),
@@ -25,27 +25,27 @@ CHANGES: dict[str, Callable[[Picture], Picture]] = {
 
 
 @pytest.fixture(scope="module")
-def scenes() -> list[Picture]:
+def scenes() -> list[ImageArray]:
     return [make_scene(3, "train", index).image for index in range(16)]
 
 
-def test_different_scenes_are_not_alike(scenes: list[Picture]) -> None:
+def test_different_scenes_are_not_alike(scenes: list[ImageArray]) -> None:
     assert not list(find_likenesses([fingerprint(scene) for scene in scenes]))
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_copy_is_found(scenes: list[Picture], change: str) -> None:
+def test_a_changed_copy_is_found(scenes: list[ImageArray], change: str) -> None:
     prints = [fingerprint(scene) for scene in scenes] + [fingerprint(CHANGES[change](scene)) for scene in scenes]
     found = sorted(find_likenesses(prints), key=lambda likeness: likeness.first)
     assert found == [Likeness(first=row, second=row + 16, mirrored=False, copy=True) for row in range(16)]
 
 
-def test_a_mirrored_copy_is_found_and_called_so(scenes: list[Picture]) -> None:
+def test_a_mirrored_copy_is_found_and_called_so(scenes: list[ImageArray]) -> None:
     prints = [fingerprint(scenes[0]), fingerprint(np.ascontiguousarray(scenes[0][:, ::-1]))]
     assert list(find_likenesses(prints)) == [Likeness(first=0, second=1, mirrored=True, copy=True)]
 
 
-def test_one_moved_thing_makes_the_same_scene_and_no_copy(scenes: list[Picture]) -> None:
+def test_one_moved_thing_makes_the_same_scene_and_no_copy(scenes: list[ImageArray]) -> None:
     """As two frames of a fixed camera: all but a 64th of the picture is the same to the last bit."""
     later = scenes[0].copy()
     height, width = later.shape[0] // 8, later.shape[1] // 8
@@ -54,12 +54,12 @@ def test_one_moved_thing_makes_the_same_scene_and_no_copy(scenes: list[Picture])
     assert found == [Likeness(first=0, second=1, mirrored=False, copy=False)]
 
 
-def test_of_three_copies_each_later_one_is_told_once_with_the_first(scenes: list[Picture]) -> None:
+def test_of_three_copies_each_later_one_is_told_once_with_the_first(scenes: list[ImageArray]) -> None:
     prints = [fingerprint(scenes[0])] * 3
     assert [(likeness.first, likeness.second) for likeness in find_likenesses(prints)] == [(0, 1), (0, 2)]
 
 
-def test_plain_pictures_have_no_fingerprint() -> None:
+def test_plain_images_have_no_fingerprint() -> None:
     """Every grey card looks like every other."""
     assert fingerprint(np.full((40, 60, 3), 90, np.uint8)) is None
     assert not list(find_likenesses([None, None]))

@@ -14,7 +14,7 @@ sizes = st.tuples(st.integers(1, 900), st.integers(1, 900))
 fractions = st.floats(0, 1)
 
 
-def test_a_640x480_picture_is_letterboxed_into_320_with_40_rows_above_and_below() -> None:
+def test_a_640x480_image_is_letterboxed_into_320_with_40_rows_above_and_below() -> None:
     canvas, placement = fit(np.full((480, 640, 3), 7, dtype=np.uint8), (320, 320), LETTERBOX)
     assert placement.scale_xy == (0.5, 0.5)
     assert placement.offset_xy == (0.0, 40.0)
@@ -33,7 +33,7 @@ def test_stretching_fills_the_canvas() -> None:
     assert placement.offset_xy == (0.0, 0.0)
 
 
-def test_a_picture_of_the_canvas_size_is_left_alone() -> None:
+def test_an_image_of_the_canvas_size_is_left_alone() -> None:
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     canvas, placement = fit(image, (32, 32), LETTERBOX)
     assert (canvas == image).all()
@@ -43,22 +43,22 @@ def test_a_picture_of_the_canvas_size_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture_wh", "fitted_wh"),
+    ("image_wh", "fitted_wh"),
     [((640, 480), (416, 312)), ((3, 5), (250, 416)), ((1, 1000), (1, 416)), ((832, 417), (416, 209))],
 )
 def test_letterbox_sizes_round_halves_up_and_keep_a_pixel(
-    picture_wh: tuple[int, int], fitted_wh: tuple[int, int]
+    image_wh: tuple[int, int], fitted_wh: tuple[int, int]
 ) -> None:
-    assert letterbox_wh(picture_wh, (416, 416)) == fitted_wh  # 3 * 416 / 5 = 249.6; 417 / 2 = 208.5
+    assert letterbox_wh(image_wh, (416, 416)) == fitted_wh  # 3 * 416 / 5 = 249.6; 417 / 2 = 208.5
 
 
 @given(sizes, sizes, st.sampled_from([LETTERBOX, STRETCH]), st.tuples(fractions, fractions, fractions, fractions))
 def test_placement_goes_there_and_back(
-    picture_wh: tuple[int, int], canvas_wh: tuple[int, int], preprocessing: Preprocessing, corners: tuple[float, ...]
+    image_wh: tuple[int, int], canvas_wh: tuple[int, int], preprocessing: Preprocessing, corners: tuple[float, ...]
 ) -> None:
-    image = np.zeros((picture_wh[1], picture_wh[0], 3), dtype=np.uint8)
+    image = np.zeros((image_wh[1], image_wh[0], 3), dtype=np.uint8)
     _, placement = fit(image, (canvas_wh[1], canvas_wh[0]), preprocessing)
-    boxes = np.array([corners]) * np.array(picture_wh * 2)
+    boxes = np.array([corners]) * np.array(image_wh * 2)
     on_canvas = placement.to_input(boxes)
     assert (on_canvas >= 0).all()
     assert (on_canvas <= np.array(canvas_wh * 2) + 1e-9).all()

@@ -15,12 +15,12 @@ from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation
 from lookonce.data.batch_sheet import draw_sheet
 from lookonce.data.dataset import Dataset
-from lookonce.data.letterbox import Picture
-from lookonce.data.loader import Batch, Loader, PictureCache
+from lookonce.data.letterbox import ImageArray
+from lookonce.data.loader import Batch, ImageCache, Loader
 from lookonce.data.order import PARTNER_WINDOW, EpochOrder
 from lookonce.errors import DataError, SettingsError
 
-NUM_PICTURES = 11
+NUM_IMAGES = 11
 EVERYTHING = Augmentation(
     scale_min=0.5,
     scale_max=1.5,
@@ -34,7 +34,7 @@ EVERYTHING = Augmentation(
 )
 
 
-def read_noise(path: Path) -> Picture:
+def read_noise(path: Path) -> ImageArray:
     """A picture of random pixels that its name decides, 40x30 or 33x50."""
     number = int(path.stem)
     shape = (30, 40, 3) if number % 2 else (50, 33, 3)
@@ -44,13 +44,13 @@ def read_noise(path: Path) -> Picture:
 @pytest.fixture
 def dataset() -> Dataset:
     """Eleven pictures with ids 100..110; picture i has i modulo 3 boxes."""
-    counts = np.arange(NUM_PICTURES) % 3
+    counts = np.arange(NUM_IMAGES) % 3
     num_boxes = int(counts.sum())
     return Dataset(
         split="train",
-        image_paths=[Path(f"{index}.png") for index in range(NUM_PICTURES)],
-        image_ids=np.arange(100, 100 + NUM_PICTURES),
-        image_sizes_wh=np.array([(40, 30) if index % 2 else (33, 50) for index in range(NUM_PICTURES)], dtype=np.int32),
+        image_paths=[Path(f"{index}.png") for index in range(NUM_IMAGES)],
+        image_ids=np.arange(100, 100 + NUM_IMAGES),
+        image_sizes_wh=np.array([(40, 30) if index % 2 else (33, 50) for index in range(NUM_IMAGES)], dtype=np.int32),
         box_offsets=np.concatenate([[0], counts.cumsum()]),
         boxes_xyxy=np.tile([5.0, 6.0, 25.0, 28.0], (num_boxes, 1)),
         labels=np.arange(num_boxes) % 2,
@@ -110,13 +110,13 @@ def test_a_batch_is_uint8_canvases_and_flat_boxes(make_loader: MakeLoader) -> No
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("cache_mb", [0, 0.01, 100])
-def test_workers_and_cache_do_not_change_pictures(make_loader: MakeLoader, workers: int, cache_mb: float) -> None:
+def test_workers_and_cache_do_not_change_images(make_loader: MakeLoader, workers: int, cache_mb: float) -> None:
     loader = make_loader(workers=workers, cache_mb=cache_mb)
     assert_same(list(loader.epoch(3)), list(make_loader(cache_mb=0).epoch(3)))
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
-def test_ranks_share_out_the_pictures_of_each_global_batch(make_loader: MakeLoader, world_size: int) -> None:
+def test_ranks_share_out_the_images_of_each_global_batch(make_loader: MakeLoader, world_size: int) -> None:
     alone = list(make_loader(batch_size=6, image_sizes=[32, 64], resize_every=1).epoch(1))
     ranks = [
         make_loader(batch_size=6, image_sizes=[32, 64], resize_every=1, rank=rank, world_size=world_size).epoch(1)
@@ -151,7 +151,7 @@ def test_the_first_200_batches_are_the_same_for_1_2_and_3_ranks_and_any_number_o
                 np.testing.assert_array_equal(mine, other)
 
 
-def test_a_batch_has_a_picture_for_each_rank_or_is_refused(make_loader: MakeLoader) -> None:
+def test_a_batch_has_an_image_for_each_rank_or_is_refused(make_loader: MakeLoader) -> None:
     with raises(SettingsError, "3 ranks", setting="batch_size", value=2):
         make_loader(batch_size=2, world_size=3)
 
@@ -184,12 +184,12 @@ def test_a_batch_larger_than_the_data_set_trains(make_loader: MakeLoader) -> Non
     (batch,) = make_loader(batch_size=25).epoch(0)
     _, counts = np.unique(batch.image_ids, return_counts=True)
     assert sorted(counts.tolist()) == [2] * 8 + [3] * 3  # 25 = 11 + 11 + 3
-    same_picture = np.flatnonzero(batch.image_ids == batch.image_ids[0])
-    assert (batch.images[same_picture[0]] != batch.images[same_picture[1]]).any()  # drawn anew
+    same_image = np.flatnonzero(batch.image_ids == batch.image_ids[0])
+    assert (batch.images[same_image[0]] != batch.images[same_image[1]]).any()  # drawn anew
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 12])
-def test_evaluation_sees_every_picture_once_in_order(make_loader: MakeLoader, world_size: int) -> None:
+def test_evaluation_sees_every_image_once_in_order(make_loader: MakeLoader, world_size: int) -> None:
     seen = []
     for rank in range(world_size):
         loader = make_loader(augment=None, shuffle=False, rank=rank, world_size=world_size, workers=2)
@@ -201,7 +201,7 @@ def test_evaluation_sees_every_picture_once_in_order(make_loader: MakeLoader, wo
     assert sorted(seen) == list(range(100, 111))
 
 
-def test_placements_map_boxes_of_fitted_pictures_back(make_loader: MakeLoader, dataset: Dataset) -> None:
+def test_placements_map_boxes_of_fitted_images_back(make_loader: MakeLoader, dataset: Dataset) -> None:
     for batch in make_loader(augment=None, shuffle=False, image_sizes=[(32, 64)]).epoch(0):
         assert batch.images.shape[1:] == (32, 64, 3)
         assert len(batch.placements) == len(batch.image_ids)
@@ -236,8 +236,8 @@ def test_augmentation_may_depend_on_the_epoch(make_loader: MakeLoader) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_error_names_the_picture(make_loader: MakeLoader, workers: int) -> None:
-    def fail_at_seven(path: Path) -> Picture:
+def test_an_error_names_the_image(make_loader: MakeLoader, workers: int) -> None:
+    def fail_at_seven(path: Path) -> ImageArray:
         if path.name == "7.png":
             raise RuntimeError("no such luck")
         return read_noise(path)
@@ -257,7 +257,7 @@ def test_leaving_an_epoch_early_stops_its_threads(make_loader: MakeLoader) -> No
 
 
 def test_an_interrupt_while_waiting_stops_the_threads(make_loader: MakeLoader) -> None:
-    def interrupted(path: Path) -> Picture:
+    def interrupted(path: Path) -> ImageArray:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -276,11 +276,11 @@ def test_waiting_is_measured(make_loader: MakeLoader) -> None:
 def test_the_cache_reads_once_within_its_limit() -> None:
     reads = []
 
-    def read(path: Path) -> Picture:
+    def read(path: Path) -> ImageArray:
         reads.append(path.name)
         return np.zeros((10, 10, 3), dtype=np.uint8)
 
-    cache = PictureCache(read, max_bytes=600)  # two pictures of 300 bytes
+    cache = ImageCache(read, max_bytes=600)  # two pictures of 300 bytes
     for name in "ababcba":
         cache(Path(name))
     assert reads == ["a", "b", "c", "a"]  # c pushes out a; b stays
@@ -304,13 +304,13 @@ def test_settings_that_cannot_be_are_refused(make_loader: MakeLoader, settings: 
         make_loader(**settings)
 
 
-def test_a_data_set_without_pictures_is_refused(dataset: Dataset) -> None:
+def test_a_data_set_without_images_is_refused(dataset: Dataset) -> None:
     empty = Dataset(**(vars(dataset) | {"image_paths": []}))
     with pytest.raises(DataError, match="train"):
         Loader(empty, batch_size=1, image_sizes=[32], preprocessing=Preprocessing())
 
 
-def test_pictures_without_boxes_give_empty_arrays(make_loader: MakeLoader) -> None:
+def test_images_without_boxes_give_empty_arrays(make_loader: MakeLoader) -> None:
     batch = next(make_loader(augment=None, shuffle=False, batch_size=1).epoch(0))
     assert batch.boxes_xyxy.shape == (0, 4)
     assert batch.image_index.shape == batch.labels.shape == batch.crowd.shape == (0,)
@@ -324,7 +324,7 @@ def test_a_sheet_shows_every_canvas_of_a_batch(make_loader: MakeLoader) -> None:
     assert (sheet[:32, 36:68] != batch.images[1]).any()
 
 
-def test_a_picture_of_another_size_than_annotated_stops_the_epoch(make_loader: MakeLoader) -> None:
+def test_an_image_of_another_size_than_annotated_stops_the_epoch(make_loader: MakeLoader) -> None:
     loader = make_loader(read=lambda path: np.zeros((9, 9, 3), np.uint8))
     with raises(DataError, "9x9"):
         next(loader.epoch(0))

@@ -10,9 +10,9 @@ import pytest
 from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import data_hash
+from lookonce.data.images import read_image
 from lookonce.data.loader import Loader
 from lookonce.data.local_data import local_data
-from lookonce.data.pictures import read_picture
 from lookonce.data.shards import write_archives
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
@@ -60,7 +60,7 @@ def test_a_zip_is_unpacked_here_or_from_there(loose: Path, s3: Any, tmp_path: Pa
         assert open_data(local_data(place, cache)).splits == ("train", "val")
 
 
-def test_the_pictures_of_shards_stay_there_and_are_the_same(loose: Path, s3: Any, tmp_path: Path) -> None:
+def test_the_images_of_shards_stay_there_and_are_the_same(loose: Path, s3: Any, tmp_path: Path) -> None:
     source = open_data(loose)
     write_data([source.split("train"), source.split("val")], tmp_path / "shards", to="shards")
     put(tmp_path / "shards", "s3://bucket/shards")
@@ -69,7 +69,7 @@ def test_the_pictures_of_shards_stay_there_and_are_the_same(loose: Path, s3: Any
     files, objects = source.split("train"), open_data(folder).split("train")
     assert data_hash(files) == data_hash(objects)
     for one, other in zip(files.image_paths, objects.image_paths, strict=True):
-        np.testing.assert_array_equal(read_picture(one), read_picture(other))
+        np.testing.assert_array_equal(read_image(one), read_image(other))
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 20_000
 
 

@@ -11,7 +11,7 @@ def split(name: str, pictures: list[str], boxes_each: int = 1) -> Dataset:
     count = len(pictures) * boxes_each
     return Dataset(
         split=name,
-        image_paths=[Path(picture) for picture in pictures],
+        image_paths=[Path(image) for image in pictures],
         image_ids=np.arange(1, len(pictures) + 1),
         image_sizes_wh=np.full((len(pictures), 2), 100, np.int32),
         box_offsets=np.arange(len(pictures) + 1) * boxes_each,
@@ -32,7 +32,7 @@ def names(datasets: tuple[Dataset, ...]) -> dict[str, list[str]]:
     return {dataset.split: [str(path) for path in dataset.image_paths] for dataset in datasets}
 
 
-def test_a_picture_stays_in_the_last_of_its_splits_alone() -> None:
+def test_an_image_stays_in_the_last_of_its_splits_alone() -> None:
     datasets = [split("train", ["a", "b", "x"]), split("val", ["b", "c"]), split("test", ["a", "d"])]
     repaired = repair(datasets, [finding("leaked-picture", "b"), finding("leaked-picture", "a")])
     assert names(repaired.datasets) == {"train": ["x"], "val": ["b", "c"], "test": ["a", "d"]}
@@ -58,7 +58,7 @@ def test_of_the_same_bytes_one_stays_also_where_both_leak() -> None:
     assert names(repaired.datasets) == {"train": ["x"], "val": ["b"]}
 
 
-def test_a_split_that_loses_all_its_pictures_is_not_written() -> None:
+def test_a_split_that_loses_all_its_images_is_not_written() -> None:
     repaired = repair([split("train", ["a"]), split("val", ["b"])], [finding("leaked-picture", "b", "a")])
     assert names(repaired.datasets) == {"val": ["b"]}
 

@@ -13,7 +13,7 @@ from lookonce.data.selection import (
     sample,
     share_out,
     take_boxes,
-    take_pictures,
+    take_images,
     unify_classes,
 )
 from lookonce.errors import DataError
@@ -21,14 +21,14 @@ from lookonce.errors import DataError
 
 def dataset(labels: list[list[int]], names: tuple[str, ...] = ("a", "b", "c"), split: str = "train") -> Dataset:
     """One picture a list, one box a label; box k lies at (k, k, k + 1, k + 1)."""
-    flat = np.array([label for picture in labels for label in picture], np.int64)
+    flat = np.array([label for image in labels for label in image], np.int64)
     corner = np.arange(len(flat), dtype=np.float64)
     return Dataset(
         split=split,
         image_paths=[Path(f"{number}.jpg") for number in range(len(labels))],
         image_ids=np.arange(10, 10 + len(labels)),
         image_sizes_wh=np.full((len(labels), 2), 100, np.int32),
-        box_offsets=np.concatenate([[0], np.cumsum([len(picture) for picture in labels])]).astype(np.int64),
+        box_offsets=np.concatenate([[0], np.cumsum([len(image) for image in labels])]).astype(np.int64),
         boxes_xyxy=np.stack([corner, corner, corner + 1, corner + 1], axis=1),
         labels=flat,
         crowd=np.zeros(len(flat), bool),
@@ -42,20 +42,20 @@ def labels_of(data: Dataset) -> list[list[str]]:
     return [[data.class_names[label] for label in data.labels[data.rows(row)]] for row in range(len(data))]
 
 
-def test_pictures_are_taken_in_the_order_asked_for_with_their_boxes() -> None:
-    taken = take_pictures(dataset([[0, 1], [], [2], [1, 1]]), np.array([3, 1, 0]))
+def test_images_are_taken_in_the_order_asked_for_with_their_boxes() -> None:
+    taken = take_images(dataset([[0, 1], [], [2], [1, 1]]), np.array([3, 1, 0]))
     assert [path.name for path in taken.image_paths] == ["3.jpg", "1.jpg", "0.jpg"]
     assert taken.image_ids.tolist() == [13, 11, 10]
     assert labels_of(taken) == [["b", "b"], [], ["a", "b"]]
     assert taken.boxes_xyxy[:, 0].tolist() == [3, 4, 0, 1]
 
 
-def test_no_picture_taken_is_an_empty_data_set() -> None:
-    taken = take_pictures(dataset([[0, 1], [2]]), np.array([], np.int64))
+def test_no_image_taken_is_an_empty_data_set() -> None:
+    taken = take_images(dataset([[0, 1], [2]]), np.array([], np.int64))
     assert (len(taken), taken.box_offsets.tolist(), taken.boxes_xyxy.shape) == (0, [0], (0, 4))
 
 
-def test_boxes_go_and_their_pictures_stay() -> None:
+def test_boxes_go_and_their_images_stay() -> None:
     kept = take_boxes(dataset([[0, 1], [2]]), np.array([False, True, False]))
     assert labels_of(kept) == [["b"], []]
 
@@ -68,7 +68,7 @@ def test_two_classes_of_one_new_name_become_one_in_the_place_of_the_first() -> N
         rename_classes(dataset([[0]]), {"dog": "cat"})
 
 
-def test_pictures_that_lose_all_their_boxes_go_and_background_stays() -> None:
+def test_images_that_lose_all_their_boxes_go_and_background_stays() -> None:
     kept = keep_classes(dataset([[0, 1], [], [2]]), ["b"])
     assert labels_of(kept) == [["b"], []]
     assert [path.name for path in kept.image_paths] == ["0.jpg", "1.jpg"]
@@ -104,11 +104,11 @@ def test_a_sample_keeps_the_order_and_takes_all_where_there_are_no_more() -> Non
     assert len(sample(data, 100, seed=1)) == 9
 
 
-PICTURES = st.lists(st.lists(st.integers(0, 2), max_size=4), min_size=3, max_size=60)
+IMAGES = st.lists(st.lists(st.integers(0, 2), max_size=4), min_size=3, max_size=60)
 
 
-@given(PICTURES, st.booleans(), st.integers(0, 5))
-def test_every_picture_is_shared_out_once(labels: list[list[int]], stratify: bool, seed: int) -> None:
+@given(IMAGES, st.booleans(), st.integers(0, 5))
+def test_every_image_is_shared_out_once(labels: list[list[int]], stratify: bool, seed: int) -> None:
     shares = {"train": 0.7, "val": 0.2, "test": 0.1}
     parts = share_out(dataset(labels), shares, stratify=stratify, seed=seed)
     assert [part.split for part in parts] == list(shares)

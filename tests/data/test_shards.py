@@ -7,7 +7,7 @@ import pytest
 from raised import raises
 
 from lookonce.data.dataset import data_hash
-from lookonce.data.pictures import picture_size_wh, read_picture
+from lookonce.data.images import image_size_wh, read_image
 from lookonce.data.shards import INDEX, write_archives
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
@@ -36,8 +36,8 @@ def test_shards_read_as_the_loose_files_they_were_made_from(loose: Path, packed:
         files, shards = open_data(loose).split(split), open_data(packed).split(split)
         assert data_hash(files) == data_hash(shards)
         for one, other in zip(files.image_paths, shards.image_paths, strict=True):
-            assert picture_size_wh(one) == picture_size_wh(other)
-            np.testing.assert_array_equal(read_picture(one), read_picture(other))
+            assert image_size_wh(one) == image_size_wh(other)
+            np.testing.assert_array_equal(read_image(one), read_image(other))
 
 
 def test_an_archive_is_what_readers_of_the_convention_expect(loose: Path, packed: Path) -> None:
@@ -57,7 +57,7 @@ def test_archives_end_when_they_are_full_and_are_the_same_bytes_again(loose: Pat
         folder.mkdir()
         places = write_archives(dataset, names, folder, shard_bytes=10_000)
     assert len(places) > 1
-    assert [name for pictures in places.values() for name in pictures] == names
+    assert [name for images in places.values() for name in images] == names
     for archive in places:
         assert (tmp_path / "a" / archive).read_bytes() == (tmp_path / "b" / archive).read_bytes()
 
@@ -80,7 +80,7 @@ def test_an_archive_that_is_missing_or_cut_is_named(packed: Path, tmp_path: Path
     cut = copy_of(packed, tmp_path / "cut")
     (cut / "val-000000.tar").write_bytes((cut / "val-000000.tar").read_bytes()[:2000])
     with raises(DataError, "val-000000.tar ", path="val-000000.tar/000000000001.jpg"):
-        read_picture(open_data(cut).split("val").image_paths[0])
+        read_image(open_data(cut).split("val").image_paths[0])
     missing = copy_of(packed, tmp_path / "missing")
     (missing / "val-000000.tar").unlink()
     with raises(DataError, path="val-000000.tar/000000000001.jpg", check="missing-picture"):

@@ -14,15 +14,15 @@ Save = Callable[..., Path]
 BOX = (1, 1, (10, 10, 20, 20))
 
 
-def coco_layout(root: Path, save_coco: Save, save_picture: Save, folders: dict[str, str], year: str = "") -> Path:
+def coco_layout(root: Path, save_coco: Save, save_image: Save, folders: dict[str, str], year: str = "") -> Path:
     for split, folder in folders.items():
         save_coco(root / "annotations" / f"instances_{split}{year}.json", [BOX])
-        save_picture(root / folder / "1.png")
+        save_image(root / folder / "1.png")
     return root
 
 
-def test_the_documents_layout(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
-    coco_layout(tmp_path, save_coco, save_picture, {"val": "val2017", "train": "train2017"}, year="2017")
+def test_the_documents_layout(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
+    coco_layout(tmp_path, save_coco, save_image, {"val": "val2017", "train": "train2017"}, year="2017")
     save_coco(tmp_path / "annotations" / "person_keypoints_train2017.json")
     source = open_data(str(tmp_path))
     assert (source.format, source.splits, source.class_names) == ("coco", ("train", "val"), ("cell",))
@@ -30,52 +30,50 @@ def test_the_documents_layout(tmp_path: Path, save_coco: Save, save_picture: Sav
 
 
 @pytest.mark.parametrize("folder", ["train", "images/train", "images", "JPEGImages", "."])
-def test_pictures_are_found_in_the_usual_places(
-    tmp_path: Path, save_coco: Save, save_picture: Save, folder: str
-) -> None:
+def test_images_are_found_in_the_usual_places(tmp_path: Path, save_coco: Save, save_image: Save, folder: str) -> None:
     (tmp_path / "train").mkdir()  # an empty folder of the right name does not mislead
-    coco_layout(tmp_path, save_coco, save_picture, {"train": folder})
+    coco_layout(tmp_path, save_coco, save_image, {"train": folder})
     assert open_data(tmp_path).split("train").image_paths[0].parent == tmp_path / folder
 
 
-def test_pictures_in_no_usual_place_are_an_error_that_lists_them(
-    tmp_path: Path, save_coco: Save, save_picture: Save
+def test_images_in_no_usual_place_are_an_error_that_lists_them(
+    tmp_path: Path, save_coco: Save, save_image: Save
 ) -> None:
-    coco_layout(tmp_path, save_coco, save_picture, {"train": "photos"})
+    coco_layout(tmp_path, save_coco, save_image, {"train": "photos"})
     with raises(DataError, "1.png", "--images", path="instances_train.json"):
         open_data(tmp_path).split("train")
 
 
-def test_annotations_are_enough_where_no_picture_is_needed(tmp_path: Path, save_coco: Save) -> None:
+def test_annotations_are_enough_where_no_image_is_needed(tmp_path: Path, save_coco: Save) -> None:
     file = save_coco(tmp_path / "annotations" / "instances_val.json", [BOX])
     for data in (tmp_path, file):
-        assert open_data(data, needs_pictures=False).split("val").boxes_xyxy.tolist() == [[10, 10, 30, 30]]
+        assert open_data(data, needs_images=False).split("val").boxes_xyxy.tolist() == [[10, 10, 30, 30]]
     with raises(DataError, "--images", path=file):
         open_data(file)
     save_coco(file, [BOX], images=[{"width": None}, {}])
     with pytest.raises(DataError):
-        open_data(file, needs_pictures=False).split("val")
+        open_data(file, needs_images=False).split("val")
 
 
-def test_a_picture_that_is_neither_there_nor_measured_is_named(tmp_path: Path, save_coco: Save) -> None:
+def test_an_image_that_is_neither_there_nor_measured_is_named(tmp_path: Path, save_coco: Save) -> None:
     changes = {"images": [{"id": 1, "file_name": "1.png"}]}
     file = save_coco(tmp_path / "instances_val.json", [BOX], changes=changes)
     with raises(DataError, path="1.png"):
-        open_data(file, needs_pictures=False).split("val")
+        open_data(file, needs_images=False).split("val")
 
 
-def test_a_file_in_each_picture_folder(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
+def test_a_file_in_each_image_folder(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
     for folder in ("train", "valid"):
         save_coco(tmp_path / folder / "_annotations.coco.json", [BOX])
-        save_picture(tmp_path / folder / "1.png")
+        save_image(tmp_path / folder / "1.png")
     source = open_data(tmp_path)
     assert source.splits == ("train", "val")
     assert source.split("val").image_paths[0] == tmp_path / "valid" / "1.png"
 
 
-def test_two_files_for_one_split_must_be_told_apart(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
+def test_two_files_for_one_split_must_be_told_apart(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
     for year in ("2014", "2017"):
-        coco_layout(tmp_path, save_coco, save_picture, {"train": "train"}, year=year)
+        coco_layout(tmp_path, save_coco, save_image, {"train": "train"}, year=year)
     with raises(
         DataError,
         "'train'",
@@ -86,27 +84,25 @@ def test_two_files_for_one_split_must_be_told_apart(tmp_path: Path, save_coco: S
         open_data(tmp_path)
 
 
-def test_coco_and_yolo_in_one_folder_must_be_told_apart(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
-    coco_layout(tmp_path, save_coco, save_picture, {"train": "train"})
+def test_coco_and_yolo_in_one_folder_must_be_told_apart(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
+    coco_layout(tmp_path, save_coco, save_image, {"train": "train"})
     (tmp_path / "data.yaml").write_text("train: train\nnames: [cell]\n")
     with raises(DataError, "instances_train.json", "data.yaml", path=tmp_path):
         open_data(tmp_path)
     assert open_data(tmp_path / "data.yaml").format == "yolo"
 
 
-def test_one_json_answers_for_the_split_that_is_asked(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
+def test_one_json_answers_for_the_split_that_is_asked(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
     path = save_coco(tmp_path / "mine.json", [BOX])
-    save_picture(tmp_path / "photos" / "1.png")
+    save_image(tmp_path / "photos" / "1.png")
     source = open_data(path, tmp_path / "photos")
     assert source.splits == ("train",)
     assert len(source.split("train")) == len(source.split("val")) == 1
     assert open_data(save_coco(tmp_path / "instances_test.json"), tmp_path).splits == ("test",)
 
 
-def test_a_training_json_leaves_val_and_test_to_its_siblings(
-    tmp_path: Path, save_coco: Save, save_picture: Save
-) -> None:
-    save_picture(tmp_path / "1.png")
+def test_a_training_json_leaves_val_and_test_to_its_siblings(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
+    save_image(tmp_path / "1.png")
     train, _ = (save_coco(tmp_path / f"{split}.json", [BOX] * boxes) for split, boxes in (("train", 1), ("val", 2)))
     save_coco(tmp_path / "other_test.json", [BOX] * 3)
     source = open_data(train, tmp_path)
@@ -116,8 +112,8 @@ def test_a_training_json_leaves_val_and_test_to_its_siblings(
         source.split("test")
 
 
-def test_splits_must_have_the_same_classes(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
-    coco_layout(tmp_path, save_coco, save_picture, {"train": "train", "val": "val"})
+def test_splits_must_have_the_same_classes(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
+    coco_layout(tmp_path, save_coco, save_image, {"train": "train", "val": "val"})
     save_coco(tmp_path / "annotations" / "instances_val.json", categories=[(1, "nucleus")])
     source = open_data(tmp_path)
     source.split("train")
@@ -125,11 +121,11 @@ def test_splits_must_have_the_same_classes(tmp_path: Path, save_coco: Save, save
         source.split("val")
 
 
-def test_our_own_yaml_mixes_formats(tmp_path: Path, save_coco: Save, save_voc: Save, save_picture: Save) -> None:
+def test_our_own_yaml_mixes_formats(tmp_path: Path, save_coco: Save, save_voc: Save, save_image: Save) -> None:
     save_coco(tmp_path / "a.json", [(1, 1, (10, 10, 20, 20))], categories=[(1, "dog"), (2, "cat")])
     save_voc(tmp_path / "voc", {"1": [("cat", (1, 2, 3, 4))], "2": []}, {})
-    save_picture(tmp_path / "photos" / "1.png")
-    save_picture(tmp_path / "photos" / "2.png")
+    save_image(tmp_path / "photos" / "1.png")
+    save_image(tmp_path / "photos" / "2.png")
     (tmp_path / "txt").mkdir()
     (tmp_path / "txt" / "2.txt").write_text("1 .5 .5 .2 .2\n")
     (tmp_path / "order.txt").write_text("2.png\n1.png\n")
@@ -193,9 +189,9 @@ def test_what_is_no_data_set_is_told(tmp_path: Path, save_coco: Save) -> None:
         open_data(tmp_path / "data.csv")
 
 
-def test_missing_pictures_are_counted(tmp_path: Path, save_coco: Save, save_picture: Save) -> None:
+def test_missing_images_are_counted(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
     save_coco(tmp_path / "a.json", images=[{}, {}, {}])
-    save_picture(tmp_path / "2.png")
+    save_image(tmp_path / "2.png")
     with raises(DataError, "a.json", "2 of 3", path="1.png", check="missing-picture"):
         open_data(tmp_path / "a.json", tmp_path).split("train")
 

@@ -17,7 +17,7 @@ def scenes(count: int, options: SceneOptions = SMALL) -> list[Scene]:
     return [make_scene(0, "train", index, options) for index in range(count)]
 
 
-def test_a_picture_depends_on_seed_split_and_index_alone() -> None:
+def test_an_image_depends_on_seed_split_and_index_alone() -> None:
     first = make_scene(3, "train", 7, SMALL)
     again = make_scene(3, "train", 7, SMALL)
     assert np.array_equal(first.image, again.image)
@@ -26,7 +26,7 @@ def test_a_picture_depends_on_seed_split_and_index_alone() -> None:
         assert other.image.shape != first.image.shape or not np.array_equal(other.image, first.image)
 
 
-def test_boxes_are_whole_pixels_inside_the_picture_and_hold_the_visible_area() -> None:
+def test_boxes_are_whole_pixels_inside_the_image_and_hold_the_visible_area() -> None:
     for scene in scenes(30):
         height, width = scene.image.shape[:2]
         assert scene.image.dtype == np.uint8
@@ -40,7 +40,7 @@ def test_boxes_are_whole_pixels_inside_the_picture_and_hold_the_visible_area() -
         assert (scene.areas >= 12).all()
 
 
-def test_every_class_and_empty_pictures_occur() -> None:
+def test_every_class_and_empty_images_occur() -> None:
     labels = np.concatenate([scene.labels for scene in scenes(60)])
     assert set(labels.tolist()) == set(range(len(CLASS_NAMES)))
     empty = SceneOptions(sides=(64, 64), empty_share=1.0)
@@ -64,8 +64,8 @@ def test_a_shape_lies_within_its_unit_frame_and_leaves_a_silhouette(kind: str) -
 def test_a_bigger_data_set_begins_with_the_smaller_one(tmp_path: Path) -> None:
     small = write_synthetic(tmp_path / "small", train=2, val=1, options=SMALL, workers=1)
     large = write_synthetic(tmp_path / "large", train=4, val=2, test=1, options=SMALL, workers=2)
-    for picture in sorted(small.glob("*2017/*.jpg")):
-        assert picture.read_bytes() == (large / picture.relative_to(small)).read_bytes()
+    for image in sorted(small.glob("*2017/*.jpg")):
+        assert image.read_bytes() == (large / image.relative_to(small)).read_bytes()
     few, many = (json.loads((root / "annotations/instances_train2017.json").read_text()) for root in (small, large))
     assert few["images"] == many["images"][:2]
     assert few["annotations"] == many["annotations"][: len(few["annotations"])]

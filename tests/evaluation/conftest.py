@@ -22,20 +22,20 @@ def _make_dataset(
     areas: list[list[float]] | None = None,
 ) -> Dataset:
     """Pictures of 1000 x 1000 with xyxy boxes, one list a picture."""
-    flat = np.asarray([box for picture in boxes for box in picture], dtype=np.float64).reshape(-1, 4)
+    flat = np.asarray([box for image in boxes for box in image], dtype=np.float64).reshape(-1, 4)
     wh = flat[:, 2:] - flat[:, :2]
     return Dataset(
         split="val",
         image_paths=[Path(f"{index}.jpg") for index in range(len(boxes))],
         image_ids=np.asarray(image_ids if image_ids is not None else range(1, len(boxes) + 1), dtype=np.int64),
         image_sizes_wh=np.full((len(boxes), 2), 1000, np.int32),
-        box_offsets=np.cumsum([0, *(len(picture) for picture in boxes)]).astype(np.int64),
+        box_offsets=np.cumsum([0, *(len(image) for image in boxes)]).astype(np.int64),
         boxes_xyxy=flat,
-        labels=np.asarray([label for picture in labels for label in picture], dtype=np.int64),
-        crowd=np.asarray([flag for picture in crowd for flag in picture], dtype=np.bool_)
+        labels=np.asarray([label for image in labels for label in image], dtype=np.int64),
+        crowd=np.asarray([flag for image in crowd for flag in image], dtype=np.bool_)
         if crowd is not None
         else np.zeros(len(flat), np.bool_),
-        areas=np.asarray([area for picture in areas for area in picture], dtype=np.float64)
+        areas=np.asarray([area for image in areas for area in image], dtype=np.float64)
         if areas is not None
         else wh[:, 0] * wh[:, 1],
         class_names=class_names,
@@ -57,20 +57,20 @@ def _make_results(rows: list[tuple[int, int, list[float], float]]) -> Results:
 def _random_case(seed: int) -> tuple[Dataset, Results]:
     """Crowds, empty pictures, ties, any ids, areas of their own, classes without objects or detections."""
     rng = np.random.default_rng(seed)
-    num_pictures, num_classes = int(rng.integers(1, 7)), int(rng.integers(1, 5))
+    num_images, num_classes = int(rng.integers(1, 7)), int(rng.integers(1, 5))
     grid = bool(rng.integers(2))  # whole pixels, so that IoUs fall on thresholds and boxes coincide
-    counts = rng.integers(0, 9, num_pictures) * (rng.random(num_pictures) < 0.8)
+    counts = rng.integers(0, 9, num_images) * (rng.random(num_images) < 0.8)
     boxes_xywh = np.concatenate(
         [rng.uniform(0, 300, (counts.sum(), 2)), np.exp(rng.uniform(1, 5.3, (counts.sum(), 2)))], axis=1
     )
     boxes_xywh = np.round(boxes_xywh) if grid else boxes_xywh
     labels = rng.integers(0, num_classes, counts.sum())
-    image_ids = rng.choice([7, 3, 10**12 + 1, 10**12, 2**53 + 1, 2**53, 2**62], num_pictures, replace=False)
+    image_ids = rng.choice([7, 3, 10**12 + 1, 10**12, 2**53 + 1, 2**53, 2**62], num_images, replace=False)
     dataset = Dataset(
         split="val",
-        image_paths=[Path(f"{index}.jpg") for index in range(num_pictures)],
+        image_paths=[Path(f"{index}.jpg") for index in range(num_images)],
         image_ids=image_ids.astype(np.int64),
-        image_sizes_wh=np.full((num_pictures, 2), 600, np.int32),
+        image_sizes_wh=np.full((num_images, 2), 600, np.int32),
         box_offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         boxes_xyxy=xywh_to_xyxy(boxes_xywh),
         labels=labels,
@@ -84,16 +84,16 @@ def _random_case(seed: int) -> tuple[Dataset, Results]:
 
 def _random_results(rng: np.random.Generator, dataset: Dataset, boxes_xywh: np.ndarray, grid: bool) -> Results:
     """Shaken copies of the objects, some of another class, and boxes from nowhere; 0 to 300 a picture."""
-    num_pictures, num_classes = len(dataset), len(dataset.class_names)
-    pictures = np.repeat(np.arange(num_pictures), np.diff(dataset.box_offsets))
-    copies = rng.integers(0, max(1, len(pictures)), 0 if len(pictures) == 0 else int(rng.choice([0, 20, 60])))
+    num_images, num_classes = len(dataset), len(dataset.class_names)
+    images = np.repeat(np.arange(num_images), np.diff(dataset.box_offsets))
+    copies = rng.integers(0, max(1, len(images)), 0 if len(images) == 0 else int(rng.choice([0, 20, 60])))
     near = boxes_xywh[copies] * rng.uniform(0.8, 1.2, (len(copies), 4))
     num_far = int(rng.choice([0, 0, 10, 400]))
     far = np.exp(rng.uniform(0, 5.7, (num_far, 4)))
     boxes = np.concatenate([near, far])
     labels = np.concatenate([dataset.labels[copies], rng.integers(0, num_classes, num_far)])
     labels = np.where(rng.random(len(labels)) < 0.1, rng.integers(0, num_classes, len(labels)), labels)
-    rows = np.concatenate([pictures[copies], rng.integers(0, num_pictures, num_far)])
+    rows = np.concatenate([images[copies], rng.integers(0, num_images, num_far)])
     decimals = int(rng.choice([1, 2, 16]))  # 1: most scores tie
     order = rng.permutation(len(boxes))
     return Results(

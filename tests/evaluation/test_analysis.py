@@ -16,7 +16,7 @@ SQUARE = [0, 0, 100, 100]
 FAR = [500, 500, 600, 600]
 
 
-def test_the_worst_pictures_come_first_and_the_faultless_not_at_all(
+def test_the_worst_images_come_first_and_the_faultless_not_at_all(
     make_dataset: MakeDataset, make_results: MakeResults
 ) -> None:
     dataset = make_dataset(
@@ -26,10 +26,10 @@ def test_the_worst_pictures_come_first_and_the_faultless_not_at_all(
     results = make_results(
         [(40, 0, SQUARE, 0.9), (30, 0, SQUARE, 0.95), (30, 0, FAR, 0.9), (30, 0, [200, 0, 300, 100], 0.1)]
     )
-    pictures = analyse(dataset, results, match(dataset, results)).pictures
-    assert pictures.missed.tolist() == [0, 2, 0, 0]
-    assert pictures.wrong.tolist() == [0, 0, 1, 0]
-    assert pictures.worst().tolist() == [1, 2]
+    images = analyse(dataset, results, match(dataset, results)).pictures
+    assert images.missed.tolist() == [0, 2, 0, 0]
+    assert images.wrong.tolist() == [0, 0, 1, 0]
+    assert images.worst().tolist() == [1, 2]
 
 
 def test_a_class_without_findings_is_shown_from_a_quarter(make_dataset: MakeDataset, make_results: MakeResults) -> None:
@@ -40,7 +40,7 @@ def test_a_class_without_findings_is_shown_from_a_quarter(make_dataset: MakeData
     assert (analysis.pictures.missed.tolist(), analysis.pictures.wrong.tolist()) == ([1], [1])
 
 
-def test_json_holds_numbers_only_and_names_the_pictures(random_case: Callable[[int], tuple[Dataset, Results]]) -> None:
+def test_json_holds_numbers_only_and_names_the_images(random_case: Callable[[int], tuple[Dataset, Results]]) -> None:
     for seed in range(20):
         dataset, results = random_case(seed)
         content = analysis_as_json(analyse(dataset, results, match(dataset, results)), dataset)
@@ -49,8 +49,8 @@ def test_json_holds_numbers_only_and_names_the_pictures(random_case: Callable[[i
         wrong = sum(sum(histogram["wrong"]) for histogram in content["scores"].values())
         # Detections on a crowd and those after the 100th of a picture and class are neither right nor wrong.
         assert wrong <= len(results)
-        assert [picture["missed"] + picture["wrong"] for picture in content["worst_pictures"]] == sorted(
-            (picture["missed"] + picture["wrong"] for picture in content["worst_pictures"]), reverse=True
+        assert [image["missed"] + image["wrong"] for image in content["worst_pictures"]] == sorted(
+            (image["missed"] + image["wrong"] for image in content["worst_pictures"]), reverse=True
         )
 
 

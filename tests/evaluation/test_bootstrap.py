@@ -25,7 +25,7 @@ def random_rows(rng: np.random.Generator, pictures: int) -> tuple[list[list[list
     boxes: list[list[list[float]]] = []
     labels: list[list[int]] = []
     rows: Rows = []
-    for picture in range(pictures):
+    for image in range(pictures):
         corners = rng.uniform(0, 300, (int(rng.integers(0, 5)), 2))
         boxes.append(np.concatenate([corners, corners + rng.uniform(20, 200, corners.shape)], axis=1).tolist())
         labels.append(rng.integers(0, 2, len(corners)).tolist())
@@ -33,16 +33,16 @@ def random_rows(rng: np.random.Generator, pictures: int) -> tuple[list[list[list
             for _ in range(int(rng.integers(0, 4))):
                 shaken = (np.asarray(box) + rng.uniform(-12, 12, 4)).tolist()
                 other = int(rng.integers(0, 2))
-                rows.append((picture + 1, label if rng.random() < 0.8 else other, shaken, round(rng.random(), 1)))
+                rows.append((image + 1, label if rng.random() < 0.8 else other, shaken, round(rng.random(), 1)))
     return boxes, labels, rows
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_the_pictures_as_they_are_give_the_metric_itself(
+def test_the_images_as_they_are_give_the_metric_itself(
     seed: int, make_dataset: MakeDataset, make_results: MakeResults
 ) -> None:
     boxes, labels, rows = random_rows(np.random.default_rng(seed), 12)
-    crowd = [[index % 5 == 4 for index in range(len(picture))] for picture in boxes]
+    crowd = [[index % 5 == 4 for index in range(len(image))] for image in boxes]
     dataset, results = make_dataset(boxes, labels, crowd=crowd), make_results(rows)
     metrics = score(dataset, results)
     resampled = bootstrap(match(dataset, results), resamples=20)
@@ -60,27 +60,25 @@ def test_matches_counted_again_give_cocos_numbers(random_case: Callable[[int], t
             assert resampled.interval(name).value == pytest.approx(getattr(metrics, name), abs=1e-12), seed
 
 
-def test_a_drawing_scores_as_the_drawn_pictures_do(make_dataset: MakeDataset, make_results: MakeResults) -> None:
+def test_a_drawing_scores_as_the_drawn_images_do(make_dataset: MakeDataset, make_results: MakeResults) -> None:
     boxes, labels, rows = random_rows(np.random.default_rng(3), 6)
-    rows = [(picture, label, box, index / len(rows)) for index, (picture, label, box, _) in enumerate(rows)]  # no ties
+    rows = [(image, label, box, index / len(rows)) for index, (image, label, box, _) in enumerate(rows)]  # no ties
     dataset, results = make_dataset(boxes, labels), make_results(rows)
     drawn = np.random.default_rng(7).integers(0, 6, 6)  # what bootstrap(seed=7) draws first
     copied_rows: Rows = [
         (place + 1, label, box, value)
-        for place, picture in enumerate(drawn)
+        for place, image in enumerate(drawn)
         for number, label, box, value in rows
-        if number == picture + 1
+        if number == image + 1
     ]
-    copied = make_dataset([boxes[picture] for picture in drawn], [labels[picture] for picture in drawn])
+    copied = make_dataset([boxes[image] for image in drawn], [labels[image] for image in drawn])
     expected = score(copied, make_results(copied_rows))
     first = bootstrap(match(dataset, results), resamples=1, seed=7).interval("AP50").low
     # The copies of a picture tie; here they come at once, in COCO one after the other.
     assert first == pytest.approx(expected.AP50, abs=0.02)
 
 
-def test_half_of_the_pictures_found_gives_a_binomial_spread(
-    make_dataset: MakeDataset, make_results: MakeResults
-) -> None:
+def test_half_of_the_images_found_gives_a_binomial_spread(make_dataset: MakeDataset, make_results: MakeResults) -> None:
     # 100 pictures with an object each, the even ones found: AP50 is close to the share drawn, 0.5 +- 1.96 * 0.05.
     dataset = make_dataset([[SQUARE]] * 100, [[0]] * 100, class_names=("a",))
     results = make_results([(number, 0, SQUARE, 0.9) for number in range(2, 101, 2)])
@@ -111,6 +109,6 @@ def test_different_data_cannot_be_compared(make_dataset: MakeDataset, make_resul
         compare(small, more)
 
 
-def test_no_pictures_have_no_interval(make_dataset: MakeDataset, make_results: MakeResults) -> None:
+def test_no_images_have_no_interval(make_dataset: MakeDataset, make_results: MakeResults) -> None:
     interval = bootstrap(match(make_dataset([], []), make_results([])), resamples=3).interval()
     assert (interval.value, interval.low, interval.high) == (-1, -1, -1)

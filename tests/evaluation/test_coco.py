@@ -140,7 +140,7 @@ def test_classes_keep_their_names_whatever_the_order_of_their_ids(
     assert (metrics.per_class["early"].num_objects, metrics.per_class["early"].num_detections) == (0, 1)
 
 
-def test_no_pictures_no_boxes_no_detections_are_undefined_or_zero(
+def test_no_images_no_boxes_no_detections_are_undefined_or_zero(
     make_dataset: MakeDataset, make_results: MakeResults
 ) -> None:
     nothing = make_results([])

@@ -17,7 +17,7 @@ from lookonce.evaluation.diagnosis import (
     check_class_names,
     check_learning,
     check_scores,
-    check_training_pictures,
+    check_training_images,
     found_as,
     other_mapping,
     reachable_share,
@@ -126,7 +126,7 @@ def test_a_high_rate_that_works_is_only_suspected() -> None:
     [(0.6, 0.5, "fine"), (0.6, 0.005, "cause"), (0.0, 0.0, "suspect"), (-1, 0.0, "unknown"), (0.6, -1, "fine")],
 )
 def test_what_it_was_shown_it_should_find(train: float, val: float, verdict: str) -> None:
-    assert check_training_pictures(train, val, 10).verdict == verdict
+    assert check_training_images(train, val, 10).verdict == verdict
 
 
 def test_a_network_that_is_sure_of_nothing_is_suspected(make_dataset: MakeDataset, make_results: MakeResults) -> None:

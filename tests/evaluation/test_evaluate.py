@@ -77,7 +77,7 @@ def squares(tmp_path: Path, make_dataset: MakeDataset) -> Dataset:
     )
 
 
-def test_finds_each_square_of_each_picture(squares: Dataset) -> None:
+def test_finds_each_square_of_each_image(squares: Dataset) -> None:
     progress: list[int] = []
     runtime = BrightSquares()
     metrics, results = evaluate(Detector(runtime), squares, on_progress=progress.append)
@@ -115,7 +115,7 @@ def test_weights_without_a_class_in_common_are_refused(squares: Dataset) -> None
         detect_all(Detector(BrightSquares(("c", "d"), (7, 8))), squares)
 
 
-def test_a_missing_picture_stops_with_its_name(squares: Dataset) -> None:
+def test_a_missing_image_stops_with_its_name(squares: Dataset) -> None:
     squares.image_paths[3].unlink()
     with raises(DataError, path="3.png"):
         detect_all(Detector(BrightSquares()), squares)
@@ -142,7 +142,7 @@ def test_pytorch_gives_the_same_digits_for_any_batch_size(squares: Dataset) -> N
 
 
 @pytest.mark.parametrize("num_shares", [1, 2, 3, 7])
-def test_shares_find_each_picture_once_and_come_together_in_the_order_of_the_data_set(
+def test_shares_find_each_image_once_and_come_together_in_the_order_of_the_data_set(
     squares: Dataset, num_shares: int
 ) -> None:
     whole = detect_all(Detector(BrightSquares()), squares)

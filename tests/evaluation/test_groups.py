@@ -52,7 +52,7 @@ def test_objects_that_overlap_are_a_group_of_their_own(make_dataset: MakeDataset
     assert [(score.num_objects, score.recall) for score in scores] == [(1, 1), (0, -1), (2, 0.5)]
 
 
-def test_pictures_with_many_objects_are_told_from_those_with_few(
+def test_images_with_many_objects_are_told_from_those_with_few(
     make_dataset: MakeDataset, make_results: MakeResults
 ) -> None:
     row = [[place * 50.0, 0.0, place * 50.0 + 40, 40.0] for place in range(11)]

@@ -40,16 +40,16 @@ def test_a_crowd_is_found_again_and_again_but_after_single_objects(
     assert len(matches.object_labels) == 1
 
 
-def test_other_classes_and_pictures_are_not_found(make_dataset: MakeDataset, make_results: MakeResults) -> None:
+def test_other_classes_and_images_are_not_found(make_dataset: MakeDataset, make_results: MakeResults) -> None:
     dataset = make_dataset([[SQUARE], []], [[0], []], image_ids=[9, 4])
     matches = match(dataset, make_results([(9, 1, SQUARE, 0.9), (4, 0, SQUARE, 0.8), (9, 0, SQUARE, 0.7)]))
     assert matches.labels.tolist() == [0, 0, 1]
     assert matches.pictures.tolist() == [0, 1, 1]  # picture 4 comes before picture 9
     assert matches.found[0].tolist() == [-1, 0, -1]
-    assert matches.object_pictures.tolist() == [1]
+    assert matches.object_images.tolist() == [1]
 
 
-def test_the_hundred_best_of_a_picture_and_class_count(make_dataset: MakeDataset, make_results: MakeResults) -> None:
+def test_the_hundred_best_of_an_image_and_class_count(make_dataset: MakeDataset, make_results: MakeResults) -> None:
     dataset = make_dataset([[SQUARE]], [[0]])
     matches = match(dataset, make_results([(1, 0, SQUARE, score / 200) for score in range(150)]))
     assert matches.rows.tolist() == list(range(149, 49, -1))

@@ -35,7 +35,7 @@ def test_the_same_answers_differ_by_nothing():
     assert set(differences(found(BOX), found(BOX)).values()) == {0}
 
 
-def test_two_empty_pictures_agree():
+def test_two_empty_images_agree():
     assert set(differences(found(), found()).values()) == {0}
 
 

@@ -73,7 +73,7 @@ def test_a_file_for_any_size_takes_another_size(file_of, name):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_answer_for_a_picture_does_not_depend_on_its_neighbours(pair, threads):
+def test_the_answer_for_an_image_does_not_depend_on_its_neighbours(pair, threads):
     thresholds = {"score_threshold": 0.01, "iou_threshold": 0.5, "max_detections": 100}
     runtime = type(pair.exported)(pair.path, threads=threads)
     together = runtime.detect(pair.canvases, **thresholds)
@@ -98,7 +98,7 @@ def test_max_detections_keeps_the_best(pair):
         np.testing.assert_array_equal(other.scores, one.scores[:4])
 
 
-def test_no_pictures_no_detections(pair):
+def test_no_images_no_detections(pair):
     empty = pair.canvases[:0]
     assert pair.exported.detect(empty, score_threshold=0.1, iou_threshold=0.5, max_detections=9) == []
 

@@ -18,7 +18,7 @@ def assert_same(expected: list[Detections], got: list[Detections]) -> None:
         np.testing.assert_allclose(other.boxes_xyxy, one.boxes_xyxy, rtol=1e-4, atol=5e-3)
 
 
-def test_the_graph_takes_several_pictures_in_one_call(detections_file):
+def test_the_graph_takes_several_images_in_one_call(detections_file):
     session = open_session(detections_file.path.read_bytes(), detections_file.path, threads=1)
     boxes_xyxy, scores, labels, image_index = session.run(
         None, {"images": detections_file.canvases, "score_threshold": np.array(0.01, np.float32)}

@@ -84,7 +84,7 @@ def test_any_boxes_and_scores(
     compare(single_label_graph, *case, **options, multi_label=False)
 
 
-def test_at_most_2000_candidates_of_a_picture_go_into_suppression(graph):
+def test_at_most_2000_candidates_of_an_image_go_into_suppression(graph):
     # 90 boxes * 30 classes = 2,700 pairs; an overlap is never over 1, so nothing is suppressed.
     case = draw_case(np.random.default_rng(0), 2, 90, 30, 1000000)
     assert compare(graph, *case, score_threshold=-1, iou_threshold=1.0, max_detections=5000) == [2000, 2000]
@@ -108,7 +108,7 @@ def test_a_single_label_graph_keeps_the_best_class_of_each_box_and_of_equal_ones
     assert compare(single_label_graph, boxes_xyxy, scores, multi_label=False) == [2]
 
 
-def test_a_picture_with_nothing_beside_one_with_something(graph):
+def test_an_image_with_nothing_beside_one_with_something(graph):
     boxes_xyxy = np.tile(np.array([[0, 0, 10, 10]], np.float32), (3, 1, 1))
     scores = np.array([0, 0.9, 0], np.float32).reshape(3, 1, 1)
     assert compare(graph, boxes_xyxy, scores) == [0, 1, 0]

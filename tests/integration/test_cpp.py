@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord, Preprocessing, Thresholds
+from lookonce.data.images import IMAGE_SUFFIXES, read_image
 from lookonce.data.letterbox import fit
-from lookonce.data.pictures import PICTURE_SUFFIXES, read_picture
 from lookonce.errors import DataError
 from lookonce.export.base import textured_canvases
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
@@ -31,7 +31,7 @@ from lookonce.workflows.predict import predict_with
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "cpp" / "build" / "release"
-ODD_PICTURES = ROOT / "cpp" / "tests" / "pictures"
+ODD_IMAGES = ROOT / "cpp" / "tests" / "pictures"
 
 pytestmark = pytest.mark.skipif(
     not (BUILT / "lookonce-infer").exists(), reason="the C++ program is not built: ./run cpp builds it"
@@ -85,8 +85,8 @@ def save(path: Path, image: NDArray[np.uint8]) -> Path:
     return path
 
 
-def odd_pictures() -> list[Path]:
-    return sorted(path for path in ODD_PICTURES.iterdir() if path.suffix in PICTURE_SUFFIXES - {".ppm"})
+def odd_images() -> list[Path]:
+    return sorted(path for path in ODD_IMAGES.iterdir() if path.suffix in IMAGE_SUFFIXES - {".ppm"})
 
 
 @pytest.fixture(scope="module")
@@ -110,17 +110,17 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=lambda preprocessing: "-".join(map(str, preprocessing.values())) or "letterbox",
 )
-def test_the_networks_input_is_the_same_bytes_for_every_odd_picture(
+def test_the_networks_input_is_the_same_bytes_for_every_odd_image(
     pictures: Path, tmp_path: Path, preprocessing: dict[str, Any]
 ) -> None:
     record = record_with((64, 96), **preprocessing)
-    paths = [*odd_pictures(), *sorted(pictures.iterdir())]
+    paths = [*odd_images(), *sorted(pictures.iterdir())]
     assert len(paths) > 50
     different = [
         path.name
         for path, canvas in zip(paths, prepare(record, paths, tmp_path / "canvases"), strict=True)
         if isinstance(canvas, str)
-        or not np.array_equal(canvas, fit(read_picture(path), record.image_size, record.preprocessing)[0])
+        or not np.array_equal(canvas, fit(read_image(path), record.image_size, record.preprocessing)[0])
     ]
     assert different == []
 
@@ -134,12 +134,12 @@ def test_real_photographs_come_out_the_same(shared: Any, tmp_path: Path) -> None
     paths += sorted(shared("data/bccd/JPEGImages").iterdir())[:10]
     record = record_with((416, 416))
     for path, canvas in zip(paths, prepare(record, paths, tmp_path / "canvases"), strict=True):
-        np.testing.assert_array_equal(canvas, fit(read_picture(path), record.image_size, record.preprocessing)[0])
+        np.testing.assert_array_equal(canvas, fit(read_image(path), record.image_size, record.preprocessing)[0])
 
 
 def test_what_python_refuses_is_refused_with_its_name(tmp_path: Path) -> None:
     paths = []
-    for source in (ODD_PICTURES / name for name in ("rgb.jpg", "cmyk.jpg", "deep.png", "alpha.webp")):
+    for source in (ODD_IMAGES / name for name in ("rgb.jpg", "cmyk.jpg", "deep.png", "alpha.webp")):
         whole = source.read_bytes()
         for part in (0, 1, 9, len(whole) // 2, len(whole) - 3):
             paths.append(tmp_path / f"{part}-{source.name}")
@@ -148,7 +148,7 @@ def test_what_python_refuses_is_refused_with_its_name(tmp_path: Path) -> None:
         assert isinstance(refusal, str)
         assert refusal.startswith(str(path))
         with pytest.raises(DataError):
-            read_picture(path)
+            read_image(path)
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def test_raw_outputs_are_the_networks_in_the_documents_order(
     infer(exported["onnx"], pictures / "p1.png", "--output", tmp_path, "--raw", "--timing", "--warmup", 1)
     runtime = load_runtime(weights)
     assert isinstance(runtime, PyTorchRuntime)
-    canvas = fit(read_picture(pictures / "p1.png"), (96, 128), Preprocessing())[0]
+    canvas = fit(read_image(pictures / "p1.png"), (96, 128), Preprocessing())[0]
     for head, (raw, grid) in enumerate(zip(runtime.raw_heads(canvas[None]), ((3, 4), (6, 8)), strict=True)):
         written = np.fromfile(tmp_path / "result_Files" / f"p1_{head}.bin", np.float32).reshape(1, *grid, 3, 7)
         expected = raw.numpy().reshape(1, 3, 7, *grid).transpose(0, 3, 4, 1, 2)
@@ -218,9 +218,7 @@ def test_raw_outputs_are_the_networks_in_the_documents_order(
     assert line.endswith(" ms of infer_count 1\n")
 
 
-def test_a_bad_picture_is_told_and_the_others_are_done(
-    exported: dict[str, Path], pictures: Path, tmp_path: Path
-) -> None:
+def test_a_bad_image_is_told_and_the_others_are_done(exported: dict[str, Path], pictures: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mixed"
     folder.mkdir()
     (folder / "a.jpg").write_bytes(b"no picture")
@@ -230,10 +228,10 @@ def test_a_bad_picture_is_told_and_the_others_are_done(
     lines = [json.loads(line) for line in (tmp_path / "out" / "detections.jsonl").read_text().splitlines()]
     assert "error" in lines[0]
     assert lines[1]["width"] == 33
-    assert read_picture(tmp_path / "out" / "b.png").shape == (40, 33, 3)
+    assert read_image(tmp_path / "out" / "b.png").shape == (40, 33, 3)
 
 
-def test_pictures_are_not_replaced_by_their_drawings(exported: dict[str, Path], pictures: Path) -> None:
+def test_images_are_not_replaced_by_their_drawings(exported: dict[str, Path], pictures: Path) -> None:
     assert " replace " in infer(exported["onnx"], pictures, "--output", pictures, fails=True)
 
 
@@ -257,15 +255,15 @@ def test_any_number_of_threads_and_any_batch_give_the_same_order(
     assert names[0] == names[2]
 
 
-def test_memory_does_not_grow_with_the_number_of_pictures(exported: dict[str, Path], tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_images(exported: dict[str, Path], tmp_path: Path) -> None:
     # Of a small process between: a child's peak is at first that of the process that starts it, here all of PyTorch's.
     measure = """import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"""
     save(tmp_path / "one.jpg", textured_canvases(1, (384, 512), seed=0)[0])
     peaks = []
-    for num_pictures in (30, 300):  # 300 decoded ones are 177 MB
-        (tmp_path / "list.txt").write_text("one.jpg\n" * num_pictures)
+    for num_images in (30, 300):  # 300 decoded ones are 177 MB
+        (tmp_path / "list.txt").write_text("one.jpg\n" * num_images)
         command = [BUILT / "lookonce-infer", exported["onnx"], tmp_path / "list.txt", "--output", tmp_path / "out"]
         done = subprocess.run(
             [sys.executable, "-c", measure, *command, "--threads", "2"], capture_output=True, text=True, check=True

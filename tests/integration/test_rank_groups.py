@@ -25,7 +25,7 @@ from lookonce.workflows.export import export
 from lookonce.workflows.predict import predict
 
 InRanks = Callable[..., list[Any]]
-NUM_PICTURES = 9
+NUM_IMAGES = 9
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures in two folders, and two files that are none, of which one comes last."""
     path = tmp_path_factory.mktemp("pictures") / "straße 猫"
     (path / "b").mkdir(parents=True)
-    for number, image in enumerate(textured_canvases(NUM_PICTURES, (60, 80), seed=3)):
+    for number, image in enumerate(textured_canvases(NUM_IMAGES, (60, 80), seed=3)):
         place = path / ("b" if number % 3 == 1 else ".") / f"{number}.png"
         place.write_bytes(cv2.imencode(".png", image)[1].tobytes())
     (path / "4.jpg").write_bytes(b"no picture")
@@ -67,7 +67,7 @@ def scored(weights: Path, data: Path, output: Path, split: str = "val") -> float
 
 
 @pytest.mark.parametrize("name", ["best", "net.onnx"])
-def test_twenty_one_pictures_score_and_read_the_same_on_one_two_and_three_ranks(
+def test_twenty_one_images_score_and_read_the_same_on_one_two_and_three_ranks(
     name: str, weights: Path, data: Path, tmp_path: Path, in_ranks: InRanks
 ) -> None:
     alone = scored(weights / name, data, tmp_path / "1")
@@ -78,7 +78,7 @@ def test_twenty_one_pictures_score_and_read_the_same_on_one_two_and_three_ranks(
         assert files_of(output) == files_of(tmp_path / "1")
 
 
-def test_ranks_without_a_picture_do_no_harm(weights: Path, data: Path, tmp_path: Path, in_ranks: InRanks) -> None:
+def test_ranks_without_an_image_do_no_harm(weights: Path, data: Path, tmp_path: Path, in_ranks: InRanks) -> None:
     scored(weights / "net.onnx", data, tmp_path / "1", "train")
     in_ranks(3, scored, weights / "net.onnx", data, tmp_path / "3", "train", fresh=True)
     assert files_of(tmp_path / "3") == files_of(tmp_path / "1")
@@ -105,7 +105,7 @@ def test_predictions_are_drawn_by_all_and_written_down_once_in_order(
     name: str, limit: int | None, weights: Path, folder: Path, tmp_path: Path, in_ranks: InRanks
 ) -> None:
     alone = predicted(weights / name, folder, tmp_path / "1", limit)
-    assert alone[:2] == (NUM_PICTURES if limit is None else limit - 1, 1)
+    assert alone[:2] == (NUM_IMAGES if limit is None else limit - 1, 1)
     for num_ranks in (2, 3):
         output = tmp_path / str(num_ranks)
         assert in_ranks(num_ranks, predicted, weights / name, folder, output, limit, fresh=True) == [alone] * num_ranks
@@ -149,7 +149,7 @@ def test_the_command_starts_the_processes_and_returns_what_they_found(
     assert told[-1] == (21, 21)
     assert capfd.readouterr().out == lines.replace("alone", "found")
     drawn = predict(str(folder), weights=weights / "best", output=tmp_path / "drawn", device="cpu", devices=2)
-    assert (drawn.num_pictures, drawn.exit_code, len(drawn.pictures)) == (NUM_PICTURES, 1, NUM_PICTURES)
+    assert (drawn.num_pictures, drawn.exit_code, len(drawn.pictures)) == (NUM_IMAGES, 1, NUM_IMAGES)
 
 
 @pytest.fixture

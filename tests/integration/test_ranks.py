@@ -69,7 +69,7 @@ def score(data: Path) -> dict[str, float]:
     return dict(evaluate(build.make_model(settings, record).eval(), record, lambda _done: None))
 
 
-def test_twenty_one_pictures_score_the_same_on_one_two_and_three_ranks(data: Path, in_ranks: InRanks) -> None:
+def test_twenty_one_images_score_the_same_on_one_two_and_three_ranks(data: Path, in_ranks: InRanks) -> None:
     alone = score(data)
     assert alone["AR100"] > 0
     for num_ranks in (2, 3):

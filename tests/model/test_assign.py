@@ -46,7 +46,7 @@ def test_every_anchor_over_the_threshold_takes_part():
     assert torch.nonzero(assigned_maps[1] >= 0).tolist() == [[0, 3, 2, 0], [0, 3, 2, 1]]
 
 
-def test_neighbours_are_the_nearest_cells_inside_the_picture():
+def test_neighbours_are_the_nearest_cells_inside_the_image():
     assigned_maps = BestAnchors(neighbours=True)(
         heads(), targets([0, 55, 10, 65])
     )  # centre 5, 60: left edge is outside
@@ -58,13 +58,13 @@ def test_the_later_of_two_boxes_on_one_prediction_owns_it():
     assert assigned_maps[1][0, 3, 2, 0] == 1
 
 
-def test_crowds_and_empty_pictures_own_nothing():
+def test_crowds_and_empty_images_own_nothing():
     for assigner in (BestAnchors(), TaskAligned()):
         for batch in (targets([35, 55, 45, 65], crowd=[True]), targets()):
             assert all((assigned == -1).all() for assigned in assigner(heads(), batch))
 
 
-def test_padding_keeps_each_picture_apart():
+def test_padding_keeps_each_image_apart():
     batch = Targets.from_flat(
         torch.arange(12.0).view(3, 4),
         torch.tensor([1, 2, 0]),

@@ -74,16 +74,16 @@ def golden_targets(rows: list[np.ndarray], nudge: float = 0.0) -> Targets:
 
     Only squares of a picture that the original places at all are kept: sizes over zero.
     """
-    boxes, labels, pictures = [], [], []
-    for picture, row in enumerate(rows):
+    boxes, labels, images = [], [], []
+    for image, row in enumerate(rows):
         wh = row[:, 2:4] - row[:, :2]
         real = (wh > 0).all(1)
         row = row.astype(np.float32).astype(np.float64)  # the original's floor is taken in float32
         centers = np.floor((row[real, :2] + row[real, 2:4]) / 2) + nudge
         boxes.append(np.concatenate([centers - wh[real] / 2, centers + wh[real] / 2], 1))
         labels.append(row[real, 4])
-        pictures.append(np.full(real.sum(), picture))
-    flat = [torch.from_numpy(np.concatenate(part)) for part in (boxes, labels, pictures)]
+        images.append(np.full(real.sum(), image))
+    flat = [torch.from_numpy(np.concatenate(part)) for part in (boxes, labels, images)]
     crowd = torch.zeros(len(flat[1]), dtype=torch.bool)
     return Targets.from_flat(flat[0].float(), flat[1].long(), flat[2].long(), crowd, batch_size=len(rows))
 

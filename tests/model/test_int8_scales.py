@@ -55,7 +55,7 @@ def test_there_are_scales_for_every_convolution(model):
     assert set(ranges) == names | {"images"}
 
 
-def test_ranges_hold_every_picture(model):
+def test_ranges_hold_every_image(model):
     dark, bright = torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)
     together = activation_ranges(model, [dark, bright])
     for one in (activation_ranges(model, [dark]), activation_ranges(model, [bright])):

@@ -39,7 +39,7 @@ def test_a_perfect_box_costs_only_its_unsure_objectness_and_classes():
     assert math.isclose(parts.total.item(), (parts.box + parts.objectness + parts.classes).item(), rel_tol=1e-6)
 
 
-def test_an_empty_picture_teaches_objectness_alone():
+def test_an_empty_image_teaches_objectness_alone():
     raws = raw_maps()
     parts = detection_loss()(raws, one_box())
     assert (parts.box.item(), parts.classes.item()) == (0, 0)
@@ -54,13 +54,13 @@ def test_predictions_inside_a_crowd_are_not_called_background():
     assert detection_loss()(raw_maps(), one_box(-80, -80, 160, 160, crowd=True)).objectness.item() == 0
 
 
-def test_sums_may_be_divided_by_pictures_or_by_owners():
+def test_sums_may_be_divided_by_images_or_by_owners():
     boxes = one_box(19, 35, 29, 45)
     twice = Targets(boxes.boxes_xyxy.repeat(2, 1, 1), boxes.labels.repeat(2, 1), boxes.crowd.repeat(2, 1))
     raws = [torch.zeros(2, 7, cells, cells) for cells in (2, 4)]
     per_object = detection_loss()(raws, twice).total
-    per_picture = detection_loss(per_object=False)(raws, twice).total
-    assert math.isclose(per_object.item(), per_picture.item(), rel_tol=1e-6)  # two owners, two pictures
+    per_image = detection_loss(per_object=False)(raws, twice).total
+    assert math.isclose(per_object.item(), per_image.item(), rel_tol=1e-6)  # two owners, two pictures
 
 
 def test_label_smoothing_gives_a_part_of_the_target_to_the_other_classes():
@@ -87,7 +87,7 @@ def test_gradients_agree_with_differences():
         assert math.isclose((totals[0] - totals[1]) / 2e-2, raw[1].grad[index].item(), rel_tol=2e-2, abs_tol=2e-3)
 
 
-def test_a_small_network_learns_a_picture_by_heart():
+def test_a_small_network_learns_an_image_by_heart():
     for assigner in (BestAnchors(), TaskAligned()):
         model = YoloV3Tiny(2, channels=scaled_channels(1 / 8), num_anchors=(1, 1))
         initialise(model, torch.Generator().manual_seed(0))

@@ -21,14 +21,14 @@ def grey(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), 128, np.uint8)
 
 
-def test_nothing_found_leaves_the_picture_as_it_is():
+def test_nothing_found_leaves_the_image_as_it_is():
     image = grey(20, 30)
     drawn = draw(image, Detections.none(), NAMES)
     np.testing.assert_array_equal(drawn, image)
     assert drawn is not image
 
 
-def test_the_picture_given_is_not_drawn_on():
+def test_the_image_given_is_not_drawn_on():
     image = grey(100, 100)
     draw(image, found((10, 10, 50, 50, 0.9, 0)), NAMES)
     assert (image == 128).all()
@@ -50,7 +50,7 @@ def test_the_best_box_is_on_top():
     size=st.tuples(st.integers(1, 200), st.integers(1, 200)),
     corners=st.lists(st.tuples(*[st.floats(-50, 250)] * 4), max_size=6),
 )
-def test_any_box_on_any_picture(size, corners):
+def test_any_box_on_any_image(size, corners):
     rows = [(min(a, c), min(b, d), max(a, c), max(b, d), 0.5, row % 5) for row, (a, b, c, d) in enumerate(corners)]
     assert draw(grey(*size), found(*rows), NAMES).shape == (*size, 3)
 
@@ -63,7 +63,7 @@ def test_a_tag_stands_on_its_box_from_the_left():
     assert _place_tags([tag(30, 10)], [(50, 60, 150, 160)], (200, 200)) == [(50, 50, 80, 60)]
 
 
-def test_a_tag_moves_into_the_picture():
+def test_a_tag_moves_into_the_image():
     places = _place_tags([tag(30, 10), tag(30, 10)], [(190, 60, 200, 160), (0, 0, 200, 200)], (200, 200))
     for left, top, right, bottom in places:
         assert left >= 0

@@ -76,7 +76,7 @@ def test_a_password_is_not_told():
     assert without_password("http://camera/1") == "http://camera/1"
 
 
-def test_a_picture_is_read_as_the_file_would_be(tmp_path):
+def test_an_image_is_read_as_the_file_would_be(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(JPEG)
     (on_disk,) = find_media(path).pictures()
@@ -110,9 +110,9 @@ def test_name_and_password_are_sent_to_the_server_and_not_told():
     seen: list[str] = []
     with serving({"/a.jpg": ("image/jpeg", JPEG)}, seen) as address:
         url = address.replace("http://", "http://me:p%40ss@") + "/a.jpg"
-        (picture,) = find_media(url).pictures()
+        (image,) = find_media(url).pictures()
     assert seen == ["Basic bWU6cEBzcw=="]  # me:p@ss
-    assert "p%40ss" not in picture.name
+    assert "p%40ss" not in image.name
 
 
 def test_no_answer_and_a_bad_answer_are_told():

@@ -10,19 +10,19 @@ import pytest
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
-from lookonce.prediction.outputs import TEXT_OUTPUTS, Context, PredictedPicture, open_outputs
+from lookonce.prediction.outputs import TEXT_OUTPUTS, Context, PredictedImage, open_outputs
 
 RECORD = ModelRecord(dialect=DIALECTS["darknet"], class_names=("猫", 'a "dog", big'), category_ids=(17, 4))
 
 
-def picture(name: str = "a.jpg", image_id: int = 1, **more: object) -> PredictedPicture:
+def picture(name: str = "a.jpg", image_id: int = 1, **more: object) -> PredictedImage:
     """200x100 pixels: a dog at 20..60 x 10..50, and a cat at 100..200 x 0..100."""
     found = Detections(
         boxes_xyxy=np.array([[20, 10, 60, 50], [100, 0, 200, 100]], np.float32),
         scores=np.array([0.75, 0.5], np.float32),
         labels=np.array([1, 0]),
     )
-    return PredictedPicture(
+    return PredictedImage(
         **{"name": name, "place": Path(name), "image_id": image_id, "size_wh": (200, 100), "detections": found} | more
     )
 
@@ -30,7 +30,7 @@ def picture(name: str = "a.jpg", image_id: int = 1, **more: object) -> Predicted
 NOTHING = picture("b.jpg", 2, detections=Detections.none())
 
 
-def write(folder: Path, *pictures: PredictedPicture, failed: dict[str, str] | None = None) -> None:
+def write(folder: Path, *pictures: PredictedImage, failed: dict[str, str] | None = None) -> None:
     context = Context(folder=folder, record=RECORD, head={"weights": "w", "threshold": 0.25})
     with open_outputs(list(TEXT_OUTPUTS), context, failed or {}) as outputs:
         for one in pictures:
@@ -38,7 +38,7 @@ def write(folder: Path, *pictures: PredictedPicture, failed: dict[str, str] | No
                 output.add(one)
 
 
-def test_detections_json_holds_the_head_the_pictures_and_what_failed(tmp_path):
+def test_detections_json_holds_the_head_the_images_and_what_failed(tmp_path):
     write(tmp_path, picture(), NOTHING, failed={"bad.jpg": "bad.jpg: is empty"})
     content = json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))
     assert content["weights"] == "w"
@@ -57,7 +57,7 @@ def test_results_json_is_cocos(tmp_path):
     ]
 
 
-def test_json_lines_are_there_as_soon_as_their_picture_is_done(tmp_path):
+def test_json_lines_are_there_as_soon_as_their_image_is_done(tmp_path):
     context = Context(folder=tmp_path, record=RECORD, head={})
     with open_outputs(["jsonl"], context, {"bad.jpg": "is empty"}) as (output,):
         output.add(picture())
@@ -77,7 +77,7 @@ def test_csv_has_a_line_for_each_detection(tmp_path):
     assert second["class"] == "猫"
 
 
-def test_yolo_lines_are_label_centre_size_score_as_parts_of_the_picture(tmp_path):
+def test_yolo_lines_are_label_centre_size_score_as_parts_of_the_image(tmp_path):
     write(tmp_path, picture("sub/a.jpg"), NOTHING)
     assert (tmp_path / "labels" / "sub" / "a.txt").read_text() == (
         "1 0.200000 0.300000 0.200000 0.400000 0.750000\n0 0.750000 0.500000 0.500000 1.000000 0.500000\n"
@@ -85,7 +85,7 @@ def test_yolo_lines_are_label_centre_size_score_as_parts_of_the_picture(tmp_path
     assert (tmp_path / "labels" / "b.txt").read_text() == ""
 
 
-def test_pictures_that_differ_in_their_suffix_alone_have_label_files_of_their_own(tmp_path):
+def test_images_that_differ_in_their_suffix_alone_have_label_files_of_their_own(tmp_path):
     write(tmp_path, picture("a.jpg"), picture("a.png"))
     assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == ["a.png.txt", "a.txt"]
 
@@ -104,7 +104,7 @@ def test_frames_and_tracks_are_told_everywhere(tmp_path):
     assert [line.split()[-1] for line in lines] == ["3", "0"]
 
 
-def test_without_pictures_the_files_are_whole(tmp_path):
+def test_without_images_the_files_are_whole(tmp_path):
     write(tmp_path)
     assert json.loads((tmp_path / "results.json").read_text()) == []
     content = json.loads((tmp_path / "detections.json").read_text())

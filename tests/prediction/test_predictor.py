@@ -11,7 +11,7 @@ from raised import raises
 from lookonce.detections import Detections
 from lookonce.errors import DataError
 from lookonce.prediction.predictor import predict
-from lookonce.prediction.sources import PictureSource
+from lookonce.prediction.sources import ImageSource
 
 
 class Brightness:
@@ -32,16 +32,16 @@ class Brightness:
         ]
 
 
-def picture(value: int, name: str = "") -> PictureSource:
+def picture(value: int, name: str = "") -> ImageSource:
     _, content = cv2.imencode(".png", np.full((2, 3, 3), value, np.uint8))
-    return PictureSource(name=name or str(value), place=Path(f"{value}.png"), content=content.tobytes())
+    return ImageSource(name=name or str(value), place=Path(f"{value}.png"), content=content.tobytes())
 
 
-def broken(name: str) -> PictureSource:
-    return PictureSource(name=name, place=Path(name), content=b"")
+def broken(name: str) -> ImageSource:
+    return ImageSource(name=name, place=Path(name), content=b"")
 
 
-def test_every_picture_once_in_order_whatever_the_batch():
+def test_every_image_once_in_order_whatever_the_batch():
     for batch_size in (1, 2, 3, 7, 100):
         detector = Brightness()
         found = list(predict(detector, [picture(value) for value in range(7)], batch_size=batch_size))
@@ -52,7 +52,7 @@ def test_every_picture_once_in_order_whatever_the_batch():
         assert max(detector.batches) <= batch_size
 
 
-def test_unreadable_pictures_are_told_and_the_others_done():
+def test_unreadable_images_are_told_and_the_others_done():
     told: list[tuple[str, str | Path | None]] = []
     sources = [broken("first"), picture(1), broken("middle"), picture(2), broken("last")]
     found = predict(
@@ -62,12 +62,12 @@ def test_unreadable_pictures_are_told_and_the_others_done():
     assert told == [(name, name) for name in ("first", "middle", "last")]
 
 
-def test_an_unreadable_picture_is_an_error_when_nobody_listens():
+def test_an_unreadable_image_is_an_error_when_nobody_listens():
     with raises(DataError, "0 bytes", path="middle"):
         list(predict(Brightness(), [picture(1), broken("middle")]))
 
 
-def test_no_pictures():
+def test_no_images():
     assert list(predict(Brightness(), [])) == []
 
 

@@ -14,7 +14,7 @@ from lookonce.detections import Detections
 from lookonce.errors import SettingsError
 from lookonce.prediction.predictor import Prediction
 from lookonce.prediction.renderer import Renderer, crops_of, folder_name, require_untouched
-from lookonce.prediction.sources import Clip, Media, PictureSource
+from lookonce.prediction.sources import Clip, ImageSource, Media
 
 NAMES = ("cat", "../dog: 犬", "...")
 RECORD = ModelRecord(dialect=DIALECTS["darknet"], class_names=NAMES, category_ids=(1, 2, 3))
@@ -30,7 +30,7 @@ def found(*boxes: tuple[float, float, float, float]) -> Detections:
 
 
 def prediction(place: str, detections: Detections, clip: Clip | None = None, seconds: float = 0) -> Prediction:
-    source = PictureSource(name=place, place=Path(place), clip=clip, seconds=Fraction(seconds))
+    source = ImageSource(name=place, place=Path(place), clip=clip, seconds=Fraction(seconds))
     return Prediction(source=source, image=IMAGE, detections=detections)
 
 
@@ -67,7 +67,7 @@ def test_a_class_name_becomes_a_folder_that_lies_where_it_should(name, expected)
     assert folder_name((name,), 0) == expected
 
 
-def test_each_clip_becomes_a_video_and_pictures_stay_pictures(tmp_path):
+def test_each_clip_becomes_a_video_and_images_stay_images(tmp_path):
     av = pytest.importorskip("av", reason="the extra `video` is not installed")
     one, other = (Clip(name=name, place=Path(name), frames=list) for name in ("one.avi", "sub/other.mkv"))
     predictions = [

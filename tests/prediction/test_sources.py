@@ -10,7 +10,7 @@ import pytest
 from raised import raises
 
 from lookonce.errors import DataError
-from lookonce.prediction.sources import find_media, find_pictures
+from lookonce.prediction.sources import find_images, find_media
 from lookonce.remote.objects import Location, ObjectStore, RemoteError
 
 
@@ -22,12 +22,12 @@ def save(path, value=9):
 
 
 def places(source) -> list[str]:
-    return [one.place.as_posix() for one in find_pictures(source)]
+    return [one.place.as_posix() for one in find_images(source)]
 
 
 def test_one_file(tmp_path):
     path = save(tmp_path / "straße 猫.png")
-    (found,) = find_pictures(path)
+    (found,) = find_images(path)
     assert (found.path, found.name, found.place.as_posix()) == (path, str(path), "straße 猫.png")
     assert found.read().tolist() == np.full((4, 6, 3), 9).tolist()
 
@@ -45,11 +45,11 @@ def test_what_lies_in_object_storage_goes_by_its_address(s3, tmp_path, monkeypat
     store = ObjectStore()
     for name in ("b.png", "sub ü/c.png"):
         store.upload(save(tmp_path / "here" / name), Location.parse(f"s3://bucket/street/{name}"))
-    found = find_pictures("s3://bucket/street/")
+    found = find_images("s3://bucket/street/")
     assert [one.name for one in found] == ["s3://bucket/street/b.png", "s3://bucket/street/sub ü/c.png"]
     assert [one.place.as_posix() for one in found] == ["b.png", "sub ü/c.png"]
     assert found[1].read().shape == (4, 6, 3)
-    (alone,) = find_pictures("s3://bucket/street/b.png")
+    (alone,) = find_images("s3://bucket/street/b.png")
     assert (alone.name, alone.place.as_posix()) == ("s3://bucket/street/b.png", "b.png")
     with raises(RemoteError, path="s3://bucket/nothing"):
         find_media("s3://bucket/nothing")
@@ -74,10 +74,10 @@ def test_a_list_in_its_own_order_from_its_own_folder(tmp_path, monkeypatch):
     listing.write_text("b.png\n\n a.png \nelsewhere.png\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert places(listing) == ["b.png", "a.png", "elsewhere.png"]
-    assert [one.read().shape for one in find_pictures(listing)] == [(4, 6, 3)] * 3
+    assert [one.read().shape for one in find_images(listing)] == [(4, 6, 3)] * 3
 
 
-def test_pictures_of_one_name_get_places_of_their_own(tmp_path):
+def test_images_of_one_name_get_places_of_their_own(tmp_path):
     listing = tmp_path / "list.txt"
     listing.write_text(f"{save(tmp_path / 'a' / 'x.png')}\n{save(tmp_path / 'b' / 'X.png')}\n")
     assert places(listing) == ["1-x.png", "2-X.png"]
@@ -90,17 +90,17 @@ def test_videos_that_differ_in_their_suffix_get_places_of_their_own(tmp_path):
     assert [entry.place.name for entry in find_media(tmp_path).known] == ["1-clip.avi", "2-clip.mkv"]
 
 
-def test_standard_input_is_one_picture(monkeypatch):
+def test_standard_input_is_one_image(monkeypatch):
     _, content = cv2.imencode(".png", np.full((4, 6, 3), 9, np.uint8))
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content.tobytes())))
-    (found,) = find_pictures("-")
+    (found,) = find_images("-")
     assert found.read().shape == (4, 6, 3)
 
 
-def test_a_bad_picture_is_named_when_it_is_read(tmp_path):
+def test_a_bad_image_is_named_when_it_is_read(tmp_path):
     path = tmp_path / "bad.jpg"
     path.write_bytes(b"not a picture")
-    (found,) = find_pictures(path)
+    (found,) = find_images(path)
     with raises(DataError, path=path):
         found.read()
 
@@ -108,9 +108,9 @@ def test_a_bad_picture_is_named_when_it_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("source", "told"), [("nowhere.jpg", "no such"), ("*.jpg", "pattern"), ("empty", ".png"), ("empty.txt", "empty;")]
 )
-def test_a_source_without_pictures_is_an_error(tmp_path, monkeypatch, source, told):
+def test_a_source_without_images_is_an_error(tmp_path, monkeypatch, source, told):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.txt").write_text("\n")
     with raises(DataError, told, path=source):
-        find_pictures(source)
+        find_images(source)

@@ -73,7 +73,7 @@ def test_tiles_cover_every_pixel_and_share_what_was_asked(width, height, tile, o
     assert all(before + tile - after >= int(tile * overlap) - 1 for before, after in pairwise(lefts))
 
 
-def test_a_picture_within_one_tile_is_looked_at_once():
+def test_an_image_within_one_tile_is_looked_at_once():
     seer = Seer()
     assert found_in(scene((100, 90), (10, 10, 20, 20)), seer) == [(10, 10, 20, 20)]
     assert seer.num_windows == 1
@@ -84,11 +84,11 @@ def test_a_thing_on_a_seam_comes_out_once_and_whole():
     assert found_in(scene((250, 80), box, (90, 60, 110, 70)), Seer()) == sorted([box, (90, 60, 110, 70)])
 
 
-def test_a_thing_larger_than_the_overlap_comes_from_the_whole_picture():
+def test_a_thing_larger_than_the_overlap_comes_from_the_whole_image():
     assert found_in(scene((250, 80), (60, 10, 240, 70)), Seer()) == [(60, 10, 240, 70)]
 
 
-def test_where_the_whole_picture_misses_a_large_thing_its_parts_are_joined():
+def test_where_the_whole_image_misses_a_large_thing_its_parts_are_joined():
     class Shortsighted(Seer):
         def _look(self, image):
             return Detections.none() if max(image.shape[:2]) > 100 else super()._look(image)

@@ -10,7 +10,7 @@ from raised import raises
 from lookonce.detections import Detections
 from lookonce.errors import MissingExtra
 from lookonce.prediction.predictor import Prediction
-from lookonce.prediction.sources import Clip, PictureSource
+from lookonce.prediction.sources import Clip, ImageSource
 from lookonce.prediction.tracks import Tracker, track
 
 pytest.importorskip("edgefirst.tracker", reason="the extra `track` is not installed")
@@ -32,7 +32,7 @@ def clip(name: str) -> Clip:
 def frames(of: Clip, *detections: Detections) -> list[Prediction]:
     return [
         Prediction(
-            source=PictureSource(name=of.name, place=of.place, clip=of, frame=number, seconds=Fraction(number, 25)),
+            source=ImageSource(name=of.name, place=of.place, clip=of, frame=number, seconds=Fraction(number, 25)),
             image=IMAGE,
             detections=one,
         )

@@ -42,7 +42,7 @@ def write_mp4(path: Path, images: list[np.ndarray], seconds: list[Fraction] | No
     return path
 
 
-def test_frames_of_a_lossless_video_are_the_pictures_it_was_made_of(tmp_path):
+def test_frames_of_a_lossless_video_are_the_images_it_was_made_of(tmp_path):
     images = [picture(number) for number in range(5)]
     path = str(write_lossless(tmp_path / "straße 猫.mkv", images))
     frames = list(read_frames(path, path))
@@ -174,7 +174,7 @@ def test_what_is_no_video_is_refused_by_name(tmp_path, content):
         read_header(str(path), str(path))
 
 
-def test_a_file_without_pictures_is_refused(tmp_path):
+def test_a_file_without_images_is_refused(tmp_path):
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=8000)

@@ -35,7 +35,7 @@ def advice_on(sides: list[float], **options: object) -> Advice:
     return advice
 
 
-def test_large_objects_need_no_large_pictures() -> None:
+def test_large_objects_need_no_large_images() -> None:
     advice = advice_on([60.0] * 8)
     assert advice.image_size == 320
     assert "--image-size 320" in advice.words[0]
@@ -61,7 +61,7 @@ def test_objects_in_one_place_are_crowded_at_every_size() -> None:
     assert {row.crowded for row in advice.rows} == {0.75}
 
 
-def test_enlarging_small_pictures_is_called_what_it_is() -> None:
+def test_enlarging_small_images_is_called_what_it_is() -> None:
     advice = advice_on([6.0] * 3, picture=200)
     assert any("200 pixels" in sentence for sentence in advice.words)
 
@@ -77,7 +77,7 @@ def test_without_objects_there_is_no_advice() -> None:
     assert advise(dataset([]), {}) is None
 
 
-def test_a_picture_of_unknown_size_does_not_disturb() -> None:
+def test_an_image_of_unknown_size_does_not_disturb() -> None:
     """check goes on where the header of a picture cannot be read; such a picture has no boxes."""
     data = dataset([60.0])
     damaged = replace(

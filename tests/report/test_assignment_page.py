@@ -48,8 +48,8 @@ def test_a_box_that_nobody_answers_for_is_found_and_a_crowd_is_none(batch: Batch
 
 def test_marks_stand_in_their_cell_and_orphans_are_red(batch: Batch, heads: list[Head]) -> None:
     sheet = draw_assignment(batch, heads)
-    picture = sheet[8 : 8 + 512, 8 : 8 + 512]
-    assert tuple(picture[48, 64 + 21]) == COLORS[2]  # cell (1, 2) of stride 32; the second of two anchors
-    assert tuple(picture[56, 56]) == COLORS[0]  # cell (3, 3) of stride 16
-    assert tuple(picture[165, 160]) == UNANSWERED
+    image = sheet[8 : 8 + 512, 8 : 8 + 512]
+    assert tuple(image[48, 64 + 21]) == COLORS[2]  # cell (1, 2) of stride 32; the second of two anchors
+    assert tuple(image[56, 56]) == COLORS[0]  # cell (3, 3) of stride 16
+    assert tuple(image[165, 160]) == UNANSWERED
     assert tuple(sheet[8 + 232, 8 + 512 + 8 + 232]) == COLORS[0]  # the second picture, beside the first

@@ -68,7 +68,7 @@ def test_every_finding_is_told_and_its_check_explained(page: str, result: CheckR
         assert FINDING_KINDS[name].finds.split("'")[0] in page
 
 
-def test_pictures_of_box_findings_and_both_of_twins_are_shown(page: str, result: CheckResult) -> None:
+def test_images_of_box_findings_and_both_of_twins_are_shown(page: str, result: CheckResult) -> None:
     readable = [found for found in result.findings if found.box_xyxy or found.twin]
     shown = len(Elements(page).loaded)
     assert shown >= len(readable) + sum(bool(found.twin) for found in readable)

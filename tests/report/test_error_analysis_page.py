@@ -16,8 +16,8 @@ from lookonce.report import comparison, error_analysis_page
 from lookonce.report.comparison import Compared
 from lookonce.report.content import Content, Run
 from lookonce.report.html import write_comparison
+from lookonce.report.images import ComparedImage
 from lookonce.report.model_card import model_card, write_model_card
-from lookonce.report.pictures import ComparedPicture
 from lookonce.report.summary import sentences
 
 NAMES = ("cat", "d<g|")
@@ -93,7 +93,7 @@ def content(name: str = "run", *, lr: float = 0.01, ap50: float = 0.5) -> Conten
         },
         analysis=analysis(),
         pictures=[
-            ComparedPicture(
+            ComparedImage(
                 name="1.jpg", image=np.zeros((8, 8, 3), np.uint8), truth=Detections.none(), found=Detections.none()
             )
         ],
@@ -185,7 +185,7 @@ def test_only_settings_that_differ_are_compared(runs: list[Compared]) -> None:
     assert re.fullmatch(r"<p>[^<]*same settings[^<]*</p>", comparison.settings(runs[:1] * 2))
 
 
-def test_the_page_of_several_runs_has_every_section_and_each_picture_once(runs: list[Compared], tmp_path: Path) -> None:
+def test_the_page_of_several_runs_has_every_section_and_each_image_once(runs: list[Compared], tmp_path: Path) -> None:
     page = write_comparison(tmp_path / "new" / "page.html", "one and two", runs).read_text(encoding="utf-8")
     for _, anchor, _ in comparison.SECTIONS:
         assert f'<section id="{anchor}">' in page

@@ -17,7 +17,7 @@ from lookonce.detections import Detections
 from lookonce.errors import DataError
 from lookonce.report.content import Content, Run, best_metrics, read_metrics, read_run
 from lookonce.report.html import render, write_plots, write_report
-from lookonce.report.pictures import ComparedPicture
+from lookonce.report.images import ComparedImage
 
 VOID = {"meta"}
 TWELVE = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -81,7 +81,7 @@ def full_content() -> Content:
         datasets=[dataset("train"), dataset("val")],
         metrics=best_metrics(rows) | {"per_class": per_class},
         pictures=[
-            ComparedPicture(
+            ComparedImage(
                 name="1.jpg",
                 image=np.zeros((64, 64, 3), np.uint8),
                 truth=Detections.none(),

@@ -34,12 +34,12 @@ def found(*rows: tuple[float, ...]) -> Detections:
     return Detections(boxes_xyxy=table[:, :4], scores=table[:, 4], labels=table[:, 5].astype(np.int64))
 
 
-PICTURE = np.full((64, 128, 3), 7, np.uint8)  # fills rows 16..48 of the canvas, at half its size
+IMAGE = np.full((64, 128, 3), 7, np.uint8)  # fills rows 16..48 of the canvas, at half its size
 
 
-def test_boxes_come_back_in_pixels_of_the_picture():
+def test_boxes_come_back_in_pixels_of_the_image():
     detector = Detector(Fixed(found((8, 20, 16, 40, 0.9, 1))))
-    (got,) = detector.detect([PICTURE])
+    (got,) = detector.detect([IMAGE])
     assert got.boxes_xyxy.tolist() == [[16, 8, 32, 48]]  # x * 2, (y - 16) * 2
     assert got.boxes_xyxy.dtype == np.float32
     assert got.labels.tolist() == [1]
@@ -47,23 +47,23 @@ def test_boxes_come_back_in_pixels_of_the_picture():
 
 def test_the_network_sees_the_canvas_that_training_saw():
     runtime = Fixed(found(), preprocessing=Preprocessing(pad_value=114))
-    Detector(runtime).detect([PICTURE])
+    Detector(runtime).detect([IMAGE])
     (canvases,) = runtime.canvases
     assert canvases.shape == (1, 64, 64, 3)
     assert canvases[0, 0, 0].tolist() == [114, 114, 114]
     assert canvases[0, 32, 32].tolist() == [7, 7, 7]
 
 
-def test_boxes_are_clipped_to_the_picture_and_those_in_the_padding_left_out():
+def test_boxes_are_clipped_to_the_image_and_those_in_the_padding_left_out():
     detector = Detector(Fixed(found((-10, 20, 16, 90, 0.9, 0), (8, 2, 16, 14, 0.8, 0))))
-    (got,) = detector.detect([PICTURE])
+    (got,) = detector.detect([IMAGE])
     assert got.boxes_xyxy.tolist() == [[0, 8, 32, 64]]
 
 
 def test_thresholds_default_to_the_records():
     runtime = Fixed(found(), thresholds=Thresholds(score=0.4, iou=0.3, max_detections=7, multi_label=False))
-    Detector(runtime).detect([PICTURE])
-    Detector(runtime, score_threshold=0.001, iou_threshold=0.5, max_detections=9, multi_label=True).detect([PICTURE])
+    Detector(runtime).detect([IMAGE])
+    Detector(runtime, score_threshold=0.001, iou_threshold=0.5, max_detections=9, multi_label=True).detect([IMAGE])
     assert runtime.asked == [
         {"score_threshold": 0.4, "iou_threshold": 0.3, "max_detections": 7, "multi_label": False},
         {"score_threshold": 0.001, "iou_threshold": 0.5, "max_detections": 9, "multi_label": True},
@@ -77,15 +77,15 @@ SURE_AND_UNSURE = [(0, 20, 9, 40, 0.5, 0), (0, 20, 9, 40, 0.45, 1), (0, 20, 9, 4
 def test_a_class_may_have_its_own_score_unless_one_is_asked_for(threshold, scores):
     thresholds = Thresholds(score=0.6, per_class_score={"dog": 0.1})
     detector = Detector(Fixed(found(*SURE_AND_UNSURE), thresholds=thresholds), score_threshold=threshold)
-    (got,) = detector.detect([PICTURE])
+    (got,) = detector.detect([IMAGE])
     assert got.scores.tolist() == pytest.approx(scores)
 
 
-def test_pictures_of_different_sizes_go_together():
+def test_images_of_different_sizes_go_together():
     detector = Detector(Fixed(found((0, 0, 64, 64, 0.9, 0))))
-    got = detector.detect([PICTURE, np.zeros((32, 16, 3), np.uint8)])
+    got = detector.detect([IMAGE, np.zeros((32, 16, 3), np.uint8)])
     assert [one.boxes_xyxy.tolist() for one in got] == [[[0, 0, 128, 64]], [[0, 0, 16, 32]]]
 
 
-def test_no_pictures_no_detections():
+def test_no_images_no_detections():
     assert Detector(Fixed(found())).detect([]) == []

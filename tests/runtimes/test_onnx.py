@@ -58,7 +58,7 @@ def test_two_threads_answer_as_one(write):
     assert [found.boxes_xyxy.tolist() for found in one] == [found.boxes_xyxy.tolist() for found in two]
 
 
-def test_no_pictures_no_detections(write):
+def test_no_images_no_detections(write):
     runtime = OnnxRuntime(write(), threads=1)
     empty = np.zeros((0, 32, 32, 3), np.uint8)
     assert runtime.detect(empty, score_threshold=0.2, iou_threshold=0.5, max_detections=9) == []

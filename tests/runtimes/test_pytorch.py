@@ -50,7 +50,7 @@ def test_decode_gives_every_box_and_class_a_score():
     assert scores.max() <= 1
 
 
-def test_the_answer_for_a_picture_does_not_depend_on_its_neighbours():
+def test_the_answer_for_an_image_does_not_depend_on_its_neighbours():
     runtime = network()
     together = runtime.detect(canvases(3), **THRESHOLDS)
     for canvas, found in zip(canvases(3), together, strict=True):
@@ -76,7 +76,7 @@ def test_weights_may_change_between_calls():
     assert not np.array_equal(runtime.decode(canvases(1))[1], before)
 
 
-def test_no_pictures_no_detections():
+def test_no_images_no_detections():
     assert network().detect(canvases(0), **THRESHOLDS) == []
 
 

@@ -47,6 +47,6 @@ def test_it_has_as_many_weights_as_the_network() -> None:
 
 
 @pytest.mark.slow
-def test_larger_pictures_take_longer() -> None:
+def test_larger_images_take_longer() -> None:
     taken = milliseconds_by_size((320, 416, 640), 3)
     assert 0 < taken[320] < taken[416] < taken[640]

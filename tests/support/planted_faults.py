@@ -36,8 +36,8 @@ class Corpus:
         for split in ("train", "val"):
             self.splits[split] = json.loads(self.json_path(split).read_text())
         # The first boxes of a class may be its only ones in val; nothing is taken away there.
-        pictures = [image["id"] for image in self.splits["train"]["images"] if len(self.boxes(image["id"])) >= 3]
-        self.untouched = self.rng.permutation(pictures).tolist()
+        images = [image["id"] for image in self.splits["train"]["images"] if len(self.boxes(image["id"])) >= 3]
+        self.untouched = self.rng.permutation(images).tolist()
 
     def json_path(self, split: str) -> Path:
         return self.folder / "annotations" / f"instances_{split}2017.json"
@@ -66,7 +66,7 @@ class Corpus:
         content = self.splits["train"]
         content["annotations"] = [box for box in content["annotations"] if box["image_id"] != image["id"]]
 
-    def add_picture(self, name: str, like: dict[str, Any], split: str = "train", **fields: Any) -> Path:
+    def add_image(self, name: str, like: dict[str, Any], split: str = "train", **fields: Any) -> Path:
         """Another entry, without boxes; where its file has to go."""
         images = self.splits[split]["images"]
         images.append({**like, "id": 1 + max(image["id"] for image in images), "file_name": name, **fields})
@@ -82,7 +82,7 @@ def _truncated(corpus: Corpus) -> Fault:
     return Fault("truncated-picture", path.name)
 
 
-def _no_picture(corpus: Corpus) -> Fault:
+def _no_image(corpus: Corpus) -> Fault:
     path = corpus.path(corpus.victim())
     path.write_bytes(b"<html>404 not found</html>")
     return Fault("unreadable-picture", path.name)
@@ -108,9 +108,9 @@ def _turned(corpus: Corpus, orientation: int) -> Path:
     path = corpus.path(victim)
     tags = Image.Exif()
     tags[0x0112] = orientation
-    picture = Image.open(path)
-    picture.load()
-    picture.save(path, quality=95, exif=tags)
+    image = Image.open(path)
+    image.load()
+    image.save(path, quality=95, exif=tags)
     return path
 
 
@@ -141,7 +141,7 @@ def _leaves_folder(corpus: Corpus) -> Fault:
     return Fault("path-outside-folder", corpus.json_path("train").name)
 
 
-def _picture_id_twice(corpus: Corpus) -> Fault:
+def _image_id_twice(corpus: Corpus) -> Fault:
     first, second = sorted((corpus.victim(), corpus.victim()), key=lambda image: image["id"])
     corpus.drop_boxes(second)
     second["id"] = first["id"]
@@ -156,13 +156,13 @@ def _box_id_twice(corpus: Corpus) -> Fault:
 
 def _listed_twice(corpus: Corpus) -> Fault:
     image = corpus.victim()
-    corpus.add_picture(image["file_name"], image)
+    corpus.add_image(image["file_name"], image)
     return Fault("listed-twice", image["file_name"])
 
 
 def _same_bytes(corpus: Corpus) -> Fault:
     image = corpus.victim()
-    path = corpus.add_picture("copy.jpg", image)
+    path = corpus.add_image("copy.jpg", image)
     shutil.copyfile(corpus.path(image), path)
     return Fault("copied-picture", path.name)
 
@@ -170,35 +170,35 @@ def _same_bytes(corpus: Corpus) -> Fault:
 def _half_size(corpus: Corpus) -> Fault:
     image = corpus.victim()
     width, height = image["width"] // 2, image["height"] // 2
-    path = corpus.add_picture("half.png", image, width=width, height=height)
+    path = corpus.add_image("half.png", image, width=width, height=height)
     Image.open(corpus.path(image)).resize((width, height)).save(path)
     return Fault("near-copy", path.name)
 
 
 def _encoded_again(corpus: Corpus) -> Fault:
     image = corpus.victim()
-    path = corpus.add_picture("again.jpg", image)
+    path = corpus.add_image("again.jpg", image)
     Image.open(corpus.path(image)).save(path, quality=int(corpus.rng.integers(25, 60)))
     return Fault("near-copy", path.name)
 
 
 def _mirrored(corpus: Corpus) -> Fault:
     image = corpus.victim()
-    path = corpus.add_picture("mirrored.jpg", image)
+    path = corpus.add_image("mirrored.jpg", image)
     ImageOps.mirror(Image.open(corpus.path(image))).save(path, quality=90)
     return Fault("near-copy", path.name)
 
 
 def _leaked(corpus: Corpus) -> Fault:
     image = corpus.victim()
-    path = corpus.add_picture("leaked.jpg", image, "val")
+    path = corpus.add_image("leaked.jpg", image, "val")
     shutil.copyfile(corpus.path(image), path)
     return Fault("leaked-picture", path.name)
 
 
 def _leaked_smaller(corpus: Corpus) -> Fault:
     image = corpus.victim()
-    path = corpus.add_picture("leaked.webp", image, "val", width=256, height=256)
+    path = corpus.add_image("leaked.webp", image, "val", width=256, height=256)
     Image.open(corpus.path(image)).resize((256, 256)).save(path, quality=80)
     return Fault("leaked-near-copy", path.name)
 
@@ -236,7 +236,7 @@ def _unknown_class(corpus: Corpus) -> Fault:
     return Fault("unknown-class", corpus.json_path("train").name)
 
 
-def _without_picture(corpus: Corpus) -> Fault:
+def _without_image(corpus: Corpus) -> Fault:
     corpus.add_box({"id": 4711}, bbox=[5, 5, 20, 20])
     return Fault("annotation-without-picture", corpus.json_path("train").name)
 
@@ -254,7 +254,7 @@ def _class_without_boxes(corpus: Corpus) -> Fault:
 
 FAULTS: tuple[Plant, ...] = (
     _truncated,
-    _no_picture,
+    _no_image,
     _empty_file,
     _wrong_suffix,
     _before_rotation,
@@ -262,7 +262,7 @@ FAULTS: tuple[Plant, ...] = (
     _other_size,
     _missing,
     _leaves_folder,
-    _picture_id_twice,
+    _image_id_twice,
     _box_id_twice,
     _listed_twice,
     _same_bytes,
@@ -280,7 +280,7 @@ FAULTS: tuple[Plant, ...] = (
     _box("repeated-box", lambda _, box: [box[0], box[1], box[2] * 0.98, box[3]]),
     _two_classes,
     _unknown_class,
-    _without_picture,
+    _without_image,
     _three_numbers,
     _class_without_boxes,
 )

@@ -69,14 +69,14 @@ def test_images_arrive_normalised_and_channels_last(make_learner: MakeLearner, m
     assert targets.boxes_xyxy[1, 0].tolist() == [32, 32, 56, 56]
 
 
-def test_pictures_without_objects_train(make_learner: MakeLearner, make_batch: MakeBatch) -> None:
+def test_images_without_objects_train(make_learner: MakeLearner, make_batch: MakeBatch) -> None:
     result = train(make_learner(), [make_batch((-1, 0), (-1, 0))])[0]
     assert np.isfinite(result.loss)
     assert result.box == result.classes == 0
     assert result.objectness > 0
 
 
-def test_a_loss_that_is_no_number_stops_before_the_weights_and_names_the_pictures(
+def test_a_loss_that_is_no_number_stops_before_the_weights_and_names_the_images(
     make_learner: MakeLearner, make_batch: MakeBatch
 ) -> None:
     learner = make_learner()

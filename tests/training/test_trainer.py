@@ -181,7 +181,7 @@ def test_the_last_epoch_is_always_evaluated(make_trainer: Any, eval_every: int, 
     assert len(score.models) == expected
 
 
-def test_without_validation_pictures_there_is_no_best(make_trainer: Any, run: RunFolder) -> None:
+def test_without_validation_images_there_is_no_best(make_trainer: Any, run: RunFolder) -> None:
     result = make_trainer().run()
     assert not run.best.exists()
     assert "AP" not in result.metrics
@@ -378,9 +378,9 @@ def test_what_spoiled_the_loss_is_kept_with_its_boxes(
     for name in ("images", "boxes_xyxy", "labels", "image_index", "crowd", "image_ids"):
         np.testing.assert_array_equal(kept[name], getattr(expected, name))
     assert sorted(path.name for path in folder.glob("*.png")) == ["000-image1.png", "001-image2.png"]
-    picture = cv2.imread(str(folder / "001-image2.png"))
-    assert picture.shape == (64, 64, 3)
-    np.testing.assert_array_equal(picture[40:, 40:], expected.images[1][40:, 40:, ::-1])  # no box there
+    image = cv2.imread(str(folder / "001-image2.png"))
+    assert image.shape == (64, 64, 3)
+    np.testing.assert_array_equal(image[40:, 40:], expected.images[1][40:, 40:, ::-1])  # no box there
 
 
 def test_skipped_batches_are_counted_and_leave_no_trace_in_the_checkpoint(make_trainer: Any, run: RunFolder) -> None:

@@ -64,7 +64,7 @@ def test_no_anchor_is_smaller_than_half_its_stride(data: Callable[..., tuple[Pat
     assert fitted[3:].min() == 16
 
 
-def test_few_pictures_prove_nothing(data: Callable[..., tuple[Path, Path]]) -> None:
+def test_few_images_prove_nothing(data: Callable[..., tuple[Path, Path]]) -> None:
     file, images = data([(200, 20)], pictures=4)
     advice = anchors(file, images=images, restarts=2)
     assert advice.held_out == ()

@@ -16,14 +16,14 @@ from lookonce.workflows import build
 CPU = torch.device("cpu")
 
 
-def dataset(sizes_wh: list[tuple[float, float]], *, picture_wh: tuple[int, int] = (200, 100)) -> Dataset:
+def dataset(sizes_wh: list[tuple[float, float]], *, image_wh: tuple[int, int] = (200, 100)) -> Dataset:
     """One picture a box, each in its upper left corner."""
     count = len(sizes_wh)
     return Dataset(
         split="train",
         image_paths=[],
         image_ids=np.arange(count),
-        image_sizes_wh=np.array([picture_wh] * count, np.int32),
+        image_sizes_wh=np.array([image_wh] * count, np.int32),
         box_offsets=np.arange(count + 1),
         boxes_xyxy=np.array([[0, 0, width, height] for width, height in sizes_wh], np.float64),
         labels=np.zeros(count, np.int64),
@@ -51,7 +51,7 @@ def test_sizes_are_measured_on_the_canvas() -> None:
 
 def test_anchors_fitted_to_six_sizes_are_those_sizes() -> None:
     sizes = [(10.0 * k, 5.0 * k) for k in range(1, 7)]
-    data = dataset(sizes * 4, picture_wh=(64, 64))
+    data = dataset(sizes * 4, image_wh=(64, 64))
     anchors = build.choose_anchors(settings(anchors="auto"), data)
     np.testing.assert_allclose(anchors, sizes)
 
@@ -65,7 +65,7 @@ def test_default_anchors_and_masks_are_the_papers() -> None:
 @pytest.mark.parametrize(
     ("num_pictures", "batch_size"), [(1, 4), (205, 4), (400, 8), (800, 16), (1600, 32), (10**6, 32)]
 )
-def test_few_pictures_get_small_batches(num_pictures: int, batch_size: int) -> None:
+def test_few_images_get_small_batches(num_pictures: int, batch_size: int) -> None:
     assert build.choose_batch_size(settings(batch_size=0), num_pictures).batch_size == batch_size
 
 

@@ -87,7 +87,7 @@ def test_advice_and_page_come_with_the_findings(planted: Path, tmp_path: Path, m
     assert "lookonce check" in (tmp_path / "check.html").read_text()
 
 
-def test_pictures_without_annotations_are_looked_at_alone(shared: Callable[[str], Path], tmp_path: Path) -> None:
+def test_images_without_annotations_are_looked_at_alone(shared: Callable[[str], Path], tmp_path: Path) -> None:
     """One picture, and the folder that it lies in: the truncated one is named, and nothing is said of boxes."""
     truncated = shared("data/media/pictures/truncated.jpg")
     for data in (truncated, truncated.parent):
@@ -100,7 +100,7 @@ def test_pictures_without_annotations_are_looked_at_alone(shared: Callable[[str]
         assert any("truncated.jpg: truncated JPEG" in line for line in as_text(checked))
 
 
-def test_pictures_without_annotations_cannot_be_corrected(tmp_path: Path) -> None:
+def test_images_without_annotations_cannot_be_corrected(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     with raises(DataError, "--fix", path=tmp_path):
         check(tmp_path, fix=tmp_path / "copy")

@@ -183,12 +183,12 @@ def test_the_probe_finds_a_wrong_mask_of_a_real_network(
     text = (folder / "yolov3-tiny-aix2022.cfg").read_text()
     text = text.replace("anchors = 10,14,", "anchors = 5,7, 10,14,").replace("mask = 3,4,5", "mask = 4,5,6")
     (tmp_path / "wrong.cfg").write_text(text)
-    pictures = f"{folder}/pictures/*close*.jpg"
+    images = f"{folder}/pictures/*close*.jpg"
     weights = folder / "yolov3-tiny-aix2022.weights"
-    done = convert(tmp_path / "wrong.cfg", weights, output=tmp_path / "wrong", probe=pictures)
+    done = convert(tmp_path / "wrong.cfg", weights, output=tmp_path / "wrong", probe=images)
     assert any("mask=1,2,3" in note and "mask=0,1,2" in note and "--mask 1,2,3" in note for note in done.notes)
     assert load_checkpoint(tmp_path / "wrong").record.masks == ((4, 5, 6), (0, 1, 2))
-    done = convert(tmp_path / "wrong.cfg", weights, output=tmp_path / "right", probe=pictures, mask="1,2,3")
+    done = convert(tmp_path / "wrong.cfg", weights, output=tmp_path / "right", probe=images, mask="1,2,3")
     assert any("mask=1,2,3" in note and "--mask" not in note for note in done.notes)
     with Image.open(tmp_path / "right-masks.png") as sheet:
         assert sheet.size == (2 * (640 + 8), 28 + 6 * (640 + 8))

@@ -112,7 +112,7 @@ def test_a_failure_leaves_nothing_behind(original: Path, tmp_path: Path) -> None
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_pictures_of_one_name_get_numbers(original: Path, tmp_path: Path) -> None:
+def test_images_of_one_name_get_numbers(original: Path, tmp_path: Path) -> None:
     (original / "val" / "val ä 1.jpg").rename(original / "val" / "train ä 1.jpg")
     text = (original / "annotations" / "instances_val.json").read_text().replace("val \\u00e4 1", "train \\u00e4 1")
     (original / "annotations" / "instances_val.json").write_text(text)
@@ -155,7 +155,7 @@ def test_several_sources_are_merged_by_class_name(original: Path, tmp_path: Path
     assert len({path.name for path in dataset.image_paths}) == 6
 
 
-def test_pictures_are_shared_out_anew(original: Path, tmp_path: Path) -> None:
+def test_images_are_shared_out_anew(original: Path, tmp_path: Path) -> None:
     conversion = convert_data(original, tmp_path / "copy", to="voc", split="0.5/0.5", seed=3)
     assert conversion.pictures == {"train": 3, "val": 3}
     again = convert_data(original, tmp_path / "again", to="voc", split="0.5/0.5", seed=3)
@@ -169,6 +169,6 @@ def test_parts_that_are_no_parts_of_one_are_refused(text: str) -> None:
         read_shares(text)
 
 
-def test_a_part_without_pictures_is_refused(original: Path, tmp_path: Path) -> None:
+def test_a_part_without_images_is_refused(original: Path, tmp_path: Path) -> None:
     with raises(DataError, setting="split", value="val"):
         convert_data(original, tmp_path / "copy", to="voc", split="0.94/0.05/0.01")

@@ -56,7 +56,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert fresh_folder(mine) == tmp_path / "demo-3"
 
 
-def test_a_demo_of_no_pictures_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_demo_of_no_images_is_refused_by_name(tmp_path: Path) -> None:
     with raises(SettingsError, setting="pictures", value=0):
         demo(output=tmp_path / "demo", pictures=0)
 

@@ -54,16 +54,16 @@ def write_squares(folder: Path, *, train: Change = as_it_is, val: Change = as_it
         images, annotations = [], []
         (folder / split).mkdir(parents=True)
         for number in range(1, count + 1):
-            picture = rng.integers(90, 120, (SIDE, SIDE, 3)).astype(np.uint8)
+            image = rng.integers(90, 120, (SIDE, SIDE, 3)).astype(np.uint8)
             for _ in range(int(rng.integers(1, 4))):
                 category, side = int(rng.integers(3)), int(rng.integers(18, 41))
                 left, top = (int(place) for place in rng.integers(0, SIDE - side, 2))
-                picture[top : top + side, left : left + side] = list(COLORS.values())[category]
+                image[top : top + side, left : left + side] = list(COLORS.values())[category]
                 written, bbox = change(category + 1, [left, top, side, side])
                 annotations.append(
                     {"id": len(annotations) + 1, "image_id": number, "category_id": written, "bbox": bbox}
                 )
-            cv2.imwrite(str(folder / split / f"{number}.png"), picture[..., ::-1])
+            cv2.imwrite(str(folder / split / f"{number}.png"), image[..., ::-1])
             images.append({"id": number, "file_name": f"{number}.png", "width": SIDE, "height": SIDE})
         categories = [{"id": number, "name": name} for number, name in enumerate(COLORS, start=1)]
         content = {"images": images, "annotations": annotations, "categories": categories}

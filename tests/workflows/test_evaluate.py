@@ -79,15 +79,15 @@ def test_scores_a_foreign_results_file(
     assert "[pen]" in printed
 
 
-def test_scoring_a_results_file_needs_no_pictures(coco: Path, foreign: Path, tmp_path: Path) -> None:
-    for picture in tmp_path.glob("*.png"):
-        picture.unlink()
+def test_scoring_a_results_file_needs_no_images(coco: Path, foreign: Path, tmp_path: Path) -> None:
+    for image in tmp_path.glob("*.png"):
+        image.unlink()
     evaluation = evaluate(data=coco, results=foreign, output=tmp_path / "out", resamples=0)
     assert pytest.approx(0.5) == evaluation.metrics.AP50
     assert not list((tmp_path / "out").glob("*.jpg"))
 
 
-def test_sheets_show_the_worst_pictures_and_a_choice_of_all(coco: Path, foreign: Path, tmp_path: Path) -> None:
+def test_sheets_show_the_worst_images_and_a_choice_of_all(coco: Path, foreign: Path, tmp_path: Path) -> None:
     evaluation = evaluate(data=coco, images=tmp_path, results=foreign, output=tmp_path / "out", resamples=0)
     assert evaluation.files[-2:] == ("worst.jpg", "pictures.jpg")
     worst, every = (cv2.imread(str(tmp_path / "out" / name)) for name in ("worst.jpg", "pictures.jpg"))

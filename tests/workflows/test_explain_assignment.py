@@ -27,8 +27,8 @@ def test_every_box_is_learnt_by_its_best_anchor(data: str, tmp_path: Path) -> No
     # One prediction a box, unless two boxes want the same one.
     assert 1 <= sum(anchor.predictions for anchor in found.anchors) <= found.num_boxes
     assert len(found.anchors) == 6
-    picture = cv2.imdecode(np.frombuffer(found.sheet.read_bytes(), "uint8"), cv2.IMREAD_COLOR)
-    assert picture.shape[0] >= 480
+    image = cv2.imdecode(np.frombuffer(found.sheet.read_bytes(), "uint8"), cv2.IMREAD_COLOR)
+    assert image.shape[0] >= 480
     assert [line.split()[0] for line in as_text(found)][2:8] == ["16"] * 3 + ["32"] * 3
 
 
@@ -45,12 +45,12 @@ def test_weights_bring_their_own_anchors_and_settings(data: str, tmp_path: Path)
     assert [path.name for path in (found.sheet, other.sheet)] == ["a.png", "a-2.png"]
 
 
-def test_no_picture_is_too_few(data: str) -> None:
+def test_no_image_is_too_few(data: str) -> None:
     with pytest.raises(SettingsError, match="pictures is 0"):
         explain_assignment(data, pictures=0)
 
 
-def test_real_pictures(shared: Callable[[str], Path], tmp_path: Path) -> None:
+def test_real_images(shared: Callable[[str], Path], tmp_path: Path) -> None:
     found = explain_assignment(
         str(shared("data/bccd")), pictures=2, output=tmp_path / "b.png", assignment="best_anchors", width=0.0625
     )

@@ -18,7 +18,7 @@ from lookonce.cli.main import main
 from lookonce.errors import DataError, MissingExtra, SettingsError, WeightsError
 from lookonce.export.base import textured_canvases
 from lookonce.export.formats import FORMATS
-from lookonce.prediction.sources import PictureSource, image_ids
+from lookonce.prediction.sources import ImageSource, image_ids
 from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows.export import export
 from lookonce.workflows.predict import predict
@@ -81,21 +81,21 @@ def test_a_file_is_not_replaced_unasked(exported, run_folder):
         export(run_folder)
 
 
-def test_every_readable_picture_is_drawn_under_its_name(predicted):
+def test_every_readable_image_is_drawn_under_its_name(predicted):
     drawn = {path.relative_to(predicted.output).as_posix() for path in predicted.output.rglob("*") if path.is_file()}
     assert drawn == {"a.png", "sub/ü b.jpg", "sub/c.bmp.jpg", "detections.json", "results.json"}
     image = cv2.imdecode(np.frombuffer((predicted.output / "a.png").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (40, 70, 3)
 
 
-def test_a_picture_that_cannot_be_read_is_told_and_makes_the_exit_status_1(predicted, pictures):
+def test_an_image_that_cannot_be_read_is_told_and_makes_the_exit_status_1(predicted, pictures):
     assert predicted.exit_code == 1
     assert list(predicted.failed) == [str(pictures / "cut.jpg")]
     (failed,) = json.loads((predicted.output / "detections.json").read_text(encoding="utf-8"))["failed"]
     assert "truncated JPEG" in failed["error"]
 
 
-def test_detections_json_says_all_of_every_picture(predicted, pictures):
+def test_detections_json_says_all_of_every_image(predicted, pictures):
     content = json.loads((predicted.output / "detections.json").read_text(encoding="utf-8"))
     assert content["class_names"] == ["Blatt", "叶子"]
     assert content["threshold"] == 0.2
@@ -168,7 +168,7 @@ def test_predict_never_writes_over_earlier_predictions(exported, pictures, tmp_p
     assert sorted(path.name for path in outputs[0].iterdir()) == ["detections.json", "results.json"]
 
 
-def test_predict_never_writes_over_the_pictures(exported, tmp_path):
+def test_predict_never_writes_over_the_images(exported, tmp_path):
     path = save(tmp_path / "a.png", np.zeros((32, 32, 3), np.uint8))
     content = path.read_bytes()
     with raises(SettingsError, "a.png", setting="output"):
@@ -189,9 +189,9 @@ def test_a_higher_threshold_shows_fewer(exported, pictures, tmp_path):
     assert json.loads((tmp_path / "results.json").read_text()) == []
 
 
-def test_pictures_named_by_number_keep_it_as_coco_image_id():
+def test_images_named_by_number_keep_it_as_coco_image_id():
     def sources(*names):
-        return [PictureSource(name=name, place=Path(name)) for name in names]
+        return [ImageSource(name=name, place=Path(name)) for name in names]
 
     assert image_ids(sources("000000000139.jpg", "sub/7.png")) == [139, 7]
     assert image_ids(sources("000000000139.jpg", "dog.png")) == [1, 2]
@@ -241,7 +241,7 @@ def test_export_through_the_command_line(run_folder, pictures, tmp_path, capsys)
     assert "raw logits" in capsys.readouterr().out
 
 
-def test_pictures_to_compare_on_must_be_readable(run_folder, pictures):
+def test_images_to_compare_on_must_be_readable(run_folder, pictures):
     with raises(DataError, "JPEG", path="cut.jpg"):
         export(run_folder, pictures=str(pictures), image_size=32)
 
@@ -274,7 +274,7 @@ def test_weights_in_16_bits_are_half_the_size(exported, run_folder, tmp_path):
     assert file.size < 0.6 * exported.stat().st_size
 
 
-def test_eight_bits_are_fitted_to_bare_pictures(exported, run_folder, pictures, tmp_path, capsys):
+def test_eight_bits_are_fitted_to_bare_images(exported, run_folder, pictures, tmp_path, capsys):
     (file,) = export(run_folder, precision="int8", calibration=str(pictures / "sub"), output=tmp_path).files
     assert ["noise" in one.quantity for one in file.parity.differences] == [True]
     assert 0 < file.parity.differences[0].largest < 0.25

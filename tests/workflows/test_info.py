@@ -103,7 +103,7 @@ def test_the_budget_says_what_each_step_costs(tmp_path: Path, capsys: pytest.Cap
     assert not (tmp_path / "int8-scales.json").exists()
 
 
-def test_scales_of_weights_need_no_pictures_and_those_of_activations_do(tmp_path: Path) -> None:
+def test_scales_of_weights_need_no_images_and_those_of_activations_do(tmp_path: Path) -> None:
     weights = weights_of(tmp_path)
     info(weights, output=tmp_path / "1")
     content = json.loads((tmp_path / "1" / "int8-scales.json").read_text())

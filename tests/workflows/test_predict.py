@@ -86,7 +86,7 @@ def lossless_video(path: Path, images: list[np.ndarray]) -> Path:
 
 
 @pytest.mark.parametrize("way", ["folder", "pattern", "list", "standard input", "video", "neighbours"])
-def test_the_same_picture_gives_the_same_boxes_to_the_last_bit(
+def test_the_same_image_gives_the_same_boxes_to_the_last_bit(
     way, weights, folder, images, expected, tmp_path, monkeypatch
 ):
     source = str(folder)
@@ -125,7 +125,7 @@ def test_a_video_is_drawn_as_a_video_and_written_down_frame_by_frame(weights, im
     assert len(list((tmp_path / "out" / "labels" / "clip").iterdir())) == 5
 
 
-def test_pictures_and_videos_may_lie_in_one_folder_and_a_bad_video_costs_nothing_else(weights, images, tmp_path):
+def test_images_and_videos_may_lie_in_one_folder_and_a_bad_video_costs_nothing_else(weights, images, tmp_path):
     lossless_video(tmp_path / "b.mkv", images[:2])
     (tmp_path / "a.png").write_bytes(png(images[0]))
     (tmp_path / "c.mp4").write_bytes(b"no video")
@@ -146,7 +146,7 @@ def test_chosen_classes_and_limits(weights, folder, expected, tmp_path):
     assert rows(predicted) == [[one for one in found if one["class"] == "dog"] for found in expected[:2]]
 
 
-def test_tiles_find_in_a_large_picture_what_each_part_has(weights, images, tmp_path):
+def test_tiles_find_in_a_large_image_what_each_part_has(weights, images, tmp_path):
     """A picture of four textures side by side in tiles without overlap: each tile is one texture."""
     (tmp_path / "wide.png").write_bytes(png(np.hstack([image[:60, :60] for image in images[:4]])))
     (tmp_path / "part.png").write_bytes(png(images[0][:60, :60]))
@@ -185,7 +185,7 @@ def test_labels_of_the_user_are_not_written_over(weights, folder, tmp_path, word
     assert (tmp_path / name / "a.txt").read_text() == "mine"
 
 
-def test_from_python_pictures_come_one_by_one(weights, folder, expected):
+def test_from_python_images_come_one_by_one(weights, folder, expected):
     found = stream(load_runtime(weights), str(folder))
     first = next(found)
     assert first.image.shape == (60, 80, 3)
@@ -235,7 +235,7 @@ def test_ctrl_c_is_how_a_camera_ends_and_everything_is_written(weights, tmp_path
 
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_in_a_folder_keeps_what_was_found(weights, folder, tmp_path, monkeypatch):
-    real = sources.read_picture
+    real = sources.read_image
 
     def interrupted(source, *, name):
         if name.endswith("d.png"):
@@ -243,7 +243,7 @@ def test_ctrl_c_in_a_folder_keeps_what_was_found(weights, folder, tmp_path, monk
             time.sleep(0.2)
         return real(source, name=name)
 
-    monkeypatch.setattr(sources, "read_picture", interrupted)
+    monkeypatch.setattr(sources, "read_image", interrupted)
     assert main(["predict", str(folder), "--weights", str(weights), "--output", str(tmp_path)]) == 130
     assert json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))["failed"] == []
 

@@ -75,7 +75,7 @@ def test_without_scoring_the_page_shows_what_training_noted(
     assert 'id="training"' in page
 
 
-def test_two_runs_are_compared_on_the_same_pictures(runs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_two_runs_are_compared_on_the_same_images(runs: tuple[Path, Path], tmp_path: Path) -> None:
     page = report(*runs, output=tmp_path / "both.html").read_text(encoding="utf-8")
     assert "chance" in page
     assert "<td>seed</td>" in page

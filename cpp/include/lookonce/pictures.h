@@ -25,7 +25,7 @@ struct Picture {
 /// Half a gigabyte decoded; larger pictures are refused by their header.
 inline constexpr std::int64_t kMaxPixels = 178'956'970;
 
-/// The bytes of a picture file -> the same pixels as lookonce's Python reader, src/lookonce/data/pictures.py, gives:
+/// The bytes of a picture file -> the same pixels as lookonce's Python reader, src/lookonce/data/images.py, gives:
 /// EXIF orientation applied, alpha laid on white, 16 bits brought to 8, CMYK by Adobe's convention, first frame.
 ///
 /// JPEG, PNG, WebP, BMP, PNM. `name` is what errors call it. Error: no picture, another kind, truncated, damaged, too

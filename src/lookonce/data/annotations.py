@@ -116,10 +116,10 @@ def _inside(
 
 
 def _of_box(found: Annotations, row: int, name: str, message: str) -> Finding:
-    picture = str(found.image_paths[int(found.image_rows[row])])
+    image = str(found.image_paths[int(found.image_rows[row])])
     left, top, right, bottom = found.boxes_xyxy[row].tolist()
     box = (left, top, right, bottom) if np.isfinite(found.boxes_xyxy[row]).all() else None
-    return Finding(name=name, file=picture, message=message, box_xyxy=box)
+    return Finding(name=name, file=image, message=message, box_xyxy=box)
 
 
 def _numbers(box: NDArray[np.float64]) -> str:

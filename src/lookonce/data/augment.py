@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import Floats, area_xyxy
 from lookonce.config.record import Preprocessing
-from lookonce.data.letterbox import Picture, resize
+from lookonce.data.letterbox import ImageArray, resize
 from lookonce.errors import SettingsError
 
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels
@@ -108,7 +108,7 @@ class CropPaste:
 
 
 def plan_crop_paste(
-    picture_wh: tuple[int, int],
+    image_wh: tuple[int, int],
     region: Rectangle,
     canvas_wh: tuple[int, int],
     params: AugmentationParams,
@@ -120,13 +120,13 @@ def plan_crop_paste(
 
     With `cover` the picture grows, if it must, until it fills the region.
     """
-    width, height = _scaled_wh(picture_wh, canvas_wh, params, resize)
+    width, height = _scaled_wh(image_wh, canvas_wh, params, resize)
     region_wh = (region[2] - region[0], region[3] - region[1])
     if cover:
         grow = max(1.0, region_wh[0] / width, region_wh[1] / height)
         width, height = width * grow, height * grow
-    source_x, target_x = _visible(picture_wh[0], width, (region[0], region[2]), params.place_xy[0])
-    source_y, target_y = _visible(picture_wh[1], height, (region[1], region[3]), params.place_xy[1])
+    source_x, target_x = _visible(image_wh[0], width, (region[0], region[2]), params.place_xy[0])
+    source_y, target_y = _visible(image_wh[1], height, (region[1], region[3]), params.place_xy[1])
     return CropPaste(
         source=(source_x[0], source_y[0], source_x[1], source_y[1]),
         target=(target_x[0], target_y[0], target_x[1], target_y[1]),
@@ -135,12 +135,12 @@ def plan_crop_paste(
 
 
 def _scaled_wh(
-    picture_wh: tuple[int, int], canvas_wh: tuple[int, int], params: AugmentationParams, resize: str
+    image_wh: tuple[int, int], canvas_wh: tuple[int, int], params: AugmentationParams, resize: str
 ) -> tuple[float, float]:
     stretch = math.sqrt(params.aspect)
     if resize == "stretch":
         return canvas_wh[0] * params.scale * stretch, canvas_wh[1] * params.scale / stretch
-    width, height = picture_wh[0] * stretch, picture_wh[1] / stretch
+    width, height = image_wh[0] * stretch, image_wh[1] / stretch
     factor = min(canvas_wh[0] / width, canvas_wh[1] / height) * params.scale
     return width * factor, height * factor
 
@@ -159,7 +159,11 @@ def _visible(
 
 
 def paste(
-    canvas: Picture, image: Picture, crop_paste: CropPaste, params: AugmentationParams, preprocessing: Preprocessing
+    canvas: ImageArray,
+    image: ImageArray,
+    crop_paste: CropPaste,
+    params: AugmentationParams,
+    preprocessing: Preprocessing,
 ) -> None:
     """Draw the tile's part of the picture onto the canvas; the rest of the canvas stays as it is.
 
@@ -172,7 +176,7 @@ def paste(
     canvas[y:y_stop, x:x_stop] = part[:, ::-1] if crop_paste.flip else part
 
 
-def shift_colors(image: Picture, params: AugmentationParams) -> Picture:
+def shift_colors(image: ImageArray, params: AugmentationParams) -> ImageArray:
     """Turn hue, multiply saturation and brightness (HSV value), by one table of 256 entries a channel."""
     if (params.hue, params.saturation, params.brightness) == (0.0, 1.0, 1.0):
         return image

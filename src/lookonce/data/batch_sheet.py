@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from lookonce.data.letterbox import Picture
+from lookonce.data.letterbox import ImageArray
 from lookonce.data.loader import Batch
 
 # RGB, told apart on tissue as well as on streets; class k takes colour k modulo 8. Grey is for crowd boxes.
@@ -21,7 +21,7 @@ CROWD_COLOR = (128, 128, 128)
 GAP_PIXELS = 4
 
 
-def draw_sheet(batch: Batch, *, columns: int = 4) -> Picture:
+def draw_sheet(batch: Batch, *, columns: int = 4) -> ImageArray:
     """The batch's canvases (B, H, W, 3) side by side in rows, boxes drawn on their outermost pixels; RGB."""
     count, height, width = batch.images.shape[:3]
     columns = min(columns, count)
@@ -33,9 +33,9 @@ def draw_sheet(batch: Batch, *, columns: int = 4) -> Picture:
     return sheet
 
 
-def draw_boxes(batch: Batch, index: int) -> Picture:
+def draw_boxes(batch: Batch, index: int) -> ImageArray:
     """One canvas (H, W, 3) of the batch with its boxes; RGB."""
-    canvas: Picture = batch.images[index].copy()
+    canvas: ImageArray = batch.images[index].copy()
     own = batch.image_index == index
     for box, label, crowd in zip(batch.boxes_xyxy[own], batch.labels[own], batch.crowd[own], strict=True):
         left, top, right, bottom = (round(float(side)) for side in box)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lookonce.data.check_boxes import check_boxes, check_classes, class_counts, num_background
-from lookonce.data.check_pictures import check_pictures
+from lookonce.data.check_images import check_pictures
 from lookonce.data.dataset import Dataset
 from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, Severity
 from lookonce.data.findings import Finding, Report

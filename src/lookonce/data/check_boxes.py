@@ -22,13 +22,13 @@ _MOSTLY_BACKGROUND = 0.9
 def check_boxes(dataset: Dataset, report: Report) -> None:
     """The boxes of one split, looked at one by one and in pairs."""
     _check_pairs(dataset, report)
-    for row, picture_row in _with_pictures(dataset, _tiny(dataset)):
+    for row, image_row in _with_images(dataset, _tiny(dataset)):
         message = f"box {_corners(dataset, row)} is under {_TINY_PIXELS:g} pixels wide or high"
-        report(_of_box("tiny-box", dataset, row, picture_row, message))
-    for row, picture_row in _with_pictures(dataset, _huge(dataset)):
-        width, height = dataset.image_sizes_wh[picture_row]
+        report(_of_box("tiny-box", dataset, row, image_row, message))
+    for row, image_row in _with_images(dataset, _huge(dataset)):
+        width, height = dataset.image_sizes_wh[image_row]
         message = f"box {_corners(dataset, row)} covers over {100 * _HUGE_SHARE:g} % of the {width}x{height} picture"
-        report(_of_box("huge-box", dataset, row, picture_row, message))
+        report(_of_box("huge-box", dataset, row, image_row, message))
 
 
 def check_classes(datasets: Sequence[Dataset], report: Report) -> None:
@@ -97,14 +97,14 @@ def _check_scored(counts: dict[str, int], val: Dataset, report: Report) -> None:
 
 def _check_pairs(dataset: Dataset, report: Report) -> None:
     """Two boxes of a picture that lie on each other; each box is told once, with the first it lies on."""
-    for first, second, picture_row in pairs_on_each_other(dataset):
+    for first, second, image_row in pairs_on_each_other(dataset):
         names = [dataset.class_names[int(dataset.labels[row])] for row in (first, second)]
         if names[0] == names[1]:
             message = f"box {_corners(dataset, second)} of class {names[1]!r} comes twice"
-            report(_of_box("repeated-box", dataset, second, picture_row, message))
+            report(_of_box("repeated-box", dataset, second, image_row, message))
         else:
             message = f"box {_corners(dataset, second)} is {names[0]!r} and {names[1]!r}"
-            report(_of_box("box-of-two-classes", dataset, second, picture_row, message))
+            report(_of_box("box-of-two-classes", dataset, second, image_row, message))
 
 
 def pairs_on_each_other(dataset: Dataset) -> Iterator[tuple[int, int, int]]:
@@ -127,16 +127,16 @@ def _huge(dataset: Dataset) -> NDArray[np.bool_]:
     return np.asarray((area_xyxy(dataset.boxes_xyxy) > _HUGE_SHARE * areas) & ~dataset.crowd)
 
 
-def _with_pictures(dataset: Dataset, chosen: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+def _with_images(dataset: Dataset, chosen: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     """Row of each chosen box (M,), and that of its picture."""
     for row in np.flatnonzero(chosen).tolist():
         yield row, int(np.searchsorted(dataset.box_offsets, row, side="right")) - 1
 
 
-def _of_box(name: str, dataset: Dataset, row: int, picture_row: int, message: str) -> Finding:
-    picture = dataset.image_paths[picture_row]
+def _of_box(name: str, dataset: Dataset, row: int, image_row: int, message: str) -> Finding:
+    image = dataset.image_paths[image_row]
     left, top, right, bottom = dataset.boxes_xyxy[row].tolist()
-    return Finding(name=name, file=str(picture), message=f"{picture}: {message}", box_xyxy=(left, top, right, bottom))
+    return Finding(name=name, file=str(image), message=f"{image}: {message}", box_xyxy=(left, top, right, bottom))
 
 
 def _corners(dataset: Dataset, row: int) -> str:

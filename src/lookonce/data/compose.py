@@ -23,7 +23,7 @@ from lookonce.data.augment import (
     sample_params,
 )
 from lookonce.data.dataset import Dataset
-from lookonce.data.letterbox import Picture
+from lookonce.data.letterbox import ImageArray
 
 # Where the four pictures of a mosaic meet, as a part of the canvas: nearer to the edge a picture would be a sliver.
 CENTER_RANGE = (0.25, 0.75)
@@ -66,12 +66,12 @@ class ImageTargets:
 
 def sample_plan(
     generator: np.random.Generator,
-    picture: int,
+    image: int,
     partner: Callable[[np.random.Generator], int],
     augmentation: Augmentation,
 ) -> CompositionPlan:
     """The plan for one sample; `partner` draws the row of another picture."""
-    first = _sample_layer(generator, picture, partner, augmentation)
+    first = _sample_layer(generator, image, partner, augmentation)
     if generator.random() >= augmentation.mixup:
         return CompositionPlan(layers=(first,))
     share = float(generator.beta(MIXUP_BETA, MIXUP_BETA))
@@ -82,25 +82,25 @@ def sample_plan(
 
 def _sample_layer(
     generator: np.random.Generator,
-    picture: int,
+    image: int,
     partner: Callable[[np.random.Generator], int],
     augmentation: Augmentation,
 ) -> CompositionLayer:
     if generator.random() >= augmentation.mosaic:
-        return CompositionLayer(pictures=(picture,), params_of_images=(sample_params(generator, augmentation),))
-    pictures = [picture, *(partner(generator) for _ in range(3))]
+        return CompositionLayer(pictures=(image,), params_of_images=(sample_params(generator, augmentation),))
+    images = [image, *(partner(generator) for _ in range(3))]
     return CompositionLayer(
-        pictures=tuple(int(row) for row in generator.permutation(pictures)),
+        pictures=tuple(int(row) for row in generator.permutation(images)),
         params_of_images=tuple(sample_params(generator, augmentation) for _ in range(4)),
         center_xy=(generator.uniform(*CENTER_RANGE), generator.uniform(*CENTER_RANGE)),
     )
 
 
 def compose(
-    canvas: Picture,
+    canvas: ImageArray,
     plan: CompositionPlan,
     dataset: Dataset,
-    read: Callable[[int], Picture],
+    read: Callable[[int], ImageArray],
     preprocessing: Preprocessing,
 ) -> ImageTargets:
     """Carry out a plan: writes every pixel of the canvas (H, W, 3) and returns its boxes, clipped to what shows.
@@ -117,10 +117,10 @@ def compose(
 
 
 def _compose_layer(
-    canvas: Picture,
+    canvas: ImageArray,
     layer: CompositionLayer,
     dataset: Dataset,
-    read: Callable[[int], Picture],
+    read: Callable[[int], ImageArray],
     preprocessing: Preprocessing,
 ) -> ImageTargets:
     height, width = canvas.shape[:2]
@@ -130,8 +130,8 @@ def _compose_layer(
     parts = []
     for row, params, region in zip(layer.pictures, layer.params_of_images, _regions(layer, width, height), strict=True):
         image = read(row)
-        picture_wh = (image.shape[1], image.shape[0])
-        crop_paste = plan_crop_paste(picture_wh, region, (width, height), params, preprocessing.resize, cover=is_mosaic)
+        image_wh = (image.shape[1], image.shape[0])
+        crop_paste = plan_crop_paste(image_wh, region, (width, height), params, preprocessing.resize, cover=is_mosaic)
         paste(canvas, image, crop_paste, params, preprocessing)
         rows = dataset.rows(row)
         crowd = dataset.crowd[rows]

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.pictures import Picture
+from lookonce.data.images import ImageArray
 
 SIDE = 32
 # Frequencies (row, column) by rising sum, without the mean: the coarse first.
@@ -48,9 +48,9 @@ class Likeness:
     copy: bool
 
 
-def fingerprint(picture: Picture) -> Fingerprint | None:
+def fingerprint(image: ImageArray) -> Fingerprint | None:
     """None for a picture in which nothing can be seen."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     thumbnail = np.asarray(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
     if thumbnail.std() < LEAST_CONTRAST:
         return None

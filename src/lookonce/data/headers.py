@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.data.findings import Finding, Report
-from lookonce.data.pictures import TruncatedPicture, picture_size_wh
+from lookonce.data.images import TruncatedImage, image_size_wh
 from lookonce.data.shards import SUFFIX, names_in_shard
 from lookonce.errors import DataError
 
@@ -22,7 +22,7 @@ def header_sizes_wh(paths: Sequence[Path], report: Report) -> NDArray[np.int32]:
 
     def size_or_error(path: Path) -> tuple[int, int] | DataError:
         try:
-            return picture_size_wh(path)
+            return image_size_wh(path)
         except DataError as error:
             return error if path.exists() else (0, 0)
 
@@ -38,7 +38,7 @@ def header_sizes_wh(paths: Sequence[Path], report: Report) -> NDArray[np.int32]:
 
 def unreadable(path: Path, error: Exception) -> Finding:
     """What is told of a picture that cannot be read."""
-    name = "truncated-picture" if isinstance(error, TruncatedPicture) else "unreadable-picture"
+    name = "truncated-picture" if isinstance(error, TruncatedImage) else "unreadable-picture"
     return Finding(name=name, file=str(path), message=str(error))
 
 

@@ -13,7 +13,7 @@ from lookonce.boxes import Floats
 from lookonce.config.record import Preprocessing
 from lookonce.data.dataset import Dataset
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 
 INTERPOLATIONS = {
     "linear": cv2.INTER_LINEAR,
@@ -46,7 +46,7 @@ class Placement:
         return np.array(self.scale_xy * 2, dtype=dtype), np.array(self.offset_xy * 2, dtype=dtype)
 
 
-def fit(image: Picture, size_hw: tuple[int, int], preprocessing: Preprocessing) -> tuple[Picture, Placement]:
+def fit(image: ImageArray, size_hw: tuple[int, int], preprocessing: Preprocessing) -> tuple[ImageArray, Placement]:
     """Picture (h, w, 3) -> canvas (H, W, 3) and where the picture lies on it: what every runtime does at inference.
 
     "letterbox" keeps the aspect ratio, centres (the odd pixel of padding goes right and bottom) and pads;
@@ -56,7 +56,7 @@ def fit(image: Picture, size_hw: tuple[int, int], preprocessing: Preprocessing) 
     return canvas, fit_into(canvas, image, preprocessing)
 
 
-def fit_into(canvas: Picture, image: Picture, preprocessing: Preprocessing) -> Placement:
+def fit_into(canvas: ImageArray, image: ImageArray, preprocessing: Preprocessing) -> Placement:
     """`fit` onto a canvas that exists already; every pixel of it is written."""
     (height, width), (canvas_height, canvas_width) = image.shape[:2], canvas.shape[:2]
     fitted_wh = (canvas_width, canvas_height)
@@ -72,18 +72,18 @@ def fit_into(canvas: Picture, image: Picture, preprocessing: Preprocessing) -> P
     )
 
 
-def letterbox_wh(picture_wh: tuple[int, int], canvas_wh: tuple[int, int]) -> tuple[int, int]:
+def letterbox_wh(image_wh: tuple[int, int], canvas_wh: tuple[int, int]) -> tuple[int, int]:
     """Largest size with the picture's aspect ratio inside the canvas; halves round up, at least 1 pixel a side.
 
     In whole numbers, so that another language gets the same pixel for every size.
     """
-    (width, height), (canvas_width, canvas_height) = picture_wh, canvas_wh
+    (width, height), (canvas_width, canvas_height) = image_wh, canvas_wh
     if canvas_width * height <= canvas_height * width:
         return canvas_width, max(1, (2 * height * canvas_width + width) // (2 * width))
     return max(1, (2 * width * canvas_height + height) // (2 * height)), canvas_height
 
 
-def resize(image: Picture, size_wh: tuple[int, int], preprocessing: Preprocessing) -> Picture:
+def resize(image: ImageArray, size_wh: tuple[int, int], preprocessing: Preprocessing) -> ImageArray:
     """Image (h, w, 3) -> (H, W, 3) of size_wh; as it is where it has that size."""
     if (image.shape[1], image.shape[0]) == size_wh:
         return image

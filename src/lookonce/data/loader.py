@@ -23,12 +23,12 @@ from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation
 from lookonce.data.compose import ImageTargets, compose, sample_plan
 from lookonce.data.dataset import Dataset
-from lookonce.data.letterbox import Picture, Placement, fit_into
+from lookonce.data.images import read_image, require_size
+from lookonce.data.letterbox import ImageArray, Placement, fit_into
 from lookonce.data.order import EpochOrder, batch_size_hw
-from lookonce.data.pictures import read_picture, require_size
 from lookonce.errors import DataError, SettingsError
 
-ReadPicture = Callable[[Path], Picture]
+ReadImage = Callable[[Path], ImageArray]
 # Batches being made while one is used: one is enough to hide the making, the second evens out slow pictures.
 PREFETCH_BATCHES = 2
 Sample = tuple[ImageTargets, Placement | None]
@@ -53,47 +53,47 @@ class Batch:
 class _Pending:
     """A batch in the making: each call of `samples` waits for (or makes) one row of `images`."""
 
-    images: Picture  # (B, H, W, 3)
+    images: ImageArray  # (B, H, W, 3)
     positions: Sequence[int]
     rows: Sequence[int]  # of the data set
     samples: Sequence[Callable[[], Sample]]
 
 
-class PictureCache:
+class ImageCache:
     """Decoded pictures, the least recently used dropped first, shared by threads. Whole pictures only."""
 
-    def __init__(self, read: ReadPicture, max_bytes: int) -> None:
+    def __init__(self, read: ReadImage, max_bytes: int) -> None:
         self._read = read
         self._max_bytes = max_bytes
-        self._pictures: OrderedDict[Path, Picture] = OrderedDict()
+        self._images: OrderedDict[Path, ImageArray] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def __call__(self, path: Path) -> Picture:
+    def __call__(self, path: Path) -> ImageArray:
         """The picture of a file, read-only; an error of the reader names the file."""
         with self._lock:
-            if path in self._pictures:
-                self._pictures.move_to_end(path)
-                return self._pictures[path]
+            if path in self._images:
+                self._images.move_to_end(path)
+                return self._images[path]
         try:
-            picture = self._read(path)
+            image = self._read(path)
         except Exception as error:
             error.add_note(f"while reading the picture {path}")
             raise
-        self._keep(path, picture)
-        return picture
+        self._keep(path, image)
+        return image
 
-    def _keep(self, path: Path, picture: Picture) -> None:
-        if picture.nbytes > self._max_bytes:
+    def _keep(self, path: Path, image: ImageArray) -> None:
+        if image.nbytes > self._max_bytes:
             return
-        picture.flags.writeable = False
+        image.flags.writeable = False
         with self._lock:
-            if path in self._pictures:  # another thread was quicker
+            if path in self._images:  # another thread was quicker
                 return
-            self._pictures[path] = picture
-            self._bytes += picture.nbytes
+            self._images[path] = image
+            self._bytes += image.nbytes
             while self._bytes > self._max_bytes:
-                self._bytes -= self._pictures.popitem(last=False)[1].nbytes
+                self._bytes -= self._images.popitem(last=False)[1].nbytes
 
 
 class Loader:
@@ -125,7 +125,7 @@ class Loader:
         resize_every: int = 10,
         cache_mb: float = 256,
         max_boxes: int | None = None,
-        read: ReadPicture = read_picture,
+        read: ReadImage = read_image,
     ) -> None:
         if len(dataset) == 0:
             raise DataError(
@@ -160,7 +160,7 @@ class Loader:
         self._world_size = world_size
         self._resize_every = resize_every
         self._max_boxes = max_boxes
-        self._pictures = PictureCache(read, int(cache_mb * 1e6))
+        self._images = ImageCache(read, int(cache_mb * 1e6))
 
     def __len__(self) -> int:
         """Batches an epoch on this rank."""
@@ -205,7 +205,7 @@ class Loader:
         return range(first + start, first + end)
 
     def _make_sample(
-        self, canvas: Picture, position: int, order: EpochOrder, augmentation: Augmentation | None
+        self, canvas: ImageArray, position: int, order: EpochOrder, augmentation: Augmentation | None
     ) -> Sample:
         """Write one canvas (H, W, 3) of a batch."""
         if augmentation is None:
@@ -216,7 +216,7 @@ class Loader:
         targets = compose(canvas, plan, self.dataset, self._read, self._preprocessing)
         return (targets if self._max_boxes is None else targets.largest(self._max_boxes)), None
 
-    def _fit_sample(self, canvas: Picture, row: int) -> Sample:
+    def _fit_sample(self, canvas: ImageArray, row: int) -> Sample:
         placement = fit_into(canvas, self._read(row), self._preprocessing)
         rows = self.dataset.rows(row)
         targets = ImageTargets(
@@ -226,12 +226,12 @@ class Loader:
         )
         return targets, placement
 
-    def _read(self, row: int) -> Picture:
+    def _read(self, row: int) -> ImageArray:
         path = self.dataset.image_paths[row]
-        picture = self._pictures(path)
+        image = self._images(path)
         width, height = self.dataset.image_sizes_wh[row].tolist()
-        require_size(picture, path, (width, height))
-        return picture
+        require_size(image, path, (width, height))
+        return image
 
     def _finish(self, pending: _Pending) -> Batch:
         started = time.perf_counter()

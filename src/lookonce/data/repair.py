@@ -15,14 +15,14 @@ from lookonce.data.check_boxes import pairs_on_each_other
 from lookonce.data.dataset import Dataset
 from lookonce.data.finding_kinds import FINDING_KINDS
 from lookonce.data.findings import Finding
-from lookonce.data.pictures import SUFFIXES, picture_header, turn_boxes_upright
-from lookonce.data.selection import take_boxes, take_pictures, unify_classes
+from lookonce.data.images import SUFFIXES, image_header, turn_boxes_upright
+from lookonce.data.selection import take_boxes, take_images, unify_classes
 from lookonce.data.splits import SPLITS
 
 # Pictures that no copy should have.
 _UNUSABLE = ("missing-picture", "truncated-picture", "unreadable-picture", "size-differs")
 _SAME_BYTES = ("copied-picture", "leaked-picture")
-_SAME_PICTURE = (*_SAME_BYTES, "near-copy", "leaked-near-copy")
+_SAME_IMAGE = (*_SAME_BYTES, "near-copy", "leaked-near-copy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ def repair(datasets: Sequence[Dataset], findings: Sequence[Finding]) -> Repair:
     usual = _usual(datasets)
     unusable = {path for name in _UNUSABLE for path in _files(by_name[name])}
     doubles = _doubles(usual, by_name)
-    repaired = [_without_pictures(dataset, unusable | doubles[dataset.split]) for dataset in usual]
+    repaired = [_without_images(dataset, unusable | doubles[dataset.split]) for dataset in usual]
     repaired = [_turned(dataset, _files(by_name["size-before-rotation"])) for dataset in repaired]
     if by_name["repeated-box"]:
         repaired = [_without_repeats(dataset) for dataset in repaired]
@@ -68,14 +68,14 @@ def _files(findings: Iterable[Finding]) -> list[Path]:
 
 
 def _right_name(path: Path) -> str:
-    return path.with_suffix(SUFFIXES[picture_header(path).kind][0]).name
+    return path.with_suffix(SUFFIXES[image_header(path).kind][0]).name
 
 
-def _without_pictures(dataset: Dataset, left_out: set[Path]) -> Dataset:
+def _without_images(dataset: Dataset, left_out: set[Path]) -> Dataset:
     """Without these pictures, and every other one once."""
     first_rows = {path: row for row, path in reversed(list(enumerate(dataset.image_paths)))}
     rows = [row for path, row in first_rows.items() if path not in left_out]
-    return dataset if len(rows) == len(dataset) else take_pictures(dataset, np.array(sorted(rows), dtype=np.int64))
+    return dataset if len(rows) == len(dataset) else take_images(dataset, np.array(sorted(rows), dtype=np.int64))
 
 
 def _doubles(datasets: Sequence[Dataset], by_name: Mapping[str, Sequence[Finding]]) -> dict[str, set[Path]]:
@@ -86,7 +86,7 @@ def _doubles(datasets: Sequence[Dataset], by_name: Mapping[str, Sequence[Finding
         for path in dict.fromkeys(dataset.image_paths):
             splits_of[path].append(dataset.split)
     order = [dataset.split for dataset in datasets]
-    for group in _groups(found for name in _SAME_PICTURE for found in by_name[name]):
+    for group in _groups(found for name in _SAME_IMAGE for found in by_name[name]):
         last = max((order.index(split) for path in group for split in splits_of[path]), default=0)
         for split in order[:last]:
             doubles[split] |= group
@@ -115,7 +115,7 @@ def _turned(dataset: Dataset, paths: Sequence[Path]) -> Dataset:
         return dataset
     boxes, sizes = dataset.boxes_xyxy.copy(), dataset.image_sizes_wh.copy()
     for row in rows:
-        header = picture_header(dataset.image_paths[row])
+        header = image_header(dataset.image_paths[row])
         own = dataset.rows(row)
         boxes[own] = turn_boxes_upright(boxes[own], header.stored_wh, header.orientation)
         sizes[row] = header.size_wh

@@ -15,7 +15,7 @@ from lookonce.errors import DataError
 Rows = NDArray[np.int64]
 
 
-def take_pictures(dataset: Dataset, rows: Rows) -> Dataset:
+def take_images(dataset: Dataset, rows: Rows) -> Dataset:
     """The pictures `rows` (K,) with their boxes, in that order."""
     counts = np.diff(dataset.box_offsets)[rows]
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -72,7 +72,7 @@ def keep_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
         )
     kept = take_boxes(dataset, np.isin(dataset.labels, [dataset.class_names.index(name) for name in names]))
     had, has = np.diff(dataset.box_offsets) > 0, np.diff(kept.box_offsets) > 0
-    return with_classes(take_pictures(kept, np.flatnonzero(has | ~had)), tuple(names))
+    return with_classes(take_images(kept, np.flatnonzero(has | ~had)), tuple(names))
 
 
 def with_classes(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
@@ -131,7 +131,7 @@ def sample(dataset: Dataset, count: int, seed: int) -> Dataset:
     """`count` pictures (all, where there are no more) drawn at random, in their old order."""
     generator = np.random.default_rng([seed, count])
     rows = generator.permutation(len(dataset))[:count]
-    return take_pictures(dataset, np.sort(rows))
+    return take_images(dataset, np.sort(rows))
 
 
 def share_out(dataset: Dataset, shares: Mapping[str, float], *, stratify: bool, seed: int) -> list[Dataset]:
@@ -145,8 +145,7 @@ def share_out(dataset: Dataset, shares: Mapping[str, float], *, stratify: bool, 
     homes = _stratified(dataset, order, shares) if stratify else _cut(order, shares)
     splits = list(shares)
     return [
-        replace(take_pictures(dataset, np.flatnonzero(homes == place)), split=split)
-        for place, split in enumerate(splits)
+        replace(take_images(dataset, np.flatnonzero(homes == place)), split=split) for place, split in enumerate(splits)
     ]
 
 
@@ -161,18 +160,18 @@ def _cut(order: Rows, shares: Mapping[str, float]) -> Rows:
 def _stratified(dataset: Dataset, order: Rows, shares: Mapping[str, float]) -> Rows:
     """(N,) number of each picture's split: the rarest class first, each picture to the split that lacks it most."""
     content = _content(dataset)  # (N, C + 1)
-    wanted_pictures = np.array(list(shares.values())) * len(order)  # (S,)
+    wanted_images = np.array(list(shares.values())) * len(order)  # (S,)
     wanted = np.outer(list(shares.values()), content.sum(axis=0))  # (S, C + 1)
     homes = np.full(len(order), -1, dtype=np.int64)
     while (homes < 0).any():
         left = content[homes < 0].sum(axis=0)
         rarest = int(np.where(left > 0, left, np.inf).argmin())
         for row in order[(homes[order] < 0) & (content[order, rarest] > 0)]:
-            need = np.lexsort([wanted_pictures, wanted[:, rarest]])  # the last key counts first
+            need = np.lexsort([wanted_images, wanted[:, rarest]])  # the last key counts first
             home = int(need[-1])
             homes[row] = home
             wanted[home] -= content[row]
-            wanted_pictures[home] -= 1
+            wanted_images[home] -= 1
     return homes
 
 

@@ -79,8 +79,8 @@ def open_shards(folder: Path) -> Shards:
     try:
         content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         places = {
-            archive: {name: (int(start), int(length)) for name, (start, length) in pictures.items()}
-            for archive, pictures in content["archives"].items()
+            archive: {name: (int(start), int(length)) for name, (start, length) in images.items()}
+            for archive, images in content["archives"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
@@ -99,7 +99,7 @@ def write_archives(
     folder: Path,
     *,
     shard_bytes: int = SHARD_BYTES,
-    on_picture: Callable[[], None] = lambda: None,
+    on_image: Callable[[], None] = lambda: None,
 ) -> dict[str, dict[str, tuple[int, int]]]:
     """The pictures of a split -> FOLDER/SPLIT-000000.tar and so on, in the data set's order; where each one lies.
 
@@ -116,7 +116,7 @@ def write_archives(
                 name = names[row]
                 here[name] = _add(tar, name, read_file(dataset.image_paths[row]))
                 _add(tar, f"{name.rpartition('.')[0]}.json", _described(dataset, row))
-                on_picture()
+                on_image()
                 row += 1
     return places
 

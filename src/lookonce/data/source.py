@@ -19,13 +19,13 @@ from pathlib import Path
 from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report
 from lookonce.data.formats import coco_layout, description, voc, yolo
+from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.local_data import local_data
-from lookonce.data.pictures import PICTURE_SUFFIXES
 from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
 from lookonce.remote.local_copy import local_file
 
-PICTURES_ALONE = "pictures"  # format of what has no annotations
+IMAGES_ALONE = "pictures"  # format of what has no annotations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,28 +48,28 @@ FORMATS: dict[str, DataFormat] = {
 }
 
 
-def open_data(data: str | Path, images: Path | None = None, *, needs_pictures: bool = True) -> DataSource:
+def open_data(data: str | Path, images: Path | None = None, *, needs_images: bool = True) -> DataSource:
     """The data set at `data`, which may be a .zip or lie in object storage; `images` is the picture folder of an
     annotation JSON.
 
     Nothing but folder listings and small YAML files is read here. DataError when `data` is nothing we know, or two
     things at once. needs_pictures False: COCO and VOC annotations are read wherever the pictures may be.
     """
-    source = _open(local_data(data), None if images is None else local_file(images), needs_pictures=needs_pictures)
-    source.needs_pictures = needs_pictures
+    source = _open(local_data(data), None if images is None else local_file(images), needs_images=needs_images)
+    source.needs_images = needs_images
     return source
 
 
-def _open(path: Path, images: Path | None, *, needs_pictures: bool) -> DataSource:
+def _open(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; expected a data set (see docs/data.md)", path=path)
     if path.is_dir():
         if images is not None:
             raise DataError(f"{path}: is a folder, and --images {images} goes with an annotation JSON only", path=path)
-        return _open_folder(path, needs_pictures=needs_pictures)
+        return _open_folder(path, needs_images=needs_images)
     suffix = path.suffix.lower()
     if suffix == ".json":
-        return coco_layout.open_json(path, images, needs_pictures=needs_pictures)
+        return coco_layout.open_json(path, images, needs_images=needs_images)
     if suffix not in {".yaml", ".yml"}:
         raise DataError(
             f"{path}: expected a folder, a .yaml or a COCO .json, not a {suffix or 'nameless'} file", path=path
@@ -79,23 +79,23 @@ def _open(path: Path, images: Path | None, *, needs_pictures: bool) -> DataSourc
     return description.open_yaml(path)
 
 
-def open_pictures(path: Path) -> DataSource | None:
+def open_images(path: Path) -> DataSource | None:
     """Pictures without annotations, a file or those that lie in a folder, as the one split "pictures"; else None."""
     files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
-    pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
 
     def read(split: str, report: Report) -> Annotations:
-        return yolo.read_yolo(pictures, [], (), split, path, path, report)  # no labels
+        return yolo.read_yolo(images, [], (), split, path, path, report)  # no labels
 
-    return DataSource(path, PICTURES_ALONE, ["pictures"], read) if pictures else None
+    return DataSource(path, IMAGES_ALONE, ["pictures"], read) if images else None
 
 
-def _open_folder(root: Path, *, needs_pictures: bool) -> DataSource:
+def _open_folder(root: Path, *, needs_images: bool) -> DataSource:
     found: dict[str, list[Path]] = {}
     for name, data_format in FORMATS.items():
         if files := data_format.find(root):
             if data_format.wins:
-                return data_format.open(root, files, needs_pictures)
+                return data_format.open(root, files, needs_images)
             found[name] = files
     if len(found) > 1:
         coco_file, yaml_file = found["coco"][0], found["yaml"][0]
@@ -105,7 +105,7 @@ def _open_folder(root: Path, *, needs_pictures: bool) -> DataSource:
             path=root,
         )
     for name, files in found.items():
-        return FORMATS[name].open(root, files, needs_pictures)
+        return FORMATS[name].open(root, files, needs_images)
     names = {path.name for path in root.iterdir()}
     missing = " without ImageSets/Main/train.txt and val.txt" if "Annotations" in names else ""
     there = ", ".join(sorted(names)[:8]) or "nothing"

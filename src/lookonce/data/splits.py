@@ -29,7 +29,7 @@ class DataSource:
         self.splits = tuple(splits)
         self._read = read
         self._any_split = any_split
-        self.needs_pictures = True  # False: the annotations are enough, as for scoring what another program found
+        self.needs_images = True  # False: the annotations are enough, as for scoring what another program found
         self._loaded: dict[str, Dataset] = {}
 
     def __repr__(self) -> str:
@@ -66,7 +66,7 @@ class DataSource:
         """One split, with everything that is wrong told to `report`; read anew, and not kept."""
         found = self.as_written(name, report)
         dataset = assemble(found, report)
-        if self.needs_pictures:
+        if self.needs_images:
             report_missing(dataset.image_paths, found.origin, report)
         else:
             _require_sizes(dataset)

@@ -27,7 +27,7 @@ Format = Literal["coco", "voc", "yolo", "shards"]
 Placing = Literal["copy", "link"]
 OnProgress = Callable[[int, int], None]
 
-_PICTURE_FOLDER: dict[str, str] = {
+_IMAGE_FOLDER: dict[str, str] = {
     "coco": "{split}",
     "voc": "JPEGImages",
     "yolo": "images/{split}",
@@ -52,8 +52,8 @@ class Copy:
 
 
 def require_format(to: str) -> None:
-    if to not in _PICTURE_FOLDER:
-        raise DataError(f"format {to!r} is unknown; expected one of {', '.join(_PICTURE_FOLDER)}", value=to)
+    if to not in _IMAGE_FOLDER:
+        raise DataError(f"format {to!r} is unknown; expected one of {', '.join(_IMAGE_FOLDER)}", value=to)
 
 
 def require_new(folder: Path) -> None:
@@ -86,9 +86,9 @@ def write_data(
             new.mkdir()
             targets = _targets(datasets, to, new_names or {})
             if to == "shards":
-                placed = _pack_pictures(datasets, targets, new, on_progress)
+                placed = _pack_images(datasets, targets, new, on_progress)
             else:
-                _place_pictures(targets, new, placing, on_progress)
+                _place_images(targets, new, placing, on_progress)
                 placed = [_placed(dataset, new, targets) for dataset in datasets]
             _write_annotations(placed, new, to)
             difference = _compare(placed, open_data(new), to)
@@ -114,7 +114,7 @@ def _targets(datasets: Sequence[Dataset], to: str, new_names: Mapping[Path, str]
     targets: Targets = {}
     taken: dict[str, Path] = {}
     for dataset in datasets:
-        folder = Path(_PICTURE_FOLDER[to].format(split=dataset.split))
+        folder = Path(_IMAGE_FOLDER[to].format(split=dataset.split))
         for path in dataset.image_paths:
             if (dataset.split, path) not in targets:
                 targets[dataset.split, path] = _free_name(path, folder / new_names.get(path, path.name), to, taken)
@@ -132,7 +132,7 @@ def _free_name(path: Path, wanted: Path, to: str, taken: dict[str, Path]) -> Pat
         name = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
 
 
-def _place_pictures(targets: Targets, folder: Path, placing: str, on_progress: OnProgress | None) -> None:
+def _place_images(targets: Targets, folder: Path, placing: str, on_progress: OnProgress | None) -> None:
     for done, ((_, path), target) in enumerate(targets.items(), start=1):
         place = folder / target
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def _place_pictures(targets: Targets, folder: Path, placing: str, on_progress: O
             on_progress(done, len(targets))
 
 
-def _pack_pictures(
+def _pack_images(
     datasets: Sequence[Dataset], targets: Targets, folder: Path, on_progress: OnProgress | None
 ) -> list[Dataset]:
     """The pictures in tar archives, and their index; the data sets with the pictures' new places."""
@@ -158,9 +158,9 @@ def _pack_pictures(
     places: dict[str, dict[str, tuple[int, int]]] = {}
     for dataset in datasets:
         names = [targets[dataset.split, path].name for path in dataset.image_paths]
-        written = write_archives(dataset, names, folder, on_picture=count)
+        written = write_archives(dataset, names, folder, on_image=count)
         places |= written
-        paths = [folder / archive / name for archive, pictures in written.items() for name in pictures]
+        paths = [folder / archive / name for archive, images in written.items() for name in images]
         packed.append(replace(dataset, image_paths=paths))
     write_index(folder, places)
     return packed

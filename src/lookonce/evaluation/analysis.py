@@ -25,11 +25,11 @@ from lookonce.evaluation.results import Results
 
 # Where a class has no best threshold of its own, and in the confusion matrix: what `predict` shows from by default.
 SHOWN_SCORE = 0.25
-LISTED_PICTURES = 100
+LISTED_IMAGES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureErrors:
+class ImageErrors:
     """Of each of N pictures, at IoU 0.5 and the best threshold of each class: objects not found, findings not right."""
 
     missed: NDArray[np.int64]  # (N,) in the order of the data set
@@ -52,7 +52,7 @@ class Analysis:
     calibration: ReliabilityBins
     confusion: NDArray[np.int64]  # see confusion_matrix
     groups: Mapping[str, Sequence[GroupScore]]
-    pictures: PictureErrors
+    pictures: ImageErrors
 
     def best_thresholds(self) -> dict[str, float]:
         """The score with the highest F1 of each class that was found at least once."""
@@ -70,11 +70,11 @@ def analyse(dataset: Dataset, results: Results, matches: Matches) -> Analysis:
         calibration=calibration(matches),
         confusion=confusion_matrix(dataset, results, score_threshold=SHOWN_SCORE),
         groups=score_groups(dataset, results, matches, overlaps),
-        pictures=picture_errors(dataset, matches, [curve.best_threshold for curve in curves.values()]),
+        pictures=image_errors(dataset, matches, [curve.best_threshold for curve in curves.values()]),
     )
 
 
-def picture_errors(dataset: Dataset, matches: Matches, thresholds: Sequence[float]) -> PictureErrors:
+def image_errors(dataset: Dataset, matches: Matches, thresholds: Sequence[float]) -> ImageErrors:
     """Counts the errors of each picture; thresholds (C,) by label, -1: SHOWN_SCORE."""
     lowest = np.asarray(thresholds, np.float64)
     lowest = np.where(lowest < 0, SHOWN_SCORE, lowest)
@@ -82,10 +82,10 @@ def picture_errors(dataset: Dataset, matches: Matches, thresholds: Sequence[floa
     right, ignored = matches.right[0], matches.ignored[0]
     found = np.bincount(matches.pictures[shown & right], minlength=len(dataset))
     wrong = np.bincount(matches.pictures[shown & ~right & ~ignored], minlength=len(dataset))
-    objects = np.bincount(matches.object_pictures, minlength=len(dataset))
+    objects = np.bincount(matches.object_images, minlength=len(dataset))
     ranks = np.empty(len(dataset), np.int64)
     ranks[np.argsort(dataset.image_ids, kind="stable")] = np.arange(len(dataset))
-    return PictureErrors(missed=(objects - found)[ranks], wrong=wrong[ranks])
+    return ImageErrors(missed=(objects - found)[ranks], wrong=wrong[ranks])
 
 
 def errors_as_json(errors: ErrorSplit) -> dict[str, dict[str, float]]:
@@ -95,7 +95,7 @@ def errors_as_json(errors: ErrorSplit) -> dict[str, dict[str, float]]:
 
 def analysis_as_json(analysis: Analysis, dataset: Dataset) -> dict[str, Any]:
     """The content of analysis.json, see docs/evaluation.md."""
-    calibrated, pictures = analysis.calibration, analysis.pictures
+    calibrated, images = analysis.calibration, analysis.pictures
     return {
         "errors": errors_as_json(analysis.errors),
         "groups": {
@@ -126,10 +126,10 @@ def analysis_as_json(analysis: Analysis, dataset: Dataset) -> dict[str, Any]:
             {
                 "image_id": int(dataset.image_ids[row]),
                 "file": dataset.image_paths[row].name,
-                "missed": int(pictures.missed[row]),
-                "wrong": int(pictures.wrong[row]),
+                "missed": int(images.missed[row]),
+                "wrong": int(images.wrong[row]),
             }
-            for row in pictures.worst()[:LISTED_PICTURES].tolist()
+            for row in images.worst()[:LISTED_IMAGES].tolist()
         ],
     }
 

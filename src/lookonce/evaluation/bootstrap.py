@@ -156,7 +156,7 @@ class _Counter:
         matches = self._matches
         counts: NDArray[np.int32] = weights.astype(np.int32)  # half the memory to go through
         num_objects = np.bincount(
-            matches.object_labels, weights=counts[matches.object_pictures], minlength=self.num_classes
+            matches.object_labels, weights=counts[matches.object_images], minlength=self.num_classes
         ).astype(np.int64)
         drawn = counts[matches.pictures]  # (D,)
         ranks = _counted(drawn)  # (D + 1,) detections before each place

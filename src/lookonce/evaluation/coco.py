@@ -213,7 +213,7 @@ def _per_class(
     dataset: Dataset, results: Results, precision: NDArray[np.float64], recall: NDArray[np.float64]
 ) -> dict[str, ClassMetrics]:
     columns = _positions_when_sorted(np.asarray(dataset.category_ids, dtype=np.int64)) - 1
-    pictures = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
+    images = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
     per_class = {}
     for label, (name, column) in enumerate(zip(dataset.class_names, columns, strict=True)):
         objects = (dataset.labels == label) & ~dataset.crowd
@@ -224,7 +224,7 @@ def _per_class(
             AP75=mean_of_defined(curves[5]),
             AR100=mean_of_defined(recall[:, column, ALL, -1]),
             num_objects=int(objects.sum()),
-            num_pictures=len(np.unique(pictures[objects])),
+            num_pictures=len(np.unique(images[objects])),
             num_detections=int((results.labels == label).sum()),
         )
     return per_class

@@ -17,7 +17,7 @@ from lookonce.data.box_conventions import MOST_SLIPS, likely_convention, sound_s
 from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
 from lookonce.evaluation.evaluate import match_classes
-from lookonce.evaluation.matching import close_pairs, picture_rows, picture_rows_of_boxes
+from lookonce.evaluation.matching import close_pairs, image_rows_of_boxes, picture_rows
 from lookonce.evaluation.results import Results
 from lookonce.model.anchors import fit_anchors
 
@@ -94,10 +94,10 @@ def check_categories(found: Sequence[tuple[Dataset, Results]]) -> Check:
 
 def found_as(dataset: Dataset, results: Results) -> NDArray[np.int64]:
     """(C, C) objects by their class (rows) and that of the best-scored box that overlaps them by 0.5 (columns)."""
-    object_pictures = picture_rows_of_boxes(dataset)
+    object_images = image_rows_of_boxes(dataset)
     objects = np.flatnonzero(~dataset.crowd)
-    objects = objects[np.argsort(object_pictures[objects], kind="stable")]
-    close = close_pairs(results.boxes_xywh, picture_rows(dataset, results), dataset, objects, object_pictures[objects])
+    objects = objects[np.argsort(object_images[objects], kind="stable")]
+    close = close_pairs(results.boxes_xywh, picture_rows(dataset, results), dataset, objects, object_images[objects])
     order = np.lexsort((-results.scores[close.detections], close.objects))
     rows, first = np.unique(close.objects[order], return_index=True)
     counts = np.zeros((len(dataset.class_names),) * 2, np.int64)
@@ -215,7 +215,7 @@ def _check_rate(rows: Sequence[Mapping[str, float]], settings: Mapping[str, Any]
         return Check(name=name, verdict="unknown", evidence="no run folder: its settings and losses are not known")
     lr, optimizer = float(settings["lr"]), str(settings["optimizer"])
     lowest, highest = USUAL_LR[optimizer]
-    highest *= max(1.0, _pictures_a_step(settings) / 64)
+    highest *= max(1.0, _images_a_step(settings) / 64)
     story = _loss_story(rows)
     rate = f"lr {lr:g} with {optimizer} (usual: {lowest:g} to {highest:g})"
     lower = f"train with lr={_round(math.sqrt(lowest * highest))}"
@@ -242,7 +242,7 @@ def _check_rate(rows: Sequence[Mapping[str, float]], settings: Mapping[str, Any]
     return Check(name=name, verdict="fine", evidence=f"{rate}; {story}")
 
 
-def _pictures_a_step(settings: Mapping[str, Any]) -> float:
+def _images_a_step(settings: Mapping[str, Any]) -> float:
     return float(settings.get("batch_size", 1) or 1) * float(settings.get("accumulate", 1) or 1)
 
 
@@ -267,12 +267,12 @@ def _sudden_rise(rows: Sequence[Mapping[str, float]]) -> int | None:
     return None
 
 
-def check_training_pictures(train_ap50: float, val_ap50: float, num_pictures: int) -> Check:
+def check_training_images(train_ap50: float, val_ap50: float, num_images: int) -> Check:
     """Whether it finds at least what it was shown."""
     name = "AP on training pictures"
     if train_ap50 < 0:
         return Check(name=name, verdict="unknown", evidence="no training pictures to look at")
-    evidence = f"AP50 {train_ap50:.3f} on {num_pictures} training pictures"
+    evidence = f"AP50 {train_ap50:.3f} on {num_images} training pictures"
     evidence += f", {val_ap50:.3f} on validation pictures" if val_ap50 >= 0 else ""
     if 0 <= val_ap50 < NOTHING_AP50 and train_ap50 > max(0.1, 10 * val_ap50):
         return Check(
@@ -296,15 +296,15 @@ def check_scores(found: Sequence[tuple[Dataset, Results]]) -> Check:
     """How sure the network is of anything."""
     name = "score histogram"
     scores = np.concatenate([results.scores for _, results in found]) if found else np.zeros(0)
-    num_pictures = sum(len(dataset) for dataset, _ in found)
-    if not num_pictures:
+    num_images = sum(len(dataset) for dataset, _ in found)
+    if not num_images:
         return Check(name=name, verdict="unknown", evidence="nothing was looked at")
     edges = (0.001, 0.01, 0.05, 0.25, 0.5, 1.0)
     counts, _ = np.histogram(scores, bins=edges)
     shown = ", ".join(
         f"{low:g} to {high:g}: {count}" for low, high, count in zip(edges, edges[1:], counts, strict=False)
     )
-    evidence = f"{len(scores):,} detections in {num_pictures} pictures; {shown}"
+    evidence = f"{len(scores):,} detections in {num_images} pictures; {shown}"
     best = float(scores.max(initial=0))
     if best < edges[2]:
         return Check(

@@ -14,10 +14,10 @@ from lookonce.evaluation.matching import (
     ClosePairs,
     Matches,
     close_pairs,
+    image_rows_of_boxes,
     match,
     overlapping_pairs,
     picture_rows,
-    picture_rows_of_boxes,
     runs_of_equal,
 )
 from lookonce.evaluation.results import Results
@@ -198,16 +198,16 @@ def confusion_matrix(
     overlap most, by at least iou_threshold. Those that lie in a crowd and have no object are not counted.
     """
     shown = results.select(results.scores >= score_threshold)
-    pictures = picture_rows(dataset, shown)
-    order = np.lexsort((-shown.scores, pictures))
-    object_pictures = picture_rows_of_boxes(dataset)
-    objects = np.argsort(object_pictures, kind="stable")
+    images = picture_rows(dataset, shown)
+    order = np.lexsort((-shown.scores, images))
+    object_images = image_rows_of_boxes(dataset)
+    objects = np.argsort(object_images, kind="stable")
     close = close_pairs(
         shown.boxes_xywh[order],
-        pictures[order],
+        images[order],
         dataset,
         objects,
-        object_pictures[objects],
+        object_images[objects],
         iou_threshold=iou_threshold,
     )
     chosen, excused = _choose(close, dataset.crowd, len(order))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
-from lookonce.data.pictures import read_picture
+from lookonce.data.images import read_image
 from lookonce.detections import Detections
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.coco import Metrics, score
@@ -31,7 +31,7 @@ def evaluate(
     """Detects in every picture of `dataset` and scores it.
 
     Scores count from the record's evaluation_score up, whatever the detector shows: the metric looks at the whole
-    curve. batch_size is what an accelerator gets at once; see `pictures_at_once`. on_progress is told the number of
+    curve. batch_size is what an accelerator gets at once; see `images_at_once`. on_progress is told the number of
     pictures done so far, after each batch. Pictures are decoded by a thread, ahead of the network.
     """
     results = detect_all(detector, dataset, batch_size=batch_size, on_progress=on_progress)
@@ -62,7 +62,7 @@ def detect_all(
         multi_label=detector.multi_label,
     )
     found: list[Detections] = []
-    at_once = pictures_at_once(detector.runtime, batch_size)
+    at_once = images_at_once(detector.runtime, batch_size)
     paths = [dataset.image_paths[row] for row in rank_group.shard(len(dataset))]
     batches = _batches(read_ahead(paths, ahead=max(8, 2 * at_once)), at_once)
     longest_share = len(RankGroup(size=rank_group.size).shard(len(dataset)))
@@ -83,7 +83,7 @@ def interleaved(found: Sequence[list[Detections]]) -> list[Detections]:
     return [one for several in zip_longest(*found) for one in several if one is not None]
 
 
-def pictures_at_once(runtime: Runtime, batch_size: int) -> int:
+def images_at_once(runtime: Runtime, batch_size: int) -> int:
     """How many pictures the network gets in one call, so that no digit depends on a picture's neighbours.
 
     On a CPU always one: PyTorch's convolutions differ by up to 3e-5 pixel between batch sizes (measured at 96..416,
@@ -101,12 +101,12 @@ def read_ahead(paths: Sequence[Path], *, ahead: int) -> Iterator[NDArray[np.uint
     remaining = iter(paths)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as pool:
         waiting: deque[Future[NDArray[np.uint8]]] = deque(
-            pool.submit(read_picture, path) for path in islice(remaining, max(1, ahead))
+            pool.submit(read_image, path) for path in islice(remaining, max(1, ahead))
         )
         try:
             while waiting:
                 image = waiting.popleft().result()
-                waiting.extend(pool.submit(read_picture, path) for path in islice(remaining, 1))
+                waiting.extend(pool.submit(read_image, path) for path in islice(remaining, 1))
                 yield image
         finally:
             for future in waiting:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lookonce.boxes import pairwise_iou_xyxy, xywh_to_xyxy
 from lookonce.data.dataset import Dataset
 from lookonce.evaluation.error_types import average_precision
-from lookonce.evaluation.matching import ClosePairs, Matches, picture_rows_of_boxes
+from lookonce.evaluation.matching import ClosePairs, Matches, image_rows_of_boxes
 from lookonce.evaluation.results import Results
 
 BORDER_PIXELS = 2.0
@@ -37,9 +37,9 @@ class Boxes:
 
     boxes_xyxy: NDArray[np.float64]
     areas: NDArray[np.float64]
-    picture_wh: NDArray[np.float64]
+    image_wh: NDArray[np.float64]
     neighbour_iou: NDArray[np.float64]
-    picture_objects: NDArray[np.int64]
+    image_objects: NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def _by_size(boxes: Boxes) -> NDArray[np.int64]:
 
 
 def _by_position(boxes: Boxes) -> NDArray[np.int64]:
-    corners, size = boxes.boxes_xyxy, boxes.picture_wh
+    corners, size = boxes.boxes_xyxy, boxes.image_wh
     cut = (corners[:, :2] <= BORDER_PIXELS).any(axis=1) | (corners[:, 2:] >= size - BORDER_PIXELS).any(axis=1)
     centers = (corners[:, :2] + corners[:, 2:]) / 2 / size
     middle = (np.abs(centers - 0.5) <= 1 / 6).all(axis=1)
@@ -68,7 +68,7 @@ def _by_neighbour(boxes: Boxes) -> NDArray[np.int64]:
 
 
 def _by_company(boxes: Boxes) -> NDArray[np.int64]:
-    return np.searchsorted([4, 11], boxes.picture_objects, side="right")
+    return np.searchsorted([4, 11], boxes.image_objects, side="right")
 
 
 GROUPINGS: dict[str, Grouping] = {
@@ -138,22 +138,22 @@ def _score(
 
 
 def _objects(dataset: Dataset) -> Boxes:
-    pictures = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
-    single = np.bincount(pictures[~dataset.crowd], minlength=len(dataset))
+    images = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
+    single = np.bincount(images[~dataset.crowd], minlength=len(dataset))
     return Boxes(
         boxes_xyxy=dataset.boxes_xyxy,
         areas=dataset.areas,
-        picture_wh=dataset.image_sizes_wh[pictures].astype(np.float64),
+        image_wh=dataset.image_sizes_wh[images].astype(np.float64),
         neighbour_iou=_largest_overlap_with_another(dataset),
-        picture_objects=single[pictures],
+        image_objects=single[images],
     )
 
 
 def _largest_overlap_with_another(dataset: Dataset) -> NDArray[np.float64]:
     """(M,) among the objects of a picture, crowds left out; 0 for one that is alone."""
     largest = np.zeros(len(dataset.labels))
-    for picture in np.flatnonzero(np.diff(dataset.box_offsets) > 1).tolist():
-        boxes = dataset.rows(picture)
+    for image in np.flatnonzero(np.diff(dataset.box_offsets) > 1).tolist():
+        boxes = dataset.rows(image)
         rows = np.flatnonzero(~dataset.crowd[boxes]) + boxes.start
         if len(rows) > 1:
             corners = dataset.boxes_xyxy[rows]
@@ -166,13 +166,13 @@ def _largest_overlap_with_another(dataset: Dataset) -> NDArray[np.float64]:
 def _detections(dataset: Dataset, results: Results, matches: Matches, overlaps: ClosePairs) -> Boxes:
     boxes_xywh = results.boxes_xywh[matches.rows]
     order = np.argsort(dataset.image_ids, kind="stable")
-    counts = np.bincount(picture_rows_of_boxes(dataset)[~dataset.crowd], minlength=len(dataset))
+    counts = np.bincount(image_rows_of_boxes(dataset)[~dataset.crowd], minlength=len(dataset))
     return Boxes(
         boxes_xyxy=np.asarray(xywh_to_xyxy(boxes_xywh), np.float64),
         areas=boxes_xywh[:, 2] * boxes_xywh[:, 3],
-        picture_wh=dataset.image_sizes_wh[order][matches.pictures].astype(np.float64),
+        image_wh=dataset.image_sizes_wh[order][matches.pictures].astype(np.float64),
         neighbour_iou=_second_overlap(overlaps, len(matches.rows)),
-        picture_objects=counts[matches.pictures],
+        image_objects=counts[matches.pictures],
     )
 
 

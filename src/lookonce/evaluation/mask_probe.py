@@ -54,9 +54,9 @@ def verdict(found: Mapping[str, MaskHypothesis]) -> str | None:
     return best if clear else None
 
 
-def detections_of(raws: Raws, record: ModelRecord, picture: int) -> Detections:
+def detections_of(raws: Raws, record: ModelRecord, image: int) -> Detections:
     """What both heads find in one of the pictures, canvas pixels."""
-    boxes_xyxy, scores = decode_heads([raw[picture : picture + 1] for raw in raws], record)
+    boxes_xyxy, scores = decode_heads([raw[image : image + 1] for raw in raws], record)
     return _select(boxes_xyxy[0], scores[0])
 
 

@@ -35,7 +35,7 @@ class Matches:
     scores: NDArray[np.float64]  # (D,)
     found: NDArray[np.int64]  # (T, D)
     ignored: NDArray[np.bool_]  # (T, D)
-    object_pictures: NDArray[np.int64]  # (M,) of the objects that are no crowd
+    object_images: NDArray[np.int64]  # (M,) of the objects that are no crowd
     object_labels: NDArray[np.int64]  # (M,)
 
     @property
@@ -47,11 +47,11 @@ class Matches:
 def match(dataset: Dataset, results: Results) -> Matches:
     """Gives each detection at most one object of its class and picture, better scores choosing first."""
     check_results(results, dataset)
-    pictures = picture_rows(dataset, results)
-    order = _best_of_each(pictures, results.labels, results.scores)
-    keys = pictures[order] * len(dataset.class_names) + results.labels[order]
-    object_pictures = picture_rows_of_boxes(dataset)
-    object_keys = object_pictures * len(dataset.class_names) + dataset.labels
+    images = picture_rows(dataset, results)
+    order = _best_of_each(images, results.labels, results.scores)
+    keys = images[order] * len(dataset.class_names) + results.labels[order]
+    object_images = image_rows_of_boxes(dataset)
+    object_keys = object_images * len(dataset.class_names) + dataset.labels
     objects = np.lexsort((dataset.crowd, object_keys))  # crowds last, as pycocotools sorts them
     close = close_pairs(results.boxes_xywh[order], keys, dataset, objects, object_keys[objects])
     found = _match_close(close, keys, dataset.crowd)
@@ -62,23 +62,23 @@ def match(dataset: Dataset, results: Results) -> Matches:
         num_pictures=len(dataset),
         class_names=dataset.class_names,
         rows=order[final],
-        pictures=pictures[order][final],
+        pictures=images[order][final],
         labels=results.labels[order][final],
         scores=results.scores[order][final],
         found=found[:, final],
         ignored=ignored[:, final],
-        object_pictures=object_pictures[counted],
+        object_images=object_images[counted],
         object_labels=dataset.labels[counted],
     )
 
 
 def _best_of_each(
-    pictures: NDArray[np.int64], labels: NDArray[np.int64], scores: NDArray[np.float64]
+    images: NDArray[np.int64], labels: NDArray[np.int64], scores: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Rows sorted by picture, class and falling score, without those after the 100th of their picture and class."""
-    order = np.lexsort((-scores, labels, pictures))
+    order = np.lexsort((-scores, labels, images))
     keep = np.ones(len(order), np.bool_)
-    same_pair = (np.diff(pictures[order]) == 0) & (np.diff(labels[order]) == 0)
+    same_pair = (np.diff(images[order]) == 0) & (np.diff(labels[order]) == 0)
     starts = np.flatnonzero(np.concatenate([[True], ~same_pair])) if len(order) else np.zeros(0, np.int64)
     places = np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)]))
     keep = places < MAX_DETECTIONS[-1]
@@ -97,7 +97,7 @@ def picture_rows(dataset: Dataset, results: Results) -> NDArray[np.int64]:
     return np.asarray(np.searchsorted(np.sort(dataset.image_ids), results.image_ids), np.int64)
 
 
-def picture_rows_of_boxes(dataset: Dataset) -> NDArray[np.int64]:
+def image_rows_of_boxes(dataset: Dataset) -> NDArray[np.int64]:
     """(M,) of each box, the place of its picture in the ascending order of the ids."""
     ranks = np.empty(len(dataset), np.int64)
     ranks[np.argsort(dataset.image_ids, kind="stable")] = np.arange(len(dataset))
@@ -153,15 +153,15 @@ def close_pairs(
 
 def overlapping_pairs(dataset: Dataset, results: Results, matches: Matches, *, iou_threshold: float) -> ClosePairs:
     """Detections, numbered as in the matches, with the objects of any class in their picture, crowds left out."""
-    object_pictures = picture_rows_of_boxes(dataset)
+    object_images = image_rows_of_boxes(dataset)
     objects = np.flatnonzero(~dataset.crowd)
-    objects = objects[np.argsort(object_pictures[objects], kind="stable")]
+    objects = objects[np.argsort(object_images[objects], kind="stable")]
     return close_pairs(
         results.boxes_xywh[matches.rows],
         matches.pictures,
         dataset,
         objects,
-        object_pictures[objects],
+        object_images[objects],
         iou_threshold=iou_threshold,
     )
 

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
+from lookonce.data.images import read_image
 from lookonce.data.letterbox import fit
-from lookonce.data.pictures import read_picture
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
-from lookonce.prediction.sources import find_pictures
+from lookonce.prediction.sources import find_images
 
 Item = TypeVar("Item")
-CALIBRATION_PICTURES = 128  # taken evenly; ranges settle after a few dozen
+CALIBRATION_IMAGES = 128  # taken evenly; ranges settle after a few dozen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +50,12 @@ def open_calibration_set(given: str | None, record: ModelRecord) -> CalibrationS
     except DataError:
         if given is None or Path(source).suffix in {".json", ".yaml", ".yml"}:
             raise
-        pictures = [one.read for one in _evenly(find_pictures(source))]
-        canvases = _fitted([read() for read in pictures], record)
+        images = [one.read for one in _evenly(find_images(source))]
+        canvases = _fitted([read() for read in images], record)
         return CalibrationSet(canvases=canvases, labelled=None, text=f"fitted to {len(canvases)} pictures of {source}")
     paths = _evenly(list(fitted.image_paths))
     return CalibrationSet(
-        canvases=_fitted([read_picture(path) for path in paths], record),
+        canvases=_fitted([read_image(path) for path in paths], record),
         labelled=scored,
         text=(
             f"fitted to {len(paths)} pictures of {source}, split {fitted.split}; AP on the {len(scored)} of split "
@@ -65,7 +65,7 @@ def open_calibration_set(given: str | None, record: ModelRecord) -> CalibrationS
 
 
 def _evenly(items: list[Item]) -> list[Item]:
-    rows = np.unique(np.linspace(0, len(items) - 1, min(CALIBRATION_PICTURES, len(items))).round().astype(int))
+    rows = np.unique(np.linspace(0, len(items) - 1, min(CALIBRATION_IMAGES, len(items))).round().astype(int))
     return [items[row] for row in rows.tolist()]
 
 

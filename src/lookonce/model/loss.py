@@ -95,9 +95,9 @@ class DetectionLoss:
     ) -> Tensor:
         """(3,) weighted sums over one head: box, objectness, classes."""
         is_assigned = assigned >= 0
-        picture = torch.arange(len(assigned), device=assigned.device)[:, None, None, None]
-        wanted_boxes = targets.boxes_xyxy[picture, assigned.clamp(min=0)]  # (B, H, W, A, 4)
-        wanted_labels = targets.labels[picture, assigned.clamp(min=0)].clamp(min=0)  # (B, H, W, A)
+        image = torch.arange(len(assigned), device=assigned.device)[:, None, None, None]
+        wanted_boxes = targets.boxes_xyxy[image, assigned.clamp(min=0)]  # (B, H, W, A, 4)
+        wanted_labels = targets.labels[image, assigned.clamp(min=0)].clamp(min=0)  # (B, H, W, A)
         # Background predictions have nothing to overlap: their own box in its place keeps the gradient finite and 0.
         overlap = iou(
             head.boxes_xyxy, torch.where(is_assigned[..., None], wanted_boxes, head.boxes_xyxy.detach()), self.box_loss

@@ -5,13 +5,13 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from lookonce.data.pictures import MAX_PIXELS
+from lookonce.data.images import MAX_PIXELS
 from lookonce.errors import DataError
 
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 CHUNK_BYTES = 1 << 16
 # A stream without an end of picture is no stream of pictures; the largest picture that is read needs less.
-MAX_PICTURE_BYTES = 4 * MAX_PIXELS
+MAX_IMAGE_BYTES = 4 * MAX_PIXELS
 _ANY_START = re.compile(re.escape(JPEG_START) + b"|" + re.escape(PNG_START))
 # In coded data 0x00 or a restart marker follows 0xFF (ITU T.81, B.1.1.2); before a marker 0xFF may be repeated.
 _MARKER_IN_CODED_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -20,7 +20,7 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _MP_IMAGES = 0xB001  # CIPA DC-007: how many pictures a multi-picture JPEG holds
 
 
-def pictures_in(file: BinaryIO, *, multipart: bool = False) -> Iterator[bytes]:
+def images_in(file: BinaryIO, *, multipart: bool = False) -> Iterator[bytes]:
     """The bytes of each picture, as soon as its last byte has come.
 
     JPEG and PNG pictures may follow each other, with anything in between; of another kind there is one, the whole
@@ -34,11 +34,11 @@ def pictures_in(file: BinaryIO, *, multipart: bool = False) -> Iterator[bytes]:
         yield stream.rest()
         return
     more_views = 0
-    while stream.skip_to_picture():
-        picture = stream.take_picture()
+    while stream.skip_to_image():
+        image = stream.take_image()
         if more_views == 0:
-            yield picture
-        more_views = more_views - 1 if more_views else _further_views(picture)
+            yield image
+        more_views = more_views - 1 if more_views else _further_views(image)
 
 
 class _Stream:
@@ -59,7 +59,7 @@ class _Stream:
     def _more(self) -> bool:
         chunk = self._read(CHUNK_BYTES)
         self.data += chunk
-        if len(self.data) > MAX_PICTURE_BYTES:
+        if len(self.data) > MAX_IMAGE_BYTES:
             raise DataError(f"{len(self.data):,} bytes without the end of a picture; expected JPEG or PNG pictures")
         return bool(chunk)
 
@@ -78,15 +78,15 @@ class _Stream:
             if not self._more():
                 return len(self.data)
 
-    def skip_to_picture(self) -> bool:
+    def skip_to_image(self) -> bool:
         del self.data[: self.find(_ANY_START, 0)]
         return bool(self.data)
 
-    def take_picture(self) -> bytes:
+    def take_image(self) -> bytes:
         end = self._jpeg_end() if self.data.startswith(JPEG_START) else self._png_end()
-        picture = bytes(self.data[:end])
+        image = bytes(self.data[:end])
         del self.data[:end]
-        return picture
+        return image
 
     def _jpeg_end(self) -> int:
         """Past the end marker; where the next picture starts or the stream ends, if there is none."""

@@ -203,13 +203,13 @@ def _draw_tag(image: NDArray[np.uint8], tag: _Tag, place: Rectangle, color: Colo
     letters[:] = np.rint(letters + share * (np.array(text_color(color), np.float32) - letters)).astype(np.uint8)
 
 
-def _place_tags(tags: Sequence[_Tag], boxes: Sequence[Rectangle], picture_wh: tuple[int, int]) -> list[Rectangle]:
+def _place_tags(tags: Sequence[_Tag], boxes: Sequence[Rectangle], image_wh: tuple[int, int]) -> list[Rectangle]:
     """A place for each tag, the best detections choosing first: the one that hides least of tags, then of boxes."""
     edges = np.array(boxes, np.float64).reshape(-1, 4)
     taken = np.zeros((len(tags), 4))
     places: list[Rectangle] = []
     for row, tag in enumerate(tags):
-        options = _places(boxes[row], tag.size_wh, picture_wh)
+        options = _places(boxes[row], tag.size_wh, image_wh)
         rectangles = np.array(options, np.float64)  # (8, 4)
         others = np.delete(edges, row, axis=0)
         less_usual = np.arange(len(options)) * 0.05 * tag.size_wh[0] * tag.size_wh[1]
@@ -219,19 +219,19 @@ def _place_tags(tags: Sequence[_Tag], boxes: Sequence[Rectangle], picture_wh: tu
     return places
 
 
-def _places(box: Rectangle, size_wh: tuple[int, int], picture_wh: tuple[int, int]) -> list[Rectangle]:
+def _places(box: Rectangle, size_wh: tuple[int, int], image_wh: tuple[int, int]) -> list[Rectangle]:
     """Where a tag may go, best looking first: on the box, under it, inside it, from the left and from the right."""
     left, top, right, bottom = box
     width, height = size_wh
     rows = (top - height, bottom, top, bottom - height)
     columns = (left, right - width)
-    return [_inside((x, y, x + width, y + height), picture_wh) for y in rows for x in columns]
+    return [_inside((x, y, x + width, y + height), image_wh) for y in rows for x in columns]
 
 
-def _inside(place: Rectangle, picture_wh: tuple[int, int]) -> Rectangle:
+def _inside(place: Rectangle, image_wh: tuple[int, int]) -> Rectangle:
     """Moved into the picture; of one that is too large the beginning shows."""
-    left = max(0, min(place[0], picture_wh[0] - (place[2] - place[0])))
-    top = max(0, min(place[1], picture_wh[1] - (place[3] - place[1])))
+    left = max(0, min(place[0], image_wh[0] - (place[2] - place[0])))
+    top = max(0, min(place[1], image_wh[1] - (place[3] - place[1])))
     return left, top, left + place[2] - place[0], top + place[3] - place[1]
 
 
@@ -275,10 +275,10 @@ def _named_font(name: str, size: int) -> Font | None:
 
 def _has_letters(font: Font, text: str) -> bool:
     """A letter the font lacks is drawn as its replacement, which is what U+FFFE, never a letter, looks like."""
-    replacement = _picture_of(font, "\ufffe")
-    return all(letter.isspace() or _picture_of(font, letter) != replacement for letter in set(text))
+    replacement = _image_of(font, "\ufffe")
+    return all(letter.isspace() or _image_of(font, letter) != replacement for letter in set(text))
 
 
-def _picture_of(font: Font, letter: str) -> tuple[tuple[int, int], bytes]:
+def _image_of(font: Font, letter: str) -> tuple[tuple[int, int], bytes]:
     mask = font.getmask(letter)
     return mask.size, bytes(mask)

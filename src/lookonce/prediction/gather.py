@@ -6,43 +6,43 @@ from itertools import islice
 from pathlib import Path
 
 from lookonce.errors import DataError
-from lookonce.prediction.outputs import PredictedPicture
+from lookonce.prediction.outputs import PredictedImage
 from lookonce.prediction.predictor import Unreadable
-from lookonce.prediction.sources import PictureSource
+from lookonce.prediction.sources import ImageSource
 from lookonce.rank_group import STEPS_PER_COLLECTIVE, RankGroup
 
 OnFailure = Callable[[str, DataError], None]
 
 
 def gather_in_order(
-    look: Callable[[Unreadable], Generator[PredictedPicture]],
+    look: Callable[[Unreadable], Generator[PredictedImage]],
     order: Sequence[Path],
     rank_group: RankGroup,
     on_failure: OnFailure,
-) -> Generator[PredictedPicture]:
+) -> Generator[PredictedImage]:
     """Every readable picture, whoever looked at it, the same in all processes.
 
     look: the pictures of this process, in order, given whom to tell of those that cannot be read. order: the place of
     each picture of all shares. on_failure(name, error) is told, in its turn, which could not be read.
     """
     rows = {place: row for row, place in enumerate(order)}
-    own: dict[int, PredictedPicture | tuple[str, DataError]] = {}
+    own: dict[int, PredictedImage | tuple[str, DataError]] = {}
 
-    def unreadable(source: PictureSource, error: DataError) -> None:
+    def unreadable(source: ImageSource, error: DataError) -> None:
         own[rows[source.place]] = (source.name, error)
 
-    waiting: dict[int, PredictedPicture | tuple[str, DataError]] = {}
+    waiting: dict[int, PredictedImage | tuple[str, DataError]] = {}
     row = 0
     with closing(look(unreadable)) as found:
         while row < len(order):
-            own |= {rows[picture.place]: picture for picture in islice(found, STEPS_PER_COLLECTIVE)}
+            own |= {rows[image.place]: image for image in islice(found, STEPS_PER_COLLECTIVE)}
             for theirs in rank_group.gather(own):
                 waiting |= theirs
             own.clear()
             while row in waiting:
                 one = waiting.pop(row)
                 row += 1
-                if isinstance(one, PredictedPicture):
+                if isinstance(one, PredictedImage):
                     yield one
                 else:
                     on_failure(*one)

@@ -11,13 +11,13 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from lookonce.errors import DataError
-from lookonce.prediction.byte_stream import MAX_PICTURE_BYTES, pictures_in
+from lookonce.prediction.byte_stream import MAX_IMAGE_BYTES, images_in
 from lookonce.prediction.video import WAIT_SECONDS
 
 HTTP = ("http", "https")
 # What FFmpeg opens by itself. Its other protocols (file, concat, subfile ...) are no sources on a network.
 STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp")
-PICTURE_TYPES = ("image/",)
+IMAGE_TYPES = ("image/",)
 MOTION_JPEG = "multipart/"
 
 
@@ -44,7 +44,7 @@ class HttpResponse:
         content_type = response.headers.get_content_type()
         self.kind: Literal["picture", "pictures", "video"] = (
             "picture"
-            if content_type.startswith(PICTURE_TYPES)
+            if content_type.startswith(IMAGE_TYPES)
             else "pictures"
             if content_type.startswith(MOTION_JPEG)
             else "video"
@@ -56,7 +56,7 @@ class HttpResponse:
         """The whole of it."""
         with self._response:
             try:
-                return self._response.read(MAX_PICTURE_BYTES)
+                return self._response.read(MAX_IMAGE_BYTES)
             except (OSError, HTTPException) as error:
                 raise DataError(f"{self._name}: broke off: {error}", path=self._name) from error
 
@@ -65,7 +65,7 @@ class HttpResponse:
         started = time.monotonic()
         with self._response:
             try:
-                for content in pictures_in(self._response, multipart=True):
+                for content in images_in(self._response, multipart=True):
                     yield Fraction(time.monotonic() - started).limit_denominator(90_000), content
             except (OSError, HTTPException) as error:
                 raise DataError(f"{self._name}: broke off: {error}", path=self._name) from error

@@ -21,7 +21,7 @@ LABELS = "labels"  # folder of the YOLO files, beside the pictures as that forma
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictedPicture:
+class PredictedImage:
     """What was found in one picture, without the picture. size_wh and boxes are pixels of the upright picture.
 
     name: of the file, or of the clip, of which it is the frame so many from 0, so many seconds from its start; place:
@@ -38,11 +38,11 @@ class PredictedPicture:
     seconds: float | None = None
 
 
-def without_image(one: Prediction) -> PredictedPicture:
+def without_image(one: Prediction) -> PredictedImage:
     """What is kept of a prediction."""
     height, width = one.image.shape[:2]
     clip = one.source.clip
-    return PredictedPicture(
+    return PredictedImage(
         name=clip.name if clip else one.source.name,
         place=one.source.place,
         image_id=one.source.image_id,
@@ -57,7 +57,7 @@ def without_image(one: Prediction) -> PredictedPicture:
 class Output(Protocol):
     """One kind of result file, open. `finish` is told which pictures could not be read, and why."""
 
-    def add(self, picture: PredictedPicture) -> None: ...
+    def add(self, image: PredictedImage) -> None: ...
 
     def finish(self, failed: Mapping[str, str]) -> None: ...
 
@@ -80,8 +80,8 @@ class JsonFile:
         self._file.write(f'{_dumps(context.head)[:-1]},\n"pictures": ')
         self._rows = _Rows(self._file)
 
-    def add(self, picture: PredictedPicture) -> None:
-        self._rows.add(as_json(picture, self._record))
+    def add(self, image: PredictedImage) -> None:
+        self._rows.add(as_json(image, self._record))
 
     def finish(self, failed: Mapping[str, str]) -> None:
         self._rows.end()
@@ -101,8 +101,8 @@ class CocoFile:
         self._file = _NewFile(context.folder / "results.json")
         self._rows = _Rows(self._file)
 
-    def add(self, picture: PredictedPicture) -> None:
-        for row in coco_rows(picture, self._record):
+    def add(self, image: PredictedImage) -> None:
+        for row in coco_rows(image, self._record):
             self._rows.add(row)
 
     def finish(self, _failed: Mapping[str, str]) -> None:
@@ -118,9 +118,9 @@ class JsonLinesFile:
         self._path = context.folder / "detections.jsonl"
         self._file = _open_new(self._path)
 
-    def add(self, picture: PredictedPicture) -> None:
+    def add(self, image: PredictedImage) -> None:
         with os_errors_explained(self._path):
-            self._file.write(_dumps(as_json(picture, self._record)) + "\n")
+            self._file.write(_dumps(as_json(image, self._record)) + "\n")
             self._file.flush()
 
     def finish(self, failed: Mapping[str, str]) -> None:
@@ -143,8 +143,8 @@ class CsvFile:
         self._rows = csv.writer(self._file, lineterminator="\n")
         self._rows.writerow((*CSV_COLUMNS, *CSV_BOX_COLUMNS))
 
-    def add(self, picture: PredictedPicture) -> None:
-        told = as_json(picture, self._record)
+    def add(self, image: PredictedImage) -> None:
+        told = as_json(image, self._record)
         with os_errors_explained(self._path):
             for one in told["detections"]:
                 values = told | one
@@ -165,19 +165,19 @@ class YoloFiles:
         self._folder = context.folder / LABELS
         self._taken: set[Path] = set()
 
-    def add(self, picture: PredictedPicture) -> None:
-        path = self._folder / self._free(picture)
+    def add(self, image: PredictedImage) -> None:
+        path = self._folder / self._free(image)
         with os_errors_explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(f"{line}\n" for line in yolo_lines(picture)), encoding="utf-8")
+            path.write_text("".join(f"{line}\n" for line in yolo_lines(image)), encoding="utf-8")
 
-    def _free(self, picture: PredictedPicture) -> Path:
+    def _free(self, image: PredictedImage) -> Path:
         """a.txt for a.jpg; a.png.txt for an a.png beside it."""
-        place = picture.place.with_suffix(".txt")
-        if picture.frame is not None:
+        place = image.place.with_suffix(".txt")
+        if image.frame is not None:
             return place
         if place in self._taken:
-            place = picture.place.with_name(f"{picture.place.name}.txt")
+            place = image.place.with_name(f"{image.place.name}.txt")
         self._taken.add(place)
         return place
 
@@ -205,45 +205,45 @@ def open_outputs(words: Sequence[str], context: Context, failed: Mapping[str, st
             output.finish(failed)
 
 
-def as_json(picture: PredictedPicture, record: ModelRecord) -> dict[str, Any]:
+def as_json(image: PredictedImage, record: ModelRecord) -> dict[str, Any]:
     """A picture's entry in detections.json."""
-    width, height = picture.size_wh
-    found = picture.detections
-    of_clip = {} if picture.frame is None else {"frame": picture.frame, "seconds": round(picture.seconds or 0.0, 6)}
+    width, height = image.size_wh
+    found = image.detections
+    of_clip = {} if image.frame is None else {"frame": image.frame, "seconds": round(image.seconds or 0.0, 6)}
     rows = [
         {"class": record.class_names[label], "label": label, "score": score, "box_xyxy": box}
         for label, score, box in zip(
             found.labels.tolist(), found.scores.tolist(), found.boxes_xyxy.tolist(), strict=True
         )
     ]
-    if picture.track_ids is not None:
-        for row, track in zip(rows, picture.track_ids.tolist(), strict=True):
+    if image.track_ids is not None:
+        for row, track in zip(rows, image.track_ids.tolist(), strict=True):
             row["track"] = track or None
-    head = {"file": picture.name, "image_id": picture.image_id, **of_clip, "width": width, "height": height}
+    head = {"file": image.name, "image_id": image.image_id, **of_clip, "width": width, "height": height}
     return {**head, "detections": rows}
 
 
-def coco_rows(picture: PredictedPicture, record: ModelRecord) -> list[dict[str, Any]]:
+def coco_rows(image: PredictedImage, record: ModelRecord) -> list[dict[str, Any]]:
     """A picture's entries in results.json."""
-    found = picture.detections
+    found = image.detections
     boxes_xywh = xyxy_to_xywh(found.boxes_xyxy.astype(np.float64))
     return [
-        {"image_id": picture.image_id, "category_id": record.category_ids[label], "bbox": box, "score": score}
+        {"image_id": image.image_id, "category_id": record.category_ids[label], "bbox": box, "score": score}
         for label, box, score in zip(found.labels.tolist(), boxes_xywh.tolist(), found.scores.tolist(), strict=True)
     ]
 
 
-def yolo_lines(picture: PredictedPicture) -> list[str]:
+def yolo_lines(image: PredictedImage) -> list[str]:
     """A picture's lines, best first; the track's number last, 0 for none, when there are tracks."""
-    found = picture.detections
-    parts = xyxy_to_cxcywh(found.boxes_xyxy.astype(np.float64)) / np.tile(np.array(picture.size_wh), 2)
+    found = image.detections
+    parts = xyxy_to_cxcywh(found.boxes_xyxy.astype(np.float64)) / np.tile(np.array(image.size_wh), 2)
     lines = [
         f"{label} {' '.join(f'{part:.6f}' for part in row)} {score:.6f}"
         for label, row, score in zip(found.labels, parts, found.scores, strict=True)
     ]
-    if picture.track_ids is None:
+    if image.track_ids is None:
         return lines
-    return [f"{line} {track}" for line, track in zip(lines, picture.track_ids, strict=True)]
+    return [f"{line} {track}" for line, track in zip(lines, image.track_ids, strict=True)]
 
 
 class _NewFile:

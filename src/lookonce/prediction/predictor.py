@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 from lookonce.detections import Detections
 from lookonce.errors import DataError
 from lookonce.ordered import ordered_map
-from lookonce.prediction.sources import PictureSource
+from lookonce.prediction.sources import ImageSource
 
 NUM_READERS = 2
 # Two batches are with the detector at a time: while the last pictures of one run, the first of the next do.
 NUM_RUNNERS = 2
 
-Picture = NDArray[np.uint8]
-Outcome = Picture | DataError
-Unreadable = Callable[[PictureSource, DataError], None]
+ImageArray = NDArray[np.uint8]
+Outcome = ImageArray | DataError
+Unreadable = Callable[[ImageSource, DataError], None]
 
 
 class Detects(Protocol):
     """What finds things in pictures: a Detector, or one in tiles."""
 
-    def detect(self, images: Sequence[Picture]) -> list[Detections]: ...
+    def detect(self, images: Sequence[ImageArray]) -> list[Detections]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +37,15 @@ class Prediction:
     None without tracking.
     """
 
-    source: PictureSource
-    image: Picture
+    source: ImageSource
+    image: ImageArray
     detections: Detections
     track_ids: NDArray[np.int64] | None = None
 
 
 def predict(
     detector: Detects,
-    sources: Iterable[PictureSource],
+    sources: Iterable[ImageSource],
     *,
     batch_size: int = 4,
     live: bool = False,
@@ -63,13 +63,13 @@ def predict(
         ThreadPoolExecutor(NUM_READERS, "lookonce-read") as readers,
         ThreadPoolExecutor(NUM_RUNNERS, "lookonce-detect") as runners,
     ):
-        pictures = _readable(ordered_map(readers, _read, sources, ahead=readers_ahead), on_unreadable)
-        batches = _batches(pictures, 1 if live else batch_size)
+        images = _readable(ordered_map(readers, _read, sources, ahead=readers_ahead), on_unreadable)
+        batches = _batches(images, 1 if live else batch_size)
         for batch in ordered_map(runners, lambda batch: _detect(detector, batch), batches, ahead=batches_ahead):
             yield from batch
 
 
-def _read(source: PictureSource) -> tuple[PictureSource, Outcome]:
+def _read(source: ImageSource) -> tuple[ImageSource, Outcome]:
     try:
         return source, source.read()
     except DataError as error:
@@ -77,8 +77,8 @@ def _read(source: PictureSource) -> tuple[PictureSource, Outcome]:
 
 
 def _readable(
-    outcomes: Iterator[tuple[PictureSource, Outcome]], on_unreadable: Unreadable | None
-) -> Iterator[tuple[PictureSource, Picture]]:
+    outcomes: Iterator[tuple[ImageSource, Outcome]], on_unreadable: Unreadable | None
+) -> Iterator[tuple[ImageSource, ImageArray]]:
     for source, outcome in outcomes:
         if not isinstance(outcome, DataError):
             yield source, outcome
@@ -89,13 +89,13 @@ def _readable(
 
 
 def _batches(
-    pictures: Iterator[tuple[PictureSource, Picture]], batch_size: int
-) -> Iterator[list[tuple[PictureSource, Picture]]]:
-    while batch := list(islice(pictures, batch_size)):
+    images: Iterator[tuple[ImageSource, ImageArray]], batch_size: int
+) -> Iterator[list[tuple[ImageSource, ImageArray]]]:
+    while batch := list(islice(images, batch_size)):
         yield batch
 
 
-def _detect(detector: Detects, batch: list[tuple[PictureSource, Picture]]) -> list[Prediction]:
+def _detect(detector: Detects, batch: list[tuple[ImageSource, ImageArray]]) -> list[Prediction]:
     found = detector.detect([image for _, image in batch])
     return [
         Prediction(source=source, image=image, detections=detections)

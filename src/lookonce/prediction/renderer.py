@@ -16,11 +16,11 @@ from lookonce.errors import SettingsError
 from lookonce.ordered import ordered_map
 from lookonce.prediction.draw import draw
 from lookonce.prediction.predictor import Prediction
-from lookonce.prediction.sources import Clip, Media, PictureSource
+from lookonce.prediction.sources import Clip, ImageSource, Media
 from lookonce.prediction.video import VideoWriter, require_video
 from lookonce.storage import os_errors_explained
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 
 # Other kinds (GIF, TIFF ...) are drawn as JPEG, under their full name and .jpg.
 DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -35,7 +35,7 @@ class Renderer:
 
     def __init__(self, folder: Path, record: ModelRecord, *, pictures: bool, crops: bool) -> None:
         self._folder, self._record = folder, record
-        self._steps: list[Callable[[Prediction], Picture | None]] = []
+        self._steps: list[Callable[[Prediction], ImageArray | None]] = []
         if crops:
             self._steps.append(self._crop)
         if pictures:
@@ -60,12 +60,12 @@ class Renderer:
             self._writer.close()
             self._writer = None
 
-    def _finish(self, one: Prediction) -> tuple[Prediction, Picture | None]:
+    def _finish(self, one: Prediction) -> tuple[Prediction, ImageArray | None]:
         """The drawn frame of a clip, whose frames have to be written in order; None of a picture."""
         frames = [step(one) for step in self._steps]
         return one, frames[-1]
 
-    def _draw(self, one: Prediction) -> Picture | None:
+    def _draw(self, one: Prediction) -> ImageArray | None:
         drawn = draw(one.image, one.detections, self._record.class_names, track_ids=one.track_ids)
         if one.source.clip is not None:
             return drawn
@@ -78,7 +78,7 @@ class Renderer:
             name = place.with_name(f"{place.stem}-{number}{_suffix(place)}")
             _write(self._folder / CROPS / folder_name(self._record.class_names, label) / name, crop)
 
-    def _film(self, one: Prediction, frame: Picture) -> None:
+    def _film(self, one: Prediction, frame: ImageArray) -> None:
         clip = one.source.clip
         assert clip is not None
         if clip is not self._clip or self._writer is None:
@@ -88,7 +88,7 @@ class Renderer:
         self._writer.add(frame, one.source.seconds)
 
 
-def drawing_path(source: PictureSource | Clip, folder: Path) -> Path:
+def drawing_path(source: ImageSource | Clip, folder: Path) -> Path:
     """Where the drawing of a picture or clip goes: under its own name."""
     place = source.place
     if isinstance(source, Clip):
@@ -111,7 +111,7 @@ def require_untouched(media: Media, folder: Path) -> None:
             )
 
 
-def crops_of(image: Picture, found: Detections) -> Iterator[tuple[Picture, int]]:
+def crops_of(image: ImageArray, found: Detections) -> Iterator[tuple[ImageArray, int]]:
     """The whole pixels that each box touches, at least one, and its label; best first."""
     height, width = image.shape[:2]
     limits = np.array([width, height])
@@ -126,7 +126,7 @@ def folder_name(class_names: tuple[str, ...], label: int) -> str:
     return re.sub(r"[^\w.-]+", "_", class_names[label]).strip("._") or f"class {label}"
 
 
-def encode(image: Picture, suffix: str) -> bytes:
+def encode(image: ImageArray, suffix: str) -> bytes:
     """(H, W, 3) uint8 RGB -> the bytes of a picture file of the kind that the suffix names."""
     # Bytes, not cv2.imwrite: that one cannot write to every path that is not ASCII, and does not say why it failed.
     options = [] if suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
@@ -138,7 +138,7 @@ def _suffix(place: Path) -> str:
     return place.suffix if place.suffix.lower() in DRAWN_SUFFIXES else ".jpg"
 
 
-def _write(path: Path, image: Picture) -> None:
+def _write(path: Path, image: ImageArray) -> None:
     with os_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(image, path.suffix))

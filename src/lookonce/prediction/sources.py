@@ -14,9 +14,9 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.pictures import PICTURE_SUFFIXES, read_picture
+from lookonce.data.images import IMAGE_SUFFIXES, read_image
 from lookonce.errors import DataError, MissingExtra
-from lookonce.prediction.byte_stream import pictures_in
+from lookonce.prediction.byte_stream import images_in
 from lookonce.prediction.camera import LatestFrame, camera_frames, screen_frames
 from lookonce.prediction.http import is_url, open_url, without_password
 from lookonce.prediction.video import USUAL_RATE, VIDEO_SUFFIXES, Frame, read_frames, read_header
@@ -47,7 +47,7 @@ class Clip:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureSource:
+class ImageSource:
     """One picture that has not been read yet.
 
     name: what errors and result files call it; place: the path under which results of it are kept, relative and
@@ -69,14 +69,14 @@ class PictureSource:
         """(H, W, 3) uint8 RGB, upright; DataError when it cannot be read as a picture."""
         if self.pixels is not None:
             return self.pixels()
-        return read_picture(self.content if self.path is None else self.path, name=self.name)  # type: ignore[arg-type]
+        return read_image(self.content if self.path is None else self.path, name=self.name)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Media:
     """All that one SOURCE names. total: pictures and frames, None when nobody knows."""
 
-    entries: Iterable[PictureSource | Clip]
+    entries: Iterable[ImageSource | Clip]
     total: int | None
     live: bool = False
 
@@ -91,17 +91,17 @@ class Media:
         return [entry for entry in self.known if isinstance(entry, Clip)]
 
     @property
-    def known(self) -> Sequence[PictureSource | Clip]:
+    def known(self) -> Sequence[ImageSource | Clip]:
         """The entries, as far as they are known before the first is read."""
         return self.entries if isinstance(self.entries, Sequence) else ()
 
-    def pictures(self) -> Iterator[PictureSource]:
+    def pictures(self) -> Iterator[ImageSource]:
         """Each picture and frame in order, with its image_id; clips are opened when their turn comes."""
-        pictures = [entry for entry in self.known if isinstance(entry, PictureSource)]
-        ids = iter(image_ids(pictures)) if self.is_finite else count(1)
+        images = [entry for entry in self.known if isinstance(entry, ImageSource)]
+        ids = iter(image_ids(images)) if self.is_finite else count(1)
         for entry in self.entries:
-            for picture in (entry,) if isinstance(entry, PictureSource) else _frames_of(entry):
-                yield replace(picture, image_id=next(ids))
+            for image in (entry,) if isinstance(entry, ImageSource) else _frames_of(entry):
+                yield replace(image, image_id=next(ids))
 
 
 def find_media(source: str | Path) -> Media:
@@ -124,22 +124,22 @@ def find_media(source: str | Path) -> Media:
         return _clip_alone(_live_clip(text))
     paths, folder = _paths(text)
     entries = [_entry(path, place) for path, place in zip(paths, _places(paths, folder), strict=True)]
-    if len(entries) == 1 and isinstance(entries[0], PictureSource) and entries[0].pixels is not None:
+    if len(entries) == 1 and isinstance(entries[0], ImageSource) and entries[0].pixels is not None:
         entries[0].read()  # the only one, and it cannot be opened: raises
     counts = [entry.num_frames if isinstance(entry, Clip) else 1 for entry in entries]
     return Media(entries=entries, total=None if None in counts else sum(number or 0 for number in counts))
 
 
-def find_pictures(source: str | Path) -> list[PictureSource]:
+def find_images(source: str | Path) -> list[ImageSource]:
     """The pictures in a file, a folder, a pattern or a list, at least one; see `find_media`."""
-    entries = [entry for entry in find_media(source).entries if isinstance(entry, PictureSource)]
+    entries = [entry for entry in find_media(source).entries if isinstance(entry, ImageSource)]
     found = [entry for entry in entries if entry.pixels is None]
     if not found:
-        raise DataError(f"{source}: no pictures in it; looked for {', '.join(sorted(PICTURE_SUFFIXES))}", path=source)
+        raise DataError(f"{source}: no pictures in it; looked for {', '.join(sorted(IMAGE_SUFFIXES))}", path=source)
     return found
 
 
-def image_ids(sources: Sequence[PictureSource]) -> list[int]:
+def image_ids(sources: Sequence[ImageSource]) -> list[int]:
     """COCO's `image_id` of each picture: the number its name is (000000000139.jpg), if all are; else 1, 2, 3 ..."""
     stems = [source.place.stem for source in sources]
     if all(stem.isdecimal() and stem.isascii() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
@@ -152,7 +152,7 @@ def _in_store(address: str) -> Media:
     here = local_file(address)
     media = find_media(here)
 
-    def addressed(entry: PictureSource | Clip) -> PictureSource | Clip:
+    def addressed(entry: ImageSource | Clip) -> ImageSource | Clip:
         if entry.path is None or not entry.path.is_relative_to(here):
             return entry  # a damaged video, or what a list names on this machine
         below = entry.path.relative_to(here).as_posix()
@@ -176,7 +176,7 @@ def _paths(text: str) -> tuple[list[Path], Path | None]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    wanted = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+    wanted = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     found = [
         path
         for path in folder.rglob("*")
@@ -222,10 +222,10 @@ def _places(paths: Sequence[Path], folder: Path | None) -> list[Path]:
     return places
 
 
-def _entry(path: Path, place: Path) -> PictureSource | Clip:
+def _entry(path: Path, place: Path) -> ImageSource | Clip:
     name = str(path)
     if path.suffix.lower() not in VIDEO_SUFFIXES:
-        return PictureSource(name=name, place=place, path=path)
+        return ImageSource(name=name, place=place, path=path)
     try:
         header = read_header(name, name)
     except MissingExtra as error:
@@ -242,19 +242,19 @@ def _entry(path: Path, place: Path) -> PictureSource | Clip:
     )
 
 
-def _unreadable(name: str, place: Path, error: DataError) -> PictureSource:
+def _unreadable(name: str, place: Path, error: DataError) -> ImageSource:
     """It is told of when its turn comes, as a damaged picture is."""
 
     def refuse() -> NDArray[np.uint8]:
         raise error
 
-    return PictureSource(name=name, place=place, pixels=refuse)
+    return ImageSource(name=name, place=place, pixels=refuse)
 
 
-def _frames_of(clip: Clip) -> Iterator[PictureSource]:
+def _frames_of(clip: Clip) -> Iterator[ImageSource]:
     try:
         for number, frame in enumerate(clip.frames()):
-            yield PictureSource(
+            yield ImageSource(
                 name=f"{clip.name} frame {number}",
                 place=clip.place.with_suffix("") / f"{number:06}.jpg",
                 pixels=frame.pixels,
@@ -280,11 +280,11 @@ def _clip_alone(clip: Clip) -> Media:
     return Media(entries=(clip,), total=clip.num_frames, live=clip.live)
 
 
-def _in_stream(stream: BinaryIO) -> Iterator[PictureSource]:
-    for number, content in enumerate(pictures_in(stream), start=1):
+def _in_stream(stream: BinaryIO) -> Iterator[ImageSource]:
+    for number, content in enumerate(images_in(stream), start=1):
         more = "" if number == 1 else f"-{number}"
         name = "standard input" if number == 1 else f"standard input, picture {number}"
-        yield PictureSource(name=name, place=Path(f"stdin{more}.jpg"), content=content)
+        yield ImageSource(name=name, place=Path(f"stdin{more}.jpg"), content=content)
 
 
 def _at_url(url: str) -> Media:
@@ -307,10 +307,10 @@ def _at_url(url: str) -> Media:
         return _clip_alone(clip)
     if answer.kind == "picture":
         content = answer.read()
-        return Media(entries=[PictureSource(name=name, place=place, content=content)], total=1)
+        return Media(entries=[ImageSource(name=name, place=place, content=content)], total=1)
 
     def motion_jpeg() -> Generator[Frame]:
         for seconds, content in answer.pictures():
-            yield Frame(seconds=seconds, pixels=partial(read_picture, content, name=name))
+            yield Frame(seconds=seconds, pixels=partial(read_image, content, name=name))
 
     return _clip_alone(_live(name, str(place), motion_jpeg))

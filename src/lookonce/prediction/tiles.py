@@ -15,7 +15,7 @@ from lookonce.boxes import area_xyxy
 from lookonce.detections import Detections
 from lookonce.prediction.predictor import Detects
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Window = tuple[int, int, int, int]  # left, top, right, bottom; pixels of the picture, right and bottom outside
 
@@ -48,11 +48,11 @@ class TiledDetector:
         self.tile, self.overlap = tile, overlap
         self.iou_threshold, self.max_detections = iou_threshold, max_detections
 
-    def detect(self, images: Sequence[Picture]) -> list[Detections]:
+    def detect(self, images: Sequence[ImageArray]) -> list[Detections]:
         """See runtimes.detector.Detector.detect."""
         return [self._detect(image) for image in images]
 
-    def _detect(self, image: Picture) -> Detections:
+    def _detect(self, image: ImageArray) -> Detections:
         height, width = image.shape[:2]
         windows = [(0, 0, width, height), *windows_of((width, height), self.tile, self.overlap)]
         if len(windows) == 2:
@@ -62,18 +62,18 @@ class TiledDetector:
             some = windows[start : start + TILES_AT_ONCE]
             parts = self.detector.detect([image[top:bottom, left:right] for left, top, right, bottom in some])
             found += [
-                _in_picture(part, window, (width, height), self.tile) for part, window in zip(parts, some, strict=True)
+                _in_image(part, window, (width, height), self.tile) for part, window in zip(parts, some, strict=True)
             ]
         found[0] = _larger_than(found[0], self.tile * self.overlap)
         return merge(found, self.iou_threshold, self.max_detections)
 
 
-def windows_of(picture_wh: tuple[int, int], tile: int, overlap: float) -> list[Window]:
+def windows_of(image_wh: tuple[int, int], tile: int, overlap: float) -> list[Window]:
     """Squares of side `tile`, evenly spread, that cover the picture and share at least `overlap` of their side."""
     return [
-        (left, top, min(left + tile, picture_wh[0]), min(top + tile, picture_wh[1]))
-        for top in _starts(picture_wh[1], tile, overlap)
-        for left in _starts(picture_wh[0], tile, overlap)
+        (left, top, min(left + tile, image_wh[0]), min(top + tile, image_wh[1]))
+        for top in _starts(image_wh[1], tile, overlap)
+        for left in _starts(image_wh[0], tile, overlap)
     ]
 
 
@@ -84,10 +84,10 @@ def _starts(length: int, tile: int, overlap: float) -> list[int]:
     return [round(step * (length - tile) / steps) for step in range(steps + 1)]
 
 
-def _in_picture(found: Detections, window: Window, picture_wh: tuple[int, int], tile: int) -> _Found:
+def _in_image(found: Detections, window: Window, image_wh: tuple[int, int], tile: int) -> _Found:
     left, top, right, bottom = window
     boxes_xyxy = found.boxes_xyxy + np.array([left, top, left, top], np.float32)
-    inner = np.array([left > 0, top > 0, right < picture_wh[0], bottom < picture_wh[1]])
+    inner = np.array([left > 0, top > 0, right < image_wh[0], bottom < image_wh[1]])
     near = np.abs(boxes_xyxy - np.array(window, np.float32)) <= max(1.0, CUT_PIXELS * tile)
     moved = Detections(boxes_xyxy=boxes_xyxy, scores=found.scores, labels=found.labels)
     return _Found(detections=moved, cut=near & inner)

@@ -19,7 +19,7 @@ TRUST_IN_NEWEST = 0.9
 LOST_SECONDS = 1.0  # a thing not seen for so long is another one when it comes back
 SURE = 0.15  # above the threshold of what is shown: what begins a track; weaker detections only continue one
 REMEMBERED = 10_000  # names of tracks, most of them of things that have left
-PICTURE_SECONDS = 1 / 25  # between pictures that have no times
+IMAGE_SECONDS = 1 / 25  # between pictures that have no times
 NANOSECONDS = 1_000_000_000
 
 
@@ -73,6 +73,6 @@ def track(predictions: Iterator[Prediction], *, threshold: float) -> Iterator[Pr
     for one in predictions:
         if one.source.clip is not clip:
             clip, tracker, count = one.source.clip, Tracker(threshold=threshold), 0
-        seconds = float(one.source.seconds) if clip else count * PICTURE_SECONDS
+        seconds = float(one.source.seconds) if clip else count * IMAGE_SECONDS
         yield replace(one, track_ids=tracker.update(one.detections, seconds))
         count += 1

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 
 # With a reader behind PyAV; a GIF is a picture (its first frame).
 VIDEO_SUFFIXES = frozenset(
@@ -48,7 +48,7 @@ class Frame:
     """seconds since the start; pixels() decodes to (H, W, 3) uint8 RGB, upright, or raises DataError."""
 
     seconds: Fraction
-    pixels: Callable[[], Picture]
+    pixels: Callable[[], ImageArray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,11 +164,11 @@ def _opened(address: str, name: str) -> Iterator[tuple[InputContainer, VideoStre
         yield container, container.streams.video[0]
 
 
-def _refuse(error: DataError) -> Picture:
+def _refuse(error: DataError) -> ImageArray:
     raise error
 
 
-def _upright_rgb(frame: VideoFrame) -> Picture:
+def _upright_rgb(frame: VideoFrame) -> ImageArray:
     """FFmpeg's conversion to RGB; turned as the file's display matrix says (telephones film sideways)."""
     image = frame.to_ndarray(format="rgb24")
     quarter_turns = round(frame.rotation / 90) % 4
@@ -189,7 +189,7 @@ class VideoWriter:
             self._container = self._av.open(str(self._new), "w", format="mp4")
         self._stream: Any = None
 
-    def add(self, image: Picture, seconds: Fraction) -> None:
+    def add(self, image: ImageArray, seconds: Fraction) -> None:
         """image (H, W, 3) uint8 RGB, of the first one's size or resized to it; seconds rise."""
         if self._stream is None:
             self._stream = self._new_stream(image)
@@ -215,7 +215,7 @@ class VideoWriter:
                 self._new.replace(self.path)
             self._new.unlink(missing_ok=True)
 
-    def _new_stream(self, image: Picture) -> Any:
+    def _new_stream(self, image: ImageArray) -> Any:
         name = next(name for name in ENCODERS if name in self._av.codecs_available)
         stream = self._container.add_stream(name, rate=self._rate.limit_denominator(1001), options=ENCODERS[name])
         stream.height, stream.width = image.shape[0] + image.shape[0] % 2, image.shape[1] + image.shape[1] % 2

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lookonce.config.schema import default_of
 from lookonce.data.dataset import Dataset
 from lookonce.data.letterbox import boxes_at_input
-from lookonce.data.selection import take_pictures
+from lookonce.data.selection import take_images
 from lookonce.model.anchors import ANCHOR_STRIDES, best_possible_recall, crowded_share, fit_anchors, size_overlaps
 
 IMAGE_SIZES = tuple(range(320, 641, 32))
@@ -18,7 +18,7 @@ TINY_PIXELS = 8.0
 ACCEPTED = 0.02
 WORTH_A_SIZE = 0.01
 TOO_MANY_TINY = 0.1
-MOST_PICTURES = 5000  # taken evenly; more change no digit that is shown, and COCO's 118,000 would take half a minute
+MOST_IMAGES = 5000  # taken evenly; more change no digit that is shown, and COCO's 118,000 would take half a minute
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,9 @@ def advise(dataset: Dataset, milliseconds: Mapping[int, float]) -> Advice | None
 
     The anchors are those that training takes, fitted to the objects: they grow with the image size.
     """
-    if len(dataset) > MOST_PICTURES:
-        rows_taken = np.linspace(0, len(dataset) - 1, MOST_PICTURES).round().astype(np.int64)
-        dataset = take_pictures(dataset, rows_taken)
+    if len(dataset) > MOST_IMAGES:
+        rows_taken = np.linspace(0, len(dataset) - 1, MOST_IMAGES).round().astype(np.int64)
+        dataset = take_images(dataset, rows_taken)
     boxes, _ = boxes_at_input(dataset, IMAGE_SIZES[-1], default_of("resize_mode"))
     if not len(boxes):
         return None

@@ -54,27 +54,27 @@ class AnchorCount:
 def draw_assignment(batch: Batch, heads: Sequence[Head], *, columns: int = 2) -> Image:
     """The batch's canvases with boxes, and a mark for each prediction that learns one, tied to the box's centre."""
     scale = max(1, -(-SMALLEST_SIDE // batch.images.shape[1]))
-    pictures = [draw_picture(batch, heads, index, scale) for index in range(len(batch.images))]
-    height, width = pictures[0].shape[:2]
-    columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
+    images = [draw_image(batch, heads, index, scale) for index in range(len(batch.images))]
+    height, width = images[0].shape[:2]
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
     legend = draw_legend(anchor_counts(heads), scale, len(unanswered(batch, heads)))
     sheet_height = max(rows * (height + GAP) + GAP, len(legend) + 2 * GAP)
     sheet = np.full((sheet_height, columns * (width + GAP) + 2 * GAP + LEGEND_WIDTH, 3), PAPER, np.uint8)
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         top, left = GAP + index // columns * (height + GAP), GAP + index % columns * (width + GAP)
-        sheet[top : top + height, left : left + width] = picture
+        sheet[top : top + height, left : left + width] = image
     left = GAP + columns * (width + GAP)
     sheet[GAP : GAP + len(legend), left : left + LEGEND_WIDTH] = legend
     return sheet
 
 
-def draw_picture(batch: Batch, heads: Sequence[Head], index: int, scale: int) -> Image:
+def draw_image(batch: Batch, heads: Sequence[Head], index: int, scale: int) -> Image:
     """One canvas, enlarged; a box that nobody answers for is red."""
     canvas = cv2.resize(batch.images[index], None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
     canvas = (canvas * 0.6 + PAPER * 0.15).astype(np.uint8)  # marks stand out
     boxes = batch.boxes_xyxy[batch.image_index == index] * scale
-    orphans = {row for picture, row in unanswered(batch, heads) if picture == index}
+    orphans = {row for image, row in unanswered(batch, heads) if image == index}
     crowd = batch.crowd[batch.image_index == index]
     for row, (left, top, right, bottom) in enumerate(boxes.round().astype(int).tolist()):
         color, thickness = (UNANSWERED, 3) if row in orphans else ((255, 255, 255), 1)
@@ -125,12 +125,12 @@ def anchor_counts(heads: Sequence[Head]) -> list[AnchorCount]:
     counts = {}
     for head in heads:
         for anchor, (width, height) in enumerate(head.anchors_wh.tolist()):
-            pictures, *_ = np.nonzero(head.assigned[..., anchor] >= 0)
+            images, *_ = np.nonzero(head.assigned[..., anchor] >= 0)
             rows = head.assigned[..., anchor][head.assigned[..., anchor] >= 0]
             counts[head.first_anchor + anchor] = AnchorCount(
                 stride=head.stride,
                 anchor_wh=(width, height),
-                boxes=len(set(zip(pictures.tolist(), rows.tolist(), strict=True))),
+                boxes=len(set(zip(images.tolist(), rows.tolist(), strict=True))),
                 predictions=len(rows),
             )
     return [counts[number] for number in sorted(counts)]

@@ -13,17 +13,17 @@ from lookonce.data.check import CheckResult
 from lookonce.data.dataset import Dataset
 from lookonce.data.finding_kinds import FINDING_KINDS
 from lookonce.data.findings import Finding
-from lookonce.data.pictures import Picture, read_picture
+from lookonce.data.images import ImageArray, read_image
 from lookonce.errors import DataError
 from lookonce.report.advice import Advice, SizeRow
 from lookonce.report.elements import card, cell, count, head_cell, legend, table
 from lookonce.report.html import fill_page
-from lookonce.report.pictures import data_uri
+from lookonce.report.images import data_uri
 from lookonce.report.plots import Series, line_chart
 from lookonce.report.sections import counts_of_data
 from lookonce.storage import os_errors_explained, write_file
 
-MOST_PICTURES = 6  # shown of each check
+MOST_IMAGES = 6  # shown of each check
 MOST_MESSAGES = 200
 SHOWN_SIDE = 400  # pixels
 MEANT, OTHERS = "#ff7a1a", "#38d6ff"  # lines on photographs, by day and by night
@@ -120,7 +120,7 @@ def _details(result: CheckResult) -> str:
     blocks = []
     for name, group in groupby(result.sorted_findings, key=lambda found: found.name):
         findings = list(group)
-        figures = "".join(album.figures(findings[:MOST_PICTURES]))
+        figures = "".join(album.figures(findings[:MOST_IMAGES]))
         gallery = f'<div class="gallery">{figures}</div>' if figures else ""
         blocks.append(
             f'<div class="card finding" id="{name}"><h3>{_chip(name)} {name}</h3>'
@@ -169,12 +169,12 @@ class _Album:
         if file not in self._rows:
             return ""
         try:
-            picture = read_picture(Path(file))
+            image = read_image(Path(file))
         except DataError:
             return ""
         dataset, row = self._rows[file]
-        height, width = picture.shape[:2]
-        body = f'<image href="{data_uri(_small(picture))}" width="{width}" height="{height}"/>'
+        height, width = image.shape[:2]
+        body = f'<image href="{data_uri(_small(image))}" width="{width}" height="{height}"/>'
         meant = finding.box_xyxy if file == finding.file else None
         body += "".join(_frame(box, max(width, height), meant=False) for box in dataset.boxes_xyxy[dataset.rows(row)])
         body += _frame(meant, max(width, height), meant=True) if meant else ""
@@ -186,13 +186,13 @@ class _Album:
         )
 
 
-def _small(picture: Picture) -> Picture:
-    scale = SHOWN_SIDE / max(picture.shape[:2])
+def _small(image: ImageArray) -> ImageArray:
+    scale = SHOWN_SIDE / max(image.shape[:2])
     if scale >= 1:
-        return picture
+        return image
     # At least a pixel: a panorama may be a thousand times as wide as high.
-    size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _frame(box_xyxy: Iterable[float], side: int, *, meant: bool) -> str:

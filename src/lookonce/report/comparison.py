@@ -20,7 +20,7 @@ from lookonce.report.elements import (
     table,
     three_digits,
 )
-from lookonce.report.pictures import ComparedPicture, found_figure, truth_figure
+from lookonce.report.images import ComparedImage, found_figure, truth_figure
 from lookonce.report.plots import Series, line_chart
 from lookonce.report.sections import TWELVE, duration, plain
 
@@ -199,8 +199,8 @@ def pictures(runs: Sequence[Compared]) -> str:
     if not first.pictures:
         return ""
     figures = []
-    for place, picture in enumerate(first.pictures):
-        figures.append(card(_figure(runs, place, picture)))
+    for place, image in enumerate(first.pictures):
+        figures.append(card(_figure(runs, place, image)))
     shown = ", ".join(f"{run.name} from {run.content.shown_from} on" for run in runs)
     return (
         f"<p>First the labels, then the findings: {escape(shown)}. Dashed: missed, or wrong.</p>"
@@ -208,17 +208,17 @@ def pictures(runs: Sequence[Compared]) -> str:
     )
 
 
-def _figure(runs: Sequence[Compared], place: int, picture: ComparedPicture) -> str:
+def _figure(runs: Sequence[Compared], place: int, image: ComparedImage) -> str:
     """Labels and the findings of each run that has this picture."""
     key = f"compared-{place}"
-    parts = [truth_figure(picture, runs[0].content.classes, key, "labels")]
+    parts = [truth_figure(image, runs[0].content.classes, key, "labels")]
     for run in runs:
-        own = next((one for one in run.content.pictures if one.name == picture.name), None)
+        own = next((one for one in run.content.pictures if one.name == image.name), None)
         if own is not None:
             parts.append(found_figure(own, run.content.classes, key, run.name))
     return (
         f'<figure class="pair"><div class="two">{"".join(parts)}</div>'
-        f"<figcaption><code>{escape(picture.name)}</code></figcaption></figure>"
+        f"<figcaption><code>{escape(image.name)}</code></figcaption></figure>"
     )
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
-from lookonce.report.pictures import Classes, ComparedPicture
+from lookonce.report.images import Classes, ComparedImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,8 @@ class Content:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     scored_on: str = "the validation pictures"
     analysis: Mapping[str, Any] = field(default_factory=dict)
-    pictures: Sequence[ComparedPicture] = ()
-    worst: Sequence[ComparedPicture] = ()
+    pictures: Sequence[ComparedImage] = ()
+    worst: Sequence[ComparedImage] = ()
     shown_from: str = "a score of 0.25"
     classes: Classes = ()
     verified: Mapping[str, Any] = field(default_factory=dict)

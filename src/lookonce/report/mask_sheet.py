@@ -14,7 +14,7 @@ from lookonce.detections import Detections
 from lookonce.evaluation.mask_probe import MaskHypothesis, Raws, compare_hypotheses, detections_of, verdict
 from lookonce.prediction.draw import draw
 from lookonce.prediction.renderer import encode
-from lookonce.prediction.sources import find_pictures
+from lookonce.prediction.sources import find_images
 from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.storage import os_errors_explained
 from lookonce.weights.convolutions import model_from_record
@@ -22,7 +22,7 @@ from lookonce.weights.darknet import HEAD_16, other_masks
 from lookonce.weights.foreign import ForeignWeights
 from lookonce.weights.load import load_state
 
-MOST_PICTURES, MOST_SHOWN = 64, 8
+MOST_IMAGES, MOST_SHOWN = 64, 8
 GAP_PIXELS, TITLE_PIXELS = 8, 28
 SHOWN_PIXELS = 640
 
@@ -56,13 +56,13 @@ def _line(name: str, hypothesis: MaskHypothesis) -> str:
     return f"{name}: the stride-16 head's boxes are {times}, over {hypothesis.num_pairs} objects that both find"
 
 
-def probe(read: ForeignWeights, pictures: str, sheet: Path) -> Probed | None:
+def probe(read: ForeignWeights, images: str, sheet: Path) -> Probed | None:
     """Run the network over pictures and compare both readings; None when there is only one."""
     masks = other_masks(read.record)
     if masks is None:
         return None
     hypotheses = {_name(record): record for record in (read.record, read.record.model_copy(update={"masks": masks}))}
-    canvases = _canvases(read.record, pictures)
+    canvases = _canvases(read.record, images)
     raws = _raw_heads(read, canvases)
     found = compare_hypotheses(raws, hypotheses)
     with os_errors_explained(sheet):
@@ -76,7 +76,7 @@ def _name(record: ModelRecord) -> str:
 
 
 def _canvases(record: ModelRecord, pictures: str) -> NDArray[np.uint8]:
-    sources = find_pictures(pictures)[:MOST_PICTURES]
+    sources = find_images(pictures)[:MOST_IMAGES]
     return np.stack([fit(source.read(), record.image_size, record.preprocessing)[0] for source in sources])
 
 
@@ -93,11 +93,9 @@ def _sheet(canvases: NDArray[np.uint8], raws: Raws, hypotheses: dict[str, ModelR
     scale = max(1, round(SHOWN_PIXELS / canvases.shape[2]))
     width = canvases.shape[2] * scale
     rows = [np.concatenate([_title(name, width) for name in hypotheses], axis=1)]
-    for picture, canvas in enumerate(canvases):
+    for image, canvas in enumerate(canvases):
         enlarged = np.asarray(cv2.resize(canvas, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8)
-        drawn = [
-            _drawn(enlarged, detections_of(raws, record, picture), record, scale) for record in hypotheses.values()
-        ]
+        drawn = [_drawn(enlarged, detections_of(raws, record, image), record, scale) for record in hypotheses.values()]
         framed = [np.pad(one, ((0, GAP_PIXELS), (0, GAP_PIXELS), (0, 0)), constant_values=255) for one in drawn]
         rows.append(np.concatenate(framed, axis=1))
     return np.concatenate(rows)

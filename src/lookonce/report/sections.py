@@ -12,7 +12,7 @@ from lookonce.config.schema import GROUPS, Settings, default_of, group_of, help_
 from lookonce.data.dataset import Dataset
 from lookonce.report.content import Content
 from lookonce.report.elements import card, cell, chart_card, count, fraction, head_cell, legend, sortable_head, table
-from lookonce.report.pictures import ComparedPicture, compared_figure
+from lookonce.report.images import ComparedImage, compared_figure
 from lookonce.report.plots import Series, bar_chart, line_chart, short, standalone
 from lookonce.report.summary import sentences
 
@@ -243,14 +243,14 @@ def worst(content: Content) -> str:
     )
 
 
-def _pairs(content: Content, shown: Sequence[ComparedPicture], shown_before: Sequence[ComparedPicture] = ()) -> str:
+def _pairs(content: Content, shown: Sequence[ComparedImage], shown_before: Sequence[ComparedImage] = ()) -> str:
     """A picture that the page has already is not embedded once more."""
-    known = {picture.name: f"picture-{place}" for place, picture in enumerate(shown_before)}
+    known = {image.name: f"picture-{place}" for place, image in enumerate(shown_before)}
     kind = "worst" if shown_before else "picture"
     figures = []
-    for place, picture in enumerate(shown):
-        key = known.get(picture.name, f"{kind}-{place}")
-        figures.append(card(compared_figure(picture, content.classes, key, embed=picture.name not in known)))
+    for place, image in enumerate(shown):
+        key = known.get(image.name, f"{kind}-{place}")
+        figures.append(card(compared_figure(image, content.classes, key, embed=image.name not in known)))
     return f'<div class="pairs">{"".join(figures)}</div>'
 
 

@@ -10,17 +10,17 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lookonce.boxes import xywh_to_xyxy
 from lookonce.data.dataset import Dataset
-from lookonce.data.pictures import read_picture
+from lookonce.data.images import read_image
 from lookonce.detections import Detections
 from lookonce.evaluation.analysis import SHOWN_SCORE, Analysis
 from lookonce.evaluation.results import Results
 from lookonce.prediction.draw import draw
-from lookonce.report.pictures import match
+from lookonce.report.images import match
 from lookonce.storage import write_file
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 
-PICTURE_SIDE = 440  # pixels, of each of the two pictures of a pair
+IMAGE_SIDE = 440  # pixels, of each of the two pictures of a pair
 GAP, HEADING = 8, 26
 MISTAKE_COLOR = (230, 20, 20)
 GROUND, INK = (255, 255, 255), (28, 36, 48)
@@ -34,7 +34,7 @@ def write_sheets(folder: Path, dataset: Dataset, results: Results, analysis: Ana
     for name, rows in (("worst.jpg", worst), ("pictures.jpg", even_choice(len(dataset), count))):
         if len(rows) and all(dataset.image_paths[row].is_file() for row in rows):
             pairs = [_pair(dataset, results, analysis, row) for row in rows.tolist()]
-            write_file(folder / name, _jpeg(_arranged(pairs, columns=2, cell_width=2 * PICTURE_SIDE + GAP // 2)))
+            write_file(folder / name, _jpeg(_arranged(pairs, columns=2, cell_width=2 * IMAGE_SIDE + GAP // 2)))
             files.append(folder / name)
     return files
 
@@ -46,11 +46,11 @@ def write_overlay(file: Path, dataset: Dataset, count: int) -> None:
         return
     cells = []
     for row in rows:
-        small, scale = _small(read_picture(dataset.image_paths[row]))
+        small, scale = _small(read_image(dataset.image_paths[row]))
         truth = truth_of(dataset, row)
         drawn = draw(small, _scaled(truth, scale), dataset.class_names, show_scores=False)
         cells.append(_headed(drawn, f"{dataset.image_paths[row].name}: {len(truth)} boxes"))
-    write_file(file, _jpeg(_arranged(cells, columns=4, cell_width=PICTURE_SIDE)))
+    write_file(file, _jpeg(_arranged(cells, columns=4, cell_width=IMAGE_SIDE)))
 
 
 def even_choice(total: int, count: int) -> NDArray[np.int64]:
@@ -86,9 +86,9 @@ def lowest_scores(dataset: Dataset, analysis: Analysis) -> list[float]:
     return [best.get(name, SHOWN_SCORE) for name in dataset.class_names]
 
 
-def _pair(dataset: Dataset, results: Results, analysis: Analysis, index: int) -> Picture:
+def _pair(dataset: Dataset, results: Results, analysis: Analysis, index: int) -> ImageArray:
     """Heading, labels and findings of one picture; mistakes have a red frame."""
-    image = read_picture(dataset.image_paths[index])
+    image = read_image(dataset.image_paths[index])
     truth = truth_of(dataset, index)
     found = found_in(dataset, results, index, lowest_scores(dataset, analysis))
     hit_truth, hit_found = match(truth, found)
@@ -104,9 +104,9 @@ def _pair(dataset: Dataset, results: Results, analysis: Analysis, index: int) ->
     return _headed(np.concatenate([left, gap, right], axis=1), title)
 
 
-def _small(image: Picture) -> tuple[Picture, float]:
-    """With PICTURE_SIDE pixels on its longer side, and the factor that makes it so."""
-    scale = PICTURE_SIDE / max(image.shape[:2])
+def _small(image: ImageArray) -> tuple[ImageArray, float]:
+    """With IMAGE_SIDE pixels on its longer side, and the factor that makes it so."""
+    scale = IMAGE_SIDE / max(image.shape[:2])
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=method), np.uint8), scale
 
@@ -117,7 +117,7 @@ def _scaled(boxes: Detections, scale: float) -> Detections:
     )
 
 
-def _framed(image: Picture, boxes: Detections) -> Picture:
+def _framed(image: ImageArray, boxes: Detections) -> ImageArray:
     """A second frame, two pixels outside each box."""
     framed = image.copy()
     for left, top, right, bottom in np.rint(boxes.boxes_xyxy).astype(int).tolist():
@@ -125,13 +125,13 @@ def _framed(image: Picture, boxes: Detections) -> Picture:
     return framed
 
 
-def _headed(image: Picture, title: str) -> Picture:
+def _headed(image: ImageArray, title: str) -> ImageArray:
     strip = Image.new("RGB", (image.shape[1], HEADING), GROUND)
     ImageDraw.Draw(strip).text((1, 5), title, fill=INK, font=ImageFont.load_default(14))
     return np.concatenate([np.asarray(strip), image])
 
 
-def _arranged(cells: Sequence[Picture], *, columns: int, cell_width: int) -> Picture:
+def _arranged(cells: Sequence[ImageArray], *, columns: int, cell_width: int) -> ImageArray:
     """Rows of cells, each row as high as its highest."""
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(cell.shape[0] for cell in row) + GAP for row in rows]
@@ -146,6 +146,6 @@ def _arranged(cells: Sequence[Picture], *, columns: int, cell_width: int) -> Pic
     return sheet
 
 
-def _jpeg(image: Picture) -> bytes:
+def _jpeg(image: ImageArray) -> bytes:
     _, content = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return content.tobytes()

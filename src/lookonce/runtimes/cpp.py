@@ -65,12 +65,12 @@ class CppRuntime:
             "multi-label": str(multi_label).lower(),
         }
         with tempfile.TemporaryDirectory(prefix="lookonce-cpp-") as scratch:
-            pictures, output = Path(scratch, "pictures"), Path(scratch, "output")
-            pictures.mkdir()
+            images, output = Path(scratch, "pictures"), Path(scratch, "output")
+            images.mkdir()
             for number, canvas in enumerate(canvases):
                 content = cv2.imencode(".png", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))[1]
-                (pictures / f"{number:06}.png").write_bytes(content.tobytes())
-            self._run(pictures, "--output", output, *(f"--{name}={value}" for name, value in options.items()))
+                (images / f"{number:06}.png").write_bytes(content.tobytes())
+            self._run(images, "--output", output, *(f"--{name}={value}" for name, value in options.items()))
             lines = (output / "detections.jsonl").read_text(encoding="utf-8").splitlines()
         return [_detections(json.loads(line)["detections"]) for line in lines]
 

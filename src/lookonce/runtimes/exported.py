@@ -100,7 +100,7 @@ class ExportedRuntime(ABC):
         def detect_group(group: NDArray[np.uint8]) -> list[Detections]:
             prepared = self._prepare(group)
             if gives == DETECTION_OUTPUTS:
-                return _split_detections(*engine(prepared, _threshold_arrays(**thresholds)), num_pictures=len(group))
+                return _split_detections(*engine(prepared, _threshold_arrays(**thresholds)), num_images=len(group))
             values = engine(prepared, {})
             boxes_xyxy, scores = values if gives == DECODED_OUTPUTS else decode_heads(values, self.record)
             return [
@@ -204,8 +204,8 @@ def _split_detections(
     labels: NDArray[np.int64],
     image_index: NDArray[np.int64],
     *,
-    num_pictures: int,
+    num_images: int,
 ) -> list[Detections]:
     """Detections of a group, in one array each -> one element a picture."""
     everything = Detections(boxes_xyxy=boxes_xyxy, scores=scores, labels=labels)
-    return [everything.select(image_index == row) for row in range(num_pictures)]
+    return [everything.select(image_index == row) for row in range(num_images)]

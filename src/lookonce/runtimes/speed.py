@@ -39,9 +39,9 @@ def milliseconds_by_size(sizes: Sequence[int], num_classes: int) -> dict[int, fl
 
 
 def _milliseconds(session: InferenceSession, size: int) -> float:
-    picture = np.zeros((1, 3, size, size), np.float32)
+    image = np.zeros((1, 3, size, size), np.float32)
     start = time.perf_counter()
-    session.run(None, {"images": picture})
+    session.run(None, {"images": image})
     return 1000 * (time.perf_counter() - start)
 
 

@@ -187,10 +187,10 @@ def _held_out(
 
     Halves of pictures, not of objects: those of one picture are of a kind.
     """
-    pictures = np.random.default_rng([seed, 1]).permutation(np.unique(rows))
-    if len(pictures) < 10:
+    images = np.random.default_rng([seed, 1]).permutation(np.unique(rows))
+    if len(images) < 10:
         return
-    first = np.isin(rows, pictures[::2])
+    first = np.isin(rows, images[::2])
     for half in (first, ~first):
         after = _fit(sizes[~half], seed, restarts)
         yield mean_best_overlap(sizes[half], before), mean_best_overlap(sizes[half], after)

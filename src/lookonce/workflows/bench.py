@@ -29,7 +29,7 @@ from lookonce.workflows.bench_process import THREADS_VARIABLE, Case, as_json
 
 # Each library that computes reads one of these when it starts.
 THREAD_VARIABLES = (THREADS_VARIABLE, "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-PICTURES_A_THREAD = 4  # of the larger of the two batches that are measured when none is named
+IMAGES_A_THREAD = 4  # of the larger of the two batches that are measured when none is named
 TABLE_WIDTH = 118
 QUIET = 0.8  # of its threads' time a case in a call of many pictures gets at least where nothing else runs
 
@@ -107,7 +107,7 @@ def bench(
     for file, count in product(files, thread_counts):
         for name in _runtimes(runtime, file):
             one = replace(common, weights=str(file), names=named[file], runtime=name)
-            for size, number in product(sizes, _numbers("batch", batch) or [1, PICTURES_A_THREAD * count]):
+            for size, number in product(sizes, _numbers("batch", batch) or [1, IMAGES_A_THREAD * count]):
                 cases.append((replace(one, image_size=size, batch=number), count))
             if pipeline and count == max(thread_counts):
                 cases.append((replace(one, pipeline=True), count))

@@ -23,12 +23,12 @@ from lookonce.model.layers import steps_of
 from lookonce.prediction.draw import draw
 from lookonce.prediction.predictor import predict
 from lookonce.prediction.renderer import encode
-from lookonce.prediction.sources import PictureSource, find_pictures
+from lookonce.prediction.sources import ImageSource, find_images
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
 
-NUM_MADE_PICTURES = 32
+NUM_MADE_IMAGES = 32
 MADE_SIDES = (480, 640)  # pixels, least and largest
 NUM_WARM_UP = 2
 FEWEST_CALLS = 5
@@ -82,17 +82,17 @@ def peak_memory_mb() -> float | None:
     return used / 1e6 if sys.platform == "darwin" else used * 1024 / 1e6  # bytes on macOS, KiB elsewhere
 
 
-def _sources(pictures: str | None) -> list[PictureSource]:
-    if pictures is not None:
-        return find_pictures(pictures)
-    scenes = (make_scene(0, "val", number, SceneOptions(sides=MADE_SIDES)) for number in range(NUM_MADE_PICTURES))
+def _sources(images: str | None) -> list[ImageSource]:
+    if images is not None:
+        return find_images(images)
+    scenes = (make_scene(0, "val", number, SceneOptions(sides=MADE_SIDES)) for number in range(NUM_MADE_IMAGES))
     return [
-        PictureSource(name=f"made-up {number}", place=Path(f"{number}.jpg"), content=encode(scene.image, ".jpg"))
+        ImageSource(name=f"made-up {number}", place=Path(f"{number}.jpg"), content=encode(scene.image, ".jpg"))
         for number, scene in enumerate(scenes)
     ]
 
 
-def network_of(runtime: Runtime, sources: list[PictureSource], case: Case, size_hw: tuple[int, int]) -> dict[str, Any]:
+def network_of(runtime: Runtime, sources: list[ImageSource], case: Case, size_hw: tuple[int, int]) -> dict[str, Any]:
     """Milliseconds a call with `batch` canvases that lie ready, pictures a second, and the share of what the processor
     can do. A call holds the network, decoding and suppression."""
     record = runtime.record
@@ -154,7 +154,7 @@ def peak_gflops(seconds: float = PEAK_SECONDS) -> float:
     return best
 
 
-def pipeline_of(runtime: Runtime, sources: list[PictureSource], case: Case) -> dict[str, Any]:
+def pipeline_of(runtime: Runtime, sources: list[ImageSource], case: Case) -> dict[str, Any]:
     """Pictures a second of reading, letterboxing and detecting side by side, the same of the network alone, in turns;
     and the processor time of a picture in each part, drawing included."""
     detector = Detector(runtime)
@@ -188,7 +188,7 @@ def _exhaust(predictions: Iterator[object]) -> None:
         pass
 
 
-def processor_ms(detector: Detector, sources: list[PictureSource]) -> dict[str, float]:
+def processor_ms(detector: Detector, sources: list[ImageSource]) -> dict[str, float]:
     """Milliseconds of processor time for a picture, on average: other programs on the machine change it little."""
     record = detector.record
     spent: dict[str, float] = {}

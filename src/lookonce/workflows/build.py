@@ -87,14 +87,14 @@ def make_record(settings: Settings, dataset: Dataset, data_hash: str) -> ModelRe
     )
 
 
-def choose_batch_size(settings: Settings, num_pictures: int) -> Settings:
+def choose_batch_size(settings: Settings, num_images: int) -> Settings:
     """The settings with a batch size: where none is given, the power of two that makes about fifty steps an epoch.
 
     That is the batch of all ranks together: how a network learns should not depend on how many devices there are.
     """
     if settings.batch_size:
         return settings
-    together = min(max(2 ** round(math.log2(num_pictures / 50)), 4), 32)
+    together = min(max(2 ** round(math.log2(num_images / 50)), 4), 32)
     return settings.model_copy(update={"batch_size": max(together // world_size(), 1)})
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from lookonce.data.check import CheckResult, SplitSummary, check_data
 from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, chosen_checks
 from lookonce.data.repair import repair
-from lookonce.data.source import PICTURES_ALONE, open_data, open_pictures
+from lookonce.data.source import IMAGES_ALONE, open_data, open_images
 from lookonce.data.splits import DataSource
 from lookonce.data.write import Copy, Format, require_new, write_data
 from lookonce.errors import DataError
@@ -88,11 +88,11 @@ def check(
     if fix is not None:
         require_new(fix)
     source = _open(data, images)
-    if source.format == PICTURES_ALONE and fix is not None:
+    if source.format == IMAGES_ALONE and fix is not None:
         raise DataError(
             f"{data}: has no annotations; --fix {fix} writes corrected copies of labelled pictures only", path=data
         )
-    if source.format == PICTURES_ALONE:
+    if source.format == IMAGES_ALONE:
         checks &= chosen_checks(["pictures", "copies"])
     result = check_data(source, checks=checks, decode=decode, on_progress=on_progress)
     fixed = write_fixed(result, fix) if fix is not None else None
@@ -107,7 +107,7 @@ def check(
 def _open(data: str | Path, images: Path | None) -> DataSource:
     """The data set; or, where there is none, the pictures alone."""
     path = Path(data)
-    pictures = open_pictures(path) if images is None else None
+    pictures = open_images(path) if images is None else None
     if pictures is not None and path.is_file():
         return pictures
     try:

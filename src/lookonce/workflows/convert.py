@@ -92,16 +92,16 @@ def convert(
     return Converted(record=read.record, notes=notes, warnings=read.warnings, written=written)
 
 
-def _probe(read: ForeignWeights, pictures: str | None, output: Path) -> list[str]:
+def _probe(read: ForeignWeights, images: str | None, output: Path) -> list[str]:
     """What the two readings say, as lines; the picture sheet lies beside the output."""
-    if pictures is None:
+    if images is None:
         return []
     if ORIGIN not in read.record.settings or read.is_backbone:
         raise SettingsError(
             "probe: compares two readings of a whole network from Darknet's .cfg and .weights; leave it out",
             setting="probe",
         )
-    probed = probe_masks(read, pictures, output.with_name(f"{output.name}-masks.png"))
+    probed = probe_masks(read, images, output.with_name(f"{output.name}-masks.png"))
     return probed.lines() if probed else ["probe: the .cfg has no anchors left for another reading"]
 
 

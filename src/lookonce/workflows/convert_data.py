@@ -80,7 +80,7 @@ def convert_data(
         datasets = [sample(dataset, count, seed) for dataset in datasets]
     if shares:
         datasets = share_out(join(datasets, "all"), shares, stratify=stratify, seed=seed)
-    _require_pictures(datasets)
+    _require_images(datasets)
     return write_data(datasets, destination, to=to, placing=pictures, on_progress=on_progress)
 
 
@@ -154,7 +154,7 @@ def _known(word: str, dataset: Dataset) -> list[str]:
     return [word] if word in dataset.class_names else [part for part in word.split(",") if part]
 
 
-def _require_pictures(datasets: Sequence[Dataset]) -> None:
+def _require_images(datasets: Sequence[Dataset]) -> None:
     for dataset in datasets:
         if not len(dataset):
             raise DataError(

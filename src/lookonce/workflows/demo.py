@@ -83,9 +83,9 @@ def demo(
     return demonstration
 
 
-def num_processes(pictures: int) -> int:
+def num_processes(images: int) -> int:
     """One a core; starting them does not pay for a few pictures."""
-    return min(usable_processors(), 8) if pictures >= 100 else 1
+    return min(usable_processors(), 8) if images >= 100 else 1
 
 
 def train_on(data: Path, folder: Path, epochs: int, seed: int) -> Path | None:

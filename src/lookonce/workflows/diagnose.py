@@ -13,7 +13,7 @@ from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
 from lookonce.data.letterbox import box_sizes_at_input
-from lookonce.data.selection import take_pictures
+from lookonce.data.selection import take_images
 from lookonce.data.source import open_data
 from lookonce.data.splits import DataSource
 from lookonce.errors import DataError, SettingsError
@@ -29,7 +29,7 @@ from lookonce.evaluation.diagnosis import (
     check_labels,
     check_learning,
     check_scores,
-    check_training_pictures,
+    check_training_images,
 )
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.results import Results
@@ -42,7 +42,7 @@ from lookonce.runtimes.registry import load_runtime, names_for
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
 
 DIVERGED = "is not finite (loss"  # what training says of a NaN, in log.txt
-PICTURES = 64
+IMAGES = 64
 OVERLAID = 8
 
 
@@ -76,7 +76,7 @@ def diagnose(
     images: Path | None = None,
     split: str = "",
     train_split: str = "",
-    pictures: int = PICTURES,
+    pictures: int = IMAGES,
     output: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Diagnosed:
@@ -114,7 +114,7 @@ def diagnose(
         source,
         split=split or subject.settings.get("val_split", "val"),
         train_split=train_split or subject.settings.get("train_split", "train"),
-        pictures=pictures,
+        images=pictures,
         overlay=folder / "overlay.jpg",
         on_progress=on_progress,
     )
@@ -170,7 +170,7 @@ def examine(
     *,
     split: str,
     train_split: str,
-    pictures: int = PICTURES,
+    images: int = IMAGES,
     overlay: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Diagnosis:
@@ -188,7 +188,7 @@ def examine(
             path=source.origin,
         )
     record = subject.runtime.record if subject.runtime is not None else planned_record(subject, datasets[0])
-    found = _found(subject.runtime, record, datasets, pictures, on_progress)
+    found = _found(subject.runtime, record, datasets, images, on_progress)
     scores = {dataset.split: score(dataset, results).AP50 for dataset, results in found}
     val_ap50, train_ap50 = scores.get(split, -1.0), scores.get(train_split, -1.0) if train_split in scores else -1.0
     checks = [
@@ -198,7 +198,7 @@ def examine(
         _overlay(written, datasets, overlay),
         check_anchors(_sizes(datasets[0], record), record),
         check_learning(subject.rows, subject.settings, diverged=subject.diverged, healthy=val_ap50 >= HEALTHY_AP50),
-        check_training_pictures(train_ap50, val_ap50, min(pictures, len(datasets[0]))),
+        check_training_images(train_ap50, val_ap50, min(images, len(datasets[0]))),
         check_scores(found),
     ]
     return Diagnosis(checks=checks, AP50=val_ap50)
@@ -216,13 +216,13 @@ def _found(
     runtime: Runtime | None,
     record: ModelRecord,
     datasets: Sequence[Dataset],
-    pictures: int,
+    images: int,
     on_progress: Callable[[int, int], None] | None,
 ) -> list[tuple[Dataset, Results]]:
     """Some pictures of each split and what is found in them; nothing without weights or without a common class."""
     if runtime is None or check_class_names(record, datasets[-1]).verdict == "cause":
         return []
-    parts = [take_pictures(dataset, even_choice(len(dataset), pictures)) for dataset in datasets]
+    parts = [take_images(dataset, even_choice(len(dataset), images)) for dataset in datasets]
     total, done = sum(map(len, parts)), 0
     found = []
     for part in parts:
@@ -339,7 +339,7 @@ class ScoreMonitor:
             source,
             split=self.settings["val_split"],
             train_split=self.settings["train_split"],
-            pictures=PICTURES // 2,
+            images=IMAGES // 2,
         )
 
 

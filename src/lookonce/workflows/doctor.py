@@ -73,7 +73,7 @@ def examine() -> Iterator[MachineCheck]:
     yield _processor()
     yield MachineCheck(name="int8", verdict="ok" if int8_path() != "unknown" else "note", text=int8_path())
     yield from _packages()
-    yield _tried("pictures", _pictures_work)
+    yield _tried("pictures", _images_work)
     yield _tried("ONNX Runtime", _onnxruntime_works)
     yield _torch()
     yield _space("free here", Path.cwd())
@@ -144,15 +144,15 @@ def _tried(name: str, works: Callable[[], str]) -> MachineCheck:
         )
 
 
-def _pictures_work() -> str:
+def _images_work() -> str:
     """Write a JPEG into memory and read it back; colours of a smooth picture survive to a few levels."""
     import cv2
 
     ramp = np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))
-    picture = np.stack([ramp, ramp.T, 255 - ramp], axis=2)
-    _, encoded = cv2.imencode(".jpg", picture)
+    image = np.stack([ramp, ramp.T, 255 - ramp], axis=2)
+    _, encoded = cv2.imencode(".jpg", image)
     again = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    if again is None or np.abs(again.astype(int) - picture).mean() > 10:
+    if again is None or np.abs(again.astype(int) - image).mean() > 10:
         raise RuntimeError("a JPEG does not come back as it was written")
     return f"OpenCV {cv2.__version__} writes and reads JPEG"
 

@@ -213,8 +213,8 @@ def _evaluate(
 ) -> Evaluation:
     """The same for each of several processes; the main one scores, writes and prints for all."""
     weights, results, against = request.weights, request.results, request.against
-    needs_pictures = results is None or (against is not None and against.suffix != ".json")
-    dataset = open_data(request.data, request.images, needs_pictures=needs_pictures).split(request.split)
+    needs_images = results is None or (against is not None and against.suffix != ".json")
+    dataset = open_data(request.data, request.images, needs_images=needs_images).split(request.split)
     if rank_group.size > 1:
         rank_group.require_same(data_hash(dataset), "the annotations")
     stored_in = checkpoint_to_describe(weights) if request.store_thresholds else None
@@ -273,7 +273,7 @@ def _assessed(
         iou=request.iou,
         other=other,
         resamples=request.resamples,
-        pictures=request.pictures,
+        images=request.pictures,
         kept=request.results,
     )
 
@@ -287,7 +287,7 @@ def assess(
     iou: Sequence[float] = (),
     other: Results | None = None,
     resamples: int = 1000,
-    pictures: int = 0,
+    images: int = 0,
     kept: Path | None = None,
 ) -> Evaluation:
     """Scores, explains and writes down what was found.
@@ -300,7 +300,7 @@ def assess(
     if other is not None and resampled is not None:
         comparison = _comparison(resampled, bootstrap(match(dataset, other), resamples=resamples))
     analysis = analyse(dataset, found, matches)
-    sheets = write_sheets(output, dataset, found, analysis, pictures)
+    sheets = write_sheets(output, dataset, found, analysis, images)
     evaluation = Evaluation(
         metrics=score(dataset, found),
         at=score_at(dataset, found, iou) if iou else (),

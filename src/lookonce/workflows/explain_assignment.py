@@ -108,11 +108,11 @@ def with_boxes(dataset: Dataset, count: int) -> Dataset:
     return dataset.take(rows[picks].tolist())
 
 
-def fitted_batch(dataset: Dataset, record: ModelRecord, pictures: int) -> Batch:
+def fitted_batch(dataset: Dataset, record: ModelRecord, images: int) -> Batch:
     """All pictures of the data set, as they are at inference, in one batch."""
     loader = Loader(
         dataset,
-        batch_size=pictures,
+        batch_size=images,
         image_sizes=[record.image_size],
         preprocessing=record.preprocessing,
         shuffle=False,

@@ -24,8 +24,8 @@ from torch import nn
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
+from lookonce.data.images import IMAGE_SUFFIXES, read_image
 from lookonce.data.letterbox import fit
-from lookonce.data.pictures import PICTURE_SUFFIXES, read_picture
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.evaluate import evaluate
 from lookonce.export.base import (
@@ -43,7 +43,7 @@ from lookonce.export.calibration import CalibrationSet, open_calibration_set
 from lookonce.export.formats import FORMATS, Format
 from lookonce.export.plan import ExportPlan, Outputs, Precision
 from lookonce.model.yolov3_tiny import YoloV3Tiny
-from lookonce.prediction.sources import find_pictures
+from lookonce.prediction.sources import find_images
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.exported import ExportedRuntime
@@ -55,7 +55,7 @@ from lookonce.weights.load import load_weights
 
 POINTS_TOLERANCE = 1.5  # of AP, that eight bits may cost
 LARGEST_STRIDE = 32
-COMPARED_PICTURES = 8
+COMPARED_IMAGES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,8 +338,8 @@ def _path(output: Path, name: str, suffix: str, num_files: int) -> Path:
 
 def _canvases(record: ModelRecord, pictures: str | None, batch: int) -> tuple[NDArray[np.uint8], str]:
     """(B, H, W, 3) to compare on, B a multiple of `batch`; and words that say what they are."""
-    images, origin = _real_pictures(record, pictures)
-    count = max(COMPARED_PICTURES, batch) if not images else len(images)
+    images, origin = _real_images(record, pictures)
+    count = max(COMPARED_IMAGES, batch) if not images else len(images)
     count = -(-count // max(batch, 1)) * max(batch, 1)
     if not images:
         return textured_canvases(count, record.image_size), "made-up pictures"
@@ -347,21 +347,21 @@ def _canvases(record: ModelRecord, pictures: str | None, batch: int) -> tuple[ND
     return np.stack([fitted[index % len(fitted)] for index in range(count)]), origin
 
 
-def _real_pictures(record: ModelRecord, pictures: str | None) -> tuple[list[NDArray[np.uint8]], str]:
+def _real_images(record: ModelRecord, images: str | None) -> tuple[list[NDArray[np.uint8]], str]:
     """The pictures asked for; else the first ones where the training data lay, if it is still there; else none."""
-    if pictures is not None:
-        sources = find_pictures(pictures)
-        return [source.read() for source in sources[:COMPARED_PICTURES]], f"pictures of {pictures}"
+    if images is not None:
+        sources = find_images(images)
+        return [source.read() for source in sources[:COMPARED_IMAGES]], f"pictures of {images}"
     data = Path(str(record.settings.get("data") or ""))
     if not record.settings.get("data") or not data.is_dir():
         return [], ""
-    found = (path for path in data.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
-    return [image for path in islice(found, COMPARED_PICTURES) for image in _readable(path)], f"pictures of {data}"
+    found = (path for path in data.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    return [image for path in islice(found, COMPARED_IMAGES) for image in _readable(path)], f"pictures of {data}"
 
 
 def _readable(path: Path) -> list[NDArray[np.uint8]]:
     try:
-        return [read_picture(path)]
+        return [read_image(path)]
     except DataError:
         return []
 

@@ -18,7 +18,7 @@ from lookonce.errors import SettingsError
 from lookonce.model.backbone import ConvBlock
 from lookonce.model.int8_scales import activation_ranges, weight_scales
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
-from lookonce.prediction.sources import find_pictures
+from lookonce.prediction.sources import find_images
 from lookonce.report.budget import TABLE_WIDTH, budget_of, lines_of, table_of, write_budget
 from lookonce.runtimes.pytorch import to_network_input
 from lookonce.weights.load import load_weights
@@ -116,14 +116,14 @@ def _tell_budget(
     model: YoloV3Tiny,
     record: ModelRecord | None,
     size_hw: tuple[int, int],
-    pictures: str | None,
+    images: str | None,
     output: Path | None,
 ) -> None:
-    if pictures is not None and record is None:
+    if images is not None and record is None:
         raise SettingsError(
             "int8_scales: there are no activations without weights; name a checkpoint or a run", setting="int8_scales"
         )
-    if pictures is not None and output is None:
+    if images is not None and output is None:
         raise SettingsError(
             "int8_scales: name a folder to write int8-scales.json into, with --output DIR", setting="int8_scales"
         )
@@ -135,21 +135,21 @@ def _tell_budget(
     for line in lines_of(budget):
         console.print(line, soft_wrap=True)
     if output is not None:
-        scales = None if record is None else scales_of(model, record, size_hw, pictures)
+        scales = None if record is None else scales_of(model, record, size_hw, images)
         names = ", ".join(path.name for path in write_budget(budget, scales, output))
         console.print(f"written: {output}: {names}", markup=False, soft_wrap=True)
 
 
-def scales_of(model: YoloV3Tiny, record: ModelRecord, size_hw: tuple[int, int], pictures: str | None) -> dict[str, Any]:
+def scales_of(model: YoloV3Tiny, record: ModelRecord, size_hw: tuple[int, int], images: str | None) -> dict[str, Any]:
     """The content of int8-scales.json: weights per output channel and, from pictures, activations per tensor."""
     weights = {
         name.rpartition(".")[2]: {"scales": found.scales.tolist(), "biases": found.biases.tolist()}
         for name, found in weight_scales(model).items()
     }
     content: dict[str, Any] = {"weights": weights, "activations": {}, "pictures": 0}
-    if pictures is None:
+    if images is None:
         return content
-    sources = find_pictures(pictures)
+    sources = find_images(images)
 
     def inputs() -> Iterator[Tensor]:
         for source in sources:

@@ -17,11 +17,11 @@ from lookonce.log import Advance, get_logger, logging_to, progress_bar
 from lookonce.on_ranks import Ranks, asked_for, in_ranks
 from lookonce.prediction.class_filter import ALL_BOXES, ClassFilter, chosen_labels
 from lookonce.prediction.gather import gather_in_order
-from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, PredictedPicture, open_outputs, without_image
+from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, PredictedImage, open_outputs, without_image
 from lookonce.prediction.predictor import Detects, Prediction, Unreadable
-from lookonce.prediction.predictor import predict as predict_pictures
+from lookonce.prediction.predictor import predict as predict_images
 from lookonce.prediction.renderer import CROPS, Renderer, require_untouched
-from lookonce.prediction.sources import Media, PictureSource, find_media
+from lookonce.prediction.sources import ImageSource, Media, find_media
 from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.prediction.tracks import require_tracker
 from lookonce.prediction.tracks import track as track_things
@@ -44,7 +44,7 @@ class Predicted:
     """
 
     output: Path
-    pictures: list[PredictedPicture] = field(default_factory=list)
+    pictures: list[PredictedImage] = field(default_factory=list)
     num_pictures: int = 0
     num_detections: int = 0
     failed: dict[str, str] = field(default_factory=dict)
@@ -221,7 +221,7 @@ def stream(runtime: Runtime, source: str, **options: Any) -> Iterator[Prediction
     return _predictions(runtime, find_media(source), request, _log_unreadable)
 
 
-def _log_unreadable(_source: PictureSource, error: DataError) -> None:
+def _log_unreadable(_source: ImageSource, error: DataError) -> None:
     get_logger().warning("%s", error)
 
 
@@ -270,7 +270,7 @@ def _run(
     drawings = Renderer(context.folder, context.record, pictures="pictures" in saves, crops="crops" in saves)
     stop = StopRequest()
 
-    def look(on_unreadable: Unreadable) -> Generator[PredictedPicture]:
+    def look(on_unreadable: Unreadable) -> Generator[PredictedImage]:
         drawn = drawings.drawn(_predictions(runtime, media, request, on_unreadable, stop, rank_group), live=media.live)
         with closing(drawn):  # type: ignore[type-var]  # a generator, though its type says less
             for one in drawn:
@@ -287,29 +287,29 @@ def _run(
         closing(found),
         progress_bar("predict", total) as advance,
     ):
-        pictures: Iterable[PredictedPicture] = _counted(found, predicted, total, advance, keeps=media.is_finite)
+        images: Iterable[PredictedImage] = _counted(found, predicted, total, advance, keeps=media.is_finite)
         if rank_group.size > 1:
-            pictures = list(pictures)  # written down when all are known, so that no file holds a part that looks whole
+            images = list(images)  # written down when all are known, so that no file holds a part that looks whole
         with open_outputs(saves if rank_group.is_main else (), context, predicted.failed) as outputs:
-            for picture in pictures:
+            for image in images:
                 for each in outputs:
-                    each.add(picture)
+                    each.add(image)
 
 
 def _counted(
-    found: Iterator[PredictedPicture], predicted: Predicted, total: int | None, advance: Advance, *, keeps: bool
-) -> Iterator[PredictedPicture]:
+    found: Iterator[PredictedImage], predicted: Predicted, total: int | None, advance: Advance, *, keeps: bool
+) -> Iterator[PredictedImage]:
     """The pictures, as `predicted` counts, times and (keeps) collects them."""
     started = time.perf_counter()
-    for picture in found:
+    for image in found:
         if keeps:
-            predicted.pictures.append(picture)
+            predicted.pictures.append(image)
         predicted.num_pictures += 1
-        predicted.num_detections += len(picture.detections)
+        predicted.num_detections += len(image.detections)
         predicted.seconds = time.perf_counter() - started
         done = predicted.num_pictures + len(predicted.failed)
         advance(done, pace(done, total, predicted.seconds))
-        yield picture
+        yield image
 
 
 def _predictions(
@@ -324,7 +324,7 @@ def _predictions(
     looking = _tiled(detector, request)
     if request.classes is not None:
         looking = ClassFilter(looking, runtime.record.class_names, request.classes, _most(detector, request))
-    found = predict_pictures(
+    found = predict_images(
         looking,
         islice(_first(media.pictures(), request.limit, stop or StopRequest()), rank_group.rank, None, rank_group.size),
         live=media.live,
@@ -333,10 +333,10 @@ def _predictions(
     return track_things(found, threshold=detector.score_threshold) if request.track else found
 
 
-def _first(pictures: Iterator[PictureSource], limit: int | None, stop: StopRequest) -> Iterator[PictureSource]:
+def _first(images: Iterator[ImageSource], limit: int | None, stop: StopRequest) -> Iterator[ImageSource]:
     """The first `limit` of them, until a stop is asked for; a further one is not waited for."""
-    for number, picture in enumerate(pictures, start=1):
-        yield picture
+    for number, image in enumerate(images, start=1):
+        yield image
         if number == limit or stop.asked:
             return
 

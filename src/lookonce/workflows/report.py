@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.data.dataset import Dataset
-from lookonce.data.pictures import read_picture
+from lookonce.data.images import read_image
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, LookonceError, SettingsError
 from lookonce.evaluation.bootstrap import Resampled, bootstrap, compare
@@ -22,8 +22,8 @@ from lookonce.prediction.draw import class_color
 from lookonce.report.comparison import Compared
 from lookonce.report.content import Content, Run, best_metrics, read_analysis, read_metrics, read_run, read_verified
 from lookonce.report.html import write_comparison, write_plots, write_report
+from lookonce.report.images import ComparedImage
 from lookonce.report.model_card import write_model_card
-from lookonce.report.pictures import ComparedPicture
 from lookonce.report.sheets import even_choice, found_in, truth_of
 from lookonce.storage import os_errors_explained
 
@@ -135,8 +135,8 @@ def gather(
         metrics=metrics,
         analysis={} if scored is None else scored.analysis,
         scored_on=scored_on(metrics),
-        pictures=[] if scored is None else even_pictures(scored, thresholds, options.pictures),
-        worst=[] if scored is None else worst_pictures(scored, thresholds, options.pictures),
+        pictures=[] if scored is None else even_images(scored, thresholds, options.pictures),
+        worst=[] if scored is None else worst_images(scored, thresholds, options.pictures),
         shown_from=shown_from(thresholds),
         classes=[] if dataset is None else css_classes(dataset.class_names),
         verified=read_verified(run.folder),
@@ -223,25 +223,25 @@ def open_datasets(run: Run, shown: str) -> list[Dataset]:
         return []
 
 
-def even_pictures(scored: Scored, thresholds: Thresholds, count: int) -> list[ComparedPicture]:
+def even_images(scored: Scored, thresholds: Thresholds, count: int) -> list[ComparedImage]:
     """Not chosen by how well they go."""
     return [_compared(scored, thresholds, row) for row in even_choice(len(scored.dataset), count).tolist()]
 
 
-def worst_pictures(scored: Scored, thresholds: Thresholds, count: int) -> list[ComparedPicture]:
+def worst_images(scored: Scored, thresholds: Thresholds, count: int) -> list[ComparedImage]:
     """Those with most errors, worst first."""
     rows = {image_id: row for row, image_id in enumerate(scored.dataset.image_ids.tolist())}
-    chosen = [rows[picture["image_id"]] for picture in scored.analysis["worst_pictures"] if picture["image_id"] in rows]
+    chosen = [rows[image["image_id"]] for image in scored.analysis["worst_pictures"] if image["image_id"] in rows]
     return [_compared(scored, thresholds, row) for row in chosen[:count]]
 
 
-def _compared(scored: Scored, thresholds: Thresholds, row: int) -> ComparedPicture:
+def _compared(scored: Scored, thresholds: Thresholds, row: int) -> ComparedImage:
     dataset = scored.dataset
     lowest = [thresholds.per_class_score.get(name, thresholds.score) for name in dataset.class_names]
     path = dataset.image_paths[row]
-    return ComparedPicture(
+    return ComparedImage(
         name=path.name,
-        image=read_picture(path),
+        image=read_image(path),
         truth=truth_of(dataset, row),
         found=found_in(dataset, scored.results, row, lowest),
     )

@@ -243,7 +243,7 @@ def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
 # `--epochs N` would have been: with the same bits, and to be resumed like any other.
 # The first steps fill caches and pools.
 SKIPPED_STEPS, TIMED_STEPS = 4, 12
-SCORED_PICTURES = 12
+SCORED_IMAGES = 12
 # The rest is for what a few steps do not show: saving, a machine that gets warm, somebody else's work.
 SHARE_PLANNED = 0.9
 
@@ -284,7 +284,7 @@ def seconds_to_score(settings: Settings, learner: Learner, record: ModelRecord, 
     """A whole evaluation, from a few of its pictures."""
     if val_set is None:
         return 0.0
-    few = val_set.head(SCORED_PICTURES)
+    few = val_set.head(SCORED_IMAGES)
     evaluate = build.make_evaluate(settings, few)
     assert evaluate is not None
     evaluate(learner.result_model, record, lambda _done: None)  # the first time is for caches

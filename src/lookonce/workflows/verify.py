@@ -35,7 +35,7 @@ from lookonce.runtimes.registry import load_runtime, names_for, require_known, r
 from lookonce.storage import os_errors_explained, write_file
 from lookonce.workflows.evaluate import at_size
 
-RAW_PICTURES = 8  # whose raw heads are compared
+RAW_IMAGES = 8  # whose raw heads are compared
 AP_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 5e-3, "int8": 0.015}
 # Of boxes in pixels of the pictures. What fewer bits do to single boxes is shown, and judged by the AP alone.
 TOLERANCES: dict[Precision, Tolerances] = {
@@ -249,7 +249,7 @@ def ask_all(
     known = subjects[0].runtime.record.thresholds
     first: list[NDArray[np.uint8]] = []
     for done, image in enumerate(read_ahead(dataset.image_paths, ahead=8), start=1):
-        if len(first) < RAW_PICTURES:
+        if len(first) < RAW_IMAGES:
             first.append(image)
         for subject in subjects:
             subject.ask(image, known)

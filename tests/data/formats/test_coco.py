@@ -56,10 +56,8 @@ def test_polygons_are_cut_out_and_nothing_else(tmp_path: Path, indent: int | Non
     assert first == {"note": tricky, "bbox": [1, 2, 3, 4], "id": 1}
 
 
-def test_sizes_come_from_the_pictures_where_the_file_has_none(
-    tmp_path: Path, save_coco: Save, save_picture: Save
-) -> None:
-    save_picture(tmp_path / "1.png", 30, 20)
+def test_sizes_come_from_the_images_where_the_file_has_none(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
+    save_image(tmp_path / "1.png", 30, 20)
     path = save_coco(tmp_path / "a.json", changes={"images": [{"id": 1, "file_name": "1.png"}]})
     np.testing.assert_array_equal(read(path).image_sizes_wh, [(30, 20)])
 
@@ -128,7 +126,7 @@ def test_missing_keys_are_named(tmp_path: Path, save_coco: Save) -> None:
         read(path)
 
 
-def test_a_picture_id_that_comes_twice_is_an_error(tmp_path: Path, save_coco: Save) -> None:
+def test_an_image_id_that_comes_twice_is_an_error(tmp_path: Path, save_coco: Save) -> None:
     path = save_coco(tmp_path / "a.json", images=[{"id": 5}, {"id": 5}])
     with raises(DataError, "5", "1.png", "2.png", path="a.json"):
         read(path)
@@ -142,7 +140,7 @@ def test_a_category_that_comes_twice_is_an_error(
         read(save_coco(tmp_path / "a.json", categories=categories))
 
 
-def test_boxes_of_pictures_that_are_not_listed_are_left_out_with_a_warning(tmp_path: Path, save_coco: Save) -> None:
+def test_boxes_of_images_that_are_not_listed_are_left_out_with_a_warning(tmp_path: Path, save_coco: Save) -> None:
     findings = []
     dataset = read(save_coco(tmp_path / "a.json", [(9, 1, (1, 1, 2, 2))]), findings.append)
     assert len(dataset.labels) == 0

@@ -14,22 +14,22 @@ Save = Callable[..., Path]
 CAT, DOG = ("cat", (10, 20, 30, 40)), ("dog", (0, 0, 100, 50))
 
 
-def add_pictures(root: Path, save_picture: Save, *stems: str) -> None:
+def add_images(root: Path, save_image: Save, *stems: str) -> None:
     for stem in stems:
-        save_picture(root / "JPEGImages" / f"{stem}.png")
+        save_image(root / "JPEGImages" / f"{stem}.png")
 
 
-def test_corners_are_taken_as_written(tmp_path: Path, save_voc: Save, save_picture: Save) -> None:
+def test_corners_are_taken_as_written(tmp_path: Path, save_voc: Save, save_image: Save) -> None:
     save_voc(tmp_path, {"a": [("cat", (48, 20.5, 95, 50))]}, {"train": ["a"]})
-    add_pictures(tmp_path, save_picture, "a")
+    add_images(tmp_path, save_image, "a")
     np.testing.assert_array_equal(open_data(tmp_path).split("train").boxes_xyxy, [(48, 20.5, 95, 50)])
 
 
-def test_pictures_come_in_the_order_of_the_list_and_difficult_is_crowd(
-    tmp_path: Path, save_voc: Save, save_picture: Save
+def test_images_come_in_the_order_of_the_list_and_difficult_is_crowd(
+    tmp_path: Path, save_voc: Save, save_image: Save
 ) -> None:
     save_voc(tmp_path, {"a": [CAT], "b": [(*DOG, True), CAT], "c": []}, {"train": ["b", "c", "a"]})
-    add_pictures(tmp_path, save_picture, "a", "b", "c")
+    add_images(tmp_path, save_image, "a", "b", "c")
     dataset = open_data(tmp_path).split("train")
     assert [path.stem for path in dataset.image_paths] == ["b", "c", "a"]
     np.testing.assert_array_equal(dataset.box_offsets, [0, 2, 2, 3])
@@ -41,26 +41,24 @@ def test_pictures_come_in_the_order_of_the_list_and_difficult_is_crowd(
 
 @pytest.mark.parametrize("stem", ["../a", "/etc/a", "C:\\a", "b/../../a"])
 def test_a_list_that_leads_out_of_the_folder_is_refused(
-    tmp_path: Path, save_voc: Save, save_picture: Save, stem: str
+    tmp_path: Path, save_voc: Save, save_image: Save, stem: str
 ) -> None:
     save_voc(tmp_path, {"a": [CAT]}, {"train": ["a", stem]})
-    add_pictures(tmp_path, save_picture, "a")
+    add_images(tmp_path, save_image, "a")
     with raises(DataError, repr(stem), path="train.txt", check="path-outside-folder"):
         open_data(tmp_path).split("train")
 
 
-def test_classes_of_all_lists_count_in_every_split(tmp_path: Path, save_voc: Save, save_picture: Save) -> None:
+def test_classes_of_all_lists_count_in_every_split(tmp_path: Path, save_voc: Save, save_image: Save) -> None:
     save_voc(tmp_path, {"a": [DOG], "b": [CAT]}, {"train": ["a"], "val": ["b"]})
-    add_pictures(tmp_path, save_picture, "a", "b")
+    add_images(tmp_path, save_image, "a", "b")
     source = open_data(tmp_path)
     assert source.split("train").class_names == source.split("val").class_names == ("cat", "dog")
 
 
-def test_labels_txt_decides_the_order_and_refuses_other_names(
-    tmp_path: Path, save_voc: Save, save_picture: Save
-) -> None:
+def test_labels_txt_decides_the_order_and_refuses_other_names(tmp_path: Path, save_voc: Save, save_image: Save) -> None:
     save_voc(tmp_path, {"a": [CAT, DOG], "b": [("cow", (1, 1, 2, 2))]}, {"train": ["a"], "val": ["b"]})
-    add_pictures(tmp_path, save_picture, "a", "b")
+    add_images(tmp_path, save_image, "a", "b")
     (tmp_path / "labels.txt").write_text("dog\n\ncat\n")
     source = open_data(tmp_path)
     np.testing.assert_array_equal(source.split("train").labels, [1, 0])
@@ -69,10 +67,10 @@ def test_labels_txt_decides_the_order_and_refuses_other_names(
 
 
 def test_a_coco_file_beside_decides_the_order_if_it_knows_all_names(
-    tmp_path: Path, save_voc: Save, save_picture: Save, save_coco: Save
+    tmp_path: Path, save_voc: Save, save_image: Save, save_coco: Save
 ) -> None:
     save_voc(tmp_path, {"a": [CAT, DOG]}, {"train": ["a"]})
-    add_pictures(tmp_path, save_picture, "a")
+    add_images(tmp_path, save_image, "a")
     save_coco(tmp_path / "annotations" / "instances_train.json", categories=[(4, "dog"), (5, "cat")])
     assert open_data(tmp_path).class_names == ("dog", "cat")
     save_coco(tmp_path / "annotations" / "instances_train.json", categories=[(4, "dog"), (5, "owl")])
@@ -84,9 +82,9 @@ def test_lists_of_single_classes_are_no_splits(tmp_path: Path, save_voc: Save) -
     assert open_data(tmp_path).splits == ("train", "trainval")
 
 
-def test_sizes_come_from_the_picture_where_the_xml_has_none(tmp_path: Path, save_voc: Save, save_picture: Save) -> None:
+def test_sizes_come_from_the_image_where_the_xml_has_none(tmp_path: Path, save_voc: Save, save_image: Save) -> None:
     save_voc(tmp_path, {"a": [CAT]}, {"train": ["a"]}, size="<size><width>0</width><height>0</height></size>")
-    add_pictures(tmp_path, save_picture, "a")
+    add_images(tmp_path, save_image, "a")
     np.testing.assert_array_equal(open_data(tmp_path).split("train").image_sizes_wh, [(100, 50)])
 
 
@@ -102,9 +100,9 @@ def test_sizes_come_from_the_picture_where_the_xml_has_none(tmp_path: Path, save
         ),
     ],
 )
-def test_a_bad_file_is_named(tmp_path: Path, save_voc: Save, save_picture: Save, xml: str, told: list[str]) -> None:
+def test_a_bad_file_is_named(tmp_path: Path, save_voc: Save, save_image: Save, xml: str, told: list[str]) -> None:
     save_voc(tmp_path, {"b": [CAT]}, {"train": ["a", "b"]})
-    add_pictures(tmp_path, save_picture, "a", "b")
+    add_images(tmp_path, save_image, "a", "b")
     (tmp_path / "Annotations" / "a.xml").write_text(xml)
     with raises(DataError, *told, path="a.xml"):
         open_data(tmp_path).read("train", RaiseOnError())
@@ -113,16 +111,16 @@ def test_a_bad_file_is_named(tmp_path: Path, save_voc: Save, save_picture: Save,
     assert [finding.severity for finding in findings] == ["error"]
 
 
-def test_a_nan_corner_is_refused_by_file(tmp_path: Path, save_voc: Save, save_picture: Save) -> None:
+def test_a_nan_corner_is_refused_by_file(tmp_path: Path, save_voc: Save, save_image: Save) -> None:
     save_voc(tmp_path, {"a": [("cat", ("nan", 1, 2, 3))]}, {"train": ["a"]})
-    add_pictures(tmp_path, save_picture, "a")
+    add_images(tmp_path, save_image, "a")
     with raises(DataError, "object 1", "(nan, 1, 2, 3)", check="box-not-finite"):
         open_data(tmp_path).split("train")
 
 
-def test_missing_pictures_and_annotations_are_named(tmp_path: Path, save_voc: Save, save_picture: Save) -> None:
+def test_missing_images_and_annotations_are_named(tmp_path: Path, save_voc: Save, save_image: Save) -> None:
     save_voc(tmp_path, {"a": [CAT]}, {"train": ["a"], "val": ["gone"]})
-    add_pictures(tmp_path, save_picture, "other")
+    add_images(tmp_path, save_image, "other")
     with raises(DataError, "train.txt", path="JPEGImages/a.jpg", check="missing-picture"):
         open_data(tmp_path).split("train")
     with raises(DataError, "val.txt", "'gone'", path="gone.xml", check="missing-annotation"):

@@ -12,12 +12,12 @@ Save = Callable[..., Path]
 
 
 @pytest.fixture
-def dogs(tmp_path: Path, save_picture: Save) -> Save:
+def dogs(tmp_path: Path, save_image: Save) -> Save:
     """images/train/{a,dog}.png of 100x50 with the given labels of dog.png."""
 
     def make(labels: str, names: str = "[dog, cat]", entries: str = "train: images/train") -> Path:
-        save_picture(tmp_path / "images" / "train" / "dog.png")
-        save_picture(tmp_path / "images" / "train" / "a.png")
+        save_image(tmp_path / "images" / "train" / "dog.png")
+        save_image(tmp_path / "images" / "train" / "a.png")
         (tmp_path / "labels" / "train").mkdir(parents=True, exist_ok=True)
         (tmp_path / "labels" / "train" / "dog.txt").write_text(labels)
         (tmp_path / "data.yaml").write_text(f"{entries}\nnames: {names}\n")
@@ -26,7 +26,7 @@ def dogs(tmp_path: Path, save_picture: Save) -> Save:
     return make
 
 
-def test_fractions_become_pixels_and_a_picture_without_labels_is_background(dogs: Save) -> None:
+def test_fractions_become_pixels_and_an_image_without_labels_is_background(dogs: Save) -> None:
     dataset = open_data(dogs("1 0.5 0.5 0.2 0.4\n\n0 0.25 0.5 0.5 1\n")).split("train")
     assert [path.name for path in dataset.image_paths] == ["a.png", "dog.png"]
     np.testing.assert_array_equal(dataset.box_offsets, [0, 0, 2])
@@ -81,10 +81,10 @@ def test_a_bad_line_is_named_and_a_collector_goes_on(dogs: Save, line: str, chec
     assert [finding.severity for finding in findings] == ["error"]
 
 
-def test_list_files_keep_their_order_and_folders_can_be_several(dogs: Save, save_picture: Save) -> None:
+def test_list_files_keep_their_order_and_folders_can_be_several(dogs: Save, save_image: Save) -> None:
     root = dogs("0 .5 .5 .1 .1")
     (root / "train.txt").write_text("./images/train/dog.png\nimages/train/a.png\n")
-    save_picture(root / "more" / "z.png")
+    save_image(root / "more" / "z.png")
     (root / "more" / "z.txt").write_text("1 .5 .5 .1 .1")  # beside its picture
     (root / "data.yaml").write_text("path: .\ntrain: [train.txt, more]\nval: images\nnames: [dog, cat]\n")
     source = open_data(root)
@@ -103,7 +103,7 @@ def test_a_path_that_is_nowhere_is_named(dogs: Save) -> None:
         open_data(dogs("", entries="train: pictures")).split("train")
 
 
-def test_listed_pictures_that_are_missing_or_damaged_are_named(dogs: Save) -> None:
+def test_listed_images_that_are_missing_or_damaged_are_named(dogs: Save) -> None:
     root = dogs("", entries="train: train.txt")
     (root / "train.txt").write_text("./images/train/gone.png\n")
     with raises(DataError, "train.txt", path="gone.png", check="missing-picture"):

@@ -68,7 +68,7 @@ def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> 
     """
     content = load_coco_json(json_path)
     class_names, category_ids = read_categories(content, json_path)
-    images = _pictures(content["images"], json_path, report)
+    images = _images(content["images"], json_path, report)
     image_ids = np.array([image["id"] for image in images], dtype=np.int64)
     image_paths = [images_dir / image["file_name"] for image in images]
     items, rows, labels = _boxes(content["annotations"], image_ids, category_ids, json_path, report)
@@ -180,7 +180,7 @@ def read_categories(content: dict[str, list[Any]], path: Path) -> tuple[tuple[st
     return names, ids
 
 
-def _pictures(items: list[Any], path: Path, report: Report) -> list[Item]:
+def _images(items: list[Any], path: Path, report: Report) -> list[Item]:
     """The well-formed pictures with an id of their own and a name that stays inside the picture folder."""
     images = _well_formed(
         items, {"id": _WHOLE, "file_name": _TEXT}, {"width": _SIZE, "height": _SIZE}, "images", path, report

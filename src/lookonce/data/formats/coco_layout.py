@@ -25,13 +25,13 @@ def find_coco(root: Path) -> list[Path]:
     return instances or files or sorted(root.glob("*/_annotations.coco.json"))
 
 
-def open_coco(root: Path, files: list[Path], needs_pictures: bool) -> DataSource:
+def open_coco(root: Path, files: list[Path], needs_images: bool) -> DataSource:
     """A folder in COCO layout; files: those of `find_coco`."""
     by_split = _file_of_each_split(root, files)
 
     def read(split: str, report: Report) -> Annotations:
         file = by_split[split]
-        folder = _picture_folder(root, file, split, must_exist=needs_pictures)
+        folder = _image_folder(root, file, split, must_exist=needs_images)
         return coco.read_coco(file, folder, split, report)
 
     return DataSource(root, "coco", in_order(by_split), read)
@@ -42,7 +42,7 @@ def find_shards(root: Path) -> list[Path]:
     return [root / INDEX] if (root / INDEX).exists() else []
 
 
-def open_shards(root: Path, _index: list[Path], _needs_pictures: bool) -> DataSource:
+def open_shards(root: Path, _index: list[Path], _needs_images: bool) -> DataSource:
     """A folder with shards.json; its pictures may be fetched when they are asked for."""
     files = find_coco(root)
     if not files:
@@ -60,8 +60,8 @@ def open_shards(root: Path, _index: list[Path], _needs_pictures: bool) -> DataSo
 def _file_of_each_split(root: Path, files: list[Path]) -> dict[str, Path]:
     by_split: dict[str, Path] = {}
     for file in files:
-        in_folder_of_pictures = file.name == "_annotations.coco.json"
-        split = _split_in(file.parent.name if in_folder_of_pictures else file.stem)
+        in_folder_of_images = file.name == "_annotations.coco.json"
+        split = _split_in(file.parent.name if in_folder_of_images else file.stem)
         if split is None:
             continue
         if split in by_split:
@@ -86,7 +86,7 @@ def _split_in(name: str) -> str | None:
     return SPELLINGS.get(word, word)
 
 
-def _picture_folder(root: Path, file: Path, split: str, *, must_exist: bool) -> Path:
+def _image_folder(root: Path, file: Path, split: str, *, must_exist: bool) -> Path:
     """The first of the usual places that holds the file's first picture."""
     if file.name == "_annotations.coco.json":
         return file.parent
@@ -120,13 +120,13 @@ def _first_file_name(file: Path) -> str | None:
     return match[1] if match else None
 
 
-def open_json(path: Path, images: Path | None, *, needs_pictures: bool) -> DataSource:
+def open_json(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
     """One annotation file, which is the split that its name says (else train).
 
     Whoever names one file means that file, so it answers for any split asked for; except that a training file leaves
     the others to its siblings, instances_train.json to instances_val.json.
     """
-    if images is None and needs_pictures:
+    if images is None and needs_images:
         raise DataError(f"{path}: an annotation JSON needs its picture folder: --images FOLDER", path=path)
     folder = path.parent if images is None else images
     if not folder.is_dir():

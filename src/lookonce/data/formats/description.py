@@ -21,7 +21,7 @@ def find_yaml(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.suffix.lower() in {".yaml", ".yml"} and path.is_file())
 
 
-def open_only_yaml(root: Path, files: list[Path], _needs_pictures: bool) -> DataSource:
+def open_only_yaml(root: Path, files: list[Path], _needs_images: bool) -> DataSource:
     """A folder with one YAML file."""
     if len(files) > 1:
         raise DataError(f"{root}: holds {len(files)} YAML files; say which: --data {files[0]}", path=root)
@@ -147,9 +147,9 @@ class _Part:
     def _read_voc(self, report: Report) -> Annotations:
         stems = voc.read_list(self._list) if self._list else [p.stem for p in sorted(self._annotations.glob("*.xml"))]
         origin = self._list or self._annotations
-        pictures = voc.read_voc_pictures(self._annotations, stems, origin, report)
-        names = self._names or tuple(sorted({thing.name for picture in pictures for thing in picture.objects}))
-        return voc.voc_annotations(pictures, self._images, names, self._split, origin, report)
+        images = voc.read_voc_images(self._annotations, stems, origin, report)
+        names = self._names or tuple(sorted({thing.name for image in images for thing in image.objects}))
+        return voc.voc_annotations(images, self._images, names, self._split, origin, report)
 
     def _read_yolo(self, report: Report) -> Annotations:
         if self._names is None:
@@ -157,11 +157,11 @@ class _Part:
                 f"{self._file}: YOLO labels name no classes; expected names: [...] or names: FILE", path=self._file
             )
         origin = self._list or self._images
-        pictures = yolo.list_pictures(self._images)
+        images = yolo.list_images(self._images)
         if self._list:
-            pictures = [self._images / line for line in self._inside(voc.read_list(self._list), report)]
-        labels = [self._annotations / path.relative_to(self._images).with_suffix(".txt") for path in pictures]
-        return yolo.read_yolo(pictures, labels, self._names, self._split, origin, self._file, report)
+            images = [self._images / line for line in self._inside(voc.read_list(self._list), report)]
+        labels = [self._annotations / path.relative_to(self._images).with_suffix(".txt") for path in images]
+        return yolo.read_yolo(images, labels, self._names, self._split, origin, self._file, report)
 
     def _inside(self, lines: Sequence[str], report: Report) -> list[str]:
         """The lines of a list that stay in the picture folder."""

@@ -25,7 +25,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.coco import load_coco_json, read_categories
 from lookonce.data.headers import header_sizes_wh
-from lookonce.data.pictures import PICTURE_SUFFIXES
+from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
 
@@ -45,7 +45,7 @@ class VocObject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VocPicture:
+class VocImage:
     """One XML file. `size_wh` is (0, 0) where the file does not say."""
 
     xml: Path
@@ -78,12 +78,12 @@ def read_list(path: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def class_names_of(root: Path, pictures: Sequence[VocPicture]) -> tuple[str, ...]:
+def class_names_of(root: Path, images: Sequence[VocImage]) -> tuple[str, ...]:
     """The classes of a VOC root, in the order that the top of this file states."""
     for file in NAMES_FILES:
         if (root / file).is_file():
             return checked_names(read_list(root / file), root / file)
-    found = {thing.name for picture in pictures for thing in picture.objects}
+    found = {thing.name for image in images for thing in image.objects}
     return _names_from_coco_beside(root, found) or tuple(sorted(found))
 
 
@@ -109,9 +109,9 @@ def _names_from_coco_beside(root: Path, found: set[str]) -> tuple[str, ...]:
     return ()
 
 
-def read_voc_pictures(annotations_dir: Path, stems: Sequence[str], origin: Path, report: Report) -> list[VocPicture]:
+def read_voc_images(annotations_dir: Path, stems: Sequence[str], origin: Path, report: Report) -> list[VocImage]:
     """The XML file of each listed picture; bad objects and files are reported and left out."""
-    pictures = []
+    images = []
     for stem in stems:
         path = annotations_dir / f"{stem}.xml"
         if leaves_folder(stem):
@@ -127,11 +127,11 @@ def read_voc_pictures(annotations_dir: Path, stems: Sequence[str], origin: Path,
             message = f"{path}: is not XML ({error}); expected a VOC annotation"
             report(Finding(name="unreadable-annotation", file=str(path), message=message))
         else:
-            pictures.append(_read_picture(root, path, report))
-    return pictures
+            images.append(_read_image(root, path, report))
+    return images
 
 
-def _read_picture(root: ET.Element, path: Path, report: Report) -> VocPicture:
+def _read_image(root: ET.Element, path: Path, report: Report) -> VocImage:
     objects = []
     for number, element in enumerate(root.iterfind("object"), start=1):
         try:
@@ -139,7 +139,7 @@ def _read_picture(root: ET.Element, path: Path, report: Report) -> VocPicture:
         except DataError as error:
             report(Finding(name="malformed-entry", file=str(path), message=str(error)))
     file_name = (root.findtext("filename") or "").strip()
-    return VocPicture(xml=path, file_name=file_name, size_wh=_size_wh(root), objects=tuple(objects))
+    return VocImage(xml=path, file_name=file_name, size_wh=_size_wh(root), objects=tuple(objects))
 
 
 def _size_wh(root: ET.Element) -> tuple[int, int]:
@@ -171,7 +171,7 @@ def _corner(element: ET.Element, tag: str, place: str) -> float:
 
 
 def voc_annotations(
-    pictures: Sequence[VocPicture],
+    images: Sequence[VocImage],
     images_dir: Path,
     class_names: tuple[str, ...],
     split: str,
@@ -180,27 +180,27 @@ def voc_annotations(
 ) -> Annotations:
     """Flat arrays of the given XML files. `origin` is the list they come from."""
     labels_by_name = {name: label for label, name in enumerate(class_names)}
-    image_paths = _picture_paths(pictures, images_dir)
+    image_paths = _image_paths(images, images_dir)
     rows, things = [], []
-    for row, picture in enumerate(pictures):
-        for thing in picture.objects:
+    for row, image in enumerate(images):
+        for thing in image.objects:
             if thing.name in labels_by_name:
                 rows.append(row)
                 things.append(thing)
             else:
                 message = (
-                    f"{picture.xml} object {thing.number}: class {thing.name!r} is not one of the {len(class_names)}"
+                    f"{image.xml} object {thing.number}: class {thing.name!r} is not one of the {len(class_names)}"
                 )
                 message += f" ({', '.join(class_names[:5])}{', ...' if len(class_names) > 5 else ''})"
-                report(Finding(name="unknown-class", file=str(picture.xml), message=message))
-    sizes = np.array([picture.size_wh for picture in pictures], dtype=np.int32).reshape(-1, 2)
+                report(Finding(name="unknown-class", file=str(image.xml), message=message))
+    sizes = np.array([image.size_wh for image in images], dtype=np.int32).reshape(-1, 2)
     unknown = np.flatnonzero((sizes == 0).any(axis=1))
     sizes[unknown] = header_sizes_wh([image_paths[row] for row in unknown], report)
     return Annotations(
         split=split,
         origin=origin,
         image_paths=image_paths,
-        image_ids=np.arange(1, len(pictures) + 1, dtype=np.int64),
+        image_ids=np.arange(1, len(images) + 1, dtype=np.int64),
         image_sizes_wh=sizes,
         image_rows=np.array(rows, dtype=np.int64),
         boxes_xyxy=np.array([thing.box_xyxy for thing in things], dtype=np.float64).reshape(-1, 4),
@@ -209,22 +209,22 @@ def voc_annotations(
         areas=np.full(len(things), math.nan),
         class_names=class_names,
         category_ids=tuple(range(1, len(class_names) + 1)),
-        place=lambda row: f"{pictures[rows[row]].xml} object {things[row].number}",
+        place=lambda row: f"{images[rows[row]].xml} object {things[row].number}",
     )
 
 
-def _picture_paths(pictures: Sequence[VocPicture], images_dir: Path) -> list[Path]:
+def _image_paths(images: Sequence[VocImage], images_dir: Path) -> list[Path]:
     """Where each picture lies; a guess that does not exist where none is there."""
     by_stem: dict[str, list[str]] = {}
     if images_dir.is_dir():
         for path in sorted(images_dir.iterdir()):
-            if path.suffix.lower() in PICTURE_SUFFIXES:
+            if path.suffix.lower() in IMAGE_SUFFIXES:
                 by_stem.setdefault(path.stem, []).append(path.name)
     paths = []
-    for picture in pictures:
-        names = by_stem.get(picture.xml.stem, [])
-        fallback = names[0] if names else f"{picture.xml.stem}.jpg"
-        paths.append(images_dir / (picture.file_name if picture.file_name in names else fallback))
+    for image in images:
+        names = by_stem.get(image.xml.stem, [])
+        fallback = names[0] if names else f"{image.xml.stem}.jpg"
+        paths.append(images_dir / (image.file_name if image.file_name in names else fallback))
     return paths
 
 
@@ -234,7 +234,7 @@ def find_voc(root: Path) -> list[Path]:
     return folders if all(folder.exists() for folder in folders) else []
 
 
-def open_voc(root: Path, _folders: list[Path], _needs_pictures: bool) -> DataSource:
+def open_voc(root: Path, _folders: list[Path], _needs_images: bool) -> DataSource:
     """A folder with Annotations/, ImageSets/Main/*.txt and JPEGImages/."""
     lists = list_splits(root)
     if not lists:
@@ -258,23 +258,23 @@ class _VocReader:
         self._class_names: tuple[str, ...] = ()
 
     def read(self, split: str, report: Report) -> Annotations:
-        pictures = self._pictures(split, report)
-        names = self._classes(split, pictures)
-        return voc_annotations(pictures, self._root / "JPEGImages", names, split, self._lists[split], report)
+        images = self._images(split, report)
+        names = self._classes(split, images)
+        return voc_annotations(images, self._root / "JPEGImages", names, split, self._lists[split], report)
 
-    def _pictures(self, split: str, report: Report) -> list[VocPicture]:
+    def _images(self, split: str, report: Report) -> list[VocImage]:
         file = self._lists[split]
-        return read_voc_pictures(self._root / "Annotations", read_list(file), file, report)
+        return read_voc_images(self._root / "Annotations", read_list(file), file, report)
 
-    def _classes(self, split: str, pictures: list[VocPicture]) -> tuple[str, ...]:
+    def _classes(self, split: str, images: list[VocImage]) -> tuple[str, ...]:
         if not self._class_names:
-            everything = list(pictures)
+            everything = list(images)
             known = set(read_list(self._lists[split]))
             for other, file in self._lists.items():
                 new = [stem for stem in read_list(file) if stem not in known]
                 known.update(new)
                 if other != split:  # its own problems are told when it is read
-                    everything += read_voc_pictures(self._root / "Annotations", new, file, _ignore)
+                    everything += read_voc_images(self._root / "Annotations", new, file, _ignore)
             self._class_names = class_names_of(self._root, everything)
         if not self._class_names:
             raise DataError(
@@ -289,14 +289,14 @@ def write_voc(folder: Path, datasets: Sequence[Dataset]) -> None:
     (folder / "ImageSets" / "Main").mkdir(parents=True)
     for dataset in datasets:
         for index, path in enumerate(dataset.image_paths):
-            (folder / "Annotations" / f"{path.stem}.xml").write_text(_picture_xml(dataset, index), encoding="utf-8")
+            (folder / "Annotations" / f"{path.stem}.xml").write_text(_image_xml(dataset, index), encoding="utf-8")
         lines = "".join(f"{path.stem}\n" for path in dataset.image_paths)
         (folder / "ImageSets" / "Main" / f"{dataset.split}.txt").write_text(lines, encoding="utf-8")
     names = "".join(f"{name}\n" for name in datasets[0].class_names)
     (folder / NAMES_FILES[0]).write_text(names, encoding="utf-8")
 
 
-def _picture_xml(dataset: Dataset, index: int) -> str:
+def _image_xml(dataset: Dataset, index: int) -> str:
     root = ET.Element("annotation")
     ET.SubElement(root, "folder").text = "JPEGImages"
     ET.SubElement(root, "filename").text = dataset.image_paths[index].name

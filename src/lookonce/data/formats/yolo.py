@@ -19,7 +19,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.voc import read_list
 from lookonce.data.headers import header_sizes_wh
-from lookonce.data.pictures import PICTURE_SUFFIXES
+from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
 
@@ -125,19 +125,19 @@ def _box_of(numbers: Sequence[float]) -> tuple[float, float, float, float]:
     return min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
 
 
-def list_pictures(entry: Path) -> list[Path]:
+def list_images(entry: Path) -> list[Path]:
     """A folder's pictures, sorted, with those of its subfolders; or the lines of a list file, in their order.
 
     Lines are relative to the list file, or to its parent folders' nearest that has them.
     """
     if entry.is_dir():
-        return sorted(path for path in entry.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+        return sorted(path for path in entry.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     if entry.suffix.lower() == ".txt" and entry.is_file():
-        return _listed_pictures(entry)
+        return _listed_images(entry)
     raise DataError(f"{entry}: is neither a folder of pictures nor a .txt list of them", path=entry)
 
 
-def _listed_pictures(list_file: Path) -> list[Path]:
+def _listed_images(list_file: Path) -> list[Path]:
     lines = read_list(list_file)
     for base in (list_file.parent, list_file.parent.parent):
         if lines and (base / lines[0]).is_file():
@@ -145,11 +145,11 @@ def _listed_pictures(list_file: Path) -> list[Path]:
     return [list_file.parent / line for line in lines]
 
 
-def label_path(picture: Path) -> Path:
+def label_path(image: Path) -> Path:
     """Where a picture's labels lie, by YOLO's rule; beside it where that file is not there."""
-    parts = list(picture.parts)
+    parts = list(image.parts)
     positions = [index for index, part in enumerate(parts[:-1]) if part == "images"]
-    beside = picture.with_suffix(".txt")
+    beside = image.with_suffix(".txt")
     if not positions:
         return beside
     parts[positions[-1]] = "labels"
@@ -195,9 +195,9 @@ def open_yolo(path: Path, content: dict[str, Any], entries: dict[str, Any]) -> D
     def read(split: str, report: Report) -> Annotations:
         written = entries[split] if isinstance(entries[split], list) else [entries[split]]
         found = [_yolo_entry(path, content.get("path"), entry, split) for entry in written]
-        pictures = [picture for entry in found for picture in list_pictures(entry)]
-        labels = [label_path(picture) for picture in pictures]
-        return read_yolo(pictures, labels, class_names, split, found[0], path, report)
+        images = [image for entry in found for image in list_images(entry)]
+        labels = [label_path(image) for image in images]
+        return read_yolo(images, labels, class_names, split, found[0], path, report)
 
     return DataSource(path, "yolo", in_order(entries), read)
 

@@ -20,7 +20,7 @@ LONGEST_SIDE = 640  # pixels; larger pictures are embedded smaller
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparedPicture:
+class ComparedImage:
     """image (H, W, 3) uint8 RGB; truth and found in its pixels. Scores of `truth` are not looked at."""
 
     name: str
@@ -29,35 +29,35 @@ class ComparedPicture:
     found: Detections
 
 
-def compared_figure(picture: ComparedPicture, classes: Classes, key: str, *, embed: bool = True) -> str:
+def compared_figure(image: ComparedImage, classes: Classes, key: str, *, embed: bool = True) -> str:
     """Truth on the left, what was found on the right; key: of this picture on the page; embed False: it is there."""
-    matched_truth, matched_found = match(picture.truth, picture.found)
+    matched_truth, matched_found = match(image.truth, image.found)
     missed, extra = int((~matched_truth).sum()), int((~matched_found).sum())
     return (
         '<figure class="pair"><div class="two">'
-        f"{truth_figure(picture, classes, key, embed=embed)}{found_figure(picture, classes, key)}"
-        f"</div><figcaption><code>{escape(picture.name)}</code><span>{_verdict(len(picture.truth), missed, extra)}"
+        f"{truth_figure(image, classes, key, embed=embed)}{found_figure(image, classes, key)}"
+        f"</div><figcaption><code>{escape(image.name)}</code><span>{_verdict(len(image.truth), missed, extra)}"
         "</span></figcaption></figure>"
     )
 
 
-def truth_figure(picture: ComparedPicture, classes: Classes, key: str, title: str = "", *, embed: bool = True) -> str:
+def truth_figure(image: ComparedImage, classes: Classes, key: str, title: str = "", *, embed: bool = True) -> str:
     """The labels over the picture, which is embedded here under `key`; title: a word above it."""
-    height, width = picture.image.shape[:2]
+    height, width = image.image.shape[:2]
     shown = f'<use href="#{key}"/>'
     if embed:
-        shown = f'<image id="{key}" href="{data_uri(picture.image)}" width="{width}" height="{height}"/>'
-    matched, _ = match(picture.truth, picture.found)
-    boxes = _boxes(picture.truth, classes, matched, (height, width), scores=False)
-    return _overlay(width, height, shown + boxes, f"{picture.name}: ground truth", title)
+        shown = f'<image id="{key}" href="{data_uri(image.image)}" width="{width}" height="{height}"/>'
+    matched, _ = match(image.truth, image.found)
+    boxes = _boxes(image.truth, classes, matched, (height, width), scores=False)
+    return _overlay(width, height, shown + boxes, f"{image.name}: ground truth", title)
 
 
-def found_figure(picture: ComparedPicture, classes: Classes, key: str, title: str = "") -> str:
+def found_figure(image: ComparedImage, classes: Classes, key: str, title: str = "") -> str:
     """The findings over the picture that was embedded under `key`."""
-    height, width = picture.image.shape[:2]
-    _, matched = match(picture.truth, picture.found)
-    boxes = _boxes(picture.found, classes, matched, (height, width), scores=True)
-    return _overlay(width, height, f'<use href="#{key}"/>{boxes}', f"{picture.name}: predictions", title)
+    height, width = image.image.shape[:2]
+    _, matched = match(image.truth, image.found)
+    boxes = _boxes(image.found, classes, matched, (height, width), scores=True)
+    return _overlay(width, height, f'<use href="#{key}"/>{boxes}', f"{image.name}: predictions", title)
 
 
 def match(truth: Detections, found: Detections) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -38,7 +38,7 @@ from PIL import (
 from lookonce.data.shards import is_in_shard, read_file, read_from_shard
 from lookonce.errors import DataError
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 
 # Decoded this is half a gigabyte; Pillow's own limit for a decompression bomb is the same number.
 MAX_PIXELS = 178_956_970
@@ -52,7 +52,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "TIFF": (".tif", ".tiff"),
     "PNM": (".pnm", ".pbm", ".pgm", ".ppm"),
 }
-PICTURE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 _ORIENTATION_TAG = 0x0112  # EXIF 2.32, table 4
 _SWAPS_SIDES = frozenset({5, 6, 7, 8})  # then these, in this order:
 _FLIPS_ROWS = frozenset({3, 4, 7, 8})
@@ -76,12 +76,12 @@ _DAMAGE = (
 )
 
 
-class TruncatedPicture(DataError):
+class TruncatedImage(DataError):
     """A picture file whose end is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureHeader:
+class ImageHeader:
     """What the first bytes of a picture file say. `size_wh` is upright; `orientation` 1..8 is still to be applied."""
 
     kind: str
@@ -90,7 +90,7 @@ class PictureHeader:
     orientation: int
 
 
-def read_picture(source: Path | bytes, *, name: str | None = None) -> Picture:
+def read_image(source: Path | bytes, *, name: str | None = None) -> ImageArray:
     """A picture file, or its bytes -> (H, W, 3) uint8 RGB, upright, contiguous, writable.
 
     `name` is what errors call the picture. DataError: missing, empty, no picture, truncated, over MAX_PIXELS pixels.
@@ -101,20 +101,20 @@ def read_picture(source: Path | bytes, *, name: str | None = None) -> Picture:
     opened, header = _open(file, name)
     _refuse_truncated(data, header.kind, file.tell(), name)
     if _suits_opencv(opened, header.kind):
-        picture = _imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION, name)
+        image = _imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION, name)
     else:
-        picture = _decode_with_pillow(data, opened, name)
-    picture = _turn_upright(picture, header.orientation)
-    if picture.shape[1::-1] != header.size_wh:
+        image = _decode_with_pillow(data, opened, name)
+    image = _turn_upright(image, header.orientation)
+    if image.shape[1::-1] != header.size_wh:
         raise DataError(
-            f"{name}: decodes to {picture.shape[1]}x{picture.shape[0]}, but its header says {_wh(header)}", path=name
+            f"{name}: decodes to {image.shape[1]}x{image.shape[0]}, but its header says {_wh(header)}", path=name
         )
-    return picture
+    return image
 
 
-def require_size(picture: Picture, path: Path, size_wh: tuple[int, int]) -> None:
+def require_size(image: ImageArray, path: Path, size_wh: tuple[int, int]) -> None:
     """DataError unless a decoded picture has the upright size that its annotation gives; boxes would lie elsewhere."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     if (width, height) != size_wh:
         turned = "; was it annotated before its EXIF rotation?" if (height, width) == size_wh else ""
         raise DataError(
@@ -124,12 +124,12 @@ def require_size(picture: Picture, path: Path, size_wh: tuple[int, int]) -> None
         )
 
 
-def picture_size_wh(path: Path) -> tuple[int, int]:
-    """Width and height of the upright picture, from the header alone. DataError as `read_picture`."""
-    return picture_header(path).size_wh
+def image_size_wh(path: Path) -> tuple[int, int]:
+    """Width and height of the upright picture, from the header alone. DataError as `read_image`."""
+    return image_header(path).size_wh
 
 
-def picture_header(path: Path) -> PictureHeader:
+def image_header(path: Path) -> ImageHeader:
     """Kind, size and orientation of a picture file, without decoding it."""
     try:
         with io.BytesIO(read_from_shard(path)) if is_in_shard(path) else path.open("rb") as file:
@@ -151,7 +151,7 @@ def _unreadable(path: Path, error: OSError) -> DataError:
     return DataError(f"{path}: cannot be read: {error.strerror or error}", path=path)
 
 
-def _open(file: io.BytesIO | io.BufferedReader, name: str) -> tuple[ImageFile.ImageFile, PictureHeader]:
+def _open(file: io.BytesIO | io.BufferedReader, name: str) -> tuple[ImageFile.ImageFile, ImageHeader]:
     """Pillow's opened file and our header."""
     start = file.read(16)
     file.seek(0)
@@ -166,7 +166,7 @@ def _open(file: io.BytesIO | io.BufferedReader, name: str) -> tuple[ImageFile.Im
 
 def _open_as(
     kind: str, opener: Callable[..., ImageFile.ImageFile], file: io.BytesIO | io.BufferedReader, name: str
-) -> tuple[ImageFile.ImageFile, PictureHeader]:
+) -> tuple[ImageFile.ImageFile, ImageHeader]:
     try:
         opened = opener(file)
         orientation = _orientation(opened, kind)
@@ -179,7 +179,7 @@ def _open_as(
         )
     size_wh = (height, width) if orientation in _SWAPS_SIDES else (width, height)
     stored = getattr(opened, "_tile_size", opened.size) if kind == "TIFF" else opened.size
-    return opened, PictureHeader(kind=kind, size_wh=size_wh, stored_wh=stored, orientation=orientation)
+    return opened, ImageHeader(kind=kind, size_wh=size_wh, stored_wh=stored, orientation=orientation)
 
 
 def _orientation(opened: ImageFile.ImageFile, kind: str) -> int:
@@ -206,7 +206,7 @@ def _refuse_truncated(data: bytes, kind: str, header_bytes: int, name: str) -> N
     else:
         return  # Pillow says so itself
     if not complete:
-        raise TruncatedPicture(
+        raise TruncatedImage(
             f"{name}: truncated {kind}: the file ends after {len(data):,} bytes; copy it again", path=name
         )
 
@@ -221,17 +221,17 @@ def _suits_opencv(opened: ImageFile.ImageFile, kind: str) -> bool:
     return kind == "JPEG" and opened.mode in {"RGB", "L"}
 
 
-def _imdecode(data: bytes, flags: int, name: str) -> Picture:
+def _imdecode(data: bytes, flags: int, name: str) -> ImageArray:
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise DataError(f"{name}: damaged picture: {error.err}", path=name) from error
-    if picture is None:
+    if image is None:
         raise DataError(f"{name}: damaged picture: its header is right, its pixels cannot be decoded", path=name)
-    return picture  # type: ignore[return-value]
+    return image  # type: ignore[return-value]
 
 
-def _decode_with_pillow(data: bytes, opened: ImageFile.ImageFile, name: str) -> Picture:
+def _decode_with_pillow(data: bytes, opened: ImageFile.ImageFile, name: str) -> ImageArray:
     if opened.format == "PNG" and opened.mode.startswith(("I", "RGB", "LA")) and _sixteen_bit(opened):
         return _decode_deep_png(data, name)
     try:
@@ -246,7 +246,7 @@ def _decode_with_pillow(data: bytes, opened: ImageFile.ImageFile, name: str) -> 
 def _damaged(name: str, kind: str, error: Exception, explanation: str) -> DataError:
     """What Pillow's complaint about a file means; only its words tell a file that ends early from another damage."""
     if "truncated" in str(error).lower():
-        return TruncatedPicture(f"{name}: truncated {kind}: {explanation}", path=name)
+        return TruncatedImage(f"{name}: truncated {kind}: {explanation}", path=name)
     return DataError(f"{name}: damaged {kind}: {explanation}", path=name)
 
 
@@ -254,25 +254,25 @@ def _sixteen_bit(opened: ImageFile.ImageFile) -> bool:
     return bool(opened.tile) and "16" in str(opened.tile[0].args)
 
 
-def _decode_deep_png(data: bytes, name: str) -> Picture:
+def _decode_deep_png(data: bytes, name: str) -> ImageArray:
     """16 bits a channel, which Pillow cuts to the high byte in colour. (H, W), (H, W, 3) or (H, W, 4) -> RGB."""
     deep = _imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION, name)
-    picture = _to_eight_bit(deep)
-    if picture.ndim == 2:
-        return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
-    if picture.shape[2] == 3:
-        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
-    return _on_white(Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA)))
+    image = _to_eight_bit(deep)
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
+    if image.shape[2] == 3:
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+    return _on_white(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)))
 
 
-def _to_eight_bit(deep: NDArray[np.integer]) -> Picture:
+def _to_eight_bit(deep: NDArray[np.integer]) -> ImageArray:
     """0..65535 -> 0..255, to the nearest; 8-bit arrays as they are."""
     if deep.dtype == np.uint8:
         return deep.astype(np.uint8, copy=False)
     return ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _to_rgb(image: Image.Image, name: str) -> Picture:
+def _to_rgb(image: Image.Image, name: str) -> ImageArray:
     """A loaded Pillow picture of any mode -> (H, W, 3) uint8."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         grey = _to_eight_bit(np.asarray(image).astype(np.uint16))
@@ -286,20 +286,20 @@ def _to_rgb(image: Image.Image, name: str) -> Picture:
     return np.array(image.convert("RGB"))
 
 
-def _on_white(image: Image.Image) -> Picture:
+def _on_white(image: Image.Image) -> ImageArray:
     picture = image.convert("RGBA")
     white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
     return np.array(Image.alpha_composite(white, picture).convert("RGB"))
 
 
-def _turn_upright(picture: Picture, orientation: int) -> Picture:
+def _turn_upright(image: ImageArray, orientation: int) -> ImageArray:
     """EXIF orientation 1..8 undone; always contiguous."""
     if orientation == 1:
-        return np.ascontiguousarray(picture)
+        return np.ascontiguousarray(image)
     if orientation in _SWAPS_SIDES:
-        picture = picture.transpose(1, 0, 2)
+        image = image.transpose(1, 0, 2)
     rows, columns = orientation in _FLIPS_ROWS, orientation in _FLIPS_COLUMNS
-    return np.ascontiguousarray(picture[:: -1 if rows else 1, :: -1 if columns else 1])
+    return np.ascontiguousarray(image[:: -1 if rows else 1, :: -1 if columns else 1])
 
 
 def turn_boxes_upright(
@@ -317,5 +317,5 @@ def turn_boxes_upright(
     return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1)
 
 
-def _wh(header: PictureHeader) -> str:
+def _wh(header: ImageHeader) -> str:
     return f"{header.size_wh[0]}x{header.size_wh[1]}"

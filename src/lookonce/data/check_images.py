@@ -14,7 +14,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
 from lookonce.data.fingerprint import Fingerprint, Likeness, find_likenesses, fingerprint
 from lookonce.data.headers import missing_rows, unreadable
-from lookonce.data.pictures import SUFFIXES, PictureHeader, picture_header, read_picture
+from lookonce.data.images import SUFFIXES, ImageHeader, image_header, read_image
 from lookonce.data.shards import read_file
 from lookonce.data.splits import SPLITS
 from lookonce.errors import DataError
@@ -23,7 +23,7 @@ OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Picture:
+class _ImageRow:
     """A picture of a split, and what its annotation says of its size."""
 
     path: Path
@@ -34,7 +34,7 @@ class _Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _PictureFacts:
+class _ImageFacts:
     """What one file says. `digest` is of its bytes, empty where it was not read."""
 
     findings: tuple[Finding, ...] = ()
@@ -46,28 +46,28 @@ def check_pictures(
     datasets: Sequence[Dataset], *, decode: bool, sizes_stated: bool, on_progress: OnProgress | None = None
 ) -> Iterator[Finding]:
     """decode False: the headers alone. sizes_stated: whether the annotations tell the pictures' sizes themselves."""
-    pictures = _unique_pictures(datasets)
+    images = _unique_images(datasets)
     yield from _listed_twice(datasets)
-    yield from _case_clashes(pictures)
-    looks: list[_PictureFacts] = []
+    yield from _case_clashes(images)
+    looks: list[_ImageFacts] = []
     with ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 1)) as pool:
-        for look in pool.map(lambda picture: _look_at(picture, decode, sizes_stated), pictures):
+        for look in pool.map(lambda picture: _look_at(picture, decode, sizes_stated), images):
             looks.append(look)
             yield from look.findings
             if on_progress:
-                on_progress(len(looks), len(pictures))
-    yield from _copies(pictures, looks)
+                on_progress(len(looks), len(images))
+    yield from _copies(images, looks)
 
 
-def _unique_pictures(datasets: Sequence[Dataset]) -> list[_Picture]:
+def _unique_images(datasets: Sequence[Dataset]) -> list[_ImageRow]:
     """Every file once, as in the first split that lists it."""
-    first: dict[Path, _Picture] = {}
+    first: dict[Path, _ImageRow] = {}
     for dataset in datasets:
         missing = set(missing_rows(dataset.image_paths))
         for row, path in enumerate(dataset.image_paths):
             if path not in first:
                 width, height = dataset.image_sizes_wh[row].tolist()
-                first[path] = _Picture(
+                first[path] = _ImageRow(
                     path=path,
                     split=dataset.split,
                     size_wh=(width, height),
@@ -95,59 +95,59 @@ def _listed_twice(datasets: Sequence[Dataset]) -> Iterator[Finding]:
                     yield Finding(name="leaked-picture", file=str(path), message=message)
 
 
-def _case_clashes(pictures: Sequence[_Picture]) -> Iterator[Finding]:
+def _case_clashes(images: Sequence[_ImageRow]) -> Iterator[Finding]:
     seen: dict[str, Path] = {}
-    for picture in pictures:
-        first = seen.setdefault(str(picture.path).casefold(), picture.path)
-        if first != picture.path:
-            message = f"{picture.path}: differs from {first.name} only by upper and lower case"
-            yield Finding(name="case-clash-picture", file=str(picture.path), message=message, twin=str(first))
+    for image in images:
+        first = seen.setdefault(str(image.path).casefold(), image.path)
+        if first != image.path:
+            message = f"{image.path}: differs from {first.name} only by upper and lower case"
+            yield Finding(name="case-clash-picture", file=str(image.path), message=message, twin=str(first))
 
 
-def _look_at(picture: _Picture, decode: bool, sizes_stated: bool) -> _PictureFacts:
-    path = picture.path
-    if picture.missing:
-        return _PictureFacts()
+def _look_at(image: _ImageRow, decode: bool, sizes_stated: bool) -> _ImageFacts:
+    path = image.path
+    if image.missing:
+        return _ImageFacts()
     try:
-        header = picture_header(path)
-        findings = (*_name_findings(path, header), *_size_findings(picture, header, sizes_stated))
+        header = image_header(path)
+        findings = (*_name_findings(path, header), *_size_findings(image, header, sizes_stated))
         if not decode:
-            return _PictureFacts(findings=findings)
+            return _ImageFacts(findings=findings)
         data = read_file(path)
-        pixels = read_picture(data, name=str(path))
+        pixels = read_image(data, name=str(path))
     except (DataError, OSError) as error:
-        return _PictureFacts(findings=(unreadable(path, error),))
-    return _PictureFacts(findings=findings, digest=hashlib.sha256(data).digest(), print=fingerprint(pixels))
+        return _ImageFacts(findings=(unreadable(path, error),))
+    return _ImageFacts(findings=findings, digest=hashlib.sha256(data).digest(), print=fingerprint(pixels))
 
 
-def _name_findings(path: Path, header: PictureHeader) -> Iterator[Finding]:
+def _name_findings(path: Path, header: ImageHeader) -> Iterator[Finding]:
     if path.suffix.lower() not in SUFFIXES[header.kind]:
         message = f"{path}: is a {header.kind} picture; expected the suffix {SUFFIXES[header.kind][0]}"
         yield Finding(name="wrong-suffix", file=str(path), message=message)
 
 
-def _size_findings(picture: _Picture, header: PictureHeader, sizes_stated: bool) -> Iterator[Finding]:
+def _size_findings(image: _ImageRow, header: ImageHeader, sizes_stated: bool) -> Iterator[Finding]:
     """An annotation's size against the picture's. Sizes are upright: what a viewer shows."""
-    stated, upright, stored = picture.size_wh, header.size_wh, header.stored_wh
+    stated, upright, stored = image.size_wh, header.size_wh, header.stored_wh
     if stated in {upright, (0, 0)}:
-        if header.orientation != 1 and picture.has_boxes and (upright == stored or not sizes_stated):
-            message = f"{picture.path}: EXIF orientation {header.orientation} turns it; are its boxes drawn upright?"
-            yield Finding(name="rotation-unproven", file=str(picture.path), message=message)
+        if header.orientation != 1 and image.has_boxes and (upright == stored or not sizes_stated):
+            message = f"{image.path}: EXIF orientation {header.orientation} turns it; are its boxes drawn upright?"
+            yield Finding(name="rotation-unproven", file=str(image.path), message=message)
         return
-    said = f"{picture.path}: the annotation says {_by(stated)}, the picture is {_by(upright)}"
+    said = f"{image.path}: the annotation says {_by(stated)}, the picture is {_by(upright)}"
     if stated == stored:
         reason = f"as its EXIF orientation {header.orientation} turns it; the boxes were drawn on the unturned picture"
-        yield Finding(name="size-before-rotation", file=str(picture.path), message=f"{said} {reason}")
+        yield Finding(name="size-before-rotation", file=str(image.path), message=f"{said} {reason}")
     else:
         reason = "; the boxes belong to another version of it"
-        yield Finding(name="size-differs", file=str(picture.path), message=said + reason)
+        yield Finding(name="size-differs", file=str(image.path), message=said + reason)
 
 
 def _by(size_wh: tuple[int, int]) -> str:
     return f"{size_wh[0]}x{size_wh[1]}"
 
 
-def _copies(pictures: Sequence[_Picture], looks: Sequence[_PictureFacts]) -> Iterator[Finding]:
+def _copies(images: Sequence[_ImageRow], looks: Sequence[_ImageFacts]) -> Iterator[Finding]:
     """The same bytes, then the same picture in other bytes; each picture once."""
     first_row: dict[bytes, int] = {}
     prints = [look.print for look in looks]
@@ -155,23 +155,23 @@ def _copies(pictures: Sequence[_Picture], looks: Sequence[_PictureFacts]) -> Ite
         first = first_row.setdefault(look.digest, row) if look.digest else row
         if first != row:
             prints[row] = None
-            across = pictures[row].split != pictures[first].split
+            across = images[row].split != images[first].split
             name = "leaked-picture" if across else "copied-picture"
-            yield _twins(name, pictures[row], "has the same bytes as", pictures[first])
+            yield _twins(name, images[row], "has the same bytes as", images[first])
     for likeness in find_likenesses(prints):
-        yield from _like(pictures[likeness.second], pictures[likeness.first], likeness)
+        yield from _like(images[likeness.second], images[likeness.first], likeness)
 
 
-def _like(picture: _Picture, twin: _Picture, likeness: Likeness) -> Iterator[Finding]:
-    across = picture.split != twin.split
+def _like(image: _ImageRow, twin: _ImageRow, likeness: Likeness) -> Iterator[Finding]:
+    across = image.split != twin.split
     if likeness.copy:
         relation = "is a mirrored copy of" if likeness.mirrored else "is a resized or re-encoded copy of"
-        yield _twins("leaked-near-copy" if across else "near-copy", picture, relation, twin)
+        yield _twins("leaked-near-copy" if across else "near-copy", image, relation, twin)
     elif across:
-        yield _twins("same-scene", picture, "shows the scene of", twin)
+        yield _twins("same-scene", image, "shows the scene of", twin)
 
 
-def _twins(name: str, picture: _Picture, relation: str, twin: _Picture) -> Finding:
-    message = f"{picture.path} ({picture.split}): {relation} {twin.path} ({twin.split})"
+def _twins(name: str, image: _ImageRow, relation: str, twin: _ImageRow) -> Finding:
+    message = f"{image.path} ({image.split}): {relation} {twin.path} ({twin.split})"
     consequence = "; the score of one split would be too good" if name.startswith("leaked") else ""
-    return Finding(name=name, file=str(picture.path), message=message + consequence, twin=str(twin.path))
+    return Finding(name=name, file=str(image.path), message=message + consequence, twin=str(twin.path))

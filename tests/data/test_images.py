@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from raised import raises
 
-from lookonce.data.pictures import (
+from lookonce.data.images import (
     MAX_PIXELS,
-    picture_header,
-    picture_size_wh,
-    read_picture,
+    image_header,
+    image_size_wh,
+    read_image,
     require_size,
     turn_boxes_upright,
 )
@@ -49,11 +49,11 @@ def png_header_of(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP"])
 def test_lossless_rgb_comes_back_as_it_was(kind: str) -> None:
-    picture = read_picture(encoded(Image.fromarray(SMALL), kind, **({"lossless": True} if kind == "WEBP" else {})))
-    assert picture.dtype == np.uint8
-    assert picture.flags.c_contiguous
-    assert picture.flags.writeable
-    np.testing.assert_array_equal(picture, SMALL)
+    image = read_image(encoded(Image.fromarray(SMALL), kind, **({"lossless": True} if kind == "WEBP" else {})))
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
+    assert image.flags.writeable
+    np.testing.assert_array_equal(image, SMALL)
 
 
 # What EXIF 2.32 says the stored rows and columns are -> the upright picture, written out with numpy alone.
@@ -75,82 +75,82 @@ def test_exif_orientation_is_applied_once(kind: str, orientation: int, tmp_path:
     options = {"lossless": True} if kind == "WEBP" else {}
     data = encoded(Image.fromarray(SMALL), kind, exif=exif(orientation), **options)
     (tmp_path / "turned").write_bytes(data)
-    np.testing.assert_array_equal(read_picture(data), UPRIGHT[orientation])
+    np.testing.assert_array_equal(read_image(data), UPRIGHT[orientation])
     height, width = UPRIGHT[orientation].shape[:2]
-    header = picture_header(tmp_path / "turned")
-    assert header.size_wh == picture_size_wh(tmp_path / "turned") == (width, height)
+    header = image_header(tmp_path / "turned")
+    assert header.size_wh == image_size_wh(tmp_path / "turned") == (width, height)
     assert header.stored_wh == (3, 2)
 
 
 def test_a_jpeg_is_turned_by_its_exif_too() -> None:
     wide = np.kron(SMALL, np.ones((16, 16, 1), np.uint8))
-    plain, turned = (read_picture(encoded(Image.fromarray(wide), "JPEG", exif=exif(tag))) for tag in (1, 6))
+    plain, turned = (read_image(encoded(Image.fromarray(wide), "JPEG", exif=exif(tag))) for tag in (1, 6))
     np.testing.assert_array_equal(turned, np.rot90(plain, -1))
 
 
 def test_grey_becomes_three_equal_channels() -> None:
     grey = Image.fromarray(np.array([[0, 7], [128, 255]], np.uint8))
     for kind in ("PNG", "BMP", "TIFF", "PPM"):
-        picture = read_picture(encoded(grey, kind))
-        np.testing.assert_array_equal(picture[..., 0], [[0, 7], [128, 255]])
-        assert (picture == picture[..., :1]).all()
+        image = read_image(encoded(grey, kind))
+        np.testing.assert_array_equal(image[..., 0], [[0, 7], [128, 255]])
+        assert (image == image[..., :1]).all()
 
 
 def test_16_bit_grey_keeps_its_full_range() -> None:
     """65535 / 257 is 255; 300 is 1.17 -> 1, where clipping would give 255."""
     deep = Image.fromarray(np.array([[0, 300], [32896, 65535]], np.uint16))
     for kind in ("PNG", "TIFF", "PPM"):
-        np.testing.assert_array_equal(read_picture(encoded(deep, kind))[..., 2], [[0, 1], [128, 255]])
+        np.testing.assert_array_equal(read_image(encoded(deep, kind))[..., 2], [[0, 1], [128, 255]])
 
 
 def test_alpha_is_laid_on_white() -> None:
     """Opaque red stays; nothing becomes white; half-covered black is the grey between."""
     rgba = np.array([[(255, 0, 0, 255), (0, 0, 255, 0), (0, 0, 0, 128)]], np.uint8)
-    picture = read_picture(encoded(Image.fromarray(rgba), "PNG"))
-    np.testing.assert_array_equal(picture[0], [RED, WHITE, (127, 127, 127)])
+    image = read_image(encoded(Image.fromarray(rgba), "PNG"))
+    np.testing.assert_array_equal(image[0], [RED, WHITE, (127, 127, 127)])
 
 
 def test_palette_one_bit_and_cmyk() -> None:
     palette = Image.fromarray(SMALL).convert("P", palette=Image.Palette.ADAPTIVE)
-    np.testing.assert_array_equal(read_picture(encoded(palette, "PNG")), SMALL)
+    np.testing.assert_array_equal(read_image(encoded(palette, "PNG")), SMALL)
     one_bit = Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1")
-    np.testing.assert_array_equal(read_picture(encoded(one_bit, "PNG"))[0], [(0, 0, 0), WHITE])
+    np.testing.assert_array_equal(read_image(encoded(one_bit, "PNG"))[0], [(0, 0, 0), WHITE])
     cmyk = Image.new("CMYK", (16, 16), (0, 255, 255, 0))  # no cyan, all magenta and yellow: red
-    assert np.abs(read_picture(encoded(cmyk, "JPEG", quality=95)).astype(int) - RED).max() < 6
+    assert np.abs(read_image(encoded(cmyk, "JPEG", quality=95)).astype(int) - RED).max() < 6
 
 
 def test_an_animation_gives_its_first_frame() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, BLUE)]
     for kind in ("GIF", "WEBP", "PNG"):
         data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50)
-        assert np.abs(read_picture(data).astype(int) - RED).max() < 4, kind
+        assert np.abs(read_image(data).astype(int) - RED).max() < 4, kind
 
 
 def test_photographs_equal_pillows(shared: Callable[[str], Path]) -> None:
     for name in ("dog.jpg", "horses.jpg", "chelsea.png"):
         path = shared(f"data/media/pictures/{name}")
-        np.testing.assert_array_equal(read_picture(path), np.asarray(Image.open(path).convert("RGB")))
+        np.testing.assert_array_equal(read_image(path), np.asarray(Image.open(path).convert("RGB")))
 
 
-def test_a_picture_in_a_folder_with_any_name(tmp_path: Path) -> None:
+def test_an_image_in_a_folder_with_any_name(tmp_path: Path) -> None:
     path = tmp_path / "Bäume 树 %20" / "ä #1.png"
     path.parent.mkdir()
     path.write_bytes(encoded(Image.fromarray(SMALL), "PNG"))
-    np.testing.assert_array_equal(read_picture(path), SMALL)
+    np.testing.assert_array_equal(read_image(path), SMALL)
 
 
 def test_the_truncated_photograph_is_named(shared: Callable[[str], Path]) -> None:
     with raises(DataError, "JPEG", path="truncated.jpg"):
-        read_picture(shared("data/media/pictures/truncated.jpg"))
+        read_image(shared("data/media/pictures/truncated.jpg"))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
 @pytest.mark.parametrize("share", [0.5, 0.9])
-def test_a_file_cut_short_is_an_error_and_no_half_picture(kind: str, share: float) -> None:
+def test_a_file_cut_short_is_an_error_and_no_half_image(kind: str, share: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     data = encoded(Image.fromarray(noise), kind)
     with pytest.raises(DataError, match=r"cut\.x: .*(truncated|damaged)"):
-        read_picture(data[: int(len(data) * share)], name="cut.x")
+        read_image(data[: int(len(data) * share)], name="cut.x")
 
 
 def test_an_embedded_thumbnails_end_does_not_hide_a_missing_one() -> None:
@@ -158,15 +158,15 @@ def test_an_embedded_thumbnails_end_does_not_hide_a_missing_one() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     data = encoded(Image.fromarray(noise), "JPEG")
     marked = data[:2] + b"\xff\xe5" + struct.pack(">H", len(thumbnail) + 2) + thumbnail + data[2:]
-    assert read_picture(marked).shape == (64, 64, 3)
+    assert read_image(marked).shape == (64, 64, 3)
     with pytest.raises(DataError, match="truncated"):
-        read_picture(marked[:-200])
+        read_image(marked[:-200])
 
 
 def test_a_bomb_costs_nothing() -> None:
     side = int(MAX_PIXELS**0.5) + 1
     with raises(DataError, f"{side}x{side} ", f"{MAX_PIXELS:,}"):
-        read_picture(png_header_of(side, side))
+        read_image(png_header_of(side, side))
 
 
 @pytest.mark.parametrize(
@@ -181,24 +181,24 @@ def test_a_bomb_costs_nothing() -> None:
         (b"II*\0" + bytes(60), "TIFF"),
     ],
 )
-def test_no_picture_is_an_error_with_its_name(content: bytes, said: str, tmp_path: Path) -> None:
+def test_no_image_is_an_error_with_its_name(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "thing.jpg"
     path.write_bytes(content)
-    for read in (read_picture, picture_size_wh):
+    for read in (read_image, image_size_wh):
         with raises(DataError, said, path=path):
             read(path)
 
 
 def test_missing_files_and_folders_are_told_apart(tmp_path: Path) -> None:
     with raises(DataError, path="none.jpg"):
-        read_picture(tmp_path / "none.jpg")
+        read_image(tmp_path / "none.jpg")
     with raises(DataError, path=tmp_path):
-        read_picture(tmp_path)
+        read_image(tmp_path)
 
 
 def test_float_pixels_are_refused() -> None:
     with raises(DataError, "32-bit"):
-        read_picture(encoded(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF"))
+        read_image(encoded(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF"))
 
 
 def test_another_size_than_annotated_is_an_error() -> None:
@@ -211,25 +211,25 @@ def test_another_size_than_annotated_is_an_error() -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM"])
-def test_changed_bytes_are_a_picture_or_an_error_but_never_a_crash(kind: str) -> None:
+def test_changed_bytes_are_an_image_or_an_error_but_never_a_crash(kind: str) -> None:
     generator = np.random.default_rng(0)
     data = encoded(Image.fromarray(np.kron(SMALL, np.ones((8, 8, 1), np.uint8))), kind)
     for _ in range(60):
         changed = np.frombuffer(data, np.uint8).copy()
         changed[generator.integers(0, len(data), 4)] = generator.integers(0, 256, 4)
         with contextlib.suppress(DataError):
-            assert read_picture(changed.tobytes()).shape[2] == 3
+            assert read_image(changed.tobytes()).shape[2] == 3
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_boxes_turn_as_the_picture_does(tmp_path: Path, orientation: int) -> None:
+def test_boxes_turn_as_the_image_does(tmp_path: Path, orientation: int) -> None:
     """A white patch at (2, 1)..(5, 3) of a black 8x6 picture stays where its box goes."""
     stored = np.zeros((6, 8, 3), np.uint8)
     stored[1:3, 2:5] = 255
     tags = Image.Exif()
     tags[0x0112] = orientation
     Image.fromarray(stored).save(tmp_path / "a.png", exif=tags)
-    upright = read_picture(tmp_path / "a.png")
+    upright = read_image(tmp_path / "a.png")
     left, top, right, bottom = (
         turn_boxes_upright(np.array([[2.0, 1, 5, 3]]), (8, 6), orientation)[0].astype(int).tolist()
     )

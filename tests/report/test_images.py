@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from lookonce.detections import Detections
-from lookonce.report.pictures import ComparedPicture, compared_figure, data_uri, ink_on, match
+from lookonce.report.images import ComparedImage, compared_figure, data_uri, ink_on, match
 
 
 def boxes(*rows: tuple[float, float, float, float, float, int]) -> Detections:
@@ -40,14 +40,14 @@ def test_nothing_matches_nothing() -> None:
     assert match(boxes((0, 0, 1, 1, 1, 0)), Detections.none())[0].tolist() == [False]
 
 
-def test_a_pair_embeds_its_picture_once_and_says_what_was_missed() -> None:
-    picture = ComparedPicture(
+def test_a_pair_embeds_its_image_once_and_says_what_was_missed() -> None:
+    image = ComparedImage(
         name="a&b.jpg",
         image=np.full((40, 60, 3), 128, np.uint8),
         truth=boxes((0, 0, 10, 10, 1, 0), (20, 20, 30, 30, 1, 1)),
         found=boxes((0, 0, 10, 10, 0.8, 0)),
     )
-    html = compared_figure(picture, (("cat", "#ffcc00"), ("dog", "#0000aa")), "p1")
+    html = compared_figure(image, (("cat", "#ffcc00"), ("dog", "#0000aa")), "p1")
     assert html.count("data:image/jpeg") == 1
     assert html.count('href="#p1"') == 1
     assert "1 of 2 found" in html
@@ -56,7 +56,7 @@ def test_a_pair_embeds_its_picture_once_and_says_what_was_missed() -> None:
     assert "cat 0.80" in html
 
 
-def test_large_pictures_are_embedded_smaller() -> None:
+def test_large_images_are_embedded_smaller() -> None:
     uri = data_uri(np.zeros((500, 1280, 3), np.uint8))
     content = np.frombuffer(base64.b64decode(uri.split(",", 1)[1]), np.uint8)
     decoded = cv2.imdecode(content, cv2.IMREAD_COLOR)
