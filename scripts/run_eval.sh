@@ -8,6 +8,10 @@ root=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
 mkdir eval 2>/dev/null || { echo "run_eval.sh: cannot make eval/ here; is one left of an earlier run?" >&2; exit 1; }
 data=$1 weights=$2
 shift 2
-echo "=============coco eval reulst=========" >eval/log.txt
-nohup "$root/run" lookonce eval --data "$data" --weights "$weights" --output eval "$@" >>eval/log.txt 2>&1 </dev/null &
+unset FORCE_COLOR # it would make a terminal of log.txt, with a progress bar in it
+( # what is logged comes first, then the headline, and under it the twelve lines
+  trap '' HUP
+  "$root/run" lookonce eval --data "$data" --weights "$weights" --output eval "$@" |
+    awk 'NR == 1 { print "=============coco eval reulst=========" } 1'
+) >eval/log.txt 2>&1 </dev/null &
 echo "started as process $!; it writes eval/log.txt"

@@ -34,6 +34,7 @@ esac
 # From 0.001 up, as every score of lookonce's evaluation counts.
 "$root/cpp/build/release/lookonce-infer" "$model" "$images" --annotations "$annotations" --output . --threshold 0.001 \
   --no-pictures --raw --timing --warmup 3 "$@"
+unset FORCE_COLOR
 trap 'rm -f .acc.log.new' EXIT
 echo "=============coco eval reulst=========" >.acc.log.new
 "$root/run" lookonce eval --results results.json --data "$annotations" --images "$images" --output acc --resamples 0 >>.acc.log.new
