@@ -97,10 +97,10 @@ def test_plans_hold_the_sample_itself_and_follow_their_probabilities() -> None:
         sample_plan(np.random.default_rng(seed), 7, lambda generator: int(generator.integers(100, 200)), augmentation)
         for seed in range(400)
     ]
-    assert all(7 in plan.layers[0].pictures for plan in plans)
-    assert 150 < sum(len(plan.layers[0].pictures) == 4 for plan in plans) < 250
+    assert all(7 in plan.layers[0].rows for plan in plans)
+    assert 150 < sum(len(plan.layers[0].rows) == 4 for plan in plans) < 250
     assert 70 < sum(len(plan.layers) == 2 for plan in plans) < 130
-    corners = {plan.layers[0].pictures.index(7) for plan in plans if len(plan.layers[0].pictures) == 4}
+    corners = {plan.layers[0].rows.index(7) for plan in plans if len(plan.layers[0].rows) == 4}
     assert corners == {0, 1, 2, 3}
 
 

@@ -102,9 +102,8 @@ def _read_line(words: Sequence[str], class_names: tuple[str, ...], names_file: P
     except ValueError:
         raise _BadLabel("malformed-entry", f"{' '.join(words)[:60]!r}; expected numbers only") from None
     if len(numbers) != 4 and (len(numbers) < 6 or len(numbers) % 2):
-        count = f"{len(words)} number{'' if len(words) == 1 else 's'}"
         expected = "class x y width height, or a class and the points of a polygon"
-        raise _BadLabel("malformed-entry", f"has {count}; expected 5 ({expected})")
+        raise _BadLabel("malformed-entry", f"count of numbers is {len(words)}; expected 5 ({expected})")
     if not all(map(math.isfinite, numbers)):
         raise _BadLabel("box-not-finite", f"{' '.join(words)[:60]!r} is not finite; expected fractions of the image")
     if not (label.is_integer() and 0 <= label < len(class_names)):
