@@ -54,7 +54,7 @@ def four_images() -> tuple[Dataset, list[ImageArray]]:
 def test_boxes_of_a_mosaic_follow_their_pixels(params: AugmentationParams, resize: str) -> None:
     dataset, images = four_images()
     preprocessing = Preprocessing(resize=resize)
-    layer = CompositionLayer(pictures=(0, 1, 2, 3), params_of_images=(params,) * 4, center_xy=(0.55, 0.4))
+    layer = CompositionLayer(rows=(0, 1, 2, 3), params_of_images=(params,) * 4, center_xy=(0.55, 0.4))
     canvas = np.full((SIZE, SIZE, 3), 77, dtype=np.uint8)
     targets = compose(canvas, CompositionPlan(layers=(layer,)), dataset, images.__getitem__, preprocessing)
     assert not (canvas == 77).any()
@@ -71,7 +71,7 @@ def test_boxes_of_a_mosaic_follow_their_pixels(params: AugmentationParams, resiz
 
 def test_mixup_blends_two_canvases_and_keeps_the_boxes_of_both() -> None:
     dataset, images = four_images()
-    layers = tuple(CompositionLayer(pictures=(row,), params_of_images=(AugmentationParams(),)) for row in (2, 0))
+    layers = tuple(CompositionLayer(rows=(row,), params_of_images=(AugmentationParams(),)) for row in (2, 0))
     canvas = np.empty((SIZE, SIZE, 3), dtype=np.uint8)
     targets = compose(canvas, CompositionPlan(layers=layers, share=0.25), dataset, images.__getitem__, LETTERBOX)
     assert targets.labels.tolist() == [2, 0]
@@ -84,7 +84,7 @@ def test_mixup_blends_two_canvases_and_keeps_the_boxes_of_both() -> None:
 
 def test_an_image_without_objects_is_a_sample_without_boxes() -> None:
     dataset, images = four_images()
-    plan = CompositionPlan(layers=(CompositionLayer(pictures=(3,), params_of_images=(AugmentationParams(),)),))
+    plan = CompositionPlan(layers=(CompositionLayer(rows=(3,), params_of_images=(AugmentationParams(),)),))
     targets = compose(np.empty((SIZE, SIZE, 3), dtype=np.uint8), plan, dataset, images.__getitem__, LETTERBOX)
     assert targets.boxes_xyxy.shape == (0, 4)
     assert targets.labels.shape == (0,)
@@ -97,10 +97,10 @@ def test_plans_hold_the_sample_itself_and_follow_their_probabilities() -> None:
         sample_plan(np.random.default_rng(seed), 7, lambda generator: int(generator.integers(100, 200)), augmentation)
         for seed in range(400)
     ]
-    assert all(7 in plan.layers[0].pictures for plan in plans)
-    assert 150 < sum(len(plan.layers[0].pictures) == 4 for plan in plans) < 250
+    assert all(7 in plan.layers[0].rows for plan in plans)
+    assert 150 < sum(len(plan.layers[0].rows) == 4 for plan in plans) < 250
     assert 70 < sum(len(plan.layers) == 2 for plan in plans) < 130
-    corners = {plan.layers[0].pictures.index(7) for plan in plans if len(plan.layers[0].pictures) == 4}
+    corners = {plan.layers[0].rows.index(7) for plan in plans if len(plan.layers[0].rows) == 4}
     assert corners == {0, 1, 2, 3}
 
 

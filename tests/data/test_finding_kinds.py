@@ -28,3 +28,7 @@ def test_a_name_that_is_no_check_is_refused_with_the_nearest() -> None:
         chosen_checks(["box-outsid"])
     with raises(SettingsError, *GROUPS, value="qqqqqqqqq"):
         chosen_checks(skip=["qqqqqqqqq"])
+
+
+def test_the_earlier_name_of_a_group_still_chooses_it() -> None:
+    assert chosen_checks(["pictures"]) == chosen_checks(["images"]) != frozenset()

@@ -291,7 +291,7 @@ def test_partners_come_from_the_latest_positions_of_the_order() -> None:
     order = EpochOrder(1000, seed=0, epoch=0)
     generator = np.random.default_rng(0)
     partners = {order.partner(900, generator) for _ in range(3000)}
-    assert partners == {order.picture(900 - distance) for distance in range(PARTNER_WINDOW)}
+    assert partners == {order.row(900 - distance) for distance in range(PARTNER_WINDOW)}
     small = EpochOrder(5, seed=0, epoch=0)
     assert {small.partner(2, generator) for _ in range(200)} == set(range(5))
 

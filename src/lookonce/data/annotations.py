@@ -1,4 +1,4 @@
-"""Annotations as a format's reader found them, and how they become a Dataset: the rules that hold for every format."""
+"""Annotations as read from a file, and `assemble`, which turns those of every format into a Dataset by one rule set."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from lookonce.data.findings import Finding, Report
 
 Mask = NDArray[np.bool_]
 
-# A corner this near to a whole thousandth of a pixel is taken for it: a corner that was written as width (COCO) or as
-# a fraction of the picture (YOLO) then comes back to the last bit.
+# Coordinates within 1e-9 px of a multiple of 0.001 are snapped to it: a corner stored as a width (COCO) or as a
+# fraction of the image (YOLO) then reads back bit for bit.
 SNAP_GRID = 1000.0
 SNAP_PIXELS = 1e-9
-# Six digits after the point, as most YOLO files have, move an edge of a 10,000 pixel picture by this much.
+# Six decimals, as in most YOLO files, move an edge of a 10,000 pixel image by this much.
 OUTSIDE_PIXELS = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
 class Annotations:
-    """N pictures and M boxes as written: not yet clipped, sorted or known to be finite. See Dataset for the units."""
+    """N images and M boxes as written: not clipped, not sorted, possibly not finite. Units: see Dataset."""
 
     split: str
-    origin: Path  # the file or folder that lists the pictures
+    origin: Path  # the file or folder that lists the images
     image_paths: Sequence[Path]  # N
     image_ids: NDArray[np.int64]  # (N,)
     image_sizes_wh: NDArray[np.int32]  # (N, 2) upright
@@ -37,16 +37,16 @@ class Annotations:
     areas: NDArray[np.float64]  # (M,) NaN where the annotation has none
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
-    place: Callable[[int], str]  # row -> where that box is written, such as "dog.txt line 3"
+    place: Callable[[int], str]  # box row -> where the box is written, such as "dog.txt line 3"
 
 
 def assemble(found: Annotations, report: Report) -> Dataset:
-    """Boxes that are finite, clipped to their picture, with an area, sorted by picture; what is lost is reported."""
+    """Keep the finite boxes with an area, clip them to their image and sort them by image; report every change."""
     if not len(found.image_paths):
-        message = f"{found.origin}: split {found.split!r} is empty; expected at least one picture"
+        message = f"{found.origin}: split {found.split!r} is empty; expected at least one image"
         report(Finding(name="empty-split", file=str(found.origin), message=message))
     sizes = found.image_sizes_wh[found.image_rows].astype(np.float64)  # (M, 2)
-    known = sizes.all(axis=1)  # a picture without a size was reported when its header was read
+    known = sizes.all(axis=1)  # an image without a size was reported when its header was read
     keep = _finite(found, report) & known
     boxes = snap(found.boxes_xyxy)
     clipped = np.clip(boxes, 0, np.concatenate([sizes, sizes], axis=1))
@@ -73,7 +73,7 @@ def assemble(found: Annotations, report: Report) -> Dataset:
 
 
 def snap(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Coordinates within SNAP_PIXELS of a thousandth of a pixel become it; all others stay bit for bit."""
+    """Snap coordinates within SNAP_PIXELS of a multiple of 0.001 pixel to it; all others stay bit for bit."""
     with np.errstate(invalid="ignore", over="ignore"):
         near = np.rint(boxes * SNAP_GRID) / SNAP_GRID
         return np.where(np.abs(boxes - near) < SNAP_PIXELS, near, boxes) + 0.0  # -0.0 becomes 0.0
@@ -103,13 +103,13 @@ def _inside(
     keep: Mask,
     report: Report,
 ) -> Mask:
-    """Which boxes have a part inside their picture; reports every box of `keep` that reaches outside."""
+    """(M,) boxes with a part inside their image; reports every box of `keep` that extends outside."""
     visible = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
     with np.errstate(invalid="ignore"):
         outside = (np.abs(boxes - clipped) > OUTSIDE_PIXELS).any(axis=1) & keep
     for row in np.flatnonzero(outside | (keep & ~visible)):
         fate = "clipped" if visible[row] else "left out"
-        where = f"reaches outside the {sizes[row, 0]:g}x{sizes[row, 1]:g} picture and is {fate}"
+        where = f"extends outside the {sizes[row, 0]:g}x{sizes[row, 1]:g} image and is {fate}"
         message = f"{found.place(int(row))}: box {_numbers(boxes[row])} {where}"
         report(_of_box(found, int(row), "box-outside", message))
     return visible
@@ -127,7 +127,7 @@ def _numbers(box: NDArray[np.float64]) -> str:
 
 
 def leaves_folder(file_name: str) -> bool:
-    """Whether a picture's name, taken from the picture folder, leads out of it."""
+    """Whether an image's file name, relative to the image folder, points outside it."""
     if ".." not in file_name and ":" not in file_name and file_name[:1] not in {"/", "\\"}:
         return False
     path = PureWindowsPath(file_name)  # takes both kinds of slash

@@ -1,8 +1,8 @@
-"""From a picture and its boxes to a canvas of the network's size, with random changes.
+"""Augmentation: from an image and its boxes to the network input.
 
-Pictures are uint8 (H, W, 3) RGB. Random changes come in three steps, so that nothing is computed that is not seen:
-`sample_params` draws all numbers, `plan_crop_paste` turns them into two rectangles (what is visible of the picture, and
-where it goes), `paste` resizes that part straight into the canvas. Boxes go through the same two rectangles.
+Images are uint8 (H, W, 3) RGB. Three steps, so that only visible pixels are computed: `sample_params` draws all random
+numbers, `plan_crop_paste` turns them into two rectangles (the visible part of the image, and its place in the network
+input), `paste` resizes that part into the network input. Boxes are mapped by the same two rectangles.
 """
 
 import math
@@ -20,26 +20,26 @@ from lookonce.errors import SettingsError
 
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels
 
-# A box is learned while at least a fifth of its area is visible: less is usually an edge that no one could name, and
-# asking the network for it teaches it to guess. The field uses 0.1 to 0.2.
+# A box is kept while at least a fifth of its area is visible: less is usually an unrecognisable edge, and training on
+# it teaches the network to guess. The field uses 0.1 to 0.2.
 MIN_VISIBLE_PART = 0.2
-# Under 2 pixels a side the resize has averaged the object away: an eighth of the finest stride's cell.
+# Under 2 pixels a side the resize has averaged the object away: an eighth of a cell at stride 16.
 MIN_SIDE_PIXELS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Ranges of the random changes. The values here change nothing but the place of the padding."""
+    """Ranges of the augmentation parameters. The defaults here change only the position of the padding."""
 
-    scale_min: float = 1.0  # times the letterboxed size; under 1 leaves padding, over 1 crops
+    scale_min: float = 1.0  # factor on the letterboxed size; below 1 adds padding, above 1 crops
     scale_max: float = 1.0
     aspect_jitter: float = 0.0  # width / height changes by (1 +- jitter) / (1 +- jitter), below 1
-    flip: float = 0.0  # probability of mirroring left and right
-    hue: float = 0.0  # shift up to this part of the colour circle either way, 0..0.5
+    flip: float = 0.0  # probability of a horizontal flip
+    hue: float = 0.0  # maximum hue shift either way, as a fraction of the colour circle, 0..0.5
     saturation: float = 1.0  # factor between 1 / saturation and saturation, >= 1
     brightness: float = 1.0  # factor between 1 / brightness and brightness, >= 1
-    mosaic: float = 0.0  # probability of four pictures on one canvas
-    mixup: float = 0.0  # probability of a second canvas blended in
+    mosaic: float = 0.0  # probability of four images in one network input
+    mixup: float = 0.0  # probability of blending with a second network input
 
     def __post_init__(self) -> None:
         if not 0 < self.scale_min <= self.scale_max:
@@ -56,7 +56,7 @@ class Augmentation:
             )
         if min(self.saturation, self.brightness) < 1:
             raise SettingsError(
-                f"saturation {self.saturation}, brightness {self.brightness}: each is a largest factor, 1 or more",
+                f"saturation {self.saturation}, brightness {self.brightness}: expected maximum factors, 1 or more",
                 setting="saturation",
                 value=self.saturation,
             )
@@ -64,11 +64,11 @@ class Augmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationParams:
-    """The numbers drawn for one picture; none depends on the picture, so they are drawn before it is read."""
+    """The random numbers for one image; none depends on the image, so they are drawn before it is read."""
 
     scale: float = 1.0
     aspect: float = 1.0  # factor of width / height
-    place_xy: tuple[float, float] = (0.5, 0.5)  # 0..1: where between the two extremes the picture lies
+    place_xy: tuple[float, float] = (0.5, 0.5)  # 0..1: position between left/top-most and right/bottom-most
     flip: bool = False
     hue: float = 0.0  # -0.5..0.5 of the colour circle
     saturation: float = 1.0
@@ -76,7 +76,7 @@ class AugmentationParams:
 
 
 def sample_params(generator: np.random.Generator, augmentation: Augmentation) -> AugmentationParams:
-    """One random look; every call takes the same count of numbers from the generator."""
+    """Draw the augmentation parameters of one image; every call draws the same count of numbers."""
     jitter = augmentation.aspect_jitter
     return AugmentationParams(
         scale=generator.uniform(augmentation.scale_min, augmentation.scale_max),
@@ -91,14 +91,14 @@ def sample_params(generator: np.random.Generator, augmentation: Augmentation) ->
 
 @dataclass(frozen=True, kw_only=True)
 class CropPaste:
-    """A rectangle of a picture that goes into a rectangle of the canvas, both in whole pixels."""
+    """A source rectangle of an image and its target rectangle in the network input, both in whole pixels."""
 
     source: Rectangle
     target: Rectangle
     flip: bool = False
 
     def to_input(self, boxes_xyxy: Floats) -> Floats:
-        """(M, 4) pixels of the picture -> (M, 4) pixels of the canvas, not clipped."""
+        """(M, 4) pixels of the image -> (M, 4) pixels of the network input, not clipped."""
         source, target = np.array(self.source, dtype=np.float64), np.array(self.target, dtype=np.float64)
         scale_xy = (target[2:] - target[:2]) / (source[2:] - source[:2])
         boxes = (boxes_xyxy - np.tile(source[:2], 2)) * np.tile(scale_xy, 2) + np.tile(target[:2], 2)
@@ -116,9 +116,10 @@ def plan_crop_paste(
     *,
     cover: bool = False,
 ) -> CropPaste:
-    """Which part of a picture shows in a region of the canvas. Scale is relative to the picture fitted to the canvas.
+    """The part of an image that is visible in a region of the network input (`canvas`).
 
-    With `cover` the picture grows, if it must, until it fills the region.
+    params.scale is relative to the image fitted to the network input. cover: enlarge the image until it fills the
+    region.
     """
     width, height = _scaled_wh(image_wh, canvas_wh, params, resize)
     region_wh = (region[2] - region[0], region[3] - region[1])
@@ -148,11 +149,11 @@ def _scaled_wh(
 def _visible(
     length: int, scaled: float, region: tuple[int, int], place_at: float
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Along one axis: (start, stop) in the picture of `length` pixels and (start, stop) on the canvas."""
+    """Along one axis: (start, stop) in the image of `length` pixels and (start, stop) in the network input."""
     scaled_pixels = max(1, round(scaled))
     start = region[0] + round(place_at * (region[1] - region[0] - scaled_pixels))
     target = max(region[0], start), min(region[1], start + scaled_pixels)
-    # Outwards to whole source pixels; the boxes use these rectangles, so nothing is lost by the rounding.
+    # Rounded outwards to whole source pixels; boxes use the same rectangles, so the rounding adds no error to them.
     source_start = (target[0] - start) * length // scaled_pixels
     source_stop = -((start - target[1]) * length // scaled_pixels)
     return (source_start, min(length, source_stop)), target
@@ -165,9 +166,9 @@ def paste(
     params: AugmentationParams,
     preprocessing: Preprocessing,
 ) -> None:
-    """Draw the tile's part of the picture onto the canvas; the rest of the canvas stays as it is.
+    """Resize the source rectangle into the target rectangle of `canvas`, the network input; other pixels are unchanged.
 
-    Colours change here, on the picture alone, so that padding has the value it has at inference.
+    Colours change here, on the image only, so that padding keeps its value at inference.
     """
     left, top, right, bottom = crop_paste.source
     x, y, x_stop, y_stop = crop_paste.target
@@ -177,7 +178,7 @@ def paste(
 
 
 def shift_colors(image: ImageArray, params: AugmentationParams) -> ImageArray:
-    """Turn hue, multiply saturation and brightness (HSV value), by one table of 256 entries a channel."""
+    """Shift hue, multiply saturation and brightness (HSV value), through a table of 256 entries per channel."""
     if (params.hue, params.saturation, params.brightness) == (0.0, 1.0, 1.0):
         return image
     levels = np.arange(256)
@@ -190,9 +191,9 @@ def shift_colors(image: ImageArray, params: AugmentationParams) -> ImageArray:
 
 
 def clip_boxes(boxes_xyxy: Floats, window: Sequence[int], crowd: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
-    """Cut boxes (M, 4) to a window of the canvas; also (M,) which of them still show enough to be learned.
+    """Clip boxes (M, 4) to a window of the network input; also (M,) which boxes are visible enough to keep.
 
-    A crowd box only marks where not to punish, so any visible part of it is kept.
+    A crowd box only marks where predictions cost nothing, so any visible part of it is kept.
     """
     limits = np.array(window, dtype=boxes_xyxy.dtype)
     clipped = np.clip(boxes_xyxy, np.tile(limits[:2], 2), np.tile(limits[2:], 2))

@@ -1,4 +1,4 @@
-"""A batch as one picture: every canvas with its boxes, to see what the network is shown."""
+"""A batch as one picture: every network input with its boxes."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from lookonce.data.letterbox import ImageArray
 from lookonce.data.loader import Batch
 
-# RGB, told apart on tissue as well as on streets; class k takes colour k modulo 8. Grey is for crowd boxes.
+# RGB, distinguishable on tissue as well as on streets; class k has colour k modulo 8. Grey marks crowd boxes.
 COLORS = (
     (230, 25, 75),
     (0, 130, 200),
@@ -22,7 +22,7 @@ GAP_PIXELS = 4
 
 
 def draw_sheet(batch: Batch, *, columns: int = 4) -> ImageArray:
-    """The batch's canvases (B, H, W, 3) side by side in rows, boxes drawn on their outermost pixels; RGB."""
+    """The batch's images (B, H, W, 3) in a grid, boxes drawn on their outermost pixels; RGB."""
     count, height, width = batch.images.shape[:3]
     columns = min(columns, count)
     rows = -(-count // columns)
@@ -34,7 +34,7 @@ def draw_sheet(batch: Batch, *, columns: int = 4) -> ImageArray:
 
 
 def draw_boxes(batch: Batch, index: int) -> ImageArray:
-    """One canvas (H, W, 3) of the batch with its boxes; RGB."""
+    """One image (H, W, 3) of the batch with its boxes; RGB."""
     canvas: ImageArray = batch.images[index].copy()
     own = batch.image_index == index
     for box, label, crowd in zip(batch.boxes_xyxy[own], batch.labels[own], batch.crowd[own], strict=True):

@@ -1,7 +1,6 @@
-"""What the four numbers of a box may have been meant to be, where they make no sense as they were read.
+"""Detect boxes written in another convention than they were read in (xywh as xyxy, pixels as fractions, ...).
 
-The commonest reason why a network learns nothing is a box in another convention: it parses, it trains, and it is
-nowhere.
+This is the commonest reason why a network learns nothing: such boxes parse and train, but lie in the wrong place.
 """
 
 from collections.abc import Callable
@@ -12,17 +11,17 @@ from numpy.typing import NDArray
 
 Boxes = NDArray[np.float64]
 
-# A box counts as sound when it has an area and at most this part of the picture's side lies outside.
+# A box is valid if it has an area and extends outside by at most this fraction of the image's side.
 OUTSIDE_PART = 0.01
-# So many boxes of sound annotations may be unsound all the same: labelling slips.
+# Maximum fraction of invalid boxes in correct annotations (labelling errors).
 MOST_SLIPS = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoxConvention:
-    """One convention. undo: boxes as they were read (M, 4) xyxy, sizes (M, 2) -> boxes if it were this one.
+    """One convention. undo: boxes as read (M, 4) xyxy, image sizes (M, 2) -> boxes (M, 4) under this convention.
 
-    words: completes "the numbers are ..."; remedy: what to do about it.
+    words: completes "the numbers are ..."; remedy: how to correct the annotations.
     """
 
     words: str
@@ -31,17 +30,17 @@ class BoxConvention:
 
 
 def _corners_as_size(boxes: Boxes, _: Boxes) -> Boxes:
-    """Read as left, top, width, height, meant as left, top, right, bottom."""
+    """Read as left, top, width, height; written as left, top, right, bottom."""
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
 def _size_as_corners(boxes: Boxes, _: Boxes) -> Boxes:
-    """Read as left, top, right, bottom, meant as left, top, width, height."""
+    """Read as left, top, right, bottom; written as left, top, width, height."""
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
 def _centre_as_corner(boxes: Boxes, _: Boxes) -> Boxes:
-    """Read as left, top, width, height, meant as centre, width, height."""
+    """Read as left, top, width, height; written as centre x, centre y, width, height."""
     half = (boxes[:, 2:] - boxes[:, :2]) / 2
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
 
@@ -54,7 +53,7 @@ def _pixels_as_fractions(boxes: Boxes, sizes_wh: Boxes) -> Boxes:
     return np.asarray(boxes / np.concatenate([sizes_wh, sizes_wh], axis=1))
 
 
-READINGS = (
+BOX_CONVENTIONS = (
     BoxConvention(
         words="left, top, width, height that were read as left, top, right, bottom (xywh read as xyxy)",
         remedy="write xmax = xmin + width and ymax = ymin + height into the annotations",
@@ -66,25 +65,25 @@ READINGS = (
         undo=_corners_as_size,
     ),
     BoxConvention(
-        words="pixels that were read as fractions of the picture",
-        remedy="YOLO's numbers are fractions: divide by the picture's width and height",
+        words="pixels that were read as fractions of the image",
+        remedy="YOLO boxes are fractions: divide by the image's width and height",
         undo=_pixels_as_fractions,
     ),
     BoxConvention(
-        words="centre, width, height that were read as left, top, width, height (cxcywh read as xywh)",
-        remedy="COCO's bbox begins at the left top corner: subtract half of width and height from the first two",
+        words="centre x, centre y, width, height that were read as left, top, width, height (cxcywh read as xywh)",
+        remedy="COCO's bbox starts with left and top: subtract half of width and height from the first two numbers",
         undo=_centre_as_corner,
     ),
 )
 NORMALISED = BoxConvention(
-    words="fractions of the picture (normalised, 0 to 1) that were read as pixels",
-    remedy="multiply by the picture's width and height, or use a format whose boxes are fractions (YOLO)",
+    words="fractions of the image (normalised, 0 to 1) that were read as pixels",
+    remedy="multiply by the image's width and height, or use a format whose boxes are fractions (YOLO)",
     undo=_fractions_as_pixels,
 )
 
 
 def sound_share(boxes_xyxy: Boxes, sizes_wh: Boxes) -> float:
-    """(M, 4), (M, 2) pixels -> the part of the boxes that have an area and lie in their picture; 1 for no boxes."""
+    """(M, 4), (M, 2) pixels -> fraction (0..1) of the boxes that are valid (see OUTSIDE_PART); 1 for no boxes."""
     if not len(boxes_xyxy):
         return 1.0
     slack = sizes_wh * OUTSIDE_PART
@@ -94,9 +93,9 @@ def sound_share(boxes_xyxy: Boxes, sizes_wh: Boxes) -> float:
 
 
 def likely_convention(boxes_xyxy: Boxes, sizes_wh: Boxes) -> BoxConvention | None:
-    """The convention in which nearly all boxes become sound, where they are not as they were read; else None.
+    """The convention under which nearly all boxes are valid, if they are not valid as read; else None.
 
-    Fractions read as pixels are sound boxes, of less than a pixel; no labelled object is that small.
+    Fractions read as pixels are valid boxes smaller than a pixel; no labelled object is that small.
     """
     finite = np.isfinite(boxes_xyxy).all(axis=1) & sizes_wh.all(axis=1)
     boxes, sizes = boxes_xyxy[finite], sizes_wh[finite].astype(np.float64)
@@ -106,6 +105,6 @@ def likely_convention(boxes_xyxy: Boxes, sizes_wh: Boxes) -> BoxConvention | Non
         return NORMALISED
     if sound_share(boxes, sizes) >= 1 - 5 * MOST_SLIPS:
         return None
-    shares = [sound_share(reading.undo(boxes, sizes), sizes) for reading in READINGS]
+    shares = [sound_share(convention.undo(boxes, sizes), sizes) for convention in BOX_CONVENTIONS]
     best = int(np.argmax(shares))
-    return READINGS[best] if shares[best] >= 1 - MOST_SLIPS else None
+    return BOX_CONVENTIONS[best] if shares[best] >= 1 - MOST_SLIPS else None

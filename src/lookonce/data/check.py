@@ -1,6 +1,6 @@
-"""Looks at a whole data set before training does: every annotation, every picture, and what they say together.
+"""Check a whole data set before training: every annotation, every image, and whether they agree.
 
-Nothing stops it: what training would refuse becomes a finding like the rest. What is looked for: data/finding_kinds.py.
+An error that would stop training becomes a finding here. The checks are listed in data/finding_kinds.py.
 """
 
 import time
@@ -10,20 +10,20 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lookonce.data.check_boxes import check_boxes, check_classes, class_counts, num_background
-from lookonce.data.check_images import check_pictures
+from lookonce.data.check_images import check_images
 from lookonce.data.dataset import Dataset
 from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, Severity
 from lookonce.data.findings import Finding, Report
-from lookonce.data.splits import DataSource
+from lookonce.data.splits import DataSource, listed
 from lookonce.errors import DataError
 
-# Formats whose annotations say how large the pictures are.
+# Formats whose annotations state the image sizes.
 _SIZES_STATED = frozenset({"coco", "voc", "shards"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSummary:
-    """Counts of one split. `background` pictures have no box; `class_boxes` leaves crowd boxes out."""
+    """Counts of one split. `background`: images without boxes; `class_boxes` excludes crowd boxes."""
 
     split: str
     pictures: int
@@ -37,10 +37,10 @@ class SplitSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """Findings in the order they were met (worst first through `sorted_findings`), and the counts of each split.
+    """Findings in the order of the checks (worst first: `sorted_findings`), and the counts of each split.
 
-    checks: names of what was looked for. pictures: files listed; seconds: how long it took to look at them, 0 where no
-    check needed that.
+    checks: names of the checks that ran. pictures: number of listed image files. seconds: time to read the image files,
+    0 where no check needed them.
     """
 
     origin: str
@@ -62,9 +62,9 @@ class CheckResult:
 
     @property
     def sorted_findings(self) -> list[Finding]:
-        """Errors, then warnings, then notes; those of a check together, in the order of FINDING_KINDS."""
-        places = {name: place for place, name in enumerate(FINDING_KINDS)}
-        return sorted(self.findings, key=lambda found: (SEVERITIES.index(found.severity), places[found.name]))
+        """Errors, then warnings, then notes; within a severity in the order of FINDING_KINDS."""
+        order = {name: index for index, name in enumerate(FINDING_KINDS)}
+        return sorted(self.findings, key=lambda found: (SEVERITIES.index(found.severity), order[found.name]))
 
 
 def check_data(
@@ -75,10 +75,10 @@ def check_data(
     decode: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> CheckResult:
-    """Everything of `checks` that is wrong with the splits (all of them, unless named).
+    """Run `checks` on the splits (default: all splits).
 
-    decode False looks at the headers of the pictures only: quick, but a damaged picture passes.
-    on_progress(done, total) counts pictures.
+    decode False reads image headers only: fast, but damaged pixels are not detected.
+    on_progress(done, total) counts images.
     """
     if not decode:
         checks = frozenset(name for name in checks if not FINDING_KINDS[name].needs_pixels)
@@ -88,12 +88,10 @@ def check_data(
     for dataset in datasets:
         check_boxes(dataset, findings.append)
     check_classes(datasets, findings.append)
-    start, looks_at_files = (
-        time.perf_counter(),
-        any(FINDING_KINDS[name].group in {"pictures", "copies"} for name in checks),
-    )
-    if looks_at_files:
-        findings += check_pictures(
+    start = time.perf_counter()
+    reads_files = any(FINDING_KINDS[name].group in {"images", "copies"} for name in checks)
+    if reads_files:
+        findings += check_images(
             datasets,
             decode=any(FINDING_KINDS[name].needs_pixels for name in checks),
             sizes_stated=source.format in _SIZES_STATED,
@@ -107,7 +105,7 @@ def check_data(
         findings=tuple(found for found in dict.fromkeys(findings) if found.name in checks),  # trainval repeats train's
         checks=checks,
         pictures=len({path for dataset in datasets for path in dataset.image_paths}),
-        seconds=time.perf_counter() - start if looks_at_files else 0.0,
+        seconds=time.perf_counter() - start if reads_files else 0.0,
         datasets=tuple(datasets),
     )
 
@@ -120,7 +118,7 @@ def _read_splits(source: DataSource, splits: Sequence[str], report: Report) -> I
             report(Finding(name="unreadable-annotations", file=str(source.origin), message=str(error)))
     for split in ("train", "val"):
         if split not in source.splits:
-            message = f"{source.origin}: has no split {split!r}; train needs one, unless another is named"
+            message = f"{source.origin}: has no split {split!r}; training uses it unless you name another split"
             report(Finding(name="missing-split", file=str(source.origin), message=message))
 
 
@@ -128,7 +126,7 @@ def _check_class_lists(source: DataSource, datasets: Sequence[Dataset], report: 
     for dataset in datasets[1:]:
         if dataset.class_names != datasets[0].class_names:
             message = f"{source.origin}: splits {datasets[0].split!r} and {dataset.split!r} have different classes: "
-            message += f"{', '.join(datasets[0].class_names[:8])} and {', '.join(dataset.class_names[:8])}"
+            message += f"{listed(datasets[0].class_names)} and {listed(dataset.class_names)}"
             report(Finding(name="different-classes", file=str(source.origin), message=message))
 
 

@@ -1,4 +1,4 @@
-"""What the boxes and classes say together: boxes on each other, sizes that cannot be meant, rare classes."""
+"""Checks of boxes and classes: duplicate boxes, implausible sizes, rare classes."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,29 +10,29 @@ from lookonce.data.dataset import Dataset, require_boxes
 from lookonce.data.findings import Finding, Report
 from lookonce.errors import DataError
 
-# Below this a box is mostly its own border, and one pixel of labelling error moves its IoU by half.
+# Below this size a labelling error of one pixel halves the IoU.
 _TINY_PIXELS = 2.0
 _HUGE_SHARE = 0.95
-# Two hands never draw a box so alike; the two boxes of one object that was labelled twice by a program do.
+# Two people never draw boxes this similar; a program that labels one object twice does.
 _SAME_IOU = 0.95
 _IMBALANCE = 20
 _MOSTLY_BACKGROUND = 0.9
 
 
 def check_boxes(dataset: Dataset, report: Report) -> None:
-    """The boxes of one split, looked at one by one and in pairs."""
+    """Check the boxes of one split, singly and in pairs."""
     _check_pairs(dataset, report)
     for row, image_row in _with_images(dataset, _tiny(dataset)):
         message = f"box {_corners(dataset, row)} is under {_TINY_PIXELS:g} pixels wide or high"
         report(_of_box("tiny-box", dataset, row, image_row, message))
     for row, image_row in _with_images(dataset, _huge(dataset)):
         width, height = dataset.image_sizes_wh[image_row]
-        message = f"box {_corners(dataset, row)} covers over {100 * _HUGE_SHARE:g} % of the {width}x{height} picture"
+        message = f"box {_corners(dataset, row)} covers over {100 * _HUGE_SHARE:g} % of the {width}x{height} image"
         report(_of_box("huge-box", dataset, row, image_row, message))
 
 
 def check_classes(datasets: Sequence[Dataset], report: Report) -> None:
-    """What there is to learn, and whether it is scored."""
+    """Check the classes of train: boxes per class, balance, background, and whether val evaluates each class."""
     _check_names(datasets, report)
     train = next((dataset for dataset in datasets if dataset.split == "train"), None)
     if train is None:
@@ -45,12 +45,12 @@ def check_classes(datasets: Sequence[Dataset], report: Report) -> None:
     counts = class_counts(train)
     for name, count in counts.items():
         if count == 0:
-            message = f"split {train.split!r}: class {name!r} has no box; it cannot be learned"
+            message = f"split {train.split!r}: class {name!r} has no boxes; it cannot be learned"
             report(Finding(name="class-without-boxes", file=train.split, message=message))
     _check_balance(train, counts, report)
     background = num_background(train)
     if background > _MOSTLY_BACKGROUND * len(train):
-        message = f"split {train.split!r}: {background} of {len(train)} pictures have no box; are annotations missing?"
+        message = f"split {train.split!r}: {background} of {len(train)} images have no box; are annotations missing?"
         report(Finding(name="mostly-background", file=train.split, message=message))
     val = next((dataset for dataset in datasets if dataset.split == "val"), None)
     if val is not None and val.class_names == train.class_names:
@@ -58,13 +58,13 @@ def check_classes(datasets: Sequence[Dataset], report: Report) -> None:
 
 
 def class_counts(dataset: Dataset) -> dict[str, int]:
-    """Boxes of each class, crowd boxes left out."""
+    """Number of boxes of each class, without crowd boxes."""
     counts = np.bincount(dataset.labels[~dataset.crowd], minlength=len(dataset.class_names))
     return dict(zip(dataset.class_names, counts.tolist(), strict=True))
 
 
 def num_background(dataset: Dataset) -> int:
-    """Pictures without any box."""
+    """Number of images without boxes."""
     return int((np.diff(dataset.box_offsets) == 0).sum())
 
 
@@ -74,8 +74,9 @@ def _check_names(datasets: Sequence[Dataset], report: Report) -> None:
         for name in names:
             first = seen.setdefault("".join(name.casefold().split()), name)
             if first != name:
-                message = f"classes {first!r} and {name!r} differ only by upper and lower case, or by spaces"
-                report(Finding(name="case-clash-class", file=datasets[0].split, message=f"{message}; are they one?"))
+                message = f"classes {first!r} and {name!r} differ only by upper and lower case, or by spaces; "
+                message += "are they the same class?"
+                report(Finding(name="case-clash-class", file=datasets[0].split, message=message))
 
 
 def _check_balance(train: Dataset, counts: dict[str, int], report: Report) -> None:
@@ -83,32 +84,33 @@ def _check_balance(train: Dataset, counts: dict[str, int], report: Report) -> No
     most, least = max(seen, key=seen.__getitem__), min(seen, key=seen.__getitem__)
     if seen[most] > _IMBALANCE * seen[least]:
         rare = sum(seen[most] > _IMBALANCE * count for count in seen.values())
-        more = f"; {rare} classes are as rare" if rare > 1 else ""
-        message = f"split {train.split!r}: class {least!r} has {seen[least]} boxes, {most!r} has {seen[most]}{more}"
+        more = f"; {rare} classes are below 1/{_IMBALANCE} of that" if rare > 1 else ""
+        few = f"{seen[least]} {'box' if seen[least] == 1 else 'boxes'}"
+        message = f"split {train.split!r}: class {least!r} has {few}, {most!r} has {seen[most]}{more}"
         report(Finding(name="class-imbalance", file=train.split, message=message))
 
 
 def _check_scored(counts: dict[str, int], val: Dataset, report: Report) -> None:
     for name, count in class_counts(val).items():
         if counts[name] and not count:
-            message = f"split {val.split!r}: class {name!r} has no box; its score says nothing of that class"
+            message = f"split {val.split!r}: class {name!r} has no boxes; its AP cannot be measured"
             report(Finding(name="unscored-class", file=val.split, message=message))
 
 
 def _check_pairs(dataset: Dataset, report: Report) -> None:
-    """Two boxes of a picture that lie on each other; each box is told once, with the first it lies on."""
-    for first, second, image_row in pairs_on_each_other(dataset):
+    """Report each box that overlaps an earlier box of its image (IoU over 0.95), once, with the first such box."""
+    for first, second, image_row in overlapping_pairs(dataset):
         names = [dataset.class_names[int(dataset.labels[row])] for row in (first, second)]
         if names[0] == names[1]:
-            message = f"box {_corners(dataset, second)} of class {names[1]!r} comes twice"
+            message = f"box {_corners(dataset, second)} of class {names[1]!r} occurs twice"
             report(_of_box("repeated-box", dataset, second, image_row, message))
         else:
-            message = f"box {_corners(dataset, second)} is {names[0]!r} and {names[1]!r}"
+            message = f"box {_corners(dataset, second)} has two classes, {names[0]!r} and {names[1]!r}"
             report(_of_box("box-of-two-classes", dataset, second, image_row, message))
 
 
-def pairs_on_each_other(dataset: Dataset) -> Iterator[tuple[int, int, int]]:
-    """Rows of two boxes (M,) with nearly the same corners, the earlier first, and of their picture; crowds apart."""
+def overlapping_pairs(dataset: Dataset) -> Iterator[tuple[int, int, int]]:
+    """(first box row, second box row, image row) of boxes with IoU over 0.95, the earlier first; no crowd boxes."""
     for index in np.flatnonzero(np.diff(dataset.box_offsets) > 1).tolist():
         rows = dataset.rows(index)
         boxes, real = dataset.boxes_xyxy[rows], ~dataset.crowd[rows]
@@ -128,7 +130,7 @@ def _huge(dataset: Dataset) -> NDArray[np.bool_]:
 
 
 def _with_images(dataset: Dataset, chosen: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Row of each chosen box (M,), and that of its picture."""
+    """(box row, image row) of each box where `chosen` (M,) is true."""
     for row in np.flatnonzero(chosen).tolist():
         yield row, int(np.searchsorted(dataset.box_offsets, row, side="right")) - 1
 

@@ -1,6 +1,6 @@
-"""What the picture files of a data set say: damage, sizes, names, and the same picture twice.
+"""Checks of the image files of a data set: damage, sizes, file names, and copies.
 
-Missing files are told when the annotations are read.
+Missing files are reported when the annotations are read.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class _ImageRow:
-    """A picture of a split, and what its annotation says of its size."""
+    """An image of a split; size_wh is the size its annotation states."""
 
     path: Path
     split: str
@@ -35,32 +35,32 @@ class _ImageRow:
 
 @dataclass(frozen=True, kw_only=True)
 class _ImageFacts:
-    """What one file says. `digest` is of its bytes, empty where it was not read."""
+    """Result of one file. `digest`: SHA-256 of its bytes, empty where it was not read."""
 
     findings: tuple[Finding, ...] = ()
     digest: bytes = b""
     print: Fingerprint | None = None
 
 
-def check_pictures(
+def check_images(
     datasets: Sequence[Dataset], *, decode: bool, sizes_stated: bool, on_progress: OnProgress | None = None
 ) -> Iterator[Finding]:
-    """decode False: the headers alone. sizes_stated: whether the annotations tell the pictures' sizes themselves."""
+    """decode False: headers only. sizes_stated: whether the annotations state the image sizes."""
     images = _unique_images(datasets)
     yield from _listed_twice(datasets)
     yield from _case_clashes(images)
-    looks: list[_ImageFacts] = []
+    results: list[_ImageFacts] = []
     with ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 1)) as pool:
-        for look in pool.map(lambda picture: _look_at(picture, decode, sizes_stated), images):
-            looks.append(look)
-            yield from look.findings
+        for facts in pool.map(lambda image: _check_image(image, decode, sizes_stated), images):
+            results.append(facts)
+            yield from facts.findings
             if on_progress:
-                on_progress(len(looks), len(images))
-    yield from _copies(images, looks)
+                on_progress(len(results), len(images))
+    yield from _copies(images, results)
 
 
 def _unique_images(datasets: Sequence[Dataset]) -> list[_ImageRow]:
-    """Every file once, as in the first split that lists it."""
+    """Every file once, with the annotation of the first split that lists it."""
     first: dict[Path, _ImageRow] = {}
     for dataset in datasets:
         missing = set(missing_rows(dataset.image_paths))
@@ -78,20 +78,20 @@ def _unique_images(datasets: Sequence[Dataset]) -> list[_ImageRow]:
 
 
 def _listed_twice(datasets: Sequence[Dataset]) -> Iterator[Finding]:
-    """In one split, or in two of train, val and test; VOC's trainval repeats train's on purpose."""
+    """Images listed twice in one split, or in two of train, val and test; VOC's trainval repeats train by design."""
     split_of: dict[Path, str] = {}
     for dataset in datasets:
         seen: set[Path] = set()
         for path in dataset.image_paths:
             if path in seen:
-                message = f"{path}: is listed twice in split {dataset.split!r}; it would count twice"
+                message = f"{path}: is listed twice in split {dataset.split!r} and would count twice; list it once"
                 yield Finding(name="listed-twice", file=str(path), message=message)
             seen.add(path)
         if dataset.split in SPLITS:
             for path in dataset.image_paths:
                 first = split_of.setdefault(path, dataset.split)
                 if first != dataset.split:
-                    message = f"{path}: is in split {first!r} and in {dataset.split!r}; its score would be too good"
+                    message = f"{path}: is in splits {first!r} and {dataset.split!r}, which makes a score too high"
                     yield Finding(name="leaked-picture", file=str(path), message=message)
 
 
@@ -104,7 +104,7 @@ def _case_clashes(images: Sequence[_ImageRow]) -> Iterator[Finding]:
             yield Finding(name="case-clash-picture", file=str(image.path), message=message, twin=str(first))
 
 
-def _look_at(image: _ImageRow, decode: bool, sizes_stated: bool) -> _ImageFacts:
+def _check_image(image: _ImageRow, decode: bool, sizes_stated: bool) -> _ImageFacts:
     path = image.path
     if image.missing:
         return _ImageFacts()
@@ -122,37 +122,37 @@ def _look_at(image: _ImageRow, decode: bool, sizes_stated: bool) -> _ImageFacts:
 
 def _name_findings(path: Path, header: ImageHeader) -> Iterator[Finding]:
     if path.suffix.lower() not in SUFFIXES[header.kind]:
-        message = f"{path}: is a {header.kind} picture; expected the suffix {SUFFIXES[header.kind][0]}"
+        message = f"{path}: the content is {header.kind}; expected the suffix {SUFFIXES[header.kind][0]}"
         yield Finding(name="wrong-suffix", file=str(path), message=message)
 
 
 def _size_findings(image: _ImageRow, header: ImageHeader, sizes_stated: bool) -> Iterator[Finding]:
-    """An annotation's size against the picture's. Sizes are upright: what a viewer shows."""
+    """Compare the annotated size with the image's upright size (as a viewer shows it)."""
     stated, upright, stored = image.size_wh, header.size_wh, header.stored_wh
     if stated in {upright, (0, 0)}:
         if header.orientation != 1 and image.has_boxes and (upright == stored or not sizes_stated):
-            message = f"{image.path}: EXIF orientation {header.orientation} turns it; are its boxes drawn upright?"
+            message = f"{image.path}: EXIF orientation {header.orientation} rotates it; are its boxes drawn upright?"
             yield Finding(name="rotation-unproven", file=str(image.path), message=message)
         return
-    said = f"{image.path}: the annotation says {_by(stated)}, the picture is {_by(upright)}"
+    mismatch = f"{image.path}: the annotated size is {_by(stated)}, the image is {_by(upright)}"
     if stated == stored:
-        reason = f"as its EXIF orientation {header.orientation} turns it; the boxes were drawn on the unturned picture"
-        yield Finding(name="size-before-rotation", file=str(image.path), message=f"{said} {reason}")
+        reason = f"after EXIF orientation {header.orientation}; the boxes were drawn before the rotation"
+        yield Finding(name="size-before-rotation", file=str(image.path), message=f"{mismatch} {reason}")
     else:
-        reason = "; the boxes belong to another version of it"
-        yield Finding(name="size-differs", file=str(image.path), message=said + reason)
+        reason = "; the boxes belong to another version of the image"
+        yield Finding(name="size-differs", file=str(image.path), message=mismatch + reason)
 
 
 def _by(size_wh: tuple[int, int]) -> str:
     return f"{size_wh[0]}x{size_wh[1]}"
 
 
-def _copies(images: Sequence[_ImageRow], looks: Sequence[_ImageFacts]) -> Iterator[Finding]:
-    """The same bytes, then the same picture in other bytes; each picture once."""
+def _copies(images: Sequence[_ImageRow], results: Sequence[_ImageFacts]) -> Iterator[Finding]:
+    """Files with the same bytes, then the same image in other bytes; each image once."""
     first_row: dict[bytes, int] = {}
-    prints = [look.print for look in looks]
-    for row, look in enumerate(looks):
-        first = first_row.setdefault(look.digest, row) if look.digest else row
+    prints = [facts.print for facts in results]
+    for row, facts in enumerate(results):
+        first = first_row.setdefault(facts.digest, row) if facts.digest else row
         if first != row:
             prints[row] = None
             across = images[row].split != images[first].split
@@ -168,10 +168,10 @@ def _like(image: _ImageRow, twin: _ImageRow, likeness: Likeness) -> Iterator[Fin
         relation = "is a mirrored copy of" if likeness.mirrored else "is a resized or re-encoded copy of"
         yield _twins("leaked-near-copy" if across else "near-copy", image, relation, twin)
     elif across:
-        yield _twins("same-scene", image, "shows the scene of", twin)
+        yield _twins("same-scene", image, "shows the same scene as", twin)
 
 
 def _twins(name: str, image: _ImageRow, relation: str, twin: _ImageRow) -> Finding:
     message = f"{image.path} ({image.split}): {relation} {twin.path} ({twin.split})"
-    consequence = "; the score of one split would be too good" if name.startswith("leaked") else ""
+    consequence = "; the score of one split would be too high" if name.startswith("leaked") else ""
     return Finding(name=name, file=str(image.path), message=message + consequence, twin=str(twin.path))

@@ -1,6 +1,6 @@
-"""What goes onto one training canvas: a picture, four of them (mosaic), or two canvases blended (mixup).
+"""Compose one training input: one image, four images (mosaic), or a blend of two inputs (mixup).
 
-`sample_plan` decides everything from a generator before any picture is read; `compose` carries the plan out.
+`sample_plan` draws all random numbers before any image is read; `compose` executes the plan.
 Sources: Bochkovskiy et al. 2020 (mosaic), Zhang et al. 2018 (mixup).
 """
 
@@ -25,24 +25,24 @@ from lookonce.data.augment import (
 from lookonce.data.dataset import Dataset
 from lookonce.data.letterbox import ImageArray
 
-# Where the four pictures of a mosaic meet, as a part of the canvas: nearer to the edge a picture would be a sliver.
+# Centre of a mosaic, as a fraction of the network input: nearer to the edge an image would be a sliver.
 CENTER_RANGE = (0.25, 0.75)
-# Beta(8, 8) keeps the blend of a mixup between about 0.25 and 0.75, so that both pictures stay recognisable.
+# Beta(8, 8) keeps the mixup weight between about 0.25 and 0.75, so that both images stay recognisable.
 MIXUP_BETA = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompositionLayer:
-    """One canvas: one picture, or four around a centre (parts of the canvas's width and height, 0..1)."""
+    """One image, or four images around center_xy (fractions of the network input's width and height, 0..1)."""
 
-    pictures: tuple[int, ...]  # rows of the data set: 1, or 4 as top left, top right, bottom left, bottom right
+    rows: tuple[int, ...]  # of the data set: 1, or 4 as top left, top right, bottom left, bottom right
     params_of_images: tuple[AugmentationParams, ...]
     center_xy: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompositionPlan:
-    """One canvas, or two that are blended: share of the first, 1 - share of the second."""
+    """One layer, or two that are blended with the weights share and 1 - share."""
 
     layers: tuple[CompositionLayer, ...]
     share: float = 1.0
@@ -50,14 +50,14 @@ class CompositionPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTargets:
-    """The boxes of one canvas: (M, 4) pixels of the canvas, (M,) class, (M,) not learned but not punished either."""
+    """The boxes of one network input: (M, 4) pixels of the input, (M,) class, (M,) excluded from the loss."""
 
     boxes_xyxy: Floats
     labels: NDArray[np.int64]
     crowd: NDArray[np.bool_]
 
     def largest(self, count: int) -> "ImageTargets":
-        """At most `count` boxes: the largest, in the order they had."""
+        """At most `count` boxes: the largest, in their original order."""
         if len(self.labels) <= count:
             return self
         kept = np.sort(np.argsort(-area_xyxy(self.boxes_xyxy), kind="stable")[:count])
@@ -70,7 +70,7 @@ def sample_plan(
     partner: Callable[[np.random.Generator], int],
     augmentation: Augmentation,
 ) -> CompositionPlan:
-    """The plan for one sample; `partner` draws the row of another picture."""
+    """The plan of one sample. image: row of the data set; partner: draws the row of another image."""
     first = _sample_layer(generator, image, partner, augmentation)
     if generator.random() >= augmentation.mixup:
         return CompositionPlan(layers=(first,))
@@ -87,10 +87,10 @@ def _sample_layer(
     augmentation: Augmentation,
 ) -> CompositionLayer:
     if generator.random() >= augmentation.mosaic:
-        return CompositionLayer(pictures=(image,), params_of_images=(sample_params(generator, augmentation),))
+        return CompositionLayer(rows=(image,), params_of_images=(sample_params(generator, augmentation),))
     images = [image, *(partner(generator) for _ in range(3))]
     return CompositionLayer(
-        pictures=tuple(int(row) for row in generator.permutation(images)),
+        rows=tuple(int(row) for row in generator.permutation(images)),
         params_of_images=tuple(sample_params(generator, augmentation) for _ in range(4)),
         center_xy=(generator.uniform(*CENTER_RANGE), generator.uniform(*CENTER_RANGE)),
     )
@@ -103,9 +103,9 @@ def compose(
     read: Callable[[int], ImageArray],
     preprocessing: Preprocessing,
 ) -> ImageTargets:
-    """Carry out a plan: writes every pixel of the canvas (H, W, 3) and returns its boxes, clipped to what shows.
+    """Execute a plan: write every pixel of `canvas` (H, W, 3), the network input, and return its visible boxes.
 
-    `read` gives the picture of a row of the data set.
+    read: row of the data set -> its image.
     """
     targets = _compose_layer(canvas, plan.layers[0], dataset, read, preprocessing)
     if len(plan.layers) == 1:
@@ -124,11 +124,11 @@ def _compose_layer(
     preprocessing: Preprocessing,
 ) -> ImageTargets:
     height, width = canvas.shape[:2]
-    is_mosaic = len(layer.pictures) > 1
-    if not is_mosaic:  # a mosaic fills the canvas
+    is_mosaic = len(layer.rows) > 1
+    if not is_mosaic:  # a mosaic leaves no padding
         canvas[:] = preprocessing.pad_value
     parts = []
-    for row, params, region in zip(layer.pictures, layer.params_of_images, _regions(layer, width, height), strict=True):
+    for row, params, region in zip(layer.rows, layer.params_of_images, _regions(layer, width, height), strict=True):
         image = read(row)
         image_wh = (image.shape[1], image.shape[0])
         crop_paste = plan_crop_paste(image_wh, region, (width, height), params, preprocessing.resize, cover=is_mosaic)
@@ -141,7 +141,7 @@ def _compose_layer(
 
 
 def _regions(layer: CompositionLayer, width: int, height: int) -> list[Rectangle]:
-    if len(layer.pictures) == 1:
+    if len(layer.rows) == 1:
         return [(0, 0, width, height)]
     x, y = round(layer.center_xy[0] * width), round(layer.center_xy[1] * height)
     return [(0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)]

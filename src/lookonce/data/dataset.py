@@ -1,4 +1,4 @@
-"""One split of a data set in memory: paths and flat arrays, whatever format it was read from."""
+"""One split of a data set in memory: paths and flat arrays, the same for every format."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from lookonce.errors import DataError
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """N pictures with M boxes. Boxes of picture i are rows box_offsets[i]:box_offsets[i + 1].
+    """N images with M boxes. The boxes of image i are rows box_offsets[i]:box_offsets[i + 1].
 
-    boxes_xyxy are pixels of the upright picture, clipped to it, all with an area. A `crowd` box (COCO iscrowd, VOC
-    difficult) is neither learned nor counted as missed. `areas` decide small, medium and large as COCO does:
+    boxes_xyxy are pixels of the upright image, clipped to it, all with an area. A `crowd` box (COCO iscrowd, VOC
+    difficult) is neither learned nor counted as missed. `areas` decide small, medium and large, as in COCO:
     the annotation's own area where it has one, else width * height.
     """
 
@@ -36,15 +36,15 @@ class Dataset:
         return len(self.image_paths)
 
     def rows(self, index: int) -> slice:
-        """Where the boxes of picture `index` lie in the flat arrays."""
+        """Rows of the boxes of image `index` in the flat arrays."""
         return slice(int(self.box_offsets[index]), int(self.box_offsets[index + 1]))
 
     def head(self, count: int) -> "Dataset":
-        """The first `count` pictures, or all where there are fewer."""
+        """The first `count` images, or all if there are fewer."""
         return self.take(range(min(count, len(self))))
 
     def take(self, indices: Sequence[int]) -> "Dataset":
-        """These pictures, in this order."""
+        """The images `indices`, in this order."""
         boxes = np.concatenate([np.arange(len(self.labels))[self.rows(index)] for index in indices])
         counts = [self.rows(index).stop - self.rows(index).start for index in indices]
         return replace(
@@ -61,22 +61,22 @@ class Dataset:
 
 
 def require_boxes(dataset: Dataset) -> None:
-    """DataError unless there is something to learn: at least one box that is no crowd."""
+    """DataError unless the data set has at least one box that is not a crowd box."""
     if not len(dataset.labels) or bool(dataset.crowd.all()):
         crowd = f", {len(dataset.crowd)} of them crowd or difficult" if len(dataset.crowd) else ""
         raise DataError(
-            f"split {dataset.split!r}: {len(dataset)} pictures with {len(dataset.labels)} boxes{crowd}; training needs "
-            "at least one box. Do the annotations lie where lookonce looks? See: lookonce check",
+            f"split {dataset.split!r}: {len(dataset)} images with {len(dataset.labels)} boxes{crowd}; expected at "
+            "least one box that is not crowd; are the annotations where lookonce expects them? Run: lookonce check",
             setting="split",
             value=dataset.split,
         )
 
 
 def data_hash(dataset: Dataset) -> str:
-    """SHA-256 (hex) over picture names and sizes, boxes, labels, crowd marks and class names, in their order.
+    """SHA-256 (hex) of image names and sizes, boxes, labels, crowd flags and class names, in their order.
 
-    The same for every format and folder the same data lies in: of a path only the file's name counts, and boxes are
-    rounded to a thousandth of a pixel, so that the last bit of a division does not matter.
+    Independent of format and folder: only file names count, and boxes are rounded to 0.001 pixel, so that the last bit
+    of a division does not matter.
     """
     digest = hashlib.sha256()
     digest.update("\0".join(dataset.class_names).encode() + b"\1")

@@ -1,4 +1,4 @@
-"""What `check` looks for: the one table that the verb, its page, its repairs and the documents are made of."""
+"""The checks of `check`: one table for the verb, its HTML page, its repairs and the documentation."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class FindingKind:
-    """One thing that is looked for. `name` is stable for programs.
+    """One check. `name` is stable for programs.
 
-    error: training cannot or must not go on. warning: it goes on, and something was left out, changed or makes a score
-    doubtful. note: worth knowing. fix: what `check --fix` does about it, "" where only a person can tell.
-    needs_pixels: whether pictures have to be decoded, which takes nearly all of the time.
+    severity: error: training stops; warning: training continues, but an annotation was left out or changed, or a score
+    is doubtful; note: information. finds: the problem; advice: what to do. fix: what `check --fix` does, "" where a
+    person must decide. needs_pixels: whether images are decoded, which takes nearly all of the time.
     """
 
     name: str
@@ -39,142 +39,142 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "error",
             "annotations",
             "the annotations of a whole split cannot be read",
-            "mend the file named, or leave the split out",
+            "correct the named file, or leave the split out",
             _LEFT_OUT,
         ),
         FindingKind(
             "unreadable-annotation",
             "error",
             "annotations",
-            "the annotation file of one picture cannot be read",
-            "write it again, or take the picture from the list",
+            "the annotation file of one image cannot be read",
+            "write it again, or remove the image from the list",
             _LEFT_OUT,
         ),
         FindingKind(
             "missing-annotation",
             "error",
             "annotations",
-            "a listed picture has no annotation file",
-            "restore the file, or take the picture from the list",
+            "a listed image has no annotation file",
+            "restore the file, or remove the image from the list",
             _LEFT_OUT,
         ),
         FindingKind(
             "malformed-entry",
             "error",
             "annotations",
-            "an entry lacks a field or holds a value of the wrong kind",
-            "correct the entry; the message says what was expected",
+            "an entry lacks a field or has a value of the wrong type",
+            "correct the entry; the message names the expected value",
             _LEFT_OUT,
         ),
         FindingKind(
             "empty-split",
             "error",
             "annotations",
-            "a split lists no picture",
-            "fill it, or take it from the description",
+            "a split lists no images",
+            "add images, or remove the split from the description",
         ),
         FindingKind(
             "missing-split",
             "warning",
             "annotations",
             "there is no split train or val",
-            "make one: lookonce convert-data SRC DST --split 0.8/0.1/0.1",
+            "create one: lookonce convert-data SRC DST --split 0.8/0.1/0.1",
         ),
         FindingKind(
             "annotation-without-picture",
             "warning",
             "annotations",
-            "a box belongs to a picture that is not listed",
-            "list the picture, or delete the box",
+            "a box belongs to an image that is not listed",
+            "list the image, or delete the box",
             _LEFT_OUT,
         ),
         FindingKind(
             "duplicate-picture-id",
             "error",
             "annotations",
-            "two pictures have the same id",
-            "give every picture an id of its own; nobody can tell whose the boxes are",
-            "the second picture left out",
+            "two images have the same id",
+            "give every image a unique id; otherwise its boxes cannot be assigned",
+            "the second image left out",
         ),
         FindingKind(
             "duplicate-annotation-id",
             "warning",
             "annotations",
             "two boxes have the same id",
-            "number the boxes anew; other programs keep only one of the two",
-            "numbered anew",
+            "renumber the boxes; other programs keep only one of the two",
+            "renumbered",
         ),
         FindingKind(
             "path-outside-folder",
             "error",
             "annotations",
-            "a picture's name leads out of the picture folder",
-            "name pictures inside the folder",
+            "an image's file name points outside the image folder",
+            "use paths inside the image folder",
             _LEFT_OUT,
         ),
-        # pictures
+        # images
         FindingKind(
             "missing-picture",
             "error",
-            "pictures",
-            "a listed picture is not there",
-            "restore it, or take it from the list; is --images right?",
+            "images",
+            "a listed image file does not exist",
+            "restore it, or remove it from the list; is --images right?",
             _LEFT_OUT,
         ),
         FindingKind(
             "truncated-picture",
             "error",
-            "pictures",
-            "a picture file ends too early",
-            "copy it again from where it came from",
+            "images",
+            "an image file is truncated",
+            "copy it again from its source",
             _LEFT_OUT,
             needs_pixels=True,
         ),
         FindingKind(
             "unreadable-picture",
             "error",
-            "pictures",
-            "a picture is damaged, or no picture",
-            "copy it again, or take it from the list",
+            "images",
+            "an image file is damaged, or is not an image",
+            "copy it again, or remove it from the list",
             _LEFT_OUT,
             needs_pixels=True,
         ),
         FindingKind(
             "wrong-suffix",
             "warning",
-            "pictures",
-            "a file's name says another format than its content",
-            "rename it; lookonce looks at the content, other programs do not",
+            "images",
+            "a file's suffix does not match the format of its content",
+            "rename it; lookonce reads the format from the content, other programs use the suffix",
             "renamed in the copy",
         ),
         FindingKind(
             "size-differs",
             "error",
-            "pictures",
-            "the annotated size is not the picture's",
-            "find the picture that was annotated, or annotate this one",
+            "images",
+            "the annotated size is not the image's size",
+            "restore the image that was annotated, or annotate this one again",
             _LEFT_OUT,
         ),
         FindingKind(
             "size-before-rotation",
             "error",
-            "pictures",
-            "the annotated size is that before EXIF rotation",
-            "turn the boxes as the picture is turned",
-            "the boxes turned with the picture",
+            "images",
+            "the annotated size is the size before EXIF rotation",
+            "rotate the boxes as the image is rotated",
+            "the boxes rotated with the image",
         ),
         FindingKind(
             "rotation-unproven",
             "note",
-            "pictures",
-            "EXIF turns the picture, and its size cannot tell whether the boxes were drawn before",
-            "look at the boxes on the upright picture",
+            "images",
+            "EXIF rotates the image, and its size does not show whether the boxes were drawn before or after",
+            "view the boxes on the upright image",
         ),
         FindingKind(
             "case-clash-picture",
             "warning",
-            "pictures",
-            "two names in a folder differ only by upper and lower case",
+            "images",
+            "two file names in a folder differ only by upper and lower case",
             "rename one; on Windows and macOS one file replaces the other",
             "one renamed in the copy",
         ),
@@ -183,8 +183,8 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "listed-twice",
             "warning",
             "copies",
-            "a split lists a picture twice",
-            "list it once; it counts twice",
+            "a split lists an image twice",
+            "list it once; otherwise it counts twice",
             "listed once",
         ),
         FindingKind(
@@ -200,7 +200,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "near-copy",
             "warning",
             "copies",
-            "a picture is another one of its split, resized, re-encoded or mirrored",
+            "an image is a resized, re-encoded or mirrored copy of another image of its split",
             "keep one, unless it is meant as augmentation",
             needs_pixels=True,
         ),
@@ -208,24 +208,24 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "leaked-picture",
             "warning",
             "copies",
-            "the same picture is in two splits",
-            "keep it in one: the score of the other is too good",
-            "kept in the last of the splits alone",
+            "the same image is in two splits",
+            "keep it in one split: the score of the other is too high",
+            "kept only in the last of the splits",
         ),
         FindingKind(
             "leaked-near-copy",
             "warning",
             "copies",
-            "a picture is one of another split, resized, re-encoded or mirrored",
-            "keep it in one: the score of the other is too good",
-            "kept in the last of the splits alone",
+            "an image is a resized, re-encoded or mirrored copy of an image of another split",
+            "keep it in one split: the score of the other is too high",
+            "kept only in the last of the splits",
             needs_pixels=True,
         ),
         FindingKind(
             "same-scene",
             "note",
             "copies",
-            "two splits have pictures of the same scene, taken again",
+            "two splits have different images of the same scene",
             "keep them in one split if they show the same objects",
             needs_pixels=True,
         ),
@@ -242,15 +242,15 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "not-a-fraction",
             "error",
             "boxes",
-            "a YOLO label holds pixels in place of fractions",
-            "divide by the picture's width and height",
+            "a YOLO label has pixels instead of fractions of the image",
+            "divide by the image's width and height",
             _LEFT_OUT,
         ),
         FindingKind(
             "box-without-area",
             "warning",
             "boxes",
-            "a box is nothing wide or high, or its corners are exchanged",
+            "a box has zero width or height, or swapped corners",
             "draw it again or delete it; training leaves it out",
             _LEFT_OUT,
         ),
@@ -258,45 +258,45 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "box-outside",
             "warning",
             "boxes",
-            "a box reaches outside its picture",
-            "cut it at the edge, as training does",
-            "cut at the edge",
+            "a box extends outside its image",
+            "clip it to the image, as training does",
+            "clipped to the image",
         ),
         FindingKind(
             "repeated-box",
             "warning",
             "boxes",
-            "two boxes of a class lie on each other (IoU over 0.95)",
-            "delete one; each would have to be found",
+            "two boxes of one class overlap (IoU over 0.95)",
+            "delete one; otherwise each counts as an object to detect",
             "the second left out",
         ),
         FindingKind(
             "box-of-two-classes",
             "warning",
             "boxes",
-            "two boxes of different classes lie on each other (IoU over 0.95)",
-            "decide for one class, unless the object is both",
+            "two boxes of different classes overlap (IoU over 0.95)",
+            "keep one class, unless the object is both",
         ),
         FindingKind(
             "tiny-box",
             "note",
             "boxes",
             "a box is under 2 pixels wide or high",
-            "is it a slip of the mouse? It cannot be learned",
+            "is it a labelling error? It cannot be learned",
         ),
         FindingKind(
             "huge-box",
             "note",
             "boxes",
-            "a box covers over 95 % of its picture",
-            "is it an object, or a label of the whole picture?",
+            "a box covers over 95 % of its image",
+            "is it an object, or a label of the whole image?",
         ),
         # classes
         FindingKind(
             "unknown-class",
             "error",
             "classes",
-            "a box is of a class that is not in the list",
+            "a box has a class that is not in the class list",
             "add the class, or correct the box",
             _LEFT_OUT,
         ),
@@ -306,59 +306,60 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "classes",
             "the splits have different class lists",
             "give all splits the same names in the same order",
-            "one list for all splits, boxes numbered by name",
+            "one class list for all splits, labels matched by name",
         ),
         FindingKind(
             "case-clash-class",
             "warning",
             "classes",
             "two class names differ only by upper and lower case, or by spaces",
-            "make them one: lookonce convert-data SRC DST --rename OLD:NEW",
+            "merge them: lookonce convert-data SRC DST --rename OLD:NEW",
         ),
         FindingKind(
             "no-boxes",
             "error",
             "classes",
             "the training split has no box",
-            "do the annotations lie where lookonce looks? See docs/data.md",
+            "are the annotations where lookonce expects them? See docs/data.md",
         ),
         FindingKind(
             "class-without-boxes",
             "warning",
             "classes",
-            "a class has no box to learn from",
-            "label some, or drop it: lookonce convert-data SRC DST --classes ...",
+            "a class has no box in the training split",
+            "label some, or remove the class: lookonce convert-data SRC DST --classes ...",
         ),
         FindingKind(
             "class-imbalance",
             "warning",
             "classes",
             "a class has over 20 times as many boxes as another",
-            "label more of the rare one; its score will be poor and shaky",
+            "label more objects of the rare class; its AP will be low and unstable",
         ),
         FindingKind(
             "unscored-class",
             "note",
             "classes",
-            "a class that is learned has no box in val",
-            "split anew: lookonce convert-data SRC DST --split 0.8/0.2 --stratify",
+            "a class of the training split has no box in val",
+            "split again: lookonce convert-data SRC DST --split 0.8/0.2 --stratify",
         ),
         FindingKind(
             "mostly-background",
             "warning",
             "classes",
-            "over 90 % of the training pictures have no box",
-            "are annotations missing? A few per cent are plenty",
+            "over 90 % of the training images have no box",
+            "are annotations missing? A few per cent of background images are enough",
         ),
     )
 }
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(check.group for check in FINDING_KINDS.values()))
+GROUP_ALIASES = {"pictures": "images"}  # an earlier name, which scripts may still use
 
 
 def chosen_checks(only: Iterable[str] = (), skip: Iterable[str] = ()) -> frozenset[str]:
-    """Names of the checks to make: those of `only` (all, where it is empty) without those of `skip`.
+    """Names of the checks to run: those of `only` (all if empty) without those of `skip`.
 
-    Either may hold names of checks and of groups. SettingsError for a name that is neither.
+    Both take names of checks and of groups. SettingsError for a name that is neither.
     """
     chosen = _named(only) or frozenset(FINDING_KINDS)
     return chosen - _named(skip)
@@ -367,14 +368,15 @@ def chosen_checks(only: Iterable[str] = (), skip: Iterable[str] = ()) -> frozens
 def _named(words: Iterable[str]) -> frozenset[str]:
     names: set[str] = set()
     for word in words:
+        group = GROUP_ALIASES.get(word, word)
         if word in FINDING_KINDS:
             names.add(word)
-        elif word in GROUPS:
-            names.update(check.name for check in FINDING_KINDS.values() if check.group == word)
+        elif group in GROUPS:
+            names.update(check.name for check in FINDING_KINDS.values() if check.group == group)
         else:
             near = (
                 suggestion(word, [*FINDING_KINDS, *GROUPS])
-                or f"; expected a check's name or one of {', '.join(GROUPS)}"
+                or f"; expected the name of a check, or of a group: {', '.join(GROUPS)}"
             )
-            raise SettingsError(f"unknown check {word}{near}", value=word)
+            raise SettingsError(f"unknown check {word!r}{near}", value=word)
     return frozenset(names)

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, said once and used twice: training stops at an error, `check` collects them all."""
+"""Findings about a data set: training stops at the first error, `check` collects all of them."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from lookonce.log import get_logger
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing somebody should look at. `name` is a key of FINDING_KINDS; `message` stands alone.
+    """One problem of a data set. `name`: a key of FINDING_KINDS; `message`: complete without its context.
 
-    `file` is the picture or annotation file meant; `box_xyxy` the box, in pixels of the upright picture and as it was
-    written; `twin` the other picture, where there are two.
+    `file`: the image or annotation file; `box_xyxy`: the box as written, in pixels of the upright image; `twin`: the
+    other image, where the finding is about two.
     """
 
     name: str
@@ -32,7 +32,7 @@ Report = Callable[[Finding], None]
 
 
 class RaiseOnError:
-    """The report of training and evaluation: the first error is raised, warnings are logged together at the end."""
+    """The report of training and evaluation: raises the first error; `log` logs all warnings together at the end."""
 
     def __init__(self, shown: int = 3) -> None:
         self._shown = shown
@@ -45,7 +45,7 @@ class RaiseOnError:
             self._warnings[finding.name].append(finding.message)
 
     def log(self) -> None:
-        """One line for each kind of warning: how many, and the first few."""
+        """Log one line for each kind of warning: the count and the first messages."""
         for name, messages in self._warnings.items():
             more = f"; and {len(messages) - self._shown} more" if len(messages) > self._shown else ""
             get_logger().warning(f"{len(messages)} x {name}: {'; '.join(messages[: self._shown])}{more}")

@@ -1,4 +1,4 @@
-"""Sizes and presence of many picture files, without decoding any."""
+"""Sizes and existence of many image files, without decoding them."""
 
 import os
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from lookonce.data.images import TruncatedImage, image_size_wh
 from lookonce.data.shards import SUFFIX, names_in_shard
 from lookonce.errors import DataError
 
-_THREADS = 8  # they wait for the disk or the network; the work itself is microseconds
+_THREADS = 8  # they wait for the disk or the network; parsing a header takes microseconds
 
 
 def header_sizes_wh(paths: Sequence[Path], report: Report) -> NDArray[np.int32]:
-    """(N, 2) upright pixels from the files' headers; (0, 0) for a damaged file, which is reported, and a missing one,
-    which `report_missing` tells of."""
+    """(N, 2) upright pixels from the files' headers; (0, 0) for damaged files, which are reported here, and for missing
+    files, which `report_missing` reports."""
 
     def size_or_error(path: Path) -> tuple[int, int] | DataError:
         try:
@@ -37,13 +37,14 @@ def header_sizes_wh(paths: Sequence[Path], report: Report) -> NDArray[np.int32]:
 
 
 def unreadable(path: Path, error: Exception) -> Finding:
-    """What is told of a picture that cannot be read."""
+    """The finding for an image file that cannot be read."""
     name = "truncated-picture" if isinstance(error, TruncatedImage) else "unreadable-picture"
     return Finding(name=name, file=str(path), message=str(error))
 
 
 def missing_rows(paths: Sequence[Path]) -> list[int]:
-    """Which paths are no files. Folders are listed once: on a network disk, asking file by file takes minutes."""
+    """Rows of the paths that do not exist. Each folder is listed once: on a network disk, a query per file takes
+    minutes."""
     listed: dict[str, set[str]] = {}
     missing = []
     for row, path in enumerate(paths):
@@ -65,9 +66,9 @@ def _names_in(folder: Path) -> set[str]:
 
 
 def report_missing(paths: Sequence[Path], origin: Path, report: Report) -> None:
-    """One error for each picture that is not there, naming who asked for it."""
+    """Report each image file that does not exist. origin: the file or folder that lists it."""
     missing = missing_rows(paths)
     count = f" ({len(missing)} of {len(paths)} are missing)" if len(missing) > 1 else ""
     for row in missing:
-        message = f"{paths[row]}: no such picture, though {origin} lists it{count}; is the picture folder right?"
+        message = f"{paths[row]}: no such image file, though {origin} lists it{count}; is the image folder right?"
         report(Finding(name="missing-picture", file=str(paths[row]), message=message))

@@ -1,16 +1,16 @@
-"""Picture files -> upright 8-bit RGB arrays, the same on every machine; anything else is an error that names the file.
+"""Image files -> upright 8-bit RGB arrays, the same on every machine; anything else is an error that names the file.
 
-The header is read first (Pillow: kind, size, orientation), so that a bomb or a stranger costs nothing; then OpenCV
-decodes what it decodes fastest and rightly, Pillow the rest:
+Pillow reads the header first (format, size, orientation), so that a decompression bomb or an unknown format is refused
+before decoding. OpenCV then decodes the formats that it decodes fastest and correctly, Pillow the others:
 
     8-bit JPEG, PNG, WebP in grey or RGB        OpenCV
-    16 bits a channel (PNG, grey TIFF)          the full range 0..65535 goes to 0..255, nothing is clipped
+    16 bits a channel (PNG, grey TIFF)          the full range 0..65535 is scaled to 0..255, nothing is clipped
     CMYK, palette, 1-bit, BMP, GIF, TIFF, PNM   Pillow
-    alpha                                       laid on white, as most viewers show it; opaque pixels stay as they are
+    alpha                                       composited on white, as in most viewers; opaque pixels are unchanged
     animated                                    the first frame
     EXIF orientation                            applied, once
 
-A JPEG, PNG or WebP file that ends early is an error, not a picture with a grey half.
+A truncated JPEG, PNG or WebP file is an error, not an image with a grey half.
 """
 
 import io
@@ -40,9 +40,9 @@ from lookonce.errors import DataError
 
 ImageArray = NDArray[np.uint8]
 
-# Decoded this is half a gigabyte; Pillow's own limit for a decompression bomb is the same number.
+# Half a gigabyte when decoded; twice Pillow's MAX_IMAGE_PIXELS, where Pillow raises DecompressionBombError.
 MAX_PIXELS = 178_956_970
-# Of each kind, the usual one first.
+# The suffixes of each format, the usual one first.
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg", ".jfif"),
     "PNG": (".png",),
@@ -58,8 +58,8 @@ _SWAPS_SIDES = frozenset({5, 6, 7, 8})  # then these, in this order:
 _FLIPS_ROWS = frozenset({3, 4, 7, 8})
 _FLIPS_COLUMNS = frozenset({2, 3, 6, 7})
 
-# Opened class by class and not by `Image.open`: other readers (EPS runs a program) stay out of reach, and Pillow's own
-# bomb warning, which is a process-wide setting, does not fire before our limit.
+# Opened by class and not by `Image.open`: other readers are unreachable (EPS runs a program), and Pillow's own
+# decompression-bomb warning, a process-wide setting, does not fire below our limit.
 _OPENERS: tuple[tuple[str, tuple[bytes, ...], Callable[..., ImageFile.ImageFile]], ...] = (
     ("JPEG", (b"\xff\xd8\xff",), JpegImagePlugin.JpegImageFile),
     ("PNG", (b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
@@ -69,7 +69,7 @@ _OPENERS: tuple[tuple[str, tuple[bytes, ...], Callable[..., ImageFile.ImageFile]
     ("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImagePlugin.TiffImageFile),
     ("PNM", tuple(b"P%d" % kind for kind in range(1, 7)), PpmImagePlugin.PpmImageFile),
 )
-# What Pillow's readers have been seen to raise on damaged bytes.
+# Exceptions that Pillow's readers were observed to raise on damaged files.
 _DAMAGE = (
     *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError, OverflowError),
     *(struct.error, zlib.error, Image.DecompressionBombError),  # a GIF's frame has a size of its own
@@ -77,12 +77,12 @@ _DAMAGE = (
 
 
 class TruncatedImage(DataError):
-    """A picture file whose end is missing."""
+    """An image file whose end is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageHeader:
-    """What the first bytes of a picture file say. `size_wh` is upright; `orientation` 1..8 is still to be applied."""
+    """Header of an image file. `size_wh` is upright; `stored_wh` is before the EXIF `orientation` (1..8) is applied."""
 
     kind: str
     size_wh: tuple[int, int]
@@ -91,11 +91,11 @@ class ImageHeader:
 
 
 def read_image(source: Path | bytes, *, name: str | None = None) -> ImageArray:
-    """A picture file, or its bytes -> (H, W, 3) uint8 RGB, upright, contiguous, writable.
+    """An image file, or its bytes -> (H, W, 3) uint8 RGB, upright, contiguous, writable.
 
-    `name` is what errors call the picture. DataError: missing, empty, no picture, truncated, over MAX_PIXELS pixels.
+    name: for error messages. DataError: missing, empty, not an image, damaged, truncated, over MAX_PIXELS pixels.
     """
-    name = name or (str(source) if isinstance(source, Path) else "picture")
+    name = name or (str(source) if isinstance(source, Path) else "image")
     data = _read_bytes(source) if isinstance(source, Path) else source
     file = io.BytesIO(data)
     opened, header = _open(file, name)
@@ -107,30 +107,32 @@ def read_image(source: Path | bytes, *, name: str | None = None) -> ImageArray:
     image = _turn_upright(image, header.orientation)
     if image.shape[1::-1] != header.size_wh:
         raise DataError(
-            f"{name}: decodes to {image.shape[1]}x{image.shape[0]}, but its header says {_wh(header)}", path=name
+            f"{name}: decodes to {image.shape[1]}x{image.shape[0]}; expected {_wh(header)} as in its header; save the "
+            "image again",
+            path=name,
         )
     return image
 
 
 def require_size(image: ImageArray, path: Path, size_wh: tuple[int, int]) -> None:
-    """DataError unless a decoded picture has the upright size that its annotation gives; boxes would lie elsewhere."""
+    """DataError unless a decoded image has its annotated upright size; otherwise its boxes would be misplaced."""
     height, width = image.shape[:2]
     if (width, height) != size_wh:
-        turned = "; was it annotated before its EXIF rotation?" if (height, width) == size_wh else ""
+        rotated = " (was it annotated before its EXIF rotation?)" if (height, width) == size_wh else ""
         raise DataError(
-            f"{path}: is {width}x{height} pixels, but its annotation says {size_wh[0]}x{size_wh[1]}{turned}; "
-            "lookonce check finds all such pictures",
+            f"{path}: is {width}x{height} pixels; expected {size_wh[0]}x{size_wh[1]} as annotated{rotated}; to list "
+            "all such images, run: lookonce check",
             path=path,
         )
 
 
 def image_size_wh(path: Path) -> tuple[int, int]:
-    """Width and height of the upright picture, from the header alone. DataError as `read_image`."""
+    """Width and height of the upright image, from the header only. DataError as in `read_image`."""
     return image_header(path).size_wh
 
 
 def image_header(path: Path) -> ImageHeader:
-    """Kind, size and orientation of a picture file, without decoding it."""
+    """Format, size and orientation of an image file, without decoding it."""
     try:
         with io.BytesIO(read_from_shard(path)) if is_in_shard(path) else path.open("rb") as file:
             return _open(file, str(path))[1]
@@ -147,7 +149,7 @@ def _read_bytes(path: Path) -> bytes:
 
 def _unreadable(path: Path, error: OSError) -> DataError:
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: no such picture file", path=path)
+        return DataError(f"{path}: no such image file", path=path)
     return DataError(f"{path}: cannot be read: {error.strerror or error}", path=path)
 
 
@@ -156,12 +158,12 @@ def _open(file: io.BytesIO | io.BufferedReader, name: str) -> tuple[ImageFile.Im
     start = file.read(16)
     file.seek(0)
     if not start:
-        raise DataError(f"{name}: is empty (0 bytes); expected a picture", path=name)
+        raise DataError(f"{name}: is empty (0 bytes); expected an image; copy it again", path=name)
     for kind, magics, opener in _OPENERS:
         if start.startswith(magics) and (kind != "WebP" or start[8:12] == b"WEBP"):
             return _open_as(kind, opener, file, name)
     kinds = ", ".join(kind for kind, _, _ in _OPENERS)
-    raise DataError(f"{name}: is not a picture (it starts with {start[:8]!r}); expected one of {kinds}", path=name)
+    raise DataError(f"{name}: is not an image (it starts with {start[:8]!r}); expected one of {kinds}", path=name)
 
 
 def _open_as(
@@ -175,7 +177,8 @@ def _open_as(
     width, height = opened.size
     if width * height > MAX_PIXELS:
         raise DataError(
-            f"{name}: {width}x{height} is {width * height:,} pixels; at most {MAX_PIXELS:,} are read", path=name
+            f"{name}: {width}x{height} is {width * height:,} pixels; expected at most {MAX_PIXELS:,}; resize it",
+            path=name,
         )
     size_wh = (height, width) if orientation in _SWAPS_SIDES else (width, height)
     stored = getattr(opened, "_tile_size", opened.size) if kind == "TIFF" else opened.size
@@ -183,36 +186,36 @@ def _open_as(
 
 
 def _orientation(opened: ImageFile.ImageFile, kind: str) -> int:
-    """EXIF orientation 1..8 that the decoders leave to us; 1 (upright) where it is absent or nonsense."""
-    if kind == "TIFF":  # Pillow turns TIFF while it loads, and reports the upright size
+    """EXIF orientation 1..8 that the decoders do not apply; 1 (upright) if it is absent or invalid."""
+    if kind == "TIFF":  # Pillow rotates TIFF while it loads, and reports the upright size
         return 1
-    # The base class's method, because that of PNG decodes the whole picture to look for EXIF behind the pixels.
+    # The base class's method: the PNG class decodes the whole image to search for EXIF after the pixels.
     value = Image.Image.getexif(opened).get(_ORIENTATION_TAG, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _refuse_truncated(data: bytes, kind: str, header_bytes: int, name: str) -> None:
-    """Files whose end is missing. OpenCV would fill the rest with grey and only print a warning.
+    """TruncatedImage if the end of the file is missing. OpenCV would fill the rest with grey and only print a warning.
 
-    0xFF is always followed by 0x00 inside JPEG's coded data, so the end marker cannot occur there by chance; the one of
-    an embedded thumbnail lies within the header.
+    Inside JPEG's coded data 0xFF is always followed by 0x00, so the end marker cannot occur there by chance; that of an
+    embedded thumbnail is in the header.
     """
     if kind == "JPEG":
         complete = data.find(b"\xff\xd9", header_bytes) >= 0
     elif kind == "PNG":
-        complete = 0 <= data.rfind(b"IEND") <= len(data) - 8  # its check sum follows
+        complete = 0 <= data.rfind(b"IEND") <= len(data) - 8  # its checksum follows
     elif kind == "WebP":
         complete = len(data) >= 8 + int.from_bytes(data[4:8], "little")
     else:
-        return  # Pillow says so itself
+        return  # Pillow raises by itself
     if not complete:
         raise TruncatedImage(
-            f"{name}: truncated {kind}: the file ends after {len(data):,} bytes; copy it again", path=name
+            f"{name}: truncated {kind}: ends after {len(data):,} bytes without its end marker; copy it again", path=name
         )
 
 
 def _suits_opencv(opened: ImageFile.ImageFile, kind: str) -> bool:
-    """Whether OpenCV's 8-bit colour decoder gives the same pixels as a careful reader would."""
+    """Whether OpenCV's 8-bit colour decoder gives the correct pixels."""
     if kind == "PNG":
         bits = opened.tile[0].args if opened.tile else None
         return opened.mode in {"RGB", "L"} and bits in {"RGB", "L"} and "transparency" not in opened.info
@@ -225,9 +228,11 @@ def _imdecode(data: bytes, flags: int, name: str) -> ImageArray:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise DataError(f"{name}: damaged picture: {error.err}", path=name) from error
+        raise DataError(f"{name}: damaged image: {error.err}; copy it again", path=name) from error
     if image is None:
-        raise DataError(f"{name}: damaged picture: its header is right, its pixels cannot be decoded", path=name)
+        raise DataError(
+            f"{name}: damaged image: its header is valid, but its pixels cannot be decoded; copy it again", path=name
+        )
     return image  # type: ignore[return-value]
 
 
@@ -240,11 +245,11 @@ def _decode_with_pillow(data: bytes, opened: ImageFile.ImageFile, name: str) -> 
     except _DAMAGE as error:
         if isinstance(error, DataError):
             raise
-        raise _damaged(name, "picture", error, str(error)) from error
+        raise _damaged(name, "image", error, str(error)) from error
 
 
 def _damaged(name: str, kind: str, error: Exception, explanation: str) -> DataError:
-    """What Pillow's complaint about a file means; only its words tell a file that ends early from another damage."""
+    """The error for a file that Pillow refuses; only Pillow's text distinguishes truncation from other damage."""
     if "truncated" in str(error).lower():
         return TruncatedImage(f"{name}: truncated {kind}: {explanation}", path=name)
     return DataError(f"{name}: damaged {kind}: {explanation}", path=name)
@@ -255,7 +260,7 @@ def _sixteen_bit(opened: ImageFile.ImageFile) -> bool:
 
 
 def _decode_deep_png(data: bytes, name: str) -> ImageArray:
-    """16 bits a channel, which Pillow cuts to the high byte in colour. (H, W), (H, W, 3) or (H, W, 4) -> RGB."""
+    """16 bits a channel, of which Pillow keeps only the high byte in colour. (H, W), (H, W, 3) or (H, W, 4) -> RGB."""
     deep = _imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION, name)
     image = _to_eight_bit(deep)
     if image.ndim == 2:
@@ -266,20 +271,22 @@ def _decode_deep_png(data: bytes, name: str) -> ImageArray:
 
 
 def _to_eight_bit(deep: NDArray[np.integer]) -> ImageArray:
-    """0..65535 -> 0..255, to the nearest; 8-bit arrays as they are."""
+    """0..65535 -> 0..255, rounded to the nearest; 8-bit arrays unchanged."""
     if deep.dtype == np.uint8:
         return deep.astype(np.uint8, copy=False)
     return ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _to_rgb(image: Image.Image, name: str) -> ImageArray:
-    """A loaded Pillow picture of any mode -> (H, W, 3) uint8."""
+    """A loaded Pillow image of any mode -> (H, W, 3) uint8."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         grey = _to_eight_bit(np.asarray(image).astype(np.uint16))
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in {"I", "F"}:
         raise DataError(
-            f"{name}: 32-bit pixels (mode {image.mode}) have no known white; save it with 8 or 16 bits", path=name
+            f"{name}: has 32-bit pixels (mode {image.mode}), whose range is unknown; expected 8 or 16 bits; save it "
+            "again",
+            path=name,
         )
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
         return _on_white(image)
@@ -287,13 +294,13 @@ def _to_rgb(image: Image.Image, name: str) -> ImageArray:
 
 
 def _on_white(image: Image.Image) -> ImageArray:
-    picture = image.convert("RGBA")
-    white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-    return np.array(Image.alpha_composite(white, picture).convert("RGB"))
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+    return np.array(Image.alpha_composite(white, rgba).convert("RGB"))
 
 
 def _turn_upright(image: ImageArray, orientation: int) -> ImageArray:
-    """EXIF orientation 1..8 undone; always contiguous."""
+    """Apply EXIF orientation 1..8; the result is contiguous."""
     if orientation == 1:
         return np.ascontiguousarray(image)
     if orientation in _SWAPS_SIDES:
@@ -305,7 +312,7 @@ def _turn_upright(image: ImageArray, orientation: int) -> ImageArray:
 def turn_boxes_upright(
     boxes_xyxy: NDArray[np.float64], stored_wh: tuple[int, int], orientation: int
 ) -> NDArray[np.float64]:
-    """(N, 4) pixels of the picture as stored -> pixels of the upright one, as `_turn_upright` turns it."""
+    """(N, 4) pixels of the stored image -> (N, 4) pixels of the upright image, as in `_turn_upright`."""
     x, y = boxes_xyxy[:, [0, 2]], boxes_xyxy[:, [1, 3]]  # (N, 2) each
     width, height = stored_wh
     if orientation in _SWAPS_SIDES:

@@ -1,6 +1,6 @@
-"""Letterbox and stretch: a picture fitted to the network's input, and boxes there and back.
+"""Letterbox and stretch: fit an image to the network input, and map boxes to the input and back.
 
-Pictures are uint8 (H, W, 3) RGB. What every runtime does at inference, and cpp/src/letterbox.cc in C++.
+Images are uint8 (H, W, 3) RGB. Every runtime does this at inference; cpp/src/letterbox.cc does the same in C++.
 """
 
 from dataclasses import dataclass
@@ -25,19 +25,19 @@ INTERPOLATIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where a whole picture lies on a canvas: canvas = original * scale + offset, in continuous pixels."""
+    """Position of an image in the network input: input = original * scale + offset, in continuous pixels."""
 
     scale_xy: tuple[float, float]
     offset_xy: tuple[float, float]
     original_wh: tuple[int, int]
 
     def to_input(self, boxes_xyxy: Floats) -> Floats:
-        """(..., 4) pixels of the original -> (..., 4) pixels of the canvas, same dtype."""
+        """(..., 4) pixels of the original -> (..., 4) pixels of the network input, same dtype."""
         scale, offset = self._factors(boxes_xyxy.dtype)
         return boxes_xyxy * scale + offset
 
     def to_original(self, boxes_xyxy: Floats) -> Floats:
-        """(..., 4) pixels of the canvas -> (..., 4) pixels of the original, clipped to it, same dtype."""
+        """(..., 4) pixels of the network input -> (..., 4) pixels of the original, clipped to it, same dtype."""
         scale, offset = self._factors(boxes_xyxy.dtype)
         limits = np.array(self.original_wh * 2, dtype=boxes_xyxy.dtype)
         return np.clip((boxes_xyxy - offset) / scale, 0, limits)
@@ -47,17 +47,17 @@ class Placement:
 
 
 def fit(image: ImageArray, size_hw: tuple[int, int], preprocessing: Preprocessing) -> tuple[ImageArray, Placement]:
-    """Picture (h, w, 3) -> canvas (H, W, 3) and where the picture lies on it: what every runtime does at inference.
+    """Image (h, w, 3) -> network input (H, W, 3) and the image's position in it, as at inference.
 
-    "letterbox" keeps the aspect ratio, centres (the odd pixel of padding goes right and bottom) and pads;
-    "stretch" fills the canvas. Channels keep their order.
+    "letterbox" keeps the aspect ratio, centres (an odd pixel of padding goes right or bottom) and pads;
+    "stretch" fills the input and changes the aspect ratio. Channels keep their order.
     """
     canvas = np.empty((*size_hw, 3), dtype=np.uint8)
     return canvas, fit_into(canvas, image, preprocessing)
 
 
 def fit_into(canvas: ImageArray, image: ImageArray, preprocessing: Preprocessing) -> Placement:
-    """`fit` onto a canvas that exists already; every pixel of it is written."""
+    """`fit` into an existing array `canvas` (H, W, 3); writes every pixel of it."""
     (height, width), (canvas_height, canvas_width) = image.shape[:2], canvas.shape[:2]
     fitted_wh = (canvas_width, canvas_height)
     if preprocessing.resize == "letterbox":
@@ -73,9 +73,9 @@ def fit_into(canvas: ImageArray, image: ImageArray, preprocessing: Preprocessing
 
 
 def letterbox_wh(image_wh: tuple[int, int], canvas_wh: tuple[int, int]) -> tuple[int, int]:
-    """Largest size with the picture's aspect ratio inside the canvas; halves round up, at least 1 pixel a side.
+    """Largest size with the image's aspect ratio inside canvas_wh; halves round up, at least 1 pixel a side.
 
-    In whole numbers, so that another language gets the same pixel for every size.
+    Integer arithmetic, so that C++ gets the same pixel for every size.
     """
     (width, height), (canvas_width, canvas_height) = image_wh, canvas_wh
     if canvas_width * height <= canvas_height * width:
@@ -84,7 +84,7 @@ def letterbox_wh(image_wh: tuple[int, int], canvas_wh: tuple[int, int]) -> tuple
 
 
 def resize(image: ImageArray, size_wh: tuple[int, int], preprocessing: Preprocessing) -> ImageArray:
-    """Image (h, w, 3) -> (H, W, 3) of size_wh; as it is where it has that size."""
+    """Image (h, w, 3) -> (H, W, 3) of size_wh; unchanged if it already has that size."""
     if (image.shape[1], image.shape[0]) == size_wh:
         return image
     return np.asarray(
@@ -95,9 +95,9 @@ def resize(image: ImageArray, size_wh: tuple[int, int], preprocessing: Preproces
 def boxes_at_input(
     dataset: Dataset, image_size: int, resize_mode: str
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(N, 4) corners of the boxes to learn on a canvas with sides of image_size, and (N,) rows of their pictures.
+    """(N, 4) xyxy of the boxes without crowd, in pixels of a square network input, and (N,) rows of their images.
 
-    resize_mode: letterbox (centred) or stretch. Crowd boxes are left out.
+    image_size: side of the input in pixels. resize_mode: letterbox (centred) or stretch.
     """
     scales = _scales(dataset, image_size, resize_mode)
     offsets = (image_size - dataset.image_sizes_wh * scales) / 2
@@ -107,14 +107,14 @@ def boxes_at_input(
 
 
 def box_sizes_at_input(dataset: Dataset, image_size: int, resize_mode: str) -> NDArray[np.float64]:
-    """(N, 2) widths and heights of the boxes to learn, in pixels of a canvas with sides of image_size."""
+    """(N, 2) widths and heights of the boxes without crowd, in pixels of a square input with side image_size."""
     per_box = np.repeat(_scales(dataset, image_size, resize_mode), np.diff(dataset.box_offsets), axis=0)
     return np.asarray(((dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]) * per_box)[~dataset.crowd])
 
 
 def _scales(dataset: Dataset, image_size: int, resize_mode: str) -> NDArray[np.float64]:
-    """(pictures, 2) factors on width and height."""
-    scales = image_size / np.maximum(dataset.image_sizes_wh, 1)  # 0 where a damaged picture's size is unknown
+    """(images, 2) scale factors of width and height."""
+    scales = image_size / np.maximum(dataset.image_sizes_wh, 1)  # the size of a damaged image is unknown, (0, 0)
     if resize_mode == "letterbox":
         return np.broadcast_to(scales.min(1, keepdims=True), scales.shape)
     return np.asarray(scales)

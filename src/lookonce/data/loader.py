@@ -1,7 +1,7 @@
-"""Batches of canvases and boxes, made by threads ahead of time (cv2 and numpy release the interpreter's lock).
+"""Data loader: batches of images and boxes, prefetched by threads (cv2 and numpy release the GIL).
 
-The same pictures come out bit for bit for any number of workers, any number of ranks with the same global batch, and
-after a resume in the middle of an epoch: see `order`.
+The images are the same bit for bit for any number of workers, for any number of ranks with the same global batch, and
+after a resume within an epoch: see `order`.
 """
 
 import math
@@ -29,7 +29,7 @@ from lookonce.data.order import EpochOrder, batch_size_hw
 from lookonce.errors import DataError, SettingsError
 
 ReadImage = Callable[[Path], ImageArray]
-# Batches being made while one is used: one is enough to hide the making, the second evens out slow pictures.
+# Prefetched batches: one hides the loading time, the second evens out slow images.
 PREFETCH_BATCHES = 2
 Sample = tuple[ImageTargets, Placement | None]
 Start = Callable[[Callable[[], Sample]], Callable[[], Sample]]
@@ -37,10 +37,10 @@ Start = Callable[[Callable[[], Sample]], Callable[[], Sample]]
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """B canvases and their K boxes. `placements` says where each picture lies; none when pictures change at random."""
+    """B network inputs and their K boxes. `placements`: position of each image in its input; empty when augmented."""
 
     images: NDArray[np.uint8]  # (B, H, W, 3) RGB
-    boxes_xyxy: NDArray[np.float32]  # (K, 4) pixels of the canvas
+    boxes_xyxy: NDArray[np.float32]  # (K, 4) pixels of the network input
     labels: NDArray[np.int64]  # (K,) 0..C-1
     image_index: NDArray[np.int64]  # (K,) 0..B-1, ascending
     crowd: NDArray[np.bool_]  # (K,)
@@ -51,7 +51,7 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class _Pending:
-    """A batch in the making: each call of `samples` waits for (or makes) one row of `images`."""
+    """A batch that is being loaded: each call of `samples` waits for (or computes) one row of `images`."""
 
     images: ImageArray  # (B, H, W, 3)
     positions: Sequence[int]
@@ -60,7 +60,7 @@ class _Pending:
 
 
 class ImageCache:
-    """Decoded pictures, the least recently used dropped first, shared by threads. Whole pictures only."""
+    """LRU cache of decoded images, shared by threads."""
 
     def __init__(self, read: ReadImage, max_bytes: int) -> None:
         self._read = read
@@ -70,7 +70,7 @@ class ImageCache:
         self._lock = threading.Lock()
 
     def __call__(self, path: Path) -> ImageArray:
-        """The picture of a file, read-only; an error of the reader names the file."""
+        """The image of a file, read-only; an error of the reader names the file."""
         with self._lock:
             if path in self._images:
                 self._images.move_to_end(path)
@@ -78,7 +78,7 @@ class ImageCache:
         try:
             image = self._read(path)
         except Exception as error:
-            error.add_note(f"while reading the picture {path}")
+            error.add_note(f"while reading the image {path}")
             raise
         self._keep(path, image)
         return image
@@ -88,7 +88,7 @@ class ImageCache:
             return
         image.flags.writeable = False
         with self._lock:
-            if path in self._images:  # another thread was quicker
+            if path in self._images:  # another thread has stored it
                 return
             self._images[path] = image
             self._bytes += image.nbytes
@@ -99,14 +99,16 @@ class ImageCache:
 class Loader:
     """Batches of a data set, epoch after epoch.
 
-    batch_size counts the pictures of all ranks together, and each rank takes its slice of every batch; the slices
-    differ by one picture where they cannot be even. image_sizes are canvas sides in pixels, or (height, width); of
-    several, one is drawn every `resize_every` batches. augment None: pictures are fitted as at inference, and batches
-    carry placements; a callable gives the augmentation of each epoch. shuffle False (evaluation): the data set's own
-    order, each picture once, rank r of w takes pictures r, r + w, ..., batch_size of them at once; the last batch is
-    smaller. With shuffle all batches are full. workers 0 makes batches in the calling thread. cache_mb (1e6 bytes)
-    bounds the decoded pictures that are kept. Of more than max_boxes boxes on an augmented canvas the smallest are
-    dropped.
+    batch_size: with shuffle, images of all ranks together; each rank takes its slice of every batch, and slices differ
+    by at most one image. All batches are full.
+    shuffle False (evaluation): the data set's order, each image once; rank r of w takes images r, r + w, ... in batches
+    of batch_size per rank; the last batch may be smaller.
+    image_sizes: side of the network input in pixels, or (height, width); of several, one is drawn every `resize_every`
+    batches.
+    augment: None fits images as at inference, and batches have placements; a callable returns the augmentation of each
+    epoch.
+    workers: threads; 0 loads in the calling thread. cache_mb: maximum size of the cache of decoded images, in MB (1e6
+    bytes). max_boxes: maximum boxes of an augmented network input; the smallest are dropped; None: no limit.
     """
 
     def __init__(
@@ -129,27 +131,29 @@ class Loader:
     ) -> None:
         if len(dataset) == 0:
             raise DataError(
-                f"split {dataset.split!r} has no pictures; expected at least one", setting="split", value=dataset.split
+                f"split {dataset.split!r}: has no images; expected at least one", setting="split", value=dataset.split
             )
         if batch_size < 1 or not image_sizes:
             raise SettingsError(
-                f"batch_size {batch_size}, image sizes {list(image_sizes)}: expected one or more of each",
+                f"batch_size {batch_size}, image sizes {list(image_sizes)}: expected 1 or more of each",
                 setting="batch_size",
                 value=batch_size,
             )
         if shuffle and batch_size < world_size:
             raise SettingsError(
-                f"batch_size {batch_size}: expected a picture or more for each of {world_size} ranks",
+                f"batch_size {batch_size}: expected at least 1 image for each of {world_size} ranks",
                 setting="batch_size",
                 value=batch_size,
             )
         if not shuffle and len(image_sizes) > 1:
             raise SettingsError(
-                f"image sizes {list(image_sizes)}: evaluation takes one", setting="image_size", value=list(image_sizes)
+                f"image sizes {list(image_sizes)}: expected one size for evaluation",
+                setting="image_size",
+                value=list(image_sizes),
             )
         self.dataset = dataset
         self.batch_size = batch_size
-        self.wait_seconds = 0.0  # how long this epoch's consumer has waited for batches so far
+        self.wait_seconds = 0.0  # time the consumer has waited for batches in this epoch
         self._sizes_hw = [(size, size) if isinstance(size, int) else size for size in image_sizes]
         self._preprocessing = preprocessing
         self._augment = augment
@@ -163,15 +167,15 @@ class Loader:
         self._images = ImageCache(read, int(cache_mb * 1e6))
 
     def __len__(self) -> int:
-        """Batches an epoch on this rank."""
+        """Number of batches per epoch on this rank."""
         if self._shuffle:
             return math.ceil(len(self.dataset) / self.batch_size)
         return math.ceil(len(range(self._rank, len(self.dataset), self._world_size)) / self.batch_size)
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Generator[Batch]:
-        """The epoch's batches from `start_batch` on; those before it cost nothing.
+        """The batches of an epoch, from `start_batch` on; earlier batches are skipped without loading them.
 
-        The threads end when the iterator is used up, closed or raises. `wait_seconds` starts again at 0.
+        The threads end when the iterator is exhausted, closed or raises. Resets `wait_seconds` to 0.
         """
         self.wait_seconds = 0.0
         order = EpochOrder(len(self.dataset), self._seed, epoch, shuffle=self._shuffle)
@@ -193,7 +197,7 @@ class Loader:
             start(partial(self._make_sample, canvas, position, order, augmentation))
             for canvas, position in zip(images, positions, strict=True)
         ]
-        rows = [order.picture(position) for position in positions]
+        rows = [order.row(position) for position in positions]
         return _Pending(images=images, positions=positions, rows=rows, samples=samples)
 
     def _positions(self, batch: int) -> range:
@@ -207,12 +211,12 @@ class Loader:
     def _make_sample(
         self, canvas: ImageArray, position: int, order: EpochOrder, augmentation: Augmentation | None
     ) -> Sample:
-        """Write one canvas (H, W, 3) of a batch."""
+        """Write one network input, `canvas` (H, W, 3), of a batch."""
         if augmentation is None:
-            return self._fit_sample(canvas, order.picture(position))
+            return self._fit_sample(canvas, order.row(position))
         generator = order.generator(position)
         partner = partial(order.partner, position)
-        plan = sample_plan(generator, order.picture(position), partner, augmentation)
+        plan = sample_plan(generator, order.row(position), partner, augmentation)
         targets = compose(canvas, plan, self.dataset, self._read, self._preprocessing)
         return (targets if self._max_boxes is None else targets.largest(self._max_boxes)), None
 
@@ -253,12 +257,15 @@ class Loader:
 
 @contextmanager
 def _starter(workers: int) -> Iterator[Start]:
-    """A function that starts a task in a worker thread and returns how to wait for it; 0 workers: the wait does it."""
+    """A function that starts a task in a worker thread and returns a function that waits for its result.
+
+    With 0 workers the returned function runs the task itself.
+    """
     if workers == 0:
         yield lambda task: task
         return
-    # A worker makes a whole picture; OpenCV's own threads beside the workers cost a quarter (539 against 700 pictures/s
-    # by two workers on two cores).
+    # Each worker makes whole images; OpenCV's own threads in addition reduce the throughput by a quarter (539 instead
+    # of 700 images/s with two workers on two cores).
     opencv_threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="lookonce-loader")

@@ -1,4 +1,4 @@
-"""Where a data set lies: on this machine, in a zip file, or in object storage, as files or as shards."""
+"""Bring a data set to this machine: from a folder, a zip file or object storage, as files or as shards."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from lookonce.storage import write_file
 
 
 def local_data(place: str | Path, cache: Path = CACHE) -> Path:
-    """A data set on this machine. Objects are fetched once, a .zip is unpacked once; of shards only their index is
-    fetched, and their pictures come when they are asked for."""
+    """Local path of a data set. Objects are downloaded once and a .zip is unpacked once, both into `cache`. Of shards
+    only the index and annotations are downloaded; each image is fetched when it is read."""
     if not is_remote(place):
         return unpacked(Path(place), cache)
     location = Location.parse(str(place))

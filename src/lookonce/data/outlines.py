@@ -1,8 +1,8 @@
-"""Outlines of the things in synthetic scenes: flat-lay objects seen from above, in a unit frame.
+"""Outlines of the objects in synthetic scenes: flat objects seen from above, in a unit frame.
 
-Coordinates are (N, 2) float64 points, x right and y down, the object about its centre and within 1.0 of it; slender
-things reach 1.25, so that all kinds show about as many pixels.
-Nothing here knows a colour: in a synthetic data set only the shape tells one class from another.
+Coordinates are (N, 2) float64 points, x right and y down, centred on the origin and within 1.0 of it; slender objects
+extend to 1.25, so that all classes cover about the same number of pixels.
+No colours: in a synthetic data set only the shape distinguishes the classes.
 """
 
 from collections.abc import Callable
@@ -18,15 +18,15 @@ SLENDER = np.eye(2) * 1.25
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """The silhouette is the union of `solids` less the union of `holes`; the rest is relief and colour inside it."""
+    """The silhouette is the union of `solids` minus the union of `holes`; `grooves` and `wells` are details inside."""
 
     solids: tuple[Points, ...]
     holes: tuple[Points, ...] = ()
     grooves: tuple[tuple[Points, float], ...] = ()  # (polyline, width): carved lines
-    wells: tuple[Points, ...] = ()  # areas in a second colour, lying lower
+    wells: tuple[Points, ...] = ()  # lower areas in a second colour
 
     def map(self, matrix: Points) -> "Shape":
-        """Every point times the (2, 2) matrix, groove widths times its mean scale."""
+        """Transform every point by the (2, 2) matrix, and scale groove widths by its mean scale."""
         scale = float(np.sqrt(abs(np.linalg.det(matrix))))
         return Shape(
             solids=tuple(points @ matrix.T for points in self.solids),
@@ -99,7 +99,7 @@ def leaf(rng: np.random.Generator) -> Shape:
 
 
 def mug(rng: np.random.Generator) -> Shape:
-    """A mug from above: a rim around what is in it, and a short handle."""
+    """A mug from above: a rim around its content, and a short handle."""
     body = rng.uniform(0.74, 0.79)
     center = (body - 1.0, 0.0)
     edge = center[0] + body
@@ -145,7 +145,7 @@ def star(rng: np.random.Generator) -> Shape:
 
 
 def closed(outline: Points) -> Points:
-    """(N, 2) outline -> (N + 1, 2) polyline that ends where it began."""
+    """(N, 2) outline -> (N + 1, 2) closed polyline."""
     return np.concatenate([outline, outline[:1]])
 
 
@@ -160,7 +160,7 @@ KINDS: dict[str, Callable[[np.random.Generator], Shape]] = {
 
 
 def clutter(rng: np.random.Generator) -> Shape:
-    """Something that is none of the classes: a pebble, a card, a stick, a shard, a washer or a thread."""
+    """An object of no class: a pebble, a card, a stick, a shard, a washer or a thread."""
     choice = rng.integers(6)
     if choice == 0:
         waves = 1 + 0.12 * np.cos(

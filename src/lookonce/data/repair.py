@@ -1,7 +1,7 @@
-"""What `check --fix` does about findings: data sets in memory without what was wrong, and one line for each change.
+"""The repairs of `check --fix`: corrected data sets in memory, and one line for each change.
 
-Reading has left out or cut what cannot be used; the rest is decided here, by the findings alone. What only a person can
-decide stays as it is.
+Reading has already left out or clipped unusable annotations; the other repairs follow from the findings. Findings that
+only a person can decide change nothing.
 """
 
 from collections import defaultdict
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lookonce.data.check_boxes import pairs_on_each_other
+from lookonce.data.check_boxes import overlapping_pairs
 from lookonce.data.dataset import Dataset
 from lookonce.data.finding_kinds import FINDING_KINDS
 from lookonce.data.findings import Finding
@@ -19,7 +19,7 @@ from lookonce.data.images import SUFFIXES, image_header, turn_boxes_upright
 from lookonce.data.selection import take_boxes, take_images, unify_classes
 from lookonce.data.splits import SPLITS
 
-# Pictures that no copy should have.
+# Images with one of these findings are left out.
 _UNUSABLE = ("missing-picture", "truncated-picture", "unreadable-picture", "size-differs")
 _SAME_BYTES = ("copied-picture", "leaked-picture")
 _SAME_IMAGE = (*_SAME_BYTES, "near-copy", "leaked-near-copy")
@@ -27,7 +27,7 @@ _SAME_IMAGE = (*_SAME_BYTES, "near-copy", "leaked-near-copy")
 
 @dataclass(frozen=True, kw_only=True)
 class Repair:
-    """datasets: to be written; new_names: pictures that get another file name; changes: a line each, in words."""
+    """datasets: to write; new_names: image -> its new file name; changes: one sentence for each change."""
 
     datasets: tuple[Dataset, ...]
     new_names: Mapping[Path, str] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Repair:
 
 
 def repair(datasets: Sequence[Dataset], findings: Sequence[Finding]) -> Repair:
-    """datasets: as `check_data` has read them, findings: what it has said of them."""
+    """datasets and findings: those of `check_data`."""
     by_name: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_name[finding.name].append(finding)
@@ -59,7 +59,7 @@ def repair(datasets: Sequence[Dataset], findings: Sequence[Finding]) -> Repair:
 
 
 def _usual(datasets: Sequence[Dataset]) -> list[Dataset]:
-    """train, val and test; lists such as VOC's trainval only repeat their pictures."""
+    """train, val and test; lists such as VOC's trainval only repeat their images."""
     return [dataset for dataset in datasets if dataset.split in SPLITS] or list(datasets)
 
 
@@ -72,14 +72,14 @@ def _right_name(path: Path) -> str:
 
 
 def _without_images(dataset: Dataset, left_out: set[Path]) -> Dataset:
-    """Without these pictures, and every other one once."""
+    """The data set without the images `left_out`, and every other image once."""
     first_rows = {path: row for row, path in reversed(list(enumerate(dataset.image_paths)))}
     rows = [row for path, row in first_rows.items() if path not in left_out]
     return dataset if len(rows) == len(dataset) else take_images(dataset, np.array(sorted(rows), dtype=np.int64))
 
 
 def _doubles(datasets: Sequence[Dataset], by_name: Mapping[str, Sequence[Finding]]) -> dict[str, set[Path]]:
-    """For each split the pictures that a later split has too, and those whose bytes are there already."""
+    """For each split, the images to drop: those that a later split has too, and files with the bytes of another."""
     doubles: dict[str, set[Path]] = {dataset.split: set() for dataset in datasets}
     splits_of: dict[Path, list[str]] = defaultdict(list)
     for dataset in datasets:  # train, val, test
@@ -98,7 +98,7 @@ def _doubles(datasets: Sequence[Dataset], by_name: Mapping[str, Sequence[Finding
 
 
 def _groups(findings: Iterable[Finding]) -> list[set[Path]]:
-    """Pictures that belong together. Copies of copies count: if A is B again and B is C again, all three do."""
+    """Groups of copies. Copies of copies count: if A is a copy of B and B of C, all three form a group."""
     groups: dict[Path, set[Path]] = {}
     for finding in findings:
         one, two = Path(finding.file), Path(finding.twin or finding.file)
@@ -108,7 +108,7 @@ def _groups(findings: Iterable[Finding]) -> list[set[Path]]:
 
 
 def _turned(dataset: Dataset, paths: Sequence[Path]) -> Dataset:
-    """The boxes of pictures that were annotated before their EXIF rotation, in the upright picture."""
+    """The data set with the boxes of `paths`, annotated before EXIF rotation, rotated to the upright image."""
     wanted = set(paths)
     rows = [row for row, path in enumerate(dataset.image_paths) if path in wanted]
     if not rows:
@@ -124,7 +124,7 @@ def _turned(dataset: Dataset, paths: Sequence[Path]) -> Dataset:
 
 def _without_repeats(dataset: Dataset) -> Dataset:
     keep = np.ones(len(dataset.labels), dtype=np.bool_)
-    for first, second, _ in pairs_on_each_other(dataset):
+    for first, second, _ in overlapping_pairs(dataset):
         if dataset.labels[first] == dataset.labels[second]:
             keep[second] = False
     return take_boxes(dataset, keep)

@@ -1,6 +1,6 @@
-"""New data sets out of others: fewer pictures, fewer or other classes, several joined, one shared out into splits.
+"""New data sets from others: select images or classes, rename classes, join data sets, split one.
 
-Everything here is a pure function of its arguments; nothing is read or written.
+All functions are pure; they read and write no files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ Rows = NDArray[np.int64]
 
 
 def take_images(dataset: Dataset, rows: Rows) -> Dataset:
-    """The pictures `rows` (K,) with their boxes, in that order."""
+    """The images `rows` (K,) with their boxes, in that order."""
     counts = np.diff(dataset.box_offsets)[rows]
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    # For each box taken: where its picture's boxes begin, plus its place among them.
+    # For each selected box: the first row of its image's boxes, plus its index among them.
     boxes = np.repeat(dataset.box_offsets[:-1][rows] - offsets[:-1], counts) + np.arange(offsets[-1])
     return replace(
         _take_columns(dataset, boxes),
@@ -31,14 +31,14 @@ def take_images(dataset: Dataset, rows: Rows) -> Dataset:
 
 
 def take_boxes(dataset: Dataset, keep: NDArray[np.bool_]) -> Dataset:
-    """All pictures, with the boxes where `keep` (M,) holds."""
+    """All images, with the boxes where `keep` (M,) is true."""
     before = np.concatenate([[0], np.cumsum(keep)])
     offsets = before[dataset.box_offsets].astype(np.int64)
     return replace(_take_columns(dataset, np.flatnonzero(keep)), box_offsets=offsets)
 
 
 def _take_columns(dataset: Dataset, boxes: Rows) -> Dataset:
-    """What is known of the boxes `boxes`; the offsets do not fit yet."""
+    """The rows `boxes` of all box arrays; box_offsets are not adapted yet."""
     return replace(
         dataset,
         boxes_xyxy=dataset.boxes_xyxy[boxes],
@@ -49,14 +49,14 @@ def _take_columns(dataset: Dataset, boxes: Rows) -> Dataset:
 
 
 def rename_classes(dataset: Dataset, new_names: Mapping[str, str]) -> Dataset:
-    """Classes under new names; several that get the same one become one, in the place of the first.
+    """Rename classes (old name -> new name); classes with the same new name are merged, at the index of the first.
 
-    DataError for a name that no class has.
+    DataError for an old name that no class has.
     """
     unknown = sorted(set(new_names) - set(dataset.class_names))
     if unknown:
         raise DataError(
-            f"class {unknown[0]!r} cannot be renamed; the classes are {', '.join(dataset.class_names)}",
+            f"unknown class {unknown[0]!r} to rename; the classes are {', '.join(dataset.class_names)}",
             value=unknown[0],
         )
     renamed = [new_names.get(name, name) for name in dataset.class_names]
@@ -64,11 +64,11 @@ def rename_classes(dataset: Dataset, new_names: Mapping[str, str]) -> Dataset:
 
 
 def keep_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
-    """Only the classes `names`, in that order; pictures that lose all their boxes go too, background stays."""
+    """Only the classes `names`, in that order; images that lose all their boxes are dropped, background stays."""
     unknown = [name for name in names if name not in dataset.class_names]
     if unknown:
         raise DataError(
-            f"there is no class {unknown[0]!r}; the classes are {', '.join(dataset.class_names)}", value=unknown[0]
+            f"unknown class {unknown[0]!r} to keep; the classes are {', '.join(dataset.class_names)}", value=unknown[0]
         )
     kept = take_boxes(dataset, np.isin(dataset.labels, [dataset.class_names.index(name) for name in names]))
     had, has = np.diff(dataset.box_offsets) > 0, np.diff(kept.box_offsets) > 0
@@ -76,15 +76,15 @@ def keep_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
 
 
 def with_classes(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
-    """The same boxes under a list of classes that has all names in use."""
+    """The same boxes with another class list, which must contain every class that has boxes."""
     return _renumber(dataset, dataset.class_names, class_names)
 
 
 def _renumber(dataset: Dataset, names: Sequence[str], class_names: tuple[str, ...]) -> Dataset:
-    """names: what each label is called. Category ids go with the names where all have one, else they are 1..C."""
+    """names: the name of each label. Category ids are kept if every class has one and they ascend, else 1..C."""
     ids = dict(zip(reversed(names), reversed(dataset.category_ids), strict=True))
     known = all(name in ids for name in class_names)
-    # A COCO file is read in the order of its ids: they have to rise for the order of the classes to come back.
+    # Classes of a COCO file are ordered by category id, so that only ascending ids preserve the order.
     own = tuple(ids[name] for name in class_names) if known else ()
     keeps = known and list(own) == sorted(set(own))
     new_label = np.array([class_names.index(name) if name in class_names else -1 for name in names], dtype=np.int64)
@@ -97,7 +97,7 @@ def _renumber(dataset: Dataset, names: Sequence[str], class_names: tuple[str, ..
 
 
 def unify_classes(datasets: Sequence[Dataset]) -> list[Dataset]:
-    """All under one list of classes, the union of theirs, with the same category ids."""
+    """All data sets with one class list, the union of theirs, and the same category ids."""
     if len({(dataset.class_names, dataset.category_ids) for dataset in datasets}) <= 1:
         return list(datasets)
     names = tuple(dict.fromkeys(name for dataset in datasets for name in dataset.class_names))
@@ -106,7 +106,7 @@ def unify_classes(datasets: Sequence[Dataset]) -> list[Dataset]:
 
 
 def join(datasets: Sequence[Dataset], split: str) -> Dataset:
-    """All pictures one after another, under the union of the classes. Picture ids stay if no two are the same."""
+    """Concatenate the images, with the union of the classes. Image ids are kept if all differ, else 1..N."""
     parts = unify_classes(datasets)
     counts = np.concatenate([np.diff(part.box_offsets) for part in parts])
     image_ids = np.concatenate([part.image_ids for part in parts])
@@ -128,17 +128,18 @@ def join(datasets: Sequence[Dataset], split: str) -> Dataset:
 
 
 def sample(dataset: Dataset, count: int, seed: int) -> Dataset:
-    """`count` pictures (all, where there are no more) drawn at random, in their old order."""
+    """`count` images (all if there are fewer) drawn at random, in their original order."""
     generator = np.random.default_rng([seed, count])
     rows = generator.permutation(len(dataset))[:count]
     return take_images(dataset, np.sort(rows))
 
 
 def share_out(dataset: Dataset, shares: Mapping[str, float], *, stratify: bool, seed: int) -> list[Dataset]:
-    """Every picture in exactly one new split, in their old order within it; shares add up to 1.
+    """Split the images at random: each into exactly one new split, in their original order within it.
 
-    stratify: so that each class, and background, is shared out in the same proportions as the pictures, as far as
-    pictures with several classes allow. Source: Sechidis et al. 2011, "On the stratification of multi-label data".
+    shares: split -> fraction of the images; they add up to 1. stratify: give each split the same fraction of every
+    class and of background, as far as images with several classes allow. Source: Sechidis et al. 2011, "On the
+    stratification of multi-label data".
     """
     generator = np.random.default_rng([seed, len(dataset)])
     order = generator.permutation(len(dataset))
@@ -150,7 +151,7 @@ def share_out(dataset: Dataset, shares: Mapping[str, float], *, stratify: bool, 
 
 
 def _cut(order: Rows, shares: Mapping[str, float]) -> Rows:
-    """(N,) number of the split of each picture: the first share of the order, then the next."""
+    """(N,) index of each image's split: consecutive parts of `order`."""
     ends = np.rint(np.cumsum(list(shares.values())) * len(order)).astype(np.int64)
     homes = np.empty(len(order), dtype=np.int64)
     homes[order] = np.searchsorted(ends, np.arange(len(order)), side="right")
@@ -158,7 +159,7 @@ def _cut(order: Rows, shares: Mapping[str, float]) -> Rows:
 
 
 def _stratified(dataset: Dataset, order: Rows, shares: Mapping[str, float]) -> Rows:
-    """(N,) number of each picture's split: the rarest class first, each picture to the split that lacks it most."""
+    """(N,) index of each image's split: the rarest class first, each image to the split that lacks it most."""
     content = _content(dataset)  # (N, C + 1)
     wanted_images = np.array(list(shares.values())) * len(order)  # (S,)
     wanted = np.outer(list(shares.values()), content.sum(axis=0))  # (S, C + 1)
@@ -176,7 +177,7 @@ def _stratified(dataset: Dataset, order: Rows, shares: Mapping[str, float]) -> R
 
 
 def _content(dataset: Dataset) -> NDArray[np.float64]:
-    """(N, C + 1) boxes of each class in each picture; the last column is 1 where there is none."""
+    """(N, C + 1) number of boxes of each class in each image; the last column is 1 for background images."""
     num_classes = len(dataset.class_names)
     counts = np.zeros((len(dataset), num_classes + 1))
     rows = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))

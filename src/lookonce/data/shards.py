@@ -1,11 +1,12 @@
-"""Pictures in tar archives, in the WebDataset convention: read by their place in the archive, without unpacking.
+"""Shards: images in tar archives, in the WebDataset convention, read by their byte range without unpacking.
 
-A folder of shards holds `train-000000.tar` and so on, COCO files whose `file_name` is `train-000000.tar/picture.jpg`,
-and `shards.json`, which says where in its archive each picture lies. So the order of an epoch is the order of the
-loose files, whichever machine, rank or worker reads it, and a run goes on in the middle of a shard. Each picture has a
-`.json` with its boxes beside it in the archive, for programs that read shards from front to back.
+A folder of shards contains `train-000000.tar` and so on, COCO files whose `file_name` is `train-000000.tar/image.jpg`,
+and `shards.json`, the index with each image's byte range. So an epoch has the same order as with loose files, on every
+machine, rank and worker, and a run resumes within a shard. In the archive each image is followed by a `.json` with its
+boxes, for programs that read shards sequentially.
 
-Where the archives lie in object storage, only the two kinds of JSON are fetched; pictures come one by one, by range.
+If the archives are in object storage, only the index and the COCO files are downloaded; images are fetched one by one,
+by byte range.
 """
 
 import io
@@ -30,7 +31,7 @@ BLOCK = 512  # of a tar archive
 
 @dataclass(frozen=True, kw_only=True)
 class Shards:
-    """places: archive -> picture -> (first byte, number of bytes). location: of the archives, if not in folder."""
+    """places: archive -> image -> (first byte, number of bytes). location: of the archives, if not in `folder`."""
 
     folder: Path
     places: Mapping[str, Mapping[str, tuple[int, int]]]
@@ -38,7 +39,7 @@ class Shards:
     store: ObjectStore
 
     def read(self, archive: str, name: str) -> bytes:
-        """The bytes of one picture. OSError as for a file that cannot be read."""
+        """The bytes of one image. OSError, as for a file, if it cannot be read."""
         try:
             start, length = self.places[archive][name]
         except KeyError:
@@ -50,22 +51,24 @@ class Shards:
                 file.seek(start)
                 content = file.read(length)
         if len(content) != length:
-            raise OSError(5, f"{archive} ends after {len(content)} of its {length} bytes; copy the archive again")
+            raise OSError(
+                5, f"{archive} is truncated: {len(content)} of the {length} bytes of {name}; copy the archive again"
+            )
         return content
 
 
 def is_in_shard(path: Path) -> bool:
-    """Whether a picture's path leads into an archive: FOLDER/train-000000.tar/picture.jpg."""
+    """Whether an image's path points into an archive: FOLDER/train-000000.tar/image.jpg."""
     return path.parent.suffix == SUFFIX
 
 
 def read_from_shard(path: Path) -> bytes:
-    """The bytes of the picture at such a path."""
+    """The bytes of the image at a path for which `is_in_shard` is true."""
     return open_shards(path.parent.parent).read(path.parent.name, path.name)
 
 
 def names_in_shard(archive: Path) -> set[str]:
-    """The pictures of an archive; none where the folder has no index, or the archive is not there."""
+    """Names of the images in an archive; empty if the folder has no index or the archive does not exist."""
     if not (archive.parent / INDEX).is_file():
         return set()
     shards = open_shards(archive.parent)
@@ -75,7 +78,7 @@ def names_in_shard(archive: Path) -> set[str]:
 
 @lru_cache(maxsize=16)
 def open_shards(folder: Path) -> Shards:
-    """The index of a folder. DataError where it cannot be read."""
+    """The shards of a folder, by its index. DataError if the index cannot be read."""
     try:
         content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         places = {
@@ -101,10 +104,10 @@ def write_archives(
     shard_bytes: int = SHARD_BYTES,
     on_image: Callable[[], None] = lambda: None,
 ) -> dict[str, dict[str, tuple[int, int]]]:
-    """The pictures of a split -> FOLDER/SPLIT-000000.tar and so on, in the data set's order; where each one lies.
+    """Write the images of a split into FOLDER/SPLIT-000000.tar and so on, in the data set's order.
 
-    names: what each picture is called in its archive, all of them different. An archive is full at shard_bytes. The
-    same data set makes the same bytes: times and owners are left out.
+    names: the unique name of each image in its archive. shard_bytes: size at which the next archive begins. Returns
+    archive -> name -> (first byte, number of bytes). The same data set gives the same bytes: no times, no user names.
     """
     places: dict[str, dict[str, tuple[int, int]]] = {}
     row = 0
@@ -122,17 +125,17 @@ def write_archives(
 
 
 def write_index(folder: Path, places: Mapping[str, Mapping[str, tuple[int, int]]]) -> None:
-    """shards.json of a folder whose archives `write_archives` has written."""
+    """Write shards.json for the archives of `write_archives`."""
     (folder / INDEX).write_text(json.dumps({"archives": places}), encoding="utf-8")
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a picture, loose or in an archive."""
+    """The bytes of an image file, loose or in an archive."""
     return read_from_shard(path) if is_in_shard(path) else path.read_bytes()
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> tuple[int, int]:
-    """(first byte, number of bytes) in the archive."""
+    """Append a file; returns (first byte, number of bytes) in the archive."""
     entry = tarfile.TarInfo(name)
     entry.size = len(content)
     tar.addfile(entry, io.BytesIO(content))
@@ -141,7 +144,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> tuple[int, int]:
 
 
 def _described(dataset: Dataset, row: int) -> bytes:
-    """The boxes of one picture, for readers that know nothing but the archive."""
+    """The boxes of one image as JSON, for programs that read only the archive."""
     rows = dataset.rows(row)
     width, height = dataset.image_sizes_wh[row].tolist()
     content = {

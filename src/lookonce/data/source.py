@@ -1,14 +1,14 @@
-"""`open_data`: recognises how a data set lies on the disk and reads its splits.
+"""`open_data`: recognises the layout of a data set on disk and opens it.
 
-What is taken, and how it is told apart:
+The layouts, and how each is recognised:
 
-    folder with Annotations/ and ImageSets/          VOC (also where COCO files lie beside)
+    folder with Annotations/ and ImageSets/          VOC (also if the folder has COCO files too)
     folder with annotations/*.json                   COCO layout, as the model zoo document describes it
-    folder with train/_annotations.coco.json         COCO, a file in each picture folder
-    folder with shards.json                          COCO, the pictures in tar archives
+    folder with train/_annotations.coco.json         COCO, one file in each image folder
+    folder with shards.json                          COCO, the images in tar archives
     folder with data.yaml, or one other .yaml        that file
     .yaml whose train is a path or a list of paths   YOLO data.yaml
-    .yaml whose train is {images:, annotations:}     lookonce's own description, for everything else: docs/data.md
+    .yaml whose train is {images:, annotations:}     lookonce's own description, for all other layouts: docs/data.md
     .json with `images`                              one COCO file
 """
 
@@ -25,21 +25,21 @@ from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
 from lookonce.remote.local_copy import local_file
 
-IMAGES_ALONE = "pictures"  # format of what has no annotations
+IMAGES_ALONE = "images"  # format, and name of the only split, of images without annotations
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataFormat:
-    """find: what shows that a folder is of this format, [] where it is not. open(folder, what find has found,
-    needs_pictures): the folder as a data set, of which nothing is read yet but small files. wins: where it is found,
-    nothing else is asked; of the other formats a folder may show one only."""
+    """find(folder): files or folders that identify the format, [] if the folder is not of this format.
+    open(folder, result of find, needs_images): the data set; reads small files only. wins: if this format is found, no
+    other is tried; of the formats without `wins`, a folder may match only one."""
 
     find: Callable[[Path], list[Path]]
     open: Callable[[Path, list[Path], bool], DataSource]
     wins: bool = False
 
 
-# In the order in which they are tried. Another format has its place here, and its reader in data/formats/.
+# In the order in which they are tried. Add a new format here, and its reader in data/formats/.
 FORMATS: dict[str, DataFormat] = {
     "voc": DataFormat(find=voc.find_voc, open=voc.open_voc, wins=True),
     "shards": DataFormat(find=coco_layout.find_shards, open=coco_layout.open_shards, wins=True),
@@ -49,11 +49,10 @@ FORMATS: dict[str, DataFormat] = {
 
 
 def open_data(data: str | Path, images: Path | None = None, *, needs_images: bool = True) -> DataSource:
-    """The data set at `data`, which may be a .zip or lie in object storage; `images` is the picture folder of an
-    annotation JSON.
+    """The data set at `data`: a folder, a file, a .zip or an address in object storage.
 
-    Nothing but folder listings and small YAML files is read here. DataError when `data` is nothing we know, or two
-    things at once. needs_pictures False: COCO and VOC annotations are read wherever the pictures may be.
+    images: the image folder of an annotation JSON. needs_images False: COCO and VOC annotations are read even if the
+    images do not exist. Reads folder listings and small YAML files only. DataError if `data` matches no format, or two.
     """
     source = _open(local_data(data), None if images is None else local_file(images), needs_images=needs_images)
     source.needs_images = needs_images
@@ -65,29 +64,35 @@ def _open(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
         raise DataError(f"{path}: no such file or folder; expected a data set (see docs/data.md)", path=path)
     if path.is_dir():
         if images is not None:
-            raise DataError(f"{path}: is a folder, and --images {images} goes with an annotation JSON only", path=path)
+            raise DataError(
+                f"{path}: is a folder; --images {images} is valid only with an annotation JSON; leave it out", path=path
+            )
         return _open_folder(path, needs_images=needs_images)
     suffix = path.suffix.lower()
     if suffix == ".json":
         return coco_layout.open_json(path, images, needs_images=needs_images)
     if suffix not in {".yaml", ".yml"}:
         raise DataError(
-            f"{path}: expected a folder, a .yaml or a COCO .json, not a {suffix or 'nameless'} file", path=path
+            f"{path}: has {f'the suffix {suffix}' if suffix else 'no suffix'}; expected a folder, a .yaml or a COCO "
+            ".json",
+            path=path,
         )
     if images is not None:
-        raise DataError(f"{path}: is YAML, and --images {images} goes with an annotation JSON only", path=path)
+        raise DataError(
+            f"{path}: is YAML; --images {images} is valid only with an annotation JSON; leave it out", path=path
+        )
     return description.open_yaml(path)
 
 
 def open_images(path: Path) -> DataSource | None:
-    """Pictures without annotations, a file or those that lie in a folder, as the one split "pictures"; else None."""
+    """Images without annotations, one file or the files of a folder, as the one split "images"; None without images."""
     files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
 
     def read(split: str, report: Report) -> Annotations:
         return yolo.read_yolo(images, [], (), split, path, path, report)  # no labels
 
-    return DataSource(path, IMAGES_ALONE, ["pictures"], read) if images else None
+    return DataSource(path, IMAGES_ALONE, [IMAGES_ALONE], read) if images else None
 
 
 def _open_folder(root: Path, *, needs_images: bool) -> DataSource:
@@ -100,8 +105,8 @@ def _open_folder(root: Path, *, needs_images: bool) -> DataSource:
     if len(found) > 1:
         coco_file, yaml_file = found["coco"][0], found["yaml"][0]
         raise DataError(
-            f"{root}: holds COCO files ({coco_file}) and {yaml_file.name}; say which: --data {yaml_file}, or "
-            f"--data {coco_file} --images FOLDER",
+            f"{root}: contains COCO files ({coco_file}) and {yaml_file.name}; expected one format; choose one: --data "
+            f"{yaml_file}, or --data {coco_file} --images FOLDER",
             path=root,
         )
     for name, files in found.items():
@@ -110,7 +115,7 @@ def _open_folder(root: Path, *, needs_images: bool) -> DataSource:
     missing = " without ImageSets/Main/train.txt and val.txt" if "Annotations" in names else ""
     there = ", ".join(sorted(names)[:8]) or "nothing"
     raise DataError(
-        f"{root}: is no data set{missing}: expected annotations/*.json (COCO), Annotations and ImageSets (VOC) or "
-        f"data.yaml (YOLO); found {there}",
+        f"{root}: is not a data set{missing}; expected annotations/*.json (COCO), Annotations and ImageSets (VOC) or "
+        f"data.yaml (YOLO); found {there}; see docs/data.md",
         path=root,
     )

@@ -1,4 +1,4 @@
-"""A data set on the disk as its splits: what every format's `open` returns."""
+"""`DataSource`: a data set on disk and its splits, which every format's `open` returns."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,21 +15,21 @@ SPELLINGS = {"valid": "val", "validation": "val", "dev": "val"}
 
 
 class DataSource:
-    """A data set on the disk. Splits are read when asked for, once.
+    """A data set on disk. `split` reads a split on first use and keeps it.
 
-    format: "coco", "voc", "yolo" or "mixed" (a description that mixes them). splits: the names it has.
+    format: "coco", "voc", "yolo", "shards", "images" or "mixed" (a description of several formats). splits: names.
     """
 
     def __init__(
         self, origin: Path, format_name: str, splits: Sequence[str], read: ReadSplit, *, any_split: bool = False
     ) -> None:
-        """any_split: `read` knows what to do with names beyond `splits`."""
+        """any_split: `read` accepts names that are not in `splits`."""
         self.origin = origin
         self.format = format_name
         self.splits = tuple(splits)
         self._read = read
         self._any_split = any_split
-        self.needs_images = True  # False: the annotations are enough, as for scoring what another program found
+        self.needs_images = True  # False: only annotations are needed, as for evaluating another program's results
         self._loaded: dict[str, Dataset] = {}
 
     def __repr__(self) -> str:
@@ -37,14 +37,14 @@ class DataSource:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """C names, in the order of the labels. Reads a split if none has been read yet."""
+        """C names, in the order of the labels. Reads a split (val if there is one) if none has been read."""
         loaded = next(iter(self._loaded.values()), None) or self.split(
             "val" if "val" in self.splits else self.splits[0]
         )
         return loaded.class_names
 
     def split(self, name: str) -> Dataset:
-        """One split; DataError at the first thing that cannot be used, a logged warning for what was left out."""
+        """One split. DataError at the first error; logs a warning for annotations that were left out or changed."""
         if name not in self._loaded:
             report = RaiseOnError()
             self._loaded[name] = self.read(name, report)
@@ -52,7 +52,7 @@ class DataSource:
         return self._loaded[name]
 
     def as_written(self, name: str, report: Report) -> Annotations:
-        """One split before its boxes are clipped and sorted out, with what cannot be read told to `report`."""
+        """One split before its boxes are checked, clipped and sorted; reports entries that cannot be read."""
         if name not in self.splits and not self._any_split:
             raise DataError(
                 f"{self.origin}: has no split {name!r}; it has {', '.join(self.splits)}",
@@ -63,7 +63,7 @@ class DataSource:
         return self._read(name, report)
 
     def read(self, name: str, report: Report) -> Dataset:
-        """One split, with everything that is wrong told to `report`; read anew, and not kept."""
+        """One split, with every problem passed to `report`; read again on each call, and not kept."""
         found = self.as_written(name, report)
         dataset = assemble(found, report)
         if self.needs_images:
@@ -77,8 +77,8 @@ class DataSource:
         for other in self._loaded.values():
             if other.class_names != dataset.class_names:
                 raise DataError(
-                    f"{self.origin}: split {dataset.split!r} has the classes {listed(dataset.class_names)}, but split "
-                    f"{other.split!r} has {listed(other.class_names)}; expected the same names in the same order",
+                    f"{self.origin}: split {dataset.split!r} has the classes {listed(dataset.class_names)}; expected "
+                    f"those of split {other.split!r} in the same order: {listed(other.class_names)}",
                     path=self.origin,
                 )
 
@@ -86,9 +86,10 @@ class DataSource:
 def _require_sizes(dataset: Dataset) -> None:
     unknown = (dataset.image_sizes_wh == 0).any(axis=1)
     if unknown.any():
+        count = int(unknown.sum())
         raise DataError(
-            f"{dataset.image_paths[int(unknown.argmax())]}: is not there, and the annotations do not say its width and "
-            f"height ({int(unknown.sum())} such pictures); name the picture folder: --images FOLDER",
+            f"{dataset.image_paths[int(unknown.argmax())]}: no such image file, and the annotations do not state its "
+            f"width and height ({count} such image{'' if count == 1 else 's'}); set the image folder: --images FOLDER",
             path=dataset.image_paths[int(unknown.argmax())],
         )
 

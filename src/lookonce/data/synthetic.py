@@ -1,8 +1,8 @@
-"""Synthetic data sets: small things lying on a table, seen from above, in the document's COCO layout.
+"""Synthetic data sets: small objects on a table, seen from above, in the model zoo document's COCO layout.
 
-Every picture is a pure function of (seed, split, index), so a larger data set of the same seed begins with the
-pictures of a smaller one. Only the shape of a thing tells its class: colour, texture, light, size, turn and
-background are drawn from the same distributions for all of them and for the clutter between them.
+Every image is a pure function of (seed, split, index), so a larger data set of the same seed begins with the images of
+a smaller one. Only the shape of an object shows its class: colour, texture, light, size, rotation and background have
+the same distributions for all classes and for the clutter between the objects.
 """
 
 import json
@@ -33,23 +33,23 @@ _SUBPIXEL_BITS = 4  # cv2 draws at 1/16 pixel
 
 @dataclass(frozen=True, kw_only=True)
 class SceneOptions:
-    """What a scene may hold. Sizes in pixels, shares in 0..1."""
+    """Content of a scene. Shares are fractions, 0..1."""
 
-    sides: tuple[int, int] = (320, 448)  # smallest and largest side of a picture
-    usual: tuple[float, float] = (0.16, 0.6)  # least and largest size of a thing, of the picture's shorter side
-    tiny_share: float = 0.05  # things smaller than that
-    smallest: float = 9.0  # pixels across the smallest of them
-    max_things: int = 12
-    empty_share: float = 0.04  # pictures with clutter only
-    min_visible: float = 0.35  # a thing of which less can be seen gets no box
-    crowd_share: float = 0.0  # boxes marked iscrowd
+    sides: tuple[int, int] = (320, 448)  # minimum and maximum side of an image, in pixels
+    usual: tuple[float, float] = (0.16, 0.6)  # minimum and maximum size of an object, times the image's shorter side
+    tiny_share: float = 0.05  # objects below that minimum
+    smallest: float = 9.0  # minimum size of those, in pixels
+    max_things: int = 12  # maximum number of objects
+    empty_share: float = 0.04  # images with clutter only
+    min_visible: float = 0.35  # minimum visible fraction of an object that gets a box
+    crowd_share: float = 0.0  # boxes with iscrowd 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """image (H, W, 3) uint8 RGB and N boxes, tight around what can be seen of each thing.
+    """image (H, W, 3) uint8 RGB and N boxes, tight around the visible pixels of each object.
 
-    boxes_xyxy (N, 4) float64 pixels; labels (N,) rows of CLASS_NAMES; areas (N,) visible pixels; crowd (N,).
+    boxes_xyxy (N, 4) float64 pixels; labels (N,) indices into CLASS_NAMES; areas (N,) visible pixels; crowd (N,).
     """
 
     image: Image
@@ -60,12 +60,12 @@ class Scene:
 
 
 def make_scene(seed: int, split: str, index: int, options: SceneOptions | None = None) -> Scene:
-    """Picture `index` of a split: the same for the same arguments, whatever was made before."""
+    """Scene `index` of a split: depends on the arguments only."""
     options = options or SceneOptions()
     rng = np.random.default_rng([seed, zlib.crc32(split.encode()), index])
     table = _Table(rng, options)
     if rng.random() >= options.empty_share:
-        table.lay_things()
+        table.lay_objects()
     table.lay_clutter(int(rng.integers(0, 3)))
     boxes_xyxy, labels, areas = table.visible_boxes()
     image = _photograph(table.canvas, rng)
@@ -85,21 +85,21 @@ def write_synthetic(
     jpeg_quality: int = 90,
     workers: int = 1,
 ) -> Path:
-    """Writes annotations/instances_{split}2017.json and {split}2017/*.jpg under `folder`; returns `folder`.
+    """Write annotations/instances_{split}2017.json and {split}2017/*.jpg into `folder`; returns `folder`.
 
-    train, val and test count pictures; a split of none is left out. category_ids: one a class, in the order of
-    CLASS_NAMES, 1..C unless given. The folder must be new or empty. workers: processes; with more than one, a script
-    that calls this needs the usual `if __name__ == "__main__":`.
+    train, val, test: numbers of images; a split with 0 is left out. category_ids: one per class, in the order of
+    CLASS_NAMES (default 1..C). folder: must be new or empty. workers: processes; with more than one, a script that
+    calls this needs `if __name__ == "__main__":`.
     """
     ids = tuple(category_ids) if category_ids is not None else tuple(range(1, len(CLASS_NAMES) + 1))
     if len(set(ids)) != len(CLASS_NAMES):
         raise DataError(
-            f"category_ids: {len(set(ids))} different ids given, {len(CLASS_NAMES)} expected, one a class",
+            f"category_ids: {len(set(ids))} different ids; expected {len(CLASS_NAMES)}, one for each class",
             setting="category_ids",
             value=len(set(ids)),
         )
     if folder.exists() and any(folder.iterdir()):
-        raise DataError(f"{folder}: not empty; name a new folder for the synthetic data set", path=folder)
+        raise DataError(f"{folder}: is not empty; expected a new or empty folder; choose another", path=folder)
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     with _mapper(workers) as map_in_order:
         for split, count in {"train": train, "val": val, "test": test}.items():
@@ -116,12 +116,12 @@ def write_synthetic(
     return folder
 
 
-Entries = tuple[dict[str, Any], list[dict[str, Any]]]  # COCO's entry of a picture, and those of its boxes
+Entries = tuple[dict[str, Any], list[dict[str, Any]]]  # COCO's entry of an image, and those of its boxes
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """All that it takes to make any picture of a split, also in another process."""
+    """Everything needed to make an image of a split, also in another process."""
 
     folder: Path
     split: str
@@ -131,7 +131,7 @@ class _Job:
     jpeg_quality: int
 
     @property
-    def pictures(self) -> Path:
+    def image_folder(self) -> Path:
         return self.folder / f"{self.split}2017"
 
     def write(self, index: int) -> Entries:
@@ -139,18 +139,18 @@ class _Job:
         name = f"{index + 1:012d}.jpg"
         bgr = cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR)
         _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality])
-        self.pictures.mkdir(exist_ok=True)
-        (self.pictures / name).write_bytes(encoded.tobytes())
+        self.image_folder.mkdir(exist_ok=True)
+        (self.image_folder / name).write_bytes(encoded.tobytes())
         return _coco_entries(scene, index + 1, name, self.category_ids)
 
 
 @contextmanager
 def _mapper(workers: int) -> Iterator[Callable[[Callable[[int], Entries], range], Iterable[Entries]]]:
-    """A `map` that keeps the order, here or in `workers` processes: the drawing holds the interpreter's lock."""
+    """An ordered `map`, in this process or in `workers` processes: drawing holds the GIL."""
     if workers <= 1:
         yield map
         return
-    # Spawned, not forked: a process that has run PyTorch or OpenCV has threads, which a fork would not survive well.
+    # Spawned, not forked: PyTorch and OpenCV start threads, and forking a process with threads is unsafe.
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
     ) as pool:
@@ -158,7 +158,7 @@ def _mapper(workers: int) -> Iterator[Callable[[Callable[[int], Entries], range]
 
 
 def _write_split(job: _Job, entries: Iterable[Entries]) -> None:
-    """Makes the pictures by going through `entries`, and writes the annotations."""
+    """Write the annotations of a split; iterating over `entries` makes the images."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image, boxes in entries:
@@ -191,7 +191,7 @@ def _coco_entries(scene: Scene, image_id: int, name: str, category_ids: Sequence
 
 @dataclass(frozen=True, kw_only=True)
 class _Cutout:
-    """One thing, drawn: alpha (h, w) in 0..1, color (3, h, w) 0..255, shadow (h, w) 0..1; left, top on the canvas."""
+    """One rendered object: alpha (h, w) 0..1, color (3, h, w) 0..255, shadow (h, w) 0..1; left, top on the canvas."""
 
     alpha: Floats
     color: Floats
@@ -202,16 +202,17 @@ class _Cutout:
 
 @dataclass
 class _Table:
-    """The scene while it is being laid: canvas (3, H, W) float32 RGB and, for each pixel, which thing is on top.
+    """The scene while it is composed: canvas (3, H, W) float32 RGB and, for each pixel, the topmost object.
 
-    Colours come first until the picture is finished: numpy is several times quicker along long rows than along three.
+    Channels come first until the image is finished: numpy is several times faster along long rows than along three
+    values.
     """
 
     rng: Rng
     options: SceneOptions
     canvas: Floats = field(init=False)
-    owner: NDArray[np.int16] = field(init=False)  # (H, W): row of the thing, -1 for none
-    light: NDArray[np.float64] = field(init=False)  # (2,) where shadows fall
+    instances: NDArray[np.int16] = field(init=False)  # (H, W): row of the topmost object, -1 for none
+    light: NDArray[np.float64] = field(init=False)  # (2,) direction in which shadows fall
     labels: list[int] = field(default_factory=list)
     full_areas: list[float] = field(default_factory=list)
 
@@ -220,12 +221,12 @@ class _Table:
         long, short = sorted(self.rng.integers(low, high, 2, endpoint=True), reverse=True)
         height, width = (long, short) if self.rng.random() < 0.4 else (short, long)
         self.canvas = _background(int(height), int(width), self.rng)
-        self.owner = np.full((int(height), int(width)), -1, np.int16)
+        self.instances = np.full((int(height), int(width)), -1, np.int16)
         angle = self.rng.uniform(0, 2 * np.pi)
         self.light = np.array([np.cos(angle), np.sin(angle)])
 
-    def lay_things(self) -> None:
-        """Up to max_things, large ones first more often than not, clutter among them."""
+    def lay_objects(self) -> None:
+        """Place up to max_things objects, mostly the large ones first, with clutter among them."""
         count = int(self.rng.integers(min(3, self.options.max_things), self.options.max_things, endpoint=True))
         radii = np.array([self._radius() for _ in range(count)])
         order = np.argsort(-radii * self.rng.uniform(0.5, 2.0, count))
@@ -235,7 +236,7 @@ class _Table:
             self._lay(int(self.rng.integers(len(CLASS_NAMES))), float(radius))
 
     def lay_clutter(self, count: int) -> None:
-        """Things of no class; they may hide a part of what lies there."""
+        """Place objects of no class; they may hide parts of other objects."""
         for _ in range(count):
             self._lay(None, self._radius() * 0.8)
 
@@ -243,11 +244,11 @@ class _Table:
         """(N, 4) xyxy around the visible pixels, (N,) labels, (N,) visible pixels."""
         boxes, labels, areas = [], [], []
         for row, (label, full) in enumerate(zip(self.labels, self.full_areas, strict=True)):
-            seen = self.owner == row
-            area = np.count_nonzero(seen)
+            visible = self.instances == row
+            area = np.count_nonzero(visible)
             if area < max(self.options.min_visible * full, 12):
                 continue
-            left, top, width, height = cv2.boundingRect(seen.view(np.uint8))
+            left, top, width, height = cv2.boundingRect(visible.view(np.uint8))
             boxes.append((left, top, left + width, top + height))
             labels.append(label)
             areas.append(area)
@@ -258,18 +259,18 @@ class _Table:
         )
 
     def _radius(self) -> float:
-        """Half of a size drawn evenly in its logarithm, from one of two ranges."""
-        options, shorter = self.options, min(self.owner.shape)
+        """Half of a size in pixels, log-uniform in one of two ranges (tiny or usual)."""
+        options, shorter = self.options, min(self.instances.shape)
         low, high = options.usual[0] * shorter, options.usual[1] * shorter
         if self.rng.random() < options.tiny_share:
             low, high = min(options.smallest, low), low
         return float(0.5 * low * (high / low) ** self.rng.random())
 
     def _lay(self, label: int | None, radius: float) -> None:
-        """Puts one thing where it hides no other beyond recognition; leaves it out when there is no such place."""
+        """Place one object where it hides no other object too much; leave it out if 6 positions fail."""
         shape = clutter(self.rng) if label is None else KINDS[CLASS_NAMES[label]](self.rng)
         shape = shape.map(_pose(self.rng) * radius)
-        height, width = self.owner.shape
+        height, width = self.instances.shape
         paint = _Paint(self.rng)
         for _ in range(6):
             center = self.rng.uniform((0, 0), (width, height))
@@ -280,23 +281,23 @@ class _Table:
     def _paste(self, cutout: _Cutout, label: int | None) -> bool:
         height, width = cutout.alpha.shape
         top, left = max(cutout.top, 0), max(cutout.left, 0)
-        bottom = min(cutout.top + height, self.owner.shape[0])
-        right = min(cutout.left + width, self.owner.shape[1])
+        bottom = min(cutout.top + height, self.instances.shape[0])
+        right = min(cutout.left + width, self.instances.shape[1])
         if bottom <= top or right <= left:
             return False
         inside = np.s_[top - cutout.top : bottom - cutout.top, left - cutout.left : right - cutout.left]
         alpha = cutout.alpha[inside]
         covered = alpha > 0.5
         full = float(np.count_nonzero(cutout.alpha > 0.5))
-        owner = self.owner[top:bottom, left:right]
+        instances = self.instances[top:bottom, left:right]
         if label is not None and np.count_nonzero(covered) < 0.65 * full:
             return False
-        if self._hides_too_much(owner[covered]):
+        if self._hides_too_much(instances[covered]):
             return False
         patch = self.canvas[:, top:bottom, left:right]
         patch *= 1 - cutout.shadow[inside] * (1 - alpha)
         patch += (cutout.color[:, *inside] - patch) * alpha
-        owner[covered] = len(self.labels) if label is not None else -1
+        instances[covered] = len(self.labels) if label is not None else -1
         if label is not None:
             self.labels.append(label)
             self.full_areas.append(full)
@@ -305,14 +306,14 @@ class _Table:
     def _hides_too_much(self, hidden: NDArray[np.int16]) -> bool:
         rows, counts = np.unique(hidden[hidden >= 0], return_counts=True)
         for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
-            left = np.count_nonzero(self.owner == row) - count
+            left = np.count_nonzero(self.instances == row) - count
             if left < 0.7 * self.full_areas[row]:
                 return True
         return False
 
 
 def _pose(rng: Rng) -> NDArray[np.float64]:
-    """(2, 2): mirrored or not, seen a little from the side, turned."""
+    """(2, 2) random transform: mirroring, a slight tilt, rotation."""
     turn, tilt = rng.uniform(0, 2 * np.pi, 2)
     squash = np.diag([1.0, rng.uniform(0.72, 1.0)])
     mirror = np.diag([1.0, rng.choice([-1.0, 1.0])])
@@ -323,11 +324,11 @@ def _rotation(angle: float) -> NDArray[np.float64]:
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
-# --- drawing one thing -------------------------------------------------------------------------------------------
+# --- drawing one object ------------------------------------------------------------------------------------------
 
 
 class _Paint:
-    """Colours and finish of one thing, drawn before its place is known."""
+    """Random colours and surface of one object, drawn before its position."""
 
     def __init__(self, rng: Rng) -> None:
         self.base = _color(rng, saturation=(0.05, 0.9), value=(0.25, 0.98))
@@ -369,7 +370,7 @@ def _draw(
 def _surface(
     mask: Image, shape: Shape, shift: NDArray[np.float64], radius: float, light: NDArray[np.float64], paint: _Paint
 ) -> Floats:
-    """(3, h, w) float32 RGB: second colour in the wells, grain, stripes, then light on the relief."""
+    """(3, h, w) float32 RGB 0..255: base colour, second colour in the wells, grain, stripes, shading of the relief."""
     height, width = mask.shape
     wells = np.zeros_like(mask)
     _fill(wells, shape.wells, shift, 255)
@@ -394,7 +395,7 @@ def _relief(
     light: NDArray[np.float64],
     paint: _Paint,
 ) -> tuple[Floats, Floats]:
-    """How light falls on a rounded edge, carved grooves and sunken wells: (h, w) factor, (h, w) added highlight."""
+    """Shading of the rounded edge, grooves and wells: (h, w) factor, (h, w) highlight to add."""
     bevel = max(1.5, paint.bevel * radius)
     solid = cv2.subtract(mask, wells) if shape.wells else mask
     distance = cv2.distanceTransform((solid > 127).view(np.uint8), cv2.DIST_L2, 3)
@@ -409,7 +410,7 @@ def _relief(
     across, down = float(-light[0]), float(-light[1])  # plain floats keep the arrays float32
     slope = across * cv2.Sobel(surface, cv2.CV_32F, 1, 0, scale=0.125)
     slope += down * cv2.Sobel(surface, cv2.CV_32F, 0, 1, scale=0.125)
-    # The light comes from where the shadow does not fall, so a surface that rises along the shadow faces it.
+    # Shadows fall away from the light, so a surface that rises in the shadow's direction faces the light.
     facing = slope / np.sqrt(1 + slope * slope)
     shade = np.clip(0.95 - paint.relief * facing, 0.35, 1.5)
     glint = (255 * paint.gloss) * np.clip(-facing - 0.35, 0, 1)
@@ -434,12 +435,12 @@ def _stroke(mask: Image, line: NDArray[np.float64], shift: NDArray[np.float64], 
 
 
 def _fixed_point(points: NDArray[np.float64]) -> NDArray[np.int32]:
-    # cv2 counts from pixel centres, the boxes from pixel edges.
+    # cv2 places integer coordinates at pixel centres, boxes at pixel edges.
     return np.round((points - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
 
 
 def _color(rng: Rng, *, saturation: tuple[float, float], value: tuple[float, float]) -> Floats:
-    """(3,) float32 RGB 0..255 of an even hue."""
+    """(3,) float32 RGB 0..255 with a uniformly drawn hue."""
     hue = rng.uniform(0, 6)
     ramp = np.clip(np.abs((hue + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
     return np.asarray(255 * rng.uniform(*value) * (1 + rng.uniform(*saturation) * (ramp - 1)), np.float32)
@@ -468,7 +469,7 @@ def _table_color(rng: Rng) -> Floats:
 
 
 def _clouds(height: int, width: int, cells: Sequence[tuple[int, int]], rng: Rng) -> Floats:
-    """(H, W) smooth noise in about -1..1: one layer for each (rows, columns) grid, each half as strong."""
+    """(H, W) smooth noise in about -1..1: one layer for each (rows, columns) grid, amplitude 0.6 ** (index + 1)."""
     total = np.zeros((height, width), np.float32)
     for layer, (rows, columns) in enumerate(cells):
         grid = rng.random((max(rows, 2), max(columns, 2)), np.float32) * 2 - 1
@@ -548,7 +549,7 @@ _CHIP = np.stack([np.cos(np.arange(5) * 2 * np.pi / 5), np.sin(np.arange(5) * 2 
 
 
 def _photograph(canvas: Floats, rng: Rng) -> Image:
-    """(3, H, W) float32 -> (H, W, 3) uint8 with the faults of a camera: cast, exposure, focus, a shaken hand, noise."""
+    """(3, H, W) float32 -> (H, W, 3) uint8 with camera defects: colour cast, exposure, defocus, motion blur, noise."""
     height, width = canvas.shape[1:]
     canvas *= (rng.uniform(0.8, 1.15) * rng.uniform(0.93, 1.07, 3)).astype(np.float32)[:, None, None]
     fault = rng.random()
@@ -556,16 +557,16 @@ def _photograph(canvas: Floats, rng: Rng) -> Image:
         strength = rng.uniform(0.5, 1.3)
         canvas = np.stack([cv2.GaussianBlur(plane, (0, 0), strength) for plane in canvas])
     elif fault < 0.4:
-        kernel = _shake(rng)
+        kernel = _motion_blur(rng)
         canvas = np.stack([cv2.filter2D(plane, -1, kernel) for plane in canvas])
     noise = rng.integers(0, 256, (2, height, width), np.uint8)
-    # The sum of two even draws of 0..255 has a deviation of 104.
+    # The sum of two uniform draws of 0..255 has a standard deviation of 104.
     canvas += (noise[0].astype(np.float32) + noise[1] - 255) * np.float32(rng.uniform(0, 7) / 104)
     return np.asarray(cv2.merge([cv2.convertScaleAbs(plane) for plane in np.maximum(canvas, 0)]), np.uint8)
 
 
-def _shake(rng: Rng) -> Floats:
-    """(7, 7) kernel of a short straight motion."""
+def _motion_blur(rng: Rng) -> Floats:
+    """(7, 7) kernel of a short straight motion blur."""
     kernel = np.zeros((7, 7), np.float32)
     reach = rng.uniform(1.0, 2.5) * _rotation(rng.uniform(0, np.pi))[0]
     ends = _fixed_point(np.array([3.5 - reach, 3.5 + reach]))

@@ -1,6 +1,6 @@
-"""A data set on the disk, from what is in memory: pictures copied or linked, annotations written, both read back.
+"""Write a data set from memory to disk: copy or link the images, write the annotations, read both back and compare.
 
-The folder appears complete or not at all, and no file of the original is touched.
+The new folder appears only when it is complete. The original files are not changed.
 """
 
 import os
@@ -37,29 +37,31 @@ _IMAGE_FOLDER: dict[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
-    """What was written, as it reads back. `largest_difference` is that of any corner, in pixels; 0 is bit for bit.
+    """Summary of a written data set. `largest_difference`: of any corner after reading back, in pixels; 0: bit for bit.
 
-    renamed: pictures that could not keep their name -> the name they have in the copy.
+    renamed: original path of each image with a new file name -> that name.
     """
 
     folder: Path
     format: str
     pictures: dict[str, int]  # split -> count
     boxes: dict[str, int]
-    crowd_left_out: int  # YOLO has no mark for them
+    crowd_left_out: int  # YOLO has no flag for crowd boxes
     largest_difference: float
     renamed: Mapping[Path, str]
 
 
 def require_format(to: str) -> None:
     if to not in _IMAGE_FOLDER:
-        raise DataError(f"format {to!r} is unknown; expected one of {', '.join(_IMAGE_FOLDER)}", value=to)
+        raise DataError(f"unknown format {to!r}; expected one of {', '.join(_IMAGE_FOLDER)}", value=to)
 
 
 def require_new(folder: Path) -> None:
-    """DataError where something is already."""
+    """DataError unless `folder` does not exist or is an empty folder."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise DataError(f"{folder}: exists and is not empty; name a new folder", path=folder)
+        raise DataError(
+            f"{folder}: exists and is not empty; expected a new or empty folder; choose another", path=folder
+        )
 
 
 def write_data(
@@ -72,10 +74,10 @@ def write_data(
     notes: Mapping[str, str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Copy:
-    """Writes the splits, which have the same classes, into a new or empty folder.
+    """Write the splits, which must have the same classes, into a new or empty folder.
 
-    new_names: file names that pictures get in place of their own. notes: further text files, name -> content.
-    on_progress(done, total) counts pictures.
+    placing: copy the images, or make hard links. new_names: image -> new file name. notes: additional text files,
+    name -> content. on_progress(done, total) counts images.
     """
     require_format(to)
     require_new(folder)
@@ -106,11 +108,12 @@ def write_data(
     )
 
 
-Targets = dict[tuple[str, Path], Path]  # split and original -> where it goes, from the folder of the copy
+Targets = dict[tuple[str, Path], Path]  # (split, original path) -> path relative to the new folder
 
 
 def _targets(datasets: Sequence[Dataset], to: str, new_names: Mapping[Path, str]) -> Targets:
-    """Every picture keeps its name where it can: two of a folder get a number, as do two that differ by case alone."""
+    """Images keep their names; of two with the same name in a folder, or names that differ only by case, one gets a
+    number."""
     targets: Targets = {}
     taken: dict[str, Path] = {}
     for dataset in datasets:
@@ -122,10 +125,10 @@ def _targets(datasets: Sequence[Dataset], to: str, new_names: Mapping[Path, str]
 
 
 def _free_name(path: Path, wanted: Path, to: str, taken: dict[str, Path]) -> Path:
-    """`wanted`, or with -2, -3, ... before the suffix. The same picture in two splits may be one file (VOC)."""
+    """`wanted`, or with -2, -3, ... before the suffix. The same image in two splits may be one file (VOC)."""
     name, number = wanted, 1
     while True:
-        key = str(name if to == "coco" else name.with_suffix("")).casefold()  # the other two go by the stem
+        key = str(name if to == "coco" else name.with_suffix("")).casefold()  # the other formats need a unique stem
         if taken.setdefault(key, path) == path:
             return name
         number += 1
@@ -145,7 +148,7 @@ def _place_images(targets: Targets, folder: Path, placing: str, on_progress: OnP
 def _pack_images(
     datasets: Sequence[Dataset], targets: Targets, folder: Path, on_progress: OnProgress | None
 ) -> list[Dataset]:
-    """The pictures in tar archives, and their index; the data sets with the pictures' new places."""
+    """Write the images into tar archives, and their index; returns the data sets with the new image paths."""
     total, done = sum(map(len, datasets)), 0
 
     def count() -> None:
@@ -175,14 +178,14 @@ def _place(path: Path, target: Path, placing: str) -> None:
             shutil.copyfile(path, target)
         except OSError as error:
             if error.filename == str(path):
-                raise DataError(f"{path}: cannot be read: {error.strerror}; see lookonce check", path=path) from error
+                raise DataError(f"{path}: cannot be read: {error.strerror}; run: lookonce check", path=path) from error
             raise
         return
     try:
         os.link(path.resolve(), target)
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be hard-linked into {target.parent} ({error}); copy the pictures", path=path
+            f"{path}: cannot be hard-linked into {target.parent} ({error}); copy the images instead", path=path
         ) from error
 
 
@@ -206,7 +209,7 @@ def _kept_rows(dataset: Dataset, to: str) -> np.ndarray[tuple[int], np.dtype[np.
 
 
 def _compare(datasets: Sequence[Dataset], copy: DataSource, to: str) -> float:
-    """The largest difference of any corner; DataError when anything else differs, or a corner by a billionth pixel."""
+    """The largest difference of any corner, in pixels; DataError if it exceeds 1e-9, or if anything else differs."""
     largest = 0.0
     for dataset in datasets:
         again = copy.split(dataset.split)
@@ -216,13 +219,13 @@ def _compare(datasets: Sequence[Dataset], copy: DataSource, to: str) -> float:
         same &= np.array_equal(again.image_sizes_wh, dataset.image_sizes_wh)
         if not same:
             raise DataError(
-                f"split {dataset.split!r} does not read back as it was written to {to}: names, sizes or labels "
-                "differ; do the sizes in the annotations fit the pictures? See: lookonce check",
+                f"split {dataset.split!r}: reads back from {to} with other names, sizes or labels; expected those that "
+                "were written; do the annotated sizes match the images? Run: lookonce check",
                 setting="split",
                 value=dataset.split,
             )
         if len(rows):
             largest = max(largest, float(np.abs(again.boxes_xyxy - dataset.boxes_xyxy[rows]).max()))
     if largest > 1e-9:
-        raise DataError(f"boxes differ by {largest:g} pixels after reading them back from {to}; expected at most 1e-9")
+        raise DataError(f"boxes read back from {to} differ by {largest:g} pixels; expected at most 1e-9")
     return largest

@@ -62,7 +62,7 @@ def test_labels_txt_decides_the_order_and_refuses_other_names(tmp_path: Path, sa
     (tmp_path / "labels.txt").write_text("dog\n\ncat\n")
     source = open_data(tmp_path)
     np.testing.assert_array_equal(source.split("train").labels, [1, 0])
-    with raises(DataError, "object 1", "'cow'", "(dog, cat)", path="b.xml", check="unknown-class"):
+    with raises(DataError, "object 1", "'cow'", "dog, cat", path="b.xml", check="unknown-class"):
         source.split("val")
 
 

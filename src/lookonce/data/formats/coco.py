@@ -1,8 +1,8 @@
 """COCO detection JSON -> Annotations. Format: https://cocodataset.org/#format-data, "Object Detection".
 
-Classes are ordered by category id, whatever the ids are. Masks are not read (a box's `area` is). 118,000 pictures with
-860,000 boxes are read in seconds: columns are taken from all items at once, and items are looked at one by one only
-when a column turns out to hold something it should not.
+Classes are ordered by category id; ids may be any integers. Masks are not read, but each box's `area` is. 118,000
+images with 860,000 boxes are read in seconds: each key is checked for all items at once, and single items only if that
+check fails.
 """
 
 import gc
@@ -37,9 +37,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-_WHOLE: Rule = (_is_whole, "a whole number")
-_SIZE: Rule = (lambda value: _is_whole(value) and value > 0, "a whole number of pixels over 0")
-_TEXT: Rule = (lambda value: isinstance(value, str) and bool(value), "a text")
+_WHOLE: Rule = (_is_whole, "an integer")
+_SIZE: Rule = (lambda value: _is_whole(value) and value > 0, "an integer above 0, in pixels")
+_TEXT: Rule = (lambda value: isinstance(value, str) and bool(value), "a non-empty string")
 _BOX: Rule = (
     lambda value: isinstance(value, list) and len(value) == 4 and all(map(_is_number, value)),
     "[left, top, width, height] in pixels",
@@ -50,7 +50,7 @@ _AREA: Rule = (lambda value: value is None or _is_number(value), "a number of pi
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Making a million dicts, none of which is garbage, takes half the time without the collector."""
+    """Creating a million dicts, none of which is garbage, takes half the time without the garbage collector."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -62,9 +62,9 @@ def _no_garbage_collection() -> Iterator[None]:
 
 @_no_garbage_collection()
 def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> Annotations:
-    """Everything an annotation file says about its pictures, which lie in `images_dir` under their `file_name`.
+    """Read an annotation file, whose images are in `images_dir` under their `file_name`.
 
-    DataError when the file is no COCO JSON at all; single bad items are reported and left out.
+    DataError if the file is not COCO JSON; single invalid items are reported and left out.
     """
     content = load_coco_json(json_path)
     class_names, category_ids = read_categories(content, json_path)
@@ -95,7 +95,7 @@ def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> 
 
 
 def load_coco_json(path: Path) -> dict[str, list[Any]]:
-    """A parsed annotation file that has the three lists; polygons may be missing from its items."""
+    """A parsed annotation file with the lists images, annotations, categories; polygons may be removed."""
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -106,13 +106,14 @@ def load_coco_json(path: Path) -> dict[str, list[Any]]:
         content = _parse_whole(text, path)
     if not isinstance(content, dict):
         raise DataError(
-            f"{path}: is a JSON {type(content).__name__}; expected a COCO object with images, annotations", path=path
+            f"{path}: is a JSON {type(content).__name__}; expected a COCO object with images, annotations, categories",
+            path=path,
         )
     for key in ("images", "annotations", "categories"):
         if key not in content:
             keys = ", ".join(map(repr, list(content)[:8])) or "nothing"
             raise DataError(
-                f"{path}: has no {key!r}; expected COCO's images, annotations, categories, found {keys}",
+                f"{path}: has no {key!r}; expected COCO's images, annotations, categories; found {keys}",
                 path=path,
                 value=key,
             )
@@ -124,9 +125,9 @@ def load_coco_json(path: Path) -> dict[str, list[Any]]:
 def _without_polygons(text: bytes) -> bytes:
     """The same JSON without the polygons `"segmentation": [[...]],`.
 
-    They are two thirds of COCO's file and nothing here needs them; cut before parsing they cost neither time nor memory
-    (train2017: 450 MB). A quote inside a JSON string is escaped, so that the bytes can only be a key; whatever is not
-    written exactly so stays in.
+    Polygons are two thirds of COCO's file and are not needed; removed before parsing, they cost neither time nor memory
+    (train2017: 450 MB). A quote inside a JSON string is escaped, so that the searched bytes can only be a key. Polygons
+    in any other notation are kept.
     """
     kept = []
     start = 0
@@ -144,23 +145,23 @@ def _without_polygons(text: bytes) -> bytes:
 
 
 def _parse_whole(text: bytes, path: Path) -> Any:
-    """The file as it stands, so that an error tells its true line."""
+    """Parse the unmodified file, so that an error has the correct line number."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path} line {error.lineno} column {error.colno}: is not JSON ({error.msg}); expected COCO annotations",
+            f"{path} line {error.lineno} column {error.colno}: invalid JSON ({error.msg}); expected COCO annotations",
             path=path,
             line=error.lineno,
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}: is not JSON (byte {error.start} is no UTF-8); expected COCO annotations", path=path
+            f"{path}: invalid JSON (byte {error.start} is not UTF-8); expected COCO annotations", path=path
         ) from error
 
 
 def read_categories(content: dict[str, list[Any]], path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Class names and category ids, in the order of the ids."""
+    """Class names and category ids, by ascending id."""
     categories = content["categories"]
     problems = [_first_problem(item, {"id": _WHOLE, "name": _TEXT}) for item in categories]
     for index, problem in enumerate(problems):
@@ -175,19 +176,21 @@ def read_categories(content: dict[str, list[Any]], path: Path) -> tuple[tuple[st
         twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
         if twice:
             raise DataError(
-                f"{path}: two categories have the {what} {twice[0]!r}; expected each once", path=path, value=twice[0]
+                f"{path}: two categories have the {what} {twice[0]!r}; expected every {what} once",
+                path=path,
+                value=twice[0],
             )
     return names, ids
 
 
 def _images(items: list[Any], path: Path, report: Report) -> list[Item]:
-    """The well-formed pictures with an id of their own and a name that stays inside the picture folder."""
+    """The well-formed images with a unique id and a file name inside the image folder."""
     images = _well_formed(
         items, {"id": _WHOLE, "file_name": _TEXT}, {"width": _SIZE, "height": _SIZE}, "images", path, report
     )
     leaving = [image for image in images if leaves_folder(image["file_name"])]
     for image in leaving:
-        message = f"{path}: picture {image['id']}: file_name {image['file_name']!r} leaves the picture folder"
+        message = f"{path}: image {image['id']}: file_name {image['file_name']!r} points outside the image folder"
         _report_error(report, "path-outside-folder", path, f"{message}; expected a path inside it")
     if leaving:
         images = [image for image in images if not leaves_folder(image["file_name"])]
@@ -196,7 +199,7 @@ def _images(items: list[Any], path: Path, report: Report) -> list[Item]:
         for image in images:
             first = by_id[image["id"]]
             if first is not image:
-                message = f"{path}: id {image['id']} is that of {first['file_name']} and of {image['file_name']}"
+                message = f"{path}: images {first['file_name']!r} and {image['file_name']!r} have the id {image['id']}"
                 _report_error(report, "duplicate-picture-id", path, f"{message}; expected every id once")
         images = [image for image in images if by_id[image["id"]] is image]
     return images
@@ -205,7 +208,7 @@ def _images(items: list[Any], path: Path, report: Report) -> list[Item]:
 def _boxes(
     items: list[Any], image_ids: NDArray[np.int64], category_ids: tuple[int, ...], path: Path, report: Report
 ) -> tuple[list[Item], NDArray[np.int64], NDArray[np.int64]]:
-    """The well-formed annotations of known pictures and classes, their picture rows (M,) and labels (M,)."""
+    """The well-formed annotations of known images and classes, their image rows (M,) and labels (M,)."""
     required = {"image_id": _WHOLE, "category_id": _WHOLE, "bbox": _BOX}
     items = _well_formed(items, required, {"iscrowd": _FLAG, "area": _AREA}, "annotations", path, report)
     wanted_images = np.array([item["image_id"] for item in items], dtype=np.int64)
@@ -216,8 +219,10 @@ def _boxes(
         message = f"{path}: annotation {items[index].get('id', '?')}: category_id {wanted_categories[index]} is unknown"
         _report_error(report, "unknown-class", path, f"{message}; 'categories' has {_listed(category_ids)}")
     for index in np.flatnonzero(rows < 0):
-        message = f"{path}: annotation {items[index].get('id', '?')} is of picture {wanted_images[index]}"
-        message += ", which 'images' does not list; it is left out"
+        message = (
+            f"{path}: annotation {items[index].get('id', '?')}: image_id {wanted_images[index]} is not in 'images'"
+        )
+        message += "; the annotation is left out"
         report(Finding(name="annotation-without-picture", file=str(path), message=message))
     _report_repeated_ids(items, path, report)
     known = np.flatnonzero((rows >= 0) & (labels >= 0))
@@ -227,7 +232,7 @@ def _boxes(
 
 
 def _report_repeated_ids(items: list[Item], path: Path, report: Report) -> None:
-    """Nothing here needs the ids of boxes, but programs that index them keep only the last of two."""
+    """Report annotation ids that occur twice: lookonce ignores them, but other programs keep only one of two boxes."""
     ids = [item["id"] for item in items if isinstance(item.get("id"), int | str)]
     if len(set(ids)) == len(ids):
         return
@@ -238,7 +243,7 @@ def _report_repeated_ids(items: list[Item], path: Path, report: Report) -> None:
 
 
 def _find(values: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The index of each value in `known`, -1 where it is not there."""
+    """The index of each value in `known`, -1 for values that are not in it."""
     if not len(known):
         return np.full(len(values), -1, dtype=np.int64)
     order = np.argsort(known, kind="stable")
@@ -248,7 +253,7 @@ def _find(values: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int
 
 
 def _sizes_wh(images: list[Item], image_paths: list[Path], report: Report) -> NDArray[np.int32]:
-    """(N, 2) as the file says, from the picture's header where it says nothing."""
+    """(N, 2) pixels as annotated, or from the image's header if the annotation has no size."""
     sizes = np.array([(image.get("width", 0), image.get("height", 0)) for image in images], dtype=np.int32)
     sizes = sizes.reshape(-1, 2)
     unknown = np.flatnonzero((sizes == 0).any(axis=1))
@@ -259,7 +264,7 @@ def _sizes_wh(images: list[Item], image_paths: list[Path], report: Report) -> ND
 def _well_formed(
     items: list[Any], required: dict[str, Rule], optional: dict[str, Rule], name: str, path: Path, report: Report
 ) -> list[Item]:
-    """The items that keep the rules, the others reported. One pass over a column where all do."""
+    """The items that satisfy the rules; the others are reported. One check per key if all items satisfy them."""
     if all(_column_keeps(items, key, rule, key in optional) for key, rule in {**required, **optional}.items()):
         return items
     good = []
@@ -273,7 +278,7 @@ def _well_formed(
 
 
 def _column_keeps(items: list[Any], key: str, rule: Rule, may_miss: bool) -> bool:
-    """Whether one key is right in every item; a few whole-column looks in place of a call for each item."""
+    """Whether all items satisfy the rule of one key; a few checks of all values instead of one call per item."""
     try:
         column = [item[key] for item in items if key in item] if may_miss else [item[key] for item in items]
     except (KeyError, TypeError, IndexError):
@@ -295,7 +300,7 @@ def _column_keeps(items: list[Any], key: str, rule: Rule, may_miss: bool) -> boo
 
 
 def _first_problem(item: Any, required: dict[str, Rule], optional: dict[str, Rule] | None = None) -> str:
-    """What is wrong with an item, as the tail of a sentence that names it; empty where nothing is."""
+    """The first problem of an item, as the end of a message that names the item; empty if there is none."""
     if not isinstance(item, dict):
         return f" is {_show(item)}; expected an object"
     for key, (keeps, expected) in {**required, **(optional or {})}.items():
@@ -322,7 +327,7 @@ def _listed(ids: tuple[int, ...]) -> str:
 
 
 def write_coco(json_path: Path, dataset: Dataset) -> None:
-    """One annotation file. Boxes and areas read back to the last bit, as far as SNAP_GRID or the last bit allow."""
+    """Write one annotation file. Boxes on SNAP_GRID read back bit for bit, others to the last bit of rounding."""
     rows_of_box = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
     corners = dataset.boxes_xyxy
     boxes_xywh = np.concatenate([corners[:, :2], snap(corners[:, 2:] - corners[:, :2])], axis=1)

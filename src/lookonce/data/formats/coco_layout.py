@@ -1,4 +1,4 @@
-"""Where a COCO data set's files lie: a folder of them, one file alone, or pictures in tar archives (shards)."""
+"""Layouts of COCO data sets: a folder, one annotation file, or images in tar archives (shards)."""
 
 import re
 from pathlib import Path
@@ -19,14 +19,14 @@ _NOT_BOXES = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")
 
 
 def find_coco(root: Path) -> list[Path]:
-    """Annotation files with boxes, in annotations/ or one in each picture folder."""
+    """Annotation files with boxes, in annotations/ or one in each image folder."""
     files = [path for path in sorted(root.glob("annotations/*.json")) if not path.name.startswith(_NOT_BOXES)]
     instances = [path for path in files if path.name.startswith("instances")]
     return instances or files or sorted(root.glob("*/_annotations.coco.json"))
 
 
 def open_coco(root: Path, files: list[Path], needs_images: bool) -> DataSource:
-    """A folder in COCO layout; files: those of `find_coco`."""
+    """A folder in COCO layout; files: the result of `find_coco`."""
     by_split = _file_of_each_split(root, files)
 
     def read(split: str, report: Report) -> Annotations:
@@ -38,16 +38,18 @@ def open_coco(root: Path, files: list[Path], needs_images: bool) -> DataSource:
 
 
 def find_shards(root: Path) -> list[Path]:
-    """The index of the archives."""
+    """The index of the archives, if there is one."""
     return [root / INDEX] if (root / INDEX).exists() else []
 
 
 def open_shards(root: Path, _index: list[Path], _needs_images: bool) -> DataSource:
-    """A folder with shards.json; its pictures may be fetched when they are asked for."""
+    """A folder with shards.json; images in object storage are fetched when they are read."""
     files = find_coco(root)
     if not files:
         raise DataError(
-            f"{root}: holds {INDEX}, but no annotations/instances_train.json; copy the whole folder", path=root
+            f"{root}: has {INDEX}, but no annotation file; expected annotations/instances_train.json; copy the whole "
+            "folder",
+            path=root,
         )
     by_split = _file_of_each_split(root, files)
 
@@ -66,14 +68,15 @@ def _file_of_each_split(root: Path, files: list[Path]) -> dict[str, Path]:
             continue
         if split in by_split:
             raise DataError(
-                f"{root}: {by_split[split].name} and {file.name} both look like split {split!r}; say which: "
-                f"--data {file} --images FOLDER",
+                f"{root}: {by_split[split].name} and {file.name} both match split {split!r}; expected one file; choose "
+                f"it: --data {file} --images FOLDER",
                 path=root,
             )
         by_split[split] = file
     if not by_split:
         raise DataError(
-            f"{files[0]}: no file name here says train, val or test; expected instances_train2017.json", path=files[0]
+            f"{files[0]}: the file name has no split; expected train, val or test, as in instances_train2017.json",
+            path=files[0],
         )
     return by_split
 
@@ -87,7 +90,7 @@ def _split_in(name: str) -> str | None:
 
 
 def _image_folder(root: Path, file: Path, split: str, *, must_exist: bool) -> Path:
-    """The first of the usual places that holds the file's first picture."""
+    """The first of the usual folders that contains the file's first image."""
     if file.name == "_annotations.coco.json":
         return file.parent
     match = _JSON_NAME.fullmatch(file.stem)
@@ -103,14 +106,16 @@ def _image_folder(root: Path, file: Path, split: str, *, must_exist: bool) -> Pa
             return folder
     if not must_exist:
         return root
-    places = ", ".join(str(folder.relative_to(root)) for folder in folders[:6])
+    tried = ", ".join(str(folder.relative_to(root)) for folder in folders[:6])
     raise DataError(
-        f"{file}: its first picture {first} is in none of {root}/{{{places}}}; say where: --images FOLDER", path=file
+        f"{file}: its first image {first!r} was not found in {root}; expected it in one of {tried}; set the image "
+        f"folder: --data {file} --images FOLDER",
+        path=file,
     )
 
 
 def _first_file_name(file: Path) -> str | None:
-    """The first `file_name` in a COCO file, without parsing hundreds of megabytes; None where it has none early."""
+    """The first `file_name` in the first MiB of a COCO file, without parsing the whole file; None if there is none."""
     try:
         with file.open("rb") as opened:
             start = opened.read(1 << 20).decode("utf-8", errors="replace")
@@ -121,17 +126,18 @@ def _first_file_name(file: Path) -> str | None:
 
 
 def open_json(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
-    """One annotation file, which is the split that its name says (else train).
+    """One annotation file, as the split in its name (default: train).
 
-    Whoever names one file means that file, so it answers for any split asked for; except that a training file leaves
-    the others to its siblings, instances_train.json to instances_val.json.
+    The user named this file, so it is read for every requested split; except that the other splits of a training file
+    are read from its siblings (instances_val.json beside instances_train.json), if there are any.
     """
     if images is None and needs_images:
-        raise DataError(f"{path}: an annotation JSON needs its picture folder: --images FOLDER", path=path)
+        raise DataError(f"{path}: an annotation JSON needs its image folder; set it: --images FOLDER", path=path)
     folder = path.parent if images is None else images
     if not folder.is_dir():
         raise DataError(
-            f"{folder}: no such folder; --images names the folder that holds the pictures of {path}", path=folder
+            f"{folder}: no such folder; expected the folder with the images of {path}; set it: --images FOLDER",
+            path=folder,
         )
     own = _split_in(path.stem) or "train"
     siblings = {}
@@ -142,15 +148,15 @@ def open_json(path: Path, images: Path | None, *, needs_images: bool) -> DataSou
     def read(split: str, report: Report) -> Annotations:
         file = files.get(split, path)
         if file != path:
-            get_logger().info(f"split {split} is that of {file}, beside {path.name}")
+            get_logger().info(f"split {split!r}: read from {file}, beside {path.name}")
         elif split != own:
-            get_logger().info(f"split {split} is {path}, the only file there is")
+            get_logger().info(f"split {split!r}: read from {path}, the only annotation file")
         return coco.read_coco(file, folder, split, report)
 
     return DataSource(path, "coco", in_order(files), read, any_split=not siblings)
 
 
 def _is_sibling(file: Path, path: Path) -> bool:
-    """Whether two files are called alike but for the split: instances_train2017 and instances_val2017."""
+    """Whether two file names differ only by the split: instances_train2017 and instances_val2017."""
     word = re.compile(r"train|validation|valid|val|dev|test")
     return file != path and word.sub("*", file.stem) == word.sub("*", path.stem)

@@ -1,4 +1,4 @@
-"""YAML that describes a data set: YOLO's data.yaml, or our own description, which mixes formats (docs/data.md)."""
+"""YAML descriptions of a data set: YOLO's data.yaml, or lookonce's own, which can mix formats (docs/data.md)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from lookonce.errors import DataError
 
 
 def find_yaml(root: Path) -> list[Path]:
-    """data.yaml, or all YAML files of a folder where there is none."""
+    """data.yaml, or all YAML files of the folder if there is none."""
     named = root / "data.yaml"
     if named.exists():
         return [named]
@@ -24,7 +24,9 @@ def find_yaml(root: Path) -> list[Path]:
 def open_only_yaml(root: Path, files: list[Path], _needs_images: bool) -> DataSource:
     """A folder with one YAML file."""
     if len(files) > 1:
-        raise DataError(f"{root}: holds {len(files)} YAML files; say which: --data {files[0]}", path=root)
+        raise DataError(
+            f"{root}: has {len(files)} YAML files; expected one, or data.yaml; choose one: --data {files[0]}", path=root
+        )
     return open_yaml(files[0])
 
 
@@ -33,14 +35,18 @@ def open_yaml(path: Path) -> DataSource:
     entries = {SPELLINGS.get(key, key): content[key] for key in (*SPLITS, *SPELLINGS) if content.get(key)}
     if not entries:
         raise DataError(
-            f"{path}: names no train, val or test; found the keys {', '.join(map(str, content)) or 'none'}", path=path
+            f"{path}: has no split; expected train, val or test; found the keys "
+            f"{', '.join(map(str, content)) or 'none'}",
+            path=path,
         )
     described = [split for split, entry in entries.items() if isinstance(entry, dict)]
     if len(described) == len(entries):
         return open_description(path, content, entries)
     if described:
         raise DataError(
-            f"{path}: {described[0]} is a mapping and others are paths; expected all of one kind", path=path
+            f"{path}: {described[0]} is a mapping, other splits are paths; expected all mappings or all paths",
+            path=path,
+            setting=described[0],
         )
     return yolo.open_yolo(path, content, entries)
 
@@ -58,7 +64,7 @@ def _load_yaml(path: Path) -> dict[str, Any]:
 
 
 def open_description(path: Path, content: dict[str, Any], entries: dict[str, dict[str, Any]]) -> DataSource:
-    """Our own YAML: for each split {images: FOLDER, annotations: FILE or FOLDER, list: FILE}, and `names`."""
+    """lookonce's description: for each split {images: FOLDER, annotations: FILE or FOLDER, list: FILE}, and `names`."""
     names = _described_names(path, content)
     parts = {split: _Part(path, split, entry, names) for split, entry in entries.items()}
     formats = {part.format for part in parts.values()}
@@ -76,13 +82,13 @@ def _described_names(path: Path, content: dict[str, Any]) -> tuple[str, ...] | N
 
 
 class _Part:
-    """One split of our own YAML. Paths are relative to the YAML file."""
+    """One split of a description. Paths are relative to the YAML file."""
 
     def __init__(self, file: Path, split: str, entry: dict[str, Any], names: tuple[str, ...] | None) -> None:
         unknown = sorted(set(entry) - {"images", "annotations", "list"})
         if unknown:
             raise DataError(
-                f"{file}: {split} has {unknown[0]!r}; expected images, annotations and perhaps list",
+                f"{file}: {split} has the unknown key {unknown[0]!r}; expected images, annotations and optionally list",
                 path=file,
                 setting=split,
                 value=unknown[0],
@@ -104,7 +110,7 @@ class _Part:
         for key, path in (("images", self._images), ("annotations", self._annotations), ("list", self._list)):
             if path is not None and not path.exists():
                 raise DataError(
-                    f"{file}: {split}.{key}: {path} does not exist; paths start at {file.parent}",
+                    f"{file}: {split}.{key}: {path} does not exist; expected a path relative to {file.parent}",
                     path=file,
                     setting=f"{split}.{key}",
                     value=path,
@@ -122,11 +128,11 @@ class _Part:
                 return "yolo"
             if suffixes >= {".txt", ".xml"}:
                 raise DataError(
-                    f"{self._annotations}: holds .xml and .txt files; expected annotations of one format",
+                    f"{self._annotations}: has .xml and .txt files; expected annotations of one format",
                     path=self._annotations,
                 )
         raise DataError(
-            f"{self._annotations}: expected a COCO .json, or a folder of VOC .xml or YOLO .txt files",
+            f"{self._annotations}: no annotations; expected a COCO .json, or a folder of VOC .xml or YOLO .txt files",
             path=self._annotations,
         )
 
@@ -138,8 +144,8 @@ class _Part:
     def _with_names(self, found: Annotations) -> Annotations:
         if self._names is not None and self._names != found.class_names:
             raise DataError(
-                f"{self._annotations}: has the classes {listed(found.class_names)}, but names in {self._file} is "
-                f"{listed(self._names)}; a COCO file brings its own order, by category id",
+                f"{self._annotations}: has the classes {listed(found.class_names)}, by category id; expected names of "
+                f"{self._file}: {listed(self._names)}; leave out names, or put them in this order",
                 path=self._annotations,
             )
         return found
@@ -148,13 +154,15 @@ class _Part:
         stems = voc.read_list(self._list) if self._list else [p.stem for p in sorted(self._annotations.glob("*.xml"))]
         origin = self._list or self._annotations
         images = voc.read_voc_images(self._annotations, stems, origin, report)
-        names = self._names or tuple(sorted({thing.name for image in images for thing in image.objects}))
+        names = self._names or tuple(sorted({item.name for image in images for item in image.objects}))
         return voc.voc_annotations(images, self._images, names, self._split, origin, report)
 
     def _read_yolo(self, report: Report) -> Annotations:
         if self._names is None:
             raise DataError(
-                f"{self._file}: YOLO labels name no classes; expected names: [...] or names: FILE", path=self._file
+                f"{self._file}: has no class names, and YOLO labels have none; expected names: [...] or names: FILE",
+                path=self._file,
+                setting="names",
             )
         origin = self._list or self._images
         images = yolo.list_images(self._images)
@@ -164,9 +172,9 @@ class _Part:
         return yolo.read_yolo(images, labels, self._names, self._split, origin, self._file, report)
 
     def _inside(self, lines: Sequence[str], report: Report) -> list[str]:
-        """The lines of a list that stay in the picture folder."""
+        """The lines of a list that are paths inside the image folder."""
         for line in lines:
             if leaves_folder(line):
-                message = f"{self._list}: {line!r} leaves the picture folder {self._images}; expected a path inside it"
+                message = f"{self._list}: {line!r} points outside the image folder; expected a path in {self._images}"
                 report(Finding(name="path-outside-folder", file=str(self._list), message=message))
         return [line for line in lines if not leaves_folder(line)]

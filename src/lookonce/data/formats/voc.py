@@ -1,14 +1,14 @@
 """Pascal VOC: Annotations/*.xml, JPEGImages/, ImageSets/Main/*.txt -> Annotations.
 
-Corners are taken as written: xmin 48, xmax 195 is a box 147 pixels wide. The VOC challenge itself meant one-based
-pixels, both inside the box, but labelling programs write what the COCO and YOLO files of the same pictures say; see
+Corners are read as written: xmin 48, xmax 195 is a box 147 pixels wide. The VOC challenge defined one-based pixels,
+both inside the box, but labelling programs write the same corners as in COCO and YOLO files of the same images; see
 CORNER_SHIFT.
 
-`difficult` objects become crowd. The picture of `a.xml` is JPEGImages/a.*; the XML's own <filename> is asked only where
-that is not unique, because renamed copies leave it wrong. Pictures come in the order of their list.
+`difficult` objects become crowd boxes. The image of `a.xml` is JPEGImages/a.*; <filename> in the XML is used only if
+that is not unique, because it is wrong in renamed copies. Images keep the order of their list.
 
-Classes, in this order of preference: labels.txt or classes.txt beside the folders, one name a line; the categories of a
-COCO file in annotations/, where one lies beside and knows every name; the names found in all lists, sorted.
+Classes, in this order of preference: labels.txt or classes.txt in the root, one name a line; the categories of a COCO
+file in annotations/, if it has every name; the names in the XML files of all lists, sorted.
 """
 
 import math
@@ -26,14 +26,14 @@ from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.coco import load_coco_json, read_categories
 from lookonce.data.headers import header_sizes_wh
 from lookonce.data.images import IMAGE_SUFFIXES
-from lookonce.data.splits import DataSource, in_order
+from lookonce.data.splits import DataSource, in_order, listed
 from lookonce.errors import DataError
 
-# Added to xmin and ymin. VOC's own convention would be -1: see above.
+# Added to xmin and ymin when reading. VOC's own convention would be -1: see above.
 CORNER_SHIFT = 0.0
 NAMES_FILES = ("labels.txt", "classes.txt")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_CLASS_LIST_LINE = re.compile(r"\S+\s+(-1|0|1)")  # aeroplane_train.txt: which pictures have the class
+_CLASS_LIST_LINE = re.compile(r"\S+\s+(-1|0|1)")  # aeroplane_train.txt: which images have the class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class VocObject:
 
 @dataclass(frozen=True, kw_only=True)
 class VocImage:
-    """One XML file. `size_wh` is (0, 0) where the file does not say."""
+    """One XML file. `size_wh` is (0, 0) if the file has no size."""
 
     xml: Path
     file_name: str
@@ -55,7 +55,7 @@ class VocImage:
 
 
 def list_splits(root: Path) -> dict[str, Path]:
-    """Split name -> its list of pictures, in ImageSets/Main; the lists of single classes are passed over."""
+    """Split name -> its list of images, in ImageSets/Main; the lists of single classes are ignored."""
     folder = root / "ImageSets" / "Main"
     if not folder.is_dir():
         folder = root / "ImageSets"
@@ -63,14 +63,14 @@ def list_splits(root: Path) -> dict[str, Path]:
 
 
 def _is_class_list(path: Path) -> bool:
-    if "_" not in path.stem:  # pictures may be called "holiday 1", which looks the same inside
+    if "_" not in path.stem:  # images may be called "holiday 1", which looks like a line of a class list
         return False
     lines = read_list(path)
     return bool(lines) and all(_CLASS_LIST_LINE.fullmatch(line) for line in lines[:50])
 
 
 def read_list(path: Path) -> list[str]:
-    """The lines of a text file, stripped, without the empty ones."""
+    """The non-empty lines of a text file, stripped."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -79,26 +79,26 @@ def read_list(path: Path) -> list[str]:
 
 
 def class_names_of(root: Path, images: Sequence[VocImage]) -> tuple[str, ...]:
-    """The classes of a VOC root, in the order that the top of this file states."""
+    """The classes of a VOC root; the module docstring states the order of preference."""
     for file in NAMES_FILES:
         if (root / file).is_file():
             return checked_names(read_list(root / file), root / file)
-    found = {thing.name for image in images for thing in image.objects}
+    found = {item.name for image in images for item in image.objects}
     return _names_from_coco_beside(root, found) or tuple(sorted(found))
 
 
 def checked_names(names: Sequence[str], path: Path) -> tuple[str, ...]:
-    """The names, if there is at least one and none comes twice."""
+    """The names as a tuple. DataError if there are none, or one occurs twice."""
     if not names:
         raise DataError(f"{path}: has no class names; expected one a line", path=path)
     twice = [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
     if twice:
-        raise DataError(f"{path}: class {twice[0]!r} comes twice; expected every name once", path=path, value=twice[0])
+        raise DataError(f"{path}: class {twice[0]!r} occurs twice; expected every name once", path=path, value=twice[0])
     return tuple(names)
 
 
 def _names_from_coco_beside(root: Path, found: set[str]) -> tuple[str, ...]:
-    """The categories of the smallest COCO file in annotations/ if they cover all names; else nothing."""
+    """The categories of the smallest COCO file in annotations/ that has all names; () if none has."""
     for path in sorted(root.glob("annotations/*.json"), key=lambda path: path.stat().st_size):
         try:
             names, _ = read_categories(load_coco_json(path), path)
@@ -110,12 +110,14 @@ def _names_from_coco_beside(root: Path, found: set[str]) -> tuple[str, ...]:
 
 
 def read_voc_images(annotations_dir: Path, stems: Sequence[str], origin: Path, report: Report) -> list[VocImage]:
-    """The XML file of each listed picture; bad objects and files are reported and left out."""
+    """The XML file of each listed image; invalid objects and files are reported and left out."""
     images = []
     for stem in stems:
         path = annotations_dir / f"{stem}.xml"
         if leaves_folder(stem):
-            message = f"{origin}: {stem!r} leaves the folder of the data set; expected a file name without its suffix"
+            message = (
+                f"{origin}: {stem!r} points outside the data set's folder; expected a file name without its suffix"
+            )
             report(Finding(name="path-outside-folder", file=str(origin), message=message))
             continue
         try:
@@ -124,7 +126,7 @@ def read_voc_images(annotations_dir: Path, stems: Sequence[str], origin: Path, r
             message = f"{path}: no such annotation file, though {origin} lists {stem!r}"
             report(Finding(name="missing-annotation", file=str(path), message=message))
         except (ET.ParseError, OSError, ValueError) as error:
-            message = f"{path}: is not XML ({error}); expected a VOC annotation"
+            message = f"{path}: cannot be read as XML ({error}); expected a VOC annotation"
             report(Finding(name="unreadable-annotation", file=str(path), message=message))
         else:
             images.append(_read_image(root, path, report))
@@ -178,20 +180,18 @@ def voc_annotations(
     origin: Path,
     report: Report,
 ) -> Annotations:
-    """Flat arrays of the given XML files. `origin` is the list they come from."""
+    """Flat arrays of the given XML files. origin: the list that names them."""
     labels_by_name = {name: label for label, name in enumerate(class_names)}
     image_paths = _image_paths(images, images_dir)
-    rows, things = [], []
+    rows, objects = [], []
     for row, image in enumerate(images):
-        for thing in image.objects:
-            if thing.name in labels_by_name:
+        for item in image.objects:
+            if item.name in labels_by_name:
                 rows.append(row)
-                things.append(thing)
+                objects.append(item)
             else:
-                message = (
-                    f"{image.xml} object {thing.number}: class {thing.name!r} is not one of the {len(class_names)}"
-                )
-                message += f" ({', '.join(class_names[:5])}{', ...' if len(class_names) > 5 else ''})"
+                message = f"{image.xml} object {item.number}: unknown class {item.name!r}; expected one of "
+                message += f"{listed(class_names)}"
                 report(Finding(name="unknown-class", file=str(image.xml), message=message))
     sizes = np.array([image.size_wh for image in images], dtype=np.int32).reshape(-1, 2)
     unknown = np.flatnonzero((sizes == 0).any(axis=1))
@@ -203,18 +203,18 @@ def voc_annotations(
         image_ids=np.arange(1, len(images) + 1, dtype=np.int64),
         image_sizes_wh=sizes,
         image_rows=np.array(rows, dtype=np.int64),
-        boxes_xyxy=np.array([thing.box_xyxy for thing in things], dtype=np.float64).reshape(-1, 4),
-        labels=np.array([labels_by_name[thing.name] for thing in things], dtype=np.int64),
-        crowd=np.array([thing.difficult for thing in things], dtype=np.bool_),
-        areas=np.full(len(things), math.nan),
+        boxes_xyxy=np.array([item.box_xyxy for item in objects], dtype=np.float64).reshape(-1, 4),
+        labels=np.array([labels_by_name[item.name] for item in objects], dtype=np.int64),
+        crowd=np.array([item.difficult for item in objects], dtype=np.bool_),
+        areas=np.full(len(objects), math.nan),
         class_names=class_names,
         category_ids=tuple(range(1, len(class_names) + 1)),
-        place=lambda row: f"{images[rows[row]].xml} object {things[row].number}",
+        place=lambda row: f"{images[rows[row]].xml} object {objects[row].number}",
     )
 
 
 def _image_paths(images: Sequence[VocImage], images_dir: Path) -> list[Path]:
-    """Where each picture lies; a guess that does not exist where none is there."""
+    """Path of each image; for a missing image the path STEM.jpg, which does not exist."""
     by_stem: dict[str, list[str]] = {}
     if images_dir.is_dir():
         for path in sorted(images_dir.iterdir()):
@@ -229,7 +229,7 @@ def _image_paths(images: Sequence[VocImage], images_dir: Path) -> list[Path]:
 
 
 def find_voc(root: Path) -> list[Path]:
-    """The two folders that VOC has."""
+    """The two folders that identify VOC, [] unless both exist."""
     folders = [root / "Annotations", root / "ImageSets"]
     return folders if all(folder.exists() for folder in folders) else []
 
@@ -239,7 +239,7 @@ def open_voc(root: Path, _folders: list[Path], _needs_images: bool) -> DataSourc
     lists = list_splits(root)
     if not lists:
         raise DataError(
-            f"{root / 'ImageSets' / 'Main'}: holds no list of pictures; expected train.txt and val.txt",
+            f"{root / 'ImageSets' / 'Main'}: has no image lists; expected train.txt and val.txt",
             path=root / "ImageSets" / "Main",
         )
     reader = _VocReader(root, lists)
@@ -250,7 +250,7 @@ def _ignore(_: Finding) -> None: ...
 
 
 class _VocReader:
-    """Reads the XML files of all lists to know the classes, once; the pictures of a split after that."""
+    """Reads the XML files of all lists once, to collect the classes; later only those of the requested split."""
 
     def __init__(self, root: Path, lists: Mapping[str, Path]) -> None:
         self._root = root
@@ -273,18 +273,18 @@ class _VocReader:
             for other, file in self._lists.items():
                 new = [stem for stem in read_list(file) if stem not in known]
                 known.update(new)
-                if other != split:  # its own problems are told when it is read
+                if other != split:  # its problems are reported when that split is read
                     everything += read_voc_images(self._root / "Annotations", new, file, _ignore)
             self._class_names = class_names_of(self._root, everything)
         if not self._class_names:
             raise DataError(
-                f"{self._root}: no object in any list has a class; expected at least one box", path=self._root
+                f"{self._root}: has no classes; expected at least one object in the listed XML files", path=self._root
             )
         return self._class_names
 
 
 def write_voc(folder: Path, datasets: Sequence[Dataset]) -> None:
-    """Annotations/, ImageSets/Main/ and labels.txt for splits whose pictures lie in JPEGImages/."""
+    """Write Annotations/, ImageSets/Main/ and labels.txt for splits whose images are in JPEGImages/."""
     (folder / "Annotations").mkdir()
     (folder / "ImageSets" / "Main").mkdir(parents=True)
     for dataset in datasets:
@@ -306,10 +306,10 @@ def _image_xml(dataset: Dataset, index: int) -> str:
     ET.SubElement(size, "depth").text = "3"
     rows = dataset.rows(index)
     for box, label, crowd in zip(dataset.boxes_xyxy[rows], dataset.labels[rows], dataset.crowd[rows], strict=True):
-        thing = ET.SubElement(root, "object")
-        ET.SubElement(thing, "name").text = dataset.class_names[label]
-        ET.SubElement(thing, "difficult").text = str(int(crowd))
-        corners = ET.SubElement(thing, "bndbox")
+        element = ET.SubElement(root, "object")
+        ET.SubElement(element, "name").text = dataset.class_names[label]
+        ET.SubElement(element, "difficult").text = str(int(crowd))
+        corners = ET.SubElement(element, "bndbox")
         for tag, value, shift in zip(_CORNERS, box, (CORNER_SHIFT, CORNER_SHIFT, 0.0, 0.0), strict=True):
             ET.SubElement(corners, tag).text = shortest(value - shift)
     ET.indent(root)

@@ -1,8 +1,8 @@
-"""YOLO text labels -> Annotations: a line `class centre-x centre-y width height`, all four as fractions of the picture.
+"""YOLO text labels -> Annotations: a line is `class centre-x centre-y width height`, in fractions of the image (0..1).
 
-A line `class x1 y1 x2 y2 x3 y3 ...` (a polygon) becomes the box around it. The labels of `a/images/b/c.jpg` are
-`a/labels/b/c.txt` (the last `images` counts), or `c.txt` beside the picture; a picture without a file, or with an empty
-one, is background. Pictures come in the order of a list file, or sorted by path where a folder is given.
+A line `class x1 y1 x2 y2 x3 y3 ...` (a polygon) becomes its bounding box. The labels of `a/images/b/c.jpg` are in
+`a/labels/b/c.txt` (the last `images` is replaced), or in `c.txt` beside the image; an image without a label file, or
+with an empty one, is background. Images keep the order of a list file; those of a folder are sorted by path.
 """
 
 import math
@@ -23,9 +23,9 @@ from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
 
-Row = tuple[float, float, float, float, float]  # class, then a box as fractions xyxy
+Row = tuple[float, float, float, float, float]  # class, then xyxy in fractions of the image
 
-# Pixels in place of fractions are the usual mistake; a box may reach outside, but not by half a picture.
+# Pixels instead of fractions are a common error; a box may extend outside, but not by half an image.
 _LOWEST, _HIGHEST = -0.5, 1.5
 
 
@@ -38,7 +38,7 @@ def read_yolo(
     names_file: Path,
     report: Report,
 ) -> Annotations:
-    """Labels of the given pictures. `origin` lists the pictures, `names_file` the classes; both only for messages."""
+    """Labels of the given images. origin lists the images, names_file the classes; both are for messages only."""
     rows: list[int] = []
     lines: list[int] = []
     values: list[Row] = []
@@ -69,7 +69,7 @@ def read_yolo(
 
 
 def _read_labels(path: Path, class_names: tuple[str, ...], names_file: Path, report: Report) -> list[tuple[int, Row]]:
-    """Line number and row of each label; lines that make no sense are reported and left out."""
+    """(line number, row) of each label; invalid lines are reported and left out."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -100,12 +100,12 @@ def _read_line(words: Sequence[str], class_names: tuple[str, ...], names_file: P
     try:
         label, *numbers = (float(word) for word in words)
     except ValueError:
-        raise _BadLabel("malformed-entry", f"{' '.join(words)[:60]!r} is not a row of numbers") from None
+        raise _BadLabel("malformed-entry", f"{' '.join(words)[:60]!r}; expected numbers only") from None
     if len(numbers) != 4 and (len(numbers) < 6 or len(numbers) % 2):
-        expected = "class x y width height, or a class and a polygon's points"
-        raise _BadLabel("malformed-entry", f"has {len(words)} numbers; expected 5 ({expected})")
+        expected = "class x y width height, or a class and the points of a polygon"
+        raise _BadLabel("malformed-entry", f"count of numbers is {len(words)}; expected 5 ({expected})")
     if not all(map(math.isfinite, numbers)):
-        raise _BadLabel("box-not-finite", f"{' '.join(words)[:60]!r} is not finite; expected fractions of the picture")
+        raise _BadLabel("box-not-finite", f"{' '.join(words)[:60]!r} is not finite; expected fractions of the image")
     if not (label.is_integer() and 0 <= label < len(class_names)):
         count = len(class_names)
         raise _BadLabel(
@@ -113,12 +113,12 @@ def _read_line(words: Sequence[str], class_names: tuple[str, ...], names_file: P
         )
     if min(numbers) < _LOWEST or max(numbers) > _HIGHEST:
         worst = max(numbers, key=abs)
-        raise _BadLabel("not-a-fraction", f"{worst:g} is no fraction of the picture; expected 0..1, not pixels")
+        raise _BadLabel("not-a-fraction", f"{worst:g} is not a fraction of the image; expected 0..1, not pixels")
     return label, *_box_of(numbers)
 
 
 def _box_of(numbers: Sequence[float]) -> tuple[float, float, float, float]:
-    """Centre and size, or a polygon's points -> left, top, right, bottom."""
+    """Centre and size, or the points of a polygon -> left, top, right, bottom."""
     if len(numbers) == 4:
         x, y, width, height = numbers
         return x - width / 2, y - height / 2, x + width / 2, y + height / 2
@@ -126,15 +126,17 @@ def _box_of(numbers: Sequence[float]) -> tuple[float, float, float, float]:
 
 
 def list_images(entry: Path) -> list[Path]:
-    """A folder's pictures, sorted, with those of its subfolders; or the lines of a list file, in their order.
+    """The images of a folder and its subfolders, sorted; or the lines of a list file, in their order.
 
-    Lines are relative to the list file, or to its parent folders' nearest that has them.
+    Lines are relative to the folder of the list file, or to its parent if the first image exists there only.
     """
     if entry.is_dir():
         return sorted(path for path in entry.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     if entry.suffix.lower() == ".txt" and entry.is_file():
         return _listed_images(entry)
-    raise DataError(f"{entry}: is neither a folder of pictures nor a .txt list of them", path=entry)
+    raise DataError(
+        f"{entry}: is no folder and no .txt file; expected a folder of images, or a list of them", path=entry
+    )
 
 
 def _listed_images(list_file: Path) -> list[Path]:
@@ -146,7 +148,7 @@ def _listed_images(list_file: Path) -> list[Path]:
 
 
 def label_path(image: Path) -> Path:
-    """Where a picture's labels lie, by YOLO's rule; beside it where that file is not there."""
+    """The label file of an image: in labels/ in place of images/, else beside the image if only that exists."""
     parts = list(image.parts)
     positions = [index for index, part in enumerate(parts[:-1]) if part == "images"]
     beside = image.with_suffix(".txt")
@@ -158,19 +160,19 @@ def label_path(image: Path) -> Path:
 
 
 def class_names_in(content: dict[str, object], path: Path) -> tuple[str, ...]:
-    """`names` of a data.yaml: a list, or a mapping 0..C-1 -> name; `nc` must agree where it is given."""
+    """`names` of a data.yaml: a list, or a mapping 0..C-1 -> name; `nc`, if present, must be C."""
     names = content.get("names")
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
             raise DataError(
-                f"{path}: names has the keys {list(names)[:8]}; expected 0..{len(names) - 1} without holes",
+                f"{path}: names has the keys {list(names)[:8]}; expected 0..{len(names) - 1} without gaps",
                 path=path,
                 setting="names",
             )
         names = [names[label] for label in range(len(names))]
     if not isinstance(names, list) or not names:
         raise DataError(
-            f"{path}: names is {names!r}; expected a list of class names, or a mapping 0: name",
+            f"{path}: names is {names!r}; expected a list of class names, or a mapping index: name",
             path=path,
             setting="names",
         )
@@ -178,18 +180,20 @@ def class_names_in(content: dict[str, object], path: Path) -> tuple[str, ...]:
     if len(set(texts)) < len(texts):
         twice = next(name for name in texts if texts.count(name) > 1)
         raise DataError(
-            f"{path}: class {twice!r} comes twice in names; expected every name once",
+            f"{path}: class {twice!r} occurs twice in names; expected every name once",
             path=path,
             setting="names",
             value=twice,
         )
     if content.get("nc", len(texts)) != len(texts):
-        raise DataError(f"{path}: nc is {content['nc']!r}, but names has {len(texts)}", path=path, setting="nc")
+        raise DataError(
+            f"{path}: nc is {content['nc']!r}; expected {len(texts)}, the number of names", path=path, setting="nc"
+        )
     return texts
 
 
 def open_yolo(path: Path, content: dict[str, Any], entries: dict[str, Any]) -> DataSource:
-    """A data.yaml. content: all of it; entries: split -> path or paths."""
+    """The data set of a data.yaml. content: the whole file; entries: split -> path or list of paths."""
     class_names = class_names_in(content, path)
 
     def read(split: str, report: Report) -> Annotations:
@@ -203,10 +207,10 @@ def open_yolo(path: Path, content: dict[str, Any], entries: dict[str, Any]) -> D
 
 
 def _yolo_entry(file: Path, root: object, entry: object, split: str) -> Path:
-    """A path in a data.yaml -> where it is: from `path`, else from the file's own folder.
+    """Resolve a path in a data.yaml: relative to `path`, else to the folder of the file.
 
-    Data sets are exported with `path` relative to another program's folder, and with a `../` too many; where only the
-    reading from the file's own folder exists, that is what was meant.
+    Some programs export a `path` relative to their own folder, or one `../` too many; then the path relative to the
+    folder of the file is used.
     """
     if not isinstance(entry, str):
         raise DataError(
@@ -222,7 +226,7 @@ def _yolo_entry(file: Path, root: object, entry: object, split: str) -> Path:
         if candidate.exists():
             return candidate
     raise DataError(
-        f"{file}: {split} is {entry!r}, but {candidates[0]} does not exist; paths start at {bases[0]}",
+        f"{file}: {split} is {entry!r}, but {candidates[0]} does not exist; expected a path relative to {bases[0]}",
         path=file,
         setting=split,
         value=entry,
@@ -230,10 +234,10 @@ def _yolo_entry(file: Path, root: object, entry: object, split: str) -> Path:
 
 
 def write_yolo(folder: Path, datasets: Sequence[Dataset]) -> None:
-    """data.yaml, labels/SPLIT/*.txt and SPLIT.txt for splits whose pictures lie in images/SPLIT/ under their own names.
+    """Write data.yaml, labels/SPLIT/*.txt and SPLIT.txt for splits whose images are in images/SPLIT/.
 
-    Fractions are written with all their digits, so that reading gives the corners back to SNAP_PIXELS or better.
-    The format has no mark for crowd boxes: they are left out.
+    Fractions are written with all digits, so that corners read back to within SNAP_PIXELS.
+    The format has no flag for crowd boxes: they are left out.
     """
     for dataset in datasets:
         labels = folder / "labels" / dataset.split
