@@ -423,8 +423,8 @@ def pin_to_cores(number: int) -> Iterator[None]:
     first = int(os.environ.get("LOCAL_RANK", "0")) * number
     if len(before) < processes_here() * number:
         raise SettingsError(
-            f"cpus_per_rank: {number}; {processes_here()} processes need {processes_here() * number} cores, but "
-            f"{len(before)} are available; expected at most {len(before) // processes_here()}",
+            f"cpus_per_rank: {number} for each of {processes_here()} processes; this process may use {len(before)} "
+            f"cores; expected at most {len(before) // processes_here()}",
             setting="cpus_per_rank",
             value=number,
         )
