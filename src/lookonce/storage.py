@@ -139,7 +139,7 @@ def require_space(folder: Path, num_bytes: int, purpose: str = "the checkpoints 
     needed, free = 1 + (num_bytes >> 20), _free_mib(folder)
     if free < needed:
         raise StorageError(
-            f"{folder}: {free} MiB free on its disk; {purpose} need about {needed} MiB; "
+            f"{folder}: {free} MiB free on its disk; about {needed} MiB needed for {purpose}; "
             "free some space or choose another folder, e.g. --runs DIR",
             path=folder,
         )
@@ -215,7 +215,7 @@ def _explain(path: Path, error: OSError) -> str:
         return f"{path}: no write permission ({error.strerror}); choose a writable folder, e.g. --runs DIR"
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return f"{path}: a file exists where a folder is needed ({error.strerror}); choose another, e.g. --runs DIR"
-    return f"{path}: read or write failed ({error})"
+    return f"{path}: read or write failed ({error}); check the path and its disk"
 
 
 def _free_mib(path: Path) -> int:
