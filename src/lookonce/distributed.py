@@ -211,8 +211,8 @@ def _rank_by_machine(store: Store, machine: int, own_rank: int, num_ranks: int) 
     be on any node.
     """
     store.set(f"machine/{own_rank}", str(machine))
-    places = sorted((int(store.get(f"machine/{other}")), other) for other in range(num_ranks))
-    return places.index((machine, own_rank))
+    order = sorted((int(store.get(f"machine/{other}")), other) for other in range(num_ranks))
+    return order.index((machine, own_rank))
 
 
 class HangWatchdog:
@@ -448,8 +448,8 @@ def resolve_device(name: str) -> torch.device:
     A name without a number means the device with the number LOCAL_RANK (0 without torchrun).
     """
     present = [kind for kind in BACKENDS if _is_present(kind)]
-    wanted = present[0] if name == "auto" else name.lower()
-    kind, _, number = wanted.partition(":")
+    chosen = present[0] if name == "auto" else name.lower()
+    kind, _, number = chosen.partition(":")
     if kind not in BACKENDS or not (number == "" or number.isdigit()):
         raise SettingsError(
             f"device: {name!r}; expected auto, {', '.join(BACKENDS)}, or one with a number from 0, e.g. cuda:1",

@@ -15,8 +15,8 @@ class LookonceError(ValueError):
     """Bad input: the message names the file or setting, the value seen, the value expected and the next step.
 
     The command line prints the message without a traceback and exits with status 1. Fields for programs, None if not
-    known: `setting`, the option's name; `path`, the file, folder or URL; `line` of that file, from 1; `value`, the value
-    seen, as given; `check`, the data check that failed (data/checks.py).
+    known: `setting`, the option's name; `path`, the file, folder or URL; `line` of that file, from 1; `value`, as
+    given; `check`, the data check that failed (data/checks.py).
     """
 
     def __init__(

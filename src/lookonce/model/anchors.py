@@ -13,8 +13,8 @@ RESTARTS = 20
 ITERATIONS = 50
 # More sizes do not change six anchors noticeably, and cost time.
 MOST_SIZES = 20_000
-# In the Ultralytics dialect a box is at most (2 sigmoid)**2 < 4 times its anchor, and a box below a quarter of it trains
-# badly; YOLOv5 uses the same ratio to decide which anchors match an object.
+# In the Ultralytics dialect a box is at most (2 sigmoid)**2 < 4 times its anchor, and a box below a quarter of it
+# trains badly; YOLOv5 uses the same ratio to decide which anchors match an object.
 MOST_STRETCH = 4.0
 # Objects for an anchor with sides under half a stride can share a cell, which predicts one object per anchor only.
 FLOOR_PER_STRIDE = 0.5

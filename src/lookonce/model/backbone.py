@@ -48,8 +48,8 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.conv(x))
         if self.then_pool and self.activation == "leaky":
-            # LeakyReLU is monotonic, so pooling first gives the same values with a quarter of the activations. A training
-            # step is 1.05-1.25 times as fast on two cores. SiLU is not monotonic: it decreases below -1.28.
+            # LeakyReLU is monotonic, so pooling first gives the same values with a quarter of the activations. A
+            # training step is 1.05-1.25 times as fast on two cores. SiLU is not monotonic: it decreases below -1.28.
             return activate(F.max_pool2d(x, 2), self.activation)
         x = activate(x, self.activation)
         return F.max_pool2d(x, 2) if self.then_pool else x

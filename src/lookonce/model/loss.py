@@ -97,47 +97,49 @@ class DetectionLoss:
         """(3,) weighted sums over one head: box, objectness, classes."""
         is_assigned = assigned >= 0
         image = torch.arange(len(assigned), device=assigned.device)[:, None, None, None]
-        wanted_boxes = targets.boxes_xyxy[image, assigned.clamp(min=0)]  # (B, H, W, A, 4)
-        wanted_labels = targets.labels[image, assigned.clamp(min=0)].clamp(min=0)  # (B, H, W, A)
+        assigned_boxes = targets.boxes_xyxy[image, assigned.clamp(min=0)]  # (B, H, W, A, 4)
+        assigned_labels = targets.labels[image, assigned.clamp(min=0)].clamp(min=0)  # (B, H, W, A)
         # Background predictions have no assigned box; their own box in its place keeps the gradient finite and 0.
         overlap = iou(
-            head.boxes_xyxy, torch.where(is_assigned[..., None], wanted_boxes, head.boxes_xyxy.detach()), self.box_loss
+            head.boxes_xyxy,
+            torch.where(is_assigned[..., None], assigned_boxes, head.boxes_xyxy.detach()),
+            self.box_loss,
         )
-        bonus = self._bonus(wanted_boxes, input_wh) if self.small_box_bonus else 1.0
+        bonus = self._bonus(assigned_boxes, input_wh) if self.small_box_bonus else 1.0
         box = (torch.where(is_assigned, 1 - overlap, 0.0) * bonus).sum()
         return torch.stack(
             [
                 self.box_weight * box,
-                self.objectness_weight * self._objectness(head, assigned, wanted_boxes, targets),
-                self.class_weight * self._classes(head, is_assigned, wanted_labels),
+                self.objectness_weight * self._objectness(head, assigned, assigned_boxes, targets),
+                self.class_weight * self._classes(head, is_assigned, assigned_labels),
             ]
         )
 
     def _bonus(self, boxes_xyxy: Tensor, input_wh: tuple[int, int]) -> Tensor:
-        """2 - w * h, sides relative to the network input: small boxes weigh up to twice as much (model zoo, Darknet)."""
+        """2 - w * h, sides relative to the network input: a small box weighs up to twice as much (Darknet)."""
         wh = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]) / boxes_xyxy.new_tensor(input_wh)
         return 2 - wh[..., 0] * wh[..., 1]
 
-    def _objectness(self, head: HeadPrediction, assigned: Tensor, wanted_boxes: Tensor, targets: Targets) -> Tensor:
+    def _objectness(self, head: HeadPrediction, assigned: Tensor, assigned_boxes: Tensor, targets: Targets) -> Tensor:
         is_assigned = assigned >= 0
         boxes = head.boxes_xyxy.detach()
-        wanted = (
-            torch.where(is_assigned, iou(boxes, wanted_boxes).clamp(0, 1), 0.0)
+        target = (
+            torch.where(is_assigned, iou(boxes, assigned_boxes).clamp(0, 1), 0.0)
             if self.overlap_as_objectness
             else is_assigned
         )
-        entropy = F.binary_cross_entropy_with_logits(head.logits[..., 4], wanted.float(), reduction="none")
+        entropy = F.binary_cross_entropy_with_logits(head.logits[..., 4], target.float(), reduction="none")
         objects = targets.real & assigned_any(assigned, targets) if self.ignore_own_head_only else targets.real
         counted = is_assigned | ~ignored_predictions(boxes, targets, objects, self.ignore_iou)
         return torch.where(counted, entropy, 0.0).sum()
 
-    def _classes(self, head: HeadPrediction, is_assigned: Tensor, wanted_labels: Tensor) -> Tensor:
+    def _classes(self, head: HeadPrediction, is_assigned: Tensor, assigned_labels: Tensor) -> Tensor:
         logits = head.logits[..., 5:]
         num_classes = logits.shape[-1]
-        wanted = F.one_hot(wanted_labels, num_classes).to(logits.dtype)
+        target = F.one_hot(assigned_labels, num_classes).to(logits.dtype)
         if self.label_smoothing:
-            wanted = torch.where(wanted > 0, 1 - self.label_smoothing, self.label_smoothing / max(num_classes - 1, 1))
-        entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(-1)
+            target = torch.where(target > 0, 1 - self.label_smoothing, self.label_smoothing / max(num_classes - 1, 1))
+        entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(-1)
         return torch.where(is_assigned, entropy, 0.0).sum()
 
 

@@ -93,7 +93,7 @@ def upsample(x: Tensor) -> Tensor:
 
 
 def scaled_channels(width: float | Sequence[int]) -> tuple[int, ...]:
-    """width * FULL_CHANNELS, each count rounded to a multiple of 4 and at least 4; or `width` itself if it is a list."""
+    """width * FULL_CHANNELS, each count a multiple of 4 and at least 4; or `width` itself if it is a list."""
     if isinstance(width, (int, float)):
         return tuple(max(4, 4 * round(count * width / 4)) for count in FULL_CHANNELS)
     return tuple(width)
