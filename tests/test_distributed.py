@@ -205,7 +205,7 @@ except distributed.RankLost as error:
 try:
     distributed.resolve_device(f"{kind}:8")
 except distributed.SettingsError as error:
-    assert f"{kind}:8 was asked for, but there are 8" in str(error)
+    assert (error.setting, error.value) == ("device", f"{kind}:8") and "has 8" in str(error)
 print(calls)
 """
 

@@ -1,7 +1,7 @@
 """lookonce: the complete YOLOv3-Tiny object detector.
 
-`lookonce.load(path)` opens any weights; `lookonce.train`, `evaluate`, `predict` and `check` are the functions behind
-the verbs of the command line. Each is imported when it is first used: importing lookonce alone takes no time.
+`lookonce.load(path)` opens any weights; `lookonce.train`, `evaluate`, `predict` and `check` are the functions of the
+command-line verbs. Each is imported on first use, so `import lookonce` alone is fast.
 """
 
 from importlib import import_module
@@ -9,7 +9,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Name here -> the module that holds it. Verbs whose name is also a room's (export) are reached through `load`.
+# Name -> its module. The verb `export` shares its name with a package; use `load(path).export` instead.
 _LATE = {
     "load": "lookonce.api",
     "train": "lookonce.workflows.train",

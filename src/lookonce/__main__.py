@@ -1,4 +1,4 @@
-"""`python -m lookonce` is `lookonce`."""
+"""Entry point of `python -m lookonce`, the same as `lookonce`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`lookonce.load`: one door to whatever detects, by what lies at a path."""
+"""`lookonce.load`: open a checkpoint, a run or an exported file as a detector."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -25,14 +25,15 @@ def load(
 ) -> "LoadedDetector":
     """Open a checkpoint folder, a run folder (its best weights) or an exported file, for use from Python.
 
-    names: file with the class names of another program's weights. Detectors find things in arrays with `detect`, in
-    files with `predict`; `evaluate` and `export` are the verbs.
+    names: file with the class names, for weights of another program. device: "auto", "cpu", "cuda", ...; runtime:
+    "auto" chooses by the file. The detector's `detect` takes arrays, `predict` and `stream` take files, folders, videos
+    and cameras; `evaluate` and `export` are the command-line verbs.
     """
     return LoadedDetector(Path(path), names=None if names is None else Path(names), device=device, runtime=runtime)
 
 
 class LoadedDetector:
-    """Weights that have been opened. `record` says all that is known of them; `runtime` runs them."""
+    """Opened weights. record: class names, preprocessing, thresholds and so on; runtime: runs the network."""
 
     def __init__(self, path: Path, *, names: Path | None = None, device: str = "auto", runtime: str = "auto") -> None:
         self.path, self.names = path, names
@@ -44,31 +45,31 @@ class LoadedDetector:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The name of each label."""
+        """Class names; a label is an index into them."""
         return self.record.class_names
 
     def detect(self, images: Sequence[NDArray[np.uint8]], *, threshold: float | None = None) -> list[Detections]:
-        """One Detections a picture, boxes in its pixels. images: (H, W, 3) uint8 RGB arrays of any size.
+        """One Detections per image, boxes in its pixels. images: (H, W, 3) uint8 RGB arrays of any size.
 
-        threshold: the lowest score told; without it that of the weights.
+        threshold: confidence threshold, 0..1; default: the value stored with the weights.
         """
         detector = self._detector if threshold is None else Detector(self.runtime, score_threshold=threshold)
         return detector.detect(images)
 
     def predict(self, source: Path | str, **options: Any) -> "Predicted":
-        """`lookonce predict SOURCE`: results are written to `output` (runs/predict-K), and returned."""
+        """`lookonce predict SOURCE`: write the results to `output` (default runs/predict-K) and return them."""
         from lookonce.workflows.predict import predict_with
 
         return predict_with(self.runtime, str(source), weights=self.path, **options)
 
     def stream(self, source: Path | str, **options: Any) -> "Iterator[Prediction]":
-        """Each picture or frame of SOURCE with what is found in it; options as of `predict`, nothing is written."""
+        """Yield each image or frame of `source` with its detections; options as in `predict`; writes nothing."""
         from lookonce.workflows.predict import stream
 
         return stream(self.runtime, str(source), **options)
 
     def evaluate(self, data: Path | str, **options: Any) -> "Evaluation":
-        """`lookonce eval --data DATA`."""
+        """`lookonce eval --data DATA`, with the same options."""
         from lookonce.workflows.evaluate import evaluate
 
         return evaluate(weights=self.path, names=self.names, data=Path(data), **options)

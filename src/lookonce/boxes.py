@@ -2,7 +2,7 @@
 
 A box is four numbers in the last axis; the name of every variable says which four:
 `xyxy` left, top, right, bottom; `xywh` left, top, width, height (COCO); `cxcywh` centre, width, height.
-Coordinates are continuous: the left edge of the first pixel is 0, the right edge of the last is the picture's width,
+Coordinates are continuous: the left edge of the first pixel is 0, the right edge of the last is the image's width,
 so a width is right - left, without the +1 of VOC's integer corners.
 """
 
@@ -35,7 +35,7 @@ def cxcywh_to_xyxy(boxes_cxcywh: Floats) -> Floats:
 
 
 def clip_xyxy(boxes_xyxy: Floats, width: float, height: float) -> Floats:
-    """The part of each box (..., 4) that lies inside the picture; a box wholly outside comes out with no area."""
+    """Clip boxes (..., 4) to an image of width x height pixels; a box wholly outside gets area 0."""
     limits = np.array([width, height, width, height], dtype=boxes_xyxy.dtype)
     return np.clip(boxes_xyxy, 0, limits)
 

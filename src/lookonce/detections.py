@@ -1,4 +1,4 @@
-"""What a detector says about one picture."""
+"""The detections of one image."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Detections:
-    """N boxes of one picture, best score first.
+    """N detections of one image, highest score first.
 
-    boxes_xyxy (N, 4) float32 pixels; scores (N,) float32 in 0..1; labels (N,) int64, the index of the class name.
+    boxes_xyxy (N, 4) float32 pixels; scores (N,) float32 in 0..1; labels (N,) int64, indices of the class names.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -22,11 +22,11 @@ class Detections:
 
     @staticmethod
     def none() -> "Detections":
-        """An empty picture."""
+        """No detections."""
         return Detections(
             boxes_xyxy=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32), labels=np.zeros(0, np.int64)
         )
 
     def select(self, rows: NDArray[np.bool_] | NDArray[np.integer]) -> "Detections":
-        """The given rows, in the given order."""
+        """The given rows, in the given order; or those where a mask is True."""
         return Detections(boxes_xyxy=self.boxes_xyxy[rows], scores=self.scores[rows], labels=self.labels[rows])

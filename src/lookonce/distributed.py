@@ -1,8 +1,9 @@
-"""Devices and ranks: the one place that knows about accelerators by name and about torch.distributed.
+"""Devices, ranks and collectives: the only module that names accelerators and uses torch.distributed.
 
-Without `torchrun` everything here answers as one rank of one, so callers need no special case. With it, every function
-in which ranks exchange something is a *meeting*: all of them call it, in the same order. A meeting to which one rank
-does not come ends with `RankLost` where its process has died, and through the `HangWatchdog`, by name, where it hangs.
+Without `torchrun` every function here behaves as rank 0 of world size 1, so callers need no special case. With
+`torchrun`, each function that exchanges data is a *collective*: all ranks must call it, in the same order. If a rank
+does not call it because its process died, the others raise `RankLost`; if the rank hangs, the `HangWatchdog` of the
+others reports it and ends their processes.
 """
 
 import datetime as dt
@@ -25,39 +26,39 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 
 from lookonce.errors import LookonceError, SettingsError
 
-# Device type -> the library that moves tensors between its ranks, fastest device first: "auto" takes the first present.
-# Of torch.KIND is asked here what has the same name in torch.cuda; torch.mps lacks half of it.
+# Device type -> its torch.distributed backend, fastest device first: "auto" takes the first one present.
+# This module calls only functions that torch.KIND shares with torch.cuda; torch.mps lacks half of them.
 BACKENDS: dict[str, str] = {"cuda": "nccl", "npu": "hccl", "xpu": "xccl", "cpu": "gloo"}
 
 
 class RankLost(LookonceError):
-    """Another rank died, or its machine or the network did: it, or whoever started it, can say why."""
+    """The connection to another rank was lost: its process, its node or the network failed. Its own log says why."""
 
 
 def rank() -> int:
-    """This process among all of them, 0..world_size() - 1."""
+    """Index of this process, 0..world_size() - 1."""
     return dist.get_rank() if _is_initialised() else 0
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """Number of processes that work together."""
     return dist.get_world_size() if _is_initialised() else 1
 
 
 def is_main() -> bool:
-    """Whether this process prints, logs and saves."""
+    """Whether this process is rank 0, which prints, logs and saves."""
     return rank() == 0
 
 
 def barrier() -> None:
-    """Wait until every rank has come this far."""
+    """Wait until every rank has called this."""
     if _is_initialised():
         with _collective():
             dist.barrier()
 
 
 def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
-    """The sum of the ranks' tensors (same shape, in place) on every rank."""
+    """All-reduce: replace the tensor by the sum of the ranks' tensors (same shape), and return it."""
     if _is_initialised():
         with _collective():
             dist.all_reduce(tensor)
@@ -67,8 +68,8 @@ def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
 def average_over_ranks(tensors: Sequence[torch.Tensor]) -> None:
     """Replace each tensor (the same shapes on all ranks, one dtype) by its mean over the ranks.
 
-    In a single buffer in the order given: how sums are rounded depends on where a number lies in the buffer, so a
-    layout that never changes is what makes a resumed run end with the bits of a straight one (docs/decisions/0011).
+    The tensors travel in a single buffer in the given order. The rounding of a sum depends on its position in the
+    buffer, so only a constant layout makes a resumed run bit-exact (docs/decisions/0011).
     """
     if not _is_initialised() or not tensors:
         return
@@ -79,7 +80,7 @@ def average_over_ranks(tensors: Sequence[torch.Tensor]) -> None:
 
 
 def broadcast_tensors(tensors: Sequence[torch.Tensor]) -> None:
-    """Replace each tensor (the same shapes on all ranks) by the main rank's."""
+    """Broadcast: replace each tensor (the same shapes on all ranks) by that of rank 0."""
     if not _is_initialised():
         return
     for tensor in tensors:
@@ -90,14 +91,14 @@ def broadcast_tensors(tensors: Sequence[torch.Tensor]) -> None:
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set on any rank: how ranks agree to stop at the same step."""
+    """Whether the flag is set on any rank; with it the ranks agree to stop at the same step."""
     if not _is_initialised():
         return flag
     return bool(all_reduce_sum(torch.tensor(int(flag), device=device)).item())
 
 
 def gather_objects(value: Any) -> list[Any]:
-    """One picklable value from each rank, in rank order, on every rank."""
+    """All-gather: one picklable value per rank, in rank order, on every rank."""
     if not _is_initialised():
         return [value]
     values: list[Any] = [None] * world_size()
@@ -107,7 +108,7 @@ def gather_objects(value: Any) -> list[Any]:
 
 
 def broadcast_object(value: Any) -> Any:
-    """The main rank's value on every rank."""
+    """Broadcast: return the picklable value of rank 0 on every rank."""
     if not _is_initialised():
         return value
     values = [value]
@@ -117,21 +118,21 @@ def broadcast_object(value: Any) -> Any:
 
 
 def started_by_torchrun() -> bool:
-    """Whether this process is one of those that torchrun, or a launcher that speaks as torchrun does, has started."""
+    """Whether torchrun, or a launcher that sets the same environment variables, started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ or "WORLD_SIZE" in os.environ
 
 
 def processes_here() -> int:
-    """How many of the ranks run on this machine."""
+    """Number of ranks on this node."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 @contextmanager
 def process_group(device: torch.device, *, machine: int = 0, timeout_seconds: float = 600) -> Iterator[None]:
-    """Join the other ranks for the length of the block when torchrun started this process; else do nothing.
+    """Inside the block this process is a rank of the process group, if torchrun started it; else do nothing.
 
-    machine: number of this one, where the caller knows it; the main rank is on the lowest. timeout_seconds: how long
-    ranks wait for one another, here and in each meeting.
+    machine: node_rank of this node, if the caller knows it; rank 0 is on the lowest. timeout_seconds: limit for ranks
+    to wait for each other, here and in each collective. RankLost: the ranks could not connect.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _is_initialised():
         yield
@@ -139,12 +140,12 @@ def process_group(device: torch.device, *, machine: int = 0, timeout_seconds: fl
     if device.type != "cpu":
         getattr(torch, device.type).set_device(device)
     own_rank, num_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    # The backend's own limit names no rank, so it comes after the watch's.
+    # The backend's own timeout names no rank, so it is longer than the watchdog's.
     timeout = dt.timedelta(seconds=timeout_seconds + 60)
     try:
-        first = _shared_store(timeout, host=own_rank == 0)  # kept to the end: it may be what serves the others
+        first = _shared_store(timeout, host=own_rank == 0)  # kept until the end: it may be the server of the others
         start = _find_each_other(first, own_rank, num_ranks, timeout_seconds)
-        # A store has one connection, on which one waits for the other: the watch needs its own.
+        # A store has one connection, and its calls wait for each other, so the watchdog needs its own.
         stores = [PrefixStore(f"lookonce/{start}", _shared_store(timeout)) for _ in range(2)]
         own_rank = _rank_by_machine(stores[0], machine, own_rank, num_ranks)
         dist.init_process_group(
@@ -152,28 +153,29 @@ def process_group(device: torch.device, *, machine: int = 0, timeout_seconds: fl
         )
     except (RuntimeError, ValueError) as error:
         raise RankLost(
-            f"rank {own_rank} of {num_ranks}: could not meet the others at "
-            f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')} ({_first_line(error)})"
+            f"rank {own_rank} of {num_ranks}: could not connect to the other ranks at "
+            f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')} ({_first_line(error)}); check "
+            "that all nodes run and can reach this address (MASTER_ADDR, MASTER_PORT)"
         ) from error
     with _watching(HangWatchdog(stores[1], own_rank, num_ranks, timeout_seconds)):
         yield
-    # Not after an error: taking leave of ranks that are gone can take for ever, and the process is about to end.
+    # Not after an error: the call can block forever when other ranks are lost, and this process ends anyway.
     dist.destroy_process_group()
 
 
 def _shared_store(timeout: dt.timedelta, *, host: bool = False) -> Store:
-    """A connection to the store that all ranks share. torchrun's agent serves it; else the one that is `host`."""
+    """Connect to the store that all ranks share. torchrun's agent serves it; without one, the rank with `host`."""
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     serve = host and not _has_agent_store()
     return TCPStore(address, port, is_master=serve, timeout=timeout, wait_for_workers=False, multi_tenant=True)
 
 
 def _find_each_other(store: Store, own_rank: int, num_ranks: int, timeout_seconds: float) -> str:
-    """A word that the ranks of this start of the job have in common, and those of an earlier one do not.
+    """A key that only the ranks of this (re)start of the job share.
 
-    torchrun's store outlives a restart with all that was written there, the addresses of dead processes among it
-    (pytorch/pytorch#135712), and its count of restarts is not the same on all machines. So each rank says hello with
-    a word of its own, and the main one answers until each has heard it.
+    torchrun's store keeps its content after a restart, also the addresses of dead processes (pytorch/pytorch#135712),
+    and its restart count differs between nodes. So each rank publishes a fresh token, and rank 0 answers each token
+    with its own until all ranks have read it.
     """
     own = uuid.uuid4().hex
     if own_rank == 0:
@@ -186,7 +188,7 @@ def _find_each_other(store: Store, own_rank: int, num_ranks: int, timeout_second
 
 
 def _welcome_all(store: Store, start: str, num_ranks: int, timeout_seconds: float) -> None:
-    missing, give_up_at = set(range(1, num_ranks)), time.monotonic() + timeout_seconds
+    missing, deadline = set(range(1, num_ranks)), time.monotonic() + timeout_seconds
     while missing:
         for other in sorted(missing):
             if store.check([f"lookonce/hello/{other}"]):
@@ -194,29 +196,32 @@ def _welcome_all(store: Store, start: str, num_ranks: int, timeout_seconds: floa
                 store.set(f"lookonce/welcome/{hello}", start)
             if store.check([f"lookonce/joined/{start}/{other}"]):
                 missing.remove(other)
-        if missing and time.monotonic() > give_up_at:
+        if missing and time.monotonic() > deadline:
             raise RankLost(
-                f"rank 0: rank {', '.join(map(str, sorted(missing)))} of {num_ranks} did not come within "
-                f"{timeout_seconds:g} s (rank_timeout)"
+                f"rank 0: rank {', '.join(map(str, sorted(missing)))} of {num_ranks} did not connect within "
+                f"{timeout_seconds:g} s; check these processes, or raise rank_timeout"
             )
         time.sleep(0.01)
 
 
 def _rank_by_machine(store: Store, machine: int, own_rank: int, num_ranks: int) -> int:
-    """torchrun numbers machines by their addresses as text (10.0.0.10 before 10.0.0.2), and the files that the main
-    rank writes would lie on any of them."""
+    """The rank of this process after renumbering by node_rank, then by torchrun's rank.
+
+    torchrun orders nodes by address string (10.0.0.10 before 10.0.0.2), so its rank 0, which writes the files, could
+    be on any node.
+    """
     store.set(f"machine/{own_rank}", str(machine))
-    places = sorted((int(store.get(f"machine/{other}")), other) for other in range(num_ranks))
-    return places.index((machine, own_rank))
+    order = sorted((int(store.get(f"machine/{other}")), other) for other in range(num_ranks))
+    return order.index((machine, own_rank))
 
 
 class HangWatchdog:
-    """Names the rank that keeps the others waiting.
+    """Reports the rank that the others wait for, and ends the processes of the waiting ranks.
 
-    Each rank counts the meetings it has come to, and a thread of it tells the count to the store that all share. Who
-    has waited for `timeout_seconds` looks who has come to fewer; the first of those who wait says so, and all of them
-    end their processes, since a backend that waits cannot be interrupted. A rank that is slow is not told from one
-    that hangs; one whose process is frozen tells nothing any more, and so falls behind.
+    Each rank counts its collectives, and a thread publishes the count in the shared store. A rank that has waited
+    `timeout_seconds` compares the counts; the lowest waiting rank writes the ranks that lag to stderr, and all waiting
+    ranks exit, since a waiting backend cannot be interrupted. A slow rank looks like one that hangs. A frozen process
+    publishes nothing more, so its count lags.
     """
 
     def __init__(self, store: Store, own_rank: int, num_ranks: int, timeout_seconds: float) -> None:
@@ -230,7 +235,7 @@ class HangWatchdog:
         self._publish()
 
     def arrive(self) -> None:
-        """This rank has come to another meeting."""
+        """Count a collective that this rank enters."""
         self._collectives += 1
         self._since = time.monotonic()
 
@@ -241,16 +246,17 @@ class HangWatchdog:
         self._over.set()
 
     def late(self) -> dict[int, str]:
-        """The ranks that have come to fewer meetings than this one, and where their processes are."""
-        found = {}
+        """Rank -> its process and host, of the ranks that have entered fewer collectives than this one."""
+        lagging = {}
         for other in range(self.num_ranks):
-            meetings, _, place = self.store.get(f"meetings/{other}").decode().partition(" ")
-            if int(meetings) < self._collectives:
-                found[other] = place
-        return found
+            count, _, process = self.store.get(f"collectives/{other}").decode().partition(" ")
+            if int(count) < self._collectives:
+                lagging[other] = process
+        return lagging
 
     def _publish(self) -> None:
-        self.store.set(f"meetings/{self.rank}", f"{self._collectives} process {os.getpid()} on {socket.gethostname()}")
+        process = f"process {os.getpid()} on {socket.gethostname()}"
+        self.store.set(f"collectives/{self.rank}", f"{self._collectives} {process}")
 
     def _run(self) -> None:
         try:
@@ -259,17 +265,17 @@ class HangWatchdog:
                 if time.monotonic() - self._since > self.timeout_seconds and (late := self.late()):
                     self._give_up(late)
         except RuntimeError:
-            # The store has gone with whoever started us; the meetings notice by themselves.
+            # The store ended with its server; the collectives raise RankLost by themselves.
             return
 
     def _give_up(self, late: dict[int, str]) -> None:
         waiting = [other for other in range(self.num_ranks) if other not in late]
         if self.rank == waiting[0]:
-            names = "; ".join(f"rank {other} ({place})" for other, place in late.items())
+            names = "; ".join(f"rank {other} ({process})" for other, process in late.items())
             sys.stderr.write(
-                f"lookonce: rank {self.rank}: {names} did not come to meeting {self._collectives} for "
-                f"{self.timeout_seconds:g} s, {len(waiting)} of {self.num_ranks} ranks are waiting: it hangs, or needs "
-                "more time (rank_timeout)\n"
+                f"lookonce: rank {self.rank}: {names} did not enter collective {self._collectives} within "
+                f"{self.timeout_seconds:g} s (rank_timeout); {len(waiting)} of {self.num_ranks} ranks waited and now "
+                "exit; if the missing rank is only slow, raise rank_timeout\n"
             )
             sys.stderr.flush()
         os._exit(1)
@@ -280,9 +286,9 @@ _watch: HangWatchdog | None = None
 
 @contextmanager
 def _watching(watch: HangWatchdog) -> Iterator[None]:
-    global _watch  # noqa: PLW0603 - as the process group itself, it is one to a process
+    global _watch  # noqa: PLW0603 - like the process group itself, there is one per process
     _watch = watch
-    barrier()  # by now each has told its count
+    barrier()  # after it, every rank has published its count
     _watch.start()
     try:
         yield
@@ -306,14 +312,14 @@ def _first_line(error: BaseException) -> str:
 
 
 def remember_for_job(name: str, value: str) -> None:
-    """Keep a word for the ranks that torchrun starts after a failure of these; without torchrun it is forgotten."""
+    """Keep a value for the ranks that torchrun starts after a failure; without torchrun, do nothing."""
     store = _job_store()
     if store is not None:
         store.set(f"lookonce/{name}", value)
 
 
 def recall_for_job(name: str) -> str | None:
-    """What a rank of an earlier start of this job kept under the name."""
+    """The value that `remember_for_job` stored before a restart of this job; None if there is none."""
     store = _job_store()
     if store is None or not store.check([f"lookonce/{name}"]):
         return None
@@ -321,7 +327,7 @@ def recall_for_job(name: str) -> str | None:
 
 
 def _job_store() -> Store | None:
-    """The store of torchrun's agent, which lives as long as the job; None where there is no agent."""
+    """The store of torchrun's agent, which lives as long as the job; None without an agent."""
     return _shared_store(dt.timedelta(seconds=60)) if _has_agent_store() else None
 
 
@@ -331,9 +337,9 @@ def _has_agent_store() -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What torchrun is told. nodes: how many machines, or least:most; node 0 is where `endpoint` (host:port) is.
+    """Arguments of torchrun. nodes: number of nodes, or min:max; node 0 listens at `endpoint` (host:port).
 
-    timeout_seconds: how long machines wait for one another before anything has begun.
+    processes: per node. timeout_seconds: limit for nodes to wait for each other at the start.
     """
 
     processes: int
@@ -345,7 +351,7 @@ class Job:
 
 
 def _address_towards(endpoint: str) -> str | None:
-    """This machine's address on the way to host:port, as the others can reach it: its name may mean nothing to them."""
+    """The local address used to reach host:port; other nodes may not resolve this machine's name. None if unknown."""
     host, _, port = endpoint.rpartition(":")
     try:
         family, kind, *_, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
@@ -353,15 +359,15 @@ def _address_towards(endpoint: str) -> str | None:
             probe.connect(address)  # chooses a route, sends nothing
             return str(probe.getsockname()[0])
     except (OSError, ValueError):
-        return None  # torchrun will say what is wrong with it
+        return None  # torchrun raises its own error for this endpoint
 
 
 def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
-    """Start the command once for each device of this machine, as torchrun does, and wait until all are done.
+    """Start the command job.processes times on this node through torchrun, and wait until all processes end.
 
-    After a failure of one all are ended and started again, max_restarts times. Returns rank -> exit status of what had
-    failed at last (negative: the signal's number), empty when all went well. Signals are left to the caller, whose
-    handlers may raise: then the processes get a SIGTERM. RankLost: the machines did not meet.
+    If one fails, all are ended and restarted, at most max_restarts times. Returns rank -> exit status of the processes
+    that failed in the last start (negative: the signal's number); empty on success. The caller handles signals; if its
+    handler raises, the processes get SIGTERM. RankLost: the nodes did not connect.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -369,7 +375,7 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
     from torch.distributed.launcher.api import LaunchConfig, launch_agent
 
     least, _, most = job.nodes.partition(":")
-    endpoint = job.endpoint or "127.0.0.1:0"  # not localhost: a bare container knows no names, not even its own
+    endpoint = job.endpoint or "127.0.0.1:0"  # not localhost: a bare container resolves no names, not even its own
     config = LaunchConfig(
         min_nodes=int(least),
         max_nodes=int(most or least),
@@ -380,10 +386,12 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
         rdzv_configs={"is_host": job.node == 0, "join_timeout": max(int(job.timeout_seconds), 1)},
         local_addr=_address_towards(endpoint),
         max_restarts=job.max_restarts,
-        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),  # no folder in /tmp for logs that go to the terminal
+        logs_specs=DefaultLogsSpecs(
+            log_dir=os.devnull
+        ),  # without it torchrun makes a folder in /tmp; our logs go to the terminal
         signals_to_handle="SIGHUP",
     )
-    # What became of the processes is told by the caller, in fewer words.
+    # The caller reports failed processes, in fewer lines than torchrun.
     logger = logging.getLogger("torch.distributed.elastic")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -393,8 +401,9 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
         return {failed: failure.exitcode for failed, failure in error.failures.items()}
     except RendezvousError as error:
         raise RankLost(
-            f"machine {job.node} of {job.nodes}: did not meet all the others at {endpoint} within "
-            f"{job.timeout_seconds:g} s (rank_timeout), or lost them again ({type(error).__name__})"
+            f"node {job.node} of {job.nodes}: could not connect to all other nodes at {endpoint} within "
+            f"{job.timeout_seconds:g} s (rank_timeout), or lost the connection ({type(error).__name__}); check that "
+            "all nodes run and can reach this address, or raise rank_timeout"
         ) from error
     finally:
         logger.setLevel(level)
@@ -403,8 +412,10 @@ def run_job(job: Job, command: Sequence[str]) -> dict[int, int]:
 
 @contextmanager
 def pin_to_cores(number: int) -> Iterator[None]:
-    """This process keeps to `number` cores for the length of the block: those after the cores that the ranks before it
-    on this machine have, of all that it may use. 0 changes nothing."""
+    """Inside the block this process runs on `number` cores only; 0 changes nothing.
+
+    Local rank K gets the K-th group of `number` cores among those that the process may use.
+    """
     if not number or not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -412,7 +423,8 @@ def pin_to_cores(number: int) -> Iterator[None]:
     first = int(os.environ.get("LOCAL_RANK", "0")) * number
     if len(before) < processes_here() * number:
         raise SettingsError(
-            f"cpus_per_rank: {number} for each of {processes_here()} processes, but there are {len(before)} cores here",
+            f"cpus_per_rank: {number} for each of {processes_here()} processes; this process may use {len(before)} "
+            f"cores; expected at most {len(before) // processes_here()}",
             setting="cpus_per_rank",
             value=number,
         )
@@ -424,29 +436,29 @@ def pin_to_cores(number: int) -> Iterator[None]:
 
 
 def _keep_to(cores: set[int]) -> None:
-    """All threads of this process: those that numpy has started too, which would not follow the main thread."""
+    """Pin all threads of this process, also those that numpy has started, which do not follow the main thread."""
     for task in Path("/proc/self/task").iterdir():
-        with suppress(ProcessLookupError):  # it has ended since
+        with suppress(ProcessLookupError):  # the thread has ended meanwhile
             os.sched_setaffinity(int(task.name), cores)
 
 
 def resolve_device(name: str) -> torch.device:
-    """ "auto" -> the fastest device present; "cpu", "cuda", "npu", "cuda:1" -> that device, or an error if absent.
+    """ "auto" -> the fastest device present; "cpu", "cuda", "npu", "cuda:1" -> that device; SettingsError if absent.
 
-    Under torchrun a name without a number means the device of this process' LOCAL_RANK.
+    A name without a number means the device with the number LOCAL_RANK (0 without torchrun).
     """
     present = [kind for kind in BACKENDS if _is_present(kind)]
-    wanted = present[0] if name == "auto" else name.lower()
-    kind, _, number = wanted.partition(":")
+    chosen = present[0] if name == "auto" else name.lower()
+    kind, _, number = chosen.partition(":")
     if kind not in BACKENDS or not (number == "" or number.isdigit()):
         raise SettingsError(
-            f"device: got {name!r}, expected auto, or one of {', '.join(BACKENDS)} (cuda:1 for the second)",
+            f"device: {name!r}; expected auto, {', '.join(BACKENDS)}, or one with a number from 0, e.g. cuda:1",
             setting="device",
             value=name,
         )
     if kind not in present:
         raise SettingsError(
-            f"device: {name!r} was asked for, but this machine offers {', '.join(present)}; try device=auto"
+            f"device: {name!r}; this machine has {', '.join(present)}; use device=auto"
             f"{_way_to_ascend() if kind == 'npu' else ''}",
             setting="device",
             value=name,
@@ -457,7 +469,8 @@ def resolve_device(name: str) -> torch.device:
     num_devices = getattr(torch, kind).device_count()
     if index >= num_devices:
         raise SettingsError(
-            f"device: {kind}:{index} was asked for, but there are {num_devices} (numbered from 0)",
+            f"device: {kind}:{index}; this machine has {num_devices} ({kind}), numbered from 0; use {kind}:0"
+            + (f" to {kind}:{num_devices - 1}" if num_devices > 1 else ""),
             setting="device",
             value=name,
         )
@@ -466,26 +479,25 @@ def resolve_device(name: str) -> torch.device:
 
 def _way_to_ascend() -> str:
     if os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD") == "0":
-        return ", or unset TORCH_DEVICE_BACKEND_AUTOLOAD, which keeps torch-npu out"
+        return ", or unset TORCH_DEVICE_BACKEND_AUTOLOAD, whose value 0 disables torch-npu"
     return ", or install torch-npu and CANN (docs/jobs.md)"
 
 
 def count_devices(kind: str) -> tuple[str, int]:
-    """How many devices of a kind the machine has; of "auto" the fastest kind there is. A CPU is one."""
+    """(kind, number of its devices on this machine). "auto" -> the fastest kind present. The CPU counts as 1 device."""
     if kind == "auto":
         kind = next(present for present in BACKENDS if _is_present(present))
     return kind, (getattr(torch, kind).device_count() if kind != "cpu" and _is_present(kind) else int(kind == "cpu"))
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given: for timing."""
+    """Wait until the device has finished all queued work; for timing."""
     if device.type != "cpu":
         getattr(torch, device.type).synchronize(device)
 
 
 def memory_in_use(device: torch.device) -> int:
-    """Bytes: the most that was taken from an accelerator's memory so far; on a CPU what the process holds now, 0 where
-    the system does not tell in Linux's way."""
+    """Bytes: peak memory of an accelerator so far; on a CPU the current memory of this process (0 outside Linux)."""
     if device.type != "cpu":
         return int(getattr(torch, device.type).max_memory_allocated(device))
     try:
@@ -495,8 +507,8 @@ def memory_in_use(device: torch.device) -> int:
 
 
 def supports_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is worth using: on accelerators that have it. On a CPU without the instructions a training step
-    takes 14 times as long as in float32, so a CPU never counts."""
+    """Whether the device is an accelerator with bfloat16. Always False for a CPU: without bfloat16 instructions a
+    training step takes 14 times as long as in float32."""
     return device.type != "cpu" and bool(getattr(torch, device.type).is_bf16_supported())
 
 

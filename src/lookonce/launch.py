@@ -1,9 +1,9 @@
-"""One command, several processes: `--devices 8` starts a process for each device, and stands for all of them.
+"""The launcher of several processes (ranks): `--devices 8` starts one process per device and waits for all of them.
 
-Starting and restarting is torchrun's (`distributed.run_job`). What torchrun cannot tell goes over a line between the
-launcher and each of its processes: what to do and the wish to stop one way, how far it is and how it ended the other.
-So a stop is a stop (torchrun would end with status 1), an error is told once and not tried again, and no process works
-on for a launcher that was killed: whose line is cut, leaves.
+torchrun starts and restarts the processes (`distributed.run_job`). A connection between the launcher and each process
+carries what torchrun does not pass on: the task and the stop request to the process; its progress, and its result or
+error, back. So a requested stop ends without an error (torchrun would exit with status 1), an error is reported once
+and not retried, and a process exits when its launcher is killed, because its connection closes.
 """
 
 import json
@@ -31,18 +31,18 @@ from lookonce.log import get_logger, logging_to
 from lookonce.signals import StopRequest, signals_handled_by
 from lookonce.storage import os_errors_explained
 
-# In the environment of the processes that are started: where their launcher listens, and the word that lets one in.
+# Environment variable of the started processes: the launcher's port and the authentication key, as JSON.
 LINE = "LOOKONCE_LINE"
 WORK = ("-c", "from lookonce.launch import work; work()")
-LAST_WORD_SECONDS = 30  # what a process has found may be large
+REPORT_SECONDS = 30  # a result may be large
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What each process does: function(line, **flags), where line leads to its launcher. threads: of each process.
+    """The call of each process: function(line, **flags); line is its LauncherConnection. threads: per process.
 
-    after_failure: what is left of the work then, and what to do; told behind who failed.
+    after_failure: end of the error message when a process fails: what was saved, and the next step.
     """
 
     function: Callable[..., Any]
@@ -52,13 +52,13 @@ class Task:
 
 
 def is_wanted(settings: Settings) -> bool:
-    """Whether this process is to start others: not when it was started as one of several itself."""
+    """Whether this process must start others. A process that torchrun or this launcher started must not."""
     if not started_by_torchrun():
         return settings.devices > 1 or settings.nnodes != "1"
     if settings.devices not in (1, processes_here()):
         raise SettingsError(
-            f"devices: {settings.devices} was given, but torchrun has started {processes_here()} processes here; leave "
-            "it out",
+            f"devices: {settings.devices}; torchrun started {processes_here()} "
+            f"process{'' if processes_here() == 1 else 'es'} on this machine; omit devices under torchrun",
             setting="devices",
             value=settings.devices,
         )
@@ -73,15 +73,16 @@ def launch(
     after_failure: str,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Result:
-    """Call function(line, **flags) in as many processes as the settings say; returns when all have ended.
+    """Call function(line, **flags) in settings.devices processes; return when all have ended.
 
-    What it returned in the first process of this machine is returned here, and its `has_come` calls on_progress.
-    Ctrl-C or SIGTERM: where work `has_begun`, all finish the step under way and save. A second one, or one before,
-    ends them at once: KeyboardInterrupt. LookonceError: what one of them said, or which of them died.
+    The result is that of local rank 0; each `report_progress` of local rank 0 calls on_progress(done, total).
+    On Ctrl-C or SIGTERM after `has_begun`, all processes finish the current step and save. A second signal, or one
+    before `has_begun`, ends them at once and raises KeyboardInterrupt. LookonceError: the error that a process
+    reported, or the rank that died.
     """
     if threading.current_thread() is not threading.main_thread():
         raise SettingsError(
-            f"devices: {settings.devices} processes can be started from the main thread only; use 1",
+            f"devices: {settings.devices}; several processes can be started from the main thread only; use devices=1",
             setting="devices",
             value=settings.devices,
         )
@@ -106,58 +107,60 @@ def launch(
 
 
 def require_devices(settings: Settings) -> None:
-    """SettingsError where the machine has fewer devices than processes are to be started."""
+    """SettingsError if the machine has fewer devices than `devices`."""
     kind, _, number = settings.device.partition(":")
     if number and settings.devices > 1:
         raise SettingsError(
-            f"device: {settings.device} is one, devices asks for {settings.devices}; say device={kind}",
+            f"device: {settings.device} is one device, but devices is {settings.devices}; use device={kind}",
             setting="device",
             value=settings.device,
         )
     kind, present = count_devices(kind)
     if kind != "cpu" and settings.devices > present:
         raise SettingsError(
-            f"devices: {settings.devices} asked for, this machine has {present} ({kind}); with device=cpu any number "
-            "of processes can work together",
+            f"devices: {settings.devices}; this machine has {present} ({kind}); reduce devices, or use device=cpu, "
+            "which allows any number of processes",
             setting="devices",
             value=settings.devices,
         )
 
 
 def wait_for_first(endpoint: str, timeout_seconds: float) -> None:
-    """Until machine 0 listens at host:port. It may start minutes later, and a pod's name may mean nothing before."""
+    """Wait until node 0 listens at host:port. Node 0 may start minutes later; a pod's name resolves only from then."""
     host, _, port = endpoint.rpartition(":")
     if not host or not port.isdecimal():
         raise SettingsError(
-            f"rdzv_endpoint={endpoint}: expected host:port, as first:29500", setting="rdzv_endpoint", value=endpoint
+            f"rdzv_endpoint: {endpoint!r}; expected host:port, e.g. first:29500",
+            setting="rdzv_endpoint",
+            value=endpoint,
         )
-    give_up, told = time.monotonic() + timeout_seconds, False
+    deadline, is_logged = time.monotonic() + timeout_seconds, False
     while True:
         try:
             socket.create_connection((host, int(port)), timeout=10).close()
             return
         except OSError as error:
             why = error
-        if time.monotonic() > give_up:
+        if time.monotonic() > deadline:
             raise LookonceError(
-                f"rdzv_endpoint: nobody has listened at {endpoint} for {timeout_seconds:g} s (rank_timeout; {why}); "
-                "the machine with node_rank 0 does, once lookonce runs there",
+                f"rdzv_endpoint: {endpoint} was unreachable for {timeout_seconds:g} s (rank_timeout; {why}); start "
+                "lookonce on the node with node_rank 0, which listens there",
                 setting="rdzv_endpoint",
                 value=endpoint,
             )
-        if not told:
-            get_logger().info(f"waits for the machine with node_rank 0 at {endpoint} ({why})")
-            told = True
+        if not is_logged:
+            get_logger().info(f"waiting for the node with node_rank 0 at {endpoint} ({why})")
+            is_logged = True
         time.sleep(0.5)
 
 
 def threads_per_process(num_processes: int) -> int:
-    """CPU threads for the network's sums: what OMP_NUM_THREADS says, else the cores shared out evenly."""
+    """Number of compute threads per process: OMP_NUM_THREADS if set, else usable_cores() divided by num_processes."""
     return wanted_threads() or max(usable_cores() // num_processes, 1)
 
 
 def work() -> None:
-    """One of the processes that `launch` starts."""
+    """Main function of a process that `launch` starts."""
     line = LauncherConnection()
     try:
         with logging_to():
@@ -168,13 +171,15 @@ def work() -> None:
     except LookonceError as error:
         line.has_failed(error)
         sys.exit(1)
-    # Status 0 also after a stop: with another, torchrun would start all of them again.
+    # Exit status 0 also after a requested stop: with another status, torchrun would restart all processes.
     line.has_ended(result)
 
 
 def redirect_output(name: str) -> None:
-    """From now on all that this process writes, whoever in it does, goes to NAME1/log.txt if it is number 1 of its
-    machine, and so on. Number 0 goes on where it speaks: there its launcher does, too."""
+    """Redirect stdout and stderr of this process, native libraries included, to NAME<local rank>/log.txt.
+
+    Local rank 0 keeps writing to the launcher's stdout and stderr. An empty name redirects nothing.
+    """
     number = os.environ.get("LOCAL_RANK", "0")
     if not name or number == "0":
         return
@@ -187,7 +192,7 @@ def redirect_output(name: str) -> None:
 
 
 class LauncherConnection:
-    """A process' end of the line to its launcher. stop: asked for when the launcher is."""
+    """A process's end of the connection to its launcher. stop: set when the launcher receives a stop signal."""
 
     def __init__(self) -> None:
         port, key = json.loads(os.environ[LINE])
@@ -197,28 +202,27 @@ class LauncherConnection:
             self._send(rank=int(os.environ["RANK"]), pid=os.getpid())
             self.task: Task = self._connection.recv()
         except (OSError, EOFError):
-            os._exit(1)  # the launcher is gone
+            os._exit(1)  # the launcher has ended
         self.stop = StopRequest()
-        threading.Thread(target=self._follow, name="lookonce-line", daemon=True).start()
+        threading.Thread(target=self._follow, name="lookonce-launcher", daemon=True).start()
 
     def has_begun(self) -> None:
-        """From now on a wish to stop is granted, before it just ends everything."""
+        """From now on the first stop signal finishes the step and saves; before, it ends all processes at once."""
         self._send(begun=True)
 
-    def has_come(self, done: int, total: int) -> None:
-        """How much is done."""
+    def report_progress(self, done: int, total: int) -> None:
         if self._is_first:
-            self._send(come=(done, total))
+            self._send(progress=(done, total))
 
     def has_ended(self, result: Any) -> None:
         self._send(result=result if self._is_first else None)
 
     def has_failed(self, error: LookonceError) -> None:
-        """Nobody tries again: the same input would fail in the same way."""
+        """Report an error that ends the job without a restart: the same input would fail again."""
         self._send(error=str(error), is_setting=isinstance(error, SettingsError), fields=error.fields)
 
     def has_lost_another(self, error: LookonceError) -> None:
-        """The launcher knows more, or tries again."""
+        """Report that another rank was lost; the launcher knows the cause, or restarts all ranks."""
         self._send(lost=str(error))
 
     def _send(self, **message: Any) -> None:
@@ -233,12 +237,12 @@ class LauncherConnection:
 
 
 class _Abort(BaseException):
-    """Raised in the main thread, where it waits for the processes."""
+    """Raised in the main thread to end its wait for the processes."""
 
 
 @dataclass
 class _Worker:
-    """A process at the other end of a line. has_reported: how it ended."""
+    """The launcher's record of a process. has_reported: whether it reported a result, an error or a lost rank."""
 
     rank: int
     pid: int
@@ -253,16 +257,16 @@ class _Worker:
 
 @dataclass
 class _WorkerGroup:
-    """The processes of this machine, as their launcher knows them; each has a thread here that listens to it."""
+    """The launcher's view of the processes on this machine; one thread per process receives its messages."""
 
     listener: Listener
     task: Task
     max_restarts: int
     on_progress: Callable[[int, int], None] | None
     num_starts: int = 0
-    workers: dict[int, _Worker] = field(default_factory=dict)  # by rank, of the newest start
-    gone: list[str] = field(default_factory=list)  # who ended without a word since the newest start, in that order
-    lost: list[str] = field(default_factory=list)  # who said so of another
+    workers: dict[int, _Worker] = field(default_factory=dict)  # by rank, since the latest (re)start
+    gone: list[str] = field(default_factory=list)  # processes that ended without a report since then, in that order
+    lost: list[str] = field(default_factory=list)  # messages of ranks that lost another rank
     error: LookonceError | None = None
     result: Any = None
     stop_asked: bool = False
@@ -275,28 +279,28 @@ class _WorkerGroup:
     def of_job(
         cls, task: Task, max_restarts: int, on_progress: Callable[[int, int], None] | None
     ) -> Iterator["_WorkerGroup"]:
-        """For the length of the block, processes that are started find their way here; at its end none is left."""
+        """Inside the block, started processes connect to the group; when it ends, all of them are ended."""
         key = secrets.token_hex(16)
         with Listener(("127.0.0.1", 0), backlog=1024, authkey=bytes.fromhex(key)) as listener:
             group = cls(listener=listener, task=task, max_restarts=max_restarts, on_progress=on_progress)
             os.environ[LINE] = json.dumps([listener.address[1], key])
-            accepting = threading.Thread(target=group._accept, name="lookonce-crew", daemon=True)
+            accepting = threading.Thread(target=group._accept, name="lookonce-accept", daemon=True)
             accepting.start()
             try:
                 yield group
             finally:
                 del os.environ[LINE]
                 group.is_over = True
-                with suppress(OSError):  # closing the listener would not wake the one that waits in accept
+                with suppress(OSError):  # closing the listener would not wake the thread in accept()
                     socket.create_connection(listener.address).close()
-                accepting.join(LAST_WORD_SECONDS)
+                accepting.join(REPORT_SECONDS)
                 group.dismiss()
-                for thread in group.listening:  # to the last word of each
-                    thread.join(LAST_WORD_SECONDS)
+                for thread in group.listening:  # until the last message of each process
+                    thread.join(REPORT_SECONDS)
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """For the length of the block the first signal asks the processes to stop, and the second ends them."""
+        """Inside the block the first signal asks the processes to stop, and the second one ends them."""
 
         def on_signal(_number: int, _frame: FrameType | None) -> None:
             has_begun = any(worker.has_begun for worker in self.workers.values())
@@ -312,7 +316,7 @@ class _WorkerGroup:
             yield
 
     def outcome(self, failed: Mapping[int, int]) -> Any:
-        """How it all ended, as a value or an error. failed: rank -> exit status."""
+        """Return the result of the job, or raise its error. failed: rank -> exit status."""
         if self.error is not None:
             raise self.error
         if self.is_interrupted:
@@ -320,13 +324,13 @@ class _WorkerGroup:
         if self.result is not None and (getattr(self.result, "stopped", False) or not failed):
             return self.result
         ends = "; ".join(f"rank {rank} ended with {_status(status)}" for rank, status in sorted(failed.items()))
-        why = "".join(f" ({words})" for words in [*self.gone, *self.lost][:1])
+        why = "".join(f" ({cause})" for cause in [*self.gone, *self.lost][:1])
         raise LookonceError(f"{ends or 'the processes ended'}{why}{self._restarts()}. {self.task.after_failure}")
 
     def _restarts(self) -> str:
         if not self.max_restarts:
             return ""
-        return f", after {max(self.num_starts - 1, 0)} of {self.max_restarts} restarts (max_restarts)"
+        return f", after {max(self.num_starts - 1, 0)} of at most {self.max_restarts} restarts (max_restarts)"
 
     def dismiss(self) -> None:
         """End all processes at once."""
@@ -338,21 +342,21 @@ class _WorkerGroup:
 
     def _accept(self) -> None:
         while not self.is_over:
-            with suppress(AuthenticationError, EOFError, OSError):  # not one of ours, or gone already
+            with suppress(AuthenticationError, EOFError, OSError):  # not started by this launcher, or ended already
                 connection = self.listener.accept()
                 self.listening.append(threading.Thread(target=self._follow, args=(connection,), daemon=True))
                 self.listening[-1].start()
 
     def _follow(self, connection: Connection) -> None:
-        """Listen to a process until its line is cut."""
+        """Receive the messages of a process until its connection closes."""
         worker = None
         with connection, suppress(OSError, EOFError):
             hello = connection.recv()
             worker = self._welcome(_Worker(hello["rank"], hello["pid"], connection))
             while True:
-                self._hear(worker, connection.recv())
+                self._receive(worker, connection.recv())
         if worker is not None and not worker.has_reported and self.workers.get(worker.rank) is worker:
-            self.gone.append(f"rank {worker.rank}, process {worker.pid}, ended without a word")
+            self.gone.append(f"rank {worker.rank}, process {worker.pid}, ended without a report")
 
     def _welcome(self, worker: _Worker) -> _Worker:
         if worker.rank in self.workers or not self.workers:
@@ -364,20 +368,20 @@ class _WorkerGroup:
         return worker
 
     def _begin_start(self) -> None:
-        """All processes are started again, after a failure; or for the first time."""
+        """Reset the records when the processes start, or restart after a failure."""
         if self.num_starts:
-            why = [*self.gone, *self.lost, "another machine came or went"][0]
-            get_logger().warning(f"{why}: all ranks start again and go on from the newest checkpoint")
+            why = [*self.gone, *self.lost, "a node joined or left"][0]
+            get_logger().warning(f"{why}; all ranks start again and resume from the newest checkpoint")
         self.num_starts += 1
         self.workers.clear()
         self.gone.clear()
         self.lost.clear()
 
-    def _hear(self, worker: _Worker, message: Mapping[str, Any]) -> None:
+    def _receive(self, worker: _Worker, message: Mapping[str, Any]) -> None:
         worker.has_begun |= "begun" in message
         worker.has_reported |= bool({"result", "error", "lost"} & message.keys())
-        if "come" in message and self.on_progress is not None:
-            self.on_progress(*message["come"])
+        if "progress" in message and self.on_progress is not None:
+            self.on_progress(*message["progress"])
         if message.get("result") is not None:
             self.result = message["result"]
         if "lost" in message:

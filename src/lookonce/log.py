@@ -1,6 +1,6 @@
-"""What a run says: plainly on a terminal; with the time of day in its log file, and wherever else stderr goes.
+"""Logging: plain lines on a terminal; lines with time and level in a log file or a redirected stderr.
 
-Everything goes through the logger `lookonce`, so a program that uses lookonce as a library can redirect or silence it.
+All messages use the logger `lookonce`, so a program that imports lookonce can redirect or silence them.
 """
 
 import logging
@@ -29,48 +29,49 @@ def get_logger() -> logging.Logger:
 
 @cache
 def console() -> "Console":
-    """The one terminal: a progress bar and the lines above it must come from the same console."""
+    """The single console on stderr: a progress bar and the lines above it must use the same one."""
     from rich.console import Console
 
     return Console(stderr=True, soft_wrap=True)
 
 
 class ConsoleHandler(logging.Handler):
-    """Prints each record as a line on stderr: on a terminal plain, above a progress bar where there is one; elsewhere
-    just as it stands in a log file, so that `train ... 2>log.txt` makes one.
+    """Prints each record as a line on stderr.
 
-    It also keeps what it printed until a log file is opened: a run has something to say before it has a folder.
-    shows_table: a live table says what records with `in_table` say, so these go to the file only.
+    On a terminal the line is plain and above a progress bar; elsewhere it has the format of a log file, so that
+    `train ... 2>log.txt` writes one. The handler also keeps its records until a log file is opened, since a run logs
+    before its folder exists. shows_table: a live table shows the values of records with `in_table`, so these records go
+    to the file only.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.shows_table = False
-        self._as_in_a_file = logging.Formatter(FILE_FORMAT)
-        self._said: deque[logging.LogRecord] = deque(maxlen=1000)
+        self._file_formatter = logging.Formatter(FILE_FORMAT)
+        self._kept: deque[logging.LogRecord] = deque(maxlen=1000)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._said.append(record)
+        self._kept.append(record)
         if self.shows_table and getattr(record, "in_table", False):
             return
         if not console().is_terminal:
-            # In one piece: a launcher and its processes may share the file. Rich would turn `:WARNING:` into an emoji.
-            sys.stderr.write(f"{self._as_in_a_file.format(record)}\n")
+            # In one write: a launcher and its processes may share the file. Rich would print an emoji for `:WARNING:`.
+            sys.stderr.write(f"{self._file_formatter.format(record)}\n")
             return
         style = "yellow" if record.levelno == logging.WARNING else "red" if record.levelno > logging.WARNING else ""
         console().print(self.format(record), style=style, markup=False, highlight=False, emoji=False)
 
     def repeat_to(self, other: logging.Handler) -> None:
-        """Tell another handler what was said so far, once."""
-        while self._said:
-            other.handle(self._said.popleft())
+        """Pass the kept records to another handler, and forget them."""
+        while self._kept:
+            other.handle(self._kept.popleft())
 
 
 @contextmanager
 def logging_to(file: Path | None = None, *, to_console: bool = True) -> Iterator[logging.Logger]:
-    """For the length of the block, lines go to the terminal and are appended to `file`.
+    """Inside the block, log to stderr and append to `file`.
 
-    Blocks may lie in one another: the terminal gets each line once, the file also those of the block around it so far.
+    Blocks may be nested: stderr gets each line once; the file also gets the earlier lines of the outer block.
     """
     logger = get_logger()
     terminal = next((handler for handler in logger.handlers if isinstance(handler, ConsoleHandler)), None)
@@ -94,7 +95,7 @@ def logging_to(file: Path | None = None, *, to_console: bool = True) -> Iterator
 
 @contextmanager
 def silenced(silent: bool) -> Iterator[None]:
-    """With `silent`, nothing is said and no bar drawn for the length of the block: of several ranks only one speaks."""
+    """Inside the block, with `silent`, log nothing and draw no progress bar; all ranks but one use it."""
     logger = get_logger()
     before = logger.disabled
     logger.disabled = silent
@@ -112,7 +113,7 @@ def _file_handler(file: Path) -> logging.Handler:
 
 @contextmanager
 def live_table(table: "RenderableType") -> Iterator[bool]:
-    """For the length of the block a terminal shows the table, refreshed; yields whether it does, which a file never."""
+    """Inside the block a terminal shows the table and refreshes it; yields whether stderr is a terminal."""
     if not console().is_terminal:
         yield False
         return
@@ -131,12 +132,12 @@ def live_table(table: "RenderableType") -> Iterator[bool]:
 
 @contextmanager
 def progress_bar(title: str, total: int | None) -> Iterator[Advance]:
-    """Gives `advance(done, text)`: how many of `total` (None: nobody knows) are done, and a few words.
+    """Yields `advance(done, text)`: number done out of `total` (None: unknown), and a short text to show.
 
-    Draws only on a terminal: elsewhere (a file, a CI log) a bar would be thousands of lines, so there is one a minute.
+    Draws a bar on a terminal. Elsewhere (a file, a CI log) it logs one line per minute, since a bar would fill the log.
     """
     if not console().is_terminal or get_logger().disabled:
-        yield _line_a_minute(title, total)
+        yield _line_per_minute(title, total)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -155,13 +156,13 @@ def progress_bar(title: str, total: int | None) -> Iterator[Advance]:
         yield advance
 
 
-def _line_a_minute(title: str, total: int | None) -> Advance:
-    told_at = time.monotonic()
+def _line_per_minute(title: str, total: int | None) -> Advance:
+    logged_at = time.monotonic()
 
     def advance(done: int, text: str) -> None:
-        nonlocal told_at
-        if time.monotonic() - told_at >= SECONDS_BETWEEN_LINES:
-            told_at = time.monotonic()
+        nonlocal logged_at
+        if time.monotonic() - logged_at >= SECONDS_BETWEEN_LINES:
+            logged_at = time.monotonic()
             get_logger().info(f"{title or 'so far'}: {done:,}{'' if total is None else f' of {total:,}'} {text}")
 
     return advance

@@ -1,6 +1,6 @@
-"""Verbs beside train on several devices: each process takes its share of the pictures, the main one tells and writes.
+"""Verbs other than train on several devices: each rank processes its shard of the images; rank 0 logs and writes.
 
-Imports without PyTorch: several processes need it to meet, one does without.
+Imports without PyTorch: only several processes need it, for their collectives.
 """
 
 import os
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 OnProgress = Callable[[int, int], None]
-AFTER_FAILURE = "Results are written when all pictures are done, so there are none; the same command begins anew"
+AFTER_FAILURE = "Results are written after the last image, so none were written; run the same command again"
 
 
 class Ranks(TypedDict, total=False):
-    """Settings of `lookonce config` that these verbs take as well."""
+    """Settings of `lookonce config` that these verbs also accept."""
 
     devices: int
     nnodes: str
@@ -33,11 +33,12 @@ class Ranks(TypedDict, total=False):
 
 
 def asked_for(ranks: Ranks) -> Settings | None:
-    """The settings of several processes, checked; None where this one works alone."""
+    """Checked settings for several processes; None if this process works alone."""
     settings = resolve(ranks).settings
     if ":" in settings.nnodes:
         raise SettingsError(
-            f"nnodes: {settings.nnodes} lets machines come and go, which only training can; say how many there are",
+            f"nnodes: {settings.nnodes!r}; expected one number, since only training allows a range of nodes; use e.g. "
+            f"nnodes={settings.nnodes.rpartition(':')[2]}",
             setting="nnodes",
             value=settings.nnodes,
         )
@@ -53,10 +54,10 @@ def in_ranks(
     *,
     on_progress: OnProgress | None = None,
 ) -> Result:
-    """function(**options, rank_group=...) in several processes, with an on_progress where one is given.
+    """Call function(**options, rank_group=...) in several processes, with on_progress if one is given.
 
-    They are started here unless this is one of them. function is one of a module; what it returns in the first process
-    of this machine is returned.
+    The processes are started here unless this process is one of them. function must be importable from a module.
+    The result is that of local rank 0.
     """
     settings = settings.model_copy(update={"device": device})
     try:
@@ -68,7 +69,7 @@ def in_ranks(
     if not launch.is_wanted(settings):
         progress = {} if on_progress is None else {"on_progress": on_progress}
         return _joined(settings, function, {**options, **progress})
-    task = {"settings": settings, "function": function, "options": options, "tells": on_progress is not None}
+    task = {"settings": settings, "function": function, "options": options, "reports": on_progress is not None}
     result: Result = launch.launch(settings, as_rank, task, after_failure=AFTER_FAILURE, on_progress=on_progress)
     return result
 
@@ -79,13 +80,13 @@ def as_rank(
     settings: Settings,
     function: Callable[..., Result],
     options: Mapping[str, Any],
-    tells: bool,
+    reports: bool,
 ) -> Result:
-    """What each process does that `in_ranks` starts."""
-    # On exactly one thread PyTorch gives 1x1 convolutions to another library than on two or more (use_mkldnn in
-    # ATen/native/Convolution.cpp), and their last bits differ: so not one where a single process has more.
+    """Main function of each process that `in_ranks` starts. reports: whether to report progress to the launcher."""
+    # With exactly one thread PyTorch computes 1x1 convolutions with another library than with two or more (use_mkldnn
+    # in ATen/native/Convolution.cpp), and the last bits differ. So use two threads if a single process would use more.
     os.environ["OMP_NUM_THREADS"] = str(max(line.task.threads, min(2, usable_threads())))
-    return _joined(settings, function, {**options, **({"on_progress": line.has_come} if tells else {})})
+    return _joined(settings, function, {**options, **({"on_progress": line.report_progress} if reports else {})})
 
 
 def _joined(settings: Settings, function: Callable[..., Result], options: Mapping[str, Any]) -> Result:
@@ -101,7 +102,7 @@ def _joined(settings: Settings, function: Callable[..., Result], options: Mappin
 
 
 def own_rank_group() -> RankGroup:
-    """That of this process among all ranks."""
+    """The RankGroup of this process, over all ranks."""
     from lookonce.distributed import broadcast_object, gather_objects, rank, world_size
 
     return RankGroup(rank=rank(), size=world_size(), gather=gather_objects, broadcast=broadcast_object)

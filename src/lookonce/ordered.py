@@ -1,4 +1,4 @@
-"""Work for several threads whose results come out in the order of what went in."""
+"""A parallel map over threads or processes that yields results in input order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,10 +12,9 @@ Result = TypeVar("Result")
 def ordered_map(
     executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int
 ) -> Iterator[Result]:
-    """function(item) of each item, in order; `ahead` more are being worked on while the caller has one.
+    """Yield function(item) of each item, in order; `ahead` further items are submitted before each result is awaited.
 
-    Items are taken as they are needed, so that endless ones are no problem; what has not begun when the caller stops
-    is given up.
+    Items are read as needed, so `items` may be endless. When the caller stops, calls that have not begun are cancelled.
     """
     waiting: deque[Future[Result]] = deque()
     try:

@@ -1,4 +1,4 @@
-"""The pictures of one of several processes, and what all of them know together."""
+"""RankGroup: the shard of images of one rank, and the collectives of all ranks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from typing import Any
 
 from lookonce.errors import DataError
 
-# Pictures or batches from one meeting to the next: often enough that a process that hangs is told from those that work;
-# the quicker ones wait for the slower there.
+# Images or batches between two collectives: few enough that the watchdog detects a rank that hangs. Faster ranks wait
+# there for slower ones.
 STEPS_PER_COLLECTIVE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankGroup:
-    """The part of the pictures that one of `size` processes looks at: its rank, rank + size, rank + 2 * size ...
+    """Rank `rank` of `size` processes; its shard is the images rank, rank + size, rank + 2 * size, ...
 
-    Two meetings, to which all processes come in the same order: gather gives each process what all of them have, one
-    value a rank; broadcast gives each what the main one has.
+    Two collectives, called by all ranks in the same order: `gather` returns one value per rank, in rank order;
+    `broadcast` returns rank 0's value.
     """
 
     rank: int = 0
@@ -26,19 +26,19 @@ class RankGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes and tells."""
+        """Whether this process is rank 0, which logs and writes."""
         return self.rank == 0
 
     def shard(self, num_images: int) -> range:
         return range(self.rank, num_images, self.size)
 
     def require_same(self, value: Any, what: str) -> None:
-        """DataError where other processes have another value; `what` names it: "the training annotations"."""
+        """DataError if another rank has another value; `what` names the value, e.g. "the training annotations"."""
         others = [rank for rank, theirs in enumerate(self.gather(value)) if theirs != value]
         if others:
             raise DataError(
-                f"{what} here are not those of rank {', '.join(map(str, others))}; every machine needs the same data "
-                "set"
+                f"{what}: rank {self.rank} has others than rank {', '.join(map(str, others))}; expected the same data "
+                "set on every node; copy it to all nodes again"
             )
 
 

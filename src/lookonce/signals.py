@@ -1,4 +1,4 @@
-"""Stopping politely: the first signal asks, the second one insists."""
+"""Stop signals (Ctrl-C, SIGTERM): the first requests a stop, the second ends the process at once."""
 
 import signal
 import threading
@@ -9,12 +9,12 @@ from types import FrameType
 
 Handler = Callable[[int, FrameType | None], None]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# EX_TEMPFAIL of sysexits.h: not done, but nothing is wrong; start the same run again with --resume.
+# EX_TEMPFAIL of sysexits.h: stopped on request before the end; --resume continues the run.
 EXIT_STOPPED = 75
 
 
 class StopRequest:
-    """Whether somebody asked the run to stop, by a signal or by calling `ask`."""
+    """Whether a stop was requested, by a signal or by calling `ask`."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -25,11 +25,11 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals(request: StopRequest, *, insist_after: float = 0.0) -> Iterator[None]:
-    """For the length of the block Ctrl-C or SIGTERM only sets the request; the same again ends the process at once.
+    """Inside the block the first Ctrl-C or SIGTERM only sets the request; a second one ends the process at once.
 
-    insist_after: seconds within which a second signal still means the first. Of several ranks each may get it twice:
-    from whoever ends all processes of a job (a batch system, systemd), and from torchrun, which gets it too and passes
-    it on. Only a main thread can listen to signals: elsewhere nobody sets the request.
+    insist_after: a second signal within this many seconds of the first counts as the same one. Each of several ranks
+    may get it twice: from the system that ends all processes of a job (a batch system, systemd), and from torchrun,
+    which forwards the signal. Only the main thread can handle signals; in another thread signals set no request.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -40,7 +40,7 @@ def stop_on_signals(request: StopRequest, *, insist_after: float = 0.0) -> Itera
         request.ask()
         first.append(time.monotonic())
         if time.monotonic() - first[0] >= insist_after:
-            signal.signal(number, signal.SIG_DFL)  # so the next one is not ours
+            signal.signal(number, signal.SIG_DFL)  # the next signal gets the default handler
             if len(first) > 1:
                 signal.raise_signal(number)
 
@@ -50,7 +50,7 @@ def stop_on_signals(request: StopRequest, *, insist_after: float = 0.0) -> Itera
 
 @contextmanager
 def signals_handled_by(handler: Handler) -> Iterator[None]:
-    """Ctrl-C and SIGTERM go to `handler` for the length of the block; in a main thread only."""
+    """Inside the block `handler` handles Ctrl-C and SIGTERM; call it in the main thread only."""
     before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield

@@ -1,7 +1,7 @@
-"""Files that are either wholly there or not there at all.
+"""Atomic files and folders: a reader sees the complete old version or the complete new one.
 
-A folder is published in four moves: write a hidden sibling, put every byte on the disk, move the previous version
-aside, rename the new one in. A kill between any two of them leaves one complete version, which `find_published` names.
+A folder is replaced in four steps: write a hidden sibling, sync it to the disk, move the previous version aside, rename
+the new one. A kill between any two steps leaves one complete version, which `find_published` returns.
 """
 
 import errno
@@ -36,7 +36,7 @@ def sha256_file(path: Path) -> str:
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Replace one file atomically: readers see the old content or the new, never a part."""
+    """Replace a file atomically: readers see the old content or the new content, never a part."""
     temporary = path.with_name(f".{path.name}.new")
     with os_errors_explained(path):
         try:
@@ -49,7 +49,7 @@ def write_file(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def os_errors_explained(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals inside the block into a message that says what to do."""
+    """Turn an OSError inside the block into a StorageError with the path, the cause and the next step."""
     try:
         yield
     except OSError as error:
@@ -58,9 +58,9 @@ def os_errors_explained(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Fill a new version of `folder`: the block writes into the path it is given, which replaces `folder` at its end.
+    """Write a new version of `folder`: the block writes into the yielded path, which then replaces `folder`.
 
-    If the block fails, what it wrote is removed and the previous version stays as it was.
+    If the block raises, the new version is removed and the previous one stays unchanged.
     """
     with os_errors_explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         try:
             yield new
             _sync_tree(new)
-            (new / MARKER).touch()  # last: a folder without it was not finished
+            (new / MARKER).touch()  # written last: a folder without it is incomplete
             _sync(new)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
@@ -79,13 +79,13 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 def find_published(folder: Path) -> Path | None:
-    """Where the newest complete version of `folder` lies after whatever kill; None when there is none."""
+    """Path of the complete version of `folder`, also after a kill; None if there is none."""
     candidates = (folder, _new(folder), _old(folder))
     return next((candidate for candidate in candidates if (candidate / MARKER).is_file()), None)
 
 
 def recover(folder: Path) -> None:
-    """Finish or clear away what a killed `atomic_folder` left beside `folder`."""
+    """Restore `folder` from the complete version that a killed `atomic_folder` left beside it, and remove the rest."""
     if not (folder / MARKER).is_file():
         survivor = find_published(folder)
         if survivor is not None:
@@ -98,10 +98,10 @@ def recover(folder: Path) -> None:
 
 @contextmanager
 def only_user(folder: Path, *, patience_seconds: float = 10) -> Iterator[None]:
-    """Hold `folder` for the length of the block; StorageError where another process does, with its number.
+    """Lock `folder` inside the block. StorageError, with the process ID, if another process holds the lock.
 
-    The hold ends with its process, however that ends; patience is for one that has been killed and is not gone yet.
-    Windows and file systems without locks let everybody in.
+    The lock is released when its process ends, however it ends. patience_seconds: deadline to wait for a process that
+    was killed and has not ended yet. Windows and file systems without locks are not protected.
     """
     if fcntl is None:
         yield  # type: ignore[unreachable,unused-ignore]
@@ -123,7 +123,7 @@ def _take(file: TextIO, folder: Path, give_up_at: float) -> None:
             if time.monotonic() > give_up_at:
                 file.seek(0)
                 raise StorageError(
-                    f"{folder}: another process is writing there ({file.read().strip()}); wait for its end, or choose "
+                    f"{folder}: in use by another process ({file.read().strip()}); wait until it ends, or choose "
                     "another run",
                     path=folder,
                 ) from None
@@ -135,18 +135,18 @@ def _take(file: TextIO, folder: Path, give_up_at: float) -> None:
 
 
 def require_space(folder: Path, num_bytes: int, purpose: str = "the checkpoints of this run") -> None:
-    """Refuse, before hours of work, to begin what will not fit on the disk of `folder` (which need not exist yet)."""
+    """StorageError if the disk of `folder` (which need not exist yet) has less than num_bytes free."""
     needed, free = 1 + (num_bytes >> 20), _free_mib(folder)
     if free < needed:
         raise StorageError(
-            f"{folder}: {free} MiB free on its disk, about {needed} MiB needed for {purpose}; "
+            f"{folder}: {free} MiB free on its disk; about {needed} MiB needed for {purpose}; "
             "free some space or choose another folder, e.g. --runs DIR",
             path=folder,
         )
 
 
 def make_run_folder(runs: Path, name: str) -> Path:
-    """A fresh folder RUNS/NAME-K, K counted up from 1; two processes never get the same one."""
+    """Create a new folder RUNS/NAME-K, K from 1; two processes never get the same one."""
     number = 1 + max((_run_number(path, name) for path in runs.glob(f"{name}-*")), default=0)
     with os_errors_explained(runs):
         runs.mkdir(parents=True, exist_ok=True)
@@ -181,7 +181,7 @@ def _old(folder: Path) -> Path:
 
 
 def remove_published(folder: Path) -> None:
-    """The marker goes first, so that a kill half-way cannot leave a folder that claims to be complete."""
+    """Remove the folder, its marker first, so that a kill cannot leave a partial folder that looks complete."""
     (folder / MARKER).unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
@@ -194,7 +194,7 @@ def _sync_tree(folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Put a file's or a folder's content on the disk. Windows cannot open folders; there the rename must do."""
+    """fsync a file or folder. Windows cannot open folders, so there only the rename protects them."""
     if os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -208,14 +208,14 @@ def _explain(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = _free_mib(path)
         return (
-            f"{path}: no space left on the disk ({free} MiB free); what was there before is untouched; "
-            "free some space or choose another folder, then continue with --resume"
+            f"{path}: no space left on the disk ({free} MiB free); the previous version is unchanged; "
+            "free some space or choose another folder, then resume with --resume"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{path}: cannot write there ({error.strerror}); choose a folder you may write to, e.g. --runs DIR"
+        return f"{path}: no write permission ({error.strerror}); choose a writable folder, e.g. --runs DIR"
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return f"{path}: a file is in the way of this folder ({error.strerror}); choose another place, e.g. --runs DIR"
-    return f"{path}: cannot write there ({error})"
+        return f"{path}: a file exists where a folder is needed ({error.strerror}); choose another, e.g. --runs DIR"
+    return f"{path}: read or write failed ({error}); check the path and its disk"
 
 
 def _free_mib(path: Path) -> int:

@@ -369,6 +369,6 @@ def test_machine_1_waits_for_machine_0_and_says_so(
 
 def test_machines_that_do_not_come_are_told_of_in_one_line(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
     endpoint = f"127.0.0.1:{free_port()}"
-    with raises(LookonceError, "machine 0 of 2", "127.", "rank_timeout"):
+    with raises(LookonceError, "node 0 of 2", "127.", "rank_timeout"):
         train(data=str(data), nnodes="2", rdzv_endpoint=endpoint, rank_timeout=1, device="cpu")
     assert "Traceback" not in capfd.readouterr().err

@@ -1,10 +1,10 @@
-"""Which prediction answers for which object.
+"""Assigners: which ground truth box each prediction learns.
 
-An assigner fills one map per head, `assigned` (B, H, W, A) int64: the row of the padded boxes that the prediction has
-to learn, or -1 for background. All boxes of a batch are placed at once, in static shapes and without a Python loop.
+An assigner returns one map per head, `assigned` (B, H, W, A) int64: the row of the assigned ground truth in the padded
+boxes, or -1 for background. All boxes of a batch are assigned at once, in static shapes and without a Python loop.
 
-Where two boxes want the same prediction, exactly one gets it: the later row with `BestAnchors` (as the model zoo's
-loop overwrites), the better overlap with `TaskAligned`.
+If two boxes claim the same prediction, exactly one gets it: the later row with `BestAnchors` (as the model zoo's loop
+overwrites), the one with the higher IoU with `TaskAligned`.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from lookonce.model.iou import iou, wh_iou
 
 @dataclass(frozen=True)
 class Targets:
-    """The objects of a batch, padded to the fullest picture.
+    """The ground truth of a batch, padded to M boxes per image.
 
-    boxes_xyxy (B, M, 4) float32 pixels of the network's input; labels (B, M) int64, -1 where there is no box;
-    crowd (B, M) bool: regions that are neither object nor background.
+    boxes_xyxy (B, M, 4) float32 pixels of the network's input; labels (B, M) int64, -1 for padding; crowd (B, M) bool:
+    regions that count neither as object nor as background.
     """
 
     boxes_xyxy: Tensor
@@ -31,18 +31,18 @@ class Targets:
 
     @property
     def real(self) -> Tensor:
-        """(B, M) bool: boxes to learn."""
+        """(B, M) bool: boxes to assign, neither padding nor crowd."""
         return (self.labels >= 0) & ~self.crowd
 
     def to(self, device: torch.device | str) -> "Targets":
-        """The same on another device, without waiting where the memory is pinned."""
+        """A copy on another device; asynchronous if the memory is pinned."""
         return Targets(*(x.to(device, non_blocking=True) for x in (self.boxes_xyxy, self.labels, self.crowd)))
 
     @staticmethod
     def from_flat(
         boxes_xyxy: Tensor, labels: Tensor, image_index: Tensor, crowd: Tensor, *, batch_size: int
     ) -> "Targets":
-        """(K, 4), (K,), (K,), (K,) sorted by image_index -> padded. M is rounded up to 8, so that few shapes occur."""
+        """(K, 4), (K,), (K,), (K,) sorted by image_index -> padded; M is a multiple of 8, so that few shapes occur."""
         counts = torch.bincount(image_index, minlength=batch_size)
         columns = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[image_index]
         size = -(-max(int(counts.max()) if batch_size else 0, 1) // 8) * 8
@@ -70,7 +70,7 @@ class HeadPrediction:
 
 
 class Assigner(Protocol):
-    """Chooses the owner of every prediction."""
+    """Assigns ground truth to predictions."""
 
     def __call__(self, heads: Sequence[HeadPrediction], targets: Targets) -> list[Tensor]:
         """One `assigned` (B, H, W, A) per head."""
@@ -79,10 +79,10 @@ class Assigner(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BestAnchors:
-    """The model zoo's rule: the best anchor of all heads, and every one whose size overlaps more than `iou_threshold`.
+    """The model zoo's rule: the best anchor over all heads, and every anchor whose size IoU exceeds `iou_threshold`.
 
-    With `neighbours`, the two cells nearest to the box's centre learn it too (centres must then be able to leave
-    their cell by half a cell: dialect `ultralytics`).
+    neighbours: also assign the two cells nearest to the box's centre. Predicted centres must then be able to lie half a
+    cell outside their cell (dialect `ultralytics`).
     """
 
     iou_threshold: float = 0.213
@@ -92,33 +92,33 @@ class BestAnchors:
         sizes = targets.boxes_xyxy[..., 2:] - targets.boxes_xyxy[..., :2]
         overlaps = wh_iou(sizes[:, :, None], torch.cat([head.anchors_wh for head in heads]))  # (B, M, all anchors)
         best = torch.zeros_like(overlaps, dtype=torch.bool).scatter_(2, overlaps.argmax(2, keepdim=True), True)
-        wanted = (best | (overlaps > self.iou_threshold)) & targets.real[..., None]
+        matches = (best | (overlaps > self.iou_threshold)) & targets.real[..., None]
         assigned_maps, first = [], 0
         for head in heads:
             last = first + len(head.anchors_wh)
-            assigned_maps.append(self._place(head, targets, wanted[..., first:last]))
+            assigned_maps.append(self._map(head, targets, matches[..., first:last]))
             first = last
         return assigned_maps
 
-    def _place(self, head: HeadPrediction, targets: Targets, wanted: Tensor) -> Tensor:
-        """wanted (B, M, A) -> assigned (B, H, W, A) of one head."""
+    def _map(self, head: HeadPrediction, targets: Targets, matches: Tensor) -> Tensor:
+        """matches (B, M, A) bool -> assigned (B, H, W, A) of one head."""
         height, width = head.grid
-        batch, num_boxes, num_anchors = wanted.shape
+        batch, num_boxes, num_anchors = matches.shape
         centers = (targets.boxes_xyxy[..., :2] + targets.boxes_xyxy[..., 2:]) / 2 / head.stride
         cells = self._cells(centers)  # (B, M, P, 2) columns and rows
         columns, rows = cells[..., 0], cells[..., 1]
         inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-        anchors = torch.arange(num_anchors, device=wanted.device)
+        anchors = torch.arange(num_anchors, device=matches.device)
         slots = ((rows * width + columns)[..., None] * num_anchors + anchors).flatten(1)  # (B, M * P * A)
-        valid = (inside[..., None] & wanted[:, :, None]).flatten(1)
-        boxes = torch.arange(num_boxes, device=wanted.device)[:, None, None].expand(-1, cells.shape[2], num_anchors)
+        valid = (inside[..., None] & matches[:, :, None]).flatten(1)
+        boxes = torch.arange(num_boxes, device=matches.device)[:, None, None].expand(-1, cells.shape[2], num_anchors)
         values = torch.where(valid, boxes.reshape(1, -1), -1)
-        assigned = torch.full((batch, height * width * num_anchors), -1, dtype=torch.int64, device=wanted.device)
+        assigned = torch.full((batch, height * width * num_anchors), -1, dtype=torch.int64, device=matches.device)
         assigned.scatter_reduce_(1, slots.clamp(0, assigned.shape[1] - 1), values, "amax")
         return assigned.view(batch, height, width, num_anchors)
 
     def _cells(self, centers: Tensor) -> Tensor:
-        """(B, M, 2) centres in cells -> (B, M, P, 2) int64: the cell, and the nearest one in x and in y."""
+        """(B, M, 2) centres in cells -> (B, M, P, 2) int64 column and row: the cell, then its nearest in x and in y."""
         own = centers.floor()
         if not self.neighbours:
             return own.long()[:, :, None]
@@ -130,11 +130,11 @@ class BestAnchors:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskAligned:
-    """Dynamic: for each box the `top` predictions with the best score**alpha * iou**beta, near its centre.
+    """Dynamic assignment: for each box the `top` candidates with the highest score**alpha * iou**beta.
 
     Source: Feng et al. 2021 (TOOD), section 3.2. A candidate's cell centre lies in the box, or within `radius` cells of
-    the box's centre, so that a box smaller than a cell has candidates too. A prediction wanted by several boxes goes to
-    the one it overlaps most.
+    the box's centre, so that a box smaller than a cell also has candidates. A prediction that several boxes claim is
+    assigned to the box with the highest IoU.
     """
 
     top: int = 10
@@ -161,7 +161,7 @@ class TaskAligned:
         return iou(targets.boxes_xyxy[:, :, None], head.boxes_xyxy.flatten(1, 3)[:, None]).clamp(0, 1)
 
     def _scores(self, head: HeadPrediction, targets: Targets) -> Tensor:
-        """(B, M, N) probability that the prediction gives to the box's own class."""
+        """(B, M, N) predicted probability of each box's class: objectness times class probability."""
         probabilities = head.logits[..., 5:].sigmoid() * head.logits[..., 4:5].sigmoid()
         flat = probabilities.flatten(1, 3).transpose(1, 2)  # (B, C, N)
         labels = targets.labels.clamp(min=0)[..., None].expand(-1, -1, flat.shape[2])

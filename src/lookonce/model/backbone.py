@@ -1,6 +1,6 @@
-"""The backbone of YOLOv3-Tiny: seven convolutions and six pools, and the block that everything is made of.
+"""The backbone of YOLOv3-Tiny: seven convolutions and six max pools; and ConvBlock, the block of the whole network.
 
-Source: Redmon & Farhadi 2018 and yolov3-tiny.cfg; the model zoo numbers the convolutions in the same way.
+Source: Redmon & Farhadi 2018 and yolov3-tiny.cfg; the convolutions are numbered as in the model zoo.
 """
 
 import torch.nn.functional as F
@@ -15,10 +15,10 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
 
 
 def pool_same(x: Tensor, edge: PoolEdge = "repeat") -> Tensor:
-    """2x2 max over each pixel and its right and lower neighbours, (B, C, H, W) -> the same shape.
+    """2x2 max pool with stride 1 over each pixel and its right and lower neighbours, (B, C, H, W) -> the same shape.
 
     Darknet pads right and bottom with -FLT_MAX (maxpool_layer.c). Repeating the last row and column gives the same
-    maxima, and is the one spelling that every exporter converts rightly; zero padding is another network, that of
+    maxima, and is the only form that every exporter converts correctly. Zero padding gives another network, that of
     Ultralytics.
     """
     if edge == "zero":
@@ -27,7 +27,7 @@ def pool_same(x: Tensor, edge: PoolEdge = "repeat") -> Tensor:
 
 
 class ConvBlock(nn.Module):
-    """Convolution without bias, BatchNorm, activation; (B, in, H, W) -> (B, out, H, W), halved by `then_pool`."""
+    """Convolution without bias, BatchNorm, activation; (B, in, H, W) -> (B, out, H, W); `then_pool` halves H and W."""
 
     def __init__(
         self,
@@ -48,8 +48,8 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.conv(x))
         if self.then_pool and self.activation == "leaky":
-            # LeakyReLU rises everywhere, so the maximum may be taken first: the same numbers for a quarter of the
-            # activations, 1.05-1.25 times as fast a training step on two cores. SiLU falls below -1.28.
+            # LeakyReLU is monotonic, so pooling first gives the same values with a quarter of the activations. A
+            # training step is 1.05-1.25 times as fast on two cores. SiLU is not monotonic: it decreases below -1.28.
             return activate(F.max_pool2d(x, 2), self.activation)
         x = activate(x, self.activation)
         return F.max_pool2d(x, 2) if self.then_pool else x
@@ -58,7 +58,7 @@ class ConvBlock(nn.Module):
 class DarknetTiny(nn.Module):
     """(B, 3, H, W) -> the maps of stride 8, 16 and 32: (B, channels[3], H/8, W/8), [4] and /16, [6] and /32.
 
-    Without `with_stride_8` the first map is pooled already, and of use to nobody but the layer after it.
+    Without `with_stride_8` the first returned map is already max-pooled; only the next layer uses it.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class DarknetTiny(nn.Module):
 
     @property
     def stages(self) -> tuple[ConvBlock, ...]:
-        """The seven convolutions, from the picture on."""
+        """The seven convolution blocks, from input to output."""
         return (self.conv0, self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.conv6)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,7 +18,7 @@ def split_raw(raw: Tensor, num_anchors: int) -> Tensor:
 
 
 def cell_grid(height: int, width: int, like: Tensor) -> Tensor:
-    """(H, W, 1, 2): column and row of each cell."""
+    """(H, W, 1, 2): column and row of each cell, with the dtype and device of `like`."""
     rows = torch.arange(height, device=like.device, dtype=like.dtype)
     columns = torch.arange(width, device=like.device, dtype=like.dtype)
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)[:, :, None, :]
@@ -42,10 +42,10 @@ def decode_boxes(logits_xywh: Tensor, anchors_wh: Tensor, stride: int, dialect: 
 
 
 def size_factor(logits_wh: Tensor, dialect: Dialect) -> Tensor:
-    """How many anchors wide and high a box is."""
+    """(..., 2) logits -> (..., 2) box width and height as multiples of the anchor's."""
     if dialect.size_rule == "square":
         return (2 * torch.sigmoid(logits_wh)) ** 2
-    # e**10 anchors is far over any picture: the bound keeps a wild logit finite, in float16 (e**11.09) too.
+    # e**10 anchors is far larger than any image. The clamp keeps the result finite, also in float16 (maximum e**11.09).
     return torch.exp(logits_wh.clamp(max=10.0))
 
 
@@ -54,7 +54,7 @@ def decode_heads(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Raw maps of all heads -> boxes_xyxy (B, N, 4) pixels, objectness (B, N), class probabilities (B, N, C).
 
-    N runs over heads in the order given, then rows, columns and anchors.
+    N: over heads in the given order, then rows, columns and anchors.
     """
     boxes, objectness, probabilities = [], [], []
     for raw, anchors_wh, stride in zip(raws, anchors, strides, strict=True):

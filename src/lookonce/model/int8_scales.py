@@ -1,8 +1,8 @@
-"""What 8-bit arithmetic needs to know of a trained network: the range of each channel's weights and of each activation.
+"""INT8 quantization parameters of a trained network: scales of each channel's weights, ranges of the activations.
 
 Weights are symmetric and per output channel, w = scale * q with q in -127..127; activations are per tensor,
-x = scale * (q - zero_point) with q in 0..255 (or the same with both 128 less, in int8). Batch normalisation is folded
-into the weights first, as in exported files.
+x = scale * (q - zero_point) with q in 0..255 (in int8, subtract 128 from q and zero_point). BatchNorm is folded into
+the weights first, as in exported files.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ LARGEST_WEIGHT, LARGEST_ACTIVATION = 127, 255
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Of one convolution with its normalisation folded in: scales (out,) float32, biases (out,) float32."""
+    """One convolution with its BatchNorm folded in: scales (out,) float32, biases (out,) float32."""
 
     scales: NDArray[np.float32]
     biases: NDArray[np.float32]
@@ -30,7 +30,7 @@ class Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Least and largest value seen of one tensor. Zero is in it, because padding and max pools must hit it exactly."""
+    """Minimum and maximum of one tensor. It includes 0, since padding and max pools need an exact 0."""
 
     low: float = 0.0
     high: float = 0.0
@@ -44,19 +44,19 @@ class Range:
 
     @property
     def zero_point(self) -> int:
-        """0..255: the number that stands for 0."""
+        """The q, 0..255, that represents 0."""
         return round(-self.low / self.scale)
 
 
 def weight_scales(model: YoloV3Tiny) -> dict[str, Weights]:
     """Name of each convolution (of its block, as in `layers.Step.module`) -> its scales and biases."""
-    found = {}
+    weights = {}
     for name, conv in _folded(model).items():
         assert conv.bias is not None
         largest = conv.weight.detach().abs().amax(dim=(1, 2, 3)).cpu().numpy()
         scales = np.where(largest > 0, largest / LARGEST_WEIGHT, 1.0).astype(np.float32)
-        found[name] = Weights(scales=scales, biases=conv.bias.detach().cpu().numpy().astype(np.float32))
-    return found
+        weights[name] = Weights(scales=scales, biases=conv.bias.detach().cpu().numpy().astype(np.float32))
+    return weights
 
 
 def _folded(model: YoloV3Tiny) -> dict[str, nn.Conv2d]:
@@ -70,22 +70,22 @@ def _folded(model: YoloV3Tiny) -> dict[str, nn.Conv2d]:
 
 @torch.inference_mode()
 def activation_ranges(model: YoloV3Tiny, batches: Iterable[Tensor]) -> dict[str, Range]:
-    """What the input ("images") and the output of each convolution's block came to over all batches (B, 3, H, W).
+    """Range of the input ("images") and of the output of each convolution block, over all batches (B, 3, H, W).
 
-    Taken behind the activation and, where one follows, the pool that halves. That range serves before the pool too:
-    what is cut off below it would not be the largest of its four. The heads' outputs are logits.
+    Measured after the activation and, if one follows, after the halving max pool. The range is valid before the pool
+    too: a value below it is never the maximum of its 2x2 window. The heads' outputs are logits.
     """
     ranges: dict[str, Range] = {}
     blocks = {name: block for name, block in model.named_modules() if isinstance(block, ConvBlock)}
-    watched: dict[str, nn.Module] = {**blocks, "head32": model.head32, "head16": model.head16}
+    observed: dict[str, nn.Module] = {**blocks, "head32": model.head32, "head16": model.head16}
 
-    def watch(name: str) -> torch.utils.hooks.RemovableHandle:
-        def note(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+    def observe(name: str) -> torch.utils.hooks.RemovableHandle:
+        def record_range(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             ranges[name] = ranges.get(name, Range()).widened(output)
 
-        return watched[name].register_forward_hook(note)
+        return observed[name].register_forward_hook(record_range)
 
-    hooks = [watch(name) for name in watched]
+    hooks = [observe(name) for name in observed]
     try:
         for images in batches:
             ranges["images"] = ranges.get("images", Range()).widened(images)

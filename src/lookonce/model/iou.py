@@ -1,4 +1,4 @@
-"""Overlaps of boxes as torch tensors: for losses (elementwise) and assignment (pairwise)."""
+"""IoU, GIoU, DIoU and CIoU of boxes as torch tensors, for the loss (elementwise) and the assigners (broadcast)."""
 
 import math
 from typing import Literal
@@ -14,10 +14,10 @@ def _wh(boxes_xyxy: Tensor) -> Tensor:
 
 
 def iou(boxes_a: Tensor, boxes_b: Tensor, kind: IouKind = "iou", eps: float = 1e-7) -> Tensor:
-    """(..., 4) xyxy against (..., 4) xyxy, broadcast -> (...); 1 for equal boxes, down to -1 (giou) or below.
+    """(..., 4) xyxy and (..., 4) xyxy, broadcast -> (...); 1 for equal boxes; at least 0 (iou), -1 (giou), or below.
 
-    Source: GIoU Rezatofighi et al. 2019; DIoU and CIoU Zheng et al. 2020. The intersection is clamped at 0 in each
-    axis: the model zoo's is not, and calls boxes apart in both axes overlapping.
+    Source: GIoU Rezatofighi et al. 2019; DIoU and CIoU Zheng et al. 2020. The intersection is clamped to 0 in each
+    axis. The model zoo does not clamp it, so there boxes that are apart in both axes overlap.
     """
     overlap_wh = (
         torch.minimum(boxes_a[..., 2:], boxes_b[..., 2:]) - torch.maximum(boxes_a[..., :2], boxes_b[..., :2])
@@ -44,6 +44,6 @@ def iou(boxes_a: Tensor, boxes_b: Tensor, kind: IouKind = "iou", eps: float = 1e
 
 
 def wh_iou(sizes_a: Tensor, sizes_b: Tensor) -> Tensor:
-    """(..., 1, 2) against (A, 2) widths and heights -> (..., A): the IoU of boxes that share their centre."""
+    """(..., 1, 2) and (A, 2) widths and heights -> (..., A): the IoU of boxes with the same centre."""
     overlap = torch.minimum(sizes_a, sizes_b).prod(-1)
     return overlap / (sizes_a.prod(-1) + sizes_b.prod(-1) - overlap).clamp(min=1e-9)

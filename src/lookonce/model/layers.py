@@ -1,7 +1,7 @@
-"""The network as a table of steps, without PyTorch: what each one reads, makes, stores and computes.
+"""The network as a table of steps, without PyTorch: inputs, output shape, parameters and operations of each step.
 
-For engineers who build it in another place (FPGA, microcontroller, C), and for counting. Batch normalisation is folded
-into the convolution before it, as in every exported file. Convolutions have stride 1 and keep height and width.
+For engineers who implement it elsewhere (FPGA, microcontroller, C), and for counting. BatchNorm is folded into the
+convolution before it, as in every exported file. Convolutions have stride 1 and keep height and width.
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from typing import Literal
 Shape = tuple[int, int, int]  # channels, height, width
 Kind = Literal["conv", "max pool", "upsample", "concat"]
 INPUT = "images"
-THREE_HEADS = 13  # convolutions of a network with a third head of stride 8
+THREE_HEADS = 13  # number of convolutions with a third head of stride 8, the heads' own not counted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One step for one picture. inputs: names of steps, or "images". activation: after a convolution, "" for none.
+    """One step for one image. inputs: names of steps, or "images". activation: after a convolution, "" for none.
 
-    weights counts (out, in, kernel, kernel), biases one an output channel; macs: multiplications with an addition.
-    module: of the convolution in the PyTorch network, "" for other steps.
+    weights: number of values (out * in * kernel * kernel); biases: one per output channel; macs: multiply-accumulate
+    operations. module: name of the convolution in the PyTorch network, "" for other steps.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Step:
 
     @property
     def num_outputs(self) -> int:
-        """Numbers that it makes."""
+        """Number of output values."""
         return num_values(self.out_shape)
 
 
@@ -46,7 +46,7 @@ def num_values(shape: Shape) -> int:
 
 
 class _Table:
-    """Steps that are added one behind the other."""
+    """Builds the list of steps in order of execution."""
 
     def __init__(self, image: Shape, activation: str) -> None:
         self.steps: list[Step] = []
@@ -113,7 +113,7 @@ class _Table:
 def steps_of(
     channels: Sequence[int], num_classes: int, size_hw: tuple[int, int], *, activation: str = "leaky", anchors: int = 3
 ) -> list[Step]:
-    """The steps in order of execution. channels: of the convolutions, as ModelRecord.channels; anchors: a head's."""
+    """Steps in order of execution. channels: of the convolutions, as in ModelRecord.channels; anchors: per head."""
     table = _Table((3, *size_hw), activation)
     outputs = anchors * (5 + num_classes)
     last, maps = INPUT, list[str]()  # maps of strides 1, 2, 4, 8 and 16
@@ -140,9 +140,9 @@ def steps_of(
 
 
 def live_values(steps: Sequence[Step]) -> list[int]:
-    """Numbers in memory while each step runs: what it reads and makes, and what a later step still reads.
+    """Values in memory during each step: its inputs, its output, and what a later step still reads.
 
-    The picture counts until it is read; outputs of the network, which nothing reads, until the end.
+    The image counts until it is read, the network's outputs until the end.
     """
     last_use = {name: index for index, step in enumerate(steps) for name in step.inputs}
     made = {INPUT: (-1, num_values(steps[0].in_shapes[0]))}

@@ -1,8 +1,8 @@
-"""The detection loss: box overlap, objectness and classes, over dense maps in static shapes.
+"""The detection loss: box IoU, objectness and classes, over dense maps in static shapes.
 
-Two families are expressed by the same class. The model zoo's: sums over the batch divided by the number of pictures,
-GIoU weighted by 2 - w * h, objectness 1 for owners and ignored above an overlap of 0.7. The modern one: sums divided
-by the number of owners, and the overlap itself as the objectness to be learnt.
+One class implements two losses. The model zoo's: sums over the batch divided by the number of images, GIoU weighted by
+2 - w * h, objectness target 1 for assigned predictions; unassigned ones with an IoU of 0.7 or more are ignored. The
+modern one: sums divided by the number of assigned predictions, and the IoU as objectness target.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from lookonce.model.iou import IouKind, iou
 
 @dataclass(frozen=True)
 class LossParts:
-    """Scalars. `total` is what is minimised; the parts are weighted, so they add up to it."""
+    """Scalars. `total` is minimised and equals the sum of the other, weighted parts."""
 
     total: Tensor
     box: Tensor
@@ -32,9 +32,10 @@ class LossParts:
 class DetectionLoss:
     """Raw maps and targets -> LossParts.
 
-    anchors: (A, 2) pixels per head. head_weights: one per head. With `per_object` sums are divided by the number of
-    owners, else by the number of pictures; of all ranks together, through `sum_over_ranks`, and times num_ranks: so
-    the mean of the ranks' losses, and of their gradients, is exactly that of the whole batch, however it is shared out.
+    anchors: (A, 2) pixels per head. head_weights: one per head. per_object: divide the sums by the number of assigned
+    predictions, else by the number of images. `sum_over_ranks` adds this number over all ranks, and the loss is
+    multiplied by num_ranks. So the mean over the ranks of the loss, and of its gradients, equals that of the whole
+    batch, however it is sharded.
     """
 
     anchors: tuple[Tensor, ...]
@@ -49,7 +50,7 @@ class DetectionLoss:
     ignore_iou: float = 0.7
     label_smoothing: float = 0.0
     small_box_bonus: bool = False
-    ignore_own_head_only: bool = False  # the model zoo's: a head knows only the boxes that it answers for
+    ignore_own_head_only: bool = False  # model zoo: ignore_iou considers only boxes assigned to the same head
     overlap_as_objectness: bool = True
     per_object: bool = True
 
@@ -65,7 +66,7 @@ class DetectionLoss:
         assigned_maps = self.assigner(heads, targets)
         parts = torch.stack(
             [
-                self._head_parts(head, assigned, targets, _canvas_wh(raws[0], self.strides[0])) * weight
+                self._head_parts(head, assigned, targets, _input_wh(raws[0], self.strides[0])) * weight
                 for head, assigned, weight in zip(heads, assigned_maps, self.head_weights, strict=True)
             ]
         ).sum(0)
@@ -77,7 +78,7 @@ class DetectionLoss:
         return LossParts(box + objectness + classes, box, objectness, classes)
 
     def assigned_maps(self, raws: Sequence[Tensor], targets: Targets) -> list[Tensor]:
-        """What each prediction learns: see `model.assign`."""
+        """The assigned ground truth of each prediction: see `model.assign`."""
         return self.assigner(self._heads(raws), targets)
 
     def _heads(self, raws: Sequence[Tensor]) -> list[HeadPrediction]:
@@ -91,66 +92,68 @@ class DetectionLoss:
         )
 
     def _head_parts(
-        self, head: HeadPrediction, assigned: Tensor, targets: Targets, canvas_wh: tuple[int, int]
+        self, head: HeadPrediction, assigned: Tensor, targets: Targets, input_wh: tuple[int, int]
     ) -> Tensor:
         """(3,) weighted sums over one head: box, objectness, classes."""
         is_assigned = assigned >= 0
         image = torch.arange(len(assigned), device=assigned.device)[:, None, None, None]
-        wanted_boxes = targets.boxes_xyxy[image, assigned.clamp(min=0)]  # (B, H, W, A, 4)
-        wanted_labels = targets.labels[image, assigned.clamp(min=0)].clamp(min=0)  # (B, H, W, A)
-        # Background predictions have nothing to overlap: their own box in its place keeps the gradient finite and 0.
+        assigned_boxes = targets.boxes_xyxy[image, assigned.clamp(min=0)]  # (B, H, W, A, 4)
+        assigned_labels = targets.labels[image, assigned.clamp(min=0)].clamp(min=0)  # (B, H, W, A)
+        # Background predictions have no assigned box; their own box in its place keeps the gradient finite and 0.
         overlap = iou(
-            head.boxes_xyxy, torch.where(is_assigned[..., None], wanted_boxes, head.boxes_xyxy.detach()), self.box_loss
+            head.boxes_xyxy,
+            torch.where(is_assigned[..., None], assigned_boxes, head.boxes_xyxy.detach()),
+            self.box_loss,
         )
-        bonus = self._bonus(wanted_boxes, canvas_wh) if self.small_box_bonus else 1.0
+        bonus = self._bonus(assigned_boxes, input_wh) if self.small_box_bonus else 1.0
         box = (torch.where(is_assigned, 1 - overlap, 0.0) * bonus).sum()
         return torch.stack(
             [
                 self.box_weight * box,
-                self.objectness_weight * self._objectness(head, assigned, wanted_boxes, targets),
-                self.class_weight * self._classes(head, is_assigned, wanted_labels),
+                self.objectness_weight * self._objectness(head, assigned, assigned_boxes, targets),
+                self.class_weight * self._classes(head, is_assigned, assigned_labels),
             ]
         )
 
-    def _bonus(self, boxes_xyxy: Tensor, canvas_wh: tuple[int, int]) -> Tensor:
-        """2 - w * h with sides as shares of the canvas: up to twice as much for a small box (model zoo, Darknet)."""
-        wh = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]) / boxes_xyxy.new_tensor(canvas_wh)
+    def _bonus(self, boxes_xyxy: Tensor, input_wh: tuple[int, int]) -> Tensor:
+        """2 - w * h, sides relative to the network input: a small box weighs up to twice as much (Darknet)."""
+        wh = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]) / boxes_xyxy.new_tensor(input_wh)
         return 2 - wh[..., 0] * wh[..., 1]
 
-    def _objectness(self, head: HeadPrediction, assigned: Tensor, wanted_boxes: Tensor, targets: Targets) -> Tensor:
+    def _objectness(self, head: HeadPrediction, assigned: Tensor, assigned_boxes: Tensor, targets: Targets) -> Tensor:
         is_assigned = assigned >= 0
         boxes = head.boxes_xyxy.detach()
-        wanted = (
-            torch.where(is_assigned, iou(boxes, wanted_boxes).clamp(0, 1), 0.0)
+        target = (
+            torch.where(is_assigned, iou(boxes, assigned_boxes).clamp(0, 1), 0.0)
             if self.overlap_as_objectness
             else is_assigned
         )
-        entropy = F.binary_cross_entropy_with_logits(head.logits[..., 4], wanted.float(), reduction="none")
+        entropy = F.binary_cross_entropy_with_logits(head.logits[..., 4], target.float(), reduction="none")
         objects = targets.real & assigned_any(assigned, targets) if self.ignore_own_head_only else targets.real
         counted = is_assigned | ~ignored_predictions(boxes, targets, objects, self.ignore_iou)
         return torch.where(counted, entropy, 0.0).sum()
 
-    def _classes(self, head: HeadPrediction, is_assigned: Tensor, wanted_labels: Tensor) -> Tensor:
+    def _classes(self, head: HeadPrediction, is_assigned: Tensor, assigned_labels: Tensor) -> Tensor:
         logits = head.logits[..., 5:]
         num_classes = logits.shape[-1]
-        wanted = F.one_hot(wanted_labels, num_classes).to(logits.dtype)
+        target = F.one_hot(assigned_labels, num_classes).to(logits.dtype)
         if self.label_smoothing:
-            wanted = torch.where(wanted > 0, 1 - self.label_smoothing, self.label_smoothing / max(num_classes - 1, 1))
-        entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(-1)
+            target = torch.where(target > 0, 1 - self.label_smoothing, self.label_smoothing / max(num_classes - 1, 1))
+        entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(-1)
         return torch.where(is_assigned, entropy, 0.0).sum()
 
 
 def assigned_any(assigned: Tensor, targets: Targets) -> Tensor:
-    """assigned (B, H, W, A) of one head -> (B, M) bool: the boxes that some prediction of the head answers for."""
+    """assigned (B, H, W, A) of one head -> (B, M) bool: the boxes that are assigned to any prediction of the head."""
     batch, num_boxes = targets.labels.shape
-    found = torch.zeros(batch, num_boxes + 1, dtype=torch.bool, device=assigned.device)
-    return found.scatter_(1, assigned.flatten(1) + 1, True)[:, 1:]
+    is_assigned = torch.zeros(batch, num_boxes + 1, dtype=torch.bool, device=assigned.device)
+    return is_assigned.scatter_(1, assigned.flatten(1) + 1, True)[:, 1:]
 
 
 def ignored_predictions(boxes_xyxy: Tensor, targets: Targets, objects: Tensor, ignore_iou: float) -> Tensor:
-    """(B, H, W, A, 4) predicted boxes, objects (B, M) bool -> (B, H, W, A) bool: those not to be called background.
+    """(B, H, W, A, 4) predicted boxes, objects (B, M) bool -> (B, H, W, A) bool: predictions ignored as background.
 
-    A prediction that overlaps one of the objects by ignore_iou, or lies by half in a crowd region, is no mistake.
+    Ignored: an IoU of at least ignore_iou with one of the objects, or at least half of the area in a crowd region.
     """
     flat = boxes_xyxy.flatten(1, 3)[:, None]  # (B, 1, N, 4)
     boxes = targets.boxes_xyxy[:, :, None]  # (B, M, 1, 4)
@@ -161,5 +164,5 @@ def ignored_predictions(boxes_xyxy: Tensor, targets: Targets, objects: Tensor, i
     return (close | in_crowd).view(boxes_xyxy.shape[:4])
 
 
-def _canvas_wh(raw: Tensor, stride: int) -> tuple[int, int]:
+def _input_wh(raw: Tensor, stride: int) -> tuple[int, int]:
     return raw.shape[3] * stride, raw.shape[2] * stride

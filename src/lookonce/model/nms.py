@@ -1,6 +1,6 @@
-"""Decoded boxes -> detections: per-class non-maximum suppression in numpy.
+"""Decoded boxes -> detections: per-class non-maximum suppression (NMS) in numpy.
 
-This is the reference for the same steps inside exported graphs and in C++.
+The reference for the same steps in exported graphs and in C++.
 """
 
 import numpy as np
@@ -20,12 +20,12 @@ def select_detections(
     multi_label: bool = True,
     pre_nms_top: int = 2000,
 ) -> Detections:
-    """boxes (N, 4), scores (N, C) in 0..1 -> the best detections, best first.
+    """boxes_xyxy (N, 4), scores (N, C) in 0..1 -> at most max_detections detections, highest score first.
 
-    Every (box, class) pair over score_threshold is a candidate; without multi_label only that of each box's best class
-    (of equal ones the first). Only the pre_nms_top best go on, which keeps the time flat at low thresholds and changes
-    nothing among the best few hundred. Within a class a box is dropped when its IoU with a better kept one is over
-    iou_threshold. Ties keep the order of the input.
+    Every (box, class) pair with a score over score_threshold is a candidate; without multi_label only each box's best
+    class (the first of equal ones). NMS gets the pre_nms_top candidates with the highest scores, which bounds its time
+    at low thresholds and does not change the best few hundred. Within a class a box is suppressed if its IoU with a
+    kept box of higher score exceeds iou_threshold. Ties keep the order of the input.
     """
     rows, labels = np.nonzero(scores > score_threshold)
     if not multi_label:
@@ -45,7 +45,7 @@ def select_detections(
 def _suppress(
     boxes_xyxy: NDArray[np.float32], labels: NDArray[np.int64], iou_threshold: float, max_detections: int
 ) -> NDArray[np.int64]:
-    """Indices of the survivors among boxes sorted best first; stops when there are max_detections."""
+    """Indices of the kept boxes, at most max_detections; boxes_xyxy and labels are sorted by falling score."""
     areas = area_xyxy(boxes_xyxy)
     alive = np.ones(len(boxes_xyxy), np.bool_)
     kept: list[int] = []

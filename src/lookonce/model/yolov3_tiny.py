@@ -1,4 +1,4 @@
-"""The network: backbone, a neck of four convolutions, two heads.
+"""The network: backbone, a neck of four convolutions, two heads (or three).
 
 Source: Redmon & Farhadi 2018; yolov3-tiny.cfg.
 """
@@ -18,10 +18,10 @@ from lookonce.model.backbone import ConvBlock, DarknetTiny
 class YoloV3Tiny(nn.Module):
     """Images (B, 3, H, W), normalised float, H and W multiples of 32 -> raw maps of stride 32 and 16 (and 8).
 
-    channels: as in record.FULL_CHANNELS; 0 in place 7 or 8 leaves that convolution out. Thirteen counts make a third
-    head of stride 8 as in yolov3-tiny_3l.cfg: 11 is its lateral 1x1, 12 the convolution before it.
+    channels: as in record.FULL_CHANNELS; 0 at index 7 or 8 omits that convolution. Thirteen counts add a third head of
+    stride 8 as in yolov3-tiny_3l.cfg: index 11 is its lateral 1x1, index 12 the convolution before the head.
     A raw map is (B, A * (5 + C), H / stride, W / stride): for each of the A anchors x, y, w, h, objectness and C class
-    logits. No sigmoid is applied; `decode` says what the numbers mean.
+    logits, without sigmoid; `decode` turns them into boxes and probabilities.
     """
 
     def __init__(
@@ -38,8 +38,8 @@ class YoloV3Tiny(nn.Module):
         two_heads, three_heads = len(FULL_CHANNELS), len(FULL_CHANNELS) + 2
         if len(channels) != {2: two_heads, 3: three_heads}.get(len(num_anchors)):
             raise ValueError(
-                f"channels has {len(channels)} counts for {len(num_anchors)} heads; the network has {two_heads} "
-                f"convolutions with two heads, {three_heads} with three"
+                f"channels: {len(channels)} counts for {len(num_anchors)} heads; expected {two_heads} counts for two "
+                f"heads, {three_heads} for three"
             )
         self.num_classes = num_classes
         self.num_anchors = tuple(num_anchors)
@@ -72,7 +72,7 @@ class YoloV3Tiny(nn.Module):
 
     @property
     def heads(self) -> list[nn.Conv2d]:
-        """In the order of the outputs."""
+        """The head convolutions in the order of the outputs: stride 32, 16 (and 8)."""
         return [self.head32, self.head16, *([self.head8] if len(self.num_anchors) == 3 else [])]
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -88,12 +88,12 @@ class YoloV3Tiny(nn.Module):
 
 
 def upsample(x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C, 2H, 2W), each value four times."""
+    """(B, C, H, W) -> (B, C, 2H, 2W), nearest neighbour."""
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def scaled_channels(width: float | Sequence[int]) -> tuple[int, ...]:
-    """A multiple of the full channel counts, each at least 4 and a multiple of 4; or an explicit list of 11 counts."""
+    """width * FULL_CHANNELS, each count a multiple of 4 and at least 4; or `width` itself if it is a list."""
     if isinstance(width, (int, float)):
         return tuple(max(4, 4 * round(count * width / 4)) for count in FULL_CHANNELS)
     return tuple(width)
@@ -101,10 +101,10 @@ def scaled_channels(width: float | Sequence[int]) -> tuple[int, ...]:
 
 @torch.no_grad()
 def initialise(model: YoloV3Tiny, generator: torch.Generator, *, objectness_prior: float = 0.01) -> None:
-    """Fresh weights, drawn from `generator` alone: He's normal for the convolutions, a prior on the heads' biases.
+    """Initialise the weights from `generator`: He normal for the convolutions, a prior in the heads' biases.
 
-    A fresh network should call one prediction in about a hundred an object: the thousands of empty ones would drown
-    the first steps otherwise (Lin et al. 2017, RetinaNet, section 3.3).
+    objectness_prior: initial objectness probability. With 0.5 the loss of the thousands of background predictions would
+    dominate the first steps (Lin et al. 2017, RetinaNet, section 3.3).
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -116,7 +116,7 @@ def initialise(model: YoloV3Tiny, generator: torch.Generator, *, objectness_prio
 
 
 def _set_prior(head: nn.Conv2d, num_anchors: int, num_classes: int, objectness_prior: float) -> None:
-    """Biases so that a fresh head says: the anchor itself, an object with that probability, each class equally."""
+    """Set biases for which the box is the anchor, objectness is the prior, and each class has the same probability."""
     assert head.bias is not None
     bias = head.bias.zero_().view(num_anchors, 5 + num_classes)
     bias[:, 4] = _logit(objectness_prior)

@@ -1,4 +1,4 @@
-"""A running average of the weights, which is what gets evaluated and saved."""
+"""EMA (exponential moving average) of the weights; the EMA weights are evaluated and saved."""
 
 import copy
 import math
@@ -10,13 +10,13 @@ from torch import nn
 class ExponentialMovingAverage:
     """average = d * average + (1 - d) * weights after each step, in float32, BatchNorm statistics included.
 
-    d = decay * (1 - exp(-updates / ramp)): a fresh network changes fast, so its average forgets fast. The caller
-    updates only after a step whose loss and gradients were finite: one NaN would stay in the average for ever.
+    d = decay * (1 - exp(-updates / ramp)): early in training the weights change fast, so d starts small. The caller
+    must update only after a step with finite loss and gradients: a NaN would stay in the average forever.
     """
 
     def __init__(self, model: nn.Module, *, decay: float, ramp: float) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(f"decay is {decay}, expected 0 (no averaging) up to, not including, 1")
+            raise ValueError(f"decay: {decay}; expected 0 (no averaging) <= decay < 1")
         self.decay = decay
         self.ramp = ramp
         self.updates = 0
@@ -28,7 +28,7 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Move the average towards the model's present weights."""
+        """Update the average with the model's current weights."""
         self.updates += 1
         weight = 1 - self.decay_at(self.updates)
         for average, present in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):

@@ -1,4 +1,4 @@
-"""One epoch of training, step by step."""
+"""One epoch of training: forward, loss, backward, gradient accumulation and clipping, optimizer step, EMA."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,18 +28,18 @@ from lookonce.training.optimizer import set_lr
 from lookonce.training.schedule import Schedule
 
 Precision = Literal["fp32", "bf16", "fp16"]
-# Names of the parts of a step in a profile, in their order; a few microseconds a step when nobody profiles.
+# Names of the parts of a step in a profile, in order; without a profiler they cost a few microseconds per step.
 STEP_PARTS = ("to the device", "forward", "assignment and loss", "backward", "gradient norm", "update")
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What one batch did. loss = box + objectness + classes, a mean over the batch as the loss defines it.
+    """The result of one batch. loss = box + objectness + classes, normalised as the loss defines it.
 
-    batch: 0-based within the epoch; num_images: of this rank, the rest of all ranks together; gradient_norm before
-    clipping; updated: whether the weights changed after this batch; skipped: whether it was left out as not finite,
-    or with one that was.
+    batch: 0-based within the epoch; num_images: of this rank, all other values over all ranks; gradient_norm: L2 norm
+    before clipping; updated: whether the optimizer changed the weights after this batch; skipped: whether its loss or
+    gradient was not finite, or that of another batch of the same update.
     """
 
     batch: int
@@ -56,9 +56,9 @@ class StepResult:
 
 @dataclass(frozen=True, kw_only=True)
 class StepOptions:
-    """How a batch becomes an update. clip_norm: largest allowed length of the gradient, 0 for no limit;
-    accumulate: batches per update; freeze_batchnorm: keep the BatchNorm statistics as they are; skip_nonfinite: leave
-    out the update of a batch whose loss or gradient is not finite, where the run would stop."""
+    """clip_norm: gradient clipping, maximum L2 norm of the gradient, 0 disables it; accumulate: gradient accumulation,
+    batches per optimizer step; freeze_batchnorm: do not update BatchNorm statistics; skip_nonfinite: skip the update of
+    a batch whose loss or gradient is not finite, instead of raising TrainingDiverged."""
 
     device: torch.device
     preprocessing: Preprocessing
@@ -71,7 +71,7 @@ class StepOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Learner:
-    """Everything that takes part in a training step. ema None: no average is kept."""
+    """Everything that takes part in a training step. ema: None disables EMA."""
 
     model: nn.Module
     loss: DetectionLoss
@@ -83,37 +83,37 @@ class Learner:
 
     @property
     def result_model(self) -> nn.Module:
-        """The weights to evaluate and to keep: the average where there is one."""
+        """The weights to evaluate and save: the EMA if enabled, else the model."""
         return self.model if self.ema is None else self.ema.model
 
 
 def train_one_epoch(
     learner: Learner, batches: Iterable[Batch], *, epoch: int, first_batch: int = 0
 ) -> Iterator[StepResult]:
-    """Train on the batches of one epoch, from number `first_batch` on, and tell about each of them.
+    """Train on the batches of one epoch, the first of them batch `first_batch` (0-based); yield one result per batch.
 
-    Between two results nothing is under way: the caller may save, or stop. Loss and gradients are checked before they
-    touch the weights, so neither weights nor average nor a checkpoint ever holds a NaN.
+    Each result is yielded after its step is complete, so the caller may save or stop. Loss and gradients are checked
+    before the update, so weights, EMA and checkpoints never contain a NaN.
     """
     set_training_mode(learner.model, freeze_batchnorm=learner.options.freeze_batchnorm)
-    left_out = -1  # number of the update that a batch has spoiled
+    skipped_update = -1  # index of the update that contains a non-finite batch
     for index, batch in enumerate(batches, first_batch):
         update = index // learner.options.accumulate
-        if update == left_out:
+        if update == skipped_update:
             yield _skipped(learner, batch, epoch, index)
             continue
         result = train_step(learner, batch, epoch=epoch, index=index)
         if result.skipped:
-            left_out = update
+            skipped_update = update
         yield result
 
 
 def train_step(learner: Learner, batch: Batch, *, epoch: int, index: int) -> StepResult:
-    """Batch `index` of the epoch: forward, loss, backward, and after the last of `accumulate` batches the update.
+    """Batch `index` of the epoch: forward, loss, backward, and after each `accumulate` batches the optimizer step.
 
-    With several ranks each brings its share of the batch. The mean of their gradients is the gradient of the whole
-    batch, since the loss divides by a sum over all ranks; BatchNorm normalises by the share alone (unless it is
-    synchronised), and its running statistics become the mean of the ranks', so that all hold the same network.
+    With several ranks each trains on its shard of the batch. The mean of their gradients is the gradient of the whole
+    batch, since the loss divides by a sum over all ranks. BatchNorm normalises over the shard alone (unless it is
+    synchronised); its running statistics are averaged over the ranks, so that all hold the same network.
     """
     options, scaler = learner.options, learner.scaler
     before = [value.clone() for value in learner.model.buffers()] if options.skip_nonfinite else []
@@ -148,7 +148,7 @@ def train_step(learner: Learner, batch: Batch, *, epoch: int, index: int) -> Ste
 
 
 def update_weights(learner: Learner, lr: float, *, gradient_is_finite: bool) -> bool:
-    """One step of the optimizer and of the average; False when float16 overflowed and the step was left out."""
+    """One optimizer step and EMA update; returns False if the scaler skipped the step because float16 overflowed."""
     set_lr(learner.optimizer, lr)
     learner.scaler.step(learner.optimizer)
     learner.scaler.update()
@@ -159,7 +159,7 @@ def update_weights(learner: Learner, lr: float, *, gradient_is_finite: bool) -> 
 
 
 def shared_between_ranks(model: nn.Module) -> list[Tensor]:
-    """What the ranks' networks must agree on: the gradients and the BatchNorm statistics, in the network's order."""
+    """The tensors to average over the ranks: gradients, then BatchNorm statistics, each in the model's order."""
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None] + statistics_of(model)
 
 
@@ -169,7 +169,7 @@ def statistics_of(model: nn.Module) -> list[Tensor]:
 
 
 def set_training_mode(model: nn.Module, *, freeze_batchnorm: bool) -> None:
-    """Training mode; BatchNorm layers that are frozen, or part of a frozen stage, use and keep their statistics."""
+    """Set training mode, but evaluation mode for BatchNorm layers that are frozen or belong to a frozen stage."""
     model.train()
     for module in model.modules():
         is_norm = isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)
@@ -178,7 +178,7 @@ def set_training_mode(model: nn.Module, *, freeze_batchnorm: bool) -> None:
 
 
 def to_device(batch: Batch, options: StepOptions) -> tuple[Tensor, Targets]:
-    """images (B, 3, H, W) float32, normalised on the device: only the bytes of the picture travel there."""
+    """(images (B, 3, H, W) float32, targets) on the device. Images are copied as uint8 and normalised there."""
     pixels = torch.from_numpy(batch.images).to(options.device, non_blocking=True)
     targets = Targets.from_flat(
         *(torch.from_numpy(array) for array in (batch.boxes_xyxy, batch.labels, batch.image_index, batch.crowd)),
@@ -188,7 +188,7 @@ def to_device(batch: Batch, options: StepOptions) -> tuple[Tensor, Targets]:
 
 
 def gradient_norm(learner: Learner, *, clip: bool) -> Tensor:
-    """Length of the gradient over all parameters; with `clip` it is then shortened to at most clip_norm."""
+    """L2 norm of the gradient over all parameters, before clipping; `clip` then clips it to clip_norm (0: no limit)."""
     if clip:
         learner.scaler.unscale_(learner.optimizer)
     parameters = [parameter for parameter in learner.model.parameters() if parameter.grad is not None]
@@ -199,9 +199,9 @@ def gradient_norm(learner: Learner, *, clip: bool) -> Tensor:
 
 
 def fetch(parts: LossParts, norm: Tensor, statistics: Sequence[Tensor]) -> list[float]:
-    """total, box, objectness, classes, gradient norm and sum of the BatchNorm statistics as numbers.
+    """[total, box, objectness, classes, gradient norm, sum of the BatchNorm statistics], each the mean over the ranks.
 
-    Each is the mean over the ranks: so all of them see it when one is not finite. A single wait for the device.
+    If a value is not finite on one rank, its mean is not finite on all ranks. Synchronises with the device once.
     """
     sums = torch.stack([values.sum() for values in statistics]).sum()
     values = torch.stack([parts.total, parts.box, parts.objectness, parts.classes, norm, sums]).detach()
@@ -209,26 +209,24 @@ def fetch(parts: LossParts, norm: Tensor, statistics: Sequence[Tensor]) -> list[
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
-    """ "auto": bfloat16 on accelerators that have it, else float16 on accelerators, float32 on a CPU."""
+    """ "auto" -> bf16 on accelerators that support it, fp16 on other accelerators, fp32 on a CPU."""
     if name == "auto":
         if device.type == "cpu":
             return "fp32"
         return "bf16" if supports_bfloat16(device) else "fp16"
     if name == "fp16" and device.type == "cpu":
         raise SettingsError(
-            "precision: fp16 needs an accelerator, this run is on the CPU; use precision=fp32 (or auto)",
+            "precision: fp16 on a CPU; fp16 needs an accelerator; use precision=fp32 or precision=auto",
             setting="precision",
             value="fp16",
         )
     if name not in DTYPES:
-        raise SettingsError(
-            f"precision: got {name!r}, expected auto, {', '.join(DTYPES)}", setting="precision", value=name
-        )
+        raise SettingsError(f"precision: {name!r}; expected auto, {', '.join(DTYPES)}", setting="precision", value=name)
     return name  # type: ignore[return-value]
 
 
 def make_scaler(precision: Precision, device: torch.device, loss_scale: float) -> torch.amp.GradScaler:
-    """float16 needs its loss scaled up; loss_scale 0 finds the factor by itself, anything else stays as it is."""
+    """Loss scaling for fp16, disabled otherwise. loss_scale: a constant scale; 0 means dynamic loss scaling."""
     never = 2**31 - 1
     return torch.amp.GradScaler(
         device.type,
@@ -239,7 +237,7 @@ def make_scaler(precision: Precision, device: torch.device, loss_scale: float) -
 
 
 def _group(index: int, accumulate: int, num_batches: int) -> tuple[int, bool]:
-    """How many batches share the update that batch `index` belongs to, and whether it is the last of them."""
+    """(number of batches in the update of batch `index`, whether it is the last of them)."""
     first = index - index % accumulate
     size = min(accumulate, num_batches - first)
     return size, index == first + size - 1
@@ -267,14 +265,14 @@ def _skipped(learner: Learner, batch: Batch, epoch: int, index: int) -> StepResu
 
 @contextmanager
 def reproducible(device: torch.device) -> Iterator[None]:
-    """For the length of the block, the CPU adds in the same order every time; accelerators are left to be fast."""
+    """Inside the block PyTorch uses deterministic algorithms on a CPU; on accelerators nothing changes."""
     if device.type != "cpu":
         yield
         return
     deterministic = torch.are_deterministic_algorithms_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(True)
-    # Would write into every fresh tensor, to make reading uninitialised memory reproducible; nothing here reads it.
+    # It fills every new tensor so that reads of uninitialised memory are reproducible; nothing here reads such memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield

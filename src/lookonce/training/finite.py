@@ -1,4 +1,4 @@
-"""A loss, gradient or statistic that is not finite: found before it reaches the weights, then reported or left out."""
+"""A non-finite loss, gradient or BatchNorm statistic: detected before the update, then raised or skipped."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,10 @@ from lookonce.model.loss import LossParts
 
 
 class TrainingDiverged(LookonceError):
-    """The loss or a gradient is not a number any more. The last checkpoint is from before that.
+    """The loss, a gradient or a BatchNorm statistic is not finite. The last checkpoint was saved before.
 
-    batches: rank -> what that rank was given, of the ranks whose loss it was, or of all where that cannot be told.
+    epoch, index: of the batch, both from 0. batches: rank -> its batch, for the ranks with a non-finite loss, or for
+    all ranks if unknown.
     """
 
     def __init__(self, message: str, epoch: int, index: int, batches: Mapping[int, Batch]) -> None:
@@ -26,9 +27,10 @@ class TrainingDiverged(LookonceError):
 
 
 def what_is_not_finite(values: Sequence[float], *, overflow_allowed: bool) -> str:
-    """The first of loss, gradient and BatchNorm statistics that is no number; "" if all are.
+    """Name of the first that is not finite: loss, gradient, then BatchNorm statistics; "" if all are finite.
 
-    overflow_allowed: float16 gradients may overflow now and then; the scaler then leaves the step out.
+    values: as `engine.fetch` returns them. overflow_allowed: float16 gradients may overflow; the scaler then skips the
+    step.
     """
     *losses, norm, statistics = values
     if not all(map(math.isfinite, losses)):
@@ -41,7 +43,7 @@ def what_is_not_finite(values: Sequence[float], *, overflow_allowed: bool) -> st
 def diverged(
     problem: str, values: Sequence[float], parts: LossParts, batch: Batch, epoch: int, index: int
 ) -> TrainingDiverged:
-    """The same error on all ranks, with the pictures of those whose own loss it was. Nothing reached the weights."""
+    """The same error on all ranks, with the batches of the ranks with a non-finite loss. Weights are unchanged."""
     is_ours = not bool(torch.isfinite(parts.total))
     every = dict(enumerate(gather_objects((is_ours, batch))))
     batches = {rank: given for rank, (is_theirs, given) in every.items() if is_theirs}
@@ -53,7 +55,7 @@ def diverged(
     return TrainingDiverged(
         f"epoch {epoch}, batch {index}: the {problem} is not finite (loss {values[0]:g}: box {values[1]:g}, "
         f"objectness {values[2]:g}, classes {values[3]:g}; gradient norm {values[4]:g}); image ids {ids}. "
-        "The weights were not touched, the last checkpoint is sound. Try a lower lr, clip_norm 10 or precision fp32",
+        "The weights are unchanged and the last checkpoint is valid. Try a lower lr, clip_norm 10 or precision fp32",
         epoch,
         index,
         batches,
@@ -67,11 +69,11 @@ def forget_batch(
     buffers: Sequence[Tensor],
     statistics: Sequence[Tensor],
 ) -> None:
-    """As if this batch had never been: BatchNorm's buffers as they were, and no gradient of the update it is in."""
+    """Undo a skipped batch: restore BatchNorm's buffers, and drop the gradients of the update it belongs to."""
     optimizer.zero_grad()
     with torch.no_grad():
         for present, before in zip(model.buffers(), buffers, strict=True):
             present.copy_(before)
-    average_over_ranks(statistics)  # as the update would have done
+    average_over_ranks(statistics)  # the update would have done it
     if scaler.is_enabled():
-        scaler.update(scaler.get_scale())  # unscale_ may have been called for the update left out
+        scaler.update(scaler.get_scale())  # unscale_ may have been called for the skipped update

@@ -1,4 +1,4 @@
-"""The table that a terminal shows while a run goes on: the newest epochs, the one under way, and the time to go."""
+"""The live table on a terminal during training: the latest epochs, the current one, and the remaining time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from rich.text import Text
 
 NUM_EPOCHS = 8  # shown; all are in metrics.csv
 BAR_WIDTH = 28
-# Heading, column of the table of metrics, and how a value is written.
+# Heading, column of the metrics table, number format.
 COLUMNS = (
     ("epoch", "epoch", "{:.0f}"),
     ("loss", "loss", "{:.3f}"),
@@ -28,10 +28,10 @@ COLUMNS = (
 
 @dataclass
 class LiveTable:
-    """What is shown; change it, and the next refresh shows that.
+    """Content of the table; the next refresh shows a changed attribute.
 
-    rows: the table of metrics so far; current: the same columns of the epoch under way, empty between epochs; doing:
-    what the bar is of ("": there is none), done of total (None: nobody knows); left: the time to go.
+    rows: the metrics table so far; current: the same columns for the current epoch, empty between epochs; doing: title
+    of the progress bar ("": no bar); done, total: its counts (total None: unknown); left: the remaining time as text.
     """
 
     rows: Sequence[Mapping[str, float]] = ()
@@ -60,6 +60,6 @@ class LiveTable:
 
 
 def cells(row: Mapping[str, float]) -> list[str]:
-    """A row's values as they are shown; people count epochs from 1; an epoch that was not evaluated has no AP."""
+    """The formatted values of a row. Epochs are shown from 1; an epoch without evaluation has empty AP cells."""
     shown = {**row, "epoch": row["epoch"] + 1}
     return [form.format(shown[name]) if name in shown else "" for _, name, form in COLUMNS]

@@ -1,4 +1,4 @@
-"""Which parameters decay, and how the optimizer's memory travels through a checkpoint."""
+"""The optimizer: parameter groups with and without weight decay, and its state in a checkpoint."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -16,9 +16,10 @@ def make_optimizer(
     weight_decay: float,
     nesterov: bool = False,
 ) -> torch.optim.Optimizer:
-    """SGD (v = momentum * v + gradient; p -= lr * v) or AdamW (betas momentum, 0.999).
+    """SGD (v = momentum * v + gradient; p -= lr * v) or AdamW (beta1 = momentum, beta2 = 0.999).
 
-    weight_decay acts on convolution weights alone: biases and BatchNorm's scale and shift hold no capacity to limit.
+    weight_decay applies to convolution weights only; biases and BatchNorm's scale and shift are excluded, since
+    limiting them does not limit the network's capacity.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
@@ -36,23 +37,23 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """The optimizer's memory by name: `<parameter>/<kind>`, e.g. `head32.bias/momentum_buffer`. Empty before step 1."""
+    """The optimizer state by `<parameter>/<kind>`, e.g. `head32.bias/momentum_buffer`. Empty before the first step."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {
         f"{names[parameter]}/{kind}": value
-        for parameter, memory in optimizer.state.items()
-        for kind, value in memory.items()
+        for parameter, state in optimizer.state.items()
+        for kind, value in state.items()
         if isinstance(value, Tensor)
     }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave."""
+    """Restore the state that `optimizer_tensors` returned."""
     parameters = dict(model.named_parameters())
     optimizer.state.clear()
     for key, value in tensors.items():
         name, _, kind = key.rpartition("/")
         parameter = parameters[name]
-        # AdamW counts its steps in a scalar that stays on the CPU; everything else lies where the parameter lies.
-        place = value.clone() if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
-        optimizer.state[parameter][kind] = place
+        # AdamW's step counter is a scalar on the CPU; all other state has its parameter's device and memory format.
+        restored = value.clone() if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
+        optimizer.state[parameter][kind] = restored

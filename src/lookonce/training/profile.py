@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: a table to read, and a trace to look into."""
+"""Profile of training steps: a table of where the time goes, and a trace for a viewer."""
 
 import time
 from collections.abc import Generator, Iterator
@@ -14,19 +14,19 @@ from lookonce.storage import os_errors_explained, write_file
 from lookonce.training.engine import STEP_PARTS, Learner, StepResult, train_one_epoch
 from lookonce.training.trainer import Batches
 
-# The first steps fill caches and pools and choose algorithms; they are no measure.
+# Not profiled: the first steps fill caches and memory pools and choose algorithms.
 SKIPPED_STEPS = 3
 PROFILED_STEPS = 10
 NUM_OPERATIONS = 20
-WAITING = "waiting for pictures"
+WAITING = "waiting for images"
 
 
 def profile_training(learner: Learner, batches: Batches, folder: Path) -> list[str]:
-    """The lines of a table of where a few steps spend their time; writes profile.txt and profile.json.
+    """Profile PROFILED_STEPS training steps; write profile.txt and profile.json to `folder`; return the text's lines.
 
     profile.json opens in https://ui.perfetto.dev or chrome://tracing. The steps change the learner's weights.
     """
-    steps = _steps_without_end(learner, batches)
+    steps = _endless_steps(learner, batches)
     for _ in range(SKIPPED_STEPS):
         next(steps)
     device = learner.options.device
@@ -46,15 +46,15 @@ def profile_training(learner: Learner, batches: Batches, folder: Path) -> list[s
     return lines
 
 
-def _steps_without_end(learner: Learner, batches: Batches) -> Generator[StepResult]:
-    """Epoch after epoch: a small data set has fewer batches than are profiled."""
+def _endless_steps(learner: Learner, batches: Batches) -> Generator[StepResult]:
+    """Steps over repeated epochs: a small data set has fewer batches than are profiled."""
     for epoch in count():
         with closing(batches.epoch(epoch)) as source:
-            yield from train_one_epoch(learner, _watched(source), epoch=epoch)
+            yield from train_one_epoch(learner, _recorded(source), epoch=epoch)
 
 
-def _watched(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches, with the wait for each on record."""
+def _recorded(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches; the profiler records the wait for each as WAITING."""
     while True:
         with record_function(WAITING):
             batch = next(batches, None)
@@ -64,15 +64,15 @@ def _watched(batches: Iterator[Batch]) -> Iterator[Batch]:
 
 
 def _table(profiler: profile, seconds: float, num_images: int, *, by_device: bool) -> list[str]:
-    """Parts of a step, then the operations that take most."""
+    """The parts of a step, then the NUM_OPERATIONS operations that take the most time."""
     averages = {entry.key: entry for entry in profiler.key_averages()}
     a_step = 1000 * seconds / PROFILED_STEPS
     names = [name for name in (WAITING, *STEP_PARTS) if name in averages]
     parts = {name: averages[name].cpu_time_total / 1000 / PROFILED_STEPS for name in names}
     parts["between them"] = a_step - sum(parts.values())
     lines = [
-        f"{PROFILED_STEPS} steps of {a_step:.1f} ms: {num_images / seconds:.1f} pictures a second, a few more without",
-        "the profiler. Times are those of the processor; with an accelerator it may only have waited.",
+        f"{PROFILED_STEPS} steps of {a_step:.1f} ms: {num_images / seconds:.1f} images/s, slightly more without the",
+        "profiler. Times are CPU times; with an accelerator they include the CPU's waits for it.",
         "",
         *(f"{name:22s} {milliseconds:9.2f} ms  {milliseconds / a_step:6.1%}" for name, milliseconds in parts.items()),
         "",

@@ -1,4 +1,4 @@
-"""What a run tells while it works: speed, time left, the share of time spent waiting for pictures."""
+"""Progress of a run: throughput, remaining time, and the share of time spent waiting for images."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,15 +9,15 @@ from lookonce.log import get_logger, live_table
 from lookonce.training.engine import StepResult
 from lookonce.training.live_table import LiveTable
 
-# The line of a step or an epoch is for the log file where a live table shows the same.
+# Marks the lines of steps and epochs: where a live table shows the same values, they go to the log file only.
 IN_TABLE = {"in_table": True}
-# Above this share of the time the accelerator, or the other core, stands idle often enough to do something about it.
+# Above this share of waiting time, the device is idle often enough to log a hint.
 MUCH_WAITING = 0.2
 
 
 @dataclass
 class Speed:
-    """Pictures and seconds since it was made; waiting for pictures is part of the seconds."""
+    """Images, steps and seconds since creation. waiting: seconds spent waiting for images, part of `seconds`."""
 
     images: int = 0
     steps: int = 0
@@ -38,11 +38,11 @@ class Speed:
 
 
 class Progress:
-    """Follows a run of `epochs` epochs with `steps_per_epoch` batches of all `num_ranks` ranks together.
+    """Reports a run of `epochs` epochs with `steps_per_epoch` global batches over `num_ranks` ranks.
 
-    Every log_interval steps it writes the line of the model zoo's document, with the mean loss since the one before.
-    On a terminal a table is shown besides (`shown`). against_waiting: what helps when pictures come too slowly; said
-    once. memory: bytes in use.
+    Every log_interval steps it logs the line of the model zoo's document, with the mean loss since the previous line.
+    On a terminal it also shows a live table (`shown`). against_waiting: hint to log once when data loading limits the
+    throughput. memory: returns the bytes in use.
     """
 
     def __init__(
@@ -69,21 +69,21 @@ class Progress:
 
     @contextmanager
     def shown(self, rows: Sequence[Mapping[str, float]]) -> Iterator[None]:
-        """Show the table of metrics, as it grows, on a terminal."""
+        """Inside the block a terminal shows the growing metrics table."""
         self._table.rows = rows
         with live_table(self._table):
             yield
             self._table.doing = ""
 
     def begin(self, doing: str, total: int | None) -> None:
-        """What follows is `total` batches or pictures of this."""
+        """Start a progress bar with the title `doing` over `total` batches or images (None: unknown)."""
         self._table.doing, self._table.done, self._table.total = doing, 0, total
 
     def advance(self, done: int) -> None:
         self._table.done = done
 
     def step(self, epoch: int, result: StepResult, waited: float) -> None:
-        """Count one batch; `waited` seconds were spent on getting it."""
+        """Count one batch; waited: seconds spent waiting for it."""
         for speed in (self.run, self._since_line):
             speed.images += result.num_images * self.num_ranks
             speed.steps += 1
@@ -110,20 +110,20 @@ class Progress:
         }
 
     def left(self, steps_done: int) -> str:
-        """Time to go when steps and evaluations go on as they did so far: `ETA 1:02:03`."""
+        """Remaining time, estimated from the steps and evaluations so far: `ETA 1:02:03`."""
         if not self.run.steps:
             return "ETA -"
         steps = self.epochs * self.steps_per_epoch - steps_done
         return f"ETA {duration(steps * (self.run.seconds + self.evaluation_seconds) / self.run.steps)}"
 
     def evaluated(self, seconds: float) -> None:
-        """An evaluation took so long: it counts for the time to go, and not against the speed of training."""
+        """Count the duration of an evaluation: part of the remaining time, not of the training throughput."""
         self.evaluation_seconds += seconds
         for speed in (self.run, self._since_line):
             speed.started += seconds
 
     def epoch_line(self, epoch: int, row: Mapping[str, float]) -> None:
-        """One line for people at the end of an epoch, and advice where much of it was spent on waiting."""
+        """Log the summary line of an epoch, and a hint once if it spent much time waiting for images."""
         self._table.current = {}
         scores = "  ".join(f"{name} {row[name]:.3f}" for name in ("AP", "AP50") if name in row)
         get_logger().info(
@@ -135,7 +135,7 @@ class Progress:
         )
         if row["waiting_share"] > MUCH_WAITING and self._against_waiting:
             get_logger().info(
-                f"{row['waiting_share']:.0%} of the time goes into waiting for pictures: {self._against_waiting}"
+                f"{row['waiting_share']:.0%} of the time is spent waiting for images: {self._against_waiting}"
             )
             self._against_waiting = ""
 

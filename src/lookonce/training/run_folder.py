@@ -1,4 +1,4 @@
-"""The folder of one run: where its files are, and its table of metrics.
+"""The run folder: paths of its files, and its metrics table.
 
 RUNS/NAME-K/settings.yaml  log.txt  metrics.csv  metrics.jsonl  plots/  checkpoints/last/  checkpoints/best/
 """
@@ -46,7 +46,7 @@ class RunFolder:
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether there is something to go on from."""
+        """Whether the run has a complete checkpoint to resume from."""
         return find_published(self.last) is not None
 
     @property
@@ -62,21 +62,21 @@ class RunFolder:
         return self.path / "checkpoints" / "best"
 
     def last_of_rank(self, rank: int) -> Path:
-        """Where another rank than the main one keeps its own `last`, if it does."""
+        """The `last` of a rank other than 0; written only with save_on_all."""
         return self.path / "checkpoints" / f"rank-{rank}"
 
     def of_epoch(self, epoch: int) -> Path:
-        """The weights after an epoch, counted from 0 as in the table of metrics."""
+        """The weights after an epoch, counted from 0 as in the metrics table."""
         return self.path / "checkpoints" / f"epoch-{epoch:04d}"
 
     def forget_epochs(self, keep: int) -> None:
-        """Remove the weights of all epochs but the `keep` newest."""
+        """Remove the weights of all but the `keep` newest epochs."""
         folders = sorted((self.path / "checkpoints").glob("epoch-*"), key=lambda folder: int(folder.name[6:]))
         for folder in folders[:-keep]:
             remove_published(folder)
 
     def dump(self, epoch: int, index: int, rank: int, batch: Batch) -> Path:
-        """Write a batch as the network got it: its arrays (batch.npz), and each picture with its boxes (PNG)."""
+        """Write a batch as the network got it: its arrays (batch.npz), and each image with its boxes drawn (PNG)."""
         folder = self.path / f"nonfinite-epoch{epoch}-batch{index}" / f"rank{rank}"
         with os_errors_explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ class RunFolder:
         return folder
 
     def metrics(self) -> list[dict[str, float]]:
-        """One row an epoch, oldest first."""
+        """One row per epoch, oldest first."""
         try:
             lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -96,7 +96,7 @@ class RunFolder:
         return [json.loads(line) for line in lines]
 
     def write_metrics(self, rows: Iterable[Row]) -> None:
-        """Replace metrics.jsonl and metrics.csv; a column that a row lacks stays empty in the CSV."""
+        """Replace metrics.jsonl and metrics.csv; a missing value is an empty cell in the CSV."""
         rows = list(rows)
         write_file(self.path / "metrics.jsonl", "".join(json.dumps(dict(row)) + "\n" for row in rows))
         table = io.StringIO()
@@ -108,37 +108,37 @@ class RunFolder:
 
 
 def create_run_folder(runs: Path, name: str) -> RunFolder:
-    """RUNS/NAME-K, which nobody had before."""
+    """Create a new folder RUNS/NAME-K."""
     return RunFolder(make_run_folder(runs, name))
 
 
 def name_run_folder(runs: Path, name: str) -> RunFolder:
-    """RUNS/NAME for a new run; what a start that failed early has left there does not matter."""
+    """RUNS/NAME for a new run; it may exist if it is empty, as a start that failed early leaves it."""
     folder = runs / name
     with os_errors_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     if any(path.name != ".lock" for path in folder.iterdir()):
         raise WeightsError(
-            f"{folder}: is not empty, and no run of ours: it has no settings.yaml; choose another name", path=folder
+            f"{folder}: not empty and no run folder (it has no settings.yaml); choose another name", path=folder
         )
     return RunFolder(folder)
 
 
 def open_run_folder(path: Path) -> RunFolder:
-    """The run meant by its folder, or by one of its checkpoint folders."""
+    """The run folder for a path to it, or to one of its checkpoint folders. WeightsError if there is none."""
     candidates = (path, path.parent.parent)
     run = next((RunFolder(folder) for folder in candidates if (folder / "settings.yaml").is_file()), None)
     if run is None:
         raise WeightsError(
-            f"{path}: no run to resume there: a run folder holds settings.yaml and checkpoints/last", path=path
+            f"{path}: no run to resume; expected a run folder with settings.yaml and checkpoints/last; check the path",
+            path=path,
         )
     return run
 
 
 @contextmanager
 def only_trainer_of(run: RunFolder) -> Iterator[None]:
-    """Hold the run for the length of the block, so that no other process trains it; what a kill left half-moved is put
-    right first."""
+    """Lock the run inside the block, so that no other process trains it; first repair what a kill left incomplete."""
     with only_user(run.path):
         recover(run.last)
         recover(run.best)
@@ -146,13 +146,13 @@ def only_trainer_of(run: RunFolder) -> Iterator[None]:
 
 
 def newest_run(runs: Path, name: str | None = None) -> RunFolder:
-    """The run folder in `runs` (of that name) that was written to last, among those with a checkpoint to go on from."""
+    """The folder in `runs`, or of its runs NAME-*, with the newest checkpoint to resume from. WeightsError if none."""
     folders = [RunFolder(path) for path in runs.glob(f"{name}-*/" if name else "*/")] if runs.is_dir() else []
     resumable = [run for run in folders if run.settings.is_file() and run.has_checkpoint]
     if not resumable:
         raise WeightsError(
-            f"{runs}: no run to resume there: none of its {len(folders)} folders holds settings.yaml and a complete "
-            "checkpoints/last; start one without --resume, or name the folder: --resume PATH",
+            f"{runs}: no run to resume; none of its {len(folders)} matching folders has settings.yaml and a complete "
+            "checkpoints/last; start a run without --resume, or name its folder: --resume PATH",
             path=runs,
         )
     return open_run_folder(max(resumable, key=_last_change).path)

@@ -1,6 +1,6 @@
-"""The learning rate at a step: functions of the step alone, so that a resumed run needs no state.
+"""Learning-rate schedules: functions of the step alone, so that a resumed run needs no state.
 
-The four schedules of the model zoo follow its formulas step by step, with its per-epoch plateaus; `cosine` and
+The model zoo's four schedules follow its formulas step by step, with its constant values within an epoch; `cosine` and
 `linear` change at every step. All begin with the same linear warm-up from 0.
 """
 
@@ -13,11 +13,11 @@ from lookonce.errors import SettingsError
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What every schedule is computed from.
+    """The parameters of all schedules.
 
-    lr is the peak, floor the lowest value (both per step, same unit); milestones are the epochs at which
-    `exponential` multiplies by gamma (an epoch named twice counts twice); t_max is the model zoo's cosine length
-    in epochs, raised to `epochs` when smaller.
+    lr: peak learning rate; floor: lowest one; warmup_epochs: length of the linear warm-up. milestones: epochs at which
+    `exponential` multiplies by gamma (a repeated epoch counts twice). t_max: length of the model zoo's cosine in
+    epochs; raised to `epochs` if smaller.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.name not in SCHEDULES:
             raise SettingsError(
-                f"schedule: got {self.name!r}, expected one of {', '.join(SCHEDULES)}",
+                f"schedule: {self.name!r}; expected one of {', '.join(SCHEDULES)}",
                 setting="schedule",
                 value=self.name,
             )
@@ -47,19 +47,19 @@ class Schedule:
         return self.epochs * self.steps_per_epoch
 
     def lr_at(self, step: int) -> float:
-        """Learning rate of step 0, 1, ... counted over the whole run."""
+        """Learning rate of step 0, 1, ..., counted over the whole run."""
         if step < self.warmup_steps:
             return self.lr * (step + 1) / self.warmup_steps
         return SCHEDULES[self.name](self, step)
 
 
 def cosine(schedule: Schedule, step: int) -> float:
-    """Half a cosine from the end of the warm-up to the last step, which gets the floor."""
+    """Half a cosine from lr after the warm-up to floor at the last step."""
     return _half_cosine(schedule.lr, schedule.floor, _share_done(schedule, step))
 
 
 def linear(schedule: Schedule, step: int) -> float:
-    """A straight line from the end of the warm-up to the last step, which gets the floor."""
+    """Linear from lr after the warm-up to floor at the last step."""
     return schedule.lr + (schedule.floor - schedule.lr) * _share_done(schedule, step)
 
 
@@ -68,7 +68,7 @@ def constant(schedule: Schedule, _step: int) -> float:
 
 
 def exponential(schedule: Schedule, step: int) -> float:
-    """Multiplied by gamma at each milestone that lies after the warm-up."""
+    """lr, multiplied by gamma at each milestone after the warm-up."""
     reached = [
         epoch for epoch in schedule.milestones if schedule.warmup_steps <= epoch * schedule.steps_per_epoch <= step
     ]
@@ -76,13 +76,13 @@ def exponential(schedule: Schedule, step: int) -> float:
 
 
 def cosine_annealing(schedule: Schedule, step: int) -> float:
-    """Half a cosine over t_max epochs counted from the start of the run, one value an epoch."""
+    """Half a cosine over t_max epochs from the start of the run; one value per epoch."""
     epoch = step // schedule.steps_per_epoch
     return _half_cosine(schedule.lr, schedule.floor, epoch / max(schedule.t_max, schedule.epochs))
 
 
 def cosine_annealing_v2(schedule: Schedule, step: int) -> float:
-    """`cosine_annealing` for two thirds of the run, then a quicker half cosine from where it has come down to."""
+    """`cosine_annealing` for two thirds of the run, then a faster half cosine from the value reached to floor."""
     last_slow_step = math.ceil(schedule.total_steps * 2 / 3) - 1
     if step <= last_slow_step:
         return cosine_annealing(schedule, step)
@@ -91,13 +91,13 @@ def cosine_annealing_v2(schedule: Schedule, step: int) -> float:
     return _half_cosine(cosine_annealing(schedule, last_slow_step), schedule.floor, epochs_since / quick_epochs)
 
 
-# The model zoo's constants: between epochs 60 and 180 the cosine is walked through at double speed.
+# The model zoo's constants: between epochs 60 and 180 the cosine advances at double speed.
 FAST_FROM_EPOCH = 60
 FAST_EPOCHS = 60
 
 
 def cosine_annealing_sample(schedule: Schedule, step: int) -> float:
-    """Half a cosine over epochs + 60, of which every second epoch between 60 and 180 is left out."""
+    """Half a cosine over epochs + 60, which skips every second epoch between 60 and 180."""
     epoch = step // schedule.steps_per_epoch
     left_out = min(max(epoch - FAST_FROM_EPOCH + 1, 0), FAST_EPOCHS)  # epoch 60 uses the value of 61
     return _half_cosine(schedule.lr, schedule.floor, (epoch + left_out) / (schedule.epochs + FAST_EPOCHS))
@@ -115,7 +115,7 @@ SCHEDULES: dict[str, Callable[[Schedule, int], float]] = {
 
 
 def _share_done(schedule: Schedule, step: int) -> float:
-    """0 at the first step after the warm-up, 1 at the last one."""
+    """0 at the first step after the warm-up, 1 at the last step."""
     num_steps = max(schedule.total_steps - schedule.warmup_steps - 1, 1)
     return min((step - schedule.warmup_steps) / num_steps, 1.0)
 

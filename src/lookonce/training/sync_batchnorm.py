@@ -1,7 +1,7 @@
-"""BatchNorm over the pictures of all ranks, as one process with the whole batch would do it.
+"""Synchronised BatchNorm: statistics over the images of all ranks, as one process computes with the whole batch.
 
-PyTorch's own refuses the CPU ("SyncBatchNorm expected input tensor to be on GPU"), so a CPU gets one in plain
-operations: slower, but with it several processes compute what one computes, which is how the rest is tested.
+PyTorch's SyncBatchNorm does not support the CPU ("SyncBatchNorm expected input tensor to be on GPU"), so the CPU gets
+an implementation in plain operations. It is slower, but tests can compare several processes with a single one.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from lookonce.distributed import all_reduce_sum
 
 
 def synchronise_batchnorm(model: nn.Module, device: torch.device) -> nn.Module:
-    """The same network with the same names, every BatchNorm in it over the batch of all ranks."""
+    """The same model, with the same parameter names, in which every BatchNorm is synchronised over the ranks."""
     if device.type != "cpu":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return converted
@@ -22,13 +22,13 @@ def synchronise_batchnorm(model: nn.Module, device: torch.device) -> nn.Module:
             if isinstance(child, nn.BatchNorm2d):
                 synced = SyncedBatchNorm2d(child.num_features, eps=child.eps, momentum=child.momentum)
                 for own, tensor in (*child.named_parameters(), *child.named_buffers()):
-                    setattr(synced, own, tensor)  # the very same: an optimizer may know them already
+                    setattr(synced, own, tensor)  # the same objects: an optimizer may hold them already
                 setattr(parent, name, synced.train(child.training))
     return model
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
-    """(B, C, H, W) -> the same shape; in training, mean and variance are those over all ranks' pictures."""
+    """(B, C, H, W) -> the same shape; in training, mean and variance are over the images of all ranks."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -54,7 +54,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """Every rank's result depends on every rank's input, so a gradient is the sum of the ranks' gradients."""
+    """All-reduce with a gradient: each rank's output depends on all inputs, so the gradients are summed over ranks."""
 
     @staticmethod
     def forward(_context: Any, values: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
-"""The table of metrics for TensorBoard: `tensorboard --logdir runs`."""
+"""The metrics table for TensorBoard: `tensorboard --logdir runs`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lookonce.errors import MissingExtra
 
-# Column of metrics.csv -> the group of charts that it stands in.
+# Column of metrics.csv -> its group of charts.
 GROUPS = {
     "loss": "loss", "box": "loss", "objectness": "loss", "classes": "loss",
     "lr": "optimisation",
@@ -15,9 +15,9 @@ NOT_DRAWN = {"epoch", "step"}
 
 
 def tensorboard_writer(folder: Path) -> Callable[[Sequence[Mapping[str, float]]], None]:
-    """A function that takes the table so far and writes its last row; events go into `folder`.
+    """A callback that takes the metrics table so far and writes its last row as events into `folder`.
 
-    After a resume, what an interrupted run had written of later steps is taken back.
+    After a resume, TensorBoard discards the events that the interrupted run wrote for later steps.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -30,7 +30,7 @@ def tensorboard_writer(folder: Path) -> Callable[[Sequence[Mapping[str, float]]]
     def write(rows: Sequence[Mapping[str, float]]) -> None:
         row = rows[-1]
         step = int(row["step"])
-        if not writers:  # opened late: how far back to take is known only now
+        if not writers:  # opened at the first row: purge_step is known only then
             writers.append(SummaryWriter(str(folder), purge_step=step))
         for name, value in row.items():
             if name not in NOT_DRAWN:

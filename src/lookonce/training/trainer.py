@@ -1,7 +1,7 @@
-"""The run: epoch after epoch, evaluated, saved, and able to go on after any interruption as if there had been none.
+"""A training run: trains epoch by epoch, evaluates, saves checkpoints, stops early, and resumes bit-exactly.
 
-What decides the weights is the model, its average, the optimizer's memory and the position in the run. Everything
-else is a function of the position: the learning rate, the order of the pictures and how each of them is changed.
+The model, its EMA, the optimizer state and the position in the run decide the weights. Everything else is a function
+of the position: the learning rate, the order of the images and their augmentation.
 """
 
 import time
@@ -29,14 +29,14 @@ from lookonce.weights.checkpoint import TrainingState, load_checkpoint, save_che
 OnEvaluated = Callable[[int], None]
 OnEpoch = Callable[[Sequence[Mapping[str, float]]], None]
 LOSSES = ("loss", "box", "objectness", "classes")
-# Within so many seconds the signals that each of several ranks gets are one and the same wish.
+# Signals that a rank receives within this many seconds of the first count as one stop request.
 SIGNALS_TOGETHER = 2.0
 
 
 class Evaluate(Protocol):
-    """Scores weights on the validation pictures: metrics by name, `AP` among them.
+    """Evaluates weights on the validation images and returns metrics by name, among them `AP`.
 
-    on_progress is told now and then how many pictures are done.
+    on_progress: called from time to time with the number of evaluated images.
     """
 
     def __call__(
@@ -45,7 +45,7 @@ class Evaluate(Protocol):
 
 
 class Batches(Protocol):
-    """What a loader offers: see lookonce.data.loader.Loader."""
+    """The interface of lookonce.data.loader.Loader."""
 
     def __len__(self) -> int: ...
     def epoch(self, epoch: int, start_batch: int = 0) -> Generator[Batch]: ...
@@ -53,11 +53,11 @@ class Batches(Protocol):
 
 @dataclass(kw_only=True)
 class Position:
-    """How far the run has come: `batch` batches of epoch `epoch` (0-based) are done; all of them: evaluation is due.
+    """Position in the run: `batch` batches of epoch `epoch` (0-based) are done; after the last one, evaluation is due.
 
-    best: highest validation score so far, reached in best_epoch. The sums are over the batches of this epoch, each
-    batch counting the same; `skipped` counts those among them that were left out as not finite. over: the run ends with
-    this epoch, as far as it has come; seconds: spent on the run.
+    best: best validation score so far, from best_epoch. sums: sums of the loss parts over this epoch's batches, each
+    batch with equal weight. skipped: number of this epoch's batches skipped as non-finite. over: the run ends with this
+    epoch, complete or not. seconds: training time so far, including evaluation and time before a resume.
     """
 
     epoch: int = 0
@@ -75,16 +75,17 @@ class Position:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerOptions:
-    """epochs in the whole run; eval_every epochs and after the last one, 0 for the last one alone; save_every epochs
-    and after the last one, every save_steps batches (0: not by number), and `save_seconds` after the save before, so
-    that a long epoch is not lost to a power cut; log_interval batches.
+    """epochs: of the whole run. start_epoch: first epoch to train, 0-based.
 
-    start_epoch: the first to train. best_metric decides what is best; patience: epochs without a better one after which
-    the run ends, 0 for none; time_limit: seconds after which it ends, 0 for none; keep: epochs whose weights stay;
-    save_on_all: each rank writes its own `last`. against_waiting: advice for when pictures come too slowly.
-    same_command: words for whoever stops a run that its own command goes on with.
-    global_batch: pictures of a batch on all ranks together, for the checkpoint: a run goes on with the same, on however
-    many ranks.
+    eval_every: evaluate every N epochs and after the last one; 0 evaluates after the last one only.
+    save_every, save_steps, save_seconds: save `last` every N epochs and after the last one; also every N batches (0
+    disables this) and this many seconds after the previous save, so that a power cut loses little of a long epoch.
+    save_on_all: every rank writes its own `last`. keep: number of newest epochs whose weights are kept; 0: none.
+    best_metric: metric that selects `best`. patience: early stopping after this many epochs without improvement; 0
+    disables it. time_limit: seconds after which the run ends; 0 disables it.
+    log_interval: batches per log line. against_waiting: hint to log when data loading limits the throughput.
+    same_command: hint shown after a stop when repeating the command resumes the run.
+    global_batch: images per batch over all ranks; saved, so that a resume with another world size keeps it.
     """
 
     epochs: int
@@ -106,7 +107,7 @@ class TrainerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """How a run ended. metrics: the last row of the table; stopped: on request, to be continued with --resume."""
+    """metrics: last row of the metrics table. stopped: whether a stop request ended the run; --resume continues it."""
 
     run: RunFolder
     metrics: Mapping[str, float]
@@ -118,13 +119,13 @@ class TrainResult:
 
 
 class Stopped(Exception):
-    """Somebody asked the run to stop; everything is saved."""
+    """The run was asked to stop; the checkpoint is saved."""
 
 
 class Trainer:
-    """Trains a learner on batches, in a run folder. evaluate None: no validation pictures, so no `best` either.
+    """Trains a learner on batches and writes a run folder. evaluate: None without validation images; then no `best`.
 
-    on_epoch: called by the main rank after each epoch with the table of metrics so far.
+    on_epoch: callbacks that rank 0 calls after each epoch with the metrics table so far.
     """
 
     def __init__(
@@ -154,7 +155,7 @@ class Trainer:
         self._progress = self._new_progress()
 
     def run(self) -> TrainResult:
-        """Train to the last epoch, or until SIGTERM or Ctrl-C; the step under way is finished and saved first."""
+        """Train to the last epoch, or until SIGTERM or Ctrl-C, which finishes and saves the current step first."""
         self._progress = self._new_progress()
         stopped = False
         table = self._progress.shown(self.rows) if is_main() else nullcontext()
@@ -170,11 +171,12 @@ class Trainer:
         return TrainResult(run=self.run_folder, metrics=self.rows[-1] if self.rows else {}, stopped=stopped)
 
     def resume(self) -> None:
-        """Take up the run where its last checkpoint left it."""
+        """Restore the run from its last checkpoint. WeightsError if the checkpoint has no training state."""
         checkpoint = broadcast_object(load_checkpoint(self.run_folder.last) if is_main() else None)
         if checkpoint.training is None:
             raise WeightsError(
-                f"{checkpoint.folder}: holds weights only, so no run can go on from it; start one with --weights",
+                f"{checkpoint.folder}: contains weights without training state; expected a checkpoint of a run; start "
+                "a new run from it with --weights",
                 path=checkpoint.folder,
             )
         restore(self.learner, checkpoint.state, checkpoint.training)
@@ -185,14 +187,14 @@ class Trainer:
         self.rows = [row for row in rows if row["epoch"] < self.position.epoch]
 
     def _dump(self, error: TrainingDiverged) -> None:
-        """Keep what the network was given when it went wrong, to be looked at."""
+        """Write the batches of the non-finite step to the run folder, for inspection."""
         if is_main():
             folders = [self.run_folder.dump(error.epoch, error.index, *given) for given in error.batches.items()]
-            error.args = (f"{error} The pictures as the network got them: {', '.join(map(str, folders))}",)
+            error.args = (f"{error}. The images as the network got them: {', '.join(map(str, folders))}",)
 
     def _run_epoch(self) -> None:
         speed = Speed()
-        if not self.position.over:  # else the time was up, and the run was killed before the evaluation
+        if not self.position.over:  # over: the time limit was reached, and the run was killed before its evaluation
             self._train(speed)
         row = self._row(speed)
         if self.evaluate is not None and (self.position.over or self._due(self.options.eval_every)):
@@ -202,19 +204,19 @@ class Trainer:
         self._finish_epoch(row)
 
     def _is_over(self) -> bool:
-        """Whether nothing is left to do. An epoch that the time has cut short is still to be evaluated."""
+        """Whether the run is complete. An epoch that the time limit cut short must still be evaluated."""
         return self.position.epoch >= self.options.epochs or (self.position.over and self.position.batch == 0)
 
     def _is_save_late(self) -> bool:
-        many = 0 < self.options.save_steps <= self._step() - self._saved_step
-        return many or time.perf_counter() - self._saved_at > self.options.save_seconds
+        by_steps = 0 < self.options.save_steps <= self._step() - self._saved_step
+        return by_steps or time.perf_counter() - self._saved_at > self.options.save_seconds
 
     def _step(self) -> int:
         """Batches done in the whole run."""
         return self.position.epoch * len(self.batches) + self.position.batch
 
     def _due(self, every: int) -> bool:
-        """Whether the epoch under way is one of each `every`, or the last; 0: only the last."""
+        """Whether the current epoch is a multiple of `every` or the last one; every 0: only the last one."""
         epoch = self.position.epoch + 1
         return epoch == self.options.epochs or (every > 0 and epoch % every == 0)
 
@@ -236,8 +238,8 @@ class Trainer:
         if result.skipped:
             self.position.skipped += 1
             get_logger().warning(
-                f"epoch {self.position.epoch}, batch {result.batch}: left out, loss or gradient is not finite "
-                f"({self.position.skipped} such batches in this epoch)"
+                f"epoch {self.position.epoch}, batch {result.batch}: skipped, its loss or gradient is not "
+                f"finite (skipped in this epoch: {self.position.skipped})"
             )
             return
         for name in LOSSES:
@@ -246,7 +248,7 @@ class Trainer:
         speed.waiting += waited
 
     def _save_or_stop(self) -> None:
-        """Only after an update: gradients that are still being collected are not saved."""
+        """Save or stop if due, after an optimizer step only: a checkpoint holds no accumulated gradients."""
         is_last = self.position.batch == len(self.batches)
         if not is_last and self.position.batch % self.learner.options.accumulate:
             return
@@ -257,11 +259,11 @@ class Trainer:
         if stop or self.position.over or self._is_save_late():
             self._save_last()
         if stop:
-            self._tell_stop()
+            self._log_stop()
             raise Stopped
 
     def _score(self, evaluate: Evaluate) -> Mapping[str, float]:
-        """Evaluate, and keep the best weights so far. A stop during it leaves it to the resume."""
+        """Evaluate, and save the weights if they are the best so far. After a stop, the resume evaluates again."""
         started = time.perf_counter()
         self._progress.begin("evaluate", None)
         metrics = evaluate(self.learner.result_model, self.record, self._on_evaluated)
@@ -280,7 +282,7 @@ class Trainer:
         self._progress.advance(done)
         if self._stop_asked():
             self._save_last()
-            self._tell_stop()
+            self._log_stop()
             raise Stopped
 
     def _finish_epoch(self, row: dict[str, float]) -> None:
@@ -290,19 +292,19 @@ class Trainer:
         self.position = self.position.next_epoch()
         if is_main():
             self.run_folder.write_metrics(self.rows)
-            for tell in self.on_epoch:
-                tell(self.rows)
+            for callback in self.on_epoch:
+                callback(self.rows)
         is_over = self._is_over()
         stop = not is_over and self._stop_asked()
         if stop or is_over or self.position.epoch % self.options.save_every == 0:
             self._save_last(row)
             self._keep_epoch(row)
         if stop:
-            self._tell_stop()
+            self._log_stop()
             raise Stopped
 
     def _row(self, speed: Speed) -> dict[str, float]:
-        """The epoch's line in the table of metrics; epoch counts from 0, the losses are means over its batches."""
+        """The epoch's row of the metrics table; epoch counts from 0; losses are means over its finite batches."""
         epoch = self.position.epoch
         step = self._step()
         counted = max(self.position.batch - self.position.skipped, 1)
@@ -333,30 +335,30 @@ class Trainer:
         )
 
     def _keep_epoch(self, metrics: Mapping[str, float]) -> None:
-        """The weights of the epoch that was just finished, beside those of the newest ones before it."""
+        """Save the weights of the finished epoch, and remove all but the `keep` newest."""
         if self.options.keep and is_main():
             folder = self.run_folder.of_epoch(self.position.epoch - 1)
             save_checkpoint(folder, state=self.learner.result_model.state_dict(), record=self._described(metrics))
             self.run_folder.forget_epochs(self.options.keep)
 
     def _time_is_up(self) -> bool:
-        """Whether only the last evaluation still fits into the time; alike on all ranks."""
+        """Whether the time limit leaves time for the last evaluation only; the same on all ranks."""
         limit = self.options.time_limit
         if not limit:
             return False
-        left = limit - self._clock.seconds - self._clock.last_evaluation
-        if any_rank(left <= 0, self.learner.options.device):
-            get_logger().info(f"time: {duration(limit)} are up; the run ends here, evaluated")
+        remaining = limit - self._clock.seconds - self._clock.last_evaluation
+        if any_rank(remaining <= 0, self.learner.options.device):
+            get_logger().info(f"time limit of {duration(limit)} reached; stopping after a final evaluation")
             return True
         return False
 
     def _ends_early(self) -> bool:
-        """Whether the epoch that was just evaluated is the last, because the time is up or nothing gets better."""
+        """Whether the run ends with this epoch, by early stopping or the time limit."""
         waited = self.position.epoch - self.position.best_epoch
         if self.options.patience and self.position.best is not None and waited >= self.options.patience:
             get_logger().info(
-                f"no better {self.options.best_metric} for {waited} epochs (best in epoch "
-                f"{self.position.best_epoch + 1}): the run ends here"
+                f"early stopping: no improvement of {self.options.best_metric} for {waited} "
+                f"epoch{'' if waited == 1 else 's'} (best in epoch {self.position.best_epoch + 1})"
             )
             return True
         return self.position.over
@@ -367,10 +369,10 @@ class Trainer:
     def _stop_asked(self) -> bool:
         return any_rank(self._stop.asked, self.learner.options.device)
 
-    def _tell_stop(self) -> None:
+    def _log_stop(self) -> None:
         position = f"epoch {self.position.epoch + 1}, batch {self.position.batch} of {len(self.batches)}"
         get_logger().info(
-            f"stopped on request at {position}; go on with: "
+            f"stopped on request at {position}; resume with: "
             f"{self.options.same_command or f'lookonce train --resume {self.run_folder.path}'}"
         )
 
@@ -378,8 +380,8 @@ class Trainer:
         for name, now in machine(self.learner.options.device).items():
             if values["machine"].get(name) != now:
                 get_logger().warning(
-                    f"{name} is {now}, the run began with {values['machine'].get(name)}: it goes on, but its sums may "
-                    "differ in the last digit from those of an uninterrupted run"
+                    f"{name} is {now}, but the run began with {values['machine'].get(name)}; it resumes, but "
+                    "rounding may differ from an uninterrupted run in the last digit"
                 )
 
     def _new_progress(self) -> Progress:
@@ -394,7 +396,7 @@ class Trainer:
 
 
 class _Clock:
-    """Seconds spent on a run, those before it was resumed included, and on its latest evaluation."""
+    """Seconds of the run, including those before a resume, and of its latest evaluation."""
 
     def __init__(self, before: float = 0.0) -> None:
         self.last_evaluation = 0.0
@@ -406,7 +408,7 @@ class _Clock:
 
 
 class _Timed:
-    """The same batches; `waited` is the seconds the latest one took to come."""
+    """Iterates over the batches; `waited`: seconds of waiting for the latest batch."""
 
     def __init__(self, batches: Iterable[Batch]) -> None:
         self._batches = iter(batches)
@@ -423,7 +425,7 @@ class _Timed:
 
 
 def training_state(learner: Learner, position: Position, global_batch: int) -> TrainingState:
-    """Everything beside the settings that decides how the run goes on."""
+    """Everything that a resume needs besides the settings and the EMA weights."""
     ema = learner.ema
     tensors: dict[str, Tensor] = {
         **{f"model/{name}": value for name, value in learner.model.state_dict().items()},
@@ -440,7 +442,7 @@ def training_state(learner: Learner, position: Position, global_batch: int) -> T
 
 
 def restore(learner: Learner, average: Mapping[str, Tensor], training: TrainingState) -> None:
-    """Put back what `training_state` gave, and the running average (the checkpoint's own arrays)."""
+    """Restore what `training_state` saved, and the EMA weights (the state of the checkpoint itself)."""
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
     for key, tensor in training.tensors.items():
         kind, _, name = key.partition("/")
@@ -455,7 +457,7 @@ def restore(learner: Learner, average: Mapping[str, Tensor], training: TrainingS
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What beside the program decides the last digit of a sum."""
+    """What the rounding of sums depends on, besides the program."""
     return {
         "device": device.type,
         "threads": torch.get_num_threads(),
