@@ -27,9 +27,8 @@ def _classes(metrics: Mapping[str, Any]) -> Iterator[str]:
     per_class = {name: row for name, row in metrics.get("per_class", {}).items() if row.get("AP50", -1) >= 0}
     if len(per_class) > 1:
         best, worst = (choose(per_class, key=lambda name: per_class[name]["AP50"]) for choose in (max, min))
-        yield (
-            f"Best class: {best} (AP50 {per_class[best]['AP50']:.3f}), worst class: {worst} ({per_class[worst]['AP50']:.3f})."
-        )
+        low, high = (per_class[name]["AP50"] for name in (worst, best))
+        yield f"Best class: {best} (AP50 {high:.3f}), worst class: {worst} ({low:.3f})."
     few = [name for name, row in per_class.items() if row.get("num_objects", FEW_OBJECTS) < FEW_OBJECTS]
     if few:
         shown = ", ".join(few[:6]) + (f" and {len(few) - 6} more" if len(few) > 6 else "")
