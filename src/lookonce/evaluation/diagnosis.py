@@ -17,7 +17,7 @@ from lookonce.data.box_conventions import MOST_SLIPS, likely_convention, sound_s
 from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
 from lookonce.evaluation.evaluate import match_classes
-from lookonce.evaluation.matching import close_pairs, image_rows_of_boxes, picture_rows
+from lookonce.evaluation.matching import close_pairs, image_rows_of_boxes, image_rows_of_detections
 from lookonce.evaluation.results import Results
 from lookonce.model.anchors import fit_anchors
 
@@ -100,7 +100,8 @@ def found_as(dataset: Dataset, results: Results) -> NDArray[np.int64]:
     object_images = image_rows_of_boxes(dataset)
     objects = np.flatnonzero(~dataset.crowd)
     objects = objects[np.argsort(object_images[objects], kind="stable")]
-    close = close_pairs(results.boxes_xywh, picture_rows(dataset, results), dataset, objects, object_images[objects])
+    images = image_rows_of_detections(dataset, results)
+    close = close_pairs(results.boxes_xywh, images, dataset, objects, object_images[objects])
     order = np.lexsort((-results.scores[close.detections], close.objects))
     rows, first = np.unique(close.objects[order], return_index=True)
     counts = np.zeros((len(dataset.class_names),) * 2, np.int64)

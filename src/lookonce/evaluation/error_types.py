@@ -15,9 +15,9 @@ from lookonce.evaluation.matching import (
     Matches,
     close_pairs,
     image_rows_of_boxes,
+    image_rows_of_detections,
     match,
     overlapping_pairs,
-    picture_rows,
     runs_of_equal,
 )
 from lookonce.evaluation.results import Results
@@ -199,7 +199,7 @@ def confusion_matrix(
     object with the highest IoU, if it is at least iou_threshold. Detections on a crowd without an object do not count.
     """
     shown = results.select(results.scores >= score_threshold)
-    images = picture_rows(dataset, shown)
+    images = image_rows_of_detections(dataset, shown)
     order = np.lexsort((-shown.scores, images))
     object_images = image_rows_of_boxes(dataset)
     objects = np.argsort(object_images, kind="stable")

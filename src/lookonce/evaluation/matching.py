@@ -47,7 +47,7 @@ class Matches:
 def match(dataset: Dataset, results: Results) -> Matches:
     """Assigns each detection at most one object of its class and image; higher scores choose first."""
     check_results(results, dataset)
-    images = picture_rows(dataset, results)
+    images = image_rows_of_detections(dataset, results)
     order = _best_of_each(images, results.labels, results.scores)
     keys = images[order] * len(dataset.class_names) + results.labels[order]
     object_images = image_rows_of_boxes(dataset)
@@ -92,7 +92,7 @@ def runs_of_equal(values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         yield from pairwise(edges)
 
 
-def picture_rows(dataset: Dataset, results: Results) -> NDArray[np.int64]:
+def image_rows_of_detections(dataset: Dataset, results: Results) -> NDArray[np.int64]:
     """(D,) for each detection, the position of its image in the ascending order of the ids."""
     return np.asarray(np.searchsorted(np.sort(dataset.image_ids), results.image_ids), np.int64)
 

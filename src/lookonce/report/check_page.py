@@ -254,7 +254,7 @@ def _advice_chart(advice: Advice) -> str:
         Series(name=name, points=[(row.image_size, 100 * getattr(row, key)) for row in advice.rows], color=color)
         for name, key, color in (("under 8 px", "tiny", 2), ("crowded", "crowded", 1))
     ]
-    title = "Objects that cannot be detected, in percent"
+    title = "Lost objects, in percent"
     chart = line_chart(title, lines, x_label="image size")
     return card(f"<h3>{title}</h3>{chart}{legend((line.name, line.color) for line in lines)}")
 

@@ -32,7 +32,7 @@ CHARTS = (
 )
 # Settings that concern only the location or speed of a run.
 NOT_COMPARED = {"runs", "name", "workers", "cache_mb", "log_interval", "resume"}
-FEWEST_POINTS = 0.05  # p value below which a difference counts as significant
+SIGNIFICANT_P = 0.05  # p value below which a difference counts as significant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def _differences(runs: Sequence[Compared]) -> str:
 def _difference(known: Mapping[str, Any]) -> str:
     gap, p_value = known["difference"], known["p_value"]
     better = "better" if gap["value"] > 0 else "worse"
-    verdict = better if p_value < FEWEST_POINTS else "no significant difference"
+    verdict = better if p_value < SIGNIFICANT_P else "no significant difference"
     likely = f'<small class="interval">{gap["low"]:+.3f} to {gap["high"]:+.3f}</small>'
     return f'<td class="number">{gap["value"]:+.3f} {likely}</td><td class="number">{p_value:.3f}</td>{cell(verdict)}'
 

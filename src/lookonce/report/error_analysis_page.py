@@ -15,7 +15,7 @@ ERROR_WORDS = {
     "both": "wrong class, and IoU below 0.5",
     "duplicate": "another box on an object that is already matched",
     "background": "no labelled object there",
-    "missed": "objects without a detection",
+    "missed": "objects that no detection matches or almost matches",
 }
 MOST_LINES = 5  # maximum classes with a curve each; more are unreadable
 LARGEST_MATRIX = 25  # classes; a larger table does not fit a screen

@@ -30,7 +30,7 @@ class ComparedImage:
 
 
 def compared_figure(image: ComparedImage, classes: Classes, key: str, *, embed: bool = True) -> str:
-    """Ground truth left, predictions right. key: id of the image on the page; embed False: the page has it already."""
+    """Ground truth, then predictions. key: id of the image on the page; embed False: the page has it already."""
     matched_truth, matched_found = match(image.truth, image.found)
     missed, extra = int((~matched_truth).sum()), int((~matched_found).sum())
     return (

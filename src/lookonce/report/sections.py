@@ -228,9 +228,9 @@ def pictures(content: Content) -> str:
     if not content.pictures:
         return ""
     return (
-        f"<p>Evenly spaced images, not selected by score. Left the ground truth, right the predictions from "
-        f"{escape(content.shown_from)} up. Dashed left: missed. Dashed right: false positive, not labelled or with an "
-        f"IoU below 0.5.</p>{_pairs(content, content.pictures)}"
+        f"<p>Evenly spaced images, not selected by score. First the ground truth, then the predictions from "
+        f"{escape(content.shown_from)} up. Dashed ground truth: missed. Dashed prediction: false positive, not "
+        f"labelled or with an IoU below 0.5.</p>{_pairs(content, content.pictures)}"
     )
 
 
