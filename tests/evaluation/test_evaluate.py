@@ -111,7 +111,7 @@ def test_classes_of_the_same_ids_are_the_same_whatever_their_names(squares: Data
 
 
 def test_weights_without_a_class_in_common_are_refused(squares: Dataset) -> None:
-    with raises(DataError, "c, d", "a, b", "'val'"):
+    with raises(DataError, "'c', 'd'", "'a', 'b'", "'val'"):
         detect_all(Detector(BrightSquares(("c", "d"), (7, 8))), squares)
 
 

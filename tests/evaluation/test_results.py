@@ -72,7 +72,7 @@ def test_no_detections_make_an_empty_list(dataset: Dataset, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        ('{"image_id":3,"category_id":8,"bbox":[0,0,5,5],"score":1}', ["category_id", "8", "90 a, 7 b"]),
+        ('{"image_id":3,"category_id":8,"bbox":[0,0,5,5],"score":1}', ["category_id", "8", "90 'a', 7 'b'"]),
         ('{"image_id":4,"category_id":7,"bbox":[0,0,5,5],"score":1}', ["image_id is 4"]),
         ('{"image_id":3.5,"category_id":7,"bbox":[0,0,5,5],"score":1}', ["expected {"]),
         ('{"image_id":"3","category_id":7,"bbox":[0,0,5,5],"score":1}', ["expected {"]),

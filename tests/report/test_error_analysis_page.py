@@ -107,7 +107,7 @@ def test_errors_are_listed_by_what_they_cost() -> None:
     assert html.index("<b>missed</b>") < html.index("<b>class</b>")
     assert ">12.5<" in html
     assert re.search(r"\b14 \w+ and 18 \w+ .*0\.05", html)
-    assert "Mean distance: 0.125." in html
+    assert "0.125." in html
     assert error_analysis_page.error_analysis(Content(title="", run=content().run)) == ""
 
 

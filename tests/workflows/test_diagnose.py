@@ -184,7 +184,7 @@ def test_shifted_category_ids_are_named(tmp_path: Path) -> None:
     name, evidence, _ = named(shifted)
     assert "mapping" in name
     assert "'val'" in evidence
-    assert "red as blue, green as red, blue as green" in evidence
+    assert "'red' as 'blue', 'green' as 'red', 'blue' as 'green'" in evidence
 
 
 @pytest.mark.slow

@@ -278,7 +278,7 @@ def test_eight_bits_are_fitted_to_bare_images(exported, run_folder, pictures, tm
     (file,) = export(run_folder, precision="int8", calibration=str(pictures / "sub"), output=tmp_path).files
     assert ["noise" in one.quantity for one in file.parity.differences] == [True]
     assert 0 < file.parity.differences[0].largest < 0.25
-    assert " 2 pictures " in capsys.readouterr().out
+    assert " 2 images " in capsys.readouterr().out
     record = load_runtime(file.path).record
     assert record.precision == "int8"
     assert record.class_names == ("Blatt", "叶子")

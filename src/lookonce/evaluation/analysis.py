@@ -1,4 +1,4 @@
-"""Everything that explains a score, computed from one matching: errors, curves, thresholds, groups, worst pictures."""
+"""All that explains a score, computed from one matching: error types, curves, thresholds, groups, worst images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,20 +23,20 @@ from lookonce.evaluation.groups import GROUPINGS, GroupScore, score_groups
 from lookonce.evaluation.matching import Matches, overlapping_pairs
 from lookonce.evaluation.results import Results
 
-# Where a class has no best threshold of its own, and in the confusion matrix: what `predict` shows from by default.
+# The default confidence threshold of `predict`; used for classes without a best threshold and in the confusion matrix.
 SHOWN_SCORE = 0.25
 LISTED_IMAGES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageErrors:
-    """Of each of N pictures, at IoU 0.5 and the best threshold of each class: objects not found, findings not right."""
+    """Missed objects and false positives of each of N images, at IoU 0.5 and the best threshold of each class."""
 
     missed: NDArray[np.int64]  # (N,) in the order of the data set
     wrong: NDArray[np.int64]  # (N,)
 
     def worst(self) -> NDArray[np.int64]:
-        """The pictures that have errors, most errors first; of equals in the order of the data set."""
+        """Rows of the images that have errors, most errors first; ties keep the order of the data set."""
         total = self.missed + self.wrong
         order = np.argsort(-total, kind="stable")
         return np.asarray(order[total[order] > 0])
@@ -44,7 +44,7 @@ class ImageErrors:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """What is known beside the metric; everything at IoU 0.5. Mappings are by class name, groups by GROUPINGS."""
+    """All results beside the metric, at IoU 0.5. Mappings are by class name, groups by the names of GROUPINGS."""
 
     errors: ErrorSplit
     curves: Mapping[str, ThresholdCurves]
@@ -55,12 +55,12 @@ class Analysis:
     pictures: ImageErrors
 
     def best_thresholds(self) -> dict[str, float]:
-        """The score with the highest F1 of each class that was found at least once."""
+        """Score threshold with the highest F1, for each class with at least one true positive."""
         return {name: curve.best_threshold for name, curve in self.curves.items() if curve.best_threshold >= 0}
 
 
 def analyse(dataset: Dataset, results: Results, matches: Matches) -> Analysis:
-    """Explains the matches of `results` with `dataset`; about two seconds for 5,000 pictures x 100 detections."""
+    """Analyses the matches of `results` with `dataset`; about 2 seconds for 5,000 images x 100 detections."""
     overlaps = overlapping_pairs(dataset, results, matches, iou_threshold=BACKGROUND_IOU)
     curves = threshold_curves(matches)
     return Analysis(
@@ -75,7 +75,7 @@ def analyse(dataset: Dataset, results: Results, matches: Matches) -> Analysis:
 
 
 def image_errors(dataset: Dataset, matches: Matches, thresholds: Sequence[float]) -> ImageErrors:
-    """Counts the errors of each picture; thresholds (C,) by label, -1: SHOWN_SCORE."""
+    """Counts the errors of each image. thresholds (C,) by label; -1 stands for SHOWN_SCORE."""
     lowest = np.asarray(thresholds, np.float64)
     lowest = np.where(lowest < 0, SHOWN_SCORE, lowest)
     shown = matches.scores >= lowest[matches.labels]
@@ -89,12 +89,12 @@ def image_errors(dataset: Dataset, matches: Matches, thresholds: Sequence[float]
 
 
 def errors_as_json(errors: ErrorSplit) -> dict[str, dict[str, float]]:
-    """Of each kind, how many, and the AP50 (0..1) that repairing it alone would add."""
+    """For each error type, the count and the AP50 (0..1) that repairing it alone would add."""
     return {kind: {"count": count, "AP50": errors.gains[kind]} for kind, count in errors.counts().items()}
 
 
 def analysis_as_json(analysis: Analysis, dataset: Dataset) -> dict[str, Any]:
-    """The content of analysis.json, see docs/evaluation.md."""
+    """The content of analysis.json; see docs/evaluation.md."""
     calibrated, images = analysis.calibration, analysis.pictures
     return {
         "errors": errors_as_json(analysis.errors),

@@ -1,8 +1,8 @@
-"""How far the numbers would move with other pictures of the same kind: bootstrap over pictures.
+"""Confidence intervals of AP by bootstrap over images: how far a score would move with other images of the same kind.
 
-Each resample draws N pictures of the N with replacement and counts the same matches anew: matching is done once, and a
-resample is a weight for each picture (how often it was drawn). Source: Efron & Tibshirani 1993, chapter 13 (percentile
-intervals) and 16 (paired test).
+Each resample draws N of the N images with replacement. Detections are matched once; a resample is a weight for each
+image (how often it was drawn), with which the same matches are counted again. Source: Efron & Tibshirani 1993, chapter
+13 (percentile intervals) and 16 (paired test).
 """
 
 from collections import deque
@@ -27,7 +27,7 @@ Done = TypeVar("Done")
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A number and the range in which 95 of 100 resamples lie; fractions 0..1, -1 where undefined."""
+    """A score, 0..1 or -1 where undefined, or a difference of two, -1..1; low..high is its 95 % confidence interval."""
 
     value: float
     low: float
@@ -36,14 +36,14 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Resampled:
-    """AP of every class in each of R resamples, and of the pictures as they are: (R, T, C), (T, C), -1 undefined."""
+    """AP of C classes at T IoU thresholds: (R, T, C) in R resamples, (T, C) on the original images; -1: undefined."""
 
     class_names: tuple[str, ...]
     drawn: NDArray[np.float64]
     whole: NDArray[np.float64]
 
     def interval(self, metric: str = "AP", class_name: str | None = None) -> Interval:
-        """Of "AP", "AP50" or "AP75", of all classes or of one."""
+        """The interval of "AP", "AP50" or "AP75", over all classes or for one."""
         column = slice(None) if class_name is None else [self.class_names.index(class_name)]
         drawn = _mean(self.drawn[..., column], metric)
         value = float(_mean(self.whole[None][..., column], metric)[0])
@@ -52,9 +52,9 @@ class Resampled:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """first - second on the same pictures.
+    """first - second on the same images.
 
-    p_value: how often chance alone would give a difference this far from zero, either way; at least 2 / (R + 1).
+    p_value: two-sided probability that chance alone gives a difference at least this far from 0; at least 2 / (R + 1).
     """
 
     difference: Interval
@@ -64,18 +64,18 @@ class Comparison:
 def bootstrap(
     matches: Matches, *, resamples: int = 1000, seed: int = 0, on_progress: Callable[[int], None] | None = None
 ) -> Resampled:
-    """AP of `resamples` drawings of the pictures; the same seed draws the same pictures for any detector."""
+    """AP in `resamples` bootstrap resamples; one seed and number of images give every detector the same resamples."""
     rng = np.random.default_rng(seed)
     counter = _Counter(matches)
     drawn = np.full((resamples, len(matches.found), len(matches.class_names)), -1.0)
-    num_drawings = resamples if matches.num_pictures else 0
+    num_resamples = resamples if matches.num_pictures else 0
 
     def weights() -> Iterator[NDArray[np.int64]]:
-        for _ in range(num_drawings):
+        for _ in range(num_resamples):
             draws = rng.integers(0, matches.num_pictures, matches.num_pictures)
             yield np.bincount(draws, minlength=matches.num_pictures)
 
-    with ThreadPoolExecutor(usable_processors()) as pool:  # numpy lets other threads work while it counts
+    with ThreadPoolExecutor(usable_processors()) as pool:  # numpy releases the GIL while it counts
         for row, values in enumerate(_in_order(pool, counter.average_precision, weights())):
             drawn[row] = values
             if on_progress is not None:
@@ -87,7 +87,7 @@ def bootstrap(
 def _in_order(
     pool: ThreadPoolExecutor, work: Callable[[Given], Done], given: Iterator[Given], ahead: int = 32
 ) -> Iterator[Done]:
-    """What `work` makes of each, in order, with no more than `ahead` of them waiting in memory."""
+    """`work` of each item, in order; at most `ahead` results are pending in memory."""
     waiting = deque(pool.submit(work, item) for item in islice(given, ahead))
     while waiting:
         yield waiting.popleft().result()
@@ -95,10 +95,11 @@ def _in_order(
 
 
 def compare(first: Resampled, second: Resampled, metric: str = "AP") -> Comparison:
-    """Whether the first detector is better than the second, on the same drawings of the same pictures."""
+    """Whether the first detector scores higher than the second, on the same resamples of the same images."""
     if first.drawn.shape != second.drawn.shape or first.class_names != second.class_names:
         raise DataError(
-            "only two detectors on the same data set, resampled as often and with one seed, can be compared"
+            "bootstrap: the two detectors differ in classes or resamples; expected the same data set, number of "
+            "resamples and seed; evaluate both again with these"
         )
     drawn_first, drawn_second = _mean(first.drawn, metric), _mean(second.drawn, metric)
     defined = (drawn_first >= 0) & (drawn_second >= 0)
@@ -115,7 +116,7 @@ def _interval(value: float, drawn: NDArray[np.float64]) -> Interval:
 
 
 def _mean(ap: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
-    """(R, T, C) -> (R,) over the classes that have objects, and for AP over the thresholds."""
+    """(R, T, C) -> (R,) mean over the classes that have objects and, for AP, over the IoU thresholds."""
     rows = {"AP": slice(None), "AP50": slice(AP50_ROW, AP50_ROW + 1), "AP75": slice(AP75_ROW, AP75_ROW + 1)}[metric]
     chosen = ap[:, rows]
     defined = chosen >= 0
@@ -125,26 +126,26 @@ def _mean(ap: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
 
 
 class _Counter:
-    """COCO's AP from weighted matches. Only right detections are walked through: precision peaks at those alone.
+    """COCO's AP from weighted matches. Only true positives are visited, because precision peaks only at these.
 
-    Those of all thresholds and classes lie in one row of P, one after the other; a group is one threshold and class.
-    A weight w counts as w copies of a picture whose detections come at once, which differs from w pictures with tied
-    scores by less than the order among ties does.
+    The P true positives of all thresholds and classes lie in one array, group after group; a group is one threshold and
+    class. A weight w counts as w copies of an image whose detections follow one another, which differs from w images
+    with tied scores by less than the order of the ties does.
     """
 
     def __init__(self, matches: Matches) -> None:
         self._matches = matches
         self.num_classes = len(matches.class_names)
-        thresholds, self._places = np.nonzero(matches.right)  # (P,) threshold and place among the detections
+        thresholds, self._places = np.nonzero(matches.right)  # (P,) threshold, index of the detection
         labels = matches.labels[self._places]
         groups = thresholds * self.num_classes + labels  # (P,) ascending
         self._group_begins = np.searchsorted(groups, np.arange(len(matches.found) * self.num_classes + 1))
-        self._first = self._group_begins[groups]  # (P,) where the group of each begins
+        self._first = self._group_begins[groups]  # (P,) index of the first of its group
         self._is_first = np.arange(len(groups)) == self._first
         self._labels, self._groups = labels, groups
-        # Adding 2 a group keeps the running maximum of precision within each of them.
+        # An offset of 2 per group keeps the running maximum of precision within the group.
         self._lift = 2.0 * (len(self._group_begins) - groups)
-        self._class_begins = np.searchsorted(matches.labels, labels)  # (P,) place of the class's first detection
+        self._class_begins = np.searchsorted(matches.labels, labels)  # (P,) index of the class's first detection
         ignored_thresholds, self._ignored = np.nonzero(matches.ignored)
         keys = ignored_thresholds * (len(matches.labels) + 1) + self._ignored
         offsets = thresholds * (len(matches.labels) + 1)
@@ -152,14 +153,14 @@ class _Counter:
         self._ignored_at_begin = np.searchsorted(keys, offsets + self._class_begins)
 
     def average_precision(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(N,) times each picture counts -> (T, C); -1 for a class without objects in these pictures."""
+        """(N,) weight of each image -> (T, C) AP; -1 for a class without objects in the weighted images."""
         matches = self._matches
-        counts: NDArray[np.int32] = weights.astype(np.int32)  # half the memory to go through
+        counts: NDArray[np.int32] = weights.astype(np.int32)  # half the memory traffic
         num_objects = np.bincount(
             matches.object_labels, weights=counts[matches.object_images], minlength=self.num_classes
         ).astype(np.int64)
         drawn = counts[matches.pictures]  # (D,)
-        ranks = _counted(drawn)  # (D + 1,) detections before each place
+        ranks = _counted(drawn)  # (D + 1,) detections before each index
         found = _counted(drawn[self._places])
         true = found[1:] - found[self._first]  # (P,) within the group
         shown = ranks[self._places + 1] - ranks[self._class_begins]
@@ -176,17 +177,17 @@ class _Counter:
 
 
 def _counted(values: NDArray[np.int32]) -> NDArray[np.int32]:
-    """(K,) -> (K + 1,) sums of what comes before each place."""
+    """(K,) -> (K + 1,) sum of the values before each index."""
     sums = np.zeros(len(values) + 1, np.int32)
     np.cumsum(values, out=sums[1:])
     return sums
 
 
 def _recalls_reached(true: NDArray[np.int32], num_objects: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(P,) objects found, of (P,) -> (P,) how many of the 101 recall points that reaches, as floats compare them.
+    """(P,) true positives so far, of (P,) objects -> (P,) number of the 101 recall points reached, compared as floats.
 
-    None as long as nothing is found: recall 0 is taken at the first detection, whose precision cannot exceed that of
-    the first right one.
+    0 before the first true positive: recall 0 is reached at the first detection, whose precision cannot exceed that of
+    the first true positive.
     """
     percent = true * (NUM_RECALLS - 1.0) / np.maximum(num_objects, 1)
     whole = percent.astype(np.int32)
@@ -194,5 +195,6 @@ def _recalls_reached(true: NDArray[np.int32], num_objects: NDArray[np.int64]) ->
     return np.where(true > 0, whole + 1 - short, 0)
 
 
-# Where found / objects is a whole percent, floats decide: 0.01 * 29 is over 29 / 100, so 29 of 100 do not reach it.
+# Where true positives / objects is a whole percent, float rounding decides: 0.01 * 29 is over 29 / 100, so 29 of
+# 100 do not reach that point.
 _POINT_IS_REACHED = np.linspace(0, 1, NUM_RECALLS) <= np.arange(NUM_RECALLS) / (NUM_RECALLS - 1)

@@ -1,6 +1,6 @@
 """COCO's detection metric, equal to pycocotools to the last digit.
 
-The matching is hotcoco's; the means over its arrays are taken here in pycocotools' own order of summation.
+hotcoco matches the detections; the means over its arrays are taken here, in pycocotools' order of summation.
 Source: cocodataset.org/#detection-eval; pycocotools `cocoeval.py`.
 """
 
@@ -24,23 +24,23 @@ ALL, SMALL, MEDIUM, LARGE = range(4)
 
 @dataclass(frozen=True, kw_only=True)
 class ClassMetrics:
-    """One class: fractions 0..1, or -1 where the class has no objects to find; and what was counted."""
+    """One class: fractions 0..1, or -1 where the class has no objects; and its counts."""
 
     AP: float
     AP50: float
     AP75: float
     AR100: float
     num_objects: int  # without crowds
-    num_pictures: int  # that hold at least one of these objects
+    num_pictures: int  # with at least one of these objects
     num_detections: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """COCO's twelve numbers, fractions 0..1, or -1 where nothing was there to be found; and each class by name.
+    """COCO's twelve metrics, fractions 0..1, or -1 where there are no objects; and the metrics of each class by name.
 
     AP is the mean over IoU 0.50:0.05:0.95; s, m, l are objects under 32^2, up to 96^2 and over 96^2 pixels; AR1, AR10
-    and AR100 are the mean recall with that many detections a picture and class.
+    and AR100 are the mean recall with at most that many detections per image and class.
     """
 
     AP: float
@@ -58,7 +58,7 @@ class Metrics:
     per_class: Mapping[str, ClassMetrics]
 
     def twelve(self) -> dict[str, float]:
-        """The twelve numbers by name, in pycocotools' order."""
+        """The twelve metrics by name, in pycocotools' order."""
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "per_class"}
 
     def lines(self) -> list[str]:
@@ -66,13 +66,13 @@ class Metrics:
         return [_line(*row, value) for row, value in zip(_SUMMARY, self.twelve().values(), strict=True)]
 
     def as_json(self) -> dict[str, Any]:
-        """The twelve numbers and `per_class`, ready for json.dump."""
+        """The twelve metrics and `per_class`, ready for json.dump."""
         return self.twelve() | {"per_class": {name: asdict(row) for name, row in self.per_class.items()}}
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricsAt:
-    """AP and AR at one IoU threshold, of 100 detections a picture and class; fractions, or -1 where undefined.
+    """AP and AR at one IoU threshold, with at most 100 detections per image and class; 0..1, or -1 where undefined.
 
     per_class: name -> {"AP": ..., "AR": ...}.
     """
@@ -83,7 +83,7 @@ class MetricsAt:
     per_class: Mapping[str, Mapping[str, float]]
 
 
-# Of each of the twelve: the metric, the IoU threshold (None: all ten), the area, the most detections.
+# For each of the twelve: metric, IoU threshold (None: all ten), area, maximum detections per image and class.
 _SUMMARY: tuple[tuple[str, float | None, int, int], ...] = (
     ("AP", None, ALL, 100),
     ("AP", 0.5, ALL, 100),
@@ -108,10 +108,10 @@ def _line(metric: str, threshold: float | None, area: int, limit: int, value: fl
 
 
 def score(dataset: Dataset, results: Results) -> Metrics:
-    """COCO's metric of `results` against the boxes of `dataset`; crowd boxes are neither found nor missed.
+    """COCO's metric of `results` against the boxes of `dataset`. Crowd boxes count neither as matched nor as missed.
 
-    Of each picture and class the 100 best detections count; detections of equal score rank by image id, then in the
-    order given. A picture without detections counts with what it holds.
+    The 100 highest-scoring detections of each image and class count. Detections of equal score rank by image id, then
+    in the order given. In an image without detections all objects count as missed.
     """
     check_results(results, dataset)
     precision, recall = _accumulate(dataset, results)
@@ -121,7 +121,7 @@ def score(dataset: Dataset, results: Results) -> Metrics:
 
 
 def score_at(dataset: Dataset, results: Results, iou_thresholds: Sequence[float]) -> list[MetricsAt]:
-    """AP and AR at each of the thresholds, 0 < IoU <= 1: what pycocotools gives with these as its `iouThrs`."""
+    """AP and AR at each of the thresholds, 0 < IoU <= 1; equal to pycocotools with these as its `iouThrs`."""
     check_results(results, dataset)
     precision, recall = _accumulate(dataset, results, np.asarray(iou_thresholds, np.float64))
     columns = _positions_when_sorted(np.asarray(dataset.category_ids, dtype=np.int64)) - 1
@@ -153,8 +153,8 @@ def _accumulate(
         from hotcoco import COCO, COCOeval
     except ImportError as error:
         raise MissingExtra("the COCO metric", "train") from error
-    # Ranks in place of ids: hotcoco takes detections as floats, which do not hold large ids, while the order of ids,
-    # which decides between equal scores, is kept.
+    # Positions replace ids, because hotcoco takes detections as floats, which cannot hold large ids. Positions keep the
+    # order of the ids, which breaks ties between equal scores.
     image_positions = _positions_when_sorted(dataset.image_ids)
     category_positions = _positions_when_sorted(np.asarray(dataset.category_ids, dtype=np.int64))
     images = [{"id": rank} for rank in sorted(image_positions.tolist())]
@@ -183,7 +183,7 @@ def _accumulate(
 
 
 def _positions_when_sorted(ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Distinct ids (N,) -> their places 1..N in ascending order."""
+    """Distinct ids (N,) -> their positions 1..N in ascending order."""
     ranks = np.empty(len(ids), np.int64)
     ranks[np.argsort(ids, kind="stable")] = np.arange(1, len(ids) + 1)
     return ranks
@@ -204,7 +204,7 @@ def _summarise(
 
 
 def mean_of_defined(values: NDArray[np.float64]) -> float:
-    """The mean of what is not -1, summed in pycocotools' order; -1 where everything is."""
+    """The mean of the values that are not -1, summed in pycocotools' order; -1 if there are none."""
     defined = values[values > -1]
     return float(np.mean(defined)) if defined.size else -1.0
 

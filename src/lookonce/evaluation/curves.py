@@ -1,6 +1,6 @@
-"""What each score threshold would give: precision, recall and F1, the best threshold, and whether scores are honest.
+"""Precision, recall and F1 over the score threshold, the best threshold, score histograms and calibration.
 
-All of it at IoU 0.5, unless another row of the matches is asked for.
+All at IoU 0.5, unless `iou_row` selects another row of the matches.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ RECALLS = np.arange(101) / 100
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdCurves:
-    """One class at IoU 0.5, showing what scores at least THRESHOLDS[i]; precision is 1 where nothing is shown.
+    """One class, counting the detections that score at least THRESHOLDS[i]; precision is 1 where there are none.
 
-    best_threshold has the highest F1; of equals, the middle one of the first run. best_threshold is -1 for
-    a class of which nothing was found, best_f1 for a class without objects. precision_at_recall is COCO's curve: the
-    best precision that goes with a recall of at least RECALLS[i], 0 where that is not reached.
+    best_threshold has the highest F1; of equal ones, the middle of the first run. best_threshold is -1 for a class
+    without true positives, best_f1 is -1 for a class without objects. precision_at_recall is COCO's curve: the highest
+    precision at a recall of at least RECALLS[i], 0 where that recall is not reached.
     """
 
     precision: NDArray[np.float64]  # (101,)
@@ -36,7 +36,7 @@ class ThresholdCurves:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreHistogram:
-    """How many detections have a score in 0.00 .. 0.05, 0.05 .. 0.10 and so on, by whether they are right."""
+    """Numbers of true (right) and false (wrong) positives with a score in 0.00 .. 0.05, 0.05 .. 0.10 and so on."""
 
     right: NDArray[np.int64]  # (20,)
     wrong: NDArray[np.int64]  # (20,)
@@ -44,9 +44,9 @@ class ScoreHistogram:
 
 @dataclass(frozen=True, kw_only=True)
 class ReliabilityBins:
-    """Ten equal bins of the score, 0.0 .. 0.1 and so on, at IoU 0.5: an honest score is the share that is right.
+    """Ten equal bins of the score, 0.0 .. 0.1 and so on. With calibrated scores, mean_scores equals precision.
 
-    error: mean distance between the two, weighted with the detections in each bin (expected calibration error).
+    error: expected calibration error, the mean distance between the two, weighted with the detections in each bin.
     """
 
     counts: NDArray[np.int64]  # (10,)
@@ -56,7 +56,7 @@ class ReliabilityBins:
 
 
 def threshold_curves(matches: Matches, *, iou_row: int = 0) -> dict[str, ThresholdCurves]:
-    """Of each class by name. iou_row: 0 for IoU 0.50, 5 for 0.75. Detections on a crowd are left out."""
+    """The curves of each class by name. iou_row: 0 for IoU 0.50, 5 for 0.75. Detections on a crowd do not count."""
     num_objects = np.bincount(matches.object_labels, minlength=len(matches.class_names))
     counted = ~matches.ignored[iou_row]
     labels, scores, right = (values[counted] for values in (matches.labels, matches.scores, matches.right[iou_row]))
@@ -68,7 +68,7 @@ def threshold_curves(matches: Matches, *, iou_row: int = 0) -> dict[str, Thresho
 
 def _curves(scores: NDArray[np.float64], right: NDArray[np.bool_], num_objects: int) -> ThresholdCurves:
     """scores (D,) falling, right (D,)."""
-    shown = np.searchsorted(-scores, -THRESHOLDS, side="right")  # (101,) detections with a score of at least that
+    shown = np.searchsorted(-scores, -THRESHOLDS, side="right")  # (101,) detections that score at least the threshold
     found = np.concatenate([[0], np.cumsum(right)])[shown]
     precision = np.where(shown > 0, found / np.maximum(shown, 1), 1.0)
     recall = found / max(num_objects, 1)
@@ -92,7 +92,7 @@ def _precision_at_recall(right: NDArray[np.bool_], num_objects: int) -> NDArray[
 
 
 def _middle_of_best(values: NDArray[np.float64]) -> int:
-    """The middle of the first run of the largest value: as far as can be from where it gets worse."""
+    """Index of the middle of the first run of the largest value, which is farthest from lower values."""
     first = int(values.argmax())
     lower = np.flatnonzero(values[first:] < values[first])
     last = first + int(lower[0]) - 1 if lower.size else len(values) - 1
@@ -100,7 +100,7 @@ def _middle_of_best(values: NDArray[np.float64]) -> int:
 
 
 def score_histograms(matches: Matches, *, iou_row: int = 0) -> dict[str, ScoreHistogram]:
-    """Of each class by name; detections on a crowd are left out, scores outside 0..1 go to the end bins."""
+    """Histogram of each class by name. Detections on a crowd do not count; scores outside 0..1 go to the end bins."""
     counted = ~matches.ignored[iou_row]
     labels, right = matches.labels[counted], matches.right[iou_row][counted]
     bins = np.clip((matches.scores[counted] * HISTOGRAM_BINS).astype(np.int64), 0, HISTOGRAM_BINS - 1)
@@ -113,7 +113,7 @@ def score_histograms(matches: Matches, *, iou_row: int = 0) -> dict[str, ScoreHi
 
 
 def calibration(matches: Matches, *, iou_row: int = 0) -> ReliabilityBins:
-    """Of all classes together, from every detection that is not on a crowd; scores outside 0..1 go to the end bins."""
+    """Bins of all classes together. Detections on a crowd do not count; scores outside 0..1 go to the end bins."""
     counted = ~matches.ignored[iou_row]
     scores, right = matches.scores[counted], matches.right[iou_row][counted]
     bins = np.clip((scores * NUM_BINS).astype(np.int64), 0, NUM_BINS - 1)

@@ -1,6 +1,6 @@
-"""What a detector gets wrong, and what each kind of mistake costs.
+"""The six error types of TIDE at IoU 0.5, each with the AP50 that repairing it alone would add; the confusion matrix.
 
-Source: Bolya et al. 2020, TIDE: six kinds of error at IoU 0.5, each with the AP that repairing it alone would bring.
+Source: Bolya et al. 2020, "TIDE: A General Toolbox for Identifying Object Detection Errors".
 """
 
 from dataclasses import dataclass
@@ -15,17 +15,18 @@ from lookonce.evaluation.matching import (
     Matches,
     close_pairs,
     image_rows_of_boxes,
+    image_rows_of_detections,
     match,
     overlapping_pairs,
-    picture_rows,
     runs_of_equal,
 )
 from lookonce.evaluation.results import Results
 
 ErrorKind = Literal["class", "localisation", "both", "duplicate", "background", "missed"]
-# A wrong detection is the first of the first five that fits: "localisation" overlaps an object of its class by 0.1 to
-# 0.5, "class" an object of another by 0.5 or more, "duplicate" one that a better score has found, "background" none by
-# more than 0.1, and "both" is what is left. "missed" are objects that no localisation or class error points at.
+# A false positive has the first type that fits: "localisation", its IoU with an object of its class is 0.1 to 0.5;
+# "class", its IoU with an object of another class is 0.5 or more; "duplicate", a higher-scoring detection has matched
+# its object; "background", its IoU with every object is at most 0.1; "both", all others. "missed" are unmatched objects
+# that no localisation or class error points at.
 KINDS: tuple[ErrorKind, ...] = ("class", "localisation", "both", "duplicate", "background", "missed")
 CLASS, LOCALISATION, BOTH, DUPLICATE, BACKGROUND = range(5)
 FOREGROUND_IOU = 0.5
@@ -35,11 +36,11 @@ NUM_RECALLS = 101
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorSplit:
-    """The errors at IoU 0.5 of D detections of M boxes.
+    """The errors at IoU 0.5 of D detections against M ground-truth boxes.
 
-    kinds: index into KINDS of each detection in the order of the results; -1 for right ones, those on a crowd and
-    those after the 100th of a picture and class. objects: the row in the data set that a class, localisation or
-    duplicate error points at, else -1. gains: AP50 (0..1) that repairing one kind alone would add; they do not add up.
+    kinds: index into KINDS of each detection, in the order of the results; -1 for true positives, detections on a crowd
+    and those after the 100th of an image and class. objects: row in the data set that a class, localisation or
+    duplicate error points at, else -1. gains: AP50 (0..1) that repairing one type alone would add; they do not add up.
     """
 
     kinds: NDArray[np.int64]  # (D,)
@@ -49,7 +50,7 @@ class ErrorSplit:
     gains: dict[ErrorKind, float]
 
     def counts(self) -> dict[ErrorKind, int]:
-        """How many there are of each kind."""
+        """Number of errors of each type."""
         wrong = {kind: int((self.kinds == number).sum()) for number, kind in enumerate(KINDS)}
         return wrong | {"missed": int(self.missed.sum())}
 
@@ -57,9 +58,9 @@ class ErrorSplit:
 def split_errors(
     dataset: Dataset, results: Results, matches: Matches | None = None, overlaps: ClosePairs | None = None
 ) -> ErrorSplit:
-    """Sorts what is wrong into kinds and repairs each in turn.
+    """Assigns each error its type, and computes AP50 with each type repaired.
 
-    matches, and overlaps from BACKGROUND_IOU up (`overlapping_pairs`): of the same two, where they are at hand.
+    matches, overlaps: `match` and `overlapping_pairs` (from BACKGROUND_IOU) of the same two, if already computed.
     """
     matches = match(dataset, results) if matches is None else matches
     if overlaps is None:
@@ -84,7 +85,7 @@ def split_errors(
 def _classify(
     overlaps: ClosePairs, matches: Matches, true_labels: NDArray[np.int64], used: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(D,) kinds and (D,) rows of the objects meant, in the order of the matches; -1 where there is none."""
+    """(D,) types and (D,) rows of their objects, in the order of the matches; -1 where there is none."""
     same_class = matches.labels[overlaps.detections] == true_labels[overlaps.objects]  # (P,)
     num_detections = len(matches.rows)
     own, own_object = _closest(overlaps, same_class, num_detections)
@@ -105,7 +106,7 @@ def _classify(
 def _closest(
     overlaps: ClosePairs, chosen: NDArray[np.bool_], num_detections: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(D,) largest overlap of each detection among the chosen pairs (P,), and its object; -1 where there is none."""
+    """(D,) largest IoU of each detection among the chosen pairs (P,), and (D,) its object; -1 where there is none."""
     ious, objects = np.full(num_detections, -1.0), np.full(num_detections, -1, np.int64)
     places = np.flatnonzero(chosen)
     places = places[np.lexsort((-overlaps.ious[places], overlaps.detections[places]))]
@@ -115,7 +116,7 @@ def _closest(
 
 
 class _Repair:
-    """AP50 of the matches after one kind of error has been put right."""
+    """AP50 of the matches after one type of error is repaired."""
 
     def __init__(
         self,
@@ -136,14 +137,14 @@ class _Repair:
         self._becomes_right = _best_of_free_objects(kinds, objects, matches.scores, used)
 
     def without(self, kind: int) -> float:
-        """Class and localisation errors become right where they are the best chance of a free object; others go."""
+        """AP50 with the best class or localisation error of each unmatched object corrected, other errors removed."""
         of_kind = self._kinds == kind
         corrected = of_kind & self._becomes_right
         labels = np.where(corrected, self._true_labels, self._labels)
         return self._score(labels, self._right | corrected, keep=~of_kind | corrected)
 
     def average_precision(self, fewer: NDArray[np.int64] | None = None) -> float:
-        """AP50 as it is, or with fewer objects of each class (C,) in the pictures."""
+        """AP50 of the matches as they are; fewer (C,): objects of each class that do not count."""
         return self._score(self._labels, self._right, keep=np.ones_like(self._right), fewer=fewer)
 
     def _score(
@@ -169,7 +170,7 @@ class _Repair:
 def _best_of_free_objects(
     kinds: NDArray[np.int64], objects: NDArray[np.int64], scores: NDArray[np.float64], used: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """(D,) the best-scored class or localisation error of each object that nothing has found."""
+    """(D,) whether a detection is the highest-scoring class or localisation error of an unmatched object."""
     chance = np.isin(kinds, (CLASS, LOCALISATION))
     rows = np.flatnonzero(chance)
     rows = rows[~used[objects[rows]]]
@@ -181,7 +182,7 @@ def _best_of_free_objects(
 
 
 def average_precision(right: NDArray[np.bool_], num_objects: int) -> float:
-    """COCO's AP of one class at one IoU: right (D,) best score first, num_objects at least 1 -> 0..1."""
+    """COCO's AP of one class at one IoU: right (D,) highest score first, num_objects at least 1 -> 0..1."""
     true = np.cumsum(right)
     precision = true / np.arange(1, len(right) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
@@ -192,13 +193,13 @@ def average_precision(right: NDArray[np.bool_], num_objects: int) -> float:
 def confusion_matrix(
     dataset: Dataset, results: Results, *, score_threshold: float = 0.25, iou_threshold: float = 0.5
 ) -> NDArray[np.int64]:
-    """(C + 1, C + 1) counts: row the object's class, column the detection's; the last of each is background.
+    """(C + 1, C + 1) counts. Row: class of the ground truth; column: class of the detection; the last is background.
 
-    Detections of at least score_threshold choose, best first and whatever their class, the free object that they
-    overlap most, by at least iou_threshold. Those that lie in a crowd and have no object are not counted.
+    Detections that score at least score_threshold take, highest score first and regardless of class, the unmatched
+    object with the highest IoU, if it is at least iou_threshold. Detections on a crowd without an object do not count.
     """
     shown = results.select(results.scores >= score_threshold)
-    images = picture_rows(dataset, shown)
+    images = image_rows_of_detections(dataset, shown)
     order = np.lexsort((-shown.scores, images))
     object_images = image_rows_of_boxes(dataset)
     objects = np.argsort(object_images, kind="stable")
@@ -226,7 +227,7 @@ def confusion_matrix(
 def _choose(
     close: ClosePairs, crowd: NDArray[np.bool_], num_detections: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """(D,) the object that each detection takes, in turn the closest free one, or -1; (D,) whether it is on a crowd."""
+    """(D,) the object that each detection takes in turn, the closest free one, or -1; (D,) whether it is on a crowd."""
     chosen = np.full(num_detections, -1, np.int64)
     excused = np.zeros(num_detections, np.bool_)
     excused[close.detections[crowd[close.objects]]] = True

@@ -1,4 +1,4 @@
-"""A detector on every picture of a data set, scored."""
+"""Runs a detector on every image of a data set and scores it."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -28,11 +28,11 @@ def evaluate(
     batch_size: int = 8,
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[Metrics, Results]:
-    """Detects in every picture of `dataset` and scores it.
+    """Runs the detector on every image of `dataset` and scores its detections.
 
-    Scores count from the record's evaluation_score up, whatever the detector shows: the metric looks at the whole
-    curve. batch_size is what an accelerator gets at once; see `images_at_once`. on_progress is told the number of
-    pictures done so far, after each batch. Pictures are decoded by a thread, ahead of the network.
+    The record's evaluation_score is the confidence threshold, regardless of the detector's own, because the metric
+    covers the whole precision-recall curve. batch_size: images per call on an accelerator; see `images_at_once`.
+    on_progress is called after each batch with the number of images done. A thread decodes images ahead.
     """
     results = detect_all(detector, dataset, batch_size=batch_size, on_progress=on_progress)
     return score(dataset, results), results
@@ -47,11 +47,11 @@ def detect_all(
     score_threshold: float | None = None,
     rank_group: RankGroup = SINGLE_RANK,
 ) -> Results:
-    """What the detector finds in each picture of `dataset`, labelled as the data set is; see `evaluate`.
+    """Detections in every image of `dataset`, with the labels of the data set; see `evaluate`.
 
-    score_threshold: lowest score that counts, where it is not the record's. rank_group: the pictures to look at, where
-    several processes look at one part each; none is looked at twice, and each process gets what all of them found.
-    on_progress is called equally often in all, so that they may meet in it.
+    score_threshold: confidence threshold; default: the record's evaluation_score. rank_group: each rank processes its
+    shard of the images, every image once, and every rank gets the detections of all. on_progress is called equally
+    often on every rank, so that it may call a collective.
     """
     labels = match_classes(detector.record, dataset)
     searcher = Detector(
@@ -65,8 +65,8 @@ def detect_all(
     at_once = images_at_once(detector.runtime, batch_size)
     paths = [dataset.image_paths[row] for row in rank_group.shard(len(dataset))]
     batches = _batches(read_ahead(paths, ahead=max(8, 2 * at_once)), at_once)
-    longest_share = len(RankGroup(size=rank_group.size).shard(len(dataset)))
-    for _ in range(-(-longest_share // at_once)):
+    longest_shard = len(RankGroup(size=rank_group.size).shard(len(dataset)))
+    for _ in range(-(-longest_shard // at_once)):
         found += [relabel(detections, labels) for detections in _detect_full(searcher, next(batches, []), at_once)]
         if on_progress is not None:
             on_progress(len(found))
@@ -74,30 +74,30 @@ def detect_all(
 
 
 def _detect_full(searcher: Detector, images: list[NDArray[np.uint8]], at_once: int) -> list[Detections]:
-    """The last batch is filled up with copies: an accelerator may compute another batch size differently."""
+    """Pads the last batch with copies, because an accelerator may compute another batch size differently."""
     return searcher.detect(images + images[-1:] * (at_once - len(images)))[: len(images)]
 
 
 def interleaved(found: Sequence[list[Detections]]) -> list[Detections]:
-    """What each share found, in the order of the data set."""
+    """The detections of all shards, one list a rank -> in the order of the data set."""
     return [one for several in zip_longest(*found) for one in several if one is not None]
 
 
 def images_at_once(runtime: Runtime, batch_size: int) -> int:
-    """How many pictures the network gets in one call, so that no digit depends on a picture's neighbours.
+    """Images per call of the network, chosen so that results do not depend on the other images of a batch.
 
-    On a CPU always one: PyTorch's convolutions differ by up to 3e-5 pixel between batch sizes (measured at 96..416,
-    narrow networks), and batches gain nothing there. On an accelerator batch_size: the last bits may then differ
-    between batch sizes, never between runs with the same one.
+    On a CPU always 1: PyTorch's convolutions differ by up to 3e-5 pixel between batch sizes (measured at 96..416,
+    narrow networks), and batches are no faster there. On an accelerator batch_size: the last bits may differ between
+    batch sizes, but not between runs with the same one.
     """
     if batch_size < 1:
-        raise SettingsError(f"batch_size is {batch_size}, expected at least 1", setting="batch_size", value=batch_size)
+        raise SettingsError(f"batch_size: {batch_size}; expected at least 1", setting="batch_size", value=batch_size)
     device = getattr(runtime, "device", None)
     return batch_size if device is not None and getattr(device, "type", "cpu") != "cpu" else 1
 
 
 def read_ahead(paths: Sequence[Path], *, ahead: int) -> Iterator[NDArray[np.uint8]]:
-    """The pictures in order, upright (H, W, 3) uint8 RGB; a thread has up to `ahead` of them ready."""
+    """The images in order, upright (H, W, 3) uint8 RGB; a thread decodes up to `ahead` of them in advance."""
     remaining = iter(paths)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as pool:
         waiting: deque[Future[NDArray[np.uint8]]] = deque(
@@ -121,8 +121,8 @@ def _batches(images: Iterator[NDArray[np.uint8]], batch_size: int) -> Iterator[l
 def match_classes(record: ModelRecord, dataset: Dataset) -> NDArray[np.int64]:
     """(classes of the network,) -> the data set's label of each, or -1 for a class the data set does not have.
 
-    Classes are the same as `ModelRecord.rows_among` says; failing that, when the category ids of both are wholly the
-    same ("motorbike" and "motorcycle" are COCO's class 4).
+    `ModelRecord.rows_among` matches the classes. If it leaves some unmatched but both have the same category ids, these
+    decide ("motorbike" and "motorcycle" are COCO's class 4).
     """
     rows = record.rows_among(dataset.class_names)
     labels = np.asarray([rows.get(row, -1) for row in range(record.num_classes)], dtype=np.int64)
@@ -130,21 +130,21 @@ def match_classes(record: ModelRecord, dataset: Dataset) -> NDArray[np.int64]:
         return np.arange(len(record.class_names), dtype=np.int64)
     if (labels < 0).all():
         counts = f"{record.num_classes} and {len(dataset.class_names)} classes"
-        unnamed = f" ({counts}; the names of the weights are not known, --names FILE gives them)"
+        unnamed = f" ({counts}; the weights store no class names, set them with --names FILE)"
         raise DataError(
-            f"the weights know {_sample(record.class_names)}, split '{dataset.split}' has "
-            f"{_sample(dataset.class_names)}: no class in common{'' if record.names_known else unnamed}; "
-            "evaluate on data labelled with the classes the network was trained on"
+            f"split '{dataset.split}': its classes are {_sample(dataset.class_names)}, those of the weights "
+            f"{_sample(record.class_names)}; expected a class in common{'' if record.names_known else unnamed}; "
+            "evaluate on data labelled with the classes that the network was trained on"
         )
     return labels
 
 
 def _sample(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return ", ".join(f"'{name}'" for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def relabel(detections: Detections, labels: NDArray[np.int64]) -> Detections:
-    """The same detections with label i replaced by labels[i]; those with labels[i] = -1 are left out."""
+    """The detections with label i replaced by labels[i]; those with labels[i] = -1 are removed."""
     new_labels = labels[detections.labels]
     return Detections(boxes_xyxy=detections.boxes_xyxy, scores=detections.scores, labels=new_labels).select(
         new_labels >= 0

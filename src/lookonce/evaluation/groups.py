@@ -1,7 +1,7 @@
-"""AP50 of the large and the small, the middle and the border, the lonely and the crowded: where a detector is weak.
+"""AP50 by object size, position in the image, overlap with other objects, and crowding.
 
-Objects outside a group are neither missed nor wrong to find. A detection that found nothing counts in the group that
-its own box belongs to, as COCO does with its areas; so the groups of one kind share out all mistakes.
+Objects outside a group count neither as missed nor as matched. A false positive counts in the group that its own box
+belongs to, as in COCO's areas, so every false positive counts in exactly one group of each grouping.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ LEAST_OVERLAP = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class GroupScore:
-    """num_objects without crowds; AP50 and recall at IoU 0.5, 0..1, means over the classes; -1 without objects."""
+    """num_objects excludes crowds. AP50 and recall at IoU 0.5: means over the classes, 0..1; -1 without objects."""
 
     name: str
     num_objects: int
@@ -32,8 +32,8 @@ class GroupScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Boxes:
-    """Detections or objects side by side: boxes_xyxy (K, 4), areas (K,), the size of each one's picture (K, 2), how
-    much each overlaps an object beside its own (K,) and how many objects its picture holds (K,)."""
+    """K detections or objects: boxes_xyxy (K, 4) and areas (K,) in pixels, size of the image (K, 2), largest IoU with
+    an object other than its own (K,), number of objects in the image (K,)."""
 
     boxes_xyxy: NDArray[np.float64]
     areas: NDArray[np.float64]
@@ -44,7 +44,7 @@ class Boxes:
 
 @dataclass(frozen=True, kw_only=True)
 class Grouping:
-    """names: of the groups; of: boxes -> (K,) the group of each, a place in names."""
+    """title: heading in the report. names: of the groups. of: boxes -> (K,) index into names of each box's group."""
 
     title: str
     names: tuple[str, ...]
@@ -78,8 +78,8 @@ GROUPINGS: dict[str, Grouping] = {
         of=_by_size,
     ),
     "position": Grouping(
-        title="Place in the picture",
-        names=("the middle third", "around it", "cut by the border"),
+        title="Position in the image",
+        names=("middle third", "outside the middle", "at the border"),
         of=_by_position,
     ),
     "neighbours": Grouping(
@@ -88,7 +88,7 @@ GROUPINGS: dict[str, Grouping] = {
         of=_by_neighbour,
     ),
     "crowding": Grouping(
-        title="Objects in the picture",
+        title="Objects per image",
         names=("up to 3", "4 to 10", "11 and more"),
         of=_by_company,
     ),
@@ -98,7 +98,7 @@ GROUPINGS: dict[str, Grouping] = {
 def score_groups(
     dataset: Dataset, results: Results, matches: Matches, overlaps: ClosePairs
 ) -> dict[str, list[GroupScore]]:
-    """Scores of each group, by the names of GROUPINGS. overlaps: pairs from LEAST_OVERLAP up."""
+    """Scores of each group, by the names of GROUPINGS. overlaps: pairs with an IoU of at least LEAST_OVERLAP."""
     objects, detections = _objects(dataset), _detections(dataset, results, matches, overlaps)
     return {
         key: [
@@ -117,7 +117,7 @@ def _score(
     objects: NDArray[np.bool_],
     detections: NDArray[np.bool_],
 ) -> GroupScore:
-    """objects (M,), detections (D,): which belong to the group."""
+    """objects (M,), detections (D,): whether each belongs to the group."""
     found, right = matches.found[0], matches.right[0]
     own = right & objects[found] if len(objects) else right
     keep = own | (~right & ~matches.ignored[0] & detections)
@@ -150,7 +150,7 @@ def _objects(dataset: Dataset) -> Boxes:
 
 
 def _largest_overlap_with_another(dataset: Dataset) -> NDArray[np.float64]:
-    """(M,) among the objects of a picture, crowds left out; 0 for one that is alone."""
+    """(M,) largest IoU with another object of the image, without crowds; 0 for a single object."""
     largest = np.zeros(len(dataset.labels))
     for image in np.flatnonzero(np.diff(dataset.box_offsets) > 1).tolist():
         boxes = dataset.rows(image)
@@ -177,7 +177,7 @@ def _detections(dataset: Dataset, results: Results, matches: Matches, overlaps: 
 
 
 def _second_overlap(overlaps: ClosePairs, num_detections: int) -> NDArray[np.float64]:
-    """(D,) the second largest overlap with an object; 0 where fewer than two overlap."""
+    """(D,) the second largest IoU with an object; 0 where fewer than two overlap."""
     second = np.zeros(num_detections)
     order = np.lexsort((-overlaps.ious, overlaps.detections))
     detections = overlaps.detections[order]

@@ -1,7 +1,7 @@
-"""Which anchors a stride-16 head was trained with, when its .cfg may be wrong: its boxes against the other head's.
+"""Which anchor mask a stride-16 head was trained with, if its .cfg may be wrong: compares its boxes with stride 32's.
 
-Objects of middling size are found by both heads. Under the right anchors both say the same size; under anchors of the
-next smaller kind the stride-16 head's boxes are about half as large. No labels are needed.
+Both heads detect objects of medium size. With the right mask both predict the same size; with a mask that is off by one
+anchor, the stride-16 head's boxes are about half as large. No labels are needed.
 """
 
 import math
@@ -21,32 +21,32 @@ Raws = Sequence[NDArray[np.float32]]
 
 SHOWN_FROM_SCORE = 0.1
 MOST_DETECTIONS = 100
-SAME_OBJECT = 0.25  # distance of centres, as part of the larger box's side
+SAME_OBJECT = 0.25  # distance of centres, as a fraction of the larger box's side
 FEWEST_PAIRS = 8
-CLEAR_FACTOR = 1.3  # by which one reading must be nearer to agreement than the other
+CLEAR_FACTOR = 1.3  # by which the disagreement of one hypothesis must exceed that of the best
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskHypothesis:
-    """ratio: median side of the stride-16 head's boxes by that of the stride-32 head's for the same objects; 1 is
-    agreement, NaN when there are no such objects. num_pairs: how many."""
+    """ratio: median over the num_pairs objects that both heads detected of the stride-16 box's side divided by the
+    stride-32 box's; 1 is agreement, NaN without such objects."""
 
     ratio: float
     num_pairs: int
 
     @property
     def disagreement(self) -> float:
-        """Factor between the two heads, 1 or more."""
+        """Factor between the box sides of the two heads, 1 or more; infinite without common objects."""
         return math.exp(abs(math.log(self.ratio))) if self.num_pairs else math.inf
 
 
 def compare_hypotheses(raws: Raws, hypotheses: Mapping[str, ModelRecord]) -> dict[str, MaskHypothesis]:
-    """raws: (B, A * (5 + C), H, W) a head, stride 32 first; hypotheses: name -> record with other masks."""
+    """raws: (B, A * (5 + C), H, W) of each head, stride 32 first; hypotheses: name -> record with these masks."""
     return {name: _hypothesis(raws, record) for name, record in hypotheses.items()}
 
 
 def verdict(found: Mapping[str, MaskHypothesis]) -> str | None:
-    """The name of the reading under which the heads agree; None when pictures are too few or it is not clear."""
+    """Name of the hypothesis under which the heads agree; None with too few common objects or no clear difference."""
     best, *others = sorted(found, key=lambda name: found[name].disagreement)
     if any(hypothesis.num_pairs < FEWEST_PAIRS for hypothesis in found.values()):
         return None
@@ -55,7 +55,7 @@ def verdict(found: Mapping[str, MaskHypothesis]) -> str | None:
 
 
 def detections_of(raws: Raws, record: ModelRecord, image: int) -> Detections:
-    """What both heads find in one of the pictures, canvas pixels."""
+    """Detections of both heads in one of the images, in pixels of the network input."""
     boxes_xyxy, scores = decode_heads([raw[image : image + 1] for raw in raws], record)
     return _select(boxes_xyxy[0], scores[0])
 
@@ -79,7 +79,7 @@ def _select(boxes_xyxy: NDArray[np.float32], scores: NDArray[np.float32]) -> Det
 
 
 def _side_ratios(large: Detections, medium: Detections) -> list[float]:
-    """Side of the medium head's box by that of the large head's, for every object that both have found."""
+    """Side of the stride-16 head's box divided by that of the stride-32 head's, for every object that both detected."""
     if not len(large) or not len(medium):
         return []
     large_cxcywh, medium_cxcywh = xyxy_to_cxcywh(large.boxes_xyxy), xyxy_to_cxcywh(medium.boxes_xyxy)
@@ -87,7 +87,7 @@ def _side_ratios(large: Detections, medium: Detections) -> list[float]:
     sides = np.maximum(large_cxcywh[:, None, 2:], medium_cxcywh[None, :, 2:])
     same = (distances < SAME_OBJECT * sides).all(-1) & (large.labels[:, None] == medium.labels)
     areas_large, areas_medium = area_xyxy(large.boxes_xyxy), area_xyxy(medium.boxes_xyxy)
-    # Detections come best first: the first that fits is the other head's best box of the object.
+    # Detections are sorted by score, so the first match is the other head's best box of the object.
     return [
         math.sqrt(areas_medium[int(fits.argmax())] / areas_large[row]) for row, fits in enumerate(same) if fits.any()
     ]

@@ -1,6 +1,6 @@
-"""Which detection found which object: COCO's matching, kept per detection so that it can be counted anew.
+"""COCO's matching of detections with ground truth, kept for each detection so that it can be counted repeatedly.
 
-Source: pycocotools `cocoeval.py`, evaluateImg, with all areas and the 100 best detections of a picture and class.
+Source: pycocotools `cocoeval.py`, evaluateImg, with all areas and the 100 best detections of each image and class.
 """
 
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ _THRESHOLDS = IOU_THRESHOLDS[:, None]  # (T, 1)
 
 @dataclass(frozen=True, kw_only=True)
 class Matches:
-    """D detections, sorted by class, then best score first, and what they found at each of T = 10 IoU thresholds.
+    """D detections, sorted by class, then highest score first, and their objects at each of T = 10 IoU thresholds.
 
-    Pictures are numbered 0..N-1 in ascending order of their ids, objects by their row in the data set. `found` is the
-    row of the object that a detection found, -1 where it found none; a detection that found a crowd is neither right
-    nor wrong (`ignored`).
+    Images are numbered 0..N-1 in ascending order of their ids, objects by their row in the data set. `found` is the row
+    of the object that a detection matches, -1 for none. A detection that matches a crowd is `ignored`: neither a true
+    nor a false positive.
     """
 
     num_pictures: int
@@ -35,19 +35,19 @@ class Matches:
     scores: NDArray[np.float64]  # (D,)
     found: NDArray[np.int64]  # (T, D)
     ignored: NDArray[np.bool_]  # (T, D)
-    object_images: NDArray[np.int64]  # (M,) of the objects that are no crowd
+    object_images: NDArray[np.int64]  # (M,) of the objects that are not crowds
     object_labels: NDArray[np.int64]  # (M,)
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """(T, D) detections that found an object."""
+        """(T, D) true positives: detections that match an object."""
         return (self.found >= 0) & ~self.ignored
 
 
 def match(dataset: Dataset, results: Results) -> Matches:
-    """Gives each detection at most one object of its class and picture, better scores choosing first."""
+    """Assigns each detection at most one object of its class and image; higher scores choose first."""
     check_results(results, dataset)
-    images = picture_rows(dataset, results)
+    images = image_rows_of_detections(dataset, results)
     order = _best_of_each(images, results.labels, results.scores)
     keys = images[order] * len(dataset.class_names) + results.labels[order]
     object_images = image_rows_of_boxes(dataset)
@@ -56,7 +56,7 @@ def match(dataset: Dataset, results: Results) -> Matches:
     close = close_pairs(results.boxes_xywh[order], keys, dataset, objects, object_keys[objects])
     found = _match_close(close, keys, dataset.crowd)
     ignored = np.where(found >= 0, dataset.crowd[found] if dataset.crowd.size else False, False)
-    final = np.lexsort((-results.scores[order], results.labels[order]))  # stable: ties by picture, then as given
+    final = np.lexsort((-results.scores[order], results.labels[order]))  # stable: ties by image, then as given
     counted = ~dataset.crowd
     return Matches(
         num_pictures=len(dataset),
@@ -75,7 +75,7 @@ def match(dataset: Dataset, results: Results) -> Matches:
 def _best_of_each(
     images: NDArray[np.int64], labels: NDArray[np.int64], scores: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """Rows sorted by picture, class and falling score, without those after the 100th of their picture and class."""
+    """Rows sorted by image, class and descending score, without those after the 100th of an image and class."""
     order = np.lexsort((-scores, labels, images))
     keep = np.ones(len(order), np.bool_)
     same_pair = (np.diff(images[order]) == 0) & (np.diff(labels[order]) == 0)
@@ -86,19 +86,19 @@ def _best_of_each(
 
 
 def runs_of_equal(values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Begin and end of each run of equal neighbours."""
+    """Begin and end (exclusive) of each run of equal values."""
     if values.size:
         edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
         yield from pairwise(edges)
 
 
-def picture_rows(dataset: Dataset, results: Results) -> NDArray[np.int64]:
-    """(D,) of each detection, the place of its picture in the ascending order of the ids."""
+def image_rows_of_detections(dataset: Dataset, results: Results) -> NDArray[np.int64]:
+    """(D,) for each detection, the position of its image in the ascending order of the ids."""
     return np.asarray(np.searchsorted(np.sort(dataset.image_ids), results.image_ids), np.int64)
 
 
 def image_rows_of_boxes(dataset: Dataset) -> NDArray[np.int64]:
-    """(M,) of each box, the place of its picture in the ascending order of the ids."""
+    """(M,) for each box, the position of its image in the ascending order of the ids."""
     ranks = np.empty(len(dataset), np.int64)
     ranks[np.argsort(dataset.image_ids, kind="stable")] = np.arange(len(dataset))
     return np.repeat(ranks, np.diff(dataset.box_offsets))
@@ -106,7 +106,7 @@ def image_rows_of_boxes(dataset: Dataset) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, kw_only=True)
 class ClosePairs:
-    """P pairs of a detection and an object that overlap enough, by detection, then in the objects' order."""
+    """P pairs of a detection and an object above an IoU threshold, ordered by detection, then by object as given."""
 
     detections: NDArray[np.int64]  # (P,) ascending
     objects: NDArray[np.int64]  # (P,) rows in the data set
@@ -125,9 +125,9 @@ def close_pairs(
     *,
     iou_threshold: float = IOU_THRESHOLDS[0],
 ) -> ClosePairs:
-    """Pairs of the same key and an IoU of at least iou_threshold, among D detections and G objects.
+    """Pairs of D detections and G objects with the same key and an IoU of at least iou_threshold.
 
-    boxes_xywh (D, 4) with keys (D,); objects (G,) rows in the data set with object_keys (G,), which ascend.
+    boxes_xywh (D, 4) with keys (D,); objects (G,) rows in the data set with object_keys (G,), ascending.
     """
     begins, ends = (np.searchsorted(object_keys, keys, side=side) for side in ("left", "right"))
     truth_xywh = xyxy_to_xywh(dataset.boxes_xyxy)
@@ -152,7 +152,7 @@ def close_pairs(
 
 
 def overlapping_pairs(dataset: Dataset, results: Results, matches: Matches, *, iou_threshold: float) -> ClosePairs:
-    """Detections, numbered as in the matches, with the objects of any class in their picture, crowds left out."""
+    """Pairs of detections, numbered as in the matches, with objects of any class in their image, without crowds."""
     object_images = image_rows_of_boxes(dataset)
     objects = np.flatnonzero(~dataset.crowd)
     objects = objects[np.argsort(object_images[objects], kind="stable")]
@@ -167,9 +167,9 @@ def overlapping_pairs(dataset: Dataset, results: Results, matches: Matches, *, i
 
 
 def _match_close(close: ClosePairs, keys: NDArray[np.int64], crowd: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(T, D) rows of the objects found by D detections, those of a picture and class best first."""
+    """(T, D) rows of the objects that D detections match; those of an image and class come highest score first."""
     found = np.full((len(IOU_THRESHOLDS), len(keys)), -1, np.int64)
-    # A detection that can choose, or a crowd, makes its picture and class a case for one detection after the other.
+    # If a detection overlaps several objects, or a crowd, its image and class are matched one detection at a time.
     contested = crowd[close.objects]
     contested[1:] |= close.detections[1:] == close.detections[:-1]
     run = np.cumsum(np.diff(keys[close.detections], prepend=-1) != 0)  # (P,) 1, 1, 2 ...
@@ -182,7 +182,7 @@ def _match_close(close: ClosePairs, keys: NDArray[np.int64], crowd: NDArray[np.b
 
 
 def _match_apart(found: NDArray[np.int64], close: ClosePairs, chosen: NDArray[np.bool_]) -> None:
-    """Where no detection can choose between objects, the first that fits has the object."""
+    """Where every detection overlaps one object only, the first detection above the threshold gets the object."""
     for row, threshold in enumerate(IOU_THRESHOLDS):
         fits = np.flatnonzero(chosen & (close.ious >= threshold))
         _, first = np.unique(close.objects[fits], return_index=True)
@@ -193,7 +193,7 @@ def _match_apart(found: NDArray[np.int64], close: ClosePairs, chosen: NDArray[np
 def _match_run(
     found: NDArray[np.int64], close: ClosePairs, places: NDArray[np.int64], crowd: NDArray[np.bool_]
 ) -> None:
-    """One picture and class, whose close pairs lie at `places`."""
+    """Matches one image and class; `places` are the indices of its close pairs."""
     detections, rows = np.unique(close.detections[places], return_inverse=True)
     objects = np.unique(close.objects[places])
     objects = objects[np.argsort(crowd[objects], kind="stable")]
@@ -204,7 +204,7 @@ def _match_run(
 
 
 def _match_in_turn(ious: NDArray[np.float64], crowd: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(D, G), (G,) crowds last -> (T, D) columns: each detection in turn takes the closest object that is left."""
+    """(D, G), (G,) crowds last -> (T, D) columns: each detection in turn takes the free object with the highest IoU."""
     columns = np.full((len(IOU_THRESHOLDS), len(ious)), -1, np.int64)
     num_single = int((~crowd).sum())
     free = np.ones((len(columns), len(crowd)), np.bool_)  # (T, G)
@@ -213,14 +213,14 @@ def _match_in_turn(ious: NDArray[np.float64], crowd: NDArray[np.bool_]) -> NDArr
         chosen = _last_best(np.where(possible[:, :num_single], ious[row, :num_single], -1.0))
         taken = np.flatnonzero(chosen >= 0)
         free[taken, chosen[taken]] = False
-        # A crowd only where no single object is left; it can be found any number of times.
+        # A detection matches a crowd only if no single object is left. Any number of detections can match a crowd.
         crowds = _last_best(np.where(possible[:, num_single:], ious[row, num_single:], -1.0))
         columns[:, row] = np.where((chosen < 0) & (crowds >= 0), crowds + num_single, chosen)
     return columns
 
 
 def _last_best(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(T, G) -> (T,) column of the largest value, of equals the last; -1 where none is above -1."""
+    """(T, G) -> (T,) column of the largest value, the last of equal ones; -1 where none is above -1."""
     if values.shape[1] == 0:
         return np.full(len(values), -1, np.int64)
     columns = values.shape[1] - 1 - values[:, ::-1].argmax(axis=1)
@@ -228,12 +228,12 @@ def _last_best(values: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def coco_iou(boxes_xywh: Floats, objects_xywh: Floats, crowd: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(D, 4), (G, 4), (G,) -> (D, G); against a crowd, the part of the detection that lies inside it."""
+    """(D, 4), (G, 4), (G,) -> (D, G) IoU; against a crowd, the fraction of the detection that lies inside it."""
     return elementwise_iou(boxes_xywh[:, None], objects_xywh[None], crowd)
 
 
 def elementwise_iou(boxes_xywh: Floats, objects_xywh: Floats, crowd: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(..., 4), (..., 4), (...) -> (...): `coco_iou` of each box with its object, or of what broadcasts.
+    """(..., 4), (..., 4), (...) -> (...): `coco_iou` of each box with its object; shapes broadcast.
 
     Source: pycocotools `maskApi.c`, bbIou, in its order of operations.
     """

@@ -1,4 +1,4 @@
-"""What a detector said about a data set, as flat arrays and as a COCO results file."""
+"""The detections in a data set, as flat arrays and as a COCO results file."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -14,18 +14,18 @@ from lookonce.data.dataset import Dataset
 from lookonce.detections import Detections
 from lookonce.errors import DataError
 
-# A thousandth of a pixel: far below what moves a score, and a decimal that JSON carries without loss, so that the
-# file, read by any program, scores exactly as the arrays in memory do.
+# A thousandth of a pixel is far too small to change a score, and JSON stores this decimal without loss. So the file,
+# read by any program, scores exactly as the arrays in memory do.
 BOX_DECIMALS = 3
 Number = TypeVar("Number", np.int64, np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """D detections of a whole data set, in the order in which equal scores are to be ranked.
+    """D detections of a whole data set, in the order in which equal scores rank.
 
     image_ids (D,) as in the data set; labels (D,) 0..C-1, the index of the class name; boxes_xywh (D, 4) pixels of the
-    upright picture; scores (D,) any finite number, higher is surer.
+    upright image; scores (D,) any finite number, higher is more confident.
     """
 
     image_ids: NDArray[np.int64]
@@ -38,7 +38,7 @@ class Results:
 
     @staticmethod
     def from_detections(image_ids: Iterable[int], detections: Sequence[Detections]) -> "Results":
-        """Joins the detections of N pictures, one element for each image id; boxes are rounded to 0.001 pixel."""
+        """Joins the detections of N images, one element for each image id; boxes are rounded to 0.001 pixel."""
         ids = np.asarray(list(image_ids), dtype=np.int64)
         boxes_xyxy = np.concatenate([np.zeros((0, 4)), *(item.boxes_xyxy for item in detections)]).astype(np.float64)
         return Results(
@@ -59,7 +59,7 @@ class Results:
 
 
 def check_results(results: Results, dataset: Dataset, source: str = "results") -> None:
-    """Refuses what cannot be scored against `dataset`, naming `source`, the first bad row (from 0) and its value."""
+    """Raises DataError if a row cannot be scored on `dataset`: names `source`, first bad row (from 0) and its value."""
     finite_boxes = np.isfinite(results.boxes_xywh).all(axis=1)
     _refuse(~finite_boxes, results.boxes_xywh, source, "bbox", "four finite numbers [x, y, width, height] in pixels")
     _refuse(
@@ -67,7 +67,7 @@ def check_results(results: Results, dataset: Dataset, source: str = "results") -
         results.boxes_xywh,
         source,
         "bbox",
-        "width and height of at least 0; are these corners rather than x, y, width, height?",
+        "width and height of at least 0, as in [x, y, width, height]; are these corners?",
     )
     _refuse(~np.isfinite(results.scores), results.scores, source, "score", "a finite number")
     _refuse(
@@ -75,11 +75,11 @@ def check_results(results: Results, dataset: Dataset, source: str = "results") -
         results.image_ids,
         source,
         "image_id",
-        f"an id of the {len(dataset)} pictures of split '{dataset.split}'; were the results made on another split?",
+        f"an image id of split '{dataset.split}' (images: {len(dataset)}); were the results made on another split?",
     )
     num_classes = len(dataset.class_names)
     outside = (results.labels < 0) | (results.labels >= num_classes)
-    _refuse(outside, results.labels, source, "label", f"0..{num_classes - 1}, the data set's {num_classes} classes")
+    _refuse(outside, results.labels, source, "label", f"0..{num_classes - 1} (classes of the data set: {num_classes})")
 
 
 def _refuse(bad: NDArray[np.bool_] | np.bool_, values: NDArray[Any], source: str, field: str, expected: str) -> None:
@@ -87,14 +87,14 @@ def _refuse(bad: NDArray[np.bool_] | np.bool_, values: NDArray[Any], source: str
         row, count = int(np.argmax(bad)), int(np.sum(bad))
         more = f" ({count} such rows)" if count > 1 else ""
         raise DataError(
-            f"{source} row {row}: {field} is {values[row].tolist()}, expected {expected}{more}", path=source
+            f"{source} row {row}: {field} is {values[row].tolist()}; expected {expected}{more}", path=source
         )
 
 
 def write_coco_results(path: Path, results: Results, dataset: Dataset) -> None:
-    """Writes COCO's results format: [{image_id, category_id, bbox [x, y, w, h], score}], one detection a line.
+    """Writes COCO's results format: [{image_id, category_id, bbox [x, y, w, h], score}], one detection per line.
 
-    Category ids are the annotations' own. Numbers are written with every digit they have.
+    Category ids are those of the annotations. Numbers are written with full precision.
     """
     category_ids = np.asarray(dataset.category_ids, dtype=np.int64)[results.labels].tolist()
     columns = zip(
@@ -106,7 +106,7 @@ def write_coco_results(path: Path, results: Results, dataset: Dataset) -> None:
 
 
 def read_coco_results(path: Path, dataset: Dataset) -> Results:
-    """Reads any program's COCO results file for `dataset`, refusing by row what cannot be scored."""
+    """Reads a COCO results file of any program for `dataset`; DataError names the first row that cannot be scored."""
     rows = _read_rows(path)
     labels = {category_id: label for label, category_id in enumerate(dataset.category_ids)}
     try:
@@ -137,13 +137,13 @@ def _read_rows(path: Path) -> list[Any]:
     if not isinstance(rows, list):
         kind = "an annotation file?" if isinstance(rows, dict) and "annotations" in rows else "another format?"
         raise DataError(
-            f"{path}: holds a {type(rows).__name__}, expected a list of detections; is this {kind}", path=path
+            f"{path}: contains a {type(rows).__name__}; expected a list of detections; is this {kind}", path=path
         )
     return rows
 
 
 def _numbers(values: list[Any], dtype: type[Number]) -> NDArray[Number]:
-    """The values as an array; ValueError for text, and for fractions where integers are expected."""
+    """The values as an array. Raises ValueError for text, and for fractions where integers are expected."""
     array = np.asarray(values) if values else np.zeros(0, dtype)
     if array.dtype.kind not in ("if" if dtype is np.float64 else "i"):
         raise ValueError
@@ -155,8 +155,8 @@ def _first_malformed(path: Path, rows: list[Any]) -> DataError:
     expected = 'expected {"image_id": int, "category_id": int, "bbox": [x, y, width, height], "score": number}'
     for number, row in enumerate(rows):
         if not _is_detection(row):
-            return DataError(f"{path} row {number}: {json.dumps(row)[:200]}, {expected}", path=path)
-    return DataError(f"{path}: not a list of detections, {expected}", path=path)
+            return DataError(f"{path} row {number}: {json.dumps(row)[:200]}; {expected}", path=path)
+    return DataError(f"{path}: not a list of detections; {expected}", path=path)
 
 
 def _is_detection(row: Any) -> bool:
@@ -175,11 +175,11 @@ def _refuse_unknown_categories(path: Path, rows: list[Any], results: Results, da
     if unknown.any():
         row = int(unknown.argmax())
         known = ", ".join(
-            f"{number} {name}"
+            f"{number} '{name}'"
             for number, name in list(zip(dataset.category_ids, dataset.class_names, strict=True))[:10]
         )
         raise DataError(
-            f"{path} row {row}: category_id is {rows[row]['category_id']!r}, expected one of the data set's: {known}"
+            f"{path} row {row}: category_id is {rows[row]['category_id']!r}; expected one of the data set's: {known}"
             f"{', ...' if len(dataset.category_ids) > 10 else ''} ({int(unknown.sum())} such rows)",
             path=path,
         )

@@ -1,4 +1,4 @@
-"""The score from which each class is shown, chosen by an evaluation and kept in the checkpoint."""
+"""Confidence thresholds of each class: an evaluation chooses them and stores them in the checkpoint."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ from lookonce.evaluation.evaluate import match_classes
 
 
 def checkpoint_to_describe(weights: Path | None) -> Path:
-    """The checkpoint folder that takes thresholds; SettingsError for what has none."""
+    """The checkpoint folder in which thresholds can be stored. Raises SettingsError if there is none."""
     if weights is None:
         raise SettingsError(
-            "store_thresholds: results were given, and a results file has no checkpoint; give --weights",
+            "store_thresholds: a results file has no checkpoint; expected a checkpoint; add --weights",
             setting="store_thresholds",
         )
     if weights.is_file() and weights.suffix == ".onnx":
         raise SettingsError(
-            f"store_thresholds: {weights} is an exported file; evaluate the checkpoint it came from with "
-            "--store-thresholds, then export that again",
+            f"store_thresholds: {weights} is an exported file; expected a checkpoint; evaluate the checkpoint it was "
+            "exported from with --store-thresholds, then export it again",
             setting="store_thresholds",
             path=weights,
         )
@@ -28,9 +28,9 @@ def checkpoint_to_describe(weights: Path | None) -> Path:
 
 
 def write_thresholds(checkpoint: Path, dataset: Dataset, analysis: Analysis) -> dict[str, float]:
-    """Writes the best threshold of each class of the network into its record; returns them.
+    """Stores the best threshold of each class of the network in its record; returns these thresholds.
 
-    Classes that were never found right keep no threshold of their own: the record's general one holds for them.
+    Classes without a true positive get no threshold of their own: the record's general threshold applies to them.
     """
     from lookonce.weights.checkpoint import read_record, replace_record
 

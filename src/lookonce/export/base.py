@@ -1,4 +1,4 @@
-"""What every export has in common: a file counts as written once it has been reloaded and answers the same."""
+"""Parity check of exports: a file is kept only if its reloaded outputs match those of the weights within tolerances."""
 
 import math
 import shutil
@@ -17,18 +17,18 @@ from lookonce.errors import WeightsError
 from lookonce.export.plan import Precision
 from lookonce.storage import os_errors_explained
 
-# Detections are compared from the score evaluation starts at, so that a network that knows little has some too.
+# The confidence threshold of the comparison; evaluation's threshold, so that a poorly trained network has detections.
 COMPARED_FROM_SCORE = 0.001
-COMPARED_DETECTIONS = 300  # at most, a picture
+COMPARED_DETECTIONS = 300  # maximum per image
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerances:
-    """The largest differences that count as the same answer.
+    """The largest differences that count as equal outputs.
 
-    raw: of a logit, and raw_relative of the largest logit, where logits are large. box: pixels of the canvas. missing:
-    part of the detections, as two boxes of nearly one score may take each other's place. Two detections further apart
-    than `object_box` pixels or `object_score` are two objects.
+    raw: absolute, of a logit; raw_relative: as a fraction of the largest logit; the larger of both applies. box: pixels
+    of the network input. missing: fraction of the detections, because two boxes of almost the same score can replace
+    each other in NMS. Detections that differ by more than `object_box` pixels or `object_score` are different objects.
     """
 
     raw: float
@@ -41,17 +41,18 @@ class Tolerances:
 
 
 TOLERANCES: dict[Precision, Tolerances] = {
-    # float32 in another order of summation: measured 1e-5 to 5e-5 on the full network; another pool or normalisation
+    # float32 in another order of summation: measured 1e-5 to 5e-5 on the full network; a wrong pool or normalisation
     # constant gives 1e-2 and more.
     "fp32": Tolerances(
         raw=2e-4, raw_relative=1e-5, box=0.05, score=1e-4, missing=0.01, object_box=1.0, object_score=0.01
     ),
-    # Weights rounded to 11 bits: measured 3.5e-3 of the largest logit, 2 pixels and 0.016 in what scores little. What
-    # is further apart is another prediction of the object that won by a hair: measured 6.6 pixels, scores 0.0014 apart.
+    # Weights rounded to 11 bits: measured 3.5e-3 of the largest logit, 2 pixels and a score of 0.016 at low scores.
+    # Larger differences are another prediction of the object that narrowly wins: measured 6.6 pixels, at scores that
+    # are 0.0014 apart.
     "fp16": Tolerances(
         raw=1e-2, raw_relative=1e-2, box=4.0, score=0.03, missing=0.02, object_box=4.0, object_score=0.1
     ),
-    # Shown, not judged: what eight bits do to single boxes says little.
+    # Reported, not limited: how INT8 changes single boxes says little about the network.
     "int8": Tolerances(
         raw=math.inf,
         raw_relative=0,
@@ -67,7 +68,7 @@ NOISE_TOLERANCE = 0.25  # measured 0.03 to 0.1; a layer that lost its range give
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What one runtime says to B pictures: raw heads (B, ...) logits, and a Detections a picture in canvas pixels."""
+    """Outputs of one runtime for B images: raw heads (B, ...) logits; Detections of each image, pixels of the input."""
 
     raws: Sequence[NDArray[np.floating]]
     detections: Sequence[Detections]
@@ -75,7 +76,7 @@ class Answers:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """The largest difference seen in one quantity, and the largest allowed."""
+    """The largest measured and the largest allowed difference of one quantity."""
 
     quantity: str
     largest: float
@@ -83,13 +84,13 @@ class Difference:
 
     @property
     def passed(self) -> bool:
-        """False for a NaN too."""
+        """Whether the difference is within the tolerance; False for NaN."""
         return self.largest <= self.tolerance
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """How far two runtimes agree on the same pictures."""
+    """How far the outputs of two runtimes agree on the same images."""
 
     num_pictures: int
     num_detections: int
@@ -100,8 +101,9 @@ class Parity:
         return all(difference.passed for difference in self.differences)
 
     def table(self) -> str:
-        """Lines of text, 80 columns at most."""
-        title = f"{self.num_pictures} pictures, {self.num_detections} detections"
+        """The differences as lines of text, at most 80 columns."""
+        images = "image" if self.num_pictures == 1 else "images"
+        title = f"{self.num_pictures} {images}, {self.num_detections} detections"
         width = max(len(title), *(len(row.quantity) for row in self.differences)) + 2
         rows = [
             f"{row.quantity:<{width}}{row.largest:>10.2g}{row.tolerance:>10.2g}{'' if row.passed else '  too much'}"
@@ -112,8 +114,8 @@ class Parity:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How far two runtimes agree on pictures: the largest difference of a matched box's coordinate (pixels) and of its
-    score, the part of the detections without their like, and how many there are."""
+    """How far the detections of two runtimes agree. box (pixels), score: largest difference of a coordinate and of the
+    score of matched detections; missing: unmatched detections, divided by num_detections."""
 
     box: float
     score: float
@@ -122,9 +124,9 @@ class Agreement:
 
 
 def compare(expected: Answers, got: Answers, canvas_hw: tuple[int, int], precision: Precision = "fp32") -> Parity:
-    """Raw heads element by element; detections matched by class and place, boxes clipped to the canvas.
+    """Compares raw heads element by element, and detections matched by class and position, clipped to the input.
 
-    Of eight bits the noise in the raw heads is judged, as single detections come and go.
+    For int8 only the noise in the raw heads is compared, because single detections appear and disappear.
     """
     allowed = TOLERANCES[precision]
     largest_logit = max(float(np.abs(raw).max()) for raw in expected.raws)
@@ -134,7 +136,7 @@ def compare(expected: Answers, got: Answers, canvas_hw: tuple[int, int], precisi
         ("raw logits", raw, max(allowed.raw, allowed.raw_relative * largest_logit)),
         ("boxes, pixels", found.box, allowed.box),
         ("scores", found.score, allowed.score),
-        ("part of detections missing", found.missing, allowed.missing),
+        ("fraction of detections missing", found.missing, allowed.missing),
     )
     if precision == "int8":
         rows = (("noise in the raw logits", noise(expected.raws, got.raws), NOISE_TOLERANCE),)
@@ -148,7 +150,7 @@ def compare(expected: Answers, got: Answers, canvas_hw: tuple[int, int], precisi
 
 
 def noise(expected: Sequence[NDArray[np.floating]], got: Sequence[NDArray[np.floating]]) -> float:
-    """Root mean square difference as a part of the spread of the logits, of the head where it is larger."""
+    """RMS difference divided by the standard deviation of the logits; the largest value over the heads."""
     return max(
         float(np.sqrt(np.mean(np.square(one - other))) / max(float(np.std(one)), 1e-6))
         for one, other in zip(expected, got, strict=True)
@@ -164,9 +166,10 @@ def agreement(
     from_score: float = COMPARED_FROM_SCORE,
     most: int = COMPARED_DETECTIONS,
 ) -> Agreement:
-    """Detections matched by class and place, boxes clipped to their picture.
+    """Matches detections by class and position, boxes clipped to their image.
 
-    sizes_hw: (height, width) of each. from_score, most: lowest score, and number a picture, that both were asked for.
+    sizes_hw: (height, width) of each image. from_score: confidence threshold of both runtimes; most: their maximum
+    detections per image.
     """
     matches = [
         _match(one, other, size_hw, allowed, from_score, most)
@@ -184,10 +187,10 @@ def agreement(
 def write_compared(
     path: Path, write: Callable[[Path], Any], compare_file: Callable[[Path], Parity], *, overwrite: bool = False
 ) -> Parity:
-    """Write a file (or folder, or a file and what goes beside it) in a folder apart, compare what it answers, and only
-    then give it its place.
+    """Exports into a temporary folder, compares outputs with the reference, then moves the file, or folder, and the
+    files beside it to `path`.
 
-    WeightsError when the answers differ by more than the tolerances (the file is removed), or when `path` exists.
+    Raises WeightsError if the outputs differ by more than the tolerances (the file is removed), or if `path` exists.
     """
     require_free(path, overwrite=overwrite)
     folder = path.with_name(f".{path.name}.unproven")
@@ -200,7 +203,7 @@ def write_compared(
             parity = compare_file(folder / path.name)
             if not parity.passed:
                 raise WeightsError(
-                    f"{path}: not kept, it answers differently from the weights it was made from\n{parity.table()}",
+                    f"{path}: not kept; its outputs differ from those of the weights by too much\n{parity.table()}",
                     path=path,
                 )
             _move_in(folder, path, overwrite=overwrite)
@@ -210,13 +213,15 @@ def write_compared(
 
 
 def require_free(path: Path, *, overwrite: bool) -> None:
-    """WeightsError when something lies there that may not be replaced."""
+    """Raises WeightsError if `path` exists and overwrite is False."""
     if path.exists() and not overwrite:
-        raise WeightsError(f"{path}: exists already; --overwrite replaces it, --output names another file", path=path)
+        raise WeightsError(
+            f"{path}: exists already; replace it with --overwrite, or set another path with --output", path=path
+        )
 
 
 def _move_in(folder: Path, path: Path, *, overwrite: bool) -> None:
-    """What lies in `folder` goes beside `path`; the file that gives the others their sense goes last."""
+    """Moves the contents of `folder` beside `path`; the main file goes last, so that it never lacks the others."""
     beside = [one for one in folder.iterdir() if one.name != path.name]
     for one in beside:
         require_free(path.parent / one.name, overwrite=overwrite)
@@ -228,14 +233,14 @@ def _move_in(folder: Path, path: Path, *, overwrite: bool) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of an exported file, with the .bin beside an .xml, or of a folder."""
+    """Bytes of an exported file or folder; an .xml includes the .bin beside it."""
     parts = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
     files = [one for part in parts for one in (part.rglob("*") if part.is_dir() else [part])]
     return sum(one.stat().st_size for one in files if one.is_file())
 
 
 def textured_canvases(count: int, size_hw: tuple[int, int], *, seed: int = 0) -> NDArray[np.uint8]:
-    """(count, H, W, 3) uint8: random texture of every scale, for comparing where no pictures are at hand."""
+    """(count, H, W, 3) uint8: random texture of all scales, to compare outputs without images."""
     generator = np.random.default_rng(seed)
     height, width = size_hw
     canvases = np.full((count, height, width, 3), 128.0, np.float32)
@@ -261,7 +266,7 @@ def _match(
     from_score: float,
     most: int,
 ) -> _Match:
-    """Pair the detections of one picture, best first; what is left over unexplained is missing."""
+    """Pairs the detections of one image, highest score first; unpaired ones without an explanation are missing."""
     cuts = [float(one.scores.min()) if len(one) >= most else from_score for one in (expected, got)]
     expected, got = _clipped(expected, canvas_hw), _clipped(got, canvas_hw)
     free = np.ones(len(got), np.bool_)
@@ -287,7 +292,7 @@ def _match(
 
 
 def _unexplained(alone: Detections, others: Detections, cut: float, score: float) -> int:
-    """How many have no excuse: neither a score at the others' cut, nor a rival of nearly their score in their place."""
+    """Unpaired detections that neither score close to the others' cut nor have a rival of almost their score there."""
     at_the_cut = alone.scores <= cut + score * cut
     rivals = (
         (pairwise_iou_xyxy(alone.boxes_xyxy, others.boxes_xyxy) > 0.5)

@@ -1,4 +1,4 @@
-"""The pictures that an eight-bit file is fitted to, and those that say what it costs."""
+"""The calibration set of an INT8 export, and the labelled images that measure its loss of AP."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,13 @@ from lookonce.errors import DataError, SettingsError
 from lookonce.prediction.sources import find_images
 
 Item = TypeVar("Item")
-CALIBRATION_IMAGES = 128  # taken evenly; ranges settle after a few dozen
+CALIBRATION_IMAGES = 128  # evenly spaced; the ranges converge after a few dozen
 
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationSet:
-    """canvases (B, H, W, 3) uint8 RGB, fitted as the record says; labelled: what scores the network before and after,
-    None without labels; text: words for both."""
+    """canvases: network inputs (B, H, W, 3) uint8 RGB, resized as the record defines; labelled: data set that scores
+    the network before and after, None without labels; text: both in words."""
 
     canvases: NDArray[np.uint8]
     labelled: Dataset | None
@@ -30,15 +30,15 @@ class CalibrationSet:
 
 
 def open_calibration_set(given: str | None, record: ModelRecord) -> CalibrationSet:
-    """From a labelled data set (split train to fit, val to score, each standing in for the other) or bare pictures.
+    """From a labelled data set (train for calibration, val for AP; without one of them the other serves) or images.
 
-    given: what the user named; without it the data trained on, if they still lie where they lay.
+    given: the user's data set, file or folder; default: the training data, if they are still at their path.
     """
     source = given or str(record.settings.get("data") or "")
     if not source or (given is None and not Path(source).exists()):
         raise SettingsError(
-            "calibration: not given, and the data trained on are not at hand; int8 needs pictures like those it will "
-            "meet: --calibration DATA",
+            "calibration: not set, and the training data are not available; int8 expects images like those of its "
+            "later use; set --calibration DATA",
             setting="calibration",
         )
     try:
@@ -52,16 +52,23 @@ def open_calibration_set(given: str | None, record: ModelRecord) -> CalibrationS
             raise
         images = [one.read for one in _evenly(find_images(source))]
         canvases = _fitted([read() for read in images], record)
-        return CalibrationSet(canvases=canvases, labelled=None, text=f"fitted to {len(canvases)} pictures of {source}")
+        return CalibrationSet(
+            canvases=canvases, labelled=None, text=f"calibrated on {counted(len(canvases))} of {source}"
+        )
     paths = _evenly(list(fitted.image_paths))
     return CalibrationSet(
         canvases=_fitted([read_image(path) for path in paths], record),
         labelled=scored,
         text=(
-            f"fitted to {len(paths)} pictures of {source}, split {fitted.split}; AP on the {len(scored)} of split "
-            f"{scored.split}"
+            f"calibrated on {counted(len(paths))} of {source}, split '{fitted.split}'; AP on {counted(len(scored))} of "
+            f"split '{scored.split}'"
         ),
     )
+
+
+def counted(images: int) -> str:
+    """1 image, 2 images."""
+    return f"{images} {'image' if images == 1 else 'images'}"
 
 
 def _evenly(items: list[Item]) -> list[Item]:

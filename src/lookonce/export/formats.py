@@ -1,4 +1,4 @@
-"""The one table of formats: what each file is for, what it can hold, and how sure we are of it."""
+"""The table of export formats: the use of each file, its outputs and precisions, and how far it is tested."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,8 +9,8 @@ from lookonce.config.record import ModelRecord
 from lookonce.errors import MissingExtra, WeightsError
 from lookonce.export.plan import ExportPlan, Outputs, Precision
 
-# validated: written, run and compared by the tests, and at every export again; available: written by a converter that
-# is no extra of ours, or run by nothing here; blocked: not written, for the reason that the table gives.
+# validated: the tests and every export write, run and compare the file; available: the converter is not an extra of
+# lookonce, or no runtime here can run the file; blocked: not written, for the reason in the table.
 Support = Literal["validated", "available", "blocked"]
 
 
@@ -18,9 +18,9 @@ Support = Literal["validated", "available", "blocked"]
 class Format:
     """One format.
 
-    writer: "module:function", imported when a file is written; runtime: the one that proves the file, by its name in
-    runtimes/registry.py; outputs: what the file can give, the most first; text: what reads it, or why it is blocked.
-    extra: what has to be installed beside lookonce[train]; package: the module that it brings.
+    writer: "module:function", imported when a file is written; runtime: name in runtimes/registry.py of the one that
+    the file is compared in; outputs: possible outputs, the most complete first; text: programs that read the file, or
+    why it is blocked. extra: required extra beside lookonce[train].
     """
 
     suffix: str
@@ -33,7 +33,7 @@ class Format:
     extra: str = ""
 
     def write(self, model: Any, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
-        """Write the file; `model` is a torch.nn.Module."""
+        """Writes the file; `model` is a torch.nn.Module. Raises MissingExtra or WeightsError if a module is missing."""
         module, _, function = self.writer.partition(":")
         try:
             write = getattr(import_module(module), function)
@@ -42,10 +42,10 @@ class Format:
         try:
             write(model, record, plan, path)
         except ModuleNotFoundError as error:
-            if self.verdict == "validated":  # nncf, which only eight bits need
+            if self.verdict == "validated":  # nncf, which only int8 needs
                 raise MissingExtra(f"export to {self.suffix} in {plan.precision}", "int8") from error
             raise WeightsError(
-                f"{path.name} cannot be written: no module {error.name}; {self.text}", path=path
+                f"{path.name}: cannot be written, module {error.name!r} is not installed; {self.text}", path=path
             ) from error
 
 
@@ -53,7 +53,7 @@ FORMATS: dict[str, Format] = {
     "onnx": Format(
         suffix=".onnx",
         verdict="validated",
-        text="ONNX Runtime, OpenCV, OpenVINO; where TensorRT and most compilers for chips start",
+        text="ONNX Runtime, OpenCV, OpenVINO; the input of TensorRT and of most compilers for chips",
         writer="lookonce.export.onnx:write_onnx",
         runtime="onnxruntime",
         outputs=("detections", "decoded", "raw"),
@@ -62,7 +62,7 @@ FORMATS: dict[str, Format] = {
     "openvino": Format(
         suffix=".xml",
         verdict="validated",
-        text="OpenVINO on Intel's processors, GPUs and NPUs; the weights lie in a .bin beside it",
+        text="OpenVINO on Intel CPUs, GPUs and NPUs; the weights are in a .bin beside it",
         writer="lookonce.export.openvino:write_openvino",
         runtime="openvino",
         outputs=("detections", "decoded", "raw"),
@@ -80,7 +80,7 @@ FORMATS: dict[str, Format] = {
     "torch-export": Format(
         suffix=".pt2",
         verdict="validated",
-        text="torch.export.load, AOTInductor and what builds on PyTorch's export",
+        text="torch.export.load, AOTInductor and other tools for PyTorch's export",
         writer="lookonce.export.torch_programs:write_package",
         runtime="torch-export",
         outputs=("decoded", "raw"),
@@ -88,7 +88,7 @@ FORMATS: dict[str, Format] = {
     "ncnn": Format(
         suffix=".ncnn",
         verdict="validated",
-        text="ncnn on phones and small boards; a folder, one picture at a time, planes of 0..255 in",
+        text="ncnn on phones and small boards; a folder; one image per call, as planes of 0..255",
         writer="lookonce.export.ncnn:write_ncnn",
         runtime="ncnn",
         outputs=("raw",),
@@ -98,7 +98,7 @@ FORMATS: dict[str, Format] = {
     "executorch": Format(
         suffix=".pte",
         verdict="available",
-        text="PyTorch on phones and boards; pip install executorch, tried with 1.5.1; its .json lies beside it",
+        text="PyTorch on phones and boards; pip install executorch, tested with 1.5.1; its .json is beside it",
         writer="lookonce.export.mobile:write_executorch",
         runtime="executorch",
         outputs=("decoded", "raw"),
@@ -106,8 +106,8 @@ FORMATS: dict[str, Format] = {
     "tflite": Format(
         suffix=".tflite",
         verdict="available",
-        text="LiteRT on Android and boards; pip install litert-torch, tried with 0.10.0 (it wants PyTorch 2.14); its "
-        ".json lies beside it",
+        text="LiteRT on Android and boards; pip install litert-torch, tested with 0.10.0 (requires PyTorch 2.14); "
+        "its .json is beside it",
         writer="lookonce.export.mobile:write_tflite",
         runtime="litert",
         outputs=("raw",),
@@ -115,14 +115,14 @@ FORMATS: dict[str, Format] = {
     "coreml": Format(
         suffix=".mlpackage",
         verdict="available",
-        text="Apple's systems, which alone run it; pip install coremltools, tried with 9.0; with --no-preprocess only",
+        text="Apple systems only; pip install coremltools, tested with 9.0; requires --no-preprocess",
         writer="lookonce.export.mobile:write_coreml",
         outputs=("raw",),
     ),
     "mindir": Format(
         suffix=".mindir",
         verdict="validated",
-        text="MindSpore and MindSpore Lite, on Ascend 310 too; needs MindSpore in an environment of its own",
+        text="MindSpore and MindSpore Lite, also on Ascend 310; requires MindSpore in a separate environment",
         writer="lookonce.export.mindir:write_mindir",
         runtime="mindspore",
         outputs=("decoded", "raw"),
@@ -131,11 +131,11 @@ FORMATS: dict[str, Format] = {
     "air": Format(
         suffix="",
         verdict="blocked",
-        text="MindSpore writes it on Ascend hardware only, from the .ckpt that `lookonce convert --to mindspore` makes",
+        text="MindSpore writes it on Ascend hardware only, from the .ckpt of `lookonce convert --to mindspore`",
     ),
     "tensorrt": Format(
         suffix=".engine",
         verdict="blocked",
-        text="an engine is built on the GPU that runs it: trtexec --onnx=NAME-raw.onnx",
+        text="TensorRT builds an engine on the GPU that runs it: trtexec --onnx=NAME-raw.onnx",
     ),
 }

@@ -1,4 +1,4 @@
-"""What an exported file says of itself: its record, and what `verify` found."""
+"""Metadata of an exported file: its record, and the result of `verify`."""
 
 import io
 from pathlib import Path
@@ -17,13 +17,13 @@ VERIFIED_KEY = "lookonce_verified"  # beside the record
 
 
 def describe(record: ModelRecord, plan: ExportPlan, **versions: str) -> ModelRecord:
-    """The record of an exported file: with its precision, and the versions of what wrote it."""
+    """The record of an exported file: `record` with the precision of the file and the versions of the exporters."""
     written_by = {"lookonce": lookonce.__version__, **versions}
     return record.model_copy(update={"precision": plan.precision, "versions": {**record.versions, **written_by}})
 
 
 def embed(model: onnx.ModelProto, record: ModelRecord) -> None:
-    """Put the record, as JSON, into the model's metadata, in place of one that is already there."""
+    """Stores the record as JSON in the model's metadata; replaces an existing one."""
     set_metadata(model, RECORD_KEY, record.model_dump_json())
 
 
@@ -34,13 +34,13 @@ def set_metadata(model: onnx.ModelProto, key: str, value: str) -> None:
 
 
 def read_record(model: onnx.ModelProto) -> ModelRecord:
-    """The record that `embed` put there."""
+    """The record that `embed` stored."""
     values = {entry.key: entry.value for entry in model.metadata_props}
     return ModelRecord.model_validate_json(values[RECORD_KEY])
 
 
 def store_verification(path: Path, text: str) -> bool:
-    """Put what `verify` found into a file, in place of what is there; False where its format has no place for it."""
+    """Stores the result of `verify` in a file, replacing an earlier one. Returns False if the format cannot hold it."""
     store = {"onnx": _store_in_onnx, "openvino": _store_in_openvino, "ncnn": _store_in_folder}.get(kind_of(path))
     if store is None:
         return False
@@ -55,7 +55,7 @@ def _store_in_onnx(path: Path, text: str) -> None:
 
 
 def _store_in_openvino(path: Path, text: str) -> None:
-    """In the model's rt_info, beside the record; the weights are not touched."""
+    """Stores it in the model's rt_info, beside the record; the weights stay unchanged."""
     tree = ET.parse(path)
     info = tree.getroot().find("rt_info")
     if info is None:

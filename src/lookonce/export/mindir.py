@@ -1,5 +1,5 @@
-"""Export to MindIR, what MindSpore runs on Ascend 310 and with MindSpore Lite: of the normalised picture the boxes and
-scores, and the raw heads; or those alone."""
+"""Export to MindIR, the format of MindSpore on Ascend 310 and of MindSpore Lite. Input: a normalised image. Outputs:
+decoded boxes and scores and the raw heads, or the raw heads only."""
 
 import json
 import tempfile
@@ -18,17 +18,17 @@ from lookonce.weights.mindspore import network_to_ckpt
 
 
 def write_mindir(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
-    """Through a .ckpt into MindSpore, which writes the file; the record goes into the file's user_info."""
+    """Converts the weights to a .ckpt, from which MindSpore writes the file; stores the record in its user_info."""
     if plan.dynamic_size:
         raise SettingsError(
-            "dynamic_size: a MindIR takes one size; leave it out, and name another with --image-size",
+            "dynamic_size: true; expected false, a MindIR has one size; set another size with --image-size",
             setting="dynamic_size",
         )
     batch = plan.batch or 1
     state = {name: array.detach().cpu() for name, array in model.state_dict().items()}
     decoded = DECODED_OUTPUTS if plan.outputs == "decoded" else ()
     interface = Interface(takes="normalised", batch=batch, outputs=(*decoded, *raw_names(record)))
-    told = {RECORD_KEY: describe(record, plan).model_dump_json(), INTERFACE_KEY: interface.model_dump_json()}
+    user_info = {RECORD_KEY: describe(record, plan).model_dump_json(), INTERFACE_KEY: interface.model_dump_json()}
     with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
         ckpt, mindir, boxes = (Path(folder) / name for name in ("network.ckpt", "network.mindir", "boxes.json"))
         ckpt.write_bytes(network_to_ckpt(record, state, str(path)))
@@ -36,11 +36,11 @@ def write_mindir(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: 
         boxes.write_text(json.dumps(heads_of(record)), encoding="utf-8")
         size = ("--batch", batch, "--height", height, "--width", width)
         run_program("export", ckpt, mindir, *size, *(("--boxes", boxes) if decoded else ()))
-        path.write_bytes(mindir.read_bytes() + user_info_bytes(told))
+        path.write_bytes(mindir.read_bytes() + user_info_bytes(user_info))
 
 
 def heads_of(record: ModelRecord) -> list[dict[str, Any]]:
-    """How the boxes of each head are made, in the words of mindspore_program.BoxesOfHead."""
+    """Arguments of mindspore_program.BoxesOfHead, which decodes the boxes, for each head."""
     return [
         {
             "anchors": record.head_anchors(head),

@@ -1,8 +1,8 @@
 """Export to the runtimes of phones and microcontrollers: ExecuTorch, LiteRT (TensorFlow Lite) and Core ML.
 
-Their converters are no extras of lookonce (they bring hundreds of packages, or ask for one version of PyTorch), so they
-are installed by hand beside it. ExecuTorch and LiteRT run where they convert, and their files are compared; Core ML
-runs on Apple's systems alone.
+Their converters are not extras of lookonce, because they bring hundreds of packages or require one version of PyTorch;
+install them by hand. ExecuTorch and LiteRT run on the converting machine, so their files are compared; Core ML runs on
+Apple systems only.
 """
 
 import json
@@ -23,7 +23,7 @@ from lookonce.runtimes.exported import INTERFACE_KEY, RECORD_KEY, Interface
 
 
 def write_executorch(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
-    """Write PATH.pte, its convolutions on XNNPACK, and the record in PATH.json beside it."""
+    """Writes PATH.pte, with convolutions on XNNPACK, and the record in PATH.json beside it."""
     xnnpack = import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner")
     exir = import_module("executorch.exir")
     program, example = _fixed(model, record, plan)
@@ -35,7 +35,7 @@ def write_executorch(model: nn.Module, record: ModelRecord, plan: ExportPlan, pa
 
 
 def write_tflite(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
-    """Write PATH.tflite, and the record in PATH.json beside it."""
+    """Writes PATH.tflite, and the record in PATH.json beside it."""
     litert_torch = import_module("litert_torch")
     program, example = _fixed(model, record, plan)
     with quiet_exporter(), torch.no_grad():
@@ -44,10 +44,12 @@ def write_tflite(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: 
 
 
 def write_coreml(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
-    """Write the package PATH.mlpackage; the record lies in its user-defined metadata."""
+    """Writes the package PATH.mlpackage, with the record in its user-defined metadata."""
     coremltools = import_module("coremltools")
     if plan.preprocess:
-        raise SettingsError("preprocess: Core ML has no input of bytes; add --no-preprocess", setting="preprocess")
+        raise SettingsError(
+            "preprocess: true; expected false, Core ML has no uint8 input; add --no-preprocess", setting="preprocess"
+        )
     program, example = _fixed(model, record, plan)
     with quiet_exporter(), torch.no_grad():
         traced = torch.jit.trace(program, (example,), check_trace=False)  # type: ignore[no-untyped-call]
@@ -64,9 +66,11 @@ def write_coreml(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: 
 
 
 def _fixed(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> tuple[Program, Any]:
-    """The network and an example; these files take one number of pictures of one size."""
+    """The network and an example input; these files have a fixed batch size and image size."""
     if plan.dynamic_size:
-        raise SettingsError("dynamic_size: this format is written for one size; leave it out", setting="dynamic_size")
+        raise SettingsError(
+            "dynamic_size: true; expected false, this format has one size; leave it out", setting="dynamic_size"
+        )
     program = Program(model, record, plan).eval()
     return program, example_input(record, plan)[: plan.batch or 1]
 

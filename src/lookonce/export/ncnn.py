@@ -1,4 +1,4 @@
-"""Export to ncnn: a folder with the network as pnnx, ncnn's own converter, writes it, and our record."""
+"""Export to ncnn: a folder with the network, written by ncnn's converter pnnx, and the record."""
 
 import subprocess
 import tempfile
@@ -17,14 +17,14 @@ from lookonce.runtimes.exported import Interface, raw_names
 from lookonce.runtimes.kinds import NCNN_PARAM
 from lookonce.runtimes.ncnn import INTERFACE_FILE, RECORD_FILE, WEIGHTS_FILE
 
-ANOTHER_SIZE = 32  # pixels that the second example of the converter is larger by: what differs between them may vary
+ANOTHER_SIZE = 32  # pixels added to the converter's second example; dimensions that differ between the two are dynamic
 
 
 def write_ncnn(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
-    """Write the folder PATH. The network takes one picture at a time and gives the raw heads."""
+    """Writes the folder PATH. The network takes one image per call and returns the raw heads."""
     if plan.batch > 1:
         raise SettingsError(
-            f"batch is {plan.batch}, but ncnn takes one picture at a time; leave it out",
+            f"batch: {plan.batch}; expected 1, ncnn takes one image per call; leave it out",
             setting="batch",
             value=plan.batch,
         )
@@ -40,7 +40,7 @@ def write_ncnn(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Pa
 
 
 class Planes(nn.Module):
-    """The network for (B, 3, H, W) float32: the numbers of an RGB picture, 0..255, or what is normalised already."""
+    """The network for (B, 3, H, W) float32: RGB values 0..255, or normalised values if plan.preprocess is False."""
 
     scale: Tensor
     shift: Tensor
@@ -54,14 +54,14 @@ class Planes(nn.Module):
         self.register_buffer("shift", shift)
         if plan.preprocess and record.preprocessing.color_order == "BGR":
             first: Tensor = self.model.backbone.conv0.conv.weight  # type: ignore[union-attr, assignment]
-            first.data = first.data.flip(1)  # instead of the planes, which ncnn has no layer to turn around
+            first.data = first.data.flip(1)  # instead of reversing the planes, for which ncnn has no layer
 
     def forward(self, planes: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.model(planes * self.scale + self.shift if self.normalises else planes))
 
 
 def scale_and_shift(preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
-    """(1, 3, 1, 1) each: pixel * scale + shift is the normalised number, for planes in the order R, G, B."""
+    """(1, 3, 1, 1) each: pixel * scale + shift is the normalised value, for planes in the order R, G, B."""
     mean, std = (torch.tensor(three).view(1, 3, 1, 1) for three in (preprocessing.mean, preprocessing.std))
     if preprocessing.color_order == "BGR":
         mean, std = mean.flip(1), std.flip(1)
@@ -91,6 +91,6 @@ def convert(network: nn.Module, record: ModelRecord, plan: ExportPlan, folder: P
 
 
 def named(param: str, outputs: tuple[str, ...]) -> str:
-    """The text of a .param file with names for its blobs in0, out0, out1."""
+    """The text of a .param file, with its blobs in0, out0, out1 renamed to `images` and the outputs."""
     names = {"in0": "images", **{f"out{place}": name for place, name in enumerate(outputs)}}
     return "\n".join(" ".join(names.get(word, word) for word in line.split(" ")) for line in param.split("\n"))

@@ -24,12 +24,12 @@ from lookonce.export.wrapper import ExportWrapper, dynamic_dimensions, example_i
 from lookonce.runtimes.exported import DECODED_OUTPUTS, DETECTION_OUTPUTS, INNER_NAMES, raw_names
 from lookonce.storage import write_file
 
-OPSET = 18  # what PyTorch 2.11 to 2.15 write without converting; every operator below exists in it
+OPSET = 18  # PyTorch 2.11 to 2.15 write it without conversion, and it has every operator below
 IR_VERSION = 10
-THRESHOLDS = ("score_threshold", "iou_threshold", "max_detections")  # inputs of a graph that ends in detections
+THRESHOLDS = ("score_threshold", "iou_threshold", "max_detections")  # inputs of a graph that outputs detections
 
-# The same selection as model/nms.py. B pictures, N boxes, C classes; K = the best 2,000 pairs of box and class (all of
-# them if fewer); D detections. TopK sorts, equal scores by index, so the order of pairs is the order of the answer.
+# The same selection as model/nms.py. B images, N boxes, C classes; K = the 2,000 highest-scoring pairs of box and class
+# (or all, if fewer); D detections. TopK sorts pairs, equal scores by index, and detections keep this order.
 DETECTIONS_GRAPH = """
 <ir_version: 10, opset_import: ["" : 18]>
 select_detections (
@@ -81,7 +81,7 @@ CANDIDATES
 }
 """
 
-# Without multi_label: of each box's scores the best alone, the first of equal ones.
+# Without multi_label: only the highest score of each box, the first of equal ones.
 BEST_CLASS = """
     best_labels = ArgMax <axis = 2, keepdims = 1> (decoded_scores)
     is_best = Equal (best_labels, class_range)
@@ -90,8 +90,7 @@ BEST_CLASS = """
 
 
 def write_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
-    """Write one self-contained .onnx file, atomically. The file has not been compared with the network: export.base
-    does that."""
+    """Writes one self-contained .onnx file, atomically. export.base compares it with the network."""
     proto = build_onnx(model, record, plan)
     if plan.precision == "fp16":
         halve_weights(proto)
@@ -104,9 +103,9 @@ def write_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Pa
 
 
 def halve_weights(proto: onnx.ModelProto) -> None:
-    """Store the convolutions' weights as float16, and compute in float32 as before.
+    """Stores the convolution weights as float16; the network still computes in float32.
 
-    A runtime casts them back once, when it loads the file; a processor has no quicker way with float16.
+    A runtime casts the weights back once, when it loads the file; CPUs do not compute faster in float16.
     """
     for place, tensor in enumerate(proto.graph.initializer):
         if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) != 4:
@@ -148,7 +147,7 @@ def _trace(network: ExportWrapper, record: ModelRecord, plan: ExportPlan) -> onn
 
 
 def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Without the notes that the exporter leaves on every node: stack traces with the paths of this machine."""
+    """Removes the exporter's metadata of every node: stack traces with paths of this machine."""
     for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.output, *proto.graph.input):
         del part.metadata_props[:]
     return proto
@@ -162,7 +161,7 @@ def selection_graph(*, multi_label: bool) -> str:
 
 
 def _append_selection(proto: onnx.ModelProto, record: ModelRecord) -> onnx.ModelProto:
-    """Decoded boxes and scores -> detections, with thresholds that may be given and need not be."""
+    """Appends the selection of detections; its thresholds are optional inputs with defaults from the record."""
     selection = onnx.parser.parse_model(selection_graph(multi_label=record.thresholds.multi_label))
     proto.ir_version = selection.ir_version
     joined = onnx.compose.merge_models(
@@ -180,13 +179,13 @@ def _append_selection(proto: onnx.ModelProto, record: ModelRecord) -> onnx.Model
             )
         ]
     )
-    del joined.opset_import[1:]  # the same one came with either part
+    del joined.opset_import[1:]  # both parts have the same one
     _keep_outputs(joined, DETECTION_OUTPUTS)
     return joined
 
 
 def _keep_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> None:
-    """Leave only these outputs, in this order; the others stay as values inside the graph."""
+    """Keeps only these outputs, in this order; the others become internal values of the graph."""
     outputs = {output.name: output for output in proto.graph.output}
     del proto.graph.output[:]
     proto.graph.output.extend(outputs[name] for name in names)

@@ -1,4 +1,4 @@
-"""Export to OpenVINO: the graph of the ONNX file, as .xml with its weights in a .bin beside it."""
+"""Export to OpenVINO: the graph of the ONNX export as .xml, with its weights in a .bin beside it."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from lookonce.runtimes.openvino import import_openvino
 
 
 def write_openvino(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
-    """Write PATH.xml and PATH.bin; the record lies in the model's rt_info under RECORD_KEY.
+    """Writes PATH.xml and PATH.bin; the record is in the model's rt_info under RECORD_KEY.
 
-    A graph that ends in detections has the three thresholds as inputs that must be given: OpenVINO knows no defaults.
+    In a graph that outputs detections, the three thresholds are required inputs: OpenVINO has no default values.
     """
     openvino = import_openvino()
     proto = build_onnx(model, record, plan)
@@ -30,10 +30,10 @@ def write_openvino(model: nn.Module, record: ModelRecord, plan: ExportPlan, path
 
 
 def plain_graph(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph alone, its thresholds as plain inputs: OpenVINO would take an input with a default for a constant."""
+    """The graph without metadata, its thresholds required: OpenVINO would turn inputs with defaults into constants."""
     changed = onnx.ModelProto()
     changed.CopyFrom(proto)
-    del changed.metadata_props[:]  # which OpenVINO would keep too, as what another framework said
+    del changed.metadata_props[:]  # which OpenVINO would store again as metadata of another framework
     kept = [initializer for initializer in changed.graph.initializer if initializer.name not in THRESHOLDS]
     del changed.graph.initializer[:]
     changed.graph.initializer.extend(kept)

@@ -1,4 +1,4 @@
-"""What an exported file shall take, hold and give."""
+"""The options of an export: input, precision and outputs of the file."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,10 +12,10 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 @dataclass(frozen=True, kw_only=True)
 class ExportPlan:
-    """outputs: detections after suppression; decoded boxes and scores; or raw heads. batch: pictures at once, 0 for any
-    number. dynamic_size: any multiple of 32 for either side. preprocess: the file takes pixels, not normalised numbers.
-    precision: fp16 stores weights in 16 bits; int8 also computes in 8, with ranges measured on `calibration`, canvases
-    (B, H, W, 3) uint8 RGB.
+    """outputs: detections after NMS; decoded boxes and scores; or raw heads. batch: images per call, 0 for any number.
+    dynamic_size: height and width may be any multiple of 32. preprocess: the file takes uint8 pixels instead of
+    normalised values. precision: fp16 stores weights in 16 bits; int8 also computes in 8 bits, with ranges measured on
+    `calibration`, network inputs (B, H, W, 3) uint8 RGB.
     """
 
     outputs: Outputs = "detections"

@@ -1,17 +1,18 @@
-"""Eight-bit files: ranges of the activations are measured on pictures, weights rounded channel by channel.
+"""INT8 quantisation: activation ranges are measured on a calibration set, weights are quantised per channel.
 
-In the ONNX graph the two head convolutions stay in float32: ONNX Runtime's plain rounding of them cost four points of
-AP on a narrow network (.407 for .446, .452 in float32). NNCF corrects the biases for OpenVINO, and needs no exception.
+In the ONNX graph the two head convolutions stay in float32: with ONNX Runtime's plain rounding they cost four points of
+AP on a narrow network (.407 against .446; float32 has .452). For OpenVINO NNCF corrects the biases, so its graph has no
+exception.
 
-Weights have seven bits, -64..64, so that a file gives the same on every processor. An x86 processor without VNNI adds
-each two products in 16 bits (vpmaddubsw): 2 * 255 * 127 = 64,770 is more than the 32,767 that fit and is cut off there,
-2 * 255 * 64 = 32,640 never is. Measured on an AMD EPYC with AVX2, ONNX Runtime 1.32, the COCO network, noise in the raw
-logits with ranges of extremes, and time as a part of float32's:
+Weights have seven bits, -64..64, so that a file gives the same outputs on every CPU. An x86 CPU without VNNI adds pairs
+of products in 16 bits (vpmaddubsw): 2 * 255 * 127 = 64,770 saturates at 32,767, while 2 * 255 * 64 = 32,640 never does.
+Measured on an AMD EPYC with AVX2, ONNX Runtime 1.32, the COCO network: noise in the raw logits with min-max ranges, and
+time as a fraction of float32's:
   u8 activations, 8-bit weights    0.45 (0.21 by exact arithmetic)    0.66
-  s8 activations, 8-bit weights    the same to the last bit: ONNX Runtime turns them into u8 there
+  s8 activations, 8-bit weights    identical to the last bit: ONNX Runtime converts them to u8 there
   u8 activations, 7-bit weights    0.27, which is exact               0.64
   8-bit weights, session.x64quantprecision = 1 (exact, 16-bit products)    0.21    0.88
-The last is a matter of who runs the file, so another program would still answer differently.
+The last is an option of the session and not of the file, so other programs would still give different outputs.
 """
 
 import io
@@ -32,13 +33,13 @@ from lookonce.export.plan import ExportPlan
 from lookonce.runtimes.exported import raw_names
 from lookonce.runtimes.heads import to_network_input
 
-# What runs in eight bits between two convolutions too; all else (preprocessing, decoding, selection) stays as it is.
+# Operators in int8, so that data between convolutions stay int8 too; preprocessing, decoding and NMS stay float32.
 QUANTISED_OPERATORS = ["Conv", "LeakyRelu", "MaxPool", "Concat", "Resize", "Pad"]
 ERRORS_ONLY, ONNXRUNTIME_WARNINGS = 3, 2
 
 
 def quantise_onnx(proto: onnx.ModelProto, record: ModelRecord, plan: ExportPlan) -> onnx.ModelProto:
-    """The same graph with its network in eight bits (QDQ: every runtime finds its own way to run it)."""
+    """The graph with its network in int8 (QDQ format, which every runtime maps to its own kernels)."""
     import onnxruntime
     from onnxruntime import quantization
 
@@ -61,8 +62,8 @@ def quantise_onnx(proto: onnx.ModelProto, record: ModelRecord, plan: ExportPlan)
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
                 reduce_range=True,
-                # Ranges are means over the pictures, as NNCF's are. With extremes one odd picture widens them for all:
-                # noise 0.27 for 0.18 on the COCO network with 128 photographs, 0.129 for 0.120 on aix2022's with 26.
+                # Ranges are means over the images, as in NNCF. With min-max ranges one odd image widens all of them:
+                # noise 0.27 against 0.18 on the COCO network with 128 images, 0.129 against 0.120 on aix2022's with 26.
                 extra_options={"CalibMovingAverage": True},
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
@@ -77,8 +78,8 @@ def quantise_onnx(proto: onnx.ModelProto, record: ModelRecord, plan: ExportPlan)
 
 
 def quantise_openvino(graph: Any, record: ModelRecord, plan: ExportPlan) -> Any:
-    """The same OpenVINO model with its network in eight bits."""
-    # It asks PyTorch for a CUDA compiler, which warns that there is none.
+    """The OpenVINO model with its network in int8."""
+    # nncf makes PyTorch look for a CUDA compiler, and PyTorch warns if there is none.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import nncf
 
@@ -92,7 +93,7 @@ def quantise_openvino(graph: Any, record: ModelRecord, plan: ExportPlan) -> Any:
     given = thresholds if plan.outputs == "detections" else {}
     inputs = [{**one, **given} for one in calibration_inputs(record, plan)]
     ignored = nncf.IgnoredScope(names=operations_after(graph, raw_names(record)), validate=False)
-    # It draws a bar, and compiles: why in a thread of its own, runtimes/openvino.py says.
+    # nncf prints a progress bar, hence the redirect. It compiles, hence the thread: see runtimes/openvino.py.
     with redirect_stdout(io.StringIO()), ThreadPoolExecutor(1) as aside:
         return aside.submit(
             nncf.quantize,
@@ -105,7 +106,7 @@ def quantise_openvino(graph: Any, record: ModelRecord, plan: ExportPlan) -> Any:
 
 
 def calibration_inputs(record: ModelRecord, plan: ExportPlan) -> Iterator[dict[str, NDArray[Any]]]:
-    """The calibration pictures as the file takes them, as many at once as it takes."""
+    """The calibration images as inputs of the graph, in batches of its batch size; a last partial batch is dropped."""
     assert plan.calibration is not None
     at_once = plan.batch or 1
     for start in range(0, len(plan.calibration) - at_once + 1, at_once):
@@ -114,7 +115,7 @@ def calibration_inputs(record: ModelRecord, plan: ExportPlan) -> Iterator[dict[s
 
 
 def nodes_before(proto: onnx.ModelProto, names: tuple[str, ...]) -> list[onnx.NodeProto]:
-    """The nodes that these values are computed from, theirs among them."""
+    """The nodes that compute these values, and all nodes before them."""
     wanted, found = set(names), []
     for node in reversed(proto.graph.node):  # a value comes before the nodes that use it
         if wanted.intersection(node.output):
@@ -124,7 +125,7 @@ def nodes_before(proto: onnx.ModelProto, names: tuple[str, ...]) -> list[onnx.No
 
 
 def operations_after(graph: Any, names: tuple[str, ...]) -> list[str]:
-    """Names of the operations that these values are not computed from."""
+    """Names of the operations that do not contribute to these values."""
     operations = graph.get_ordered_ops()
     before = {
         operation.get_friendly_name()
@@ -144,7 +145,7 @@ def operations_after(graph: Any, names: tuple[str, ...]) -> list[str]:
 
 @contextmanager
 def _quiet_root_logger() -> Iterator[None]:
-    """It is told to prepare the graph first, which has been done by folding the batch normalisations."""
+    """Silences the quantiser's advice to preprocess the graph: the batch normalisations are folded already."""
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)

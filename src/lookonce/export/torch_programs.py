@@ -1,4 +1,4 @@
-"""Export to PyTorch's own two forms of a program without its source: TorchScript and the torch.export package."""
+"""Export to PyTorch's two program formats, which need no source: TorchScript and the torch.export package."""
 
 import io
 import zipfile
@@ -15,7 +15,7 @@ from lookonce.runtimes.exported import DECODED_OUTPUTS, INTERFACE_KEY, RECORD_KE
 
 
 class Program(nn.Module):
-    """Decoded boxes and scores, then the raw heads; or the raw heads alone."""
+    """Outputs decoded boxes and scores, then the raw heads; or the raw heads only."""
 
     def __init__(self, model: nn.Module, record: ModelRecord, plan: ExportPlan) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Program(nn.Module):
 
 
 def write_torchscript(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
-    """Write a TorchScript archive; any number of pictures and any size go through it, whatever the plan says."""
+    """Writes a TorchScript archive. It takes any number of images of any size, regardless of the plan."""
     program = Program(model, record, plan)
     with quiet_exporter(), torch.no_grad():
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
@@ -41,21 +41,21 @@ def write_torchscript(model: nn.Module, record: ModelRecord, plan: ExportPlan, p
 
 
 def write_package(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
-    """Write what `torch.export.load` reads."""
+    """Writes the package that `torch.export.load` reads."""
     program = Program(model, record, plan)
     with quiet_exporter(), torch.no_grad():
         exported = torch.export.export(
             program, (example_input(record, plan),), dynamic_shapes=(dynamic_dimensions(plan),)
         )
         for node in exported.graph.nodes:
-            node.meta.pop("stack_trace", None)  # lines of source, with their place on this machine
-        content = io.BytesIO()  # by path, the archive would bear the name of this file inside
+            node.meta.pop("stack_trace", None)  # lines of source, with their paths on this machine
+        content = io.BytesIO()  # with a path, the archive would contain the file name
         torch.export.save(exported, content, extra_files=extra_files(program, record, plan))
     path.write_bytes(content.getvalue())
 
 
 def without_sources(archive: io.BytesIO) -> bytes:
-    """A TorchScript archive without its notes on each operation's line of source and the path of that here."""
+    """A TorchScript archive without the source lines of its operations and their paths on this machine."""
     kept = io.BytesIO()
     with zipfile.ZipFile(archive) as old, zipfile.ZipFile(kept, "w") as new:
         for member in old.infolist():
@@ -65,7 +65,7 @@ def without_sources(archive: io.BytesIO) -> bytes:
 
 
 def extra_files(program: Program, record: ModelRecord, plan: ExportPlan) -> dict[str, str]:
-    """Record and interface, as both forms carry them."""
+    """Record and interface as JSON, for both formats."""
     interface = Interface(
         takes="pixels" if plan.preprocess else "normalised", batch=plan.batch, outputs=program.outputs
     )

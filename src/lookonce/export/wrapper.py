@@ -1,4 +1,4 @@
-"""The network with what surrounds it in an exported file: preprocessing before it, decoding after it."""
+"""The network as exported: with preprocessing before it and decoding after it."""
 
 import copy
 import logging
@@ -18,7 +18,7 @@ from lookonce.runtimes.pytorch import anchor_tensors, to_network_input
 
 
 class ExportWrapper(nn.Module):
-    """The network with what surrounds it in an exported file."""
+    """The network with preprocessing and decoding, as the plan selects them."""
 
     def __init__(self, model: nn.Module, record: ModelRecord, plan: ExportPlan) -> None:
         super().__init__()
@@ -39,9 +39,9 @@ class ExportWrapper(nn.Module):
 
 
 def example_input(record: ModelRecord, plan: ExportPlan) -> Tensor:
-    """Zeros of the shape that the file takes; two pictures stand for any number.
+    """Zeros of the input shape of the file. A dynamic batch has 2 images.
 
-    An exporter takes an example of one for a constant.
+    PyTorch's exporters would treat a dimension of 1 as constant.
     """
     height, width = record.image_size
     if plan.preprocess:
@@ -50,7 +50,7 @@ def example_input(record: ModelRecord, plan: ExportPlan) -> Tensor:
 
 
 def dynamic_dimensions(plan: ExportPlan) -> dict[int, object]:
-    """What may vary in the file's input, by its place in the shape, as torch.export wants to be told."""
+    """Dynamic dimensions of the input: index in the shape -> torch.export dimension."""
     first_side = 1 if plan.preprocess else 2
     dynamic: dict[int, object] = {0: torch.export.Dim("batch")} if plan.batch == 0 else {}
     if plan.dynamic_size:
@@ -62,10 +62,10 @@ def dynamic_dimensions(plan: ExportPlan) -> dict[int, object]:
 
 
 def fold_batchnorm(model: nn.Module) -> nn.Module:
-    """A copy on the CPU in evaluation mode whose batch normalisations are folded into the convolutions before them.
+    """A copy on the CPU, in evaluation mode, with batch normalisations folded into the convolutions before them.
 
-    Its weights lie in memory in the usual order, whatever the runtimes did to the model: files come out the same, and
-    ExecuTorch takes no other.
+    Its weights have the contiguous memory format, whatever the runtimes did to the model: files are reproducible, and
+    ExecuTorch accepts no other format.
     """
     folded = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     folded = folded.to(memory_format=torch.contiguous_format)
@@ -80,7 +80,7 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """The exporter notes PyTorch's own deprecations, and that torchvision, which we do not use, is absent."""
+    """Silences the exporter's warnings of PyTorch's deprecations and of a missing torchvision, which is not used."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

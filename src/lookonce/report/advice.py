@@ -1,4 +1,4 @@
-"""Which image size suits the objects: what becomes too small, what the anchors can answer for, what it costs."""
+"""Recommends an image size: fraction of tiny objects, recall bound of the anchors, time per image."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from lookonce.model.anchors import ANCHOR_STRIDES, best_possible_recall, crowded
 
 IMAGE_SIZES = tuple(range(320, 641, 32))
 TINY_PIXELS = 8.0
-# What is lost below this is within the noise of a score.
+# A smaller loss is within the noise of AP.
 ACCEPTED = 0.02
 WORTH_A_SIZE = 0.01
 TOO_MANY_TINY = 0.1
-MOST_IMAGES = 5000  # taken evenly; more change no digit that is shown, and COCO's 118,000 would take half a minute
+MOST_IMAGES = 5000  # evenly spaced; more change no shown digit, and COCO's 118,000 would take half a minute
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizeRow:
-    """Shares are 0..1 of the objects to learn.
+    """All but image_size and milliseconds are 0..1; fractions are of the objects to learn.
 
-    tiny: under TINY_PIXELS, the square root of width times height. recall: that an anchor of the stride-16 head, of the
-    stride-32 head, of either can answer for. overlap: mean IoU with the best anchor. crowded: whose cell and anchor
-    another object has. milliseconds: one picture, None where it was not measured.
+    tiny: fraction with sqrt(width * height) under TINY_PIXELS. recall_16, recall_32, recall: fraction that an anchor of
+    the stride-16 head, of the stride-32 head, of either can fit. overlap: mean IoU with the best anchor. crowded:
+    fraction that shares cell and anchor with another object. milliseconds: per image, None if not measured.
     """
 
     image_size: int
@@ -42,7 +42,7 @@ class SizeRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """rows: one for each of IMAGE_SIZES. image_size: the one recommended. words: why, in sentences."""
+    """rows: one for each of IMAGE_SIZES. image_size: the recommended one. words: the reasons, in sentences."""
 
     split: str
     objects: int
@@ -52,9 +52,9 @@ class Advice:
 
 
 def advise(dataset: Dataset, milliseconds: Mapping[int, float]) -> Advice | None:
-    """None where there is nothing to learn. milliseconds: image size -> one picture; may be empty.
+    """The advice, or None if there are no objects. milliseconds: image size -> time per image; may be empty.
 
-    The anchors are those that training takes, fitted to the objects: they grow with the image size.
+    The anchors are fitted to the objects, as in training, and scale with the image size.
     """
     if len(dataset) > MOST_IMAGES:
         rows_taken = np.linspace(0, len(dataset) - 1, MOST_IMAGES).round().astype(np.int64)
@@ -95,7 +95,7 @@ def _row(dataset: Dataset, image_size: int, anchors: NDArray[np.float64], millis
 
 
 def _recommended(rows: Sequence[SizeRow]) -> SizeRow:
-    """The smallest size that loses little, or little more than the largest."""
+    """The smallest size that loses few objects, or few more than the largest size does."""
     last = rows[-1]
     return next(
         row
@@ -106,7 +106,7 @@ def _recommended(rows: Sequence[SizeRow]) -> SizeRow:
 
 
 def _usual_side(dataset: Dataset) -> int:
-    """The longer side of the middle picture."""
+    """Median of the longer sides of the images, pixels."""
     return int(np.median(dataset.image_sizes_wh.max(axis=1)))
 
 
@@ -120,20 +120,19 @@ def _words(rows: Sequence[SizeRow], best: SizeRow, usual_side: int) -> Iterator[
         yield f"Even at {best.image_size}, {_lost(best)}."
     if best.milliseconds and last.milliseconds and best is not last:
         yield (
-            f"A picture takes {best.milliseconds:.0f} ms there and {last.milliseconds:.0f} ms at {last.image_size}, "
-            "where few more objects can be found, though boxes may come out tighter."
+            f"An image takes {best.milliseconds:.0f} ms at {best.image_size} and {last.milliseconds:.0f} ms at "
+            f"{last.image_size}, where few more objects can be detected, although boxes may be more precise."
         )
     if last.tiny > TOO_MANY_TINY:
         yield (
-            f"At {last.image_size} still {_percent(last.tiny)} of the objects are under {TINY_PIXELS:g} pixels: cut "
-            "the pictures into tiles, or take them from nearer."
+            f"Even at {last.image_size}, {_percent(last.tiny)} of the objects are under {TINY_PIXELS:g} pixels: split "
+            "the images into tiles, or take them from a shorter distance."
         )
     if usual_side < best.image_size:
-        yield f"Most pictures are at most {usual_side} pixels long: enlarging them parts objects but adds no detail."
+        yield f"Most images have at most {usual_side} pixels a side: upscaling separates objects but adds no detail."
     if best.recall < 1 - ACCEPTED:
         yield (
-            f"The anchors can answer for {_percent(best.recall)} of the objects: their sizes differ more than six "
-            "anchors cover."
+            f"The anchors can fit {_percent(best.recall)} of the objects: their sizes vary more than six anchors cover."
         )
 
 
@@ -145,5 +144,5 @@ def _lost(row: SizeRow) -> str:
 
 
 def _percent(share: float) -> str:
-    """0 %, 0.3 %, 12 %."""
+    """0..1 -> 0 %, 0.3 %, 12 %."""
     return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"

@@ -1,4 +1,4 @@
-"""A sheet of pictures that shows which prediction answers for which object, and the anchors at their true size."""
+"""A sheet of images that shows which predictions each object is assigned to, and the anchors at their true size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from lookonce.data.loader import Batch
 
 Image = NDArray[np.uint8]
 Color = tuple[int, int, int]
-# RGB, one an anchor, smallest first: told apart on tissue as well as on streets.
+# RGB, one per anchor, smallest first; distinct on microscope images as well as on streets.
 COLORS: tuple[Color, ...] = (
     (255, 225, 25),
     (245, 130, 48),
@@ -26,14 +26,15 @@ PAPER = 255
 GAP = 8
 LEGEND_WIDTH = 330
 LARGEST_ANCHOR = 110  # pixels in the legend
-SMALLEST_SIDE = 480  # a picture is enlarged to at least that, or its cells would be too small for marks
+SMALLEST_SIDE = 480  # images are enlarged to at least this, so that marks fit into the cells
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """One head's answers. assigned (B, H, W, A): row of the picture's boxes that the prediction learns, -1 for none;
-    anchors_wh (A, 2) pixels of the canvas; number of the first anchor among all of them, smallest first."""
+    """The assignment of one head. assigned (B, H, W, A): row of the assigned ground truth among the boxes of the image,
+    -1 for none; anchors_wh (A, 2) pixels of the network input; first_anchor: index of the head's first anchor among all
+    anchors, smallest first."""
 
     stride: int
     anchors_wh: NDArray[np.float32]
@@ -43,7 +44,7 @@ class Head:
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorCount:
-    """How much an anchor has to do: boxes it answers for, with so many predictions."""
+    """Numbers of boxes and predictions that are assigned to each other with this anchor. anchor_wh: pixels."""
 
     stride: int
     anchor_wh: tuple[float, float]
@@ -52,7 +53,7 @@ class AnchorCount:
 
 
 def draw_assignment(batch: Batch, heads: Sequence[Head], *, columns: int = 2) -> Image:
-    """The batch's canvases with boxes, and a mark for each prediction that learns one, tied to the box's centre."""
+    """The batch's images with boxes, and a mark for each assigned prediction, connected to the centre of its box."""
     scale = max(1, -(-SMALLEST_SIDE // batch.images.shape[1]))
     images = [draw_image(batch, heads, index, scale) for index in range(len(batch.images))]
     height, width = images[0].shape[:2]
@@ -70,9 +71,9 @@ def draw_assignment(batch: Batch, heads: Sequence[Head], *, columns: int = 2) ->
 
 
 def draw_image(batch: Batch, heads: Sequence[Head], index: int, scale: int) -> Image:
-    """One canvas, enlarged; a box that nobody answers for is red."""
+    """One image of the batch, enlarged by scale; a box without an assigned prediction is red."""
     canvas = cv2.resize(batch.images[index], None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
-    canvas = (canvas * 0.6 + PAPER * 0.15).astype(np.uint8)  # marks stand out
+    canvas = (canvas * 0.6 + PAPER * 0.15).astype(np.uint8)  # dimmed, so that marks stand out
     boxes = batch.boxes_xyxy[batch.image_index == index] * scale
     orphans = {row for image, row in unanswered(batch, heads) if image == index}
     crowd = batch.crowd[batch.image_index == index]
@@ -86,7 +87,7 @@ def draw_image(batch: Batch, heads: Sequence[Head], index: int, scale: int) -> I
 
 
 def _draw_marks(canvas: Image, head: Head, index: int, boxes: NDArray[np.float32], scale: int) -> None:
-    """The anchors of a cell stand side by side in it."""
+    """Draws the marks of a head; the anchors of a cell are side by side in it."""
     num_anchors = len(head.anchors_wh)
     for row, column, anchor in np.argwhere(head.assigned[index] >= 0).tolist():
         left, top, right, bottom = boxes[head.assigned[index, row, column, anchor]].tolist()
@@ -99,7 +100,7 @@ def _draw_marks(canvas: Image, head: Head, index: int, boxes: NDArray[np.float32
 
 
 def _draw_mark(canvas: Image, center: tuple[int, int], stride: int, color: Color) -> None:
-    """A square for the head of stride 16, a disc for that of stride 32, with a rim."""
+    """Draws a square for the stride-16 head or a disc for the stride-32 head, with a rim."""
     x, y = center
     if stride >= 32:
         cv2.circle(canvas, center, 6, INK, -1, cv2.LINE_AA)
@@ -110,7 +111,7 @@ def _draw_mark(canvas: Image, center: tuple[int, int], stride: int, color: Color
 
 
 def unanswered(batch: Batch, heads: Sequence[Head]) -> list[tuple[int, int]]:
-    """(picture, row among its boxes) of the boxes to learn that no prediction answers for."""
+    """(image, row among its boxes) of each box without an assigned prediction; crowds are excluded."""
     found = []
     for index in range(len(batch.images)):
         crowd = batch.crowd[batch.image_index == index]
@@ -121,7 +122,7 @@ def unanswered(batch: Batch, heads: Sequence[Head]) -> list[tuple[int, int]]:
 
 
 def anchor_counts(heads: Sequence[Head]) -> list[AnchorCount]:
-    """One an anchor, smallest first."""
+    """One count per anchor, smallest anchor first."""
     counts = {}
     for head in heads:
         for anchor, (width, height) in enumerate(head.anchors_wh.tolist()):
@@ -137,12 +138,12 @@ def anchor_counts(heads: Sequence[Head]) -> list[AnchorCount]:
 
 
 def draw_legend(counts: Sequence[AnchorCount], scale: int, num_unanswered: int) -> Image:
-    """Each anchor at its size (all shrunk alike where they are large), its mark, and what it has to do."""
+    """Each anchor at its size (large ones shrink all by one factor), its mark, and its counts."""
     largest = max(max(count.anchor_wh) for count in counts)
     factor = min(scale, LARGEST_ANCHOR / largest)
     heights = [max(44, round(count.anchor_wh[1] * factor) + 14) for count in counts]
     legend = np.full((sum(heights) + 70, LEGEND_WIDTH, 3), PAPER, np.uint8)
-    _write(legend, "anchors, and boxes they answer for", 14)
+    _write(legend, "anchors, and boxes assigned to them", 14)
     top = 26
     for number, (count, height) in enumerate(zip(counts, heights, strict=True)):
         width, tall = (max(round(side * factor), 2) for side in count.anchor_wh)
@@ -157,7 +158,7 @@ def draw_legend(counts: Sequence[AnchorCount], scale: int, num_unanswered: int) 
         _write(legend, f"{count.boxes} boxes, {count.predictions} predictions", middle + 12, LARGEST_ANCHOR + 34)
         top += height
     color = UNANSWERED if num_unanswered else INK
-    _write(legend, f"boxes that nobody answers for: {num_unanswered}", top + 18, color=color)
+    _write(legend, f"boxes without a prediction: {num_unanswered}", top + 18, color=color)
     return legend
 
 

@@ -1,4 +1,4 @@
-"""The edge budget of `lookonce info`: what each step of the network costs, for who builds it in hardware or C."""
+"""The edge budget of `lookonce info`: MACs and memory of each layer, for implementations in hardware or C."""
 
 import csv
 import io
@@ -14,16 +14,16 @@ from lookonce.config.record import ModelRecord
 from lookonce.model.layers import INPUT, Shape, Step, live_values, num_values, steps_of
 from lookonce.storage import os_errors_explained, write_file
 
-# Bytes of a number. Biases of int8 networks are int32, because they are added to sums of products.
+# Bytes per value. Biases of int8 networks are int32, because they are added to sums of products.
 PRECISIONS = {"fp32": 4, "fp16": 2, "int8": 1}
 INT32_BYTES = 4
 KIB = 1024
-TABLE_WIDTH = 118  # columns of text; a narrower terminal breaks the lines, which is better than half a number
+TABLE_WIDTH = 118  # columns of text; a narrower terminal wraps lines, which is better than truncated numbers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """steps in order; live: numbers in memory while each runs; record: of the weights, None for a network without."""
+    """steps in order; live: activations in memory during each; record: of the weights, None without weights."""
 
     steps: tuple[Step, ...]
     live: tuple[int, ...]
@@ -36,18 +36,18 @@ class Budget:
 
     @property
     def weights(self) -> int:
-        """Weights and biases, normalisation folded in."""
+        """Number of weights and biases, with BatchNorm folded in."""
         return sum(step.weights + step.biases for step in self.steps)
 
     @property
     def peak(self) -> tuple[Step, int]:
-        """The step with most numbers in memory, and how many."""
+        """The step with the most activations in memory, and their number."""
         live, row = max((live, -row) for row, live in enumerate(self.live))
         return self.steps[-row], live
 
     @property
     def largest(self) -> tuple[str, Shape]:
-        """Name and shape of the largest tensor, the first of several; `images` is the network's input."""
+        """Name and shape of the largest tensor, the first of equal ones; `images` is the network input."""
         tensors = [(INPUT, self.steps[0].in_shapes[0]), *((step.name, step.out_shape) for step in self.steps)]
         return max(tensors, key=lambda tensor: num_values(tensor[1]))
 
@@ -65,14 +65,14 @@ def budget_of(
 
 
 def weight_bytes(step: Step, precision: str) -> int:
-    """Weights and biases in memory; for int8 with a float32 scale for each output channel."""
+    """Bytes of weights and biases; for int8 with a float32 scale for each output channel."""
     if precision == "int8":
         return step.weights + 2 * INT32_BYTES * step.biases
     return (step.weights + step.biases) * PRECISIONS[precision]
 
 
 def rows_of(budget: Budget) -> Iterator[dict[str, Any]]:
-    """A row a step: the columns of budget.csv."""
+    """One row per step, with the columns of budget.csv."""
     for step, live in zip(budget.steps, budget.live, strict=True):
         row = {
             "name": step.name,
@@ -102,7 +102,7 @@ def shape_text(shape: Shape) -> str:
 
 
 def totals_of(budget: Budget) -> dict[str, Any]:
-    """The head of budget.json."""
+    """The totals at the top of budget.json."""
     peak, live = budget.peak
     largest, shape = budget.largest
     return {
@@ -120,7 +120,7 @@ def _bytes(values: int) -> dict[str, int]:
 
 
 def table_of(budget: Budget) -> Table:
-    """For the terminal; KiB as int8, of which fp16 takes two and fp32 four."""
+    """The table for the terminal. KiB are for int8; fp16 takes twice, fp32 four times as much."""
     table = Table(box=None, pad_edge=False)
     for heading in ("step", "kind", "reads"):
         table.add_column(heading, no_wrap=True)
@@ -138,11 +138,11 @@ def table_of(budget: Budget) -> Table:
 
 
 def lines_of(budget: Budget) -> Iterator[str]:
-    """The totals in words."""
+    """The totals as lines of text."""
     totals = totals_of(budget)
     yield (
-        f"{budget.weights:,} weights and biases (normalisation folded in), {budget.macs / 1e9:.3f} billion MACs for a "
-        f"picture of {budget.size_hw[1]}x{budget.size_hw[0]}"
+        f"{budget.weights:,} weights and biases (BatchNorm folded in), {budget.macs / 1e9:.3f} billion MACs for an "
+        f"image of {budget.size_hw[1]}x{budget.size_hw[0]}"
     )
     yield f"weights     {_sizes(totals['weight_bytes'])}"
     yield f"peak        {_sizes(totals['peak']['bytes'])} of activations, in {totals['peak']['step']}"
@@ -155,7 +155,7 @@ def _sizes(sizes: Mapping[str, int]) -> str:
 
 
 def write_budget(budget: Budget, scales: Mapping[str, Any] | None, folder: Path) -> list[Path]:
-    """budget.csv, budget.json and, with scales, int8-scales.json; returns their paths."""
+    """Writes budget.csv, budget.json and, with scales, int8-scales.json; returns their paths."""
     rows = list(rows_of(budget))
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")

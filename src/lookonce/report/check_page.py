@@ -1,4 +1,4 @@
-"""What `lookonce check` found, as one page with pictures; written with the style and the pieces of the report."""
+"""The findings of `lookonce check` as one HTML page with images, in the style of the report."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,16 +23,16 @@ from lookonce.report.plots import Series, line_chart
 from lookonce.report.sections import counts_of_data
 from lookonce.storage import os_errors_explained, write_file
 
-MOST_IMAGES = 6  # shown of each check
+MOST_IMAGES = 6  # per check
 MOST_MESSAGES = 200
 SHOWN_SIDE = 400  # pixels
-MEANT, OTHERS = "#ff7a1a", "#38d6ff"  # lines on photographs, by day and by night
-SMALL_SHARE = 0.06  # of the picture's side; a box below it gets a ring, or nobody would see it
+MEANT, OTHERS = "#ff7a1a", "#38d6ff"  # line colours that stand out on bright and dark images
+SMALL_SHARE = 0.06  # of the longer image side; a smaller box gets a ring, to be visible
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckPage:
-    """What the page tells. changes: what a corrected copy differs in; commands: how to do it again."""
+    """Content of the page. changes: what the corrected copy changes; commands: shell commands to repeat the check."""
 
     title: str
     result: CheckResult
@@ -43,7 +43,7 @@ class CheckPage:
 
 
 def write_check_page(path: Path, page: CheckPage) -> Path:
-    """Writes the page, replacing one that lies there; returns `path`."""
+    """Writes the page, replacing an existing one; returns `path`."""
     with os_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, render_check(page))
@@ -51,15 +51,15 @@ def write_check_page(path: Path, page: CheckPage) -> Path:
 
 
 def render_check(page: CheckPage) -> str:
-    """The page as text; complete in itself."""
+    """The page as self-contained HTML."""
     parts = [
-        ("What was found", "found", _overview(page.result)),
-        ("One by one", "findings", _details(page.result)),
+        ("Findings", "found", _overview(page.result)),
+        ("Details", "findings", _details(page.result)),
         ("Image size", "size", _advice(page.advice, page.speed_note)),
         ("Data", "data", counts_of_data([data for data in page.result.datasets if data.class_names and len(data)])),
         ("Changes in the corrected copy", "changes", _messages(page.changes)),
-        ("Everything that was looked for", "checks", _all_checks(page.result)),
-        ("Do it again", "again", f"<pre>{escape(chr(10).join(page.commands))}</pre>" if page.commands else ""),
+        ("All checks", "checks", _all_checks(page.result)),
+        ("Commands", "again", f"<pre>{escape(chr(10).join(page.commands))}</pre>" if page.commands else ""),
     ]
     return fill_page(
         title=page.title,
@@ -70,20 +70,23 @@ def render_check(page: CheckPage) -> str:
 
 
 def verdict(result: CheckResult) -> str:
-    """One sentence: may training begin?"""
+    """One sentence: whether the data set is ready for training."""
     if result.num_errors:
-        return "Training cannot use this data set yet: the errors below have to go first."
+        return "Training cannot use this data set yet: fix the errors below first."
     if result.count("warning"):
-        return "Training can begin, but the warnings below deserve a look first."
-    return "Nothing stands in the way of training."
+        return "Training can use this data set, but review the warnings below first."
+    return "The data set is ready for training."
 
 
 def _tiles(result: CheckResult) -> str:
     shown = [
-        (f"{result.pictures:,}", "pictures"),
+        (f"{result.pictures:,}", "image" if result.pictures == 1 else "images"),
         (f"{sum(len(dataset.labels) for dataset in result.datasets if dataset.split != 'trainval'):,}", "boxes"),
         (str(len(result.class_names)), "class" if len(result.class_names) == 1 else "classes"),
-        *((str(result.count(severity)), f"{severity}s") for severity in ("error", "warning", "note")),
+        *(
+            (str(result.count(severity)), severity if result.count(severity) == 1 else f"{severity}s")
+            for severity in ("error", "warning", "note")
+        ),
     ]
     body = "".join(f'<div class="card tile"><b>{value}</b><span>{text}</span></div>' for value, text in shown)
     return f'<div class="tiles">{body}</div>'
@@ -95,7 +98,7 @@ def _chip(name: str) -> str:
 
 
 def _overview(result: CheckResult) -> str:
-    """One line for each check that found something."""
+    """One line for each check with findings."""
     rows = [
         f"<td>{_chip(name)}</td>"
         f'<td><a href="#{name}">{name}</a></td>'
@@ -105,17 +108,17 @@ def _overview(result: CheckResult) -> str:
         for name, group in groupby(result.sorted_findings, key=lambda found: found.name)
     ]
     if not rows:
-        return card("<p>Nothing: every check passed.</p>")
-    head = _heads("severity", "check", "times", "what") + '<th scope="col" class="wide">what to do</th>'
+        return card("<p>None: every check passed.</p>")
+    head = _heads("severity", "check", "count", "finding") + '<th scope="col" class="wide">what to do</th>'
     return card(table(rows, head=head), scroll=True)
 
 
 def _heads(*names: str) -> str:
-    return "".join(head_cell(name, number=name == "times") for name in names)
+    return "".join(head_cell(name, number=name == "count") for name in names)
 
 
 def _details(result: CheckResult) -> str:
-    """For each check its pictures, then its messages."""
+    """The images and then the messages of each check."""
     album = _Album(result.datasets)
     blocks = []
     for name, group in groupby(result.sorted_findings, key=lambda found: found.name):
@@ -136,7 +139,7 @@ def _sentence(text: str) -> str:
 
 
 def _messages(messages: Sequence[str]) -> str:
-    """All of them, folded away where they are many."""
+    """The messages, folded if there are more than four."""
     if not messages:
         return ""
     items = "".join(f"<li>{escape(message)}</li>" for message in messages[:MOST_MESSAGES])
@@ -148,7 +151,7 @@ def _messages(messages: Sequence[str]) -> str:
 
 @dataclass
 class _Album:
-    """Pictures of the findings, with their boxes. A picture that cannot be read has none."""
+    """Images of the findings, with their boxes; images that cannot be read are omitted."""
 
     datasets: Sequence[Dataset]
     _rows: dict[str, tuple[Dataset, int]] = field(init=False)
@@ -190,17 +193,17 @@ def _small(image: ImageArray) -> ImageArray:
     scale = SHOWN_SIDE / max(image.shape[:2])
     if scale >= 1:
         return image
-    # At least a pixel: a panorama may be a thousand times as wide as high.
+    # At least 1 pixel, because a panorama can be a thousand times wider than high.
     size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _frame(box_xyxy: Iterable[float], side: int, *, meant: bool) -> str:
-    """A box; the one that is meant is thick, and has a ring around it where it is small."""
+    """A box as SVG. meant: the box of the finding, drawn thick, with a ring around it if it is small."""
     left, top, right, bottom = box_xyxy
     line = side / 110 if meant else side / 240
     style = f'style="fill:none;stroke:{MEANT if meant else OTHERS};stroke-width:{line:.1f}"'
-    # A path, because a rectangle without an area is not drawn at all.
+    # A path, because browsers do not draw a rectangle without area.
     frame = f'<path d="M{left:.1f} {top:.1f}H{right:.1f}V{bottom:.1f}H{left:.1f}Z" {style}/>'
     if meant and max(abs(right - left), abs(bottom - top)) < SMALL_SHARE * side:
         center = f'cx="{(left + right) / 2:.1f}" cy="{(top + bottom) / 2:.1f}"'
@@ -209,7 +212,7 @@ def _frame(box_xyxy: Iterable[float], side: int, *, meant: bool) -> str:
 
 
 def _view(meant: tuple[float, float, float, float] | None, width: int, height: int) -> tuple[float, ...]:
-    """The picture, and as much around it as a box needs that reaches outside, up to half a picture."""
+    """(left, top, right, bottom) of the image, extended to a box that reaches outside, by at most half an image."""
     left, top, right, bottom = 0.0, 0.0, float(width), float(height)
     if meant is None:
         return left, top, right, bottom
@@ -229,9 +232,9 @@ def _advice(advice: Advice | None, speed_note: str) -> str:
     heads = ("size", "under 8 px", "stride 16", "stride 32", "either", "crowded", "ms")
     rows = [_size_cells(row, chosen=row.image_size == advice.image_size) for row in advice.rows]
     explained = (
-        "Under 8 px: objects so small that hardly anything is left of them. Stride 16, stride 32, either: objects "
-        "whose sides are within four times those of an anchor of that head (best possible recall). Crowded: objects "
-        f"that share cell and anchor with another, of which one alone can be found. {speed_note}"
+        "Under 8 px: objects too small to keep much detail. Stride 16, stride 32, either: objects whose sides are "
+        "within a factor of four of those of an anchor of that head (best possible recall). Crowded: objects that "
+        f"share cell and anchor with another object; only one of them can be detected. {speed_note}"
     )
     shown = table(rows, head="".join(head_cell(name, number=True) for name in heads))
     chart = _advice_chart(advice)
@@ -251,7 +254,7 @@ def _advice_chart(advice: Advice) -> str:
         Series(name=name, points=[(row.image_size, 100 * getattr(row, key)) for row in advice.rows], color=color)
         for name, key, color in (("under 8 px", "tiny", 2), ("crowded", "crowded", 1))
     ]
-    title = "Objects that are lost, in percent"
+    title = "Lost objects, in percent"
     chart = line_chart(title, lines, x_label="image size")
     return card(f"<h3>{title}</h3>{chart}{legend((line.name, line.color) for line in lines)}")
 
@@ -266,5 +269,5 @@ def _all_checks(result: CheckResult) -> str:
         + cell(FINDING_KINDS[name].fix or "–")
         for name in FINDING_KINDS
     ]
-    shown = card(table(rows, head=_heads("severity", "check", "times", "what", "with --fix")), scroll=True)
-    return f"<details><summary>{len(FINDING_KINDS)} checks; a dash means not looked for</summary>{shown}</details>"
+    shown = card(table(rows, head=_heads("severity", "check", "count", "finding", "with --fix")), scroll=True)
+    return f"<details><summary>{len(FINDING_KINDS)} checks; a dash: not run</summary>{shown}</details>"

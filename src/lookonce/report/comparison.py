@@ -1,4 +1,4 @@
-"""Several runs on one page: scores with the chance that a difference is none, curves, classes, errors, settings."""
+"""Several runs on one page: scores with the p value of each difference, curves, classes, errors, settings."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,21 +25,21 @@ from lookonce.report.plots import Series, line_chart
 from lookonce.report.sections import TWELVE, duration, plain
 
 CHARTS = (
-    ("AP50 on the validation pictures", "AP50", 1.0),
-    ("AP on the validation pictures", "AP", 1.0),
+    ("AP50 on the validation images", "AP50", 1.0),
+    ("AP on the validation images", "AP", 1.0),
     ("Loss, mean of each epoch", "loss", None),
     ("Learning rate at the end of each epoch", "lr", None),
 )
-# Where a run was put and what made it faster; not what it was.
+# Settings that concern only the location or speed of a run.
 NOT_COMPARED = {"runs", "name", "workers", "cache_mb", "log_interval", "resume"}
-FEWEST_POINTS = 0.05  # under this p value a difference is called one
+SIGNIFICANT_P = 0.05  # p value below which a difference counts as significant
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """One of the runs. differences: AP and AP50 of this run minus the first, as `eval --against` gives them (with
-    `difference`: value, low, high, and `p_value`); empty for the first, or where both were not scored on the same
-    pictures. parameters: floats of the network, 0 where it is not known."""
+    """One of the runs. differences: AP and AP50 of this run minus those of the first, as from `eval --against` (with
+    `difference`: value, low, high, and `p_value`); empty for the first, and if the two were not scored on the same
+    images. parameters: of the network, with BatchNorm statistics; 0 if unknown."""
 
     name: str
     content: Content
@@ -48,7 +48,7 @@ class Compared:
 
 
 def tiles(runs: Sequence[Compared]) -> str:
-    """AP50 of each run."""
+    """A tile with the AP50 of each run."""
     cells = []
     for place, run in enumerate(runs):
         value = three_digits(run.content.metrics.get("AP50", -1))
@@ -58,7 +58,7 @@ def tiles(runs: Sequence[Compared]) -> str:
 
 
 def scores(runs: Sequence[Compared]) -> str:
-    """The twelve numbers, the best of each line in bold; then the differences."""
+    """COCO's twelve metrics, the best of each row in bold; then the differences."""
     head = head_cell("", number=False) + "".join(head_cell(run.name, number=True) for run in runs)
     rows = []
     for name, words in TWELVE.items():
@@ -85,24 +85,24 @@ def _differences(runs: Sequence[Compared]) -> str:
     rows = [cell(run.name) + cell(name) + _difference(known) for run in runs for name, known in run.differences.items()]
     if not rows:
         return ""
-    heads = ("run", "score", f"minus {runs[0].name}", "p", "so")
-    head = "".join(head_cell(name, number=name not in ("run", "score", "so")) for name in heads)
+    heads = ("run", "metric", f"minus {runs[0].name}", "p", "result")
+    head = "".join(head_cell(name, number=name not in ("run", "metric", "result")) for name in heads)
     return (
-        '<h3 class="above">Is the difference more than chance?</h3><p>Both runs were scored on the same pictures, '
-        f"drawn anew a thousand times.</p>{card(table(rows, head=head), scroll=True)}"
+        '<h3 class="above">Is the difference more than chance?</h3><p>Paired bootstrap: both runs are scored on the '
+        f"same 1,000 resamples of the same images.</p>{card(table(rows, head=head), scroll=True)}"
     )
 
 
 def _difference(known: Mapping[str, Any]) -> str:
     gap, p_value = known["difference"], known["p_value"]
     better = "better" if gap["value"] > 0 else "worse"
-    verdict = better if p_value < FEWEST_POINTS else "cannot be told apart"
+    verdict = better if p_value < SIGNIFICANT_P else "no significant difference"
     likely = f'<small class="interval">{gap["low"]:+.3f} to {gap["high"]:+.3f}</small>'
     return f'<td class="number">{gap["value"]:+.3f} {likely}</td><td class="number">{p_value:.3f}</td>{cell(verdict)}'
 
 
 def curves(runs: Sequence[Compared]) -> str:
-    """Each chart with a line for each run."""
+    """The charts, with one line for each run."""
     charts = []
     for title, column, y_high in CHARTS:
         series = [_line(run, column, place) for place, run in enumerate(runs)]
@@ -124,7 +124,7 @@ def _color(place: int) -> int:
 
 
 def classes(runs: Sequence[Compared]) -> str:
-    """AP50 of each class in each run, sortable."""
+    """The AP50 of each class in each run, as a sortable table."""
     per_class = [run.content.metrics.get("per_class", {}) for run in runs]
     names = list(dict.fromkeys(name for known in per_class for name in known))
     rows = [
@@ -134,16 +134,16 @@ def classes(runs: Sequence[Compared]) -> str:
         for name in names
     ]
     head = sortable_head(("class", "objects", *(run.name for run in runs)), text="class")
-    return f"<p>AP50.</p>{card(table(rows, head=head, kind='sortable'), scroll=True)}" if rows else ""
+    return f"<p>AP50 of each class.</p>{card(table(rows, head=head, kind='sortable'), scroll=True)}" if rows else ""
 
 
 def error_costs(runs: Sequence[Compared]) -> str:
-    """Points of AP50 that each kind of error costs each run."""
+    """Points of AP50 that each error type costs each run."""
     known = [run.content.analysis.get("errors", {}) for run in runs]
     kinds = list(dict.fromkeys(kind for errors in known for kind in errors))
     head = head_cell("error", number=False) + "".join(head_cell(run.name, number=True) for run in runs)
     rows = [cell(kind) + "".join(_cost(errors.get(kind)) for errors in known) for kind in kinds]
-    words = "<p>Points of AP50 (of 100) that repairing one kind of error alone would bring; behind them how many.</p>"
+    words = "<p>Points of AP50 (0 to 100) that repairing one error type alone would add; then the number of errors.</p>"
     return f"{words}{card(table(rows, head=head), scroll=True)}" if rows else ""
 
 
@@ -154,13 +154,13 @@ def _cost(error: Mapping[str, float] | None) -> str:
 
 
 def networks(runs: Sequence[Compared]) -> str:
-    """Size, input, time."""
+    """Parameters, image size, epochs and training time."""
     head = head_cell("", number=False) + "".join(head_cell(run.name, number=True) for run in runs)
     lines: tuple[tuple[str, Callable[[Compared], str]], ...] = (
-        ("floats in the network", lambda run: f"{run.parameters:,}" if run.parameters else "–"),
-        ("pixels it looks at", _input_size),
+        ("parameters and BatchNorm statistics", lambda run: f"{run.parameters:,}" if run.parameters else "–"),
+        ("image size, pixels", _input_size),
         ("epochs trained", lambda run: str(len(run.content.run.rows))),
-        ("time of training", lambda run: duration(sum(row.get("seconds", 0.0) for row in run.content.run.rows))),
+        ("training time", lambda run: duration(sum(row.get("seconds", 0.0) for row in run.content.run.rows))),
     )
     rows = [cell(name) + "".join(f'<td class="number">{make(run)}</td>' for run in runs) for name, make in lines]
     return card(table(rows, head=head), scroll=True)
@@ -172,8 +172,8 @@ def _input_size(run: Compared) -> str:
 
 
 def settings(runs: Sequence[Compared]) -> str:
-    """Those in which the runs differ."""
-    # Settings that an older run's file does not have were as the defaults are.
+    """The settings in which the runs differ."""
+    # Settings that the file of an older run lacks had their default values.
     known = [
         {name: default_of(name) for name in Settings.model_fields} | dict(run.content.run.settings) for run in runs
     ]
@@ -194,24 +194,24 @@ def settings(runs: Sequence[Compared]) -> str:
 
 
 def pictures(runs: Sequence[Compared]) -> str:
-    """The same pictures through all of them: labels, then the findings of each run."""
+    """The same images for all runs: ground truth, then the predictions of each run."""
     first = runs[0].content
     if not first.pictures:
         return ""
     figures = []
     for place, image in enumerate(first.pictures):
         figures.append(card(_figure(runs, place, image)))
-    shown = ", ".join(f"{run.name} from {run.content.shown_from} on" for run in runs)
+    shown = ", ".join(f"{run.name} from {run.content.shown_from} up" for run in runs)
     return (
-        f"<p>First the labels, then the findings: {escape(shown)}. Dashed: missed, or wrong.</p>"
+        f"<p>First the ground truth, then the predictions: {escape(shown)}. Dashed: missed, or false positive.</p>"
         f'<div class="stack" style="--columns:{1 + len(runs)}">{"".join(figures)}</div>'
     )
 
 
 def _figure(runs: Sequence[Compared], place: int, image: ComparedImage) -> str:
-    """Labels and the findings of each run that has this picture."""
+    """Ground truth, and the predictions of each run that has this image."""
     key = f"compared-{place}"
-    parts = [truth_figure(image, runs[0].content.classes, key, "labels")]
+    parts = [truth_figure(image, runs[0].content.classes, key, "ground truth")]
     for run in runs:
         own = next((one for one in run.content.pictures if one.name == image.name), None)
         if own is not None:
@@ -222,13 +222,13 @@ def _figure(runs: Sequence[Compared], place: int, image: ComparedImage) -> str:
     )
 
 
-# Heading, anchor and maker of each section, in the order of the page; one that comes out empty is left out.
+# Heading, anchor and function of each section, in the order of the page; empty sections are omitted.
 SECTIONS: tuple[tuple[str, str, Callable[[Sequence[Compared]], str]], ...] = (
     ("Scores", "scores", scores),
     ("Training", "training", curves),
     ("Classes", "classes", classes),
     ("Errors", "errors", error_costs),
-    ("Pictures", "pictures", pictures),
+    ("Images", "pictures", pictures),
     ("Networks", "networks", networks),
     ("Settings that differ", "settings", settings),
 )

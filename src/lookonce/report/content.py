@@ -1,4 +1,4 @@
-"""What a report tells: one training run, and what is known beside it."""
+"""The content of a report: one training run with its scores, analysis, images and environment."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from lookonce.report.images import Classes, ComparedImage
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run folder as read: rows one an epoch, oldest first; record of its best weights, else of its last."""
+    """A run folder. rows: one per epoch, oldest first; record: of the best weights, else of the last, or None."""
 
     folder: Path
     settings: Mapping[str, Any]
@@ -27,20 +27,20 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """Everything a report shows; what is empty is left out of the page.
+    """Everything a report shows; the page omits what is empty.
 
-    metrics: the twelve numbers by name, fractions or -1, and what else metrics.json of `lookonce eval` holds, where it
-    is known; analysis: its analysis.json. scored_on: words for the pictures they were taken on. pictures: an even
-    choice of these; worst: those with most errors; both show what is found from shown_from on, in words.
-    classes: name and color of each label in the pictures. verified: the verify.json of
-    `lookonce verify`. facts: rows of the environment. commands: how to do it again.
+    metrics: COCO's twelve metrics by name, 0..1 or -1, and other keys of metrics.json of `lookonce eval` if available;
+    analysis: its analysis.json. scored_on: the scored images, in words. pictures: an evenly spaced choice of these;
+    worst: those with most errors. shown_from: the confidence threshold of the predictions in both, in words. classes:
+    name and color of each label in the images. verified: verify.json of `lookonce verify`. facts: rows about the
+    environment. commands: shell commands that reproduce the run.
     """
 
     title: str
     run: Run
     datasets: Sequence[Dataset] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    scored_on: str = "the validation pictures"
+    scored_on: str = "the validation images"
     analysis: Mapping[str, Any] = field(default_factory=dict)
     pictures: Sequence[ComparedImage] = ()
     worst: Sequence[ComparedImage] = ()
@@ -52,57 +52,57 @@ class Content:
 
 
 def read_run(folder: Path) -> Run:
-    """Reads settings.yaml, metrics.jsonl and the record of a run folder; only the first has to be there."""
+    """Reads settings.yaml, metrics.jsonl and the record of a run folder; only the first is required."""
     path = folder / "settings.yaml"
     if not path.is_file():
         raise DataError(
-            f"{folder}: no settings.yaml in it; expected the folder of a training run, such as runs/train-1",
+            f"{folder}: contains no settings.yaml; expected the folder of a training run, such as runs/train-1",
             path=folder,
         )
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(settings, dict):
-        raise DataError(f"{path}: holds {type(settings).__name__}, expected a mapping of settings", path=path)
+        raise DataError(f"{path}: contains {type(settings).__name__}; expected a mapping of settings", path=path)
     return Run(folder=folder, settings=settings, rows=_read_rows(folder / "metrics.jsonl"), record=_read_record(folder))
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
-    """The metrics.json that `lookonce eval --output` wrote."""
+    """Reads a metrics.json of `lookonce eval --output`."""
     return _read_json(path, "AP")
 
 
 def read_analysis(path: Path) -> dict[str, Any]:
-    """The analysis.json beside it."""
+    """Reads an analysis.json of `lookonce eval --output`."""
     return _read_json(path, "curves")
 
 
 def read_verified(folder: Path) -> dict[str, Any]:
-    """The verify.json of a run folder; empty where nothing was verified."""
+    """Reads verify.json of a run folder; empty if there is none."""
     path = folder / "verify.json"
-    return _read_json(path, "rows") if path.is_file() else {}
+    return _read_json(path, "rows", verb="verify") if path.is_file() else {}
 
 
-def _read_json(path: Path, key: str) -> dict[str, Any]:
+def _read_json(path: Path, key: str, *, verb: str = "eval") -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path}: cannot be read as JSON ({error}); expected the {path.name} of lookonce eval",
+            f"{path}: cannot be read as JSON ({error}); expected a {path.name} of `lookonce {verb}`",
             path=path,
         ) from error
     if not isinstance(content, dict) or key not in content:
-        raise DataError(f"{path}: no {key} in it; expected the {path.name} of lookonce eval", path=path)
+        raise DataError(f"{path}: the key {key} is missing; expected a {path.name} of `lookonce {verb}`", path=path)
     return content
 
 
 def best_metrics(rows: Sequence[Mapping[str, float]], by: str = "AP") -> dict[str, float]:
-    """The numbers of the epoch that is best by one of them; empty when none was evaluated."""
+    """The metrics of the epoch with the highest `by`; empty if no epoch was evaluated."""
     scored = [row for row in rows if by in row]
     best = max(scored, key=lambda row: row[by], default={})
     return {name: value for name, value in best.items() if name.startswith("A")}
 
 
 def _read_rows(path: Path) -> list[dict[str, float]]:
-    """A last line that was cut off by a kill is left out."""
+    """The rows of metrics.jsonl; a truncated last line, left by a kill, is dropped."""
     if not path.is_file():
         return []
     rows = []
@@ -122,6 +122,6 @@ def _read_record(folder: Path) -> ModelRecord | None:
                 return ModelRecord.model_validate_json(path.read_text(encoding="utf-8"))
             except ValidationError as error:
                 raise DataError(
-                    f"{path}: {error.errors()[0]['msg']}; was it written by another version?", path=path
+                    f"{path}: {error.errors()[0]['msg']}; expected a record of this version of lookonce", path=path
                 ) from error
     return None

@@ -1,4 +1,4 @@
-"""The section that explains the score: what is lost to which error, where, and what each score threshold gives."""
+"""The section that explains the score: error types, groups of objects, curves and the confusion matrix."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -8,22 +8,22 @@ from lookonce.report.content import Content
 from lookonce.report.elements import card, cell, chart_card, count, fraction, head_cell, legend, table
 from lookonce.report.plots import Series, bar_chart, line_chart
 
-# Kind of error -> what it is, in words.
+# Error type -> its definition in words.
 ERROR_WORDS = {
-    "localisation": "the right class, but the box overlaps its object by less than half",
-    "class": "well placed, but called something else",
-    "both": "another class, and badly placed",
-    "duplicate": "one more box on an object that was found",
-    "background": "there is nothing labelled there",
-    "missed": "objects that nothing was found for",
+    "localisation": "correct class, but IoU with the object below 0.5",
+    "class": "IoU of at least 0.5, but with an object of another class",
+    "both": "wrong class, and IoU below 0.5",
+    "duplicate": "another box on an object that is already matched",
+    "background": "no labelled object there",
+    "missed": "objects that no detection matches or almost matches",
 }
-MOST_LINES = 5  # classes with a curve of their own; more are unreadable
-LARGEST_MATRIX = 25  # classes; a larger table fits no screen
+MOST_LINES = 5  # maximum classes with a curve each; more are unreadable
+LARGEST_MATRIX = 25  # classes; a larger table does not fit a screen
 LISTED_CONFUSIONS = 12
 
 
 def error_analysis(content: Content) -> str:
-    """Errors, groups, curves, confusion; nothing where no analysis is known."""
+    """Error types, groups, curves and confusion matrix; empty without an analysis."""
     analysis = content.analysis
     if not analysis:
         return ""
@@ -40,10 +40,10 @@ def _split(analysis: Mapping[str, Any]) -> str:
         + _points(error["AP50"], most)
         for kind, error in sorted(found.items(), key=lambda item: -item[1]["AP50"])
     ]
-    head = head_cell("error", number=False) + head_cell("how many", number=True) + head_cell("AP50 points", number=True)
+    head = head_cell("error", number=False) + head_cell("count", number=True) + head_cell("AP50 points", number=True)
     return (
-        "<p>Six kinds of error at IoU 0.5, and how many points of AP50 (of 100) repairing one kind alone would bring. "
-        "They do not add up. Counted are all findings, down to the lowest score.</p>"
+        "<p>Six error types at IoU 0.5 (TIDE), and the points of AP50 (0 to 100) that repairing one type alone would "
+        "add. The points do not add up. Detections of all scores count.</p>"
         f"{card(table(rows, head=head), scroll=True)}"
     )
 
@@ -55,7 +55,7 @@ def _points(gain: float, most: float) -> str:
 
 
 def _groups(analysis: Mapping[str, Any]) -> str:
-    """A small table for each way to share the objects out."""
+    """A small table for each grouping of the objects."""
     cards = []
     for grouping in analysis["groups"].values():
         rows = [
@@ -70,11 +70,11 @@ def _groups(analysis: Mapping[str, Any]) -> str:
             for name in (grouping["title"], "objects", "AP50", "recall")
         )
         cards.append(card(table(rows, head=head), scroll=True))
-    return f'<h3 class="above">Where it is weak</h3><div class="grid">{"".join(cards)}</div>'
+    return f'<h3 class="above">AP50 by group</h3><div class="grid">{"".join(cards)}</div>'
 
 
 def _charts(analysis: Mapping[str, Any]) -> str:
-    """Precision over recall, over the threshold, scores, calibration."""
+    """Precision-recall curves, curves over the threshold, score histogram, calibration."""
     charts = [
         _precision_recall(analysis),
         _over_thresholds(analysis),
@@ -98,7 +98,7 @@ def _precision_recall(analysis: Mapping[str, Any]) -> str:
             )
             for place, name in enumerate(names, start=1)
         ]
-    title = "Precision over recall"
+    title = "Precision-recall curve"
     chart = line_chart(title, series, x_label="recall", y_high=1.0, x_range=(0, 1))
     return chart_card(title, chart, names=_names(series), note="The area under a line is its AP50.")
 
@@ -114,9 +114,9 @@ def _over_thresholds(analysis: Mapping[str, Any]) -> str:
         )
         for color, (part, words) in enumerate((("precision", "precision"), ("recall", "recall"), ("f1", "F1")), start=1)
     ]
-    title = "What a score threshold gives"
-    note = "Mean over the classes. The best threshold of each class, where F1 is highest, is in the table of classes."
-    chart = line_chart(title, series, x_label="lowest score shown", y_high=1.0, x_range=(0, 1))
+    title = "Precision, recall and F1 over the confidence threshold"
+    note = "Mean over the classes. The table of classes has the threshold with the highest F1 of each class."
+    chart = line_chart(title, series, x_label="confidence threshold", y_high=1.0, x_range=(0, 1))
     return chart_card(title, chart, names=_names(series), note=note)
 
 
@@ -124,11 +124,12 @@ def _score_histogram(analysis: Mapping[str, Any]) -> str:
     right = _sum([scores["right"] for scores in analysis["scores"].values()])
     wrong = _sum([scores["wrong"] for scores in analysis["scores"].values()])
     labels = [f"{place / len(right):.2f}" for place in range(1, len(right))]
-    series = [("right", [float(n) for n in right[1:]], 3), ("wrong", [float(n) for n in wrong[1:]], 2)]
-    title = "Scores of right and wrong detections"
-    note = f"Not drawn: {right[0]:,} right and {wrong[0]:,} wrong ones with a score under 0.05." if right else ""
+    names = ("true positives", "false positives")
+    series = [(names[0], [float(n) for n in right[1:]], 3), (names[1], [float(n) for n in wrong[1:]], 2)]
+    title = "Scores of true and false positives"
+    note = f"Not drawn: {right[0]:,} true and {wrong[0]:,} false positives with a score under 0.05." if right else ""
     chart = bar_chart(title, labels, series, x_label="score from")
-    return chart_card(title, chart, names=legend([("right", 3), ("wrong", 2)]), note=note)
+    return chart_card(title, chart, names=legend([(names[0], 3), (names[1], 2)]), note=note)
 
 
 def _calibration(analysis: Mapping[str, Any]) -> str:
@@ -137,12 +138,12 @@ def _calibration(analysis: Mapping[str, Any]) -> str:
     labels = [f"{place / len(counts):.1f}" for place in range(len(counts))]
     series = [
         ("score", [max(value, 0.0) for value in known["mean_scores"]], 1),
-        ("share that is right", [max(value, 0.0) for value in known["precision"]], 3),
+        ("precision", [max(value, 0.0) for value in known["precision"]], 3),
     ]
-    title = "Are the scores honest?"
+    title = "Calibration of the scores"
     chart = bar_chart(title, labels, series, x_label="score from")
-    note = f"Of detections with a score of 0.7, seven in ten should be right. Mean distance: {known['error']:.3f}."
-    return chart_card(title, chart, names=legend([("score", 1), ("share that is right", 3)]), note=note)
+    note = f"With calibrated scores, score and precision are equal. Expected calibration error: {known['error']:.3f}."
+    return chart_card(title, chart, names=legend([("score", 1), ("precision", 3)]), note=note)
 
 
 def _confusion(analysis: Mapping[str, Any]) -> str:
@@ -150,11 +151,14 @@ def _confusion(analysis: Mapping[str, Any]) -> str:
     names, counts = confusion["classes"], confusion["counts"]
     if len(names) < 2:
         return ""
-    body = _matrix(names, counts) if len(names) <= LARGEST_MATRIX + 1 else _list_of_confusions(names, counts)
+    title, words, body = "Most frequent confusions", "", _list_of_confusions(names, counts)
+    if len(names) <= LARGEST_MATRIX + 1:
+        title, body = "Confusion matrix", _matrix(names, counts)
+        words = " Rows: ground truth; columns: predictions. The last column counts missed objects, the last row false "
+        words += "positives without an object."
     return (
-        f'<h3 class="above">What is taken for what</h3><p>Detections with a score of {confusion["score_threshold"]:g} '
-        "and more. Lines are what is labelled, columns what it was called; the last column was not found, the last "
-        f"line is not labelled.</p>{card(body, scroll=True)}"
+        f'<h3 class="above">{title}</h3><p>Detections with a score of at least {confusion["score_threshold"]:g}.{words}'
+        f"</p>{card(body, scroll=True)}"
     )
 
 
@@ -174,7 +178,7 @@ def _matrix_cell(number: int, total: int, *, right: bool) -> str:
 
 
 def _list_of_confusions(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """The commonest, of classes too many for a table."""
+    """The most frequent pairs of classes, if there are too many classes for a matrix."""
     nothing = len(names) - 1
     pairs = [
         (number, names[row], names[column])
@@ -183,13 +187,13 @@ def _list_of_confusions(names: Sequence[str], counts: Sequence[Sequence[int]]) -
         if number and row != column and nothing not in (row, column)
     ]
     pairs.sort(key=lambda pair: -pair[0])
-    head = "".join(head_cell(name, number=name == "how often") for name in ("labelled", "called", "how often"))
+    head = "".join(head_cell(name, number=name == "count") for name in ("ground truth", "predicted", "count"))
     rows = [cell(row) + cell(column) + count(number) for number, row, column in pairs[:LISTED_CONFUSIONS]]
-    return table(rows, head=head) if rows else "<p>No object was called by another class's name.</p>"
+    return table(rows, head=head) if rows else "<p>No object was detected as another class.</p>"
 
 
 def _with_objects(curves: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Classes that the scored pictures hold."""
+    """Classes with objects in the scored images."""
     return [name for name, curve in curves.items() if curve["best_f1"] >= 0]
 
 
@@ -198,7 +202,7 @@ def _names(series: Sequence[Series]) -> str:
 
 
 def _mean(rows: Sequence[Sequence[float]]) -> list[float]:
-    """Of each column; nothing for no rows."""
+    """Mean of each column; empty without rows."""
     return [sum(column) / len(column) for column in zip(*rows, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else, on a phone or a screen, by day or by night."""
+"""The report: one self-contained HTML file for phones and large screens, with a light and a dark theme."""
 
 from collections.abc import Callable, Sequence
 from html import escape
@@ -9,32 +9,32 @@ from lookonce.report import comparison, error_analysis_page, sections
 from lookonce.report.content import Content
 from lookonce.storage import write_file
 
-# Heading, anchor and maker of each section, in the order of the page; one that comes out empty is left out.
+# Heading, anchor and function of each section, in the order of the page; empty sections are omitted.
 SECTIONS: tuple[tuple[str, str, Callable[[Content], str]], ...] = (
-    ("In short", "short", sections.summary),
+    ("Summary", "short", sections.summary),
     ("Scores", "scores", sections.metrics_table),
     ("Classes", "classes", sections.class_table),
-    ("Pictures", "pictures", sections.pictures),
+    ("Images", "pictures", sections.pictures),
     ("Errors", "errors", error_analysis_page.error_analysis),
-    ("Worst pictures", "worst", sections.worst),
+    ("Worst images", "worst", sections.worst),
     ("Training", "training", sections.curves),
     ("Data", "data", sections.data_card),
     ("Exported files", "exported", sections.exported_files),
     ("Settings", "settings", sections.settings_table),
-    ("Machine and versions", "machine", sections.facts),
-    ("Do it again", "again", sections.commands),
+    ("Environment", "machine", sections.facts),
+    ("Commands", "again", sections.commands),
 )
 
 
 def write_report(path: Path, content: Content) -> Path:
-    """Writes the page, replacing one that lies there; returns `path`."""
+    """Writes the page, replacing an existing one; returns `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, render(content))
     return path
 
 
 def write_plots(folder: Path, content: Content) -> list[Path]:
-    """Writes the curves of the run as SVG files into `folder`."""
+    """Writes the curves of the run as SVG files into `folder`; returns their paths."""
     files = sections.curve_files(content)
     if files:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def write_plots(folder: Path, content: Content) -> list[Path]:
 
 
 def render(content: Content) -> str:
-    """The page as text. No script, style, font or picture comes from elsewhere, and the policy in it forbids it."""
+    """The page as HTML. Its scripts, styles and images are embedded; its Content-Security-Policy forbids others."""
     parts = [(title, anchor, make(content)) for title, anchor, make in SECTIONS]
     return fill_page(title=content.title, lead=lead(content), tiles=sections.tiles(content), parts=parts)
 
@@ -53,13 +53,13 @@ def write_comparison(path: Path, title: str, runs: Sequence[comparison.Compared]
     """Writes the page that shows several runs side by side; returns `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = [(heading, anchor, make(runs)) for heading, anchor, make in comparison.SECTIONS]
-    words = f"{len(runs)} runs side by side; differences are against the first, {runs[0].name}."
+    words = f"{len(runs)} runs side by side; differences are relative to the first, {runs[0].name}."
     write_file(path, fill_page(title=title, lead=words, tiles=comparison.tiles(runs), parts=parts))
     return path
 
 
 def fill_page(*, title: str, lead: str, tiles: str, parts: Sequence[tuple[str, str, str]]) -> str:
-    """A whole page. tiles: HTML under the title; parts: heading, anchor and HTML of each section, left out if empty."""
+    """A whole page. tiles: HTML under the title; parts: heading, anchor and HTML of each section, omitted if empty."""
     parts = [part for part in parts if part[2]]
     links = "".join(f'<a href="#{anchor}">{heading}</a>' for heading, anchor, _ in parts)
     body = "".join(f'<section id="{anchor}"><h2>{heading}</h2>{html}</section>' for heading, anchor, html in parts)
@@ -76,15 +76,16 @@ def fill_page(*, title: str, lead: str, tiles: str, parts: Sequence[tuple[str, s
 
 
 def lead(content: Content) -> str:
-    """One sentence under the title."""
+    """The sentence under the title."""
     record = content.run.record
     if record is None:
         return f"A run of lookonce in {content.run.folder}."
-    names = ", ".join(record.class_names[:8]) + (" and more" if record.num_classes > 8 else "")
-    return f"YOLOv3-Tiny, trained to find {names}."
+    more = f" and {record.num_classes - 8} more" if record.num_classes > 8 else ""
+    names = ", ".join(record.class_names[:8]) + more
+    return f"YOLOv3-Tiny, trained to detect {names}."
 
 
-# What a browser may load for the page: pictures that are in it, and its own style and script.
+# A browser may load only the images, styles and scripts embedded in the page.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 PAGE = """<!doctype html>
 <html lang="en">
@@ -103,7 +104,7 @@ PAGE = """<!doctype html>
 {tiles}
 <nav aria-label="Sections">{links}</nav>
 {body}
-<footer>Written by lookonce. This page is complete: it loads nothing from anywhere.</footer>
+<footer>Written by lookonce. This page is self-contained: it loads nothing from the network.</footer>
 </main>
 <script>
 {script}</script>

@@ -1,6 +1,6 @@
-"""Pictures for the report: each embedded once, with truth and prediction drawn over it as vectors.
+"""Images of the report: each is embedded once, with ground truth and predictions drawn over it as vectors.
 
-A picture that is shown twice is written once and referred to, which halves the page; boxes stay crisp at any zoom.
+An image that appears twice is embedded once and referenced, which halves the page; boxes stay sharp at any zoom.
 """
 
 import base64
@@ -16,12 +16,12 @@ from lookonce.boxes import pairwise_iou_xyxy
 from lookonce.detections import Detections
 
 Classes = Sequence[tuple[str, str]]  # name and color, `#rrggbb`, of each label
-LONGEST_SIDE = 640  # pixels; larger pictures are embedded smaller
+LONGEST_SIDE = 640  # pixels; larger images are scaled down
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedImage:
-    """image (H, W, 3) uint8 RGB; truth and found in its pixels. Scores of `truth` are not looked at."""
+    """image (H, W, 3) uint8 RGB; ground truth and predictions (found) in its pixels. Scores of `truth` are ignored."""
 
     name: str
     image: NDArray[np.uint8]
@@ -30,7 +30,7 @@ class ComparedImage:
 
 
 def compared_figure(image: ComparedImage, classes: Classes, key: str, *, embed: bool = True) -> str:
-    """Truth on the left, what was found on the right; key: of this picture on the page; embed False: it is there."""
+    """Ground truth, then predictions. key: id of the image on the page; embed False: the page has it already."""
     matched_truth, matched_found = match(image.truth, image.found)
     missed, extra = int((~matched_truth).sum()), int((~matched_found).sum())
     return (
@@ -42,7 +42,7 @@ def compared_figure(image: ComparedImage, classes: Classes, key: str, *, embed: 
 
 
 def truth_figure(image: ComparedImage, classes: Classes, key: str, title: str = "", *, embed: bool = True) -> str:
-    """The labels over the picture, which is embedded here under `key`; title: a word above it."""
+    """Ground truth over the image, which is embedded under the id `key` if embed is True; title: text above it."""
     height, width = image.image.shape[:2]
     shown = f'<use href="#{key}"/>'
     if embed:
@@ -53,7 +53,7 @@ def truth_figure(image: ComparedImage, classes: Classes, key: str, title: str = 
 
 
 def found_figure(image: ComparedImage, classes: Classes, key: str, title: str = "") -> str:
-    """The findings over the picture that was embedded under `key`."""
+    """Predictions over the image that was embedded under the id `key`; title: text above it."""
     height, width = image.image.shape[:2]
     _, matched = match(image.truth, image.found)
     boxes = _boxes(image.found, classes, matched, (height, width), scores=True)
@@ -61,9 +61,9 @@ def found_figure(image: ComparedImage, classes: Classes, key: str, title: str = 
 
 
 def match(truth: Detections, found: Detections) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which true boxes were found, (T,), and which findings are right, (F,): same class, IoU of at least 0.5.
+    """Matched ground truth (T,) and true positives among the predictions (F,): same class, IoU of at least 0.5.
 
-    Best score first, each takes the free true box that it overlaps most, as COCO's metric does.
+    Highest score first, each prediction takes the free ground-truth box with the highest IoU, as in COCO's metric.
     """
     hit_truth, hit_found = np.zeros(len(truth), np.bool_), np.zeros(len(found), np.bool_)
     overlaps = pairwise_iou_xyxy(found.boxes_xyxy, truth.boxes_xyxy)  # (F, T)
@@ -86,15 +86,15 @@ def data_uri(image: NDArray[np.uint8], quality: int = 82) -> str:
 
 
 def ink_on(color: str) -> str:
-    """Black or white, whichever is easier to read on `#rrggbb`."""
+    """Black or white, whichever has more contrast on `#rrggbb`."""
     red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
     return "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fff"
 
 
 def _verdict(num_truth: int, missed: int, extra: int) -> str:
     if not num_truth and not extra:
-        return "empty, and nothing found"
-    parts = [f"{num_truth - missed} of {num_truth} found"] + ([f"{extra} too many"] if extra else [])
+        return "no objects, no predictions"
+    parts = [f"{num_truth - missed} of {num_truth} found"] + ([f"false positives: {extra}"] if extra else [])
     return ", ".join(parts)
 
 
@@ -112,7 +112,7 @@ def _boxes(
     *,
     scores: bool,
 ) -> str:
-    """Rectangles and tags; dashed where truth was missed or a finding is wrong. Best scores are drawn last, on top."""
+    """Rectangles and tags; dashed for missed ground truth and false positives. Highest scores are drawn last."""
     line = max(size_hw) / 220
     parts = []
     for row in range(len(boxes))[::-1]:
@@ -127,9 +127,9 @@ def _boxes(
 
 
 def _tag(text: str, left: float, top: float, color: str, size_hw: tuple[int, int]) -> str:
-    """A small plate above the box, or inside where the picture ends."""
+    """A text tag above the box, or inside it at the top of the image."""
     font = max(size_hw) / 32
-    letters = font * 0.58 * len(text)  # textLength makes it so, whatever the font
+    letters = font * 0.58 * len(text)  # textLength enforces this width with any font
     width, height = letters + font * 0.5, font * 1.25
     x = min(max(left, 0.0), max(size_hw[1] - width, 0.0))
     y = top - height if top >= height else top

@@ -1,4 +1,4 @@
-"""`lookonce convert --probe`: two readings of a Darknet file side by side, and which one its heads agree on."""
+"""`lookonce convert --probe`: two anchor masks of a Darknet file side by side, and under which its heads agree."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ SHOWN_PIXELS = 640
 
 @dataclass(frozen=True, kw_only=True)
 class Probed:
-    """hypotheses: "mask=0,1,2" -> what its heads say of each other; agreed: the better one, None if unclear."""
+    """hypotheses: "mask=0,1,2" -> agreement of the heads. agreed: the better one, None if unclear; chosen: in use."""
 
     hypotheses: dict[str, MaskHypothesis]
     agreed: str | None
@@ -37,27 +37,27 @@ class Probed:
     sheet: Path
 
     def lines(self) -> list[str]:
-        """For a terminal."""
-        told = [_line(name, hypothesis) for name, hypothesis in self.hypotheses.items()]
+        """The result as lines of text."""
+        lines = [_line(name, hypothesis) for name, hypothesis in self.hypotheses.items()]
         if self.agreed is None:
-            told.append(f"verdict: not clear from these pictures; look at {self.sheet}, or take more of them")
+            lines.append(f"verdict: unclear from these images; compare both in {self.sheet}, or use more images")
         elif self.agreed == self.chosen:
-            told.append(f"verdict: {self.agreed}, which is what is used; side by side in {self.sheet}")
+            lines.append(f"verdict: {self.agreed}, which is in use; {self.sheet} shows both side by side")
         else:
             option = self.agreed.removeprefix("mask=")
-            told.append(f"verdict: {self.agreed}, but {self.chosen} is used: convert again with --mask {option}")
-        return told
+            lines.append(f"verdict: {self.agreed}, but {self.chosen} is in use; convert again with --mask {option}")
+        return lines
 
 
 def _line(name: str, hypothesis: MaskHypothesis) -> str:
     if not hypothesis.num_pairs:
-        return f"{name}: no object that both heads find"
+        return f"{name}: both heads detect no common object"
     times = f"{hypothesis.ratio:.2f} times as large as the stride-32 head's"
-    return f"{name}: the stride-16 head's boxes are {times}, over {hypothesis.num_pairs} objects that both find"
+    return f"{name}: the stride-16 head's boxes are {times} (objects detected by both: {hypothesis.num_pairs})"
 
 
 def probe(read: ForeignWeights, images: str, sheet: Path) -> Probed | None:
-    """Run the network over pictures and compare both readings; None when there is only one."""
+    """Runs the network on images and compares both masks; None if only one mask is possible. Writes the sheet."""
     masks = other_masks(read.record)
     if masks is None:
         return None
@@ -75,8 +75,8 @@ def _name(record: ModelRecord) -> str:
     return "mask=" + ",".join(map(str, record.masks[HEAD_16]))
 
 
-def _canvases(record: ModelRecord, pictures: str) -> NDArray[np.uint8]:
-    sources = find_images(pictures)[:MOST_IMAGES]
+def _canvases(record: ModelRecord, images: str) -> NDArray[np.uint8]:
+    sources = find_images(images)[:MOST_IMAGES]
     return np.stack([fit(source.read(), record.image_size, record.preprocessing)[0] for source in sources])
 
 
@@ -89,7 +89,7 @@ def _raw_heads(read: ForeignWeights, canvases: NDArray[np.uint8]) -> Raws:
 
 
 def _sheet(canvases: NDArray[np.uint8], raws: Raws, hypotheses: dict[str, ModelRecord]) -> NDArray[np.uint8]:
-    """A row a picture, a column a reading; RGB."""
+    """RGB image with one row per image and one column per mask."""
     scale = max(1, round(SHOWN_PIXELS / canvases.shape[2]))
     width = canvases.shape[2] * scale
     rows = [np.concatenate([_title(name, width) for name in hypotheses], axis=1)]

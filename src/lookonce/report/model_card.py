@@ -1,4 +1,4 @@
-"""The model card: what a detector is, scores and cannot do, as Markdown that travels with it.
+"""The model card: a Markdown description of a detector with its scores, limits, data and training.
 
 Source of the form: Mitchell et al. 2019, "Model Cards for Model Reporting".
 """
@@ -13,7 +13,7 @@ from lookonce.storage import write_file
 
 
 def write_model_card(path: Path, content: Content) -> Path:
-    """Writes the card, replacing one that lies there; returns `path`."""
+    """Writes the card, replacing an existing one; returns `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, model_card(content))
     return path
@@ -34,8 +34,8 @@ def _what(content: Content) -> Iterator[str]:
     height, width = record.image_size
     names = ", ".join(_plain(name) for name in record.class_names)
     yield (
-        f"YOLOv3-Tiny (dialect {record.dialect.name}), which finds {record.num_classes} "
-        f"{'class' if record.num_classes == 1 else 'classes'} of objects in photographs: {names}."
+        f"YOLOv3-Tiny (dialect {record.dialect.name}), which detects {record.num_classes} "
+        f"{'class' if record.num_classes == 1 else 'classes'} of objects in images: {names}."
     )
     yield _table(
         ("", ""),
@@ -43,8 +43,8 @@ def _what(content: Content) -> Iterator[str]:
             ("input", f"{width}×{height} pixels, {record.preprocessing.resize}, {record.preprocessing.color_order}"),
             ("channels", ", ".join(map(str, record.channels))),
             ("anchors, pixels", "  ".join(f"{w:g}×{h:g}" for w, h in record.anchors)),
-            ("shown from", content.shown_from),
-            ("training data, SHA-256", record.data_hash or "not known"),
+            ("confidence threshold", content.shown_from),
+            ("training data, SHA-256", record.data_hash or "unknown"),
             *record.versions.items(),
         ],
     )
@@ -57,7 +57,7 @@ def _scores(content: Content) -> Iterator[str]:
     if metrics.get("AP50", -1) < 0:
         return
     intervals = metrics.get("intervals", {})
-    yield f"COCO's metric on {_plain(content.scored_on)}; a dash: nothing was there to be found."
+    yield f"COCO's metric on {_plain(content.scored_on)}; a dash: there are no such objects."
     yield _table(
         ("", "", "value", "95 % interval"),
         [
@@ -70,7 +70,7 @@ def _scores(content: Content) -> Iterator[str]:
     best, sure = metrics.get("best_thresholds", {}), metrics.get("class_intervals", {})
     if per_class:
         yield _table(
-            ("class", "objects", "AP50", "95 % interval", "AP", "recall", "best score threshold"),
+            ("class", "objects", "AP50", "95 % interval", "AP", "recall", "best threshold (F1)"),
             [
                 (
                     _plain(name),
@@ -87,13 +87,13 @@ def _scores(content: Content) -> Iterator[str]:
 
 
 def _limits(content: Content) -> Iterator[str]:
-    """What it is known not to do, from the groups and errors."""
+    """Known limits of the detector, from error types and groups."""
     analysis = content.analysis
     if not analysis:
         return
-    yield "## Where it goes wrong"
+    yield "## Limits"
     yield _table(
-        ("error, at IoU 0.5", "how many, of any score", "AP50 points lost"),
+        ("error at IoU 0.5", "count, all scores", "AP50 points lost"),
         [(kind, f"{error['count']:,}", f"{100 * error['AP50']:.1f}") for kind, error in analysis["errors"].items()],
     )
     groups = [
@@ -103,10 +103,10 @@ def _limits(content: Content) -> Iterator[str]:
         if group["num_objects"] >= FEW_OBJECTS
     ]
     if groups:
-        yield _table(("objects by", "", "how many", "AP50"), groups)
+        yield _table(("objects by", "", "count", "AP50"), groups)
     yield (
-        "It was scored on pictures of the kind described below, and nothing is known about others: another camera, "
-        "light, distance or country may need labelled pictures of its own."
+        "The scores hold for images like those described below. For another camera, light, distance or country, "
+        "evaluate it on labelled images from there first."
     )
 
 
@@ -116,7 +116,7 @@ def _data(content: Content) -> Iterator[str]:
     yield "## Data"
     names = content.datasets[0].class_names
     yield _table(
-        ("split", "pictures", "without objects", "objects"),
+        ("split", "images", "without objects", "objects"),
         [(data.split, f"{len(data):,}", f"{num_empty(data):,}", f"{len(data.labels):,}") for data in content.datasets],
     )
     yield _table(
@@ -133,16 +133,16 @@ def _training(content: Content) -> Iterator[str]:
     if not rows:
         return
     yield "## Training"
-    told = ["recipe", "epochs", "batch_size", "optimizer", "lr", "schedule", "image_size", "width", "seed"]
-    told += ["multi_scale"] if settings.get("multi_scale") else []
+    shown = ["recipe", "epochs", "batch_size", "optimizer", "lr", "schedule", "image_size", "width", "seed"]
+    shown += ["multi_scale"] if settings.get("multi_scale") else []
     minutes = sum(row.get("seconds", 0.0) for row in rows) / 60
-    known = [(name, str(settings[name])) for name in told if name in settings]
+    known = [(name, str(settings[name])) for name in shown if name in settings]
     yield _table(("setting", "value"), [*known, ("epochs done", str(len(rows))), ("minutes", f"{minutes:.1f}")])
 
 
 def _again(content: Content) -> Iterator[str]:
     if content.commands:
-        yield "## Do it again"
+        yield "## Reproduce"
         yield "```\n" + "\n".join(content.commands) + "\n```"
 
 
@@ -160,7 +160,7 @@ def _interval(interval: dict[str, float] | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown takes as it is, also in a table."""
+    """Text with Markdown's special characters escaped, also for tables."""
     for mark in "\\`*_[]<>|#":
         text = text.replace(mark, f"\\{mark}")
     return text

@@ -1,4 +1,4 @@
-// Tables whose head holds buttons are sorted by the column clicked: first the largest, then the smallest.
+// A click on a header button sorts the table by that column: first in descending, then in ascending order.
 for (const table of document.querySelectorAll("table.sortable")) {
   table.tHead.addEventListener("click", (event) => {
     const head = event.target.closest("th");

@@ -1,7 +1,7 @@
-"""Charts as SVG text: lines over epochs and bars, drawn in the colours of the page they stand in.
+"""Charts as SVG text: lines over epochs, and bars, in the colours of the surrounding page.
 
-Every colour is a CSS variable with a fallback (`var(--series-1, ...)`), so one drawing serves a light and a dark page;
-`standalone` adds a style sheet of its own for a chart that is a file.
+Every colour is a CSS variable with a fallback (`var(--series-1, ...)`), so one chart suits a light and a dark page;
+`standalone` adds a style sheet for a chart in its own file.
 """
 
 import math
@@ -19,7 +19,7 @@ Format = Callable[[float], str]
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One line: points (x, y) with x ascending, color 1..NUM_SERIES_COLORS."""
+    """One line: points (x, y), x ascending; color 1..NUM_SERIES_COLORS."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -28,7 +28,7 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """Values low..high onto pixels start..end; end < start points up."""
+    """Maps values low..high to pixels start..end; with end < start the axis points up."""
 
     low: float
     high: float
@@ -40,7 +40,7 @@ class Axis:
 
 
 def short(value: float) -> str:
-    """A few digits: 0.0123, 1.5, 12, 1,200."""
+    """At most three significant digits below 1,000: 0.0123, 1.5, 12, 1,200."""
     if value == 0:
         return "0"
     if abs(value) >= 1000:
@@ -70,10 +70,10 @@ def line_chart(
     named: bool = False,
     x_range: tuple[float, float] | None = None,
 ) -> str:
-    """Lines from y = 0 up. y_high: top of the axis, else the largest value with some air above it.
+    """A line chart with y from 0. y_high: top of the y axis; default: 6 % above the largest value.
 
-    named: the lines' names stand below the axis, where no legend stands beside the chart. x_range: ends of the axis,
-    and x is no whole number; without it x counts something, from the first point to the last.
+    named: the names of the lines are below the axis, for charts without a legend. x_range: ends of the x axis, for
+    fractional x; default: the first to the last point, with ticks at whole numbers.
     """
     points = [point for line in series for point in line.points]
     highest = max((y for _, y in points if math.isfinite(y)), default=1.0)
@@ -99,7 +99,7 @@ def bar_chart(
     x_label: str = "",
     format_y: Format = short,
 ) -> str:
-    """Bars from 0 up, one group a label. series: (name, a height for each label, color)."""
+    """Bars from 0, one group per label. series: (name, a height for each label, color)."""
     top = max((value for _, values, _ in series for value in values), default=0.0) * 1.06 or 1.0
     across = Axis(low=0, high=max(len(labels), 1), start=LEFT, end=WIDTH - RIGHT)
     up = Axis(low=0, high=top, start=HEIGHT - BOTTOM, end=TOP)
@@ -117,13 +117,13 @@ def bar_chart(
 
 
 def standalone(svg: str) -> str:
-    """The chart as a file of its own, readable on light and dark grounds."""
+    """The chart as the content of an SVG file, readable on light and dark backgrounds."""
     style = f"<style>{LIGHT}@media (prefers-color-scheme: dark){{{DARK}}}</style>"
     opening, rest = svg.split(">", 1)
     return f'{opening} xmlns="http://www.w3.org/2000/svg">{style}{rest}\n'
 
 
-# The page has the same variables, see page.css; these are for charts that stand alone.
+# page.css has the same variables for the page; these are for standalone charts.
 LIGHT = "svg{--ink:#1c2430;--faint:#5d6878;--rule:#dde2e9;--surface:#fff;background:#fff}"
 DARK = "svg{--ink:#e7ebf1;--faint:#9aa6b6;--rule:#2d3644;--surface:#151a21;background:#151a21}"
 _FALLBACKS = ("#2f6fde", "#d9622b", "#1f9d76", "#a54ec4", "#c79a12", "#64748b")
@@ -162,7 +162,7 @@ def _line(series: Series, across: Axis, up: Axis, format_y: Format, x_label: str
         [f'<path d="M{path}" style="fill:none;stroke:{color};stroke-width:2;stroke-linejoin:round"/>'] if path else []
     )
     radius = 2.5 if len(places) <= 40 else 1.5
-    every = max(1, len(places) // MOST_MARKS)  # a mark is also where the mouse learns the value
+    every = max(1, len(places) // MOST_MARKS)  # hovering over a mark shows its value
     for x, y, epoch, value in places[::every]:
         parts.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" style="fill:{color}"/>'
@@ -173,15 +173,15 @@ def _line(series: Series, across: Axis, up: Axis, format_y: Format, x_label: str
 
 
 def _name(series: Series, place: int) -> str:
-    """One of a row of names below the axis, where no line passes."""
+    """One name in the row below the axis, where it overlaps no line."""
     x, y = LEFT + 92 * place, HEIGHT - 4
     mark = f'<rect x="{x}" y="{y - 8}" width="9" height="9" rx="2" style="fill:{_color(series.color)}"/>'
     return mark + _text(x + 15, y, series.name, anchor="start")
 
 
 def _bar_labels(labels: Sequence[str], across: Axis) -> str:
-    """Every label, or every n-th where they would run into each other."""
-    room = (across(1) - across(0)) / 5.6  # letters: one is about 5.6 wide
+    """Every label, or every n-th if they would overlap."""
+    room = (across(1) - across(0)) / 5.6  # in letters, which are about 5.6 wide
     longest = max((len(label) for label in labels), default=1)
     every = max(1, math.ceil((min(longest, 10) + 1) / room))
     return "".join(

@@ -1,4 +1,4 @@
-"""A chart of object sizes with anchors over them, as an SVG file."""
+"""A scatter plot of object sizes and anchors, as an SVG file."""
 
 from collections.abc import Mapping
 from html import escape
@@ -14,20 +14,20 @@ Sizes = NDArray[np.float64]
 
 SIDE = 480
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 44
-MOST_DOTS = 3000  # more only darken the page
+MOST_DOTS = 3000  # more dots only overlap
 
 
 def write_scatter(path: Path, sizes_wh: Sizes, anchors_wh: Mapping[str, Sizes], image_size: int) -> None:
-    """sizes_wh (N, 2) and each (A, 2) in pixels of a canvas with sides of image_size."""
+    """Writes the plot. sizes_wh (N, 2), anchors_wh name -> (A, 2): pixels of a network input of image_size."""
     with os_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, standalone(scatter_chart(sizes_wh, anchors_wh, image_size)))
 
 
 def scatter_chart(sizes_wh: Sizes, anchors_wh: Mapping[str, Sizes], image_size: int) -> str:
-    """An SVG: a dot for each object, across its width, up its height; a frame from the corner for each anchor.
+    """An SVG with a dot for each object, x its width and y its height, and a rectangle from the origin for each anchor.
 
-    Both axes are square roots, so that small objects have room. anchors_wh: name -> (A, 2).
+    Both axes have square-root scales, which spread small objects. anchors_wh: name -> (A, 2).
     """
     largest = max(float(sizes_wh.max(initial=1)), *(float(anchors.max()) for anchors in anchors_wh.values()))
     high = min(largest * 1.05, image_size * 1.0) ** 0.5

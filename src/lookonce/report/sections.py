@@ -1,4 +1,4 @@
-"""The sections of a report: each takes the content and gives its HTML, or nothing where there is nothing to say."""
+"""The sections of a report: each function returns the HTML of its section, empty if the content lacks the data."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,21 +21,21 @@ TWELVE = {
     "AP50": "Average precision at IoU 0.50",
     "AP75": "Average precision at IoU 0.75",
     "APs": "AP of small objects, under 32 × 32 pixels",
-    "APm": "AP of medium objects",
+    "APm": "AP of medium objects, 32 × 32 to 96 × 96 pixels",
     "APl": "AP of large objects, over 96 × 96 pixels",
-    "AR1": "Recall with one detection a picture and class",
-    "AR10": "Recall with ten",
-    "AR100": "Recall with a hundred",
-    "ARs": "Recall of small objects",
-    "ARm": "Recall of medium objects",
-    "ARl": "Recall of large objects",
+    "AR1": "Average recall with 1 detection per image and class",
+    "AR10": "Average recall with 10",
+    "AR100": "Average recall with 100",
+    "ARs": "Average recall of small objects",
+    "ARm": "Average recall of medium objects",
+    "ARl": "Average recall of large objects",
 }
-SIZE_EDGES = (0, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512)  # pixels; 32 and 96 are COCO's own borders
+SIZE_EDGES = (0, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512)  # pixels; 32 and 96 are COCO's limits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A chart over the epochs: which columns of metrics.jsonl, each with its color."""
+    """A chart over the epochs. columns: of metrics.jsonl, each with its color; y_high: top of the y axis."""
 
     name: str
     title: str
@@ -51,17 +51,17 @@ CURVES = (
     ),
     Curve(
         name="precision",
-        title="Precision on the validation pictures",
+        title="AP on the validation images",
         columns={"AP50": 1, "AP": 2, "AP75": 3},
         y_high=1.0,
     ),
     Curve(name="lr", title="Learning rate at the end of each epoch", columns={"lr": 1}),
-    Curve(name="speed", title="Pictures a second", columns={"images_per_second": 3}),
+    Curve(name="speed", title="Throughput, images/s", columns={"images_per_second": 3}),
 )
 
 
 def tiles(content: Content) -> str:
-    """The run in a few large numbers."""
+    """The main numbers of the run."""
     rows, metrics, record = content.run.rows, content.metrics, content.run.record
     intervals = metrics.get("intervals", {})
     shown = [
@@ -70,11 +70,11 @@ def tiles(content: Content) -> str:
         if metrics.get(name, -1) >= 0
     ]
     if rows:
-        shown.append((str(len(rows)), "epochs trained"))
+        shown.append((str(len(rows)), "epoch trained" if len(rows) == 1 else "epochs trained"))
     if any("seconds" in row for row in rows):
-        shown.append((duration(sum(row.get("seconds", 0.0) for row in rows)), "of training"))
+        shown.append((duration(sum(row.get("seconds", 0.0) for row in rows)), "training time"))
     if record is not None:
-        shown.append((f"{record.image_size[1]}×{record.image_size[0]}", "pixels it looks at"))
+        shown.append((f"{record.image_size[1]}×{record.image_size[0]}", "pixels of network input"))
         shown.append((str(record.num_classes), "class" if record.num_classes == 1 else "classes"))
     body = "".join(f'<div class="card tile"><b>{value}</b><span>{text}</span></div>' for value, text in shown)
     return f'<div class="tiles">{body}</div>' if shown else ""
@@ -87,11 +87,11 @@ def _plus_minus(interval: Mapping[str, float] | None) -> str:
 def summary(content: Content) -> str:
     """A few sentences."""
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences(content))
-    return card(f'<ul class="said">{items}</ul>') if items else ""
+    return card(f'<ul class="summary">{items}</ul>') if items else ""
 
 
 def curves(content: Content) -> str:
-    """Loss, precision, learning rate and speed over the epochs."""
+    """Loss, AP, learning rate and throughput over the epochs."""
     charts = (
         line_card(curve.title, line_series(content.run.rows, curve.columns), y_high=curve.y_high) for curve in CURVES
     )
@@ -100,7 +100,7 @@ def curves(content: Content) -> str:
 
 
 def curve_files(content: Content) -> dict[str, str]:
-    """The same charts, each a file of its own: name -> SVG."""
+    """The same charts as files: name -> SVG."""
     files = {}
     for curve in CURVES:
         series = line_series(content.run.rows, curve.columns)
@@ -110,7 +110,7 @@ def curve_files(content: Content) -> dict[str, str]:
 
 
 def line_series(rows: Sequence[Mapping[str, float]], columns: Mapping[str, int]) -> list[Series]:
-    """One line for each column that the table has; epochs count from 1 for people."""
+    """One line for each column that the rows have; epochs are counted from 1."""
     series = []
     for name, color in columns.items():
         points = [
@@ -122,7 +122,7 @@ def line_series(rows: Sequence[Mapping[str, float]], columns: Mapping[str, int])
 
 
 def line_card(title: str, series: Sequence[Series], *, y_high: float | None = None) -> str:
-    """A chart with its heading and, where it has more than one line, the legend."""
+    """A chart with its heading and, with more than one line, a legend."""
     if not series:
         return ""
     names = legend((line.name, line.color) for line in series) if len(series) > 1 else ""
@@ -130,7 +130,7 @@ def line_card(title: str, series: Sequence[Series], *, y_high: float | None = No
 
 
 def metrics_table(content: Content) -> str:
-    """COCO's twelve numbers."""
+    """COCO's twelve metrics."""
     metrics = content.metrics
     intervals = metrics.get("intervals", {})
     rows = [
@@ -139,16 +139,16 @@ def metrics_table(content: Content) -> str:
         if name in metrics
     ]
     if not rows:
-        return "<p>Not scored: the run had no validation pictures. <code>lookonce eval</code> scores it.</p>"
-    sure = " Behind a number: where it lies with 95 of 100 other choices of such pictures." if intervals else ""
+        return "<p>Not scored: the run had no validation images. Score it with <code>lookonce eval</code>.</p>"
+    sure = " After a number: its 95 % confidence interval, by bootstrap over the images." if intervals else ""
     return (
-        f"<p>COCO's metric on {escape(content.scored_on)}. Fractions: 1 is perfect; a dash means that there was "
-        f"nothing to find.{sure}</p>{card(table(rows), scroll=True)}"
+        f"<p>COCO's metric on {escape(content.scored_on)}, from 0 to 1 (best); a dash: there are no such "
+        f"objects.{sure}</p>{card(table(rows), scroll=True)}"
     )
 
 
 def class_table(content: Content) -> str:
-    """One line a class, sortable."""
+    """The metrics of each class, as a sortable table."""
     metrics = content.metrics
     per_class = metrics.get("per_class") or {}
     intervals, best = metrics.get("class_intervals", {}), metrics.get("best_thresholds", {})
@@ -161,14 +161,14 @@ def class_table(content: Content) -> str:
         + count(row.get("num_detections"))
         for name, row in per_class.items()
     ]
-    names = ("class", "objects", "AP50", "AP", "AP75", "recall", "best at", "detections")
+    names = ("class", "objects", "AP50", "AP", "AP75", "recall", "best threshold", "detections")
     head = sortable_head(names, text="class")
     return card(table(rows, head=head, kind="sortable"), scroll=True) if rows else ""
 
 
 def exported_files(content: Content) -> str:
-    """Each exported file beside the weights it was made from, as `lookonce verify` measured it."""
-    told = content.verified
+    """The exported files and the weights that they were made from, as `lookonce verify` measured them."""
+    verified = content.verified
     rows = [
         cell(f"{PurePath(row['file']).name}, {row['image_size'][0]} pixels")
         + cell(row["runtime"])
@@ -179,16 +179,17 @@ def exported_files(content: Content) -> str:
         + _difference(row["ms"], digits=3)
         + _difference(row["size"] / 1e6, digits=3)
         + cell("differs: " + ", ".join(row["wrong"]) if row["wrong"] else "same" if row["box"] is not None else "")
-        for row in told.get("rows", [])
+        for row in verified.get("rows", [])
     ]
     if not rows:
         return ""
     names = ("AP50", "AP", "logits", "boxes, px", "scores", "ms", "MB")
-    head = "".join(head_cell(name, number=False) for name in ("file", "runtime", "numbers"))
+    head = "".join(head_cell(name, number=False) for name in ("file", "runtime", "precision"))
     head += "".join(head_cell(name, number=True) for name in names) + head_cell("", number=False)
     words = (
-        f"On {told['pictures']:,} pictures of split {told['split']}. Logits, boxes and scores: largest difference to "
-        "the first line of that size. ms: one picture through network, decoding and suppression."
+        f"Measured on {verified['pictures']:,} {'image' if verified['pictures'] == 1 else 'images'} of split "
+        f"'{verified['split']}'. Logits, boxes and scores: largest difference from the first row of that image size. "
+        "ms: latency of one image through network, decoding and NMS."
     )
     return f"<p>{escape(words)}</p>" + card(table(rows, head=head), scroll=True)
 
@@ -199,15 +200,15 @@ def _difference(value: float | None, *, digits: int = 2) -> str:
 
 
 def data_card(content: Content) -> str:
-    """What it learned from."""
+    """Images, objects, classes and sizes of the training data."""
     return counts_of_data(content.datasets)
 
 
 def counts_of_data(datasets: Sequence[Dataset]) -> str:
-    """Pictures, objects, classes and sizes of each split."""
+    """Images, objects, classes and sizes of each split."""
     if not datasets:
         return ""
-    heads = ("split", "pictures", "without objects", "objects", "median size")
+    heads = ("split", "images", "without objects", "objects", "median size")
     head = "".join(head_cell(name, number=name != "split") for name in heads)
     rows = [
         cell(data.split) + count(len(data)) + count(num_empty(data)) + count(len(data.labels)) + _median_size(data)
@@ -218,33 +219,33 @@ def counts_of_data(datasets: Sequence[Dataset]) -> str:
 
 
 def num_empty(dataset: Dataset) -> int:
-    """Pictures without a box."""
+    """Number of images without a box."""
     return int((np.diff(dataset.box_offsets) == 0).sum())
 
 
 def pictures(content: Content) -> str:
-    """Truth and predictions side by side, an even choice."""
+    """Ground truth and predictions side by side, for an evenly spaced choice of images."""
     if not content.pictures:
         return ""
     return (
-        f"<p>An even choice, not by how well it goes. First the labels, then what the network finds from "
-        f"{escape(content.shown_from)} on. Dashed among the labels: missed. Dashed among the findings: not labelled, "
-        f"or a box that overlaps its object by less than half.</p>{_pairs(content, content.pictures)}"
+        f"<p>Evenly spaced images, not selected by score. First the ground truth, then the predictions from "
+        f"{escape(content.shown_from)} up. Dashed ground truth: missed. Dashed prediction: false positive, not "
+        f"labelled or with an IoU below 0.5.</p>{_pairs(content, content.pictures)}"
     )
 
 
 def worst(content: Content) -> str:
-    """The pictures with most errors."""
+    """The images with most errors."""
     if not content.worst:
         return ""
     return (
-        "<p>Where it is wrong most often. Look at the labels as well: some of these errors may be theirs.</p>"
+        "<p>The images with most errors. Check their labels too: some of the errors may be label errors.</p>"
         f"{_pairs(content, content.worst, shown_before=content.pictures)}"
     )
 
 
 def _pairs(content: Content, shown: Sequence[ComparedImage], shown_before: Sequence[ComparedImage] = ()) -> str:
-    """A picture that the page has already is not embedded once more."""
+    """Figures of the images; an image that the page has already is not embedded again."""
     known = {image.name: f"picture-{place}" for place, image in enumerate(shown_before)}
     kind = "worst" if shown_before else "picture"
     figures = []
@@ -255,7 +256,7 @@ def _pairs(content: Content, shown: Sequence[ComparedImage], shown_before: Seque
 
 
 def settings_table(content: Content) -> str:
-    """What differs from the defaults; all of it on demand."""
+    """The settings that differ from the defaults; all of them in a folded table."""
     settings = content.run.settings
     known = [name for name in Settings.model_fields if name in settings]
     changed = [name for name in known if plain(settings[name]) != plain(default_of(name))]
@@ -264,18 +265,18 @@ def settings_table(content: Content) -> str:
         for group, title in GROUPS.items()
     )
     everything = f"<details><summary>All {len(known)} settings</summary>{groups}</details>"
-    note = "<p>Those that differ from the defaults.</p>"
+    note = "<p>The settings that differ from the defaults.</p>"
     return note + card(_settings_rows(changed, settings) + everything, scroll=True)
 
 
 def facts(content: Content) -> str:
-    """Machine and versions."""
+    """The machine and the versions."""
     rows = [cell(name) + f'<td class="value">{escape(value)}</td>' for name, value in content.facts.items()]
     return card(table(rows), scroll=True) if rows else ""
 
 
 def commands(content: Content) -> str:
-    """How to do it again."""
+    """The commands that reproduce the run."""
     if not content.commands:
         return ""
     return f"<pre>{escape(chr(10).join(content.commands))}</pre>"
@@ -293,21 +294,21 @@ def _class_chart(datasets: Sequence[Dataset]) -> str:
 
 
 def _size_chart(datasets: Sequence[Dataset]) -> str:
-    """Shares, so that splits of different length can be compared."""
+    """A histogram in percent, so that splits of different size can be compared."""
     largest = max((object_sizes(data).max(initial=0) for data in datasets), default=0)
     edges = [*(edge for edge in SIZE_EDGES if edge <= largest), np.inf]
     series = []
     for place, data in enumerate(datasets, start=1):
         counts, _ = np.histogram(object_sizes(data), bins=edges)
         series.append((data.split, (100 * counts / max(counts.sum(), 1)).tolist(), place))
-    title = "Sizes of the objects, share in percent"
+    title = "Sizes of the objects, in percent of the split"
     labels = [f"{edge:g}+" for edge in edges[:-1]]
     chart = bar_chart(title, labels, series, x_label="√(width × height), pixels")
     return card(f"<h3>{title}</h3>{chart}{_split_legend(datasets)}")
 
 
 def object_sizes(dataset: Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(M,) square root of width times height, in pixels of the picture."""
+    """(M,) sqrt(width * height), in pixels of the image."""
     wh = dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]
     return np.asarray(np.sqrt(wh[:, 0] * wh[:, 1]), np.float64)
 
@@ -330,7 +331,7 @@ def _settings_rows(names: Iterable[str], settings: Mapping[str, Any]) -> str:
 
 
 def plain(value: Any) -> str:
-    """A setting's value in words."""
+    """A setting's value as text."""
     if isinstance(value, list | tuple):
         return "[" + ", ".join(plain(part) for part in value) + "]"
     if value is None or value == "":
@@ -339,7 +340,7 @@ def plain(value: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In the unit that suits it."""
+    """The duration in s, min or h."""
     if seconds < 90:
         return f"{short(round(seconds))} s"
     if seconds < 5400:

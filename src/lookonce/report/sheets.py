@@ -1,4 +1,4 @@
-"""Contact sheets of an evaluation: labels beside findings, the worst pictures and an even choice of all of them."""
+"""Contact sheets of an evaluation: ground truth beside predictions, for the worst and for evenly spaced images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ from lookonce.storage import write_file
 
 ImageArray = NDArray[np.uint8]
 
-IMAGE_SIDE = 440  # pixels, of each of the two pictures of a pair
+IMAGE_SIDE = 440  # pixels, of each of the two images of a pair
 GAP, HEADING = 8, 26
 MISTAKE_COLOR = (230, 20, 20)
 GROUND, INK = (255, 255, 255), (28, 36, 48)
@@ -28,7 +28,7 @@ JPEG_QUALITY = 88
 
 
 def write_sheets(folder: Path, dataset: Dataset, results: Results, analysis: Analysis, count: int) -> list[Path]:
-    """worst.jpg and pictures.jpg in `folder`, of up to `count` pictures each; none where the pictures are not there."""
+    """Writes worst.jpg and pictures.jpg with up to `count` images each; omits a sheet if image files are missing."""
     worst = analysis.pictures.worst()[:count]
     files = []
     for name, rows in (("worst.jpg", worst), ("pictures.jpg", even_choice(len(dataset), count))):
@@ -40,7 +40,7 @@ def write_sheets(folder: Path, dataset: Dataset, results: Results, analysis: Ana
 
 
 def write_overlay(file: Path, dataset: Dataset, count: int) -> None:
-    """Up to `count` pictures with their labels; nothing where the pictures are not there."""
+    """Writes a sheet of up to `count` images with their ground truth; writes nothing if all image files are missing."""
     rows = [row for row in even_choice(len(dataset), count).tolist() if dataset.image_paths[row].is_file()]
     if not rows:
         return
@@ -49,19 +49,20 @@ def write_overlay(file: Path, dataset: Dataset, count: int) -> None:
         small, scale = _small(read_image(dataset.image_paths[row]))
         truth = truth_of(dataset, row)
         drawn = draw(small, _scaled(truth, scale), dataset.class_names, show_scores=False)
-        cells.append(_headed(drawn, f"{dataset.image_paths[row].name}: {len(truth)} boxes"))
+        boxes = "box" if len(truth) == 1 else "boxes"
+        cells.append(_headed(drawn, f"{dataset.image_paths[row].name}: {len(truth)} {boxes}"))
     write_file(file, _jpeg(_arranged(cells, columns=4, cell_width=IMAGE_SIDE)))
 
 
 def even_choice(total: int, count: int) -> NDArray[np.int64]:
-    """Up to `count` of 0..total-1, evenly spaced, not chosen by how well they go."""
+    """Up to `count` of the indices 0..total-1, evenly spaced."""
     if not total or not count:
         return np.zeros(0, np.int64)
     return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))
 
 
 def truth_of(dataset: Dataset, index: int) -> Detections:
-    """The labelled boxes of one picture, crowds left out."""
+    """The ground truth of one image, without crowds."""
     rows = dataset.rows(index)
     kept = ~dataset.crowd[rows]
     boxes = dataset.boxes_xyxy[rows][kept].astype(np.float32)
@@ -69,7 +70,7 @@ def truth_of(dataset: Dataset, index: int) -> Detections:
 
 
 def found_in(dataset: Dataset, results: Results, index: int, lowest: Sequence[float]) -> Detections:
-    """What was found in one picture with at least the score of its class, best first; lowest (C,) by label."""
+    """Detections of one image that reach the threshold of their class, highest score first; lowest (C,) by label."""
     rows = np.flatnonzero(results.image_ids == dataset.image_ids[index])
     rows = rows[results.scores[rows] >= np.asarray(lowest)[results.labels[rows]]]
     rows = rows[np.argsort(-results.scores[rows], kind="stable")]
@@ -81,13 +82,13 @@ def found_in(dataset: Dataset, results: Results, index: int, lowest: Sequence[fl
 
 
 def lowest_scores(dataset: Dataset, analysis: Analysis) -> list[float]:
-    """(C,) by label: the best threshold of each class, SHOWN_SCORE for one that has none."""
+    """(C,) by label: the best threshold of each class, SHOWN_SCORE for a class without one."""
     best = analysis.best_thresholds()
     return [best.get(name, SHOWN_SCORE) for name in dataset.class_names]
 
 
 def _pair(dataset: Dataset, results: Results, analysis: Analysis, index: int) -> ImageArray:
-    """Heading, labels and findings of one picture; mistakes have a red frame."""
+    """Heading, ground truth and predictions of one image; errors have a red frame."""
     image = read_image(dataset.image_paths[index])
     truth = truth_of(dataset, index)
     found = found_in(dataset, results, index, lowest_scores(dataset, analysis))
@@ -99,13 +100,13 @@ def _pair(dataset: Dataset, results: Results, analysis: Analysis, index: int) ->
     )
     right = _framed(draw(small, _scaled(found, scale), names), _scaled(found.select(~hit_found), scale))
     missed, wrong = int((~hit_truth).sum()), int((~hit_found).sum())
-    title = f"{dataset.image_paths[index].name}: {len(truth)} labelled, {missed} missed, {wrong} wrong"
+    title = f"{dataset.image_paths[index].name}: {len(truth)} labelled, {missed} missed, false positives: {wrong}"
     gap = np.full((small.shape[0], GAP // 2, 3), GROUND, np.uint8)
     return _headed(np.concatenate([left, gap, right], axis=1), title)
 
 
 def _small(image: ImageArray) -> tuple[ImageArray, float]:
-    """With IMAGE_SIDE pixels on its longer side, and the factor that makes it so."""
+    """The image scaled to IMAGE_SIDE pixels on its longer side, and the scale factor."""
     scale = IMAGE_SIDE / max(image.shape[:2])
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=method), np.uint8), scale
@@ -118,7 +119,7 @@ def _scaled(boxes: Detections, scale: float) -> Detections:
 
 
 def _framed(image: ImageArray, boxes: Detections) -> ImageArray:
-    """A second frame, two pixels outside each box."""
+    """Draws a second frame, two pixels outside each box."""
     framed = image.copy()
     for left, top, right, bottom in np.rint(boxes.boxes_xyxy).astype(int).tolist():
         cv2.rectangle(framed, (left - 3, top - 3), (right + 2, bottom + 2), MISTAKE_COLOR, thickness=2)
@@ -132,7 +133,7 @@ def _headed(image: ImageArray, title: str) -> ImageArray:
 
 
 def _arranged(cells: Sequence[ImageArray], *, columns: int, cell_width: int) -> ImageArray:
-    """Rows of cells, each row as high as its highest."""
+    """A sheet with rows of cells; each row is as high as its highest cell."""
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(cell.shape[0] for cell in row) + GAP for row in rows]
     width = min(columns, len(cells)) * (cell_width + GAP) + GAP
