@@ -158,7 +158,7 @@ def choose_masks(
         )
     if max(wanted) >= num_anchors or len(set(wanted)) != len(wanted):
         raise SettingsError(
-            f"mask: {','.join(map(str, wanted))}; expected distinct numbers from 0 to {num_anchors - 1}",
+            f"mask: {','.join(map(str, wanted))}; expected distinct rows of the {num_anchors} anchors, from 0",
             setting="mask",
             value=wanted,
         )

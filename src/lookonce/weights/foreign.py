@@ -85,7 +85,7 @@ def named_classes(num_classes: int, given: Sequence[str], source: str) -> tuple[
     """Class fields of the record, and what was assumed; WeightsError if their number is wrong."""
     if given and len(given) != num_classes:
         raise WeightsError(
-            f"{source}: has {num_classes} classes, but {len(given)} class names were given; name its own list",
+            f"{source}: {len(given)} class names given; expected {num_classes}, one per class",
             path=source,
         )
     numbers = tuple(range(1, num_classes + 1))
@@ -123,7 +123,7 @@ def require_all_used(left: Sequence[str], source: str) -> None:
     if left:
         shown = ", ".join(repr(name) for name in left[:10]) + (f" and {len(left) - 10} more" if len(left) > 10 else "")
         raise WeightsError(
-            f"{source}: has arrays that YOLOv3-Tiny lacks ({len(left)}): {shown}; expected weights of YOLOv3-Tiny",
+            f"{source}: unknown arrays ({len(left)}): {shown}; expected weights of YOLOv3-Tiny",
             path=source,
         )
 

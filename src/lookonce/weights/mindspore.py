@@ -117,7 +117,7 @@ def read_mindspore(path: Path, options: ReadOptions) -> ForeignWeights:
     classes, assumed = named_classes(record.num_classes, options.class_names, source)
     notes = [f"MindSpore .ckpt, {sum(a.numel() for a in state.values() if a.is_floating_point()):,} parameters"]
     if dropped:
-        notes.append(f"training state ignored, arrays: {len(dropped)} ({dropped[0]} ...)")
+        notes.append(f"training state ignored: {len(dropped)} array{'s' * (len(dropped) != 1)} ({dropped[0]} ...)")
     zoos = (
         "the file does not hold anchors and preprocessing: using the model zoo's anchors, 640 pixels, stretch, and "
         "ImageNet's mean and std"

@@ -304,8 +304,8 @@ def _network(root: Any) -> tuple[str, StandIn]:
                 return key, root[key]
         if any(isinstance(value, TensorPlace) for value in root.values()):
             raise RefusedError(
-                "holds only a state_dict, without activation and anchors; save the whole model, as Ultralytics' "
-                "training does"
+                "holds only arrays (a state_dict), without activation and anchors; save the whole model, as "
+                "Ultralytics' training does"
             )
     raise RefusedError("holds no network under 'ema' or 'model'; expected a .pt saved by Ultralytics' training")
 
