@@ -22,14 +22,14 @@ std::string first_line(const fs::path& path) {
   return line;
 }
 
-/// "max" and -1 are no limit.
+/// quota / period; "max" and -1 mean no limit.
 double share(const std::string& quota, const std::string& period) {
   const double time = std::strtod(quota.c_str(), nullptr);
   const double of = std::strtod(period.c_str(), nullptr);
   return time > 0 && of > 0 ? time / of : std::numeric_limits<double>::infinity();
 }
 
-/// The path of this process in the second version of Linux's control groups; "" where none.
+/// The path of this process in control groups version 2; "" if there is none.
 std::string own_cgroup() {
   std::ifstream file("/proc/self/cgroup");
   for (std::string line; std::getline(file, line);) {
@@ -38,7 +38,7 @@ std::string own_cgroup() {
   return "";
 }
 
-/// Processors that share a core count once.
+/// Number of physical cores in the CPU affinity; hyperthreads of a core count once.
 int cores_allowed() {
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) {

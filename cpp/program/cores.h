@@ -5,13 +5,13 @@
 
 namespace lookonce {
 
-/// OMP_NUM_THREADS where it is set, else the physical cores that this process may use, by its affinity and by the quota
-/// of its container: src/lookonce/cores.py in C++.
+/// OMP_NUM_THREADS if set, else the number of physical cores that CPU affinity and the container's quota allow, as in
+/// src/lookonce/cores.py.
 int usable_threads();
 
-/// Processors' worth of time that a control group and those around it may use; infinite without a limit.
+/// CPU quota of a control group and its parents, in processors; infinite without a limit.
 ///
-/// `root`: where control groups are mounted; `group`: "/pod/box". Both versions of them are read.
+/// `root`: where control groups are mounted; `group`: "/pod/box". Versions 1 and 2 are read.
 double cores_of_quota(const std::filesystem::path& root, const std::string& group);
 
 }  // namespace lookonce

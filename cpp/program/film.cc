@@ -13,10 +13,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What plays everywhere first; an FFmpeg built without x264 has the others.
+/// Preferred first: H.264 plays everywhere; an FFmpeg built without x264 has the others.
 constexpr std::array<const char*, 3> kEncoders{"libx264", "libopenh264", "mpeg4"};
 constexpr int kMpeg4Quantizer = 3;
-constexpr AVRational kWrittenTimeBase{1, 60'000};  // 25, 30 and 30000/1001 frames a second are whole ticks
+constexpr AVRational kWrittenTimeBase{1, 60'000};  // at 25, 30 and 30000/1001 frames/s a frame lasts whole ticks
 
 const AVCodec* find_encoder() {
   for (const char* name : kEncoders) {
@@ -25,7 +25,7 @@ const AVCodec* find_encoder() {
   return nullptr;
 }
 
-/// Two columns share a colour in the usual form of video, so an odd edge is repeated once.
+/// yuv420p stores one colour for 2 x 2 pixels, so the last row or column of an odd size is repeated.
 Picture with_even_sides(const Picture& picture) {
   Picture even = roomy_picture(picture.width + picture.width % 2, picture.height + picture.height % 2);
   for (int y = 0; y < even.height; ++y) {
@@ -49,7 +49,7 @@ struct Film::Encoder {
     if (format != nullptr) avio_closep(&format->pb);
     avformat_free_context(format);
     std::error_code ignored;
-    fs::remove(temporary, ignored);  // it has been given its name, or is not complete
+    fs::remove(temporary, ignored);  // renamed already, or incomplete
   }
   Encoder(const Encoder&) = delete;
   Encoder& operator=(const Encoder&) = delete;
@@ -109,20 +109,20 @@ struct Film::Encoder {
     codec->pix_fmt = AV_PIX_FMT_YUV420P;
     codec->time_base = kWrittenTimeBase;
     codec->framerate = av_d2q(rate, 1001);
-    codec->thread_count = 2;  // the network has the other processors
+    codec->thread_count = 2;  // the other processors run the network
     codec->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     if (kind->id == AV_CODEC_ID_MPEG4) {
       codec->flags |= AV_CODEC_FLAG_QSCALE;
       codec->global_quality = kMpeg4Quantizer * FF_QP2LAMBDA;
     }
     AVDictionary* options = nullptr;
-    av_dict_parse_string(&options, "crf=22:preset=veryfast", "=", ":", 0);  // x264's; the others leave them
+    av_dict_parse_string(&options, "crf=22:preset=veryfast", "=", ":", 0);  // x264's; others ignore them
     const int opened = avcodec_open2(codec, kind, &options);
     av_dict_free(&options);
     require(opened);
   }
 
-  /// nullptr: what the encoder still holds.
+  /// nullptr: flushes the encoder.
   void encode(const AVFrame* one) {
     require(avcodec_send_frame(codec, one));
     while (avcodec_receive_packet(codec, packet) == 0) {

@@ -7,21 +7,21 @@
 
 namespace lookonce {
 
-/// An .mp4 file of frames with their times; it is there under its name when it is finished, and not without.
+/// Writes an .mp4 file of frames with timestamps; `finish` gives the file its name.
 class Film {
  public:
-  /// The pictures' size is that of the first, which is still to be added; rate: frames a second, about.
-  /// Error: cannot be written there.
+  /// All frames get the size of `first`, which is not yet added; rate: approximate frames per second.
+  /// Error: the file cannot be written.
   Film(const std::filesystem::path& path, const Picture& first, double rate);
   ~Film();
   Film(const Film&) = delete;
   Film& operator=(const Film&) = delete;
 
-  /// Seconds rise. A frame of another size is resized.
+  /// `seconds` must increase. A frame of another size is resized.
   void add(const Picture& picture, double seconds);
   void finish();
 
-  /// Whether this program can write films: FFmpeg is there, with one of the encoders that are looked for.
+  /// Whether this program can write videos: it has FFmpeg with a supported encoder.
   static bool possible();
 
  private:

@@ -11,8 +11,8 @@
 
 namespace lookonce {
 
-/// What is under way between one thread that brings tasks, several that work on them and one that takes the outcomes
-/// in the order of the tasks. At most `capacity` tasks have been brought and not taken.
+/// A bounded queue between one producer of tasks, several workers, and one consumer, which takes the outcomes in the
+/// order of the tasks. At most `capacity` tasks are between `bring` and `take`.
 template <typename Task, typename Outcome>
 class InFlight {
  public:
@@ -23,7 +23,7 @@ class InFlight {
     Task task;
   };
 
-  /// Waits for room; false when the work has been given up.
+  /// Adds a task, waiting for free capacity; false after `give_up`.
   bool bring(Task task) {
     std::unique_lock lock(mutex_);
     room_.wait(lock, [&] { return failure_ || brought_ - taken_ < capacity_; });
@@ -40,7 +40,7 @@ class InFlight {
     outcomes_.notify_all();
   }
 
-  /// `count` tasks; fewer only when there are no more; none at the end, or when the work has been given up.
+  /// Takes `count` tasks; fewer only when there are no more; none at the end and after `give_up`.
   std::vector<Numbered> work(std::size_t count) {
     std::unique_lock lock(mutex_);
     tasks_.wait(lock, [&] { return failure_ || complete_ || waiting_.size() >= count; });
@@ -58,7 +58,7 @@ class InFlight {
     outcomes_.notify_all();
   }
 
-  /// The next outcome in order; nullopt at the end. Throws what a worker gave up with.
+  /// The next outcome in order; nullopt at the end. Rethrows the exception of `give_up`.
   std::optional<Outcome> take() {
     std::unique_lock lock(mutex_);
     outcomes_.wait(lock, [&] { return failure_ || finished_.count(taken_) != 0 || (complete_ && taken_ == brought_); });
@@ -72,7 +72,7 @@ class InFlight {
     return outcome;
   }
 
-  /// Ends everybody's work; the first reason is the one that `take` throws.
+  /// Stops all threads; `take` rethrows the exception of the first call.
   void give_up(std::exception_ptr why) {
     const std::lock_guard lock(mutex_);
     if (!failure_) failure_ = std::move(why);
@@ -82,7 +82,7 @@ class InFlight {
  private:
   const std::size_t capacity_;
   std::mutex mutex_;
-  std::condition_variable room_, tasks_, outcomes_;  // one would wake everybody for everything
+  std::condition_variable room_, tasks_, outcomes_;  // three, so that only the threads concerned wake up
   std::deque<Numbered> waiting_;
   std::map<std::size_t, Outcome> finished_;
   std::size_t brought_ = 0, taken_ = 0;

@@ -19,7 +19,7 @@ using namespace lookonce;
 constexpr int kSomePicturesFailed = 1;
 constexpr int kNothingDone = 2;
 
-/// As many as `wanted`, while there are pictures for all of them.
+/// `wanted`, but not more than there are batches of images to work on.
 int with_work(int wanted, const Options& options, const std::vector<Source>& sources) {
   if (has_video(sources)) return wanted;
   const auto batch = static_cast<std::size_t>(options.batch);
@@ -27,8 +27,8 @@ int with_work(int wanted, const Options& options, const std::vector<Source>& sou
   return static_cast<int>(std::min(batches, static_cast<std::size_t>(wanted)));
 }
 
-/// One a lane. Where calls queue, one more has its next picture ready when a lane is free (1.7 % more pictures on two
-/// processors; 1.7 % fewer where they do not queue), but for --timing, which would take the waiting for computing.
+/// One per lane. If the backend queues calls, one more prepares the next image while all lanes are busy (throughput
+/// +1.7 % on two processors; -1.7 % without a queue). Not with --timing, which would count the waiting as inference.
 int choose_workers(const Backend& backend, const Options& options, const std::vector<Source>& sources) {
   const int spare = backend.queues_calls() && !options.timing ? 1 : 0;
   return with_work(options.backend.lanes + spare, options, sources);
@@ -38,22 +38,22 @@ fs::path make_output(const Options& options) {
   if (options.output.empty()) return make_run_folder("runs", "infer");
   std::error_code problem;
   fs::create_directories(options.output, problem);
-  if (problem) throw Error(options.output.string() + ": cannot write there (" + problem.message() + ")");
+  if (problem) throw Error("--output: cannot create " + options.output.string() + " (" + problem.message() + ")");
   return options.output;
 }
 
-/// No drawing may take the place of a picture it is made from.
+/// Error: an annotated copy would overwrite its original.
 void require_untouched(const std::vector<Source>& sources, const fs::path& folder) {
   std::error_code problem;
   for (const Source& source : sources) {
     if (fs::equivalent(folder / drawing_place(source.place), source.path, problem)) {
-      throw Error("output " + folder.string() + ": the drawing of " + source.name +
-                  " would replace the picture itself; name another folder");
+      throw Error("output " + folder.string() + ": the annotated copy would replace the original " + source.name +
+                  "; choose another folder");
     }
   }
 }
 
-/// What --timing tells: where the milliseconds went, summed up over all pictures.
+/// For --timing: the time of each stage, summed over all images.
 class Times {
  public:
   void add(const Stages& stages) {
@@ -68,7 +68,7 @@ class Times {
 
   [[nodiscard]] double infer() const { return sum_.infer / std::max(1, count_); }
 
-  /// The document's line (time_Result/test_perform_static.txt).
+  /// The line of time_Result/test_perform_static.txt, in the format of the document.
   [[nodiscard]] std::string document_line() const {
     char line[128];
     std::snprintf(line, sizeof(line), "NN inference cost average time: %.3f ms of infer_count %d\n", infer(), count_);
@@ -77,7 +77,7 @@ class Times {
 
   void print() const {
     const double pictures = std::max(1, count_);
-    std::printf("milliseconds a picture: read %.2f, decode %.2f, prepare %.2f, infer %.2f, select %.2f, draw %.2f\n",
+    std::printf("ms per image: read %.2f, decode %.2f, prepare %.2f, infer %.2f, select %.2f, draw %.2f\n",
                 sum_.read / pictures, sum_.decode / pictures, sum_.prepare / pictures, sum_.infer / pictures,
                 sum_.select / pictures, sum_.draw / pictures);
   }
@@ -95,7 +95,7 @@ void write_raw(const Outcome& outcome, const fs::path& folder) {
   }
 }
 
-/// One .mp4 for each video, of its drawn frames.
+/// Writes one .mp4 of annotated frames for each video.
 class Films {
  public:
   explicit Films(fs::path folder) : folder_(std::move(folder)) {}
@@ -146,8 +146,8 @@ Totals run(Backend& backend, const std::vector<Source>& sources, const PipelineO
   });
   files.finish();
   films.finish();
-  std::printf("%ld pictures, %ld detections, %.1f pictures/s\n", totals.pictures, totals.detections,
-              static_cast<double>(totals.pictures) / seconds);
+  std::printf("%ld image%s, %ld detection%s, %.1f images/s\n", totals.pictures, totals.pictures == 1 ? "" : "s",
+              totals.detections, totals.detections == 1 ? "" : "s", static_cast<double>(totals.pictures) / seconds);
   if (options.timing) {
     totals.times.print();
     write_whole(folder / "time_Result" / "test_perform_static.txt", totals.times.document_line());
@@ -164,7 +164,7 @@ int infer(Options options) {
   const fs::path folder = make_output(options);
   if (options.pictures) require_untouched(sources, folder);
   if (options.pictures && has_video(sources) && !Film::possible()) {
-    std::cerr << "lookonce-infer: FFmpeg has no encoder for H.264 or MPEG-4 here; frames are drawn as pictures\n";
+    std::cerr << "lookonce-infer: FFmpeg has no H.264 or MPEG-4 encoder; annotated frames are saved as images\n";
   }
   const PipelineOptions pipeline{choose_workers(*backend, options, sources),
                                  options.batch,
@@ -174,13 +174,13 @@ int infer(Options options) {
                                  options.raw,
                                  options.detector};
   if (options.model_only_seconds > 0) {
-    std::printf("the network alone: %.1f pictures/s\n",
+    std::printf("network only: %.1f images/s\n",
                 model_only_rate(*backend, pipeline, options.model_only_seconds));
   }
   const Totals totals = run(*backend, sources, pipeline, options, folder);
-  if (totals.failed > 0) std::printf("could not be read: %ld; see the messages above\n", totals.failed);
+  if (totals.failed > 0) std::printf("failed: %ld; see the messages above\n", totals.failed);
   std::printf("written: %s: %sdetections.jsonl, results.json\n", folder.string().c_str(),
-              options.pictures ? "drawings, " : "");
+              options.pictures ? "annotated images, " : "");
   return totals.failed > 0 ? kSomePicturesFailed : 0;
 }
 

@@ -1,4 +1,4 @@
-// Stands in for video.cc and film.cc where FFmpeg's libraries were not found.
+// Replaces video.cc and film.cc in a build without FFmpeg's libraries.
 
 #include "film.h"
 #include "lookonce/errors.h"
@@ -9,7 +9,8 @@ namespace lookonce {
 struct Video::Decoder {};
 
 Video::Video(const std::filesystem::path& path) {
-  throw Error(path.string() + ": this program was built without video (libavformat-dev libavcodec-dev libswscale-dev)");
+  throw Error(path.string() +
+              ": this program was built without video; rebuild it with libav*-dev and libswscale-dev");
 }
 
 Video::~Video() = default;

@@ -14,7 +14,7 @@ namespace {
 
 struct Known {
   std::string name;
-  std::string value;  // what stands behind it in the help; empty for a switch
+  std::string value;  // name of its value in the help; empty for a switch
   std::string help;
   std::function<void(Options&, const std::string&)> apply;
 };
@@ -25,8 +25,9 @@ Number number(const std::string& name, const std::string& text, Number low, Numb
   const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (problem != std::errc() || end != text.data() + text.size() || !(value >= low && value <= high)) {
     const bool bounded = high < std::numeric_limits<Number>::max();
-    throw Error(name + " is " + text + "; expected a number from " + std::to_string(low) +
-                (bounded ? " to " + std::to_string(high) : " upwards"));
+    throw Error(name + " is '" + text + "'; expected a number " +
+                (bounded ? "from " + std::to_string(low) + " to " + std::to_string(high)
+                         : "of at least " + std::to_string(low)));
   }
   return value;
 }
@@ -34,7 +35,7 @@ Number number(const std::string& name, const std::string& text, Number low, Numb
 bool truth(const std::string& name, const std::string& text) {
   if (text == "true") return true;
   if (text == "false") return false;
-  throw Error(name + " is " + text + "; expected true or false");
+  throw Error(name + " is '" + text + "'; expected true or false");
 }
 
 std::function<void(Options&, const std::string&)> whole(const std::string& name, int low,
@@ -46,42 +47,43 @@ std::function<void(Options&, const std::string&)> whole(const std::string& name,
 
 const std::vector<Known>& known_options() {
   static const std::vector<Known> kTable{
-      {"--output", "DIR", "write into DIR; without it runs/infer-1, runs/infer-2 and so on",
+      {"--output", "DIR", "output folder; default: a new folder runs/infer-1, runs/infer-2, ...",
        [](Options& options, const std::string& text) { options.output = std::filesystem::u8path(text); }},
-      {"--threshold", "X", "lowest score that is shown, 0 to 1; without it, that of the model",
+      {"--threshold", "X", "confidence threshold, 0 to 1; default: the model's",
        [](Options& options, const std::string& text) {
          options.detector.score_threshold = number<float>("--threshold", text, 0, 1);
        }},
-      {"--iou-threshold", "X", "overlap above which the weaker box of a class is dropped; without it, the model's",
+      {"--iou-threshold", "X", "IoU threshold of NMS within each class, 0 to 1; default: the model's",
        [](Options& options, const std::string& text) {
          options.detector.iou_threshold = number<float>("--iou-threshold", text, 0, 1);
        }},
-      {"--max-detections", "N", "at most so many a picture; without it, the model's",
+      {"--max-detections", "N", "maximum detections per image, 1 or more; default: the model's",
        [](Options& options, const std::string& text) {
          options.detector.max_detections = number<int>("--max-detections", text, 1, std::numeric_limits<int>::max());
        }},
-      {"--multi-label", "BOOL", "false: a box is shown as its best class alone; without it, as the model says",
+      {"--multi-label", "BOOL", "true: a box may have several classes; false: only its best; default: the model's",
        [](Options& options, const std::string& text) { options.detector.multi_label = truth("--multi-label", text); }},
-      {"--threads", "N", "threads for the network; without it, one a core, or OMP_NUM_THREADS",
+      {"--threads", "N", "threads for the network; default: OMP_NUM_THREADS if set, else one per core",
        whole("--threads", 1, [](Options& options) -> int& { return options.backend.threads; })},
-      {"--batch", "N", "pictures that go through the network at once (1)",
+      {"--batch", "N", "batch size: images per run of the network; default: 1",
        whole("--batch", 1, [](Options& options) -> int& { return options.batch; })},
-      {"--warmup", "N", "runs of the network before the clock starts (0)",
+      {"--warmup", "N", "runs of the network before timing starts; default: 0",
        whole("--warmup", 0, [](Options& options) -> int& { return options.warmup; })},
-      {"--timing", "", "say where the time goes; writes time_Result/test_perform_static.txt",
+      {"--timing", "", "print the time of each stage; write time_Result/test_perform_static.txt",
        [](Options& options, const std::string&) { options.timing = true; }},
-      {"--model-only", "SECONDS", "first run the network alone for so long and say its rate",
+      {"--model-only", "SECONDS", "first run only the network for this long, 0 to 3600, and print its throughput",
        [](Options& options, const std::string& text) {
          options.model_only_seconds = number<double>("--model-only", text, 0, 3600);
        }},
-      {"--raw", "", "write the heads' raw outputs: result_Files/NAME_0.bin, NAME_1.bin",
+      {"--raw", "", "write the raw outputs of the heads to result_Files/NAME_0.bin, NAME_1.bin",
        [](Options& options, const std::string&) { options.raw = true; }},
-      {"--no-pictures", "", "do not draw", [](Options& options, const std::string&) { options.pictures = false; }},
-      {"--annotations", "FILE", "COCO annotations: their pictures alone, under their ids",
+      {"--no-pictures", "", "do not save annotated images or videos",
+       [](Options& options, const std::string&) { options.pictures = false; }},
+      {"--annotations", "FILE", "COCO annotations: only their images, with their image ids",
        [](Options& options, const std::string& text) { options.annotations = std::filesystem::u8path(text); }},
-      {"--runtime", "NAME", "auto, openvino, onnxruntime, ncnn (auto)",
+      {"--runtime", "NAME", "auto, openvino, onnxruntime or ncnn; default: auto",
        [](Options& options, const std::string& text) { options.backend.runtime = text; }},
-      {"--device", "NAME", "as the runtime spells it: CPU, GPU, NPU; cpu, cuda:0, tensorrt:0, cann:0 (CPU)",
+      {"--device", "NAME", "OpenVINO: CPU, GPU, NPU; ONNX Runtime: cpu, cuda:0, tensorrt:0, cann:0; default: CPU",
        [](Options& options, const std::string& text) { options.backend.device = text; }},
   };
   return kTable;
@@ -107,10 +109,10 @@ const Known& find_option(const std::string& name) {
   const auto nearest = std::min_element(table.begin(), table.end(), [&](const Known& a, const Known& b) {
     return edit_distance(a.name, name) < edit_distance(b.name, name);
   });
-  throw Error("unknown option " + name + "; did you mean " + nearest->name + "?");
+  throw Error("unknown option '" + name + "'; did you mean " + nearest->name + "?");
 }
 
-/// `--batch 4`, `--batch=4` and `--batch_size`-like spellings with underscores.
+/// Accepts `--batch 4`, `--batch=4`, and underscores for hyphens (`--max_detections`).
 std::size_t apply_option(Options& options, const std::vector<std::string>& arguments, std::size_t at) {
   const std::string& argument = arguments[at];
   const std::size_t equals = argument.find('=');
@@ -118,7 +120,7 @@ std::size_t apply_option(Options& options, const std::vector<std::string>& argum
   std::replace(name.begin(), name.end(), '_', '-');
   const Known& known = find_option(name);
   if (known.value.empty()) {
-    if (equals != std::string::npos) throw Error(name + " takes no value");
+    if (equals != std::string::npos) throw Error(name + " takes no value; give the option alone");
     known.apply(options, "");
     return at + 1;
   }
@@ -136,11 +138,11 @@ std::size_t apply_option(Options& options, const std::vector<std::string>& argum
 std::string usage() {
   std::string text =
       "Usage: lookonce-infer MODEL SOURCE... [OPTIONS]\n\n"
-      "Find objects in pictures with an exported lookonce model; draw them, and write results.json (COCO) and\n"
-      "detections.jsonl. Everything about the model is read from its file.\n\n"
+      "Detect objects in images and videos with an exported lookonce model. Write annotated images and videos,\n"
+      "results.json (COCO) and detections.jsonl. Class names, anchors and preprocessing come from the model file.\n\n"
       "  MODEL    .onnx, .xml (OpenVINO) or .ncnn, made by `lookonce export`\n"
-      "  SOURCE   a picture, a folder with its subfolders, a .txt file with a path on each line, a video, or - for\n"
-      "           the bytes of one picture on standard input\n\n";
+      "  SOURCE   an image, a folder (with its subfolders), a .txt file with one path per line, a video, or - for\n"
+      "           the bytes of one image on standard input\n\n";
   for (const Known& known : known_options()) {
     std::string left = "  " + known.name + (known.value.empty() ? "" : " " + known.value);
     left.resize(std::max<std::size_t>(left.size() + 1, 24), ' ');
@@ -162,7 +164,7 @@ Options parse_options(const std::vector<std::string>& arguments) {
       places.push_back(arguments[at++]);
     }
   }
-  if (places.size() < 2) throw Error("expected a model and at least one picture, folder, list or video; see --help");
+  if (places.size() < 2) throw Error("expected a model and at least one image, folder, list or video; see --help");
   options.model = std::filesystem::u8path(places.front());
   options.sources.assign(places.begin() + 1, places.end());
   return options;

@@ -9,7 +9,7 @@
 
 namespace lookonce {
 
-/// What the command line asks for.
+/// The parsed command line.
 struct Options {
   std::filesystem::path model;
   std::vector<std::string> sources;

@@ -21,9 +21,9 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-/// A picture that has been read: a file's bytes, or a frame of a video.
+/// An image that was read: a file's bytes, or a frame of a video.
 struct Task {
-  Outcome outcome;  // what is known of it so far
+  Outcome outcome;  // filled in so far
   std::string bytes;
   Picture picture;
 };
@@ -89,7 +89,7 @@ Task failed(const std::string& name, const Error& error) {
   return task;
 }
 
-/// The next frame, or why it is none; nullopt behind the last.
+/// The next frame, or a task with its error; nullopt after the last.
 std::optional<Task> next_frame(Video& video, const Source& source, int number) {
   StopWatch watch;
   try {
@@ -109,7 +109,7 @@ std::optional<Task> next_frame(Video& video, const Source& source, int number) {
   }
 }
 
-/// Each frame as a picture of its own; false when the work has been given up.
+/// Adds each frame as a task; false after `give_up`.
 bool bring_frames(Flight& flight, const Source& source, std::int64_t& next_id) {
   std::optional<Video> video;
   try {
@@ -127,7 +127,7 @@ bool bring_frames(Flight& flight, const Source& source, std::int64_t& next_id) {
 
 void bring_all(Flight& flight, const std::vector<Source>& sources) {
   const bool counts_frames = has_video(sources);
-  std::int64_t next_id = 1;  // frames are counted on, over all sources
+  std::int64_t next_id = 1;  // frames are numbered over all sources
   for (const Source& source : sources) {
     if (is_video(source.path)) {
       if (!bring_frames(flight, source, next_id)) return;
@@ -146,7 +146,7 @@ void append_floats(std::string& bytes, const float* values, std::size_t count) {
   std::memcpy(bytes.data() + end, values, count * sizeof(float));
 }
 
-/// (anchors * (5 + classes), rows, columns) -> (1, rows, columns, anchors, 5 + classes), the document's order.
+/// (anchors * (5 + classes), rows, columns) -> (1, rows, columns, anchors, 5 + classes), the order of the document.
 std::string raw_bytes(const HeadMap& map, int channels) {
   const auto cells = static_cast<std::size_t>(map.rows) * static_cast<std::size_t>(map.columns);
   const auto num_channels = static_cast<std::size_t>(channels);
@@ -161,7 +161,7 @@ std::string raw_bytes(const HeadMap& map, int channels) {
   return bytes;
 }
 
-/// One thread's work: tasks out of the flight, outcomes back into it.
+/// The work of one thread: takes tasks from the queue and returns outcomes.
 class Worker {
  public:
   Worker(Flight& flight, Backend& backend, const PipelineOptions& options)
@@ -185,7 +185,7 @@ class Worker {
   }
 
  private:
-  /// Those that can be read stay in pictures_, outcomes_ and numbers_; the others are finished.
+  /// Readable images stay in pictures_, outcomes_ and numbers_; the others are finished with their error.
   void decode(std::vector<Flight::Numbered>& tasks) {
     pictures_.clear();
     outcomes_.clear();
@@ -255,7 +255,7 @@ class Worker {
   std::vector<std::size_t> numbers_;
 };
 
-/// Whatever ends `work` early ends everybody's.
+/// An exception in `work` stops all threads.
 template <typename Work>
 void guarded(Flight& flight, Work work) {
   try {
@@ -277,7 +277,7 @@ fs::path drawing_place(const fs::path& place) {
 double run_pipeline(Backend& backend, const std::vector<Source>& sources, const PipelineOptions& options,
                     const std::function<void(const Outcome&)>& consume) {
   const auto num_workers = static_cast<std::size_t>(options.workers);
-  // A batch for each worker to work on, one to read meanwhile, one to write.
+  // Per worker one batch in work, one being read and one being written.
   Flight flight(static_cast<std::size_t>(options.batch) * (num_workers + 2));
   std::vector<std::unique_ptr<Worker>> workers;
   for (std::size_t number = 0; number < num_workers; ++number) {

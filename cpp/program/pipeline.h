@@ -12,19 +12,19 @@
 
 namespace lookonce {
 
-/// Milliseconds that one picture took at each station.
+/// Milliseconds of one image in each stage.
 struct Stages {
   double read = 0, decode = 0, prepare = 0, infer = 0, select = 0, draw = 0;
 };
 
-/// All that one picture gave.
+/// All results of one image.
 struct Outcome {
   PictureResult result;
   std::filesystem::path place;
-  std::string drawing;           // a picture file's bytes; empty when it was not asked for
-  Picture film_frame;            // the drawing of a frame, where options.film; empty likewise
+  std::string drawing;           // bytes of the annotated image file; empty if not requested
+  Picture film_frame;            // the annotated frame, with options.film; else empty
   double frame_rate = 0;         // of the video it is a frame of
-  std::vector<std::string> raw;  // float32 (1, rows, columns, anchors, 5 + classes) of each head, likewise
+  std::vector<std::string> raw;  // float32 (1, rows, columns, anchors, 5 + classes) of each head, if requested
   Stages milliseconds;
 };
 
@@ -33,23 +33,23 @@ struct PipelineOptions {
   int batch = 1;
   int warmup = 0;
   bool draw = true;
-  bool film = false;  // drawings of frames are handed out as they are, not as picture files
+  bool film = false;  // annotated frames are returned as pixels, not as image files
   bool raw = false;
   DetectorOptions detector;
 };
 
-/// JPEG and PNG keep the picture's own name; other kinds get .jpg behind it. Of a video, its name with .mp4.
+/// Path of the annotated copy: JPEG and PNG keep their name, other images get .jpg appended, videos the suffix .mp4.
 std::filesystem::path drawing_place(const std::filesystem::path& place);
 
-/// Every picture of the sources through the network; `consume` gets them in order, in the calling thread.
+/// Runs every image of the sources through the network; `consume` gets the outcomes in order, in the calling thread.
 ///
-/// One thread reads files, `workers` threads decode, detect and draw, the calling thread writes: all at once. A picture
-/// that cannot be read comes out with its error. However many there are, at most a few a worker are in memory.
-/// Returns the seconds that it took, without the warm-up.
+/// One thread reads files, `workers` threads decode, detect and draw, and the calling thread writes, all in parallel.
+/// The outcome of an unreadable image holds its error. At most a few images per worker are in memory.
+/// Returns the elapsed seconds without the warm-up.
 double run_pipeline(Backend& backend, const std::vector<Source>& sources, const PipelineOptions& options,
                     const std::function<void(const Outcome&)>& consume);
 
-/// Pictures a second that the network alone does for all workers, on grey canvases.
+/// Throughput of the network alone, images per second over all workers, on grey input.
 double model_only_rate(Backend& backend, const PipelineOptions& options, double seconds);
 
 }  // namespace lookonce

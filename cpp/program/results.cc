@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 [[noreturn]] void cannot_write(const fs::path& path, const std::string& why) {
-  throw Error(path.string() + ": cannot write there (" + why + "); choose another folder with --output");
+  throw Error(path.string() + ": cannot be written (" + why + "); choose another folder with --output");
 }
 
 void add(std::string& text, std::string_view part) {
@@ -52,7 +52,7 @@ Four bbox(const BoxXyxy& box) {
   return {left, top, box.right - left, box.bottom - top};
 }
 
-/// In quotes; bytes that are no UTF-8 become U+FFFD.
+/// A JSON string; bytes that are not UTF-8 become U+FFFD.
 std::string json_string(const std::string& text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
@@ -76,7 +76,7 @@ void NewFile::write(const std::string& text) {
 
 void NewFile::finish() {
   file_.flush();
-  if (!file_) cannot_write(path_, "the disk is full?");
+  if (!file_) cannot_write(path_, "no space left on the disk?");
   file_.close();
   std::error_code problem;
   fs::rename(temporary_, path_, problem);
@@ -137,7 +137,7 @@ void write_whole(const fs::path& path, const std::string& bytes) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   file.close();
-  if (!file) cannot_write(path, "no permission, or no space left");
+  if (!file) cannot_write(path, "no permission, or no space left on the disk");
 }
 
 fs::path make_run_folder(const fs::path& runs, const std::string& name) {

@@ -11,8 +11,8 @@
 
 namespace lookonce {
 
-/// What was found in one picture; boxes in its pixels. `error`: why it could not be read; empty when it could.
-/// Of a video `name` is the video's; `frame` counts from 0, -1 for a picture; `seconds` are from its start.
+/// Detections of one image, boxes in its pixels. `error`: why it could not be read; empty if it was read.
+/// For a video frame, `name` is the video's; `frame`: 0-based index, -1 for an image; `seconds`: time since its start.
 struct PictureResult {
   std::string name;
   std::int64_t image_id = 0;
@@ -23,7 +23,7 @@ struct PictureResult {
   double seconds = 0;
 };
 
-/// A file that grows beside its place and takes it, whole, at the end; without an end nothing is left.
+/// A file written under a temporary name; `finish` renames it. Without `finish` nothing is left.
 class NewFile {
  public:
   explicit NewFile(std::filesystem::path path);
@@ -40,7 +40,7 @@ class NewFile {
   std::ofstream file_;
 };
 
-/// results.json (COCO's list of boxes) and detections.jsonl (one picture a line), written as they come.
+/// results.json (COCO's list of boxes) and detections.jsonl (one image per line), written image by image.
 class ResultFiles {
  public:
   ResultFiles(const std::filesystem::path& folder, const Record& record);
@@ -56,13 +56,13 @@ class ResultFiles {
   std::vector<std::string> class_names_;  // as JSON
   NewFile coco_, lines_;
   bool first_row_ = true;
-  std::string text_;  // of one picture; its memory is kept for the next
+  std::string text_;  // of one image; its memory is reused
 };
 
-/// One whole file, in one go; its folder is made.
+/// Writes a whole file and creates its folder.
 void write_whole(const std::filesystem::path& path, const std::string& bytes);
 
-/// A fresh folder RUNS/NAME-K, K counted up from 1; two processes never get the same one.
+/// Creates a new folder RUNS/NAME-K, K from 1; two processes never get the same one.
 std::filesystem::path make_run_folder(const std::filesystem::path& runs, const std::string& name);
 
 }  // namespace lookonce

@@ -33,7 +33,7 @@ std::vector<Source> in_folder(const fs::path& folder) {
       paths.push_back(entry.path());
     }
   }
-  if (paths.empty()) throw Error(folder.string() + ": no pictures in it; looked for .jpg, .png, .webp and the like");
+  if (paths.empty()) throw Error(folder.string() + ": holds no images; expected files ending in .jpg, .png, .webp ...");
   std::sort(paths.begin(), paths.end());
   std::vector<Source> sources;
   for (const fs::path& path : paths) sources.push_back({path.string(), fs::relative(path, folder), path});
@@ -57,7 +57,7 @@ std::vector<Source> in_list(const fs::path& list) {
     const fs::path path = fs::exists(beside) ? beside : fs::path(text);
     sources.push_back({path.string(), path.filename(), path});
   }
-  if (sources.empty()) throw Error(list.string() + ": is empty; expected the path of a picture on each line");
+  if (sources.empty()) throw Error(list.string() + ": is empty; expected one image path per line");
   return sources;
 }
 
@@ -66,14 +66,14 @@ std::vector<Source> find_one(const std::string& argument) {
   const fs::path path(argument);
   if (fs::is_directory(path)) return in_folder(path);
   if (!fs::exists(path)) {
-    throw Error(argument + ": no such file or folder; expected a picture, a folder, a .txt list, a video or -");
+    throw Error(argument + ": no such file or folder; expected an image, a video, a folder, a .txt list or -");
   }
   if (lower_suffix(path) == ".txt") return in_list(path);
   return {{argument, path.filename(), path}};
 }
 
-/// A number in front of each name where two are alike (in a file system that tells no capitals). Videos are so without
-/// their suffixes, too: results of their frames lie in a folder, and in one .mp4.
+/// Puts a number in front of every name if two are equal (ignoring case, as some file systems do). Videos are compared
+/// without their suffix, because their results go to NAME/ and NAME.mp4.
 void tell_apart(std::vector<Source>& sources) {
   std::set<std::string> places;
   for (const Source& source : sources) {
@@ -125,7 +125,7 @@ std::vector<Source> find_sources(const std::vector<std::string>& arguments) {
 std::vector<Source> as_annotated(std::vector<Source> sources, const fs::path& annotations) {
   const auto document = nlohmann::json::parse(read_file(annotations), nullptr, false);
   if (!document.is_object() || !document.contains("images") || !document["images"].is_array()) {
-    throw Error(annotations.string() + R"(: is no COCO annotation file; expected JSON with a list "images")");
+    throw Error(annotations.string() + R"(: no COCO annotation file; expected JSON with a list "images")");
   }
   std::map<std::string, Source*> by_place;
   for (Source& source : sources) by_place[source.place.generic_string()] = &source;
@@ -133,11 +133,13 @@ std::vector<Source> as_annotated(std::vector<Source> sources, const fs::path& an
   for (const auto& image : document["images"]) {
     const bool complete = image.is_object() && image.contains("id") && image["id"].is_number_integer() &&
                           image.contains("file_name") && image["file_name"].is_string();
-    if (!complete) throw Error(annotations.string() + R"(: an image lacks its "id" (a number) or "file_name")");
+    if (!complete) {
+      throw Error(annotations.string() + R"(: an image has no valid "id" or "file_name"; expected integer and string)");
+    }
     const auto found = by_place.find(image["file_name"].get<std::string>());
     if (found == by_place.end()) {
-      throw Error(annotations.string() + ": names " + image["file_name"].get<std::string>() +
-                  ", which is not among the pictures given");
+      throw Error(annotations.string() + ": lists " + image["file_name"].get<std::string>() +
+                  ", which is not among the images of SOURCE; give the annotations' own image folder");
     }
     annotated.push_back(*found->second);
     annotated.back().image_id = image["id"].get<std::int64_t>();

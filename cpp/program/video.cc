@@ -22,7 +22,7 @@ namespace {
 
 constexpr double kUsualRate = 25;
 
-/// What the container says of the turn with which a stream is to be shown; nullptr where it says nothing.
+/// The display matrix of a stream, from its container; nullptr if there is none.
 const std::int32_t* display_matrix(const AVStream& stream) {
 #if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 30, 100)
   const AVPacketSideData* data = av_packet_side_data_get(
@@ -33,7 +33,7 @@ const std::int32_t* display_matrix(const AVStream& stream) {
 #endif
 }
 
-/// EXIF's number for the picture turned counterclockwise by so many degrees, to the nearest quarter.
+/// EXIF orientation for a counterclockwise rotation in degrees, rounded to a quarter turn.
 int orientation_of(const std::int32_t* matrix) {
   if (matrix == nullptr) return 1;
   const double degrees = av_display_rotation_get(matrix);
@@ -49,8 +49,7 @@ std::string first_bytes(const std::string& path) {
   return bytes;
 }
 
-/// A length as Matroska writes them (RFC 8794, 4), at `position`, which moves behind it; nullopt where it is "unknown",
-/// or none.
+/// The EBML element size (RFC 8794, 4) at `position`, which moves behind it; nullopt if it is "unknown" or invalid.
 std::optional<std::uint64_t> ebml_size(const std::string& bytes, std::size_t& position) {
   const std::uint64_t first = position < bytes.size() ? number_at(bytes, position, 1, true) : 0;
   unsigned size = 1;
@@ -62,8 +61,8 @@ std::optional<std::uint64_t> ebml_size(const std::string& bytes, std::size_t& po
   return value == largest ? std::nullopt : std::optional(value);
 }
 
-/// How long a Matroska or WebM file that begins with these says it is (RFC 9559); 0 where it does not: a live
-/// recording, or another kind.
+/// The file size in the header of a Matroska or WebM file (RFC 9559); 0 for a live recording, which has none, and for
+/// other formats.
 std::uint64_t announced_bytes(const std::string& start) {
   const std::string ebml = "\x1a\x45\xdf\xa3";
   const std::string segment = "\x18\x53\x80\x67";
@@ -91,8 +90,8 @@ struct Video::Decoder {
   Decoder& operator=(const Decoder&) = delete;
 
   void open() {
-    av_log_set_level(AV_LOG_FATAL);  // what is wrong is told by our own errors, with the file's name
-    // Files alone: a playlist inside one must not make this program open a connection.
+    av_log_set_level(AV_LOG_FATAL);  // our own errors report faults, with the file's name
+    // Only files: a playlist in a file must not make this program open network connections.
     AVDictionary* options = nullptr;
     av_dict_set(&options, "protocol_whitelist", "file", 0);
     const int opened = avformat_open_input(&format, ("file:" + name).c_str(), nullptr, &options);
@@ -102,13 +101,13 @@ struct Video::Decoder {
     for (unsigned index = 0; stream == nullptr && index < format->nb_streams; ++index) {
       if (format->streams[index]->codecpar->codec_type == AVMEDIA_TYPE_VIDEO) stream = format->streams[index];
     }
-    if (stream == nullptr) throw Error(name + ": holds no video");
+    if (stream == nullptr) throw Error(name + ": contains no video stream");
     const AVCodec* kind = avcodec_find_decoder(stream->codecpar->codec_id);
     if (kind == nullptr) require(AVERROR_DECODER_NOT_FOUND);
     codec = avcodec_alloc_context3(kind);
     require(avcodec_parameters_to_context(codec, stream->codecpar));
     codec->max_pixels = kMaxPixels;
-    codec->thread_count = 1;  // the network has the processors
+    codec->thread_count = 1;  // the network uses the processors
     require(avcodec_open2(codec, kind, nullptr));
     packet = av_packet_alloc();
     frame = av_frame_alloc();
@@ -120,11 +119,11 @@ struct Video::Decoder {
       const int received = avcodec_receive_frame(codec, frame);
       if (received == 0) return true;
       if (received == AVERROR_EOF) break;
-      if (received != AVERROR(EAGAIN)) tell(received);
+      if (received != AVERROR(EAGAIN)) fail(received);
       send();
     }
     const std::string why = std::exchange(broken_off, "");
-    if (!why.empty()) throw Error(name + ": the video breaks off: " + why);
+    if (!why.empty()) throw Error(name + ": " + why);
     return false;
   }
 
@@ -132,7 +131,7 @@ struct Video::Decoder {
     const auto kind = static_cast<AVPixelFormat>(frame->format);
     scaler = sws_getCachedContext(scaler, frame->width, frame->height, kind, frame->width, frame->height,
                                   AV_PIX_FMT_RGB24, SWS_BILINEAR, nullptr, nullptr, nullptr);
-    if (scaler == nullptr) throw Error(name + ": its pixels cannot be turned into RGB");
+    if (scaler == nullptr) throw Error(name + ": its pixel format cannot be converted to RGB");
     set_colors();
     Picture picture = roomy_picture(frame->width, frame->height);
     std::array<std::uint8_t*, 4> target{picture.pixels.data()};
@@ -142,7 +141,7 @@ struct Video::Decoder {
     return turn_upright(std::move(picture), orientation());
   }
 
-  /// Seconds since the first frame. Some files repeat or leave out times; a written video needs rising ones.
+  /// Seconds since the first frame. Some files repeat or omit timestamps; a written video needs increasing ones.
   double next_seconds() {
     double told = seconds;
     if (frame->pts != AV_NOPTS_VALUE) {
@@ -167,7 +166,7 @@ struct Video::Decoder {
   AVPacket* packet = nullptr;
   AVFrame* frame = nullptr;
   SwsContext* scaler = nullptr;
-  std::string broken_off;  // why, until it has been told
+  std::string broken_off;  // why the video ended early, until it is reported
   std::int64_t start = AV_NOPTS_VALUE;
   double seconds = -1;
 
@@ -176,36 +175,40 @@ struct Video::Decoder {
     if (status < 0) throw Error(name + ": cannot be opened as a video: " + explain(status));
   }
 
-  [[noreturn]] void tell(int status) const { throw Error(name + ": damaged video: " + explain(status)); }
+  [[noreturn]] void fail(int status) const { throw Error(name + ": damaged video: " + explain(status)); }
 
-  /// The next packet of the pictures into the decoder, or the news that there are none left.
+  /// The next packet of the pictures into the decoder, or the end of the stream.
   void send() {
     while (true) {
       const int read = av_read_frame(format, packet);
       if (read < 0) {
-        broken_off = read != AVERROR_EOF ? explain(read) : ends_early() ? "the file is shorter than it says" : "";
+        if (read != AVERROR_EOF) {
+          broken_off = "video ends early: " + explain(read);
+        } else if (ends_early()) {
+          broken_off = "truncated video: the file is shorter than its header says";
+        }
         avcodec_send_packet(codec, nullptr);
         return;
       }
       const int sent = packet->stream_index == stream->index ? avcodec_send_packet(codec, packet) : AVERROR(EAGAIN);
       av_packet_unref(packet);
       if (sent == 0) return;
-      if (sent != AVERROR(EAGAIN)) tell(sent);
+      if (sent != AVERROR(EAGAIN)) fail(sent);
     }
   }
 
-  /// Whether the last frame that the file lists, or what its header announces, would lie behind its end.
+  /// Whether the last frame in the file's index, or the size in its header, lies beyond its end.
   [[nodiscard]] bool ends_early() const {
     std::error_code problem;
     const std::uintmax_t there = std::filesystem::file_size(name, problem);
     if (!problem && announced_bytes(first_bytes(name)) > there) return true;
     const int count = avformat_index_get_entries_count(stream);
     const AVIndexEntry* last = count == 0 ? nullptr : avformat_index_get_entry(stream, count - 1);
-    const std::int64_t size = avio_size(format->pb);  // negative where nobody knows
+    const std::int64_t size = avio_size(format->pb);  // negative if unknown
     return last != nullptr && size > 0 && last->pos + last->size > size;
   }
 
-  /// The video's own matrix and range; swscale would take BT.601 for all.
+  /// The video's own colour matrix and range; swscale's default is BT.601 for all.
   void set_colors() {
     const int* matrix = sws_getCoefficients(frame->colorspace);
     const int* unused = sws_getCoefficients(SWS_CS_DEFAULT);

@@ -8,13 +8,13 @@
 
 namespace lookonce {
 
-/// One picture of a video, upright, and when it is shown: seconds since the first, rising from frame to frame.
+/// One upright frame of a video. seconds: time since the first frame, increasing from frame to frame.
 struct VideoFrame {
   Picture picture;
   double seconds = 0;
 };
 
-/// The frames of one video, one after the other, as src/lookonce/prediction/video.py reads them.
+/// Reads the frames of a video in order, as src/lookonce/prediction/video.py does.
 class Video {
  public:
   /// Error: no video, or this program was built without the libraries that read videos.
@@ -23,10 +23,10 @@ class Video {
   Video(const Video&) = delete;
   Video& operator=(const Video&) = delete;
 
-  /// Frames a second, as the file says or its length suggests.
+  /// Frames per second, from the header or estimated.
   [[nodiscard]] double rate() const;
 
-  /// nullopt at the end. Error: a damaged part; the next call goes on behind it.
+  /// The next frame; nullopt at the end. Error: a damaged part; the next call continues after it.
   std::optional<VideoFrame> next();
 
  private:

@@ -103,5 +103,5 @@ def test_weights_in_another_file_are_not_followed(tmp_path):
     proto.graph.initializer.append(weight)
     (tmp_path / "secret").write_bytes(b"abcd")
     (tmp_path / "file.onnx").write_bytes(proto.SerializeToString())
-    with raises(WeightsError, "other files", path="file.onnx"):
+    with raises(WeightsError, "external files", path="file.onnx"):
         OnnxRuntime(tmp_path / "file.onnx")

@@ -85,7 +85,7 @@ def test_the_record_of_other_weights_is_refused_by_name(ckpt: Path, make_state: 
 
 def test_names_must_be_as_many_as_the_classes(ckpt: Path, names: Path) -> None:
     names.write_text("knob\nlock\nbolt\n")
-    with pytest.raises(WeightsError, match="3 names"):
+    with pytest.raises(WeightsError, match="3 class names"):
         load_weights(ckpt, names)
 
 

@@ -77,7 +77,7 @@ CONVOLUTION_13 = "[convolutional]\nsize=1\nstride=1\nbatch_normalize=1\npad=1\nf
         (CONVOLUTION_13, "[shortcut]\nfrom=-3", None, ["layer 13: [shortcut]", "[convolutional]"]),
         (CONVOLUTION_13, CONVOLUTION_13.replace("size=1", "size=5"), None, ["layer 13:", "size=5"]),
         ("layers=19,8", "layers=-1, 6", None, ["layer 20: [route]", "[19, 6]", "[19, 8]"]),
-        ("pad=1\nfilters=16\n", "filters=16\n", None, ["layer 0:", "pads by 0"]),
+        ("pad=1\nfilters=16\n", "filters=16\n", None, ["layer 0:", "padding 0"]),
         ("filters=16\n", "filters=16\ngroups=2\n", None, ["layer 0:", "groups=2"]),
         ("activation=leaky", "activation=mish", None, ["layer 0:", "activation=mish", "leaky", "swish"]),
         ("mask=3,4,5", "mask=3,4,6", "mask", ["mask=3,4,6"]),

@@ -97,7 +97,7 @@ for number in range(count):
             for name, value in members.items():
                 archive.writestr(name, mutated(value, generator) if name == inner else value)
     started = time.process_time()
-    told = pickled.read_or_say(path)
+    told = pickled.read_or_reason(path)
     longest = max(longest, time.process_time() - started)
     assert told, number
     read += not isinstance(told, str)

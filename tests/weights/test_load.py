@@ -71,7 +71,7 @@ def test_files_of_other_programs_are_opened_as_they_are(
     model, record = load_weights(tmp_path / "0-300_.ckpt")
     assert torch.equal(model.state_dict()["head32.weight"], state["head32.weight"])
     assert (record.class_names, record.image_size) == (("class 0", "class 1"), (640, 640))
-    assert "class 0 to class 1" in caplog.text
+    assert "'class 0' to 'class 1'" in caplog.text
     darknet = zoo.model_copy(update={"dialect": DIALECTS["darknet"]})
     for ending, content in to_darknet(darknet, state, "x").items():
         (tmp_path / f"tiny{ending}").write_bytes(content)

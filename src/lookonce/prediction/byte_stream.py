@@ -1,4 +1,4 @@
-"""Pictures one after another in a stream of bytes: `cat *.jpg`, a camera's MJPEG, the pages of a pipe."""
+"""Splits a byte stream into images: `cat *.jpg`, a camera's MJPEG, a pipe."""
 
 import re
 import struct
@@ -10,23 +10,22 @@ from lookonce.errors import DataError
 
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 CHUNK_BYTES = 1 << 16
-# A stream without an end of picture is no stream of pictures; the largest picture that is read needs less.
+# Limit on the bytes buffered without an end-of-image marker; the largest image that is read needs less.
 MAX_IMAGE_BYTES = 4 * MAX_PIXELS
 _ANY_START = re.compile(re.escape(JPEG_START) + b"|" + re.escape(PNG_START))
 # In coded data 0x00 or a restart marker follows 0xFF (ITU T.81, B.1.1.2); before a marker 0xFF may be repeated.
 _MARKER_IN_CODED_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
-_MP_IMAGES = 0xB001  # CIPA DC-007: how many pictures a multi-picture JPEG holds
+_MP_IMAGES = 0xB001  # CIPA DC-007: number of images in a multi-picture JPEG
 
 
 def images_in(file: BinaryIO, *, multipart: bool = False) -> Iterator[bytes]:
-    """The bytes of each picture, as soon as its last byte has come.
+    """Yields the bytes of each image as soon as its last byte has arrived.
 
-    JPEG and PNG pictures may follow each other, with anything in between; of another kind there is one, the whole
-    stream. A picture that is cut off comes as far as it goes, for its reader to refuse. Of a JPEG file that holds
-    several views of one picture (MPO) the first counts, as it does for a file on disk. multipart: the stream begins
-    with something else than a picture.
+    JPEG and PNG images may follow each other, with any bytes between them. A stream of another format is one image.
+    A truncated image is yielded as it is; decoding it raises the error. Of a JPEG file with several views (MPO) only
+    the first is yielded, as for a file on disk. multipart: the stream does not begin with an image.
     """
     stream = _Stream(file)
     stream.has(len(PNG_START))
@@ -42,15 +41,15 @@ def images_in(file: BinaryIO, *, multipart: bool = False) -> Iterator[bytes]:
 
 
 class _Stream:
-    """Bytes that have come and have not been used. Positions count from the first of them."""
+    """Buffer of bytes that were read and not yet consumed. Positions count from its first byte."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.data = bytearray()
-        # read1 returns what is there; read waits until so many bytes have come, which a camera's next picture brings.
+        # read1 returns the bytes that are available; read blocks for the full count, until a camera's next image.
         self._read = getattr(file, "read1", file.read)
 
     def has(self, count: int) -> bool:
-        """Whether so many bytes come."""
+        """Reads until the buffer holds `count` bytes; False when the stream ends before."""
         while len(self.data) < count:
             if not self._more():
                 return False
@@ -60,7 +59,7 @@ class _Stream:
         chunk = self._read(CHUNK_BYTES)
         self.data += chunk
         if len(self.data) > MAX_IMAGE_BYTES:
-            raise DataError(f"{len(self.data):,} bytes without the end of a picture; expected JPEG or PNG pictures")
+            raise DataError(f"no end of image within {len(self.data):,} bytes; expected JPEG or PNG images")
         return bool(chunk)
 
     def rest(self) -> bytes:
@@ -69,7 +68,7 @@ class _Stream:
         return bytes(self.data)
 
     def find(self, pattern: re.Pattern[bytes], start: int) -> int:
-        """Where it is found first, or the end of the stream."""
+        """Position of the first match at or after `start`, or the end of the stream."""
         while True:
             found = pattern.search(self.data, start)
             if found:
@@ -89,11 +88,11 @@ class _Stream:
         return image
 
     def _jpeg_end(self) -> int:
-        """Past the end marker; where the next picture starts or the stream ends, if there is none."""
+        """Position after the end marker; without one, the start of the next image or the end of the stream."""
         at, segment = 2, 2
         while self.has(at + 4) or self.has(at + 2):
             marker = self.data[at + 1]
-            if self.data[at] != 0xFF:  # a segment that was cut off has swallowed the beginning of what follows
+            if self.data[at] != 0xFF:  # a truncated segment covers the start of the next image
                 return self.find(_ANY_START, segment)
             if marker == _END_OF_IMAGE:
                 return at + 2
@@ -119,7 +118,7 @@ class _Stream:
 
 
 def _further_views(jpeg: bytes) -> int:
-    """How many more JPEG pictures belong to this one (CIPA DC-007: the MP index in an APP2 segment)."""
+    """Number of further JPEG images that belong to this one (CIPA DC-007: the MP index in an APP2 segment)."""
     tag_at = jpeg.find(b"MPF\0", 0, 2 * CHUNK_BYTES)
     if tag_at < 0:
         return 0

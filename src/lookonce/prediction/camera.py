@@ -1,6 +1,6 @@
-"""Sources that go on by themselves: a camera, the screen, a stream on the network.
+"""Live sources: a camera, the screen, a network stream.
 
-Who is slower than such a source sees its newest picture and not the one after the last: what is shown is never old.
+A slow consumer receives the newest frame; older frames are dropped.
 """
 
 import threading
@@ -17,17 +17,18 @@ from PIL import ImageGrab
 from lookonce.errors import DataError
 from lookonce.prediction.video import Frame
 
-SCREEN_SECONDS = 0.04  # between two pictures of the screen
-MISSING_FRAMES = 30  # so many failed reads in a row, a second or so: the camera is gone
+SCREEN_SECONDS = 0.04  # minimum time between two screenshots
+MISSING_FRAMES = 30  # failed reads in a row, about a second, after which the camera counts as disconnected
 
 
 def camera_frames(index: int) -> Generator[Frame]:
-    """What the camera of that number sees, until it is unplugged."""
+    """Frames of the camera with this index, until it is disconnected."""
     capture = cv2.VideoCapture(index)
     try:
         if not capture.isOpened():
             raise DataError(
-                f"camera {index}: cannot be opened; is it connected, not in use, and readable for you?", value=index
+                f"camera {index}: cannot be opened; check that it is connected, not in use, and that you may read it",
+                value=index,
             )
         started, failures = time.monotonic(), 0
         while failures < MISSING_FRAMES:
@@ -40,7 +41,7 @@ def camera_frames(index: int) -> Generator[Frame]:
 
 
 def screen_frames() -> Generator[Frame]:
-    """What the whole screen shows, 25 times a second at most."""
+    """Screenshots of the whole screen, at most 25 per second."""
     started = time.monotonic()
     while True:
         begun = time.monotonic()
@@ -48,7 +49,8 @@ def screen_frames() -> Generator[Frame]:
             image = np.asarray(ImageGrab.grab().convert("RGB"))
         except OSError as error:
             raise DataError(
-                f"screen: cannot be read ({error}); is there one (on Linux: DISPLAY, X11)?", value="screen"
+                f"screen: cannot be read ({error}); expected a display (on Linux: X11, with DISPLAY set)",
+                value="screen",
             ) from error
         yield _frame(image, started)
         time.sleep(max(0.0, begun + SCREEN_SECONDS - time.monotonic()))
@@ -59,7 +61,7 @@ def _frame(image: NDArray[np.uint8], started: float) -> Frame:
 
 
 class LatestFrame:
-    """Frames of a live source, skipping those that come while the caller is busy."""
+    """Yields the latest frame of a live source; frames that arrive while the caller is busy are dropped."""
 
     def __init__(self, frames: Generator[Frame]) -> None:
         self._frames = frames
@@ -69,27 +71,27 @@ class LatestFrame:
         self._ended = self._stopped = False
 
     def __iter__(self) -> Iterator[Frame]:
-        threading.Thread(target=self._watch, name="lookonce-live", daemon=True).start()
+        threading.Thread(target=self._capture, name="lookonce-live", daemon=True).start()
         try:
             while (frame := self._take()) is not None:
                 yield frame
         finally:
             self._stopped = True
 
-    def _watch(self) -> None:
+    def _capture(self) -> None:
         try:
             with closing(self._frames):
                 for frame in self._frames:
-                    self._tell(frame)
+                    self._publish(frame)
                     if self._stopped:
                         break
-        except BaseException as error:  # noqa: BLE001 (handed to the thread that waits)
+        except BaseException as error:  # noqa: BLE001 (re-raised in the consumer thread)
             self._error = error
         finally:
             self._ended = True
-            self._tell(None)
+            self._publish(None)
 
-    def _tell(self, frame: Frame | None) -> None:
+    def _publish(self, frame: Frame | None) -> None:
         with self._changed:
             self._newest = self._newest if frame is None else frame
             self._changed.notify()

@@ -1,4 +1,4 @@
-"""Some classes alone: `--classes`."""
+"""Detections of selected classes only: `--classes`."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ from lookonce.detections import Detections
 from lookonce.errors import SettingsError
 from lookonce.prediction.predictor import Detects
 
-# Boxes to ask a detector for when some are left out afterwards: as many as go into suppression.
+# Maximum detections requested from a detector before filtering: the number of candidates that NMS takes.
 ALL_BOXES = 2000
 
 
 class ClassFilter:
-    """A detector that tells of some classes alone, at most so many boxes."""
+    """A detector that returns only the selected classes, at most max_detections per image."""
 
     def __init__(self, detector: Detects, class_names: Sequence[str], classes: str, max_detections: int) -> None:
         self._detector, self._max_detections = detector, max_detections
@@ -27,7 +27,7 @@ class ClassFilter:
 
 
 def chosen_labels(classes: str, class_names: Sequence[str]) -> list[int]:
-    """Names or numbers, separated by commas -> labels; a name wins over a number."""
+    """Comma-separated class names or numbers -> labels; a name takes precedence over a number."""
     labels = []
     for word in (word.strip() for word in classes.split(",")):
         if word in class_names:
@@ -35,9 +35,9 @@ def chosen_labels(classes: str, class_names: Sequence[str]) -> list[int]:
         elif word.isdecimal() and int(word) < len(class_names):
             labels.append(int(word))
         else:
-            expected = suggestion(word, class_names) or f"; expected some of {', '.join(class_names)}"
+            expected = suggestion(word, class_names) or f"; expected names or numbers of {', '.join(class_names)}"
             raise SettingsError(
-                f"classes: the weights know no {word or 'class without a name'}{expected}",
+                f"classes: unknown class {word!r}{expected}",
                 setting="classes",
                 value=word,
             )

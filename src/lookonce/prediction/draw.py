@@ -1,7 +1,8 @@
-"""Detections drawn onto their picture.
+"""Draws detections onto their image.
 
-Sizes follow the picture, so that a drawing looks the same on a phone's photograph and on a thumbnail. Small tags in the
-colour of their box stand where they cover least: of boxes, of other tags, and never beyond the edge.
+Line width and font size scale with the image, so that a drawing looks the same on a phone's photograph and on a
+thumbnail. Each label tag has the colour of its box. It is placed inside the image where it covers least of other boxes
+and tags.
 """
 
 import colorsys
@@ -19,7 +20,7 @@ Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; pixels, right and bottom outside
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-# Looked for by name in the system's font folders, in this order, when the font that comes with Pillow lacks a letter.
+# Searched by name in the system's font folders, in this order, when Pillow's own font lacks a letter.
 WIDE_FONTS = (
     "DejaVuSans-Bold.ttf",
     "NotoSans-Bold.ttf",
@@ -35,7 +36,7 @@ WIDE_FONTS = (
     "Nirmala.ttf",
     "seguisym.ttf",
 )
-# The first classes: bright, far apart, none of the browns and greys of photographs. More follow by rule.
+# Colours of the first classes: bright, distinct, no browns or greys, which are common in photographs.
 FIRST_COLORS: tuple[Color, ...] = (
     (30, 140, 255),  # azure
     (255, 140, 0),  # orange
@@ -48,14 +49,14 @@ FIRST_COLORS: tuple[Color, ...] = (
     (160, 225, 40),  # lime
     (255, 130, 190),  # pink
 )
-GOLDEN_TURN = 0.61803398875  # of the colour circle: hues of neighbouring classes lie far apart, for any number of them
-HALO = 0.55  # what a dark edge around each line leaves of the picture's light
+GOLDEN_TURN = 0.61803398875  # hue step in turns: consecutive classes have distinct hues, for any number of classes
+HALO = 0.55  # factor on the brightness of the pixels around each line
 WHITE, BLACK = (255, 255, 255), (16, 16, 16)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Style:
-    """Pixels, for one picture: the line of a box, the height of letters, the room around them."""
+    """Sizes for one image in pixels: line width of a box, font height, padding around the text."""
 
     line: int
     letters: int
@@ -64,7 +65,7 @@ class _Style:
 
 @dataclass(frozen=True, kw_only=True)
 class _Tag:
-    """Words of one box. ink (H, W) 0..255: how much of each pixel is letter; size_wh: with the room around them."""
+    """Label tag of one box. ink (H, W) 0..255: text coverage of each pixel; size_wh: pixels, including the padding."""
 
     ink: NDArray[np.uint8]
     size_wh: tuple[int, int]
@@ -78,10 +79,10 @@ def draw(
     show_scores: bool = True,
     track_ids: NDArray[np.int64] | None = None,
 ) -> NDArray[np.uint8]:
-    """A copy of the picture (H, W, 3) uint8 RGB with a box and a tag for each detection, the best ones on top.
+    """A copy of the image (H, W, 3) uint8 RGB with a box and a label tag for each detection, highest score on top.
 
-    show_scores False leaves the numbers out, for labels that people drew. track_ids (N,): the number of each
-    detection's track, which its tag shows; 0 for none.
+    show_scores: False omits the scores, for ground truth. track_ids (N,): track ID of each detection, shown in its
+    tag; 0: no track.
     """
     height, width = image.shape[:2]
     style = _style(width, height, detections)
@@ -101,7 +102,7 @@ def draw(
 
 @cache
 def class_color(label: int) -> Color:
-    """The colour of a class, always the same: (red, green, blue)."""
+    """(red, green, blue) of a class; the same in every image."""
     if label < len(FIRST_COLORS):
         return FIRST_COLORS[label]
     brightness, saturation = ((0.95, 0.80), (0.75, 0.95), (1.0, 0.50))[label // 8 % 3]
@@ -111,7 +112,7 @@ def class_color(label: int) -> Color:
 
 @cache
 def text_color(background: Color) -> Color:
-    """Black or white, whichever stands out more (relative luminance and contrast of WCAG 2.2)."""
+    """Black or white, whichever has the higher contrast (relative luminance and contrast of WCAG 2.2)."""
     luminance = _luminance(background)
     contrast_white, contrast_black = 1.05 / (luminance + 0.05), (luminance + 0.05) / (_luminance(BLACK) + 0.05)
     return WHITE if contrast_white >= contrast_black else BLACK
@@ -123,7 +124,7 @@ def _luminance(color: Color) -> float:
 
 
 def _style(width: int, height: int, detections: Detections) -> _Style:
-    """Lines of 1/300 of the picture's mean side, letters of 1/45; smaller letters where many small boxes crowd."""
+    """Lines of 1/300 of the image's mean side, letters of 1/45; smaller letters for many small boxes."""
     side = float(np.sqrt(width * height))
     letters = side / 45
     if len(detections) > 10:
@@ -134,16 +135,16 @@ def _style(width: int, height: int, detections: Detections) -> _Style:
 
 
 def _whole_pixels(box_xyxy: NDArray[np.float32], width: int, height: int) -> Rectangle:
-    """The pixels whose outer edges are the box, at least one, inside the picture."""
+    """The box rounded to whole pixels, at least one pixel, clipped to the image."""
     left, top, right, bottom = (round(float(edge)) for edge in box_xyxy)
     left, top = min(max(left, 0), width - 1), min(max(top, 0), height - 1)
     return left, top, min(max(right, left + 1), width), min(max(bottom, top + 1), height)
 
 
 def _draw_box(image: NDArray[np.uint8], box: Rectangle, color: Color, line: int) -> None:
-    """Lines inside the box, a dark edge around them: one of the two stands out on any ground."""
+    """Lines inside the box with a dark edge around them: one of the two is visible on any background."""
     left, top, right, bottom = box
-    edge = line // 2  # none around lines of one pixel: it would weigh more than they do
+    edge = line // 2  # no edge around lines of one pixel: it would be wider than the line
     for side in _sides((left - edge, top - edge, right + edge, bottom + edge), line + 2 * edge, image):
         side[:] = (side * HALO).astype(np.uint8)
     for side in _sides(box, line, image):
@@ -151,7 +152,7 @@ def _draw_box(image: NDArray[np.uint8], box: Rectangle, color: Color, line: int)
 
 
 def _sides(box: Rectangle, line: int, image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """The four sides of a frame `line` pixels wide, as views of the picture, no pixel in two of them."""
+    """The four sides of a frame `line` pixels wide, as views of the image that do not overlap."""
     left, top, right, bottom = box
     upper, lower = min(top + line, bottom), max(bottom - line, top)
     lower = max(lower, upper)
@@ -166,7 +167,7 @@ def _sides(box: Rectangle, line: int, image: NDArray[np.uint8]) -> list[NDArray[
 
 
 def _numbers(detections: Detections, track_ids: NDArray[np.int64] | None, *, show_scores: bool) -> list[str]:
-    """What stands behind each class name: ` #7 0.91`."""
+    """Text after each class name, track ID and score: ` #7 0.91`."""
     tracks = np.zeros(len(detections), np.int64) if track_ids is None else track_ids
     return [
         (f" #{track}" if track else "") + (f" {score:.2f}" if show_scores else "")
@@ -179,7 +180,7 @@ def _tag(class_names: Sequence[str], label: int, numbers: str, style: _Style) ->
     font = _font_for(text, style.letters)
     if font is None:
         text, font = f"class {label}", _own_font(style.letters)
-    # In two parts, because names and numbers are few, and all their pairs are many.
+    # Rendered in two parts for the cache: there are few names and few numbers, but many pairs.
     ink = np.hstack([_lettering(text, font), _lettering(numbers, font)])
     height, width = ink.shape
     return _Tag(ink=ink, size_wh=(width + 2 * style.padding, height + 2 * style.padding))
@@ -187,7 +188,7 @@ def _tag(class_names: Sequence[str], label: int, numbers: str, style: _Style) ->
 
 @lru_cache(maxsize=4096)
 def _lettering(text: str, font: Font) -> NDArray[np.uint8]:
-    """(H, W) 0..255, as wide as the next letter begins; of one height for all texts, that of tall and deep letters."""
+    """(H, W) 0..255. W: advance width of the text. H: the same for all texts, from ascender to descender."""
     top, bottom = font.getbbox("Ag|")[1::2]
     canvas = Image.new("L", (round(font.getlength(text)), int(bottom - top)))
     ImageDraw.Draw(canvas).text((0, -top), text, fill=255, font=font)
@@ -204,7 +205,7 @@ def _draw_tag(image: NDArray[np.uint8], tag: _Tag, place: Rectangle, color: Colo
 
 
 def _place_tags(tags: Sequence[_Tag], boxes: Sequence[Rectangle], image_wh: tuple[int, int]) -> list[Rectangle]:
-    """A place for each tag, the best detections choosing first: the one that hides least of tags, then of boxes."""
+    """A place for each tag, best detections first: the place that covers least of other tags, then of boxes."""
     edges = np.array(boxes, np.float64).reshape(-1, 4)
     taken = np.zeros((len(tags), 4))
     places: list[Rectangle] = []
@@ -220,7 +221,7 @@ def _place_tags(tags: Sequence[_Tag], boxes: Sequence[Rectangle], image_wh: tupl
 
 
 def _places(box: Rectangle, size_wh: tuple[int, int], image_wh: tuple[int, int]) -> list[Rectangle]:
-    """Where a tag may go, best looking first: on the box, under it, inside it, from the left and from the right."""
+    """Candidate places of a tag, preferred first: above the box, below it, inside it; left- and right-aligned."""
     left, top, right, bottom = box
     width, height = size_wh
     rows = (top - height, bottom, top, bottom - height)
@@ -229,21 +230,21 @@ def _places(box: Rectangle, size_wh: tuple[int, int], image_wh: tuple[int, int])
 
 
 def _inside(place: Rectangle, image_wh: tuple[int, int]) -> Rectangle:
-    """Moved into the picture; of one that is too large the beginning shows."""
+    """The rectangle shifted into the image; one that is too large starts at the left or top edge."""
     left = max(0, min(place[0], image_wh[0] - (place[2] - place[0])))
     top = max(0, min(place[1], image_wh[1] - (place[3] - place[1])))
     return left, top, left + place[2] - place[0], top + place[3] - place[1]
 
 
 def _hidden(places: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(K, 4) places, (N, 4) rectangles -> (K,) pixels of each place that lie on the rectangles, added up."""
+    """(K, 4) places, (N, 4) rectangles -> (K,) sum of the intersection areas of each place, in pixels."""
     top_left = np.maximum(places[:, None, :2], others[None, :, :2])
     bottom_right = np.minimum(places[:, None, 2:], others[None, :, 2:])
     return np.asarray(np.prod(np.maximum(bottom_right - top_left, 0), axis=2).sum(axis=1))
 
 
 def _font_for(text: str, size: int) -> Font | None:
-    """The first font that has all letters of the text."""
+    """The first font that has all letters of the text; None: no font has."""
     name = _font_name(text)
     if name is None:
         return None
@@ -252,7 +253,7 @@ def _font_for(text: str, size: int) -> Font | None:
 
 @cache
 def _font_name(text: str) -> str | None:
-    """ "" for the font that comes with Pillow, a file's name for another, None when no font has all the letters."""
+    """ "" for Pillow's own font, the file name of another font, or None when no font has all the letters."""
     for name in ("", *WIDE_FONTS):
         font = _named_font(name, 16) if name else _own_font(16)
         if font is not None and _has_letters(font, text):
@@ -274,7 +275,7 @@ def _named_font(name: str, size: int) -> Font | None:
 
 
 def _has_letters(font: Font, text: str) -> bool:
-    """A letter the font lacks is drawn as its replacement, which is what U+FFFE, never a letter, looks like."""
+    """A font draws a missing letter as its replacement glyph, which U+FFFE, never a letter, also yields."""
     replacement = _image_of(font, "\ufffe")
     return all(letter.isspace() or _image_of(font, letter) != replacement for letter in set(text))
 

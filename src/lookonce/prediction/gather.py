@@ -1,4 +1,4 @@
-"""What several processes find in their shares of the pictures, told in the order in which one would find it."""
+"""Gathers the detections of all ranks in the order in which a single process would yield them."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -15,15 +15,15 @@ OnFailure = Callable[[str, DataError], None]
 
 
 def gather_in_order(
-    look: Callable[[Unreadable], Generator[PredictedImage]],
+    results: Callable[[Unreadable], Generator[PredictedImage]],
     order: Sequence[Path],
     rank_group: RankGroup,
     on_failure: OnFailure,
 ) -> Generator[PredictedImage]:
-    """Every readable picture, whoever looked at it, the same in all processes.
+    """Yields the result of every readable image of all ranks; all ranks yield the same results.
 
-    look: the pictures of this process, in order, given whom to tell of those that cannot be read. order: the place of
-    each picture of all shares. on_failure(name, error) is told, in its turn, which could not be read.
+    results(on_unreadable): iterates over this rank's results in order. order: output path of every image, over all
+    ranks. on_failure(name, error) is called, in order, for each image that cannot be read.
     """
     rows = {place: row for row, place in enumerate(order)}
     own: dict[int, PredictedImage | tuple[str, DataError]] = {}
@@ -33,7 +33,7 @@ def gather_in_order(
 
     waiting: dict[int, PredictedImage | tuple[str, DataError]] = {}
     row = 0
-    with closing(look(unreadable)) as found:
+    with closing(results(unreadable)) as found:
         while row < len(order):
             own |= {rows[image.place]: image for image in islice(found, STEPS_PER_COLLECTIVE)}
             for theirs in rank_group.gather(own):

@@ -1,4 +1,4 @@
-"""SOURCE on the network. Nothing here is used unless SOURCE is a URL."""
+"""Opens a SOURCE that is a URL; no other SOURCE uses this module."""
 
 import time
 import urllib.error
@@ -15,20 +15,20 @@ from lookonce.prediction.byte_stream import MAX_IMAGE_BYTES, images_in
 from lookonce.prediction.video import WAIT_SECONDS
 
 HTTP = ("http", "https")
-# What FFmpeg opens by itself. Its other protocols (file, concat, subfile ...) are no sources on a network.
+# Protocols that FFmpeg opens. Its others (file, concat, subfile ...) are not network sources.
 STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp")
 IMAGE_TYPES = ("image/",)
 MOTION_JPEG = "multipart/"
 
 
 def is_url(text: str) -> bool:
-    """Whether it begins as a URL that can be opened."""
+    """Whether `text` starts with the scheme of a URL that can be opened."""
     scheme, mark, _ = text.partition("://")
     return bool(mark) and scheme.lower() in (*HTTP, *STREAMS)
 
 
 def without_password(url: str) -> str:
-    """For messages and result files."""
+    """The URL with its password replaced by ***, for messages and result files."""
     parts = urlsplit(url)
     if parts.password is None:
         return url
@@ -37,7 +37,7 @@ def without_password(url: str) -> str:
 
 
 class HttpResponse:
-    """What an HTTP server sends: a picture, a camera's multipart JPEG pictures, or something for FFmpeg."""
+    """Response of an HTTP server: an image, multipart JPEG images (MJPEG camera), or a video for FFmpeg."""
 
     def __init__(self, response: HTTPResponse, name: str) -> None:
         self._response, self._name = response, name
@@ -53,40 +53,40 @@ class HttpResponse:
             response.close()
 
     def read(self) -> bytes:
-        """The whole of it."""
+        """The whole body."""
         with self._response:
             try:
                 return self._response.read(MAX_IMAGE_BYTES)
             except (OSError, HTTPException) as error:
-                raise DataError(f"{self._name}: broke off: {error}", path=self._name) from error
+                raise DataError(f"{self._name}: connection lost: {error}", path=self._name) from error
 
     def pictures(self) -> Iterator[tuple[Fraction, bytes]]:
-        """Seconds since the first, and the bytes of each picture, until the server ends."""
+        """Seconds since the start and the bytes of each image, until the server closes the connection."""
         started = time.monotonic()
         with self._response:
             try:
                 for content in images_in(self._response, multipart=True):
                     yield Fraction(time.monotonic() - started).limit_denominator(90_000), content
             except (OSError, HTTPException) as error:
-                raise DataError(f"{self._name}: broke off: {error}", path=self._name) from error
+                raise DataError(f"{self._name}: connection lost: {error}", path=self._name) from error
 
 
 def open_url(url: str) -> HttpResponse | None:
-    """The server's answer; None for the protocols that FFmpeg speaks alone. DataError when there is no good answer."""
+    """Response of an HTTP server; None for other protocols, which FFmpeg opens. DataError when the request fails."""
     if urlsplit(url).scheme.lower() not in HTTP:
         return None
     name = without_password(url)
     try:
         response = urllib.request.urlopen(_request(url), timeout=WAIT_SECONDS)
     except urllib.error.HTTPError as error:
-        raise DataError(f"{name}: the server answers {error.code} {error.reason}", path=name) from error
+        raise DataError(f"{name}: the server returned HTTP status {error.code} {error.reason}", path=name) from error
     except (OSError, HTTPException, ValueError) as error:
-        raise DataError(f"{name}: cannot be reached: {getattr(error, 'reason', error)}", path=name) from error
+        raise DataError(f"{name}: not reachable: {getattr(error, 'reason', error)}", path=name) from error
     return HttpResponse(response, name)
 
 
 def _request(url: str) -> urllib.request.Request:
-    """Name and password of the URL go into a header (basic authentication), as browsers and cameras have it."""
+    """The request; user name and password of the URL are sent as basic authentication, as browsers do."""
     parts = urlsplit(url)
     request = urllib.request.Request(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
     if parts.username is not None:

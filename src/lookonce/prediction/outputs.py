@@ -1,4 +1,4 @@
-"""What was found, written down as it comes: JSON, COCO results, JSON lines, CSV, YOLO text. Nothing grows in memory."""
+"""Writes detections image by image: JSON, COCO results, JSON Lines, CSV, YOLO text. Memory use stays constant."""
 
 import csv
 import json
@@ -17,15 +17,15 @@ from lookonce.detections import Detections
 from lookonce.prediction.predictor import Prediction
 from lookonce.storage import os_errors_explained
 
-LABELS = "labels"  # folder of the YOLO files, beside the pictures as that format has it
+LABELS = "labels"  # folder of the YOLO label files, as that format names it
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedImage:
-    """What was found in one picture, without the picture. size_wh and boxes are pixels of the upright picture.
+    """Detections of one image, without its pixels. size_wh and boxes: pixels of the upright image.
 
-    name: of the file, or of the clip, of which it is the frame so many from 0, so many seconds from its start; place:
-    where results of this picture lie; track_ids: see Prediction.
+    name: of the file or clip; frame: 0-based index in the clip; seconds: time since its start; place: relative path
+    for results; track_ids: see Prediction.
     """
 
     name: str
@@ -39,7 +39,7 @@ class PredictedImage:
 
 
 def without_image(one: Prediction) -> PredictedImage:
-    """What is kept of a prediction."""
+    """The prediction without the pixels of its image."""
     height, width = one.image.shape[:2]
     clip = one.source.clip
     return PredictedImage(
@@ -55,7 +55,7 @@ def without_image(one: Prediction) -> PredictedImage:
 
 
 class Output(Protocol):
-    """One kind of result file, open. `finish` is told which pictures could not be read, and why."""
+    """An open result file. `finish` receives the unreadable images: name -> error message."""
 
     def add(self, image: PredictedImage) -> None: ...
 
@@ -64,7 +64,7 @@ class Output(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What result files say of their origin: weights, class names, thresholds ... (head), beside the record itself."""
+    """What result files share. head: metadata such as weights, class names and thresholds."""
 
     folder: Path
     record: ModelRecord
@@ -72,7 +72,7 @@ class Context:
 
 
 class JsonFile:
-    """detections.json: the head, a line for each picture, the pictures that failed."""
+    """detections.json: the head, one line per image, and the images that failed."""
 
     def __init__(self, context: Context) -> None:
         self._record = context.record
@@ -94,7 +94,7 @@ class JsonFile:
 
 
 class CocoFile:
-    """results.json: COCO's results format, with the category ids of the data trained on."""
+    """results.json: COCO's results format, with the category ids of the training data."""
 
     def __init__(self, context: Context) -> None:
         self._record = context.record
@@ -111,7 +111,7 @@ class CocoFile:
 
 
 class JsonLinesFile:
-    """detections.jsonl: a line for each picture as soon as it is done, for programs that follow along."""
+    """detections.jsonl: one line per image, flushed at once for programs that follow the file."""
 
     def __init__(self, context: Context) -> None:
         self._record = context.record
@@ -134,7 +134,7 @@ CSV_BOX_COLUMNS = ("left", "top", "right", "bottom", "track")
 
 
 class CsvFile:
-    """detections.csv: a line for each detection; frame, seconds and track are empty where there are none."""
+    """detections.csv: one line per detection; frame, seconds and track are empty where they do not apply."""
 
     def __init__(self, context: Context) -> None:
         self._record = context.record
@@ -144,10 +144,10 @@ class CsvFile:
         self._rows.writerow((*CSV_COLUMNS, *CSV_BOX_COLUMNS))
 
     def add(self, image: PredictedImage) -> None:
-        told = as_json(image, self._record)
+        entry = as_json(image, self._record)
         with os_errors_explained(self._path):
-            for one in told["detections"]:
-                values = told | one
+            for one in entry["detections"]:
+                values = entry | one
                 self._rows.writerow(
                     [*(values.get(name) for name in CSV_COLUMNS), *values["box_xyxy"], values.get("track")]
                 )
@@ -158,8 +158,8 @@ class CsvFile:
 
 
 class YoloFiles:
-    """labels/NAME.txt for each picture: lines `label x y width height score [track]`, centre and size as parts of its
-    sides."""
+    """labels/NAME.txt for each image: lines `label x y width height score [track]`; box centre and size relative to the
+    image size, 0..1."""
 
     def __init__(self, context: Context) -> None:
         self._folder = context.folder / LABELS
@@ -172,7 +172,7 @@ class YoloFiles:
             path.write_text("".join(f"{line}\n" for line in yolo_lines(image)), encoding="utf-8")
 
     def _free(self, image: PredictedImage) -> Path:
-        """a.txt for a.jpg; a.png.txt for an a.png beside it."""
+        """a.txt for a.jpg; a.png.txt for an a.png in the same folder."""
         place = image.place.with_suffix(".txt")
         if image.frame is not None:
             return place
@@ -182,10 +182,10 @@ class YoloFiles:
         return place
 
     def finish(self, _failed: Mapping[str, str]) -> None:
-        """Each file was finished when it was written."""
+        """Nothing is left to do: `add` completes each file."""
 
 
-# Word of --save -> what writes it. `pictures` and `crops` need the pictures themselves: prediction/renderer.py.
+# Value of --save -> its writers. `pictures` and `crops` need the images themselves: prediction/renderer.py.
 TEXT_OUTPUTS: dict[str, tuple[Callable[[Context], Output], ...]] = {
     "json": (JsonFile, CocoFile),
     "jsonl": (JsonLinesFile,),
@@ -196,7 +196,7 @@ TEXT_OUTPUTS: dict[str, tuple[Callable[[Context], Output], ...]] = {
 
 @contextmanager
 def open_outputs(words: Sequence[str], context: Context, failed: Mapping[str, str]) -> Iterator[list[Output]]:
-    """The outputs of these words, finished when the block ends, however it ends: what was found is kept."""
+    """The outputs for these values of --save. They are finished when the block ends, also after an error."""
     outputs = [open_output(context) for word in words for open_output in TEXT_OUTPUTS.get(word, ())]
     try:
         yield outputs
@@ -206,7 +206,7 @@ def open_outputs(words: Sequence[str], context: Context, failed: Mapping[str, st
 
 
 def as_json(image: PredictedImage, record: ModelRecord) -> dict[str, Any]:
-    """A picture's entry in detections.json."""
+    """An image's entry in detections.json."""
     width, height = image.size_wh
     found = image.detections
     of_clip = {} if image.frame is None else {"frame": image.frame, "seconds": round(image.seconds or 0.0, 6)}
@@ -224,7 +224,7 @@ def as_json(image: PredictedImage, record: ModelRecord) -> dict[str, Any]:
 
 
 def coco_rows(image: PredictedImage, record: ModelRecord) -> list[dict[str, Any]]:
-    """A picture's entries in results.json."""
+    """An image's entries in results.json."""
     found = image.detections
     boxes_xywh = xyxy_to_xywh(found.boxes_xyxy.astype(np.float64))
     return [
@@ -234,7 +234,7 @@ def coco_rows(image: PredictedImage, record: ModelRecord) -> list[dict[str, Any]
 
 
 def yolo_lines(image: PredictedImage) -> list[str]:
-    """A picture's lines, best first; the track's number last, 0 for none, when there are tracks."""
+    """An image's lines, best first; with tracking, the track ID comes last (0: no track)."""
     found = image.detections
     parts = xyxy_to_cxcywh(found.boxes_xyxy.astype(np.float64)) / np.tile(np.array(image.size_wh), 2)
     lines = [
@@ -247,7 +247,7 @@ def yolo_lines(image: PredictedImage) -> list[str]:
 
 
 class _NewFile:
-    """Text that grows under a hidden name, and takes its own when it is complete."""
+    """A text file written under a hidden temporary name; `publish` renames it to its own."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._new = path, path.with_name(f".{path.name}.new")
@@ -265,7 +265,7 @@ class _NewFile:
 
 
 class _Rows:
-    """A JSON list, one entry a line."""
+    """A JSON list, one entry per line."""
 
     def __init__(self, file: _NewFile) -> None:
         self._file, self._empty = file, True

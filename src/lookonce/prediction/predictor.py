@@ -1,4 +1,4 @@
-"""Pictures through a detector, with reading, detecting and the caller's own work side by side."""
+"""Runs a detector over images; reading, detection and the caller's own work overlap."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from lookonce.ordered import ordered_map
 from lookonce.prediction.sources import ImageSource
 
 NUM_READERS = 2
-# Two batches are with the detector at a time: while the last pictures of one run, the first of the next do.
+# Batches in the detector at once: the first images of the next batch run beside the last of the current one.
 NUM_RUNNERS = 2
 
 ImageArray = NDArray[np.uint8]
@@ -24,17 +24,16 @@ Unreadable = Callable[[ImageSource, DataError], None]
 
 
 class Detects(Protocol):
-    """What finds things in pictures: a Detector, or one in tiles."""
+    """Anything that detects objects: a Detector, a TiledDetector, a ClassFilter."""
 
     def detect(self, images: Sequence[ImageArray]) -> list[Detections]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What was found in one picture. image (H, W, 3) uint8 RGB, upright; detections in its pixels, best first.
+    """Detections of one image. image (H, W, 3) uint8 RGB, upright; boxes in its pixels, highest score first.
 
-    track_ids (N,) int64, which thing of the clip each detection is, counted from 1; 0 for one that is not followed.
-    None without tracking.
+    track_ids (N,) int64: track ID of each detection within the clip, from 1; 0: no track. None without tracking.
     """
 
     source: ImageSource
@@ -51,12 +50,12 @@ def predict(
     live: bool = False,
     on_unreadable: Unreadable | None = None,
 ) -> Iterator[Prediction]:
-    """One Prediction a readable picture, in the order of `sources`.
+    """Yields one Prediction per readable image, in the order of `sources`.
 
-    A picture that cannot be read is told to on_unreadable, in its turn, and left out; without on_unreadable its
-    DataError is raised. While the caller has a batch, the next two are being detected and two more are read, so about
-    five batches of pictures are in memory. What is found in a picture does not depend on its batch. live: each picture
-    is told before the next is taken.
+    An unreadable image is skipped, and on_unreadable is called for it in order; without on_unreadable its DataError is
+    raised. While the caller handles a batch, the next two are in the detector and two more are being read, so about
+    five batches of images are in memory. Detections do not depend on the batch. live: each result is yielded before
+    the next frame is grabbed.
     """
     readers_ahead, batches_ahead = (0, 0) if live else (2 * batch_size, NUM_RUNNERS)
     with (

@@ -1,4 +1,4 @@
-"""Pictures and clips with what was found drawn in, and each thing cut out: `--save pictures,crops`."""
+"""Writes annotated images and videos, and a crop of each detected object: `--save pictures,crops`."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -22,16 +22,16 @@ from lookonce.storage import os_errors_explained
 
 ImageArray = NDArray[np.uint8]
 
-# Other kinds (GIF, TIFF ...) are drawn as JPEG, under their full name and .jpg.
+# Images of other formats (GIF, TIFF ...) are saved as JPEG, under their full name plus .jpg.
 DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png")
 JPEG_QUALITY = 92
 CROPS = "crops"
 NUM_WRITERS = 2
-DRAWN_AHEAD = 4  # pictures
+DRAWN_AHEAD = 4  # images drawn while an earlier one is being written
 
 
 class Renderer:
-    """Draws into `folder` what goes through `drawn`: a file of its own for each picture, one .mp4 for each clip."""
+    """Draws the predictions that pass through `drawn` into `folder`: one file per image, one .mp4 per clip."""
 
     def __init__(self, folder: Path, record: ModelRecord, *, pictures: bool, crops: bool) -> None:
         self._folder, self._record = folder, record
@@ -44,7 +44,7 @@ class Renderer:
         self._writer: VideoWriter | None = None
 
     def drawn(self, predictions: Iterator[Prediction], *, live: bool = False) -> Iterator[Prediction]:
-        """The predictions, each when its files are written."""
+        """Yields each prediction after its files have been written."""
         if not self._steps:
             yield from predictions
             return
@@ -55,13 +55,13 @@ class Renderer:
                 yield one
 
     def close(self) -> None:
-        """The clip that is being written ends here."""
+        """Finish the video file that is being written."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
     def _finish(self, one: Prediction) -> tuple[Prediction, ImageArray | None]:
-        """The drawn frame of a clip, whose frames have to be written in order; None of a picture."""
+        """The annotated frame of a clip, to be written in order; None for a single image, which is already written."""
         frames = [step(one) for step in self._steps]
         return one, frames[-1]
 
@@ -89,7 +89,7 @@ class Renderer:
 
 
 def drawing_path(source: ImageSource | Clip, folder: Path) -> Path:
-    """Where the drawing of a picture or clip goes: under its own name."""
+    """Path of the annotated copy of an image or clip: its own name below `folder`."""
     place = source.place
     if isinstance(source, Clip):
         return folder / place.with_suffix(".mp4")
@@ -97,22 +97,22 @@ def drawing_path(source: ImageSource | Clip, folder: Path) -> Path:
 
 
 def require_untouched(media: Media, folder: Path) -> None:
-    """SettingsError when a drawing would take the place of a picture or clip that it is made from; MissingExtra when
-    clips cannot be written."""
+    """SettingsError when an annotated copy would overwrite an original image or clip; MissingExtra when videos cannot
+    be written."""
     if media.clips:
         require_video()
     originals = {entry.path.resolve() for entry in media.known if entry.path is not None}
     for entry in media.known:
         if drawing_path(entry, folder).resolve() in originals:
             raise SettingsError(
-                f"output {folder}: the drawing of {entry.name} would replace the picture itself; name another folder",
+                f"output {folder}: the annotated copy would replace the original {entry.name}; choose another folder",
                 setting="output",
                 value=folder,
             )
 
 
 def crops_of(image: ImageArray, found: Detections) -> Iterator[tuple[ImageArray, int]]:
-    """The whole pixels that each box touches, at least one, and its label; best first."""
+    """The pixels that each box touches, at least one, and its label; highest score first."""
     height, width = image.shape[:2]
     limits = np.array([width, height])
     for box, label in zip(found.boxes_xyxy, found.labels.tolist(), strict=True):
@@ -122,13 +122,13 @@ def crops_of(image: ImageArray, found: Detections) -> Iterator[tuple[ImageArray,
 
 
 def folder_name(class_names: tuple[str, ...], label: int) -> str:
-    """A class name as a folder: letters, digits, -, _ and dots inside; its number where nothing is left."""
+    """A class name as a folder name: letters, digits, -, _ and inner dots; "class N" when no character is left."""
     return re.sub(r"[^\w.-]+", "_", class_names[label]).strip("._") or f"class {label}"
 
 
 def encode(image: ImageArray, suffix: str) -> bytes:
-    """(H, W, 3) uint8 RGB -> the bytes of a picture file of the kind that the suffix names."""
-    # Bytes, not cv2.imwrite: that one cannot write to every path that is not ASCII, and does not say why it failed.
+    """(H, W, 3) uint8 RGB -> the bytes of an image file in the format of the suffix."""
+    # Not cv2.imwrite: it fails for some non-ASCII paths, and reports no reason.
     options = [] if suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     _, content = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     return content.tobytes()

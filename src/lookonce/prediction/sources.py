@@ -1,4 +1,4 @@
-"""What `predict SOURCE` means: pictures from files, bytes or the network, and clips: videos, cameras, the screen."""
+"""Resolves `predict SOURCE`: images from files, bytes or the network; clips from videos, cameras or the screen."""
 
 import glob
 import re
@@ -25,16 +25,14 @@ from lookonce.remote.objects import is_remote
 
 LIST_SUFFIX = ".txt"
 SCREEN = "screen"
-EXPECTED = (
-    "expected a picture, a video, a folder, a pattern, a .txt list, a camera's number, a URL, s3://, screen, or -"
-)
+EXPECTED = "expected an image, a video, a folder, a pattern, a .txt list, a camera index, a URL, s3://, screen, or -"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """Pictures that belong together, with times. name and place as for a picture; frames() opens it.
+    """A sequence of frames with timestamps. name, place: as for an image. frames() opens the clip.
 
-    num_frames: None when nobody knows; live: it goes on while nobody looks, so pictures may be skipped.
+    num_frames: None when unknown. live: the source does not wait for the consumer, so frames may be dropped.
     """
 
     name: str
@@ -48,11 +46,11 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSource:
-    """One picture that has not been read yet.
+    """One image that has not been read yet. It comes from one of path, content (encoded bytes) or pixels (a decoder).
 
-    name: what errors and result files call it; place: the path under which results of it are kept, relative and
-    different for each picture of one SOURCE; path, or content: its bytes where it is not a file, or pixels: the
-    picture itself. image_id: COCO's. frame counts the pictures of a clip from 0, seconds from its start.
+    name: its name in errors and result files. place: relative path for its results, unique within one SOURCE.
+    image_id: as in COCO. clip, frame, seconds: the clip it is a frame of, its 0-based index, and the time since the
+    clip's start.
     """
 
     name: str
@@ -66,7 +64,7 @@ class ImageSource:
     seconds: Fraction = Fraction(0)
 
     def read(self) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB, upright; DataError when it cannot be read as a picture."""
+        """(H, W, 3) uint8 RGB, upright; DataError when it cannot be read as an image."""
         if self.pixels is not None:
             return self.pixels()
         return read_image(self.content if self.path is None else self.path, name=self.name)  # type: ignore[arg-type]
@@ -74,7 +72,7 @@ class ImageSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Media:
-    """All that one SOURCE names. total: pictures and frames, None when nobody knows."""
+    """All images and clips of one SOURCE. total: number of images and frames, None when unknown."""
 
     entries: Iterable[ImageSource | Clip]
     total: int | None
@@ -82,21 +80,21 @@ class Media:
 
     @property
     def is_finite(self) -> bool:
-        """Whether its pictures were counted beforehand; clips and streams may go on for days."""
+        """Whether the number of images is known in advance; clips and streams may be endless."""
         return isinstance(self.entries, Sequence) and not self.clips
 
     @property
     def clips(self) -> list[Clip]:
-        """Those known beforehand."""
+        """The clips among the known entries."""
         return [entry for entry in self.known if isinstance(entry, Clip)]
 
     @property
     def known(self) -> Sequence[ImageSource | Clip]:
-        """The entries, as far as they are known before the first is read."""
+        """The entries that are known before the first is read; empty for a stream."""
         return self.entries if isinstance(self.entries, Sequence) else ()
 
     def pictures(self) -> Iterator[ImageSource]:
-        """Each picture and frame in order, with its image_id; clips are opened when their turn comes."""
+        """Yields each image and frame in order, with its image_id; a clip is opened when it is reached."""
         images = [entry for entry in self.known if isinstance(entry, ImageSource)]
         ids = iter(image_ids(images)) if self.is_finite else count(1)
         for entry in self.entries:
@@ -105,13 +103,17 @@ class Media:
 
 
 def find_media(source: str | Path) -> Media:
-    """What SOURCE names, in the order of names (of a list: in its order); DataError if that is nothing.
+    """The images and clips of SOURCE, sorted by name (a list keeps its order); DataError when there are none.
 
-    A folder is searched with all its subfolders, for files with the suffix of a picture or of a video; a pattern (`*`,
-    `?`, `[...]`, `**` for any folders) takes every file that fits; a `.txt` file holds one path a line, from the folder
-    it lies in or from the working folder; a number is a camera; `screen` the screen; `-` standard input: one picture,
-    or several one after another; a URL a picture, a video or a stream; and s3://BUCKET/KEY (obs://) what lies at or
-    below it, which is fetched first. Only these two are looked for on the network.
+    folder: all image and video files in it and its subfolders, by suffix
+    pattern (`*`, `?`, `[...]`, `**` for any folders): every matching file
+    .txt file: one path per line, relative to the file's folder or to the working folder
+    number: the camera with this index
+    `screen`: the screen
+    `-`: one image, or several in a row, from standard input
+    URL: an image, a video or a stream
+    s3://BUCKET/KEY, obs://BUCKET/KEY: the objects at or below the key, downloaded first
+    Only the last two use the network.
     """
     text = str(source)
     if text == "-":
@@ -131,16 +133,18 @@ def find_media(source: str | Path) -> Media:
 
 
 def find_images(source: str | Path) -> list[ImageSource]:
-    """The pictures in a file, a folder, a pattern or a list, at least one; see `find_media`."""
+    """The images of a file, folder, pattern or list, at least one; see `find_media`."""
     entries = [entry for entry in find_media(source).entries if isinstance(entry, ImageSource)]
     found = [entry for entry in entries if entry.pixels is None]
     if not found:
-        raise DataError(f"{source}: no pictures in it; looked for {', '.join(sorted(IMAGE_SUFFIXES))}", path=source)
+        raise DataError(
+            f"{source}: holds no images; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}", path=source
+        )
     return found
 
 
 def image_ids(sources: Sequence[ImageSource]) -> list[int]:
-    """COCO's `image_id` of each picture: the number its name is (000000000139.jpg), if all are; else 1, 2, 3 ..."""
+    """COCO `image_id` of each image: the numeric name (000000000139.jpg) if all names are numeric, else 1, 2, 3 ..."""
     stems = [source.place.stem for source in sources]
     if all(stem.isdecimal() and stem.isascii() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
         return [int(stem) for stem in stems]
@@ -148,13 +152,13 @@ def image_ids(sources: Sequence[ImageSource]) -> list[int]:
 
 
 def _in_store(address: str) -> Media:
-    """What was fetched goes by its address, not by where it lies here."""
+    """Objects at an s3:// address, downloaded; their names are addresses, not local paths."""
     here = local_file(address)
     media = find_media(here)
 
     def addressed(entry: ImageSource | Clip) -> ImageSource | Clip:
         if entry.path is None or not entry.path.is_relative_to(here):
-            return entry  # a damaged video, or what a list names on this machine
+            return entry  # a damaged video, or a local path from a list
         below = entry.path.relative_to(here).as_posix()
         return replace(entry, name=address if below == "." else f"{address.rstrip('/')}/{below}")
 
@@ -162,7 +166,7 @@ def _in_store(address: str) -> Media:
 
 
 def _paths(text: str) -> tuple[list[Path], Path | None]:
-    """The files, and the folder that their places are relative to."""
+    """The files, and the folder to which their places are relative."""
     path = Path(text)
     if path.is_dir():
         return _in_folder(path), path
@@ -183,14 +187,14 @@ def _in_folder(folder: Path) -> list[Path]:
         if path.suffix.lower() in wanted and not path.name.startswith(".") and path.is_file()
     ]
     if not found:
-        raise DataError(f"{folder}: no pictures in it; looked for {', '.join(sorted(wanted))}", path=folder)
+        raise DataError(f"{folder}: holds no images; expected files ending in {', '.join(sorted(wanted))}", path=folder)
     return sorted(found)
 
 
 def _fitting(pattern: str) -> list[Path]:
     found = sorted(Path(name) for name in glob.glob(pattern, recursive=True) if Path(name).is_file())  # noqa: PTH207
     if not found:
-        raise DataError(f"{pattern}: no file fits this pattern", path=pattern)
+        raise DataError(f"{pattern}: no file matches this pattern", path=pattern)
     return found
 
 
@@ -199,20 +203,20 @@ def _in_list(listing: Path) -> list[Path]:
         lines = [line.strip() for line in listing.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{listing}: is no UTF-8 text ({error}); expected the path of a picture on each line",
+            f"{listing}: not UTF-8 text ({error}); expected one image path per line",
             path=listing,
         ) from error
     paths = [Path(line) for line in lines if line]
     if not paths:
-        raise DataError(f"{listing}: is empty; expected the path of a picture on each line", path=listing)
+        raise DataError(f"{listing}: is empty; expected one image path per line", path=listing)
     beside = [listing.parent / path for path in paths]
     return [there if there.exists() else path for there, path in zip(beside, paths, strict=True)]
 
 
 def _places(paths: Sequence[Path], folder: Path | None) -> list[Path]:
-    """As in the folder; else the names alone, and with a number in front where two are alike.
+    """Paths relative to the folder; without a folder the file names, all with a number in front if two are equal.
 
-    Videos are alike without their suffixes, because results of their frames lie in a folder, and in one .mp4.
+    Videos are compared without their suffix, because their results go to NAME/ and NAME.mp4.
     """
     places = [path.relative_to(folder) if folder else Path(path.name) for path in paths]
     names = {place.with_suffix("") if place.suffix.lower() in VIDEO_SUFFIXES else place for place in places}
@@ -243,7 +247,7 @@ def _entry(path: Path, place: Path) -> ImageSource | Clip:
 
 
 def _unreadable(name: str, place: Path, error: DataError) -> ImageSource:
-    """It is told of when its turn comes, as a damaged picture is."""
+    """A source whose read() raises `error`, so that it is reported in order, like a damaged image."""
 
     def refuse() -> NDArray[np.uint8]:
         raise error
@@ -283,16 +287,16 @@ def _clip_alone(clip: Clip) -> Media:
 def _in_stream(stream: BinaryIO) -> Iterator[ImageSource]:
     for number, content in enumerate(images_in(stream), start=1):
         more = "" if number == 1 else f"-{number}"
-        name = "standard input" if number == 1 else f"standard input, picture {number}"
+        name = "standard input" if number == 1 else f"standard input, image {number}"
         yield ImageSource(name=name, place=Path(f"stdin{more}.jpg"), content=content)
 
 
 def _at_url(url: str) -> Media:
-    """Pictures are read by our own reader, wherever they lie, so that they give the same boxes; the rest by FFmpeg."""
+    """Our own reader decodes images from every source, so that boxes are equal; FFmpeg reads everything else."""
     name = without_password(url)
     place = Path(re.sub(r"[^\w.-]+", "-", name.partition("://")[2]).strip("-.") or "stream")
-    answer = open_url(url)
-    if answer is None or answer.kind == "video":
+    response = open_url(url)
+    if response is None or response.kind == "video":
         header = read_header(url, name)
         frames = partial(read_frames, url, name)
         if header.num_frames is None:
@@ -305,12 +309,12 @@ def _at_url(url: str) -> Media:
             frame_rate=header.frame_rate,
         )
         return _clip_alone(clip)
-    if answer.kind == "picture":
-        content = answer.read()
+    if response.kind == "picture":
+        content = response.read()
         return Media(entries=[ImageSource(name=name, place=place, content=content)], total=1)
 
     def motion_jpeg() -> Generator[Frame]:
-        for seconds, content in answer.pictures():
+        for seconds, content in response.pictures():
             yield Frame(seconds=seconds, pixels=partial(read_image, content, name=name))
 
     return _clip_alone(_live(name, str(place), motion_jpeg))

@@ -1,8 +1,8 @@
-"""Large pictures in overlapping tiles, so that small things keep enough pixels; put together without doubles at seams.
+"""Detection in overlapping tiles, so that small objects in large images keep enough pixels.
 
-A thing no larger than the overlap lies whole in some tile. A larger one may be cut in every tile; then the picture as a
-whole, which is looked at for such things, has it; and where that one misses it, the parts on both sides of a seam are
-joined.
+An object no larger than the overlap lies completely in at least one tile. A larger object may be cut in every tile. The
+detector therefore also runs on the whole image, from which large boxes are kept. Boxes cut at both sides of a seam are
+joined, unless a kept box covers them.
 """
 
 from collections.abc import Sequence
@@ -17,28 +17,28 @@ from lookonce.prediction.predictor import Detects
 
 ImageArray = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-Window = tuple[int, int, int, int]  # left, top, right, bottom; pixels of the picture, right and bottom outside
+Window = tuple[int, int, int, int]  # left, top, right, bottom; pixels of the image, right and bottom exclusive
 
-OVERLAP = 0.25  # of a tile's side, as a default
-TILES_AT_ONCE = 16  # canvases in memory
-CUT_PIXELS = 0.01  # of the tile's side: a box that ends so near an inner edge of its tile is cut there
-SAME_THING = 0.5  # of a cut box's area, or of the common extent along a seam
+OVERLAP = 0.25  # default, as a fraction of the tile's side
+TILES_AT_ONCE = 16  # network inputs in memory
+CUT_PIXELS = 0.01  # fraction of the tile's side: a box that ends this close to an inner edge of its tile counts as cut
+SAME_OBJECT = 0.5  # fraction of a cut box's area, or of the extent along a seam
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """Detections of all windows in pixels of the picture. cut (N, 4): whether the window's left, top, right or bottom
-    edge, where it is not the picture's own, cuts the box."""
+    """Detections of one window, in pixels of the image. cut (N, 4): whether the window's left, top, right or bottom
+    edge cuts the box; False where this edge is the image's own."""
 
     detections: Detections
     cut: NDArray[np.bool_]
 
 
 class TiledDetector:
-    """A detector that looks at a picture as a whole and at each tile of it; at pictures within one tile just once.
+    """A detector that runs on the whole image and on each tile; on an image that fits into one tile it runs once.
 
-    tile is the side of a square tile in pixels of the picture, overlap the part of it that neighbours share at least.
-    iou_threshold and max_detections are the detector's own.
+    tile: side of a square tile in pixels of the image. overlap: minimum overlap of neighbouring tiles, as a fraction of
+    the side. iou_threshold, max_detections: the same as the detector's.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class TiledDetector:
 
 
 def windows_of(image_wh: tuple[int, int], tile: int, overlap: float) -> list[Window]:
-    """Squares of side `tile`, evenly spread, that cover the picture and share at least `overlap` of their side."""
+    """Evenly spaced squares of side `tile` that cover the image and overlap by at least `overlap` of their side."""
     return [
         (left, top, min(left + tile, image_wh[0]), min(top + tile, image_wh[1]))
         for top in _starts(image_wh[1], tile, overlap)
@@ -94,14 +94,14 @@ def _in_image(found: Detections, window: Window, image_wh: tuple[int, int], tile
 
 
 def _larger_than(found: _Found, side: float) -> _Found:
-    """The boxes with a side over so many pixels."""
+    """The boxes whose longer side exceeds `side` pixels."""
     wh = found.detections.boxes_xyxy[:, 2:] - found.detections.boxes_xyxy[:, :2]
     large = wh.max(axis=1) > side
     return _Found(detections=found.detections.select(large), cut=found.cut[large])
 
 
 def merge(found: Sequence[_Found], iou_threshold: float, max_detections: int) -> Detections:
-    """Whole boxes first, the best of those that overlap; then cut ones that no kept box covers, joined at seams."""
+    """NMS over complete boxes first; then the cut boxes that no kept box covers are added, joined at seams."""
     boxes_xyxy = np.concatenate([one.detections.boxes_xyxy for one in found])
     scores = np.concatenate([one.detections.scores for one in found])
     labels = np.concatenate([one.detections.labels for one in found])
@@ -124,7 +124,7 @@ class _Box:
 
 
 class _Kept:
-    """The boxes that stay: the first `count` rows."""
+    """The kept boxes: the first `count` rows."""
 
     def __init__(self, capacity: int, iou_threshold: float) -> None:
         self.iou_threshold = iou_threshold
@@ -135,24 +135,24 @@ class _Kept:
         self.cut = np.empty((capacity, 4), np.bool_)
 
     def take(self, box: _Box) -> None:
-        """Keep it, join it with its other part, or drop it for one that is kept already."""
+        """Keep the box, join it with its other part, or drop it as a duplicate of a kept box."""
         overlaps, area, areas = self._overlaps(box), area_xyxy(box.xyxy), area_xyxy(self.boxes_xyxy[: self.count])
         same_class = self.labels[: self.count] == box.label
-        doubles = same_class & (overlaps > self.iou_threshold * (area + areas - overlaps))
-        # Of whatever class: half a key may look like a nut.
-        covers = overlaps > SAME_THING * area if box.cut.any() else np.zeros_like(doubles)
-        if (doubles | covers).any():
+        duplicates = same_class & (overlaps > self.iou_threshold * (area + areas - overlaps))
+        # Of any class: half a key may be classified as a nut.
+        covers = overlaps > SAME_OBJECT * area if box.cut.any() else np.zeros_like(duplicates)
+        if (duplicates | covers).any():
             return
         for row in np.flatnonzero(same_class & (overlaps > 0)).tolist():
             other = self._box(row)
             if _across_a_seam(box, other):
                 self._remove(row)
-                self.take(_joined(box, other))  # which may reach a third part
+                self.take(_joined(box, other))  # recursion: the joined box may join a third part
                 return
         self._add(box)
 
     def _overlaps(self, box: _Box) -> Floats:
-        """(count,) pixels in common with each kept box."""
+        """(count,) intersection area with each kept box, in pixels."""
         kept = self.boxes_xyxy[: self.count]
         wh = np.minimum(box.xyxy[2:], kept[:, 2:]) - np.maximum(box.xyxy[:2], kept[:, :2])
         return np.asarray(np.prod(np.maximum(wh, 0), axis=1))
@@ -174,7 +174,7 @@ class _Kept:
 
 
 def _joined(box: _Box, other: _Box) -> _Box:
-    """The smallest box around both, cut where the one that reaches farther is."""
+    """The smallest box around both; each edge is cut if the box that provides it is cut there."""
     farther = np.concatenate([other.xyxy[:2] < box.xyxy[:2], other.xyxy[2:] > box.xyxy[2:]])
     return _Box(
         xyxy=np.where(farther, other.xyxy, box.xyxy),
@@ -185,14 +185,14 @@ def _joined(box: _Box, other: _Box) -> _Box:
 
 
 def _across_a_seam(box: _Box, other: _Box) -> bool:
-    """Whether one is cut at its right where the other is cut at its left (or below and above), and both extend alike
-    along that seam."""
+    """Whether one box is cut on the right and the other on the left (or bottom and top), with similar extent along the
+    seam."""
     for side in (0, 1):
         facing = (box.cut[side + 2] and other.cut[side]) or (box.cut[side] and other.cut[side + 2])
         along = slice(1 - side, None, 2)  # the two edges across the other axis
         (start, end), (other_start, other_end) = box.xyxy[along], other.xyxy[along]
         common = min(end, other_end) - max(start, other_start)
         extent = max(end, other_end) - min(start, other_start)
-        if facing and common > SAME_THING * extent:
+        if facing and common > SAME_OBJECT * extent:
             return True
     return False

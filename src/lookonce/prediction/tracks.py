@@ -1,4 +1,4 @@
-"""The same thing in picture after picture, by ByteTrack (edgefirst-tracker, the extra `track`)."""
+"""Tracks objects across frames with ByteTrack (edgefirst-tracker, the extra `track`)."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,19 +12,19 @@ from lookonce.errors import MissingExtra
 from lookonce.prediction.predictor import Prediction
 from lookonce.prediction.sources import Clip
 
-# The library's own 0.25 of overlap and 0.25 of trust in the newest picture lose a thing that moves by half its width
-# between two pictures; with these it is followed (tests/prediction/test_tracks.py).
+# With the library's defaults (IoU 0.25, update factor 0.25), an object that moves by half its width between two frames
+# loses its track; with these values it keeps it (tests/prediction/test_tracks.py).
 MATCH_IOU = 0.1
 TRUST_IN_NEWEST = 0.9
-LOST_SECONDS = 1.0  # a thing not seen for so long is another one when it comes back
-SURE = 0.15  # above the threshold of what is shown: what begins a track; weaker detections only continue one
-REMEMBERED = 10_000  # names of tracks, most of them of things that have left
-IMAGE_SECONDS = 1 / 25  # between pictures that have no times
+LOST_SECONDS = 1.0  # a track without a detection for longer than this ends; the object gets a new ID when it returns
+SURE = 0.15  # added to the confidence threshold: scores above start a track, lower scores only continue one
+REMEMBERED = 10_000  # number of track names kept before the ended ones are dropped
+IMAGE_SECONDS = 1 / 25  # assumed time between images without timestamps
 NANOSECONDS = 1_000_000_000
 
 
 def require_tracker() -> Any:
-    """The library's class. MissingExtra where it is not installed."""
+    """The ByteTrack class. MissingExtra when the library is not installed."""
     try:
         from edgefirst.tracker import ByteTrack
     except ModuleNotFoundError as error:
@@ -33,7 +33,7 @@ def require_tracker() -> Any:
 
 
 class Tracker:
-    """Numbers for the things in one clip, from 1. threshold: the lowest score of the detections."""
+    """Assigns track IDs, from 1, to the objects of one clip. threshold: confidence threshold of the detections."""
 
     def __init__(self, *, threshold: float) -> None:
         self._tracker = require_tracker()(
@@ -42,11 +42,11 @@ class Tracker:
             update=TRUST_IN_NEWEST,
             lifespan_ns=round(LOST_SECONDS * NANOSECONDS),
         )
-        self._numbers: dict[str, int] = {}  # the library's own names are random
+        self._numbers: dict[str, int] = {}  # the library's own track names are random
         self._count = 0
 
     def update(self, found: Detections, seconds: float) -> NDArray[np.int64]:
-        """(N,) the number of each detection's track, 0 for none. seconds rise from call to call."""
+        """(N,) track ID of each detection, 0: no track. seconds must increase from call to call."""
         tracks = self._tracker.update(
             found.boxes_xyxy.astype(np.float32),
             found.scores.astype(np.float32),
@@ -66,8 +66,8 @@ class Tracker:
 
 
 def track(predictions: Iterator[Prediction], *, threshold: float) -> Iterator[Prediction]:
-    """The predictions with their track_ids. Each clip is followed by itself; pictures without a clip are taken for one
-    after another of one scene."""
+    """The predictions with their track_ids. Each clip has its own tracker; images without a clip are treated as
+    consecutive frames of one scene."""
     clip: Clip | None = None
     tracker, count = Tracker(threshold=threshold), 0
     for one in predictions:

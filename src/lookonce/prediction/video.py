@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
 ImageArray = NDArray[np.uint8]
 
-# With a reader behind PyAV; a GIF is a picture (its first frame).
+# Containers that PyAV reads; a GIF counts as an image (its first frame).
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"}
     | {".ogv", ".ts", ".webm", ".wmv"}
 )
-WAIT_SECONDS = 10.0  # for a stream that does not answer
+WAIT_SECONDS = 10.0  # timeout of a stream that does not respond
 USUAL_RATE = Fraction(25)
-# What plays everywhere first; a PyAV built without x264 has the others.
+# Preferred first: H.264 plays everywhere; a PyAV built without x264 has the others.
 ENCODERS: dict[str, dict[str, str]] = {
     "libx264": {"crf": "22", "preset": "veryfast"},
     "libopenh264": {},
     "mpeg4": {"flags": "+qscale", "global_quality": str(3 * 118)},  # quantizer 3, in FFmpeg's units
 }
-# What a Matroska file begins with (RFC 9559), and its one element with pictures behind that.
+# Start of a Matroska file (RFC 9559), and the ID of the element that holds its frames.
 EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-# 25, 30 and 30000/1001 frames a second are whole ticks, and MPEG-4 knows no finer clock than 1/65535.
+# At 25, 30 and 30000/1001 frames per second a frame lasts whole ticks; MPEG-4 allows no finer clock than 1/65535.
 WRITTEN_TIME_BASE = Fraction(1, 60_000)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """seconds since the start; pixels() decodes to (H, W, 3) uint8 RGB, upright, or raises DataError."""
+    """seconds: time since the start; pixels() decodes to (H, W, 3) uint8 RGB, upright, or raises DataError."""
 
     seconds: Fraction
     pixels: Callable[[], ImageArray]
@@ -53,14 +53,14 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoHeader:
-    """num_frames as the file says or its length and rate suggest; None when it has no end or does not say."""
+    """num_frames: from the header, or estimated from duration and frame rate; None when unknown or endless."""
 
     num_frames: int | None
     frame_rate: Fraction
 
 
 def require_video() -> Any:
-    """PyAV. MissingExtra where it is not installed."""
+    """PyAV. MissingExtra when it is not installed."""
     try:
         import av
     except ModuleNotFoundError as error:
@@ -71,7 +71,7 @@ def require_video() -> Any:
 
 
 def read_header(address: str, name: str) -> VideoHeader:
-    """What a video says of itself. DataError when it is none; `name` is what errors call it."""
+    """Reads the header of a video. DataError when it is not a video; `name` stands for it in errors."""
     with _opened(address, name) as (container, stream):
         rate = stream.average_rate or stream.guessed_rate or USUAL_RATE
         num_frames = stream.frames
@@ -81,7 +81,7 @@ def read_header(address: str, name: str) -> VideoHeader:
 
 
 def read_frames(address: str, name: str) -> Generator[Frame]:
-    """All frames to the end. A damaged part, or a missing end, is a frame whose pixels() raises."""
+    """Yields all frames. For a damaged part or a truncated file it yields a frame whose pixels() raises."""
     with _opened(address, name) as (container, stream):
         stream.thread_type = "AUTO"
         rate = Fraction(stream.average_rate or USUAL_RATE)
@@ -92,23 +92,23 @@ def read_frames(address: str, name: str) -> Generator[Frame]:
                 continue
             time = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
             start = time if start is None else start
-            told = seconds if time is None or start is None else time - start
-            # Some files repeat or leave out times; a written video needs rising ones.
-            seconds = told if told > seconds else max(seconds, Fraction(0)) + 1 / rate
+            given = seconds if time is None or start is None else time - start
+            # Some files repeat or omit timestamps; a written video needs increasing ones.
+            seconds = given if given > seconds else max(seconds, Fraction(0)) + 1 / rate
             yield Frame(seconds=seconds, pixels=partial(_upright_rgb, frame))
         if Path(address).is_file() and (_ends_early(container, stream) or _segment_ends_early(Path(address))):
-            short = DataError(f"{name}: the video breaks off: the file is shorter than it says", path=name)
+            short = DataError(f"{name}: truncated video: the file is shorter than its header says", path=name)
             yield Frame(seconds=max(seconds, Fraction(0)), pixels=partial(_refuse, short))
 
 
 def _ends_early(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether the last picture that the file lists would lie behind its end; FFmpeg only stops there."""
+    """Whether the last frame in the file's index lies beyond its end; FFmpeg stops there without an error."""
     entries: Sequence[Any] = getattr(stream, "index_entries", ())  # PyAV 14 has none
     return len(entries) > 0 and entries[-1].pos + entries[-1].size > container.size > 0
 
 
 def _segment_ends_early(path: Path) -> bool:
-    """Whether a Matroska or WebM file is shorter than its header says; of a live recording it says nothing."""
+    """Whether a Matroska or WebM file is shorter than its header says; False for a live recording (no size)."""
     with path.open("rb") as file:
         start = file.read(1024)
     if not start.startswith(EBML):
@@ -122,7 +122,7 @@ def _segment_ends_early(path: Path) -> bool:
 
 
 def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
-    """A length as Matroska writes them (RFC 8794, 4) and where it ends; None where it is "unknown", or none."""
+    """An EBML element size (RFC 8794, 4) and the position after it; None when it is "unknown" or invalid."""
     if at >= len(data) or not data[at]:
         return None, at
     num_bytes = 9 - data[at].bit_length()
@@ -145,8 +145,8 @@ def _decoded(container: InputContainer, stream: VideoStream, name: str) -> Itera
             return
         except av.error.InvalidDataError as error:
             yield DataError(f"{name}: damaged video: {error.strerror}", path=name)
-        except av.error.FFmpegError as error:  # a stream that broke off, or stopped answering
-            yield DataError(f"{name}: the video breaks off: {error.strerror}", path=name)
+        except av.error.FFmpegError as error:  # the stream ended early or timed out
+            yield DataError(f"{name}: video ends early: {error.strerror}", path=name)
             return
 
 
@@ -160,7 +160,7 @@ def _opened(address: str, name: str) -> Iterator[tuple[InputContainer, VideoStre
         raise DataError(f"{name}: cannot be opened as a video: {error.strerror or error}", path=name) from error
     with container:
         if not container.streams.video:
-            raise DataError(f"{name}: holds no video", path=name)
+            raise DataError(f"{name}: contains no video stream", path=name)
         yield container, container.streams.video[0]
 
 
@@ -169,14 +169,14 @@ def _refuse(error: DataError) -> ImageArray:
 
 
 def _upright_rgb(frame: VideoFrame) -> ImageArray:
-    """FFmpeg's conversion to RGB; turned as the file's display matrix says (telephones film sideways)."""
+    """RGB by FFmpeg's conversion, rotated by the file's display matrix (phones record sideways)."""
     image = frame.to_ndarray(format="rgb24")
     quarter_turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, quarter_turns))
 
 
 class VideoWriter:
-    """An .mp4 file of frames with their times; it is there under its name when it is closed, not before."""
+    """Writes an .mp4 file of frames with timestamps; the file gets its name on close."""
 
     def __init__(self, path: Path, *, frame_rate: Fraction) -> None:
         self.path = path
@@ -190,10 +190,10 @@ class VideoWriter:
         self._stream: Any = None
 
     def add(self, image: ImageArray, seconds: Fraction) -> None:
-        """image (H, W, 3) uint8 RGB, of the first one's size or resized to it; seconds rise."""
+        """image (H, W, 3) uint8 RGB, resized to the first one's size; seconds must increase."""
         if self._stream is None:
             self._stream = self._new_stream(image)
-        # Two columns share a colour in the usual form of video, so an odd edge is repeated once.
+        # yuv420p stores one colour for 2 x 2 pixels, so the last row or column of an odd size is repeated.
         height, width = image.shape[0] + image.shape[0] % 2, image.shape[1] + image.shape[1] % 2
         image = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), mode="edge")
         size_wh = (self._stream.width, self._stream.height)
@@ -206,7 +206,7 @@ class VideoWriter:
             self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
-        """Write what is left and give the file its name; without a frame there is no file."""
+        """Flush the encoder and rename the file; without frames no file is left."""
         with os_errors_explained(self.path):
             if self._stream is not None:
                 self._container.mux(self._stream.encode(None))
@@ -221,5 +221,5 @@ class VideoWriter:
         stream.height, stream.width = image.shape[0] + image.shape[0] % 2, image.shape[1] + image.shape[1] % 2
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = WRITTEN_TIME_BASE
-        stream.codec_context.thread_count = 2  # the network has the other cores
+        stream.codec_context.thread_count = 2  # the other cores run the network
         return stream

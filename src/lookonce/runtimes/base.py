@@ -1,4 +1,4 @@
-"""What every runtime offers, whichever library runs the network."""
+"""The interface of all runtimes, whichever library runs the network."""
 
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from lookonce.detections import Detections
 
 
 class Runtime(Protocol):
-    """A loaded network that turns prepared pictures into detections."""
+    """A loaded network that turns preprocessed images into detections."""
 
     name: str
     record: ModelRecord
@@ -24,11 +24,11 @@ class Runtime(Protocol):
         max_detections: int,
         multi_label: bool | None = None,
     ) -> list[Detections]:
-        """Detections in pixels of the canvas, best first, one element a picture.
+        """One Detections per image, highest score first, boxes in pixels of the network input.
 
         canvases (B, H, W, 3) uint8 RGB at the network's input size (already letterboxed or stretched).
-        A box and class pair is a candidate when objectness * class probability > score_threshold; without multi_label
-        (None: as the record says) only that of each box's best class. The best 2,000 candidates of a picture go into
-        per-class non-maximum suppression; the best max_detections survive.
+        A pair of box and class is a candidate when objectness * class probability > score_threshold; with multi_label
+        False only the best class of each box (None: the record's value). The best 2,000 candidates of an image go into
+        per-class non-maximum suppression; the best max_detections are kept.
         """
         ...

@@ -1,4 +1,4 @@
-"""Exported files through the C++ program, as a user would run it: a process that reads picture files."""
+"""Runs exported files with the C++ program as a subprocess that reads image files, as a user would."""
 
 import json
 import os
@@ -22,17 +22,17 @@ BUILT = Path(__file__).parents[3] / "cpp" / "build" / "release" / PROGRAM  # in 
 
 
 class MissingProgram(MissingExtra):
-    """The C++ program is not here; it is built, not installed by pip."""
+    """The C++ program was not found; pip does not install it."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what, "")
-        self.args = (f"{what}: the C++ program is not here; ./run cpp builds it, or put {PROGRAM} on PATH",)
+        self.args = (f"{what}: the C++ program {PROGRAM} was not found; build it with ./run cpp, or add it to PATH",)
 
 
 class CppRuntime:
-    """An .onnx file as a Runtime (see runtimes.base). The canvases of one call go to one process, as PNG files.
+    """An .onnx file as a Runtime (see runtimes.base). Each call starts one process and passes images as PNG files.
 
-    A picture of the network's own size is not resized, so detections are in pixels of the canvas, but clipped to it.
+    The images have the network's input size and are not resized; boxes are in its pixels, clipped to it.
     """
 
     name = "cpp"
@@ -79,7 +79,8 @@ class CppRuntime:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise WeightsError(
-                f"{self.path}: the C++ program failed: {done.stderr.strip() or done.returncode}", path=self.path
+                f"{self.path}: {PROGRAM} failed: {done.stderr.strip() or f'exit status {done.returncode}'}",
+                path=self.path,
             )
 
 

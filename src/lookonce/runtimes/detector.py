@@ -1,4 +1,4 @@
-"""Pictures of any size in, detections in their own pixels out, whichever runtime runs the network."""
+"""Images of any size in, detections in their own pixels out, with any runtime."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ from lookonce.runtimes.base import Runtime
 
 
 class Detector:
-    """The one way from pictures to detections that validation, `eval`, `predict` and `verify` share.
+    """From images to detections: the one implementation that validation, `eval`, `predict` and `verify` share.
 
-    Thresholds that are not given come from the record of the weights. The record's scores of single classes hold
-    only beside its own general score: a score_threshold given here holds for every class.
+    Thresholds that are None come from the record of the weights. The record's per-class confidence thresholds apply
+    only when score_threshold is None; a given score_threshold applies to every class.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class Detector:
         return self.runtime.record
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """One element a picture, best first, boxes_xyxy in pixels of that picture and inside it.
+        """One Detections per image, highest score first, boxes_xyxy in pixels of that image, clipped to it.
 
-        images: (H, W, 3) uint8 RGB, upright, each of any size. Boxes without area inside the picture are left out.
+        images: (H, W, 3) uint8 RGB, upright, each of any size. Boxes without area inside the image are dropped.
         """
         if len(images) == 0:
             return []
@@ -69,7 +69,7 @@ class Detector:
 
 
 def _class_scores(record: ModelRecord, thresholds: Thresholds) -> NDArray[np.float32] | None:
-    """(C,) the lowest score shown of each class; None when all classes share one."""
+    """(C,) confidence threshold of each class; None when all classes share one."""
     if not thresholds.per_class_score:
         return None
     scores = [thresholds.per_class_score.get(name, thresholds.score) for name in record.class_names]

@@ -1,4 +1,4 @@
-"""What exported files have in common as runtimes, whichever library runs them."""
+"""The common part of all runtimes for exported files."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,25 +18,25 @@ from lookonce.errors import WeightsError
 from lookonce.model.nms import select_detections
 from lookonce.runtimes.heads import decode_heads, to_network_input, to_planes
 
-RECORD_KEY = "lookonce_record"  # of a file's metadata; export/metadata.py writes it
-INTERFACE_KEY = "lookonce_interface"  # beside it in files that do not say themselves what they take and give
+RECORD_KEY = "lookonce_record"  # key in a file's metadata; export/metadata.py writes it
+INTERFACE_KEY = "lookonce_interface"  # second key, in formats that do not describe their own inputs and outputs
 DETECTION_OUTPUTS = ("boxes_xyxy", "scores", "labels", "image_index")
 DECODED_OUTPUTS = ("boxes_xyxy", "scores")
-# What decoded boxes and scores are called inside an ONNX graph that goes on to detections.
+# Names of decoded boxes and scores inside an ONNX graph that ends in detections.
 INNER_NAMES = {"boxes_xyxy": "decoded_boxes_xyxy", "scores": "decoded_scores"}
 
 Float32 = NDArray[np.float32]
-Told = TypeVar("Told", bound=BaseModel)
-# Pictures as the file takes them, and the thresholds by name -> the values of its outputs. May be called by as many
-# threads at once as it was opened for.
+Parsed = TypeVar("Parsed", bound=BaseModel)
+# (images as the file takes them, thresholds by name) -> values of the outputs. Thread-safe for the number of callers
+# it was opened for.
 Engine = Callable[[NDArray[Any], Mapping[str, NDArray[Any]]], Sequence[NDArray[Any]]]
 
 
 class Interface(BaseModel):
-    """What a file takes and gives.
+    """Input and outputs of an exported file.
 
-    takes: pixels, uint8 (B, H, W, 3) RGB; planes, the same numbers as float32 (B, 3, H, W); normalised, float32
-    (B, 3, H, W) as the record's preprocessing says. batch: pictures at once, 0 for any number.
+    takes: "pixels", uint8 (B, H, W, 3) RGB; "planes", the same values 0..255 as float32 (B, 3, H, W); "normalised",
+    float32 (B, 3, H, W) after the record's preprocessing. batch: fixed batch size; 0: any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,13 +49,13 @@ class Interface(BaseModel):
 class ExportedRuntime(ABC):
     """An exported file as a Runtime (see runtimes.base), whichever outputs it has: detections, decoded or raw.
 
-    Pictures go through the network one at a time (N at a time where the file was exported for N), so the answer for a
-    picture does not depend on its neighbours. Several pictures run side by side, each on one thread, which on
-    processors is faster than one call with all of them; a single picture gets all threads.
+    The network runs on one image at a time (on N if the file was exported with batch size N), so the detections of an
+    image do not depend on the rest of the batch. Several images run in parallel, each on one thread, which on CPUs is
+    faster than one call with all of them; a single image gets all threads.
     """
 
     name: str
-    # Whether an engine of one thread a caller exists; else pictures go one after another, each on all threads.
+    # Whether images can run in parallel, one thread each; if not, they run one after another, each on all threads.
     side_by_side = True
 
     def __init__(self, path: Path, record: ModelRecord, interface: Interface, *, threads: int | None) -> None:
@@ -69,9 +69,9 @@ class ExportedRuntime(ABC):
 
     @abstractmethod
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
-        """The network, ready to answer with these outputs to `at_once` callers at the same time.
+        """The network with these outputs, ready for `at_once` concurrent callers.
 
-        threads is their number for all callers together. `outputs` may name raw heads that the file keeps inside.
+        threads: total number of threads for all callers. `outputs` may name raw heads inside the file's graph.
         """
 
     def detect(
@@ -88,7 +88,7 @@ class ExportedRuntime(ABC):
         several = len(groups) > 1 and self.threads > 1 and self.side_by_side
         own = self.record.thresholds.multi_label
         wanted = own if multi_label is None else multi_label
-        # A graph that ends in detections chooses among classes as its record says: for another way, it is cut before.
+        # The multi_label of a graph that ends in detections is fixed; for the other value the raw heads are used.
         gives = raw_names(self.record) if self.gives == DETECTION_OUTPUTS and wanted != own else self.gives
         engine = self._engine(gives, self.threads if several else 1)
         thresholds: dict[str, Any] = {
@@ -112,13 +112,13 @@ class ExportedRuntime(ABC):
         return [one for group in found for one in group][: len(canvases)]
 
     def raw_heads(self, canvases: NDArray[np.uint8]) -> list[Float32]:
-        """What the heads inside say, whatever the file's outputs are: one (B, A * (5 + C), H, W) a head, logits."""
+        """Logits of the heads, (B, A * (5 + C), H, W) each, whatever the file's own outputs are."""
         engine = self._engine(raw_names(self.record), 1)
-        answers = [engine(self._prepare(group), {}) for group in self._groups(canvases)]
-        return [np.concatenate(parts)[: len(canvases)] for parts in zip(*answers, strict=True)]
+        batches = [engine(self._prepare(group), {}) for group in self._groups(canvases)]
+        return [np.concatenate(parts)[: len(canvases)] for parts in zip(*batches, strict=True)]
 
     def _engine(self, outputs: Sequence[str], at_once: int) -> Engine:
-        """Opened at first use, and kept."""
+        """The engine for these outputs, opened at first use and cached."""
         key = (tuple(outputs), at_once)
         if key not in self._engines:
             self._engines[key] = self.open_engine(outputs, threads=self.threads, at_once=at_once)
@@ -129,7 +129,7 @@ class ExportedRuntime(ABC):
         return ThreadPoolExecutor(self.threads, thread_name_prefix=f"lookonce-{self.name}")
 
     def _groups(self, canvases: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-        """As many pictures at a time as the file takes; the last one is repeated to fill the last group."""
+        """Yields batches of the file's batch size; the last image is repeated to fill the last batch."""
         for start in range(0, len(canvases), self.group):
             group = canvases[start : start + self.group]
             missing = self.group - len(group)
@@ -144,16 +144,16 @@ class ExportedRuntime(ABC):
 
 
 def raw_names(record: ModelRecord) -> tuple[str, ...]:
-    """Names of the heads' raw tensors, in the network's order."""
+    """Names of the raw head outputs, in the network's order."""
     return tuple(f"raw_stride{stride}" for stride in record.strides)
 
 
 def parse_record(text: str | None, path: Path, to: str) -> ModelRecord:
-    """The record found in a file. to: the format's name, for the message where there is none."""
+    """The record from a file's metadata. to: export format, named in the error when there is no record."""
     if not text:
         raise WeightsError(
-            f"{path}: without the record that lookonce writes into its own files (class names, anchors, "
-            f"preprocessing); make the file with `lookonce export WEIGHTS --to {to}`",
+            f"{path}: has no lookonce record (class names, anchors, preprocessing); "
+            f"export it with `lookonce export WEIGHTS --to {to}`",
             path=path,
         )
     return _parsed(ModelRecord, text, path)
@@ -163,21 +163,21 @@ def parse_interface(text: str | None, path: Path) -> Interface:
     return _parsed(Interface, text or "", path)
 
 
-def _parsed(kind: type[Told], text: str, path: Path) -> Told:
+def _parsed(kind: type[Parsed], text: str, path: Path) -> Parsed:
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"]) or kind.__name__
         raise WeightsError(
-            f"{path}: its record cannot be read: {where}: {problem['msg']}; "
-            "it was exported by another version of lookonce, or edited by hand",
+            f"{path}: invalid record: {where}: {problem['msg']}; "
+            "another version of lookonce exported it, or it was edited; export it again",
             path=path,
         ) from error
 
 
 def _gives(names: Sequence[str], record: ModelRecord, path: Path) -> tuple[str, ...]:
-    """What is asked of the file for detections: all that it offers, less raw heads beside decoded boxes."""
+    """The outputs used for detection: all of the file's outputs except raw heads beside decoded ones."""
     raw = raw_names(record)
     for wanted in (DETECTION_OUTPUTS, DECODED_OUTPUTS, raw):
         if tuple(names) in (wanted, wanted + raw):
@@ -206,6 +206,6 @@ def _split_detections(
     *,
     num_images: int,
 ) -> list[Detections]:
-    """Detections of a group, in one array each -> one element a picture."""
+    """Detections of a whole batch -> one Detections per image."""
     everything = Detections(boxes_xyxy=boxes_xyxy, scores=scores, labels=labels)
     return [everything.select(image_index == row) for row in range(num_images)]

@@ -1,7 +1,7 @@
-"""What surrounds the network where the file does not hold it: preprocessing and decoding, in numpy.
+"""Preprocessing and decoding in numpy, for files that contain only the network.
 
 The same arithmetic as runtimes/pytorch.py and model/decode.py, for files exported with --no-preprocess or
---outputs raw, and for base installs, which have no PyTorch.
+--outputs raw. It also works in the base install, which has no PyTorch.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Float32 = NDArray[np.float32]
 
 
 def to_planes(images: NDArray[np.uint8]) -> Float32:
-    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 of the same numbers, 0..255, contiguous."""
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 of the same values, 0..255, contiguous."""
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
 
 
@@ -30,9 +30,9 @@ def to_network_input(images: NDArray[np.uint8], preprocessing: Preprocessing) ->
 
 
 def decode_heads(raws: Sequence[Float32], record: ModelRecord) -> tuple[Float32, Float32]:
-    """Raw maps (B, A * (5 + C), H, W) -> boxes_xyxy (B, N, 4) canvas pixels, scores (B, N, C) objectness * class.
+    """Raw maps (B, A * (5 + C), H, W) -> boxes_xyxy (B, N, 4) input pixels, scores (B, N, C) objectness * class.
 
-    N runs over heads, then rows, columns and anchors.
+    N: heads, then rows, columns and anchors.
     """
     decoded = [_decode_head(raw, head, record) for head, raw in enumerate(raws)]
     return np.concatenate([boxes for boxes, _ in decoded], axis=1), np.concatenate([s for _, s in decoded], axis=1)
@@ -59,5 +59,5 @@ def _size_factor(logits_wh: Float32, dialect: Dialect) -> Float32:
 
 
 def _sigmoid(logits: Float32) -> Float32:
-    """Through tanh, which no logit makes overflow."""
+    """Computed through tanh, which does not overflow for any logit."""
     return np.asarray(np.float32(0.5) * np.tanh(np.float32(0.5) * logits) + np.float32(0.5))

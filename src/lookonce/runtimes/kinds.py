@@ -1,4 +1,4 @@
-"""What lies at a path, told from its content: names are for people."""
+"""Detects the format of a file or folder from its content; its name is only a fallback."""
 
 import zipfile
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Literal
 Kind = Literal[
     "checkpoint", "onnx", "openvino", "torchscript", "torch-export", "ncnn", "executorch", "tflite", "coreml", "mindir"
 ]
-# What a name promises, for files that do not look like anything: their runtime says best what is wrong with them.
+# Format by suffix, for content that is not recognised: that format's runtime gives the best error message.
 PROMISES: dict[str, Kind] = {
     ".onnx": "onnx",
     ".xml": "openvino",
@@ -24,7 +24,7 @@ NCNN_PARAM = "model.ncnn.param"
 
 
 def kind_of(path: Path) -> Kind:
-    """What has to open it; "checkpoint" where nothing better is known, as its loader says what is expected."""
+    """The format of `path`; "checkpoint" if unknown, because that loader's error lists what it expects."""
     if path.is_dir():
         if (path / "Manifest.json").is_file() and path.suffix == ".mlpackage":
             return "coreml"
@@ -45,7 +45,7 @@ def _kind_of_content(path: Path) -> Kind | None:
         return "openvino"
     if head[4:8] in FLATBUFFERS:
         return FLATBUFFERS[head[4:8]]
-    # Protobuf: field 1, ir_version, a small number; then a field that has a length.
+    # Protobuf: field 1, ir_version, a small number; then a length-delimited field.
     if len(head) > 2 and head[0] == 0x08 and head[1] < 32 and head[2] & 7 == 2:
         return "onnx"
     return None

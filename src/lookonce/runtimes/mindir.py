@@ -1,7 +1,7 @@
-"""Exported MindIR files through MindSpore, which lives in an environment of its own (docs/weights.md).
+"""Runs exported MindIR files with MindSpore, in a separate Python environment (docs/weights.md).
 
-MindSpore's packages do not go together with ours, so a program in its own Python runs the network. The record lies in
-the file's `user_info`, as in MindSpore's own mind_ir.proto.
+MindSpore's dependencies conflict with ours, so a separate program in its own Python runs the network. The record is
+stored in the file's `user_info`, a field of MindSpore's mind_ir.proto.
 """
 
 import os
@@ -35,30 +35,30 @@ from lookonce.runtimes.heads import decode_heads
 PYTHON_VARIABLE = "LOOKONCE_MINDSPORE"
 PROGRAM = Path(__file__).with_name("mindspore_program.py")
 TIMEOUT_SECONDS = 3600
-USER_INFO = 14  # field of ModelProto: a map from words to words
+USER_INFO = 14  # field of ModelProto: a map from string to string
 KEY, VALUE = 1, 2  # fields of one entry
 
 
 class MindSporeRuntime(ExportedRuntime):
-    """A .mindir file. The pictures of a call go through one process, which compiles the network."""
+    """A .mindir file. Each call starts one process, which compiles the network and runs all images."""
 
     name = "mindspore"
     side_by_side = False
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
         path = Path(path)
-        told = read_user_info(path)
-        record = parse_record(told.get(RECORD_KEY), path, "mindir")
-        super().__init__(path, record, parse_interface(told.get(INTERFACE_KEY), path), threads=threads)
+        info = read_user_info(path)
+        record = parse_record(info.get(RECORD_KEY), path, "mindir")
+        super().__init__(path, record, parse_interface(info.get(INTERFACE_KEY), path), threads=threads)
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:  # noqa: ARG002
         def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
             with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
-                given, answers = Path(folder) / "images.npy", Path(folder) / "answers.npz"
+                given, results = Path(folder) / "images.npy", Path(folder) / "outputs.npz"
                 np.save(given, images)
                 names = ",".join(self.interface.outputs)
-                run_program("run", self.path.resolve(), given, answers, "--batch", self.group, "--outputs", names)
-                values = np.load(answers)
+                run_program("run", self.path.resolve(), given, results, "--batch", self.group, "--outputs", names)
+                values = np.load(results)
                 return [values[name] for name in outputs]
 
         return run
@@ -85,25 +85,25 @@ class MindSporeRuntime(ExportedRuntime):
 
 
 def mindspore_python() -> Path:
-    """The Python that has MindSpore; LookonceError with the way to get one."""
+    """The Python interpreter that has MindSpore; LookonceError, with how to install one, when there is none."""
     given = os.environ.get(PYTHON_VARIABLE)
     beside = Path(lookonce.__file__).resolve().parents[2] / ".venv-mindspore" / "bin" / "python"
     python = Path(given) if given else beside
     if not python.exists():
         raise LookonceError(
-            f"MindIR needs MindSpore, in an environment of its own, and {python} is not there: `./run mindspore -c 1` "
-            f"makes it in a checkout of lookonce (3 GB); elsewhere {PYTHON_VARIABLE} names a Python that has MindSpore"
+            f"MindIR needs MindSpore in a separate environment: {python} does not exist; in a checkout of lookonce "
+            f"create it with `./run mindspore -c 1` (3 GB); otherwise set {PYTHON_VARIABLE} to a Python with MindSpore"
         )
     return python
 
 
 def run_program(*arguments: object) -> None:
-    """mindspore_program.py with these arguments; what it says goes to the log, LookonceError when it fails."""
+    """Run mindspore_program.py with these arguments and log its output; LookonceError when it fails."""
     command = [str(mindspore_python()), str(PROGRAM), *map(str, arguments)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise LookonceError(f"MindSpore could not be run: {error}") from error
+        raise LookonceError(f"MindSpore: cannot be started: {error}") from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise LookonceError(f"MindSpore failed: {' '.join(command)}\n" + "\n".join(lines[-15:]))
@@ -111,15 +111,15 @@ def run_program(*arguments: object) -> None:
         get_logger().info(line)
 
 
-def user_info_bytes(told: Mapping[str, str]) -> bytes:
-    """A MindIR that consists of `user_info` alone: appended to a file, it becomes a part of it (protobuf merges)."""
+def user_info_bytes(info: Mapping[str, str]) -> bytes:
+    """A MindIR with only `user_info`; appended to a .mindir file it becomes part of it (protobuf merges messages)."""
     return b"".join(
-        _field(USER_INFO, _field(KEY, name.encode()) + _field(VALUE, text.encode())) for name, text in told.items()
+        _field(USER_INFO, _field(KEY, name.encode()) + _field(VALUE, text.encode())) for name, text in info.items()
     )
 
 
 def read_user_info(path: Path) -> dict[str, str]:
-    """The words a MindIR carries; the network itself is stepped over."""
+    """The `user_info` of a MindIR file: key -> text; the network itself is skipped."""
     try:
         content = memoryview(path.read_bytes())
         entries = [dict(_fields(value)) for number, value in _fields(content) if number == USER_INFO]
@@ -130,12 +130,12 @@ def read_user_info(path: Path) -> dict[str, str]:
         ) from error
     except (ValueError, KeyError, IndexError) as error:
         raise WeightsError(
-            f"{path}: not a complete MindIR file; export it again with --to mindir", path=path
+            f"{path}: truncated or not a MindIR file; export it again with --to mindir", path=path
         ) from error
 
 
 def _fields(content: memoryview) -> list[tuple[int, memoryview]]:
-    """Number and content of each field that has a length, of a protocol buffer."""
+    """Number and content of each length-delimited field of a protocol buffer."""
     found, at = [], 0
     while at < len(content):
         key, at = _varint(content, at)
@@ -148,7 +148,7 @@ def _fields(content: memoryview) -> list[tuple[int, memoryview]]:
             found.append((key >> 3, content[at : at + size]))
             at += size
         else:
-            raise ValueError(f"a field of kind {key & 7}")
+            raise ValueError(f"a field of wire type {key & 7}")
     return found
 
 

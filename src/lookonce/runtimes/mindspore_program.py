@@ -1,12 +1,12 @@
-"""A program for Python with MindSpore, in an environment of its own: write a .mindir from a .ckpt, and run one.
+"""Exports a .ckpt as .mindir, and runs a .mindir, in a Python environment with MindSpore.
 
     python mindspore_program.py export NETWORK.ckpt NETWORK.mindir --height 416 --width 416 [--boxes BOXES.json]
-    python mindspore_program.py run NETWORK.mindir IMAGES.npy ANSWERS.npz --outputs raw_stride32,raw_stride16
+    python mindspore_program.py run NETWORK.mindir IMAGES.npy OUTPUTS.npz --outputs raw_stride32,raw_stride16
 
-It knows neither lookonce nor PyTorch: MindSpore's packages do not go together with theirs. The network is the model
-zoo's; its names are those of the .ckpt. Images are float32 (B, 3, H, W), normalised; answers are its heads, float32
-(B, A * (5 + C), H / stride, W / stride), and before them, where BOXES.json says how they are made, boxes (B, N, 4) and
-scores (B, N, C). `--outputs` names what a file answers, in its order.
+It imports neither lookonce nor PyTorch, because MindSpore's dependencies conflict with theirs. The network is the model
+zoo's, with the parameter names of the .ckpt. Images are float32 (B, 3, H, W), normalised; outputs are the heads,
+float32 (B, A * (5 + C), H / stride, W / stride). If BOXES.json describes the decoding, boxes (B, N, 4) and scores
+(B, N, C) come before them. `--outputs` names a file's outputs in their order.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def convolution(weight: Tensor) -> nn.Cell:
 
 
 class Backbone(nn.Cell):  # type: ignore[misc]
-    """All convolutions but the heads: images -> the maps before the two heads."""
+    """All convolutions except the heads: images -> the feature maps before the two heads."""
 
     def __init__(self, weights: Weights, size: Size) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class FeatureMap(nn.Cell):  # type: ignore[misc]
 
 
 class YoloV3Tiny(nn.Cell):  # type: ignore[misc]
-    """The outermost name of the .ckpt: feature_map."""
+    """The network; feature_map is the outermost parameter name in the .ckpt."""
 
     def __init__(self, weights: Weights, size: Size) -> None:
         super().__init__()
@@ -86,9 +86,9 @@ class YoloV3Tiny(nn.Cell):  # type: ignore[misc]
 
 
 class BoxesOfHead(nn.Cell):  # type: ignore[misc]
-    """A raw head -> boxes_xyxy (B, N, 4) pixels, scores (B, N, C), as lookonce.model.decode has them.
+    """A raw head -> boxes_xyxy (B, N, 4) pixels, scores (B, N, C), as in lookonce.model.decode.
 
-    N runs over rows, columns and anchors. anchors: (width, height) pixels; size_rule: exp or square.
+    N: rows, columns and anchors. anchors: (width, height) pixels; size_rule: exp or square.
     """
 
     def __init__(self, *, anchors: Any, stride: int, center_scale: float, size_rule: str, size: Size) -> None:
@@ -116,7 +116,7 @@ class BoxesOfHead(nn.Cell):  # type: ignore[misc]
 
 
 class WithBoxes(nn.Cell):  # type: ignore[misc]
-    """Images -> boxes, scores, and the raw heads; heads: of each what `BoxesOfHead` takes."""
+    """Images -> boxes, scores, and the raw heads. heads: the arguments of `BoxesOfHead` for each head."""
 
     def __init__(self, network: nn.Cell, heads: list[dict[str, Any]], size: Size) -> None:
         super().__init__()
@@ -131,17 +131,17 @@ class WithBoxes(nn.Cell):  # type: ignore[misc]
 
 
 def load(path: str, size: Size) -> nn.Cell:
-    """The network with every array of the .ckpt in its place; ValueError when one is missing or left over."""
+    """The network with the weights of the .ckpt; ValueError when an array is missing or left over."""
     weights = mindspore.load_checkpoint(path)
     network = YoloV3Tiny(weights, size)
     missing, left = mindspore.load_param_into_net(network, weights, strict_load=True)
     if missing or left:
-        raise ValueError(f"{path}: missing {missing}, left over {left}")
+        raise ValueError(f"{path}: arrays missing: {missing}; left over: {left}")
     return network.set_train(False)
 
 
 def export(arguments: argparse.Namespace) -> None:
-    """Write the .mindir, with how long it took."""
+    """Write the .mindir and print the export time."""
     size = arguments.height, arguments.width
     network = load(arguments.source, size)
     if arguments.boxes:
@@ -153,18 +153,18 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """What the .mindir answers to the images, one batch of its size after the other."""
+    """Run the .mindir on the images, batch by batch, and save its outputs."""
     network = nn.GraphCell(mindspore.load(arguments.source))
     images = np.load(arguments.images)
     images = np.concatenate([images, np.repeat(images[-1:], -len(images) % arguments.batch, axis=0)])
     batches = [Tensor(images[start : start + arguments.batch]) for start in range(0, len(images), arguments.batch)]
     network(batches[0])  # compiles
     started = time.perf_counter()
-    answers = [[answer.asnumpy() for answer in network(batch)] for batch in batches]
+    results = [[value.asnumpy() for value in network(batch)] for batch in batches]
     seconds = (time.perf_counter() - started) / len(images)
-    values = [np.concatenate(parts) for parts in zip(*answers, strict=True)]
-    np.savez(arguments.answers, **dict(zip(arguments.outputs.split(","), values, strict=True)))
-    print(f"MindSpore {mindspore.__version__}: {1000 * seconds:.0f} ms a picture, once compiled")
+    values = [np.concatenate(parts) for parts in zip(*results, strict=True)]
+    np.savez(arguments.results, **dict(zip(arguments.outputs.split(","), values, strict=True)))
+    print(f"MindSpore {mindspore.__version__}: {1000 * seconds:.0f} ms per image, after compilation")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -180,7 +180,7 @@ def parser() -> argparse.ArgumentParser:
     running = verbs.add_parser("run")
     running.add_argument("source")
     running.add_argument("images")
-    running.add_argument("answers")
+    running.add_argument("results")
     running.add_argument("--outputs", default="raw_stride32,raw_stride16")
     running.set_defaults(call=run)
     for verb in (exporting, running):

@@ -1,6 +1,6 @@
-"""Exported files of ExecuTorch and LiteRT (TensorFlow Lite), with the record in a .json beside them.
+"""Runs exported files with ExecuTorch and LiteRT (TensorFlow Lite); the record is in a .json file beside them.
 
-Their packages are no extras of lookonce; see export/mobile.py.
+Their packages are not extras of lookonce; see export/mobile.py.
 """
 
 import json
@@ -24,7 +24,7 @@ from lookonce.runtimes.exported import (
 
 
 class DescribedBesideRuntime(ExportedRuntime):
-    """What both have in common: a .json beside the file, and one picture after another."""
+    """Common part: a .json file beside the exported one; images run one after another."""
 
     side_by_side = False
 
@@ -33,7 +33,7 @@ class DescribedBesideRuntime(ExportedRuntime):
         texts = _texts_beside(path)
         record = parse_record(texts.get(RECORD_KEY), path, self.name)
         super().__init__(path, record, parse_interface(texts.get(INTERFACE_KEY), path), threads=threads)
-        self._engine(self.gives, 1)  # a file that cannot be run says so now
+        self._engine(self.gives, 1)  # raises now if the file cannot be run
 
     def _places(self, outputs: Sequence[str]) -> list[int]:
         return [self.interface.outputs.index(name) for name in outputs]
@@ -45,7 +45,7 @@ class ExecuTorchRuntime(DescribedBesideRuntime):
     name = "executorch"
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
-        assert at_once == 1 <= threads  # see side_by_side; ExecuTorch keeps threads of its own
+        assert at_once == 1 <= threads  # see side_by_side; ExecuTorch uses its own threads
         torch, runtime = import_module("torch"), import_module("executorch.runtime")
         places = self._places(outputs)
         method = runtime.Runtime.get().load_program(self.path).load_method("forward")
@@ -83,5 +83,5 @@ def _texts_beside(path: Path) -> dict[str, str]:
         return {key: json.dumps(value) for key, value in content.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise WeightsError(
-            f"{path}: needs {beside.name} beside it, which cannot be read ({error})", path=path
+            f"{path}: {beside.name} beside it cannot be read ({error}); copy both files, or export again", path=path
         ) from error

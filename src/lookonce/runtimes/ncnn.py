@@ -1,4 +1,4 @@
-"""Exported folders of ncnn, Tencent's library for phones and small boards, on the processor."""
+"""Runs exported folders with ncnn, Tencent's library for phones and single-board computers, on the CPU."""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -26,26 +26,28 @@ class NcnnRuntime(ExportedRuntime):
         path = Path(path)
         record = parse_record(_text(path / RECORD_FILE), path, "ncnn")
         super().__init__(path, record, parse_interface(_text(path / INTERFACE_FILE), path), threads=threads)
-        self._engine(self.gives, 1)  # a folder that cannot be run says so now
+        self._engine(self.gives, 1)  # raises now if the folder cannot be run
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         ncnn = import_ncnn()
         net = ncnn.Net()
         net.opt.num_threads = threads if at_once == 1 else 1
         net.opt.use_vulkan_compute = False
-        # By default numbers between layers are rounded to 16 bits where the processor can.
+        # By default ncnn rounds activations to 16 bits on CPUs that support it.
         net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
         net.opt.use_bf16_storage = False
         for load, name in ((net.load_param, NCNN_PARAM), (net.load_model, WEIGHTS_FILE)):
             if not (self.path / name).is_file() or load(str(self.path / name)) != 0:
                 raise WeightsError(
-                    f"{self.path}: ncnn cannot read {name} in it; export it again with "
+                    f"{self.path}: ncnn cannot read its {name}; export it again with "
                     "`lookonce export WEIGHTS --to ncnn`",
                     path=self.path,
                 )
 
         def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
-            planes = np.ascontiguousarray(images[0])  # a Mat made of an array looks into it: it must outlive the Mat
+            planes = np.ascontiguousarray(
+                images[0]
+            )  # the Mat refers to the array's memory, so the array must outlive it
             with net.create_extractor() as extractor:
                 extractor.input("images", ncnn.Mat(planes))
                 return [np.array(extractor.extract(name)[1])[None] for name in outputs]

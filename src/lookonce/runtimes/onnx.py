@@ -1,4 +1,4 @@
-"""Exported .onnx files through ONNX Runtime, on the processor, without PyTorch."""
+"""Runs exported .onnx files with ONNX Runtime, on the CPU, without PyTorch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ ERRORS_ONLY = 3
 
 
 class OnnxRuntime(ExportedRuntime):
-    """An .onnx file through ONNX Runtime."""
+    """An .onnx file, run by ONNX Runtime."""
 
     name = "onnxruntime"
 
@@ -24,7 +24,7 @@ class OnnxRuntime(ExportedRuntime):
         session = open_session(self._content, path, 1, optimised=False)
         record = parse_record(session.get_modelmeta().custom_metadata_map.get(RECORD_KEY), path, "onnx")
         super().__init__(path, record, interface_of(session), threads=threads)
-        self._engine(self.gives, 1)  # a file that cannot be run says so now
+        self._engine(self.gives, 1)  # raises now if the file cannot be run
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         content, names = self._content, list(outputs)
@@ -40,7 +40,7 @@ class OnnxRuntime(ExportedRuntime):
 
 
 def read_onnx(path: Path) -> bytes:
-    """The whole file: opened by its path, ONNX Runtime would follow a file to other files that it names as weights."""
+    """The bytes of the file. Given a path instead, ONNX Runtime would also load external weight files it refers to."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -50,27 +50,27 @@ def read_onnx(path: Path) -> bytes:
 
 
 def open_session(content: bytes, path: Path, threads: int, *, optimised: bool = True) -> onnxruntime.InferenceSession:
-    """A session on the processor; `path` is what errors say. WeightsError when the bytes are no whole model."""
+    """A session on the CPU; `path` is named in errors. WeightsError when the bytes are not a complete model."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Waiting threads sleep: by default they spin, which takes the processor from decoding and drawing.
+    # Let waiting threads sleep: by default they spin, which takes CPU time from decoding and drawing.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = ERRORS_ONLY  # it warns of the thresholds that can be overridden, as they are meant to
+    options.log_severity_level = ERRORS_ONLY  # it warns that the thresholds can be overridden, which is intended
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own errors share no other base class
+    except Exception as error:  # ONNX Runtime's errors share no narrower base class
         raise WeightsError(
-            f"{path} ({len(content):,} bytes): not a complete ONNX file, or its weights lie in other files ({error}); "
-            "export it again with `lookonce export WEIGHTS --to onnx`",
+            f"{path} ({len(content):,} bytes): truncated or not an ONNX file, or its weights are in external files "
+            f"({error}); export it again with `lookonce export WEIGHTS --to onnx`",
             path=path,
         ) from error
 
 
 def interface_of(session: onnxruntime.InferenceSession) -> Interface:
-    """What the graph itself says that it takes and gives."""
+    """Input and outputs as the graph declares them."""
     image = session.get_inputs()[0]
     return Interface(
         takes="pixels" if image.type == "tensor(uint8)" else "normalised",
@@ -80,17 +80,17 @@ def interface_of(session: onnxruntime.InferenceSession) -> Interface:
 
 
 def with_outputs(content: bytes, names: Sequence[str], raw: Sequence[str]) -> bytes:
-    """The same graph with raw heads or decoded values as its outputs, and without what they do not need.
+    """The same graph with raw heads or decoded values as outputs, and without unneeded nodes.
 
-    raw: those of the names that are raw heads, (B, A * (5 + C), H, W); decoded values are (B, N, 4 or C).
+    raw: names of raw heads, (B, A * (5 + C), H, W); decoded values are (B, N, 4 or C).
     """
     try:
         import onnx
     except ModuleNotFoundError as error:
-        raise MissingExtra("looking inside an .onnx file", "train") from error
+        raise MissingExtra("reading other outputs of an .onnx file", "train") from error
     proto = onnx.load_model_from_string(content)
     graph, wanted, nodes = proto.graph, set(names), []
-    for node in reversed(graph.node):  # a value comes before the nodes that use it
+    for node in reversed(graph.node):  # nodes are sorted: a value is computed before its use
         if wanted.intersection(node.output):
             nodes.append(node)
             wanted.update(node.input)

@@ -1,4 +1,4 @@
-"""Exported .onnx files through OpenCV's own networks (cv2.dnn), which every installation has."""
+"""Runs exported .onnx files with OpenCV (cv2.dnn), which is part of every installation."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,10 +21,11 @@ from lookonce.runtimes.onnx import OnnxRuntime, read_onnx, with_outputs
 
 
 class OpenCvRuntime(ExportedRuntime):
-    """An .onnx file through OpenCV.
+    """An .onnx file, run by OpenCV.
 
-    OpenCV takes thresholds with a default for constants, so of a file that gives detections the decoded boxes inside
-    are asked. Its threads are those of the process, and its networks serve one caller at a time.
+    OpenCV treats inputs with a default as constants, so the thresholds would be fixed. For a file whose outputs are
+    detections, the decoded boxes inside its graph are used instead. OpenCV's thread number is global to the process,
+    and a network serves one caller at a time.
     """
 
     name = "opencv"
@@ -39,7 +40,7 @@ class OpenCvRuntime(ExportedRuntime):
             self._inside = INNER_NAMES
         self._own_outputs = known.interface.outputs
         super().__init__(path, known.record, interface, threads=threads)
-        self._engine(self.gives, 1)  # a file that cannot be run says so now
+        self._engine(self.gives, 1)  # raises now if the file cannot be run
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         assert at_once == 1  # see side_by_side
@@ -51,7 +52,7 @@ class OpenCvRuntime(ExportedRuntime):
             net = cv2.dnn.readNetFromONNX(np.frombuffer(content, np.uint8))
         except cv2.error as error:
             raise WeightsError(
-                f"{self.path}: OpenCV {cv2.__version__} cannot run it ({error})", path=self.path
+                f"{self.path}: OpenCV {cv2.__version__} cannot run it ({error}); use another runtime", path=self.path
             ) from error
 
         def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""Exported OpenVINO files (.xml beside its .bin), and .onnx files, through OpenVINO on the processor."""
+"""Runs exported OpenVINO files (.xml with its .bin) and .onnx files with OpenVINO on the CPU."""
 
 import sys
 import threading
@@ -25,7 +25,7 @@ from lookonce.runtimes.onnx import OnnxRuntime
 
 
 class OpenVinoRuntime(ExportedRuntime):
-    """A file through OpenVINO. The record lies in the model's rt_info under RECORD_KEY, in an .onnx in its metadata."""
+    """A file run by OpenVINO. The record is in rt_info under RECORD_KEY; in an .onnx file, in its metadata."""
 
     name = "openvino"
 
@@ -37,7 +37,7 @@ class OpenVinoRuntime(ExportedRuntime):
             known = OnnxRuntime(path, threads=1)
             record, interface = known.record, known.interface
             if interface.outputs == DETECTION_OUTPUTS:
-                # OpenVINO takes an input with a default for a constant, so the thresholds would be fixed.
+                # OpenVINO treats an input with a default as a constant, so the thresholds would be fixed.
                 interface = interface.model_copy(update={"outputs": DECODED_OUTPUTS})
                 self._model_names = INNER_NAMES
         else:
@@ -45,31 +45,33 @@ class OpenVinoRuntime(ExportedRuntime):
             text = model.get_rt_info(RECORD_KEY).astype(str) if model.has_rt_info(RECORD_KEY) else None
             record, interface = parse_record(text, path, "openvino"), interface_of(model)
         super().__init__(path, record, interface, threads=threads)
-        self._engine(self.gives, 1)  # a file that cannot be run says so now
+        self._engine(self.gives, 1)  # raises now if the file cannot be run
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         names = [self._model_names.get(name, name) for name in outputs]
         options = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": at_once,
-            # By default it computes in bfloat16 where the processor can, which moves boxes by pixels.
+            # By default OpenVINO computes in bfloat16 on CPUs that support it, which moves boxes by pixels.
             "INFERENCE_PRECISION_HINT": "f32",
         }
         try:
             graph = with_outputs(self._read(self.path), names)
-            # In a thread of its own: OpenVINO leaves its thread with a signal stack so small that the next signal
+            # In a separate thread: compile_model leaves its thread with a signal stack so small that the next signal
             # that Python handles there (Ctrl-C, SIGTERM) can end the process with a segmentation fault.
             with ThreadPoolExecutor(1) as aside:
                 compiled = aside.submit(self._core.compile_model, graph, "CPU", options).result()
         except RuntimeError as error:
-            raise WeightsError(f"{self.path}: OpenVINO cannot run it ({last_line(error)})", path=self.path) from error
+            raise WeightsError(
+                f"{self.path}: OpenVINO cannot run it ({last_line(error)}); use another runtime", path=self.path
+            ) from error
         requests = threading.local()  # a request serves one caller at a time
 
         def run(images: NDArray[Any], thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
             if not hasattr(requests, "one"):
                 requests.one = compiled.create_infer_request()
             values = requests.one.infer({"images": images, **thresholds})
-            return [values[name].copy() for name in names]  # the request writes the next answer into the same memory
+            return [values[name].copy() for name in names]  # the request reuses this memory for its next result
 
         return run
 
@@ -87,7 +89,7 @@ class OpenVinoRuntime(ExportedRuntime):
 
 
 def import_openvino() -> Any:
-    """The package, kept from sending anything: where openvino_telemetry cannot be imported, OpenVINO does without."""
+    """The openvino package with telemetry off: without openvino_telemetry it sends nothing."""
     if "openvino_telemetry" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
@@ -97,14 +99,14 @@ def import_openvino() -> Any:
 
 
 def with_outputs(model: Any, names: Sequence[str]) -> Any:
-    """The same graph with these values as its outputs, in this order, and without what they do not need."""
+    """The same graph with these values as outputs, in this order, and without unneeded nodes."""
     openvino = import_openvino()
-    ports = [model.add_outputs([name])[0] for name in names]  # gives those that are outputs already as well
+    ports = [model.add_outputs([name])[0] for name in names]  # also returns existing outputs
     return openvino.Model([port.get_node().input_value(0) for port in ports], model.get_parameters(), "lookonce")
 
 
 def interface_of(model: Any) -> Interface:
-    """What the graph itself says that it takes and gives."""
+    """Input and outputs as the graph declares them."""
     image = model.input("images")
     batch = image.partial_shape[0]
     return Interface(
@@ -115,12 +117,12 @@ def interface_of(model: Any) -> Interface:
 
 
 def _known_name(port: Any) -> str:
-    """A value may bear several names: a raw head is also what the convolution gives."""
+    """Our name of an output; a value may have several (a raw head is also the output of its convolution)."""
     ours = [name for name in port.names if name in DETECTION_OUTPUTS or name.startswith("raw_stride")]
     return ours[0] if ours else str(port.any_name)
 
 
 def last_line(error: Exception) -> str:
-    """OpenVINO's errors begin with the places in its sources."""
+    """The last line of an OpenVINO error; the lines before it name source files of OpenVINO."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -1,11 +1,11 @@
-"""What the processor is, as far as the system says."""
+"""Name and INT8 capabilities of the CPU, as the operating system reports them."""
 
 import platform
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
-# Linux's name of a feature -> how 8-bit products are summed there; the first that a processor has is what the runtimes
-# use. Source of the names: arch/x86/include/asm/cpufeatures.h and arch/arm64/kernel/cpuinfo.c of Linux.
+# CPU feature, as Linux names it -> how INT8 products are summed with it. Runtimes use the first that the CPU has.
+# Source of the names: arch/x86/include/asm/cpufeatures.h and arch/arm64/kernel/cpuinfo.c of Linux.
 INT8_PATHS = {
     "amx_int8": "AMX",
     "avx512_vnni": "AVX-512 VNNI",
@@ -19,18 +19,18 @@ INT8_PATHS = {
 
 
 def processor_name(cpuinfo: Path = CPUINFO) -> str:
-    """ "AMD EPYC"; the architecture where the system does not name the model."""
+    """The CPU model, for example "AMD EPYC"; the architecture when the system does not report a model."""
     return _field(cpuinfo, "model name") or platform.processor() or platform.machine()
 
 
 def int8_path(cpuinfo: Path = CPUINFO) -> str:
-    """How this processor sums 8-bit products, in the words of INT8_PATHS; "unknown" but for Linux on x86 and Arm."""
+    """How this CPU sums INT8 products, a value of INT8_PATHS; "unknown" except for Linux on x86 and Arm."""
     features = set((_field(cpuinfo, "flags") or _field(cpuinfo, "Features")).split())
     return next((words for feature, words in INT8_PATHS.items() if feature in features), "unknown")
 
 
 def _field(cpuinfo: Path, name: str) -> str:
-    """The value of the first processor's line of this name, "" where there is none."""
+    """The value of the first line with this name, "" when there is none."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8").splitlines()
     except OSError:

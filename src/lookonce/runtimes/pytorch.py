@@ -1,4 +1,4 @@
-"""The network in PyTorch: during training, and for checkpoints."""
+"""Runs the network in PyTorch: during training, and for checkpoints."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from lookonce.model.nms import select_detections
 def to_network_input(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """(B, H, W, 3) uint8 RGB -> (B, 3, H, W) float32, normalised, in the record's colour order.
 
-    The memory stays as it was: pixel by pixel, which is PyTorch's channels_last, the faster layout for convolutions.
+    The memory layout is unchanged: pixel by pixel, PyTorch's channels_last, the faster layout for convolutions.
     """
     pixels = images.permute(0, 3, 1, 2).to(torch.float32) / 255
     if preprocessing.color_order == "BGR":
@@ -26,20 +26,20 @@ def to_network_input(images: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 
 def anchor_tensors(record: ModelRecord, device: torch.device | str | None = None) -> list[Tensor]:
-    """(A, 2) float32 anchor (width, height) pixels of each head, in the order of the network's outputs."""
+    """For each head, in the order of the outputs: (A, 2) float32 anchors, width and height in pixels."""
     heads = range(len(record.strides))
     return [torch.tensor(record.head_anchors(head), dtype=torch.float32, device=device) for head in heads]
 
 
 def use_threads(threads: int) -> None:
-    """Let PyTorch compute with so many threads, in the whole process."""
+    """Set the number of PyTorch's compute threads for the whole process."""
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
 
 
 class PyTorchRuntime:
-    """The network as a Runtime (see runtimes.base). The model is used as it is, not copied: its weights may go on
-    changing between calls, as an average of training weights does. `detect` puts it into evaluation mode.
+    """The network as a Runtime (see runtimes.base). The model is not copied, so its weights may change between calls,
+    as EMA weights do during training. `detect` switches it to evaluation mode.
     """
 
     name = "pytorch"
@@ -58,7 +58,7 @@ class PyTorchRuntime:
 
     @torch.inference_mode()
     def decode(self, canvases: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(B, H, W, 3) uint8 RGB -> boxes_xyxy (B, N, 4) canvas pixels, scores (B, N, C) objectness * class."""
+        """(B, H, W, 3) uint8 RGB -> boxes_xyxy (B, N, 4) input pixels, scores (B, N, C) objectness * class."""
         raws = self.raw_heads(canvases)
         boxes_xyxy, objectness, classes = decode_heads(raws, self._anchors, self.record.strides, self.record.dialect)
         return boxes_xyxy.cpu().numpy(), (objectness[..., None] * classes).cpu().numpy()
@@ -73,8 +73,8 @@ class PyTorchRuntime:
         multi_label: bool | None = None,
     ) -> list[Detections]:
         """See runtimes.base.Runtime.detect."""
-        # On a CPU one picture at a time: convolutions round differently in batches of another size, so the answer for
-        # a picture would depend on its neighbours; and batches gain nothing there.
+        # On a CPU one image at a time: rounding in convolutions depends on the batch size, so the detections of
+        # an image would depend on the rest of the batch; and larger batches are not faster there.
         step = 1 if self.device.type == "cpu" else max(len(canvases), 1)
         found: list[Detections] = []
         for start in range(0, len(canvases), step):

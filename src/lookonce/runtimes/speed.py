@@ -1,7 +1,7 @@
-"""How long the network takes on this machine, before there is any network: measured, with what the base install has.
+"""Measures the network's latency on this machine before training, with the packages of the base install.
 
-An ONNX file is a protobuf message of few kinds, so the graph of the network with random weights is written by hand;
-the package `onnx` and PyTorch belong to the extra `train`. ONNX Runtime's time does not depend on the weights.
+The measured network has random weights: ONNX Runtime's latency does not depend on them. This module writes its ONNX
+file as protobuf fields, because the package `onnx` and PyTorch belong to the extra `train`.
 Source of the field numbers: onnx/onnx.proto3.
 """
 
@@ -26,14 +26,14 @@ _LEAKY_SLOPE = 0.1
 
 
 def milliseconds_by_size(sizes: Sequence[int], num_classes: int) -> dict[int, float]:
-    """Image size -> milliseconds for one picture, the full-width network alone, all cores, as undisturbed as may be.
+    """Image size -> latency in ms of one image: the full-width network alone, on all cores.
 
-    Measured at _MEASURED_SIZES, in between by the number of pixels. The sizes take turns, so that another program that
-    is busy for a second slows all of them, and the best of a few turns counts. About a second.
+    Measured at _MEASURED_SIZES and interpolated by the number of pixels. The sizes alternate, so that load from another
+    program affects all of them, and the minimum of _REPEATS rounds is used. Takes about a second.
     """
     session = open_session(network_bytes(num_classes), Path("the network's graph"), usable_threads())
-    turns = [[_milliseconds(session, size) for size in _MEASURED_SIZES] for _ in range(1 + _REPEATS)]
-    best = np.min(turns[1:], axis=0)  # the first plans the memory of each size
+    rounds = [[_milliseconds(session, size) for size in _MEASURED_SIZES] for _ in range(1 + _REPEATS)]
+    best = np.min(rounds[1:], axis=0)  # the first allocates the memory for each size
     pixels = [size * size for size in _MEASURED_SIZES]
     return {size: float(np.interp(size * size, pixels, best)) for size in sizes}
 
@@ -72,7 +72,7 @@ def network_bytes(num_classes: int, channels: Sequence[int] = FULL_CHANNELS) -> 
 
 
 class _Graph:
-    """The parts of an ONNX file, each written as it is added."""
+    """Builds an ONNX file; each part is serialized when it is added."""
 
     def __init__(self) -> None:
         self._nodes: list[bytes] = []
@@ -80,12 +80,14 @@ class _Graph:
         self._generator = np.random.default_rng(0)
 
     def block(self, x: str, inputs: int, outputs: int, kernel: int) -> str:
-        """A convolution, its normalisation folded in, and LeakyReLU."""
+        """A convolution with folded BatchNorm, and LeakyReLU."""
         return self.add("LeakyRelu", [self.convolution(x, inputs, outputs, kernel)], alpha=_LEAKY_SLOPE)
 
     def convolution(self, x: str, inputs: int, outputs: int, kernel: int) -> str:
         number = len(self._nodes)
-        scale = np.float32(np.sqrt(2 / (inputs * kernel * kernel)))  # He's: numbers stay of the size they have in use
+        scale = np.float32(
+            np.sqrt(2 / (inputs * kernel * kernel))
+        )  # He initialization: activations keep a realistic range
         weights = self._generator.standard_normal((outputs, inputs, kernel, kernel), np.float32) * scale
         self.initializer(f"weights{number}", weights)
         self.initializer(f"bias{number}", np.zeros(outputs, np.float32))
@@ -93,7 +95,7 @@ class _Graph:
         return self.add("Conv", [x, f"weights{number}", f"bias{number}"], kernel_shape=[kernel, kernel], pads=pads)
 
     def add(self, operator: str, inputs: Sequence[str], **attributes: float | str | Sequence[int]) -> str:
-        """NodeProto: input 1, output 2, op_type 4, attribute 5. Returns the name of what comes out."""
+        """NodeProto: input 1, output 2, op_type 4, attribute 5. Returns the name of the output."""
         output = f"x{len(self._nodes)}"
         fields = [_field(1, name.encode()) for name in inputs] + [_field(2, output.encode())]
         fields += [_field(4, operator.encode())] + [_field(5, _attribute(*item)) for item in attributes.items()]

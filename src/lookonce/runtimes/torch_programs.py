@@ -1,7 +1,7 @@
-"""TorchScript archives and torch.export packages: the network as a program of PyTorch's, without its source.
+"""Runs TorchScript archives and torch.export packages: the network as a PyTorch program, without its source code.
 
-Both are programs that PyTorch runs, so a file of a stranger may do what it likes. Pickled objects other than plain
-tensors are refused before PyTorch would load them.
+Both are programs that PyTorch executes, so a file from an untrusted source can run any code. Pickled objects other than
+plain tensors are refused before PyTorch loads them.
 """
 
 import io
@@ -31,7 +31,7 @@ Function = Callable[[torch.Tensor], Sequence[torch.Tensor]]
 
 
 class ProgramRuntime(ExportedRuntime):
-    """What both have in common. PyTorch's threads are those of the process, so pictures go one after another."""
+    """Common part. PyTorch's thread number is global to the process, so images run one after another."""
 
     side_by_side = False
 
@@ -68,7 +68,7 @@ class TorchExportRuntime(ProgramRuntime):
 
 
 def _load(path: Path, name: str, extra: dict[str, Any]) -> Function:
-    """The program; `extra` is filled with the texts kept beside it."""
+    """The program; fills the values of `extra` with the texts stored in the file."""
     try:
         with _without_warnings():
             if name == "torchscript":
@@ -80,7 +80,7 @@ def _load(path: Path, name: str, extra: dict[str, Any]) -> Function:
             return torch.export.load(path, extra_files=extra).module()
     except WeightsError:
         raise
-    except Exception as error:  # PyTorch's errors for damaged archives share no other base class
+    except Exception as error:  # PyTorch's errors for damaged archives share no narrower base class
         raise WeightsError(
             f"{path}: PyTorch cannot read it ({str(error).strip().splitlines()[0]}); "
             f"export it again with `lookonce export WEIGHTS --to {name}`",
@@ -89,17 +89,18 @@ def _load(path: Path, name: str, extra: dict[str, Any]) -> Function:
 
 
 def require_plain_tensors(path: Path) -> None:
-    """WeightsError when a package holds pickled objects, which PyTorch's loader would unpickle without a question.
+    """WeightsError when a package holds pickled objects, which PyTorch's loader would unpickle unchecked.
 
     Packages written by `lookonce export` hold the bytes of tensors, and example inputs that are tensors too.
     """
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-        told = b"".join(archive.read(name) for name in names if name.endswith("_config.json"))
+        configs = b"".join(archive.read(name) for name in names if name.endswith("_config.json"))
         suspicious = [name for name in names if re.search(r"/(custom|opaque)_obj_", name) or names.count(name) > 1]
-        if suspicious or re.search(rb'"use_pickle": *true', told):
+        if suspicious or re.search(rb'"use_pickle": *true', configs):
             raise WeightsError(
-                f"{path}: holds pickled objects, which could run anything; it was not written by lookonce",
+                f"{path}: holds pickled objects, which can run any code; lookonce did not write this file; "
+                "export the weights again",
                 path=path,
             )
         for name in names:
@@ -109,7 +110,7 @@ def require_plain_tensors(path: Path) -> None:
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """PyTorch tells those who load TorchScript that torch.export is to follow it."""
+    """Hides PyTorch's warning that torch.export replaces TorchScript."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,6 +1,6 @@
-"""The record of a network beside its weights in another program's file, which holds little but numbers.
+"""The record in a .json file beside weights in another program's format, which has no place for it.
 
-NAME.ckpt.json beside NAME.ckpt: {"lookonce_record": what config.record.ModelRecord says, "sha256": that of NAME.ckpt}.
+NAME.ckpt.json beside NAME.ckpt: {"lookonce_record": a config.record.ModelRecord, "sha256": hash of NAME.ckpt}.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from lookonce.weights.foreign import ForeignWeights, ReadOptions
 
 
 class Beside(BaseModel):
-    """What the file holds. sha256: of the weights, so that it cannot speak for others that took their name."""
+    """Content of the file. sha256: of the weights, so that the record is never applied to other weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,45 +26,45 @@ class Beside(BaseModel):
 
 
 def record_file(weights: Path) -> Path:
-    """Where the record of such a file lies: under its whole name, as two programs' files may have one stem."""
+    """Path of the record: the full name plus .json, because files of two programs may share a stem."""
     return weights.with_name(f"{weights.name}.json")
 
 
 def text_beside(record: ModelRecord, weights: bytes) -> str:
-    """The content of such a file for weights of this content."""
+    """Content of the record file for these weights."""
     beside = Beside(lookonce_record=record, sha256=hashlib.sha256(weights).hexdigest())
     return beside.model_dump_json(indent=1) + "\n"
 
 
 def with_record_beside(read: ForeignWeights, weights: Path, options: ReadOptions) -> ForeignWeights:
-    """What was read, with the record that lies beside it, if one does; what `options` say comes first."""
+    """The weights with the record beside them, if there is one; `options` take precedence over the record."""
     path = record_file(weights)
     if read.is_backbone or not path.is_file():
         return read
-    told, own = read_beside(path, weights), read.record
-    if (told.channels, told.num_classes) != (own.channels, own.num_classes):
+    record, own = read_beside(path, weights), read.record
+    if (record.channels, record.num_classes) != (own.channels, own.num_classes):
         raise WeightsError(
-            f"{path}: describes {told.num_classes} classes and channels {told.channels}, {weights.name} has "
+            f"{path}: describes {record.num_classes} classes and channels {record.channels}, {weights.name} has "
             f"{own.num_classes} and {own.channels}; {NEXT_STEP}"
         )
-    wanted: dict[str, Any] = {"settings": {**told.settings, **own.settings}}
+    wanted: dict[str, Any] = {"settings": {**record.settings, **own.settings}}
     if options.class_names:
         wanted |= {"class_names": own.class_names, "names_known": True}
     if options.image_size is not None:
         wanted["image_size"] = own.image_size
     if options.resize != "auto":
-        wanted["preprocessing"] = told.preprocessing.model_copy(update={"resize": options.resize})
+        wanted["preprocessing"] = record.preprocessing.model_copy(update={"resize": options.resize})
     if options.masks != "auto":
         wanted["masks"] = own.masks
-    note = f"names, category ids, input size, anchors and preprocessing are those of {path.name} beside it"
-    return replace(read, record=told.model_copy(update=wanted), notes=(*read.notes, note), assumed=())
+    note = f"class names, category ids, input size, anchors and preprocessing come from {path.name} beside it"
+    return replace(read, record=record.model_copy(update=wanted), notes=(*read.notes, note), assumed=())
 
 
-NEXT_STEP = "move it away to read the weights without it, or let `lookonce convert` write both again"
+NEXT_STEP = "move it away to read the weights without it, or write both files again with `lookonce convert`"
 
 
 def read_beside(path: Path, weights: Path) -> ModelRecord:
-    """The record in such a file; WeightsError where it is another one, or was written for other weights."""
+    """The record in the file; WeightsError when it is another kind of file, or belongs to other weights."""
     try:
         found = Beside.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -72,9 +72,7 @@ def read_beside(path: Path, weights: Path) -> ModelRecord:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"]) or "the file"
-        raise WeightsError(
-            f"{path}: is not what lookonce writes beside weights: {where}: {problem['msg']}; {NEXT_STEP}"
-        ) from error
+        raise WeightsError(f"{path}: not a lookonce record: {where}: {problem['msg']}; {NEXT_STEP}") from error
     if found.sha256 != sha256_file(weights):
-        raise WeightsError(f"{path}: was written for other weights than {weights} holds now; {NEXT_STEP}")
+        raise WeightsError(f"{path}: does not belong to {weights} (different SHA-256); {NEXT_STEP}")
     return found.lookonce_record

@@ -1,10 +1,10 @@
-"""Our checkpoint: a folder that is complete or not there, and that notices a flipped bit.
+"""The checkpoint format: a folder that is written atomically and verified by SHA-256 when it is read.
 
-model.safetensors        the network's arrays, float32 (the running average where there is one)
-record.json              what is needed to use them: lookonce.config.record.ModelRecord
-training.safetensors     only where the run can go on: arrays of the network as trained and of the optimizer
-training.json            ... and the numbers beside them
-manifest.json            SHA-256 and size of each of the files above: safetensors does not notice damage itself
+model.safetensors        weights of the network, float32 (EMA weights if EMA is on)
+record.json              class names, anchors, preprocessing ...: lookonce.config.record.ModelRecord
+training.safetensors     only if the run can resume: weights without EMA, and optimizer state
+training.json            likewise: counters, random state and other values of the run
+manifest.json            SHA-256 and size of each file above: safetensors does not detect damage itself
 COMPLETE                 empty, written last
 """
 
@@ -34,9 +34,9 @@ MANIFEST_FILE = "manifest.json"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """What a run needs, beside its settings, to go on as if it had never stopped.
+    """What a run needs, besides its settings, to resume bit-exactly.
 
-    tensors: name -> array, any dtype; values: anything JSON can hold (floats come back bit for bit).
+    tensors: name -> array, any dtype; values: any JSON values (floats are restored bit-exactly).
     """
 
     tensors: Mapping[str, Tensor]
@@ -56,7 +56,7 @@ class Checkpoint:
 def save_checkpoint(
     folder: Path, *, state: Mapping[str, Tensor], record: ModelRecord, training_state: TrainingState | None = None
 ) -> None:
-    """Write or replace a checkpoint; a kill or a full disk at any moment leaves the previous one to be found."""
+    """Write or replace a checkpoint atomically: after a kill or a full disk the previous one is still complete."""
     with atomic_folder(folder) as new:
         _write_arrays(new / MODEL_FILE, {name: _as_float32(array) for name, array in state.items()})
         _write_json(new / RECORD_FILE, record.model_dump(mode="json"))
@@ -67,12 +67,12 @@ def save_checkpoint(
 
 
 def replace_record(folder: Path, record: ModelRecord) -> None:
-    """Give a complete checkpoint another record; its other files stay byte for byte, a kill leaves either version."""
+    """Replace the record of a complete checkpoint atomically; its other files stay byte for byte."""
     source = find_published(folder)
     if source is None:
         raise WeightsError(_not_complete(folder), path=folder)
     files = _verified_files(source) - {RECORD_FILE}
-    with atomic_folder(folder) as new:  # which has moved the complete version to `folder`, if it was elsewhere
+    with atomic_folder(folder) as new:  # it moves the complete version to `folder` first, if it was elsewhere
         for name in files:
             shutil.copyfile(folder / name, new / name)
         _write_json(new / RECORD_FILE, record.model_dump(mode="json"))
@@ -80,7 +80,7 @@ def replace_record(folder: Path, record: ModelRecord) -> None:
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Read a checkpoint after comparing every file with the manifest; WeightsError names what is wrong."""
+    """Read a checkpoint after verifying every file against the manifest; WeightsError names the fault."""
     source = find_published(folder)
     if source is None:
         raise WeightsError(_not_complete(folder), path=folder)
@@ -95,7 +95,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def read_training_values(folder: Path) -> Mapping[str, Any]:
-    """The numbers of a checkpoint that a run can go on from, without its arrays; empty where it holds weights only."""
+    """The values in training.json of a checkpoint; empty if it holds only weights, from which no run can resume."""
     source = find_published(folder)
     return _read_json(source / TRAINING_FILE) if source and (source / TRAINING_FILE).is_file() else {}
 
@@ -109,7 +109,7 @@ def read_record(folder: Path) -> ModelRecord:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise WeightsError(
-            f"{path}: {where}: {problem['msg']}; it was written by another version of lookonce, or edited by hand",
+            f"{path}: {where}: {problem['msg']}; another version of lookonce wrote it, or it was edited; {NEXT_STEP}",
             path=path,
         ) from error
 
@@ -124,7 +124,7 @@ def _fingerprint(path: Path) -> dict[str, Any]:
 
 
 def _verified_files(folder: Path) -> set[str]:
-    """Names of the files listed in the manifest, each of which has the size and hash written there."""
+    """Names of the files in the manifest, after verifying their sizes and hashes."""
     manifest = _read_json(folder / MANIFEST_FILE)
     missing = {MODEL_FILE, RECORD_FILE} - manifest.keys()
     if missing:
@@ -139,31 +139,34 @@ def _verified_files(folder: Path) -> set[str]:
 
 def _verify(path: Path, expected: Mapping[str, Any]) -> None:
     if not path.is_file():
-        raise WeightsError(f"{path}: listed in {MANIFEST_FILE} but not there; {NEXT_STEP}", path=path)
+        raise WeightsError(f"{path}: missing, but listed in {MANIFEST_FILE}; {NEXT_STEP}", path=path)
     size = path.stat().st_size
     if size != expected["bytes"]:
-        raise WeightsError(f"{path}: {size} bytes, {MANIFEST_FILE} says {expected['bytes']}; {NEXT_STEP}", path=path)
+        raise WeightsError(
+            f"{path}: {size} bytes, expected {expected['bytes']} ({MANIFEST_FILE}); {NEXT_STEP}", path=path
+        )
     digest = sha256_file(path)
     if digest != expected["sha256"]:
         raise WeightsError(
-            f"{path}: damaged: SHA-256 is {digest}, {MANIFEST_FILE} says {expected['sha256']}; {NEXT_STEP}",
+            f"{path}: damaged: SHA-256 is {digest}, expected {expected['sha256']} ({MANIFEST_FILE}); {NEXT_STEP}",
             path=path,
         )
 
 
-NEXT_STEP = "copy the folder again from where it came, or use the other checkpoint of the run (checkpoints/best, /last)"
+NEXT_STEP = "copy the folder again from its source, or use the other checkpoint of the run (checkpoints/best or last)"
 
 
 def _not_complete(folder: Path) -> str:
     if not folder.exists():
         return f"{folder}: no such folder; expected a checkpoint folder with {MODEL_FILE}, {RECORD_FILE} and {MARKER}"
     return (
-        f"{folder}: not a complete checkpoint (no file {MARKER} in it): a copy cut short, or no checkpoint; {NEXT_STEP}"
+        f"{folder}: an incomplete copy, or not a checkpoint; expected a checkpoint folder with the file {MARKER}; "
+        f"{NEXT_STEP}"
     )
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, Tensor]) -> None:
-    # Through Python's own writing: safetensors' hides a full disk inside an error of its own kind.
+    # Written by Python, not by safetensors, whose error hides that the disk is full.
     path.write_bytes(save({name: array.detach().cpu().contiguous() for name, array in arrays.items()}))
 
 
@@ -184,10 +187,10 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read as JSON ({error}); {NEXT_STEP}", path=path) from error
     if not isinstance(value, dict):
-        raise WeightsError(f"{path}: holds a {type(value).__name__}, expected a JSON object; {NEXT_STEP}", path=path)
+        raise WeightsError(f"{path}: contains a {type(value).__name__}; expected a JSON object; {NEXT_STEP}", path=path)
     return value
 
 
 def _as_float32(array: Tensor) -> Tensor:
-    """BatchNorm's batch counters stay integers; everything else is float32."""
+    """The array as float32; BatchNorm's integer batch counters are unchanged."""
     return array.to(torch.float32) if array.is_floating_point() else array

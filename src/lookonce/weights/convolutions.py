@@ -1,4 +1,4 @@
-"""The network that a record describes, and its convolutions by name: what every dialect's files are mapped to."""
+"""Builds the network from a record, and lists its convolutions by name; every weight format is mapped to these."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from lookonce.errors import WeightsError
 from lookonce.model.backbone import ConvBlock
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 
-# What an array is for -> its name behind the convolution's own.
+# Role of an array -> its name after the convolution's name.
 NORMALISED_ARRAYS = {
     "beta": "norm.bias",
     "gamma": "norm.weight",
@@ -20,7 +20,7 @@ NORMALISED_ARRAYS = {
     "weight": "conv.weight",
 }
 HEAD_ARRAYS = {"bias": "bias", "weight": "weight"}
-BATCH_COUNTER = "norm.num_batches_tracked"  # PyTorch's own; no other program has it
+BATCH_COUNTER = "norm.num_batches_tracked"  # only PyTorch has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +40,12 @@ class Convolution:
         }
 
     def counter(self) -> dict[str, Tensor]:
-        """The array that only PyTorch's BatchNorm has, at its start; empty for a head."""
+        """BatchNorm's batch counter, which only PyTorch has, at 0; empty for a head."""
         return {f"{self.name}.{BATCH_COUNTER}": torch.tensor(0)} if self.normalised else {}
 
 
 def model_from_record(record: ModelRecord) -> YoloV3Tiny:
-    """The network a record describes, with whatever weights PyTorch gives it."""
+    """The network a record describes, with PyTorch's random initial weights."""
     return YoloV3Tiny(
         record.num_classes,
         channels=record.channels,
@@ -57,7 +57,7 @@ def model_from_record(record: ModelRecord) -> YoloV3Tiny:
 
 
 def convolutions(record: ModelRecord) -> Iterator[Convolution]:
-    """In the order in which Darknet's files list them: as the network runs, each head before what comes after it."""
+    """The convolutions in Darknet's file order: execution order, each head before the layers that follow it."""
     with torch.device("meta"):
         model = model_from_record(record)
     for name, module in model.named_modules():
@@ -68,22 +68,24 @@ def convolutions(record: ModelRecord) -> Iterator[Convolution]:
 
 
 def require_finite(state: Mapping[str, Tensor], source: str) -> None:
-    """WeightsError for NaN, infinity or a variance below 0, which no training leaves behind but damage does."""
+    """WeightsError for NaN, infinity or a negative variance: signs of a damaged file."""
     for name, array in state.items():
         if array.is_floating_point() and not bool(torch.isfinite(array).all()):
             raise WeightsError(
-                f"{source}: array {name!r} holds values that are no numbers; the file is damaged",
+                f"{source}: array {name!r} contains NaN or infinity; the file is damaged; copy it again",
                 path=source,
                 value=name,
             )
         if name.endswith(NORMALISED_ARRAYS["variance"]) and bool((array < 0).any()):
             raise WeightsError(
-                f"{source}: array {name!r} holds variances below 0; the file is damaged", path=source, value=name
+                f"{source}: array {name!r} contains negative variances; the file is damaged; copy it again",
+                path=source,
+                value=name,
             )
 
 
 def with_epsilon(state: Mapping[str, Tensor], epsilon: float, wanted: float, source: str) -> dict[str, Tensor]:
-    """The same network for a program that adds another constant to the variances: they take up the difference."""
+    """The state for a program with another BatchNorm epsilon: the variances absorb the difference."""
     if epsilon == wanted:
         return dict(state)
     moved = dict(state)
@@ -92,8 +94,8 @@ def with_epsilon(state: Mapping[str, Tensor], epsilon: float, wanted: float, sou
             moved[name] = (array.double() + (epsilon - wanted)).float()
             if bool((moved[name] < 0).any()):
                 raise WeightsError(
-                    f"{source}: array {name!r} holds variances smaller than {wanted - epsilon:g}, which the other "
-                    f"program's constant {wanted:g} cannot stand in for",
+                    f"{source}: array {name!r} contains variances below {wanted - epsilon:g}, so BatchNorm's epsilon "
+                    f"cannot be changed from {epsilon:g} to {wanted:g}; export to ONNX instead",
                     path=source,
                     value=name,
                 )

@@ -1,9 +1,9 @@
-"""Darknet's .cfg and .weights, read and written byte for byte.
+"""Reads and writes Darknet's .cfg and .weights, byte for byte.
 
-A .weights file is a header and float32 numbers, little-endian wherever it was written: for each convolution of the
-.cfg in order beta, gamma, mean, variance (with BatchNorm) or bias, then the weights (out, in, k, k). Nothing in it says
-what it belongs to, so its size must be exactly that of the .cfg, or that of the .cfg cut off after some convolution:
-such files (yolov3-tiny.conv.15) are backbones to start a training from.
+A .weights file is a header and little-endian float32 values: for each convolution of the .cfg, in order, beta, gamma,
+mean, variance (with BatchNorm) or bias, then the weights (out, in, k, k). It does not identify its network, so its size
+must match the .cfg exactly, or the .cfg cut after some convolution: such files (yolov3-tiny.conv.15) are pretrained
+backbones.
 """
 
 import math
@@ -31,21 +31,21 @@ BACKBONE_CONVOLUTIONS = 7
 # The order of a convolution's arrays in the file.
 NORMALISED_ORDER = ("beta", "gamma", "mean", "variance", "weight")
 HEAD_ORDER = ("bias", "weight")
-# yolov3-tiny.weights as released for COCO: its stride-16 head was trained with anchors 1, 2, 3, and every published cfg
-# says 0, 1, 2. Read so, AP50 falls from 33 to 16-21.
+# yolov3-tiny.weights as released for COCO: its stride-16 head was trained with anchors 1, 2, 3, but every published cfg
+# has mask=0,1,2. With that mask AP50 falls from 33 to 16-21.
 RELEASED_COCO_SHA256 = "dccea06f59b781ec1234ddf8d1e94b9519a97f4245748a7d4db75d5b7080a42c"
 PUBLISHED_MASK, TRAINED_MASK = (0, 1, 2), (1, 2, 3)
 HEAD_16 = 1
-# Between 0.2 and this, `seen` has eight bytes; those of AlexeyAB's program have revision 5, pjreddie's 0.
+# Version that AlexeyAB's program writes; pjreddie's writes revision 0. From 0.2 on, `seen` has eight bytes.
 ALEXEYAB = (0, 2, 5)
 PAD_VALUE = 128  # both programs pad a letterbox with 0.5
 PLAIN = Preprocessing()
-ORIGIN = "darknet"  # where the record's settings keep the .cfg and the header
+ORIGIN = "darknet"  # key in the record's settings for the .cfg and the header
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """version: major, minor, revision of the format. seen: pictures the training has seen."""
+    """version: major, minor, revision of the format. seen: number of images seen in training."""
 
     version: tuple[int, int, int]
     seen: int
@@ -64,7 +64,7 @@ class Header:
 
 
 def read_darknet(cfg: Path | None, weights: Path, options: ReadOptions) -> ForeignWeights:
-    """A network, or a backbone where the file ends early. Without a .cfg only cut-offs of yolov3-tiny.cfg are known."""
+    """A network, or a backbone if the file ends early. Without a .cfg only backbones of yolov3-tiny.cfg are read."""
     source = str(weights)
     header, floats = read_weights(weights)
     text = "" if cfg is None else _read_text(cfg)
@@ -76,7 +76,7 @@ def read_darknet(cfg: Path | None, weights: Path, options: ReadOptions) -> Forei
     require_finite(state, source)
     notes, assumed, warnings = [_describe(header, len(floats))], list[str](), list[str]()
     if is_backbone:
-        notes.append(f"{kept} of the {len(wanted)} convolutions: a backbone, for `lookonce train --backbone-weights`")
+        notes.append(f"backbone only ({kept} of {len(wanted)} convolutions), for `lookonce train --backbone-weights`")
         record = record.model_copy(update={"class_names": (), "category_ids": ()})
     else:
         classes, more = named_classes(record.num_classes, options.class_names, source)
@@ -84,7 +84,7 @@ def read_darknet(cfg: Path | None, weights: Path, options: ReadOptions) -> Forei
         masks, warnings = choose_masks(record.masks, options.masks, sha256_file(weights), len(record.anchors))
         record = record.model_copy(update={**classes, "masks": masks})
     resize = _resize(options.resize, header, letterbox=cfg is not None and wants_letterbox(text, str(cfg)))
-    assumed.append(f"pictures are {RESIZED[resize]}; --resize changes that")
+    assumed.append(f"images are {RESIZED[resize]}; change this with --resize")
     origin = {"cfg": text, "version": header.version, "seen": header.seen}
     update = {"preprocessing": Preprocessing(resize=resize, pad_value=PAD_VALUE), "settings": {ORIGIN: origin}}
     record = record.model_copy(update=update)
@@ -102,7 +102,7 @@ RESIZED = {"letterbox": "letterboxed, as pjreddie's program does", "stretch": "s
 
 
 def read_weights(path: Path) -> tuple[Header, Floats]:
-    """The header, and the numbers behind it; no more memory than the file is large."""
+    """The header and the values after it; memory use is about the size of the file."""
     try:
         with path.open("rb") as file:
             start = file.read(12)
@@ -111,8 +111,8 @@ def read_weights(path: Path) -> tuple[Header, Floats]:
             seen = file.read(struct.calcsize(header.seen_format))
             if not is_version(header.version) or len(seen) < struct.calcsize(header.seen_format):
                 raise WeightsError(
-                    f"{path}: does not begin like a Darknet .weights file (version {'.'.join(map(str, version))}); "
-                    "expected 0.1 or 0.2 and the number of pictures seen",
+                    f"{path}: not a Darknet .weights file: version {'.'.join(map(str, version))} in its header; "
+                    "expected 0.1 or 0.2, then the number of images seen",
                     path=path,
                 )
             body = file.read()
@@ -120,7 +120,7 @@ def read_weights(path: Path) -> tuple[Header, Floats]:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})", path=path) from error
     if len(body) % FLOAT_BYTES:
         raise WeightsError(
-            f"{path}: {len(body):,} bytes after the header, expected a multiple of {FLOAT_BYTES}: a copy cut short?",
+            f"{path}: {len(body):,} bytes after the header; expected a multiple of {FLOAT_BYTES}; is it truncated?",
             path=path,
         )
     header = Header(version=header.version, seen=struct.unpack(header.seen_format, seen)[0])
@@ -128,36 +128,37 @@ def read_weights(path: Path) -> tuple[Header, Floats]:
 
 
 def is_darknet_weights(start: bytes) -> bool:
-    """By the first bytes of a file."""
+    """Whether a file with these first bytes is a .weights file."""
     return len(start) >= 12 and is_version(struct.unpack("<3i", start[:12]))
 
 
 def is_version(version: Sequence[int]) -> bool:
-    """Whether any Darknet has written this version of the format."""
+    """Whether this is a version of the format that some Darknet writes."""
     return version[0] == 0 and 1 <= version[1] <= 2 and 0 <= version[2] <= 9
 
 
 def choose_masks(
     masks: tuple[tuple[int, ...], ...], wanted: Masks, sha256: str, num_anchors: int
 ) -> tuple[tuple[tuple[int, ...], ...], list[str]]:
-    """The rows of the anchors for each head, and warnings. `wanted` rows are those of the stride-16 head."""
+    """The anchor mask of each head, and warnings. wanted: mask of the stride-16 head."""
     if wanted == "cfg":
         return masks, []
     if wanted == "auto":
         if sha256 != RELEASED_COCO_SHA256 or masks[HEAD_16] != PUBLISHED_MASK:
             return masks, []
-        told = (
-            "these are the weights released for COCO: their stride-16 head was trained with mask=1,2,3, not with the "
-            "0,1,2 of the .cfg, which would make every box of it too small; 1,2,3 is used (--mask cfg for the other)"
+        warning = (
+            "these are the weights released for COCO: their stride-16 head was trained with mask=1,2,3, not with 0,1,2 "
+            "as in the .cfg, which would make all its boxes too small; using 1,2,3 (--mask cfg uses the .cfg's)"
         )
-        return (masks[0], TRAINED_MASK, *masks[2:]), [told]
+        return (masks[0], TRAINED_MASK, *masks[2:]), [warning]
     if len(wanted) != len(masks[HEAD_16]):
         raise SettingsError(
-            f"mask: {len(wanted)} numbers given, the stride-16 head has {len(masks[HEAD_16])} anchors", setting="mask"
+            f"mask: {len(wanted)} numbers; expected {len(masks[HEAD_16])}, one for each anchor of the stride-16 head",
+            setting="mask",
         )
     if max(wanted) >= num_anchors or len(set(wanted)) != len(wanted):
         raise SettingsError(
-            f"mask is {','.join(map(str, wanted))}, expected different rows of {num_anchors} anchors, from 0",
+            f"mask: {','.join(map(str, wanted))}; expected distinct rows of the {num_anchors} anchors, from 0",
             setting="mask",
             value=wanted,
         )
@@ -165,7 +166,7 @@ def choose_masks(
 
 
 def other_masks(record: ModelRecord) -> tuple[tuple[int, ...], ...] | None:
-    """The reading that a network from Darknet might have meant instead: its .cfg's own, else one row further on."""
+    """Alternative masks for a network from Darknet: those of its .cfg; if equal, shifted by one anchor."""
     text = record.settings.get(ORIGIN, {}).get("cfg", "")
     own = read_cfg(text, "the .cfg in the record", record.image_size[0]).masks if text else record.masks
     if own != record.masks:
@@ -175,7 +176,7 @@ def other_masks(record: ModelRecord) -> tuple[tuple[int, ...], ...] | None:
 
 
 def _reached(wanted: Sequence[Convolution], count: int, source: str, cfg: Path | None) -> int:
-    """How many convolutions so many numbers are; they must end with one, and not before the backbone does."""
+    """Number of convolutions that `count` values fill exactly; at least the backbone, else WeightsError."""
     ends = np.cumsum([sum(math.prod(shape) for _, shape in one.arrays.values()) for one in wanted])
     kept = int(np.searchsorted(ends, count))
     fits = kept < len(wanted) and ends[kept] == count and kept + 1 >= BACKBONE_CONVOLUTIONS
@@ -183,20 +184,20 @@ def _reached(wanted: Sequence[Convolution], count: int, source: str, cfg: Path |
         return kept + 1
     if cfg is None:
         raise WeightsError(
-            f"{source}: a .weights file says nothing of its network; name its .cfg too, or put it beside "
-            "under the same name",
+            f"{source}: a .weights file needs its .cfg; name the .cfg too, or put it in the same folder under the same "
+            "name",
             path=source,
         )
-    where = f"ends inside {wanted[kept].name}" if kept < len(wanted) else "goes on after the last convolution"
+    where = f"ends inside {wanted[kept].name}" if kept < len(wanted) else "continues after the last convolution"
     raise WeightsError(
-        f"{source}: holds {count:,} numbers and {where}; {cfg} describes a network of {ends[-1]:,}; is it the "
-        ".cfg it was trained with (classes, filters), and the copy complete?",
+        f"{source}: has {count:,} values and {where}; expected {ends[-1]:,} for {cfg}; check that this is the .cfg it "
+        "was trained with (classes, filters), and that the file is not truncated",
         path=source,
     )
 
 
 def _split(wanted: Sequence[Convolution], floats: Floats) -> Iterator[tuple[str, Tensor]]:
-    """Name and array of all that the convolutions need, in the file's order."""
+    """Yields name and array of all arrays of the convolutions, in the file's order."""
     at = 0
     for one in wanted:
         for name, shape in _in_file_order(one):
@@ -211,7 +212,7 @@ def _in_file_order(one: Convolution) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def _resize(wanted: Resize, header: Header, *, letterbox: bool) -> Resize:
-    """AlexeyAB's program stretches, unless the .cfg says letter_box=1; the one before it letterboxes."""
+    """AlexeyAB's program stretches, unless the .cfg has letter_box=1; pjreddie's letterboxes."""
     if wanted != "auto":
         return wanted
     return "stretch" if header.version >= ALEXEYAB and not letterbox else "letterbox"
@@ -219,7 +220,7 @@ def _resize(wanted: Resize, header: Header, *, letterbox: bool) -> Resize:
 
 def _describe(header: Header, count: int) -> str:
     version = ".".join(map(str, header.version))
-    return f"Darknet {version}, trained on {header.seen:,} pictures, {count:,} numbers"
+    return f"Darknet {version}, trained on {header.seen:,} images, {count:,} parameters"
 
 
 def _read_text(path: Path) -> str:
@@ -230,9 +231,9 @@ def _read_text(path: Path) -> str:
 
 
 def to_darknet(record: ModelRecord, state: dict[str, Tensor], source: str) -> dict[str, bytes]:
-    """suffix -> content of the three files; WeightsError where Darknet cannot say what the network does.
+    """suffix -> content of the three files; WeightsError when Darknet cannot express the network.
 
-    What came from Darknet goes back byte for byte: the .cfg too, unless it contradicts the record.
+    Weights that came from Darknet are restored byte for byte, also the .cfg unless it contradicts the record.
     """
     _require_darknets_arithmetic(record, source)
     state = with_epsilon(state, record.dialect.batchnorm_eps, DIALECTS["darknet"].batchnorm_eps, source)
@@ -249,23 +250,23 @@ def to_darknet(record: ModelRecord, state: dict[str, Tensor], source: str) -> di
 
 
 def _cfg_text(record: ModelRecord, original: str) -> str:
-    """The .cfg the record came from if it still says the same, else a new one."""
+    """The .cfg the record came from if it still agrees with the record, else a new one."""
     if not original:
         return write_cfg(record)
     try:
-        told = read_cfg(original, "the .cfg in the record")
-    except WeightsError:  # a size that the network cannot have, replaced by --image-size
+        stored = read_cfg(original, "the .cfg in the record")
+    except WeightsError:  # an invalid input size, replaced by --image-size
         return write_cfg(record)
     same = ("channels", "masks", "anchors", "image_size", "num_classes", "dialect")
-    return original if all(getattr(told, name) == getattr(record, name) for name in same) else write_cfg(record)
+    return original if all(getattr(stored, name) == getattr(record, name) for name in same) else write_cfg(record)
 
 
 def _require_darknets_arithmetic(record: ModelRecord, source: str) -> None:
     dialect, preprocessing = record.dialect, record.preprocessing
     needs = {
-        f"sizes by rule {dialect.size_rule}": dialect.size_rule == "exp",
+        f"size rule {dialect.size_rule}": dialect.size_rule == "exp",
         f"pool edge {dialect.pool_edge}": dialect.pool_edge == "repeat",
-        f"mean {preprocessing.mean} and deviation {preprocessing.std}": (
+        f"mean {preprocessing.mean} and std {preprocessing.std}": (
             (preprocessing.mean, preprocessing.std) == (PLAIN.mean, PLAIN.std)
         ),
         f"colour order {preprocessing.color_order}": preprocessing.color_order == "RGB",
@@ -273,7 +274,7 @@ def _require_darknets_arithmetic(record: ModelRecord, source: str) -> None:
     for what, fine in needs.items():
         if not fine:
             raise WeightsError(
-                f"{source}: trained with {what} (dialect {dialect.name}), which a Darknet .cfg cannot say; train with "
-                "--dialect darknet --normalize unit for files that Darknet runs, or export to ONNX",
+                f"{source}: trained with {what} (dialect {dialect.name}), which a Darknet .cfg cannot express; train "
+                "with --dialect darknet --normalize unit for files that Darknet runs, or export to ONNX",
                 path=source,
             )

@@ -1,8 +1,8 @@
-"""Darknet's .cfg: which network it describes, and the text that describes one of ours.
+"""Parses Darknet's .cfg into a record, and writes the .cfg of a record.
 
-YOLOv3-Tiny is read as yolov3-tiny.cfg has it, with three heads as yolov3-tiny_3l.cfg has it, and slim, without one or
-both of the convolutions between backbone and first head. Every other layer is an error that names it: there is no
-interpreter here that would run whatever a file says. Layers are counted from 0 after [net], as Darknet does.
+Supported are YOLOv3-Tiny as in yolov3-tiny.cfg, with three heads as in yolov3-tiny_3l.cfg, and without one or both of
+the convolutions between backbone and first head. Any other layer is an error that names it; there is no interpreter for
+arbitrary networks. Layers are counted from 0 after [net], as in Darknet.
 """
 
 import itertools
@@ -20,13 +20,13 @@ MOST_PIXELS = 16_384
 ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool"}
 ACTIVATIONS: dict[str, Activation] = {"leaky": "leaky", "swish": "silu"}
 STRIDES = (32, 16, 8)
-# What Darknet assumes where a cfg is silent (parser.c).
+# Darknet's defaults for options that a cfg omits (parser.c).
 DEFAULTS: dict[str, dict[str, int]] = {
     "convolutional": {"size": 1, "stride": 1, "batch_normalize": 0},
     "maxpool": {"stride": 1, "size": 1},
     "upsample": {"stride": 2},
 }
-# Options that would change the arithmetic; harmless at these values.
+# Options that change the arithmetic, unless they have these values.
 PLAIN: dict[str, dict[str, str]] = {
     "convolutional": {
         "groups": "1",
@@ -48,7 +48,7 @@ PLAIN: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """[kind] at a line of the file, with its options as written; Darknet keeps the first of two equal names."""
+    """[kind] at a line of the file, with its options as text; of repeated options the first counts, as in Darknet."""
 
     kind: str
     line: int
@@ -57,7 +57,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class CfgSection:
-    """One layer that a YOLOv3-Tiny must have. place: its name in our network; sources: the places a route joins."""
+    """One layer of YOLOv3-Tiny. place: its name in our network; sources: the places that a route concatenates."""
 
     kind: str
     options: Mapping[str, int] = field(default_factory=dict)
@@ -66,14 +66,14 @@ class CfgSection:
 
 
 def read_cfg(text: str, source: str, image_size: int | None = None) -> ModelRecord:
-    """The record of the network a .cfg describes, class names left as numbers. `source` is what errors say.
+    """The record of the network a .cfg describes; class names are numbers. `source` is the file's name in errors.
 
-    image_size replaces the file's own; anchors stay as they are, in pixels of whatever input there is, as in Darknet.
+    image_size replaces the file's own; anchors are not rescaled: they are pixels of the network input, as in Darknet.
     """
     net, *sections = parse(text, source)
     if _number(net, "channels", source, 3) != 3:
         raise WeightsError(
-            f"{source} line {net.line}: channels={net.options['channels']}, expected 3: red, green, blue",
+            f"{source} line {net.line}: channels={net.options['channels']}; expected 3 (red, green, blue)",
             path=source,
             line=net.line,
             setting="channels",
@@ -98,15 +98,15 @@ def read_cfg(text: str, source: str, image_size: int | None = None) -> ModelReco
 
 
 def wants_letterbox(text: str, source: str) -> bool:
-    """Whether a [yolo] section says letter_box=1, which AlexeyAB's program obeys."""
+    """Whether a [yolo] section has letter_box=1, an option of AlexeyAB's program."""
     return any(section.options.get("letter_box", "0") != "0" for section in parse(text, source))
 
 
 def parse(text: str, source: str) -> list[Section]:
-    """The sections of a file, [net] first. Blanks count nowhere, as in Darknet."""
+    """The sections of a file, [net] first. Whitespace is ignored everywhere, as in Darknet."""
     if len(text) > MOST_CHARACTERS:
         raise WeightsError(
-            f"{source}: {len(text):,} characters, expected a Darknet .cfg of a few thousand", path=source
+            f"{source}: {len(text):,} characters; expected a Darknet .cfg of at most {MOST_CHARACTERS:,}", path=source
         )
     sections: list[Section] = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -120,16 +120,16 @@ def parse(text: str, source: str) -> list[Section]:
         key, equals, value = line.partition("=")
         if not equals or not sections:
             raise WeightsError(
-                f"{source} line {number}: {line[:60]!r}: expected [section] or option=value", path=source, line=number
+                f"{source} line {number}: {line[:60]!r}; expected [section] or option=value", path=source, line=number
             )
         sections[-1].options.setdefault(key, value.partition("#")[0])
     if not sections or sections[0].kind != "net":
-        raise WeightsError(f"{source}: does not begin with [net]; expected a Darknet .cfg", path=source)
+        raise WeightsError(f"{source}: does not start with [net]; expected a Darknet .cfg", path=source)
     return sections
 
 
 def topology(*, neck7: bool = True, neck8: bool = True, three_heads: bool = False) -> tuple[CfgSection, ...]:
-    """The layers of one kind of YOLOv3-Tiny, in the file's order."""
+    """The layers of one variant of YOLOv3-Tiny, in file order."""
     backbone: list[CfgSection] = []
     for index in range(7):
         backbone.append(_conv(f"backbone.conv{index}", 3))
@@ -159,7 +159,7 @@ def _head(place: str) -> tuple[CfgSection, CfgSection]:
 
 
 def _finer(coarse: str, lateral: str, skip: str, neck: str) -> tuple[CfgSection, ...]:
-    """Back to a coarse map, up by two, joined with the backbone's map of that size."""
+    """Layers from a coarse map to the next finer head: upsample by two, concatenate with the backbone's map."""
     return (
         CfgSection(kind="route", sources=(coarse,)),
         _conv(lateral, 1),
@@ -176,7 +176,7 @@ TOPOLOGIES = tuple(
 
 
 def _matching_topology(sections: Sequence[Section], source: str) -> tuple[CfgSection, ...]:
-    """The kind of YOLOv3-Tiny these sections are; WeightsError with the first layer that is none's."""
+    """The variant of YOLOv3-Tiny of these sections; WeightsError names the first layer that fits no variant."""
     reached = [(_first_difference(sections, layers, source), layers) for layers in TOPOLOGIES]
     for (_, difference), layers in reached:
         if not difference:
@@ -184,14 +184,14 @@ def _matching_topology(sections: Sequence[Section], source: str) -> tuple[CfgSec
     index, difference = max((difference for difference, _ in reached), key=lambda one: one[0])
     where = f"layer {index}" if index < len(sections) else f"after layer {len(sections) - 1}"
     raise WeightsError(
-        f"{source}: {where}: {difference}; only YOLOv3-Tiny is read: as in yolov3-tiny.cfg, without the "
+        f"{source}: {where}: {difference}; only YOLOv3-Tiny is supported: as in yolov3-tiny.cfg, without the "
         "convolutions before the first head, or with three heads as in yolov3-tiny_3l.cfg",
         path=source,
     )
 
 
 def _first_difference(sections: Sequence[Section], layers: Sequence[CfgSection], source: str) -> tuple[int, str]:
-    """Index and words of the first layer that differs; no words when none does."""
+    """Index and description of the first layer that differs; the description is empty when none does."""
     positions = {layer.place: index for index, layer in enumerate(layers) if layer.place}
     for index, layer in enumerate(layers):
         if index >= len(sections):
@@ -212,10 +212,10 @@ def _difference(section: Section, layer: CfgSection, index: int, positions: Mapp
     for name, wanted in layer.options.items():
         value = _number(section, name, source, DEFAULTS[layer.kind][name])
         if value != wanted:
-            return f"{here}: {name}={value}, expected {wanted}"
+            return f"{here}: {name}={value}; expected {wanted}"
     for name, plain in PLAIN.get(layer.kind, {}).items():
         if section.options.get(name, plain) != plain:
-            return f"{here}: {name}={section.options[name]}, expected {plain}, which is also the default"
+            return f"{here}: {name}={section.options[name]}; expected {plain}, the default"
     if layer.kind == "convolutional":
         return _convolution_difference(section, here, source)
     return _route_difference(section, layer, index, positions, here, source) if layer.kind == "route" else ""
@@ -225,12 +225,12 @@ def _convolution_difference(section: Section, here: str, source: str) -> str:
     normalised = section.options.get("batch_normalize", "0") != "0"
     activation = section.options.get("activation", "logistic")
     if normalised and activation not in ACTIVATIONS:
-        return f"{here}: activation={activation}, expected {' or '.join(ACTIVATIONS)}"
+        return f"{here}: activation={activation}; expected {' or '.join(ACTIVATIONS)}"
     if not normalised and activation != "linear":
-        return f"{here}: activation={activation}, expected linear before [yolo]"
+        return f"{here}: activation={activation}; expected linear before [yolo]"
     size = _number(section, "size", source, 1)
     padding = size // 2 if _number(section, "pad", source, 0) else _number(section, "padding", source, 0)
-    return "" if padding == size // 2 else f"{here}: pads by {padding}, expected {size // 2}: pad=1"
+    return "" if padding == size // 2 else f"{here}: padding {padding}; expected {size // 2}, set by pad=1"
 
 
 def _route_difference(
@@ -241,11 +241,11 @@ def _route_difference(
     wanted = [positions[place] for place in layer.sources]
     if absolute == wanted:
         return ""
-    return f"{here}: joins layers {absolute}, expected {wanted}"
+    return f"{here}: concatenates layers {absolute}; expected {wanted}"
 
 
 def _blocks(num_heads: int) -> list[str]:
-    """The convolutions with BatchNorm in the order of a record's channels."""
+    """The convolutions with BatchNorm, in the order of a record's channels."""
     names = [f"backbone.conv{index}" for index in range(7)] + ["neck7", "neck8", "lateral9", "neck10"]
     return names + (["lateral11", "neck12"] if num_heads == 3 else [])
 
@@ -253,15 +253,15 @@ def _blocks(num_heads: int) -> list[str]:
 def _read_heads(
     heads: Sequence[Section], places: Mapping[str, Section], source: str
 ) -> tuple[tuple[tuple[float, float], ...], tuple[tuple[int, ...], ...], int]:
-    """Anchors, the rows of them that each head has, and the number of classes."""
+    """Anchors, the mask of each head (rows of the anchors), and the number of classes."""
     anchors = _read_anchors(heads[0], source)
     masks: list[tuple[int, ...]] = []
     num_classes = _number(heads[0], "classes", source, 20)
     for section, stride in zip(heads, STRIDES, strict=False):
         if _read_anchors(section, source) != anchors or _number(section, "classes", source, 20) != num_classes:
             raise WeightsError(
-                f"{source}: [yolo] (line {section.line}): other anchors or classes than in line {heads[0].line}; "
-                "expected the same list in every [yolo], and masks that choose from it",
+                f"{source}: [yolo] (line {section.line}): anchors or classes differ from line {heads[0].line}; "
+                "expected the same anchors and classes in every [yolo], and masks that select from the anchors",
                 path=source,
             )
         mask = _read_mask(section, len(anchors), source)
@@ -269,7 +269,7 @@ def _read_heads(
         found = num_classes_of(_filters(convolution, source), len(mask), f"{source} line {convolution.line}")
         if found != num_classes:
             raise WeightsError(
-                f"{source}: [convolutional] (line {convolution.line}): filters={_filters(convolution, source)}, "
+                f"{source}: [convolutional] (line {convolution.line}): filters={_filters(convolution, source)}; "
                 f"expected {len(mask) * (5 + num_classes)} for {len(mask)} anchors and classes={num_classes}",
                 path=source,
             )
@@ -281,8 +281,8 @@ def _read_anchors(section: Section, source: str) -> tuple[tuple[float, float], .
     numbers = [_decimal(text, section, "anchors", source) for text in section.options.get("anchors", "").split(",")]
     if len(numbers) % 2 or min(numbers) <= 0 or len(numbers) > 2 * MOST_CLASSES:
         raise WeightsError(
-            f"{source} line {section.line}: anchors={section.options.get('anchors', '')[:60]}: expected pairs of "
-            "width and height in pixels over 0",
+            f"{source} line {section.line}: anchors={section.options.get('anchors', '')[:60]}; expected pairs of "
+            "width and height in pixels, greater than 0",
             path=source,
             line=section.line,
             setting="anchors",
@@ -297,8 +297,8 @@ def _read_mask(section: Section, num_anchors: int, source: str) -> tuple[int, ..
     mask = tuple(_whole(part, section, "mask", source) for part in text.split(","))
     if not all(0 <= row < num_anchors for row in mask) or len(set(mask)) != len(mask):
         raise WeightsError(
-            f"{source} line {section.line}: mask={text}: expected different numbers from 0 to {num_anchors - 1}, "
-            "one for each anchor the head has",
+            f"{source} line {section.line}: mask={text}; expected distinct numbers from 0 to {num_anchors - 1}, "
+            "one for each anchor of the head",
             path=source,
             line=section.line,
             setting="mask",
@@ -325,7 +325,7 @@ def _filters(section: Section, source: str) -> int:
     filters = _number(section, "filters", source, 1)
     if not 1 <= filters <= MOST_FILTERS:
         raise WeightsError(
-            f"{source} line {section.line}: filters={filters}, expected 1 to {MOST_FILTERS}",
+            f"{source} line {section.line}: filters={filters}; expected 1 to {MOST_FILTERS}",
             path=source,
             line=section.line,
             setting="filters",
@@ -338,8 +338,8 @@ def _side(net: Section, name: str, source: str) -> int:
     side = _number(net, name, source, 0)
     if side % LARGEST_STRIDE or not LARGEST_STRIDE <= side <= MOST_PIXELS:
         raise WeightsError(
-            f"{source} line {net.line}: {name}={side}, expected a multiple of {LARGEST_STRIDE} pixels; "
-            "--image-size N replaces it",
+            f"{source} line {net.line}: {name}={side}; expected a multiple of {LARGEST_STRIDE} from {LARGEST_STRIDE} "
+            f"to {MOST_PIXELS} pixels; replace it with --image-size N",
             path=source,
             line=net.line,
             setting=name,
@@ -355,7 +355,7 @@ def _number(section: Section, name: str, source: str, default: int) -> int:
 def _whole(text: str, section: Section, name: str, source: str) -> int:
     if not text.removeprefix("-").isdecimal() or len(text) > 10:
         raise WeightsError(
-            f"{source} line {section.line}: {name}={text[:40]}: expected a whole number",
+            f"{source} line {section.line}: {name}={text[:40]}; expected an integer",
             path=source,
             line=section.line,
             setting=name,
@@ -371,7 +371,7 @@ def _decimal(text: str, section: Section, name: str, source: str) -> float:
         value = float("nan")
     if not -1e6 < value < 1e6:
         raise WeightsError(
-            f"{source} line {section.line}: {name}={text[:40]}: expected a number",
+            f"{source} line {section.line}: {name}={text[:40]}; expected a number from -1e6 to 1e6",
             path=source,
             line=section.line,
             setting=name,
@@ -381,7 +381,7 @@ def _decimal(text: str, section: Section, name: str, source: str) -> float:
 
 
 def write_cfg(record: ModelRecord) -> str:
-    """A .cfg for the program that runs detections; the training options are Darknet's usual ones."""
+    """The .cfg of a record, for inference with Darknet; training options have Darknet's usual values."""
     height, width = record.image_size
     channels = dict(zip(_blocks(len(record.masks)), record.channels, strict=True))
     layers = topology(neck7=bool(channels["neck7"]), neck8=bool(channels["neck8"]), three_heads=len(record.masks) == 3)
@@ -400,8 +400,8 @@ def write_cfg(record: ModelRecord) -> str:
         options: dict[str, object] = dict(layer.options)
         if layer.kind == "convolutional":
             options |= {"pad": 1, "filters": channels.get(layer.place, outputs.get(layer.place))}
-            silent = layer.place in outputs
-            options["activation"] = "linear" if silent else DARKNET_NAMES[record.dialect.activation]
+            is_head = layer.place in outputs
+            options["activation"] = "linear" if is_head else DARKNET_NAMES[record.dialect.activation]
         if layer.sources:
             options["layers"] = ",".join(str(positions[place]) for place in layer.sources)
         parts.append(_section_text(layer.kind, options))

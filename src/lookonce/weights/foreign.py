@@ -1,4 +1,4 @@
-"""What the readers of all other programs' files are told, and what they give back."""
+"""Options and result of the readers of other programs' weight files, and what these readers share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Masks = Literal["auto", "cfg"] | tuple[int, ...]
 LARGEST_STRIDE = 32
 MOST_CLASSES = 10_000
 COCO_CLASSES = 80
-# COCO's own ids of its 80 classes: 1 to 90 without those that it never used.
+# COCO's category ids of its 80 classes: 1 to 90 without the unused ones.
 UNUSED_COCO_IDS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 COCO_IDS = tuple(number for number in range(1, 91) if number not in UNUSED_COCO_IDS)
 COCO_NAMES = tuple(
@@ -28,7 +28,7 @@ vase|scissors|teddy bear|hair drier|toothbrush""".replace("\n", "").split("|")
 )
 
 
-# coco.names of Darknet calls six of them as PASCAL VOC does.
+# Darknet's coco.names uses PASCAL VOC's names for six classes.
 VOC_WORDS = {
     "aeroplane": "airplane",
     "motorbike": "motorcycle",
@@ -41,10 +41,10 @@ VOC_WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """What a file of another program does not say, or says wrongly.
+    """Facts that a file of another program lacks, or has wrong.
 
-    class_names: empty where none are given. image_size: side of the input in pixels, None for the file's own.
-    masks: which anchors the stride-16 head uses, see weights.darknet.
+    class_names: empty for the file's own. image_size: side of the network input in pixels; None for the file's own.
+    masks: anchors of the stride-16 head, see weights.darknet.
     """
 
     class_names: tuple[str, ...] = ()
@@ -55,8 +55,8 @@ class ReadOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignWeights:
-    """state: every array of the network, or those of a backbone alone (`is_backbone`). notes: for the user to read;
-    assumed: what the file does not say; warnings: what may be wrong, or was put right."""
+    """state: all arrays of the network, or of a backbone only (`is_backbone`). notes: for the user; assumed: facts
+    that the file lacks; warnings: what may be wrong, or was corrected."""
 
     state: Mapping[str, Tensor]
     record: ModelRecord
@@ -67,34 +67,39 @@ class ForeignWeights:
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """One name a line, empty lines left out."""
+    """Class names from a text file, one per line; empty lines are ignored."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise WeightsError(
-            f"{path}: cannot be read as a list of class names, one a line ({error})", path=path
+            f"{path}: cannot be read ({error}); expected UTF-8 text with one class name per line", path=path
         ) from error
     names = tuple(line.strip() for line in lines if line.strip())
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise WeightsError(f"{path}: {twice!r} is there twice; every class needs a name of its own", path=path)
+        raise WeightsError(f"{path}: class name {twice!r} appears twice; expected distinct names", path=path)
     return names
 
 
 def named_classes(num_classes: int, given: Sequence[str], source: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What the record says of the classes, and what was assumed; names given must be as many as the classes."""
+    """Class fields of the record, and what was assumed; WeightsError if their number is wrong."""
     if given and len(given) != num_classes:
         raise WeightsError(
-            f"{source}: has {num_classes} classes, {len(given)} names were given; is it another list?", path=source
+            f"{source}: {len(given)} class names given; expected {num_classes}, one per class",
+            path=source,
         )
     numbers = tuple(range(1, num_classes + 1))
     if num_classes == COCO_CLASSES and tuple(VOC_WORDS.get(name, name) for name in given) in {(), COCO_NAMES}:
-        note = () if given else ("no names given: 80 classes are taken for COCO's; --names FILE names others",)
+        note = (
+            ()
+            if given
+            else ("no class names given: the 80 classes are assumed to be COCO's; set others with --names FILE",)
+        )
         return _classes(COCO_NAMES, COCO_IDS, known=bool(given)), note
     if given:
         return _classes(tuple(given), numbers, known=True), ()
     made_up = tuple(f"class {number}" for number in range(num_classes))
-    note = (f"no names given: classes are called {made_up[0]} to {made_up[-1]}; --names FILE names them",)
+    note = (f"no class names given: using {made_up[0]!r} to {made_up[-1]!r}; set names with --names FILE",)
     return _classes(made_up, numbers, known=False), note
 
 
@@ -103,10 +108,10 @@ def _classes(names: tuple[str, ...], ids: tuple[int, ...], *, known: bool) -> di
 
 
 def square_size(size: int) -> tuple[int, int]:
-    """Height and width of a square input; SettingsError unless the network can halve it five times."""
+    """Height and width of a square input; SettingsError unless it is a multiple of the largest stride."""
     if size < LARGEST_STRIDE or size % LARGEST_STRIDE:
         raise SettingsError(
-            f"image_size is {size}, expected a multiple of {LARGEST_STRIDE}, for example 416",
+            f"image_size: {size}; expected a multiple of {LARGEST_STRIDE}, for example 416",
             setting="image_size",
             value=size,
         )
@@ -114,20 +119,20 @@ def square_size(size: int) -> tuple[int, int]:
 
 
 def require_all_used(left: Sequence[str], source: str) -> None:
-    """Every array of a file has its place in the network, or the file is of another one."""
+    """WeightsError when arrays of a file are left over: the file belongs to another network."""
     if left:
         shown = ", ".join(repr(name) for name in left[:10]) + (f" and {len(left) - 10} more" if len(left) > 10 else "")
         raise WeightsError(
-            f"{source}: {len(left)} arrays have no place in YOLOv3-Tiny: {shown}; is it another network?",
+            f"{source}: unknown arrays ({len(left)}): {shown}; expected weights of YOLOv3-Tiny",
             path=source,
         )
 
 
 def num_classes_of(outputs: int, num_anchors: int, source: str) -> int:
-    """Of a head with so many outputs: for each anchor x, y, w, h, objectness and the classes."""
+    """Number of classes of a head with `outputs` channels: x, y, w, h, objectness and classes for each anchor."""
     classes, rest = divmod(outputs, num_anchors)
     if rest or not 1 <= classes - 5 <= MOST_CLASSES:
         raise WeightsError(
-            f"{source}: a head has {outputs} outputs, expected {num_anchors} anchors times (5 + number of classes)"
+            f"{source}: a head has {outputs} outputs; expected {num_anchors} anchors * (5 + number of classes)"
         )
     return classes - 5

@@ -1,4 +1,4 @@
-"""The page that a model hub shows of a checkpoint: README.md with the fields it searches by."""
+"""The README.md of a checkpoint on a model hub, with the metadata that the hub searches."""
 
 import json
 
@@ -6,7 +6,7 @@ from lookonce.config.record import ModelRecord
 
 
 def card_text(record: ModelRecord, name: str) -> str:
-    """What the record says, in Markdown. Its head is YAML, written as JSON, which YAML includes."""
+    """The record in Markdown. The front matter is YAML with JSON values, which are valid YAML."""
     height, width = record.image_size
     head = {"library_name": "lookonce", "pipeline_tag": "object-detection", "tags": ["yolov3-tiny", "object-detection"]}
     anchors = "; ".join(

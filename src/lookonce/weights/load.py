@@ -1,4 +1,4 @@
-"""The one door to a trained network, whatever the path points at: ours by its place, others' by their content."""
+"""Loads trained weights from any path: our checkpoints by their location, other programs' files by their content."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,18 +20,18 @@ from lookonce.weights.mindspore import read_mindspore
 from lookonce.weights.ultralytics import read_ultralytics
 
 HEADS = ("head32.", "head16.", "head8.")
-# How files of other programs begin.
+# First bytes of files of other programs.
 ZIP, PICKLE, PROTOCOL_BUFFER = b"PK\x03\x04", b"\x80", b"\n"
-LOOKED_AT_BYTES = 4096
+HEAD_BYTES = 4096
 
 
 def load_weights(path: Path, names: Path | None = None) -> tuple[YoloV3Tiny, ModelRecord]:
-    """The network on the CPU in evaluation mode, and what is needed to use it. path, names: see `open_checkpoint`."""
+    """The network on the CPU in evaluation mode, and its record. path, names: see `open_checkpoint`."""
     checkpoint = open_checkpoint(path, names)
     if checkpoint.state and not any(name.startswith(HEADS) for name in checkpoint.state):
         raise WeightsError(
-            f"{checkpoint.folder}: a backbone without heads, which finds nothing yet; "
-            f"`lookonce train --backbone-weights {checkpoint.folder}` starts from it",
+            f"{checkpoint.folder}: a backbone without detection heads; expected a full network; "
+            f"train one from it with `lookonce train --backbone-weights {checkpoint.folder}`",
             path=checkpoint.folder,
         )
     model = model_from_record(checkpoint.record)
@@ -40,33 +40,36 @@ def load_weights(path: Path, names: Path | None = None) -> tuple[YoloV3Tiny, Mod
 
 
 def open_checkpoint(path: Path, names: Path | None = None) -> Checkpoint:
-    """One of ours (see `find_checkpoint`), or a file of another program; what had to be assumed of that is told.
+    """A checkpoint of lookonce (see `find_checkpoint`) or a file of another program, whose assumed facts are logged.
 
-    names: the file with its class names, one a line; SettingsError for weights that know their own.
+    names: file with class names, one per line; SettingsError for weights that hold their own.
     """
     path = local_weights(path)
     if path.is_file() and not is_checkpoint(path):
         return _of_another_program(path, names)
     if names is not None:
         raise SettingsError(
-            f"names={names}: {path} knows its own class names; leave it out", setting="names", value=names, path=path
+            f"names={names}: {path} already holds its class names; omit --names",
+            setting="names",
+            value=names,
+            path=path,
         )
     return load_checkpoint(find_checkpoint(path))
 
 
 def _of_another_program(path: Path, names: Path | None) -> Checkpoint:
-    """As `lookonce convert` reads it, with what lies beside it under its name: .cfg, .names, the record."""
+    """Reads a file as `lookonce convert` does, with the .cfg, .names and record of the same name beside it."""
     kind = foreign_kind(path)
     if kind == ULTRALYTICS_PT:
-        raise WeightsError(
-            f"{path}: holds pickled objects, which nothing but `lookonce convert {path}` reads", path=path
-        )
+        raise WeightsError(f"{path}: holds pickled objects; convert it first with `lookonce convert {path}`", path=path)
     files = [path, *_beside(path, PARTNERS.get(kind, path.suffix))]
     lists = [local_file(names)] if names else [] if record_file(path).is_file() else _beside(path, ".names")
     read = read_foreign(files, ReadOptions(class_names=tuple(name for file in lists for name in read_names(file))))
     for words in read.notes:
         get_logger().info(f"{path}: {words}")
-    options = (f"`lookonce convert {path}` has options for what this gets wrong",) if read.assumed else ()
+    options = (
+        (f"if an assumption is wrong, set it with the options of `lookonce convert {path}`",) if read.assumed else ()
+    )
     for words in (*read.assumed, *read.warnings, *options):
         get_logger().warning(f"{path}: {words}")
     return Checkpoint(folder=path, state=read.state, record=read.record, training=None)
@@ -78,7 +81,7 @@ def _beside(path: Path, ending: str) -> list[Path]:
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The folder meant by a checkpoint folder, a run folder (its best, else its last) or a model.safetensors."""
+    """The checkpoint folder of a checkpoint folder, a run folder (best, else last) or a model.safetensors."""
     path = local_file(path)
     if path.name == MODEL_FILE:
         return path.parent
@@ -88,47 +91,47 @@ def find_checkpoint(path: Path) -> Path:
         return found
     if not path.exists():
         raise WeightsError(
-            f"{path}: no such file or folder; expected a run folder, a checkpoint folder, or a file of weights",
+            f"{path}: no such file or folder; expected a run folder, a checkpoint folder, or a weights file",
             path=path,
         )
     if path.is_file():
         raise WeightsError(
-            f"{path}: not a checkpoint; `lookonce convert {path}` reads the weight files of other programs",
+            f"{path}: not a checkpoint; convert weight files of other programs with `lookonce convert {path}`",
             path=path,
         )
     raise WeightsError(
-        f"{path}: no checkpoint in it; expected a run folder (with checkpoints/best or checkpoints/last) "
+        f"{path}: contains no checkpoint; expected a run folder (with checkpoints/best or checkpoints/last) "
         f"or a checkpoint folder (with {MODEL_FILE} and COMPLETE)",
         path=path,
     )
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether `find_checkpoint` would find one of ours."""
+    """Whether the path may be a checkpoint of lookonce, for `find_checkpoint`."""
     return path.is_dir() or path.name == MODEL_FILE
 
 
 def read_foreign(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
-    """Weights of another program, by what is in the files, whatever they are called; and the record beside them."""
+    """Weights of another program, detected by content, not by name, with the record beside them."""
     kinds: dict[str, Path] = {}
     for path in files:
         kind = foreign_kind(path)
         if kind in kinds:
             raise WeightsError(
-                f"{kinds[kind]} and {path}: both are a {kind}; convert one network at a time", path=kinds[kind]
+                f"{kinds[kind]} and {path}: two files of kind {kind}; convert one network at a time", path=kinds[kind]
             )
         kinds[kind] = path
     if set(kinds) <= {DARKNET_CFG, DARKNET_WEIGHTS}:
         if DARKNET_WEIGHTS not in kinds:
             raise WeightsError(
-                f"{kinds[DARKNET_CFG]}: a .cfg has no weights in it; name the .weights file too",
+                f"{kinds[DARKNET_CFG]}: a .cfg contains no weights; name the .weights file too",
                 path=kinds[DARKNET_CFG],
             )
         weights = kinds[DARKNET_WEIGHTS]
         return with_record_beside(read_darknet(kinds.get(DARKNET_CFG), weights, options), weights, options)
     if len(kinds) > 1:
-        told = ", ".join(f"{path} ({kind})" for kind, path in kinds.items())
-        raise WeightsError(f"{told}: do not belong together; convert one network at a time")
+        listed = ", ".join(f"{path} ({kind})" for kind, path in kinds.items())
+        raise WeightsError(f"{listed}: files of different programs; convert one network at a time")
     ((kind, path),) = kinds.items()
     read = {MINDSPORE_CKPT: read_mindspore, ULTRALYTICS_PT: read_ultralytics}[kind](path, options)
     return with_record_beside(read, path, options)
@@ -136,14 +139,14 @@ def read_foreign(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
 
 DARKNET_CFG, DARKNET_WEIGHTS = "Darknet .cfg", "Darknet .weights file"
 MINDSPORE_CKPT, ULTRALYTICS_PT = "MindSpore .ckpt", "PyTorch .pt"
-PARTNERS = {DARKNET_CFG: ".weights", DARKNET_WEIGHTS: ".cfg"}  # what each needs of the other
+PARTNERS = {DARKNET_CFG: ".weights", DARKNET_WEIGHTS: ".cfg"}  # suffix of the other file that each needs
 
 
 def foreign_kind(path: Path) -> str:
-    """What a file holds, by its first bytes; WeightsError when it is nothing that can be read."""
+    """The kind of a weights file, by its first bytes; WeightsError for an unsupported one."""
     try:
         with path.open("rb") as file:
-            start = file.read(LOOKED_AT_BYTES)
+            start = file.read(HEAD_BYTES)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}); expected {EXPECTED}", path=path) from error
     if is_darknet_weights(start):
@@ -154,14 +157,14 @@ def foreign_kind(path: Path) -> str:
         return ULTRALYTICS_PT
     if start.startswith(PROTOCOL_BUFFER):
         return MINDSPORE_CKPT
-    raise WeightsError(f"{path}: is none of the weight files that can be read: {EXPECTED}", path=path)
+    raise WeightsError(f"{path}: unsupported weights file; expected {EXPECTED}", path=path)
 
 
 EXPECTED = "Darknet's .cfg and .weights, MindSpore's .ckpt, Ultralytics' .pt, or a checkpoint folder of lookonce"
 
 
 def load_state(model: YoloV3Tiny, state: Mapping[str, Tensor], source: str) -> None:
-    """Every array of the network from `state`, none missing, none left over, all of the right shape."""
+    """Load `state` into the network; WeightsError if an array is missing, left over or of another shape."""
     expected = model.state_dict()
     for name in expected.keys() | state.keys():
         require_array(name, expected, state, source)
@@ -171,18 +174,16 @@ def load_state(model: YoloV3Tiny, state: Mapping[str, Tensor], source: str) -> N
 def require_array(name: str, expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
     """WeightsError unless the array is in both, with one shape."""
     if name not in state:
-        raise WeightsError(
-            f"{source}: the network needs an array {name!r}, which is not in the file", path=source, value=name
-        )
+        raise WeightsError(f"{source}: array {name!r} is missing; the network needs it", path=source, value=name)
     if name not in expected:
         raise WeightsError(
-            f"{source}: array {name!r} has no place in the network; is it of another network?", path=source, value=name
+            f"{source}: array {name!r} is not in the network; expected weights of this network", path=source, value=name
         )
     got, want = tuple(state[name].shape), tuple(expected[name].shape)
     if got != want:
         raise WeightsError(
-            f"{source}: array {name!r} has shape {got}, the network needs {want}; "
-            "the width, the classes or the anchors are not those it was trained with",
+            f"{source}: array {name!r} has shape {got}; expected {want}; "
+            "use the width, classes and anchors that the weights were trained with",
             path=source,
             value=name,
         )

@@ -1,7 +1,7 @@
-"""The model zoo's .ckpt of YOLOv3-Tiny, read and written without MindSpore.
+"""Reads and writes the model zoo's .ckpt of YOLOv3-Tiny, without MindSpore.
 
-The file is a protocol buffer, checkpoint.proto of MindSpore, restated here: a list of (name, array). Arrays over
-512 MiB come in several pieces of one name.
+The file is a protocol buffer, MindSpore's checkpoint.proto, defined here again: a list of (name, array). Arrays over
+512 MiB are split into several entries of the same name.
 """
 
 import math
@@ -41,9 +41,9 @@ DTYPES = {
     "Bool": "?",
 }
 FLOATS = {"Float32", "Float16", "Float64"}
-TRAINING_PREFIX = "yolo_network."  # of the network inside the one with the loss, which is what training saves
+TRAINING_PREFIX = "yolo_network."  # added by training, which saves the network with its loss
 NETWORK_PREFIX = "feature_map."
-# What the training program saves beside its network: the optimizer's memory, and numbers that count or scale.
+# What training saves besides the network: optimizer state, and scalars such as counters and the loss scale.
 OPTIMIZER_PREFIXES = ("moments.", "accum.")
 TRAINING_VALUES = {
     "learning_rate",
@@ -56,7 +56,7 @@ TRAINING_VALUES = {
     "current_iterator_step",
     "last_overflow_iterator_step",
 }
-# The order of a convolution's arrays in the file; its numbering is ours.
+# The order of a convolution's arrays in the file; convolutions have the same numbers as ours.
 ORDER = {
     "weight": "0.weight",
     "mean": "1.moving_mean",
@@ -74,7 +74,7 @@ MOST_DIMENSIONS = 8
 
 @cache
 def checkpoint_message() -> type[Any]:
-    """The class of a whole file. Its own pool: the real MindSpore, in the same process, registers these names too."""
+    """The message class of a file. A separate pool, because MindSpore in the same process registers these names too."""
     try:
         from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
     except ModuleNotFoundError as error:
@@ -103,7 +103,7 @@ def checkpoint_message() -> type[Any]:
 
 
 def read_mindspore(path: Path, options: ReadOptions) -> ForeignWeights:
-    """The network of a .ckpt, as the model zoo's training or its evaluation keeps it."""
+    """The network of a .ckpt, as saved by the model zoo's training or for its evaluation."""
     source = str(path)
     arrays, dropped = _of_the_network(read_arrays(path))
     record = _record(arrays, options, source)
@@ -115,18 +115,19 @@ def read_mindspore(path: Path, options: ReadOptions) -> ForeignWeights:
     require_all_used(list(arrays), source)
     require_finite(state, source)
     classes, assumed = named_classes(record.num_classes, options.class_names, source)
-    told = [f"MindSpore .ckpt, {sum(a.numel() for a in state.values() if a.is_floating_point()):,} numbers"]
+    notes = [f"MindSpore .ckpt, {sum(a.numel() for a in state.values() if a.is_floating_point()):,} parameters"]
     if dropped:
-        told.append(f"left out, as of the training and not of the network: {len(dropped)} arrays ({dropped[0]} ...)")
+        notes.append(f"training state ignored: {len(dropped)} array{'s' * (len(dropped) != 1)} ({dropped[0]} ...)")
     zoos = (
-        "anchors, 640 pixels, stretching and ImageNet's mean and deviation are the model zoo's: the file does not say"
+        "the file does not hold anchors and preprocessing: using the model zoo's anchors, 640 pixels, stretch, and "
+        "ImageNet's mean and std"
     )
     record = record.model_copy(update=classes)
-    return ForeignWeights(state=state, record=record, notes=tuple(told), assumed=(*assumed, zoos))
+    return ForeignWeights(state=state, record=record, notes=tuple(notes), assumed=(*assumed, zoos))
 
 
 def read_arrays(path: Path) -> Arrays:
-    """Every array of a .ckpt by its name, pieces of one name joined."""
+    """name -> array of a .ckpt; entries of the same name are joined."""
     from google.protobuf.message import DecodeError
 
     message = checkpoint_message()()
@@ -134,19 +135,22 @@ def read_arrays(path: Path) -> Arrays:
         message.ParseFromString(path.read_bytes())
         pieces: dict[str, list[Any]] = {}
         for value in message.value:
-            # protobuf hands over bytes where they are no UTF-8
+            # protobuf returns bytes for text that is not UTF-8
             if not isinstance(value.tag, str) or not isinstance(value.tensor.tensor_type, str):
-                raise WeightsError(f"{path}: the name or kind of an array is no text; the file is damaged", path=path)
+                raise WeightsError(
+                    f"{path}: the name or type of an array is not UTF-8; the file is damaged; copy it again",
+                    path=path,
+                )
             pieces.setdefault(value.tag, []).append(value.tensor)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})", path=path) from error
     except (DecodeError, UnicodeDecodeError) as error:
         raise WeightsError(
-            f"{path}: not a complete MindSpore .ckpt ({error}); copy it again from where it came",
+            f"{path}: truncated or not a MindSpore .ckpt ({error}); copy it again from its source",
             path=path,
         ) from error
     if not pieces:
-        raise WeightsError(f"{path}: holds no arrays; expected a MindSpore .ckpt", path=path)
+        raise WeightsError(f"{path}: contains no arrays; expected a MindSpore .ckpt", path=path)
     return {name: _joined(name, tensors, path) for name, tensors in pieces.items()}
 
 
@@ -155,7 +159,7 @@ def _joined(name: str, tensors: list[Any], path: Path) -> NDArray[np.generic]:
     content = tensors[0].tensor_content if len(tensors) == 1 else b"".join(one.tensor_content for one in tensors)
     if kind not in DTYPES:
         raise WeightsError(
-            f"{path}: array {name!r} is of kind {kind[:40]!r}; expected one of {', '.join(DTYPES)}",
+            f"{path}: array {name!r} has type {kind[:40]!r}; expected one of {', '.join(DTYPES)}",
             path=path,
             value=name,
         )
@@ -164,7 +168,7 @@ def _joined(name: str, tensors: list[Any], path: Path) -> NDArray[np.generic]:
     if not fits or math.prod(shape) * dtype.itemsize != len(content):
         raise WeightsError(
             f"{path}: array {name!r} has shape {shape[:MOST_DIMENSIONS]} of {kind} but {len(content):,} bytes; "
-            "the file is damaged",
+            "the file is damaged; copy it again from its source",
             path=path,
             value=name,
         )
@@ -172,7 +176,7 @@ def _joined(name: str, tensors: list[Any], path: Path) -> NDArray[np.generic]:
 
 
 def _of_the_network(arrays: Arrays) -> tuple[Arrays, list[str]]:
-    """The network's arrays under the names that evaluation uses, and the names of those of the training."""
+    """The network's arrays under the names that evaluation uses, and the names of the training arrays."""
     training = [name for name in arrays if name.startswith(OPTIMIZER_PREFIXES) or name in TRAINING_VALUES]
     return {
         name.removeprefix(TRAINING_PREFIX): array for name, array in arrays.items() if name not in training
@@ -180,7 +184,7 @@ def _of_the_network(arrays: Arrays) -> tuple[Arrays, list[str]]:
 
 
 def _record(arrays: Arrays, options: ReadOptions, source: str) -> ModelRecord:
-    """The record by the shapes of the arrays."""
+    """The record, derived from the shapes of the arrays."""
     weights = [f"{NETWORK_PREFIX}backbone.conv{index}.0.weight" for index in range(len(FULL_CHANNELS))]
     channels = [_outputs(arrays, name, source) for name in weights]
     outputs = _outputs(arrays, f"{NETWORK_PREFIX}head1.weight", source)
@@ -204,7 +208,7 @@ def _outputs(arrays: Arrays, name: str, source: str) -> int:
         )
     if arrays[name].ndim != 4 or arrays[name].shape[0] < 1:
         raise WeightsError(
-            f"{source}: array {name!r} has shape {arrays[name].shape}, expected (out, in, k, k)",
+            f"{source}: array {name!r} has shape {arrays[name].shape}; expected (out, in, k, k)",
             path=source,
             value=name,
         )
@@ -212,7 +216,7 @@ def _outputs(arrays: Arrays, name: str, source: str) -> int:
 
 
 def _names(one: Convolution) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Their name of each array -> ours and its shape, in the file's order."""
+    """MindSpore's name of each array -> (our name, shape), in the file's order."""
     if not one.normalised:
         return {f"{NETWORK_PREFIX}{HEADS[one.name]}.{role}": one.arrays[role] for role in HEAD_ORDER}
     number = one.name[len(one.name.rstrip("0123456789")) :]
@@ -220,7 +224,7 @@ def _names(one: Convolution) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 
 def _take(arrays: Arrays, name: str, shape: tuple[int, ...], source: str) -> Tensor:
-    """The array, out of those that are left."""
+    """Removes the array from `arrays` and returns it."""
     if name not in arrays:
         raise WeightsError(
             f"{source}: no array {name!r}; expected the model zoo's YOLOv3-Tiny", path=source, value=name
@@ -228,7 +232,7 @@ def _take(arrays: Arrays, name: str, shape: tuple[int, ...], source: str) -> Ten
     array = arrays.pop(name)
     if array.shape != shape or array.dtype.kind != "f":
         raise WeightsError(
-            f"{source}: array {name!r} is {array.dtype} of shape {array.shape}, the network needs floats {shape}",
+            f"{source}: array {name!r} is {array.dtype} of shape {array.shape}; expected floats of shape {shape}",
             path=source,
             value=name,
         )
@@ -236,13 +240,13 @@ def _take(arrays: Arrays, name: str, shape: tuple[int, ...], source: str) -> Ten
 
 
 def to_mindspore(record: ModelRecord, state: Mapping[str, Tensor], source: str) -> dict[str, bytes]:
-    """suffix -> content of the .ckpt, with the names and the order that the model zoo's evaluation has."""
+    """suffix -> content of the .ckpt, with the names and the order of the model zoo's evaluation."""
     _require_the_model_zoos_boxes(record, source)
     return {".ckpt": network_to_ckpt(record, state, source)}
 
 
 def network_to_ckpt(record: ModelRecord, state: Mapping[str, Tensor], source: str) -> bytes:
-    """The content of a .ckpt for the model zoo's network, whatever its heads' numbers mean."""
+    """The content of a .ckpt for the model zoo's network, for any decoding of the heads."""
     _require_the_model_zoos_layers(record, source)
     moved = with_epsilon(state, record.dialect.batchnorm_eps, DIALECTS["mindspore"].batchnorm_eps, source)
     message = checkpoint_message()()
@@ -256,7 +260,7 @@ def network_to_ckpt(record: ModelRecord, state: Mapping[str, Tensor], source: st
 
 
 def _in_file_order(record: ModelRecord, state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Their names and our arrays: the numbered convolutions, then the heads."""
+    """Yields (MindSpore's name, array): the numbered convolutions, then the heads."""
     ordered = sorted(convolutions(record), key=lambda one: not one.normalised)
     for one in ordered:
         for theirs, (ours, _) in _names(one).items():
@@ -282,9 +286,9 @@ def _require_the_model_zoos_boxes(record: ModelRecord, source: str) -> None:
     _require(
         record,
         {
-            f"sizes by rule {ours.size_rule}": ours.size_rule == theirs.size_rule,
-            f"centres scaled by {ours.center_scales}": ours.center_scales == theirs.center_scales,
-            f"anchors {tuple(map(len, record.masks))} a head": all(len(mask) == NUM_ANCHORS for mask in record.masks),
+            f"size rule {ours.size_rule}": ours.size_rule == theirs.size_rule,
+            f"centre scales {ours.center_scales}": ours.center_scales == theirs.center_scales,
+            f"{tuple(map(len, record.masks))} anchors per head": all(len(mask) == NUM_ANCHORS for mask in record.masks),
         },
         source,
     )
@@ -294,7 +298,7 @@ def _require(record: ModelRecord, needs: Mapping[str, bool], source: str) -> Non
     for what, fine in needs.items():
         if not fine:
             raise WeightsError(
-                f"{source}: has {what}, which is not the model zoo's network (dialect {record.dialect.name}); train "
-                "with --recipe modelzoo for files that it runs, or export to ONNX",
+                f"{source}: has {what} (dialect {record.dialect.name}), unlike the model zoo's network; train with "
+                "--recipe modelzoo for files that the model zoo runs, or export to ONNX",
                 path=source,
             )

@@ -1,10 +1,9 @@
-"""What lies in a .pt file of PyTorch, told without executing it.
+"""Reads a PyTorch .pt file without executing it.
 
-A pickle is a program: it names functions and calls them. Here every name it utters is looked up in the tables below
-and nowhere else: tensors become places in the file, containers become containers, modules of networks become empty
-stand-ins that keep what they are given; any other name ends the reading. Nothing is imported for a pickle, PyTorch
-included. `read_pickled` does this in a process of its own with limits on memory, time and files, so that what is
-malformed rather than malicious cannot hang or fill the machine either.
+A pickle is a program: it names functions and calls them. Here every name is resolved only through the tables below:
+tensors become offsets into the file, containers become containers, and modules become empty stand-ins that keep their
+state. Any other name is refused. Nothing is imported for a pickle, not even PyTorch. `read_pickled` runs in a separate
+process with limits on memory, time and file size, so that a malformed file cannot hang the machine or fill its memory.
 
     python -m lookonce.weights.pickled FILE.pt FOLDER    writes FOLDER/arrays.safetensors and FOLDER/modules.json
 """
@@ -35,9 +34,9 @@ from lookonce.errors import WeightsError
 ARRAYS_FILE, MODULES_FILE = "arrays.safetensors", "modules.json"
 MEMORY_BYTES, MEMORY_TIMES_FILE = 1 << 30, 8
 CPU_SECONDS, WALL_SECONDS = 60, 180
-MOST_DEPTH = 20  # of modules in modules; a network has 5
+MOST_DEPTH = 20  # nesting of modules; a network has 5
 MOST_DIMENSIONS = 8
-MOST_LISTED = 10_000  # items of an attribute, and elements of a tensor that is one
+MOST_LISTED = 10_000  # items of an attribute, or elements of a tensor attribute
 ZIP, LEGACY_MAGIC, LEGACY_VERSION = b"PK\x03\x04", 0x1950A86A20F9469CFC6C, 1001
 
 STORAGES = {
@@ -53,7 +52,7 @@ STORAGES = {
     "BoolStorage": "?",
 }
 ITEM_BYTES = {kind: 2 if kind == "bfloat16" else np.dtype(kind).itemsize for kind in STORAGES.values()}
-# Families of classes whose objects are kept as stand-ins, and single names likewise.
+# Prefixes of classes, and single names, whose objects become stand-ins.
 MODULE_FAMILIES = ("torch.nn.modules.", "models.", "ultralytics.nn.")
 STAND_INS = {
     "argparse.Namespace",
@@ -73,12 +72,12 @@ STAND_INS = {
 
 
 class RefusedError(Exception):
-    """The file names or holds something that is not admitted."""
+    """The file contains something that is not allowed."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Numbers somewhere in the file: key is their name there, kind a value of STORAGES."""
+    """A block of numbers in the file: key is its name there, kind a value of STORAGES."""
 
     key: str
     kind: str
@@ -87,7 +86,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class TensorPlace:
-    """A tensor as elements of a storage."""
+    """A tensor as a view of a storage; offset and strides in elements."""
 
     storage: Storage
     offset: int
@@ -96,7 +95,7 @@ class TensorPlace:
 
 
 class StandIn:
-    """An object of a class that is not here: it keeps what it is told and does nothing."""
+    """Stands for an object of a class that is not imported; it only keeps its state."""
 
     path = ""
 
@@ -114,7 +113,7 @@ class StandIn:
 
 @dataclass(frozen=True, kw_only=True)
 class Module:
-    """One module of the pickled network: the last part of its class's name, and its plain attributes."""
+    """One module of the pickled network: its class name without the path, and its plain attributes."""
 
     kind: str
     attributes: Mapping[str, Any]
@@ -122,65 +121,73 @@ class Module:
 
 @dataclass(frozen=True, kw_only=True)
 class Pickled:
-    """arrays: name -> numbers, floats as float32. modules: name ("" for the whole network) -> Module."""
+    """arrays: name -> array, floats as float32. modules: name ("" for the whole network) -> Module."""
 
     arrays: dict[str, NDArray[np.generic]]
     modules: dict[str, Module]
-    chosen: str  # which entry of the file the network is: "ema", "model" or "" for the file itself
+    chosen: str  # the entry of the file that is the network: "ema", "model" or "" for the file itself
 
 
 def read_pickled(path: Path) -> Pickled:
-    """The network in a .pt file, read by another process; WeightsError names what was refused or went wrong."""
+    """The network in a .pt file, read in another process; WeightsError names what was refused or failed."""
     with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
         command = [sys.executable, "-P", "-m", "lookonce.weights.pickled", str(path), folder]
-        # One thread: each thread of OpenBLAS takes address space, which is what the limit counts.
+        # One thread: each OpenBLAS thread reserves address space, which counts towards the memory limit.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=WALL_SECONDS, env=environment, check=False
             )
         except subprocess.TimeoutExpired as error:
-            raise WeightsError(f"{path}: reading it took over {WALL_SECONDS} s and was ended", path=path) from error
+            raise WeightsError(
+                f"{path}: reading it timed out after {WALL_SECONDS} s; the file is damaged or malicious", path=path
+            ) from error
         if done.returncode:
-            said = done.stdout.strip() or f"reading it ended with status {done.returncode}: over the limits for it"
-            raise WeightsError(f"{path}: {said}", path=path)
+            reason = done.stdout.strip() or (
+                f"reading it exceeded the limits on memory, time or file size (exit status {done.returncode})"
+            )
+            raise WeightsError(f"{path}: {reason}", path=path)
         return _collect(Path(folder), path)
 
 
 def _collect(folder: Path, path: Path) -> Pickled:
     try:
         arrays = load_file(folder / ARRAYS_FILE)
-        told = json.loads((folder / MODULES_FILE).read_text(encoding="utf-8"))
+        content = json.loads((folder / MODULES_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError) as error:
-        raise WeightsError(f"{path}: what was read of it cannot be used ({error})", path=path) from error
-    modules = {name: Module(kind=kind, attributes=attributes) for name, (kind, attributes) in told["modules"].items()}
-    return Pickled(arrays=dict(arrays), modules=modules, chosen=told["chosen"])
+        raise WeightsError(f"{path}: its content cannot be used ({error})", path=path) from error
+    modules = {
+        name: Module(kind=kind, attributes=attributes) for name, (kind, attributes) in content["modules"].items()
+    }
+    return Pickled(arrays=dict(arrays), modules=modules, chosen=content["chosen"])
 
 
 class _Unpickler(pickle.Unpickler):
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream)
-        self.kinds: dict[str, str] = {}  # of every storage that was named
+        self.kinds: dict[str, str] = {}  # key -> kind of every storage
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         return admitted(module_name, global_name)
 
     def persistent_load(self, pid: Any) -> Any:
-        if isinstance(pid, tuple) and len(pid) == 4 and pid[0] == "module":  # before 1.6: a class with its source
+        if (
+            isinstance(pid, tuple) and len(pid) == 4 and pid[0] == "module"
+        ):  # before PyTorch 1.6: a class with its source code
             return pid[1]
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or not isinstance(pid[1], str):
-            raise RefusedError("refers to something that is not a storage of numbers")
+            raise RefusedError("refused: it refers to an object that is not a tensor storage")
         key, count = pid[2], pid[4]
         if not isinstance(key, str) or not isinstance(count, int) or count < 0:
-            raise RefusedError("names a storage in a form that is unknown")
+            raise RefusedError("refused: a tensor storage has an unknown form")
         if pid[1] not in ITEM_BYTES:
-            raise RefusedError("names a storage of unknown numbers")
+            raise RefusedError("refused: a tensor storage has an unknown number type")
         self.kinds[key] = pid[1]
         return Storage(key=key, kind=pid[1], count=count)
 
 
 def admitted(module_name: str, global_name: str) -> Any:
-    """What a name in a pickle stands for here; RefusedError for all names but those of the tables."""
+    """The object for a name in a pickle; RefusedError for every name that is not in the tables."""
     path = f"{module_name}.{global_name}"
     if path in FUNCTIONS:
         return FUNCTIONS[path]
@@ -189,7 +196,7 @@ def admitted(module_name: str, global_name: str) -> Any:
     if path.startswith(MODULE_FAMILIES) or path in STAND_INS:
         return type("StandInOf", (StandIn,), {"path": path})
     raise RefusedError(
-        f"refused: it asks for {path[:100]}, which is neither a tensor, a plain container nor a module of a network; "
+        f"refused: it refers to {path[:100]!r}, which is neither a tensor, a plain container nor a network module; "
         "nothing of it was executed"
     )
 
@@ -198,10 +205,10 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_rest:
     numbers = (offset, *shape, *strides)
     fine = isinstance(storage, Storage) and len(shape) == len(strides) <= MOST_DIMENSIONS
     if not fine or not all(isinstance(number, int) and number >= 0 for number in numbers):
-        raise RefusedError("holds a tensor in a form that is unknown")
+        raise RefusedError("refused: a tensor has an unknown form")
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     if math.prod(shape) and (last >= storage.count or math.prod(shape) > storage.count):
-        raise RefusedError("holds a tensor that reaches outside its storage")
+        raise RefusedError("refused: a tensor reaches outside its storage")
     return TensorPlace(storage, offset, tuple(shape), tuple(strides))
 
 
@@ -241,32 +248,30 @@ def read_in_this_process(path: Path) -> Pickled:
 
 
 def _open_zip(path: Path) -> tuple[Any, Content]:
-    """The object of a .pt of PyTorch 1.6 and later, and what gives the bytes of a storage."""
+    """The object in a .pt of PyTorch 1.6 or later, and a function that returns the bytes of a storage."""
     archive = zipfile.ZipFile(path)
     members = {member.filename: member for member in archive.infolist()}
     pickles = [name for name in members if name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise RefusedError(
-            f"a zip file with {len(pickles)} files data.pkl in it, expected one: is it a .pt of PyTorch?"
-        )
+        raise RefusedError(f"a zip file with {len(pickles)} files data.pkl; expected one, as in a .pt of PyTorch")
     prefix = pickles[0].removesuffix("data.pkl")
 
     def member(name: str) -> bytes:
         if prefix + name not in members:
-            raise RefusedError(f"holds no {name[:40]}; the file is incomplete")
+            raise RefusedError(f"has no {name[:40]!r}; the file is truncated")
         found = members[prefix + name]
         if found.compress_type != zipfile.ZIP_STORED:
-            raise RefusedError(f"{name[:40]} is compressed, which PyTorch does not do")
+            raise RefusedError(f"{name[:40]!r} is compressed; expected uncompressed data, as PyTorch writes it")
         return archive.read(found)
 
     if prefix + "byteorder" in members and member("byteorder").strip() != b"little":
-        raise RefusedError("its numbers are big-endian, which is not read")
+        raise RefusedError("its numbers are big-endian; expected little-endian")
     root = _Unpickler(io.BytesIO(member("data.pkl"))).load()
     return root, lambda storage: member(f"data/{storage.key}")
 
 
 def _open_legacy(path: Path) -> tuple[Any, Content]:
-    """The same of a .pt before 1.6: five pickles in a row, then the numbers."""
+    """The same for a .pt before PyTorch 1.6: five pickles in a row, then the numbers."""
     stream = io.BytesIO(path.read_bytes())
     magic, version, _system = (_Unpickler(stream).load() for _ in range(3))
     if magic != LEGACY_MAGIC or version != LEGACY_VERSION:
@@ -279,7 +284,7 @@ def _open_legacy(path: Path) -> tuple[Any, Content]:
         starts[key] = stream.tell()
         after = starts[key] + count * ITEM_BYTES[unpickler.kinds[key]]
         if count < 0 or after > stream.getbuffer().nbytes:
-            raise RefusedError("ends inside its numbers; the file is incomplete")
+            raise RefusedError("ends inside its numbers; the file is truncated")
         stream.seek(after)
 
     def content(storage: Storage) -> bytes:
@@ -290,7 +295,7 @@ def _open_legacy(path: Path) -> tuple[Any, Content]:
 
 
 def _network(root: Any) -> tuple[str, StandIn]:
-    """The network among what was saved: its running average if there is one."""
+    """The network in the saved object, with its key; the EMA weights if there are any."""
     if isinstance(root, StandIn):
         return "", root
     if isinstance(root, dict):
@@ -299,14 +304,14 @@ def _network(root: Any) -> tuple[str, StandIn]:
                 return key, root[key]
         if any(isinstance(value, TensorPlace) for value in root.values()):
             raise RefusedError(
-                "holds arrays without their network (a state_dict), so its activation and anchors are not in it; "
-                "save the whole model, as Ultralytics' training does"
+                "holds only arrays (a state_dict), without activation and anchors; save the whole model, as "
+                "Ultralytics' training does"
             )
-    raise RefusedError("holds no network under 'ema' or 'model'; expected a .pt as Ultralytics' training saves it")
+    raise RefusedError("holds no network under 'ema' or 'model'; expected a .pt saved by Ultralytics' training")
 
 
 def _walk(name: str, module: Any, depth: int) -> Iterator[tuple[str, StandIn]]:
-    """A module and those in it, with their names."""
+    """Yields (name, module) for a module and all modules inside it."""
     if not isinstance(module, StandIn) or depth > MOST_DEPTH:
         raise RefusedError(f"module {name[:100]!r} is in a form that is unknown")
     yield name, module
@@ -328,7 +333,7 @@ def _tensors(name: str, module: StandIn) -> dict[str, TensorPlace]:
 
 
 def _plain_attributes(module: StandIn, content: Content) -> dict[str, Any]:
-    """What a module knows beside its arrays, as far as JSON can hold it; small tensors as lists."""
+    """Attributes of a module that JSON can hold, other than its arrays; small tensors as lists."""
     plain: dict[str, Any] = {}
     for key, value in module.state.items():
         if isinstance(value, TensorPlace) and math.prod(value.shape) <= MOST_LISTED:
@@ -352,7 +357,9 @@ def _array(place: TensorPlace, content: Content) -> NDArray[np.generic]:
     storage = place.storage
     numbers = content(storage)
     if len(numbers) != storage.count * ITEM_BYTES[storage.kind]:
-        raise RefusedError(f"storage {storage.key[:40]!r} has {len(numbers):,} bytes; the file is damaged")
+        raise RefusedError(
+            f"storage {storage.key[:40]!r} has {len(numbers):,} bytes; the file is damaged; copy it again"
+        )
     flat = _numbers(numbers, storage.kind)
     strides = tuple(stride * flat.itemsize for stride in place.strides)
     array = np.lib.stride_tricks.as_strided(flat[place.offset :], place.shape, strides, writeable=False)
@@ -369,7 +376,7 @@ def _numbers(content: bytes, kind: str) -> NDArray[np.generic]:
 def _limit_this_process(file_bytes: int) -> None:
     try:
         import resource
-    except ModuleNotFoundError:  # Windows has other means; the parent's time limit holds there
+    except ModuleNotFoundError:  # Windows has no such limits; the parent's time limit still applies
         return
     memory = MEMORY_BYTES + MEMORY_TIMES_FILE * file_bytes
     for what, most in (
@@ -381,30 +388,30 @@ def _limit_this_process(file_bytes: int) -> None:
         resource.setrlimit(what, (most, most))
 
 
-def read_or_say(path: Path) -> Pickled | str:
-    """What the file holds, or why it cannot be read."""
+def read_or_reason(path: Path) -> Pickled | str:
+    """The content of the file, or the reason why it cannot be read."""
     try:
         return read_in_this_process(path)
     except RefusedError as error:
         return str(error)
     except MemoryError:
-        return "reading it takes more memory than a file of its size may; the file is damaged or made to do harm"
+        return "reading it exceeded the memory limit for its size; the file is damaged or malicious"
     except RecursionError:
-        return "its parts lie too deep in one another; the file is damaged or made to do harm"
-    except Exception as error:  # noqa: BLE001 whatever a broken pickle can make of the tables above
-        return f"not a complete .pt file ({type(error).__name__}: {str(error)[:200]})"
+        return "its objects are nested too deeply; the file is damaged or malicious"
+    except Exception as error:  # noqa: BLE001 a broken pickle can raise anything
+        return f"truncated or not a .pt file ({type(error).__name__}: {str(error)[:200]})"
 
 
 def main(path: Path, folder: Path) -> int:
     _limit_this_process(path.stat().st_size)
-    read = read_or_say(path)
+    read = read_or_reason(path)
     if isinstance(read, str):
         sys.stdout.write(read)
         return 1
     save_file({name: np.ascontiguousarray(array) for name, array in read.arrays.items()}, folder / ARRAYS_FILE)
     modules = {name: (module.kind, dict(module.attributes)) for name, module in read.modules.items()}
-    told = json.dumps({"modules": modules, "chosen": read.chosen})
-    (folder / MODULES_FILE).write_text(told, encoding="utf-8")
+    content = json.dumps({"modules": modules, "chosen": read.chosen})
+    (folder / MODULES_FILE).write_text(content, encoding="utf-8")
     return 0
 
 

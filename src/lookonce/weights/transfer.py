@@ -1,8 +1,8 @@
-"""Starting from another training: what of its network means the same in the new one.
+"""Transfer learning: copies the weights of a checkpoint that have the same meaning in the new network.
 
-Backbone and neck are taken as they are. A head holds, for each anchor, four rows for the box, one for objectness and
-one for each class: class rows are matched as `ModelRecord.rows_among` says, by name where there are names, the others
-by the anchor's size.
+Backbone and neck are copied completely. A head has, for each anchor, four rows for the box, one for objectness and one
+for each class. Class rows are matched by `ModelRecord.rows_among`, by name if there are names; box and objectness rows
+are matched by anchor size.
 """
 
 from collections.abc import Mapping
@@ -19,23 +19,23 @@ from lookonce.weights.load import require_array
 HEADS = ("head32", "head16")
 BACKBONE = "backbone."
 BOX_ROWS = 5  # x, y, w, h and objectness
-# Two anchors are one in training when their sizes overlap so much: a box of a size in between is then off by no more
-# than the head corrects in its first hundred steps.
+# Minimum IoU of two anchors' sizes at which their weights are reused: the head corrects the remaining difference within
+# its first hundred steps.
 SAME_ANCHOR_IOU = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What the heads took over: the rows of these classes, and of how many anchors those for box and objectness."""
+    """What was copied into the heads: names of the classes, and number of anchors (box and objectness rows)."""
 
     class_names: tuple[str, ...]
     num_anchors: int
 
 
 def transfer(model: YoloV3Tiny, record: ModelRecord, checkpoint: Checkpoint, *, backbone_only: bool = False) -> Taken:
-    """Copy into `model`, which `record` describes, what the checkpoint has for it; the rest stays as it was drawn.
+    """Copy the matching weights of the checkpoint into `model`, which `record` describes; the rest keeps its values.
 
-    Another width is another network, and an error.
+    WeightsError when the widths differ.
     """
     expected, source = model.state_dict(), str(checkpoint.folder)
     for name, array in expected.items():
@@ -55,8 +55,7 @@ def transfer(model: YoloV3Tiny, record: ModelRecord, checkpoint: Checkpoint, *, 
 
 
 def matched_anchors(head: int, new: ModelRecord, old: ModelRecord) -> list[int]:
-    """Anchors of a head that have about the old size, in the same place of the order; none where boxes are made
-    differently from the same numbers."""
+    """Rows of a head whose old anchor in the same row has a similar size; none if the box decoding differs."""
     if (new.dialect.center_scales, new.dialect.size_rule) != (old.dialect.center_scales, old.dialect.size_rule):
         return []
     pairs = zip(new.head_anchors(head), old.head_anchors(head), strict=False)
@@ -88,5 +87,5 @@ def _take_head(
 
 
 def _by_anchor(array: Tensor, num_classes: int) -> Tensor:
-    """(A * (5 + C), ...) -> (A, 5 + C, ...), the same memory."""
+    """(A * (5 + C), ...) -> (A, 5 + C, ...), a view."""
     return torch.unflatten(array, 0, (-1, BOX_ROWS + num_classes))

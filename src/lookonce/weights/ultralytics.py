@@ -1,7 +1,7 @@
-"""Ultralytics' anchor-based YOLOv3-Tiny, from the .pt of its training (repository ultralytics/yolov3).
+"""Reads Ultralytics' anchor-based YOLOv3-Tiny from the .pt of its training (repository ultralytics/yolov3).
 
-The file holds the whole network as a pickle, which weights.pickled reads without executing it. The layers must be those
-of yolov3-tiny.yaml; activation, BatchNorm's constant, anchors and class names are read from the modules.
+The file holds the whole network as a pickle, which weights.pickled reads without executing it. The layers must match
+yolov3-tiny.yaml; activation, BatchNorm's epsilon, anchors and class names are read from the modules.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ from lookonce.weights.foreign import (
 )
 from lookonce.weights.pickled import Module, Pickled, read_pickled
 
-# yolov3-tiny.yaml, layer by layer: the class of each, and our name of those with weights.
+# The layers of yolov3-tiny.yaml: class, and our name if the layer has weights.
 LAYERS = (
     ("Conv", "backbone.conv0"),
     ("MaxPool2d", ""),
@@ -59,7 +59,7 @@ ARRAYS = {
     "mean": "bn.running_mean",
     "variance": "bn.running_var",
 }
-# Attributes that must be so for the arithmetic to be ours: layer -> attribute -> value.
+# Attributes that must have these values for equal arithmetic: layer -> attribute -> value.
 FIXED: dict[int, dict[str, Any]] = {
     **{index: {"kernel_size": 2, "stride": 2, "padding": 0} for index in (1, 3, 5, 7, 9)},
     11: {"padding": [0, 1, 0, 1]},
@@ -71,7 +71,7 @@ DEFAULT_SIZE = 640
 
 
 def read_ultralytics(path: Path, options: ReadOptions) -> ForeignWeights:
-    """The network of a .pt file; its running average where the file has one."""
+    """The network of a .pt file; its EMA weights if the file has them."""
     source = str(path)
     pickled = read_pickled(path)
     _require_tiny(pickled, source)
@@ -80,18 +80,18 @@ def read_ultralytics(path: Path, options: ReadOptions) -> ForeignWeights:
     state: dict[str, Tensor] = {}
     for one in convolutions(record):
         state |= _take(one, arrays, source)
-    for known in ("anchors", "anchor_grid"):  # in the record
+    for known in ("anchors", "anchor_grid"):  # already in the record
         arrays.pop(f"{DETECT}.{known}", None)
     require_all_used(list(arrays), source)
     require_finite(state, source)
     given = options.class_names or _names(pickled, record.num_classes)
     classes, assumed = named_classes(record.num_classes, given, source)
     dialect = record.dialect
-    what = {"ema": "its running average", "model": "its weights as trained", "": "the network alone"}[pickled.chosen]
-    told = (f"Ultralytics .pt, {what}; {dialect.activation}, BatchNorm's constant {dialect.batchnorm_eps:g}",)
-    size = f"input size {record.image_size[0]}: the file does not say; --image-size N for another"
+    what = {"ema": "EMA weights", "model": "weights without EMA", "": "the network only"}[pickled.chosen]
+    notes = (f"Ultralytics .pt, {what}; {dialect.activation}, BatchNorm epsilon {dialect.batchnorm_eps:g}",)
+    size = f"the file does not hold the input size: using {record.image_size[0]}; set another with --image-size N"
     record = record.model_copy(update=classes)
-    return ForeignWeights(state=state, record=record, notes=told, assumed=(*assumed, size))
+    return ForeignWeights(state=state, record=record, notes=notes, assumed=(*assumed, size))
 
 
 def _require_tiny(pickled: Pickled, source: str) -> None:
@@ -101,16 +101,16 @@ def _require_tiny(pickled: Pickled, source: str) -> None:
         found = module.kind if module else "nothing"
         if module is None or found != kind:
             raise WeightsError(
-                f"{source}: layer {index} is {found}, expected {kind}: only YOLOv3-Tiny is read", path=source
+                f"{source}: layer {index} is {found}; expected {kind}; only YOLOv3-Tiny is supported", path=source
             )
         for name, wanted in FIXED.get(index, {}).items():
             value = module.attributes.get(name)
             if value != wanted and value != [wanted, wanted]:
                 raise WeightsError(
-                    f"{source}: layer {index} ({kind}) has {name}={value}, expected {wanted}", path=source
+                    f"{source}: layer {index} ({kind}) has {name}={value}; expected {wanted}", path=source
                 )
     if f"model.{len(LAYERS)}" in pickled.modules:
-        raise WeightsError(f"{source}: goes on after {len(LAYERS)} layers: only YOLOv3-Tiny is read", path=source)
+        raise WeightsError(f"{source}: has more than {len(LAYERS)} layers; only YOLOv3-Tiny is supported", path=source)
 
 
 def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
@@ -120,9 +120,11 @@ def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
     anchors = pickled.arrays.get(f"{DETECT}.anchors")
     strides = pickled.modules[DETECT].attributes.get("stride")
     if anchors is None or anchors.ndim != 3 or anchors.shape[0] != 2 or anchors.shape[2] != 2:
-        raise WeightsError(f"{source}: no anchors of two heads in {DETECT}; expected (2, anchors, 2)", path=source)
+        raise WeightsError(
+            f"{source}: {DETECT} has no anchors of shape (2, anchors, 2); expected two heads", path=source
+        )
     if strides != HEAD_STRIDES:
-        raise WeightsError(f"{source}: heads have strides {strides}, expected {HEAD_STRIDES}", path=source)
+        raise WeightsError(f"{source}: heads have strides {strides}; expected {HEAD_STRIDES}", path=source)
     count = anchors.shape[1]
     pixels = (anchors * np.array(HEAD_STRIDES)[:, None, None]).reshape(-1, 2)
     num_classes = num_classes_of(_shape(pickled, f"{CONVOLUTION_LAYERS['head32']}.weight", 4, source)[0], count, source)
@@ -146,7 +148,7 @@ def _shape(pickled: Pickled, name: str, dimensions: int, source: str) -> tuple[i
     shape = pickled.arrays[name].shape
     if len(shape) != dimensions or 0 in shape:
         raise WeightsError(
-            f"{source}: array {name!r} has shape {shape}, expected {dimensions} dimensions", path=source, value=name
+            f"{source}: array {name!r} has shape {shape}; expected {dimensions} dimensions", path=source, value=name
         )
     return shape
 
@@ -156,21 +158,21 @@ def _dialect(pickled: Pickled, source: str) -> Dialect:
     epsilons = {module.attributes.get("eps") for module in pickled.modules.values() if module.kind == "BatchNorm2d"}
     if len(activations) != 1 or len(epsilons) != 1:
         raise WeightsError(
-            f"{source}: activations {sorted(activations)} and BatchNorm constants {sorted(map(str, epsilons))}; "
+            f"{source}: activations {sorted(activations)} and BatchNorm epsilons {sorted(map(str, epsilons))}; "
             "expected one of each",
             path=source,
         )
     (epsilon,) = epsilons
     if not isinstance(epsilon, float) or not 0 < epsilon < 1:
         raise WeightsError(
-            f"{source}: BatchNorm's constant is {epsilon}, expected a small number such as 0.001", path=source
+            f"{source}: BatchNorm epsilon is {epsilon}; expected a number between 0 and 1, such as 0.001", path=source
         )
     update = {"activation": activations.pop(), "batchnorm_eps": epsilon, "pool_edge": "zero"}
     return DIALECTS["ultralytics"].model_copy(update=update)
 
 
 def is_act(name: str) -> bool:
-    """Whether it is the activation of a convolution."""
+    """Whether this module is the activation of a convolution."""
     return name.endswith(".act")
 
 
@@ -181,12 +183,12 @@ def _activation(module: Module, name: str, source: str) -> Activation:
         return "leaky"
     slope = module.attributes.get("negative_slope", "")
     raise WeightsError(
-        f"{source}: {name} is {module.kind}{slope and f'({slope})'}, expected SiLU or LeakyReLU(0.1)", path=source
+        f"{source}: {name} is {module.kind}{slope and f'({slope})'}; expected SiLU or LeakyReLU(0.1)", path=source
     )
 
 
 def _take(one: Convolution, arrays: dict[str, Any], source: str) -> dict[str, Tensor]:
-    """One convolution's arrays, out of those that are left."""
+    """Removes one convolution's arrays from `arrays` and returns them under our names."""
     layer = CONVOLUTION_LAYERS[one.name]
     taken: dict[str, Tensor] = {}
     for role, (ours, shape) in one.arrays.items():
@@ -198,7 +200,7 @@ def _take(one: Convolution, arrays: dict[str, Any], source: str) -> dict[str, Te
         array = arrays.pop(name)
         if array.shape != shape or array.dtype.kind != "f":
             raise WeightsError(
-                f"{source}: array {name!r} is {array.dtype} {array.shape}, the network needs {shape}",
+                f"{source}: array {name!r} is {array.dtype} of shape {array.shape}; expected floats of shape {shape}",
                 path=source,
                 value=name,
             )
@@ -210,7 +212,7 @@ def _take(one: Convolution, arrays: dict[str, Any], source: str) -> dict[str, Te
 
 
 def _names(pickled: Pickled, num_classes: int) -> tuple[str, ...]:
-    """Of the outermost module: a list, or a table by number; none where they do not fit."""
+    """Class names from the outermost module, a list or a dict by number; empty if they do not fit the classes."""
     names = pickled.modules[""].attributes.get("names", [])
     values = list(names.values()) if isinstance(names, dict) else list(names)
     fit = len(values) == num_classes == len(set(values)) and all(isinstance(name, str) for name in values)
