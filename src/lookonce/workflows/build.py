@@ -72,10 +72,7 @@ def make_record(settings: Settings, dataset: Dataset, data_hash: str) -> ModelRe
         class_names=dataset.class_names,
         category_ids=dataset.category_ids,
         anchors=anchors,
-        masks=(
-            tuple(range(half, len(anchors))),
-            tuple(range(half)),
-        ),  # large anchors at stride 32, as in yolov3-tiny.cfg
+        masks=(tuple(range(half, len(anchors))), tuple(range(half))),  # stride 32 has the large ones: yolov3-tiny.cfg
         image_size=(settings.image_size, settings.image_size),
         preprocessing=Preprocessing(resize=settings.resize_mode, mean=mean, std=std),
         thresholds=Thresholds(
@@ -144,11 +141,7 @@ def start_from(model: YoloV3Tiny, record: ModelRecord, checkpoint: Checkpoint, *
     old = checkpoint.record
     if new:
         known = few(taken.class_names) if taken.class_names else "none"
-        unnamed = (
-            ""
-            if old.names_known
-            else f"; the {old.num_classes} classes of the weights have no names, give them with names=FILE"
-        )
+        unnamed = "" if old.names_known else f"; its {old.num_classes} classes have no names, set them with names=FILE"
         get_logger().info(f"classes matched by name: {known}; newly initialised: {few(new)}{unnamed}")
     if not old.names_known and not set(taken.class_names) <= set(old.class_names):
         get_logger().info(

@@ -239,8 +239,8 @@ def counted(number: int, noun: str) -> str:
 
 def _advice_lines(advice: Advice) -> Iterator[str]:
     yield f"image size, from {counted(advice.objects, 'object')} of split {advice.split}:"
-    yield "        under   within 4x of an anchor of   cell and   ms per"
-    yield "  size   8 px  stride 16 stride 32  either  anchor shared  image"
+    yield "        under   within 4x of an anchor of   cell and     ms per"
+    yield "  size   8 px  stride 16 stride 32  either  anchor shared image"
     for row in advice.rows:
         shown = "     -" if row.milliseconds is None else f"{row.milliseconds:6.0f}"
         yield (

@@ -310,10 +310,7 @@ class ScoreMonitor:
         logger.warning(f"{symptom} (epoch {len(rows)}); running the diagnosis")
         try:
             diagnosis = self._examine(rows)
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # a LookonceError is a ValueError; a failed diagnosis must not end the run
+        except (OSError, ValueError) as error:  # LookonceError included; a failed diagnosis must not end the run
             logger.warning(f"diagnosis failed: {error}")
             return
         *evidence, conclusion = lines(diagnosis)

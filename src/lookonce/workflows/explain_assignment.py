@@ -150,7 +150,7 @@ def fresh_file(path: Path) -> Path:
 def as_text(found: Explanation) -> Iterator[str]:
     """One row per anchor."""
     images, boxes = found.num_pictures, found.num_boxes
-    yield (f"assignment {found.assignment}, {boxes} box{'es' * (boxes != 1)} in {images} image{'s' * (images != 1)}")
+    yield f"assignment {found.assignment}, {boxes} box{'es' * (boxes != 1)} in {images} image{'s' * (images != 1)}"
     yield "stride        anchor   boxes  predictions"
     for anchor in found.anchors:
         size = "{:.0f} x {:.0f}".format(*anchor.anchor_wh)

@@ -338,7 +338,7 @@ def space_for_checkpoints(learner: Learner, settings: Settings) -> int:
     """Bytes of disk space that the checkpoints need at most.
 
     `last` holds the EMA, the weights and one or two arrays of optimizer state; `best` and the kept epochs hold the EMA
-    alone. Each exists twice while it is replaced, and one more epoch than `keep` exists until the oldest is deleted.
+    alone. `last` and `best` exist twice while they are replaced; `keep` + 1 epochs exist until the oldest is deleted.
     """
     bytes_of_weights: int = sum(array.nbytes for array in learner.model.state_dict().values())
     kept = min(settings.keep, settings.epochs) + 1 if settings.keep else 0
@@ -382,20 +382,17 @@ def summary(settings: Settings, trainer: Trainer, train_set: Dataset, val_set: D
     together = f", gradient accumulation over {collected} batches" if collected > 1 else ""
     place = f"on {learner.options.device} in {learner.options.precision}"
     batches = f"{steps_per_epoch} batches of {trainer.options.global_batch} images"
-    ranks = f", split over {world_size()} ranks" if world_size() > 1 else ""
+    ranks = f", split over {world_size()} processes" if world_size() > 1 else ""
     drawn = ", ".join(map(str, settings.multi_scale))
     every = f"every {settings.resize_every} batches" if settings.resize_every > 1 else "every batch"
+    sizes = f"multi-scale: {drawn} pixels, one drawn {every}; evaluated at {settings.image_size}"
     return [
         f"recipe    {settings.recipe}",
         f"data      {settings.data}: {len(names)} {'class' if len(names) == 1 else 'classes'}: {few(names)}",
         f"train     {counts(train_set)}",
         f"val       {val}",
         f"network   {num_parameters:,} parameters, {size} pixels, dialect {record.dialect.name}, {place}",
-        *(
-            [f"sizes     multi-scale: {drawn} pixels, one drawn {every}; evaluated at {settings.image_size}"]
-            if drawn
-            else []
-        ),
+        *([f"sizes     {sizes}"] if drawn else []),
         f"steps     {settings.epochs} epochs x {batches}{together}{ranks}{resumed}",
         f"run       {trainer.run_folder.path}",
     ]
