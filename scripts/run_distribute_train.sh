@@ -1,7 +1,7 @@
 #!/bin/sh
 # run_distribute_train.sh DATA RANK_TABLE [OPTIONS]: train on the devices of a rank table, in the background.
-# Run the same command on each server of the table. Each rank K of a server writes train_parallelK/log.txt in the current
-# folder; train_parallel0/outputs/ holds the run. DEVICE and OPTIONS: see run_standalone_train.sh.
+# Run the same command on each server of the table. Rank K writes train_parallelK/log.txt in the current folder;
+# train_parallel0/outputs/ holds the run. DEVICE and OPTIONS: see run_standalone_train.sh.
 set -eu
 unset FORCE_COLOR # it would write a live table into log.txt in place of log lines
 root=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")

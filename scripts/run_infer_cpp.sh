@@ -1,5 +1,5 @@
 #!/bin/sh
-# run_infer_cpp.sh MODEL IMAGES ANNOTATIONS [DEVICE]: build the C++ program, run it on a folder, evaluate its detections.
+# run_infer_cpp.sh MODEL IMAGES ANNOTATIONS [DEVICE]: build the C++ program, run it on a folder, evaluate the result.
 # MODEL is a file that `lookonce export` wrote (.onnx or .xml); ANNOTATIONS is a COCO file. The script writes into the
 # current folder: result_Files/ (raw head outputs), time_Result/test_perform_static.txt, results.json, detections.jsonl,
 # and acc.log with COCO's twelve lines, which appears only when it is complete. DEVICE is an OpenVINO device (CPU, GPU,
