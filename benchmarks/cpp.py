@@ -74,7 +74,7 @@ def rates(program: str, model: Path, images: str, threshold: float) -> tuple[flo
         command = [program, str(model), images, "--output", folder, "--no-pictures", f"--threshold={threshold}"]
         command.append(f"--model-only={SECONDS_ALONE}")
         output = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
-    alone, whole = re.findall(r"([\d.]+) pictures/s", output)
+    alone, whole = re.findall(r"([\d.]+) (?:images|pictures)/s", output)
     return float(alone), float(whole)
 
 
