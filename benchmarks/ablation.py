@@ -1,15 +1,16 @@
-"""What each choice of recipe `modern` is worth: one factor changed at a time, several seeds, the same pictures seen.
+"""Ablation of recipe `modern`: one setting changed at a time, several seeds, the same number of images.
 
     python benchmarks/ablation.py run --bccd PATH/TO/bccd --results benchmarks/results/ablation.jsonl
     python benchmarks/ablation.py page --results benchmarks/results/ablation.jsonl --page docs/recipes.md
 
-`run` trains whatever the results file does not hold yet and appends one JSON line a training, so that it can be
-stopped and started at will; two cannot work on one file at once. The synthetic data set is made in --work on the first
-use. The defaults (a quarter of the channels, 192 pixels, 12 epochs) take about a minute a training on one core: they
-rank choices for a small network that is trained briefly, and are no scores to quote for the full one.
+`run` trains what the results file does not hold yet and appends one JSON line per training, so it can be stopped and
+restarted at any time; only one process may use a results file. The synthetic data set is created in --work on first
+use. With the defaults (width 0.25, 192 pixels, 12 epochs) a training takes about a minute on one core. The results rank
+choices for a small network and a short training; they are not scores of the full network.
 
-`page` puts the tables between the page's two marks. A row's score is COCO's AP on the validation split after the last
-epoch; its difference from `modern` is taken seed by seed, as runs of one seed begin alike and see the same pictures.
+`page` writes the tables between the two marks of the page. The score of a row is COCO's AP on the validation split
+after the last epoch. Its difference to `modern` is computed per seed, since runs of one seed have the same
+initialisation and images.
 """
 
 import argparse
@@ -37,7 +38,7 @@ class Row:
     changes: Mapping[str, Any]
 
 
-# In the order in which they are trained: what decides most comes first.
+# Trained in this order: the most decisive rows come first.
 FITTED = {"recipe": "modelzoo", "batch_size": 4, "warmup_epochs": 1, "t_max": 0}
 ROWS = (
     Row("modern", "recipe", {}),
@@ -51,17 +52,17 @@ ROWS = (
     Row("mosaic 0.5", "mosaic and mixup", {"mosaic": 0.5}),
     Row("mosaic 0.5 to the end", "mosaic and mixup", {"mosaic": 0.5, "close_mosaic": 0}),
     Row("mixup 0.2", "mosaic and mixup", {"mixup": 0.2}),
-    Row("no average", "average of the weights", {"ema_decay": 0}),
-    Row("0.9998", "average of the weights", {"ema_decay": 0.9998}),
+    Row("0 (off)", "EMA decay", {"ema_decay": 0}),
+    Row("0.9998", "EMA decay", {"ema_decay": 0.9998}),
     Row("0.002", "learning rate", {"lr": 0.002}),
     Row("0.008", "learning rate", {"lr": 0.008}),
     Row("sgd, 0.02", "optimizer", {"optimizer": "sgd"}),
     Row("sgd, 0.01", "optimizer", {"optimizer": "sgd", "lr": 0.01}),
     Row("0", "weight decay", {"weight_decay": 0}),
     Row("0.05", "weight decay", {"weight_decay": 0.05}),
-    Row("those of COCO", "anchors", {"anchors": "default"}),
-    Row("none", "bias of objectness", {"objectness_prior": 0.5}),
-    Row("8 pictures", "batch", {"batch_size": 8}),
+    Row("COCO's", "anchors", {"anchors": "default"}),
+    Row("0.5 (zero bias)", "objectness prior", {"objectness_prior": 0.5}),
+    Row("8", "batch size", {"batch_size": 8}),
     Row("silu", "activation", {"activation": "silu"}),
 )  # fmt: skip
 
@@ -69,17 +70,19 @@ ROWS = (
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    run = verbs.add_parser("run", help="train what is missing")
-    run.add_argument("--bccd", type=Path, help="folder of BCCD; without it only synthetic pictures")
-    run.add_argument("--work", type=Path, default=Path("runs/ablation"), help="takes the synthetic pictures and runs")
+    run = verbs.add_parser("run", help="train the rows that the results file lacks")
+    run.add_argument("--bccd", type=Path, help="BCCD data set; default: only the synthetic data set")
+    run.add_argument(
+        "--work", type=Path, default=Path("runs/ablation"), help="folder for the synthetic data set and the runs"
+    )
     run.add_argument("--width", type=float, default=0.25)
     run.add_argument("--image-size", type=int, default=192)
     run.add_argument("--epochs", type=int, default=12)
     run.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    page = verbs.add_parser("page", help="renew the tables of the page")
+    page = verbs.add_parser("page", help="update the tables of the page")
     page.add_argument("--page", type=Path, default=Path("docs/recipes.md"))
     for verb in (run, page):
-        verb.add_argument("--results", type=Path, required=True, help="JSON lines, one a training")
+        verb.add_argument("--results", type=Path, required=True, help="JSON Lines file, one line per training")
     arguments = parser.parse_args()
     if arguments.verb == "page":
         renew_page(arguments.page, read_results(arguments.results))
@@ -104,7 +107,7 @@ def run_missing(arguments: argparse.Namespace) -> None:
 
 
 def data_sets(arguments: argparse.Namespace) -> dict[str, Path]:
-    """Name -> folder; BCCD first, where there is one."""
+    """Name -> folder; BCCD first, if given."""
     from lookonce.data.synthetic import write_synthetic
 
     synthetic = arguments.work / "synthetic"
@@ -115,15 +118,15 @@ def data_sets(arguments: argparse.Namespace) -> dict[str, Path]:
 
 
 def train_once(data: Path, settings: Mapping[str, Any], seed: int, work: Path) -> dict[str, Any]:
-    """The scores on the validation split after the last epoch, and what it took."""
+    """Scores on the validation split after the last epoch, number of steps, seconds, machine and date."""
     from lookonce.workflows.train import train
 
     started = time.perf_counter()
-    # Scored once, at the end: the best of many evaluations would flatter rows that go up and down.
+    # Evaluated once, at the end: the best of many evaluations would favour rows with noisy scores.
     quiet = {"eval_every": 0, "save_every": 10_000, "log_interval": 10_000, "workers": 0}
     result = train(data=str(data), runs=work / "runs", seed=seed, **quiet, **settings)
     if result.stopped:
-        sys.exit("stopped; the same command goes on with this row")
+        sys.exit("stopped; repeat the command to continue with this row")
     return {
         "scores": {name: result.metrics[name] for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")},
         "steps": int(result.metrics["step"]),
@@ -134,7 +137,7 @@ def train_once(data: Path, settings: Mapping[str, Any], seed: int, work: Path) -
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
-    """One dictionary a training; a line cut short by a kill is left out, and trained again."""
+    """One dictionary per training; a line truncated by a kill is skipped, and its row trained again."""
     results = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
@@ -145,7 +148,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
 
 
 def append(path: Path, line: str) -> None:
-    """Adds a line, after the rest of one that a kill cut short."""
+    """Append a line; a last line truncated by a kill is ended first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = not path.exists() or path.read_bytes().endswith(b"\n") or path.stat().st_size == 0
     with path.open("a", encoding="utf-8") as file:
@@ -173,7 +176,7 @@ def tables(results: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def scale_of(results: list[dict[str, Any]]) -> str:
-    """One sentence on what was trained, and where."""
+    """One paragraph: number of trainings, epochs, image size, width, machine and dates."""
     settings, machine = results[0]["settings"], results[0]["machine"]
     dates = " to ".join(dict.fromkeys((results[0]["date"], results[-1]["date"])))
     return (
@@ -184,9 +187,12 @@ def scale_of(results: list[dict[str, Any]]) -> str:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """A Markdown table of one data set's rows, and the command of each."""
+    """A Markdown table of the rows of one data set, each with its command."""
     base = scores(results, ROWS[0], "AP")
-    lines = ["| what | choice | AP | against modern | AP50 | seeds | command |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| setting | value | AP | difference to modern | AP50 | seeds | command |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in ROWS:
         ap, ap50 = scores(results, row, "AP"), scores(results, row, "AP50")
         if not ap:
@@ -204,7 +210,7 @@ def is_of(result: Mapping[str, Any], row: Row) -> bool:
 
 
 def scores(results: list[dict[str, Any]], row: Row, name: str) -> dict[int, float]:
-    """Seed -> points."""
+    """Seed -> score in points, 0..100."""
     return {result["seed"]: 100 * result["scores"][name] for result in results if is_of(result, row)}
 
 
@@ -216,7 +222,7 @@ def spread(values: Iterable[float], sign: str = "") -> str:
 
 
 def command_of(result: Mapping[str, Any]) -> str:
-    """What makes the row again, for each seed N."""
+    """The command that repeats the training of a row; N is the seed."""
     settings = " ".join(f"{name}={value}" for name, value in result["settings"].items())
     return f"`lookonce train data={result['data']} seed=N eval_every=0 {settings}`"
 

@@ -1,9 +1,9 @@
-"""The COCO metric's time and memory against pycocotools, on the same random data set, and whether they agree.
+"""Compares time, memory and results of the COCO metric with pycocotools, on the same random data set.
 
-    python benchmarks/coco_metric.py                      5,000 pictures x 100 detections; pycocotools on 500 of them
+    python benchmarks/coco_metric.py                      5,000 images x 100 detections; pycocotools on 500 of them
     python benchmarks/coco_metric.py --reference 5000     pycocotools on all of them (minutes, 2 GB)
 
-pycocotools' time grows in proportion to the pictures, so its time for all is given as slice * (all / slice).
+The time of pycocotools is proportional to the number of images, so its time for all of them is extrapolated.
 """
 
 import argparse
@@ -31,7 +31,7 @@ CLASSES = 80
 
 
 def random_truth(num_images: int, rng: np.random.Generator) -> Dataset:
-    """7 objects a picture of 80 classes, boxes of 5 to 300 pixels, one in a hundred a crowd."""
+    """7 objects per image, of 80 classes, with boxes of 5 to 300 pixels; 1 % are crowd."""
     count = num_images * OBJECTS_PER_IMAGE
     boxes_xywh = np.concatenate([rng.uniform(0, 340, (count, 2)), np.exp(rng.uniform(1.6, 5.7, (count, 2)))], axis=1)
     return Dataset(
@@ -50,7 +50,7 @@ def random_truth(num_images: int, rng: np.random.Generator) -> Dataset:
 
 
 def random_results(truth: Dataset, detections_per_image: int, rng: np.random.Generator) -> Results:
-    """Shaken copies of each picture's objects; scores, best first within a picture, favour what is little shaken."""
+    """Randomly moved and scaled copies of the objects of each image; the less a box changes, the higher its score."""
     num_images = len(truth)
     rows = np.arange(num_images)[:, None] * OBJECTS_PER_IMAGE + rng.integers(
         0, OBJECTS_PER_IMAGE, (num_images, detections_per_image)
@@ -67,7 +67,7 @@ def random_results(truth: Dataset, detections_per_image: int, rng: np.random.Gen
 
 
 def first_images(truth: Dataset, results: Results, count: int) -> tuple[Dataset, Results]:
-    """The part of both that belongs to the first `count` pictures."""
+    """Ground truth and results of the first `count` images."""
     boxes = slice(0, int(truth.box_offsets[count]))
     part = Dataset(
         split=truth.split,
@@ -86,7 +86,7 @@ def first_images(truth: Dataset, results: Results, count: int) -> tuple[Dataset,
 
 
 def pycocotools_twelve(truth: Dataset, results: Results) -> list[float]:
-    """pycocotools from dicts, as its users call it."""
+    """The twelve COCO metrics of pycocotools, called with dicts."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -139,17 +139,19 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def peak_mb() -> float:
-    """The most memory this process has held so far, MB."""
+    """Peak resident memory of this process so far, MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> int:
-    """Exit status 1 when the two programs disagree in any digit."""
+    """Returns exit status 1 if the two programs differ in any digit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=5000)
-    parser.add_argument("--detections", type=int, default=100, help="a picture")
-    parser.add_argument("--reference", type=int, default=500, help="pictures that pycocotools scores")
-    parser.add_argument("--resamples", type=int, default=1000, help="drawings for the intervals; 0: none")
+    parser.add_argument("--detections", type=int, default=100, help="detections per image")
+    parser.add_argument("--reference", type=int, default=500, help="images that pycocotools evaluates")
+    parser.add_argument(
+        "--resamples", type=int, default=1000, help="bootstrap resamples for the confidence intervals; 0 disables them"
+    )
     options = parser.parse_args()
 
     rng = np.random.default_rng(0)
@@ -157,25 +159,25 @@ def main() -> int:
     results = random_results(truth, options.detections, rng)
     before = peak_mb()
     metrics, seconds = timed(lambda: score(truth, results))
-    print(f"{options.pictures} pictures x {options.detections} detections: {seconds:.2f} s, AP {metrics.AP:.4f}")
-    print(f"peak memory of the process {peak_mb():.0f} MB, of which {before:.0f} MB before scoring")
+    print(f"{options.pictures} images x {options.detections} detections: {seconds:.2f} s, AP {metrics.AP:.4f}")
+    print(f"peak memory {peak_mb():.0f} MB, of which {before:.0f} MB before the evaluation")
     matches, match_seconds = timed(lambda: match(truth, results))
     _, analysis_seconds = timed(lambda: analyse(truth, results, matches))
-    print(f"errors explained: matching {match_seconds:.2f} s, the rest {analysis_seconds:.2f} s")
+    print(f"error analysis: matching {match_seconds:.2f} s, the rest {analysis_seconds:.2f} s")
     if options.resamples:
         _, seconds_resampled = timed(lambda: bootstrap(matches, resamples=options.resamples, seed=0))
-        print(f"intervals: {options.resamples} resamples {seconds_resampled:.1f} s")
-    print(f"peak memory after that {peak_mb():.0f} MB")
+        print(f"confidence intervals: {options.resamples} bootstrap resamples, {seconds_resampled:.1f} s")
+    print(f"peak memory after the analysis {peak_mb():.0f} MB")
 
     part, part_results = first_images(truth, results, min(options.reference, options.pictures))
     ours, our_seconds = timed(lambda: score(part, part_results))
     theirs, their_seconds = timed(lambda: pycocotools_twelve(part, part_results))
     whole = their_seconds * options.pictures / len(part)
     ratio = their_seconds / our_seconds
-    print(f"on {len(part)} pictures: {our_seconds:.2f} s, pycocotools {their_seconds:.1f} s, {ratio:.0f}x")
-    print(f"pycocotools on all {options.pictures}, in proportion: {whole:.0f} s, {whole / seconds:.0f}x")
+    print(f"on {len(part)} images: {our_seconds:.2f} s, pycocotools {their_seconds:.1f} s, {ratio:.0f}x")
+    print(f"pycocotools on all {options.pictures}, extrapolated: {whole:.0f} s, {whole / seconds:.0f}x")
     equal = list(ours.twelve().values()) == theirs
-    print("all twelve numbers equal to the last digit" if equal else f"THEY DIFFER: {ours.twelve()} {theirs}")
+    print("all twelve metrics equal to the last digit" if equal else f"THEY DIFFER: {ours.twelve()} {theirs}")
     return 0 if equal else 1
 
 

@@ -1,11 +1,11 @@
-"""How much of the network's own rate the C++ program keeps on a folder, and whether it is faster than lookonce predict.
+"""Throughput of the C++ program on a folder, relative to the network alone and to lookonce predict.
 
     python benchmarks/cpp.py [MODEL PICTURES] [--threshold X] [--rounds 7] [--threads 2]
 
-Without MODEL: the full network at 416 and 200 made-up photographs of about 640x480 (benchmarks/standard.py), each
-four times. In each round, in turns: `lookonce-infer --model-only` and then the folder, in one process; and `lookonce
-predict` writing JSON. The ratios of a round are of neighbours in time; their medians are the result. Build the program
-first, with `./run cpp build`, and let nothing else run.
+Default MODEL and PICTURES: the full network at 416 pixels and 200 synthetic images of about 640x480
+(benchmarks/standard.py), each four times. Each round runs, in turns: `lookonce-infer --model-only` and then the folder,
+in one process; and `lookonce predict` writing JSON. Ratios are computed within a round; their medians are the result.
+Build the program first with `./run cpp build`, and run nothing else meanwhile.
 """
 
 import argparse
@@ -27,28 +27,28 @@ from lookonce.runtimes.cpp import CppRuntime
 from lookonce.runtimes.registry import load_runtime
 
 SECONDS_ALONE = 4
-TIMES = 4  # that each made-up photograph is listed: runs of some seconds
+TIMES = 4  # repetitions of each synthetic image in the list, so that a run takes some seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("pictures", nargs="?")
-    parser.add_argument("--threshold", type=float, help="without it, where a picture has about eight boxes")
+    parser.add_argument("--threshold", type=float, help="default: about eight boxes per image")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=usable_threads())
-    parser.add_argument("--folder", type=Path, default=Path("build/benchmark"), help="where the made-up files are kept")
+    parser.add_argument("--folder", type=Path, default=Path("build/benchmark"), help="folder of the generated files")
     arguments = parser.parse_args()
     model, images = arguments.model, arguments.pictures
     if model is None or images is None:
         images, _, model = standard.make(arguments.folder)
         images = listed(images, arguments.folder / "pictures.txt")
-    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # what predict looks at
+    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # read by predict
     program, runtime, sources = CppRuntime(model).program, load_runtime(model), find_images(images)
     canvases = [fit(one.read(), runtime.record.image_size, runtime.record.preprocessing)[0] for one in sources[:16]]
     threshold = arguments.threshold or standard.usual_threshold(runtime, np.stack(canvases))
     print(
-        f"{model}, {len(sources)} pictures, scores from {threshold:.2g}, {arguments.threads} threads; pictures a second"
+        f"{model}, {len(sources)} images, confidence threshold {threshold:.2g}, {arguments.threads} threads; images/s"
     )
     print("round   network alone   folder   ratio   lookonce predict   ratio")
     ratios: dict[str, list[float]] = {"of the network alone": [], "to lookonce predict": []}
@@ -69,12 +69,12 @@ def listed(images: Path, listing: Path) -> Path:
 
 
 def rates(program: str, model: Path, images: str, threshold: float) -> tuple[float, float]:
-    """(the network alone, the folder)."""
+    """(throughput of the network alone, of the folder), images/s."""
     with tempfile.TemporaryDirectory() as folder:
         command = [program, str(model), images, "--output", folder, "--no-pictures", f"--threshold={threshold}"]
         command.append(f"--model-only={SECONDS_ALONE}")
-        told = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
-    alone, whole = re.findall(r"([\d.]+) pictures/s", told)
+        output = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
+    alone, whole = re.findall(r"([\d.]+) (?:images|pictures)/s", output)
     return float(alone), float(whole)
 
 

@@ -1,11 +1,11 @@
-"""How fast the loader is, beside bare decoding and resizing of the same pictures in the same run.
+"""Throughput of the loader, compared with only decoding and resizing the same images in the same run.
 
     python benchmarks/loader.py PICTURES_FOLDER [--pictures 200] [--workers 2] [--sizes 320 416 640]
 
-Prints, for every size: milliseconds a sample in one thread, the ratio to the bare work of a sample (one decode, one
-resize), and pictures/s with worker threads. "from files" keeps no decoded picture (the worst case); "from the cache"
-holds them all, as on a small data set. With the default cache a large data set lies between: each picture is decoded
-once, its partners in a mosaic come from the cache.
+Prints for each size: milliseconds per sample in one thread, the ratio to the bare work of a sample (one decode and one
+resize), and images/s with worker threads. "from files" caches no image (worst case); "from the cache" caches all of
+them, as for a small data set. A large data set with the default cache lies between: each image is decoded once, and the
+other images of its mosaic come from the cache.
 """
 
 import argparse
@@ -50,20 +50,20 @@ def main() -> None:
     cv2.setNumThreads(1)
     paths = sorted(path for path in options.folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
     dataset = with_ten_boxes_each(paths[: options.pictures])
-    # Files come into the system's memory; and once a batch was freed, glibc keeps freed pictures rather than give their
-    # pages back, which halves the time of a bare decode.
+    # Warm-up: fills the system's file cache; and once a batch was freed, glibc keeps freed memory rather than return
+    # its pages to the system, which halves the time of a bare decode.
     seconds_a_sample(dataset, max(options.sizes), None, 0, 0)
-    print(f"{len(dataset)} pictures, OpenCV {cv2.__version__}, {options.workers} workers")
-    print(f"{'size':>4}  {'pictures':18}{'decoded':16}{'ms, one thread':>15}{'x bare':>8}{'pictures/s, workers':>21}")
+    print(f"{len(dataset)} images, OpenCV {cv2.__version__}, {options.workers} workers")
+    print(f"{'size':>4}  {'pictures':18}{'decoded':16}{'ms, one thread':>15}{'x bare':>8}{'images/s, workers':>21}")
     for size in options.sizes:
         compare(dataset, size, options.workers)
 
 
 def with_ten_boxes_each(paths: list[Path]) -> Dataset:
-    """The pictures as a data set, each with ten boxes at random places."""
+    """The images as a data set, each with ten boxes at random positions."""
     sizes_wh = np.array([image_size_wh(path) for path in paths], dtype=np.int32)
     corners = np.random.default_rng(0).random((len(paths), 10, 2)) * 0.8
-    boxes_xyxy = np.concatenate([corners, corners + 0.2], axis=-1) * np.crop_paste(sizes_wh, 2)[:, None]
+    boxes_xyxy = np.concatenate([corners, corners + 0.2], axis=-1) * np.tile(sizes_wh, 2)[:, None]
     count = 10 * len(paths)
     return Dataset(
         split="train",
@@ -81,7 +81,7 @@ def with_ten_boxes_each(paths: list[Path]) -> Dataset:
 
 
 def compare(dataset: Dataset, size: int, workers: int) -> None:
-    """Print the lines of one canvas size."""
+    """Print the lines of one image size."""
     bare = seconds_for(lambda: decode_and_resize(dataset, size)) / len(dataset)
     print(f"{size:>4}  {'decode and resize':18}{'from files':16}{bare * 1e3:>15.2f}{1:>8.2f}")
     for kind, augmentation in KINDS.items():
@@ -99,7 +99,7 @@ def decode_and_resize(dataset: Dataset, size: int) -> None:
 def seconds_a_sample(
     dataset: Dataset, size: int, augmentation: Augmentation | None, workers: int, cache_mb: float
 ) -> float:
-    """Of the second epoch: the first one fills the cache."""
+    """Seconds per sample in the second epoch; the first fills the cache."""
     loader = Loader(
         dataset,
         batch_size=BATCH_SIZE,

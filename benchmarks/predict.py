@@ -1,11 +1,11 @@
-"""How much of the network's own rate is left when pictures are read, detected, drawn and written.
+"""Throughput of `lookonce predict` (read, detect, draw, write), relative to the network alone.
 
     python benchmarks/predict.py [WEIGHTS PICTURES] [--threshold 0.25] [--rounds 5]
 
-Without WEIGHTS: the full network at 416 and 200 made-up photographs of about 640x480 (benchmarks/standard.py). In each
-round, in turns in one process: the network alone (canvases ready in memory; decoding and suppression included), the
-whole of `lookonce predict` writing JSON, and the whole with drawings. The ratios of a round are of neighbours in time,
-so other programs on the machine disturb them little; their medians are the result.
+Default WEIGHTS and PICTURES: the full network at 416 pixels and 200 synthetic images of about 640x480
+(benchmarks/standard.py). Each round runs, in turns in one process: the network alone (inputs ready in memory; with
+decoding and NMS), `lookonce predict` writing JSON, and `lookonce predict` with annotated images. Ratios are computed
+within a round, so other programs on the machine affect them little; their medians are the result.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows.predict import predict_with
 
-BATCH = 20  # for the network alone: so many that what is lost at the end of a batch does not count
+BATCH = 20  # for the network alone: large enough that the tail of a batch does not matter
 PARTS = {"predict": "json", "with drawings": "pictures,json"}
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("pictures", nargs="?")
     parser.add_argument("--threshold", type=float)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--folder", type=Path, default=Path("build/benchmark"), help="where the made-up files are kept")
+    parser.add_argument("--folder", type=Path, default=Path("build/benchmark"), help="folder of the generated files")
     arguments = parser.parse_args()
     weights, images = arguments.weights, arguments.pictures
     if weights is None or images is None:
@@ -51,7 +51,7 @@ def main() -> None:
     threshold = arguments.threshold or standard.usual_threshold(runtime, canvases)
     detector = Detector(runtime, score_threshold=threshold)
     seconds_alone(runtime, canvases[:BATCH], detector)  # warms up
-    print(f"{runtime.name}, {len(sources)} pictures, canvas {canvases.shape[1]}x{canvases.shape[2]}")
+    print(f"{runtime.name}, {len(sources)} images, network input {canvases.shape[1]}x{canvases.shape[2]}")
     print("round   network alone" + "".join(f"{name:>16}   ratio" for name in PARTS))
     ratios: dict[str, list[float]] = {name: [] for name in PARTS}
     for number in range(1, arguments.rounds + 1):
@@ -88,7 +88,7 @@ def seconds_whole(runtime: Runtime, weights: Path, images: str, threshold: float
 
 
 def print_stages(sources: list[ImageSource], detector: Detector) -> None:
-    """Processor time a picture of each stage: other programs on the machine change it little."""
+    """Processor time per image of each stage, which other programs on the machine change little."""
     spent = dict.fromkeys(("read", "detect", "draw", "encode"), 0.0)
     num_boxes = 0
     for source in sources:
@@ -107,9 +107,9 @@ def print_stages(sources: list[ImageSource], detector: Detector) -> None:
     network = spent["detect"]
     whole = network + spent["read"]
     drawn = whole + spent["draw"] + spent["encode"]
-    print(f"processor time: detecting is {network / whole:.3f} of the whole, {network / drawn:.3f} with drawings")
+    print(f"processor time: detection takes {network / whole:.3f} of the total, {network / drawn:.3f} with drawings")
     print(
-        f"processor ms a picture, {num_boxes / len(sources):.1f} boxes: "
+        f"processor ms per image, {num_boxes / len(sources):.1f} boxes: "
         + ", ".join(f"{name} {1000 * total / len(sources):.1f}" for name, total in spent.items())
     )
 

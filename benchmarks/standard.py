@@ -1,8 +1,8 @@
-"""What the speed benchmarks measure on when nothing else is given: made-up photographs, and an untrained network.
+"""Default inputs of the speed benchmarks: synthetic images and an untrained network.
 
-`make(folder)` writes, once, folder/pictures (200 JPEG files of about 640x480, from lookonce's own synthetic scenes),
+`make(folder)` creates, if missing, folder/pictures (200 JPEG files of about 640x480, synthetic scenes of lookonce),
 folder/weights (a checkpoint of the full network, 80 classes, random weights of seed 0) and folder/network-416.onnx.
-An untrained network computes as much as a trained one; `usual_threshold` is where it finds as many boxes as one does.
+An untrained network needs as much computation as a trained one; with `usual_threshold` it also outputs as many boxes.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ SIDES = (480, 640)
 
 
 def make(folder: Path) -> tuple[Path, Path, Path]:
-    """(pictures, checkpoint, exported file)."""
+    """(image folder, checkpoint, exported file)."""
     images, weights, exported = folder / "pictures", folder / "weights", folder / "network-416.onnx"
     images.mkdir(parents=True, exist_ok=True)
     for number in range(NUM_IMAGES):
@@ -39,8 +39,8 @@ def make(folder: Path) -> tuple[Path, Path, Path]:
 
 
 def make_network(folder: Path) -> None:
-    """A checkpoint whose scores differ from box to box, as those of a trained network do."""
-    names = tuple(f"thing {number}" for number in range(NUM_CLASSES))
+    """Write a checkpoint whose scores vary between boxes, like those of a trained network."""
+    names = tuple(f"class {number}" for number in range(NUM_CLASSES))
     record = ModelRecord(dialect=DIALECTS["darknet"], class_names=names, category_ids=tuple(range(1, NUM_CLASSES + 1)))
     model = YoloV3Tiny(NUM_CLASSES)
     initialise(model, torch.Generator().manual_seed(0))
@@ -51,7 +51,7 @@ def make_network(folder: Path) -> None:
 
 
 def usual_threshold(runtime: Runtime, canvases: np.ndarray, boxes_each: int = 8) -> float:
-    """The score that about so many boxes a picture exceed."""
+    """The score that about `boxes_each` boxes per image exceed."""
     found = runtime.detect(canvases[:16], score_threshold=0.0005, iou_threshold=0.5, max_detections=300)
     scores = np.sort(np.concatenate([one.scores for one in found]))[::-1]
     return float(scores[min(boxes_each * len(found), len(scores) - 1)])

@@ -1,13 +1,13 @@
 #!/bin/sh
 # run_distribute_train.sh DATA RANK_TABLE [OPTIONS]: train on the devices of a rank table, in the background.
-# The same command on each server of the table. Into the current folder goes train_parallelK/log.txt of each of its
-# processes, and train_parallel0/outputs/ with the run. DEVICE and OPTIONS as for run_standalone_train.sh.
+# Run the same command on each server of the table. Rank K writes train_parallelK/log.txt in the current folder;
+# train_parallel0/outputs/ holds the run. DEVICE and OPTIONS: see run_standalone_train.sh.
 set -eu
-unset FORCE_COLOR # it would make a terminal of log.txt, which has a table in place of the lines
+unset FORCE_COLOR # it would write a live table into log.txt in place of log lines
 root=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
 [ $# -ge 2 ] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
 for old in train_parallel[0-9]*; do
-  [ ! -e "$old" ] || { echo "run_distribute_train.sh: $old/ is here, left of an earlier run? Move it" >&2; exit 1; }
+  [ ! -e "$old" ] || { echo "run_distribute_train.sh: $old/: exists, maybe from an earlier run; move it" >&2; exit 1; }
 done
 mkdir train_parallel0
 data=$1
@@ -16,4 +16,4 @@ export RANK_TABLE_FILE
 shift 2
 nohup "$root/run" lookonce job --recipe modelzoo --data_url "$data" --train_url train_parallel0/outputs \
   --rank-logs train_parallel --device "${DEVICE:-npu}" "$@" >train_parallel0/log.txt 2>&1 </dev/null &
-echo "started as process $!; it writes train_parallel0/log.txt and so on, and train_parallel0/outputs"
+echo "started as process $!; logs: train_parallelK/log.txt, run folder in train_parallel0/outputs"

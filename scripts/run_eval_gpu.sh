@@ -1,4 +1,4 @@
 #!/bin/sh
-# run_eval_gpu.sh DATA CHECKPOINT [OPTIONS]: run_eval.sh; an evaluation takes the GPU by itself where there is one.
+# run_eval_gpu.sh DATA CHECKPOINT [OPTIONS]: same as run_eval.sh, which uses a GPU if there is one.
 set -eu
 exec "$(dirname -- "$(readlink -f -- "$0")")/run_eval.sh" "$@"

@@ -1,18 +1,18 @@
-"""Our speed beside that of the `ultralytics` package's YOLOv3-tiny, measured in turns with the same number of threads.
+"""Throughput compared with YOLOv3-tiny of the `ultralytics` package, in turns with the same number of threads.
 
     python benchmarks/peers/compare.py [--threads 2] [--rounds 5] [--folder build/benchmark]
 
-Makes an environment of its own in FOLDER/peers (some 6 GB with PyTorch; uv takes what it has in its cache) and runs
-the package there, as another process: it is under the AGPL, and no part or dependency of lookonce. Both networks have
-random weights and 80 classes and see 416 pixels; theirs is built from its own yolov3-tiny.yaml, whose head is another
-one. The pictures are the 200 of benchmarks/standard.py. Each round measures, one after the other:
+Creates a separate environment in FOLDER/peers (about 6 GB with PyTorch; uv uses its cache) and runs the package there
+in another process: it is under the AGPL and is no part or dependency of lookonce. Both networks have random weights,
+80 classes and 416 pixels; theirs is built from its own yolov3-tiny.yaml, which has a different head. The images are the
+200 of benchmarks/standard.py. Each round measures, in turns:
 
-    network   pictures ready in memory; ours with decoding and suppression, in the default runtime; theirs with its
-              decoding, alone or eight at a time, whichever is faster
-    predict   reading, letterboxing, network and boxes, without drawing; ours writes its JSON files too
+    network   inputs ready in memory; ours with decoding and NMS, in the default runtime; theirs with its decoding, at
+              batch size 1 or 8, whichever is faster
+    predict   reading, letterbox, network and boxes, without drawing; ours also writes its JSON files
 
-Rates of a round are of neighbours in time; the medians of their ratios are the result. Processor time, both threads'
-added up, is told besides: other programs on the machine, which make rates jump, change it little.
+Ratios are computed within a round; their medians are the result. Processor time, summed over all threads, is reported
+too: other programs on the machine affect it less than throughput.
 """
 
 import argparse
@@ -40,13 +40,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("build/benchmark"))
     arguments = parser.parse_args()
-    # Before anything that reads them is imported: our runtime counts its threads by the first.
+    # Set before the libraries that read them are imported; our runtime uses the first.
     os.environ |= dict.fromkeys(THREAD_VARIABLES, str(arguments.threads))
     peer = Peer((arguments.folder / "peers").absolute(), arguments.threads)
     ours = Ours(arguments.folder.absolute())
-    print(f"ours: {ours.runtime.name}, 5.57 GFLOP a picture; theirs: {peer.version}, {peer.greeting}")
+    print(f"ours: {ours.runtime.name}, 5.57 GFLOP per image; theirs: {peer.version}, {peer.greeting}")
     print(f"{arguments.threads} threads each")
-    print("         ----- pictures/s -----   --- processor ms ---")
+    print("         ------ images/s ------   --- processor ms ---")
     print("round        ours  theirs  ratio    ours  theirs  ratio")
     ratios: dict[str, list[float]] = {}
     for number in range(1, arguments.rounds + 1):
@@ -69,7 +69,7 @@ def main() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """rate: pictures a second; processor_ms: of one picture, all threads added up."""
+    """rate: images/s; processor_ms: processor time per image, summed over all threads."""
 
     rate: float
     processor_ms: float
@@ -80,7 +80,7 @@ class Speed:
 
 
 class Peer:
-    """The package in its own environment and process."""
+    """The ultralytics package in a separate environment and process."""
 
     def __init__(self, environment: Path, threads: int) -> None:
         python = self._set_up(environment)
@@ -98,7 +98,7 @@ class Peer:
         self.greeting = self._answer()
 
     def network(self) -> Speed:
-        """With the batch that is faster."""
+        """With the faster batch size of PEER_BATCHES."""
         asked = [self._ask(NETWORK_IMAGES, f"network {NETWORK_IMAGES} {batch}") for batch in PEER_BATCHES]
         return max(asked, key=lambda speed: speed.rate)
 
@@ -120,7 +120,7 @@ class Peer:
         for line in self._process.stdout:
             if line.startswith("ANSWER "):
                 return line.removeprefix("ANSWER ").strip()
-        raise SystemExit(f"the peer ended with status {self._process.wait()}; run its worker by hand to see why")
+        raise SystemExit(f"peer process: exit status {self._process.wait()}; run worker.py by hand to see the error")
 
     def _set_up(self, environment: Path) -> Path:
         python = environment / "bin" / "python"
@@ -128,7 +128,7 @@ class Peer:
             import torch
 
             subprocess.run([*UV, "venv", "--python", sys.executable, environment], check=True)
-            # The same PyTorch as ours, which uv has already.
+            # The same PyTorch version as ours, which is in the cache of uv.
             packages = ["ultralytics", f"torch=={torch.__version__.partition('+')[0]}"]
             subprocess.run([*UV, "pip", "install", "--python", python, *packages], check=True)
         return python
@@ -139,7 +139,7 @@ class Peer:
 
 
 class Ours:
-    """The default runtime on the network and pictures of benchmarks/standard.py."""
+    """The default runtime on the network and images of benchmarks/standard.py."""
 
     def __init__(self, folder: Path) -> None:
         sys.path.insert(0, str(HERE.parent))

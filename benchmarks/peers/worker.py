@@ -1,7 +1,7 @@
-"""Runs in the peer's own environment: prepares its network, then times what it is asked for, one line a question.
+"""Runs in the environment of the peer: builds its network, then executes one timing command per line of input.
 
-    predict FOLDER    -> seconds for its whole `predict` over the folder, and seconds of processor time
-    network COUNT B   -> the same for COUNT pictures through the network, B at a time
+    predict FOLDER    -> seconds of its `predict` on the folder, and seconds of processor time
+    network COUNT B   -> the same for COUNT images through the network with batch size B
 
 Started by benchmarks/peers/compare.py. The ultralytics package is under the AGPL; nothing here is taken from it.
 """
@@ -21,7 +21,7 @@ def main() -> None:
     torch.manual_seed(0)
     detector = YOLO("yolov3-tiny.yaml")
     network = detector.model.fuse(verbose=False).eval()
-    answer(f"{gflop(network):.2f} GFLOP a picture, torch {torch.__version__}")
+    answer(f"{gflop(network):.2f} GFLOP per image, torch {torch.__version__}")
     for line in sys.stdin:
         command, *arguments = line.split()
         if command == "network":
@@ -31,13 +31,13 @@ def main() -> None:
 
 
 def answer(value: object) -> None:
-    # Its own messages go to standard output too; the mark tells ours from them.
+    # ultralytics prints to standard output too; the prefix marks this program's lines.
     print(f"ANSWER {value}", flush=True)
 
 
 @torch.inference_mode()
 def gflop(network: torch.nn.Module) -> float:
-    """In the convolutions, for one picture; a multiplication and its addition are two."""
+    """GFLOP of the convolutions for one image; a multiply-add counts as 2."""
     macs = 0
 
     def count(conv: torch.nn.Conv2d, _inputs: object, output: torch.Tensor) -> None:
@@ -63,10 +63,10 @@ def time_network(network: torch.nn.Module, count: int, batch: int) -> str:
 
 
 def time_predict(detector: YOLO, folder: str, threads: int) -> str:
-    """Results are taken one by one, as its documentation advises for long sources; nothing is drawn or written."""
+    """Streams the results, as its documentation advises for long sources; nothing is drawn or written."""
     started = time.perf_counter(), time.process_time()
     for _ in detector.predict(folder, imgsz=SIZE, device="cpu", stream=True, verbose=False, save=False):
-        # It sets the number of threads itself when it chooses a device.
+        # ultralytics resets the number of threads when it selects a device.
         torch.set_num_threads(threads)
     return since(*started)
 

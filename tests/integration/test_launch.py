@@ -257,7 +257,7 @@ def test_a_foreign_torchrun_trains_restarts_and_stops(
     log = tmp_path / "night" / "log.txt"
     wait_for(log, r"epoch\[2\], iter")
     os.kill(workers_of(process)[1], signal.SIGKILL)
-    wait_for(log, r"shared out to 2 processes, from epoch")
+    wait_for(log, r"2 processes, resumed at epoch")
     wait_for(log, r"epoch\[6\], iter")
     process.send_signal(signal.SIGTERM)
     ends(process, 1, seconds=40)
@@ -279,7 +279,7 @@ def test_two_hosts_lose_a_process_and_end_with_the_same_bits(
     for host in hosts:
         ends(host, 0)
     assert [path.name for path in tmp_path.glob("table-*")] == ["table-1"]
-    assert (tmp_path / "table-1" / "log.txt").read_text().count(" 2 processes, from epoch") == 1
+    assert (tmp_path / "table-1" / "log.txt").read_text().count(" 2 processes, resumed at epoch") == 1
     assert arrays_of(tmp_path / "table-1") == straight(2)
 
 

@@ -1,4 +1,4 @@
-"""`lookonce anchors`: six typical object sizes for a data set, and whether they are worth a change."""
+"""`lookonce anchors`: fits six anchors to a data set, and measures whether they beat the current ones."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ from lookonce.report.scatter import write_scatter
 
 Sizes = NDArray[np.float64]
 
-# Mean IoU that new anchors must add on pictures that they were not fitted to, on either half of the pictures.
+# Minimum gain of mean IoU on held-out images, required on both halves of the images.
 REAL_GAIN = 0.02
 LOST_RECALL = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """How well six anchors suit the objects. overlap: mean IoU with the best anchor; recalls: shares, 0..1."""
+    """How well six anchors fit the objects. overlap: mean IoU with the best anchor; recalls: fractions, 0..1."""
 
     anchors: tuple[tuple[float, float], ...]
     overlap: float
@@ -43,9 +43,9 @@ class Fit:
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorAdvice:
-    """now: the anchors in use; fitted: those found; chosen: one of the two.
+    """now: the current anchors; fitted: the new ones; chosen: fitted if its gain is significant, else now.
 
-    held_out: for each half of the pictures, the mean IoU of the anchors in use and of those fitted to the other half.
+    held_out: for each half of the images, mean IoU of the current anchors and of those fitted to the other half.
     """
 
     split: str
@@ -77,38 +77,37 @@ def anchors(
     seed: int = 0,
     plot: Path | None = None,
 ) -> AnchorAdvice:
-    """Fit six anchors to the objects of a data set, and keep the present ones unless the gain is real.
+    """Fit six anchors to a data set, and recommend them if they beat the current anchors on held-out images.
 
-    k-means on the overlap of sizes, from many starts; no anchor gets sides under half the stride of its head. The gain
-    is measured on pictures that the anchors were not fitted to. `lookonce train` fits its anchors by itself unless
-    they are given: this verb is for a look, and for anchors that have to stay as they are.
+    Runs k-means on the IoU of box sizes with many random starts. No side of an anchor is below half the stride of its
+    head. `lookonce train` fits anchors itself unless they are set; use this verb to inspect or to fix anchors.
 
     Parameters
     ----------
     data
-        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+        Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     images
-        Folder of the pictures of an annotation JSON.
+        Image folder of an annotation JSON.
     split
-        Part to fit to.
+        Split to fit to.
     image_size
-        Side of the square that the network sees, in pixels; pictures are letterboxed into it.
+        Side of the square network input in pixels; images are letterboxed into it.
     current
-        Anchors in use: default (those of COCO), or six [width,height] pairs.
+        Current anchors: default (those of COCO), or six [width,height] pairs in pixels.
     restarts
-        Random starts of k-means; the best is kept.
+        Random starts of k-means, 1 or more; the best is kept.
     seed
-        Start of all random choices: same seed, same anchors.
+        Random seed; the same seed gives the same anchors.
     plot
-        SVG file to draw sizes and anchors into.
+        SVG file to write with a plot of box sizes and anchors.
     """
     if restarts < 1:
-        raise SettingsError(f"restarts is {restarts}, expected 1 or more", setting="restarts", value=restarts)
+        raise SettingsError(f"restarts: {restarts}; expected 1 or more", setting="restarts", value=restarts)
     before = np.array(_checked(image_size, current))
     dataset = open_data(data, images).split(split)
     boxes, rows = boxes_at_input(dataset, image_size, default_of("resize_mode"))
     if not len(boxes):
-        raise DataError(f"{data}: split {split!r} has no box to fit anchors to; see lookonce check", path=data)
+        raise DataError(f"{data}: split {split!r} has no boxes; anchors need at least 1, see lookonce check", path=data)
     sizes = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
     after = _fit(sizes, seed, restarts)
     advice = AnchorAdvice(
@@ -126,8 +125,12 @@ def anchors(
 
 
 def as_text(advice: AnchorAdvice) -> Iterator[str]:
-    """Lines for a terminal; the last is what to type."""
-    yield f"{advice.objects} objects of {advice.pictures} pictures ({advice.split}), at {advice.image_size} pixels"
+    """Lines for a terminal; the last is the option for `lookonce train`."""
+    objects, images = advice.objects, advice.pictures
+    yield (
+        f"{objects} object{'s' * (objects != 1)} in {images} image{'s' * (images != 1)} of split {advice.split}, "
+        f"at {advice.image_size} pixels"
+    )
     yield "                 within 4x of an anchor of"
     yield "        mean IoU  stride 16  stride 32  either  anchors"
     for name, fit in (("now", advice.now), ("fitted", advice.fitted)):
@@ -136,28 +139,30 @@ def as_text(advice: AnchorAdvice) -> Iterator[str]:
             f"{'  '.join(f'{width:g}x{height:g}' for width, height in fit.anchors)}"
         )
     halves = ", ".join(f"{before:.3f} -> {after:.3f}" for before, after in advice.held_out)
-    yield f"fitted to one half of the pictures, mean IoU on the other: {halves or 'too few pictures to tell'}"
+    yield f"mean IoU on each half, fitted to the other half: {halves or 'unknown, fewer than 10 images with objects'}"
     yield _verdict(advice)
     yield f'--anchors "{to_text(advice.chosen.anchors)}"'
 
 
 def _verdict(advice: AnchorAdvice) -> str:
     if advice.gain_is_real:
-        return "the gain is real: take the fitted ones"
-    return f"no real gain (at least {REAL_GAIN:g} of mean IoU on both halves, no recall lost): keep those of now"
+        return "the fitted anchors are better: use them"
+    return (
+        f"no significant gain ({REAL_GAIN:g} mean IoU on both halves without loss of recall): keep the current anchors"
+    )
 
 
 def _checked(image_size: int, current: str) -> tuple[tuple[float, float], ...]:
-    """The anchors in use, where both settings are what training would take."""
+    """The current anchors; SettingsError unless training would accept both values."""
     try:
         settings = Settings(image_size=image_size, anchors=parse_text("anchors", current))
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         setting, value = ("current", current) if name == "anchors" else ("image_size", image_size)
-        raise SettingsError(f"{setting} is {value}; {explain(name, error)}", setting=setting, value=value) from error
+        raise SettingsError(f"{setting}: {value}; {explain(name, error)}", setting=setting, value=value) from error
     if settings.anchors == "auto":
         raise SettingsError(
-            "current is auto, which is what this verb finds; expected default, or six pairs",
+            "current: auto; expected default or six [width,height] pairs (this verb computes auto)",
             setting="current",
             value="auto",
         )
@@ -165,7 +170,7 @@ def _checked(image_size: int, current: str) -> tuple[tuple[float, float], ...]:
 
 
 def _fit(sizes: Sizes, seed: int, restarts: int) -> Sizes:
-    """To a tenth of a pixel, as training rounds them."""
+    """Six anchors, rounded to 0.1 pixel as in training."""
     return with_floor(np.round(fit_anchors(sizes, seed=seed, restarts=restarts), 1), ANCHOR_STRIDES)
 
 
@@ -183,9 +188,9 @@ def _measure(sizes: Sizes, anchors_wh: Sizes) -> Fit:
 def _held_out(
     sizes: Sizes, rows: NDArray[np.int64], before: Sizes, seed: int, restarts: int
 ) -> Iterator[tuple[float, float]]:
-    """For each half of the pictures that have objects, before and after on that half; nothing with under 10 pictures.
+    """For each half of the images with objects, mean IoU of the current anchors and of those fitted to the other half.
 
-    Halves of pictures, not of objects: those of one picture are of a kind.
+    Yields nothing with fewer than 10 images. Images are split, not objects, as objects of one image are alike.
     """
     images = np.random.default_rng([seed, 1]).permutation(np.unique(rows))
     if len(images) < 10:

@@ -1,6 +1,6 @@
-"""One measurement of `lookonce bench`, in a process of its own: JSON on standard input, JSON on standard output.
+"""One measurement of `lookonce bench` in its own process: JSON on standard input, JSON on standard output.
 
-Its own process, because thread pools take their size when they start, and because its memory is then its own.
+A separate process, because thread pools fix their size at start, and because peak memory is measured per process.
 """
 
 import json
@@ -29,18 +29,18 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
 
 NUM_MADE_IMAGES = 32
-MADE_SIDES = (480, 640)  # pixels, least and largest
+MADE_SIDES = (480, 640)  # pixels: smallest and largest side
 NUM_WARM_UP = 2
 FEWEST_CALLS = 5
-PEAK_SIDE = 2048  # of the matrices whose product measures the processor
+PEAK_SIDE = 2048  # rows of the square matrices whose product measures peak throughput
 PEAK_SECONDS = 1.0
 THREADS_VARIABLE = "OMP_NUM_THREADS"  # `lookonce bench` sets it for each case
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What to measure. image_size: side in pixels, None for that of the weights; pictures: a SOURCE, None for made-up
-    ones; seconds: about how long. pipeline: reading and drawing too, in place of the network alone."""
+    """What to measure. image_size: side in pixels, None for that of the weights; pictures: a SOURCE, None for synthetic
+    images; seconds: approximate duration; pipeline: measure reading and drawing too, not the network alone."""
 
     weights: str
     names: str | None = None
@@ -54,7 +54,7 @@ class Case:
 
 
 def measure(case: Case) -> dict[str, Any]:
-    """The numbers of one case; `network_of` and `pipeline_of` say which."""
+    """The measurements of one case, as `network_of` and `pipeline_of` describe them."""
     started = time.perf_counter()
     runtime = load_runtime(
         case.weights, names=Path(case.names) if case.names else None, device=case.device, runtime=case.runtime
@@ -73,7 +73,7 @@ def measure(case: Case) -> dict[str, Any]:
 
 
 def peak_memory_mb() -> float | None:
-    """The most that this process had in memory at a time; None where the system does not say."""
+    """Peak resident memory of this process in MB; None on Windows."""
     try:
         import resource
     except ModuleNotFoundError:  # Windows
@@ -87,14 +87,15 @@ def _sources(images: str | None) -> list[ImageSource]:
         return find_images(images)
     scenes = (make_scene(0, "val", number, SceneOptions(sides=MADE_SIDES)) for number in range(NUM_MADE_IMAGES))
     return [
-        ImageSource(name=f"made-up {number}", place=Path(f"{number}.jpg"), content=encode(scene.image, ".jpg"))
+        ImageSource(name=f"synthetic {number}", place=Path(f"{number}.jpg"), content=encode(scene.image, ".jpg"))
         for number, scene in enumerate(scenes)
     ]
 
 
 def network_of(runtime: Runtime, sources: list[ImageSource], case: Case, size_hw: tuple[int, int]) -> dict[str, Any]:
-    """Milliseconds a call with `batch` canvases that lie ready, pictures a second, and the share of what the processor
-    can do. A call holds the network, decoding and suppression."""
+    """Latency (ms per call), throughput (images/s) and fraction of the peak of the processor.
+
+    A call runs the network, decoding and NMS on `batch` network inputs that are ready in memory."""
     record = runtime.record
     canvases = np.stack([fit(one.read(), size_hw, record.preprocessing)[0] for one in islice(sources, case.batch)])
     canvases = np.resize(canvases, (case.batch, *canvases.shape[1:]))
@@ -125,7 +126,7 @@ def _detect(runtime: Runtime, canvases: NDArray[np.uint8]) -> None:
 
 
 def _timed(call: Callable[[], None], seconds: float) -> list[float]:
-    """Milliseconds of each call, for about so many seconds, after two that are not counted."""
+    """Milliseconds of each call, for about `seconds`, after NUM_WARM_UP calls that are not timed."""
     for _ in range(NUM_WARM_UP):
         call()
     milliseconds: list[float] = []
@@ -138,9 +139,9 @@ def _timed(call: Callable[[], None], seconds: float) -> list[float]:
 
 
 def peak_gflops(seconds: float = PEAK_SECONDS) -> float:
-    """Billion operations a second in products of square float32 matrices, by numpy's BLAS, with all threads.
+    """Peak throughput in GFLOP/s: the best product of square float32 matrices, by numpy's BLAS with all threads.
 
-    The best product counts, by its processor time, so that other programs do not lower it. Networks cannot reach it.
+    It is measured in processor time, so that other programs do not lower it. Networks cannot reach it.
     """
     left = np.random.default_rng(0).random((PEAK_SIDE, PEAK_SIDE), dtype=np.float32)
     right, product = left.T.copy(), np.empty_like(left)
@@ -155,8 +156,8 @@ def peak_gflops(seconds: float = PEAK_SECONDS) -> float:
 
 
 def pipeline_of(runtime: Runtime, sources: list[ImageSource], case: Case) -> dict[str, Any]:
-    """Pictures a second of reading, letterboxing and detecting side by side, the same of the network alone, in turns;
-    and the processor time of a picture in each part, drawing included."""
+    """Throughput (images/s) of the pipeline (reading, letterbox and detection in parallel) and of the network alone,
+    measured in turns; and the processor time per image of each stage, including drawing."""
     detector = Detector(runtime)
     record = runtime.record
     canvases = np.stack([fit(one.read(), record.image_size, record.preprocessing)[0] for one in sources])
@@ -189,7 +190,7 @@ def _exhaust(predictions: Iterator[object]) -> None:
 
 
 def processor_ms(detector: Detector, sources: list[ImageSource]) -> dict[str, float]:
-    """Milliseconds of processor time for a picture, on average: other programs on the machine change it little."""
+    """Stage -> mean processor time per image, ms, which other programs on the machine change little."""
     record = detector.record
     spent: dict[str, float] = {}
 
@@ -210,16 +211,16 @@ def processor_ms(detector: Detector, sources: list[ImageSource]) -> dict[str, fl
 
 
 def main() -> None:
-    """What cannot be measured is told as {"error": ...}."""
+    """Measure the case on standard input; a failure is reported as {"error": ...}."""
     case = Case(**json.load(sys.stdin))
     try:
         answer = measure(case)
     except LookonceError as error:
         answer = {"error": str(error)}
-    except Exception as error:  # noqa: BLE001 (a runtime's refusal of a size or batch, of its own kind)
+    except Exception as error:  # noqa: BLE001 (runtimes raise their own types for a size or batch they reject)
         size = f"{case.image_size} pixels" if case.image_size else "its own size"
-        refused = f"{case.weights}: does not take {case.batch} pictures of {size}"
-        answer = {"error": f"{refused}: {type(error).__name__}: {error}"}
+        images = f"{case.batch} image{'s' * (case.batch != 1)}"
+        answer = {"error": f"{case.weights}: cannot run {images} of {size}: {type(error).__name__}: {error}"}
     json.dump(answer, sys.stdout)
 
 

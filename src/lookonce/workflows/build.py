@@ -1,4 +1,4 @@
-"""Where settings meet constructors: the only place that takes settings apart."""
+"""Builds the objects of training from the settings: no other module passes settings to constructors."""
 
 import importlib.metadata
 import math
@@ -48,12 +48,12 @@ from lookonce.weights.transfer import transfer
 
 Anchors = tuple[tuple[float, float], ...]
 Three = tuple[float, float, float]
-# Mean and deviation of the channels, red first, of pixels in 0..1; those of ImageNet are the model zoo's.
+# Mean and standard deviation of the channels (RGB, pixels in 0..1); the model zoo uses those of ImageNet.
 NORMALIZATIONS: dict[str, tuple[Three, Three]] = {
     "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-# How predictions are matched with objects: name in the settings -> assigner.
+# Name in the settings (`assignment`) -> assigner, which matches predictions with ground truth.
 ASSIGNERS: dict[str, Callable[[Settings], Assigner]] = {
     "best_anchors": lambda settings: BestAnchors(iou_threshold=settings.assign_iou),
     "neighbours": lambda settings: BestAnchors(iou_threshold=settings.assign_iou, neighbours=True),
@@ -62,7 +62,7 @@ ASSIGNERS: dict[str, Callable[[Settings], Assigner]] = {
 
 
 def make_record(settings: Settings, dataset: Dataset, data_hash: str) -> ModelRecord:
-    """The description of the network that is about to be trained on `dataset`."""
+    """The record of a network that is to be trained on `dataset`."""
     anchors = choose_anchors(settings, dataset)
     half = len(anchors) // 2
     mean, std = NORMALIZATIONS[settings.normalize]
@@ -72,7 +72,7 @@ def make_record(settings: Settings, dataset: Dataset, data_hash: str) -> ModelRe
         class_names=dataset.class_names,
         category_ids=dataset.category_ids,
         anchors=anchors,
-        masks=(tuple(range(half, len(anchors))), tuple(range(half))),  # large ones at stride 32, as in yolov3-tiny.cfg
+        masks=(tuple(range(half, len(anchors))), tuple(range(half))),  # stride 32 has the large ones: yolov3-tiny.cfg
         image_size=(settings.image_size, settings.image_size),
         preprocessing=Preprocessing(resize=settings.resize_mode, mean=mean, std=std),
         thresholds=Thresholds(
@@ -88,9 +88,10 @@ def make_record(settings: Settings, dataset: Dataset, data_hash: str) -> ModelRe
 
 
 def choose_batch_size(settings: Settings, num_images: int) -> Settings:
-    """The settings with a batch size: where none is given, the power of two that makes about fifty steps an epoch.
+    """The settings with batch_size (images per rank) chosen if it is 0.
 
-    That is the batch of all ranks together: how a network learns should not depend on how many devices there are.
+    The global batch (all ranks together) is then the power of two that gives about 50 steps an epoch, limited to 4..32;
+    training must not depend on the number of devices.
     """
     if settings.batch_size:
         return settings
@@ -99,7 +100,7 @@ def choose_batch_size(settings: Settings, num_images: int) -> Settings:
 
 
 def choose_anchors(settings: Settings, dataset: Dataset) -> Anchors:
-    """Six (width, height) in pixels of the network's input, smallest first."""
+    """Six (width, height) in pixels at network input size, smallest first."""
     if settings.anchors == "default":
         return DEFAULT_ANCHORS
     if settings.anchors != "auto":
@@ -109,13 +110,13 @@ def choose_anchors(settings: Settings, dataset: Dataset) -> Anchors:
 
 
 def make_dialect(settings: Settings) -> Dialect:
-    """The table's entry, with another activation where the settings ask for one."""
+    """The dialect of the settings; `activation` other than auto replaces its activation."""
     dialect = DIALECTS[settings.dialect]
     return dialect if settings.activation == "auto" else dialect.model_copy(update={"activation": settings.activation})
 
 
 def make_model(settings: Settings, record: ModelRecord) -> YoloV3Tiny:
-    """A fresh network, drawn from the seed alone, then what `weights` or `backbone_weights` bring along."""
+    """A network initialised from the seed, then from `weights` or `backbone_weights`, with freeze_stages frozen."""
     with torch.random.fork_rng(devices=[]):  # PyTorch's own initialisation draws from the global generator
         model = model_from_record(record)
     generator = torch.Generator().manual_seed(settings.seed)
@@ -130,7 +131,7 @@ def make_model(settings: Settings, record: ModelRecord) -> YoloV3Tiny:
 
 
 def start_from(model: YoloV3Tiny, record: ModelRecord, checkpoint: Checkpoint, *, backbone_only: bool) -> None:
-    """Take over what fits, and say what did not."""
+    """Copy the weights that fit into `model`, and log which do not."""
     taken = transfer(model, record, checkpoint, backbone_only=backbone_only)
     what = "the backbone" if backbone_only else "the weights"
     get_logger().info(f"starting from {what} of {checkpoint.folder}")
@@ -140,15 +141,18 @@ def start_from(model: YoloV3Tiny, record: ModelRecord, checkpoint: Checkpoint, *
     old = checkpoint.record
     if new:
         known = few(taken.class_names) if taken.class_names else "none"
-        unnamed = "" if old.names_known else f"; its {old.num_classes} classes have no names, names=FILE gives them"
-        get_logger().info(f"classes it knows by name: {known}; starting afresh: {few(new)}{unnamed}")
+        unnamed = "" if old.names_known else f"; its {old.num_classes} classes have no names, set them with names=FILE"
+        get_logger().info(f"classes matched by name: {known}; newly initialised: {few(new)}{unnamed}")
     if not old.names_known and not set(taken.class_names) <= set(old.class_names):
-        get_logger().info(f"its classes have no names; as they are as many, taken in order: {few(taken.class_names)}")
+        get_logger().info(
+            "the classes of the weights have no names; the number of classes is equal, so they are matched in order: "
+            f"{few(taken.class_names)}"
+        )
     num_anchors = sum(len(mask) for mask in record.masks)
     if taken.num_anchors < num_anchors:
         get_logger().info(
-            f"boxes and objectness of {taken.num_anchors} of {num_anchors} anchors taken over; the others have another "
-            "size or another way of making a box, and start afresh"
+            f"box and objectness weights of {taken.num_anchors} of {num_anchors} anchors copied; the others are newly "
+            "initialised, because their anchor size or box decoding differs"
         )
 
 
@@ -189,13 +193,13 @@ def make_schedule(settings: Settings, steps_per_epoch: int) -> Schedule:
 def make_learner(
     settings: Settings, record: ModelRecord, steps_per_epoch: int, device: torch.device, global_batch: int = 0
 ) -> Learner:
-    """Model, loss, optimizer, schedule and average on the device.
+    """Model, loss, optimizer, gradient scaler, schedule and EMA on the device.
 
-    global_batch: pictures of a batch on all ranks together; 0: batch_size for each of them."""
+    global_batch: images per batch, all ranks together; 0: batch_size x world size."""
     model = make_model(settings, record).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.sync_bn and world_size() > 1:
         model = synchronise_batchnorm(model, device)
-    broadcast_tensors(list(model.state_dict().values()))  # `weights` may be another file on another machine
+    broadcast_tensors(list(model.state_dict().values()))  # `weights` may be a different file on each node
     precision = choose_precision(settings.precision, device)
     accumulate = batches_per_step(settings, global_batch or settings.batch_size * world_size())
     return Learner(
@@ -225,12 +229,12 @@ def make_learner(
 
 
 def batches_per_step(settings: Settings, global_batch: int) -> int:
-    """How many batches are collected for one step of the optimizer; the same on however many ranks a run goes on."""
+    """Gradient accumulation: batches per optimizer step. Independent of the number of ranks, so also after a resume."""
     return max(round(settings.nominal_batch / global_batch), 1) if settings.nominal_batch else settings.accumulate
 
 
 def make_ema(settings: Settings, model: torch.nn.Module, updates_per_epoch: int) -> ExponentialMovingAverage | None:
-    """The ramp takes a tenth of the run, and no more than 2,000 updates."""
+    """EMA whose decay ramps up over a tenth of the run, at most 2,000 updates; None if ema_decay is 0."""
     if not settings.ema_decay:
         return None
     num_updates = settings.epochs * updates_per_epoch
@@ -240,7 +244,7 @@ def make_ema(settings: Settings, model: torch.nn.Module, updates_per_epoch: int)
 def make_train_loader(
     settings: Settings, dataset: Dataset, preprocessing: Preprocessing, device: torch.device, global_batch: int = 0
 ) -> Loader:
-    """global_batch: pictures of a batch on all ranks together; 0: batch_size for each of them."""
+    """global_batch: images per batch, all ranks together; 0: batch_size x world size."""
     return Loader(
         dataset,
         batch_size=global_batch or settings.batch_size * world_size(),
@@ -258,7 +262,7 @@ def make_train_loader(
 
 
 def make_augmentation(settings: Settings) -> Callable[[int], Augmentation]:
-    """Epoch -> augmentation: mosaic and mixup end close_mosaic epochs before the run does."""
+    """Epoch -> augmentation; mosaic and mixup are off in the last close_mosaic epochs."""
     full = Augmentation(
         scale_min=settings.scale_min,
         scale_max=settings.scale_max,
@@ -275,17 +279,17 @@ def make_augmentation(settings: Settings) -> Callable[[int], Augmentation]:
 
 
 def num_workers(workers: int | str, device: torch.device) -> int:
-    """ "auto": one thread beside a CPU that trains, since the step takes nine tenths of it; half the processors, up to
-    16, beside an accelerator, shared out to the ranks of this machine."""
+    """Number of loader threads. "auto": 1 when a CPU trains, since the step takes nine tenths of the time; with an
+    accelerator half the processors divided by the ranks of this node, 2..16."""
     if workers != "auto":
         return int(workers)
     return 1 if device.type == "cpu" else min(max(usable_processors() // (2 * processes_here()), 2), 16)
 
 
 def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | None:
-    """Validation during training is the evaluation of `eval`: same detector, same pictures, same metric.
+    """Validation during training: the same detector, images and metric as `eval`. None without a validation set.
 
-    Ranks share out the pictures; the main one scores what all have found.
+    Each rank detects on its shard of the images; rank 0 scores all detections and broadcasts the metrics.
     """
     if dataset is None:
         return None
@@ -306,15 +310,15 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
 
 
 def against_waiting(settings: Settings, dataset: Dataset, device: torch.device) -> str:
-    """What makes pictures come faster: more threads while there are cores, and memory for all of them decoded."""
+    """Advice for when training waits for images: more loader threads, a larger image cache, smaller files."""
     workers, processors = num_workers(settings.workers, device), usable_processors()
     needed_mb = math.ceil(3e-6 * float(dataset.image_sizes_wh.astype(np.float64).prod(1).sum()))
     advice = []
     if workers < processors:
         advice.append(f"--workers {workers + 1} or more (now {workers}; there are {processors} processors)")
     if needed_mb > settings.cache_mb:
-        advice.append(f"--cache-mb up to {needed_mb} (now {settings.cache_mb:g}), which keeps all pictures decoded")
-    return "; or ".join([*advice, "smaller picture files, such as JPEGs of about the size that is trained at"])
+        advice.append(f"--cache-mb up to {needed_mb} (now {settings.cache_mb:g}), which caches all decoded images")
+    return "; or ".join([*advice, "smaller image files, such as JPEGs of about the training size"])
 
 
 def make_trainer(
@@ -327,7 +331,7 @@ def make_trainer(
     on_epoch: Sequence[OnEpoch],
     stop: StopRequest | None = None,
 ) -> Trainer:
-    """A trainer at the start of its run. on_epoch: what looks at the table of metrics after each epoch."""
+    """A trainer at the start of its run. on_epoch: callbacks that get the metrics of all epochs after each epoch."""
     return Trainer(
         learner,
         loader,

@@ -1,4 +1,4 @@
-"""`lookonce check`: is this data set fit to train on?"""
+"""`lookonce check`: validates a data set before training."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -18,12 +18,13 @@ from lookonce.report.advice import IMAGE_SIZES, Advice, advise
 from lookonce.report.check_page import CheckPage, write_check_page
 from lookonce.storage import os_errors_explained, write_file
 
-_OWN_FORMAT: dict[str, Format] = {"coco": "coco", "voc": "voc", "yolo": "yolo", "shards": "shards"}  # else COCO
+# Any other format is written as COCO.
+_OWN_FORMAT: dict[str, Format] = {"coco": "coco", "voc": "voc", "yolo": "yolo", "shards": "shards"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fixed:
-    """A corrected copy. changes: a line each, in words."""
+    """A corrected copy. changes: one line of text per change."""
 
     copy: Copy
     changes: tuple[str, ...]
@@ -31,7 +32,7 @@ class Fixed:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What `check` found, and the corrected copy where one was asked for."""
+    """The result of `check`; fixed: the corrected copy if `fix` was given."""
 
     result: CheckResult
     fixed: Fixed | None = None
@@ -55,43 +56,41 @@ def check(
     advice: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
-    """Look at every annotation and every picture before training does; exit status 1 where there are errors.
+    """Check every annotation and every image before training; exit status 1 if there are errors.
 
     Your files are never changed.
 
     Parameters
     ----------
     data
-        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images. Of a picture, or
-        of a folder with pictures and no annotations, the files alone are looked at.
+        Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images. For an image, or a
+        folder of images without annotations, only the image files are checked.
     images
-        Folder of the pictures of an annotation JSON.
+        Image folder of an annotation JSON.
     only
-        Checks to make, by name (tiny-box) or group: annotations, pictures, copies, boxes, classes. docs/check.md
-        lists them.
+        Checks to run, by name (tiny-box) or group: annotations, pictures (image files), copies (duplicates), boxes,
+        classes. docs/check.md lists them.
     skip
-        Checks to leave out, by name or group.
+        Checks to skip, by name or group.
     json_file
-        File to write all findings and counts into.
+        JSON file to write with all findings and counts.
     html
-        File to write a page with pictures of the findings into.
+        HTML file to write with the findings, drawn on their images.
     fix
-        New folder for a corrected copy; changes.txt in it lists each change, and what is left for you to decide.
+        New folder for a corrected copy; its changes.txt lists each change and each finding left for you to decide.
     decode
-        Decode every picture; without it only their headers are read, and a damaged picture passes.
+        Decode every image; --no-decode reads only the headers, which is faster but misses damaged images.
     advice
-        Recommend an image size; the network's time is measured on this machine, which takes a second or two.
+        Recommend an image size; the latency of the network is measured on this machine, which takes 1-2 s.
     on_progress
-        Called with pictures done and pictures in all.
+        Called with (images done, images in total).
     """
     checks = chosen_checks(_words(only or ()), _words(skip or ()))
     if fix is not None:
         require_new(fix)
     source = _open(data, images)
     if source.format == IMAGES_ALONE and fix is not None:
-        raise DataError(
-            f"{data}: has no annotations; --fix {fix} writes corrected copies of labelled pictures only", path=data
-        )
+        raise DataError(f"{data}: has no annotations; --fix {fix} expects labelled images, leave it out", path=data)
     if source.format == IMAGES_ALONE:
         checks &= chosen_checks(["pictures", "copies"])
     result = check_data(source, checks=checks, decode=decode, on_progress=on_progress)
@@ -105,7 +104,7 @@ def check(
 
 
 def _open(data: str | Path, images: Path | None) -> DataSource:
-    """The data set; or, where there is none, the pictures alone."""
+    """The data set; without annotations, the images alone."""
     path = Path(data)
     pictures = open_images(path) if images is None else None
     if pictures is not None and path.is_file():
@@ -115,12 +114,12 @@ def _open(data: str | Path, images: Path | None) -> DataSource:
     except DataError:
         if pictures is None:
             raise
-        get_logger().info(f"{path}: no annotations; the pictures alone are looked at")
+        get_logger().info(f"{path}: no annotations found; only the image files are checked")
         return pictures
 
 
 def _advise(result: CheckResult) -> Advice | None:
-    """From the training pictures, else from the first split there is."""
+    """Advice from the train split, else from the first split; None without boxes."""
     from lookonce.runtimes.speed import milliseconds_by_size  # ONNX Runtime takes a moment to import
 
     by_split = {dataset.split: dataset for dataset in reversed(result.datasets)}
@@ -131,8 +130,8 @@ def _advise(result: CheckResult) -> Advice | None:
 
 
 SPEED_NOTE = (
-    "ms: one picture on this machine just now, the full-width network alone with ONNX Runtime on all cores, measured "
-    "at 320, 480 and 640."
+    "ms: latency of one image on this machine, full-width network without pre- and post-processing, ONNX Runtime on "
+    "all cores, measured at 320, 480 and 640 pixels."
 )
 
 
@@ -149,11 +148,12 @@ def _page(checked: Checked, data: str | Path, images: Path | None) -> CheckPage:
 
 
 def write_fixed(result: CheckResult, folder: Path) -> Fixed:
-    """The data set without what a program can put right, in its own format (COCO, where it mixes several)."""
+    """Write the data set with all automatic fixes, in its own format (COCO if it mixes several)."""
     repaired = repair(result.datasets, result.findings)
     if not repaired.datasets:
         raise DataError(
-            f"{result.origin}: nothing is left to write into {folder}; no split can be read", path=result.origin
+            f"{result.origin}: no split can be read, so {folder} was not written; correct the annotations",
+            path=result.origin,
         )
     left = [found.message for found in result.sorted_findings if not FINDING_KINDS[found.name].fix]
     notes = {"changes.txt": _changes_text(result.origin, repaired.changes, left)}
@@ -164,12 +164,17 @@ def write_fixed(result: CheckResult, folder: Path) -> Fixed:
 
 
 def _changes_text(origin: str, changes: Sequence[str], left: Sequence[str]) -> str:
-    lines = [f"A copy of {origin}, corrected by lookonce check --fix.", "", f"{len(changes)} changes:", *changes]
+    lines = [
+        f"A copy of {origin}, corrected by lookonce check --fix.",
+        "",
+        f"{counted(len(changes), 'change')}:",
+        *changes,
+    ]
     return "\n".join([*lines, "", f"{len(left)} left for you to decide:", *left]) + "\n"
 
 
 def _words(typed: Sequence[str]) -> list[str]:
-    """`tiny-box,huge-box` and `tiny-box huge-box` are the same."""
+    """`tiny-box,huge-box` equals `tiny-box huge-box`."""
     return [word for part in typed for word in part.split(",") if word]
 
 
@@ -180,7 +185,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def as_json(checked: Checked) -> dict[str, object]:
-    """What `--json` writes: counts, the checks made with how often each found something, the findings, worst first."""
+    """Content of `--json`: counts, the checks run with their number of findings, and the findings, worst first."""
     result = checked.result
     found = {name: sum(finding.name == name for finding in result.findings) for name in FINDING_KINDS}
     return {
@@ -205,9 +210,9 @@ def as_json(checked: Checked) -> dict[str, object]:
 
 
 def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
-    """Lines for a terminal: counts of each split, then each kind of finding with its first few."""
+    """Lines for a terminal: counts of each split, then each kind of finding with its first `shown` messages."""
     result = checked.result
-    yield f"{result.origin}: {result.format}, {len(result.class_names)} classes"
+    yield f"{result.origin}: {result.format}, {counted(len(result.class_names), 'class')}"
     for split in result.splits:
         yield from _summary_lines(split)
     for name, group in groupby(result.sorted_findings, key=lambda found: found.name):
@@ -222,19 +227,20 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         yield from _advice_lines(checked.advice)
     if checked.fixed:
         folder, changes = checked.fixed.copy.folder, checked.fixed.changes
-        yield f"{folder}: a corrected copy, {len(changes)} changes, each in {folder / 'changes.txt'}"
+        yield f"written: {folder}, corrected copy with {counted(len(changes), 'change')}; see {folder / 'changes.txt'}"
     yield ", ".join(counted(result.count(severity), severity) for severity in SEVERITIES)
 
 
 def counted(number: int, noun: str) -> str:
-    """1 error, 2 errors."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """1 error, 2 errors, 2 boxes, 2 classes."""
+    ending = "" if number == 1 else "es" if noun.endswith(("s", "x")) else "s"
+    return f"{number} {noun}{ending}"
 
 
 def _advice_lines(advice: Advice) -> Iterator[str]:
-    yield f"image size, from {advice.objects} objects ({advice.split}):"
-    yield "        under   within 4x of an anchor of   cell and     ms a"
-    yield "  size   8 px  stride 16 stride 32  either  anchor shared picture"
+    yield f"image size, from {counted(advice.objects, 'object')} of split {advice.split}:"
+    yield "        under   within 4x of an anchor of   cell and     ms per"
+    yield "  size   8 px  stride 16 stride 32  either  anchor shared image"
     for row in advice.rows:
         shown = "     -" if row.milliseconds is None else f"{row.milliseconds:6.0f}"
         yield (
@@ -247,20 +253,20 @@ def _advice_lines(advice: Advice) -> Iterator[str]:
 
 def _speed_line(result: CheckResult) -> str:
     decoded = any(FINDING_KINDS[name].needs_pixels for name in result.checks)
-    how = "decoded" if decoded else "looked at by their headers"
-    return f"{result.pictures} pictures {how}, {result.pictures / max(result.seconds, 1e-3):,.0f} a second"
+    how = "decoded" if decoded else "checked by their headers"
+    return f"{counted(result.pictures, 'image')} {how}, {result.pictures / max(result.seconds, 1e-3):,.0f} images/s"
 
 
 def _summary_lines(split: SplitSummary) -> Iterator[str]:
     sizes = " to ".join(dict.fromkeys(f"{width}x{height}" for width, height in (split.smallest_wh, split.largest_wh)))
     if not split.class_boxes:
-        yield f"  {split.pictures} pictures, {sizes}"
+        yield f"  {counted(split.pictures, 'image')}, {sizes}"
         return
     crowd = f", {split.crowd} of them crowd" if split.crowd else ""
     share = f"{100 * split.background / max(split.pictures, 1):.0f} %"
     yield (
-        f"  {split.split}: {split.pictures} pictures ({split.background} without boxes, {share}), {sizes}; "
-        f"{split.boxes} boxes{crowd}"
+        f"  {split.split}: {counted(split.pictures, 'image')} ({split.background} without boxes, {share}), {sizes}; "
+        f"{counted(split.boxes, 'box')}{crowd}"
     )
     counts = sorted(split.class_boxes.items(), key=lambda item: -item[1])
     more = f", and {len(counts) - 10} more classes" if len(counts) > 10 else ""

@@ -1,4 +1,4 @@
-"""`lookonce convert`: weights of other programs into a checkpoint, and a checkpoint into their files."""
+"""`lookonce convert`: converts weights of other programs to a checkpoint, and a checkpoint to their formats."""
 
 import re
 import tempfile
@@ -25,14 +25,14 @@ from lookonce.weights.mindspore import to_mindspore
 from lookonce.workflows.info import describe_record
 
 Writer = Callable[[ModelRecord, dict[str, Tensor], str], dict[str, bytes]]
-# Name in --to -> what writes its files, as suffix -> content.
+# Name in --to -> function that returns the files of this program as suffix -> content.
 WRITERS: dict[str, Writer] = {"darknet": to_darknet, "mindspore": to_mindspore}
-WEIGHTS = {".weights", ".ckpt"}  # endings of those of their files that hold the numbers
+WEIGHTS = {".weights", ".ckpt"}  # file name extensions of the weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
-    """What was read, what is to be known of it, and the files written."""
+    """The record that was read, notes and warnings about it, and the files written."""
 
     record: ModelRecord
     notes: tuple[str, ...]
@@ -52,28 +52,28 @@ def convert(
 ) -> Converted:
     """Read weights of Darknet, MindSpore or Ultralytics, and write a checkpoint or the files of another program.
 
-    Every array of the file must have its place in the network, and each is used once. docs/weights.md tells the
-    dialects apart.
+    Each array of the file must match exactly one array of the network. docs/weights.md describes the dialects.
 
     Parameters
     ----------
     files
         Darknet's .cfg and .weights, MindSpore's .ckpt, Ultralytics' .pt, or a checkpoint or run folder.
     output
-        Checkpoint folder to make; with --to the folder of the files, or their name without the ending.
+        Checkpoint folder to create; with --to the folder of the files, or their path without the extension.
     names
-        Class names, one a line.
+        Text file of class names, one per line.
     image_size
-        Side of the network's input in pixels, where the file does not say or another one is wanted.
+        Side of the network input in pixels, a multiple of 32; default: the value in the file, else 640.
     to
-        Write files of these programs, with commas between them: darknet, mindspore.
+        Programs to write files for, separated by commas: darknet, mindspore. Default: write a checkpoint.
     mask
-        Anchors of the stride-16 head of a Darknet .cfg: cfg (as it says), 1,2,3 (for the released COCO weights), or
-        auto, which knows those by their SHA-256.
+        Anchor mask of the stride-16 head of a Darknet .cfg: cfg (the mask in the file), anchor indices such as 1,2,3
+        (right for the released COCO weights), or auto (cfg, but 1,2,3 for the released file, known by its SHA-256).
     resize
-        How pictures are brought to the input's size: letterbox, stretch, or auto, as the program that trained does.
+        How images are resized to the network input: letterbox, stretch, or auto (as the training program does).
     probe
-        Pictures (file, folder, pattern) on which two readings of a Darknet file's masks are compared, and shown.
+        Images (file, folder, pattern) on which two anchor masks of a Darknet file are compared; the comparison is
+        drawn into OUTPUT-masks.png.
     """
     targets = _targets(to)
     options = ReadOptions(
@@ -85,7 +85,9 @@ def convert(
         written = _write_foreign(read, targets, _path(output, files), str(files[0]))
     else:
         if output.exists():
-            raise WeightsError(f"{output}: exists already; --output names another folder", path=output)
+            raise WeightsError(
+                f"{output}: exists already; expected a new folder, choose another with --output", path=output
+            )
         save_checkpoint(output, state=read.state, record=_stamped(read.record))
         written = (output,)
     notes = (*read.notes, *read.assumed, *probed)
@@ -93,16 +95,16 @@ def convert(
 
 
 def _probe(read: ForeignWeights, images: str | None, output: Path) -> list[str]:
-    """What the two readings say, as lines; the picture sheet lies beside the output."""
+    """Lines that compare the two anchor masks; the contact sheet is written beside the output."""
     if images is None:
         return []
     if ORIGIN not in read.record.settings or read.is_backbone:
         raise SettingsError(
-            "probe: compares two readings of a whole network from Darknet's .cfg and .weights; leave it out",
+            "probe: expected a whole network from Darknet's .cfg and .weights to compare anchor masks; leave it out",
             setting="probe",
         )
     probed = probe_masks(read, images, output.with_name(f"{output.name}-masks.png"))
-    return probed.lines() if probed else ["probe: the .cfg has no anchors left for another reading"]
+    return probed.lines() if probed else ["probe: nothing to compare, the .cfg has no unused anchors for another mask"]
 
 
 def as_text(converted: Converted) -> Iterator[str]:
@@ -122,7 +124,7 @@ def _targets(to: str) -> list[str]:
         if name not in WRITERS:
             known = f"; expected one of {', '.join(WRITERS)}"
             raise SettingsError(
-                f"to: unknown program {name}{suggestion(name, WRITERS) or known}", setting="to", value=name
+                f"to: unknown program {name!r}{suggestion(name, WRITERS) or known}", setting="to", value=name
             )
     return targets
 
@@ -134,20 +136,22 @@ def _masks(mask: str) -> Masks:
         return "cfg"
     if not re.fullmatch(r"\d{1,3}(,\d{1,3})*", mask):
         raise SettingsError(
-            f"mask is {mask}, expected auto, cfg, or rows of the anchors such as 1,2,3", setting="mask", value=mask
+            f"mask: {mask!r}; expected auto, cfg, or anchor indices such as 1,2,3", setting="mask", value=mask
         )
     return tuple(int(row) for row in mask.split(","))
 
 
 def _read(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
     if not files:
-        raise SettingsError("convert needs the files to read, for example yolov3-tiny.cfg yolov3-tiny.weights")
+        raise SettingsError(
+            "files: not given; expected the files to read, e.g. lookonce convert yolov3-tiny.cfg yolov3-tiny.weights"
+        )
     if not is_checkpoint(files[0]):
         return read_foreign(files, options)
     if len(files) > 1 or options != ReadOptions():
         raise SettingsError(
-            f"{files[0]}: a checkpoint knows its names, size, masks and preprocessing; leave the other files and "
-            "options out",
+            f"{files[0]}: is a checkpoint, which holds its class names, image size, masks and preprocessing; leave the "
+            "other files and options out",
             path=files[0],
         )
     model, record = load_weights(files[0])
@@ -160,7 +164,7 @@ def _stamped(record: ModelRecord) -> ModelRecord:
 
 
 def _path(output: Path, files: Sequence[Path]) -> Path:
-    """Where the files go, without an ending: into a folder under the name of what was read, or as `output` says."""
+    """Path of the files without extension: `output`, or the name of the file that was read in the folder `output`."""
     if output.is_dir() or not output.suffix:
         named = next((path for path in files if path.suffix == ".weights"), files[0])
         return output / named.resolve().stem
@@ -168,11 +172,11 @@ def _path(output: Path, files: Sequence[Path]) -> Path:
 
 
 def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, source: str) -> tuple[Path, ...]:
-    """Write each program's files, once they have been read back and are the same to the last bit; and the record, of
-    which they hold little, beside the weights."""
+    """Write each program's files after reading them back bit for bit, and the record, which these formats cannot hold,
+    beside the weights."""
     if read.is_backbone:
         raise WeightsError(
-            f"{source}: a backbone alone; expected a whole network to write for {', '.join(targets)}", path=source
+            f"{source}: holds a backbone only; expected a whole network to write for {', '.join(targets)}", path=source
         )
     contents: dict[Path, bytes] = {}
     for target in targets:
@@ -184,8 +188,8 @@ def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, sou
         contents |= {**written, record_file(weights): text_beside(record, written[weights]).encode()}
     for path in contents:
         if path.exists():
-            raise WeightsError(f"{path}: exists already; --output names another place", path=path)
-    for path, content in reversed(contents.items()):  # the record first: no kill leaves weights without it
+            raise WeightsError(f"{path}: exists already; expected a new file, choose another with --output", path=path)
+    for path, content in reversed(contents.items()):  # the record first, so that a kill never leaves weights without it
         with os_errors_explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content)
@@ -193,8 +197,9 @@ def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, sou
 
 
 def _read_back(files: Mapping[str, bytes], read: ForeignWeights, target: str) -> ModelRecord:
-    """What the files say of the network; WeightsError unless they read back as what they were made from. Variances
-    differ where the program's constant does."""
+    """The record in the files; WeightsError unless they read back as they were written.
+
+    Variances may differ where the program has another BatchNorm epsilon."""
     with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
         paths = [Path(folder) / f"network{suffix}" for suffix in files]
         for path, content in zip(paths, files.values(), strict=True):

@@ -1,4 +1,4 @@
-"""`lookonce convert-data`: a copy of labelled pictures in another format, with other splits or classes if wanted."""
+"""`lookonce convert-data`: copies a data set to another format, optionally with other splits or classes."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -29,51 +29,51 @@ def convert_data(
     pictures: Placing = "copy",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Copy:
-    """Copy labelled pictures into another format, as they are or with other splits and classes.
+    """Copy a data set to another format, optionally with other splits and classes.
 
-    The copy is read back and compared before it appears. Boxes without an area are left out and boxes that reach
-    outside are cut, as in training. The originals stay untouched.
+    The copy is read back and compared before it is published. As in training, boxes without an area are dropped and
+    boxes are clipped to the image. The originals are never changed.
 
     Parameters
     ----------
     source
-        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+        Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     destination
-        Folder to make; it must be new or empty.
+        Folder to create; it must be new or empty.
     to
         Format of the copy.
     images
-        Folder of the pictures of an annotation JSON.
+        Image folder of an annotation JSON.
     splits
-        Parts to copy; without it train, val and test, as far as they are there.
+        Splits to copy; default: train, val and test, those that exist.
     merge
-        Further data sets to add, split by split; classes of the same name become one.
+        Further data sets to merge, split by split; classes of the same name become one.
     rename
-        Classes to rename, each OLD:NEW; several with the same NEW become one class.
+        Classes to rename, each as OLD:NEW; several with the same NEW become one class.
     classes
-        Classes to keep, in this order, after renaming; pictures that lose all their boxes are left out.
+        Classes to keep, in this order, by their names after renaming; images that lose all their boxes are left out.
     count
-        Pictures to keep of each part, drawn at random; 0 for all.
+        Random sample: images to keep per split; 0 keeps all.
     split
-        Share all pictures out anew: parts for train, val and test, as 0.8/0.1/0.1 or 0.8/0.2.
+        New random split of all images: fractions for train, val and, optionally, test; 0.8/0.1/0.1 or 0.8/0.2.
     stratify
-        With --split: the same mix of classes in every part, as far as possible.
+        With --split: stratified, i.e. similar class proportions in each split.
     seed
-        Start of all random choices: same seed, same pictures.
+        Random seed; the same seed selects the same images.
     pictures
-        copy, or link: hard links need no space, but share their bytes with the originals.
+        copy, or link: hard links need no space but share their bytes with the original images.
     on_progress
-        Called with pictures placed and pictures in all.
+        Called with (images copied, images in total).
     """
     require_format(to)
     require_new(destination)
     shares = read_shares(split or "")
     if stratify and not shares:
         raise SettingsError(
-            "--stratify goes with --split, for example --split 0.8/0.1/0.1 --stratify", setting="stratify"
+            "stratify: expected together with split, e.g. --split 0.8/0.1/0.1 --stratify", setting="stratify"
         )
     if count < 0:
-        raise SettingsError(f"count is {count}, expected 0 (all) or more", setting="count", value=count)
+        raise SettingsError(f"count: {count}; expected 0 (all) or more", setting="count", value=count)
     datasets = _merged([open_data(source, images), *map(open_data, merge or ())], splits)
     datasets = [_with_classes(dataset, rename or (), classes or ()) for dataset in datasets]
     if count:
@@ -87,19 +87,20 @@ def convert_data(
 def as_text(copy: Copy) -> Iterator[str]:
     """Lines for a terminal."""
     for split, count in copy.pictures.items():
-        yield f"{split}: {count} pictures, {copy.boxes[split]} boxes"
+        boxes = copy.boxes[split]
+        yield f"{split}: {count} image{'s' * (count != 1)}, {boxes} box{'es' * (boxes != 1)}"
     if copy.crowd_left_out:
-        yield f"{copy.crowd_left_out} crowd boxes left out: {copy.format} files cannot mark them"
+        yield f"crowd boxes left out: {copy.crowd_left_out}; {copy.format} files cannot mark them"
     if copy.renamed:
         path, name = next(iter(copy.renamed.items()))
-        yield f"renamed because others have their names: {len(copy.renamed)}, such as {path}, now {name}"
+        yield f"images renamed because of duplicate names: {len(copy.renamed)}, e.g. {path} to {name}"
     exact = copy.largest_difference == 0
-    difference = "bit for bit" if exact else f"within {copy.largest_difference:.1g} pixels"
-    yield f"{copy.folder}: {copy.format}; its boxes read back {difference}"
+    difference = "bit-exact" if exact else f"within {copy.largest_difference:.1g} pixels"
+    yield f"written: {copy.folder} ({copy.format}); its boxes read back {difference}"
 
 
 def read_shares(text: str) -> dict[str, float]:
-    """`0.8/0.1/0.1` -> {"train": 0.8, "val": 0.1, "test": 0.1}; "" -> nothing. SettingsError for anything else."""
+    """`0.8/0.1/0.1` -> {"train": 0.8, "val": 0.1, "test": 0.1}; "" -> {}. Else SettingsError."""
     if not text:
         return {}
     try:
@@ -109,7 +110,7 @@ def read_shares(text: str) -> dict[str, float]:
     right = 2 <= len(numbers) <= 3 and all(number > 0 for number in numbers) and math.isclose(sum(numbers), 1)
     if not right:
         raise SettingsError(
-            f"split is {text!r}; expected parts of 1 for train, val and perhaps test: 0.8/0.1/0.1",
+            f"split: {text!r}; expected 2 or 3 fractions with sum 1 for train, val and test, e.g. 0.8/0.1/0.1",
             setting="split",
             value=text,
         )
@@ -117,13 +118,13 @@ def read_shares(text: str) -> dict[str, float]:
 
 
 def read_renames(words: Sequence[str], class_names: Sequence[str]) -> dict[str, str]:
-    """`OLD:NEW` each -> {old: new}. A name may have colons in it: OLD is what is a class."""
+    """`OLD:NEW` each -> {old: new}. Names may contain colons: OLD is the longest prefix that is a class name."""
     renames = {}
     for word in words:
         cuts = [place for place, letter in enumerate(word) if letter == ":" and word[:place] in class_names]
         if not cuts or not word[cuts[-1] + 1 :].strip():
             raise SettingsError(
-                f"rename is {word!r}; expected OLD:NEW, where OLD is one of {', '.join(class_names)}",
+                f"rename: {word!r}; expected OLD:NEW, where OLD is one of {', '.join(class_names)}",
                 setting="rename",
                 value=word,
             )
@@ -132,7 +133,7 @@ def read_renames(words: Sequence[str], class_names: Sequence[str]) -> dict[str, 
 
 
 def _merged(sources: Sequence[DataSource], splits: Sequence[str] | None) -> list[Dataset]:
-    """The splits of all sources, those of one name joined, all with the same classes."""
+    """The splits of all sources with unified classes; splits of the same name are merged."""
     read = [source.split(name) for source in sources for name in splits or _usual_splits(source)]
     names = dict.fromkeys(dataset.split for dataset in read)
     unified = unify_classes(read)
@@ -140,7 +141,7 @@ def _merged(sources: Sequence[DataSource], splits: Sequence[str] | None) -> list
 
 
 def _usual_splits(source: DataSource) -> list[str]:
-    """train, val and test; lists such as VOC's trainval only repeat their pictures."""
+    """train, val and test, or all splits if it has none of these; others, such as VOC's trainval, repeat images."""
     return [split for split in source.splits if split in SPLITS] or list(source.splits)
 
 
@@ -150,7 +151,7 @@ def _with_classes(dataset: Dataset, rename: Sequence[str], classes: Sequence[str
 
 
 def _known(word: str, dataset: Dataset) -> list[str]:
-    """`car,bus` and `car bus` are the same, unless a class is really called so."""
+    """`car,bus` equals `car bus`, unless a class has the name `car,bus`."""
     return [word] if word in dataset.class_names else [part for part in word.split(",") if part]
 
 
@@ -158,7 +159,7 @@ def _require_images(datasets: Sequence[Dataset]) -> None:
     for dataset in datasets:
         if not len(dataset):
             raise DataError(
-                f"split {dataset.split!r} would have no picture; ask for fewer or larger parts",
+                f"split: {dataset.split!r} would have no images; choose fewer splits or larger fractions",
                 setting="split",
                 value=dataset.split,
             )

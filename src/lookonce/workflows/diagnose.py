@@ -1,4 +1,4 @@
-"""`lookonce diagnose`: why a detector finds nothing. Training asks the same when its score stays at 0, or falls."""
+"""`lookonce diagnose`: finds the cause of a low score. Training runs it if AP50 stays near 0 or collapses."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,14 +41,14 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime, names_for
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
 
-DIVERGED = "is not finite (loss"  # what training says of a NaN, in log.txt
+DIVERGED = "is not finite (loss"  # part of the line that training logs for a NaN or infinite loss
 IMAGES = 64
 OVERLAID = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is diagnosed. settings, rows: of its run, empty for weights alone; runtime None: there are no weights."""
+    """A detector to diagnose. settings, rows: of its run, empty for weights alone; runtime: None without weights."""
 
     settings: Mapping[str, Any]
     rows: Sequence[Mapping[str, float]]
@@ -58,7 +58,7 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosed:
-    """What was found, and the folder with diagnosis.json and overlay.jpg."""
+    """The diagnosis, and the folder with diagnosis.json and overlay.jpg."""
 
     diagnosis: Diagnosis
     output: Path
@@ -80,32 +80,32 @@ def diagnose(
     output: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Diagnosed:
-    """Say why a detector finds nothing: checks in order, the cause by name, and what to do. Exit status 1 with a cause.
+    """Diagnose a low score: run checks in order, name the cause and what to do. Exit status 1 if a cause is found.
 
-    Looks at category ids, classes, labels (pixels or fractions, corners or sizes), anchors, learning rate, what is
-    found on training pictures, and scores; writes diagnosis.json, and overlay.jpg with the labels over their pictures.
+    Checks category ids, classes, labels (pixels or fractions, corners or sizes), anchors, learning rate, detections on
+    training images, and scores. Writes diagnosis.json, and overlay.jpg with the ground truth drawn on the images.
 
     Parameters
     ----------
     weights
-        Run folder (also one that failed), checkpoint folder, exported file, or MindSpore's .ckpt or Darknet's .weights.
+        Run folder (also of a failed run), checkpoint folder, exported file, MindSpore .ckpt or Darknet .weights.
     names
-        Class names of a .ckpt or .weights, one a line, where it does not say.
+        Text file of class names, one per line, for a .ckpt or .weights without names.
     data
-        Labelled pictures; without it, those that the run was trained on.
+        Labelled images; default: the data set that the run was trained on.
     images
-        Folder of the pictures of an annotation JSON.
+        Image folder of an annotation JSON.
     split
-        Where it scores badly; without it, the split that scored it during training, else val.
+        Split with the low score; default: the validation split of the run, else val.
     train_split
-        What it learned from; without it, that of the run, else train.
+        Split it was trained on; default: the training split of the run, else train.
     pictures
-        How many pictures of each split it is tried on.
+        Images of each split to run the detector on, 1 or more.
     output
-        Folder to write into; without it, diagnosis in the run folder, or runs/diagnose-1, -2 and so on.
+        Folder to write into; default: diagnosis in the run folder, else a new runs/diagnose-N.
     """
     if pictures < 1:
-        raise SettingsError(f"pictures is {pictures}, expected 1 or more", setting="pictures", value=pictures)
+        raise SettingsError(f"pictures: {pictures}; expected 1 or more", setting="pictures", value=pictures)
     subject = read_subject(weights, names)
     source = open_data(data or _data_of(subject, weights), images or _images_of(subject))
     folder = _folder(weights, output)
@@ -126,7 +126,7 @@ def diagnose(
 def as_text(diagnosed: Diagnosed) -> Iterator[str]:
     """Lines for a terminal."""
     yield from lines(diagnosed.diagnosis)
-    yield f"written: {diagnosed.output}: diagnosis.json, overlay.jpg (look at it: do the boxes lie on the objects?)"
+    yield f"written: {diagnosed.output}: diagnosis.json, overlay.jpg (check in it that the boxes lie on the objects)"
 
 
 def lines(diagnosis: Diagnosis) -> Iterator[str]:
@@ -141,15 +141,15 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def concluded(diagnosis: Diagnosis) -> str:
-    """One sentence."""
+    """One line: AP50 and the cause, or the suspects."""
     known = f"AP50 {diagnosis.AP50:.3f}" if diagnosis.AP50 >= 0 else "AP50 unknown"
     cause = diagnosis.cause
     if cause is not None:
-        return f"{known}. The cause: {cause.name}"
+        return f"{known}. Cause: {cause.name}"
     suspects = [check.name for check in diagnosis.checks if check.verdict == "suspect"]
     if diagnosis.AP50 >= HEALTHY_AP50:
-        return f"{known}: it finds things; `lookonce eval` tells where it goes wrong"
-    return f"{known}. No single cause; suspects: {', '.join(suspects) or 'none, so look at the overlay'}"
+        return f"{known}: the detector works; `lookonce eval` reports which errors remain"
+    return f"{known}. No single cause found; suspects: {', '.join(suspects) or 'none, check the overlay'}"
 
 
 def read_subject(weights: Path, names: Path | None = None) -> Subject:
@@ -174,7 +174,7 @@ def examine(
     overlay: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Diagnosis:
-    """All checks. What the annotations' reader refuses is a cause in itself, and the only one that is told then."""
+    """Run all checks. If the annotations cannot be read, this is the cause, and no other check is run."""
     names = [name for name in dict.fromkeys((train_split, split)) if name in source.splits]
     try:
         written = [source.as_written(name, _raise_error) for name in names]
@@ -184,7 +184,7 @@ def examine(
         return Diagnosis(checks=(refused,), AP50=-1.0)
     if not datasets:
         raise DataError(
-            f"{source.origin}: has neither split {train_split!r} nor {split!r}; it has {source.splits}",
+            f"{source.origin}: has neither split {train_split!r} nor {split!r}; choose from {source.splits}",
             path=source.origin,
         )
     record = subject.runtime.record if subject.runtime is not None else planned_record(subject, datasets[0])
@@ -205,7 +205,7 @@ def examine(
 
 
 def planned_record(subject: Subject, dataset: Dataset) -> ModelRecord:
-    """What the network of a run without any checkpoint would have been."""
+    """The record that a run without a checkpoint would have trained with."""
     from lookonce.config.schema import Settings
     from lookonce.workflows.build import make_record
 
@@ -219,7 +219,7 @@ def _found(
     images: int,
     on_progress: Callable[[int, int], None] | None,
 ) -> list[tuple[Dataset, Results]]:
-    """Some pictures of each split and what is found in them; nothing without weights or without a common class."""
+    """Up to `images` images of each split and their detections; [] without weights or without a common class."""
     if runtime is None or check_class_names(record, datasets[-1]).verdict == "cause":
         return []
     parts = [take_images(dataset, even_choice(len(dataset), images)) for dataset in datasets]
@@ -241,11 +241,11 @@ def _sizes(dataset: Dataset, record: ModelRecord) -> np.ndarray[Any, np.dtype[np
 
 
 def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: Path | None) -> Check:
-    """Draws the labels as they were read, also those that were left out."""
+    """Draw the ground truth as it was read, and count the boxes that were left out."""
     name = "overlay of ground truth"
     kept = sum(len(dataset.labels) for dataset in datasets)
     total = sum(len(found.labels) for found in written)
-    lost = f"{total - kept:,} of {total:,} boxes were left out because nothing of them lies in their picture"
+    lost = f"{total - kept:,} of {total:,} boxes were left out because they lie outside their image"
     if file is None:
         return Check(name=name, verdict="look", evidence=lost)
     with os_errors_explained(file):
@@ -265,7 +265,7 @@ def _data_of(subject: Subject, weights: Path) -> Path:
     known = subject.settings.get("data")
     if not known:
         raise SettingsError(
-            f"data: {weights} is no run folder that names its data; say which: --data DATA",
+            f"data: {weights} is not a run folder, which stores its data; add --data DATA",
             setting="data",
             path=weights,
         )
@@ -287,9 +287,10 @@ def _folder(weights: Path, output: Path | None) -> Path:
 
 
 class ScoreMonitor:
-    """Asks why, once, when the validation AP50 of a run stays under NOTHING_AP50 or has fallen to a third.
+    """Diagnoses a run, once per symptom, when its validation AP50 stays below NOTHING_AP50 or falls below a third of
+    the best.
 
-    look: makes the present weights a Runtime. Only reading and thinking: nothing of the training is touched.
+    look: makes a Runtime of the current weights. The training state is only read.
     """
 
     def __init__(self, settings: Mapping[str, Any], look: Callable[[], Runtime], folder: Path) -> None:
@@ -300,35 +301,35 @@ class ScoreMonitor:
         self._asked: set[str] = set()
 
     def __call__(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """rows: the table of metrics so far, one row an epoch."""
+        """rows: metrics so far, one row per epoch."""
         symptom = self.symptom(rows)
         if not symptom or symptom in self._asked:
             return
         self._asked.add(symptom)
         logger = get_logger()
-        logger.warning(f"{symptom} (epoch {len(rows)}); looking for the cause")
+        logger.warning(f"{symptom} (epoch {len(rows)}); running the diagnosis")
         try:
             diagnosis = self._examine(rows)
-        except (OSError, ValueError) as error:  # a LookonceError is one; the run is worth more than its diagnosis
-            logger.warning(f"not diagnosed: {error}")
+        except (OSError, ValueError) as error:  # LookonceError included; a failed diagnosis must not end the run
+            logger.warning(f"diagnosis failed: {error}")
             return
         *evidence, conclusion = lines(diagnosis)
         for line in evidence:
             logger.info(line)
         cause = diagnosis.cause
         logger.warning(conclusion + (f": {cause.evidence} -> {cause.advice}" if cause is not None else ""))
-        logger.info(f"training goes on; again, with a picture of the labels: lookonce diagnose {self._folder}")
+        logger.info(f"training continues; for an overlay of the ground truth, run: lookonce diagnose {self._folder}")
 
     def symptom(self, rows: Sequence[Mapping[str, float]]) -> str:
-        """What is wrong with the scores, in words; empty while nothing is."""
+        """The problem with the scores as text; "" if there is none."""
         scores = [row["AP50"] for row in rows if "AP50" in row]
         if not scores or "AP50" not in rows[-1]:
             return ""
         best, now = max(scores), scores[-1]
         if 0 <= best < NOTHING_AP50 and len(rows) >= self.patience:
-            return f"AP50 is still under {NOTHING_AP50:g}"
+            return f"AP50 is still below {NOTHING_AP50:g}"
         if best >= HEALTHY_AP50 and now < best / 3:
-            return "AP50 has fallen to less than a third"
+            return "AP50 has fallen below a third of the best"
         return ""
 
     def _examine(self, rows: Sequence[Mapping[str, float]]) -> Diagnosis:
@@ -344,5 +345,5 @@ class ScoreMonitor:
 
 
 def patience(epochs: int) -> int:
-    """Epochs after which a score of 0 is no slow start any more: a fifth of the run, 3 to 10."""
+    """Epochs after which an AP50 near 0 is no longer a slow start: a fifth of the run, 3..10."""
     return min(max(-(-epochs // 5), 3), 10)

@@ -1,4 +1,4 @@
-"""`lookonce doctor`: what this machine has, what is missing, and the command that helps."""
+"""`lookonce doctor`: reports the hardware and software of this machine, and what is missing or broken."""
 
 import importlib.metadata
 import os
@@ -20,7 +20,7 @@ from lookonce.errors import NO_CANN, NO_TORCH_NPU
 from lookonce.runtimes.processor import int8_path, processor_name
 
 CheckResult = Literal["ok", "note", "missing", "wrong"]
-# Under this a run of a few hundred epochs with checkpoints may not end well.
+# With less than this the disk may fill up during a run of a few hundred epochs.
 LITTLE_SPACE_GB = 2.0
 # y = x + x for two float32: the smallest ONNX graph that computes something. Made with onnx.helper, opset 17, IR 8.
 TINY_ONNX = bytes.fromhex(
@@ -31,7 +31,7 @@ TINY_ONNX = bytes.fromhex(
 
 @dataclass(frozen=True, kw_only=True)
 class MachineCheck:
-    """One line of the report. verdict: missing is what an extra brings; wrong is what should work and does not."""
+    """One line of the report. verdict: missing: an extra installs it; wrong: installed, but it does not work."""
 
     name: str
     verdict: CheckResult
@@ -45,19 +45,19 @@ class Health:
 
     @property
     def exit_code(self) -> int:
-        """1 if something that every verb needs does not work."""
+        """1 if any check is wrong, else 0."""
         return int(any(finding.verdict == "wrong" for finding in self.findings))
 
 
 def doctor() -> Health:
-    """Say what this machine has, what is missing, and the command that helps."""
+    """Report the hardware and software of this machine, what is missing, and the command to fix it."""
     health = Health(findings=tuple(examine()))
     sys.stdout.writelines(f"{line}\n" for line in as_text(health))
     return health
 
 
 def as_text(health: Health) -> Iterator[str]:
-    """A line a finding, with its advice below."""
+    """One line per check, with its advice below."""
     width = max(len(finding.name) for finding in health.findings)
     for finding in health.findings:
         yield f"{finding.verdict:<8} {finding.name:<{width}}  {finding.text}"
@@ -66,14 +66,14 @@ def as_text(health: Health) -> Iterator[str]:
 
 
 def examine() -> Iterator[MachineCheck]:
-    """All findings; none of the looks changes anything."""
+    """Run all checks; they change nothing on this machine."""
     yield MachineCheck(name="lookonce", verdict="ok", text=importlib.metadata.version("lookonce"))
     yield MachineCheck(name="python", verdict="ok", text=f"{platform.python_version()}, {sys.executable}")
     yield MachineCheck(name="system", verdict="ok", text=platform.platform())
     yield _processor()
     yield MachineCheck(name="int8", verdict="ok" if int8_path() != "unknown" else "note", text=int8_path())
     yield from _packages()
-    yield _tried("pictures", _images_work)
+    yield _tried("images", _images_work)
     yield _tried("ONNX Runtime", _onnxruntime_works)
     yield _torch()
     yield _space("free here", Path.cwd())
@@ -86,12 +86,12 @@ def _processor() -> MachineCheck:
     return MachineCheck(
         name="processor",
         verdict="ok",
-        text=f"{processor_name()}; usable: {usable_processors()}; threads that compute: {usable_threads()}{limited}",
+        text=f"{processor_name()}; usable cores: {usable_processors()}; compute threads: {usable_threads()}{limited}",
     )
 
 
 def _packages() -> Iterator[MachineCheck]:
-    """The base's packages in one line, then each extra: complete, or what it lacks."""
+    """The packages of the base install in one line, then each extra: its versions, or the packages it lacks."""
     wanted = requirements()
     base = {name: installed_version(name) for name in wanted.pop("", [])}
     versions = ", ".join(f"{name} {version}" for name, version in base.items() if version)
@@ -99,7 +99,7 @@ def _packages() -> Iterator[MachineCheck]:
     yield MachineCheck(name="packages", verdict="ok", text=versions)
     if absent:
         yield MachineCheck(
-            name="packages", verdict="wrong", text=f"without {', '.join(absent)}", advice="pip install lookonce"
+            name="packages", verdict="wrong", text=f"not installed: {', '.join(absent)}", advice="pip install lookonce"
         )
     for extra, names in wanted.items():
         yield _extra(extra, names)
@@ -110,14 +110,14 @@ def _extra(extra: str, names: list[str]) -> MachineCheck:
     if lacking:
         advice = f'pip install "lookonce[{extra}]"'
         return MachineCheck(
-            name=f"extra {extra}", verdict="missing", text=f"without {', '.join(lacking)}", advice=advice
+            name=f"extra {extra}", verdict="missing", text=f"not installed: {', '.join(lacking)}", advice=advice
         )
     versions = ", ".join(f"{name} {installed_version(name)}" for name in names)
     return MachineCheck(name=f"extra {extra}", verdict="ok", text=versions)
 
 
 def requirements() -> dict[str, list[str]]:
-    """Extra -> the packages that it brings, from the installed lookonce's own metadata; "" is the base install."""
+    """Extra -> its packages, from the metadata of the installed lookonce; "" is the base install."""
     found: dict[str, list[str]] = {"": []}
     for line in importlib.metadata.requires("lookonce") or ():
         name = re.match(r"[\w.-]+", line)
@@ -135,7 +135,7 @@ def installed_version(package: str) -> str:
 
 
 def _tried(name: str, works: Callable[[], str]) -> MachineCheck:
-    """Do it once: an installed package may still lack a system library."""
+    """Run `works` once: an installed package may still lack a system library."""
     try:
         return MachineCheck(name=name, verdict="ok", text=works())
     except (ImportError, OSError, RuntimeError, ValueError) as error:
@@ -145,7 +145,7 @@ def _tried(name: str, works: Callable[[], str]) -> MachineCheck:
 
 
 def _images_work() -> str:
-    """Write a JPEG into memory and read it back; colours of a smooth picture survive to a few levels."""
+    """Encode and decode a JPEG in memory; a smooth image must keep its colours to within a few levels."""
     import cv2
 
     ramp = np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))
@@ -153,7 +153,7 @@ def _images_work() -> str:
     _, encoded = cv2.imencode(".jpg", image)
     again = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     if again is None or np.abs(again.astype(int) - image).mean() > 10:
-        raise RuntimeError("a JPEG does not come back as it was written")
+        raise RuntimeError("a decoded JPEG differs from the image that was encoded")
     return f"OpenCV {cv2.__version__} writes and reads JPEG"
 
 
@@ -163,15 +163,15 @@ def _onnxruntime_works() -> str:
     session = onnxruntime.InferenceSession(TINY_ONNX, providers=["CPUExecutionProvider"])
     (doubled,) = session.run(None, {"x": np.array([1, 2], dtype=np.float32)})
     if doubled.tolist() != [2, 4]:
-        raise RuntimeError(f"1 + 1 and 2 + 2 came out as {doubled.tolist()}")
+        raise RuntimeError(f"[1 + 1, 2 + 2] is {doubled.tolist()}, expected [2, 4]")
     providers = ", ".join(name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())
-    return f"{onnxruntime.__version__} computes; providers {providers}"
+    return f"{onnxruntime.__version__} works; providers: {providers}"
 
 
 def _torch() -> MachineCheck:
-    """PyTorch and its devices. It is needed for training and for checkpoints, not for exported files."""
+    """PyTorch and its devices. Training and checkpoints need it; exported files do not."""
     if find_spec("torch") is None:
-        text = "not installed: exported files run without it; training and checkpoints need it"
+        text = "not installed; training and checkpoints need it, exported files do not"
         return MachineCheck(name="PyTorch", verdict="missing", text=text, advice='pip install "lookonce[train]"')
     try:
         import torch
@@ -196,6 +196,6 @@ def _space(name: str, folder: Path) -> MachineCheck:
     return MachineCheck(
         name=name,
         verdict="ok" if enough else "note",
-        text=f"{free_gb:.1f} GB in {folder}",
-        advice="" if enough else "make room, or train with --runs on another disk",
+        text=f"{free_gb:.1f} GB free in {folder}",
+        advice="" if enough else "free disk space, or train with --runs on another disk",
     )

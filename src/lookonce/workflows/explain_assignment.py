@@ -1,4 +1,4 @@
-"""`lookonce explain-assignment`: which anchor of which head answers for each box, on a sheet of pictures."""
+"""`lookonce explain-assignment`: draws which anchors of which head are assigned to each ground-truth box."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """What the sheet shows, counted over its pictures; one row an anchor, smallest first."""
+    """Counts over the images of the sheet. anchors: one row per anchor, smallest first."""
 
     sheet: Path
     assignment: str
@@ -41,24 +41,24 @@ class Explanation:
 def explain_assignment(
     data: str, *, pictures: int = 4, split: str | None = None, output: Path = Path("assignment.png"), **flags: Any
 ) -> Explanation:
-    """Draw which predictions learn which box, with the anchors at their true size.
+    """Draw which predictions are assigned to which ground-truth box, with the anchors at their true size.
 
-    Takes every setting of `train`. With --weights the network, its anchors and its settings are those it was
-    trained with; else a fresh network, whose task_aligned assignment says little yet, as it follows the predictions.
+    Takes every setting of `train`. With --weights, network, anchors and settings are those of its training. Otherwise
+    the network is untrained; then task_aligned assignment means little, because it depends on the predictions.
 
     Parameters
     ----------
     data
-        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+        Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     pictures
-        How many pictures are shown, taken evenly from those with boxes.
+        Images to show, 1 or more, evenly spaced over those with boxes.
     split
-        Which part of the data set; without it, the one that is trained on.
+        Split of the data set; default: the training split.
     output
-        PNG file to write; with a number where it exists.
+        PNG file to write; if it exists, a number is appended to its name.
     """
     if pictures < 1:
-        raise SettingsError(f"pictures is {pictures}, expected at least 1", setting="pictures", value=pictures)
+        raise SettingsError(f"pictures: {pictures}; expected 1 or more", setting="pictures", value=pictures)
     settings, model, record, shown = prepare(data, split, pictures, flags)
     batch = fitted_batch(shown, record, pictures)
     heads = answers(settings, model, record, batch)
@@ -80,7 +80,7 @@ def explain_assignment(
 def prepare(
     data: str, split: str | None, pictures: int, flags: dict[str, Any]
 ) -> tuple[Settings, YoloV3Tiny, ModelRecord, Dataset]:
-    """Settings, network, its record, and the pictures to show."""
+    """(settings, network, its record, images to show)."""
     flags = {**flags, "data": data}
     weights, names = flags.pop("weights", None), flags.pop("names", None)
     trained = load_weights(Path(weights), Path(names) if names else None) if weights else None
@@ -102,14 +102,14 @@ def given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_boxes(dataset: Dataset, count: int) -> Dataset:
-    """`count` pictures, taken evenly from those that have boxes."""
+    """At most `count` images, evenly spaced over those with boxes."""
     rows = np.flatnonzero(np.diff(dataset.box_offsets))
     picks = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
     return dataset.take(rows[picks].tolist())
 
 
 def fitted_batch(dataset: Dataset, record: ModelRecord, images: int) -> Batch:
-    """All pictures of the data set, as they are at inference, in one batch."""
+    """All images of the data set in one batch, preprocessed as at inference."""
     loader = Loader(
         dataset,
         batch_size=images,
@@ -123,7 +123,7 @@ def fitted_batch(dataset: Dataset, record: ModelRecord, images: int) -> Batch:
 
 @torch.no_grad()
 def answers(settings: Settings, model: YoloV3Tiny, record: ModelRecord, batch: Batch) -> list[Head]:
-    """The owner of every prediction, as training would choose it."""
+    """The ground truth assigned to each prediction, as training would assign it; one Head per head."""
     images, targets = to_device(batch, StepOptions(device=CPU, preprocessing=record.preprocessing))
     loss = build.make_loss(settings, record, CPU)
     assigned_maps = loss.assigned_maps(model.eval()(images), targets)
@@ -139,7 +139,7 @@ def answers(settings: Settings, model: YoloV3Tiny, record: ModelRecord, batch: B
 
 
 def fresh_file(path: Path) -> Path:
-    """`path`, or with -2, -3 and so on when something lies there."""
+    """`path`; if it exists, with -2, -3 and so on appended to its stem."""
     number, fresh = 1, path
     while fresh.exists():
         number += 1
@@ -148,11 +148,12 @@ def fresh_file(path: Path) -> Path:
 
 
 def as_text(found: Explanation) -> Iterator[str]:
-    """A row an anchor."""
-    yield f"assignment {found.assignment}, {found.num_boxes} boxes in {found.num_pictures} pictures"
+    """One row per anchor."""
+    images, boxes = found.num_pictures, found.num_boxes
+    yield f"assignment {found.assignment}, {boxes} box{'es' * (boxes != 1)} in {images} image{'s' * (images != 1)}"
     yield "stride        anchor   boxes  predictions"
     for anchor in found.anchors:
         size = "{:.0f} x {:.0f}".format(*anchor.anchor_wh)
         yield f"{anchor.stride:6d}  {size:>12}  {anchor.boxes:6d}  {anchor.predictions:11d}"
-    yield f"boxes that nobody answers for: {found.num_unanswered}"
+    yield f"boxes without an assigned prediction: {found.num_unanswered}"
     yield f"written: {found.sheet}"

@@ -1,4 +1,4 @@
-"""`lookonce train`: from labelled pictures to a run folder with the best and the last weights."""
+"""`lookonce train`: trains on labelled images and writes a run folder with the best and the last checkpoint."""
 
 import statistics
 import time
@@ -54,12 +54,12 @@ from lookonce.workflows import build
 
 
 def train(**flags: Any) -> TrainResult:
-    """Train a detector; every setting of `lookonce config` is a keyword, and `data` is the one that is needed.
+    """Train a detector. Every setting of `lookonce config` is a keyword; only `data` is required.
 
-    file: a YAML file of settings. resume: True goes on with the newest run in `runs` (of this `name` where one is
-    given), a path with that run; nothing else has to be said then. run: the exact name of a run, which goes on or
-    begins. devices: so many processes train together, started from here. Ctrl-C or SIGTERM finish the step under way,
-    save and return (TrainResult.exit_code 75).
+    file: YAML file of settings. resume: True resumes the newest run in `runs` (with this `name`, if given); a path
+    resumes that run. A resumed run needs no other setting. run: exact name of a run; it is resumed if it exists, else
+    started. devices: number of ranks to start from this process. Ctrl-C and SIGTERM finish the current step, save a
+    checkpoint and return (TrainResult.exit_code 75).
     """
     settings, run = settings_and_run(flags)
     if not launch.is_wanted(settings):
@@ -71,20 +71,20 @@ def train(**flags: Any) -> TrainResult:
         settings,
         train_as_rank,
         {"flags": flags},
-        after_failure="What was saved is sound, and lookonce train --resume goes on from there",
+        after_failure="The last checkpoint is intact; lookonce train --resume resumes from it",
     )
 
 
 def train_as_rank(line: launch.LauncherConnection, flags: Mapping[str, Any]) -> TrainResult:
-    """What each process does that `train` starts."""
+    """Train as one of the ranks that `train` starts."""
     use_threads(line.task.threads)
-    with silenced(True):  # the launcher has read the same settings, and said what there is to say
+    with silenced(True):  # the launcher has read the same settings and logged their notes
         settings, run = settings_and_run(flags)
     return train_here(settings, run, line)
 
 
 def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherConnection | None = None) -> TrainResult:
-    """Train in this process, together with the other ranks if there are any. run None: a new one."""
+    """Train in this process, together with the other ranks if there are any. run: None starts a new run."""
     launch.redirect_output(settings.rank_logs)
     device = resolve_device(settings.device)
     with (
@@ -122,14 +122,14 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherC
             if line is not None:
                 line.has_begun()
             result = trainer.run()
-            if is_main():  # which alone knows that the table has been written
+            if is_main():  # only rank 0 writes the metrics that `outcome` reads
                 log_lines(outcome(result, settings.best_metric))
     return result
 
 
 @contextmanager
 def writing_to(run: RunFolder) -> Iterator[None]:
-    """The main rank holds the run folder, and its log file, for the length of the block."""
+    """Within the block, rank 0 holds the lock of the run folder and logs to its log file."""
     with ExitStack() as stack:
         if is_main():
             stack.enter_context(only_trainer_of(run))
@@ -138,25 +138,25 @@ def writing_to(run: RunFolder) -> Iterator[None]:
 
 
 def run_before_restart() -> RunFolder | None:
-    """The run folder that this job has made already, when torchrun has started it again; None at its first start."""
+    """The run folder that this job created before torchrun restarted it; None at the first start."""
     path = broadcast_object(recall_for_job("run") if is_main() else None)
     return None if path is None else RunFolder(Path(path))
 
 
 def settings_of(run: RunFolder) -> Settings:
-    """What the run was started with, whatever was chosen or measured for it then."""
+    """The settings that the run was started with, including values chosen or measured at that time."""
     kept: Settings = broadcast_object(resolve({}, file=run.settings).settings if is_main() else None)
     return kept
 
 
 def batch_of_run(run: RunFolder | None) -> int:
-    """Pictures of a batch on all ranks together in the run so far; 0 if that is still to be decided."""
+    """Global batch size (images, all ranks together) of the run so far; 0 if there is no checkpoint."""
     values = read_training_values(run.last) if run is not None and is_main() else {}
     return int(broadcast_object(values.get("global_batch", 0)))
 
 
 def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | None]:
-    """Settings of a new run (no folder yet), or those of the run to go on with, and its folder."""
+    """(settings, None) for a new run, or (settings, folder) of the run to resume."""
     flags = {name.replace("-", "_"): value for name, value in flags.items() if value is not None}
     resume = flags.pop("resume", False)
     if str(resume).lower() in ("", "false", "0", "no"):
@@ -167,13 +167,13 @@ def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | No
         return resumed_settings(open_run_folder(run.path), resolved), run
     if flags.get("run"):
         raise SettingsError(
-            f"run: {flags['run']} was given with resume; each says which run goes on, keep one",
+            f"run: {flags['run']!r} was given with resume; both select the run to resume, leave one out",
             setting="run",
             value=flags["run"],
         )
     if "file" in flags:
         raise SettingsError(
-            f"file: {flags['file']} was given with resume; a resumed run has its own settings.yaml",
+            f"file: {flags['file']} was given with resume; a resumed run uses its own settings.yaml, leave file out",
             setting="file",
             value=flags["file"],
         )
@@ -185,7 +185,7 @@ def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | No
 
 
 def named_after_data(resolved: Resolved) -> Settings:
-    """A run without a name of its own is called as its data is."""
+    """The settings of a new run; without `name`, the run is named after its data."""
     settings = resolved.settings
     for note in resolved.notes:
         get_logger().warning(note)
@@ -196,7 +196,7 @@ def named_after_data(resolved: Resolved) -> Settings:
     return settings.model_copy(update={"name": named.stem or settings.name})
 
 
-# What may change when a run goes on: nothing here touches a weight.
+# Settings that may change on resume: none of them affects the weights.
 FREE_WHEN_RESUMING = frozenset(
     {
         *("runs", "name", "run", "recipe", "device", "workers", "log_interval", "eval_every", "save_every", "cache_mb"),
@@ -208,9 +208,10 @@ FREE_WHEN_RESUMING = frozenset(
 
 
 def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
-    """The run's own settings; something that was said and would train another network is an error.
+    """The run's own settings, updated with the user's FREE_WHEN_RESUMING; a user setting that would change the weights
+    raises SettingsError.
 
-    What a recipe or a default says does not count, and neither does what the run has chosen by itself (auto).
+    Values from recipes and defaults are ignored, and so is batch_size 0 (auto), which the run has resolved already.
     """
     kept = resolve({}, file=run.settings).settings
     said = {name for name, origin in asked.origins.items() if is_said(origin)}
@@ -218,8 +219,8 @@ def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
         before, now = getattr(kept, name), getattr(asked.settings, name)
         if before != now and (name, now) != ("batch_size", 0):
             raise SettingsError(
-                f"{name}: {now} was given with resume, but {run.path} was started with {before}; leave it out to "
-                f"go on, or start a new run from these weights: --weights {run.path}",
+                f"{name}: {now} was given with resume, but {run.path} was started with {before}; leave {name} out "
+                f"to resume, or start a new run from these weights: --weights {run.path}",
                 setting=name,
                 value=now,
             )
@@ -227,10 +228,10 @@ def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
 
 
 def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
-    """The pictures to learn from, and those that score the network where there are any. The first error is raised."""
+    """(training set, validation set); the second is None if the data has no such split. The first error is raised."""
     if not settings.data:
         raise SettingsError(
-            "data: not given; name a folder of labelled pictures, e.g. lookonce train --data DIR", setting="data"
+            "data: not given; expected a folder of labelled images, e.g. lookonce train --data DIR", setting="data"
         )
     source = open_data(settings.data, settings.images)
     train_set = source.split(settings.train_split)
@@ -239,23 +240,23 @@ def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
     return train_set, source.split(settings.val_split) if has_val else None
 
 
-# How many epochs fit into `time` is written into the run's settings as `epochs`, so everything after it is the run that
-# `--epochs N` would have been: with the same bits, and to be resumed like any other.
-# The first steps fill caches and pools.
+# The number of epochs that fit into `time` is written into the run's settings as `epochs`, so the run equals one that
+# was started with `--epochs N`: it computes the same bits and resumes like any other.
+# SKIPPED_STEPS are not timed: the first steps fill caches and memory pools.
 SKIPPED_STEPS, TIMED_STEPS = 4, 12
 SCORED_IMAGES = 12
-# The rest is for what a few steps do not show: saving, a machine that gets warm, somebody else's work.
+# The rest is for costs that a few steps do not show: checkpoints, thermal throttling, other programs.
 SHARE_PLANNED = 0.9
 
 
 def fit_to_time(
     settings: Settings, record: ModelRecord, loader: Loader, val_set: Dataset | None, device: torch.device
 ) -> Settings:
-    """The settings with as many of their epochs as fit into `time`, at least one."""
+    """The settings with `epochs` reduced to the number that fits into `time`; at least 1."""
     if not settings.time:
         return settings
     limit = seconds_of(settings.time)
-    # Random weights take the same time; the run's own are drawn, or read, anew after this.
+    # Random weights take the same time; the run's own are initialised or loaded after this.
     fresh = settings.model_copy(update={"weights": None, "backbone_weights": None})
     learner = build.make_learner(fresh, record, len(loader), device, loader.batch_size)
     step = seconds_a_step(learner, loader)
@@ -281,20 +282,20 @@ def seconds_a_step(learner: Learner, loader: Loader) -> float:
 
 
 def seconds_to_score(settings: Settings, learner: Learner, record: ModelRecord, val_set: Dataset | None) -> float:
-    """A whole evaluation, from a few of its pictures."""
+    """Estimated seconds of a full evaluation, extrapolated from SCORED_IMAGES images; 0 without a validation set."""
     if val_set is None:
         return 0.0
     few = val_set.head(SCORED_IMAGES)
     evaluate = build.make_evaluate(settings, few)
     assert evaluate is not None
-    evaluate(learner.result_model, record, lambda _done: None)  # the first time is for caches
+    evaluate(learner.result_model, record, lambda _done: None)  # warm-up: fills caches
     started = time.perf_counter()
     evaluate(learner.result_model, record, lambda _done: None)
     return (time.perf_counter() - started) * len(val_set) / len(few)
 
 
 def make_observers(settings: Settings, run: RunFolder) -> list[OnEpoch]:
-    """What looks at the table of metrics after each epoch: curves in RUN/plots, and TensorBoard where asked for."""
+    """Callbacks that get the metrics of all epochs after each epoch: curves in RUN/plots and, if set, TensorBoard."""
     from lookonce.report.content import Content, Run
     from lookonce.report.html import write_plots
 
@@ -305,7 +306,7 @@ def make_observers(settings: Settings, run: RunFolder) -> list[OnEpoch]:
 
 
 def make_score_monitor(settings: Settings, learner: Learner, record: ModelRecord, run: RunFolder) -> OnEpoch:
-    """Says in the log why the score stays at 0, or fell."""
+    """A callback that logs the likely cause when the validation AP50 stays near 0 or collapses."""
     from lookonce.runtimes.pytorch import PyTorchRuntime
     from lookonce.workflows.diagnose import ScoreMonitor
 
@@ -318,7 +319,11 @@ LONG_RUN_STEPS = 5000
 
 
 def check_export_first(settings: Settings, learner: Learner, record: ModelRecord) -> list[str]:
-    """Days of training must not end in a network that does not export. A few seconds; a line a format."""
+    """Check before training that the network exports, since days of training must not end in one that does not.
+
+    Takes a few seconds and returns one line per format; none on ranks other than 0. `export_check` auto checks ONNX
+    for runs of at least LONG_RUN_STEPS batches.
+    """
     to = settings.export_check
     if to == "auto":
         to = "onnx" if settings.epochs * learner.schedule.steps_per_epoch >= LONG_RUN_STEPS else "none"
@@ -330,15 +335,18 @@ def check_export_first(settings: Settings, learner: Learner, record: ModelRecord
 
 
 def space_for_checkpoints(learner: Learner, settings: Settings) -> int:
-    """Bytes: `last` holds average, weights and one or two arrays of optimizer memory, and is there twice while it is
-    replaced; `best` holds the average alone, and so is it; of the epochs that are kept one more for a moment."""
+    """Bytes of disk space that the checkpoints need at most.
+
+    `last` holds the EMA, the weights and one or two arrays of optimizer state; `best` and the kept epochs hold the EMA
+    alone. `last` and `best` exist twice while they are replaced; `keep` + 1 epochs exist until the oldest is deleted.
+    """
     bytes_of_weights: int = sum(array.nbytes for array in learner.model.state_dict().values())
     kept = min(settings.keep, settings.epochs) + 1 if settings.keep else 0
     return (2 * 4 + 2 + kept) * bytes_of_weights
 
 
 def start_run(settings: Settings) -> RunFolder:
-    """A fresh run folder that holds the settings and nothing else; one for all ranks."""
+    """Create the run folder, which holds only settings.yaml; rank 0 creates it and broadcasts its path."""
     if is_main():
         named = name_run_folder(settings.runs, settings.run) if settings.run else None
         run = named or create_run_folder(settings.runs, settings.name)
@@ -351,40 +359,41 @@ def start_run(settings: Settings) -> RunFolder:
 
 
 def require_same_data(run: RunFolder, record: ModelRecord) -> None:
-    """A run goes on with the annotations it began with, or not at all."""
+    """DataError if the training annotations are not those that the run was started with."""
     if is_main() and run.has_checkpoint and (before := read_record(run.last).data_hash) != record.data_hash:
         raise DataError(
-            f"{run.path}: the training annotations changed since this run began (SHA-256 {before[:12]}, now "
+            f"{run.path}: the training annotations changed since this run started (SHA-256 {before[:12]}, now "
             f"{record.data_hash[:12]}); restore them, or start a new run from these weights: --weights {run.path}",
             path=run.path,
         )
 
 
 def summary(settings: Settings, trainer: Trainer, train_set: Dataset, val_set: Dataset | None) -> list[str]:
-    """What is about to be trained, on what, for how long."""
+    """Log lines about the run: recipe, data, network, device, precision, batches and folder."""
     record, learner = trainer.record, trainer.learner
     names = record.class_names
     num_parameters = sum(parameter.numel() for parameter in learner.model.parameters())
     steps_per_epoch = learner.schedule.steps_per_epoch
     position = trainer.position
-    goes_on = f", from epoch {position.epoch + 1}, batch {position.batch} on" if run_has_begun(position) else ""
-    val = counts(val_set) if val_set else f"no split {settings.val_split!r}: not evaluated, no checkpoints/best"
+    resumed = f", resumed at epoch {position.epoch + 1}, batch {position.batch}" if run_has_begun(position) else ""
+    val = counts(val_set) if val_set else f"no split {settings.val_split!r}: no evaluation, no checkpoints/best"
     size = f"{settings.image_size}x{settings.image_size}"
     collected = learner.options.accumulate
-    together = f", {collected} of them to an update" if collected > 1 else ""
+    together = f", gradient accumulation over {collected} batches" if collected > 1 else ""
     place = f"on {learner.options.device} in {learner.options.precision}"
-    batches = f"{steps_per_epoch} batches of {trainer.options.global_batch}"
-    ranks = f", shared out to {world_size()} processes" if world_size() > 1 else ""
+    batches = f"{steps_per_epoch} batches of {trainer.options.global_batch} images"
+    ranks = f", split over {world_size()} processes" if world_size() > 1 else ""
     drawn = ", ".join(map(str, settings.multi_scale))
     every = f"every {settings.resize_every} batches" if settings.resize_every > 1 else "every batch"
+    sizes = f"multi-scale: {drawn} pixels, one drawn {every}; evaluated at {settings.image_size}"
     return [
         f"recipe    {settings.recipe}",
         f"data      {settings.data}: {len(names)} {'class' if len(names) == 1 else 'classes'}: {few(names)}",
         f"train     {counts(train_set)}",
         f"val       {val}",
         f"network   {num_parameters:,} parameters, {size} pixels, dialect {record.dialect.name}, {place}",
-        *([f"sizes     {drawn} pixels, one drawn {every}; scored at {settings.image_size}"] if drawn else []),
-        f"steps     {settings.epochs} epochs x {batches}{together}{ranks}{goes_on}",
+        *([f"sizes     {sizes}"] if drawn else []),
+        f"steps     {settings.epochs} epochs x {batches}{together}{ranks}{resumed}",
         f"run       {trainer.run_folder.path}",
     ]
 
@@ -395,14 +404,15 @@ def run_has_begun(position: Position) -> bool:
 
 def counts(dataset: Dataset) -> str:
     num_empty = int((dataset.box_offsets[1:] == dataset.box_offsets[:-1]).sum())
-    empty = f", {num_empty} pictures without any" if num_empty else ""
-    return f"{len(dataset):,} pictures, {len(dataset.labels):,} boxes{empty}"
+    num_images, num_boxes = len(dataset), len(dataset.labels)
+    empty = f" ({num_empty:,} without boxes)" if num_empty else ""
+    return f"{num_images:,} image{'s' * (num_images != 1)}{empty}, {num_boxes:,} box{'es' * (num_boxes != 1)}"
 
 
 def profiled(trainer: Trainer) -> TrainResult:
-    """A few steps, measured; nothing is kept of them but the figures."""
+    """Profile a few steps and write profile.txt and profile.json into the run folder; no checkpoint is saved."""
     if world_size() > 1:
-        raise SettingsError("profile: looks at one process; leave devices and nnodes out", setting="profile")
+        raise SettingsError("profile: measures one process only; leave devices and nnodes out", setting="profile")
     folder = trainer.run_folder.path
     log_lines(profile_training(trainer.learner, trainer.batches, folder))
     log_lines([f"written: {folder / 'profile.txt'}, and profile.json for https://ui.perfetto.dev"])
@@ -410,7 +420,7 @@ def profiled(trainer: Trainer) -> TrainResult:
 
 
 def outcome(result: TrainResult, best_metric: str) -> list[str]:
-    """Where the weights lie; nothing when the run was stopped, which the trainer has said."""
+    """Log lines with the paths of the weights; none for a stopped run, which the trainer has logged."""
     if result.stopped:
         return []
     run = result.run

@@ -1,4 +1,4 @@
-"""`lookonce verify`: every exported file beside the weights it was made from, on labelled pictures."""
+"""`lookonce verify`: compares exported files with the weights they were made from, on labelled images."""
 
 import json
 import statistics
@@ -35,9 +35,9 @@ from lookonce.runtimes.registry import load_runtime, names_for, require_known, r
 from lookonce.storage import os_errors_explained, write_file
 from lookonce.workflows.evaluate import at_size
 
-RAW_IMAGES = 8  # whose raw heads are compared
+RAW_IMAGES = 8  # images whose raw head outputs are compared
 AP_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 5e-3, "int8": 0.015}
-# Of boxes in pixels of the pictures. What fewer bits do to single boxes is shown, and judged by the AP alone.
+# Boxes in pixels of the original images. fp16 and int8 are judged by AP alone; their box differences are only reported.
 TOLERANCES: dict[Precision, Tolerances] = {
     "fp32": Tolerances(
         raw=2e-4, raw_relative=1e-5, box=0.5, score=1e-3, missing=0.01, object_box=2.0, object_score=0.01
@@ -49,11 +49,11 @@ TOLERANCES: dict[Precision, Tolerances] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One file in one runtime. Differences are to the reference, None for the reference itself.
+    """One file in one runtime. Differences are to the reference; None for the reference itself.
 
-    raw: largest difference of a raw logit on the first pictures, None where the runtime does not show them; box:
-    pixels of the pictures; missing: part of the reference's detections without their like; ms: median time of one
-    picture through network, decoding and suppression; size: bytes. wrong: which of them are over the tolerance.
+    raw: largest difference of a raw logit on the first RAW_IMAGES images, None if the runtime does not expose them;
+    box: pixels of the original images; missing: fraction of the reference's detections without a match, 0..1; ms:
+    median latency of one image, including decoding and NMS; size: bytes; wrong: fields that exceed their tolerance.
     """
 
     file: str
@@ -73,7 +73,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The whole table. output: where it was written."""
+    """The whole table. output: path of verify.json."""
 
     rows: tuple[Row, ...]
     data: str
@@ -88,7 +88,7 @@ class Verification:
 
 @dataclass(kw_only=True)
 class Subject:
-    """A file in a runtime, and what it has said so far."""
+    """A file in a runtime, and its outputs so far. raws: raw head outputs, (B, ...) each; seconds: one per image."""
 
     path: Path
     runtime: Runtime
@@ -97,7 +97,7 @@ class Subject:
     seconds: list[float] = field(default_factory=list)
 
     def ask(self, image: NDArray[np.uint8], known: Thresholds) -> None:
-        """One picture, (H, W, 3) uint8 RGB, with the thresholds of an evaluation."""
+        """Detect on one image, (H, W, 3) uint8 RGB, with the thresholds of an evaluation."""
         timed = Timed(self.runtime)
         detector = Detector(
             timed,
@@ -110,14 +110,14 @@ class Subject:
         self.seconds.append(timed.seconds)
 
     def ask_raw(self, canvases: NDArray[np.uint8]) -> None:
-        """(B, H, W, 3) uint8 RGB; a runtime that does not show its raw heads is left in peace."""
+        """Keep the raw head outputs for network inputs (B, H, W, 3) uint8 RGB, if the runtime exposes them."""
         ask = getattr(self.runtime, "raw_heads", None)
         if ask is not None:
             self.raws = [np.asarray(raw.cpu() if hasattr(raw, "cpu") else raw) for raw in ask(canvases)]
 
 
 class Timed:
-    """A runtime with a stopwatch around `detect`."""
+    """A runtime that measures the wall-clock time of `detect`."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.name, self.record = runtime.name, runtime.record
@@ -143,30 +143,31 @@ def verify(
     store: Annotated[bool, Parameter(negative="--no-store")] = True,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
-    """Run weights and the files made from them on labelled pictures, and hold every answer against the first.
+    """Compare exported files with the weights they were made from: AP, boxes, scores and latency on labelled images.
 
-    The table is shown, written to verify.json and kept in the files themselves; the exit status is 1 when one of them
-    differs by more than rounding explains.
+    The first file is the reference. The table is printed, written to verify.json and stored in the exported files. Exit
+    status 1 if a difference exceeds its tolerance.
 
     Parameters
     ----------
     files
-        Checkpoint or run folder (or .ckpt, .weights) first, then exported files; a run folder alone: with all exported
-        files in it.
+        Checkpoint or run folder (or .ckpt, .weights) first, then exported files. A run folder alone is compared with
+        all exported files in it.
     names
-        Class names of a .ckpt or .weights, one a line, where it does not say.
+        Text file of class names, one per line, for a .ckpt or .weights without names.
     data
-        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+        Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     images
-        Folder of the pictures of an annotation JSON.
+        Image folder of an annotation JSON.
     split
-        Which part of the data set: train, val or test.
+        Split of the data set: train, val or test.
     runtimes
-        auto: each file in its own; all: in every one that reads it and is installed; or names, with commas.
+        auto: the first runtime that supports each file; all: every installed one that supports it; or names, separated
+        by commas.
     output
-        JSON file to write; without it, verify.json in the run folder, or beside the first file.
+        JSON file to write; default: verify.json in the run folder, else beside the first file.
     store
-        Keep the result inside each file whose format has a place for it; --no-store leaves the files as they are.
+        Store the result in the metadata of each file whose format supports it; --no-store does not change the files.
     """
     paths = with_files_of_run(files)
     dataset = open_data(str(data), images).split(split)
@@ -187,7 +188,7 @@ def verify(
 
 
 def with_files_of_run(files: Sequence[Path]) -> list[Path]:
-    """The paths; a run folder alone brings the exported files that lie in it."""
+    """The paths; a run folder alone is followed by the exported files in it."""
     if len(files) != 1 or not (files[0] / "checkpoints").is_dir():
         return list(files)
     exported = [
@@ -195,13 +196,13 @@ def with_files_of_run(files: Sequence[Path]) -> list[Path]:
     ]
     if not exported:
         raise SettingsError(
-            f"{files[0]}: no exported file in it to verify; `lookonce export {files[0]}` makes one", path=files[0]
+            f"{files[0]}: contains no exported file to verify; run `lookonce export {files[0]}` first", path=files[0]
         )
     return [files[0], *exported]
 
 
 def open_subjects(paths: Sequence[Path], runtimes: str, names: Path | None = None) -> list[Subject]:
-    """Each file in each runtime asked for; a runtime that is not installed is left out where `all` was asked for."""
+    """Each file in each requested runtime; `all` skips runtimes that are not installed."""
     subjects = []
     named = names_for(paths, names)
     for path in paths:
@@ -211,12 +212,12 @@ def open_subjects(paths: Sequence[Path], runtimes: str, names: Path | None = Non
             except MissingExtra as error:
                 if runtimes != "all":
                     raise
-                get_logger().warning("left out: %s", error)
+                get_logger().warning("skipped: %s", error)
     return subjects
 
 
 def runtimes_of(path: Path, wanted: str) -> list[str]:
-    """Those that shall run one file: of names given, those that read it, else its own."""
+    """Runtimes for one file: the requested ones that support it, else the first that does."""
     able = runtimes_for(path)
     if wanted == "all":
         return able
@@ -227,7 +228,7 @@ def runtimes_of(path: Path, wanted: str) -> list[str]:
 
 
 def add_references(subjects: list[Subject]) -> None:
-    """The first subject answers for the others at its own size; a checkpoint also at each other size that they have."""
+    """Insert a reference for each further image size: the first subject at this size, which must be a checkpoint."""
     first = subjects[0]
     own = first.runtime.record.image_size
     others = dict.fromkeys(subject.runtime.record.image_size for subject in subjects)
@@ -235,8 +236,8 @@ def add_references(subjects: list[Subject]) -> None:
     for place, size in enumerate(others, start=1):
         if not hasattr(first.runtime, "model"):
             raise SettingsError(
-                f"{first.path} is for {_size(own)} pixels and another file for {_size(size)}; name the checkpoint they "
-                "were made from first, it can be run at both",
+                f"{first.path}: has image size {_size(own)}, another file {_size(size)}; give the "
+                "checkpoint they were made from first, which runs at both sizes",
                 path=first.path,
             )
         subjects.insert(place, Subject(path=first.path, runtime=at_size(first.runtime, size[1], first.path)))
@@ -245,7 +246,7 @@ def add_references(subjects: list[Subject]) -> None:
 def ask_all(
     subjects: Sequence[Subject], dataset: Dataset, on_progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Every picture through every subject in turn, so that whatever else the machine does meets them all alike."""
+    """Run all subjects in turn on each image, so that other load on the machine affects all of them alike."""
     known = subjects[0].runtime.record.thresholds
     first: list[NDArray[np.uint8]] = []
     for done, image in enumerate(read_ahead(dataset.image_paths, ahead=8), start=1):
@@ -261,7 +262,7 @@ def ask_all(
 
 
 def judge(subjects: Sequence[Subject], dataset: Dataset) -> list[Row]:
-    """A row a subject: what it scores, and how far it is from the reference of its size."""
+    """One row per subject, with its differences to the reference of its image size."""
     rows, references = [], dict[tuple[int, int], tuple[Subject, Row]]()
     for subject in subjects:
         record = subject.runtime.record
@@ -275,7 +276,7 @@ def judge(subjects: Sequence[Subject], dataset: Dataset) -> list[Row]:
 
 
 def alone(subject: Subject, dataset: Dataset) -> Row:
-    """What a subject scores by itself."""
+    """The row of a subject without differences to a reference."""
     record = subject.runtime.record
     labels = match_classes(record, dataset)
     found = [relabel(one, labels) for one in subject.found]
@@ -293,7 +294,7 @@ def alone(subject: Subject, dataset: Dataset) -> Row:
 
 
 def beside(row: Row, subject: Subject, reference: Subject, expected: Row, dataset: Dataset) -> Row:
-    """The same row with its differences to the reference, and what of them is too much."""
+    """The row with its differences to the reference, and the fields that exceed their tolerance."""
     allowed = TOLERANCES[row.precision]
     sizes_hw = [(int(height), int(width)) for width, height in dataset.image_sizes_wh]
     known = reference.runtime.record.thresholds
@@ -328,7 +329,7 @@ def _largest_difference(
 
 
 def as_json(verification: Verification, rows: Sequence[Row]) -> dict[str, Any]:
-    """What verify.json holds; a file keeps the same with the reference's rows and its own."""
+    """Content of verify.json; an exported file stores the same with only its own rows and the reference."""
     return {
         "passed": not any(row.wrong for row in rows),
         "data": verification.data,
@@ -348,7 +349,7 @@ def write_json(verification: Verification) -> None:
 
 
 def store_in_files(verification: Verification) -> None:
-    """Each file keeps the rows of its own and of what it was held against."""
+    """Store in each compared file its own rows and that of its reference."""
     for file in dict.fromkeys(row.file for row in verification.rows if row.raw is not None or row.box is not None):
         size = next(row.image_size for row in verification.rows if row.file == file)
         reference = next(row for row in verification.rows if row.image_size == size)
@@ -357,7 +358,7 @@ def store_in_files(verification: Verification) -> None:
 
 
 def size_of_weights(path: Path) -> int:
-    """Bytes of the network's numbers: of a checkpoint its one file of them."""
+    """Bytes of the file, or of the model file of a checkpoint folder."""
     if kind_of(path) != "checkpoint" or path.is_file():
         return size_of(path)
     from lookonce.weights.checkpoint import MODEL_FILE
@@ -367,7 +368,7 @@ def size_of_weights(path: Path) -> int:
 
 
 def _beside(path: Path) -> Path:
-    """A run's table lies in the run's folder, another beside its file."""
+    """Default path of verify.json: in a run folder, else beside the file."""
     return (path if (path / "checkpoints").is_dir() else path.resolve().parent) / "verify.json"
 
 
@@ -376,7 +377,7 @@ def _size(size_hw: tuple[int, int]) -> str:
 
 
 def lines(verification: Verification) -> Iterator[str]:
-    """The table: under each file's name a line for each runtime, 80 columns at most."""
+    """The table: below each file name one line per runtime, at most 80 columns."""
     yield f"{'':<14}{'AP':>7}{'AP50':>7}{'raw':>9}{'box px':>9}{'score':>9}{'missing':>9}{'ms':>7}{'MB':>6}"
     file = ""
     for row in verification.rows:
@@ -387,13 +388,15 @@ def lines(verification: Verification) -> Iterator[str]:
         differences = "".join(f"{_as_text(value):>9}" for value in (row.raw, row.box, row.score, row.missing))
         yield f"  {row.runtime:<12}{row.AP:>7.4f}{row.AP50:>7.4f}{differences}{row.ms:>7.1f}{row.size / 1e6:>6.1f}"
         if row.wrong:
-            yield f"  too much: {', '.join(row.wrong)}"
-    yield f"{verification.num_pictures} pictures of {verification.data}, split {verification.split}"
-    yield "raw, box px, score: largest difference to the first of that size; missing: part"
+            yield f"  over tolerance: {', '.join(row.wrong)}"
+    images = verification.num_pictures
+    yield f"{images} image{'s' * (images != 1)} of {verification.data}, split {verification.split}"
+    yield "raw, box px, score: largest difference to the first file of that size"
+    yield "missing: fraction of its detections without a match; ms: median per image"
     if any(row.precision == "int8" for row in verification.rows):
         yield f"int8: {int8_path()}"
     if verification.exit_code == 0:
-        yield "all agree"
+        yield "all within tolerance"
     yield f"written: {verification.output}"
 
 
