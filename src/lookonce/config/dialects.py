@@ -31,8 +31,8 @@ class Dialect(BaseModel):
 
 
 DIALECTS: dict[str, Dialect] = {
-    # pjreddie/darknet, AlexeyAB/darknet and OpenCV's reader of their files: raw heads agree to 1.2e-4 with epsilon 1e-6,
-    # and differ by 0.86 with 1e-3 (docs/decisions/0009-darknet-epsilon.md).
+    # pjreddie/darknet, AlexeyAB/darknet and OpenCV's Darknet reader: raw heads agree to 1.2e-4 with epsilon 1e-6, and
+    # differ by 0.86 with 1e-3 (docs/decisions/0009-darknet-epsilon.md).
     "darknet": Dialect(
         name="darknet", activation="leaky", center_scales={32: 1.0, 16: 1.0}, size_rule="exp", batchnorm_eps=1e-6
     ),
