@@ -65,7 +65,7 @@ VERBS: dict[str, Verb] = {
     ),
     "verify": Verb(
         target="lookonce.workflows.verify:verify",
-        summary="Compare exported files with their weights on labelled images.",
+        summary="Compare exported files with their weights on images.",
         shown_by="lookonce.workflows.verify:lines",
     ),
     "convert": Verb(
@@ -75,7 +75,7 @@ VERBS: dict[str, Verb] = {
     ),
     "push": Verb(
         target="lookonce.workflows.hub:push",
-        summary="Upload weights to the Hugging Face Hub, or copy them to a folder.",
+        summary="Upload weights to the Hugging Face Hub or a folder.",
     ),
     "pull": Verb(target="lookonce.workflows.hub:pull", summary="Download weights that were pushed."),
     "check": Verb(
@@ -101,17 +101,17 @@ VERBS: dict[str, Verb] = {
     ),
     "job": Verb(
         target="lookonce.cloud.job:job",
-        summary="Train or evaluate on a cloud platform: stage data, upload results, resume.",
+        summary="Run a training or evaluation as a cloud job.",
         tolerant=True,
     ),
     "config": Verb(target="lookonce.workflows.config:config", summary="Show every setting, its value and its origin."),
     "info": Verb(target="lookonce.workflows.info:info", summary="Describe a set of weights, layer by layer."),
     "bench": Verb(
-        target="lookonce.workflows.bench:bench", summary="Benchmark weights on this machine: latency and throughput."
+        target="lookonce.workflows.bench:bench", summary="Measure latency and throughput on this machine."
     ),
     "report": Verb(target="lookonce.workflows.report:report", summary="Write an HTML report of a run."),
     "demo": Verb(
-        target="lookonce.workflows.demo:demo", summary="Train, evaluate and export in minutes, on synthetic images."
+        target="lookonce.workflows.demo:demo", summary="Train, evaluate and export on synthetic images."
     ),
     "doctor": Verb(
         target="lookonce.workflows.doctor:doctor", summary="Report what this machine has, and what is missing."

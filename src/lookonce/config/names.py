@@ -58,3 +58,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 def few(names: Sequence[str], most: int = 8) -> str:
     """The first `most` names, and the number of the rest."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 file", "2 files"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

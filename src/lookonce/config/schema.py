@@ -175,7 +175,7 @@ class Settings(BaseModel):
     )
     runs: Path = _setting(Path("runs"), "run", "Parent folder of the run folders.")
     name: FolderName = _setting(
-        "train", "run", "Prefix of the run folder's name, followed by a number; default: the name of the data."
+        "train", "run", "Prefix of the run folder's name, followed by a number; if not given, the name of the data is used."
     )
     seed: int = _setting(
         0, "run", "Random seed; the same seed gives the same samples in the same order.", ge=0, le=2**32 - 1
@@ -189,7 +189,7 @@ class Settings(BaseModel):
     devices: int = _setting(
         1,
         "run",
-        "Number of devices of this node to train on, one process (rank) each; on a CPU, the number of processes.",
+        "Number of devices of this node, one process (rank) each; on a CPU, the number of processes.",
         ge=1,
         le=1024,
     )
