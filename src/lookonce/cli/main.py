@@ -1,7 +1,7 @@
-"""`lookonce VERB ...`: finds the verb's function, reads its options, runs it, and turns errors into words and numbers.
+"""`lookonce VERB ...`: parses the options, runs the verb's function, and reports errors as messages and exit status.
 
-Exit status: 0; 1 when lookonce says what is wrong with the input, or findings are errors; 2 for a wrong option or
-setting; 74 when a job's results have not all been sent; 75 when a run was stopped and can go on; 130 for Ctrl-C.
+Exit status: 0 success; 1 invalid input, or findings that are errors; 2 invalid option or setting; 74 some results of a
+job were not uploaded; 75 the run was stopped and can be resumed; 130 Ctrl-C.
 """
 
 import os
@@ -23,33 +23,33 @@ from lookonce.log import logging_to
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 HELP_WIDTH = 80
-CONFIGURATION_FILES = ("default_config.yaml", "base_config.yaml")  # both names stand in the document
-# What an import error means: module -> extra that brings it.
+CONFIGURATION_FILES = ("default_config.yaml", "base_config.yaml")  # the document uses both names
+# Missing module -> the extra that installs it.
 EXTRAS = {"torch": "train", "hotcoco": "train", "onnx": "train", "onnxscript": "train"}
 EXTRAS |= {"google": "mindspore", "huggingface_hub": "hub"}
 INTRODUCTION = "The complete YOLOv3-Tiny detector: train, evaluate, predict, export."
 EPILOGUE = """\
-lookonce VERB --help explains a verb.
---batch-size 8, --batch_size=8 and batch_size=8 are the same.
---traceback shows where an error arose."""
+lookonce VERB --help lists the options of a verb.
+--batch-size 8, --batch_size=8 and batch_size=8 are equivalent.
+--traceback prints the Python traceback of an error."""
 
 
 def main(tokens: Sequence[str] | None = None) -> int:
-    """Run one command line (by default that of the process) and return its exit status."""
+    """Run one command line (default: sys.argv[1:]) and return its exit status."""
     tokens = list(sys.argv[1:] if tokens is None else tokens)
-    wants_traceback = os.environ.get("LOOKONCE_TRACEBACK", "") not in {"", "0"} or "--traceback" in tokens
+    show_traceback = os.environ.get("LOOKONCE_TRACEBACK", "") not in {"", "0"} or "--traceback" in tokens
     tokens = [token for token in tokens if token != "--traceback"]
     try:
         with logging_to():
             return run(tokens)
     except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED, wants_traceback)
+        return _fail("interrupted", INTERRUPTED, show_traceback)
     except SettingsError as error:
-        return _fail(str(error), WRONG_USE, wants_traceback)
+        return _fail(str(error), WRONG_USE, show_traceback)
     except LookonceError as error:
-        return _fail(str(error), FAILED, wants_traceback)
+        return _fail(str(error), FAILED, show_traceback)
     except BrokenPipeError:
-        # The reader (`| head`) has seen enough; Python would complain once more when it closes stdout.
+        # The reader (`| head`) has closed the pipe; Python would report it again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
 
@@ -65,7 +65,7 @@ def run(tokens: Sequence[str]) -> int:
     name, *rest = tokens
     if name not in VERBS:
         raise SettingsError(
-            f"unknown verb {name}{suggestion(name, VERBS) or '; lookonce --help lists them'}", value=name
+            f"unknown verb {name!r}{suggestion(name, VERBS) or '; lookonce --help lists all verbs'}", value=name
         )
     if (switch := VERBS[name].is_job_when) and is_switched_on(switch, rest):
         name, rest = "job", [f"task={name}", *rest]
@@ -73,8 +73,8 @@ def run(tokens: Sequence[str]) -> int:
 
 
 def startup(verb: str, file: str) -> int:
-    """The model zoo's train.py, eval.py and export.py: a verb, told by the configuration file beside them if there is
-    one, as there."""
+    """Entry point of the model zoo's train.py, eval.py and export.py. They read the configuration file beside them, if
+    there is one, as in the model zoo."""
     from lookonce.config.resolve import DOCUMENTS_RECIPE
 
     tokens = sys.argv[1:]
@@ -89,7 +89,7 @@ def startup(verb: str, file: str) -> int:
 
 
 def is_switched_on(switch: str, tokens: Sequence[str]) -> bool:
-    """Whether `--switch`, `--switch=True`, `--switch True` or `switch=True` is among the words, or in their --file."""
+    """Whether a switch is on: `--switch`, `--switch=True`, `--switch True` or `switch=True`, or in the --file."""
     value = _value_of(switch, tokens)
     file = _value_of("file", tokens) or _value_of("config_path", tokens)
     if value is None and file and Path(file).is_file():
@@ -100,7 +100,7 @@ def is_switched_on(switch: str, tokens: Sequence[str]) -> bool:
 
 
 def _value_of(option: str, tokens: Sequence[str]) -> str | None:
-    """What was typed for an option, "true" for nothing; None if it was not typed."""
+    """The typed value of an option, "true" if it has none; None if the option was not typed."""
     for token, following in pairwise([*tokens, "--"]):
         name, _, value = token.removeprefix("--").partition("=")
         if name.replace("-", "_") == option:
@@ -109,8 +109,9 @@ def _value_of(option: str, tokens: Sequence[str]) -> str | None:
 
 
 def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
-    """Call the verb's function with what was typed; its result may carry an `exit_code`, or `num_errors`."""
-    from lookonce.cli.options import command_of, options_of  # the settings take a quarter of a second to import
+    """Call the verb's function with the typed options and return the exit status, from `exit_code` or `num_errors` of
+    its result."""
+    from lookonce.cli.options import command_of, options_of  # importing the settings takes 0.25 s
 
     try:
         loaded = _late(verb) if verb.from_settings else verb.load()
@@ -129,7 +130,7 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
         normalised = options_of(function, name).normalised(tokens)
         result = app(normalised, console=_console(), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        raise SettingsError(f"lookonce {name}: {error}\n`lookonce {name} --help` explains its options") from error
+        raise SettingsError(f"lookonce {name}: {error}\n`lookonce {name} --help` lists its options") from error
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
@@ -139,7 +140,7 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
         if NO_TORCH_NPU not in str(error):
             raise
         raise LookonceError(NO_CANN) from error
-    for line in () if result is None else verb.lines(result):  # None: --help was asked for
+    for line in () if result is None else verb.lines(result):  # None: after --help
         print(line)
     return int(getattr(result, "exit_code", 0)) or int(getattr(result, "num_errors", 0) > 0)
 
@@ -149,7 +150,7 @@ def overview() -> App:
     app = App(
         name="lookonce", help=INTRODUCTION, help_epilogue=EPILOGUE, help_format="plaintext", version=version("lookonce")
     )
-    verbs, others = Group("Verbs", sort_key=1), Group("Besides", sort_key=2)
+    verbs, others = Group("Verbs", sort_key=1), Group("Other options", sort_key=2)
     for number, (name, verb) in enumerate(VERBS.items()):
         app.command(_late(verb), name=name, help=verb.summary, group=verbs, sort_key=number)
     for flag in ("--help", "--version"):
@@ -158,7 +159,7 @@ def overview() -> App:
 
 
 def _late(verb: Verb) -> Callable[..., Any]:
-    """The verb's function, imported when it is called."""
+    """The verb's function, imported on its first call."""
 
     def call(**flags: Any) -> Any:
         return verb.load()(**flags)
@@ -168,14 +169,14 @@ def _late(verb: Verb) -> Callable[..., Any]:
 
 
 def _console() -> Console:
-    """Help is laid out for 80 columns, also where a terminal is wider: long lines are hard to read."""
+    """Help uses 80 columns also on wider terminals: long lines are hard to read."""
     console = Console()
     console.width = min(console.width, HELP_WIDTH)
     return console
 
 
-def _fail(message: str, status: int, wants_traceback: bool) -> int:
-    if wants_traceback:
+def _fail(message: str, status: int, show_traceback: bool) -> int:
+    if show_traceback:
         traceback.print_exc()
     rank = f"rank {os.environ['RANK']}: " if os.environ.get("WORLD_SIZE", "1") != "1" and "RANK" in os.environ else ""
     print(f"lookonce: {rank}{message}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Options of a verb: from its Python signature, and one for each setting where it takes them all."""
+"""Options of a verb: its Python parameters, and all settings if it takes them."""
 
 import inspect
 import re
@@ -25,7 +25,7 @@ OPTION = re.compile(r"--([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
 
 
 class Typed(NamedTuple):
-    """An option as it was typed: its name with `_`, and its value if it came with one."""
+    """A typed option: its name with `_`, and its value, None if it has none."""
 
     name: str
     value: str | None
@@ -33,11 +33,11 @@ class Typed(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a verb can be told.
+    """The options of a verb.
 
-    verb: its name; names: its options, with `_`; positional: those that a word without a name may be; switches: those
-    that need no value; one_value_each: all others have exactly one, so that in `--ckpt_interval -1` the second word is
-    no option; takes_old_names: the model zoo's names are handed on as they are; tolerant: so is any other name.
+    verb: its name; names: its options, with `_`; positional: options that can be given without a name; switches:
+    options that need no value; one_value_each: all others take exactly one, so that in `--ckpt_interval -1` the second
+    word is a value; takes_old_names: the model zoo's names are passed on unchanged; tolerant: any other name too.
     """
 
     verb: str
@@ -49,9 +49,9 @@ class Options:
     tolerant: bool = False
 
     def normalised(self, tokens: Iterable[str]) -> list[str]:
-        """`--batch_size 8`, `batch_size=8`, `--per_batch_size=8` -> `--batch-size=8`; unknown names are refused.
+        """`--batch_size 8`, `batch_size=8`, `--per_batch_size=8` -> `--batch-size=8`; unknown names raise.
 
-        `--file options.yaml` gives what nobody typed, in a verb that has no such option of its own.
+        `--file options.yaml` sets options that were not typed, unless the verb has its own option `file`.
         """
         left = list(tokens)
         items: list[str | Typed] = []
@@ -61,7 +61,7 @@ class Options:
             if name is None:
                 if self.one_value_each and not self.positional and not token.startswith("-"):
                     raise SettingsError(
-                        f"{token}: which option is it for? Options look like --epochs 30 or epochs=30", value=token
+                        f"{token!r}: no option before this value; expected --epochs 30 or epochs=30", value=token
                     )
                 items.append(token)
                 continue
@@ -74,9 +74,9 @@ class Options:
         return [*(item if isinstance(item, str) else self._option(*item) for item in items), *left]
 
     def _translated(self, items: list[str | Typed], by_words: frozenset[str]) -> list[str | Typed]:
-        """For a verb that is not told settings: the model zoo's names by its own, below them what a file says.
+        """For a verb without settings: model zoo names translated to its own, and options of a file added.
 
-        by_words: the options that are given by words without a name.
+        by_words: the options that are given by position.
         """
         typed = [item for item in items if isinstance(item, Typed)]
         entries = [entry for item in typed if self._is_file(item) for entry in read_entries(Path(item.value or ""))]
@@ -87,11 +87,11 @@ class Options:
         above = for_verb(old, self.names, self.verb, below=by_file)
         for note in (*above.notes, *_replaced(above, below, old, by_file)):
             get_logger().warning(note)
-        said = {item.name for item in typed} | above.settings.keys() | by_words
+        given = {item.name for item in typed} | above.settings.keys() | by_words
         of_file = dict(below.settings) | {name: value for name, value in by_file.items() if not self._is_old(name)}
         return [
             *(item for item in items if isinstance(item, str) or not (self._is_old(item.name) or self._is_file(item))),
-            *(Typed(name, to_text(value)) for name, value in of_file.items() if name not in said),
+            *(Typed(name, to_text(value)) for name, value in of_file.items() if name not in given),
             *(Typed(name, value) for name, value in above.settings.items()),
         ]
 
@@ -102,9 +102,10 @@ class Options:
         return name in BY_OLD_NAME and name not in self.names
 
     def _is_for_this_verb(self, entry: Entry) -> bool:
-        """A file may tell several verbs; what stands in it at the original's default is no choice, or holds last.
+        """Whether an entry of a file shared by several verbs applies here.
 
-        `weights` of training's own file are those that it started from.
+        Values at the model zoo's default do not, unless the alias says so; nor does `weights`, which in a training
+        file are the initial weights.
         """
         if self._is_old(entry.name):
             alias = BY_OLD_NAME[entry.name]
@@ -112,17 +113,17 @@ class Options:
         return entry.name in self.names and entry.value is not None and entry.name != "weights"
 
     def _split(self, token: str) -> tuple[str | None, str | None]:
-        """A token as (name with `_`, value); no name for what is not an option of ours."""
+        """Split a token into (option name with `_`, value); name is None for anything that is not a lookonce option."""
         match = OPTION.fullmatch(token) or KEY_VALUE.fullmatch(token)
         if match is None:
             return None, None
         name = match[1].replace("-", "_")
         if name in {"help", "version"} or (not self._is_known(name) and self._is_path(token)):
             return None, None
-        return "file" if name == "config_path" else name, match[2]  # the original's spelling
+        return "file" if name == "config_path" else name, match[2]  # the model zoo's spelling
 
     def _is_path(self, token: str) -> bool:
-        """A picture may be called `a=b.jpg`."""
+        """An image file may be named `a=b.jpg`."""
         return not token.startswith("--") and Path(token).exists()
 
     def _takes(self, name: str, following: str) -> bool:
@@ -138,12 +139,12 @@ class Options:
         return self.tolerant or name in self.names or name in BY_OLD_NAME or name in {"file", "config_path"}
 
     def _require_known(self, names: Iterable[str]) -> None:
-        """All unknown names at once."""
+        """SettingsError lists all unknown names."""
         of_switches = {f"no_{name}" for name in self.switches}
         unknown = [name for name in names if not self._is_known(name) and name not in of_switches]
         known = [*self.names, *BY_OLD_NAME]
         if unknown:
-            hints = ((name, suggestion(name, known) or "; --help lists them all") for name in unknown)
+            hints = ((name, suggestion(name, known) or "; --help lists all options") for name in unknown)
             raise SettingsError("\n".join(f"unknown setting {name}{hint}" for name, hint in hints), setting=unknown[0])
 
     def _option(self, name: str, value: str | None) -> str:
@@ -154,12 +155,12 @@ class Options:
             return f"--{name.removeprefix('no_')}=false" if is_off else f"--{name}={'true' if value is None else value}"
         option = f"--{name.replace('_', '-')}"
         if value is None and name == "resume":
-            value = "true"  # the one setting with a value that can be left out
+            value = "true"  # the only setting whose value is optional
         return option if value is None else f"{option}={value}"
 
 
 def _has_words(items: Iterable[str | Typed]) -> bool:
-    """Whether there are words that are not the value of the option before them."""
+    """Whether any word is not the value of the option before it."""
     before: str | Typed = ""
     for item in items:
         if isinstance(item, str) and (isinstance(before, str) or before.value is not None):
@@ -169,7 +170,7 @@ def _has_words(items: Iterable[str | Typed]) -> bool:
 
 
 def _replaced(above: Translation, below: Translation, typed: Given, by_file: Given) -> Iterator[str]:
-    """Notes on what a file says by one name and somebody typed by another."""
+    """Notes on options of a file that were also typed, under another name."""
     for name, left in below.spelled.items():
         chosen = above.spelled.get(name, left)
         if chosen != left and above.settings[name] != below.settings[name]:
@@ -177,11 +178,11 @@ def _replaced(above: Translation, below: Translation, typed: Given, by_file: Giv
 
 
 def options_of(function: Callable[..., Any], verb: str) -> Options:
-    """What `command_of` has made of a verb's function."""
+    """The options of a function made by `command_of`."""
     hints = get_type_hints(function)
     parameters = inspect.signature(function).parameters.values()
-    handed_on = {parameter.name for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD}
-    names = frozenset(hints) - {"return", *handed_on}
+    flags = {parameter.name for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD}
+    names = frozenset(hints) - {"return", *flags}
     switches = frozenset(name for name in names if bool in (hints[name], *get_args(hints[name])))
     takes_settings = "recipe" in names
     positional = {parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD}
@@ -190,19 +191,19 @@ def options_of(function: Callable[..., Any], verb: str) -> Options:
         names=names,
         positional=frozenset(positional),
         switches=switches,
-        one_value_each=takes_settings or bool(handed_on),
+        one_value_each=takes_settings or bool(flags),
         takes_old_names=takes_settings,
-        tolerant=bool(handed_on),
+        tolerant=bool(flags),
     )
 
 
 def command_of(
     function: Callable[..., Any], renames: Mapping[str, str], *, tolerant: bool = False
 ) -> Callable[..., Any]:
-    """The function as the command line sees it: **flags or **ranks spelled out, some parameters under another name.
+    """The function with the command line's signature: **flags or **ranks expanded, parameters renamed.
 
-    renames: name of a parameter -> name of the option. A parameter `on_progress(done, total)` gets a progress bar.
-    tolerant: **flags stay, and take options of any name.
+    renames: parameter -> option. A parameter `on_progress(done, total)` is bound to a progress bar. tolerant: **flags
+    are kept and take options of any name.
     """
     signature, hints = inspect.signature(function), get_type_hints(function, include_extras=True)
     parameters: list[inspect.Parameter] = []
@@ -234,7 +235,7 @@ def command_of(
 
 
 def _settings_in(hint: Any) -> list[inspect.Parameter]:
-    """Of `**flags: Any` every setting, of `**ranks: Unpack[Ranks]` those that the TypedDict names."""
+    """All settings for `**flags: Any`; for `**ranks: Unpack[Ranks]` those that the TypedDict names."""
     every = setting_parameters()
     if get_origin(hint) is not Unpack:
         return every
@@ -243,7 +244,7 @@ def _settings_in(hint: Any) -> list[inspect.Parameter]:
 
 
 def unwrapped(docstring: str) -> str:
-    """Each paragraph on one line, for help to break where its own page ends; names of parameters stay on theirs."""
+    """Join each paragraph into one line, which help wraps to its width; parameter names keep their own lines."""
     lines: list[str] = []
     in_parameters = False
     for line in inspect.cleandoc(docstring).splitlines():
@@ -262,7 +263,7 @@ def _indent(line: str) -> int:
 
 @contextmanager
 def progress() -> Iterator[Callable[[int, int], None]]:
-    """Gives `on_progress(done, total)`, which draws a bar; on a terminal only, for the length of the block."""
+    """Yield `on_progress(done, total)`, which draws a progress bar, on a terminal only, until the block ends."""
     with ExitStack() as stack:
         advance: list[Callable[[int, str], None]] = []
 
@@ -275,11 +276,11 @@ def progress() -> Iterator[Callable[[int, int], None]]:
 
 
 def setting_parameters() -> list[inspect.Parameter]:
-    """Keyword-only parameters, None by default, so that what was not typed is told from what was."""
+    """Keyword-only parameters for all settings; default None, which means not typed."""
     groups = {
         key: Group(title, sort_key=number, help="") for number, (key, title) in enumerate(GROUPS.items(), start=1)
     }
-    shown = [_parameter("file", str, groups["run"], "YAML file of settings; what is typed beside it wins.", "")]
+    shown = [_parameter("file", str, groups["run"], "YAML file with settings; typed options override it.", "")]
     shown += [
         _parameter(name, bool if kinds_of(name) == {bool} else str, groups[group_of(name)], _help(name), _default(name))
         for name in Settings.model_fields
@@ -306,13 +307,13 @@ def _parameter(name: str, kind: type, group: Group, help_text: str, default: str
     )
 
 
-# cyclopts learnt it after 4.0; without it help says STR.
+# cyclopts has it since a release after 4.0; without it help shows STR.
 CAN_NAME_VALUES = "metavar" in inspect.signature(Parameter).parameters
 PLACEHOLDERS: dict[Any, str] = {Path: "PATH", int: "N", float: "NUMBER", tuple: "LIST", Literal: "WORD", str: "TEXT"}
 
 
 def _placeholder(name: str) -> str:
-    """What stands for the value in help: `--epochs N`."""
+    """Placeholder of the value in help: `--epochs N`."""
     kinds = kinds_of(name) if name in Settings.model_fields else {Path}
     return "|".join(
         word for kind, word in PLACEHOLDERS.items() if kind in kinds and not (kind is Literal and len(kinds) > 1)
@@ -321,14 +322,14 @@ def _placeholder(name: str) -> str:
 
 def _help(name: str) -> str:
     words = choices_of(name)
-    told = len(words) < 2 or all(word in help_of(name) for word in words)
-    choices = "" if told else f" One of {', '.join(words)}."
+    are_named = len(words) < 2 or all(word in help_of(name) for word in words)
+    choices = "" if are_named else f" One of {', '.join(words)}."
     unit = f" Unit: {unit_of(name)}." if unit_of(name) and not _is_number(default_of(name)) else ""
     return f"{help_of(name)}{choices}{unit}"
 
 
 def _default(name: str) -> str:
-    """The default with its unit: `416 pixels`; "" for none."""
+    """The default with its unit: `416 pixels`; "" if there is none."""
     value = default_of(name)
     if not unit_of(name) or not _is_number(value):
         return to_text(value)

@@ -1,4 +1,4 @@
-"""The verbs of `lookonce`: one line each."""
+"""Table of the verbs of `lookonce`."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ from typing import Any
 class Verb:
     """target: "module:function", imported when the verb is used; summary: its line in `lookonce --help`.
 
-    from_settings: the function takes every setting by name (**flags), so its help is known without importing it.
-    shown_by: "module:function" that makes the lines to print of the result, for functions that do not tell by
-    themselves. renames: parameter -> option, where they differ. tolerant: what is no parameter of the function is
-    handed to its **flags as it was typed. is_job_when: an option that, switched on, hands everything over to `job`.
+    from_settings: the function takes every setting by name (**flags), so help does not import it. shown_by:
+    "module:function" that formats the result as lines to print, for functions that do not print. renames: parameter ->
+    option, where they differ. tolerant: options that are not parameters of the function are passed to its **flags as
+    typed. is_job_when: a switch that runs the verb as `job`.
     """
 
     target: str
@@ -28,7 +28,7 @@ class Verb:
         return _imported(self.target)
 
     def lines(self, result: Any) -> Iterable[str]:
-        """What to print when the function has returned."""
+        """Lines to print after the function has returned."""
         return _imported(self.shown_by)(result) if self.shown_by else ()
 
 
@@ -41,72 +41,79 @@ def _imported(target: str) -> Callable[..., Any]:
 VERBS: dict[str, Verb] = {
     "train": Verb(
         target="lookonce.workflows.train:train",
-        summary="Train a detector on labelled pictures.",
+        summary="Train a detector on labelled images.",
         from_settings=True,
         is_job_when="enable_modelarts",
     ),
     "eval": Verb(
         target="lookonce.workflows.evaluate:evaluate",
-        summary="Score a detector with COCO's metric.",
+        summary="Evaluate a detector with COCO's metric (AP, AR).",
         is_job_when="enable_modelarts",
     ),
     "diagnose": Verb(
         target="lookonce.workflows.diagnose:diagnose",
-        summary="Say why a detector finds nothing.",
+        summary="Explain why a detector detects nothing.",
         shown_by="lookonce.workflows.diagnose:as_text",
     ),
-    "predict": Verb(target="lookonce.workflows.predict:predict", summary="Find objects in pictures, and draw them."),
+    "predict": Verb(
+        target="lookonce.workflows.predict:predict", summary="Detect objects in images or video, and draw them."
+    ),
     "export": Verb(
         target="lookonce.workflows.export:export",
-        summary="Write files for other runtimes, and compare them.",
+        summary="Export to other runtimes, and compare outputs.",
         renames={"list_formats": "list"},
     ),
     "verify": Verb(
         target="lookonce.workflows.verify:verify",
-        summary="Hold exported files against their weights, on labelled pictures.",
+        summary="Compare exported files with their weights on images.",
         shown_by="lookonce.workflows.verify:lines",
     ),
     "convert": Verb(
         target="lookonce.workflows.convert:convert",
-        summary="Read weights of other programs, and write theirs.",
+        summary="Convert weights from and to other programs.",
         shown_by="lookonce.workflows.convert:as_text",
     ),
     "push": Verb(
-        target="lookonce.workflows.hub:push", summary="Put weights on the Hugging Face Hub, or into a folder."
+        target="lookonce.workflows.hub:push",
+        summary="Upload weights to the Hugging Face Hub or a folder.",
     ),
-    "pull": Verb(target="lookonce.workflows.hub:pull", summary="Fetch weights that were put there."),
+    "pull": Verb(target="lookonce.workflows.hub:pull", summary="Download weights that were pushed."),
     "check": Verb(
         target="lookonce.workflows.check:check",
-        summary="Look for mistakes in labelled pictures.",
+        summary="Check labelled images for errors.",
         shown_by="lookonce.workflows.check:as_text",
         renames={"json_file": "json"},
     ),
     "explain-assignment": Verb(
         target="lookonce.workflows.explain_assignment:explain_assignment",
-        summary="Show which anchor learns which box.",
+        summary="Show which anchors are assigned to which box.",
         shown_by="lookonce.workflows.explain_assignment:as_text",
     ),
     "anchors": Verb(
         target="lookonce.workflows.anchors:anchors",
-        summary="Fit anchors to the sizes of labelled objects.",
+        summary="Fit anchors to the box sizes of a data set.",
         shown_by="lookonce.workflows.anchors:as_text",
     ),
     "convert-data": Verb(
         target="lookonce.workflows.convert_data:convert_data",
-        summary="Copy labelled pictures into another format.",
+        summary="Convert a data set to another format.",
         shown_by="lookonce.workflows.convert_data:as_text",
     ),
     "job": Verb(
         target="lookonce.cloud.job:job",
-        summary="Train or evaluate on a cloud platform: data in, results out, and on again.",
+        summary="Run a training or evaluation as a cloud job.",
         tolerant=True,
     ),
     "config": Verb(target="lookonce.workflows.config:config", summary="Show every setting, its value and its origin."),
     "info": Verb(target="lookonce.workflows.info:info", summary="Describe a set of weights, layer by layer."),
-    "bench": Verb(target="lookonce.workflows.bench:bench", summary="Measure how fast weights run on this machine."),
-    "report": Verb(target="lookonce.workflows.report:report", summary="Write a run as one HTML page."),
-    "demo": Verb(target="lookonce.workflows.demo:demo", summary="All of it in a few minutes, on made-up pictures."),
+    "bench": Verb(
+        target="lookonce.workflows.bench:bench", summary="Measure latency and throughput on this machine."
+    ),
+    "report": Verb(target="lookonce.workflows.report:report", summary="Write an HTML report of a run."),
+    "demo": Verb(
+        target="lookonce.workflows.demo:demo", summary="Train, evaluate and export on synthetic images."
+    ),
     "doctor": Verb(
-        target="lookonce.workflows.doctor:doctor", summary="Say what this machine has, and what is missing."
+        target="lookonce.workflows.doctor:doctor", summary="Report what this machine has, and what is missing."
     ),
 }

@@ -1,4 +1,4 @@
-"""`lookonce job`: a cloud job from start to end: data in, training or evaluation, results out; and again, going on."""
+"""`lookonce job`: a cloud job: download the data, train or evaluate, upload the results; resume after a restart."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 from lookonce.cloud.plan import NO_PLATFORM, JobPlan, make_plan
 from lookonce.config.aliases import BY_OLD_NAME, for_verb, is_true
-from lookonce.config.names import few
+from lookonce.config.names import counted, few
 from lookonce.config.resolve import COMMAND_LINE, DOCUMENTS_RECIPE, is_said, require_known, resolve
 from lookonce.config.schema import Settings
 from lookonce.config.yaml_file import Entry, read_entries
@@ -24,16 +24,16 @@ from lookonce.remote.stage_out import NOT_SYNCED, StageOut, fetch_run, staging_o
 from lookonce.remote.store import open_store
 
 EXIT_NOT_SYNCED = 74  # sysexits.h: an error of input or output
-CACHE = Path("/cache")  # ModelArts' large disk
-# What the job sees to itself, so that the same words on a platform's page do not stand in its way.
-SEEN_TO = {
-    "runs": "output_path is where runs lie here",
-    "ckpt_path": "output_path is where runs lie here",
-    "resume": "a job always goes on where it stopped",
-    "rank": "each process is told by who starts it",
-    "is_distributed": "the platform's variables say how many devices there are, or devices=N does",
+CACHE = Path("/cache")  # the large disk of ModelArts
+# Options that the job sets itself -> why. Platform pages may pass them; they are ignored with a warning.
+SET_BY_JOB = {
+    "runs": "set output_path, the parent folder of runs in a job",
+    "ckpt_path": "set output_path, the parent folder of runs in a job",
+    "resume": "a job always resumes where it stopped",
+    "rank": "the launcher sets it for each process",
+    "is_distributed": "the platform's environment variables set the number of devices; devices=N overrides them",
 }
-# Options of lookonce eval that an evaluation passes on.
+# Options that task=eval passes to lookonce eval -> their type.
 OF_EVALUATION: dict[str, Callable[[str], Any]] = {
     "image_size": int,
     "iou_threshold": float,
@@ -53,13 +53,13 @@ OF_EVALUATION: dict[str, Callable[[str], Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class JobOptions:
-    """What a job is told beside the settings of training: as arguments, or as environment variables of these names.
+    """Options of a job beside the training settings; the _url ones also as environment variables of these names.
 
-    data_url, train_url, checkpoint_url: s3://, obs:// or a path: data, outputs, starting weights. data_path,
-    output_path, load_path: where they lie on this machine; below /cache where there is one. data_dir: the data set
-    below data_path. pretrained: the file that counts of several at checkpoint_url; names: the list of its class names,
-    beside it or elsewhere, where it is another program's. task: train or eval. run: name of the run below train_url,
-    which the same command continues; an evaluation is called RUN-eval.
+    data_url, train_url, checkpoint_url: s3://, obs:// or a path of data, results, initial weights. data_path,
+    output_path, load_path: their folders on this machine, by default below /cache if it exists. data_dir: the data set
+    below data_path. pretrained: which of several files at checkpoint_url; names: its class names, for weights of
+    another program. task: train or eval. run: name of the run below train_url, which the same command resumes; an
+    evaluation is named RUN-eval.
     """
 
     task: str = "train"
@@ -79,15 +79,15 @@ class JobOptions:
 
     @property
     def name(self) -> str:
-        """Of the folder with the results, here and below train_url."""
+        """Name of the results folder, on this machine and below train_url."""
         if self.task == "eval":
             return f"{self.run}-eval" if self.run else "eval"
         return self.run or "job"
 
     def place(self, name: str, folder: str) -> Path:
         """The folder for data, outputs or weights on this machine."""
-        told = getattr(self, name)
-        return Path(told) if told else (CACHE if CACHE.is_dir() else Path("cache")) / folder
+        given = getattr(self, name)
+        return Path(given) if given else (CACHE if CACHE.is_dir() else Path("cache")) / folder
 
 
 OWN = frozenset(field.name for field in fields(JobOptions))
@@ -95,7 +95,7 @@ OWN = frozenset(field.name for field in fields(JobOptions))
 
 @dataclass(frozen=True, kw_only=True)
 class JobResult:
-    """exit_code 0, 75 (stopped, the same command goes on) or 74 (done here, but not all of it has arrived there)."""
+    """exit_code: 0, 75 (stopped, the same command resumes) or 74 (finished, but some results are not uploaded)."""
 
     folder: Path
     exit_code: int
@@ -121,65 +121,65 @@ def job(
 ) -> JobResult:
     """Run a training or an evaluation as a job of a cloud platform, with data and results in object storage.
 
-    The data are fetched (a .zip is unpacked) once for each machine, results are sent while they are made, and the
-    same command, given again after whatever interruption, goes on where the last one stopped. How many machines and
-    devices take part is read from what ModelArts, Ascend's rank tables or torchrun put into the environment.
+    The data are downloaded (and a .zip unpacked) once per node. Results are uploaded during the run. After an
+    interruption the same command resumes where the last one stopped. The number of nodes and devices is read from the
+    environment of ModelArts, an Ascend rank table or torchrun.
 
-    All settings of lookonce train can be given beside those below, under their names or the model zoo's; what nobody
-    knows is noted and left alone, as platforms add arguments of their own. Exit status 75: stopped, the same command
-    goes on; 74: done, but not all of it has arrived at train_url, and the same command sends the rest.
+    All settings of lookonce train are accepted too, under their own names or the model zoo's. Unknown options are
+    ignored with a warning, because platforms add arguments of their own. Exit status 75: stopped, the same command
+    resumes. 74: finished, but some results are not at train_url; the same command uploads the rest.
 
     Parameters
     ----------
     task
         train or eval. [train]
     data_url
-        Labelled pictures: s3://BUCKET/KEY, obs://BUCKET/KEY or a path; a folder, a .zip, or shards. Or the environment
-        variable of this name, as train_url and checkpoint_url.
+        Labelled images: s3://BUCKET/KEY, obs://BUCKET/KEY or a path of a folder, a .zip, or shards. Default: the
+        environment variable of this name; likewise for train_url and checkpoint_url.
     train_url
-        Where results go: s3://, obs:// or a path.
+        Destination of the results: s3://, obs:// or a path.
     checkpoint_url
-        Weights to start from, or to evaluate.
+        Weights to start from, or to evaluate: s3://, obs:// or a path.
     data_path
-        Folder for the data on this machine; below /cache where there is such a disk, else below ./cache.
+        Local folder for the data; default: /cache/data if there is /cache, else ./cache/data.
     output_path
-        Folder for runs and evaluations on this machine, likewise; a train_url that is a path comes first.
+        Local folder for runs and evaluations; default: train_url if it is a path, else /cache/train or ./cache/train.
     load_path
-        Folder for the weights on this machine, likewise.
+        Local folder for the weights; default: /cache/checkpoint_path or ./cache/checkpoint_path.
     data_dir
-        The data set, where it is not what lies in data_path.
+        Folder of the data set: a path, or a folder below data_path.
     pretrained
-        Which of several files of checkpoint_url; the folder before its name does not matter.
+        File name of the weights, if checkpoint_url holds several files; a folder before the name is ignored.
     names
-        Class names of a .ckpt or .weights, one a line, where it does not say: a file beside it, or anywhere.
+        File with the class names, one per line, for a .ckpt or .weights file that does not contain them.
     need_modelarts_dataset_unzip
-        False leaves a .zip among the data packed. [True]
+        False disables unpacking of a .zip with the data. [True]
     modelarts_dataset_unzip_name
-        Name of the .zip, without its end, where there are several.
+        Name of the .zip to unpack, without .zip, if there are several.
     run
         Name of the run below train_url [job]; its evaluation is RUN-eval [eval].
     split
-        Which part of the data an evaluation takes. [val]
+        Split to evaluate. [val]
     """
-    told = {name: value for name, value in locals().items() if name != "flags"} | flags
+    given = {name: value for name, value in locals().items() if name != "flags"} | flags
     with logging_to():
-        options, handed_on = read_flags({name: value for name, value in told.items() if value is not None}, os.environ)
+        options, request = read_flags({name: value for name, value in given.items() if value is not None}, os.environ)
         plan = make_plan(os.environ)
         get_logger().info(describe(plan))
         os.environ.update(plan.environment())
         if options.task == "train":
-            return train_job(options, handed_on, plan)
+            return train_job(options, request, plan)
         if options.task == "eval":
-            return eval_job(options, handed_on, plan)
-        raise SettingsError(f"task: {options.task!r}, expected train or eval", setting="task", value=options.task)
+            return eval_job(options, request, plan)
+        raise SettingsError(f"task: {options.task!r}; expected train or eval", setting="task", value=options.task)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What a job was told of the training or evaluation it is to run.
+class Request:
+    """Options of the training or evaluation that a job runs.
 
-    flags: options as they were typed; entries: those of a YAML file; from_document: whether the model zoo's
-    enable_modelarts is among them, which brings its recipe.
+    flags: typed options; entries: those of a YAML file; from_document: whether the model zoo's enable_modelarts is
+    among them, which implies recipe modelzoo.
     """
 
     flags: Mapping[str, Any]
@@ -187,28 +187,29 @@ class Told:
     from_document: bool = False
 
 
-def read_flags(flags: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[JobOptions, Told]:
-    """What the job itself takes, and what it hands on.
+def read_flags(flags: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[JobOptions, Request]:
+    """Split options into those of the job and those of the training or evaluation.
 
-    Command line before the environment before a YAML `file`, in which the original's defaults are no choice.
+    The command line overrides the environment, which overrides a YAML `file`; values of the file at the model zoo's
+    default count as not given.
     """
     flags = {name.replace("-", "_"): value for name, value in flags.items()}
     file = flags.pop("file", flags.pop("config_path", None))
     entries = read_entries(Path(file)) if file else []
     require_known(entries, OWN)
     chosen = {entry.name: entry.value for entry in entries if entry.value is not None and not entry.is_default}
-    told = {name: value for name, value in chosen.items() if name in OWN}
-    told |= {name: value for name in OWN if name.endswith("_url") and (value := _variable(environment, name))}
-    told |= {name: value for name, value in flags.items() if name in OWN}
-    told["data_url"] = told.get("data_url") or flags.get("data") or chosen.get("data", "")
-    for name in sorted(SEEN_TO.keys() & (flags.keys() | chosen.keys())):
-        get_logger().warning(f"{name}={flags.get(name, chosen.get(name))}: left alone, {SEEN_TO[name]}")
+    own = {name: value for name, value in chosen.items() if name in OWN}
+    own |= {name: value for name in OWN if name.endswith("_url") and (value := _variable(environment, name))}
+    own |= {name: value for name, value in flags.items() if name in OWN}
+    own["data_url"] = own.get("data_url") or flags.get("data") or chosen.get("data", "")
+    for name in sorted(SET_BY_JOB.keys() & (flags.keys() | chosen.keys())):
+        get_logger().warning(f"{name}={flags.get(name, chosen.get(name))}: ignored; {SET_BY_JOB[name]}")
     settings = {name: value for name, value in flags.items() if _is_setting(name)}
-    unknown = sorted(flags.keys() - OWN - settings.keys() - SEEN_TO.keys() - {"enable_modelarts", "data"})
+    unknown = sorted(flags.keys() - OWN - settings.keys() - SET_BY_JOB.keys() - {"enable_modelarts", "data"})
     if unknown:
-        get_logger().warning(f"nobody here knows {', '.join(unknown)}: left alone")
-    options = JobOptions(**{name: str(value) for name, value in told.items() if value not in (None, "")})
-    return options, Told(
+        get_logger().warning(f"unknown options ignored: {', '.join(unknown)}")
+    options = JobOptions(**{name: str(value) for name, value in own.items() if value not in (None, "")})
+    return options, Request(
         flags=settings,
         entries=[entry for entry in entries if _is_setting(entry.name)],
         from_document=is_true(flags.get("enable_modelarts", chosen.get("enable_modelarts", ""))),
@@ -220,26 +221,26 @@ def _variable(environment: Mapping[str, str], name: str) -> str:
 
 
 def _is_setting(name: str) -> bool:
-    """Whether an option is for whoever does the work: the others are the job's own, or seen to."""
-    is_own = name in {"enable_modelarts", "data", *OWN, *SEEN_TO}
+    """Whether an option belongs to the training or evaluation, not to the job itself."""
+    is_own = name in {"enable_modelarts", "data", *OWN, *SET_BY_JOB}
     return not is_own and (name in Settings.model_fields or name in BY_OLD_NAME)
 
 
 def describe(plan: JobPlan) -> str:
-    """One line about who takes part."""
+    """One log line on the ranks, devices and nodes of the job."""
     if plan.is_started:
-        return f"job: rank {plan.rank} of {plan.world_size} (told by {plan.source})"
-    devices = {0: "all devices", 1: "one device"}.get(plan.devices, f"{plan.devices} devices")
-    nodes = f", node {plan.node_rank} of {plan.nnodes}, meeting at {plan.master}" if plan.nnodes > 1 else ""
-    source = f" (told by {plan.source})" if plan.source != NO_PLATFORM else ""
-    return f"job: {devices} of this machine{nodes}{source}"
+        return f"job: rank {plan.rank} of {plan.world_size} (from {plan.source})"
+    devices = {0: "all devices", 1: "1 device"}.get(plan.devices, f"{plan.devices} devices")
+    nodes = f", node {plan.node_rank} of {plan.nnodes}, rendezvous at {plan.master}" if plan.nnodes > 1 else ""
+    source = f" (from {plan.source})" if plan.source != NO_PLATFORM else ""
+    return f"job: {devices} of this node{nodes}{source}"
 
 
-def train_job(options: JobOptions, told: Told, plan: JobPlan) -> JobResult:
-    """Data in, train or go on, results out."""
+def train_job(options: JobOptions, request: Request, plan: JobPlan) -> JobResult:
+    """Download the data, train or resume, upload the results."""
     from lookonce.workflows.train import train
 
-    settings = settings_of_job(told, plan)  # what is wrong with them is told before gigabytes are fetched
+    settings = settings_of_job(request, plan)  # raises for invalid settings before gigabytes are downloaded
     data = stage_data(options)
     runs = output_folder(options)
     folder = runs / options.name
@@ -254,54 +255,54 @@ def train_job(options: JobOptions, told: Told, plan: JobPlan) -> JobResult:
 
 
 def is_first(plan: JobPlan, settings: Mapping[str, Any]) -> bool:
-    """Whether this machine writes for all, as the platform tells or somebody typed."""
+    """Whether this is node 0, which uploads: by the platform's plan, or by a typed node_rank."""
     return plan.is_first and not int(settings.get("node_rank") or 0)
 
 
-def settings_of_job(told: Told, plan: JobPlan) -> dict[str, Any]:
-    """What `train` is given: everything that somebody chose, by our names.
+def settings_of_job(request: Request, plan: JobPlan) -> dict[str, Any]:
+    """Arguments of `train`: all settings that the user chose, by our names, and the platform's.
 
-    Typed before the platform before the file: of devices, nnodes and so on the platform's count, unless typed.
+    Typed options override the platform (devices, nnodes and so on), which overrides the file.
     """
-    typed, entries = dict(told.flags), told.entries
+    typed, entries = dict(request.flags), request.entries
     names = [*typed, *(entry.name for entry in entries)]
-    if told.from_document and "recipe" not in names:
+    if request.from_document and "recipe" not in names:
         typed["recipe"] = DOCUMENTS_RECIPE
-        get_logger().info("recipe modelzoo, as enable_modelarts is the model zoo's name; --recipe modern overrides it")
+        get_logger().info("recipe modelzoo is implied by enable_modelarts; --recipe modern overrides it")
     resolved = resolve(typed, file=entries)
     for note in resolved.notes:
         get_logger().warning(note)
     chosen = {name: getattr(resolved.settings, name) for name, origin in resolved.origins.items() if is_said(origin)}
     by_platform = platform_settings(resolved.settings.device, plan)
     for name in by_platform.keys() & chosen.keys():
-        if not plan.tells or resolved.origins[name].startswith(COMMAND_LINE):
+        if not plan.is_known or resolved.origins[name].startswith(COMMAND_LINE):
             del by_platform[name]
         elif by_platform[name] != chosen[name]:
-            said = f"{name}={chosen[name]} ({resolved.origins[name]})"
-            get_logger().warning(f"{name}={by_platform[name]} (told by {plan.source}) is taken, not {said}")
+            ignored = f"{name}={chosen[name]} ({resolved.origins[name]})"
+            get_logger().warning(f"{name}={by_platform[name]} (from {plan.source}) is taken, not {ignored}")
     return {"recipe": resolved.settings.recipe} | chosen | by_platform
 
 
 def platform_settings(device: str, plan: JobPlan) -> dict[str, Any]:
-    """devices, nnodes and so on as the platform tells; without a word from it, all devices of this machine."""
+    """devices, nnodes and so on from the platform; if it gives none, all devices of this machine."""
     from lookonce.distributed import count_devices
 
     return plan.settings(max(count_devices(device.partition(":")[0])[1], 1))
 
 
-def eval_job(options: JobOptions, told: Told, plan: JobPlan) -> JobResult:
-    """Data and weights in, COCO's numbers out; the pictures are shared out to all devices that take part."""
+def eval_job(options: JobOptions, request: Request, plan: JobPlan) -> JobResult:
+    """Download data and weights, evaluate on all devices, upload the metrics."""
     from lookonce.workflows.evaluate import evaluate
 
     if not options.checkpoint_url:
         raise SettingsError(
-            "checkpoint_url: not given; an evaluation needs the weights: --checkpoint_url s3://...",
+            "checkpoint_url: not given; expected the weights to evaluate; add --checkpoint_url s3://...",
             setting="checkpoint_url",
         )
-    typed = of_evaluation(told.flags, tell=True)
-    of_file = of_evaluation({entry.name: entry.value for entry in told.entries if not entry.is_default})
+    typed = of_evaluation(request.flags, warn=True)
+    of_file = of_evaluation({entry.name: entry.value for entry in request.entries if not entry.is_default})
     by_platform = platform_settings(str((of_file | typed).get("device", "auto")), plan)
-    passed = (of_file | by_platform if plan.tells else by_platform | of_file) | typed
+    passed = (of_file | by_platform if plan.is_known else by_platform | of_file) | typed
     folder = output_folder(options) / options.name
     weights = staged_weights(options)
     with results_to(options, folder, sends=is_first(plan, passed)) as sending:
@@ -310,15 +311,15 @@ def eval_job(options: JobOptions, told: Told, plan: JobPlan) -> JobResult:
     return JobResult(folder=folder, exit_code=exit_code(sending, 0))
 
 
-def of_evaluation(told: Mapping[str, Any], *, tell: bool = False) -> dict[str, Any]:
-    """Which of the options lookonce eval has too, by their names there and in their kinds; tell: notes the others."""
-    ours = {name: value for name, value in told.items() if name in OF_EVALUATION}
-    others = {name for name in told if name not in ours and not _is_of_evaluation(name)}
+def of_evaluation(given: Mapping[str, Any], *, warn: bool = False) -> dict[str, Any]:
+    """The options that lookonce eval has too, by its names and with its types; warn: logs the others."""
+    ours = {name: value for name, value in given.items() if name in OF_EVALUATION}
+    others = {name for name in given if name not in ours and not _is_of_evaluation(name)}
     meant = for_verb(
-        {name: value for name, value in told.items() if name not in others | ours.keys()}, OF_EVALUATION, "eval"
+        {name: value for name, value in given.items() if name not in others | ours.keys()}, OF_EVALUATION, "eval"
     )
-    if tell and others:
-        get_logger().warning(f"of training only, and left alone: {', '.join(sorted(others))}")
+    if warn and others:
+        get_logger().warning(f"training options ignored in an evaluation: {', '.join(sorted(others))}")
     passed = {}
     for name, value in {**meant.settings, **ours}.items():
         try:
@@ -334,22 +335,22 @@ def _is_of_evaluation(name: str) -> bool:
 
 
 def staged_weights(options: JobOptions) -> Path:
-    """What lies at checkpoint_url, on this machine: a file, a folder, or the file in it that `pretrained` names."""
+    """Local copy of checkpoint_url: a file, a folder, or the file in it that `pretrained` names."""
     found = local_weights(options.checkpoint_url, options.place("load_path", "checkpoint_path"))
     name = Path(options.pretrained).name
     if not name or not found.is_dir() or (found / name).exists():
         return found / name if name and found.is_dir() else found
     held = sorted(path.name for path in found.iterdir() if not path.name.startswith("."))
     raise WeightsError(
-        f"pretrained: {name} is not at {options.checkpoint_url}, which holds {few(held)}; "
-        "name one of these, or leave it out for the whole folder",
+        f"pretrained: {name!r} is not at {options.checkpoint_url}; expected one of {few(held)}; "
+        "remove the option to use the whole folder",
         setting="pretrained",
         value=name,
     )
 
 
 def staged_names(options: JobOptions, weights: Path) -> Path | None:
-    """The list of class names: beside the weights, as it was fetched with them, or where it says."""
+    """File with the class names: the one beside the weights if there is one, else the path as given."""
     if not options.names:
         return None
     beside = weights.parent / Path(options.names).name
@@ -357,16 +358,16 @@ def staged_names(options: JobOptions, weights: Path) -> Path | None:
 
 
 def output_folder(options: JobOptions) -> Path:
-    """Where runs are made on this machine: train_url itself where it is a folder, for nothing has to be sent then."""
+    """Local parent folder of runs: train_url itself if it is a path, else output_path."""
     if options.train_url and not is_remote(options.train_url):
         return Path(options.train_url)
     return options.place("output_path", "train")
 
 
 def stage_data(options: JobOptions) -> Path:
-    """The data set on this machine: fetched, unpacked, and the folder in it that is one.
+    """Local folder of the data set, downloaded and unpacked.
 
-    A .zip is unpacked below data_path, and never where it lies: a data_url on this machine is somebody's own folder.
+    A .zip is unpacked below data_path, never beside the .zip: a local data_url is the user's own folder.
     """
     place = options.place("data_path", "data")
     root = local_data(options.data_url, place) if options.data_url else place
@@ -375,12 +376,12 @@ def stage_data(options: JobOptions) -> Path:
     elif is_true(options.need_modelarts_dataset_unzip):
         root = _zip_in(root, options, place)
     if options.data_dir and not options.data_url and not root.exists():
-        root = Path(options.data_dir)  # what is wrong with it is said by whoever opens it
+        root = Path(options.data_dir)  # opening it raises the error
     return _data_set_in(root)
 
 
 def _zip_in(root: Path, options: JobOptions, place: Path) -> Path:
-    """A folder that holds one .zip (or the one that is named) and no data set yet -> what is in it."""
+    """Unpack the one .zip of a folder (or the one that is named) if the folder holds no data set; else `root`."""
     if not root.is_dir() or _is_data_set(root) or _data_set_in(root) != root:
         return root
     archives = sorted(root.glob("*.zip"))
@@ -390,8 +391,8 @@ def _zip_in(root: Path, options: JobOptions, place: Path) -> Path:
         return unpacked(named[0], place)
     if archives:
         raise SettingsError(
-            f"modelarts_dataset_unzip_name: {name or 'not given'}, and {root} holds "
-            f"{few([path.name for path in archives])}; name one of these, without .zip",
+            f"modelarts_dataset_unzip_name: {repr(name) if name else 'not given'}; expected one of the archives in "
+            f"{root}, without .zip: {few([path.name for path in archives])}",
             setting="modelarts_dataset_unzip_name",
             value=name,
         )
@@ -399,10 +400,10 @@ def _zip_in(root: Path, options: JobOptions, place: Path) -> Path:
 
 
 def _data_set_in(root: Path) -> Path:
-    """The folder itself, or the only one in it that is a data set."""
+    """`root` if it is a data set, else its only child folder that is one, else `root`."""
     inside = [child for child in sorted(root.iterdir()) if child.is_dir()] if root.is_dir() else []
     found = [root] if _is_data_set(root) else [child for child in inside if _is_data_set(child)]
-    return found[0] if len(found) == 1 else root  # what is wrong with it is said by whoever opens it
+    return found[0] if len(found) == 1 else root  # opening it raises the error
 
 
 def _is_data_set(folder: Path) -> bool:
@@ -414,9 +415,9 @@ def _is_data_set(folder: Path) -> bool:
 
 
 def bring_back(options: JobOptions, folder: Path) -> bool:
-    """Whether the run has begun before, here or (then it is fetched) by a machine that is gone.
+    """Whether the run exists already: on this machine, or at train_url, from where it is downloaded.
 
-    It appears as a whole, so that a start that was killed here is not taken for a run without a checkpoint.
+    The folder appears complete, so a download that was killed is not mistaken for a run without a checkpoint.
     """
     if not is_remote(options.train_url):
         return (folder / "settings.yaml").is_file()
@@ -427,33 +428,35 @@ def bring_back(options: JobOptions, folder: Path) -> bool:
         if not fetch_run(Location.parse(options.train_url) / options.name, coming, open_store()):
             return False
         coming.rename(folder)
-    get_logger().info(f"goes on with {options.train_url.rstrip('/')}/{options.name}, fetched to {folder}")
+    get_logger().info(f"resuming {options.train_url.rstrip('/')}/{options.name}, downloaded to {folder}")
     return (folder / "settings.yaml").is_file()
 
 
 @contextmanager
 def results_to(options: JobOptions, folder: Path, *, sends: bool) -> Iterator[StageOut | None]:
-    """Results are sent to train_url for the length of the block; None where there is nothing to send."""
+    """Upload results to train_url until the block ends; yields None if there is nothing to upload."""
     with ExitStack() as stack:
         sending = None
         if sends and is_remote(options.train_url):
             location = Location.parse(options.train_url) / folder.name
-            get_logger().info(f"results go to {location} while they are made, and lie in {folder} here")
+            get_logger().info(f"uploading results from {folder} to {location} during the run")
             sending = stack.enter_context(staging_out(folder, location, open_store()))
         elif sends and not options.train_url:
-            get_logger().warning(f"train_url: not given; results stay on this machine, in {folder}")
+            get_logger().warning(
+                f"train_url: not given; results stay on this machine, in {folder}, and are not uploaded"
+            )
         yield sending
 
 
 def exit_code(sending: StageOut | None, of_work: int) -> int:
-    """74 outranks the others: somebody has to see to it before the machine goes."""
+    """74 overrides the status of the work: the results must be saved before the machine is released."""
     if sending is None:
         return of_work
     if not sending.unsent:
-        get_logger().info(f"all results are at {sending.location}")
+        get_logger().info(f"all results uploaded to {sending.location}")
         return of_work
     get_logger().error(
-        f"{len(sending.unsent)} files are not at {sending.location} yet, see {sending.folder / NOT_SYNCED}; the same "
-        "command sends them"
+        f"{counted(len(sending.unsent), 'file')} not uploaded to {sending.location}, listed in "
+        f"{sending.folder / NOT_SYNCED}; repeat the command to upload the rest"
     )
     return EXIT_NOT_SYNCED

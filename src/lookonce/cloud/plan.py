@@ -1,13 +1,13 @@
-"""What a platform's environment says about the machines of a job: how many, which is this one, where they meet.
+"""The nodes of a job, read from a platform's environment: their number, the rank of this one, the rendezvous.
 
-Read in this order; the first that says anything counts:
+The first of these sources that is present is used:
 
-    torchrun (also MA_RUN_METHOD=torchrun)   the processes are started already
-    RANK_TABLE_FILE                          Ascend: servers and their devices; with RANK_ID one process a card
-    RANK_SIZE, RANK_ID, DEVICE_ID            one process a card, without a table
+    torchrun (also MA_RUN_METHOD=torchrun)   it has started the processes
+    RANK_TABLE_FILE                          Ascend: servers and their devices; with RANK_ID one process per card
+    RANK_SIZE, RANK_ID, DEVICE_ID            one process per card, without a table
     VC_WORKER_HOSTS, VC_TASK_INDEX           ModelArts today: MA_NUM_HOSTS, MA_NUM_GPUS, MA_CURRENT_IP
     BATCH_WORKER_HOSTS, DLS_TASK_INDEX       ModelArts before: DLS_TASK_NUMBER, BATCH_CURRENT_HOST, ...
-    nothing                                  this machine, with the devices it has
+    none of these                            this machine, with the devices it has
 """
 
 import json
@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lookonce.config.names import counted
 from lookonce.errors import SettingsError
 
-NO_PLATFORM = "nobody"  # as the source of a plan
+NO_PLATFORM = "no platform"  # source of a plan
 PORT = 29500  # torchrun's own default
 HOSTS = ("VC_WORKER_HOSTS", "BATCH_WORKER_HOSTS", "DLS_WORKER_HOSTS")
 INDEX = ("VC_TASK_INDEX", "DLS_TASK_INDEX", "BATCH_TASK_INDEX")
@@ -30,9 +31,9 @@ NUM_CARDS = ("MA_NUM_GPUS", "BATCH_NUM_GPUS")
 
 @dataclass(frozen=True, kw_only=True)
 class JobPlan:
-    """devices: processes of this node, 0: as many as it has devices. master, port: where node 0 is met ("" when alone).
+    """devices: processes of this node, 0 for one per device. master, port: address of node 0 ("" for one node).
 
-    rank: of this very process when the platform starts one for each card, else None; device: the card it has then.
+    rank, device: rank and card of this process if the platform starts one process per card, else None.
     """
 
     source: str
@@ -46,17 +47,17 @@ class JobPlan:
 
     @property
     def is_started(self) -> bool:
-        """Whether this is one of many processes already, so that none has to be started."""
+        """Whether the platform has started one process per card already."""
         return self.rank is not None
 
     @property
-    def tells(self) -> bool:
-        """Whether the platform has said how many devices there are."""
+    def is_known(self) -> bool:
+        """Whether the platform gives the number of devices."""
         return self.source != NO_PLATFORM or self.devices > 0
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes: the only one, the first, or the one that starts the first."""
+        """Whether this process uploads results: it is rank 0, or it starts rank 0."""
         return self.node_rank == 0 if self.rank is None else self.rank == 0
 
     @property
@@ -64,7 +65,7 @@ class JobPlan:
         return self.devices * self.nnodes
 
     def settings(self, num_devices: int) -> dict[str, Any]:
-        """For `train`: devices, nnodes, node_rank, rdzv_endpoint. num_devices: what this machine has (at least 1)."""
+        """Settings of `train`: devices, nnodes, node_rank, rdzv_endpoint. num_devices: those of this machine, from 1."""
         if self.is_started:
             return {}
         several = {
@@ -75,7 +76,7 @@ class JobPlan:
         return {"devices": self.devices or num_devices, **(several if self.nnodes > 1 else {})}
 
     def environment(self) -> dict[str, str]:
-        """What torchrun would have told a process that the platform has started by itself."""
+        """torchrun's environment variables, for a process that the platform has started without torchrun."""
         if not self.is_started or self.source == "torchrun":
             return {}
         return {
@@ -89,7 +90,7 @@ class JobPlan:
 
 
 def make_plan(environment: Mapping[str, str], own_addresses: Callable[[], Sequence[str]] | None = None) -> JobPlan:
-    """The plan that the environment describes. SettingsError names what does not fit together."""
+    """The plan that the environment describes. SettingsError names contradictory variables."""
     port = _number(environment, ("MASTER_PORT",), PORT)
     return replace(_plan(environment, own_addresses or addresses_of_this_host), port=port)
 
@@ -107,7 +108,7 @@ def _plan(environment: Mapping[str, str], addresses: Callable[[], Sequence[str]]
 
 
 def addresses_of_this_host() -> list[str]:
-    """Names and addresses by which other machines may know this one."""
+    """Host name and addresses of this machine."""
     name = socket.gethostname()
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
@@ -135,8 +136,8 @@ def _hosts(environment: Mapping[str, str]) -> JobPlan:
     nnodes = _number(environment, NUM_HOSTS, len(hosts) or 1)
     if hosts and len(hosts) != nnodes:
         raise SettingsError(
-            f"{_name(environment, HOSTS)}: names {len(hosts)} hosts ({', '.join(hosts)}), but "
-            f"{_name(environment, NUM_HOSTS)} says {nnodes}",
+            f"{_name(environment, HOSTS)}: {', '.join(hosts)}; expected {counted(nnodes, 'host')}, as in "
+            f"{_name(environment, NUM_HOSTS)}",
             setting=_name(environment, HOSTS),
             value=len(hosts),
         )
@@ -144,7 +145,7 @@ def _hosts(environment: Mapping[str, str]) -> JobPlan:
         return JobPlan(source="hosts", devices=_number(environment, NUM_CARDS, 0))
     if not hosts:
         raise SettingsError(
-            f"{_name(environment, NUM_HOSTS)} says {nnodes} hosts, but none of {', '.join(HOSTS)} names them",
+            f"{_name(environment, NUM_HOSTS)}: {nnodes}; expected the host names too; set one of {', '.join(HOSTS)}",
             setting=_name(environment, NUM_HOSTS),
             value=nnodes,
         )
@@ -162,7 +163,7 @@ def _own_index(environment: Mapping[str, str], hosts: Sequence[str]) -> int:
         index = _number(environment, INDEX, 0)
         if index >= len(hosts):
             raise SettingsError(
-                f"{_name(environment, INDEX)}: {index}, but there are {len(hosts)} hosts, from 0",
+                f"{_name(environment, INDEX)}: {index}; expected 0 to {len(hosts) - 1}, the index of one of {len(hosts)} hosts",
                 setting=_name(environment, INDEX),
                 value=index,
             )
@@ -171,24 +172,27 @@ def _own_index(environment: Mapping[str, str], hosts: Sequence[str]) -> int:
     if own in hosts:
         return hosts.index(own)
     raise SettingsError(
-        f"which of the hosts {', '.join(hosts)} is this? Neither {INDEX[0]} nor {OWN_ADDRESS[0]} (here: {own!r}) tells"
+        f"{OWN_ADDRESS[0]}: {own!r}; expected one of the hosts {', '.join(hosts)}; set {INDEX[0]} to the index of this "
+        "host, from 0",
+        setting=OWN_ADDRESS[0],
+        value=own,
     )
 
 
 def _one_process_a_card(environment: Mapping[str, str]) -> JobPlan:
-    """The cards of one machine: more than one machine needs a rank table."""
+    """The cards of one node; several nodes need a rank table."""
     size, rank = int(environment["RANK_SIZE"]), int(environment.get("RANK_ID") or 0)
     device = environment.get("DEVICE_ID") or environment.get("ASCEND_DEVICE_ID") or str(rank)
     if rank >= size:
         raise SettingsError(
-            f"RANK_ID: {rank}, but RANK_SIZE is {size}; ranks count from 0", setting="RANK_ID", value=rank
+            f"RANK_ID: {rank}; expected 0 to {size - 1}, because RANK_SIZE is {size}", setting="RANK_ID", value=rank
         )
-    return JobPlan(source="one process a card", devices=size, rank=rank, device=int(device))
+    return JobPlan(source="RANK_SIZE", devices=size, rank=rank, device=int(device))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Server:
-    """address, and rank -> device of its cards."""
+    """cards: rank -> device number."""
 
     address: str
     cards: Mapping[int, int]
@@ -199,18 +203,19 @@ def _rank_table(path: Path, environment: Mapping[str, str], addresses: Callable[
     counts = {len(server.cards) for server in servers}
     if len(counts) != 1:
         raise SettingsError(
-            f"{path}: its servers have {sorted(counts)} devices; expected the same number each", path=path
+            f"{path}: its servers have {sorted(counts)} devices; expected the same number of devices on each server",
+            path=path,
         )
     devices = counts.pop()
     master = servers[0].address if len(servers) > 1 else ""
-    common = JobPlan(source="rank table", devices=devices, nnodes=len(servers), master=master)
+    common = JobPlan(source="RANK_TABLE_FILE", devices=devices, nnodes=len(servers), master=master)
     if environment.get("RANK_ID"):
         rank = int(environment["RANK_ID"])
         for number, server in enumerate(servers):
             if rank in server.cards:
                 return replace(common, node_rank=number, rank=rank, device=server.cards[rank])
         raise SettingsError(
-            f"RANK_ID: {rank} is not in {path}, which has ranks 0 to {devices * len(servers) - 1}",
+            f"RANK_ID: {rank}; expected a rank in {path}: 0 to {devices * len(servers) - 1}",
             setting="RANK_ID",
             value=rank,
         )
@@ -229,8 +234,8 @@ def _own_server(
         if server.address in own:
             return number
     raise SettingsError(
-        f"{path}: none of its servers {', '.join(server.address for server in servers)} is this machine "
-        f"({', '.join(sorted(filter(None, own)))}); set VC_TASK_INDEX to its number, from 0",
+        f"{path}: servers {', '.join(server.address for server in servers)}; expected an address of this machine "
+        f"({', '.join(sorted(filter(None, own)))}); set VC_TASK_INDEX to the index of its server, from 0",
         path=path,
     )
 
@@ -244,11 +249,13 @@ def _read_rank_table(path: Path) -> list[_Server]:
         return _number_ranks([(entry["server_id"], entry["devices"]) for entry in groups])
     except OSError as error:
         raise SettingsError(
-            f"RANK_TABLE_FILE: {path} cannot be read ({error.strerror})", setting="RANK_TABLE_FILE", path=path
+            f"RANK_TABLE_FILE: {path} cannot be read ({error.strerror}); check the path",
+            setting="RANK_TABLE_FILE",
+            path=path,
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise SettingsError(
-            f"RANK_TABLE_FILE: {path} is no rank table ({type(error).__name__}: {error}); expected JSON with "
+            f"RANK_TABLE_FILE: {path} is not a rank table ({type(error).__name__}: {error}); expected JSON with "
             "server_list, each with server_id and device, or group_list",
             setting="RANK_TABLE_FILE",
             path=path,
@@ -260,7 +267,7 @@ def _server(address: str, devices: Sequence[Mapping[str, str]]) -> _Server:
 
 
 def _number_ranks(servers: Sequence[tuple[str, Sequence[Mapping[str, str]]]]) -> list[_Server]:
-    """The older table has no rank_id: ranks count through servers and cards."""
+    """The older table format has no rank_id: ranks are numbered by server, then by card."""
     found, first = [], 0
     for address, devices in servers:
         cards = {first + place: int(card["device_id"]) for place, card in enumerate(devices)}
@@ -281,7 +288,7 @@ def _number(environment: Mapping[str, str], names: Sequence[str], default: int) 
     text = _first(environment, names)
     if text and not text.isdecimal():
         raise SettingsError(
-            f"{_name(environment, names)}: {text!r}, expected a whole number",
+            f"{_name(environment, names)}: {text!r}; expected a whole number",
             setting=_name(environment, names),
             value=text,
         )

@@ -1,7 +1,7 @@
-"""The three ways in which the field reads YOLOv3-Tiny's head: one table.
+"""The three dialects of YOLOv3-Tiny's heads: one table.
 
-The network's shape is the same in all of them; what differs is how a raw output becomes a box, the activation
-and the constant inside BatchNorm. Decoding, the loss, the exporters and the runtimes read this table.
+The architecture is the same in all of them; they differ in box decoding, activation and BatchNorm epsilon. Decoding,
+the loss, the exporters and the runtimes read this table.
 """
 
 from typing import Literal
@@ -13,9 +13,9 @@ PoolEdge = Literal["repeat", "zero"]
 
 
 class Dialect(BaseModel):
-    """How raw head outputs (x, y, w, h, objectness, classes) become a box.
+    """Rules that decode raw head outputs (x, y, w, h, objectness, classes) to boxes.
 
-    centre, in cells: s * sigmoid(xy) - (s - 1) / 2 + cell, with s = center_scales[stride]; 1 is Darknet's plain one.
+    centre, in cells: s * sigmoid(xy) - (s - 1) / 2 + cell, with s = center_scales[stride] (1 in Darknet).
     size, in pixels: exp(wh) * anchor for "exp", (2 * sigmoid(wh))**2 * anchor for "square".
     """
 
@@ -26,21 +26,21 @@ class Dialect(BaseModel):
     center_scales: dict[int, float]
     size_rule: Literal["exp", "square"]
     batchnorm_eps: float
-    # Beyond the right and lower edge the stride-1 pool sees the edge again (Darknet's -inf gives the same), or zeros.
+    # Padding of the stride-1 pool, right and bottom: the edge repeated (equal to Darknet's -inf), or zeros.
     pool_edge: PoolEdge = "repeat"
 
 
 DIALECTS: dict[str, Dialect] = {
-    # pjreddie/darknet, AlexeyAB/darknet and OpenCV's reader of their files, whose raw heads come out to 1.2e-4 with
-    # 1e-6 and are off by 0.86 with 1e-3 (docs/decisions/0009-darknet-epsilon.md).
+    # pjreddie/darknet, AlexeyAB/darknet and OpenCV's Darknet reader: raw heads agree to 1.2e-4 with epsilon 1e-6, and
+    # differ by 0.86 with 1e-3 (docs/decisions/0009-darknet-epsilon.md).
     "darknet": Dialect(
         name="darknet", activation="leaky", center_scales={32: 1.0, 16: 1.0}, size_rule="exp", batchnorm_eps=1e-6
     ),
     "mindspore": Dialect(
         name="mindspore", activation="leaky", center_scales={32: 1.1, 16: 1.2}, size_rule="exp", batchnorm_eps=1e-5
     ),
-    # LeakyReLU up to release 9.5, SiLU from 9.6: a file says which. Its own networks pool with zeros beyond the edge,
-    # which no compiler but PyTorch's own gets right everywhere, so networks trained here do not.
+    # LeakyReLU up to release 9.5, SiLU from 9.6: each file records which. Ultralytics' own networks pad the pool with
+    # zeros. Only PyTorch's own compiler handles that correctly everywhere, so networks trained here repeat the edge.
     "ultralytics": Dialect(
         name="ultralytics", activation="silu", center_scales={32: 2.0, 16: 2.0}, size_rule="square", batchnorm_eps=1e-3
     ),

@@ -1,9 +1,9 @@
-"""Names in messages: the first few of many, and which known name an unknown one was meant to be."""
+"""Names in messages: shortened lists, and suggestions for unknown names."""
 
 import difflib
 from collections.abc import Iterable, Sequence
 
-# What other trainers call it. Suggested, not accepted: one word per idea.
+# Name in other trainers -> our setting. Suggested in errors, not accepted: one name per idea.
 SYNONYMS = {
     "learning_rate": "lr",
     "lr0": "lr",
@@ -45,16 +45,21 @@ SYNONYMS = {
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """ "; did you mean lr?" or "" for a name that nothing resembles."""
+    """ "; did you mean lr?", or "" if no known name is similar."""
     by_shape = {candidate.lower().replace("-", "_"): candidate for candidate in known}
     shape = name.lower().replace("-", "_")
     close = difflib.get_close_matches(shape, by_shape, n=1, cutoff=0.6)
-    # learning_rat -> lr is beyond letter counting: the field's other words for our names.
+    # learning_rat and lr share too few letters: compare with the synonyms too.
     words = {word: name for word, name in SYNONYMS.items() if name in by_shape}
     close = close or [words[word] for word in difflib.get_close_matches(shape, words, n=1, cutoff=0.75)]
     return f"; did you mean {by_shape[close[0]]}?" if close else ""
 
 
 def few(names: Sequence[str], most: int = 8) -> str:
-    """The first names, and how many more there are."""
+    """The first `most` names, and the number of the rest."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 file", "2 files"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

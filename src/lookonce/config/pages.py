@@ -1,6 +1,6 @@
-"""docs/settings.md, and the tables of options in docs/modelzoo.md and the READMEs, from what the program itself reads.
+"""Generates docs/settings.md and the option tables of docs/modelzoo.md and the READMEs from the schema and aliases.
 
-`./run python -m lookonce.config.pages` writes them in the current checkout; a test compares.
+`./run python -m lookonce.config.pages` writes them in the current checkout; a test checks that they are up to date.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,16 +15,17 @@ MADE_BY = "<!-- Made by `./run python -m lookonce.config.pages`; change the tabl
 SETTINGS_INTRODUCTION = """\
 # Settings
 
-What `lookonce train` can be told. Each of these sources overrides those before it:
+All settings of `lookonce train`. Each of these sources overrides those before it:
 
-1. the defaults in this page,
+1. the defaults on this page,
 2. a recipe: `--recipe modelzoo`,
 3. a YAML file: `--file mine.yaml`, with lines such as `batch_size: 32`,
 4. the command line: `--batch-size 32`, `--batch_size=32` or `batch_size=32`.
 
-`lookonce config`, with the same options, prints every value and where it comes from; `lookonce config --yaml` prints a
-file to start from. An unknown name is an error that suggests the right one. Lists are written `320,352` or
-`[[10,14], [23,27]]`. Every option name of the model zoo's document works too: [modelzoo.md](modelzoo.md).
+`lookonce config` takes the same options and prints every value with its origin; `lookonce config --yaml` prints a
+settings file to start from. For an unknown name, the error suggests a similar one. Lists are written `320,352` or
+`[[10,14], [23,27]]`. Every option name of the model zoo's document works
+too: [modelzoo.md](modelzoo.md).
 """
 # "Script Parameters" of the document, in its order.
 TRAIN_PARAMETERS = (
@@ -35,7 +36,7 @@ TRAIN_PARAMETERS = (
 )
 BEGIN, END = "<!-- made by ./run python -m lookonce.config.pages -->", "<!-- until here -->"
 HEADINGS = {
-    "README.md": ("parameter", "default", "here"),
+    "README.md": ("parameter", "default", "lookonce setting"),
     "README_CN.md": ("参数", "默认值", "对应设置"),
 }
 PROGRAMS: dict[Program, str] = {
@@ -49,7 +50,7 @@ PROGRAMS: dict[Program, str] = {
 def settings_page() -> str:
     """docs/settings.md."""
     parts = [MADE_BY, SETTINGS_INTRODUCTION]
-    columns = ("setting", "default", "in `modelzoo`", "may be", "unit", "what it is")
+    columns = ("setting", "default", "in `modelzoo`", "allowed values", "unit", "description")
     recipe = resolve({"recipe": "modelzoo"}).settings
     for group, title in GROUPS.items():
         members = [name for name in Settings.model_fields if group_of(name) == group]
@@ -59,14 +60,14 @@ def settings_page() -> str:
     return "\n".join(parts)
 
 
-RECIPES = """. A recipe is a file in `src/lookonce/config/recipes` that holds what differs from the defaults and
-opens with what it trains, how long on which machine, the score reached and the command.
+RECIPES = """. A recipe is a file in `src/lookonce/config/recipes` with the settings that differ from the defaults.
+Its header gives the training data, the time and the machine, the score and the command.
 """
 
 
 def option_tables() -> str:
-    """Every option of the document, for docs/modelzoo.md."""
-    columns = ("old name", "here", "default there", "default here", "what differs")
+    """All options of the document, by program, for docs/modelzoo.md."""
+    columns = ("model zoo option", "lookonce option", "model zoo default", "lookonce default", "differences")
     parts = []
     for program, title in PROGRAMS.items():
         lines = [_alias_row(alias) for alias in ALIASES if alias.program == program]
@@ -84,7 +85,7 @@ def parameter_table(columns: Sequence[str]) -> str:
 
 
 def with_section(text: str, section: str) -> str:
-    """A page with what stands between its two marks replaced."""
+    """A page with the section between its two marks replaced."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n{section}\n{END}{after}"
@@ -114,7 +115,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def pages(root: Path) -> dict[Path, str]:
-    """Every page of a checkout that is made or has a part that is: path -> what it should hold."""
+    """Every page of a checkout with generated parts: path -> its full text."""
     made = {root / "docs" / "settings.md": settings_page()}
     sections = {name: parameter_table(columns) for name, columns in HEADINGS.items()}
     for name, section in (sections | {"docs/modelzoo.md": option_tables()}).items():

@@ -1,4 +1,4 @@
-"""Defaults < recipe < YAML file < command line: one place where they meet, with the origin of every value."""
+"""Merges defaults < recipe < YAML file < command line, with the origin of every value."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,8 +24,11 @@ AT_DEFAULT = "the model zoo's default"
 
 @dataclass(frozen=True)
 class Resolved:
-    """settings; origins: for each setting where its value comes from ("default", "recipe modelzoo",
-    "mine.yaml line 3", "command line", the latter two with the spelling if it was not ours); notes to show the user."""
+    """Settings, the origin of each value, and notes for the user.
+
+    origins: setting -> "default", "recipe modelzoo", "mine.yaml line 3" or "command line"; the latter two with the
+    option's spelling if it was the model zoo's.
+    """
 
     settings: Settings
     origins: dict[str, str]
@@ -34,25 +37,24 @@ class Resolved:
 
 @dataclass
 class _Layer:
-    """The values of one source under our names, coerced to their kinds. said: our name -> the option that said it."""
+    """The values of one source under our names, with validated types. given: our name -> the option that set it."""
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
-    said: dict[str, Entry] = field(default_factory=dict)
+    given: dict[str, Entry] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
 def resolve(
     flags: Mapping[str, Any], *, recipe: str | None = None, file: Path | Sequence[Entry] | None = None
 ) -> Resolved:
-    """Settings from everything that was said.
+    """Merge all sources into settings.
 
-    flags: name -> value, as typed (text) or as Python values; names of ours or of the model zoo, `-` or `_`. Among
-    them may be `recipe` and `file`, like the arguments of those names. None means not given. file: a YAML file, or
-    what was read from one.
+    flags: name -> value, as text or as Python values; our names or the model zoo's, with `-` or `_`. `recipe` and
+    `file` among them act as the arguments of those names. None means not given. file: a YAML file, or its entries.
 
-    A name that the model zoo alone has implies recipe modelzoo, unless a recipe is named. In a file with such a name, a
-    value at the original's default is no choice: it gives way to everything else.
+    A name that only the model zoo has implies recipe modelzoo, unless a recipe is given. In a file with such a name, a
+    value at the model zoo's default is overridden by every other source.
     """
     given = {name.replace("-", "_"): value for name, value in flags.items() if value is not None}
     if given.get("file") or isinstance(file, Path):
@@ -73,28 +75,30 @@ def resolve(
 
 
 def is_said(origin: str) -> bool:
-    """Whether somebody chose a value, on the command line or in a file."""
+    """Whether a value was set by the user, on the command line or in a file."""
     return origin != DEFAULT_ORIGIN and not origin.startswith(("recipe ", "optimizer ", "implied ", AT_DEFAULT))
 
 
 def _recipe(entries: Sequence[Entry]) -> tuple[Entry, list[str]]:
-    """The recipe that is named first, or that the model zoo's names imply, or the default; and what to say of it."""
+    """The recipe that is given first, or that the model zoo's names imply, or the default; and notes on it."""
     named = next((entry for entry in entries if entry.name == "recipe"), None)
     if named is not None:
         return named, []
     for entry in entries:
         if entry.is_documents:
             place = "" if entry.place == COMMAND_LINE else f" ({entry.place})"
-            note = f"recipe modelzoo, as {entry.name}{place} is the model zoo's name; --recipe modern overrides it"
+            note = (
+                f"recipe modelzoo is implied by the model zoo option {entry.name}{place}; --recipe modern overrides it"
+            )
             return Entry("recipe", DOCUMENTS_RECIPE, f"implied by {entry.name}"), [note]
     return Entry("recipe", default_of("recipe"), DEFAULT_ORIGIN), []
 
 
 def _of_document(entries: Sequence[Entry], recipe: str) -> tuple[list[Entry], list[Entry], list[str]]:
-    """Of a file: what holds where nothing else says it, what somebody chose, and notes.
+    """Split a file's entries: (defaults that still apply, values that the user chose, notes).
 
-    A file in the model zoo's names tells all of the document's programs, so that options of another one are passed
-    over here, and batch_size is that of its export.
+    A file with the model zoo's names configures all of the document's programs: options of the other programs are
+    skipped, and batch_size is that of its export.
     """
     names = {entry.name for entry in entries}
     if not any(entry.is_documents for entry in entries):
@@ -107,18 +111,18 @@ def _of_document(entries: Sequence[Entry], recipe: str) -> tuple[list[Entry], li
     if recipe == DOCUMENTS_RECIPE:
         return [entry for entry in at_default if BY_OLD_NAME[entry.name].default_holds], choices, []
     listed = ", ".join(entry.name for entry in at_default)
-    note = f"recipe {recipe} was chosen, so these of the file count as not given, at the model zoo's default: {listed}"
+    note = f"recipe {recipe} overrides these options of the file, which are at their model zoo defaults: {listed}"
     return [], choices, [note] if listed else []
 
 
 def recipe_names() -> list[str]:
-    """The recipes that come with lookonce."""
+    """Names of the built-in recipes."""
     folder = resources.files("lookonce.config") / "recipes"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def coerce(name: str, value: Any) -> Any:
-    """A setting's value in its own kind, from text or from YAML; SettingsError says what was expected."""
+    """Validated value of a setting, from text or YAML; SettingsError states the expected value."""
     try:
         return _adapter(name).validate_python(parse_text(name, value))
     except ValidationError as error:
@@ -128,25 +132,25 @@ def coerce(name: str, value: Any) -> Any:
 def _merge(layers: Iterable[_Layer]) -> Resolved:
     origins = dict.fromkeys(Settings.model_fields, DEFAULT_ORIGIN)
     values: dict[str, Any] = {}
-    said: dict[str, Entry] = {}
+    given: dict[str, Entry] = {}
     notes: list[str] = []
     for layer in layers:
         notes += layer.notes
         notes += [
-            taken_not(*((option.name, option.value) for option in (layer.said[name], said[name])))
-            for name in layer.said.keys() & said.keys()
-            if layer.said[name].name != said[name].name and layer.values[name] != values[name]
+            taken_not(*((option.name, option.value) for option in (layer.given[name], given[name])))
+            for name in layer.given.keys() & given.keys()
+            if layer.given[name].name != given[name].name and layer.values[name] != values[name]
         ]
         values |= layer.values
         origins |= layer.origins
-        said |= {name: entry for name, entry in layer.said.items() if is_said(layer.origins[name])}
+        given |= {name: entry for name, entry in layer.given.items() if is_said(layer.origins[name])}
     if values.get("optimizer", default_of("optimizer")) == "sgd":
         origins |= dict.fromkeys(WITH_SGD.keys() - values.keys(), "optimizer sgd")
         values = WITH_SGD | values
     try:
         return Resolved(Settings(**values), origins, tuple(notes))
     except ValidationError as error:
-        # Each value alone is in order by now: what is left is a pair that does not go together.
+        # Each value is valid by itself here: only contradictions between settings are left.
         raise SettingsError("; ".join(str(problem["ctx"]["error"]) for problem in error.errors())) from None
 
 
@@ -157,9 +161,10 @@ def _layer(
     beside: Sequence[Entry] = (),
     origin: str = "",
 ) -> _Layer:
-    """Translate and coerce the values of one source; two spellings of a setting must say the same.
+    """Translate and validate the values of one source; two spellings of a setting must agree.
 
-    below: what a source that gives way has said, for options that go together; beside: all entries of the same file.
+    below: options of a source with lower priority, for options that are read together; beside: all entries of the same
+    file.
     """
     layer = _Layer()
     own = {entry.name: entry.value for entry in (*beside, *entries)}
@@ -169,7 +174,7 @@ def _layer(
             meaning, notes = _meaning(entry, own, {**(below or {}), **own})
             layer.notes += notes
             for name, value in meaning.items():
-                _say(layer, name, coerce(name, value), entry, origin or _origin(entry, name))
+                _set(layer, name, coerce(name, value), entry, origin or _origin(entry, name))
         except SettingsError as error:
             place = "" if entry.place == COMMAND_LINE else f"{entry.place}: "
             raise SettingsError(
@@ -179,29 +184,29 @@ def _layer(
     return layer
 
 
-def _say(layer: _Layer, name: str, value: Any, entry: Entry, origin: str) -> None:
-    before = layer.said.get(name)
+def _set(layer: _Layer, name: str, value: Any, entry: Entry, origin: str) -> None:
+    before = layer.given.get(name)
     if before is not None and layer.values[name] != value:
         options = (before.name, before.value), (entry.name, entry.value)
         chosen, left = chosen_of(name, *options)
         layer.notes.append(taken_not(chosen, left))
         if chosen == options[0]:
             return
-    layer.values[name], layer.origins[name], layer.said[name] = value, origin, entry
+    layer.values[name], layer.origins[name], layer.given[name] = value, origin, entry
 
 
 def _is_idle(entry: Entry) -> bool:
-    """Whether it means nothing in training, and stands at its default."""
+    """Whether it has no effect in training, and is at its default."""
     return entry.is_documents and entry.is_default and BY_OLD_NAME[entry.name].program != "train"
 
 
 def _meaning(
     entry: Entry, own: Mapping[str, Any], given: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """Our settings that one option stands for, and notes. own: all options of its source; given: of those below too."""
-    if entry.name == "multi_scale" and "training_shape" in own:  # which decides whether the sizes count
+    """(our settings that an option sets, notes). own: all options of its source; given: and of those below it."""
+    if entry.name == "multi_scale" and "training_shape" in own:  # training_shape decides whether the sizes apply
         is_idle = is_true(own["training_shape"]) and not entry.is_default
-        return {}, (f"multi_scale: without effect beside training_shape={own['training_shape']}",) if is_idle else ()
+        return {}, (f"multi_scale: no effect with training_shape={own['training_shape']}",) if is_idle else ()
     alias = BY_OLD_NAME.get(entry.name)
     if alias is None:
         return {entry.name: entry.value}, ()
@@ -216,13 +221,13 @@ def _meaning(
 
 
 def require_known(entries: Iterable[Entry], more: Iterable[str] = ()) -> None:
-    """SettingsError names all unknown names at once. more: names of a verb's own."""
+    """SettingsError lists all unknown names. more: a verb's own options."""
     known = [*Settings.model_fields, *BY_OLD_NAME, "file", *more]
     unknown = []
     for entry in entries:
         if entry.name not in known:
             place = "" if entry.place == COMMAND_LINE else f"{entry.place}: "
-            hint = suggestion(entry.name, known) or "; `lookonce config` lists them all"
+            hint = suggestion(entry.name, known) or "; `lookonce config` lists all settings"
             unknown.append((entry, f"{place}unknown setting {entry.name}{hint}"))
     if unknown:
         first = unknown[0][0]
@@ -237,8 +242,8 @@ def _origin(entry: Entry, name: str) -> str:
 def _recipe_entries(recipe: str) -> list[Entry]:
     if recipe not in recipe_names():
         raise SettingsError(
-            f"recipe={recipe}: expected one of {', '.join(recipe_names())}{suggestion(recipe, recipe_names())} "
-            "A YAML file of your own goes with --file",
+            f"recipe={recipe}: expected {' or '.join(recipe_names())}; pass your own YAML file with --file"
+            f"{suggestion(recipe, recipe_names())}",
             setting="recipe",
             value=recipe,
         )

@@ -1,4 +1,4 @@
-"""Settings as text: from what was typed to values, from a refusal to a sentence, from values to what can be typed."""
+"""Settings as text: parses typed text, explains validation errors, and formats values."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +17,9 @@ TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no":
 
 
 def parse_text(name: str, value: Any) -> Any:
-    """Typed text as a value that pydantic can take: lists as `1,2`, `[1, 2]`, `[[1, 2], ...]` or `(1, 2), ...`.
+    """Typed text -> a value for pydantic to validate. Lists: `1,2`, `[1, 2]`, `[[1, 2], ...]` or `(1, 2), ...`.
 
-    "" and none mean None. Values that are not text come back as they are; so does text that is no list where a list is
-    wanted.
+    "" and "none" mean None for optional settings. Other types, and malformed lists, are returned unchanged.
     """
     if not isinstance(value, str):
         return value
@@ -45,12 +44,12 @@ def parse_text(name: str, value: Any) -> Any:
 
 
 def kinds_of(name: str) -> set[Any]:
-    """The bare types that a setting may have: {float, tuple}, {Path, NoneType}, {Literal}, ..."""
+    """The types of a setting without their limits: {float, tuple}, {Path, NoneType}, {Literal}, ..."""
     return {get_origin(kind) or kind for kind in _alternatives(Settings.model_fields[name].annotation)}
 
 
 def choices_of(name: str) -> tuple[str, ...]:
-    """The words that a setting may be, () if it is no choice."""
+    """The allowed words of a setting; () if it has none."""
     return tuple(
         str(word)
         for kind in _alternatives(Settings.model_fields[name].annotation)
@@ -60,7 +59,7 @@ def choices_of(name: str) -> tuple[str, ...]:
 
 
 def range_of(name: str) -> str:
-    """ "over 0, up to 1" or "" where there are no limits."""
+    """ "over 0, up to 1"; "" if there are no limits."""
     field = Settings.model_fields[name]
     limits = [*field.metadata, *_nested_limits(field.annotation)]
     words = [
@@ -76,7 +75,7 @@ LIMIT_WORDS = ((Ge, "ge", "at least"), (Gt, "gt", "over"), (Le, "le", "up to"), 
 
 
 def _nested_limits(annotation: Any) -> list[Any]:
-    """The limits of a union's members; Field(ge=0, le=4) holds a list of them."""
+    """Limits of the members of a union, from their Field(ge=0, le=4)."""
     if get_origin(annotation) in (Union, UnionType):
         return [limit for part in get_args(annotation) for limit in _nested_limits(part)]
     if get_origin(annotation) is Annotated:
@@ -85,7 +84,7 @@ def _nested_limits(annotation: Any) -> list[Any]:
 
 
 def kind_in_words(name: str) -> str:
-    """What may be typed: "a whole number, at least 1", "auto, leaky or silu"."""
+    """Allowed values in words: "a whole number, at least 1", "auto, leaky or silu"."""
     words = {
         int: "a whole number",
         float: "a number",
@@ -102,7 +101,7 @@ def kind_in_words(name: str) -> str:
 
 
 def explain(name: str, error: ValidationError) -> str:
-    """One sentence on why a value was refused and what is expected."""
+    """The expected value, for an error message."""
     own_words = [problem["ctx"]["error"] for problem in error.errors() if problem["type"] == "value_error"]
     if own_words:
         return str(own_words[0])
@@ -111,7 +110,7 @@ def explain(name: str, error: ValidationError) -> str:
 
 
 def to_text(value: Any) -> str:
-    """A value as it can be typed back: `true`, `320,352`, `[[10,14],[23,27]]`, `` for none."""
+    """A value as it would be typed: `true`, `320,352`, `[[10,14],[23,27]]`, "" for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -127,7 +126,7 @@ def to_text(value: Any) -> str:
 
 
 def _alternatives(annotation: Any) -> list[Any]:
-    """The members of a union, with the limits taken off."""
+    """The members of a union, without their limits."""
     if get_origin(annotation) is Annotated:
         return _alternatives(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):

@@ -1,4 +1,4 @@
-"""Settings in a YAML file: reading with the line of every name, and writing."""
+"""Settings in YAML files: reads names with their line numbers, and writes settings."""
 
 import json
 import textwrap
@@ -23,39 +23,39 @@ class Entry(NamedTuple):
 
     @property
     def is_documents(self) -> bool:
-        """Whether the model zoo alone calls an option so."""
+        """Whether this is a model zoo option and not also one of our settings."""
         return self.name in BY_OLD_NAME and self.name not in Settings.model_fields
 
     @property
     def is_default(self) -> bool:
-        """Whether it is the original's option at the original's default."""
+        """Whether this is a model zoo option at the model zoo's default."""
         return self.name in BY_OLD_NAME and BY_OLD_NAME[self.name].is_default(self.value)
 
 
 def read_entries(path: Path) -> list[Entry]:
-    """The names and values of a YAML file, in its order; `-` in names is `_`.
+    """The names and values of a YAML file, in file order; `-` in names becomes `_`.
 
-    Of several documents in a file the first counts: the model zoo's own files describe their options in further ones.
+    Only the first YAML document is read: the model zoo's files describe their options in further ones.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SettingsError(
-            f"{path}: cannot be read ({error.strerror}); give the path of a YAML file", path=path
+            f"{path}: cannot be read ({error.strerror}); expected a YAML file; check the path", path=path
         ) from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{path}: not a text file in UTF-8; give the path of a YAML file", path=path) from None
+        raise SettingsError(f"{path}: not UTF-8 text; expected a YAML file; check the path", path=path) from None
     try:
         return _entries(path, next(yaml.compose_all(text, yaml.SafeLoader), None))
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise SettingsError(
-            f"{path}{line}: not valid YAML: {error.problem}",
+            f"{path}{line}: invalid YAML: {error.problem}",
             path=path,
             line=error.problem_mark.line + 1 if error.problem_mark else None,
         ) from None
     except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: not valid YAML: {error}", path=path) from None
+        raise SettingsError(f"{path}: invalid YAML: {error}", path=path) from None
 
 
 def _entries(path: Path, root: yaml.Node | None) -> list[Entry]:
@@ -73,7 +73,7 @@ def _entries(path: Path, root: yaml.Node | None) -> list[Entry]:
         place = f"{path} line {line}"
         if name in entries:
             raise SettingsError(
-                f"{place}: {name} is there twice, first in {entries[name].place}; keep one",
+                f"{place}: duplicate setting {name}, first given in {entries[name].place}; keep one",
                 setting=name,
                 path=path,
                 line=line,
@@ -83,7 +83,7 @@ def _entries(path: Path, root: yaml.Node | None) -> list[Entry]:
 
 
 def to_yaml(settings: Settings, *, comments: bool = False) -> str:
-    """Settings as a YAML file that gives them back; with `comments`, each with its help and unit, by group."""
+    """Settings as YAML that `read_entries` reads back; comments: adds group headings, help and units."""
     lines = []
     for group, title in GROUPS.items():
         lines += ["", f"# {title}"] if comments else []
@@ -95,7 +95,7 @@ def to_yaml(settings: Settings, *, comments: bool = False) -> str:
 
 
 def _yaml_value(value: Any) -> str:
-    """One line of YAML, lists in brackets."""
+    """A value as one line of YAML, with lists in brackets."""
     plain = json.loads(json.dumps(value, default=str))  # tuples -> lists, paths -> text
     return yaml.safe_dump(plain, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
 
