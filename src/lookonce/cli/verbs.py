@@ -106,13 +106,9 @@ VERBS: dict[str, Verb] = {
     ),
     "config": Verb(target="lookonce.workflows.config:config", summary="Show every setting, its value and its origin."),
     "info": Verb(target="lookonce.workflows.info:info", summary="Describe a set of weights, layer by layer."),
-    "bench": Verb(
-        target="lookonce.workflows.bench:bench", summary="Measure latency and throughput on this machine."
-    ),
+    "bench": Verb(target="lookonce.workflows.bench:bench", summary="Measure latency and throughput on this machine."),
     "report": Verb(target="lookonce.workflows.report:report", summary="Write an HTML report of a run."),
-    "demo": Verb(
-        target="lookonce.workflows.demo:demo", summary="Train, evaluate and export on synthetic images."
-    ),
+    "demo": Verb(target="lookonce.workflows.demo:demo", summary="Train, evaluate and export on synthetic images."),
     "doctor": Verb(
         target="lookonce.workflows.doctor:doctor", summary="Report what this machine has, and what is missing."
     ),

@@ -65,7 +65,7 @@ class JobPlan:
         return self.devices * self.nnodes
 
     def settings(self, num_devices: int) -> dict[str, Any]:
-        """Settings of `train`: devices, nnodes, node_rank, rdzv_endpoint. num_devices: those of this machine, from 1."""
+        """Settings of `train`: devices, nnodes, node_rank, rdzv_endpoint. num_devices: of this machine, at least 1."""
         if self.is_started:
             return {}
         several = {
@@ -163,7 +163,7 @@ def _own_index(environment: Mapping[str, str], hosts: Sequence[str]) -> int:
         index = _number(environment, INDEX, 0)
         if index >= len(hosts):
             raise SettingsError(
-                f"{_name(environment, INDEX)}: {index}; expected 0 to {len(hosts) - 1}, the index of one of {len(hosts)} hosts",
+                f"{_name(environment, INDEX)}: {index}; expected 0 to {len(hosts) - 1}, the index of a host",
                 setting=_name(environment, INDEX),
                 value=index,
             )

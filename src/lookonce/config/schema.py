@@ -175,7 +175,7 @@ class Settings(BaseModel):
     )
     runs: Path = _setting(Path("runs"), "run", "Parent folder of the run folders.")
     name: FolderName = _setting(
-        "train", "run", "Prefix of the run folder's name, followed by a number; if not given, the name of the data is used."
+        "train", "run", "Prefix of the run folder's name, before a number; default: the name of the data."
     )
     seed: int = _setting(
         0, "run", "Random seed; the same seed gives the same samples in the same order.", ge=0, le=2**32 - 1
