@@ -115,7 +115,7 @@ def test_weights_without_names_are_scored_in_order_and_others_not(
     (tmp_path / "x.txt").write_text("button\nkey\n")
     wrong = ["eval", "--weights", str(bare), "--data", str(data), "--names", str(tmp_path / "x.txt")]
     assert main(wrong) == 1
-    assert "2 names" in capsys.readouterr().err
+    assert "2 class names" in capsys.readouterr().err
 
 
 def test_a_training_takes_its_class_rows_in_order_or_by_name(

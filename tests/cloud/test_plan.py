@@ -136,10 +136,10 @@ def test_the_older_rank_table_counts_ranks_through(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "setting", "told"),
     [
-        ({"MA_NUM_HOSTS": "2", "VC_WORKER_HOSTS": FOUR}, "VC_WORKER_HOSTS", ["4 hosts", "MA_NUM_HOSTS says 2"]),
-        ({"MA_NUM_HOSTS": "2"}, "MA_NUM_HOSTS", ["2 hosts", "VC_WORKER_HOSTS"]),
-        ({"VC_WORKER_HOSTS": FOUR}, None, ["VC_TASK_INDEX"]),
-        ({"VC_WORKER_HOSTS": FOUR, "VC_TASK_INDEX": "4"}, "VC_TASK_INDEX", ["4 hosts"]),
+        ({"MA_NUM_HOSTS": "2", "VC_WORKER_HOSTS": FOUR}, "VC_WORKER_HOSTS", ["10.0.0.4", "2 hosts", "MA_NUM_HOSTS"]),
+        ({"MA_NUM_HOSTS": "2"}, "MA_NUM_HOSTS", ["MA_NUM_HOSTS: 2", "VC_WORKER_HOSTS"]),
+        ({"VC_WORKER_HOSTS": FOUR}, "MA_CURRENT_IP", ["VC_TASK_INDEX"]),
+        ({"VC_WORKER_HOSTS": FOUR, "VC_TASK_INDEX": "4"}, "VC_TASK_INDEX", ["0 to 3"]),
         ({"MA_NUM_GPUS": "many"}, "MA_NUM_GPUS", ["'many'"]),
         ({"RANK_TABLE_FILE": "/nowhere/t.json"}, "RANK_TABLE_FILE", ["/nowhere/t.json"]),
         ({"RANK_SIZE": "8", "RANK_ID": "8"}, "RANK_ID", ["RANK_SIZE"]),

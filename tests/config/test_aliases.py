@@ -119,7 +119,7 @@ def test_recipe_modelzoo_is_the_original_s_method():
     settings = resolve({"recipe": "modelzoo"}).settings
     assert (settings.dialect, settings.activation, settings.optimizer) == ("mindspore", "leaky", "sgd")
     assert (settings.assignment, settings.assign_iou, settings.box_loss) == ("best_anchors", 0.213, "giou")
-    assert (settings.objectness_target, settings.loss_per, settings.small_box_bonus) == ("one", "picture", True)
+    assert (settings.objectness_target, settings.loss_per, settings.small_box_bonus) == ("one", "image", True)
     assert (settings.ignore_own_head_only, settings.objectness_prior) == (True, 0.5)
     assert (settings.scale_min, settings.scale_max, settings.flip, settings.mosaic) == (0.25, 2, 0.5, 0)
     assert (settings.resize_mode, settings.normalize, settings.ema_decay) == ("stretch", "imagenet", 0)

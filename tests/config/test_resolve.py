@@ -112,7 +112,7 @@ def test_text_becomes_a_value(name: str, text: str, value: object):
         ({"workers": "-1"}, "workers", "256"),
         ({"recipe": "modren"}, "recipe", " modern?"),
         ({"file": "/nowhere/x.yaml"}, None, "/nowhere/x.yaml"),
-        ({"lr": "0.00001", "lr_floor": "0.0001"}, None, "lr_floor 0.0001"),
+        ({"lr": "0.00001", "lr_floor": "0.0001"}, None, "lr_floor: 0.0001"),
         ({"batch_size": 3, "per_batch_size": 4}, "batch_size", "per_batch_size=4"),
     ],
 )

@@ -227,7 +227,7 @@ def test_a_converter_that_is_not_installed_is_named_with_its_command(file_of, tm
         pytest.skip(f"{module} is installed")
     pair = file_of("onnx, detections")
     plan = ExportPlan(outputs="raw", preprocess=False)
-    with raises(WeightsError, f"no module {module}", "pip install"):
+    with raises(WeightsError, f"'{module}'", "pip install"):
         FORMATS[name].write(pair.model, pair.record, plan, tmp_path / f"file{FORMATS[name].suffix}")
 
 

@@ -61,7 +61,7 @@ def test_the_settings_file_gives_the_settings_back(trained: TrainResult, data: P
 
 def test_the_log_begins_with_what_is_trained_and_has_the_documents_line(trained: TrainResult) -> None:
     log = trained.run.log.read_text()
-    assert "6 pictures" in log
+    assert "6 images" in log
     assert "2 epochs x 2 batches of 3" in log
     assert ":INFO:epoch[1], iter[3], loss:" in log
     assert "finished; best weights (AP " in log
@@ -80,7 +80,7 @@ def test_thresholds_of_the_settings_are_those_that_are_scored_with(data: Path, t
 
 def test_a_box_of_one_class_is_what_training_and_evaluation_score_with(data: Path, tmp_path: Path) -> None:
     single = quick(data, tmp_path, epochs=1, multi_label=False, multi_scale=[[64, 64], [96, 96]], score_threshold=0)
-    assert "sizes     64, 96 pixels" in single.run.log.read_text()
+    assert "multi-scale: 64, 96 pixels" in single.run.log.read_text()
     _, record = load_weights(single.run.last)
     assert not record.thresholds.multi_label
     scored = evaluate_verb(weights=single.run.last, data=data, output=tmp_path / "eval", resamples=0)

@@ -75,7 +75,7 @@ def infer(checkout: Path, *arguments: object) -> subprocess.CompletedProcess[str
     [
         ("x.mindir", "CPU", r"x\.mindir: .*--file_format ONNX"),
         ("x.ckpt", "CPU", r"x\.ckpt: .*lookonce export .*x\.ckpt"),
-        ("x.onnx", "0", r": 0: .*Ascend.*CPU"),
+        ("x.onnx", "0", r": 0; .*Ascend.*CPU"),
         ("none.onnx", "CPU", r"none\.onnx: "),
     ],
 )

@@ -37,7 +37,7 @@ def test_the_newest_run_is_the_one_saved_last_not_the_one_begun_last(tmp_path: P
 
 def test_nothing_to_resume_says_what_was_looked_for(tmp_path: Path) -> None:
     create_run_folder(tmp_path, "empty")
-    with raises(WeightsError, "1 folders", "settings.yaml", path=tmp_path):
+    with raises(WeightsError, " 1 ", "settings.yaml", path=tmp_path):
         newest_run(tmp_path)
     with raises(WeightsError, path=tmp_path / "nowhere"):
         newest_run(tmp_path / "nowhere")

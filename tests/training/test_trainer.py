@@ -259,7 +259,7 @@ def test_a_run_without_progress_ends_when_patience_does(
         result = make_trainer(evaluate=Score(0.4, 0.3, 0.2), patience=1).run()
     assert not result.stopped
     assert [row["AP"] for row in run.metrics()] == [0.4, 0.3]
-    assert re.search(r"AP .*\b1 epochs .*epoch 1\b", caplog.text)
+    assert re.search(r"of AP .*\b1 epoch\b.*epoch 1\b", caplog.text)
     score = Score()
     assert not resumed(make_trainer(evaluate=score, patience=1)).stopped
     assert score.models == []  # the end is the end

@@ -154,7 +154,7 @@ def test_advice_against_waiting_names_what_there_is() -> None:
     """Three pictures of 200x100: 0.18 MB decoded."""
     data = dataset([(10, 10)] * 3)
     assert "--cache-mb up to 1 (now 0)" in build.against_waiting(settings(cache_mb=0, workers=0), data, CPU)
-    assert build.against_waiting(settings(workers=256), data, CPU).startswith("smaller picture files")
+    assert build.against_waiting(settings(workers=256), data, CPU).startswith("smaller image files")
 
 
 def test_workers_follow_the_device() -> None:

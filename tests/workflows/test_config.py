@@ -20,7 +20,7 @@ def test_text_has_a_line_a_setting_in_columns():
     lines = as_text(resolve({"per_batch_size": 4})).splitlines()
     assert len(lines) == len(Settings.model_fields) + 1
     (line,) = [line for line in lines if line.startswith("batch_size ")]
-    assert line.split()[:3] == ["batch_size", "4", "pictures"]
+    assert line.split()[:3] == ["batch_size", "4", "images"]
     assert "command line, per_batch_size" in line
     assert line.index("command line") == lines[0].index("from")
 

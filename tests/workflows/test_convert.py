@@ -130,7 +130,7 @@ def test_wrong_files_and_options_are_told(tmp_path: Path, darknet_files: tuple[P
         convert(names, output=output)
     with raises(WeightsError, ".weights", path=cfg):
         convert(cfg, output=output)
-    with raises(WeightsError, "both", path=cfg):
+    with raises(WeightsError, "Darknet .cfg", path=cfg):
         convert(cfg, cfg, weights, output=output)
     with raises(WeightsError, path="nowhere.ckpt"):
         convert(tmp_path / "nowhere.ckpt", output=output)
@@ -153,7 +153,7 @@ def test_the_command_tells_what_it_found(
     output = tmp_path / "again"
     assert main(["convert", str(cfg), str(weights), "--names", str(names), "--output", str(output)]) == 0
     printed = capsys.readouterr().out
-    for text in ("Darknet 0.2.5", " 0 pictures", "2: cat, dög", str(output)):
+    for text in ("Darknet 0.2.5", " 0 images", "2: cat, dög", str(output)):
         assert text in printed
 
 

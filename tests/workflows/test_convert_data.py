@@ -66,7 +66,7 @@ def test_a_copy_reads_back_bit_for_bit(original: Path, tmp_path: Path, to: Forma
             np.testing.assert_array_equal(one.areas, two.areas)
     assert conversion.crowd_left_out == (2 if to == "yolo" else 0)
     lines = list(as_text(conversion))
-    assert lines[0] == f"train: 3 pictures, {3 if to == 'yolo' else 4} boxes"
+    assert lines[0] == f"train: 3 images, {3 if to == 'yolo' else 4} boxes"
     assert "read back" in lines[-1]
 
 

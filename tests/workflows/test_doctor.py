@@ -12,7 +12,7 @@ def test_this_machine_is_well(capsys: pytest.CaptureFixture[str]):
     health = doctor()
     assert health.exit_code == 0
     text = capsys.readouterr().out
-    for name in ("python", "processor", "int8", "packages", "pictures", "ONNX Runtime", "PyTorch", "free here"):
+    for name in ("python", "processor", "int8", "packages", "images", "ONNX Runtime", "PyTorch", "free here"):
         assert f" {name} " in text
 
 

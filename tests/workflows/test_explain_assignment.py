@@ -46,7 +46,7 @@ def test_weights_bring_their_own_anchors_and_settings(data: str, tmp_path: Path)
 
 
 def test_no_image_is_too_few(data: str) -> None:
-    with pytest.raises(SettingsError, match="pictures is 0"):
+    with pytest.raises(SettingsError, match="pictures: 0"):
         explain_assignment(data, pictures=0)
 
 

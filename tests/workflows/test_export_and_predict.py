@@ -325,5 +325,5 @@ def test_the_list_shows_every_format_as_the_documents_do(capsys):
 def test_an_unknown_or_unfit_runtime_is_said(exported, run_folder):
     with raises(SettingsError, " onnxruntime", setting="runtime", value="onxruntime"):
         load_runtime(exported, runtime="onxruntime")
-    with raises(SettingsError, "(onnx)", "onnxruntime", "openvino", "opencv", setting="runtime", value="ncnn"):
+    with raises(SettingsError, " onnx)", "onnxruntime", "openvino", "opencv", setting="runtime", value="ncnn"):
         load_runtime(exported, runtime="ncnn")

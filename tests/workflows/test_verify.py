@@ -117,7 +117,7 @@ def test_a_file_of_other_weights_is_found(run, data, tmp_path, capsys):
     options = ["--data", str(data), "--images", str(data.parent), "--output", str(tmp_path / "table.json")]
     assert main(["verify", str(run), str(other.path), *options]) == 1
     told = capsys.readouterr().out
-    assert "too much: AP" in told
+    assert "over tolerance: AP" in told
     assert "all agree" not in told
     assert all(len(line) <= 80 for line in told.splitlines() if str(tmp_path) not in line and str(data) not in line)
 
