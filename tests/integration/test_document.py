@@ -32,7 +32,6 @@ from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.launch import is_wanted
 from lookonce.remote.objects import Location, ObjectStore
-from lookonce.runtimes.mindir import mindspore_python
 from lookonce.training.engine import Learner, make_scaler
 from lookonce.training.run_folder import RunFolder
 from lookonce.training.trainer import Trainer, TrainResult
@@ -462,7 +461,8 @@ def test_evaluation_of_the_run_and_of_its_ckpt_give_one_number(walk: Path, data:
         pytest.param(
             "MINDIR",
             marks=pytest.mark.skipif(
-                not mindspore_python().is_file(), reason="no MindSpore; `./run mindspore -c 1` makes its environment"
+                not (ROOT / ".venv-mindspore").exists(),
+                reason="no MindSpore; `./run mindspore -c 1` makes its environment",
             ),
         ),
         "ONNX",
