@@ -2,7 +2,7 @@
 
 import inspect
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, get_args
 
 import pytest
 from raised import raises
@@ -179,6 +179,19 @@ def test_a_function_gets_its_own_names_back_and_a_bar():
     assert options_of(command, "check").names == {"data", "json"}
     command("d", json=Path("x"))
     assert seen == {"data": "d", "json_file": Path("x")}
+
+
+def test_a_switch_that_is_off_by_default_has_no_opposite_and_a_table_says_what_a_signature_cannot() -> None:
+    def write(*, check: bool = False, sizes: tuple[int, ...] = (), score: bool = True) -> None: ...
+
+    command = command_of(write, {}, traits={"score": {"show_default": False}})
+    check, sizes, score = (
+        get_args(parameter.annotation) for parameter in inspect.signature(command).parameters.values()
+    )
+    assert check[0] is bool
+    assert check[1].negative == ()
+    assert [traits.show_default for _, traits in (check, sizes, score)] == [None, False, False]
+    assert score[1].negative != ()
 
 
 def test_a_docstrings_paragraphs_become_one_line_each_and_names_of_parameters_keep_theirs() -> None:

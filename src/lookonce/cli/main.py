@@ -114,7 +114,7 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
 
     try:
         loaded = _late(verb) if verb.from_settings else verb.load()
-        function = command_of(loaded, verb.renames, tolerant=verb.tolerant)
+        function = command_of(loaded, verb.renames, traits=verb.traits, tolerant=verb.tolerant)
         app = App(
             name=f"lookonce {name}",
             help=None if function.__doc__ else verb.summary,

@@ -23,6 +23,8 @@ ON_PROGRESS = "on_progress"
 KEY_VALUE = re.compile(r"([A-Za-z][\w-]*)=(.*)", re.DOTALL)
 OPTION = re.compile(r"--([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
 
+NO_TRAITS: Mapping[str, Mapping[str, Any]] = {}
+
 
 class Typed(NamedTuple):
     """An option as it was typed: its name with `_`, and its value if it came with one."""
@@ -197,11 +199,16 @@ def options_of(function: Callable[..., Any], verb: str) -> Options:
 
 
 def command_of(
-    function: Callable[..., Any], renames: Mapping[str, str], *, tolerant: bool = False
+    function: Callable[..., Any],
+    renames: Mapping[str, str],
+    *,
+    traits: Mapping[str, Mapping[str, Any]] = NO_TRAITS,
+    tolerant: bool = False,
 ) -> Callable[..., Any]:
     """The function as the command line sees it: **flags or **ranks spelled out, some parameters under another name.
 
-    renames: name of a parameter -> name of the option. A parameter `on_progress(done, total)` gets a progress bar.
+    renames: name of a parameter -> name of the option. traits: name of a parameter -> arguments of cyclopts' Parameter,
+    for what its signature does not imply. A parameter `on_progress(done, total)` gets a progress bar.
     tolerant: **flags stay, and take options of any name.
     """
     signature, hints = inspect.signature(function), get_type_hints(function, include_extras=True)
@@ -214,7 +221,8 @@ def command_of(
             parameters += [added for added in _settings_in(hints[parameter.name]) if added.name not in taken]
         elif parameter.name != ON_PROGRESS:
             name = renames.get(parameter.name, parameter.name)
-            parameters.append(parameter.replace(name=name, annotation=hints[parameter.name]))
+            annotation = _annotated(parameter, hints[parameter.name], traits.get(parameter.name, {}))
+            parameters.append(parameter.replace(name=name, annotation=annotation))
     originals = {option: parameter for parameter, option in renames.items()}
 
     def call(*args: Any, **options: Any) -> Any:
@@ -231,6 +239,14 @@ def command_of(
         call.__doc__ = re.sub(rf"\b{parameter_name}\b", option, call.__doc__)
     call.__name__ = function.__name__
     return call
+
+
+def _annotated(parameter: inspect.Parameter, hint: Any, traits: Mapping[str, Any]) -> Any:
+    """A switch that is off by default has no --no-x; a default of several values, () so far, is not worth a word."""
+    implied = {"negative": ()} if parameter.default is False else {}
+    if parameter.default == ():
+        implied = {"show_default": False}
+    return Annotated[hint, Parameter(**{**implied, **traits})]
 
 
 def _settings_in(hint: Any) -> list[inspect.Parameter]:

@@ -12,7 +12,8 @@ class Verb:
 
     from_settings: the function takes every setting by name (**flags), so its help is known without importing it.
     shown_by: "module:function" that makes the lines to print of the result, for functions that do not tell by
-    themselves. renames: parameter -> option, where they differ. tolerant: what is no parameter of the function is
+    themselves. renames: parameter -> option, where they differ. traits: parameter -> arguments of cyclopts' Parameter
+    that its signature does not imply. tolerant: what is no parameter of the function is
     handed to its **flags as it was typed. is_job_when: an option that, switched on, hands everything over to `job`.
     """
 
@@ -21,6 +22,7 @@ class Verb:
     from_settings: bool = False
     shown_by: str = ""
     renames: Mapping[str, str] = field(default_factory=dict)
+    traits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tolerant: bool = False
     is_job_when: str = ""
 
@@ -38,6 +40,8 @@ def _imported(target: str) -> Callable[..., Any]:
     return loaded
 
 
+NO_DEFAULT = {"show_default": False}
+
 VERBS: dict[str, Verb] = {
     "train": Verb(
         target="lookonce.workflows.train:train",
@@ -48,6 +52,7 @@ VERBS: dict[str, Verb] = {
     "eval": Verb(
         target="lookonce.workflows.evaluate:evaluate",
         summary="Score a detector with COCO's metric.",
+        traits={"store_thresholds": NO_DEFAULT},
         is_job_when="enable_modelarts",
     ),
     "diagnose": Verb(
@@ -55,7 +60,11 @@ VERBS: dict[str, Verb] = {
         summary="Say why a detector finds nothing.",
         shown_by="lookonce.workflows.diagnose:as_text",
     ),
-    "predict": Verb(target="lookonce.workflows.predict:predict", summary="Find objects in pictures, and draw them."),
+    "predict": Verb(
+        target="lookonce.workflows.predict:predict",
+        summary="Find objects in pictures, and draw them.",
+        traits={"source": {"allow_leading_hyphen": True}},  # `-` is standard input
+    ),
     "export": Verb(
         target="lookonce.workflows.export:export",
         summary="Write files for other runtimes, and compare them.",
@@ -94,6 +103,7 @@ VERBS: dict[str, Verb] = {
     "convert-data": Verb(
         target="lookonce.workflows.convert_data:convert_data",
         summary="Copy labelled pictures into another format.",
+        traits={"stratify": {"negative": "--no-stratify"}},
         shown_by="lookonce.workflows.convert_data:as_text",
     ),
     "job": Verb(
@@ -104,7 +114,11 @@ VERBS: dict[str, Verb] = {
     "config": Verb(target="lookonce.workflows.config:config", summary="Show every setting, its value and its origin."),
     "info": Verb(target="lookonce.workflows.info:info", summary="Describe a set of weights, layer by layer."),
     "bench": Verb(target="lookonce.workflows.bench:bench", summary="Measure how fast weights run on this machine."),
-    "report": Verb(target="lookonce.workflows.report:report", summary="Write a run as one HTML page."),
+    "report": Verb(
+        target="lookonce.workflows.report:report",
+        summary="Write a run as one HTML page.",
+        traits={"score": NO_DEFAULT},
+    ),
     "demo": Verb(target="lookonce.workflows.demo:demo", summary="All of it in a few minutes, on made-up pictures."),
     "doctor": Verb(
         target="lookonce.workflows.doctor:doctor", summary="Say what this machine has, and what is missing."

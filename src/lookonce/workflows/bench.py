@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -50,7 +49,7 @@ class Bench:
 
 
 def bench(
-    files: Annotated[list[Path], Parameter(negative=(), consume_multiple=True)],
+    files: list[Path],
     *,
     names: Path | None = None,
     threads: str | None = None,
@@ -58,7 +57,7 @@ def bench(
     image_size: str | None = None,
     pictures: str | None = None,
     seconds: float = 5.0,
-    pipeline: Annotated[bool, Parameter(negative="--no-pipeline")] = True,
+    pipeline: bool = True,
     runtime: str = "auto",
     device: str = "auto",
     output: Path | None = None,

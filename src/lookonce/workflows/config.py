@@ -4,9 +4,8 @@ import sys
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
@@ -24,14 +23,17 @@ NAME_WIDTH = max(map(len, Settings.model_fields)) + 2
 
 def config(
     *,
-    yaml: Annotated[
-        bool, Parameter(help="Print a settings file to start from, in place of the table.", negative=())
-    ] = False,
+    yaml: bool = False,
     **flags: Any,
 ) -> Resolved:
     """Show every setting, its value and where it comes from.
 
     Takes all options of `lookonce train`, and says what it would make of them.
+
+    Parameters
+    ----------
+    yaml
+        Print a settings file to start from, in place of the table.
     """
     resolved = resolve(flags)
     if yaml:

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Unpack
+from typing import Any, Unpack
 
-from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -127,10 +126,10 @@ def evaluate(
     results: Path | None = None,
     against: Path | None = None,
     output: Path | None = None,
-    iou: Annotated[tuple[float, ...], Parameter(show_default=False)] = (),
+    iou: tuple[float, ...] = (),
     resamples: int = 1000,
     pictures: int = 12,
-    store_thresholds: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    store_thresholds: bool = False,
     iou_threshold: float | None = None,
     score_threshold: float | None = None,
     max_detections: int | None = None,

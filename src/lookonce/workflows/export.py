@@ -12,11 +12,9 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated
 
 import numpy as np
 import torch
-from cyclopts import Parameter
 from numpy.typing import NDArray
 from rich.console import Console
 from torch import nn
@@ -82,16 +80,16 @@ def export(
     outputs: str | None = None,
     image_size: int | None = None,
     batch: int = 0,
-    dynamic_size: Annotated[bool, Parameter(negative="")] = False,
-    preprocess: Annotated[bool, Parameter(negative="--no-preprocess")] = True,
+    dynamic_size: bool = False,
+    preprocess: bool = True,
     precision: Precision = "fp32",
     calibration: str | None = None,
     output: Path | None = None,
     file_name: str | None = None,
     pictures: str | None = None,
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
-    check: Annotated[bool, Parameter(negative="")] = False,
-    list_formats: Annotated[bool, Parameter(negative="")] = False,
+    overwrite: bool = False,
+    check: bool = False,
+    list_formats: bool = False,
 ) -> Exports:
     """Write files for other runtimes. Each is reloaded and must give the same answers, or it is not kept.
 

@@ -5,9 +5,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
 from rich.console import Console
 
 from lookonce.config.record import ModelRecord
@@ -28,7 +27,7 @@ def push(
     to: str,
     *,
     names: Path | None = None,
-    public: Annotated[bool, Parameter(negative="")] = False,
+    public: bool = False,
     message: str = "A checkpoint",
 ) -> None:
     """Put a checkpoint, without the state of its training, and a card on the Hugging Face Hub, or into a folder.

@@ -4,10 +4,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -61,10 +60,10 @@ def info(
     weights: Path | None = None,
     *,
     names: Path | None = None,
-    num_classes: Annotated[int | None, Parameter(help="Classes of a network without weights (80).")] = None,
-    width: Annotated[float | None, Parameter(help="Factor on the channels of a network without weights (1).")] = None,
-    image_size: Annotated[int | None, Parameter(help="Side of the square that the network sees, in pixels.")] = None,
-    budget: Annotated[bool, Parameter(negative=())] = False,
+    num_classes: int | None = None,
+    width: float | None = None,
+    image_size: int | None = None,
+    budget: bool = False,
     int8_scales: str | None = None,
     output: Path | None = None,
 ) -> Info:
@@ -78,6 +77,12 @@ def info(
         Checkpoint folder, run folder, or MindSpore's .ckpt or Darknet's .weights.
     names
         Class names of a .ckpt or .weights, one a line, where it does not say.
+    num_classes
+        Classes of a network without weights (80).
+    width
+        Factor on the channels of a network without weights (1).
+    image_size
+        Side of the square that the network sees, in pixels.
     budget
         Print what each step costs in memory and computation, for building the network in another place.
     int8_scales

@@ -6,9 +6,8 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Unpack
+from typing import Any, Unpack
 
-from cyclopts import Parameter
 from rich.console import Console
 
 from lookonce.config.names import suggestion
@@ -98,7 +97,7 @@ def _require(name: str, value: Any, fits: Callable[[Any], bool], expected: str) 
 
 
 def predict(
-    source: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    source: str,
     *,
     weights: Path,
     names: Path | None = None,
@@ -111,9 +110,9 @@ def predict(
     multi_label: bool | None = None,
     tile: int | None = None,
     tile_overlap: float = OVERLAP,
-    track: Annotated[bool, Parameter(negative=())] = False,
+    track: bool = False,
     limit: int | None = None,
-    pictures: Annotated[bool, Parameter(negative="--no-pictures")] = True,
+    pictures: bool = True,
     device: str = "auto",
     runtime: str = "auto",
     **ranks: Unpack[Ranks],

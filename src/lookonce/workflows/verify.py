@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 
 import lookonce
@@ -140,7 +139,7 @@ def verify(
     split: str = "val",
     runtimes: str = "auto",
     output: Path | None = None,
-    store: Annotated[bool, Parameter(negative="--no-store")] = True,
+    store: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
     """Run weights and the files made from them on labelled pictures, and hold every answer against the first.
