@@ -19,6 +19,7 @@ from rich.console import Console
 from lookonce.cli.verbs import VERBS, Verb
 from lookonce.config.names import suggestion
 from lookonce.errors import NO_CANN, NO_TORCH_NPU, LookonceError, MissingExtra, SettingsError
+from lookonce.layout import Layout
 from lookonce.log import logging_to
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
@@ -139,7 +140,7 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
         if NO_TORCH_NPU not in str(error):
             raise
         raise LookonceError(NO_CANN) from error
-    for line in () if result is None else verb.lines(result):  # None: --help was asked for
+    for line in () if result is None else verb.lines(result, _layout()):  # None: --help was asked for
         print(line)
     return int(getattr(result, "exit_code", 0)) or int(getattr(result, "num_errors", 0) > 0)
 
@@ -172,6 +173,11 @@ def _console() -> Console:
     console = Console()
     console.width = min(console.width, HELP_WIDTH)
     return console
+
+
+def _layout() -> Layout:
+    console = Console()
+    return Layout(width=console.width, is_terminal=console.is_terminal)
 
 
 def _fail(message: str, status: int, wants_traceback: bool) -> int:

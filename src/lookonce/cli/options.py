@@ -243,7 +243,7 @@ def command_of(
 
 def _annotated(parameter: inspect.Parameter, hint: Any, traits: Mapping[str, Any]) -> Any:
     """A switch that is off by default has no --no-x; a default of several values, () so far, is not worth a word."""
-    implied = {"negative": ()} if parameter.default is False else {}
+    implied: dict[str, Any] = {"negative": ()} if parameter.default is False else {}
     if parameter.default == ():
         implied = {"show_default": False}
     return Annotated[hint, Parameter(**{**implied, **traits})]

@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from lookonce.layout import Layout
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
     """target: "module:function", imported when the verb is used; summary: its line in `lookonce --help`.
 
     from_settings: the function takes every setting by name (**flags), so its help is known without importing it.
-    shown_by: "module:function" that makes the lines to print of the result, for functions that do not tell by
-    themselves. renames: parameter -> option, where they differ. traits: parameter -> arguments of cyclopts' Parameter
+    shown_by: "module:function" that makes the lines to print of the result; has_tables: it takes the layout for them.
+    renames: parameter -> option, where they differ. traits: parameter -> arguments of cyclopts' Parameter
     that its signature does not imply. tolerant: what is no parameter of the function is
     handed to its **flags as it was typed. is_job_when: an option that, switched on, hands everything over to `job`.
     """
@@ -21,6 +23,7 @@ class Verb:
     summary: str
     from_settings: bool = False
     shown_by: str = ""
+    has_tables: bool = False
     renames: Mapping[str, str] = field(default_factory=dict)
     traits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tolerant: bool = False
@@ -29,9 +32,13 @@ class Verb:
     def load(self) -> Callable[..., Any]:
         return _imported(self.target)
 
-    def lines(self, result: Any) -> Iterable[str]:
-        """What to print when the function has returned."""
-        return _imported(self.shown_by)(result) if self.shown_by else ()
+    def lines(self, result: Any, layout: Layout) -> Iterable[str]:
+        """What to print when the function has returned; of several processes the main one prints."""
+        if not self.shown_by or not getattr(result, "is_main", True):
+            return ()
+        as_text = _imported(self.shown_by)
+        lines: Iterable[str] = as_text(result, layout) if self.has_tables else as_text(result)
+        return lines
 
 
 def _imported(target: str) -> Callable[..., Any]:
@@ -52,6 +59,8 @@ VERBS: dict[str, Verb] = {
     "eval": Verb(
         target="lookonce.workflows.evaluate:evaluate",
         summary="Score a detector with COCO's metric.",
+        shown_by="lookonce.workflows.evaluate:as_text",
+        has_tables=True,
         traits={"store_thresholds": NO_DEFAULT},
         is_job_when="enable_modelarts",
     ),
@@ -63,17 +72,19 @@ VERBS: dict[str, Verb] = {
     "predict": Verb(
         target="lookonce.workflows.predict:predict",
         summary="Find objects in pictures, and draw them.",
+        shown_by="lookonce.workflows.predict:as_text",
         traits={"source": {"allow_leading_hyphen": True}},  # `-` is standard input
     ),
     "export": Verb(
         target="lookonce.workflows.export:export",
         summary="Write files for other runtimes, and compare them.",
+        shown_by="lookonce.workflows.export:as_text",
         renames={"list_formats": "list"},
     ),
     "verify": Verb(
         target="lookonce.workflows.verify:verify",
         summary="Hold exported files against their weights, on labelled pictures.",
-        shown_by="lookonce.workflows.verify:lines",
+        shown_by="lookonce.workflows.verify:as_text",
     ),
     "convert": Verb(
         target="lookonce.workflows.convert:convert",
@@ -81,9 +92,15 @@ VERBS: dict[str, Verb] = {
         shown_by="lookonce.workflows.convert:as_text",
     ),
     "push": Verb(
-        target="lookonce.workflows.hub:push", summary="Put weights on the Hugging Face Hub, or into a folder."
+        target="lookonce.workflows.hub:push",
+        summary="Put weights on the Hugging Face Hub, or into a folder.",
+        shown_by="lookonce.workflows.hub:as_text",
     ),
-    "pull": Verb(target="lookonce.workflows.hub:pull", summary="Fetch weights that were put there."),
+    "pull": Verb(
+        target="lookonce.workflows.hub:pull",
+        summary="Fetch weights that were put there.",
+        shown_by="lookonce.workflows.hub:as_text",
+    ),
     "check": Verb(
         target="lookonce.workflows.check:check",
         summary="Look for mistakes in labelled pictures.",
@@ -109,11 +126,28 @@ VERBS: dict[str, Verb] = {
     "job": Verb(
         target="lookonce.cloud.job:job",
         summary="Train or evaluate on a cloud platform: data in, results out, and on again.",
+        shown_by="lookonce.cloud.job:as_text",
+        has_tables=True,
         tolerant=True,
     ),
-    "config": Verb(target="lookonce.workflows.config:config", summary="Show every setting, its value and its origin."),
-    "info": Verb(target="lookonce.workflows.info:info", summary="Describe a set of weights, layer by layer."),
-    "bench": Verb(target="lookonce.workflows.bench:bench", summary="Measure how fast weights run on this machine."),
+    "config": Verb(
+        target="lookonce.workflows.config:config",
+        summary="Show every setting, its value and its origin.",
+        shown_by="lookonce.workflows.config:as_text",
+        has_tables=True,
+    ),
+    "info": Verb(
+        target="lookonce.workflows.info:info",
+        summary="Describe a set of weights, layer by layer.",
+        shown_by="lookonce.workflows.info:as_text",
+        has_tables=True,
+    ),
+    "bench": Verb(
+        target="lookonce.workflows.bench:bench",
+        summary="Measure how fast weights run on this machine.",
+        shown_by="lookonce.workflows.bench:as_text",
+        has_tables=True,
+    ),
     "report": Verb(
         target="lookonce.workflows.report:report",
         summary="Write a run as one HTML page.",
@@ -121,6 +155,8 @@ VERBS: dict[str, Verb] = {
     ),
     "demo": Verb(target="lookonce.workflows.demo:demo", summary="All of it in a few minutes, on made-up pictures."),
     "doctor": Verb(
-        target="lookonce.workflows.doctor:doctor", summary="Say what this machine has, and what is missing."
+        target="lookonce.workflows.doctor:doctor",
+        summary="Say what this machine has, and what is missing.",
+        shown_by="lookonce.workflows.doctor:as_text",
     ),
 }

@@ -51,9 +51,7 @@ class Health:
 
 def doctor() -> Health:
     """Say what this machine has, what is missing, and the command that helps."""
-    health = Health(findings=tuple(examine()))
-    sys.stdout.writelines(f"{line}\n" for line in as_text(health))
-    return health
+    return Health(findings=tuple(examine()))
 
 
 def as_text(health: Health) -> Iterator[str]:

@@ -1,13 +1,12 @@
 """`lookonce eval`: COCO's numbers of a detector, or of a results file, how sure they are, and what they are made of."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Unpack
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -21,6 +20,7 @@ from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
 from lookonce.evaluation.thresholds import checkpoint_to_describe, write_thresholds
+from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger
 from lookonce.on_ranks import OnProgress, Ranks, asked_for, in_ranks
 from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
@@ -102,7 +102,8 @@ class Evaluation:
     """What is known of a detector on a data set.
 
     at: one for each IoU asked for. intervals: AP and AP50 by name, class_intervals the same of each class, empty
-    without resamples; against: the same names, this one minus the other.
+    without resamples; against: the same names, this one minus the other. stored: thresholds by class that were written
+    into the checkpoint stored_in. is_main: false where another process, of several, shows the same.
     """
 
     metrics: Metrics
@@ -114,6 +115,9 @@ class Evaluation:
     against: Mapping[str, Comparison]
     output: Path
     files: Sequence[str]
+    stored_in: Path | None = None
+    stored: Mapping[str, float] = field(default_factory=dict)
+    is_main: bool = True
 
 
 def evaluate(
@@ -210,7 +214,7 @@ def _searched(request: Request) -> Path:
 def _evaluate(
     request: Request, *, rank_group: RankGroup = SINGLE_RANK, on_progress: OnProgress | None = None
 ) -> Evaluation:
-    """The same for each of several processes; the main one scores, writes and prints for all."""
+    """The same for each of several processes; the main one scores and writes for all."""
     weights, results, against = request.weights, request.results, request.against
     needs_images = results is None or (against is not None and against.suffix != ".json")
     dataset = open_data(request.data, request.images, needs_images=needs_images).split(request.split)
@@ -254,11 +258,11 @@ def _evaluate(
     evaluation = None
     if rank_group.is_main:
         evaluation = _assessed(request, dataset, found, other, sources)
-        _print(evaluation)
         if stored_in is not None:
-            _print_stored(stored_in, write_thresholds(stored_in, dataset, evaluation.analysis))
+            stored = write_thresholds(stored_in, dataset, evaluation.analysis)
+            evaluation = replace(evaluation, stored_in=stored_in, stored=stored)
     shared: Evaluation = rank_group.broadcast(evaluation)
-    return shared
+    return replace(shared, is_main=rank_group.is_main)
 
 
 def _assessed(
@@ -438,31 +442,29 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_file(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def _print(evaluation: Evaluation) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    for line in (*evaluation.metrics.lines(), *(_line_at(metrics) for metrics in evaluation.at)):
-        console.print(line, markup=False)
-    console.print(_class_table(evaluation))
+def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
+    """COCO's twelve lines, a row a class, how sure the scores are, and what they lost to what."""
+    yield from evaluation.metrics.lines()
+    yield from map(_line_at, evaluation.at)
+    yield from layout.lines(_class_table(evaluation))
     for name, interval in evaluation.intervals.items():
-        console.print(f"{name} {interval.value:.4f}, 95 % interval {interval.low:.4f} .. {interval.high:.4f}")
+        yield f"{name} {interval.value:.4f}, 95 % interval {interval.low:.4f} .. {interval.high:.4f}"
     for name, comparison in evaluation.against.items():
         gap = comparison.difference
-        console.print(
+        yield (
             f"{name} against the other: {gap.value:+.4f}, 95 % interval {gap.low:+.4f} .. {gap.high:+.4f}, "
             f"p = {comparison.p_value:.3f}"
         )
     costs = sorted(evaluation.analysis.errors.gains.items(), key=lambda item: -item[1])
-    console.print("AP50 lost to: " + ", ".join(f"{kind} {100 * gain:.1f}" for kind, gain in costs) + " points")
-    console.print(f"written: {evaluation.output}: {', '.join(evaluation.files)}", markup=False)
+    yield "AP50 lost to: " + ", ".join(f"{kind} {100 * gain:.1f}" for kind, gain in costs) + " points"
+    yield f"written: {evaluation.output}: {', '.join(evaluation.files)}"
+    if evaluation.stored_in is not None:
+        shown = ", ".join(f"{name} {threshold:g}" for name, threshold in evaluation.stored.items())
+        yield f"stored in {evaluation.stored_in}: shown from {shown}"
 
 
 def _line_at(metrics: MetricsAt) -> str:
     return f" AP and AR at IoU {metrics.iou:g}, area = all, maxDets = 100: {metrics.AP:0.3f}, {metrics.AR:0.3f}"
-
-
-def _print_stored(checkpoint: Path, stored: Mapping[str, float]) -> None:
-    shown = ", ".join(f"{name} {threshold:g}" for name, threshold in stored.items())
-    Console(highlight=False, soft_wrap=True).print(f"stored in {checkpoint}: shown from {shown}", markup=False)
 
 
 def _class_table(evaluation: Evaluation) -> Table:

@@ -8,8 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Unpack
 
-from rich.console import Console
-
 from lookonce.config.names import suggestion
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
@@ -40,9 +38,14 @@ class Predicted:
     """What one SOURCE came to. failed: name -> why that picture could not be read; exit_code 1 when there is one.
 
     pictures: of each picture what was found; empty for videos and streams, whose results are in the files alone.
+    saves: the words of what was written; of_frames: there are videos among the sources; is_main: false where another
+    process, of several, shows the same.
     """
 
     output: Path
+    saves: Sequence[str] = ()
+    of_frames: bool = False
+    is_main: bool = True
     pictures: list[PredictedImage] = field(default_factory=list)
     num_pictures: int = 0
     num_detections: int = 0
@@ -233,7 +236,7 @@ def _predict(
     output: Path | None,
     rank_group: RankGroup = SINGLE_RANK,
 ) -> Predicted:
-    """The same for each of several processes; the main one writes down and tells what all have found."""
+    """The same for each of several processes; the main one writes down what all have found."""
     saves, media, detector = request.saves, find_media(source), _detector(runtime, request)
     _require_possible(runtime, request)
     if rank_group.size > 1:
@@ -248,11 +251,9 @@ def _predict(
         "multi_label": detector.multi_label,
     }
     context = Context(folder=folder, record=runtime.record, head=head | _choices(request))
-    predicted = Predicted(output=folder)
+    predicted = Predicted(output=folder, saves=saves, of_frames=bool(media.clips), is_main=rank_group.is_main)
     with logging_to():
         _run(runtime, media, request, context, predicted, rank_group)
-    if rank_group.is_main:
-        _print(predicted, media, saves)
     return predicted
 
 
@@ -427,17 +428,17 @@ def _require_new_folders(folder: Path, saves: Sequence[str]) -> None:
             )
 
 
-def _print(predicted: Predicted, media: Media, saves: Sequence[str]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    what = "frames" if media.clips else "pictures"
+def as_text(predicted: Predicted) -> Iterator[str]:
+    """How much was found in how much time, and where it is written."""
+    what = "frames" if predicted.of_frames else "pictures"
     rate = predicted.num_pictures / max(predicted.seconds, 1e-9)
-    console.print(
+    yield (
         f"{predicted.num_pictures:,} {what}, {predicted.num_detections:,} detections, {rate:.1f} {what}/s in "
         f"{predicted.seconds:.1f} s"
     )
     if predicted.failed:
-        also = ", and detections.json" if "json" in saves else ""
-        console.print(f"could not be read: {len(predicted.failed):,}; see the messages above{also}")
+        also = ", and detections.json" if "json" in predicted.saves else ""
+        yield f"could not be read: {len(predicted.failed):,}; see the messages above{also}"
     names = {
         "pictures": "drawings",
         "json": "detections.json, results.json",
@@ -446,4 +447,4 @@ def _print(predicted: Predicted, media: Media, saves: Sequence[str]) -> None:
         "yolo": f"{LABELS}/",
         "crops": f"{CROPS}/",
     }
-    console.print(f"written: {predicted.output}: {', '.join(names[word] for word in saves)}", markup=False)
+    yield f"written: {predicted.output}: {', '.join(names[word] for word in predicted.saves)}"

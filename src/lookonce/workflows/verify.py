@@ -374,7 +374,7 @@ def _size(size_hw: tuple[int, int]) -> str:
     return f"{size_hw[1]}x{size_hw[0]}"
 
 
-def lines(verification: Verification) -> Iterator[str]:
+def as_text(verification: Verification) -> Iterator[str]:
     """The table: under each file's name a line for each runtime, 80 columns at most."""
     yield f"{'':<14}{'AP':>7}{'AP50':>7}{'raw':>9}{'box px':>9}{'score':>9}{'missing':>9}{'ms':>7}{'MB':>6}"
     file = ""
