@@ -57,7 +57,6 @@ CALLS: dict[str, Callable[[Path, Path], tuple[list[Any], dict[str, Any]]]] = {
         [[at / "run", at / "net.onnx"]],
         {"data": at / "instances_val.json", "images": at, "output": to / "verify.json", "store": False},
     ),
-    "convert": lambda at, to: ([at / "run" / "checkpoints" / "best"], {"output": to / "new"}),
     "push": lambda at, to: ([at / "run", f"{to}/pushed"], {}),
     "pull": lambda at, to: ([str(at / "run" / "checkpoints" / "best"), to / "pulled"], {}),
     "check": lambda at, to: ([at / "instances_val.json"], {"images": at}),
