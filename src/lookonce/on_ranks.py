@@ -5,7 +5,8 @@ Imports without PyTorch: several processes need it to meet, one does without.
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lookonce.config.resolve import resolve
 from lookonce.config.schema import Settings
@@ -22,27 +23,27 @@ OnProgress = Callable[[int, int], None]
 AFTER_FAILURE = "Results are written when all pictures are done, so there are none; the same command begins anew"
 
 
-class Ranks(TypedDict, total=False):
-    """Settings of `lookonce config` that these verbs take as well."""
+@dataclass(frozen=True, kw_only=True)
+class RanksRequest:
+    """Options of a verb that several processes can share; they are settings, which `lookonce config` explains."""
 
-    devices: int
-    nnodes: str
-    node_rank: int
-    rdzv_endpoint: str
-    rank_timeout: float
+    devices: int | None = None
+    nnodes: str | None = None
+    node_rank: int | None = None
+    rdzv_endpoint: str | None = None
+    rank_timeout: float | None = None
 
-
-def asked_for(ranks: Ranks) -> Settings | None:
-    """The settings of several processes, checked; None where this one works alone."""
-    settings = resolve(ranks).settings
-    if ":" in settings.nnodes:
-        raise SettingsError(
-            f"nnodes: {settings.nnodes} lets machines come and go, which only training can; say how many there are",
-            setting="nnodes",
-            value=settings.nnodes,
-        )
-    is_alone = settings.devices == 1 and settings.nnodes == "1" and os.environ.get("WORLD_SIZE", "1") == "1"
-    return None if is_alone else settings.model_copy(update={"max_restarts": 0})
+    def several(self) -> Settings | None:
+        """The settings of several processes, checked; None where this one works alone."""
+        settings = resolve({field.name: getattr(self, field.name) for field in fields(RanksRequest)}).settings
+        if ":" in settings.nnodes:
+            raise SettingsError(
+                f"nnodes: {settings.nnodes} lets machines come and go, which only training can; say how many there are",
+                setting="nnodes",
+                value=settings.nnodes,
+            )
+        is_alone = settings.devices == 1 and settings.nnodes == "1" and os.environ.get("WORLD_SIZE", "1") == "1"
+        return None if is_alone else settings.model_copy(update={"max_restarts": 0})
 
 
 def in_ranks(

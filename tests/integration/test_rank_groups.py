@@ -146,7 +146,7 @@ def test_the_command_starts_the_processes_and_returns_what_they_found(
     found = evaluate(**options, output=tmp_path / "found", devices=2, on_progress=lambda *done: told.append(done))
     assert found.metrics == alone.metrics
     assert told[-1] == (21, 21)
-    assert [line.replace("found", "alone") for line in as_text(found)] == list(as_text(alone))
+    assert [line.replace("/found", "/alone") for line in as_text(found)] == list(as_text(alone))
     assert capfd.readouterr().out == ""
     drawn = predict(str(folder), weights=weights / "best", output=tmp_path / "drawn", device="cpu", devices=2)
     assert (drawn.num_pictures, drawn.exit_code, len(drawn.pictures)) == (NUM_IMAGES, 1, NUM_IMAGES)

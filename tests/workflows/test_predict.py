@@ -25,7 +25,7 @@ from lookonce.prediction import sources
 from lookonce.prediction.video import Frame
 from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows.export import export
-from lookonce.workflows.predict import Predicted, as_text, pace, predict, stream
+from lookonce.workflows.predict import Predicted, PredictRequest, as_text, pace, predict, stream
 
 av = pytest.importorskip("av", reason="the extra `video` is not installed")
 
@@ -186,7 +186,7 @@ def test_labels_of_the_user_are_not_written_over(weights, folder, tmp_path, word
 
 
 def test_from_python_images_come_one_by_one(weights, folder, expected):
-    found = stream(load_runtime(weights), str(folder))
+    found = stream(load_runtime(weights), PredictRequest(str(folder), weights=weights))
     first = next(found)
     assert first.image.shape == (60, 80, 3)
     assert first.detections.scores.tolist() == [one["score"] for one in expected[0]]

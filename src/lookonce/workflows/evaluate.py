@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -22,9 +22,10 @@ from lookonce.evaluation.results import Results, read_coco_results, write_coco_r
 from lookonce.evaluation.thresholds import checkpoint_to_describe, write_thresholds
 from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger
-from lookonce.on_ranks import OnProgress, Ranks, asked_for, in_ranks
+from lookonce.on_ranks import OnProgress, RanksRequest, in_ranks
 from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
 from lookonce.report.sheets import write_sheets
+from lookonce.request import takes
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
@@ -34,29 +35,78 @@ INTERVALS = ("AP", "AP50")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What to score, and how; see `evaluate`."""
+class EvaluateRequest(RanksRequest):
+    """Score a detector with COCO's twelve numbers, exactly as pycocotools would, and each class.
 
-    weights: Path | None
-    names: Path | None
+    Writes metrics.json, analysis.json (what goes wrong, and the curves behind it), results.json, and two sheets of
+    pictures. Scores count from 0.001 up, whatever threshold the weights show from. Several devices share out the
+    pictures, and every number stays as it is.
+
+    Parameters
+    ----------
+    weights
+        Checkpoint folder, run folder (its best), exported file, or MindSpore's .ckpt or Darknet's .weights.
+    names
+        Class names of a .ckpt or .weights, one a line, where it does not say.
+    data
+        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+    images
+        Folder of the pictures of an annotation JSON; --results needs none.
+    split
+        Which part of the data set: train, val or test.
+    results
+        COCO results file of any program, scored instead of weights; the pictures need not be there.
+    against
+        Another detector, or its results file (.json): is the difference more than chance?
+    output
+        Folder to write into; without it runs/eval-1, runs/eval-2 and so on.
+    iou
+        More overlaps to score at, such as --iou 0.3 0.6, beside COCO's 0.50 to 0.95.
+    resamples
+        Drawings of the pictures behind the 95 % intervals of AP and AP50; 0 for none.
+    pictures
+        How many pictures each sheet shows: worst.jpg, pictures.jpg; 0 for no sheets.
+    store_thresholds
+        Write the best threshold of each class into the checkpoint: predict and exported files show from there.
+    iou_threshold
+        Overlap above which the weaker of two boxes of a class is dropped; without it, that of the weights.
+    score_threshold
+        Lowest score that counts; without it, the one that the weights were scored with in training, usually 0.001.
+    max_detections
+        Boxes kept of one picture, best first; without it, as many as the weights say.
+    multi_label
+        One box may be detected as several classes; false: as its best class alone. Without it, as the weights say.
+    image_size
+        Side of the square that a checkpoint sees, a multiple of 32; without it, the one it was trained at.
+    batch_size
+        Pictures at once on an accelerator; a CPU takes one at a time, so that no digit depends on it.
+    device
+        Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the processor.
+    runtime
+        What runs the weights: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
+    """
+
+    weights: Path | None = None
+    names: Path | None = None
     data: Path
-    images: Path | None
-    split: str
-    results: Path | None
-    against: Path | None
-    output: Path | None
-    iou: tuple[float, ...]
-    resamples: int
-    pictures: int
-    store_thresholds: bool
-    iou_threshold: float | None
-    score_threshold: float | None
-    max_detections: int | None
-    multi_label: bool | None
-    image_size: int | None
-    batch_size: int
-    device: str
-    runtime: str
+    images: Path | None = None
+    split: str = "val"
+    results: Path | None = None
+    against: Path | None = None
+    output: Path | None = None
+    iou: tuple[float, ...] = ()
+    resamples: int = 1000
+    pictures: int = 12
+    store_thresholds: bool = False
+    iou_threshold: float | None = None
+    score_threshold: float | None = None
+    max_detections: int | None = None
+    multi_label: bool | None = None
+    image_size: int | None = None
+    batch_size: int = 8
+    device: str = "auto"
+    runtime: str = "auto"
+    on_progress: OnProgress | None = None
 
     def __post_init__(self) -> None:
         if (self.weights is None) == (self.results is None):
@@ -120,90 +170,17 @@ class Evaluation:
     is_main: bool = True
 
 
-def evaluate(
-    *,
-    weights: Path | None = None,
-    names: Path | None = None,
-    data: Path,
-    images: Path | None = None,
-    split: str = "val",
-    results: Path | None = None,
-    against: Path | None = None,
-    output: Path | None = None,
-    iou: tuple[float, ...] = (),
-    resamples: int = 1000,
-    pictures: int = 12,
-    store_thresholds: bool = False,
-    iou_threshold: float | None = None,
-    score_threshold: float | None = None,
-    max_detections: int | None = None,
-    multi_label: bool | None = None,
-    image_size: int | None = None,
-    batch_size: int = 8,
-    device: str = "auto",
-    runtime: str = "auto",
-    on_progress: OnProgress | None = None,
-    **ranks: Unpack[Ranks],
-) -> Evaluation:
-    """Score a detector with COCO's twelve numbers, exactly as pycocotools would, and each class.
-
-    Writes metrics.json, analysis.json (what goes wrong, and the curves behind it), results.json, and two sheets of
-    pictures. Scores count from 0.001 up, whatever threshold the weights show from. Several devices share out the
-    pictures, and every number stays as it is.
-
-    Parameters
-    ----------
-    weights
-        Checkpoint folder, run folder (its best), exported file, or MindSpore's .ckpt or Darknet's .weights.
-    names
-        Class names of a .ckpt or .weights, one a line, where it does not say.
-    data
-        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
-    images
-        Folder of the pictures of an annotation JSON; --results needs none.
-    split
-        Which part of the data set: train, val or test.
-    results
-        COCO results file of any program, scored instead of weights; the pictures need not be there.
-    against
-        Another detector, or its results file (.json): is the difference more than chance?
-    output
-        Folder to write into; without it runs/eval-1, runs/eval-2 and so on.
-    iou
-        More overlaps to score at, such as --iou 0.3 0.6, beside COCO's 0.50 to 0.95.
-    resamples
-        Drawings of the pictures behind the 95 % intervals of AP and AP50; 0 for none.
-    pictures
-        How many pictures each sheet shows: worst.jpg, pictures.jpg; 0 for no sheets.
-    store_thresholds
-        Write the best threshold of each class into the checkpoint: predict and exported files show from there.
-    iou_threshold
-        Overlap above which the weaker of two boxes of a class is dropped; without it, that of the weights.
-    score_threshold
-        Lowest score that counts; without it, the one that the weights were scored with in training, usually 0.001.
-    max_detections
-        Boxes kept of one picture, best first; without it, as many as the weights say.
-    multi_label
-        One box may be detected as several classes; false: as its best class alone. Without it, as the weights say.
-    image_size
-        Side of the square that a checkpoint sees, a multiple of 32; without it, the one it was trained at.
-    batch_size
-        Pictures at once on an accelerator; a CPU takes one at a time, so that no digit depends on it.
-    device
-        Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the processor.
-    runtime
-        What runs the weights: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
-    """
-    told = {name: value for name, value in locals().items() if name not in {"ranks", "on_progress"}}
-    request = Request(**told)
-    several = asked_for(ranks)
+@takes(EvaluateRequest)
+def evaluate(request: EvaluateRequest) -> Evaluation:
+    several = request.several()
     if several is None:
-        return _evaluate(request, on_progress=on_progress)
-    device = device_of(_searched(request), device, runtime)
-    return in_ranks(several, device, _evaluate, {"request": request}, on_progress=on_progress)
+        return _evaluate(request, on_progress=request.on_progress)
+    device = device_of(_searched(request), request.device, request.runtime)
+    options = {"request": replace(request, on_progress=None)}
+    return in_ranks(several, device, _evaluate, options, on_progress=request.on_progress)
 
 
-def _searched(request: Request) -> Path:
+def _searched(request: EvaluateRequest) -> Path:
     """The weights that are to look at pictures; SettingsError where only files are compared."""
     for weights in (request.weights, request.against):
         if weights is not None and weights.suffix != ".json":
@@ -212,7 +189,7 @@ def _searched(request: Request) -> Path:
 
 
 def _evaluate(
-    request: Request, *, rank_group: RankGroup = SINGLE_RANK, on_progress: OnProgress | None = None
+    request: EvaluateRequest, *, rank_group: RankGroup = SINGLE_RANK, on_progress: OnProgress | None = None
 ) -> Evaluation:
     """The same for each of several processes; the main one scores and writes for all."""
     weights, results, against = request.weights, request.results, request.against
@@ -266,7 +243,7 @@ def _evaluate(
 
 
 def _assessed(
-    request: Request, dataset: Dataset, found: Results, other: Results | None, sources: Mapping[str, Any]
+    request: EvaluateRequest, dataset: Dataset, found: Results, other: Results | None, sources: Mapping[str, Any]
 ) -> Evaluation:
     return assess(
         dataset,
