@@ -1,6 +1,6 @@
 """`lookonce.load`: open a checkpoint, a run or an exported file as a detector."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
+from lookonce.errors import SettingsError
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from lookonce.prediction.predictor import Prediction
     from lookonce.workflows.evaluate import Evaluation
     from lookonce.workflows.export import Exports
-    from lookonce.workflows.predict import Predicted
+    from lookonce.workflows.predict import Predicted, PredictRequest
+
+# Options of `lookonce predict` that say how weights are opened and by how many processes.
+FIXED = frozenset({"names", "device", "runtime", "devices", "nnodes", "node_rank", "rdzv_endpoint", "rank_timeout"})
 
 
 def load(
@@ -60,13 +64,13 @@ class LoadedDetector:
         """`lookonce predict SOURCE`: write the results to `output` (default runs/predict-K) and return them."""
         from lookonce.workflows.predict import predict_with
 
-        return predict_with(self.runtime, str(source), weights=self.path, **options)
+        return predict_with(self.runtime, self._request(source, options))
 
     def stream(self, source: Path | str, **options: Any) -> "Iterator[Prediction]":
         """Yield each image or frame of `source` with its detections; options as in `predict`; writes nothing."""
         from lookonce.workflows.predict import stream
 
-        return stream(self.runtime, str(source), **options)
+        return stream(self.runtime, self._request(source, options))
 
     def evaluate(self, data: Path | str, **options: Any) -> "Evaluation":
         """`lookonce eval --data DATA`, with the same options."""
@@ -79,6 +83,18 @@ class LoadedDetector:
         from lookonce.workflows.export import export
 
         return export(self.path, names=self.names, **options)
+
+    def _request(self, source: Path | str, options: Mapping[str, Any]) -> "PredictRequest":
+        from lookonce.workflows.predict import PredictRequest
+
+        fixed = FIXED & options.keys()
+        if fixed:
+            raise SettingsError(
+                f"{', '.join(sorted(fixed))}: the weights are open already; give it to lookonce.load or to "
+                "lookonce.predict",
+                setting=min(fixed),
+            )
+        return PredictRequest(str(source), weights=self.path, **options)
 
     @cached_property
     def _detector(self) -> Detector:

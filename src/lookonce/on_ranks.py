@@ -5,7 +5,8 @@ Imports without PyTorch: only several processes need it, for their collectives.
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lookonce.config.resolve import resolve
 from lookonce.config.schema import Settings
@@ -22,28 +23,28 @@ OnProgress = Callable[[int, int], None]
 AFTER_FAILURE = "Results are written after the last image, so none were written; run the same command again"
 
 
-class Ranks(TypedDict, total=False):
-    """Settings of `lookonce config` that these verbs also accept."""
+@dataclass(frozen=True, kw_only=True)
+class RanksRequest:
+    """Settings of `lookonce config` that verbs for several processes also accept."""
 
-    devices: int
-    nnodes: str
-    node_rank: int
-    rdzv_endpoint: str
-    rank_timeout: float
+    devices: int | None = None
+    nnodes: str | None = None
+    node_rank: int | None = None
+    rdzv_endpoint: str | None = None
+    rank_timeout: float | None = None
 
-
-def asked_for(ranks: Ranks) -> Settings | None:
-    """Checked settings for several processes; None if this process works alone."""
-    settings = resolve(ranks).settings
-    if ":" in settings.nnodes:
-        raise SettingsError(
-            f"nnodes: {settings.nnodes!r}; expected one number, since only training allows a range of nodes; use e.g. "
-            f"nnodes={settings.nnodes.rpartition(':')[2]}",
-            setting="nnodes",
-            value=settings.nnodes,
-        )
-    is_alone = settings.devices == 1 and settings.nnodes == "1" and os.environ.get("WORLD_SIZE", "1") == "1"
-    return None if is_alone else settings.model_copy(update={"max_restarts": 0})
+    def several(self) -> Settings | None:
+        """Checked settings for several processes; None if this process works alone."""
+        settings = resolve({field.name: getattr(self, field.name) for field in fields(RanksRequest)}).settings
+        if ":" in settings.nnodes:
+            raise SettingsError(
+                f"nnodes: {settings.nnodes!r}; expected one number, since only training allows a range of nodes; use "
+                f"e.g. nnodes={settings.nnodes.rpartition(':')[2]}",
+                setting="nnodes",
+                value=settings.nnodes,
+            )
+        is_alone = settings.devices == 1 and settings.nnodes == "1" and os.environ.get("WORLD_SIZE", "1") == "1"
+        return None if is_alone else settings.model_copy(update={"max_restarts": 0})
 
 
 def in_ranks(

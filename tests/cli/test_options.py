@@ -1,14 +1,17 @@
 """What is typed, in all its spellings, becomes one."""
 
 import inspect
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, get_args
 
 import pytest
 from raised import raises
 
 from lookonce.cli.options import Options, command_of, options_of, unwrapped
 from lookonce.errors import SettingsError
+from lookonce.on_ranks import RanksRequest
+from lookonce.request import takes
 
 
 def train(**flags: Any) -> dict[str, Any]:
@@ -85,19 +88,27 @@ def test_words_without_an_option_are_refused_where_there_is_no_place_for_them(of
     assert of_export.normalised(["runs/a-1"]) == ["runs/a-1"]
 
 
-class Some(TypedDict, total=False):
-    devices: int
-    image_size: int
+@dataclass(frozen=True, kw_only=True)
+class SomeRequest(RanksRequest):
+    """Do it."""
+
+    source: str = field(kw_only=False)
+    image_size: int = 3
 
 
-def some(source: str, *, image_size: int = 3, **ranks: Unpack[Some]) -> None: ...
+@takes(SomeRequest)
+def some(request: SomeRequest) -> SomeRequest:
+    return request
 
 
-def test_a_verb_takes_those_settings_that_it_names_and_its_own_come_first() -> None:
+def test_a_request_gives_a_verb_its_signature_with_its_own_options_first() -> None:
     command = command_of(some, {})
     parameters = inspect.signature(command).parameters
-    assert list(parameters) == ["source", "image_size", "devices"]
+    assert list(parameters)[:3] == ["source", "image_size", "devices"]
     assert parameters["image_size"].default == 3
+    assert command.__doc__ == "Do it."
+    assert some("street", image_size=4) == SomeRequest("street", image_size=4)
+    assert command("street", devices="2").devices == "2"
     assert options_of(command, "eval").normalised(["street", "--group_size", "2"]) == ["street", "--devices=2"]
 
 
@@ -179,6 +190,19 @@ def test_a_function_gets_its_own_names_back_and_a_bar():
     assert options_of(command, "check").names == {"data", "json"}
     command("d", json=Path("x"))
     assert seen == {"data": "d", "json_file": Path("x")}
+
+
+def test_a_switch_that_is_off_by_default_has_no_opposite_and_a_table_says_what_a_signature_cannot() -> None:
+    def write(*, check: bool = False, sizes: tuple[int, ...] = (), score: bool = True) -> None: ...
+
+    command = command_of(write, {}, traits={"score": {"show_default": False}})
+    check, sizes, score = (
+        get_args(parameter.annotation) for parameter in inspect.signature(command).parameters.values()
+    )
+    assert check[0] is bool
+    assert check[1].negative == ()
+    assert [traits.show_default for _, traits in (check, sizes, score)] == [None, False, False]
+    assert score[1].negative != ()
 
 
 def test_a_docstrings_paragraphs_become_one_line_each_and_names_of_parameters_keep_theirs() -> None:

@@ -27,7 +27,7 @@ from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.runtimes.registry import load_runtime
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.export import export
-from lookonce.workflows.predict import predict_with
+from lookonce.workflows.predict import PredictRequest, predict_with
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "cpp" / "build" / "release"
@@ -182,9 +182,8 @@ def test_results_agree_with_pythons(
     model = ncnn_folder(weights, tmp_path, floats="floats" in kind) if "ncnn" in kind else exported[kind]
     infer(model, pictures, "--output", tmp_path / "cpp", "--no-pictures", "--threshold", 0.05)
     runtime = load_runtime(exported["onnx"])
-    predict_with(
-        runtime, str(pictures), weights=exported["onnx"], output=tmp_path / "py", pictures=False, threshold=0.05
-    )
+    options: Any = {"weights": exported["onnx"], "output": tmp_path / "py", "pictures": False, "threshold": 0.05}
+    predict_with(runtime, PredictRequest(str(pictures), **options))
     ours, theirs = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("cpp", "py"))
     assert len(theirs) > 100
     for one, other in zip(ours, theirs, strict=True):
@@ -346,7 +345,7 @@ def test_a_video_gives_pythons_lines_and_its_film(exported: dict[str, Path], pic
     told = infer(exported["onnx"], folder, "--output", tmp_path / "cpp", fails=True)
     assert "a.mp4: " in told
     runtime = load_runtime(exported["onnx"])
-    predict_with(runtime, str(folder), weights=exported["onnx"], output=tmp_path / "py", save="jsonl")
+    predict_with(runtime, PredictRequest(str(folder), weights=exported["onnx"], output=tmp_path / "py", save="jsonl"))
     ours, theirs = lines_of(tmp_path / "cpp"), lines_of(tmp_path / "py")
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(

@@ -126,6 +126,36 @@ def test_what_is_imported_by_text_is_there_and_not_above(module: str, target: st
     assert own == theirs or floor[own] < floor[theirs]
 
 
+# ---- who prints: the command line alone
+
+# Programs of their own, which other processes start and read: the first two with another Python's packages.
+PROGRAMS = {"lookonce.runtimes.mindspore_program", "lookonce.weights.pickled", "lookonce.workflows.bench_process"}
+
+
+def prints(path: Path) -> list[int]:
+    """Lines that call print, take stdout for something to write to, or import cyclopts."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        is_print = isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+        is_stdout = isinstance(node, ast.Attribute) and ast.unparse(node).startswith("sys.stdout.write")
+        is_console = isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Console") and not node.keywords
+        names = [node.module] if isinstance(node, ast.ImportFrom) else []
+        names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+        if is_print or is_stdout or is_console or "cyclopts" in names:
+            found.append(getattr(node, "lineno", 0))
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(SOURCES.keys() - PROGRAMS))
+def test_only_the_command_line_prints_and_knows_cyclopts(module: str) -> None:
+    assert module.startswith("lookonce.cli") or prints(SOURCES[module]) == []
+
+
+@pytest.mark.parametrize("name", sorted(VERBS.keys() - {"train", "report", "demo"}))  # which say all in the log
+def test_what_a_verb_returns_has_a_text(name: str) -> None:
+    assert VERBS[name].shown_by.endswith(":as_text")
+
+
 def run_python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False)
 

@@ -8,10 +8,10 @@ from lookonce.workflows import doctor as doctor_module
 from lookonce.workflows.doctor import TINY_ONNX, Health, MachineCheck, as_text, doctor, requirements
 
 
-def test_this_machine_is_well(capsys: pytest.CaptureFixture[str]):
+def test_this_machine_is_well():
     health = doctor()
     assert health.exit_code == 0
-    text = capsys.readouterr().out
+    text = "\n".join(as_text(health))
     for name in ("python", "processor", "int8", "packages", "images", "ONNX Runtime", "PyTorch", "free here"):
         assert f" {name} " in text
 

@@ -27,7 +27,7 @@ from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
 from lookonce.weights.checkpoint import load_checkpoint, read_record, save_checkpoint
-from lookonce.workflows.evaluate import evaluate
+from lookonce.workflows.evaluate import as_text, evaluate
 
 
 @pytest.fixture
@@ -56,9 +56,7 @@ def foreign(tmp_path: Path) -> Path:
     return path
 
 
-def test_scores_a_foreign_results_file(
-    coco: Path, foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_scores_a_foreign_results_file(coco: Path, foreign: Path, tmp_path: Path) -> None:
     evaluation = evaluate(
         data=coco, images=tmp_path, results=foreign, output=tmp_path / "out", resamples=20, against=foreign
     )
@@ -71,7 +69,7 @@ def test_scores_a_foreign_results_file(
     assert written["errors"]["missed"] == {"count": 1, "AP50": pytest.approx(0.5)}
     analysis = json.loads((tmp_path / "out" / "analysis.json").read_text())
     assert analysis["confusion"]["counts"] == [[0, 0, 1], [0, 1, 0], [0, 0, 0]]  # pen (id 3), cup (7)
-    printed = capsys.readouterr().out
+    printed = "\n".join(as_text(evaluation))
     assert printed.startswith(
         " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ] = 0.500\n"
         " Average Precision  (AP) @[ IoU=0.50      | area=   all | maxDets=100 ] = 0.500\n"
@@ -105,16 +103,14 @@ def analysis_of(folder: Path) -> dict[str, Any]:
     return content
 
 
-def test_other_overlaps_are_scored_beside_the_twelve(
-    coco: Path, foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_overlaps_are_scored_beside_the_twelve(coco: Path, foreign: Path, tmp_path: Path) -> None:
     foreign.write_text('[{"image_id": 1, "category_id": 7, "bbox": [10, 10, 50, 20], "score": 0.5}]')  # IoU 0.4
-    evaluate(data=coco, results=foreign, output=tmp_path / "out", resamples=0, iou=(0.3, 0.45))
+    evaluation = evaluate(data=coco, results=foreign, output=tmp_path / "out", resamples=0, iou=(0.3, 0.45))
     low, high = json.loads((tmp_path / "out" / "metrics.json").read_text())["at_iou"]
     assert (low["iou"], high["iou"]) == (0.3, 0.45)
     assert (low["AP"], high["AP"]) == (pytest.approx(0.5), 0)
     assert low["per_class"]["cup"] == {"AP": pytest.approx(1), "AR": 1}
-    assert "IoU 0.3, area = all, maxDets = 100: 0.500, 0.500" in capsys.readouterr().out
+    assert "IoU 0.3, area = all, maxDets = 100: 0.500, 0.500" in "\n".join(as_text(evaluation))
 
 
 @pytest.fixture

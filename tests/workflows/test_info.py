@@ -13,17 +13,17 @@ from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.errors import SettingsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.weights.checkpoint import save_checkpoint
-from lookonce.workflows.info import info
+from lookonce.workflows.info import as_text, info
 
 
-def test_the_papers_network_in_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_papers_network_in_numbers() -> None:
     """8,858,734 floats as in yolov3-tiny.weights (35,434,956 bytes less a header of 20), 5.57 GFLOP at 416."""
     found = info()
     assert found.parameters == 8_858_734 == (35_434_956 - 20) // 4
     assert found.trainable == 8_852_366
     assert found.flops / 1e9 == pytest.approx(5.57, abs=0.01)
     assert [layer.name for layer in found.layers][:2] == ["backbone.conv0", "backbone.conv1"]
-    printed = capsys.readouterr().out
+    printed = "\n".join(as_text(found))
     assert "255x13x13" in printed
     assert "8,858,734 floats" in printed
 
@@ -34,7 +34,7 @@ def test_the_first_convolution_by_hand() -> None:
     assert (first.parameters, first.macs, first.output) == (432 + 64, 432 * 64 * 64, (16, 32, 32))
 
 
-def test_weights_show_their_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_show_their_record(tmp_path: Path) -> None:
     record = ModelRecord(
         dialect=DIALECTS["darknet"],
         channels=(4,) * 11,
@@ -48,7 +48,7 @@ def test_weights_show_their_record(tmp_path: Path, capsys: pytest.CaptureFixture
     save_checkpoint(tmp_path / "best", state=model.state_dict(), record=record)
     found = info(tmp_path / "best")
     assert found.layers[-1].output == (21, 4, 6)
-    printed = capsys.readouterr().out
+    printed = "\n".join(as_text(found))
     for text in ("classes     2: cat, [dog]", "96x64", "AP 0.250", "shown from  cat 0.4", "stride 16: 10x14"):
         assert text in printed
 
@@ -80,10 +80,10 @@ def weights_of(folder: Path) -> Path:
     return folder / "best"
 
 
-def test_the_budget_says_what_each_step_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_budget_says_what_each_step_costs(tmp_path: Path) -> None:
     """At 416 the first pool needs most memory: it reads 16 maps of 416x416 and makes 16 of 208x208."""
-    info(budget=True, output=tmp_path)
-    printed = capsys.readouterr().out
+    found = info(budget=True, output=tmp_path)
+    printed = "\n".join(as_text(found))
     assert "2.782 billion MACs" in printed
     assert "1,179,648" in printed
     content = json.loads((tmp_path / "budget.json").read_text())

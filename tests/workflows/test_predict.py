@@ -25,7 +25,7 @@ from lookonce.prediction import sources
 from lookonce.prediction.video import Frame
 from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows.export import export
-from lookonce.workflows.predict import Predicted, pace, predict, stream
+from lookonce.workflows.predict import Predicted, PredictRequest, as_text, pace, predict, stream
 
 av = pytest.importorskip("av", reason="the extra `video` is not installed")
 
@@ -109,12 +109,12 @@ def test_the_same_image_gives_the_same_boxes_to_the_last_bit(
     assert (found[1::2] if way == "neighbours" else found) == expected
 
 
-def test_a_video_is_drawn_as_a_video_and_written_down_frame_by_frame(weights, images, tmp_path, capsys):
+def test_a_video_is_drawn_as_a_video_and_written_down_frame_by_frame(weights, images, tmp_path):
     source = lossless_video(tmp_path / "clip.mkv", images)
     predicted = predict(str(source), weights=weights, output=tmp_path / "out", track=True, save="pictures,json,yolo")
     assert predicted.exit_code == 0
     assert predicted.num_pictures == 5
-    assert "5 frames" in capsys.readouterr().out
+    assert "5 frames" in next(as_text(predicted))
     with av.open(str(tmp_path / "out" / "clip.mp4")) as container:
         times = [frame.time for frame in container.decode(video=0)]
     np.testing.assert_allclose(times, [0, 0.04, 0.08, 0.12, 0.16], atol=1e-6)
@@ -186,7 +186,7 @@ def test_labels_of_the_user_are_not_written_over(weights, folder, tmp_path, word
 
 
 def test_from_python_images_come_one_by_one(weights, folder, expected):
-    found = stream(load_runtime(weights), str(folder))
+    found = stream(load_runtime(weights), PredictRequest(str(folder), weights=weights))
     first = next(found)
     assert first.image.shape == (60, 80, 3)
     assert first.detections.scores.tolist() == [one["score"] for one in expected[0]]

@@ -19,6 +19,7 @@ from rich.console import Console
 from lookonce.cli.verbs import VERBS, Verb
 from lookonce.config.names import suggestion
 from lookonce.errors import NO_CANN, NO_TORCH_NPU, LookonceError, MissingExtra, SettingsError
+from lookonce.layout import Layout
 from lookonce.log import logging_to
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
@@ -115,7 +116,7 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
 
     try:
         loaded = _late(verb) if verb.from_settings else verb.load()
-        function = command_of(loaded, verb.renames, tolerant=verb.tolerant)
+        function = command_of(loaded, verb.renames, traits=verb.traits, tolerant=verb.tolerant)
         app = App(
             name=f"lookonce {name}",
             help=None if function.__doc__ else verb.summary,
@@ -140,7 +141,7 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
         if NO_TORCH_NPU not in str(error):
             raise
         raise LookonceError(NO_CANN) from error
-    for line in () if result is None else verb.lines(result):  # None: after --help
+    for line in () if result is None else verb.lines(result, _layout()):  # None: after --help
         print(line)
     return int(getattr(result, "exit_code", 0)) or int(getattr(result, "num_errors", 0) > 0)
 
@@ -173,6 +174,11 @@ def _console() -> Console:
     console = Console()
     console.width = min(console.width, HELP_WIDTH)
     return console
+
+
+def _layout() -> Layout:
+    console = Console()
+    return Layout(width=console.width, is_terminal=console.is_terminal)
 
 
 def _fail(message: str, status: int, show_traceback: bool) -> int:

@@ -4,9 +4,9 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Unpack, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 from cyclopts import Group, Parameter
 
@@ -18,10 +18,14 @@ from lookonce.config.text import TRUTH, choices_of, kinds_of, to_text
 from lookonce.config.yaml_file import Entry, read_entries
 from lookonce.errors import SettingsError
 from lookonce.log import get_logger, progress_bar
+from lookonce.on_ranks import RanksRequest
 
 ON_PROGRESS = "on_progress"
+OF_RANKS = frozenset(field.name for field in fields(RanksRequest))
 KEY_VALUE = re.compile(r"([A-Za-z][\w-]*)=(.*)", re.DOTALL)
 OPTION = re.compile(r"--([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
+
+NO_TRAITS: Mapping[str, Mapping[str, Any]] = {}
 
 
 class Typed(NamedTuple):
@@ -198,24 +202,33 @@ def options_of(function: Callable[..., Any], verb: str) -> Options:
 
 
 def command_of(
-    function: Callable[..., Any], renames: Mapping[str, str], *, tolerant: bool = False
+    function: Callable[..., Any],
+    renames: Mapping[str, str],
+    *,
+    traits: Mapping[str, Mapping[str, Any]] = NO_TRAITS,
+    tolerant: bool = False,
 ) -> Callable[..., Any]:
-    """The function with the command line's signature: **flags or **ranks expanded, parameters renamed.
+    """The function with the command line's signature: **flags expanded, parameters renamed.
 
-    renames: parameter -> option. A parameter `on_progress(done, total)` is bound to a progress bar. tolerant: **flags
-    are kept and take options of any name.
+    renames: parameter -> option. traits: parameter -> arguments of cyclopts' Parameter that its signature does not
+    imply. A parameter `on_progress(done, total)` is bound to a progress bar. tolerant: **flags are kept and take
+    options of any name.
     """
     signature, hints = inspect.signature(function), get_type_hints(function, include_extras=True)
     parameters: list[inspect.Parameter] = []
+    of_ranks: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD and tolerant:
             parameters.append(parameter.replace(annotation=Annotated[str, Parameter(show=False)]))
         elif parameter.kind is parameter.VAR_KEYWORD:
             taken = {known.name for known in parameters}
-            parameters += [added for added in _settings_in(hints[parameter.name]) if added.name not in taken]
+            parameters += [added for added in setting_parameters() if added.name not in taken]
+        elif parameter.name in OF_RANKS:
+            of_ranks.append(next(known for known in setting_parameters() if known.name == parameter.name))
         elif parameter.name != ON_PROGRESS:
             name = renames.get(parameter.name, parameter.name)
-            parameters.append(parameter.replace(name=name, annotation=hints[parameter.name]))
+            annotation = _annotated(parameter, hints[parameter.name], traits.get(parameter.name, {}))
+            parameters.append(parameter.replace(name=name, annotation=annotation))
     originals = {option: parameter for parameter, option in renames.items()}
 
     def call(*args: Any, **options: Any) -> Any:
@@ -225,8 +238,8 @@ def command_of(
         with progress() as on_progress:
             return function(*args, **flags, on_progress=on_progress)
 
-    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    call.__signature__ = signature.replace(parameters=[*parameters, *of_ranks])  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in [*parameters, *of_ranks]}
     call.__doc__ = unwrapped(function.__doc__ or "")
     for parameter_name, option in renames.items():
         call.__doc__ = re.sub(rf"\b{parameter_name}\b", option, call.__doc__)
@@ -234,13 +247,12 @@ def command_of(
     return call
 
 
-def _settings_in(hint: Any) -> list[inspect.Parameter]:
-    """All settings for `**flags: Any`; for `**ranks: Unpack[Ranks]` those that the TypedDict names."""
-    every = setting_parameters()
-    if get_origin(hint) is not Unpack:
-        return every
-    (some,) = get_args(hint)
-    return [parameter for parameter in every if parameter.name in some.__annotations__]
+def _annotated(parameter: inspect.Parameter, hint: Any, traits: Mapping[str, Any]) -> Any:
+    """A switch that is off by default gets no --no-x, and help omits the default of an empty tuple."""
+    implied: dict[str, Any] = {"negative": ()} if parameter.default is False else {}
+    if parameter.default == ():
+        implied = {"show_default": False}
+    return Annotated[hint, Parameter(**{**implied, **traits})]
 
 
 def unwrapped(docstring: str) -> str:

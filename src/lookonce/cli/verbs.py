@@ -5,31 +5,40 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from lookonce.layout import Layout
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
     """target: "module:function", imported when the verb is used; summary: its line in `lookonce --help`.
 
     from_settings: the function takes every setting by name (**flags), so help does not import it. shown_by:
-    "module:function" that formats the result as lines to print, for functions that do not print. renames: parameter ->
-    option, where they differ. tolerant: options that are not parameters of the function are passed to its **flags as
-    typed. is_job_when: a switch that runs the verb as `job`.
+    "module:function" that formats the result as lines to print; has_tables: it takes the layout for them. renames:
+    parameter -> option, where they differ. traits: parameter -> arguments of cyclopts' Parameter that its signature
+    does not imply. tolerant: options that are not parameters of the function are passed to its **flags as typed.
+    is_job_when: a switch that runs the verb as `job`.
     """
 
     target: str
     summary: str
     from_settings: bool = False
     shown_by: str = ""
+    has_tables: bool = False
     renames: Mapping[str, str] = field(default_factory=dict)
+    traits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tolerant: bool = False
     is_job_when: str = ""
 
     def load(self) -> Callable[..., Any]:
         return _imported(self.target)
 
-    def lines(self, result: Any) -> Iterable[str]:
-        """Lines to print after the function has returned."""
-        return _imported(self.shown_by)(result) if self.shown_by else ()
+    def lines(self, result: Any, layout: Layout) -> Iterable[str]:
+        """Lines to print after the function has returned; only the main rank prints."""
+        if not self.shown_by or not getattr(result, "is_main", True):
+            return ()
+        as_text = _imported(self.shown_by)
+        lines: Iterable[str] = as_text(result, layout) if self.has_tables else as_text(result)
+        return lines
 
 
 def _imported(target: str) -> Callable[..., Any]:
@@ -37,6 +46,8 @@ def _imported(target: str) -> Callable[..., Any]:
     loaded: Callable[..., Any] = getattr(import_module(module), function)
     return loaded
 
+
+NO_DEFAULT = {"show_default": False}
 
 VERBS: dict[str, Verb] = {
     "train": Verb(
@@ -48,6 +59,9 @@ VERBS: dict[str, Verb] = {
     "eval": Verb(
         target="lookonce.workflows.evaluate:evaluate",
         summary="Evaluate a detector with COCO's metric (AP, AR).",
+        shown_by="lookonce.workflows.evaluate:as_text",
+        has_tables=True,
+        traits={"store_thresholds": NO_DEFAULT},
         is_job_when="enable_modelarts",
     ),
     "diagnose": Verb(
@@ -56,17 +70,21 @@ VERBS: dict[str, Verb] = {
         shown_by="lookonce.workflows.diagnose:as_text",
     ),
     "predict": Verb(
-        target="lookonce.workflows.predict:predict", summary="Detect objects in images or video, and draw them."
+        target="lookonce.workflows.predict:predict",
+        summary="Detect objects in images or video, and draw them.",
+        shown_by="lookonce.workflows.predict:as_text",
+        traits={"source": {"allow_leading_hyphen": True}},  # `-` is standard input
     ),
     "export": Verb(
         target="lookonce.workflows.export:export",
         summary="Export to other runtimes, and compare outputs.",
+        shown_by="lookonce.workflows.export:as_text",
         renames={"list_formats": "list"},
     ),
     "verify": Verb(
         target="lookonce.workflows.verify:verify",
         summary="Compare exported files with their weights on images.",
-        shown_by="lookonce.workflows.verify:lines",
+        shown_by="lookonce.workflows.verify:as_text",
     ),
     "convert": Verb(
         target="lookonce.workflows.convert:convert",
@@ -76,8 +94,13 @@ VERBS: dict[str, Verb] = {
     "push": Verb(
         target="lookonce.workflows.hub:push",
         summary="Upload weights to the Hugging Face Hub or a folder.",
+        shown_by="lookonce.workflows.hub:as_text",
     ),
-    "pull": Verb(target="lookonce.workflows.hub:pull", summary="Download weights that were pushed."),
+    "pull": Verb(
+        target="lookonce.workflows.hub:pull",
+        summary="Download weights that were pushed.",
+        shown_by="lookonce.workflows.hub:as_text",
+    ),
     "check": Verb(
         target="lookonce.workflows.check:check",
         summary="Check labelled images for errors.",
@@ -97,19 +120,43 @@ VERBS: dict[str, Verb] = {
     "convert-data": Verb(
         target="lookonce.workflows.convert_data:convert_data",
         summary="Convert a data set to another format.",
+        traits={"stratify": {"negative": "--no-stratify"}},
         shown_by="lookonce.workflows.convert_data:as_text",
     ),
     "job": Verb(
         target="lookonce.cloud.job:job",
         summary="Run a training or evaluation as a cloud job.",
+        shown_by="lookonce.cloud.job:as_text",
+        has_tables=True,
         tolerant=True,
     ),
-    "config": Verb(target="lookonce.workflows.config:config", summary="Show every setting, its value and its origin."),
-    "info": Verb(target="lookonce.workflows.info:info", summary="Describe a set of weights, layer by layer."),
-    "bench": Verb(target="lookonce.workflows.bench:bench", summary="Measure latency and throughput on this machine."),
-    "report": Verb(target="lookonce.workflows.report:report", summary="Write an HTML report of a run."),
+    "config": Verb(
+        target="lookonce.workflows.config:config",
+        summary="Show every setting, its value and its origin.",
+        shown_by="lookonce.workflows.config:as_text",
+        has_tables=True,
+    ),
+    "info": Verb(
+        target="lookonce.workflows.info:info",
+        summary="Describe a set of weights, layer by layer.",
+        shown_by="lookonce.workflows.info:as_text",
+        has_tables=True,
+    ),
+    "bench": Verb(
+        target="lookonce.workflows.bench:bench",
+        summary="Measure latency and throughput on this machine.",
+        shown_by="lookonce.workflows.bench:as_text",
+        has_tables=True,
+    ),
+    "report": Verb(
+        target="lookonce.workflows.report:report",
+        summary="Write an HTML report of a run.",
+        traits={"score": NO_DEFAULT},
+    ),
     "demo": Verb(target="lookonce.workflows.demo:demo", summary="Train, evaluate and export on synthetic images."),
     "doctor": Verb(
-        target="lookonce.workflows.doctor:doctor", summary="Report what this machine has, and what is missing."
+        target="lookonce.workflows.doctor:doctor",
+        summary="Report what this machine has, and what is missing.",
+        shown_by="lookonce.workflows.doctor:as_text",
     ),
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lookonce.cloud.plan import NO_PLATFORM, JobPlan, make_plan
 from lookonce.config.aliases import BY_OLD_NAME, for_verb, is_true
@@ -16,12 +16,16 @@ from lookonce.config.yaml_file import Entry, read_entries
 from lookonce.data.local_data import local_data
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError, WeightsError
+from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger, logging_to
 from lookonce.remote.local_copy import local_weights, unpacked
 from lookonce.remote.lock import work_lock
 from lookonce.remote.objects import Location, is_remote
 from lookonce.remote.stage_out import NOT_SYNCED, StageOut, fetch_run, staging_out
 from lookonce.remote.store import open_store
+
+if TYPE_CHECKING:
+    from lookonce.workflows.evaluate import Evaluation
 
 EXIT_NOT_SYNCED = 74  # sysexits.h: an error of input or output
 CACHE = Path("/cache")  # the large disk of ModelArts
@@ -99,6 +103,11 @@ class JobResult:
 
     folder: Path
     exit_code: int
+    evaluation: "Evaluation | None" = None
+
+    @property
+    def is_main(self) -> bool:
+        return self.evaluation is None or self.evaluation.is_main
 
 
 def job(
@@ -307,8 +316,18 @@ def eval_job(options: JobOptions, request: Request, plan: JobPlan) -> JobResult:
     weights = staged_weights(options)
     with results_to(options, folder, sends=is_first(plan, passed)) as sending:
         names = staged_names(options, weights)
-        evaluate(weights=weights, names=names, data=stage_data(options), split=options.split, output=folder, **passed)
-    return JobResult(folder=folder, exit_code=exit_code(sending, 0))
+        evaluation = evaluate(
+            weights=weights, names=names, data=stage_data(options), split=options.split, output=folder, **passed
+        )
+    return JobResult(folder=folder, exit_code=exit_code(sending, 0), evaluation=evaluation)
+
+
+def as_text(result: JobResult, layout: Layout = PLAIN) -> Iterator[str]:
+    """What `lookonce eval` shows; a training has said all in its log."""
+    if result.evaluation is not None:
+        from lookonce.workflows import evaluate
+
+        yield from evaluate.as_text(result.evaluation, layout)
 
 
 def of_evaluation(given: Mapping[str, Any], *, warn: bool = False) -> dict[str, Any]:

@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lookonce import __version__
 from lookonce.config.schema import STRIDE
 from lookonce.cores import usable_threads
 from lookonce.errors import LookonceError, SettingsError
+from lookonce.layout import PLAIN, Layout
 from lookonce.log import progress_bar
 from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.registry import names_for, runtimes_for
@@ -50,7 +50,7 @@ class Bench:
 
 
 def bench(
-    files: Annotated[list[Path], Parameter(negative=(), consume_multiple=True)],
+    files: list[Path],
     *,
     names: Path | None = None,
     threads: str | None = None,
@@ -58,7 +58,7 @@ def bench(
     image_size: str | None = None,
     pictures: str | None = None,
     seconds: float = 5.0,
-    pipeline: Annotated[bool, Parameter(negative="--no-pipeline")] = True,
+    pipeline: bool = True,
     runtime: str = "auto",
     device: str = "auto",
     output: Path | None = None,
@@ -121,7 +121,6 @@ def bench(
     )
     content = {"machine": done.machine, "cases": done.rows, "pipelines": done.pipelines}
     write_file(folder / "bench.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    _print(done)
     return done
 
 
@@ -183,24 +182,22 @@ def _folder(output: Path | None) -> Path:
     return output
 
 
-def _print(done: Bench) -> None:
-    console = Console(highlight=False)
-    console.width = max(console.width, TABLE_WIDTH)
-    console.print(f"{done.machine['processor']}, load {done.machine['load'] or 0:.1f}", markup=False)
-    console.print(f"int8: {done.machine['int8']}", markup=False, soft_wrap=True)
-    console.print(_table([row for row in done.rows if "error" not in row]))
+def as_text(done: Bench, layout: Layout = PLAIN) -> Iterator[str]:
+    """The machine, the table, a line a pipeline, and what could not be measured."""
+    yield f"{done.machine['processor']}, load {done.machine['load'] or 0:.1f}"
+    yield f"int8: {done.machine['int8']}"
+    yield from layout.lines(_table([row for row in done.rows if "error" not in row]), least_width=TABLE_WIDTH)
     for row in done.pipelines:
         if "error" not in row:
-            console.print(_pipeline_line(row), markup=False, soft_wrap=True)
+            yield _pipeline_line(row)
     if least_share(done.rows) < QUIET:
-        console.print(
+        yield (
             f"other programs were running: a case had {least_share(done.rows):.0%} of its threads' time; "
-            "on a quiet machine the times are shorter",
-            soft_wrap=True,
+            "on a quiet machine the times are shorter"
         )
     for problem in dict.fromkeys(row["error"] for row in (*done.rows, *done.pipelines) if "error" in row):
-        console.print(problem, markup=False, soft_wrap=True, style="red")
-    console.print(f"written: {done.output / 'bench.json'}", markup=False, soft_wrap=True)
+        yield from layout.lines(Text(problem, "red", no_wrap=True, overflow="ignore"), least_width=len(problem))
+    yield f"written: {done.output / 'bench.json'}"
 
 
 def _pipeline_line(row: dict[str, Any]) -> str:

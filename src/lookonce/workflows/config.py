@@ -1,13 +1,11 @@
 """`lookonce config`: every setting, its value and where it comes from."""
 
-import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
@@ -15,6 +13,8 @@ from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, resolve
 from lookonce.config.schema import GROUPS, Settings, group_of, help_of, unit_of
 from lookonce.config.text import to_text
 from lookonce.config.yaml_file import to_yaml
+from lookonce.layout import PLAIN, Layout
+from lookonce.log import get_logger
 
 Row = tuple[str, str, str, str, str]
 HEADINGS: Row = ("setting", "value", "unit", "from", "what it is")
@@ -22,26 +22,42 @@ HEADINGS: Row = ("setting", "value", "unit", "from", "what it is")
 NAME_WIDTH = max(map(len, Settings.model_fields)) + 2
 
 
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """resolved: every setting, with its origin; yaml: to be shown as a settings file."""
+
+    resolved: Resolved
+    yaml: bool
+
+
 def config(
     *,
-    yaml: Annotated[
-        bool, Parameter(help="Print a settings file to start from, in place of the table.", negative=())
-    ] = False,
+    yaml: bool = False,
     **flags: Any,
-) -> Resolved:
+) -> Configuration:
     """Show every setting, its value and where it comes from.
 
     Takes all options of `lookonce train`, and says what it would make of them.
+
+    Parameters
+    ----------
+    yaml
+        Print a settings file to start from, in place of the table.
     """
     resolved = resolve(flags)
-    if yaml:
-        sys.stdout.write(to_yaml(resolved.settings, comments=True))
-    elif sys.stdout.isatty():
-        print_for_people(resolved, Console(highlight=False))
+    for note in resolved.notes:
+        get_logger().warning(note)
+    return Configuration(resolved=resolved, yaml=yaml)
+
+
+def as_text(shown: Configuration, layout: Layout = PLAIN) -> Iterator[str]:
+    """A settings file; or the table, in groups on a terminal, a line a setting elsewhere."""
+    if shown.yaml:
+        yield from to_yaml(shown.resolved.settings, comments=True).splitlines()
+    elif layout.is_terminal:
+        yield from in_groups(shown.resolved, layout)
     else:
-        sys.stdout.write(as_text(resolved))
-    sys.stderr.writelines(f"{note}\n" for note in resolved.notes)
-    return resolved
+        yield from in_columns(shown.resolved)
 
 
 def rows(resolved: Resolved) -> Iterator[tuple[str, Row]]:
@@ -53,20 +69,19 @@ def rows(resolved: Resolved) -> Iterator[tuple[str, Row]]:
                 yield group, (name, value, unit_of(name), resolved.origins[name], help_of(name))
 
 
-def as_text(resolved: Resolved) -> str:
-    """One line a setting, in columns; for pipes and logs."""
+def in_columns(resolved: Resolved) -> Iterator[str]:
+    """One line a setting; for pipes and logs."""
     table = [HEADINGS, *(row for _, row in rows(resolved))]
     widths = [max(len(row[column]) for row in table) for column in range(len(HEADINGS) - 1)]
-    lines = (
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in table
-    )
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    for row in table:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        yield "  ".join([*cells, row[-1]]).rstrip()
 
 
-def print_for_people(resolved: Resolved, console: Console) -> None:
+def in_groups(resolved: Resolved, layout: Layout) -> Iterator[str]:
     """Two lines a setting, by group; what is not the default in green."""
     for group, members in groupby(rows(resolved), key=itemgetter(0)):
-        console.print(Text(f"\n{GROUPS[group]}", "bold"))
+        yield from layout.lines(Text(f"\n{GROUPS[group]}", "bold"))
         for _, (name, value, unit, origin, help_text) in members:
             style = "dim" if origin == DEFAULT_ORIGIN else "green"
             known = Text.assemble(
@@ -74,5 +89,5 @@ def print_for_people(resolved: Resolved, console: Console) -> None:
                 f"{value} {unit}".rstrip() if value[0].isdigit() else value,
                 (f"  ({origin})", style),
             )
-            console.print(known)
-            console.print(Padding(Text(help_text, "dim"), (0, 0, 0, 6)))
+            yield from layout.lines(known)
+            yield from layout.lines(Padding(Text(help_text, "dim"), (0, 0, 0, 6)))

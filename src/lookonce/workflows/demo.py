@@ -1,7 +1,7 @@
 """`lookonce demo`: data, training, evaluation, export, prediction and report in one command."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +78,7 @@ def demo(
         if run is None:
             return Demonstration(folder=folder, exit_code=75)
         demonstration = use(run, data, folder)
-        for line in summary(demonstration, run, time.perf_counter() - started):
-            get_logger().info(line)
+        log_lines(summary(demonstration, run, time.perf_counter() - started))
     return demonstration
 
 
@@ -98,18 +97,18 @@ def train_on(data: Path, folder: Path, epochs: int, seed: int) -> Path | None:
 
 def use(run: Path, data: Path, folder: Path) -> Demonstration:
     """What comes after the training; the pictures of split test have not been seen until here."""
-    from lookonce.workflows.evaluate import evaluate
-    from lookonce.workflows.export import export
-    from lookonce.workflows.predict import predict
+    from lookonce.workflows import evaluate, export, predict
     from lookonce.workflows.report import report
 
     exported = folder / "detector.onnx"
     with step(3, "exporting it to ONNX, and comparing what the file answers"):
-        export(run, output=exported, pictures=str(data / "test2017"))
+        log_lines(export.as_text(export.export(run, output=exported, pictures=str(data / "test2017"))))
     with step(4, "scoring the exported file on pictures that it never saw"):
-        metrics = evaluate(weights=exported, data=data, split="test", output=folder / "eval").metrics
+        evaluation = evaluate.evaluate(weights=exported, data=data, split="test", output=folder / "eval")
+        log_lines(evaluate.as_text(evaluation))
     with step(5, "drawing what it finds in them"):
-        predict(str(data / "test2017"), weights=exported, output=folder / "predictions")
+        predicted = predict.predict(str(data / "test2017"), weights=exported, output=folder / "predictions")
+        log_lines(predict.as_text(predicted))
     with step(6, "writing the report"):
         report(
             run,
@@ -119,7 +118,12 @@ def use(run: Path, data: Path, folder: Path) -> Demonstration:
             split="test",
             title="lookonce: the demo",
         )
-    return Demonstration(folder=folder, AP50=metrics.AP50, AP=metrics.AP)
+    return Demonstration(folder=folder, AP50=evaluation.metrics.AP50, AP=evaluation.metrics.AP)
+
+
+def log_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        get_logger().info(line)
 
 
 def fresh_folder(wanted: Path) -> Path:

@@ -51,9 +51,7 @@ class Health:
 
 def doctor() -> Health:
     """Report the hardware and software of this machine, what is missing, and the command to fix it."""
-    health = Health(findings=tuple(examine()))
-    sys.stdout.writelines(f"{line}\n" for line in as_text(health))
-    return health
+    return Health(findings=tuple(examine()))
 
 
 def as_text(health: Health) -> Iterator[str]:

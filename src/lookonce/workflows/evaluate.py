@@ -1,14 +1,12 @@
 """`lookonce eval`: COCO's numbers of a detector, or of a results file, how sure they are, and what they are made of."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Unpack
+from typing import Any
 
-from cyclopts import Parameter
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -22,10 +20,12 @@ from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
 from lookonce.evaluation.thresholds import checkpoint_to_describe, write_thresholds
+from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger
-from lookonce.on_ranks import OnProgress, Ranks, asked_for, in_ranks
+from lookonce.on_ranks import OnProgress, RanksRequest, in_ranks
 from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
 from lookonce.report.sheets import write_sheets
+from lookonce.request import takes
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
@@ -35,113 +35,7 @@ INTERVALS = ("AP", "AP50")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What to score, and how; see `evaluate`."""
-
-    weights: Path | None
-    names: Path | None
-    data: Path
-    images: Path | None
-    split: str
-    results: Path | None
-    against: Path | None
-    output: Path | None
-    iou: tuple[float, ...]
-    resamples: int
-    pictures: int
-    store_thresholds: bool
-    iou_threshold: float | None
-    score_threshold: float | None
-    max_detections: int | None
-    multi_label: bool | None
-    image_size: int | None
-    batch_size: int
-    device: str
-    runtime: str
-
-    def __post_init__(self) -> None:
-        if (self.weights is None) == (self.results is None):
-            given = "neither was" if self.weights is None else "both were"
-            raise SettingsError(
-                f"weights, results: {given} given; name the detector to score, or the results file to score",
-                setting="weights, results",
-            )
-        if self.score_threshold is not None and not 0 <= self.score_threshold < 1:
-            raise SettingsError(
-                f"score_threshold is {self.score_threshold:g}, expected at least 0 and under 1",
-                setting="score_threshold",
-                value=self.score_threshold,
-            )
-        if self.max_detections is not None and self.max_detections < 1:
-            raise SettingsError(
-                f"max_detections is {self.max_detections}, expected at least 1",
-                setting="max_detections",
-                value=self.max_detections,
-            )
-        fewest = 0 if self.against is None else 1
-        if self.resamples < fewest:
-            raise SettingsError(
-                f"resamples is {self.resamples}, expected at least {fewest}, for example 1000",
-                setting="resamples",
-                value=self.resamples,
-            )
-        if self.pictures < 0:
-            raise SettingsError(
-                f"pictures is {self.pictures}, expected 0 or more", setting="pictures", value=self.pictures
-            )
-        for value in self.iou:
-            if not 0 < value <= 1:
-                raise SettingsError(
-                    f"iou is {value:g}, expected an overlap over 0 and up to 1, for example 0.3",
-                    setting="iou",
-                    value=value,
-                )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What is known of a detector on a data set.
-
-    at: one for each IoU asked for. intervals: AP and AP50 by name, class_intervals the same of each class, empty
-    without resamples; against: the same names, this one minus the other.
-    """
-
-    metrics: Metrics
-    at: Sequence[MetricsAt]
-    results: Results
-    analysis: Analysis
-    intervals: Mapping[str, Interval]
-    class_intervals: Mapping[str, Mapping[str, Interval]]
-    against: Mapping[str, Comparison]
-    output: Path
-    files: Sequence[str]
-
-
-def evaluate(
-    *,
-    weights: Path | None = None,
-    names: Path | None = None,
-    data: Path,
-    images: Path | None = None,
-    split: str = "val",
-    results: Path | None = None,
-    against: Path | None = None,
-    output: Path | None = None,
-    iou: Annotated[tuple[float, ...], Parameter(show_default=False)] = (),
-    resamples: int = 1000,
-    pictures: int = 12,
-    store_thresholds: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    iou_threshold: float | None = None,
-    score_threshold: float | None = None,
-    max_detections: int | None = None,
-    multi_label: bool | None = None,
-    image_size: int | None = None,
-    batch_size: int = 8,
-    device: str = "auto",
-    runtime: str = "auto",
-    on_progress: OnProgress | None = None,
-    **ranks: Unpack[Ranks],
-) -> Evaluation:
+class EvaluateRequest(RanksRequest):
     """Score a detector with COCO's twelve numbers, exactly as pycocotools would, and each class.
 
     Writes metrics.json, analysis.json (what goes wrong, and the curves behind it), results.json, and two sheets of
@@ -191,16 +85,102 @@ def evaluate(
     runtime
         What runs the weights: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """
-    told = {name: value for name, value in locals().items() if name not in {"ranks", "on_progress"}}
-    request = Request(**told)
-    several = asked_for(ranks)
+
+    weights: Path | None = None
+    names: Path | None = None
+    data: Path
+    images: Path | None = None
+    split: str = "val"
+    results: Path | None = None
+    against: Path | None = None
+    output: Path | None = None
+    iou: tuple[float, ...] = ()
+    resamples: int = 1000
+    pictures: int = 12
+    store_thresholds: bool = False
+    iou_threshold: float | None = None
+    score_threshold: float | None = None
+    max_detections: int | None = None
+    multi_label: bool | None = None
+    image_size: int | None = None
+    batch_size: int = 8
+    device: str = "auto"
+    runtime: str = "auto"
+    on_progress: OnProgress | None = None
+
+    def __post_init__(self) -> None:
+        if (self.weights is None) == (self.results is None):
+            given = "neither was" if self.weights is None else "both were"
+            raise SettingsError(
+                f"weights, results: {given} given; name the detector to score, or the results file to score",
+                setting="weights, results",
+            )
+        if self.score_threshold is not None and not 0 <= self.score_threshold < 1:
+            raise SettingsError(
+                f"score_threshold is {self.score_threshold:g}, expected at least 0 and under 1",
+                setting="score_threshold",
+                value=self.score_threshold,
+            )
+        if self.max_detections is not None and self.max_detections < 1:
+            raise SettingsError(
+                f"max_detections is {self.max_detections}, expected at least 1",
+                setting="max_detections",
+                value=self.max_detections,
+            )
+        fewest = 0 if self.against is None else 1
+        if self.resamples < fewest:
+            raise SettingsError(
+                f"resamples is {self.resamples}, expected at least {fewest}, for example 1000",
+                setting="resamples",
+                value=self.resamples,
+            )
+        if self.pictures < 0:
+            raise SettingsError(
+                f"pictures is {self.pictures}, expected 0 or more", setting="pictures", value=self.pictures
+            )
+        for value in self.iou:
+            if not 0 < value <= 1:
+                raise SettingsError(
+                    f"iou is {value:g}, expected an overlap over 0 and up to 1, for example 0.3",
+                    setting="iou",
+                    value=value,
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What is known of a detector on a data set.
+
+    at: one for each IoU asked for. intervals: AP and AP50 by name, class_intervals the same of each class, empty
+    without resamples; against: the same names, this one minus the other. stored: thresholds by class that were written
+    into the checkpoint stored_in. is_main: false where another process, of several, shows the same.
+    """
+
+    metrics: Metrics
+    at: Sequence[MetricsAt]
+    results: Results
+    analysis: Analysis
+    intervals: Mapping[str, Interval]
+    class_intervals: Mapping[str, Mapping[str, Interval]]
+    against: Mapping[str, Comparison]
+    output: Path
+    files: Sequence[str]
+    stored_in: Path | None = None
+    stored: Mapping[str, float] = field(default_factory=dict)
+    is_main: bool = True
+
+
+@takes(EvaluateRequest)
+def evaluate(request: EvaluateRequest) -> Evaluation:
+    several = request.several()
     if several is None:
-        return _evaluate(request, on_progress=on_progress)
-    device = device_of(_searched(request), device, runtime)
-    return in_ranks(several, device, _evaluate, {"request": request}, on_progress=on_progress)
+        return _evaluate(request, on_progress=request.on_progress)
+    device = device_of(_searched(request), request.device, request.runtime)
+    options = {"request": replace(request, on_progress=None)}
+    return in_ranks(several, device, _evaluate, options, on_progress=request.on_progress)
 
 
-def _searched(request: Request) -> Path:
+def _searched(request: EvaluateRequest) -> Path:
     """The weights that are to look at pictures; SettingsError where only files are compared."""
     for weights in (request.weights, request.against):
         if weights is not None and weights.suffix != ".json":
@@ -209,9 +189,9 @@ def _searched(request: Request) -> Path:
 
 
 def _evaluate(
-    request: Request, *, rank_group: RankGroup = SINGLE_RANK, on_progress: OnProgress | None = None
+    request: EvaluateRequest, *, rank_group: RankGroup = SINGLE_RANK, on_progress: OnProgress | None = None
 ) -> Evaluation:
-    """The same for each of several processes; the main one scores, writes and prints for all."""
+    """The same for each of several processes; the main one scores and writes for all."""
     weights, results, against = request.weights, request.results, request.against
     needs_images = results is None or (against is not None and against.suffix != ".json")
     dataset = open_data(request.data, request.images, needs_images=needs_images).split(request.split)
@@ -255,15 +235,15 @@ def _evaluate(
     evaluation = None
     if rank_group.is_main:
         evaluation = _assessed(request, dataset, found, other, sources)
-        _print(evaluation)
         if stored_in is not None:
-            _print_stored(stored_in, write_thresholds(stored_in, dataset, evaluation.analysis))
+            stored = write_thresholds(stored_in, dataset, evaluation.analysis)
+            evaluation = replace(evaluation, stored_in=stored_in, stored=stored)
     shared: Evaluation = rank_group.broadcast(evaluation)
-    return shared
+    return replace(shared, is_main=rank_group.is_main)
 
 
 def _assessed(
-    request: Request, dataset: Dataset, found: Results, other: Results | None, sources: Mapping[str, Any]
+    request: EvaluateRequest, dataset: Dataset, found: Results, other: Results | None, sources: Mapping[str, Any]
 ) -> Evaluation:
     return assess(
         dataset,
@@ -439,31 +419,29 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_file(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def _print(evaluation: Evaluation) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    for line in (*evaluation.metrics.lines(), *(_line_at(metrics) for metrics in evaluation.at)):
-        console.print(line, markup=False)
-    console.print(_class_table(evaluation))
+def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
+    """COCO's twelve lines, a row a class, how sure the scores are, and what they lost to what."""
+    yield from evaluation.metrics.lines()
+    yield from map(_line_at, evaluation.at)
+    yield from layout.lines(_class_table(evaluation))
     for name, interval in evaluation.intervals.items():
-        console.print(f"{name} {interval.value:.4f}, 95 % interval {interval.low:.4f} .. {interval.high:.4f}")
+        yield f"{name} {interval.value:.4f}, 95 % interval {interval.low:.4f} .. {interval.high:.4f}"
     for name, comparison in evaluation.against.items():
         gap = comparison.difference
-        console.print(
+        yield (
             f"{name} against the other: {gap.value:+.4f}, 95 % interval {gap.low:+.4f} .. {gap.high:+.4f}, "
             f"p = {comparison.p_value:.3f}"
         )
     costs = sorted(evaluation.analysis.errors.gains.items(), key=lambda item: -item[1])
-    console.print("AP50 lost to: " + ", ".join(f"{kind} {100 * gain:.1f}" for kind, gain in costs) + " points")
-    console.print(f"written: {evaluation.output}: {', '.join(evaluation.files)}", markup=False)
+    yield "AP50 lost to: " + ", ".join(f"{kind} {100 * gain:.1f}" for kind, gain in costs) + " points"
+    yield f"written: {evaluation.output}: {', '.join(evaluation.files)}"
+    if evaluation.stored_in is not None:
+        shown = ", ".join(f"{name} {threshold:g}" for name, threshold in evaluation.stored.items())
+        yield f"stored in {evaluation.stored_in}: shown from {shown}"
 
 
 def _line_at(metrics: MetricsAt) -> str:
     return f" AP and AR at IoU {metrics.iou:g}, area = all, maxDets = 100: {metrics.AP:0.3f}, {metrics.AR:0.3f}"
-
-
-def _print_stored(checkpoint: Path, stored: Mapping[str, float]) -> None:
-    shown = ", ".join(f"{name} {threshold:g}" for name, threshold in stored.items())
-    Console(highlight=False, soft_wrap=True).print(f"stored in {checkpoint}: shown from {shown}", markup=False)
 
 
 def _class_table(evaluation: Evaluation) -> Table:

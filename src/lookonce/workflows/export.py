@@ -2,7 +2,6 @@
 
 import copy
 import math
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,13 +11,10 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated
 
 import numpy as np
 import torch
-from cyclopts import Parameter
 from numpy.typing import NDArray
-from rich.console import Console
 from torch import nn
 
 from lookonce.config.names import suggestion
@@ -42,6 +38,7 @@ from lookonce.export.base import (
 from lookonce.export.calibration import CalibrationSet, open_calibration_set
 from lookonce.export.formats import FORMATS, Format
 from lookonce.export.plan import ExportPlan, Outputs, Precision
+from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.prediction.sources import find_images
 from lookonce.runtimes.base import Runtime
@@ -65,13 +62,16 @@ class Exported:
     path: Path
     parity: Parity
     size: int  # bytes
+    compared_on: tuple[str, ...] = ()  # words for the images, and for those that int8 was fitted to
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exports:
-    """The files of one call."""
+    """The files of one call; is_kept: they are still there; is_list: the table of formats was asked for instead."""
 
     files: tuple[Exported, ...]
+    is_kept: bool = True
+    is_list: bool = False
 
 
 def export(
@@ -82,16 +82,16 @@ def export(
     outputs: str | None = None,
     image_size: int | None = None,
     batch: int = 0,
-    dynamic_size: Annotated[bool, Parameter(negative="")] = False,
-    preprocess: Annotated[bool, Parameter(negative="--no-preprocess")] = True,
+    dynamic_size: bool = False,
+    preprocess: bool = True,
     precision: Precision = "fp32",
     calibration: str | None = None,
     output: Path | None = None,
     file_name: str | None = None,
     pictures: str | None = None,
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
-    check: Annotated[bool, Parameter(negative="")] = False,
-    list_formats: Annotated[bool, Parameter(negative="")] = False,
+    overwrite: bool = False,
+    check: bool = False,
+    list_formats: bool = False,
 ) -> Exports:
     """Write files for other runtimes. Each is reloaded and must give the same answers, or it is not kept.
 
@@ -133,8 +133,7 @@ def export(
         Show what can be written and how far it is proven, and write nothing.
     """
     if list_formats:
-        sys.stdout.writelines(f"{line}\n" for line in _format_lines())
-        return Exports(files=())
+        return Exports(files=(), is_list=True)
     if weights is None:
         raise SettingsError(
             "weights: not given; name a checkpoint or run folder, e.g. lookonce export runs/train-1", setting="weights"
@@ -154,10 +153,26 @@ def export(
             suffix, several = FORMATS[name].suffix, sum(name == other for other, _ in plans) > 1
             stem = _name(weights, plan, image_size) if file_name is None else _stem(file_name, plan, suffix, several)
             path = _path(place, stem, suffix, len(plans))
-            one = write_one(model, record, name, plan, path, reference, overwrite=overwrite)
-            _print(one, reference, check=check)
-            files.append(one)
-    return Exports(files=tuple(files))
+            files.append(write_one(model, record, name, plan, path, reference, overwrite=overwrite))
+            if len(plans) > 1:
+                get_logger().info(f"{len(files)} of {len(plans)}: {path.name}")
+    return Exports(files=tuple(files), is_kept=not check)
+
+
+def as_text(exports: Exports) -> Iterator[str]:
+    """A block a file; or the table of formats."""
+    if exports.is_list:
+        yield from _format_lines()
+    for one in exports.files:
+        done = f"written: {one.path}" if exports.is_kept else f"checked and not kept: {one.path.name}"
+        size = f"{one.size / 1e6:.1f} MB"
+        if not one.parity.differences:
+            yield f"{done} ({size}), not compared: nothing here runs it"
+            continue
+        images, *fitted = one.compared_on
+        yield f"{done} ({size}), compared with its weights on {images}"
+        yield from fitted
+        yield from one.parity.table().splitlines()
 
 
 @contextmanager
@@ -214,7 +229,8 @@ def write_one(
         plan = replace(plan, calibration=reference.calibration.canvases)
     compare_file = partial(_compare, FORMATS[name], plan, reference) if FORMATS[name].runtime else _not_compared
     parity = write_compared(path, partial(FORMATS[name].write, model, record, plan), compare_file, overwrite=overwrite)
-    return Exported(path=path, parity=parity, size=size_of(path))
+    fitted = () if reference.calibration is None else (reference.calibration.text,)
+    return Exported(path=path, parity=parity, size=size_of(path), compared_on=(reference.origin, *fitted))
 
 
 def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
@@ -402,19 +418,6 @@ def _not_compared(_path: Path) -> Parity:
 def _score(runtime: Runtime, dataset: Dataset) -> float:
     metrics, _ = evaluate(Detector(runtime), dataset)
     return metrics.AP
-
-
-def _print(one: Exported, reference: Reference, *, check: bool) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    done = f"checked and not kept: {one.path.name}" if check else f"written: {one.path}"
-    size = f"{one.size / 1e6:.1f} MB"
-    if not one.parity.differences:
-        console.print(f"{done} ({size}), not compared: nothing here runs it", markup=False)
-        return
-    console.print(f"{done} ({size}), compared with its weights on {reference.origin}", markup=False)
-    if reference.calibration is not None:
-        console.print(reference.calibration.text, markup=False)
-    console.print(one.parity.table(), markup=False)
 
 
 def _format_lines() -> Iterator[str]:

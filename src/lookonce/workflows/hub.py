@@ -4,11 +4,9 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from cyclopts import Parameter
-from rich.console import Console
+from typing import Any
 
 from lookonce.config.record import ModelRecord
 from lookonce.errors import LookonceError, MissingExtra, WeightsError
@@ -23,14 +21,22 @@ REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 CHECKPOINT_FILES = ["model.safetensors", "record.json", "manifest.json", "COMPLETE"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Transferred:
+    """Where the checkpoint is now: a folder, or with is_on_hub OWNER/NAME there."""
+
+    place: str
+    is_on_hub: bool = False
+
+
 def push(
     weights: Path,
     to: str,
     *,
     names: Path | None = None,
-    public: Annotated[bool, Parameter(negative="")] = False,
+    public: bool = False,
     message: str = "A checkpoint",
-) -> None:
+) -> Transferred:
     """Put a checkpoint, without the state of its training, and a card on the Hugging Face Hub, or into a folder.
 
     Parameters
@@ -52,8 +58,7 @@ def push(
         if folder.exists():
             raise WeightsError(f"{folder}: exists already; name a new folder", path=folder)
         _lay_out(folder, checkpoint.state, checkpoint.record, folder.name)
-        _say(f"written: {folder}")
-        return
+        return Transferred(place=str(folder))
     with tempfile.TemporaryDirectory(prefix="lookonce-") as temporary:
         folder = Path(temporary) / "checkpoint"
         _lay_out(folder, checkpoint.state, checkpoint.record, to.partition("/")[2])
@@ -61,10 +66,10 @@ def push(
         with _errors_explained(to):
             hub.HfApi().create_repo(to, private=not public, exist_ok=True)
             hub.HfApi().upload_folder(repo_id=to, folder_path=folder, commit_message=message)
-    _say(f"pushed: {to}")
+    return Transferred(place=to, is_on_hub=True)
 
 
-def pull(source: str, output: Path, *, revision: str | None = None) -> None:
+def pull(source: str, output: Path, *, revision: str | None = None) -> Transferred:
     """Fetch a checkpoint that `push` has put on the Hugging Face Hub or into a folder; every file is verified.
 
     Parameters
@@ -79,12 +84,15 @@ def pull(source: str, output: Path, *, revision: str | None = None) -> None:
     if output.exists():
         raise WeightsError(f"{output}: exists already; name a new folder", path=output)
     if not is_repository(source):
-        _copy(Path(source), output)
-        return
+        return _copy(Path(source), output)
     with tempfile.TemporaryDirectory(prefix="lookonce-") as temporary:
         with _errors_explained(source):
             _hub().snapshot_download(source, revision=revision, local_dir=temporary, allow_patterns=CHECKPOINT_FILES)
-        _copy(Path(temporary), output)
+        return _copy(Path(temporary), output)
+
+
+def as_text(transferred: Transferred) -> Iterator[str]:
+    yield f"{'pushed' if transferred.is_on_hub else 'written'}: {transferred.place}"
 
 
 def is_repository(name: str) -> bool:
@@ -92,10 +100,10 @@ def is_repository(name: str) -> bool:
     return bool(REPOSITORY.fullmatch(name)) and not Path(name).exists()
 
 
-def _copy(folder: Path, output: Path) -> None:
+def _copy(folder: Path, output: Path) -> Transferred:
     checkpoint = load_checkpoint(folder)
     save_checkpoint(output, state=checkpoint.state, record=checkpoint.record)
-    _say(f"written: {output}")
+    return Transferred(place=str(output))
 
 
 def _lay_out(folder: Path, state: Any, record: ModelRecord, name: str) -> None:
@@ -122,7 +130,3 @@ def _errors_explained(repository: str) -> Iterator[None]:
             f"{repository}: the Hugging Face Hub says no ({reason}); is the name right, the machine online, and are "
             "you logged in with `hf auth login`?"
         ) from error
-
-
-def _say(line: str) -> None:
-    Console(highlight=False, soft_wrap=True).print(line, markup=False)

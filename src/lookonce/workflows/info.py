@@ -1,25 +1,23 @@
 """`lookonce info`: a network layer by layer, and the record of its weights."""
 
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
 from lookonce.config.record import ModelRecord
 from lookonce.data.letterbox import fit
 from lookonce.errors import SettingsError
+from lookonce.layout import PLAIN, Layout
 from lookonce.model.backbone import ConvBlock
 from lookonce.model.int8_scales import activation_ranges, weight_scales
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.prediction.sources import find_images
-from lookonce.report.budget import TABLE_WIDTH, budget_of, lines_of, table_of, write_budget
+from lookonce.report.budget import TABLE_WIDTH, Budget, budget_of, lines_of, table_of, write_budget
 from lookonce.runtimes.pytorch import to_network_input
 from lookonce.weights.load import load_weights
 
@@ -41,12 +39,16 @@ class LayerInfo:
 @dataclass(frozen=True, kw_only=True)
 class Info:
     """trainable leaves out BatchNorm's statistics; flops counts a multiplication and its addition as two, and
-    convolutions alone (all the rest together comes to a hundredth)."""
+    convolutions alone (all the rest together comes to a hundredth). budget: where it was asked for; files: written into
+    output."""
 
     layers: tuple[LayerInfo, ...]
     image_size: tuple[int, int]  # height, width
     trainable: int
     record: ModelRecord | None
+    budget: Budget | None = None
+    output: Path | None = None
+    files: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -61,14 +63,14 @@ def info(
     weights: Path | None = None,
     *,
     names: Path | None = None,
-    num_classes: Annotated[int | None, Parameter(help="Classes of a network without weights (80).")] = None,
-    width: Annotated[float | None, Parameter(help="Factor on the channels of a network without weights (1).")] = None,
-    image_size: Annotated[int | None, Parameter(help="Side of the square that the network sees, in pixels.")] = None,
-    budget: Annotated[bool, Parameter(negative=())] = False,
+    num_classes: int | None = None,
+    width: float | None = None,
+    image_size: int | None = None,
+    budget: bool = False,
     int8_scales: str | None = None,
     output: Path | None = None,
 ) -> Info:
-    """Print a network layer by layer: output shape, parameters, multiplications; and what is known about its weights.
+    """Show a network layer by layer: output shape, parameters, multiplications; and what is known about its weights.
 
     Without weights: the network of the paper, or a narrower one.
 
@@ -78,8 +80,14 @@ def info(
         Checkpoint folder, run folder, or MindSpore's .ckpt or Darknet's .weights.
     names
         Class names of a .ckpt or .weights, one a line, where it does not say.
+    num_classes
+        Classes of a network without weights (80).
+    width
+        Factor on the channels of a network without weights (1).
+    image_size
+        Side of the square that the network sees, in pixels.
     budget
-        Print what each step costs in memory and computation, for building the network in another place.
+        Show what each step costs in memory and computation, for building the network in another place.
     int8_scales
         Pictures (file, folder, pattern, list) to measure the ranges of activations on, for 8-bit arithmetic.
     output
@@ -106,19 +114,13 @@ def info(
     size_hw = (image_size, image_size) if image_size else record.image_size if record else (416, 416)
     found = describe(model, record, size_hw)
     if budget or int8_scales is not None or output is not None:
-        _tell_budget(model, record, size_hw, int8_scales, output)
-    else:
-        _print(found)
+        return _with_budget(found, model, int8_scales, output)
     return found
 
 
-def _tell_budget(
-    model: YoloV3Tiny,
-    record: ModelRecord | None,
-    size_hw: tuple[int, int],
-    images: str | None,
-    output: Path | None,
-) -> None:
+def _with_budget(found: Info, model: YoloV3Tiny, images: str | None, output: Path | None) -> Info:
+    """The same with the costs of each step, written into `output` where there is one."""
+    record = found.record
     if images is not None and record is None:
         raise SettingsError(
             "int8_scales: there are no activations without weights; name a checkpoint or a run", setting="int8_scales"
@@ -128,16 +130,30 @@ def _tell_budget(
             "int8_scales: name a folder to write int8-scales.json into, with --output DIR", setting="int8_scales"
         )
     activation = model.backbone.conv0.activation
-    budget = budget_of(model.channels, model.num_classes, size_hw, activation=activation, record=record)
-    console = Console(file=sys.stdout, highlight=False)
-    console.width = max(console.width, TABLE_WIDTH)
-    console.print(table_of(budget))
-    for line in lines_of(budget):
-        console.print(line, soft_wrap=True)
+    budget = budget_of(model.channels, model.num_classes, found.image_size, activation=activation, record=record)
+    files: tuple[str, ...] = ()
     if output is not None:
-        scales = None if record is None else scales_of(model, record, size_hw, images)
-        names = ", ".join(path.name for path in write_budget(budget, scales, output))
-        console.print(f"written: {output}: {names}", markup=False, soft_wrap=True)
+        scales = None if record is None else scales_of(model, record, found.image_size, images)
+        files = tuple(path.name for path in write_budget(budget, scales, output))
+    return replace(found, budget=budget, output=output, files=files)
+
+
+def as_text(found: Info, layout: Layout = PLAIN) -> Iterator[str]:
+    """The budget where it was asked for, else the layers and the record."""
+    if found.budget is not None:
+        yield from layout.lines(table_of(found.budget), least_width=TABLE_WIDTH)
+        yield from lines_of(found.budget)
+        if found.output is not None:
+            yield f"written: {found.output}: {', '.join(found.files)}"
+        return
+    yield from layout.lines(_table(found.layers))
+    height, width = found.image_size
+    yield (
+        f"{found.parameters:,} floats with BatchNorm's statistics, {found.trainable:,} of them trained; "
+        f"{found.flops / 1e9:.3f} GFLOP in the convolutions for a picture of {width}x{height}"
+    )
+    if found.record is not None:
+        yield from describe_record(found.record)
 
 
 def scales_of(model: YoloV3Tiny, record: ModelRecord, size_hw: tuple[int, int], images: str | None) -> dict[str, Any]:
@@ -226,19 +242,6 @@ def _layer(name: str, module: nn.Module, output: Tensor, sizes: dict[nn.Module, 
         parameters=sum(array.numel() for array in arrays),
         macs=conv.weight.numel() * height * width,
     )
-
-
-def _print(found: Info) -> None:
-    console = Console(file=sys.stdout, highlight=False)
-    console.print(_table(found.layers))
-    height, width = found.image_size
-    console.print(
-        f"{found.parameters:,} floats with BatchNorm's statistics, {found.trainable:,} of them trained; "
-        f"{found.flops / 1e9:.3f} GFLOP in the convolutions for a picture of {width}x{height}",
-        soft_wrap=True,
-    )
-    for line in [] if found.record is None else describe_record(found.record):
-        console.print(line, markup=False, soft_wrap=True)
 
 
 def _table(layers: Sequence[LayerInfo]) -> Table:

@@ -6,15 +6,12 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Unpack
-
-from cyclopts import Parameter
-from rich.console import Console
+from typing import Any
 
 from lookonce.config.names import suggestion
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
-from lookonce.on_ranks import Ranks, asked_for, in_ranks
+from lookonce.on_ranks import RanksRequest, in_ranks
 from lookonce.prediction.class_filter import ALL_BOXES, ClassFilter, chosen_labels
 from lookonce.prediction.gather import gather_in_order
 from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, PredictedImage, open_outputs, without_image
@@ -26,6 +23,7 @@ from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.prediction.tracks import require_tracker
 from lookonce.prediction.tracks import track as track_things
 from lookonce.rank_group import SINGLE_RANK, RankGroup
+from lookonce.request import takes
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime
@@ -41,9 +39,14 @@ class Predicted:
     """What one SOURCE came to. failed: name -> why that picture could not be read; exit_code 1 when there is one.
 
     pictures: of each picture what was found; empty for videos and streams, whose results are in the files alone.
+    saves: the words of what was written; of_frames: there are videos among the sources; is_main: false where another
+    process, of several, shows the same.
     """
 
     output: Path
+    saves: Sequence[str] = ()
+    of_frames: bool = False
+    is_main: bool = True
     pictures: list[PredictedImage] = field(default_factory=list)
     num_pictures: int = 0
     num_detections: int = 0
@@ -56,68 +59,7 @@ class Predicted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """How to predict; see `predict`."""
-
-    threshold: float | None = None
-    iou_threshold: float | None = None
-    max_detections: int | None = None
-    multi_label: bool | None = None
-    classes: str | None = None
-    tile: int | None = None
-    tile_overlap: float = OVERLAP
-    track: bool = False
-    limit: int | None = None
-    save: str = DEFAULT_SAVES
-    pictures: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("threshold", "iou_threshold"):
-            _require(name, getattr(self, name), lambda part: 0 <= part <= 1, "a number from 0 to 1")
-        for name in ("max_detections", "limit"):
-            _require(name, getattr(self, name), lambda number: number >= 1, "at least 1")
-        _require("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
-        _require("tile_overlap", self.tile_overlap, lambda part: 0 <= part <= 0.9, "a part of the tile from 0 to 0.9")
-
-    @property
-    def saves(self) -> list[str]:
-        """The words of `save`, and not `pictures` with --no-pictures."""
-        words = [word.strip().lower() for word in self.save.split(",") if word.strip()]
-        for word in words:
-            if word not in SAVES:
-                known = suggestion(word, SAVES) or f"; expected some of {','.join(SAVES)}"
-                raise SettingsError(f"save: unknown {word}{known}", setting="save", value=word)
-        if not words:
-            raise SettingsError(f"save is empty; expected some of {','.join(SAVES)}", setting="save")
-        return [word for word in dict.fromkeys(words) if self.pictures or word != "pictures"]
-
-
-def _require(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
-    if value is not None and not fits(value):
-        raise SettingsError(f"{name} is {value}, expected {expected}", setting=name, value=value)
-
-
-def predict(
-    source: Annotated[str, Parameter(allow_leading_hyphen=True)],
-    *,
-    weights: Path,
-    names: Path | None = None,
-    threshold: float | None = None,
-    output: Path | None = None,
-    save: str = DEFAULT_SAVES,
-    classes: str | None = None,
-    iou_threshold: float | None = None,
-    max_detections: int | None = None,
-    multi_label: bool | None = None,
-    tile: int | None = None,
-    tile_overlap: float = OVERLAP,
-    track: Annotated[bool, Parameter(negative=())] = False,
-    limit: int | None = None,
-    pictures: Annotated[bool, Parameter(negative="--no-pictures")] = True,
-    device: str = "auto",
-    runtime: str = "auto",
-    **ranks: Unpack[Ranks],
-) -> Predicted:
+class PredictRequest(RanksRequest):
     """Find objects in pictures and videos; draw them, and write down what and where they are.
 
     A picture that cannot be read is reported and the others are done; the exit status is 1 then. Several devices share
@@ -161,87 +103,90 @@ def predict(
     runtime
         What runs the weights: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """
-    request = Request(
-        threshold=threshold,
-        iou_threshold=iou_threshold,
-        max_detections=max_detections,
-        multi_label=multi_label,
-        classes=classes,
-        tile=tile,
-        tile_overlap=tile_overlap,
-        track=track,
-        limit=limit,
-        save=save,
-        pictures=pictures,
-    )
-    job: dict[str, Any] = {
-        "source": source,
-        "request": request,
-        "weights": weights,
-        "names": names,
-        "output": output,
-        "device": device,
-        "runtime": runtime,
-    }
-    several = asked_for(ranks)
+
+    source: str = field(kw_only=False)
+    weights: Path
+    names: Path | None = None
+    threshold: float | None = None
+    output: Path | None = None
+    save: str = DEFAULT_SAVES
+    classes: str | None = None
+    iou_threshold: float | None = None
+    max_detections: int | None = None
+    multi_label: bool | None = None
+    tile: int | None = None
+    tile_overlap: float = OVERLAP
+    track: bool = False
+    limit: int | None = None
+    pictures: bool = True
+    device: str = "auto"
+    runtime: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "iou_threshold"):
+            _require(name, getattr(self, name), lambda part: 0 <= part <= 1, "a number from 0 to 1")
+        for name in ("max_detections", "limit"):
+            _require(name, getattr(self, name), lambda number: number >= 1, "at least 1")
+        _require("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
+        _require("tile_overlap", self.tile_overlap, lambda part: 0 <= part <= 0.9, "a part of the tile from 0 to 0.9")
+
+    @property
+    def saves(self) -> list[str]:
+        """The words of `save`, and not `pictures` with --no-pictures."""
+        words = [word.strip().lower() for word in self.save.split(",") if word.strip()]
+        for word in words:
+            if word not in SAVES:
+                known = suggestion(word, SAVES) or f"; expected some of {','.join(SAVES)}"
+                raise SettingsError(f"save: unknown {word}{known}", setting="save", value=word)
+        if not words:
+            raise SettingsError(f"save is empty; expected some of {','.join(SAVES)}", setting="save")
+        return [word for word in dict.fromkeys(words) if self.pictures or word != "pictures"]
+
+
+def _require(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
+    if value is not None and not fits(value):
+        raise SettingsError(f"{name} is {value}, expected {expected}", setting=name, value=value)
+
+
+@takes(PredictRequest)
+def predict(request: PredictRequest) -> Predicted:
+    several = request.several()
     if several is None:
-        return _load_and_predict(**job)
-    _require_shareable(source, find_media(source), request)
-    return in_ranks(several, device_of(weights, device, runtime), _load_and_predict, job)
+        return _load_and_predict(request)
+    _require_shareable(request, find_media(request.source))
+    device = device_of(request.weights, request.device, request.runtime)
+    return in_ranks(several, device, _load_and_predict, {"request": request})
 
 
-def _load_and_predict(
-    *,
-    source: str,
-    request: Request,
-    weights: Path,
-    names: Path | None,
-    output: Path | None,
-    device: str,
-    runtime: str,
-    rank_group: RankGroup = SINGLE_RANK,
-) -> Predicted:
-    loaded = load_runtime(weights, names=names, device=device, runtime=runtime)
-    return _predict(loaded, source, request, weights=weights, output=output, rank_group=rank_group)
+def _load_and_predict(request: PredictRequest, *, rank_group: RankGroup = SINGLE_RANK) -> Predicted:
+    loaded = load_runtime(request.weights, names=request.names, device=request.device, runtime=request.runtime)
+    return predict_with(loaded, request, rank_group=rank_group)
 
 
-def predict_with(
-    runtime: Runtime, source: str, *, weights: Path, output: Path | None = None, **options: Any
-) -> Predicted:
-    """`predict` with weights that are open already; `weights` is what the files will say of where they came from."""
-    return _predict(runtime, source, Request(**options), weights=weights, output=output)
-
-
-def stream(runtime: Runtime, source: str, **options: Any) -> Iterator[Prediction]:
-    """Each picture or frame of SOURCE with what is found in it, in order; nothing is written. Options as of `predict`.
+def stream(runtime: Runtime, request: PredictRequest) -> Iterator[Prediction]:
+    """Each picture or frame of the source with what is found in it, in order; nothing is written.
 
     A picture that cannot be read is told to the log and left out. Close the iterator to stop before the end.
     """
-    request = Request(**options)
-    return _predictions(runtime, find_media(source), request, _log_unreadable)
+    return _predictions(runtime, find_media(request.source), request, _log_unreadable)
 
 
 def _log_unreadable(_source: ImageSource, error: DataError) -> None:
     get_logger().warning("%s", error)
 
 
-def _predict(
-    runtime: Runtime,
-    source: str,
-    request: Request,
-    *,
-    weights: Path,
-    output: Path | None,
-    rank_group: RankGroup = SINGLE_RANK,
-) -> Predicted:
-    """The same for each of several processes; the main one writes down and tells what all have found."""
-    saves, media, detector = request.saves, find_media(source), _detector(runtime, request)
+def predict_with(runtime: Runtime, request: PredictRequest, *, rank_group: RankGroup = SINGLE_RANK) -> Predicted:
+    """`predict` with weights that are open already; those of the request are what the files name as their origin.
+
+    The same for each of several processes; the main one writes down what all have found.
+    """
+    saves, media, detector = request.saves, find_media(request.source), _detector(runtime, request)
     _require_possible(runtime, request)
     if rank_group.size > 1:
         rank_group.require_same([str(entry.place) for entry in media.known], "the pictures")
-    folder = rank_group.broadcast(_free_folder(output, media, saves) if rank_group.is_main else None)
+    folder = rank_group.broadcast(_free_folder(request.output, media, saves) if rank_group.is_main else None)
     head = {
-        "weights": str(weights),
+        "weights": str(request.weights),
         "class_names": runtime.record.class_names,
         "threshold": detector.score_threshold,
         "iou_threshold": detector.iou_threshold,
@@ -249,16 +194,19 @@ def _predict(
         "multi_label": detector.multi_label,
     }
     context = Context(folder=folder, record=runtime.record, head=head | _choices(request))
-    predicted = Predicted(output=folder)
+    predicted = Predicted(output=folder, saves=saves, of_frames=bool(media.clips), is_main=rank_group.is_main)
     with logging_to():
         _run(runtime, media, request, context, predicted, rank_group)
-    if rank_group.is_main:
-        _print(predicted, media, saves)
     return predicted
 
 
 def _run(
-    runtime: Runtime, media: Media, request: Request, context: Context, predicted: Predicted, rank_group: RankGroup
+    runtime: Runtime,
+    media: Media,
+    request: PredictRequest,
+    context: Context,
+    predicted: Predicted,
+    rank_group: RankGroup,
 ) -> None:
     """Draw and write down each readable picture; Ctrl-C ends a live source, and keeps what there is of the others."""
 
@@ -315,7 +263,7 @@ def _counted(
 def _predictions(
     runtime: Runtime,
     media: Media,
-    request: Request,
+    request: PredictRequest,
     on_unreadable: Unreadable,
     stop: StopRequest | None = None,
     rank_group: RankGroup = SINGLE_RANK,
@@ -341,7 +289,7 @@ def _first(images: Iterator[ImageSource], limit: int | None, stop: StopRequest) 
             return
 
 
-def _detector(runtime: Runtime, request: Request) -> Detector:
+def _detector(runtime: Runtime, request: PredictRequest) -> Detector:
     return Detector(
         runtime,
         score_threshold=request.threshold,
@@ -351,11 +299,11 @@ def _detector(runtime: Runtime, request: Request) -> Detector:
     )
 
 
-def _most(detector: Detector, request: Request) -> int:
+def _most(detector: Detector, request: PredictRequest) -> int:
     return request.max_detections or detector.record.thresholds.max_detections
 
 
-def _tiled(detector: Detector, request: Request) -> Detects:
+def _tiled(detector: Detector, request: PredictRequest) -> Detects:
     if request.tile is None:
         return detector
     return TiledDetector(
@@ -367,7 +315,7 @@ def _tiled(detector: Detector, request: Request) -> Detects:
     )
 
 
-def _choices(request: Request) -> dict[str, Any]:
+def _choices(request: PredictRequest) -> dict[str, Any]:
     """What was asked for beside the thresholds, for detections.json."""
     tiles = {} if request.tile is None else {"tile": request.tile, "tile_overlap": request.tile_overlap}
     return ({} if request.classes is None else {"classes": request.classes}) | tiles
@@ -382,7 +330,7 @@ def pace(done: int, total: int | None, seconds: float) -> str:
     return f"{rate:.1f} pictures/s, {minutes}:{rest:02} left"
 
 
-def _require_possible(runtime: Runtime, request: Request) -> None:
+def _require_possible(runtime: Runtime, request: PredictRequest) -> None:
     """Raise what would stop the first picture, before there is a folder."""
     if request.classes is not None:
         chosen_labels(request.classes, runtime.record.class_names)
@@ -390,13 +338,13 @@ def _require_possible(runtime: Runtime, request: Request) -> None:
         require_tracker()
 
 
-def _require_shareable(source: str, media: Media, request: Request) -> None:
+def _require_shareable(request: PredictRequest, media: Media) -> None:
     if not media.is_finite:
         raise SettingsError(
-            f"devices: {source} has videos or streams in it, whose pictures one process looks at, one after another; "
+            f"devices: {request.source} has videos or streams in it, whose images one process takes in turn; "
             "leave devices out",
             setting="devices",
-            value=source,
+            value=request.source,
         )
     if request.track:
         raise SettingsError(
@@ -428,17 +376,17 @@ def _require_new_folders(folder: Path, saves: Sequence[str]) -> None:
             )
 
 
-def _print(predicted: Predicted, media: Media, saves: Sequence[str]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    what = "frames" if media.clips else "pictures"
+def as_text(predicted: Predicted) -> Iterator[str]:
+    """How much was found in how much time, and where it is written."""
+    what = "frames" if predicted.of_frames else "pictures"
     rate = predicted.num_pictures / max(predicted.seconds, 1e-9)
-    console.print(
+    yield (
         f"{predicted.num_pictures:,} {what}, {predicted.num_detections:,} detections, {rate:.1f} {what}/s in "
         f"{predicted.seconds:.1f} s"
     )
     if predicted.failed:
-        also = ", and detections.json" if "json" in saves else ""
-        console.print(f"could not be read: {len(predicted.failed):,}; see the messages above{also}")
+        also = ", and detections.json" if "json" in predicted.saves else ""
+        yield f"could not be read: {len(predicted.failed):,}; see the messages above{also}"
     names = {
         "pictures": "drawings",
         "json": "detections.json, results.json",
@@ -447,4 +395,4 @@ def _print(predicted: Predicted, media: Media, saves: Sequence[str]) -> None:
         "yolo": f"{LABELS}/",
         "crops": f"{CROPS}/",
     }
-    console.print(f"written: {predicted.output}: {', '.join(names[word] for word in saves)}", markup=False)
+    yield f"written: {predicted.output}: {', '.join(names[word] for word in predicted.saves)}"

@@ -5,9 +5,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.data.dataset import Dataset
@@ -51,7 +49,7 @@ def report(
     split: str = "",
     pictures: int = 12,
     title: str = "",
-    score: Annotated[bool, Parameter(negative="--no-score", show_default=False)] = True,
+    score: bool = True,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Write a run as one HTML page and a model card; several runs side by side on one page.

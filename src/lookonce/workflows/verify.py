@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 
 import lookonce
@@ -140,7 +139,7 @@ def verify(
     split: str = "val",
     runtimes: str = "auto",
     output: Path | None = None,
-    store: Annotated[bool, Parameter(negative="--no-store")] = True,
+    store: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
     """Compare exported files with the weights they were made from: AP, boxes, scores and latency on labelled images.
@@ -376,7 +375,7 @@ def _size(size_hw: tuple[int, int]) -> str:
     return f"{size_hw[1]}x{size_hw[0]}"
 
 
-def lines(verification: Verification) -> Iterator[str]:
+def as_text(verification: Verification) -> Iterator[str]:
     """The table: below each file name one line per runtime, at most 80 columns."""
     yield f"{'':<14}{'AP':>7}{'AP50':>7}{'raw':>9}{'box px':>9}{'score':>9}{'missing':>9}{'ms':>7}{'MB':>6}"
     file = ""

@@ -1,0 +1,29 @@
+"""How the text of a result is laid out: for a file 80 columns wide and plain, for a terminal as wide as it is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Where text will be shown. width: columns, to which tables are fitted; is_terminal: bold and colours are shown."""
+
+    width: int = 80
+    is_terminal: bool = False
+
+    def lines(self, part: "RenderableType", *, least_width: int = 0) -> Iterator[str]:
+        """The lines of one of Rich's tables or texts; least_width: columns, also where the terminal is narrower."""
+        from rich.console import Console
+
+        text = StringIO()
+        width = max(self.width, least_width)
+        Console(file=text, width=width, force_terminal=self.is_terminal, highlight=False).print(part)
+        yield from text.getvalue().splitlines()
+
+
+PLAIN = Layout()

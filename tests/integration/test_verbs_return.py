@@ -1,0 +1,90 @@
+"""Verbs return what they made, and print nothing: the command line does, from `as_text`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from lookonce.cli.verbs import VERBS
+from lookonce.config.dialects import DIALECTS
+from lookonce.config.record import ModelRecord
+from lookonce.layout import Layout
+from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
+from lookonce.weights.checkpoint import save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two images with a box each and their annotations; a run folder with untrained weights; an exported file."""
+    root = tmp_path_factory.mktemp("verbs")
+    noise = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
+    for number, pixels in enumerate(noise, start=1):
+        cv2.imwrite(str(root / f"{number}.png"), pixels)
+    annotations = {
+        "images": [{"id": n, "file_name": f"{n}.png", "width": 64, "height": 64} for n in (1, 2)],
+        "categories": [{"id": 1, "name": "a"}],
+        "annotations": [
+            {"id": n, "image_id": n, "category_id": 1, "bbox": [5, 5, 40, 40], "area": 1600, "iscrowd": 0}
+            for n in (1, 2)
+        ],
+    }
+    (root / "instances_val.json").write_text(json.dumps(annotations))
+    channels = scaled_channels(1 / 16)
+    record = ModelRecord(
+        dialect=DIALECTS["darknet"], channels=channels, class_names=("a",), category_ids=(1,), image_size=(64, 64)
+    )
+    model = YoloV3Tiny(1, channels=channels)
+    initialise(model, torch.Generator().manual_seed(0))
+    save_checkpoint(root / "run" / "checkpoints" / "best", state=model.state_dict(), record=record)
+    VERBS["export"].load()(root / "run", output=root / "net.onnx")
+    return root
+
+
+# Verb -> its arguments, from a folder as above and one to write into.
+CALLS: dict[str, Callable[[Path, Path], tuple[list[Any], dict[str, Any]]]] = {
+    "eval": lambda at, to: (
+        [],
+        {"weights": at / "run", "data": at / "instances_val.json", "images": at, "output": to, "resamples": 10},
+    ),
+    "predict": lambda at, to: ([str(at / "*.png")], {"weights": at / "net.onnx", "output": to}),
+    "export": lambda at, to: ([at / "run"], {"output": to / "a.onnx", "file_name": "a"}),
+    "verify": lambda at, to: (
+        [[at / "run", at / "net.onnx"]],
+        {"data": at / "instances_val.json", "images": at, "output": to / "verify.json", "store": False},
+    ),
+    "push": lambda at, to: ([at / "run", f"{to}/pushed"], {}),
+    "pull": lambda at, to: ([str(at / "run" / "checkpoints" / "best"), to / "pulled"], {}),
+    "check": lambda at, to: ([at / "instances_val.json"], {"images": at}),
+    "explain-assignment": lambda at, to: (
+        [str(at / "instances_val.json")],
+        {"images": at, "output": to / "a.png", "weights": str(at / "run")},
+    ),
+    "anchors": lambda at, to: ([str(at / "instances_val.json")], {"images": at, "restarts": 1}),
+    "convert-data": lambda at, to: ([str(at / "instances_val.json"), to / "voc"], {"images": at, "to": "voc"}),
+    "diagnose": lambda at, to: (
+        [at / "run"],
+        {"data": at / "instances_val.json", "images": at, "output": to},
+    ),
+    "config": lambda at, to: ([], {"epochs": 3}),
+    "info": lambda at, to: ([at / "run"], {"budget": True, "output": to}),
+    "bench": lambda at, to: (
+        [[at / "net.onnx"]],
+        {"threads": "1", "batch": "1", "seconds": 0.01, "pipeline": False, "output": to},
+    ),
+    "doctor": lambda at, to: ([], {}),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_verb_called_from_python_prints_nothing(
+    name: str, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    args, options = CALLS[name](folder, tmp_path)
+    result = VERBS[name].load()(*args, **options)
+    assert capfd.readouterr().out == ""
+    assert list(VERBS[name].lines(result, Layout()))
