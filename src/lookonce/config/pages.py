@@ -1,4 +1,4 @@
-"""Generates docs/settings.md and the option tables of docs/modelzoo.md and the READMEs from the schema and aliases.
+"""Generates docs/settings.md, docs/floor-plan.md and the option tables of docs/modelzoo.md and the READMEs.
 
 `./run python -m lookonce.config.pages` writes them in the current checkout; a test checks that they are up to date.
 """
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lookonce.config.aliases import ALIASES, BY_OLD_NAME, Alias, Program
+from lookonce.config.floor_plan import floor_plan
 from lookonce.config.resolve import recipe_names, resolve
 from lookonce.config.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
 from lookonce.config.text import kind_in_words, to_text
@@ -116,7 +117,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def pages(root: Path) -> dict[Path, str]:
     """Every page of a checkout with generated parts: path -> its full text."""
-    made = {root / "docs" / "settings.md": settings_page()}
+    made = {root / "docs" / "settings.md": settings_page(), root / "docs" / "floor-plan.md": floor_plan(root)}
     sections = {name: parameter_table(columns) for name, columns in HEADINGS.items()}
     for name, section in (sections | {"docs/modelzoo.md": option_tables()}).items():
         made[root / name] = with_section((root / name).read_text(encoding="utf-8"), section)

@@ -1,4 +1,4 @@
-"""Augmentation: from an image and its boxes to the network input.
+"""Augmentation (crop, flip, scale, colour): from an image and its boxes to the network input.
 
 Images are uint8 (H, W, 3) RGB. Three steps, so that only visible pixels are computed: `sample_params` draws all random
 numbers, `plan_crop_paste` turns them into two rectangles (the visible part of the image, and its place in the network

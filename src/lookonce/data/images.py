@@ -1,4 +1,4 @@
-"""Image files -> upright 8-bit RGB arrays, the same on every machine; anything else is an error that names the file.
+"""Reading image files: upright 8-bit RGB arrays, the same on every machine; any other content is an error.
 
 Pillow reads the header first (format, size, orientation), so that a decompression bomb or an unknown format is refused
 before decoding. OpenCV then decodes the formats that it decodes fastest and correctly, Pillow the others:

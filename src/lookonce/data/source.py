@@ -1,4 +1,4 @@
-"""`open_data`: recognises the layout of a data set on disk and opens it.
+"""`open_data`: recognises the format of a data set and opens it; the table of data-set formats.
 
 The layouts, and how each is recognised:
 

@@ -1,4 +1,4 @@
-"""Confidence thresholds of each class: an evaluation chooses them and stores them in the checkpoint."""
+"""Confidence thresholds of each class: chosen by an evaluation, stored in the checkpoint."""
 
 from pathlib import Path
 

@@ -1,5 +1,7 @@
-"""Export to MindIR, the format of MindSpore on Ascend 310 and of MindSpore Lite. Input: a normalised image. Outputs:
-decoded boxes and scores and the raw heads, or the raw heads only."""
+"""Export to MindIR, the format of MindSpore on Ascend 310 and of MindSpore Lite.
+
+Input: a normalised image. Outputs: decoded boxes and scores and the raw heads, or the raw heads only.
+"""
 
 import json
 import tempfile

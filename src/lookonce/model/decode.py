@@ -1,4 +1,4 @@
-"""Raw maps -> boxes in pixels and probabilities.
+"""Decoding in PyTorch: raw maps of the heads -> boxes in pixels and probabilities.
 
 Source: Redmon & Farhadi 2018, section 2.1 (b_x .. b_h); the dialects' differences are a table in config/dialects.py.
 """

@@ -1,4 +1,4 @@
-"""Decoded boxes -> detections: per-class non-maximum suppression (NMS) in numpy.
+"""Non-maximum suppression (NMS) per class, in numpy: decoded boxes -> detections.
 
 The reference for the same steps in exported graphs and in C++.
 """

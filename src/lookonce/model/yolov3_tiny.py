@@ -1,4 +1,4 @@
-"""The network: backbone, a neck of four convolutions, two heads (or three).
+"""The network YOLOv3-Tiny: backbone, a neck of four convolutions, two heads (or three).
 
 Source: Redmon & Farhadi 2018; yolov3-tiny.cfg.
 """

@@ -1,4 +1,4 @@
-"""Unpacking what somebody else packed: names, kinds and sizes are checked before the first byte is written."""
+"""Unpacks archives safely: names, types and sizes are checked before the first byte is written."""
 
 import shutil
 import stat

@@ -1,4 +1,4 @@
-"""Files and folders that a user names, which may be on this machine or in object storage (s3://, obs://)."""
+"""Local copies of files and folders that a user names by path or by address (s3://, obs://)."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One process of a machine does a piece of work, the others wait for it."""
+"""A lock between processes of a machine: one does the work, the others wait for it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Objects in S3-compatible storage (Amazon S3, Huawei OBS, MinIO and others): listed, fetched and put like files.
+"""A client of S3-compatible storage (Amazon S3, Huawei OBS, MinIO): lists, downloads and uploads objects.
 
 Nothing here is half done for anybody who looks: a file appears under its name when it is complete and compared, and an
 object when its last part has arrived. Both go on where they were interrupted.

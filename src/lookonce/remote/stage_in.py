@@ -1,4 +1,4 @@
-"""Objects -> a folder of this machine, once, however many processes ask for it and however often they are restarted."""
+"""Stage-in: downloads objects to a local folder, once for all processes and restarts."""
 
 import hashlib
 import json

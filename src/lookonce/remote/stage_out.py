@@ -1,4 +1,4 @@
-"""A folder that grows -> objects, while a run goes on, and whatever the network does meanwhile.
+"""Stage-out: uploads a run folder while the run continues, and retries after network errors.
 
 Files are sent as they are. A published folder (one with the marker COMPLETE, as checkpoints are) is replaced as a
 whole: its files go below `NAME/VERSION/`, and the small object `NAME/CURRENT` names the version once all of them have

@@ -1,4 +1,4 @@
-"""Which way to object storage: S3's protocol, or moxing for who asks for it.
+"""Chooses the client of object storage: the S3 protocol, or moxing on request.
 
 moxing is Huawei's library in the images of ModelArts, and nowhere else. Some of these images give credentials for OBS
 to it alone; only for that, and only with LOOKONCE_MOXING=1, is it imported.

@@ -1,4 +1,4 @@
-"""Images of any size in, detections in their own pixels out, with any runtime."""
+"""The detector: images of any size -> detections in their own pixels, with any runtime."""
 
 from collections.abc import Sequence
 

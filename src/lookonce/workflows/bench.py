@@ -1,4 +1,4 @@
-"""`lookonce bench`: how fast weights run on this machine, and where the time goes."""
+"""`lookonce bench`: latency and throughput of weights on this machine, by stage."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Builds the objects of training from the settings: no other module passes settings to constructors."""
+"""Settings -> network, loss, optimizer, loader, automatic batch size; nothing else passes settings to constructors."""
 
 import importlib.metadata
 import math

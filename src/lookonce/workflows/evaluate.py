@@ -1,4 +1,4 @@
-"""`lookonce eval`: COCO's numbers of a detector, or of a results file, how sure they are, and what they are made of."""
+"""`lookonce eval`: AP and AR of a detector or a results file, with confidence intervals and an error analysis."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""`lookonce export`: a file for another runtime, reloaded and compared before it counts."""
+"""`lookonce export`: writes files for other runtimes, and keeps each only if its outputs match those of the weights."""
 
 import copy
 import math

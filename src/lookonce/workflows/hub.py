@@ -1,4 +1,4 @@
-"""`lookonce push` and `lookonce pull`: a checkpoint on the Hugging Face Hub, or in a folder laid out like one there."""
+"""`lookonce push` and `lookonce pull`: checkpoints on the Hugging Face Hub, or in a folder with the hub's layout."""
 
 import re
 import tempfile

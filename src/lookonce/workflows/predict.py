@@ -1,4 +1,4 @@
-"""`lookonce predict`: what a detector finds in pictures and videos, drawn and written down."""
+"""`lookonce predict`: detects objects in images and videos; its options (--threshold, --iou-threshold ...) and help."""
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence

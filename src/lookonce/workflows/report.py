@@ -1,4 +1,4 @@
-"""`lookonce report`: a run as one HTML page and a model card, or several runs side by side."""
+"""`lookonce report`: an HTML report and a model card of one run, or a comparison of several runs."""
 
 import os
 import platform
