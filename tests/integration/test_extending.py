@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +28,7 @@ ADDED = ((source.FORMATS, "csv"), (formats.FORMATS, "npz"), (VERBS, "count"), (b
 
 
 @pytest.fixture(autouse=True)
-def extended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def extended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs every block in the module that its first line names, new or existing; afterwards all is as before."""
     for table, name in ADDED:
         monkeypatch.setitem(table, name, None)
@@ -40,7 +39,6 @@ def extended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         else:
             monkeypatch.setitem(sys.modules, name, ModuleType(name))
             exec(compile(code, path, "exec"), vars(sys.modules[name]))
-    yield
 
 
 @pytest.fixture
