@@ -40,7 +40,7 @@ CASES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Detections:
-    """Detections of a population, by class: images (D,), labels (D,), scores (D,), IoU with the object (D,), 0: none."""
+    """Detections of a population, each (D,): image, label, score, and IoU with its object, 0 for none."""
 
     images: NDArray[np.int64]
     labels: NDArray[np.int64]
