@@ -22,6 +22,7 @@ from lookonce.cores import usable_threads
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.layout import PLAIN, Layout
 from lookonce.log import progress_bar
+from lookonce.request import old_names
 from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.registry import names_for, runtimes_for
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
@@ -49,6 +50,7 @@ class Bench:
         return int(any("error" in row for row in (*self.rows, *self.pipelines)))
 
 
+@old_names(pictures="images")
 def bench(
     files: list[Path],
     *,
@@ -56,7 +58,7 @@ def bench(
     threads: str | None = None,
     batch: str | None = None,
     image_size: str | None = None,
-    pictures: str | None = None,
+    images: str | None = None,
     seconds: float = 5.0,
     pipeline: bool = True,
     runtime: str = "auto",
@@ -79,7 +81,7 @@ def bench(
         Numbers of pictures in a call: 1,8. Without it, 1, and four for each thread.
     image_size
         Sides of the network's input in pixels: 320,416. Without it, that of the weights.
-    pictures
+    images
         Pictures to measure with (file, folder, pattern, list); without it, made-up photographs of about 640x480.
     seconds
         About how long each case is measured.
@@ -102,7 +104,7 @@ def bench(
                 f"image_size is {size}, expected a multiple of {STRIDE}", setting="image_size", value=size
             )
     named = {file: str(path) if path else None for file, path in names_for(files, names).items()}
-    common = Case(weights="", pictures=pictures, seconds=seconds, device=device)
+    common = Case(weights="", images=images, seconds=seconds, device=device)
     cases = []
     for file, count in product(files, thread_counts):
         for name in _runtimes(runtime, file):

@@ -25,7 +25,7 @@ from lookonce.log import get_logger
 from lookonce.on_ranks import OnProgress, RanksRequest, in_ranks
 from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
 from lookonce.report.sheets import write_sheets
-from lookonce.request import takes
+from lookonce.request import old_names, takes
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
@@ -34,6 +34,7 @@ from lookonce.storage import make_run_folder, os_errors_explained, write_file
 INTERVALS = ("AP", "AP50")
 
 
+@old_names(pictures="sheet_images")
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRequest(RanksRequest):
     """Score a detector with COCO's twelve numbers, exactly as pycocotools would, and each class.
@@ -64,8 +65,8 @@ class EvaluateRequest(RanksRequest):
         More overlaps to score at, such as --iou 0.3 0.6, beside COCO's 0.50 to 0.95.
     resamples
         Drawings of the pictures behind the 95 % intervals of AP and AP50; 0 for none.
-    pictures
-        How many pictures each sheet shows: worst.jpg, pictures.jpg; 0 for no sheets.
+    sheet_images
+        Images on each sheet (worst.jpg, pictures.jpg); 0 writes no sheets.
     store_thresholds
         Write the best threshold of each class into the checkpoint: predict and exported files show from there.
     iou_threshold
@@ -96,7 +97,7 @@ class EvaluateRequest(RanksRequest):
     output: Path | None = None
     iou: tuple[float, ...] = ()
     resamples: int = 1000
-    pictures: int = 12
+    sheet_images: int = 12
     store_thresholds: bool = False
     iou_threshold: float | None = None
     score_threshold: float | None = None
@@ -134,9 +135,11 @@ class EvaluateRequest(RanksRequest):
                 setting="resamples",
                 value=self.resamples,
             )
-        if self.pictures < 0:
+        if self.sheet_images < 0:
             raise SettingsError(
-                f"pictures is {self.pictures}, expected 0 or more", setting="pictures", value=self.pictures
+                f"sheet_images: {self.sheet_images}; expected 0 or more",
+                setting="sheet_images",
+                value=self.sheet_images,
             )
         for value in self.iou:
             if not 0 < value <= 1:
@@ -253,7 +256,7 @@ def _assessed(
         iou=request.iou,
         other=other,
         resamples=request.resamples,
-        images=request.pictures,
+        images=request.sheet_images,
         kept=request.results,
     )
 

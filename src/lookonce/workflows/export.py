@@ -41,6 +41,7 @@ from lookonce.export.plan import ExportPlan, Outputs, Precision
 from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.prediction.sources import find_images
+from lookonce.request import old_names
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.exported import ExportedRuntime
@@ -74,6 +75,7 @@ class Exports:
     is_list: bool = False
 
 
+@old_names(pictures="images")
 def export(
     weights: Path | None = None,
     *,
@@ -88,7 +90,7 @@ def export(
     calibration: str | None = None,
     output: Path | None = None,
     file_name: str | None = None,
-    pictures: str | None = None,
+    images: str | None = None,
     overwrite: bool = False,
     check: bool = False,
     list_formats: bool = False,
@@ -123,7 +125,7 @@ def export(
         File or folder to write; without it, beside the weights.
     file_name
         Name of the files without their ending, here or in the folder `output`.
-    pictures
+    images
         Pictures to compare on (file, folder, pattern); without it, some of the data trained on, or made-up ones.
     overwrite
         Replace files of the same name.
@@ -146,7 +148,7 @@ def export(
     plans = _plans(_formats(to), asked, outputs)
     model, record = _open(weights, names, image_size)
     measured = open_calibration_set(calibration, record) if precision == "int8" else None
-    reference = make_reference(model, record, *_canvases(record, pictures, batch), measured)
+    reference = make_reference(model, record, *_canvases(record, images, batch), measured)
     files = []
     with _place(output or (_beside(weights) if file_name is None else Path()), check) as place:
         for name, plan in plans:
@@ -352,9 +354,9 @@ def _path(output: Path, name: str, suffix: str, num_files: int) -> Path:
     return output / f"{name}{suffix}"
 
 
-def _canvases(record: ModelRecord, pictures: str | None, batch: int) -> tuple[NDArray[np.uint8], str]:
+def _canvases(record: ModelRecord, source: str | None, batch: int) -> tuple[NDArray[np.uint8], str]:
     """(B, H, W, 3) to compare on, B a multiple of `batch`; and words that say what they are."""
-    images, origin = _real_images(record, pictures)
+    images, origin = _real_images(record, source)
     count = max(COMPARED_IMAGES, batch) if not images else len(images)
     count = -(-count // max(batch, 1)) * max(batch, 1)
     if not images:

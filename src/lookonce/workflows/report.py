@@ -23,6 +23,7 @@ from lookonce.report.html import write_comparison, write_plots, write_report
 from lookonce.report.images import ComparedImage
 from lookonce.report.model_card import write_model_card
 from lookonce.report.sheets import even_choice, found_in, truth_of
+from lookonce.request import old_names
 from lookonce.storage import os_errors_explained
 
 EVALUATION = "evaluation"  # the folder in a run that keeps what the report scored
@@ -36,10 +37,11 @@ class Options:
     """What holds for every run on the page; see `report`."""
 
     split: str
-    pictures: int
+    num_images: int
     score: bool
 
 
+@old_names(pictures="num_images")
 def report(
     run: Path,
     *more: Path,
@@ -47,7 +49,7 @@ def report(
     evaluation: Path | None = None,
     weights: Path | None = None,
     split: str = "",
-    pictures: int = 12,
+    num_images: int = 12,
     title: str = "",
     score: bool = True,
     on_progress: OnProgress | None = None,
@@ -72,16 +74,16 @@ def report(
         What is scored, such as the exported file; without it, the run's best.
     split
         What it is scored on; without it, the split that scored it during training.
-    pictures
-        How many pictures are shown, taken evenly from the split, and as many of the worst; 0 for none.
+    num_images
+        Images shown, evenly spaced in the split, and also the number of worst images; 0 shows none.
     title
         Heading of the page; without it, the name of the run.
     score
         Score the weights where that has not been done; --no-score shows what training noted.
     """
-    if pictures < 0:
-        raise SettingsError(f"pictures is {pictures}, expected 0 or more", setting="pictures", value=pictures)
-    options = Options(split=split, pictures=pictures, score=score)
+    if num_images < 0:
+        raise SettingsError(f"num_images: {num_images}; expected 0 or more", setting="num_images", value=num_images)
+    options = Options(split=split, num_images=num_images, score=score)
     if more:
         if evaluation is not None or weights is not None:
             raise SettingsError(
@@ -133,8 +135,8 @@ def gather(
         metrics=metrics,
         analysis={} if scored is None else scored.analysis,
         scored_on=scored_on(metrics),
-        pictures=[] if scored is None else even_images(scored, thresholds, options.pictures),
-        worst=[] if scored is None else worst_images(scored, thresholds, options.pictures),
+        pictures=[] if scored is None else even_images(scored, thresholds, options.num_images),
+        worst=[] if scored is None else worst_images(scored, thresholds, options.num_images),
         shown_from=shown_from(thresholds),
         classes=[] if dataset is None else css_classes(dataset.class_names),
         verified=read_verified(run.folder),
