@@ -21,7 +21,7 @@ def test_the_demo_leaves_everything_that_it_names(folder: Path) -> None:
         assert (folder / name).exists()
     assert len(list((folder / "predictions").glob("*.jpg"))) == 2
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert re.search(r"\b2 pictures .*\btest\b", page)
+    assert re.search(r"\b2 images .*\btest\b", page)
     assert page.count("data:image/jpeg") == 2
 
 

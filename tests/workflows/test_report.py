@@ -39,7 +39,7 @@ def test_the_run_is_scored_once_and_its_page_and_card_are_written(
     page = report(runs[0], output=tmp_path / "page.html").read_text(encoding="utf-8")
     for anchor in ("short", "scores", "classes", "pictures", "errors", "training", "data", "settings", "again"):
         assert f'<section id="{anchor}">' in page
-    assert re.search(r"\b3 pictures .*\bval\b", page)
+    assert re.search(r"\b3 images .*\bval\b", page)
     assert page.count("data:image/jpeg") == 3  # the worst are among them, and embedded once
     card = (tmp_path / "model-card.md").read_text(encoding="utf-8")
     metrics = json.loads((runs[0] / "evaluation" / "metrics.json").read_text())
@@ -61,7 +61,7 @@ def test_an_evaluation_that_is_named_is_shown_and_its_split_is_taken(runs: tuple
     data = runs[0].parent.parent / "table"
     evaluate(weights=runs[0], data=data, split="test", output=tmp_path / "eval", resamples=0, sheet_images=0)
     page = report(runs[0], output=tmp_path / "page.html", evaluation=tmp_path / "eval").read_text(encoding="utf-8")
-    assert re.search(r"\b2 pictures .*\btest\b", page)
+    assert re.search(r"\b2 images .*\btest\b", page)
     with raises(SettingsError, "test", setting="split", value="val"):
         report(runs[0], output=tmp_path / "page.html", evaluation=tmp_path / "eval", split="val")
 
