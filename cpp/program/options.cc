@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <numeric>
+#include <sstream>
 
 #include "lookonce/errors.h"
 #include "cores.h"
@@ -19,6 +20,14 @@ struct Known {
   std::function<void(Options&, const std::string&)> apply;
 };
 
+/// 1, not 1.000000.
+template <typename Number>
+std::string plain(Number value) {
+  std::ostringstream text;
+  text << value;
+  return text.str();
+}
+
 template <typename Number>
 Number number(const std::string& name, const std::string& text, Number low, Number high) {
   Number value{};
@@ -26,8 +35,7 @@ Number number(const std::string& name, const std::string& text, Number low, Numb
   if (problem != std::errc() || end != text.data() + text.size() || !(value >= low && value <= high)) {
     const bool bounded = high < std::numeric_limits<Number>::max();
     throw Error(name + " is '" + text + "'; expected a number " +
-                (bounded ? "from " + std::to_string(low) + " to " + std::to_string(high)
-                         : "of at least " + std::to_string(low)));
+                (bounded ? "from " + plain(low) + " to " + plain(high) : "of at least " + plain(low)));
   }
   return value;
 }
@@ -77,7 +85,7 @@ const std::vector<Known>& known_options() {
        }},
       {"--raw", "", "write the raw outputs of the heads to result_Files/NAME_0.bin, NAME_1.bin",
        [](Options& options, const std::string&) { options.raw = true; }},
-      {"--no-pictures", "", "do not save annotated images or videos",
+      {"--no-images", "", "do not save annotated images or videos",
        [](Options& options, const std::string&) { options.pictures = false; }},
       {"--annotations", "FILE", "COCO annotations: only their images, with their image ids",
        [](Options& options, const std::string& text) { options.annotations = std::filesystem::u8path(text); }},
@@ -118,6 +126,7 @@ std::size_t apply_option(Options& options, const std::vector<std::string>& argum
   const std::size_t equals = argument.find('=');
   std::string name = argument.substr(0, equals);
   std::replace(name.begin(), name.end(), '_', '-');
+  if (name == "--no-pictures") name = "--no-images";  // an earlier name, which scripts may still use
   const Known& known = find_option(name);
   if (known.value.empty()) {
     if (equals != std::string::npos) throw Error(name + " takes no value; give the option alone");

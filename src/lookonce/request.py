@@ -1,13 +1,16 @@
-"""A verb whose options are the fields of one dataclass."""
+"""A verb whose options are the fields of one dataclass, and options that have an old name."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
+
+from lookonce.errors import SettingsError
 
 P = ParamSpec("P")
 Request = TypeVar("Request")
 Result = TypeVar("Result")
+Taking = TypeVar("Taking", bound=Callable[..., Any])
 
 
 def takes(request: Callable[P, Request]) -> Callable[[Callable[[Request], Result]], Callable[P, Result]]:
@@ -26,6 +29,45 @@ def takes(request: Callable[P, Request]) -> Callable[[Callable[[Request], Result
         known.__signature__ = inspect.signature(request).replace(return_annotation=result)
         known.__annotations__ = get_type_hints(request, include_extras=True) | {"return": result}
         known.__doc__ = request.__doc__
+        known.__old_names__ = old_names_of(request)
         return verb
 
     return decorate
+
+
+def old_names(**names: str) -> Callable[[Taking], Taking]:
+    """A function or dataclass takes its options under their old names too: old name=new name.
+
+    Signature and help show the new names alone.
+    """
+
+    def decorate(taking: Taking) -> Taking:
+        is_class = isinstance(taking, type)
+        called = cast("Any", taking).__init__ if is_class else taking
+
+        @wraps(called)
+        def renaming(*args: Any, **options: Any) -> Any:
+            for old in names.keys() & options.keys():
+                require_one_name(old, names[old], options)
+                options[names[old]] = options.pop(old)
+            return called(*args, **options)
+
+        result = cast("Any", taking if is_class else renaming)
+        if is_class:
+            result.__init__ = renaming
+        result.__old_names__ = names
+        return cast("Taking", result)
+
+    return decorate
+
+
+def old_names_of(function: Callable[..., Any]) -> Mapping[str, str]:
+    """Old name -> new name of the options of a function."""
+    names: Mapping[str, str] = getattr(function, "__old_names__", {})
+    return names
+
+
+def require_one_name(old: str, new: str, given: Collection[str]) -> None:
+    """SettingsError if an option is given under its new name beside its old one."""
+    if new in given:
+        raise SettingsError(f"{old}, {new}: two names of one option; remove {old}", setting=new)

@@ -72,7 +72,7 @@ def test_a_ckpt_gives_its_runs_own_results(tmp_path: Path, data: Path, state: di
     save_checkpoint(tmp_path / "ours", state=state, record=RECORD)
     convert(tmp_path / "ours", output=tmp_path / "x.ckpt", to="mindspore")
     ours, theirs = (
-        evaluate(weights=tmp_path / name, data=data, output=tmp_path / f"{name}-eval", resamples=0, pictures=0)
+        evaluate(weights=tmp_path / name, data=data, output=tmp_path / f"{name}-eval", resamples=0, sheet_images=0)
         for name in ("ours", "x.ckpt")
     )
     assert len(ours.results) > 0
@@ -102,7 +102,7 @@ def test_weights_without_names_are_scored_in_order_and_others_not(
     for annotation in content["annotations"]:
         annotation["category_id"] += 70
     moved.write_text(json.dumps(content))
-    options = ["--images", str(data / "val2017"), "--image-size", "64", "--resamples", "0", "--pictures", "0"]
+    options = ["--images", str(data / "val2017"), "--image-size", "64", "--resamples", "0", "--sheet-images", "0"]
     found = []
     for name, more in (("in-order", []), ("named", ["--names", str(tmp_path / "x.txt")])):
         output = tmp_path / name

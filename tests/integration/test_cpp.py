@@ -182,7 +182,7 @@ def test_results_agree_with_pythons(
     model = ncnn_folder(weights, tmp_path, floats="floats" in kind) if "ncnn" in kind else exported[kind]
     infer(model, pictures, "--output", tmp_path / "cpp", "--no-pictures", "--threshold", 0.05)
     runtime = load_runtime(exported["onnx"])
-    options: Any = {"weights": exported["onnx"], "output": tmp_path / "py", "pictures": False, "threshold": 0.05}
+    options: Any = {"weights": exported["onnx"], "output": tmp_path / "py", "images": False, "threshold": 0.05}
     predict_with(runtime, PredictRequest(str(pictures), **options))
     ours, theirs = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("cpp", "py"))
     assert len(theirs) > 100

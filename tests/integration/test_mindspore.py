@@ -46,7 +46,7 @@ def test_a_mindir_answers_as_its_weights(
     """Boxes and scores before the raw heads, as with the model zoo's keep_detect, or those alone."""
     convert(shared("golden/weights_fixed.ckpt"), output=tmp_path / "ours", image_size=64)
     images = str(shared("data/media/pictures/astronaut.png"))
-    place = {"output": tmp_path / "x.mindir", "pictures": images}
+    place = {"output": tmp_path / "x.mindir", "images": images}
     (done,) = export(tmp_path / "ours", to="mindir", outputs=outputs, **place).files  # type: ignore[arg-type]
     raw = next(row for row in done.parity.differences if row.quantity == "raw logits")
     assert raw.largest < 1e-4

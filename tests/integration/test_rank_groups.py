@@ -141,7 +141,7 @@ def test_the_command_starts_the_processes_and_returns_what_they_found(
 ) -> None:
     """From Python and as typed: the value, the printed lines and the exit status are those of one process."""
     told: list[tuple[int, int]] = []
-    options: Any = {"weights": weights / "best", "data": data, "device": "cpu", "resamples": 20, "pictures": 0}
+    options: Any = {"weights": weights / "best", "data": data, "device": "cpu", "resamples": 20, "sheet_images": 0}
     alone = evaluate(**options, output=tmp_path / "alone")
     found = evaluate(**options, output=tmp_path / "found", devices=2, on_progress=lambda *done: told.append(done))
     assert found.metrics == alone.metrics

@@ -34,8 +34,8 @@ def prediction(place: str, detections: Detections, clip: Clip | None = None, sec
     return Prediction(source=source, image=IMAGE, detections=detections)
 
 
-def draw_all(folder: Path, predictions: list[Prediction], *, pictures: bool, crops: bool = False) -> list[str]:
-    drawings = Renderer(folder, RECORD, pictures=pictures, crops=crops)
+def draw_all(folder: Path, predictions: list[Prediction], *, images: bool, crops: bool = False) -> list[str]:
+    drawings = Renderer(folder, RECORD, images=images, crops=crops)
     assert list(drawings.drawn(iter(predictions))) == predictions
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
@@ -54,7 +54,7 @@ def test_a_crop_has_at_least_one_pixel(box):
 
 def test_crops_lie_in_a_folder_of_their_class_and_a_png_keeps_its_pixels(tmp_path):
     boxes = found((0, 0, 10, 10), (5, 5, 20, 15), (1, 1, 2, 2))
-    written = draw_all(tmp_path, [prediction("sub/a.png", boxes)], pictures=False, crops=True)
+    written = draw_all(tmp_path, [prediction("sub/a.png", boxes)], images=False, crops=True)
     assert written == ["crops/cat/sub/a-1.png", "crops/class 2/sub/a-3.png", "crops/dog_犬/sub/a-2.png"]
     content = np.fromfile(tmp_path / "crops" / "cat" / "sub" / "a-1.png", np.uint8)
     np.testing.assert_array_equal(cv2.imdecode(content, cv2.IMREAD_COLOR_RGB), IMAGE[:10, :10])
@@ -75,7 +75,7 @@ def test_each_clip_becomes_a_video_and_images_stay_images(tmp_path):
         prediction("still.tif", found()),
         *(prediction("y", found(), other, seconds) for seconds in (0, 1)),
     ]
-    assert draw_all(tmp_path, predictions, pictures=True) == ["one.mp4", "still.tif.jpg", "sub/other.mp4"]
+    assert draw_all(tmp_path, predictions, images=True) == ["one.mp4", "still.tif.jpg", "sub/other.mp4"]
     for name, count in (("one.mp4", 3), ("sub/other.mp4", 2)):
         with av.open(str(tmp_path / name)) as container:
             assert sum(1 for _ in container.decode(video=0)) == count

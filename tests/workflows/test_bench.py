@@ -45,7 +45,7 @@ def done(weights: Path, pictures: str, tmp_path_factory: pytest.TempPathFactory)
     """One file measured with two pictures in a call, and one that does not exist."""
     files = [weights, weights / "absent.onnx"]
     output = tmp_path_factory.mktemp("bench")
-    return bench(files, threads="1", batch="2", pictures=pictures, seconds=0.05, pipeline=False, output=output)
+    return bench(files, threads="1", batch="2", images=pictures, seconds=0.05, pipeline=False, output=output)
 
 
 def test_rates_latencies_and_operations_fit_together(done):
@@ -64,7 +64,7 @@ def test_what_cannot_be_measured_is_told_and_the_rest_is_measured(done):
 
 
 def test_where_the_time_goes_is_told(weights, pictures):
-    told = measure(Case(weights=str(weights), pictures=pictures, seconds=0.01, pipeline=True))
+    told = measure(Case(weights=str(weights), images=pictures, seconds=0.01, pipeline=True))
     assert list(told["processor_ms"]) == ["read", "letterbox", "network", "draw", "encode"]
     assert all(value > 0 for value in told["processor_ms"].values())
     assert told["pictures"] == 2

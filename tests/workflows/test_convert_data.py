@@ -86,7 +86,7 @@ def test_real_photographs_are_the_same_in_all_three_formats(shared: Callable[[st
 
 
 def test_links_share_the_originals_bytes(original: Path, tmp_path: Path) -> None:
-    convert_data(original, tmp_path / "linked", to="voc", pictures="link")
+    convert_data(original, tmp_path / "linked", to="voc", image_files="link")
     name = "train ä 1.jpg"
     assert (tmp_path / "linked" / "JPEGImages" / name).samefile(original / "train" / name)
 

@@ -13,7 +13,7 @@ from lookonce.workflows.report import report
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("demo") / "demo"
-    return demo(output=output, epochs=1, pictures=4, held_out=2).folder
+    return demo(output=output, epochs=1, num_images=4, held_out=2).folder
 
 
 def test_the_demo_leaves_everything_that_it_names(folder: Path) -> None:
@@ -21,7 +21,7 @@ def test_the_demo_leaves_everything_that_it_names(folder: Path) -> None:
         assert (folder / name).exists()
     assert len(list((folder / "predictions").glob("*.jpg"))) == 2
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert re.search(r"\b2 pictures .*\btest\b", page)
+    assert re.search(r"\b2 images .*\btest\b", page)
     assert page.count("data:image/jpeg") == 2
 
 
@@ -57,8 +57,8 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_demo_of_no_images_is_refused_by_name(tmp_path: Path) -> None:
-    with raises(SettingsError, setting="pictures", value=0):
-        demo(output=tmp_path / "demo", pictures=0)
+    with raises(SettingsError, setting="num_images", value=0):
+        demo(output=tmp_path / "demo", num_images=0)
 
 
 def test_a_report_of_no_run_is_refused(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def named(data: Path, **changes: Any) -> tuple[str, str, Diagnosis]:
 def test_weights_that_never_learned_are_suspected_and_every_check_is_told(tmp_path: Path) -> None:
     data = write_squares(tmp_path / "data")
     result = trained(data, epochs=1, eval_every=0)
-    diagnosed = diagnose(result.run.last, data=data, pictures=6, output=tmp_path / "out")
+    diagnosed = diagnose(result.run.last, data=data, num_images=6, output=tmp_path / "out")
     text = list(as_text(diagnosed))
     for number, check in enumerate(diagnosed.diagnosis.checks, start=1):
         assert any(line.startswith(f"{number}. {check.name}: ") for line in text)
@@ -131,8 +131,8 @@ def test_weights_without_a_run_need_data(tmp_path: Path) -> None:
     result = trained(write_squares(tmp_path / "data"), epochs=1, eval_every=0)
     with raises(SettingsError, "--data", setting="data", path=result.run.last):
         diagnose(result.run.last)
-    with raises(SettingsError, setting="pictures", value=0):
-        diagnose(result.run.path, pictures=0)
+    with raises(SettingsError, setting="num_images", value=0):
+        diagnose(result.run.path, num_images=0)
 
 
 @pytest.mark.parametrize(

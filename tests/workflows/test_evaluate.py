@@ -133,7 +133,7 @@ def test_the_best_thresholds_are_stored_in_the_checkpoint_on_request(
     coco: Path, foreign: Path, weights: Path, tmp_path: Path
 ) -> None:
     best = weights / "checkpoints" / "best"
-    evaluate(weights=weights, data=coco, images=tmp_path, output=tmp_path / "out", resamples=0, pictures=0)
+    evaluate(weights=weights, data=coco, images=tmp_path, output=tmp_path / "out", resamples=0, sheet_images=0)
     assert read_record(best).thresholds.per_class_score == {}
     dataset = open_data(coco, tmp_path).split("val")
     found = read_coco_results(foreign, dataset)  # the cup at 0.5: 0.00 .. 0.50 find it, 0.25 is the middle

@@ -4,6 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.support.raised import raises
 
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import SettingsError
@@ -21,7 +22,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_every_box_is_learnt_by_its_best_anchor(data: str, tmp_path: Path) -> None:
     found = explain_assignment(
-        data, pictures=2, output=tmp_path / "bögen" / "sheet.png", assignment="best_anchors", assign_iou=1, **TINY
+        data, sheet_images=2, output=tmp_path / "bögen" / "sheet.png", assignment="best_anchors", assign_iou=1, **TINY
     )
     assert (found.num_pictures, found.num_unanswered) == (2, 0)
     # One prediction a box, unless two boxes want the same one.
@@ -46,13 +47,13 @@ def test_weights_bring_their_own_anchors_and_settings(data: str, tmp_path: Path)
 
 
 def test_no_image_is_too_few(data: str) -> None:
-    with pytest.raises(SettingsError, match="pictures: 0"):
-        explain_assignment(data, pictures=0)
+    with raises(SettingsError, setting="sheet_images", value=0):
+        explain_assignment(data, sheet_images=0)
 
 
 def test_real_images(shared: Callable[[str], Path], tmp_path: Path) -> None:
     found = explain_assignment(
-        str(shared("data/bccd")), pictures=2, output=tmp_path / "b.png", assignment="best_anchors", width=0.0625
+        str(shared("data/bccd")), sheet_images=2, output=tmp_path / "b.png", assignment="best_anchors", width=0.0625
     )
     assert found.num_boxes > 10
     assert found.num_unanswered == 0

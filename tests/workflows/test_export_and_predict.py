@@ -163,7 +163,7 @@ def test_a_checkpoint_without_pytorch_says_what_it_needs(run_folder, monkeypatch
 def test_predict_never_writes_over_earlier_predictions(exported, pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = str(pictures / "a.png")
-    outputs = [predict(source, weights=exported, pictures=False).output for _ in range(2)]
+    outputs = [predict(source, weights=exported, images=False).output for _ in range(2)]
     assert [path.as_posix() for path in outputs] == ["runs/predict-1", "runs/predict-2"]
     assert sorted(path.name for path in outputs[0].iterdir()) == ["detections.json", "results.json"]
 
@@ -235,7 +235,7 @@ def test_export_settings_out_of_range_are_refused(run_folder, options, setting, 
 
 def test_export_through_the_command_line(run_folder, pictures, tmp_path, capsys):
     options = ["--outputs", "raw", "--no-preprocess", "--batch", "2", "--image-size", "96", "--output", str(tmp_path)]
-    assert main(["export", str(run_folder), *options, "--pictures", str(pictures / "sub")]) == 0
+    assert main(["export", str(run_folder), *options, "--images", str(pictures / "sub")]) == 0
     path = tmp_path / "blätter-1-96-raw.onnx"
     assert load_runtime(path).record.image_size == (96, 96)
     assert "raw logits" in capsys.readouterr().out
@@ -243,7 +243,7 @@ def test_export_through_the_command_line(run_folder, pictures, tmp_path, capsys)
 
 def test_images_to_compare_on_must_be_readable(run_folder, pictures):
     with raises(DataError, "JPEG", path="cut.jpg"):
-        export(run_folder, pictures=str(pictures), image_size=32)
+        export(run_folder, images=str(pictures), image_size=32)
 
 
 def test_several_formats_and_outputs_in_one_call(run_folder, tmp_path):

@@ -68,7 +68,7 @@ def expected(weights: Path, folder: Path, tmp_path_factory: pytest.TempPathFacto
     """What is found in each picture alone."""
     found = []
     for path in sorted(folder.iterdir()):
-        (one,) = rows(predict(str(path), weights=weights, output=tmp_path_factory.mktemp("alone"), pictures=False))
+        (one,) = rows(predict(str(path), weights=weights, output=tmp_path_factory.mktemp("alone"), images=False))
         found.append(one)
     assert all(found)
     return found
@@ -105,13 +105,13 @@ def test_the_same_image_gives_the_same_boxes_to_the_last_bit(
         paths = sorted(folder.iterdir())
         (tmp_path / "list.txt").write_text("\n".join(f"{paths[4]}\n{path}" for path in paths), encoding="utf-8")
         source = str(tmp_path / "list.txt")
-    found = rows(predict(source, weights=weights, output=tmp_path / "out", pictures=False))
+    found = rows(predict(source, weights=weights, output=tmp_path / "out", images=False))
     assert (found[1::2] if way == "neighbours" else found) == expected
 
 
 def test_a_video_is_drawn_as_a_video_and_written_down_frame_by_frame(weights, images, tmp_path):
     source = lossless_video(tmp_path / "clip.mkv", images)
-    predicted = predict(str(source), weights=weights, output=tmp_path / "out", track=True, save="pictures,json,yolo")
+    predicted = predict(str(source), weights=weights, output=tmp_path / "out", track=True, save="images,json,yolo")
     assert predicted.exit_code == 0
     assert predicted.num_pictures == 5
     assert "5 frames" in next(as_text(predicted))
@@ -142,7 +142,7 @@ def test_what_is_saved_is_what_was_asked_for(weights, folder, tmp_path):
 
 
 def test_chosen_classes_and_limits(weights, folder, expected, tmp_path):
-    predicted = predict(str(folder), weights=weights, output=tmp_path, classes="dog", limit=2, pictures=False)
+    predicted = predict(str(folder), weights=weights, output=tmp_path, classes="dog", limit=2, images=False)
     assert rows(predicted) == [[one for one in found if one["class"] == "dog"] for found in expected[:2]]
 
 
@@ -264,7 +264,7 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 from lookonce.workflows.predict import predict
-predict(sys.argv[1], weights=Path(sys.argv[2]), output=Path(sys.argv[3]), save="pictures,json,jsonl,csv")
+predict(sys.argv[1], weights=Path(sys.argv[2]), output=Path(sys.argv[3]), save="images,json,jsonl,csv")
 print("KIB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

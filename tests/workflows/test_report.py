@@ -39,7 +39,7 @@ def test_the_run_is_scored_once_and_its_page_and_card_are_written(
     page = report(runs[0], output=tmp_path / "page.html").read_text(encoding="utf-8")
     for anchor in ("short", "scores", "classes", "pictures", "errors", "training", "data", "settings", "again"):
         assert f'<section id="{anchor}">' in page
-    assert re.search(r"\b3 pictures .*\bval\b", page)
+    assert re.search(r"\b3 images .*\bval\b", page)
     assert page.count("data:image/jpeg") == 3  # the worst are among them, and embedded once
     card = (tmp_path / "model-card.md").read_text(encoding="utf-8")
     metrics = json.loads((runs[0] / "evaluation" / "metrics.json").read_text())
@@ -59,9 +59,9 @@ def test_the_run_is_scored_once_and_its_page_and_card_are_written(
 
 def test_an_evaluation_that_is_named_is_shown_and_its_split_is_taken(runs: tuple[Path, Path], tmp_path: Path) -> None:
     data = runs[0].parent.parent / "table"
-    evaluate(weights=runs[0], data=data, split="test", output=tmp_path / "eval", resamples=0, pictures=0)
+    evaluate(weights=runs[0], data=data, split="test", output=tmp_path / "eval", resamples=0, sheet_images=0)
     page = report(runs[0], output=tmp_path / "page.html", evaluation=tmp_path / "eval").read_text(encoding="utf-8")
-    assert re.search(r"\b2 pictures .*\btest\b", page)
+    assert re.search(r"\b2 images .*\btest\b", page)
     with raises(SettingsError, "test", setting="split", value="val"):
         report(runs[0], output=tmp_path / "page.html", evaluation=tmp_path / "eval", split="val")
 
@@ -86,8 +86,8 @@ def test_two_runs_are_compared_on_the_same_images(runs: tuple[Path, Path], tmp_p
 def test_wrong_input_is_named(runs: tuple[Path, Path], tmp_path: Path) -> None:
     with raises(DataError, "settings.yaml", path=tmp_path):
         report(tmp_path)
-    with raises(SettingsError, setting="pictures", value=-1):
-        report(runs[0], pictures=-1)
+    with raises(SettingsError, setting="num_images", value=-1):
+        report(runs[0], num_images=-1)
     with raises(SettingsError, " 2 ", setting="evaluation, weights"):
         report(*runs, weights=runs[0])
     with raises(SettingsError, "same run"):

@@ -2,9 +2,9 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
@@ -19,9 +19,10 @@ from lookonce.config.yaml_file import Entry, read_entries
 from lookonce.errors import SettingsError
 from lookonce.log import get_logger, progress_bar
 from lookonce.on_ranks import RanksRequest
+from lookonce.request import old_names_of, require_one_name
 
 ON_PROGRESS = "on_progress"
-OF_RANKS = frozenset(field.name for field in fields(RanksRequest))
+OF_RANKS = frozenset(known.name for known in fields(RanksRequest))
 KEY_VALUE = re.compile(r"([A-Za-z][\w-]*)=(.*)", re.DOTALL)
 OPTION = re.compile(r"--([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
 
@@ -41,7 +42,8 @@ class Options:
 
     verb: its name; names: its options, with `_`; positional: options that can be given without a name; switches:
     options that need no value; one_value_each: all others take exactly one, so that in `--ckpt_interval -1` the second
-    word is a value; takes_old_names: the model zoo's names are passed on unchanged; tolerant: any other name too.
+    word is a value; takes_old_names: the model zoo's names are passed on unchanged; tolerant: any other name too;
+    new_names: old name of an option -> its name.
     """
 
     verb: str
@@ -51,6 +53,7 @@ class Options:
     one_value_each: bool
     takes_old_names: bool
     tolerant: bool = False
+    new_names: Mapping[str, str] = field(default_factory=dict)
 
     def normalised(self, tokens: Iterable[str]) -> list[str]:
         """`--batch_size 8`, `batch_size=8`, `--per_batch_size=8` -> `--batch-size=8`; unknown names raise.
@@ -72,10 +75,22 @@ class Options:
             if value is None and left and self._takes(name, left[0]):
                 value = left.pop(0)
             items.append(Typed(name, value))
+        items = self._renamed(items)
         self._require_known(item.name for item in items if isinstance(item, Typed))
         if not self.takes_old_names and not self.tolerant:
             items = self._translated(items, self.positional if left or _has_words(items) else frozenset())
         return [*(item if isinstance(item, str) else self._option(*item) for item in items), *left]
+
+    def _renamed(self, items: Sequence[str | Typed]) -> list[str | Typed]:
+        """Options under their new names; SettingsError if one is given under both."""
+        of_switches = {f"no_{old}": f"no_{new}" for old, new in self.new_names.items()}
+        given = {item.name.removeprefix("no_") for item in items if isinstance(item, Typed)}
+        for old in self.new_names.keys() & given:
+            require_one_name(old, self.new_names[old], given)
+        names = {**self.new_names, **of_switches}
+        return [
+            item if isinstance(item, str) else item._replace(name=names.get(item.name, item.name)) for item in items
+        ]
 
     def _translated(self, items: list[str | Typed], by_words: frozenset[str]) -> list[str | Typed]:
         """For a verb without settings: model zoo names translated to its own, and options of a file added.
@@ -84,7 +99,10 @@ class Options:
         """
         typed = [item for item in items if isinstance(item, Typed)]
         entries = [entry for item in typed if self._is_file(item) for entry in read_entries(Path(item.value or ""))]
-        require_known(entries, self.names)
+        require_known(entries, {*self.names, *self.new_names})
+        for outdated in self.new_names.keys() & {entry.name for entry in entries}:
+            require_one_name(outdated, self.new_names[outdated], [entry.name for entry in entries])
+        entries = [entry._replace(name=self.new_names.get(entry.name, entry.name)) for entry in entries]
         by_file = {entry.name: entry.value for entry in entries if self._is_for_this_verb(entry)}
         below = for_verb({name: value for name, value in by_file.items() if self._is_old(name)}, self.names, self.verb)
         old = {name: "true" if value is None else value for name, value in typed if self._is_old(name)}
@@ -114,7 +132,9 @@ class Options:
         if self._is_old(entry.name):
             alias = BY_OLD_NAME[entry.name]
             return alias.means_in(self.verb, self.names) and (alias.default_holds or not entry.is_default)
-        return entry.name in self.names and entry.value is not None and entry.name != "weights"
+        is_truth = str(entry.value).lower() in TRUTH  # `images` is a folder for eval, and a switch of predict
+        is_other = entry.name == "weights" or (entry.name in self.switches and not is_truth)
+        return entry.name in self.names and entry.value is not None and not is_other
 
     def _split(self, token: str) -> tuple[str | None, str | None]:
         """Split a token into (option name with `_`, value); name is None for anything that is not a lookonce option."""
@@ -135,12 +155,13 @@ class Options:
         pair = KEY_VALUE.fullmatch(following)
         if OPTION.fullmatch(following) or (pair and self._is_known(pair[1].replace("-", "_"))):
             return False
-        if name in self.switches:
+        if self.new_names.get(name, name) in self.switches:
             return following.lower() in TRUTH
-        return self.one_value_each or name not in self.names
+        return self.one_value_each or self.new_names.get(name, name) not in self.names
 
     def _is_known(self, name: str) -> bool:
-        return self.tolerant or name in self.names or name in BY_OLD_NAME or name in {"file", "config_path"}
+        known = {*self.names, *self.new_names, "file", "config_path"}
+        return self.tolerant or name in known or name in BY_OLD_NAME
 
     def _require_known(self, names: Iterable[str]) -> None:
         """SettingsError lists all unknown names."""
@@ -198,6 +219,7 @@ def options_of(function: Callable[..., Any], verb: str) -> Options:
         one_value_each=takes_settings or bool(flags),
         takes_old_names=takes_settings,
         tolerant=bool(flags),
+        new_names=old_names_of(function),
     )
 
 
@@ -244,6 +266,7 @@ def command_of(
     for parameter_name, option in renames.items():
         call.__doc__ = re.sub(rf"\b{parameter_name}\b", option, call.__doc__)
     call.__name__ = function.__name__
+    call.__old_names__ = old_names_of(function)  # type: ignore[attr-defined]
     return call
 
 

@@ -61,9 +61,13 @@ class Alias:
         return self.program == "train" or (self.program == "job" and self.translate is not None)
 
     def means_in(self, verb: str, options: Collection[str]) -> bool:
-        """Whether it maps to one of these options of a verb; predict shares those of the document's eval."""
+        """Whether it maps to one of these options of a verb; predict shares those of the document's eval.
+
+        Not `images`, which is a folder for eval and a switch of predict.
+        """
         programs = {"train", "eval" if verb == "predict" else verb}
-        return self.new in options and self.program in programs and not self.training_only
+        is_other = self.training_only or (verb == "predict" and self.new == "images")
+        return self.new in options and self.program in programs and not is_other
 
     def is_default(self, value: Any) -> bool:
         """Whether a value equals the model zoo's default in any spelling: 0 and 0.0, text and list.

@@ -185,7 +185,7 @@ class YoloFiles:
         """Nothing is left to do: `add` completes each file."""
 
 
-# Value of --save -> its writers. `pictures` and `crops` need the images themselves: prediction/renderer.py.
+# Value of --save -> its writers. `images` and `crops` need the images themselves: prediction/renderer.py.
 TEXT_OUTPUTS: dict[str, tuple[Callable[[Context], Output], ...]] = {
     "json": (JsonFile, CocoFile),
     "jsonl": (JsonLinesFile,),

@@ -1,4 +1,4 @@
-"""Writes annotated images and videos, and a crop of each detected object: `--save pictures,crops`."""
+"""Writes annotated images and videos, and a crop of each detected object: `--save images,crops`."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -33,12 +33,12 @@ DRAWN_AHEAD = 4  # images drawn while an earlier one is being written
 class Renderer:
     """Draws the predictions that pass through `drawn` into `folder`: one file per image, one .mp4 per clip."""
 
-    def __init__(self, folder: Path, record: ModelRecord, *, pictures: bool, crops: bool) -> None:
+    def __init__(self, folder: Path, record: ModelRecord, *, images: bool, crops: bool) -> None:
         self._folder, self._record = folder, record
         self._steps: list[Callable[[Prediction], ImageArray | None]] = []
         if crops:
             self._steps.append(self._crop)
-        if pictures:
+        if images:
             self._steps.append(self._draw)
         self._clip: Clip | None = None
         self._writer: VideoWriter | None = None

@@ -22,6 +22,7 @@ from lookonce.cores import usable_threads
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.layout import PLAIN, Layout
 from lookonce.log import progress_bar
+from lookonce.request import old_names
 from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.registry import names_for, runtimes_for
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
@@ -49,6 +50,7 @@ class Bench:
         return int(any("error" in row for row in (*self.rows, *self.pipelines)))
 
 
+@old_names(pictures="images")
 def bench(
     files: list[Path],
     *,
@@ -56,14 +58,14 @@ def bench(
     threads: str | None = None,
     batch: str | None = None,
     image_size: str | None = None,
-    pictures: str | None = None,
+    images: str | None = None,
     seconds: float = 5.0,
     pipeline: bool = True,
     runtime: str = "auto",
     device: str = "auto",
     output: Path | None = None,
 ) -> Bench:
-    """Measure how fast weights run here: latency, throughput, share of the processor's peak, memory, and the pipeline.
+    """Measure latency, throughput, share of the processor's peak, memory use and the whole pipeline on this machine.
 
     Each case runs in a process of its own, one after another. Close other programs first.
 
@@ -72,25 +74,25 @@ def bench(
     files
         Exported files, checkpoint folders, run folders, or MindSpore's .ckpt or Darknet's .weights.
     names
-        Class names of a .ckpt or .weights, one a line, where it does not say.
+        Text file of class names, one per line, for a .ckpt or .weights without names.
     threads
-        Numbers of threads to try, with commas between them: 1,2. Without it, one for each core.
+        Numbers of threads to try, separated by commas: 1,2. Default: one per core.
     batch
-        Numbers of pictures in a call: 1,8. Without it, 1, and four for each thread.
+        Batch sizes, separated by commas: 1,8. Default: 1, and four per thread.
     image_size
-        Sides of the network's input in pixels: 320,416. Without it, that of the weights.
-    pictures
-        Pictures to measure with (file, folder, pattern, list); without it, made-up photographs of about 640x480.
+        Sides of the network's input in pixels, separated by commas: 320,416. Default: that of the weights.
+    images
+        Images to measure with (file, folder, pattern, list). Default: synthetic images of about 640x480.
     seconds
-        About how long each case is measured.
+        Approximate time per case, in seconds, above 0.
     pipeline
-        Measure reading, detecting and drawing too, or the network alone.
+        Measure reading, detection and drawing too; --no-pipeline measures the network alone.
     runtime
         What runs the weights: auto for the file's own, all for each that reads it, or names with commas between them.
     device
-        Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the processor.
+        Device for a checkpoint: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the CPU.
     output
-        Folder for bench.json; without it runs/bench-1, runs/bench-2 and so on.
+        Folder for bench.json. Default: a new runs/bench-N.
     """
     if seconds <= 0:
         raise SettingsError(f"seconds is {seconds}, expected more than 0", setting="seconds", value=seconds)
@@ -102,7 +104,7 @@ def bench(
                 f"image_size is {size}, expected a multiple of {STRIDE}", setting="image_size", value=size
             )
     named = {file: str(path) if path else None for file, path in names_for(files, names).items()}
-    common = Case(weights="", pictures=pictures, seconds=seconds, device=device)
+    common = Case(weights="", images=images, seconds=seconds, device=device)
     cases = []
     for file, count in product(files, thread_counts):
         for name in _runtimes(runtime, file):
@@ -202,7 +204,7 @@ def as_text(done: Bench, layout: Layout = PLAIN) -> Iterator[str]:
 
 def _pipeline_line(row: dict[str, Any]) -> str:
     parts = ", ".join(f"{part} {value:.1f}" for part, value in row["processor_ms"].items())
-    rates = f"{row['pipeline_per_second']:.1f} pictures/s, {row['ratio']:.2f} of the network alone"
+    rates = f"{row['pipeline_per_second']:.1f} images/s, {row['ratio']:.2f} of the network alone"
     name = Path(row["file"]).name
     return f"{name}, {row['runtime']}: reading and detecting {rates}; processor ms a picture: {parts}"
 
@@ -217,7 +219,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("file", "runtime"):
         table.add_column(heading)
-    headings = ("size", "threads", "batch", "median ms", "p95 ms", "pictures/s", "GFLOP/s", "of peak", "MB")
+    headings = ("size", "threads", "batch", "median ms", "p95 ms", "images/s", "GFLOP/s", "of peak", "MB")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:

@@ -39,14 +39,14 @@ THREADS_VARIABLE = "OMP_NUM_THREADS"  # `lookonce bench` sets it for each case
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What to measure. image_size: side in pixels, None for that of the weights; pictures: a SOURCE, None for synthetic
+    """What to measure. image_size: side in pixels, None for that of the weights; images: a SOURCE, None for synthetic
     images; seconds: approximate duration; pipeline: measure reading and drawing too, not the network alone."""
 
     weights: str
     names: str | None = None
     batch: int = 1
     image_size: int | None = None
-    pictures: str | None = None
+    images: str | None = None
     seconds: float = 5.0
     pipeline: bool = False
     runtime: str = "auto"
@@ -60,7 +60,7 @@ def measure(case: Case) -> dict[str, Any]:
         case.weights, names=Path(case.names) if case.names else None, device=case.device, runtime=case.runtime
     )
     loaded = time.perf_counter() - started
-    sources = _sources(case.pictures)
+    sources = _sources(case.images)
     size_hw = (case.image_size,) * 2 if case.image_size else runtime.record.image_size
     measured = pipeline_of(runtime, sources, case) if case.pipeline else network_of(runtime, sources, case, size_hw)
     return {

@@ -10,8 +10,10 @@ from lookonce.data.source import open_data
 from lookonce.data.splits import SPLITS, DataSource
 from lookonce.data.write import Copy, Format, Placing, require_format, require_new, write_data
 from lookonce.errors import DataError, SettingsError
+from lookonce.request import old_names
 
 
+@old_names(pictures="image_files")
 def convert_data(
     source: str | Path,
     destination: Path,
@@ -26,7 +28,7 @@ def convert_data(
     split: str | None = None,
     stratify: bool = False,
     seed: int = 0,
-    pictures: Placing = "copy",
+    image_files: Placing = "copy",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Copy:
     """Copy a data set to another format, optionally with other splits and classes.
@@ -60,7 +62,7 @@ def convert_data(
         With --split: stratified, i.e. similar class proportions in each split.
     seed
         Random seed; the same seed selects the same images.
-    pictures
+    image_files
         copy, or link: hard links need no space but share their bytes with the original images.
     on_progress
         Called with (images copied, images in total).
@@ -81,7 +83,7 @@ def convert_data(
     if shares:
         datasets = share_out(join(datasets, "all"), shares, stratify=stratify, seed=seed)
     _require_images(datasets)
-    return write_data(datasets, destination, to=to, placing=pictures, on_progress=on_progress)
+    return write_data(datasets, destination, to=to, placing=image_files, on_progress=on_progress)
 
 
 def as_text(copy: Copy) -> Iterator[str]:

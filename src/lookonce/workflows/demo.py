@@ -11,6 +11,7 @@ from lookonce.cores import usable_processors
 from lookonce.data.synthetic import write_synthetic
 from lookonce.errors import SettingsError
 from lookonce.log import get_logger, logging_to
+from lookonce.request import old_names
 
 NUM_STEPS = 6
 # Half the channels and 256 pixels: what two processor cores train in about four minutes. Colour and place vary in the
@@ -43,35 +44,41 @@ class Demonstration:
     exit_code: int = 0
 
 
+@old_names(pictures="num_images")
 def demo(
-    *, output: Path = Path("demo"), epochs: int = 8, pictures: int = 1500, held_out: int = 150, seed: int = 0
+    *, output: Path = Path("demo"), epochs: int = 8, num_images: int = 1500, held_out: int = 150, seed: int = 0
 ) -> Demonstration:
-    """All of it in about five minutes on two cores: make pictures, train, evaluate, export, predict, report.
+    """The whole workflow in about five minutes on two cores: make images, train, evaluate, export, predict, report.
 
-    Nothing is downloaded and nothing is overwritten: where the folder exists, demo-2, demo-3 and so on is taken.
+    Nothing is downloaded or overwritten: if the folder exists, demo-2, demo-3 and so on is used.
 
     Parameters
     ----------
     output
         Folder to make.
     epochs
-        Passes over the training pictures.
-    pictures
-        How many pictures are made for training.
+        Number of training epochs, 1 or more.
+    num_images
+        Number of training images to make, 1 or more.
     held_out
-        How many are made for the final scores and the report; as many again score the network during training.
+        Number of test images for the final scores and the report, 1 or more; the validation split has the same number.
     seed
-        Start of all random choices.
+        Random seed.
     """
-    for name, count in {"epochs": epochs, "pictures": pictures, "held_out": held_out}.items():
+    for name, count in {"epochs": epochs, "num_images": num_images, "held_out": held_out}.items():
         if count < 1:
-            raise SettingsError(f"{name} is {count}, expected 1 or more", setting=name, value=count)
+            raise SettingsError(f"{name}: {count}; expected 1 or more", setting=name, value=count)
     started = time.perf_counter()
     with logging_to():
         folder = fresh_folder(output)
-        with step(1, f"making {pictures + 2 * held_out:,} pictures of six kinds of things on a table"):
+        with step(1, f"making {num_images + 2 * held_out:,} images of six kinds of objects on a table"):
             data = write_synthetic(
-                folder / "data", train=pictures, val=held_out, test=held_out, seed=seed, workers=num_processes(pictures)
+                folder / "data",
+                train=num_images,
+                val=held_out,
+                test=held_out,
+                seed=seed,
+                workers=num_processes(num_images),
             )
         with step(2, "training a detector from scratch"):
             run = train_on(data, folder, epochs, seed)
@@ -102,8 +109,8 @@ def use(run: Path, data: Path, folder: Path) -> Demonstration:
 
     exported = folder / "detector.onnx"
     with step(3, "exporting it to ONNX, and comparing what the file answers"):
-        log_lines(export.as_text(export.export(run, output=exported, pictures=str(data / "test2017"))))
-    with step(4, "scoring the exported file on pictures that it never saw"):
+        log_lines(export.as_text(export.export(run, output=exported, images=str(data / "test2017"))))
+    with step(4, "evaluating the exported file on the test images"):
         evaluation = evaluate.evaluate(weights=exported, data=data, split="test", output=folder / "eval")
         log_lines(evaluate.as_text(evaluation))
     with step(5, "drawing what it finds in them"):
@@ -149,19 +156,19 @@ def summary(demonstration: Demonstration, run: Path, seconds: float) -> list[str
     folder = demonstration.folder
     places = {
         folder / "report.html": "everything on one page: open this first",
-        folder / "predictions": "held-out pictures with what was found",
+        folder / "predictions": "test images with their detections",
         folder / "detector.onnx": "the detector as one file that runs without PyTorch",
         run: "weights, settings, log and metrics of the training",
         folder / "eval": "scores and detections",
-        folder / "data": "the pictures and their labels, in COCO layout",
+        folder / "data": "the images and their labels, in COCO layout",
     }
     width = max(len(str(path)) for path in places)
     scores = f"AP50 {demonstration.AP50:.3f}, AP {demonstration.AP:.3f}"
     return [
         "",
-        f"Done in {seconds / 60:.1f} minutes. On pictures that it never saw: {scores}.",
+        f"Done in {seconds / 60:.1f} minutes. On the test images: {scores}.",
         "",
         *(f"  {path!s:<{width}}  {text}" for path, text in places.items()),
         "",
-        "Now with your own pictures: lookonce train --data FOLDER",
+        "With your own images: lookonce train --data FOLDER",
     ]

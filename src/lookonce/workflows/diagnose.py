@@ -36,6 +36,7 @@ from lookonce.evaluation.results import Results
 from lookonce.log import get_logger
 from lookonce.report.content import read_run
 from lookonce.report.sheets import even_choice, write_overlay
+from lookonce.request import old_names
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime, names_for
@@ -68,6 +69,7 @@ class Diagnosed:
         return self.diagnosis.exit_code
 
 
+@old_names(pictures="num_images")
 def diagnose(
     weights: Path,
     *,
@@ -76,7 +78,7 @@ def diagnose(
     images: Path | None = None,
     split: str = "",
     train_split: str = "",
-    pictures: int = IMAGES,
+    num_images: int = IMAGES,
     output: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Diagnosed:
@@ -99,13 +101,13 @@ def diagnose(
         Split with the low score; default: the validation split of the run, else val.
     train_split
         Split it was trained on; default: the training split of the run, else train.
-    pictures
+    num_images
         Images of each split to run the detector on, 1 or more.
     output
         Folder to write into; default: diagnosis in the run folder, else a new runs/diagnose-N.
     """
-    if pictures < 1:
-        raise SettingsError(f"pictures: {pictures}; expected 1 or more", setting="pictures", value=pictures)
+    if num_images < 1:
+        raise SettingsError(f"num_images: {num_images}; expected 1 or more", setting="num_images", value=num_images)
     subject = read_subject(weights, names)
     source = open_data(data or _data_of(subject, weights), images or _images_of(subject))
     folder = _folder(weights, output)
@@ -114,7 +116,7 @@ def diagnose(
         source,
         split=split or subject.settings.get("val_split", "val"),
         train_split=train_split or subject.settings.get("train_split", "train"),
-        images=pictures,
+        images=num_images,
         overlay=folder / "overlay.jpg",
         on_progress=on_progress,
     )

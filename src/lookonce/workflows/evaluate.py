@@ -25,7 +25,7 @@ from lookonce.log import get_logger
 from lookonce.on_ranks import OnProgress, RanksRequest, in_ranks
 from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
 from lookonce.report.sheets import write_sheets
-from lookonce.request import takes
+from lookonce.request import old_names, takes
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
@@ -34,54 +34,55 @@ from lookonce.storage import make_run_folder, os_errors_explained, write_file
 INTERVALS = ("AP", "AP50")
 
 
+@old_names(pictures="sheet_images")
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRequest(RanksRequest):
-    """Score a detector with COCO's twelve numbers, exactly as pycocotools would, and each class.
+    """Evaluate a detector with COCO's twelve metrics, exactly as pycocotools does, and for each class.
 
-    Writes metrics.json, analysis.json (what goes wrong, and the curves behind it), results.json, and two sheets of
-    pictures. Scores count from 0.001 up, whatever threshold the weights show from. Several devices share out the
-    pictures, and every number stays as it is.
+    Writes metrics.json, analysis.json (error types and curves), results.json, and two sheets of images. Detections
+    with a confidence of 0.001 or more count, whatever threshold is stored with the weights. Several devices share the
+    images; the results do not change.
 
     Parameters
     ----------
     weights
         Checkpoint folder, run folder (its best), exported file, or MindSpore's .ckpt or Darknet's .weights.
     names
-        Class names of a .ckpt or .weights, one a line, where it does not say.
+        Text file of class names, one per line, for a .ckpt or .weights without names.
     data
-        Labelled pictures: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+        Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     images
-        Folder of the pictures of an annotation JSON; --results needs none.
+        Image folder of an annotation JSON; --results needs none.
     split
-        Which part of the data set: train, val or test.
+        Split of the data set: train, val or test.
     results
-        COCO results file of any program, scored instead of weights; the pictures need not be there.
+        COCO results file of any program, evaluated instead of weights; the image files are not needed.
     against
-        Another detector, or its results file (.json): is the difference more than chance?
+        Another detector, or its results file (.json): tests whether the difference is significant.
     output
-        Folder to write into; without it runs/eval-1, runs/eval-2 and so on.
+        Folder to write into. Default: a new runs/eval-N.
     iou
-        More overlaps to score at, such as --iou 0.3 0.6, beside COCO's 0.50 to 0.95.
+        Further IoU thresholds, above 0 and up to 1, such as --iou 0.3 0.6, beside COCO's 0.50 to 0.95.
     resamples
-        Drawings of the pictures behind the 95 % intervals of AP and AP50; 0 for none.
-    pictures
-        How many pictures each sheet shows: worst.jpg, pictures.jpg; 0 for no sheets.
+        Bootstrap samples of the images for the 95 % intervals of AP and AP50; 0 computes none.
+    sheet_images
+        Images on each sheet (worst.jpg, pictures.jpg); 0 writes no sheets.
     store_thresholds
-        Write the best threshold of each class into the checkpoint: predict and exported files show from there.
+        Store the best confidence threshold of each class in the checkpoint, for predict and exported files.
     iou_threshold
-        Overlap above which the weaker of two boxes of a class is dropped; without it, that of the weights.
+        IoU threshold of non-maximum suppression (NMS), 0 to 1. Default: the value stored with the weights.
     score_threshold
-        Lowest score that counts; without it, the one that the weights were scored with in training, usually 0.001.
+        Confidence threshold, 0 up to 1. Default: the one used for evaluation in training, usually 0.001.
     max_detections
-        Boxes kept of one picture, best first; without it, as many as the weights say.
+        Maximum detections per image, 1 or more. Default: the value stored with the weights.
     multi_label
-        One box may be detected as several classes; false: as its best class alone. Without it, as the weights say.
+        true: a box may have several classes; false: only its best. Default: the value stored with the weights.
     image_size
-        Side of the square that a checkpoint sees, a multiple of 32; without it, the one it was trained at.
+        Side of a checkpoint's square input in pixels, a multiple of 32. Default: the size it was trained at.
     batch_size
-        Pictures at once on an accelerator; a CPU takes one at a time, so that no digit depends on it.
+        Batch size on an accelerator. A CPU uses 1, so that results do not depend on it.
     device
-        Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the processor.
+        Device for a checkpoint: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the CPU.
     runtime
         What runs the weights: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """
@@ -96,7 +97,7 @@ class EvaluateRequest(RanksRequest):
     output: Path | None = None
     iou: tuple[float, ...] = ()
     resamples: int = 1000
-    pictures: int = 12
+    sheet_images: int = 12
     store_thresholds: bool = False
     iou_threshold: float | None = None
     score_threshold: float | None = None
@@ -134,9 +135,11 @@ class EvaluateRequest(RanksRequest):
                 setting="resamples",
                 value=self.resamples,
             )
-        if self.pictures < 0:
+        if self.sheet_images < 0:
             raise SettingsError(
-                f"pictures is {self.pictures}, expected 0 or more", setting="pictures", value=self.pictures
+                f"sheet_images: {self.sheet_images}; expected 0 or more",
+                setting="sheet_images",
+                value=self.sheet_images,
             )
         for value in self.iou:
             if not 0 < value <= 1:
@@ -253,7 +256,7 @@ def _assessed(
         iou=request.iou,
         other=other,
         resamples=request.resamples,
-        images=request.pictures,
+        images=request.sheet_images,
         kept=request.results,
     )
 
@@ -317,7 +320,7 @@ def open_detector(
     loaded = load_runtime(weights, names=names, device=device, runtime=runtime)
     network = loaded if image_size is None else at_size(loaded, image_size, weights)
     height, width = network.record.image_size
-    get_logger().info(f"{weights} sees pictures at {width}x{height} pixels")
+    get_logger().info(f"{weights}: input size {width}x{height} pixels")
     return Detector(network, iou_threshold=iou_threshold, max_detections=max_detections, multi_label=multi_label)
 
 

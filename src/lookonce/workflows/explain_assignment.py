@@ -18,6 +18,7 @@ from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.report.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
+from lookonce.request import old_names
 from lookonce.storage import os_errors_explained, write_file
 from lookonce.training.engine import StepOptions, to_device
 from lookonce.weights.load import load_weights
@@ -38,8 +39,9 @@ class Explanation:
     num_unanswered: int
 
 
+@old_names(pictures="sheet_images")
 def explain_assignment(
-    data: str, *, pictures: int = 4, split: str | None = None, output: Path = Path("assignment.png"), **flags: Any
+    data: str, *, sheet_images: int = 4, split: str | None = None, output: Path = Path("assignment.png"), **flags: Any
 ) -> Explanation:
     """Draw which predictions are assigned to which ground-truth box, with the anchors at their true size.
 
@@ -50,17 +52,19 @@ def explain_assignment(
     ----------
     data
         Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
-    pictures
+    sheet_images
         Images to show, 1 or more, evenly spaced over those with boxes.
     split
         Split of the data set; default: the training split.
     output
         PNG file to write; if it exists, a number is appended to its name.
     """
-    if pictures < 1:
-        raise SettingsError(f"pictures: {pictures}; expected 1 or more", setting="pictures", value=pictures)
-    settings, model, record, shown = prepare(data, split, pictures, flags)
-    batch = fitted_batch(shown, record, pictures)
+    if sheet_images < 1:
+        raise SettingsError(
+            f"sheet_images: {sheet_images}; expected 1 or more", setting="sheet_images", value=sheet_images
+        )
+    settings, model, record, shown = prepare(data, split, sheet_images, flags)
+    batch = fitted_batch(shown, record, sheet_images)
     heads = answers(settings, model, record, batch)
     path = fresh_file(output)
     _, content = cv2.imencode(".png", draw_assignment(batch, heads)[..., ::-1])
@@ -78,7 +82,7 @@ def explain_assignment(
 
 
 def prepare(
-    data: str, split: str | None, pictures: int, flags: dict[str, Any]
+    data: str, split: str | None, num_images: int, flags: dict[str, Any]
 ) -> tuple[Settings, YoloV3Tiny, ModelRecord, Dataset]:
     """(settings, network, its record, images to show)."""
     flags = {**flags, "data": data}
@@ -94,7 +98,7 @@ def prepare(
     if trained is None:
         record = build.make_record(settings, dataset, data_hash(dataset))
         trained = build.make_model(settings, record), record
-    return settings, *trained, with_boxes(dataset, pictures)
+    return settings, *trained, with_boxes(dataset, num_images)
 
 
 def given(flags: dict[str, Any]) -> dict[str, Any]:

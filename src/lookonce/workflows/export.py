@@ -41,6 +41,7 @@ from lookonce.export.plan import ExportPlan, Outputs, Precision
 from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.prediction.sources import find_images
+from lookonce.request import old_names
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.exported import ExportedRuntime
@@ -74,6 +75,7 @@ class Exports:
     is_list: bool = False
 
 
+@old_names(pictures="images")
 def export(
     weights: Path | None = None,
     *,
@@ -88,49 +90,49 @@ def export(
     calibration: str | None = None,
     output: Path | None = None,
     file_name: str | None = None,
-    pictures: str | None = None,
+    images: str | None = None,
     overwrite: bool = False,
     check: bool = False,
     list_formats: bool = False,
 ) -> Exports:
-    """Write files for other runtimes. Each is reloaded and must give the same answers, or it is not kept.
+    """Write files for other runtimes. Each is reloaded, and kept only if its outputs agree with those of the weights.
 
     Parameters
     ----------
     weights
         Checkpoint folder, run folder (its best), or MindSpore's .ckpt or Darknet's .weights.
     names
-        Class names of a .ckpt or .weights, one a line, where it does not say.
+        Text file of class names, one per line, for a .ckpt or .weights without names.
     to
-        Formats, with commas between them; --list shows them all.
+        Formats, separated by commas; --list shows all.
     outputs
         detections: boxes, scores, labels after non-maximum suppression. decoded: all boxes and scores. raw: the heads.
-        Several, with commas, make several files; without it, the first of these that the format can hold.
+        Several, separated by commas, write several files. Default: the first of these that the format supports.
     image_size
-        Side of the square the file takes, in pixels, a multiple of 32; without it, that of the weights.
+        Side of the square input in pixels, a multiple of 32. Default: that of the weights.
     batch
-        Pictures the file takes at once; 0 for any number.
+        Batch size of the file, 0 or more; 0 accepts any batch size.
     dynamic_size
-        Let the file take any multiple of 32 for either side.
+        Accept any multiple of 32 as height and width.
     preprocess
         Take pixels, uint8 (N, H, W, 3) RGB; --no-preprocess takes the normalised float32 (N, 3, H, W) instead.
     precision
         fp32; fp16: weights stored in 16 bits, half the size; int8: weights and arithmetic in 8 bits, a quarter.
     calibration
-        Pictures that int8 is fitted to: a data set (with labels the AP before and after is told), a folder or a
-        pattern; without it, the data trained on.
+        Calibration set for int8: a data set (with labels, the AP before and after is reported), a folder or a
+        pattern. Default: the training data.
     output
-        File or folder to write; without it, beside the weights.
+        File or folder to write. Default: beside the weights.
     file_name
         Name of the files without their ending, here or in the folder `output`.
-    pictures
-        Pictures to compare on (file, folder, pattern); without it, some of the data trained on, or made-up ones.
+    images
+        Images for the comparison (file, folder, pattern). Default: some of the training data, else synthetic ones.
     overwrite
         Replace files of the same name.
     check
-        Write, reload and compare, and keep nothing: does this network export?
+        Write, reload and compare, then delete the files: checks whether this network exports.
     list_formats
-        Show what can be written and how far it is proven, and write nothing.
+        List the formats and how well each is verified; write nothing.
     """
     if list_formats:
         return Exports(files=(), is_list=True)
@@ -140,13 +142,13 @@ def export(
         )
     if batch < 0:
         raise SettingsError(
-            f"batch is {batch}, expected the number of pictures at once, or 0 for any", setting="batch", value=batch
+            f"batch: {batch}; expected 0 or more (0 accepts any batch size)", setting="batch", value=batch
         )
     asked = ExportPlan(batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision)
     plans = _plans(_formats(to), asked, outputs)
     model, record = _open(weights, names, image_size)
     measured = open_calibration_set(calibration, record) if precision == "int8" else None
-    reference = make_reference(model, record, *_canvases(record, pictures, batch), measured)
+    reference = make_reference(model, record, *_canvases(record, images, batch), measured)
     files = []
     with _place(output or (_beside(weights) if file_name is None else Path()), check) as place:
         for name, plan in plans:
@@ -352,9 +354,9 @@ def _path(output: Path, name: str, suffix: str, num_files: int) -> Path:
     return output / f"{name}{suffix}"
 
 
-def _canvases(record: ModelRecord, pictures: str | None, batch: int) -> tuple[NDArray[np.uint8], str]:
+def _canvases(record: ModelRecord, source: str | None, batch: int) -> tuple[NDArray[np.uint8], str]:
     """(B, H, W, 3) to compare on, B a multiple of `batch`; and words that say what they are."""
-    images, origin = _real_images(record, pictures)
+    images, origin = _real_images(record, source)
     count = max(COMPARED_IMAGES, batch) if not images else len(images)
     count = -(-count // max(batch, 1)) * max(batch, 1)
     if not images:

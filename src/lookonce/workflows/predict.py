@@ -23,15 +23,16 @@ from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.prediction.tracks import require_tracker
 from lookonce.prediction.tracks import track as track_things
 from lookonce.rank_group import SINGLE_RANK, RankGroup
-from lookonce.request import takes
+from lookonce.request import old_names, takes
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import make_run_folder, os_errors_explained
 
-SAVES = ("pictures", *TEXT_OUTPUTS, "crops")
-DEFAULT_SAVES = "pictures,json"
+SAVES = ("images", *TEXT_OUTPUTS, "crops")
+SAVE_ALIASES = {"pictures": "images"}  # an earlier name, which scripts may still use
+DEFAULT_SAVES = "images,json"
 
 
 @dataclass(kw_only=True)
@@ -58,6 +59,7 @@ class Predicted:
         return 1 if self.failed else 0
 
 
+@old_names(pictures="images")
 @dataclass(frozen=True, kw_only=True)
 class PredictRequest(RanksRequest):
     """Find objects in pictures and videos; draw them, and write down what and where they are.
@@ -79,7 +81,7 @@ class PredictRequest(RanksRequest):
     output
         Folder to write into; without it runs/predict-1, runs/predict-2 and so on.
     save
-        What to write: some of pictures,json,jsonl,csv,yolo,crops. json is detections.json and COCO's results.json.
+        What to write: some of images,json,jsonl,csv,yolo,crops. json is detections.json and COCO's results.json.
     classes
         Names or numbers of the only classes to show: person,bicycle.
     iou_threshold
@@ -96,8 +98,8 @@ class PredictRequest(RanksRequest):
         Follow things from picture to picture, and number them.
     limit
         Stop after so many pictures; a camera or stream goes on until Ctrl-C else.
-    pictures
-        --no-pictures leaves the drawings out, whatever else is saved.
+    images
+        --no-images omits the annotated images, whatever else is saved.
     device
         Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the processor.
     runtime
@@ -118,7 +120,7 @@ class PredictRequest(RanksRequest):
     tile_overlap: float = OVERLAP
     track: bool = False
     limit: int | None = None
-    pictures: bool = True
+    images: bool = True
     device: str = "auto"
     runtime: str = "auto"
 
@@ -132,15 +134,16 @@ class PredictRequest(RanksRequest):
 
     @property
     def saves(self) -> list[str]:
-        """The words of `save`, and not `pictures` with --no-pictures."""
-        words = [word.strip().lower() for word in self.save.split(",") if word.strip()]
+        """The words of `save`, without `images` if --no-images is given."""
+        typed = [word.strip().lower() for word in self.save.split(",") if word.strip()]
+        words = [SAVE_ALIASES.get(word, word) for word in typed]
         for word in words:
             if word not in SAVES:
                 known = suggestion(word, SAVES) or f"; expected some of {','.join(SAVES)}"
                 raise SettingsError(f"save: unknown {word}{known}", setting="save", value=word)
         if not words:
             raise SettingsError(f"save is empty; expected some of {','.join(SAVES)}", setting="save")
-        return [word for word in dict.fromkeys(words) if self.pictures or word != "pictures"]
+        return [word for word in dict.fromkeys(words) if self.images or word != "images"]
 
 
 def _require(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
@@ -215,7 +218,7 @@ def _run(
         predicted.failed[name] = str(error)
 
     saves = request.saves
-    drawings = Renderer(context.folder, context.record, pictures="pictures" in saves, crops="crops" in saves)
+    drawings = Renderer(context.folder, context.record, images="images" in saves, crops="crops" in saves)
     stop = StopRequest()
 
     def look(on_unreadable: Unreadable) -> Generator[PredictedImage]:
@@ -358,7 +361,7 @@ def _free_folder(output: Path | None, media: Media, saves: Sequence[str]) -> Pat
         output = make_run_folder(Path("runs"), "predict")
     with os_errors_explained(output):
         output.mkdir(parents=True, exist_ok=True)
-    if "pictures" in saves:
+    if "images" in saves:
         require_untouched(media, output)
     _require_new_folders(output, saves)
     return output
@@ -388,7 +391,7 @@ def as_text(predicted: Predicted) -> Iterator[str]:
         also = ", and detections.json" if "json" in predicted.saves else ""
         yield f"could not be read: {len(predicted.failed):,}; see the messages above{also}"
     names = {
-        "pictures": "drawings",
+        "images": "drawings",
         "json": "detections.json, results.json",
         "jsonl": "detections.jsonl",
         "csv": "detections.csv",

@@ -23,6 +23,7 @@ from lookonce.report.html import write_comparison, write_plots, write_report
 from lookonce.report.images import ComparedImage
 from lookonce.report.model_card import write_model_card
 from lookonce.report.sheets import even_choice, found_in, truth_of
+from lookonce.request import old_names
 from lookonce.storage import os_errors_explained
 
 EVALUATION = "evaluation"  # the folder in a run that keeps what the report scored
@@ -36,10 +37,11 @@ class Options:
     """What holds for every run on the page; see `report`."""
 
     split: str
-    pictures: int
+    num_images: int
     score: bool
 
 
+@old_names(pictures="num_images")
 def report(
     run: Path,
     *more: Path,
@@ -47,7 +49,7 @@ def report(
     evaluation: Path | None = None,
     weights: Path | None = None,
     split: str = "",
-    pictures: int = 12,
+    num_images: int = 12,
     title: str = "",
     score: bool = True,
     on_progress: OnProgress | None = None,
@@ -55,33 +57,33 @@ def report(
     """Write a run as one HTML page and a model card; several runs side by side on one page.
 
     The page needs no other file and no network. The run's best weights are scored on the split that scored them during
-    training, unless `evaluation` in the run folder has that already; errors and pictures are shown as long as the data
-    still lie where they were. model-card.md goes beside the page, the curves into the run's folder plots.
+    training, unless `evaluation` in the run folder has that already; errors and images are shown if the data are
+    still in their place. model-card.md goes beside the page, the curves into the run's folder plots.
 
     Parameters
     ----------
     run
         Folder of a training run, such as runs/train-1.
     more
-        Other runs, to be compared with the first.
+        Other runs to compare with the first.
     output
-        HTML file to write; without it, report.html in the run folder, or comparison.html in the first one's.
+        HTML file to write. Default: report.html in the run folder, or comparison.html in the first one's.
     evaluation
         Folder that `lookonce eval --output` wrote, shown in place of scoring.
     weights
-        What is scored, such as the exported file; without it, the run's best.
+        Weights to score, such as an exported file. Default: the run's best.
     split
-        What it is scored on; without it, the split that scored it during training.
-    pictures
-        How many pictures are shown, taken evenly from the split, and as many of the worst; 0 for none.
+        Split to score on. Default: the split that was scored during training.
+    num_images
+        Images shown, evenly spaced in the split, and also the number of worst images; 0 shows none.
     title
-        Heading of the page; without it, the name of the run.
+        Title of the page. Default: the name of the run.
     score
-        Score the weights where that has not been done; --no-score shows what training noted.
+        Score the weights if they have no scores yet; --no-score shows the scores of the training log.
     """
-    if pictures < 0:
-        raise SettingsError(f"pictures is {pictures}, expected 0 or more", setting="pictures", value=pictures)
-    options = Options(split=split, pictures=pictures, score=score)
+    if num_images < 0:
+        raise SettingsError(f"num_images: {num_images}; expected 0 or more", setting="num_images", value=num_images)
+    options = Options(split=split, num_images=num_images, score=score)
     if more:
         if evaluation is not None or weights is not None:
             raise SettingsError(
@@ -133,8 +135,8 @@ def gather(
         metrics=metrics,
         analysis={} if scored is None else scored.analysis,
         scored_on=scored_on(metrics),
-        pictures=[] if scored is None else even_images(scored, thresholds, options.pictures),
-        worst=[] if scored is None else worst_images(scored, thresholds, options.pictures),
+        pictures=[] if scored is None else even_images(scored, thresholds, options.num_images),
+        worst=[] if scored is None else worst_images(scored, thresholds, options.num_images),
         shown_from=shown_from(thresholds),
         classes=[] if dataset is None else css_classes(dataset.class_names),
         verified=read_verified(run.folder),
@@ -170,9 +172,7 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
         before = read_metrics(folder / "metrics.json").get("evaluated", {})
         if before.get("fingerprint") == sources["fingerprint"]:
             return folder
-    get_logger().info(
-        f"scoring {source} on {len(dataset):,} pictures of split {dataset.split}; --no-score leaves it out"
-    )
+    get_logger().info(f"scoring {source} on {len(dataset):,} images of split {dataset.split}; --no-score skips this")
     found = find(open_detector(source), dataset, on_progress=on_progress)
     with os_errors_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -204,7 +204,7 @@ def read_scored(folder: Path, dataset: Dataset) -> Scored | None:
             analysis=read_analysis(folder / "analysis.json"),
         )
     except DataError as error:
-        get_logger().warning(f"the report goes without errors and pictures: {error}")
+        get_logger().warning(f"the report omits errors and images: {error}")
         return None
 
 
@@ -217,7 +217,7 @@ def open_datasets(run: Run, shown: str) -> list[Dataset]:
         wanted = (settings.get("train_split", "train"), settings.get("val_split", "val"), shown)
         return [source.split(name) for name in dict.fromkeys(wanted) if name in source.splits]
     except (KeyError, LookonceError) as error:
-        get_logger().warning(f"the report goes without data and pictures: {error}")
+        get_logger().warning(f"the report omits data and images: {error}")
         return []
 
 
@@ -262,8 +262,8 @@ def scored_on(metrics: Mapping[str, Any]) -> str:
     """Words for the pictures behind the scores; metrics.json says it, the table of the run does not."""
     told = metrics.get("evaluated", {})
     if "pictures" not in told:
-        return "the validation pictures"
-    return f"the {told['pictures']:,} pictures of split {told.get('split', '')}"
+        return "the validation images"
+    return f"the {told['pictures']:,} images of split {told.get('split', '')}"
 
 
 def facts(record: ModelRecord | None) -> dict[str, str]:
