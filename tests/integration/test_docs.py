@@ -1,0 +1,123 @@
+"""README and docs: every command of theirs is understood as printed, and every example runs as written."""
+
+import inspect
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from lookonce.cli import main as command_line
+from lookonce.cli.main import main
+from lookonce.cli.verbs import VERBS, Verb
+from lookonce.data.synthetic import SceneOptions, write_synthetic
+from lookonce.workflows.train import train
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^(?:\$ )?(?:lookonce|\./run) (?P<words>[a-z-]+\b[^#\n]*)", re.MULTILINE)
+# Names that a reader replaces by his own, and what stands for them here.
+NAMES = {"N": "1", "PATH/TO/lookonce": str(ROOT)}
+
+
+def examples(language: str) -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for kind, text in FENCE.findall(page.read_text(encoding="utf-8")):
+            if kind == language:
+                yield page.name, text
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """(page, words after `lookonce`) of every command in a block."""
+    for language in ("", "sh", "console"):
+        for page, text in examples(language):
+            for match in COMMAND.finditer(text):
+                words = shlex.split(match["words"].split(" && ")[0])
+                if words[0] in VERBS:
+                    yield page, [NAMES.get(word, word) for word in words]
+
+
+ALL_COMMANDS = list(commands())
+
+
+def test_there_are_examples_to_run() -> None:
+    assert len(ALL_COMMANDS) > 60
+    assert {page for page, _ in examples("python")} >= {"README.md", "predict.md", "evaluation.md"}
+
+
+@pytest.mark.parametrize(("page", "words"), ALL_COMMANDS, ids=lambda part: part if isinstance(part, str) else part[0])
+def test_every_command_is_understood(page: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its verb and options exist, and their values have the right type: the verb's function would be called."""
+    del page
+    called: list[str] = []
+
+    def recorder(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def record(*_args: Any, **_options: Any) -> None:
+            called.append(function.__name__)
+
+        return record
+
+    load, late = Verb.load, command_line._late
+    monkeypatch.setattr(Verb, "load", lambda verb: recorder(load(verb)))
+    monkeypatch.setattr(command_line, "_late", lambda verb: recorder(late(verb)))
+    assert command_line.run(words) == 0
+    assert len(called) == 1
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the examples name: small data sets, a run, its files, images and a video."""
+    folder = tmp_path_factory.mktemp("world")
+    data = write_synthetic(folder / "bccd", train=6, val=4, test=4, options=SceneOptions(sides=(64, 96)))
+    for path in data.glob("annotations/*.json"):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        for category, name in zip(document["categories"], ("RBC", "WBC", "Platelets"), strict=False):
+            category["name"] = name
+        path.write_text(json.dumps(document), encoding="utf-8")
+    for name in ("data", "data/bccd", "D", "DATA", "three", "mine"):
+        shutil.copytree(data, folder / name, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train(data="bccd", run="bccd-1", image_size=64, width=0.125, epochs=1, batch_size=2, workers=0)
+        for name in ("data-1", "train-1", "run-1", "three-1", "bccd-2"):
+            shutil.copytree("runs/bccd-1", f"runs/{name}")
+        assert main(["export", "runs/bccd-1", "--output", "bccd-1.onnx"]) == 0
+        assert main(["eval", "--weights", "runs/bccd-1", "--data", "bccd", "--output", "found"]) == 0
+    for name in ("best.onnx", "detector.onnx", "model.onnx"):
+        shutil.copy(folder / "bccd-1.onnx", folder / name)
+    shutil.copy(folder / "found/results.json", folder)
+    images = sorted((data / "val2017").iterdir())
+    for name in ("photographs", "photos", "street"):
+        shutil.copytree(data / "val2017", folder / name)
+    video = cv2.VideoWriter(str(folder / "car.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 64))
+    for image in images:
+        video.write(cv2.resize(cv2.imread(str(image)), (64, 64)))
+    video.release()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("page", "text"), [*examples("python")], ids=lambda part: part if part.endswith(".md") else "example"
+)
+def test_every_python_example_runs(
+    page: str, text: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """As written, in a copy of that folder; `image` is an array, and a path of the real data is looked up."""
+    if "../shared/" in text:
+        text = text.replace("../shared", str(request.getfixturevalue("shared")(".")))
+    here = tmp_path / "world"
+    shutil.copytree(world, here)
+    monkeypatch.chdir(here)
+    if page == "README.md":
+        text = text.replace("image_size=320, epochs=30", "image_size=64, epochs=1, width=0.125")
+    before = {"image": np.zeros((48, 64, 3), np.uint8)}
+    exec(compile(inspect.cleandoc(text), page, "exec"), {"__name__": "__main__", **before})
