@@ -49,6 +49,7 @@ from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.runtimes.registry import load_runtime
 from lookonce.weights.checkpoint import MODEL_FILE
 from lookonce.weights.load import load_weights
+from lookonce.weights.pull import find_weights
 
 POINTS_TOLERANCE = 1.5  # of AP, that eight bits may cost
 LARGEST_STRIDE = 32
@@ -144,6 +145,7 @@ def export(
         )
     asked = ExportPlan(batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision)
     plans = _plans(_formats(to), asked, outputs)
+    weights = find_weights(weights)
     model, record = _open(weights, names, image_size)
     measured = open_calibration_set(calibration, record) if precision == "int8" else None
     reference = make_reference(model, record, *_canvases(record, pictures, batch), measured)
