@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from lookonce.config.schema import named_path
-from lookonce.errors import WeightsError
+from lookonce.errors import SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.remote.local_copy import local_weights
 from lookonce.remote.lock import work_lock
@@ -57,6 +57,17 @@ def _note_namesake(name: str) -> None:
 def as_typed(text: str) -> str:
     """`./coco` and `coco/` -> the absolute path, since Path("./coco") is the same as Path("coco"); else the text."""
     return str(named_path(text)) if str(Path(text)) in PUBLISHED else text
+
+
+def default_weights() -> Path:
+    """The weights of a command that names none. They must be here: only naming weights allows their download."""
+    if pulled(DEFAULT) is None:
+        raise SettingsError(
+            f"weights: not given, and {DEFAULT} is not in {weights_folder()}; run `lookonce pull {DEFAULT}` once, or "
+            "name others with --weights",
+            setting="weights",
+        )
+    return Path(DEFAULT)
 
 
 def pull_published(name: str) -> Path:
