@@ -104,16 +104,15 @@ def fetch(url: str, part: Path, num_bytes: int | None) -> None:
 
     A connection that breaks is opened again for the rest, as long as each one brings something.
     """
-    title = part.name.split(".")[1]
-    with progress_bar(title, num_bytes and num_bytes >> 20) as advance:
+    with progress_bar("downloading", num_bytes and num_bytes >> 20) as advance:
         while num_bytes is None or _size(part) < num_bytes:
             before = _size(part)
             try:
                 if _fetch_rest(url, part, num_bytes, lambda done: advance(done >> 20, "MiB")):
                     return
                 problem = f"the connection ended after {_size(part):,} bytes; run the command again to continue"
-            except (OSError, HTTPException) as error:  # URLError and timeouts are OSErrors
-                problem = f"{getattr(error, 'reason', None) or error or type(error).__name__}"
+            except (OSError, HTTPException) as error:  # URLError, HTTPError and timeouts are OSErrors
+                problem = str(error) or type(error).__name__
             if _size(part) <= before:
                 raise WeightsError(problem)
 

