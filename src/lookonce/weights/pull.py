@@ -15,7 +15,6 @@ from lookonce.remote.local_copy import local_weights
 from lookonce.remote.lock import work_lock
 from lookonce.remote.store import is_switched_on
 from lookonce.storage import find_published, sha256_file
-from lookonce.weights.download import download
 from lookonce.weights.published import PUBLISHED, Published
 
 FOLDER, FOLDER_VARIABLE = "weights", "LOOKONCE_WEIGHTS"
@@ -72,6 +71,8 @@ def default_weights() -> Path:
 
 def pull_published(name: str) -> Path:
     """Download published weights unless a copy is at hand, convert them; returns their checkpoint folder."""
+    from lookonce.weights.download import download  # imports what only a download needs
+
     published, folder = PUBLISHED[name], weights_folder() / name
     file = weights_folder() / published.file_name
     if is_switched_on(OFFLINE) and not file.exists():

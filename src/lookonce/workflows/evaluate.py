@@ -76,6 +76,8 @@ class EvaluateRequest(RanksRequest):
         Boxes kept of one picture, best first; without it, as many as the weights say.
     multi_label
         One box may be detected as several classes; false: as its best class alone. Without it, as the weights say.
+    agnostic
+        Class-agnostic NMS: a box is removed by a better one of any class; default: as the weights say.
     image_size
         Side of the square that a checkpoint sees, a multiple of 32; without it, the one it was trained at.
     batch_size
@@ -102,6 +104,7 @@ class EvaluateRequest(RanksRequest):
     score_threshold: float | None = None
     max_detections: int | None = None
     multi_label: bool | None = None
+    agnostic: bool | None = None
     image_size: int | None = None
     batch_size: int = 8
     device: str = "auto"
@@ -209,6 +212,7 @@ def _evaluate(
             iou_threshold=request.iou_threshold,
             max_detections=request.max_detections,
             multi_label=request.multi_label,
+            agnostic=request.agnostic,
             image_size=request.image_size,
             device=request.device,
             runtime=runtime,
@@ -309,6 +313,7 @@ def open_detector(
     iou_threshold: float | None = None,
     max_detections: int | None = None,
     multi_label: bool | None = None,
+    agnostic: bool | None = None,
     image_size: int | None = None,
     device: str = "auto",
     runtime: str = "auto",
@@ -318,7 +323,13 @@ def open_detector(
     network = loaded if image_size is None else at_size(loaded, image_size, weights)
     height, width = network.record.image_size
     get_logger().info(f"{weights} sees pictures at {width}x{height} pixels")
-    return Detector(network, iou_threshold=iou_threshold, max_detections=max_detections, multi_label=multi_label)
+    return Detector(
+        network,
+        iou_threshold=iou_threshold,
+        max_detections=max_detections,
+        multi_label=multi_label,
+        agnostic=agnostic,
+    )
 
 
 def find(

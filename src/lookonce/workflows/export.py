@@ -86,6 +86,7 @@ def export(
     dynamic_size: bool = False,
     preprocess: bool = True,
     precision: Precision = "fp32",
+    agnostic: bool | None = None,
     calibration: str | None = None,
     output: Path | None = None,
     file_name: str | None = None,
@@ -117,6 +118,8 @@ def export(
         Take pixels, uint8 (N, H, W, 3) RGB; --no-preprocess takes the normalised float32 (N, 3, H, W) instead.
     precision
         fp32; fp16: weights stored in 16 bits, half the size; int8: weights and arithmetic in 8 bits, a quarter.
+    agnostic
+        Class-agnostic NMS in the file: a box is removed by a better one of any class; default: as the weights say.
     calibration
         Pictures that int8 is fitted to: a data set (with labels the AP before and after is told), a folder or a
         pattern; without it, the data trained on.
@@ -147,6 +150,9 @@ def export(
     plans = _plans(_formats(to), asked, outputs)
     weights = find_weights(weights)
     model, record = _open(weights, names, image_size)
+    if agnostic is not None:
+        thresholds = record.thresholds.model_copy(update={"agnostic": agnostic})
+        record = record.model_copy(update={"thresholds": thresholds})
     measured = open_calibration_set(calibration, record) if precision == "int8" else None
     reference = make_reference(model, record, *_canvases(record, pictures, batch), measured)
     files = []

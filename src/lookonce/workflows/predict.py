@@ -99,6 +99,8 @@ class PredictRequest(RanksRequest):
         At most so many a picture; without it, that of the weights.
     multi_label
         One box may be detected as several classes; false: as its best class alone. Without it, as the weights say.
+    agnostic
+        Class-agnostic NMS: a box is removed by a better one of any class; default: as the weights say.
     tile
         Look at large pictures in tiles with sides of so many pixels, besides as a whole.
     tile_overlap
@@ -125,6 +127,7 @@ class PredictRequest(RanksRequest):
     iou_threshold: float | None = None
     max_detections: int | None = None
     multi_label: bool | None = None
+    agnostic: bool | None = None
     tile: int | None = None
     tile_overlap: float = OVERLAP
     track: bool = False
@@ -208,6 +211,7 @@ def predict_with(runtime: Runtime, request: PredictRequest, *, rank_group: RankG
         "iou_threshold": detector.iou_threshold,
         "max_detections": _most(detector, request),
         "multi_label": detector.multi_label,
+        "agnostic": detector.agnostic,
     }
     context = Context(folder=folder, record=runtime.record, head=head | _choices(request))
     predicted = Predicted(
@@ -318,6 +322,7 @@ def _detector(runtime: Runtime, request: PredictRequest) -> Detector:
         iou_threshold=request.iou_threshold,
         max_detections=request.max_detections if request.classes is None else ALL_BOXES,
         multi_label=request.multi_label,
+        agnostic=request.agnostic,
     )
 
 
@@ -334,6 +339,7 @@ def _tiled(detector: Detector, request: PredictRequest) -> Detects:
         overlap=request.tile_overlap,
         iou_threshold=detector.iou_threshold,
         max_detections=detector.max_detections,
+        agnostic=detector.agnostic,
     )
 
 

@@ -105,6 +105,7 @@ class Subject:
             iou_threshold=known.iou,
             max_detections=known.max_detections,
             multi_label=known.multi_label,
+            agnostic=known.agnostic,
         )
         self.found += detector.detect([image])
         self.seconds.append(timed.seconds)
