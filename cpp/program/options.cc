@@ -61,7 +61,7 @@ const std::vector<Known>& known_options() {
        [](Options& options, const std::string& text) {
          options.detector.score_threshold = number<float>("--threshold", text, 0, 1);
        }},
-      {"--iou-threshold", "X", "IoU threshold of NMS within each class, 0 to 1; default: the model's",
+      {"--iou-threshold", "X", "IoU threshold of NMS, 0 to 1; default: the model's",
        [](Options& options, const std::string& text) {
          options.detector.iou_threshold = number<float>("--iou-threshold", text, 0, 1);
        }},
@@ -71,6 +71,8 @@ const std::vector<Known>& known_options() {
        }},
       {"--multi-label", "BOOL", "true: a box may have several classes; false: only its best; default: the model's",
        [](Options& options, const std::string& text) { options.detector.multi_label = truth("--multi-label", text); }},
+      {"--agnostic", "BOOL", "true: NMS across classes; false: within each class; default: the model's",
+       [](Options& options, const std::string& text) { options.detector.agnostic = truth("--agnostic", text); }},
       {"--threads", "N", "threads for the network; default: OMP_NUM_THREADS if set, else one per core",
        whole("--threads", 1, [](Options& options) -> int& { return options.backend.threads; })},
       {"--batch", "N", "batch size: images per run of the network; default: 1",

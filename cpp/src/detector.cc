@@ -33,6 +33,7 @@ Detector::Detector(Backend& backend, const DetectorOptions& options)
       iou_threshold_(options.iou_threshold.value_or(backend.record().thresholds.iou)),
       max_detections_(options.max_detections.value_or(backend.record().thresholds.max_detections)),
       multi_label_(options.multi_label.value_or(backend.record().thresholds.multi_label)),
+      agnostic_(options.agnostic.value_or(backend.record().thresholds.agnostic)),
       class_scores_(lowest_scores(backend.record(), options.score_threshold)),
       lowest_score_(*std::min_element(class_scores_.begin(), class_scores_.end())) {}
 
@@ -81,8 +82,13 @@ std::vector<Detections> Detector::select() const {
   std::vector<Detections> found;
   for (std::size_t picture = 0; picture < maps_.size(); ++picture) {
     Detections candidates = decode_heads(maps_[picture], record(), lowest_score_, multi_label_);
-    found.push_back(
-        finish(select_detections(std::move(candidates), iou_threshold_, max_detections_), placements_[picture]));
+    if (agnostic_) {  // a box under the threshold of its own class must not suppress one of another class
+      candidates.erase(std::remove_if(candidates.begin(), candidates.end(),
+                                      [this](const Detection& one) { return !over_threshold(one); }),
+                       candidates.end());
+    }
+    found.push_back(finish(select_detections(std::move(candidates), iou_threshold_, max_detections_, agnostic_),
+                           placements_[picture]));
   }
   return found;
 }
@@ -90,7 +96,7 @@ std::vector<Detections> Detector::select() const {
 Detections Detector::finish(Detections found, const Placement& placement) const {
   Detections finished;
   for (Detection& detection : found) {
-    if (!(detection.score > class_scores_[static_cast<std::size_t>(detection.label)])) continue;
+    if (!over_threshold(detection)) continue;
     detection.box = placement.to_original(detection.box);
     if (detection.box.area() > 0) finished.push_back(detection);
   }

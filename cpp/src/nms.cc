@@ -37,15 +37,15 @@ class KeptBoxes {
 
 }  // namespace
 
-Detections select_detections(Detections candidates, float iou_threshold, int max_detections) {
+Detections select_detections(Detections candidates, float iou_threshold, int max_detections, bool agnostic) {
   std::stable_sort(candidates.begin(), candidates.end(),
                    [](const Detection& a, const Detection& b) { return a.score > b.score; });
   candidates.resize(std::min(candidates.size(), kMostCandidates));
-  std::vector<KeptBoxes> boxes;  // of each class
+  std::vector<KeptBoxes> boxes;  // of each class; agnostic, of all
   Detections kept;
   for (const Detection& candidate : candidates) {
     if (kept.size() >= static_cast<std::size_t>(max_detections)) break;
-    const auto label = static_cast<std::size_t>(candidate.label);
+    const std::size_t label = agnostic ? 0 : static_cast<std::size_t>(candidate.label);
     if (label >= boxes.size()) boxes.resize(label + 1);
     if (boxes[label].suppress(candidate.box, iou_threshold)) continue;
     boxes[label].add(candidate.box);

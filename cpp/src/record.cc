@@ -127,8 +127,9 @@ Thresholds parse_thresholds(const Field& field, const Record& record) {
   thresholds.score = field.at("score").number(0, 1);
   thresholds.iou = field.at("iou").number(0, 1);
   thresholds.max_detections = static_cast<int>(field.at("max_detections").whole(1, std::numeric_limits<int>::max()));
-  // Files from before it was a choice do without.
+  // Files from before these were choices do without.
   if (field.has("multi_label")) thresholds.multi_label = field.at("multi_label").truth();
+  if (field.has("agnostic")) thresholds.agnostic = field.at("agnostic").truth();
   const Field per_class = field.at("per_class_score");
   if (!per_class.json().is_object()) per_class.refuse("an object");
   for (const auto& [name, _] : per_class.json().items()) {

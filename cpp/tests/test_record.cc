@@ -52,12 +52,15 @@ TEST(a_record_comes_out_as_it_was_written) {
   EQUAL(record.channels(record.heads[1]), 14);
   EQUAL(record.thresholds.per_class_score.at("red"), 0.4F);
   EQUAL(record.thresholds.multi_label, true);  // nothing was said
+  EQUAL(record.thresholds.agnostic, false);
 }
 
 TEST(a_record_may_say_that_a_box_has_one_class) {
   std::string json = record_json();
   json.insert(json.find(R"("per_class_score")"), R"("multi_label":false,)");
   EQUAL(parse_record(json, "x.onnx").thresholds.multi_label, false);
+  json.insert(json.find(R"("per_class_score")"), R"("agnostic":true,)");
+  EQUAL(parse_record(json, "x.onnx").thresholds.agnostic, true);
 }
 
 TEST(what_is_wrong_in_a_record_is_named_with_its_place_and_value) {

@@ -154,6 +154,13 @@ TEST(a_weaker_box_of_the_same_class_is_dropped_when_the_overlap_is_over_the_thre
   EQUAL(select_detections({at(0, 0.9F, 0), at(2.5F, 0.8F, 1)}, 0.59F, 10).size(), 2U);
 }
 
+TEST(agnostic_a_box_is_dropped_by_a_better_one_of_any_class) {
+  const Detections both = select_detections({at(0, 0.9F, 3), at(2.5F, 0.8F, 1)}, 0.59F, 10, true);
+  EQUAL(both.size(), 1U);
+  EQUAL(both[0].label, 3);
+  EQUAL(select_detections({at(0, 0.9F, 3), at(2.5F, 0.8F, 1)}, 0.61F, 10, true).size(), 2U);
+}
+
 TEST(a_dropped_box_drops_no_other) {
   // Each overlaps the next with IoU 0.6, the outer two with 1/3.
   const Detections kept = select_detections({at(5, 0.7F, 0), at(0, 0.9F, 0), at(2.5F, 0.8F, 0)}, 0.5F, 10);

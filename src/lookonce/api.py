@@ -13,6 +13,7 @@ from lookonce.detections import Detections
 from lookonce.errors import SettingsError
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
+from lookonce.weights.pull import as_typed
 
 if TYPE_CHECKING:
     from lookonce.prediction.predictor import Prediction
@@ -27,13 +28,15 @@ FIXED = frozenset({"names", "device", "runtime", "devices", "nnodes", "node_rank
 def load(
     path: Path | str, *, names: Path | str | None = None, device: str = "auto", runtime: str = "auto"
 ) -> "LoadedDetector":
-    """Open a checkpoint folder, a run folder (its best weights) or an exported file, for use from Python.
+    """Open a checkpoint folder, a run folder (its best weights), an exported file or published weights such as "coco".
 
     names: file with the class names, for weights of another program. device: "auto", "cpu", "cuda", ...; runtime:
     "auto" chooses by the file. The detector's `detect` takes arrays, `predict` and `stream` take files, folders, videos
     and cameras; `evaluate` and `export` are the command-line verbs.
     """
-    return LoadedDetector(Path(path), names=None if names is None else Path(names), device=device, runtime=runtime)
+    return LoadedDetector(
+        Path(as_typed(str(path))), names=None if names is None else Path(names), device=device, runtime=runtime
+    )
 
 
 class LoadedDetector:

@@ -44,6 +44,7 @@ class BrightSquares:
         iou_threshold: float,
         max_detections: int,
         multi_label: bool | None = None,
+        agnostic: bool | None = None,
     ) -> list[Detections]:
         self.calls.append((len(canvases), score_threshold, max_detections))
         return [self._detect_one(canvas) for canvas in canvases]

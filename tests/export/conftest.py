@@ -70,6 +70,7 @@ def make_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
         preprocessing: Preprocessing | None = None,
         to: str = "onnx",
         multi_label: bool = True,
+        agnostic: bool = False,
         **options: Any,
     ) -> Pair:
         chosen = FORMATS[to]
@@ -77,7 +78,7 @@ def make_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
             if find_spec(module) is None:
                 pytest.skip(f"lookonce[{chosen.extra}] is not installed")
         model, record = random_network(num_classes, dialect, preprocessing or Preprocessing())
-        record = record.model_copy(update={"thresholds": Thresholds(multi_label=multi_label)})
+        record = record.model_copy(update={"thresholds": Thresholds(multi_label=multi_label, agnostic=agnostic)})
         path = tmp_path_factory.mktemp("exported") / f"modèle 模{chosen.suffix}"
         chosen.write(model, record, ExportPlan(**{"outputs": chosen.outputs[0], **options}), path)
         exported = load_runtime(path)
@@ -101,6 +102,7 @@ FILES: dict[str, dict[str, Any]] = {
     # As `lookonce export` writes by default; 30 classes make 2,700 pairs of box and class.
     "onnx, detections": {"num_classes": 30},
     "onnx, detections, a box of one class": {"num_classes": 30, "multi_label": False},
+    "onnx, detections, class-agnostic": {"num_classes": 30, "agnostic": True},
     "onnx, decoded, two normalised pictures at once": {
         "dialect": "ultralytics",
         "preprocessing": IMAGENET,
@@ -111,6 +113,7 @@ FILES: dict[str, dict[str, Any]] = {
     "onnx, raw, any size": {"dialect": "mindspore", "outputs": "raw", "dynamic_size": True},
     "openvino, detections": {"to": "openvino", "num_classes": 30},
     "openvino, detections, a box of one class": {"to": "openvino", "num_classes": 30, "multi_label": False},
+    "openvino, detections, class-agnostic": {"to": "openvino", "num_classes": 30, "agnostic": True},
     "openvino, decoded, two normalised pictures of any size at once": {
         "to": "openvino",
         "dialect": "ultralytics",

@@ -48,11 +48,19 @@ def test_detections_are_those_of_the_network(pair, score_threshold):
     assert_same(expected, pair.exported.detect(pair.canvases, **thresholds))
 
 
+def test_any_file_can_suppress_across_classes(pair):
+    thresholds = {"score_threshold": 0.05, "iou_threshold": 0.5, "max_detections": 300}
+    expected = pair.network.detect(pair.canvases, **thresholds, agnostic=True)
+    assert_same(expected, pair.exported.detect(pair.canvases, **thresholds, agnostic=True))
+    per_class = pair.network.detect(pair.canvases, **thresholds, agnostic=False)
+    assert sum(map(len, expected)) < sum(map(len, per_class))
+
+
 @pytest.mark.parametrize("multi_label", [True, False])
 def test_whether_a_box_may_have_several_classes_can_be_said_of_any_file(pair, multi_label):
     thresholds = {"score_threshold": 0.05, "iou_threshold": 0.5, "max_detections": 300}
-    expected = pair.network.detect(pair.canvases, **thresholds, multi_label=multi_label)
-    assert_same(expected, pair.exported.detect(pair.canvases, **thresholds, multi_label=multi_label))
+    expected = pair.network.detect(pair.canvases, **thresholds, multi_label=multi_label, agnostic=False)
+    assert_same(expected, pair.exported.detect(pair.canvases, **thresholds, multi_label=multi_label, agnostic=False))
     (one, *_) = expected
     assert (len(np.unique(one.boxes_xyxy, axis=0)) < len(one)) == multi_label
 

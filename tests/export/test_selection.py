@@ -11,8 +11,8 @@ from lookonce.model.nms import select_detections
 from lookonce.runtimes.onnx import open_session
 
 
-def open_graph(multi_label: bool):
-    proto = onnx.parser.parse_model(selection_graph(multi_label=multi_label))
+def open_graph(multi_label: bool, agnostic: bool = False):
+    proto = onnx.parser.parse_model(selection_graph(multi_label=multi_label, agnostic=agnostic))
     onnx.checker.check_model(proto, full_check=True)
     return open_session(proto.SerializeToString(), "selection", threads=1)
 
@@ -27,8 +27,13 @@ def single_label_graph():
     return open_graph(multi_label=False)
 
 
+@pytest.fixture(scope="module")
+def agnostic_graphs():
+    return {multi_label: open_graph(multi_label, agnostic=True) for multi_label in (True, False)}
+
+
 def compare(
-    graph, boxes_xyxy, scores, *, score_threshold=0.1, iou_threshold=0.5, max_detections=50, multi_label=True
+    graph, boxes_xyxy, scores, *, score_threshold=0.1, iou_threshold=0.5, max_detections=50, **selection
 ) -> list[int]:
     """Asserts that graph and reference agree on (B, N, 4) and (B, N, C); returns the number found in each picture."""
     got = graph.run(
@@ -48,7 +53,7 @@ def compare(
             score_threshold=score_threshold,
             iou_threshold=iou_threshold,
             max_detections=max_detections,
-            multi_label=multi_label,
+            **selection,
         )
         of_this = got[3] == row
         np.testing.assert_array_equal(got[0][of_this], expected.boxes_xyxy)
@@ -76,12 +81,23 @@ def draw_case(generator: np.random.Generator, batch: int, num_boxes: int, num_cl
     iou_threshold=st.sampled_from([0.3, 0.5, 0.7]),
 )
 def test_any_boxes_and_scores(
-    graph, single_label_graph, seed, batch, num_boxes, num_classes, levels, max_detections, iou_threshold
+    graph,
+    single_label_graph,
+    agnostic_graphs,
+    seed,
+    batch,
+    num_boxes,
+    num_classes,
+    levels,
+    max_detections,
+    iou_threshold,
 ):
     case = draw_case(np.random.default_rng(seed), batch, num_boxes, num_classes, levels)
     options = {"max_detections": max_detections, "iou_threshold": iou_threshold}
     compare(graph, *case, **options)
     compare(single_label_graph, *case, **options, multi_label=False)
+    for multi_label, agnostic_graph in agnostic_graphs.items():
+        compare(agnostic_graph, *case, **options, multi_label=multi_label, agnostic=True)
 
 
 def test_at_most_2000_candidates_of_an_image_go_into_suppression(graph):

@@ -272,10 +272,12 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"""
     assert peaks[1] < peaks[0] * 1.1
 
 
+@pytest.mark.parametrize("agnostic", [True, False])
 @pytest.mark.parametrize("multi_label", [True, False])
-def test_as_a_runtime_it_answers_as_the_others_do(exported: dict[str, Path], multi_label: bool) -> None:
+def test_as_a_runtime_it_answers_as_the_others_do(exported: dict[str, Path], multi_label: bool, agnostic: bool) -> None:
     canvases = textured_canvases(2, (96, 128))
     thresholds = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 50, "multi_label": multi_label}
+    thresholds["agnostic"] = agnostic
     ours, theirs = (load_runtime(exported["onnx"], runtime=name) for name in ("cpp", "onnxruntime"))
     pairs = list(zip(ours.detect(canvases, **thresholds), theirs.detect(canvases, **thresholds), strict=True))
     assert sum(len(other) for _, other in pairs) > 10

@@ -61,18 +61,18 @@ def test_the_best_candidates_alone_go_on():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.floats(0.1, 0.9), st.booleans())
-def test_equals_a_plain_loop(seed, count, iou_threshold, multi_label):
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.floats(0.1, 0.9), st.booleans(), st.booleans())
+def test_equals_a_plain_loop(seed, count, iou_threshold, multi_label, agnostic):
     rng = np.random.default_rng(seed)
     corner = rng.uniform(0, 50, (count, 2))
     boxes = np.concatenate([corner, corner + rng.uniform(1, 40, (count, 2))], 1).astype(np.float32)
     scores = rng.uniform(0, 1, (count, 2)).astype(np.float32)
-    expected = plain_loop(boxes, scores, iou_threshold, multi_label)
-    found = select(boxes, scores, iou_threshold=iou_threshold, multi_label=multi_label)
+    expected = plain_loop(boxes, scores, iou_threshold, multi_label, agnostic)
+    found = select(boxes, scores, iou_threshold=iou_threshold, multi_label=multi_label, agnostic=agnostic)
     assert [(label, score) for label, score in zip(found.labels, found.scores, strict=True)] == expected
 
 
-def plain_loop(boxes, scores, iou_threshold, multi_label):
+def plain_loop(boxes, scores, iou_threshold, multi_label, agnostic):
     overlaps = pairwise_iou_xyxy(boxes, boxes)
     candidates = sorted(
         (
@@ -84,6 +84,6 @@ def plain_loop(boxes, scores, iou_threshold, multi_label):
     )
     kept = []
     for score, row, label in candidates:
-        if all(other != label or overlaps[row, best] <= iou_threshold for _, best, other in kept):
+        if all((other != label and not agnostic) or overlaps[row, best] <= iou_threshold for _, best, other in kept):
             kept.append((score, row, label))
     return [(label, score) for score, _, label in kept]

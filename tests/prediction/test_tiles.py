@@ -120,6 +120,21 @@ def test_half_a_thing_that_looks_like_another_class_is_no_thing():
     assert found.labels.tolist() == [0]
 
 
+@pytest.mark.parametrize(("agnostic", "labels"), [(False, [0, 1]), (True, [1])])
+def test_agnostic_one_thing_that_two_tiles_see_as_two_classes_is_one(agnostic, labels):
+    class Undecided(Seer):
+        def _look(self, image):
+            found = super()._look(image)
+            is_first = image.shape[1] == 100 and found.boxes_xyxy[:, 0] > 50
+            return Detections(
+                boxes_xyxy=found.boxes_xyxy, scores=found.scores + 0.01 * is_first, labels=found.labels + is_first
+            )
+
+    image = scene((175, 80), (80, 30, 92, 42))  # in both tiles
+    detector = TiledDetector(Undecided(), tile=100, iou_threshold=0.5, max_detections=300, agnostic=agnostic)
+    assert sorted(detector.detect([image])[0].labels.tolist()) == labels
+
+
 @given(st.data())
 def test_every_thing_no_larger_than_the_overlap_comes_out_exactly_once(data):
     """Any things of up to 40 pixels, each in a field of its own, in tiles of 100 that share 40."""

@@ -61,13 +61,23 @@ def test_boxes_are_clipped_to_the_image_and_those_in_the_padding_left_out():
 
 
 def test_thresholds_default_to_the_records():
-    runtime = Fixed(found(), thresholds=Thresholds(score=0.4, iou=0.3, max_detections=7, multi_label=False))
+    runtime = Fixed(
+        found(), thresholds=Thresholds(score=0.4, iou=0.3, max_detections=7, multi_label=False, agnostic=True)
+    )
     Detector(runtime).detect([IMAGE])
-    Detector(runtime, score_threshold=0.001, iou_threshold=0.5, max_detections=9, multi_label=True).detect([IMAGE])
+    given = {"iou_threshold": 0.5, "max_detections": 9, "multi_label": True, "agnostic": False}
+    Detector(runtime, score_threshold=0.001, **given).detect([IMAGE])
     assert runtime.asked == [
-        {"score_threshold": 0.4, "iou_threshold": 0.3, "max_detections": 7, "multi_label": False},
-        {"score_threshold": 0.001, "iou_threshold": 0.5, "max_detections": 9, "multi_label": True},
+        {"score_threshold": 0.4, "iou_threshold": 0.3, "max_detections": 7, "multi_label": False, "agnostic": True},
+        {"score_threshold": 0.001, **given},
     ]
+
+
+def test_a_box_under_the_threshold_of_its_class_suppresses_none_of_another_class():
+    boxes = found((0, 20, 10, 40, 0.45, 0), (0, 20, 10, 40, 0.4, 1), (0, 20, 10, 41, 0.35, 1))
+    thresholds = Thresholds(agnostic=True, per_class_score={"cat": 0.5, "dog": 0.3})
+    (got,) = Detector(Fixed(boxes, thresholds=thresholds)).detect([IMAGE])
+    assert (got.labels.tolist(), got.scores.tolist()) == ([1], [np.float32(0.4)])
 
 
 SURE_AND_UNSURE = [(0, 20, 9, 40, 0.5, 0), (0, 20, 9, 40, 0.45, 1), (0, 20, 9, 40, 0.15, 1), (0, 20, 9, 40, 0.05, 1)]

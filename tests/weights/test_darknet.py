@@ -136,12 +136,12 @@ def test_masks_of_other_files_are_their_own_unless_told_otherwise() -> None:
         choose_masks(published, (1, 2, 9), "0" * 64, 6)
 
 
-def test_other_masks_are_written_into_a_cfg_of_their_own(tmp_path: Path) -> None:
+def test_other_masks_change_their_line_of_the_cfg_alone(tmp_path: Path) -> None:
     record = described()
-    cfg, weights = write(tmp_path, write_cfg(record), random_floats(record))
+    cfg, weights = write(tmp_path, "# mask=0,1,2 is theirs\r\n" + write_cfg(record), random_floats(record))
     read = read_darknet(cfg, weights, ReadOptions(masks=(1, 2, 3)))
     files = to_darknet(read.record, dict(read.state), "x")
-    assert b"mask=1,2,3" in files[".cfg"]
+    assert files[".cfg"] == cfg.read_bytes().replace(b"\nmask=0,1,2", b"\nmask=1,2,3")
     assert files[".weights"] == weights.read_bytes()
 
 

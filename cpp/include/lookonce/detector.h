@@ -15,7 +15,7 @@ namespace lookonce {
 struct DetectorOptions {
   std::optional<float> score_threshold, iou_threshold;
   std::optional<int> max_detections;
-  std::optional<bool> multi_label;
+  std::optional<bool> multi_label, agnostic;
 };
 
 /// Pictures of any size in, detections in their own pixels out: src/lookonce/runtimes/detector.py in C++.
@@ -46,13 +46,16 @@ class Detector {
   [[nodiscard]] const std::vector<std::uint8_t>& canvases() const { return canvases_; }
 
  private:
+  [[nodiscard]] bool over_threshold(const Detection& one) const {
+    return one.score > class_scores_[static_cast<std::size_t>(one.label)];
+  }
   [[nodiscard]] Detections finish(Detections found, const Placement& placement) const;
 
   Backend& backend_;
   std::unique_ptr<Lane> lane_;
   float iou_threshold_;
   int max_detections_;
-  bool multi_label_;
+  bool multi_label_, agnostic_;
   std::vector<float> class_scores_;  // the lowest score shown of each class
   float lowest_score_;
   std::vector<std::uint8_t> canvases_;

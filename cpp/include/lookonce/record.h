@@ -31,6 +31,7 @@ struct Thresholds {
   float iou = 0.5F;
   int max_detections = 300;
   bool multi_label = true;  // false: a box is a candidate for its best class alone
+  bool agnostic = false;    // true: a box is dropped by a better one of any class
   std::map<std::string, float> per_class_score;
 };
 

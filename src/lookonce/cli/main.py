@@ -128,7 +128,7 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
         )
         app["--help"].show = False
         app.default(function)
-        normalised = options_of(function, name).normalised(tokens)
+        normalised = options_of(function, name).normalised(_typed(token) for token in tokens)
         result = app(normalised, console=_console(), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise SettingsError(f"lookonce {name}: {error}\n`lookonce {name} --help` lists its options") from error
@@ -144,6 +144,14 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
     for line in () if result is None else verb.lines(result, _layout()):  # None: after --help
         print(line)
     return int(getattr(result, "exit_code", 0)) or int(getattr(result, "num_errors", 0) > 0)
+
+
+def _typed(token: str) -> str:
+    """`./coco`, also as `--weights=./coco`, as a path that stays one: see `as_typed`."""
+    from lookonce.weights.pull import as_typed
+
+    option, equals, value = token.rpartition("=")
+    return f"{option}{equals}{as_typed(value)}"
 
 
 def overview() -> App:

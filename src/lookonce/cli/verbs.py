@@ -73,7 +73,7 @@ VERBS: dict[str, Verb] = {
         target="lookonce.workflows.predict:predict",
         summary="Detect objects in images or video, and draw them.",
         shown_by="lookonce.workflows.predict:as_text",
-        traits={"source": {"allow_leading_hyphen": True}},  # `-` is standard input
+        traits={"source": {"allow_leading_hyphen": True}, "weights": NO_DEFAULT},  # `-` is standard input
     ),
     "export": Verb(
         target="lookonce.workflows.export:export",
@@ -98,7 +98,7 @@ VERBS: dict[str, Verb] = {
     ),
     "pull": Verb(
         target="lookonce.workflows.hub:pull",
-        summary="Download weights that were pushed.",
+        summary="Download published weights, or those pushed.",
         shown_by="lookonce.workflows.hub:as_text",
     ),
     "check": Verb(

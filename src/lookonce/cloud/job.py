@@ -44,6 +44,7 @@ OF_EVALUATION: dict[str, Callable[[str], Any]] = {
     "score_threshold": float,
     "max_detections": int,
     "multi_label": is_true,
+    "agnostic": is_true,
     "batch_size": int,
     "runtime": str,
     "device": str,

@@ -38,6 +38,7 @@ class Thresholds(BaseModel):
     iou: float = Field(default=0.5, gt=0, le=1)
     max_detections: int = Field(default=300, ge=1)
     multi_label: bool = True  # False: only the best class of a box is a candidate
+    agnostic: bool = False  # True: class-agnostic NMS
     per_class_score: dict[str, float] = {}
 
 

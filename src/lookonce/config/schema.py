@@ -29,6 +29,12 @@ STRIDE = 32
 SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
+def named_path(path: Any) -> Any:
+    """`./coco` or `coco/` -> the absolute path: Path("./coco") would be the same as the name `coco`. Else as given."""
+    is_dressed = isinstance(path, str) and len(Path(path).parts) == 1 and str(Path(path)) != path
+    return str(Path(path).absolute()) if is_dressed else path
+
+
 def _multiple_of_32(size: int) -> int:
     if size < STRIDE or size % STRIDE:
         below = max(size // STRIDE, 1) * STRIDE
@@ -332,15 +338,20 @@ class Settings(BaseModel):
         gt=0,
         lt=1,
     )
-    weights: Path | None = _setting(
-        None, "model", "Weights to start training from: a checkpoint, MindSpore's .ckpt or Darknet's .weights."
+    weights: Annotated[Path | None, BeforeValidator(named_path)] = _setting(
+        None,
+        "model",
+        "Weights to start training from: a checkpoint, published weights such as coco, MindSpore's .ckpt or Darknet's "
+        ".weights.",
     )
     names: Path | None = _setting(
         None,
         "model",
         "Class names of the weights, one per line, for a .ckpt or .weights file that does not contain them.",
     )
-    backbone_weights: Path | None = _setting(None, "model", "Checkpoint to load only the backbone from.")
+    backbone_weights: Annotated[Path | None, BeforeValidator(named_path)] = _setting(
+        None, "model", "Checkpoint, or published weights such as coco, to load only the backbone from."
+    )
     freeze_stages: int = _setting(
         0,
         "model",
@@ -605,6 +616,9 @@ class Settings(BaseModel):
         True,
         "evaluation",
         "Multi-label NMS: one box may be detected as several classes; false keeps only its best class.",
+    )
+    agnostic: bool = _setting(
+        False, "evaluation", "Class-agnostic NMS: a box is removed by a better one of any class, not only of its own."
     )
     eval_batch_size: int = _setting(
         8, "evaluation", "Batch size of evaluation; does not affect the result.", unit="images", ge=1

@@ -60,6 +60,7 @@ def detect_all(
         iou_threshold=detector.iou_threshold,
         max_detections=detector.max_detections,
         multi_label=detector.multi_label,
+        agnostic=detector.agnostic,
     )
     found: list[Detections] = []
     at_once = images_at_once(detector.runtime, batch_size)

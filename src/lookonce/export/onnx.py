@@ -55,11 +55,7 @@ CANDIDATES
     top_rows_last = Unsqueeze (top_rows, at_last)
     top_boxes = GatherND <batch_dims = 1> (decoded_boxes_xyxy, top_rows_last)
 
-    class_column = Reshape (class_range, column)
-    labels_row = Unsqueeze (top_labels, at_1)
-    scores_row = Unsqueeze (top_scores, at_1)
-    of_this_class = Equal (labels_row, class_column)
-    class_scores = Where (of_this_class, scores_row, never)
+GROUPS
     survivors = NonMaxSuppression (top_boxes, class_scores, max_detections, iou_threshold, score_threshold)
 
     survivor_places = Gather <axis = 1> (survivors, picture_and_pair)
@@ -81,6 +77,17 @@ CANDIDATES
 }
 """
 
+# NMS runs over each row of class_scores (B, C, K). Agnostic: one row for all classes, (B, 1, K).
+PER_CLASS = """
+    class_column = Reshape (class_range, column)
+    labels_row = Unsqueeze (top_labels, at_1)
+    scores_row = Unsqueeze (top_scores, at_1)
+    of_this_class = Equal (labels_row, class_column)
+    class_scores = Where (of_this_class, scores_row, never)
+"""
+AGNOSTIC = """
+    class_scores = Unsqueeze (top_scores, at_1)
+"""
 # Without multi_label: only the highest score of each box, the first of equal ones.
 BEST_CLASS = """
     best_labels = ArgMax <axis = 2, keepdims = 1> (decoded_scores)
@@ -153,21 +160,22 @@ def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
-def selection_graph(*, multi_label: bool) -> str:
+def selection_graph(*, multi_label: bool, agnostic: bool = False) -> str:
     """Decoded boxes and scores -> detections, as ONNX text."""
+    graph = DETECTIONS_GRAPH.replace("GROUPS", AGNOSTIC if agnostic else PER_CLASS)
     if multi_label:
-        return DETECTIONS_GRAPH.replace("CANDIDATES", "").replace("candidate_scores", "decoded_scores")
-    return DETECTIONS_GRAPH.replace("CANDIDATES", BEST_CLASS)
+        return graph.replace("CANDIDATES", "").replace("candidate_scores", "decoded_scores")
+    return graph.replace("CANDIDATES", BEST_CLASS)
 
 
 def _append_selection(proto: onnx.ModelProto, record: ModelRecord) -> onnx.ModelProto:
     """Appends the selection of detections; its thresholds are optional inputs with defaults from the record."""
-    selection = onnx.parser.parse_model(selection_graph(multi_label=record.thresholds.multi_label))
+    known = record.thresholds
+    selection = onnx.parser.parse_model(selection_graph(multi_label=known.multi_label, agnostic=known.agnostic))
     proto.ir_version = selection.ir_version
     joined = onnx.compose.merge_models(
         proto, selection, io_map=[(name, name) for name in INNER_NAMES.values()], prefix2="", outputs=None
     )
-    known = record.thresholds
     joined.graph.initializer.extend(
         [
             helper.make_tensor(name, kind, (), [value])

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from lookonce.config.names import suggestion
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
+from lookonce.model.nms import MOST_CANDIDATES
 from lookonce.prediction.predictor import Detects
 
-# Maximum detections requested from a detector before filtering: the number of candidates that NMS takes.
-ALL_BOXES = 2000
+ALL_BOXES = MOST_CANDIDATES  # maximum detections requested from a detector before filtering
 
 
 class ClassFilter:

@@ -17,6 +17,7 @@ from lookonce.detections import Detections
 from lookonce.prediction.predictor import Prediction
 from lookonce.storage import os_errors_explained
 
+MOST_IN_LINE = 10  # detections of an image that are listed in its line
 LABELS = "labels"  # folder of the YOLO label files, as that format names it
 
 
@@ -221,6 +222,17 @@ def as_json(image: PredictedImage, record: ModelRecord) -> dict[str, Any]:
             row["track"] = track or None
     head = {"file": image.name, "image_id": image.image_id, **of_clip, "width": width, "height": height}
     return {**head, "detections": rows}
+
+
+def in_one_line(image: PredictedImage, class_names: Sequence[str]) -> str:
+    """`dog.jpg: car 0.64, bicycle 0.59, dog 0.56`, highest score first."""
+    found = image.detections
+    words = [
+        f"{class_names[label]} {score:.2f}"
+        for label, score in zip(found.labels[:MOST_IN_LINE], found.scores[:MOST_IN_LINE], strict=True)
+    ]
+    left = len(found) - len(words)
+    return f"{image.place}: {', '.join(words) or 'no detections'}{f' and {left} more' if left else ''}"
 
 
 def coco_rows(image: PredictedImage, record: ModelRecord) -> list[dict[str, Any]]:

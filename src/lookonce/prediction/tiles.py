@@ -38,15 +38,22 @@ class TiledDetector:
     """A detector that runs on the whole image and on each tile; on an image that fits into one tile it runs once.
 
     tile: side of a square tile in pixels of the image. overlap: minimum overlap of neighbouring tiles, as a fraction of
-    the side. iou_threshold, max_detections: the same as the detector's.
+    the side. iou_threshold, max_detections, agnostic: the same as the detector's.
     """
 
     def __init__(
-        self, detector: Detects, *, tile: int, overlap: float = OVERLAP, iou_threshold: float, max_detections: int
+        self,
+        detector: Detects,
+        *,
+        tile: int,
+        overlap: float = OVERLAP,
+        iou_threshold: float,
+        max_detections: int,
+        agnostic: bool = False,
     ) -> None:
         self.detector = detector
         self.tile, self.overlap = tile, overlap
-        self.iou_threshold, self.max_detections = iou_threshold, max_detections
+        self.iou_threshold, self.max_detections, self.agnostic = iou_threshold, max_detections, agnostic
 
     def detect(self, images: Sequence[ImageArray]) -> list[Detections]:
         """See runtimes.detector.Detector.detect."""
@@ -65,7 +72,7 @@ class TiledDetector:
                 _in_image(part, window, (width, height), self.tile) for part, window in zip(parts, some, strict=True)
             ]
         found[0] = _larger_than(found[0], self.tile * self.overlap)
-        return merge(found, self.iou_threshold, self.max_detections)
+        return merge(found, self.iou_threshold, self.max_detections, agnostic=self.agnostic)
 
 
 def windows_of(image_wh: tuple[int, int], tile: int, overlap: float) -> list[Window]:
@@ -100,13 +107,13 @@ def _larger_than(found: _Found, side: float) -> _Found:
     return _Found(detections=found.detections.select(large), cut=found.cut[large])
 
 
-def merge(found: Sequence[_Found], iou_threshold: float, max_detections: int) -> Detections:
+def merge(found: Sequence[_Found], iou_threshold: float, max_detections: int, *, agnostic: bool = False) -> Detections:
     """NMS over complete boxes first; then the cut boxes that no kept box covers are added, joined at seams."""
     boxes_xyxy = np.concatenate([one.detections.boxes_xyxy for one in found])
     scores = np.concatenate([one.detections.scores for one in found])
     labels = np.concatenate([one.detections.labels for one in found])
     cut = np.concatenate([one.cut for one in found])
-    kept = _Kept(len(scores), iou_threshold)
+    kept = _Kept(len(scores), iou_threshold, agnostic=agnostic)
     for row in np.lexsort((-scores, cut.any(axis=1))):
         kept.take(_Box(xyxy=boxes_xyxy[row], score=scores[row], label=labels[row], cut=cut[row]))
     best_first = np.argsort(-kept.scores[: kept.count], kind="stable")[:max_detections]
@@ -126,8 +133,8 @@ class _Box:
 class _Kept:
     """The kept boxes: the first `count` rows."""
 
-    def __init__(self, capacity: int, iou_threshold: float) -> None:
-        self.iou_threshold = iou_threshold
+    def __init__(self, capacity: int, iou_threshold: float, *, agnostic: bool) -> None:
+        self.iou_threshold, self.agnostic = iou_threshold, agnostic
         self.count = 0
         self.boxes_xyxy = np.empty((capacity, 4), np.float32)
         self.scores = np.empty(capacity, np.float32)
@@ -138,7 +145,7 @@ class _Kept:
         """Keep the box, join it with its other part, or drop it as a duplicate of a kept box."""
         overlaps, area, areas = self._overlaps(box), area_xyxy(box.xyxy), area_xyxy(self.boxes_xyxy[: self.count])
         same_class = self.labels[: self.count] == box.label
-        duplicates = same_class & (overlaps > self.iou_threshold * (area + areas - overlaps))
+        duplicates = (same_class | self.agnostic) & (overlaps > self.iou_threshold * (area + areas - overlaps))
         # Of any class: half a key may be classified as a nut.
         covers = overlaps > SAME_OBJECT * area if box.cut.any() else np.zeros_like(duplicates)
         if (duplicates | covers).any():

@@ -19,8 +19,12 @@ ASKED_FOR = "LOOKONCE_MOXING"
 
 def open_store() -> ObjectStore:
     """Object storage as the environment describes it."""
-    asked = os.environ.get(ASKED_FOR, "").lower() not in ("", "0", "false", "no")
-    return MoxingStore() if asked else ObjectStore()
+    return MoxingStore() if is_switched_on(ASKED_FOR) else ObjectStore()
+
+
+def is_switched_on(variable: str) -> bool:
+    """Whether an environment variable is set, and not to 0, false or no."""
+    return os.environ.get(variable, "").lower() not in ("", "0", "false", "no")
 
 
 class MoxingStore(ObjectStore):

@@ -23,12 +23,13 @@ class Runtime(Protocol):
         iou_threshold: float,
         max_detections: int,
         multi_label: bool | None = None,
+        agnostic: bool | None = None,
     ) -> list[Detections]:
         """One Detections per image, highest score first, boxes in pixels of the network input.
 
         canvases (B, H, W, 3) uint8 RGB at the network's input size (already letterboxed or stretched).
         A pair of box and class is a candidate when objectness * class probability > score_threshold; with multi_label
-        False only the best class of each box (None: the record's value). The best 2,000 candidates of an image go into
-        per-class non-maximum suppression; the best max_detections are kept.
+        False only the best class of each box. The best 2,000 candidates of an image go into non-maximum suppression,
+        per class or agnostic; the best max_detections are kept. multi_label, agnostic: None for the record's value.
         """
         ...

@@ -54,15 +54,19 @@ class CppRuntime:
         iou_threshold: float,
         max_detections: int,
         multi_label: bool | None = None,
+        agnostic: bool | None = None,
     ) -> list[Detections]:
         """See runtimes.base.Runtime.detect."""
         if multi_label is None:
             multi_label = self.record.thresholds.multi_label
+        if agnostic is None:
+            agnostic = self.record.thresholds.agnostic
         options = {
             "threshold": score_threshold,
             "iou-threshold": iou_threshold,
             "max-detections": max_detections,
             "multi-label": str(multi_label).lower(),
+            "agnostic": str(agnostic).lower(),
         }
         with tempfile.TemporaryDirectory(prefix="lookonce-cpp-") as scratch:
             images, output = Path(scratch, "pictures"), Path(scratch, "output")

@@ -9,6 +9,7 @@ from lookonce.boxes import area_xyxy
 from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.data.letterbox import Placement, fit
 from lookonce.detections import Detections
+from lookonce.model.nms import MOST_CANDIDATES, suppress_any_class
 from lookonce.runtimes.base import Runtime
 
 
@@ -27,6 +28,7 @@ class Detector:
         iou_threshold: float | None = None,
         max_detections: int | None = None,
         multi_label: bool | None = None,
+        agnostic: bool | None = None,
     ) -> None:
         known = runtime.record.thresholds
         self.runtime = runtime
@@ -34,6 +36,7 @@ class Detector:
         self.iou_threshold = known.iou if iou_threshold is None else iou_threshold
         self.max_detections = known.max_detections if max_detections is None else max_detections
         self.multi_label = known.multi_label if multi_label is None else multi_label
+        self.agnostic = known.agnostic if agnostic is None else agnostic
         self._class_scores = _class_scores(runtime.record, known) if score_threshold is None else None
 
     @property
@@ -48,14 +51,23 @@ class Detector:
         if len(images) == 0:
             return []
         fitted = [fit(image, self.record.image_size, self.record.preprocessing) for image in images]
+        late = self._suppresses_late
         found = self.runtime.detect(
             np.stack([canvas for canvas, _ in fitted]),
             score_threshold=self._lowest_score(),
-            iou_threshold=self.iou_threshold,
-            max_detections=self.max_detections,
+            iou_threshold=1.0 if late else self.iou_threshold,  # no IoU exceeds 1
+            max_detections=MOST_CANDIDATES if late else self.max_detections,
             multi_label=self.multi_label,
+            agnostic=self.agnostic and not late,
         )
         return [self._finish(one, placement) for one, (_, placement) in zip(found, fitted, strict=True)]
+
+    @property
+    def _suppresses_late(self) -> bool:
+        """Whether NMS must follow the thresholds of the classes: a box under its own must not suppress another class's.
+
+        Within one class it cannot: its higher score would be over the threshold that both share."""
+        return self.agnostic and self._class_scores is not None
 
     def _lowest_score(self) -> float:
         return self.score_threshold if self._class_scores is None else float(self._class_scores.min())
@@ -63,6 +75,8 @@ class Detector:
     def _finish(self, found: Detections, placement: Placement) -> Detections:
         if self._class_scores is not None:
             found = found.select(found.scores > self._class_scores[found.labels])
+        if self._suppresses_late:
+            found = suppress_any_class(found, self.iou_threshold, self.max_detections)
         boxes_xyxy = placement.to_original(found.boxes_xyxy).astype(np.float32, copy=False)
         inside = area_xyxy(boxes_xyxy) > 0
         return Detections(boxes_xyxy=boxes_xyxy, scores=found.scores, labels=found.labels).select(inside)

@@ -82,14 +82,19 @@ class ExportedRuntime(ABC):
         iou_threshold: float,
         max_detections: int,
         multi_label: bool | None = None,
+        agnostic: bool | None = None,
     ) -> list[Detections]:
         """See runtimes.base.Runtime.detect."""
         groups = list(self._groups(canvases))
         several = len(groups) > 1 and self.threads > 1 and self.side_by_side
-        own = self.record.thresholds.multi_label
-        wanted = own if multi_label is None else multi_label
-        # The multi_label of a graph that ends in detections is fixed; for the other value the raw heads are used.
-        gives = raw_names(self.record) if self.gives == DETECTION_OUTPUTS and wanted != own else self.gives
+        own = self.record.thresholds
+        selection = {
+            "multi_label": own.multi_label if multi_label is None else multi_label,
+            "agnostic": own.agnostic if agnostic is None else agnostic,
+        }
+        # Both are fixed in a graph that ends in detections; for other values the raw heads are used.
+        is_own = selection == {"multi_label": own.multi_label, "agnostic": own.agnostic}
+        gives = raw_names(self.record) if self.gives == DETECTION_OUTPUTS and not is_own else self.gives
         engine = self._engine(gives, self.threads if several else 1)
         thresholds: dict[str, Any] = {
             "score_threshold": score_threshold,
@@ -104,8 +109,7 @@ class ExportedRuntime(ABC):
             values = engine(prepared, {})
             boxes_xyxy, scores = values if gives == DECODED_OUTPUTS else decode_heads(values, self.record)
             return [
-                select_detections(boxes_xyxy[row], scores[row], multi_label=wanted, **thresholds)
-                for row in range(len(group))
+                select_detections(boxes_xyxy[row], scores[row], **selection, **thresholds) for row in range(len(group))
             ]
 
         found = self._pool.map(detect_group, groups) if several else map(detect_group, groups)

@@ -72,14 +72,21 @@ class MindSporeRuntime(ExportedRuntime):
         return [value[: len(canvases)] for value in values]
 
     def detect(
-        self, canvases: NDArray[np.uint8], *, multi_label: bool | None = None, **thresholds: Any
+        self,
+        canvases: NDArray[np.uint8],
+        *,
+        multi_label: bool | None = None,
+        agnostic: bool | None = None,
+        **thresholds: Any,
     ) -> list[Detections]:
         if multi_label is None:
             multi_label = self.record.thresholds.multi_label
+        if agnostic is None:
+            agnostic = self.record.thresholds.agnostic
         values = self._ask(canvases, self.gives)
         boxes_xyxy, scores = values if self.gives == DECODED_OUTPUTS else decode_heads(values, self.record)
         return [
-            select_detections(boxes_xyxy[row], scores[row], multi_label=multi_label, **thresholds)
+            select_detections(boxes_xyxy[row], scores[row], multi_label=multi_label, agnostic=agnostic, **thresholds)
             for row in range(len(canvases))
         ]
 

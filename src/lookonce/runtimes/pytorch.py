@@ -71,6 +71,7 @@ class PyTorchRuntime:
         iou_threshold: float,
         max_detections: int,
         multi_label: bool | None = None,
+        agnostic: bool | None = None,
     ) -> list[Detections]:
         """See runtimes.base.Runtime.detect."""
         # On a CPU one image at a time: rounding in convolutions depends on the batch size, so the detections of
@@ -86,6 +87,7 @@ class PyTorchRuntime:
                     iou_threshold=iou_threshold,
                     max_detections=max_detections,
                     multi_label=self.record.thresholds.multi_label if multi_label is None else multi_label,
+                    agnostic=self.record.thresholds.agnostic if agnostic is None else agnostic,
                 )
                 for boxes_xyxy, scores in zip(*self.decode(canvases[start : start + step]), strict=True)
             ]

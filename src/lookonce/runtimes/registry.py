@@ -8,9 +8,9 @@ from pathlib import Path
 from lookonce.config.names import suggestion
 from lookonce.cores import usable_threads
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
-from lookonce.remote.local_copy import local_file, local_weights
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.kinds import Kind, kind_of
+from lookonce.weights.pull import find_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def load_runtime(
     names: see weights.load.open_checkpoint. runtime: a name of RUNTIMES, or auto for the first that reads the file.
     device: for checkpoints only.
     """
-    path = local_weights(path)
+    path = find_weights(path)
     if names is not None and not takes_names(path):
         raise SettingsError(f"names={names}: {path} already holds its class names; omit --names")
     chosen = RUNTIMES[choose_runtime(path, runtime)]
@@ -120,7 +120,7 @@ def load_runtime(
 
 def takes_names(path: Path) -> bool:
     """Whether it is a file of another program, which may lack class names."""
-    path = local_file(path)
+    path = find_weights(path)
     return path.is_file() and path.suffix != ".safetensors" and kind_of(path) == "checkpoint"
 
 
@@ -153,7 +153,7 @@ def choose_runtime(path: Path, runtime: str = "auto") -> str:
 
 def device_of(path: Path, device: str, runtime: str = "auto") -> str:
     """The device that weights run on: `device` for a checkpoint, the CPU for exported files."""
-    return device if choose_runtime(local_file(path), runtime) == "pytorch" else "cpu"
+    return device if choose_runtime(path, runtime) == "pytorch" else "cpu"
 
 
 def require_known(runtime: str) -> None:
@@ -163,8 +163,8 @@ def require_known(runtime: str) -> None:
 
 
 def runtimes_for(path: Path) -> list[str]:
-    """Names of the runtimes that read the file at `path`; `auto` takes the first."""
-    kind = kind_of(path)
+    """Names of the runtimes that read the weights at `path`; `auto` takes the first."""
+    kind = kind_of(find_weights(path))
     return [name for name, known in RUNTIMES.items() if kind in known.reads]
 
 

@@ -21,8 +21,9 @@ from lookonce.config.record import ModelRecord, Preprocessing
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.storage import sha256_file
 from lookonce.weights.convolutions import Convolution, convolutions, require_finite, with_epsilon
-from lookonce.weights.darknet_cfg import STANDARD_RECORD, read_cfg, wants_letterbox, write_cfg
+from lookonce.weights.darknet_cfg import STANDARD_RECORD, read_cfg, wants_letterbox, with_masks, write_cfg
 from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, named_classes
+from lookonce.weights.published import PUBLISHED
 
 Floats = np.ndarray[tuple[int], np.dtype[np.float32]]
 
@@ -33,7 +34,7 @@ NORMALISED_ORDER = ("beta", "gamma", "mean", "variance", "weight")
 HEAD_ORDER = ("bias", "weight")
 # yolov3-tiny.weights as released for COCO: its stride-16 head was trained with anchors 1, 2, 3, but every published cfg
 # has mask=0,1,2. With that mask AP50 falls from 33 to 16-21.
-RELEASED_COCO_SHA256 = "dccea06f59b781ec1234ddf8d1e94b9519a97f4245748a7d4db75d5b7080a42c"
+RELEASED_COCO_SHA256 = PUBLISHED["coco"].content.sha256
 PUBLISHED_MASK, TRAINED_MASK = (0, 1, 2), (1, 2, 3)
 HEAD_16 = 1
 # Version that AlexeyAB's program writes; pjreddie's writes revision 0. From 0.2 on, `seen` has eight bytes.
@@ -250,15 +251,16 @@ def to_darknet(record: ModelRecord, state: dict[str, Tensor], source: str) -> di
 
 
 def _cfg_text(record: ModelRecord, original: str) -> str:
-    """The .cfg the record came from if it still agrees with the record, else a new one."""
+    """The .cfg the record came from, with the record's masks, if all else agrees with the record; else a new one."""
     if not original:
         return write_cfg(record)
     try:
-        stored = read_cfg(original, "the .cfg in the record")
+        text = with_masks(original, record.masks)
+        stored = read_cfg(text, "the .cfg in the record")
     except WeightsError:  # an invalid input size, replaced by --image-size
         return write_cfg(record)
     same = ("channels", "masks", "anchors", "image_size", "num_classes", "dialect")
-    return original if all(getattr(stored, name) == getattr(record, name) for name in same) else write_cfg(record)
+    return text if all(getattr(stored, name) == getattr(record, name) for name in same) else write_cfg(record)
 
 
 def _require_darknets_arithmetic(record: ModelRecord, source: str) -> None:

@@ -6,6 +6,7 @@ arbitrary networks. Layers are counted from 0 after [net], as in Darknet.
 """
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from lookonce.weights.foreign import LARGEST_STRIDE, MOST_CLASSES, num_classes_o
 MOST_CHARACTERS = 1_000_000
 MOST_FILTERS = 65_536
 MOST_PIXELS = 16_384
+MASK_LINE = re.compile(r"^(\s*mask\s*=\s*)([\d, \t]+)", re.MULTILINE)
 ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool"}
 ACTIVATIONS: dict[str, Activation] = {"leaky": "leaky", "swish": "silu"}
 STRIDES = (32, 16, 8)
@@ -378,6 +380,18 @@ def _decimal(text: str, section: Section, name: str, source: str) -> float:
             value=text,
         )
     return value
+
+
+def with_masks(text: str, masks: Sequence[tuple[int, ...]]) -> str:
+    """The .cfg with other anchor masks, one for each [yolo] in order; a line whose mask stays is not touched."""
+    left = iter(",".join(map(str, mask)) for mask in masks)
+
+    def replaced(line: re.Match[str]) -> str:
+        old = "".join(line[2].split())
+        new = next(left, old)
+        return line[0] if new == old else line[1] + new
+
+    return MASK_LINE.sub(replaced, text)
 
 
 def write_cfg(record: ModelRecord) -> str:

@@ -19,7 +19,8 @@ def card_text(record: ModelRecord, name: str) -> str:
         "dialect": f"{record.dialect.name}, {record.dialect.activation}",
         "anchors": anchors,
         "thresholds": f"score {record.thresholds.score:g}, IoU {record.thresholds.iou:g}"
-        f"{'' if record.thresholds.multi_label else ', a box has one class'}",
+        f"{'' if record.thresholds.multi_label else ', a box has one class'}"
+        f"{', class-agnostic NMS' if record.thresholds.agnostic else ''}",
         **{name: f"{value:.4f}" for name, value in record.metrics.items()},
         **{f"version of {name}": value for name, value in record.versions.items()},
     }

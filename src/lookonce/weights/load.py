@@ -9,7 +9,7 @@ from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
-from lookonce.remote.local_copy import local_file, local_weights
+from lookonce.remote.local_copy import local_file
 from lookonce.storage import find_published
 from lookonce.weights.beside import record_file, with_record_beside
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
@@ -17,6 +17,7 @@ from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.darknet import is_darknet_weights, read_darknet
 from lookonce.weights.foreign import ForeignWeights, ReadOptions, read_names
 from lookonce.weights.mindspore import read_mindspore
+from lookonce.weights.pull import find_weights
 from lookonce.weights.ultralytics import read_ultralytics
 
 HEADS = ("head32.", "head16.", "head8.")
@@ -44,7 +45,7 @@ def open_checkpoint(path: Path, names: Path | None = None) -> Checkpoint:
 
     names: file with class names, one per line; SettingsError for weights that hold their own.
     """
-    path = local_weights(path)
+    path = find_weights(path)
     if path.is_file() and not is_checkpoint(path):
         return _of_another_program(path, names)
     if names is not None:
@@ -82,7 +83,7 @@ def _beside(path: Path, ending: str) -> list[Path]:
 
 def find_checkpoint(path: Path) -> Path:
     """The checkpoint folder of a checkpoint folder, a run folder (best, else last) or a model.safetensors."""
-    path = local_file(path)
+    path = find_weights(path)
     if path.name == MODEL_FILE:
         return path.parent
     candidates = (path, path / "checkpoints" / "best", path / "checkpoints" / "last")

@@ -80,6 +80,7 @@ def make_record(settings: Settings, dataset: Dataset, data_hash: str) -> ModelRe
             iou=settings.iou_threshold,
             max_detections=settings.max_detections,
             multi_label=settings.multi_label,
+            agnostic=settings.agnostic,
         ),
         settings=settings.model_dump(mode="json"),
         data_hash=data_hash,

@@ -22,6 +22,7 @@ from lookonce.weights.darknet import ORIGIN, to_darknet
 from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, read_names
 from lookonce.weights.load import is_checkpoint, load_weights, read_foreign
 from lookonce.weights.mindspore import to_mindspore
+from lookonce.weights.pull import find_weights
 from lookonce.workflows.info import describe_record
 
 Writer = Callable[[ModelRecord, dict[str, Tensor], str], dict[str, bytes]]
@@ -79,6 +80,7 @@ def convert(
     options = ReadOptions(
         class_names=read_names(names) if names else (), image_size=image_size, resize=resize, masks=_masks(mask)
     )
+    files = tuple(find_weights(file) for file in files)
     read = _read(files, options)
     probed = _probe(read, probe, output)
     if targets:

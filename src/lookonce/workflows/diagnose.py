@@ -41,6 +41,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime, names_for
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
+from lookonce.weights.pull import find_weights
 
 DIVERGED = "is not finite (loss"  # part of the line that training logs for a NaN or infinite loss
 IMAGES = 64
@@ -108,6 +109,7 @@ def diagnose(
     """
     if num_images < 1:
         raise SettingsError(f"num_images: {num_images}; expected 1 or more", setting="num_images", value=num_images)
+    weights = find_weights(weights)
     subject = read_subject(weights, names)
     source = open_data(data or _data_of(subject, weights), images or _images_of(subject))
     folder = _folder(weights, output)

@@ -77,6 +77,8 @@ class EvaluateRequest(RanksRequest):
         Maximum detections per image, 1 or more. Default: the value stored with the weights.
     multi_label
         true: a box may have several classes; false: only its best. Default: the value stored with the weights.
+    agnostic
+        Class-agnostic NMS: a box is removed by a better one of any class. Default: the value stored with the weights.
     image_size
         Side of a checkpoint's square input in pixels, a multiple of 32. Default: the size it was trained at.
     batch_size
@@ -103,6 +105,7 @@ class EvaluateRequest(RanksRequest):
     score_threshold: float | None = None
     max_detections: int | None = None
     multi_label: bool | None = None
+    agnostic: bool | None = None
     image_size: int | None = None
     batch_size: int = 8
     device: str = "auto"
@@ -212,6 +215,7 @@ def _evaluate(
             iou_threshold=request.iou_threshold,
             max_detections=request.max_detections,
             multi_label=request.multi_label,
+            agnostic=request.agnostic,
             image_size=request.image_size,
             device=request.device,
             runtime=runtime,
@@ -312,6 +316,7 @@ def open_detector(
     iou_threshold: float | None = None,
     max_detections: int | None = None,
     multi_label: bool | None = None,
+    agnostic: bool | None = None,
     image_size: int | None = None,
     device: str = "auto",
     runtime: str = "auto",
@@ -321,7 +326,13 @@ def open_detector(
     network = loaded if image_size is None else at_size(loaded, image_size, weights)
     height, width = network.record.image_size
     get_logger().info(f"{weights}: input size {width}x{height} pixels")
-    return Detector(network, iou_threshold=iou_threshold, max_detections=max_detections, multi_label=multi_label)
+    return Detector(
+        network,
+        iou_threshold=iou_threshold,
+        max_detections=max_detections,
+        multi_label=multi_label,
+        agnostic=agnostic,
+    )
 
 
 def find(

@@ -50,6 +50,7 @@ from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.runtimes.registry import load_runtime
 from lookonce.weights.checkpoint import MODEL_FILE
 from lookonce.weights.load import load_weights
+from lookonce.weights.pull import find_weights
 
 POINTS_TOLERANCE = 1.5  # of AP, that eight bits may cost
 LARGEST_STRIDE = 32
@@ -87,6 +88,7 @@ def export(
     dynamic_size: bool = False,
     preprocess: bool = True,
     precision: Precision = "fp32",
+    agnostic: bool | None = None,
     calibration: str | None = None,
     output: Path | None = None,
     file_name: str | None = None,
@@ -118,6 +120,8 @@ def export(
         Take pixels, uint8 (N, H, W, 3) RGB; --no-preprocess takes the normalised float32 (N, 3, H, W) instead.
     precision
         fp32; fp16: weights stored in 16 bits, half the size; int8: weights and arithmetic in 8 bits, a quarter.
+    agnostic
+        Class-agnostic NMS in the file: a box is removed by a better one of any class; default: as the weights say.
     calibration
         Calibration set for int8: a data set (with labels, the AP before and after is reported), a folder or a
         pattern. Default: the training data.
@@ -146,7 +150,11 @@ def export(
         )
     asked = ExportPlan(batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision)
     plans = _plans(_formats(to), asked, outputs)
+    weights = find_weights(weights)
     model, record = _open(weights, names, image_size)
+    if agnostic is not None:
+        thresholds = record.thresholds.model_copy(update={"agnostic": agnostic})
+        record = record.model_copy(update={"thresholds": thresholds})
     measured = open_calibration_set(calibration, record) if precision == "int8" else None
     reference = make_reference(model, record, *_canvases(record, images, batch), measured)
     files = []

@@ -1,19 +1,24 @@
-"""`lookonce push` and `lookonce pull`: checkpoints on the Hugging Face Hub, or in a folder with the hub's layout."""
+"""`lookonce push` and `lookonce pull`: checkpoints on the Hugging Face Hub, or in a folder with the hub's layout.
+
+`pull` also downloads the weights of weights/published.py."""
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
-from lookonce.errors import LookonceError, MissingExtra, WeightsError
+from lookonce.errors import LookonceError, MissingExtra, SettingsError, WeightsError
 from lookonce.storage import write_file
 from lookonce.weights.checkpoint import load_checkpoint, save_checkpoint
 from lookonce.weights.hub_readme import card_text
 from lookonce.weights.load import open_checkpoint
+from lookonce.weights.published import PUBLISHED
+from lookonce.weights.pull import find_weights, pulled
 
 CARD_FILE = "README.md"
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -27,6 +32,13 @@ class Transferred:
 
     place: str
     is_on_hub: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedList:
+    """The published weights were asked for; pulled: name -> its folder, None if it is not on this machine."""
+
+    pulled: Mapping[str, Path | None]
 
 
 def push(
@@ -69,20 +81,35 @@ def push(
     return Transferred(place=to, is_on_hub=True)
 
 
-def pull(source: str, output: Path, *, revision: str | None = None) -> Transferred:
-    """Fetch a checkpoint that `push` has put on the Hugging Face Hub or into a folder; every file is verified.
+def pull(
+    source: str | None = None, output: Path | None = None, *, revision: str | None = None
+) -> Transferred | PublishedList:
+    """Download published weights by name, or a checkpoint that `push` put on the Hugging Face Hub or into a folder.
+
+    Without SOURCE: list the published weights. Each file is verified by its SHA-256.
 
     Parameters
     ----------
     source
-        OWNER/NAME on the hub, or a folder: ./NAME or /PATH.
+        Name of published weights such as coco, OWNER/NAME on the hub, or a folder: ./NAME or /PATH.
     output
-        Checkpoint folder to make.
+        Checkpoint folder to create; default for published weights: weights/NAME (LOOKONCE_WEIGHTS replaces weights).
     revision
-        Branch, tag or commit on the hub; without it, the newest.
+        Branch, tag or commit on the hub; default: the newest.
     """
+    if source is None:
+        return PublishedList(pulled={name: pulled(name) for name in PUBLISHED})
+    if output is None and source in PUBLISHED:
+        return Transferred(place=str(find_weights(source)))
+    if output is None:
+        known = f"or one of the published weights: {', '.join(PUBLISHED)}{suggestion(source, PUBLISHED)}"
+        raise SettingsError(
+            f"output: not given; {source} needs a checkpoint folder to create, {known}", setting="output"
+        )
     if output.exists():
         raise WeightsError(f"{output}: exists already; name a new folder", path=output)
+    if source in PUBLISHED:
+        return _copy(find_weights(source), output)
     if not is_repository(source):
         return _copy(Path(source), output)
     with tempfile.TemporaryDirectory(prefix="lookonce-") as temporary:
@@ -91,8 +118,17 @@ def pull(source: str, output: Path, *, revision: str | None = None) -> Transferr
         return _copy(Path(temporary), output)
 
 
-def as_text(transferred: Transferred) -> Iterator[str]:
-    yield f"{'pushed' if transferred.is_on_hub else 'written'}: {transferred.place}"
+def as_text(done: Transferred | PublishedList) -> Iterator[str]:
+    """Where it is now; or the table of published weights."""
+    if isinstance(done, Transferred):
+        yield f"{'pushed' if done.is_on_hub else 'written'}: {done.place}"
+        return
+    for name, folder in done.pulled.items():
+        published = PUBLISHED[name]
+        size = "" if published.content.num_bytes is None else f"{published.content.num_bytes / 1e6:.1f} MB, "
+        yield f"{name}: {published.what}"
+        yield f"    {size}{published.licence} ({published.licence_source})"
+        yield f"    pulled: {folder}" if folder else f"    not pulled; lookonce pull {name}"
 
 
 def is_repository(name: str) -> bool:

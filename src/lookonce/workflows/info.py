@@ -264,7 +264,9 @@ def describe_record(record: ModelRecord) -> list[str]:
         f"stride {stride}: " + " ".join(f"{w:g}x{h:g}" for w, h in record.head_anchors(head))
         for head, stride in enumerate(record.strides)
     )
-    boxes = "boxes" if thresholds.multi_label else "boxes of one class"
+    boxes = ("boxes" if thresholds.multi_label else "boxes of one class") + (
+        ", class-agnostic" if thresholds.agnostic else ""
+    )
     lines = [
         f"classes     {record.num_classes}: {', '.join(record.class_names)}",
         f"dialect     {record.dialect.name}, {record.dialect.activation}",

@@ -14,7 +14,15 @@ from lookonce.log import Advance, get_logger, logging_to, progress_bar
 from lookonce.on_ranks import RanksRequest, in_ranks
 from lookonce.prediction.class_filter import ALL_BOXES, ClassFilter, chosen_labels
 from lookonce.prediction.gather import gather_in_order
-from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, PredictedImage, open_outputs, without_image
+from lookonce.prediction.outputs import (
+    LABELS,
+    TEXT_OUTPUTS,
+    Context,
+    PredictedImage,
+    in_one_line,
+    open_outputs,
+    without_image,
+)
 from lookonce.prediction.predictor import Detects, Prediction, Unreadable
 from lookonce.prediction.predictor import predict as predict_images
 from lookonce.prediction.renderer import CROPS, Renderer, require_untouched
@@ -29,6 +37,7 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import make_run_folder, os_errors_explained
+from lookonce.weights.pull import default_weights
 
 SAVES = ("images", *TEXT_OUTPUTS, "crops")
 SAVE_ALIASES = {"pictures": "images"}  # an earlier name, which scripts may still use
@@ -46,6 +55,7 @@ class Predicted:
 
     output: Path
     saves: Sequence[str] = ()
+    class_names: Sequence[str] = ()
     of_frames: bool = False
     is_main: bool = True
     pictures: list[PredictedImage] = field(default_factory=list)
@@ -73,7 +83,8 @@ class PredictRequest(RanksRequest):
         A picture, a video, a folder with its subfolders, a pattern ("street/*.jpg"), a .txt file with a path on each
         line, a camera's number, screen, a URL (http, https, rtsp ... or s3://), or - for pictures on standard input.
     weights
-        Exported file, checkpoint folder, run folder (its best), or MindSpore's .ckpt or Darknet's .weights.
+        Exported file, checkpoint folder, run folder (its best), published weights such as coco, or MindSpore's .ckpt
+        or Darknet's .weights; default: coco, if it has been pulled.
     names
         Class names of a .ckpt or .weights, one a line, where it does not say.
     threshold
@@ -90,6 +101,8 @@ class PredictRequest(RanksRequest):
         At most so many a picture; without it, that of the weights.
     multi_label
         One box may be detected as several classes; false: as its best class alone. Without it, as the weights say.
+    agnostic
+        Class-agnostic NMS: a box is removed by a better one of any class; default: as the weights say.
     tile
         Look at large pictures in tiles with sides of so many pixels, besides as a whole.
     tile_overlap
@@ -107,7 +120,7 @@ class PredictRequest(RanksRequest):
     """
 
     source: str = field(kw_only=False)
-    weights: Path
+    weights: Path | None = None
     names: Path | None = None
     threshold: float | None = None
     output: Path | None = None
@@ -116,6 +129,7 @@ class PredictRequest(RanksRequest):
     iou_threshold: float | None = None
     max_detections: int | None = None
     multi_label: bool | None = None
+    agnostic: bool | None = None
     tile: int | None = None
     tile_overlap: float = OVERLAP
     track: bool = False
@@ -131,6 +145,11 @@ class PredictRequest(RanksRequest):
             _require(name, getattr(self, name), lambda number: number >= 1, "at least 1")
         _require("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
         _require("tile_overlap", self.tile_overlap, lambda part: 0 <= part <= 0.9, "a part of the tile from 0 to 0.9")
+
+    @property
+    def chosen_weights(self) -> Path:
+        """`weights`, or the default ones."""
+        return self.weights or default_weights()
 
     @property
     def saves(self) -> list[str]:
@@ -157,12 +176,12 @@ def predict(request: PredictRequest) -> Predicted:
     if several is None:
         return _load_and_predict(request)
     _require_shareable(request, find_media(request.source))
-    device = device_of(request.weights, request.device, request.runtime)
+    device = device_of(request.chosen_weights, request.device, request.runtime)
     return in_ranks(several, device, _load_and_predict, {"request": request})
 
 
 def _load_and_predict(request: PredictRequest, *, rank_group: RankGroup = SINGLE_RANK) -> Predicted:
-    loaded = load_runtime(request.weights, names=request.names, device=request.device, runtime=request.runtime)
+    loaded = load_runtime(request.chosen_weights, names=request.names, device=request.device, runtime=request.runtime)
     return predict_with(loaded, request, rank_group=rank_group)
 
 
@@ -189,15 +208,22 @@ def predict_with(runtime: Runtime, request: PredictRequest, *, rank_group: RankG
         rank_group.require_same([str(entry.place) for entry in media.known], "the pictures")
     folder = rank_group.broadcast(_free_folder(request.output, media, saves) if rank_group.is_main else None)
     head = {
-        "weights": str(request.weights),
+        "weights": str(request.chosen_weights),
         "class_names": runtime.record.class_names,
         "threshold": detector.score_threshold,
         "iou_threshold": detector.iou_threshold,
         "max_detections": _most(detector, request),
         "multi_label": detector.multi_label,
+        "agnostic": detector.agnostic,
     }
     context = Context(folder=folder, record=runtime.record, head=head | _choices(request))
-    predicted = Predicted(output=folder, saves=saves, of_frames=bool(media.clips), is_main=rank_group.is_main)
+    predicted = Predicted(
+        output=folder,
+        saves=saves,
+        class_names=runtime.record.class_names,
+        of_frames=bool(media.clips),
+        is_main=rank_group.is_main,
+    )
     with logging_to():
         _run(runtime, media, request, context, predicted, rank_group)
     return predicted
@@ -299,6 +325,7 @@ def _detector(runtime: Runtime, request: PredictRequest) -> Detector:
         iou_threshold=request.iou_threshold,
         max_detections=request.max_detections if request.classes is None else ALL_BOXES,
         multi_label=request.multi_label,
+        agnostic=request.agnostic,
     )
 
 
@@ -315,6 +342,7 @@ def _tiled(detector: Detector, request: PredictRequest) -> Detects:
         overlap=request.tile_overlap,
         iou_threshold=detector.iou_threshold,
         max_detections=detector.max_detections,
+        agnostic=detector.agnostic,
     )
 
 
@@ -380,7 +408,8 @@ def _require_new_folders(folder: Path, saves: Sequence[str]) -> None:
 
 
 def as_text(predicted: Predicted) -> Iterator[str]:
-    """How much was found in how much time, and where it is written."""
+    """What was found in each image, how much in how much time, and where it is written."""
+    yield from (in_one_line(image, predicted.class_names) for image in predicted.pictures)
     what = "frames" if predicted.of_frames else "pictures"
     rate = predicted.num_pictures / max(predicted.seconds, 1e-9)
     yield (

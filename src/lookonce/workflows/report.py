@@ -25,6 +25,7 @@ from lookonce.report.model_card import write_model_card
 from lookonce.report.sheets import even_choice, found_in, truth_of
 from lookonce.request import old_names
 from lookonce.storage import os_errors_explained
+from lookonce.weights.pull import find_weights
 
 EVALUATION = "evaluation"  # the folder in a run that keeps what the report scored
 CARD = "model-card.md"
@@ -160,7 +161,7 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
     from lookonce.workflows.evaluate import assess, find, open_detector
 
     folder = run.folder / EVALUATION
-    source = weights or run.folder
+    source = find_weights(weights or run.folder)
     sources = {
         "data": str(run.settings["data"]),
         "split": dataset.split,

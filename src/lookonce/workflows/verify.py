@@ -32,6 +32,7 @@ from lookonce.runtimes.kinds import PROMISES, kind_of
 from lookonce.runtimes.processor import int8_path
 from lookonce.runtimes.registry import load_runtime, names_for, require_known, runtimes_for
 from lookonce.storage import os_errors_explained, write_file
+from lookonce.weights.pull import find_weights
 from lookonce.workflows.evaluate import at_size
 
 RAW_IMAGES = 8  # images whose raw head outputs are compared
@@ -104,6 +105,7 @@ class Subject:
             iou_threshold=known.iou,
             max_detections=known.max_detections,
             multi_label=known.multi_label,
+            agnostic=known.agnostic,
         )
         self.found += detector.detect([image])
         self.seconds.append(timed.seconds)
@@ -168,7 +170,7 @@ def verify(
     store
         Store the result in the metadata of each file whose format supports it; --no-store does not change the files.
     """
-    paths = with_files_of_run(files)
+    paths = with_files_of_run([find_weights(file) for file in files])
     dataset = open_data(str(data), images).split(split)
     subjects = open_subjects(paths, runtimes, names)
     add_references(subjects)

@@ -1,0 +1,139 @@
+"""Published weights by name: `lookonce pull coco`, and `--weights coco` wherever weights are taken.
+
+Naming them allows their download; LOOKONCE_OFFLINE=1 forbids it. They are converted once, to a checkpoint in `weights/`
+in the current folder, or in $LOOKONCE_WEIGHTS.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from lookonce.config.schema import named_path
+from lookonce.errors import SettingsError, WeightsError
+from lookonce.log import get_logger
+from lookonce.remote.local_copy import local_weights
+from lookonce.remote.lock import work_lock
+from lookonce.remote.store import is_switched_on
+from lookonce.storage import find_published, sha256_file
+from lookonce.weights.published import PUBLISHED, Published
+
+FOLDER, FOLDER_VARIABLE = "weights", "LOOKONCE_WEIGHTS"
+OFFLINE = "LOOKONCE_OFFLINE"
+DEFAULT = "coco"  # what `predict` uses without --weights
+ORIGIN = "published"  # key in the record's settings
+
+
+def weights_folder() -> Path:
+    """Folder of the pulled weights."""
+    return Path(os.environ.get(FOLDER_VARIABLE) or FOLDER)
+
+
+def pulled(name: str) -> Path | None:
+    """The checkpoint folder of published weights, if they are on this machine."""
+    folder = weights_folder() / name
+    return folder if find_published(folder) is not None else None
+
+
+def find_weights(place: Path | str) -> Path:
+    """A path on this machine: published weights are pulled, objects in storage are fetched, other paths are as given.
+
+    A plain name of PUBLISHED means the published weights also where a file or folder of that name exists; a path to
+    that one is absolute, see `as_typed`.
+    """
+    name = str(place)
+    if name not in PUBLISHED:
+        return local_weights(place)
+    if Path(name).exists():
+        _note_namesake(name)
+    return pulled(name) or pull_published(name)
+
+
+@cache
+def _note_namesake(name: str) -> None:
+    get_logger().info(f"{name}: the published weights; for {name} in the current folder write ./{name}")
+
+
+def as_typed(text: str) -> str:
+    """`./coco` and `coco/` -> the absolute path, since Path("./coco") is the same as Path("coco"); else the text."""
+    return str(named_path(text)) if str(Path(text)) in PUBLISHED else text
+
+
+def default_weights() -> Path:
+    """The weights of a command that names none. They must be here: only naming weights allows their download."""
+    if pulled(DEFAULT) is None:
+        raise SettingsError(
+            f"weights: not given, and {DEFAULT} is not in {weights_folder()}; run `lookonce pull {DEFAULT}` once, or "
+            "name others with --weights",
+            setting="weights",
+        )
+    return Path(DEFAULT)
+
+
+def pull_published(name: str) -> Path:
+    """Download published weights unless a copy is at hand, convert them; returns their checkpoint folder."""
+    from lookonce.weights.download import download  # imports what only a download needs
+
+    published, folder = PUBLISHED[name], weights_folder() / name
+    file = weights_folder() / published.file_name
+    if is_switched_on(OFFLINE) and not file.exists():
+        raise WeightsError(
+            f"{name}: not in {weights_folder()}, and {OFFLINE} forbids the download; {how_to_place(published)}, or "
+            f"unset {OFFLINE}",
+            path=file,
+            value=name,
+        )
+    with work_lock(folder.with_name(f".{name}.lock")):
+        if (there := pulled(name)) is not None:  # another process was faster
+            return there
+        is_placed_by_user = _is_intact(file, published)
+        if not is_placed_by_user:
+            try:
+                download(published.sources, file, published.content)
+            except WeightsError as error:
+                raise WeightsError(f"{name}: {error}\n{how_to_place(published)}", path=file, value=name) from error
+        _convert(published, name, file, folder)
+        if not is_placed_by_user:
+            file.unlink()
+    return folder
+
+
+def _is_intact(file: Path, published: Published) -> bool:
+    """Whether the user has put the file there. Another one of its name is not replaced, but an error."""
+    if not file.exists():
+        return False
+    digest = sha256_file(file)
+    if digest != published.content.sha256:
+        raise WeightsError(
+            f"{file}: SHA-256 is {digest}; expected {published.content.sha256}; remove it or replace it",
+            path=file,
+            value=digest,
+        )
+    return True
+
+
+def how_to_place(published: Published) -> str:
+    """What to do without a network: which file goes where."""
+    size = "" if published.content.num_bytes is None else f"{published.content.num_bytes:,} bytes, "
+    return (
+        f"copy {published.sources[0]} ({size}SHA-256 {published.content.sha256}) to "
+        f"{weights_folder() / published.file_name}"
+    )
+
+
+def _convert(published: Published, name: str, file: Path, folder: Path) -> None:
+    """The file of another program -> our checkpoint, with its origin and licence in the record."""
+    from lookonce.weights.checkpoint import save_checkpoint
+    from lookonce.weights.darknet import read_darknet
+    from lookonce.weights.foreign import COCO_NAMES, ReadOptions
+    from lookonce.weights.mindspore import read_mindspore
+
+    options = ReadOptions(class_names=COCO_NAMES)
+    if published.dialect == "darknet":
+        read = read_darknet(Path(__file__).with_name("yolov3-tiny.cfg"), file, options)
+    else:
+        read = read_mindspore(file, options)
+    for words in (*read.notes, *read.warnings):
+        get_logger().info(f"{name}: {words}")
+    origin = {"name": name, "sha256": published.content.sha256, "licence": published.licence}
+    settings = {**read.record.settings, ORIGIN: origin}
+    save_checkpoint(folder, state=read.state, record=read.record.model_copy(update={"settings": settings}))

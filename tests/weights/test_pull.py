@@ -1,0 +1,125 @@
+"""Published weights by name: found, placed by hand, refused, converted once. The real one has mark `network`."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from raised import raises
+
+import lookonce
+from lookonce.errors import SettingsError, WeightsError
+from lookonce.weights import pull as module
+from lookonce.weights.checkpoint import load_checkpoint
+from lookonce.weights.darknet import RELEASED_COCO_SHA256, Header
+from lookonce.weights.load import load_weights, open_checkpoint
+from lookonce.weights.published import PUBLISHED, Content
+from lookonce.weights.pull import as_typed, default_weights, find_weights, pulled
+
+NUM_FLOATS = 8_858_734
+
+
+@pytest.fixture
+def released(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> bytes:
+    """A file like coco's with random values, which takes its place in the table; its source is this machine."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LOOKONCE_WEIGHTS", raising=False)
+    monkeypatch.delenv("LOOKONCE_OFFLINE", raising=False)
+    values = np.random.default_rng(0).random(NUM_FLOATS, np.float32) + 0.1
+    content = Header(version=(0, 2, 0), seen=1).to_bytes() + values.tobytes()
+    (tmp_path / "mirror.weights").write_bytes(content)
+    wanted = Content(sha256=hashlib.sha256(content).hexdigest(), num_bytes=len(content))
+    fake = replace(PUBLISHED["coco"], content=wanted, sources=((tmp_path / "mirror.weights").as_uri(),))
+    monkeypatch.setitem(PUBLISHED, "coco", fake)
+    return content
+
+
+def test_a_name_is_pulled_once_and_then_needs_no_network(released: bytes, monkeypatch, tmp_path: Path):
+    assert len(released) == 35_434_956
+    assert pulled("coco") is None
+    assert find_weights(Path("coco")) == Path("weights/coco")
+    (tmp_path / "mirror.weights").unlink()
+    monkeypatch.setenv("LOOKONCE_OFFLINE", "1")
+    assert default_weights() == Path("coco")
+    checkpoint = open_checkpoint(Path("coco"))
+    assert checkpoint.record.class_names[:2] == ("person", "bicycle")
+    assert checkpoint.record.names_known
+    assert checkpoint.record.settings["published"]["licence"] == "public domain"
+    assert sorted(path.name for path in Path("weights").iterdir()) == ["coco"]
+    assert load_weights(Path("coco"))[1] == checkpoint.record
+
+
+def test_the_folder_of_an_environment_variable_is_used(released: bytes, monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("LOOKONCE_WEIGHTS", str(tmp_path / "shared"))
+    assert find_weights("coco") == tmp_path / "shared" / "coco"
+    assert not Path("weights").exists()
+
+
+def test_offline_the_file_and_its_place_are_named_and_nothing_is_made(released: bytes, monkeypatch):
+    monkeypatch.setenv("LOOKONCE_OFFLINE", "1")
+    sha256 = PUBLISHED["coco"].content.sha256
+    with raises(WeightsError, "LOOKONCE_OFFLINE", sha256, "weights/yolov3-tiny.weights", "35,434,956", value="coco"):
+        find_weights("coco")
+    assert not Path("weights").exists()
+    with raises(SettingsError, "lookonce pull coco", setting="weights"):
+        default_weights()
+
+
+def test_a_file_that_the_user_has_put_there_is_verified_and_stays(released: bytes, monkeypatch):
+    monkeypatch.setenv("LOOKONCE_OFFLINE", "1")
+    Path("weights").mkdir()
+    placed = Path("weights/yolov3-tiny.weights")
+    placed.write_bytes(released[:-4] + b"none")
+    with raises(WeightsError, PUBLISHED["coco"].content.sha256, path=placed):
+        find_weights("coco")
+    assert pulled("coco") is None
+    placed.write_bytes(released)
+    assert find_weights("coco") == Path("weights/coco")
+    assert placed.read_bytes() == released
+
+
+def test_without_a_source_the_way_by_hand_is_told(released: bytes, tmp_path: Path):
+    (tmp_path / "mirror.weights").write_bytes(b"moved")
+    with raises(WeightsError, "mirror.weights", PUBLISHED["coco"].content.sha256, value="coco"):
+        find_weights("coco")
+    assert list(Path("weights").iterdir()) == []
+
+
+def test_a_plain_name_is_the_published_weights_and_a_path_is_a_path(released: bytes, caplog):
+    Path("coco").mkdir()
+    module._note_namesake.cache_clear()
+    with caplog.at_level("INFO", "lookonce"):
+        assert find_weights(Path("coco")) == Path("weights/coco")
+    assert any("./coco" in line for line in caplog.messages)
+    for typed in ("./coco", "coco/", "./coco/"):
+        assert as_typed(typed) == str(Path("coco").absolute())
+        assert find_weights(as_typed(typed)) == Path("coco").absolute()
+    for other in ("coco", "./other", "runs/coco", "", "/x/coco"):
+        assert as_typed(other) == other
+    with raises(WeightsError, str(Path("coco").absolute())):
+        lookonce.load("./coco")
+
+
+def test_the_table_is_whole():
+    assert PUBLISHED["coco"].content.sha256 == RELEASED_COCO_SHA256
+    for published in PUBLISHED.values():
+        assert len(published.content.sha256) == 64
+        assert published.licence
+        assert published.licence_source.startswith("https://")
+        assert str(published.sources[0]).endswith(published.file_name)
+
+
+@pytest.mark.network
+def test_coco_is_pulled_for_real_and_finds_what_the_photograph_shows(monkeypatch, tmp_path: Path, shared):
+    monkeypatch.chdir(tmp_path)
+    folder = find_weights("coco")
+    assert load_checkpoint(folder).record.masks == ((3, 4, 5), (1, 2, 3))
+    monkeypatch.setenv("LOOKONCE_OFFLINE", "1")
+    done = lookonce.load("coco").predict(shared("data/media/pictures/person.jpg"))
+    (image,) = done.pictures
+    best = {
+        done.class_names[label]: round(float(score), 2)
+        for label, score in zip(image.detections.labels[::-1], image.detections.scores[::-1], strict=True)
+    }
+    assert (best["person"], best["dog"], best["horse"]) == (0.95, 0.95, 0.92)
