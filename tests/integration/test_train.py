@@ -173,12 +173,9 @@ def test_at_learning_rate_0_a_network_of_any_dialect_detects_what_its_weights_de
     save_checkpoint(tmp_path / "start", state=model.state_dict(), record=record)
     still = {"lr": 0, "lr_floor": 0, "freeze_bn": True, "epochs": 1, "width": None}
     run = quick(data, tmp_path / "runs", weights=tmp_path / "start", **still).run
-    ours, theirs = (
-        evaluate_verb(weights=weights, data=data, output=tmp_path / str(number), resamples=0)
-        for number, weights in enumerate((run.last, tmp_path / "start"))
-    )
-    assert len(ours.results) > 0
-    assert ours.results == theirs.results
+    for number, weights in enumerate((run.last, tmp_path / "start")):
+        assert len(evaluate_verb(weights=weights, data=data, output=tmp_path / str(number), resamples=0).results) > 0
+    assert (tmp_path / "0" / "results.json").read_bytes() == (tmp_path / "1" / "results.json").read_bytes()
     kept = ("dialect", "channels", "anchors", "masks", "preprocessing")
     assert read_record(run.last).model_dump(include=set(kept)) == record.model_dump(include=set(kept))
 
