@@ -81,6 +81,20 @@ def test_files_of_other_programs_are_opened_as_they_are(
         load_weights(tmp_path / "tiny.weights")
 
 
+def test_names_rename_the_classes_of_a_checkpoint_by_position_only_when_asked(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.names").write_text("person\nb\n")
+    renamed = open_checkpoint(checkpoint, tmp_path / "mine.names", rename=True)
+    assert renamed.record.class_names == ("person", "b")
+    assert renamed.record.category_ids == open_checkpoint(checkpoint).record.category_ids
+    with raises(SettingsError, setting="names"):
+        open_checkpoint(checkpoint, tmp_path / "mine.names")
+    (tmp_path / "mine.names").write_text("person\n")
+    with raises(WeightsError, "1 class names", "expected 2"):
+        open_checkpoint(checkpoint, tmp_path / "mine.names", rename=True)
+
+
 def test_a_pickle_is_left_to_convert(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(b"PK\x03\x04")
     with raises(WeightsError, "lookonce convert", path="x.pt"):
