@@ -80,4 +80,5 @@ def test_what_does_not_go_is_refused(values: dict[str, object]):
 def test_recipes_are_part_of_the_package():
     # uv_build packs every file below the package; a recipe outside of it would be missing from the wheel.
     assert tomllib.loads((PROJECT / "pyproject.toml").read_text())["build-system"]["build-backend"] == "uv_build"
-    assert {path.stem for path in (PROJECT / "src/lookonce/config/recipes").glob("*.yaml")} == {"modelzoo", "modern"}
+    recipes = {path.stem for path in (PROJECT / "src/lookonce/config/recipes").glob("*.yaml")}
+    assert recipes == {"modelzoo", "modern", "finetune"}

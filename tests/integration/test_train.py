@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,20 @@ import pytest
 import torch
 from raised import raises
 
+from lookonce.config.dialects import DIALECTS
+from lookonce.config.record import ModelRecord, Preprocessing
 from lookonce.config.resolve import resolve
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import DataError, SettingsError, WeightsError
 from lookonce.evaluation.evaluate import evaluate
+from lookonce.model.yolov3_tiny import initialise
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.storage import StorageError
 from lookonce.training.trainer import TrainResult
+from lookonce.weights.checkpoint import read_record, save_checkpoint
+from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.load import load_weights
 from lookonce.workflows.evaluate import evaluate as evaluate_verb
 from lookonce.workflows.train import train
@@ -143,6 +149,54 @@ def test_training_starts_from_other_weights(trained: TrainResult, data: Path, tm
     assert str(trained.run.path) in result.run.log.read_text()
 
 
+def test_at_learning_rate_0_a_network_of_any_dialect_detects_what_its_weights_detect(
+    data: Path, tmp_path: Path
+) -> None:
+    """Nothing here is a default: scale_x_y, epsilon, pool, masks, normalisation, stretched images, slim channels."""
+    classes = open_data(data).split("train")
+    dialect = DIALECTS["darknet"].model_copy(
+        update={"center_scales": {32: 1.05, 16: 1.1}, "batchnorm_eps": 1e-4, "pool_edge": "zero", "activation": "silu"}
+    )
+    preprocessing = Preprocessing(resize="stretch", pad_value=7, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    record = ModelRecord(
+        dialect=dialect,
+        channels=(4, 8, 4, 8, 4, 8, 4, 0, 0, 8, 4),
+        class_names=classes.class_names,
+        category_ids=classes.category_ids,
+        anchors=((5, 5), (9, 9), (14, 14), (20, 20), (30, 30), (50, 50)),
+        masks=((3, 4, 5), (1, 2, 3)),
+        image_size=(64, 64),
+        preprocessing=preprocessing,
+    )
+    model = model_from_record(record)
+    initialise(model, torch.Generator().manual_seed(1), objectness_prior=0.5)
+    save_checkpoint(tmp_path / "start", state=model.state_dict(), record=record)
+    still = {"lr": 0, "lr_floor": 0, "freeze_bn": True, "epochs": 1, "width": None}
+    run = quick(data, tmp_path / "runs", weights=tmp_path / "start", **still).run
+    for number, weights in enumerate((run.last, tmp_path / "start")):
+        assert len(evaluate_verb(weights=weights, data=data, output=tmp_path / str(number), resamples=0).results) > 0
+    assert (tmp_path / "0" / "results.json").read_bytes() == (tmp_path / "1" / "results.json").read_bytes()
+    kept = ("dialect", "channels", "anchors", "masks", "preprocessing")
+    assert read_record(run.last).model_dump(include=set(kept)) == record.model_dump(include=set(kept))
+
+
+def test_what_is_chosen_by_the_data_is_written_down_and_a_run_resumes_without_its_first_weights(
+    trained: TrainResult, data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained.run.last, tmp_path / "start")
+    auto = {"epochs": 0, "ema_decay": "auto", "objectness_prior": "auto", "start_epoch": 0, "run": "r"}
+    flags = {"weights": tmp_path / "start", "recipe": "finetune", "time": "10s", **auto}
+    run = quick(data, tmp_path, **flags).run
+    chosen = resolve({}, file=run.settings).settings
+    assert chosen.epochs >= 1
+    assert 0 <= chosen.ema_decay < 1
+    assert 0 < chosen.objectness_prior < 1
+    assert read_record(run.last).settings["epochs"] == chosen.epochs
+    shutil.rmtree(tmp_path / "start")
+    assert train(resume=str(run.path)).exit_code == 0
+    assert train(**{"data": str(data), "runs": str(tmp_path), **flags, "epochs": 0}).exit_code == 0
+
+
 def test_a_run_fitted_to_a_time_is_the_run_of_that_many_epochs(
     trained: TrainResult, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +207,8 @@ def test_a_run_fitted_to_a_time_is_the_run_of_that_many_epochs(
     assert "0:00:10: 2 of 50 epochs fit" in fitted.run.log.read_text()
     assert resolve({}, file=fitted.run.settings).settings.epochs == 2  # what a resume goes by
     assert sha256(fitted) == sha256(trained)
+    mosaic = {"mosaic": 1, "close_mosaic": 1, "eval_every": 0}
+    assert sha256(quick(data, tmp_path, epochs=50, time="10s", **mosaic)) == sha256(quick(data, tmp_path, **mosaic))
 
 
 def test_the_time_of_a_step_and_of_an_evaluation_is_measured(data: Path, tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from raised import raises
 
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
-from lookonce.errors import WeightsError
+from lookonce.errors import SettingsError, WeightsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.weights.darknet import to_darknet
-from lookonce.weights.load import find_checkpoint, load_state, load_weights
+from lookonce.weights.load import find_checkpoint, load_state, load_weights, open_checkpoint
 from lookonce.weights.mindspore import to_mindspore
 
 CHANNELS = (4, 6, 4, 8, 4, 4, 8, 4, 6, 4, 8)
@@ -79,6 +79,18 @@ def test_files_of_other_programs_are_opened_as_they_are(
     (tmp_path / "tiny.cfg").unlink()
     with raises(WeightsError, ".cfg", path="tiny.weights"):
         load_weights(tmp_path / "tiny.weights")
+
+
+def test_names_rename_the_classes_of_a_checkpoint_by_position_only_when_asked(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.names").write_text("person\nb\n")
+    renamed = open_checkpoint(checkpoint, tmp_path / "mine.names", rename=True)
+    assert renamed.record.class_names == ("person", "b")
+    assert renamed.record.category_ids == open_checkpoint(checkpoint).record.category_ids
+    with raises(SettingsError, setting="names"):
+        open_checkpoint(checkpoint, tmp_path / "mine.names")
+    (tmp_path / "mine.names").write_text("person\n")
+    with raises(WeightsError, "1 class names", "expected 2"):
+        open_checkpoint(checkpoint, tmp_path / "mine.names", rename=True)
 
 
 def test_a_pickle_is_left_to_convert(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,39 @@ def test_a_given_batch_size_stays() -> None:
     assert build.choose_batch_size(settings(batch_size=7), 1000).batch_size == 7
 
 
+@pytest.mark.parametrize(
+    ("num_images", "weights", "epochs"),
+    [(205, None, 96), (205, "w", 29), (5, None, 300), (20, "w", 300), (118_287, None, 10), (118_287, "w", 10)],
+)
+def test_epochs_0_aims_at_a_number_of_steps(num_images: int, weights: str | None, epochs: int) -> None:
+    """205 images in batches of 4: 52 steps an epoch, 5,000 / 52 = 96 and 1,500 / 52 = 29; 10 to 300 epochs."""
+    given = settings(epochs=0, batch_size=4 if num_images < 300 else 32, weights=weights)
+    assert build.choose_epochs(given, num_images).epochs == epochs
+    assert build.choose_epochs(given.model_copy(update={"epochs": 7}), num_images).epochs == 7
+
+
+def test_the_objectness_prior_is_the_share_of_positive_predictions() -> None:
+    """At 64 pixels 3 * (2 * 2 + 4 * 4) = 60 predictions; one box an image, ten positive, or one."""
+    data = replace(dataset([(10, 10)] * 3), image_paths=[Path("a"), Path("b"), Path("c")])
+    auto = settings(objectness_prior="auto")
+    assert build.choose_objectness_prior(auto, data).objectness_prior == 0.1667
+    one = auto.model_copy(update={"assignment": "best_anchors"})
+    assert build.choose_objectness_prior(one, data).objectness_prior == 0.0167
+    crowded = auto.model_copy(update={"assign_top": 100})
+    assert build.choose_objectness_prior(crowded, data).objectness_prior == 0.5
+    assert build.choose_objectness_prior(settings(), data).objectness_prior == 0.01
+
+
+def test_the_ema_averages_over_a_thirtieth_of_the_run() -> None:
+    """12 epochs of 50 steps: 20 steps, decay 0.95; 12 epochs of 13 when four batches make a step: 5.2 steps."""
+    auto = settings(epochs=12, ema_decay="auto")
+    assert build.choose_ema_decay(auto, 50, 4).ema_decay == 0.95
+    assert build.choose_ema_decay(auto.model_copy(update={"accumulate": 4}), 50, 4).ema_decay == 0.8077
+    assert build.choose_ema_decay(auto, 10**6, 4).ema_decay == 0.998
+    assert build.choose_ema_decay(auto.model_copy(update={"epochs": 1}), 1, 4).ema_decay == 0
+    assert build.choose_ema_decay(settings(), 50, 4).ema_decay == 0.998
+
+
 def test_fresh_weights_come_from_the_seed_and_touch_no_global_generator() -> None:
     before = torch.random.get_rng_state()
     first, again, other = (build.make_model(settings(seed=seed), record(settings())) for seed in (1, 1, 2))
@@ -91,6 +125,13 @@ def test_mosaic_and_mixup_end_before_the_run_does() -> None:
 def test_imagenet_normalisation_is_written_into_the_record() -> None:
     assert record(settings(normalize="imagenet")).preprocessing.mean == (0.485, 0.456, 0.406)
     assert record(settings()).preprocessing.std == (1, 1, 1)
+
+
+def test_masks_epsilon_and_pool_are_written_into_the_record() -> None:
+    made = record(settings(masks=((3, 4, 5), (1, 2, 3)), batchnorm_eps=0.5, pool_edge="zero", dialect="darknet"))
+    assert made.masks == ((3, 4, 5), (1, 2, 3))
+    assert (made.dialect.batchnorm_eps, made.dialect.pool_edge) == (0.5, "zero")
+    assert record(settings(dialect="darknet")).dialect.batchnorm_eps == 1e-6
 
 
 def test_the_dialect_of_the_record_has_the_activation_that_was_asked_for() -> None:

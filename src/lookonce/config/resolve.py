@@ -76,7 +76,16 @@ def resolve(
 
 def is_said(origin: str) -> bool:
     """Whether a value was set by the user, on the command line or in a file."""
-    return origin != DEFAULT_ORIGIN and not origin.startswith(("recipe ", "optimizer ", "implied ", AT_DEFAULT))
+    return origin != DEFAULT_ORIGIN and not origin.startswith(
+        ("recipe ", "optimizer ", "implied ", "weights ", AT_DEFAULT)
+    )
+
+
+def with_defaults(resolved: Resolved, values: Mapping[str, Any], origin: str) -> Resolved:
+    """`values` replace the values of defaults and recipes; those that the user set stay."""
+    left = {name: value for name, value in values.items() if not is_said(resolved.origins[name])}
+    settings = _validated(dict(resolved.settings) | left)
+    return Resolved(settings, resolved.origins | dict.fromkeys(left, origin), resolved.notes)
 
 
 def _recipe(entries: Sequence[Entry]) -> tuple[Entry, list[str]]:
@@ -147,8 +156,12 @@ def _merge(layers: Iterable[_Layer]) -> Resolved:
     if values.get("optimizer", default_of("optimizer")) == "sgd":
         origins |= dict.fromkeys(WITH_SGD.keys() - values.keys(), "optimizer sgd")
         values = WITH_SGD | values
+    return Resolved(_validated(values), origins, tuple(notes))
+
+
+def _validated(values: Mapping[str, Any]) -> Settings:
     try:
-        return Resolved(Settings(**values), origins, tuple(notes))
+        return Settings(**values)
     except ValidationError as error:
         # Each value is valid by itself here: only contradictions between settings are left.
         raise SettingsError("; ".join(str(problem["ctx"]["error"]) for problem in error.errors())) from None

@@ -24,7 +24,7 @@ GROUPS = {
 }
 # Defaults that optimizer=sgd replaces: those above them suit adamw only.
 WITH_SGD = {"lr": 0.02, "momentum": 0.937, "weight_decay": 5e-4}
-NUM_ANCHORS = 6
+NUM_ANCHORS, NUM_HEADS = 6, 2
 STRIDE = 32
 SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
@@ -63,6 +63,16 @@ def _six_pairs(anchors: tuple[tuple[float, float], ...]) -> tuple[tuple[float, f
             "[[10,14], [23,27], [37,58], [81,82], [135,169], [344,319]]"
         )
     return anchors
+
+
+def _two_masks(masks: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    is_valid = len(masks) == NUM_HEADS and all(mask and set(mask) <= set(range(NUM_ANCHORS)) for mask in masks)
+    if not is_valid or any(len(set(mask)) < len(mask) for mask in masks):
+        raise ValueError(
+            f"expected {NUM_HEADS} lists of different rows of anchors, 0..{NUM_ANCHORS - 1}, stride 32 first, for "
+            "example [[3,4,5],[0,1,2]]"
+        )
+    return masks
 
 
 def _eleven_counts(channels: tuple[int, ...]) -> tuple[int, ...]:
@@ -122,6 +132,8 @@ def _num_nodes(text: str) -> str:
 ImageSize = Annotated[int, AfterValidator(_multiple_of_32)]
 ImageSizes = Annotated[tuple[ImageSize, ...], BeforeValidator(_sides_of_squares)]
 Anchors = Annotated[tuple[tuple[float, float], ...], AfterValidator(_six_pairs)]
+Masks = Annotated[tuple[tuple[int, ...], ...], AfterValidator(_two_masks)]
+Three = tuple[float, float, float]
 Channels = Annotated[tuple[int, ...], AfterValidator(_eleven_counts)]
 Duration = Annotated[str, BeforeValidator(_duration)]
 DeviceName = Annotated[str, AfterValidator(_device_name)]
@@ -129,6 +141,9 @@ FolderName = Annotated[str, AfterValidator(_folder_name)]
 RunName = Annotated[str, AfterValidator(_run_name)]
 NumNodes = Annotated[str, BeforeValidator(str), AfterValidator(_num_nodes)]
 Factor = Annotated[float, Field(gt=0, le=4)]
+Epsilon = Annotated[float, Field(gt=0, lt=1)]
+Prior = Annotated[float, Field(gt=0, lt=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 Workers = Annotated[int, Field(ge=0, le=256)]
 
 
@@ -177,7 +192,10 @@ class Settings(BaseModel):
 
     # Run
     recipe: str = _setting(
-        "modern", "run", "Recipe to start from: modern, or modelzoo (faithful to the model zoo's document)."
+        "modern",
+        "run",
+        "Recipe to start from: modern, finetune (short training from weights), or modelzoo (faithful to the model "
+        "zoo's document).",
     )
     runs: Path = _setting(Path("runs"), "run", "Parent folder of the run folders.")
     name: FolderName = _setting(
@@ -330,27 +348,45 @@ class Settings(BaseModel):
         "height] pairs.",
         unit="pixels at image_size",
     )
-    objectness_prior: float = _setting(
+    masks: Masks = _setting(
+        ((3, 4, 5), (0, 1, 2)),
+        "model",
+        "Anchors of each head, as rows of anchors from 0: the stride-32 head first, then the stride-16 head. Darknet's "
+        "released COCO weights have [[3,4,5],[1,2,3]].",
+    )
+    batchnorm_eps: Literal["auto"] | Epsilon = _setting(
+        "auto", "model", "BatchNorm epsilon, added to the variance: a number, or auto (that of the dialect)."
+    )
+    pool_edge: Literal["auto", "repeat", "zero"] = _setting(
+        "auto",
+        "model",
+        "Padding of the stride-1 pool, right and bottom: repeat (the edge, as Darknet does), zero (as Ultralytics' own "
+        "networks), or auto (that of the dialect).",
+    )
+    objectness_prior: Literal["auto"] | Prior = _setting(
         0.01,
         "model",
         "Initial objectness probability, set through the biases of the heads (as RetinaNet's prior); 0.5 means "
-        "zero bias.",
-        gt=0,
-        lt=1,
+        "zero bias; auto computes the share of positive predictions in the training set.",
     )
     weights: Annotated[Path | None, BeforeValidator(named_path)] = _setting(
         None,
         "model",
         "Weights to start training from: a checkpoint, published weights such as coco, MindSpore's .ckpt or Darknet's "
-        ".weights.",
+        ".weights. They also set the defaults of width, dialect, activation, batchnorm_eps, pool_edge, anchors, masks, "
+        "resize_mode and normalize.",
     )
     names: Path | None = _setting(
         None,
         "model",
-        "Class names of the weights, one per line, for a .ckpt or .weights file that does not contain them.",
+        "Class names of the weights, one per line, by position: for a .ckpt or .weights file without names, or to "
+        "rename classes so that they match those of the data.",
     )
     backbone_weights: Annotated[Path | None, BeforeValidator(named_path)] = _setting(
-        None, "model", "Checkpoint, or published weights such as coco, to load only the backbone from."
+        None,
+        "model",
+        "Weights, such as coco, to load only the backbone from. They also set the defaults of width, activation, batchnorm_eps, "
+        "pool_edge, resize_mode and normalize.",
     )
     freeze_stages: int = _setting(
         0,
@@ -362,7 +398,13 @@ class Settings(BaseModel):
     )
 
     # Optimisation
-    epochs: int = _setting(100, "optimisation", "Training epochs.", unit="epochs", ge=1)
+    epochs: int = _setting(
+        100,
+        "optimisation",
+        "Training epochs. 0 chooses them from the number of training images, fewer when training starts from weights.",
+        unit="epochs",
+        ge=0,
+    )
     start_epoch: int = _setting(
         0,
         "optimisation",
@@ -401,7 +443,7 @@ class Settings(BaseModel):
         0.004,
         "optimisation",
         f"Peak learning rate, reached after warm-up (default with sgd: {WITH_SGD['lr']:g}).",
-        gt=0,
+        ge=0,
     )
     schedule: Literal[
         "cosine",
@@ -458,13 +500,11 @@ class Settings(BaseModel):
     clip_norm: float = _setting(
         10, "optimisation", "Gradient clipping: maximum L2 norm of the gradient; 0 disables it.", ge=0
     )
-    ema_decay: float = _setting(
+    ema_decay: Literal["auto"] | Decay = _setting(
         0.998,
         "optimisation",
         "EMA (exponential moving average) decay of the weights. The averaged weights are evaluated and saved; 0 "
-        "disables EMA.",
-        ge=0,
-        lt=1,
+        "disables EMA; auto averages over a thirtieth of the run, with a decay of at most 0.998.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting(
         "auto",
@@ -592,10 +632,11 @@ class Settings(BaseModel):
         "augmentation",
         "Resizing to the network input: letterbox keeps the aspect ratio and pads; stretch fills the square.",
     )
-    normalize: Literal["unit", "imagenet"] = _setting(
+    normalize: Literal["unit", "imagenet"] | tuple[Three, Three] = _setting(
         "unit",
         "augmentation",
-        "Pixel normalisation: unit scales to 0..1; imagenet is (x - mean) / std with ImageNet's values after that.",
+        "Pixel normalisation: unit scales to 0..1; after that imagenet is (x - mean) / std with ImageNet's values, and "
+        "[[r,g,b],[r,g,b]] the same with this mean and std.",
     )
 
     # Evaluation
@@ -632,7 +673,7 @@ class Settings(BaseModel):
             )
         if self.lr_floor > self.lr:
             raise ValueError(f"lr_floor: {self.lr_floor:g}; expected at most the peak lr ({self.lr:g}); lower lr_floor")
-        if self.start_epoch >= self.epochs:
+        if self.epochs and self.start_epoch >= self.epochs:
             raise ValueError(
                 f"start_epoch: {self.start_epoch}; expected less than epochs ({self.epochs}); raise epochs"
             )

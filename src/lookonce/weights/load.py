@@ -1,6 +1,7 @@
 """Loads trained weights from any path: our checkpoints by their location, other programs' files by their content."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -15,7 +16,7 @@ from lookonce.weights.beside import record_file, with_record_beside
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.darknet import is_darknet_weights, read_darknet
-from lookonce.weights.foreign import ForeignWeights, ReadOptions, read_names
+from lookonce.weights.foreign import ForeignWeights, ReadOptions, named_classes, read_names
 from lookonce.weights.mindspore import read_mindspore
 from lookonce.weights.pull import find_weights
 from lookonce.weights.ultralytics import read_ultralytics
@@ -40,14 +41,17 @@ def load_weights(path: Path, names: Path | None = None) -> tuple[YoloV3Tiny, Mod
     return model.eval(), checkpoint.record
 
 
-def open_checkpoint(path: Path, names: Path | None = None) -> Checkpoint:
+def open_checkpoint(path: Path, names: Path | None = None, *, rename: bool = False) -> Checkpoint:
     """A checkpoint of lookonce (see `find_checkpoint`) or a file of another program, whose assumed facts are logged.
 
-    names: file with class names, one per line; SettingsError for weights that hold their own.
+    names: file with class names, one per line. For weights that hold their own names it replaces them by position with
+    `rename`, and is a SettingsError without.
     """
     path = find_weights(path)
     if path.is_file() and not is_checkpoint(path):
         return _of_another_program(path, names)
+    if names is not None and rename:
+        return _renamed(load_checkpoint(find_checkpoint(path)), read_names(local_file(names)))
     if names is not None:
         raise SettingsError(
             f"names={names}: {path} already holds its class names; omit --names",
@@ -56,6 +60,12 @@ def open_checkpoint(path: Path, names: Path | None = None) -> Checkpoint:
             path=path,
         )
     return load_checkpoint(find_checkpoint(path))
+
+
+def _renamed(checkpoint: Checkpoint, names: Sequence[str]) -> Checkpoint:
+    record = checkpoint.record
+    named_classes(record.num_classes, names, str(checkpoint.folder))  # WeightsError for another number of names
+    return replace(checkpoint, record=record.model_copy(update={"class_names": tuple(names), "names_known": True}))
 
 
 def _of_another_program(path: Path, names: Path | None) -> Checkpoint:

@@ -4,13 +4,11 @@ import importlib.metadata
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from lookonce.config.dialects import DIALECTS, Dialect
-from lookonce.config.names import few
 from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds
 from lookonce.config.schema import Settings, seconds_of
 from lookonce.cores import usable_processors
@@ -41,12 +39,12 @@ from lookonce.training.run_folder import RunFolder
 from lookonce.training.schedule import Schedule
 from lookonce.training.sync_batchnorm import synchronise_batchnorm
 from lookonce.training.trainer import Evaluate, OnEpoch, OnEvaluated, Trainer, TrainerOptions
-from lookonce.weights.checkpoint import Checkpoint
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.load import open_checkpoint
-from lookonce.weights.transfer import transfer
+from lookonce.weights.transfer import account, transfer
 
 Anchors = tuple[tuple[float, float], ...]
+STRIDES = (32, 16)  # of the heads, in the order of masks
 Three = tuple[float, float, float]
 # Mean and standard deviation of the channels (RGB, pixels in 0..1); the model zoo uses those of ImageNet.
 NORMALIZATIONS: dict[str, tuple[Three, Three]] = {
@@ -61,20 +59,22 @@ ASSIGNERS: dict[str, Callable[[Settings], Assigner]] = {
 }
 
 
-def make_record(settings: Settings, dataset: Dataset, data_hash: str) -> ModelRecord:
-    """The record of a network that is to be trained on `dataset`."""
-    anchors = choose_anchors(settings, dataset)
-    half = len(anchors) // 2
-    mean, std = NORMALIZATIONS[settings.normalize]
+def make_record(settings: Settings, dataset: Dataset, data_hash: str, start: ModelRecord | None = None) -> ModelRecord:
+    """The record of a network that is to be trained on `dataset`.
+
+    start: record of the weights that training starts from, for what no setting holds: `scale_x_y`, the pad value, ...
+    """
+    mean, std = NORMALIZATIONS[settings.normalize] if isinstance(settings.normalize, str) else settings.normalize
+    preprocessing = Preprocessing() if start is None else start.preprocessing
     return ModelRecord(
-        dialect=make_dialect(settings),
+        dialect=make_dialect(settings, start),
         channels=scaled_channels(settings.width),
         class_names=dataset.class_names,
         category_ids=dataset.category_ids,
-        anchors=anchors,
-        masks=(tuple(range(half, len(anchors))), tuple(range(half))),  # stride 32 has the large ones: yolov3-tiny.cfg
+        anchors=choose_anchors(settings, dataset),
+        masks=settings.masks,
         image_size=(settings.image_size, settings.image_size),
-        preprocessing=Preprocessing(resize=settings.resize_mode, mean=mean, std=std),
+        preprocessing=preprocessing.model_copy(update={"resize": settings.resize_mode, "mean": mean, "std": std}),
         thresholds=Thresholds(
             evaluation_score=settings.score_threshold,
             iou=settings.iou_threshold,
@@ -100,6 +100,57 @@ def choose_batch_size(settings: Settings, num_images: int) -> Settings:
     return settings.model_copy(update={"batch_size": max(together // world_size(), 1)})
 
 
+# Optimizer steps that `epochs: 0` aims at. From random weights: 100 epochs of choose_batch_size's 50 steps. From
+# COCO's weights, BCCD at 320 has 0.513 AP after 10 epochs, as random ones after 20, and gains little after 1,500 steps
+# (0.551 after 1,000, 0.559 after 1,500).
+STEPS_FROM_RANDOM, STEPS_FROM_WEIGHTS = 5000, 1500
+FEWEST_EPOCHS, MOST_EPOCHS = 10, 300
+
+
+def choose_epochs(settings: Settings, num_images: int) -> Settings:
+    """The settings with `epochs` chosen if it is 0; batch_size must have been chosen."""
+    if settings.epochs:
+        return settings
+    steps = STEPS_FROM_WEIGHTS if settings.weights or settings.backbone_weights else STEPS_FROM_RANDOM
+    an_epoch = math.ceil(num_images / (settings.batch_size * world_size()))
+    epochs = min(max(round(steps / an_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
+    return settings.model_copy(update={"epochs": epochs + settings.start_epoch})
+
+
+# Range of objectness_prior: auto. 0.5 is a bias of 0; RetinaNet's 0.01 is the usual smallest.
+SMALLEST_PRIOR, LARGEST_PRIOR = 0.001, 0.5
+
+
+def choose_objectness_prior(settings: Settings, dataset: Dataset) -> Settings:
+    """The settings with objectness_prior chosen if it is auto: the share of predictions that are positive.
+
+    An image has as many predictions as cells times anchors of both heads, and `assign_top` positive ones for each box
+    (one for each box in the other assigners).
+    """
+    if settings.objectness_prior != "auto":
+        return settings
+    predictions = sum(
+        len(mask) * (settings.image_size // stride) ** 2 for mask, stride in zip(settings.masks, STRIDES, strict=True)
+    )
+    per_box = settings.assign_top if settings.assignment == "task_aligned" else 1
+    positive = per_box * len(dataset.labels) / len(dataset) / predictions
+    return settings.model_copy(update={"objectness_prior": round(min(max(positive, SMALLEST_PRIOR), LARGEST_PRIOR), 4)})
+
+
+# Of a run, that `ema_decay: auto` averages over, and its largest decay. 0.998 averages over 500 steps, most of the run
+# of 600 in docs/recipes.md, where it costs 2.7 and 1.4 points of AP.
+EMA_SHARE, LARGEST_DECAY = 1 / 30, 0.998
+
+
+def choose_ema_decay(settings: Settings, batches_per_epoch: int, global_batch: int) -> Settings:
+    """The settings with ema_decay chosen if it is auto: an average over EMA_SHARE of the optimizer steps."""
+    if settings.ema_decay != "auto":
+        return settings
+    steps = settings.epochs * -(-batches_per_epoch // batches_per_step(settings, global_batch))
+    decay = min(max(1 - 1 / (EMA_SHARE * steps), 0.0), LARGEST_DECAY)
+    return settings.model_copy(update={"ema_decay": round(decay, 4)})
+
+
 def choose_anchors(settings: Settings, dataset: Dataset) -> Anchors:
     """Six (width, height) in pixels at network input size, smallest first."""
     if settings.anchors == "default":
@@ -110,10 +161,12 @@ def choose_anchors(settings: Settings, dataset: Dataset) -> Anchors:
     return tuple((round(float(w), 1), round(float(h), 1)) for w, h in fit_anchors(np.maximum(sizes, 1.0)))
 
 
-def make_dialect(settings: Settings) -> Dialect:
-    """The dialect of the settings; `activation` other than auto replaces its activation."""
-    dialect = DIALECTS[settings.dialect]
-    return dialect if settings.activation == "auto" else dialect.model_copy(update={"activation": settings.activation})
+def make_dialect(settings: Settings, start: ModelRecord | None = None) -> Dialect:
+    """The dialect of the settings, that of `start` if it has this name; settings other than auto replace its rules."""
+    is_same = start is not None and start.dialect.name == settings.dialect
+    dialect = start.dialect if start is not None and is_same else DIALECTS[settings.dialect]
+    said = {name: getattr(settings, name) for name in ("activation", "batchnorm_eps", "pool_edge")}
+    return dialect.model_copy(update={name: value for name, value in said.items() if value != "auto"})
 
 
 def make_model(settings: Settings, record: ModelRecord) -> YoloV3Tiny:
@@ -121,40 +174,18 @@ def make_model(settings: Settings, record: ModelRecord) -> YoloV3Tiny:
     with torch.random.fork_rng(devices=[]):  # PyTorch's own initialisation draws from the global generator
         model = model_from_record(record)
     generator = torch.Generator().manual_seed(settings.seed)
+    assert settings.objectness_prior != "auto", "choose_objectness_prior comes first"
     initialise(model, generator, objectness_prior=settings.objectness_prior)
     for path, backbone_only in ((settings.weights, False), (settings.backbone_weights, True)):
         if path:
             names = None if backbone_only else settings.names
-            start_from(model, record, open_checkpoint(Path(path), names), backbone_only=backbone_only)
+            checkpoint = open_checkpoint(path, names, rename=True)
+            taken = transfer(model, record, checkpoint, backbone_only=backbone_only)
+            for line in account(taken, record, checkpoint):
+                get_logger().info(line)
     for stage in model.backbone.stages[: settings.freeze_stages]:
         stage.requires_grad_(False)
     return model
-
-
-def start_from(model: YoloV3Tiny, record: ModelRecord, checkpoint: Checkpoint, *, backbone_only: bool) -> None:
-    """Copy the weights that fit into `model`, and log which do not."""
-    taken = transfer(model, record, checkpoint, backbone_only=backbone_only)
-    what = "the backbone" if backbone_only else "the weights"
-    get_logger().info(f"starting from {what} of {checkpoint.folder}")
-    if backbone_only:
-        return
-    new = [name for name in record.class_names if name not in taken.class_names]
-    old = checkpoint.record
-    if new:
-        known = few(taken.class_names) if taken.class_names else "none"
-        unnamed = "" if old.names_known else f"; its {old.num_classes} classes have no names, set them with names=FILE"
-        get_logger().info(f"classes matched by name: {known}; newly initialised: {few(new)}{unnamed}")
-    if not old.names_known and not set(taken.class_names) <= set(old.class_names):
-        get_logger().info(
-            "the classes of the weights have no names; the number of classes is equal, so they are matched in order: "
-            f"{few(taken.class_names)}"
-        )
-    num_anchors = sum(len(mask) for mask in record.masks)
-    if taken.num_anchors < num_anchors:
-        get_logger().info(
-            f"box and objectness weights of {taken.num_anchors} of {num_anchors} anchors copied; the others are newly "
-            "initialised, because their anchor size or box decoding differs"
-        )
 
 
 def make_loss(settings: Settings, record: ModelRecord, device: torch.device) -> DetectionLoss:
@@ -236,6 +267,7 @@ def batches_per_step(settings: Settings, global_batch: int) -> int:
 
 def make_ema(settings: Settings, model: torch.nn.Module, updates_per_epoch: int) -> ExponentialMovingAverage | None:
     """EMA whose decay ramps up over a tenth of the run, at most 2,000 updates; None if ema_decay is 0."""
+    assert settings.ema_decay != "auto", "choose_ema_decay comes first"
     if not settings.ema_decay:
         return None
     num_updates = settings.epochs * updates_per_epoch

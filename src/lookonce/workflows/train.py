@@ -51,6 +51,7 @@ from lookonce.training.tensorboard import tensorboard_writer
 from lookonce.training.trainer import OnEpoch, Position, Trainer, TrainResult
 from lookonce.weights.checkpoint import read_record, read_training_values
 from lookonce.workflows import build
+from lookonce.workflows.starting_weights import at_weights, log_facts, starting_record
 
 
 def train(**flags: Any) -> TrainResult:
@@ -95,16 +96,20 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherC
         reproducible(device),
     ):
         train_set, val_set = open_splits(settings)
-        settings = build.choose_batch_size(settings, len(train_set))
         if run is None and (run := run_before_restart()) is not None:
             settings = settings_of(run)
         train_hash = data_hash(train_set)
         own_rank_group().require_same(train_hash, "the training annotations")
-        record = build.make_record(settings, train_set, train_hash)
-        loader = build.make_train_loader(settings, train_set, record.preprocessing, device, batch_of_run(run))
+        start = starting_record(settings, run)
         if run is None:
-            settings = fit_to_time(settings, record, loader, val_set, device)
-        learner = build.make_learner(settings, record, len(loader), device, loader.batch_size)
+            settings = chosen_by_data(settings, train_set, val_set, start, device)
+        has_own = broadcast_object(run is not None and run.has_checkpoint)
+        if start is not None and not has_own:
+            log_facts(settings, start)
+        record = build.make_record(settings, train_set, train_hash, start)
+        loader = build.make_train_loader(settings, train_set, record.preprocessing, device, batch_of_run(run))
+        to_load = without_weights(settings) if has_own else settings  # a checkpoint of the run holds all weights
+        learner = build.make_learner(to_load, record, len(loader), device, loader.batch_size)
         require_space(settings.runs if run is None else run.path, space_for_checkpoints(learner, settings))
         if run is None:
             log_lines(check_export_first(settings, learner, record))
@@ -163,7 +168,7 @@ def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | No
         resolved = resolve(flags)
         run = RunFolder(resolved.settings.runs / resolved.settings.run)
         if not resolved.settings.run or not run.settings.is_file():
-            return named_after_data(resolved), None
+            return named_after_data(at_weights(resolved)), None
         return resumed_settings(open_run_folder(run.path), resolved), run
     if flags.get("run"):
         raise SettingsError(
@@ -207,17 +212,21 @@ FREE_WHEN_RESUMING = frozenset(
 )
 
 
+# Value of a setting that lets the run choose; settings.yaml holds what it chose.
+CHOSEN_BY_DATA = {"batch_size": 0, "epochs": 0, "objectness_prior": "auto", "ema_decay": "auto"}
+
+
 def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
     """The run's own settings, updated with the user's FREE_WHEN_RESUMING; a user setting that would change the weights
     raises SettingsError.
 
-    Values from recipes and defaults are ignored, and so is batch_size 0 (auto), which the run has resolved already.
+    Values from recipes and defaults are ignored, and so are those that let the run choose, which it has done already.
     """
     kept = resolve({}, file=run.settings).settings
     said = {name for name, origin in asked.origins.items() if is_said(origin)}
     for name in said - FREE_WHEN_RESUMING:
         before, now = getattr(kept, name), getattr(asked.settings, name)
-        if before != now and (name, now) != ("batch_size", 0):
+        if before != now and CHOSEN_BY_DATA.get(name) != now:
             raise SettingsError(
                 f"{name}: {now} was given with resume, but {run.path} was started with {before}; leave {name} out "
                 f"to resume, or start a new run from these weights: --weights {run.path}",
@@ -240,6 +249,22 @@ def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
     return train_set, source.split(settings.val_split) if has_val else None
 
 
+def without_weights(settings: Settings) -> Settings:
+    return settings.model_copy(update={"weights": None, "backbone_weights": None})
+
+
+def chosen_by_data(
+    settings: Settings, train_set: Dataset, val_set: Dataset | None, start: ModelRecord | None, device: torch.device
+) -> Settings:
+    """The settings of a new run, with numbers for all that is chosen from the data or measured."""
+    settings = build.choose_batch_size(settings, len(train_set))
+    settings = build.choose_epochs(settings, len(train_set))
+    settings = build.choose_objectness_prior(settings, train_set)
+    settings = fit_to_time(settings, train_set, val_set, start, device)
+    global_batch = settings.batch_size * world_size()
+    return build.choose_ema_decay(settings, -(-len(train_set) // global_batch), global_batch)
+
+
 # The number of epochs that fit into `time` is written into the run's settings as `epochs`, so the run equals one that
 # was started with `--epochs N`: it computes the same bits and resumes like any other.
 # SKIPPED_STEPS are not timed: the first steps fill caches and memory pools.
@@ -250,15 +275,19 @@ SHARE_PLANNED = 0.9
 
 
 def fit_to_time(
-    settings: Settings, record: ModelRecord, loader: Loader, val_set: Dataset | None, device: torch.device
+    settings: Settings, train_set: Dataset, val_set: Dataset | None, start: ModelRecord | None, device: torch.device
 ) -> Settings:
     """The settings with `epochs` reduced to the number that fits into `time`; at least 1."""
     if not settings.time:
         return settings
     limit = seconds_of(settings.time)
     # Random weights take the same time; the run's own are initialised or loaded after this.
-    fresh = settings.model_copy(update={"weights": None, "backbone_weights": None})
-    learner = build.make_learner(fresh, record, len(loader), device, loader.batch_size)
+    fresh = without_weights(settings)
+    record = build.make_record(fresh, train_set, "", start)
+    loader = build.make_train_loader(fresh, train_set, record.preprocessing, device)
+    learner = build.make_learner(
+        build.choose_ema_decay(fresh, len(loader), loader.batch_size), record, len(loader), device, loader.batch_size
+    )
     step = seconds_a_step(learner, loader)
     evaluation = seconds_to_score(settings, learner, record, val_set)
     an_epoch = step * len(loader) + (evaluation / settings.eval_every if settings.eval_every else 0)

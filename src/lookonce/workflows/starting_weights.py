@@ -1,0 +1,121 @@
+"""Training that starts from weights keeps what they were trained with, unless the user asks for something else."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord
+from lookonce.config.resolve import Resolved, with_defaults
+from lookonce.config.schema import NUM_ANCHORS, NUM_HEADS, Settings
+from lookonce.config.text import to_text
+from lookonce.distributed import broadcast_object, is_main
+from lookonce.errors import WeightsError
+from lookonce.log import get_logger, silenced
+from lookonce.model.yolov3_tiny import scaled_channels
+from lookonce.training.run_folder import RunFolder
+from lookonce.weights.checkpoint import read_record
+from lookonce.weights.load import open_checkpoint
+from lookonce.workflows.build import NORMALIZATIONS, make_dialect
+
+
+def _normalize_of(record: ModelRecord) -> Any:
+    values = (record.preprocessing.mean, record.preprocessing.std)
+    return next((name for name, known in NORMALIZATIONS.items() if known == values), values)
+
+
+# Setting -> its value in the record of a network. The weights were trained with these values.
+OF_BACKBONE: dict[str, Callable[[ModelRecord], Any]] = {
+    "width": lambda record: record.channels,
+    "activation": lambda record: record.dialect.activation,
+    "batchnorm_eps": lambda record: record.dialect.batchnorm_eps,
+    "pool_edge": lambda record: record.dialect.pool_edge,
+    "normalize": _normalize_of,
+    "resize_mode": lambda record: record.preprocessing.resize,
+}
+OF_NETWORK = OF_BACKBONE | {
+    "dialect": lambda record: record.dialect.name,
+    "anchors": lambda record: record.anchors,
+    "masks": lambda record: record.masks,
+}
+# What another value than that of the weights costs. Figures: Darknet's released COCO weights, 375 images of val2017,
+# before the first step; as they are, AP is 0.304 and AP50 0.544.
+COSTS = {
+    "width": "no weight fits a network of another width",
+    "activation": "every layer gets other inputs than it was trained for (COCO weights with silu: AP 0.304 -> 0.077)",
+    "batchnorm_eps": "channels of small variance are scaled differently",
+    "pool_edge": "the last row and column of the stride-32 features change",
+    "normalize": "the first layer gets other inputs than it was trained for (COCO weights with imagenet: AP 0.304 -> "
+    "0.192)",
+    "resize_mode": "objects get another aspect ratio than in the training of the weights",
+    "dialect": "where its boxes are decoded differently, the weights for boxes and objectness start anew (COCO weights "
+    "with ultralytics: AP 0.304 -> 0)",
+    "anchors": "anchors of another size start anew, with their weights for boxes and objectness",
+    "masks": "each head keeps only the weights of the anchors that it had (COCO weights with their published mask "
+    "0,1,2: AP50 0.38 -> 0.21)",
+}
+
+
+def at_weights(resolved: Resolved) -> Resolved:
+    """The settings of a new run: what its weights were trained with, unless the user set another value."""
+    path = weights_of(resolved.settings)
+    if path is None:
+        return resolved
+    values = _facts(resolved.settings, _read(resolved.settings, path))
+    return with_defaults(resolved, values, f"weights {path}")
+
+
+def starting_record(settings: Settings, run: RunFolder | None) -> ModelRecord | None:
+    """The record that training continues: of the run's last checkpoint, else of its weights; None from random ones."""
+    if broadcast_object(run is not None and run.has_checkpoint):
+        own: ModelRecord = broadcast_object(read_record(run.last) if run is not None and is_main() else None)
+        return own
+    path = weights_of(settings)
+    return None if path is None else _read(settings, path)
+
+
+def log_facts(settings: Settings, record: ModelRecord) -> None:
+    """Log which settings have the values that the weights were trained with, and what each other value costs."""
+    path, kept = weights_of(settings), []
+    for name, theirs in _facts(settings, record).items():
+        ours = _in_effect(name, settings, record)
+        if ours == theirs:
+            kept.append(f"{name}={to_text(theirs)}")
+        else:
+            get_logger().warning(
+                f"{name}: {to_text(ours)}, but {path} was trained with {to_text(theirs)}: {COSTS[name]}; leave {name} "
+                "out to keep the value of the weights"
+            )
+    get_logger().info(f"as in {path}: {' '.join(kept)}")
+
+
+def weights_of(settings: Settings) -> Path | None:
+    return settings.weights or settings.backbone_weights
+
+
+def _facts(settings: Settings, record: ModelRecord) -> dict[str, Any]:
+    known = OF_NETWORK if settings.weights else OF_BACKBONE
+    values = {name: value(record) for name, value in known.items()}
+    if scaled_channels(settings.width) == record.channels:
+        values["width"] = settings.width  # a multiplier reads better than eleven counts
+    return values
+
+
+def _read(settings: Settings, path: Path) -> ModelRecord:
+    """The record of weights; WeightsError if it describes a network that training cannot build."""
+    with silenced(True):  # what the reader assumes is logged when the weights are copied
+        record = open_checkpoint(path).record
+    if settings.weights and (len(record.masks) != NUM_HEADS or len(record.anchors) != NUM_ANCHORS):
+        raise WeightsError(
+            f"{path}: {len(record.masks)} heads and {len(record.anchors)} anchors; expected {NUM_HEADS} and "
+            f"{NUM_ANCHORS} to train from; --backbone-weights {path} starts from the backbone alone",
+            path=path,
+        )
+    return record
+
+
+def _in_effect(name: str, settings: Settings, record: ModelRecord) -> Any:
+    """The value of a setting, with auto and default resolved as far as that needs no data."""
+    value = getattr(settings, name)
+    if name == "anchors" and value == "default":
+        return DEFAULT_ANCHORS
+    return getattr(make_dialect(settings, record), name) if value == "auto" and name != "anchors" else value
