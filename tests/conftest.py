@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from lookonce.cores import usable_processors
+
 pytest_plugins = ["s3_server", "started"]  # of tests/support
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -50,15 +52,26 @@ def shared() -> Callable[[str], Path]:
     return locate
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """The whole suite runs in one process per core; tests that are named run in this one, which starts at once."""
+    return min(usable_processors(), 8) if config.args == config.getini("testpaths") else 0
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests whose ranks are forks of this process come first, and last among them those whose `weights` are exported:
-    once torch.export has run, autograd has threads, and then it refuses to work in a fork."""
+    once torch.export has run, autograd has threads, and then it refuses to work in a fork. Then `integration`, whose
+    tests are the longest, so that no process is left with one of them at the end.
 
-    def order(item: pytest.Item) -> tuple[bool, bool]:
+    The tests of a file stay in one process, which sets its fixtures up once: as two groups, forks and others."""
+
+    def order(item: pytest.Item) -> tuple[bool, bool, bool]:
         names = getattr(item, "fixturenames", ())
-        return "in_ranks" not in names, "weights" in names
+        return "in_ranks" not in names, "weights" in names, item.path.parent.name != "integration"
 
     items.sort(key=order)
+    for item in items:
+        part = "" if order(item)[0] else "-forks"
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}-{item.path.stem}{part}"))
 
 
 @pytest.fixture
