@@ -251,7 +251,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "warning",
             "boxes",
             "a box has zero width or height, or swapped corners",
-            "draw it again or delete it; training leaves it out",
+            "draw it again or delete it; training leaves it out, eval counts it as missed",
             _LEFT_OUT,
         ),
         FindingKind(
