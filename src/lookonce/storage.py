@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -221,3 +222,10 @@ def _explain(path: Path, error: OSError) -> str:
 def _free_mib(path: Path) -> int:
     existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     return shutil.disk_usage(existing).free >> 20
+
+
+def require_regular_file(path: Path) -> None:
+    """OSError for what blocks or never ends when it is read: a FIFO, a socket or a device."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is a FIFO, a socket or a device; expected a file")

@@ -1,5 +1,6 @@
 import contextlib
 import io
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -12,8 +13,10 @@ from raised import raises
 
 from lookonce.data.images import (
     MAX_PIXELS,
+    TruncatedImage,
     image_header,
     image_size_wh,
+    lacks_end_marker,
     read_image,
     require_size,
     turn_boxes_upright,
@@ -235,3 +238,53 @@ def test_boxes_turn_as_the_image_does(tmp_path: Path, orientation: int) -> None:
     )
     assert upright[top:bottom, left:right].min() == 255
     assert upright.sum() == 6 * 3 * 255 == upright[top:bottom, left:right].sum()
+
+
+def noise_as(kind: str, **options: object) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    return encoded(Image.fromarray(noise).convert(str(options.pop("mode", "RGB"))), kind, **options)
+
+
+JPEG_KINDS = [{}, {"progressive": True}, {"mode": "L"}, {"mode": "CMYK"}, {"subsampling": 0}]
+
+
+@pytest.mark.parametrize("options", JPEG_KINDS)
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9", b"\xff\xd9\0\0\0"])
+def test_a_jpeg_is_whole_where_no_row_is_missing_whatever_ends_it(
+    capfd: pytest.CaptureFixture[str], options: dict[str, object], end: bytes
+) -> None:
+    whole = noise_as("JPEG", **options)
+    assert whole.endswith(b"\xff\xd9")
+    np.testing.assert_array_equal(read_image(whole[:-2] + end), read_image(whole))
+    assert lacks_end_marker(whole[:-2] + end) is (end == b"")
+    for share in (0.5, 0.9, 0.99):
+        with pytest.raises(TruncatedImage):
+            read_image(whole[: int(len(whole) * share)] + end)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_libraries_print_nothing_and_a_warning_names_the_file(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """libpng prints "iCCP: too short" and the like, libjpeg "extraneous bytes", both without the file's name."""
+    png = noise_as("PNG", icc_profile=b"x" * 99)
+    np.testing.assert_array_equal(read_image(png), read_image(noise_as("PNG")))
+    broken = bytearray(png)
+    broken[-200] ^= 255
+    with raises(DataError, "IDAT", path="b.png"):
+        read_image(bytes(broken), name="b.png")
+    damaged = bytearray(noise_as("JPEG"))
+    damaged[-1500] ^= 0x40
+    for _ in range(2):
+        read_image(bytes(damaged), name="d.jpg")
+    assert capfd.readouterr() == ("", "")
+    [record] = caplog.records
+    assert record.getMessage().startswith("d.jpg: ")
+
+
+def test_a_fifo_or_device_is_an_error_and_never_blocks(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    for path in (tmp_path / "a.jpg", Path("/dev/zero")):
+        for read in (read_image, image_header):
+            with raises(DataError, path=str(path)):
+                read(path)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from pycocotools.cocoeval import COCOeval
 from raised import raises
 
 from lookonce.boxes import xyxy_to_xywh
-from lookonce.data.dataset import Dataset
+from lookonce.data.dataset import Dataset, UnfoundBoxes
 from lookonce.errors import DataError
+from lookonce.evaluation.analysis import analyse
 from lookonce.evaluation.coco import Metrics, mean_of_defined, score, score_at
+from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results
 
 RandomCase = Callable[[int], tuple[Dataset, Results]]
@@ -92,6 +95,26 @@ def test_twelve_numbers_and_lines_equal_pycocotools_to_the_last_digit(random_cas
     metrics = score(dataset, results)
     assert list(metrics.twelve().values()) == expected
     assert metrics.lines() == lines
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32 - 1))
+def test_boxes_without_area_count_as_missed_as_in_pycocotools(random_case: RandomCase, seed: int) -> None:
+    dataset, results = random_case(seed)
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, len(dataset), 4)
+    corners = rng.uniform(0, 90, (4, 2))
+    flat = UnfoundBoxes(
+        image_rows=rows,
+        boxes_xyxy=np.hstack([corners, corners + np.array([[0, 5], [5, 0], [0, 0], [-3, 7]])]),
+        labels=rng.integers(0, len(dataset.class_names), 4),
+        crowd=np.array([False, False, True, False]),
+        areas=np.array([0.0, 0.0, 7.0, 0.0]),
+    )
+    scored = replace(dataset, never_found=flat).with_never_found()
+    assert len(scored.labels) == len(dataset.labels) + 4
+    assert list(score(scored, results).twelve().values()) == pycocotools_score(scored, results)[0]
+    assert np.isfinite(list(analyse(scored, results, match(scored, results)).errors.gains.values())).all()
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

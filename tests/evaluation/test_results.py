@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_no_detections_make_an_empty_list(dataset: Dataset, tmp_path: Path) -> N
         ('{"image_id":3,"category_id":8,"bbox":[0,0,5,5],"score":1}', ["category_id", "8", "90 'a', 7 'b'"]),
         ('{"image_id":4,"category_id":7,"bbox":[0,0,5,5],"score":1}', ["image_id is 4"]),
         ('{"image_id":3.5,"category_id":7,"bbox":[0,0,5,5],"score":1}', ["expected {"]),
-        ('{"image_id":"3","category_id":7,"bbox":[0,0,5,5],"score":1}', ["expected {"]),
+        ('{"image_id":"nowhere","category_id":7,"bbox":[0,0,5,5],"score":1}', ["expected {"]),
         ('{"image_id":3,"category_id":7,"bbox":[0,0,NaN,5],"score":1}', ["bbox", "nan", "finite"]),
         ('{"image_id":3,"category_id":7,"bbox":[0,0,-1,5],"score":1}', ["bbox", "-1.0", "width"]),
         ('{"image_id":3,"category_id":7,"bbox":[0,0,5,5],"score":NaN}', ["score", "nan"]),
@@ -111,3 +112,23 @@ def test_another_kind_of_file_is_refused(dataset: Dataset, tmp_path: Path, text:
 def test_a_missing_file_is_named(dataset: Dataset, tmp_path: Path) -> None:
     with raises(DataError, path="none.json"):
         read_coco_results(tmp_path / "none.json", dataset)
+
+
+@pytest.mark.parametrize("spelled", [str(2**53 + 1), "{stem}", "{name}"])
+def test_image_ids_may_be_text_such_as_file_stems(dataset: Dataset, tmp_path: Path, spelled: str) -> None:
+    path = dataset.image_paths[2]
+    row = {"image_id": spelled.format(stem=path.stem, name=path.name), "category_id": 7, "bbox": [0, 0, 5, 5]}
+    (tmp_path / "r.json").write_text(json.dumps([row | {"score": 1}]))
+    assert read_coco_results(tmp_path / "r.json", dataset).image_ids.tolist() == [2**53 + 1]
+
+
+@pytest.mark.parametrize("own_ids", [(2**63, 2**80, 5), ("a", "b", "c")])
+def test_own_ids_that_are_no_int64_are_written_and_read(
+    dataset: Dataset, tmp_path: Path, own_ids: tuple[int | str, ...]
+) -> None:
+    dataset = replace(dataset, own_ids=own_ids, image_ids=np.array([1, 2, 3]))
+    results = shaken(dataset, 0)
+    path = tmp_path / "r.json"
+    write_coco_results(path, results, dataset)
+    assert {row["image_id"] for row in json.loads(path.read_text())} == {own_ids[0], own_ids[2]}
+    np.testing.assert_array_equal(read_coco_results(path, dataset).image_ids, results.image_ids)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import area_xyxy
-from lookonce.data.dataset import Dataset
+from lookonce.data.dataset import Dataset, UnfoundBoxes
 from lookonce.data.findings import Finding, Report
 
 Mask = NDArray[np.bool_]
@@ -37,24 +37,28 @@ class Annotations:
     areas: NDArray[np.float64]  # (M,) NaN where the annotation has none
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
+    own_ids: Sequence[int | str] = ()  # see Dataset
     place: Callable[[int], str]  # box row -> where the box is written, such as "dog.txt line 3"
 
 
 def assemble(found: Annotations, report: Report) -> Dataset:
-    """Keep the finite boxes with an area, clip them to their image and sort them by image; report every change."""
+    """Keep the finite boxes with an area, clip them to their image and sort them by image; report every change.
+
+    Boxes without an area inside their image are kept apart, as `never_found`.
+    """
     if not len(found.image_paths):
         message = f"{found.origin}: split {found.split!r} is empty; expected at least one image"
         report(Finding(name="empty-split", file=str(found.origin), message=message))
     sizes = found.image_sizes_wh[found.image_rows].astype(np.float64)  # (M, 2)
     known = sizes.all(axis=1)  # an image without a size was reported when its header was read
-    keep = _finite(found, report) & known
+    finite = _finite(found, report) & known
     boxes = snap(found.boxes_xyxy)
     clipped = np.clip(boxes, 0, np.concatenate([sizes, sizes], axis=1))
-    keep &= _with_area(found, boxes, report)
+    keep = finite & _with_area(found, boxes, report)
     keep &= _inside(found, boxes, clipped, sizes, keep, report)
     order = np.flatnonzero(keep)
     order = order[np.argsort(found.image_rows[order], kind="stable")]
-    boxes = clipped[order]
+    kept_boxes = clipped[order]
     areas = found.areas[order]
     counts = np.bincount(found.image_rows[order], minlength=len(found.image_paths))
     return Dataset(
@@ -63,12 +67,29 @@ def assemble(found: Annotations, report: Report) -> Dataset:
         image_ids=found.image_ids,
         image_sizes_wh=found.image_sizes_wh,
         box_offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        boxes_xyxy=boxes,
+        boxes_xyxy=kept_boxes,
         labels=found.labels[order],
         crowd=found.crowd[order],
-        areas=np.where(np.isfinite(areas), areas, area_xyxy(boxes)),
+        areas=np.where(np.isfinite(areas), areas, area_xyxy(kept_boxes)),
         class_names=found.class_names,
         category_ids=found.category_ids,
+        own_ids=found.own_ids,
+        never_found=_never_found(found, boxes, np.flatnonzero(finite & ~keep)),
+    )
+
+
+def _never_found(found: Annotations, boxes: NDArray[np.float64], rows: NDArray[np.int64]) -> UnfoundBoxes | None:
+    """The boxes `rows` as written, of all (M, 4) `boxes`; None without rows."""
+    if not len(rows):
+        return None
+    wh = np.maximum(boxes[rows, 2:] - boxes[rows, :2], 0)
+    areas = found.areas[rows]
+    return UnfoundBoxes(
+        image_rows=found.image_rows[rows],
+        boxes_xyxy=boxes[rows],
+        labels=found.labels[rows],
+        crowd=found.crowd[rows],
+        areas=np.where(np.isfinite(areas), areas, wh.prod(axis=1)),
     )
 
 
@@ -90,7 +111,7 @@ def _finite(found: Annotations, report: Report) -> Mask:
 def _with_area(found: Annotations, boxes: NDArray[np.float64], report: Report) -> Mask:
     has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]) | ~np.isfinite(boxes).all(axis=1)
     for row in np.flatnonzero(~has_area):
-        message = f"{found.place(int(row))}: box {_numbers(boxes[row])} has no area and is left out"
+        message = f"{found.place(int(row))}: box {_numbers(boxes[row])} has no area and is not learned"
         report(_of_box(found, int(row), "box-without-area", message))
     return has_area
 

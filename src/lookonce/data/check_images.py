@@ -14,7 +14,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
 from lookonce.data.fingerprint import Fingerprint, Likeness, find_likenesses, fingerprint
 from lookonce.data.headers import missing_rows, unreadable
-from lookonce.data.images import SUFFIXES, ImageHeader, image_header, read_image
+from lookonce.data.images import SUFFIXES, ImageHeader, image_header, lacks_end_marker, read_image
 from lookonce.data.shards import read_file
 from lookonce.data.splits import SPLITS
 from lookonce.errors import DataError
@@ -115,6 +115,9 @@ def _check_image(image: _ImageRow, decode: bool, sizes_stated: bool) -> _ImageFa
             return _ImageFacts(findings=findings)
         data = read_file(path)
         pixels = read_image(data, name=str(path))
+        if lacks_end_marker(data):
+            message = f"{path}: JPEG without its end marker; all its pixels are there"
+            findings = (*findings, Finding(name="missing-end-marker", file=str(path), message=message))
     except (DataError, OSError) as error:
         return _ImageFacts(findings=(unreadable(path, error),))
     return _ImageFacts(findings=findings, digest=hashlib.sha256(data).digest(), print=fingerprint(pixels))

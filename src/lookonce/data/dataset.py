@@ -12,12 +12,24 @@ from lookonce.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnfoundBoxes:
+    """K boxes as written that no detection matches: without an area, or outside their image."""
+
+    image_rows: NDArray[np.int64]  # (K,)
+    boxes_xyxy: NDArray[np.float64]  # (K, 4)
+    labels: NDArray[np.int64]  # (K,)
+    crowd: NDArray[np.bool_]  # (K,)
+    areas: NDArray[np.float64]  # (K,) pixels
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """N images with M boxes. The boxes of image i are rows box_offsets[i]:box_offsets[i + 1].
 
     boxes_xyxy are pixels of the upright image, clipped to it, all with an area. A `crowd` box (COCO iscrowd, VOC
     difficult) is neither learned nor counted as missed. `areas` decide small, medium and large, as in COCO:
-    the annotation's own area where it has one, else width * height.
+    the annotation's own area where it has one, else width * height. `never_found`: boxes that are not among these, and
+    that COCO's metric counts as missed: see `with_never_found`.
     """
 
     split: str
@@ -31,6 +43,8 @@ class Dataset:
     areas: NDArray[np.float64]  # (M,) pixels
     class_names: tuple[str, ...]  # C
     category_ids: tuple[int, ...]  # C, the annotations' own ids
+    own_ids: Sequence[int | str] = ()  # N ids of the annotations where these are not int64; image_ids are then 1..N
+    never_found: UnfoundBoxes | None = None
 
     def __len__(self) -> int:
         return len(self.image_paths)
@@ -46,18 +60,56 @@ class Dataset:
     def take(self, indices: Sequence[int]) -> "Dataset":
         """The images `indices`, in this order."""
         boxes = np.concatenate([np.arange(len(self.labels))[self.rows(index)] for index in indices])
+        boxes = boxes.astype(np.int64)
         counts = [self.rows(index).stop - self.rows(index).start for index in indices]
         return replace(
             self,
             image_paths=[self.image_paths[index] for index in indices],
-            image_ids=self.image_ids[indices],
-            image_sizes_wh=self.image_sizes_wh[indices],
+            image_ids=self.image_ids[list(indices)],
+            own_ids=[self.own_ids[index] for index in indices] if self.own_ids else (),
+            never_found=_of_images(self.never_found, indices),
+            image_sizes_wh=self.image_sizes_wh[list(indices)],
             box_offsets=np.cumsum([0, *counts]),
             boxes_xyxy=self.boxes_xyxy[boxes],
             labels=self.labels[boxes],
             crowd=self.crowd[boxes],
             areas=self.areas[boxes],
         )
+
+    def with_never_found(self) -> "Dataset":
+        """The data set for COCO's metric, with the boxes of `never_found` after the others of their image.
+
+        pycocotools counts every annotation as an object, also one that no detection can match. Not for training.
+        """
+        more = self.never_found
+        if more is None:
+            return self
+        rows = np.concatenate([np.repeat(np.arange(len(self)), np.diff(self.box_offsets)), more.image_rows])
+        order = np.argsort(rows, kind="stable")
+        return replace(
+            self,
+            box_offsets=np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(self)))]).astype(np.int64),
+            boxes_xyxy=np.concatenate([self.boxes_xyxy, more.boxes_xyxy])[order],
+            labels=np.concatenate([self.labels, more.labels])[order],
+            crowd=np.concatenate([self.crowd, more.crowd])[order],
+            areas=np.concatenate([self.areas, more.areas])[order],
+            never_found=None,
+        )
+
+
+def _of_images(boxes: UnfoundBoxes | None, indices: Sequence[int]) -> UnfoundBoxes | None:
+    """The boxes of the images `indices`, whose rows are numbered anew."""
+    if boxes is None:
+        return None
+    new_rows = {index: row for row, index in enumerate(indices)}
+    kept = [row for row, image in enumerate(boxes.image_rows.tolist()) if image in new_rows]
+    return UnfoundBoxes(
+        image_rows=np.array([new_rows[image] for image in boxes.image_rows[kept].tolist()], dtype=np.int64),
+        boxes_xyxy=boxes.boxes_xyxy[kept],
+        labels=boxes.labels[kept],
+        crowd=boxes.crowd[kept],
+        areas=boxes.areas[kept],
+    )
 
 
 def require_boxes(dataset: Dataset) -> None:

@@ -131,6 +131,14 @@ FINDING_KINDS: dict[str, FindingKind] = {
             needs_pixels=True,
         ),
         FindingKind(
+            "missing-end-marker",
+            "warning",
+            "images",
+            "a JPEG file has all its pixels, but not the two bytes that end it",
+            "nothing for lookonce; other programs may refuse it: save it again",
+            needs_pixels=True,
+        ),
+        FindingKind(
             "unreadable-picture",
             "error",
             "images",
@@ -251,7 +259,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "warning",
             "boxes",
             "a box has zero width or height, or swapped corners",
-            "draw it again or delete it; training leaves it out",
+            "draw it again or delete it; training leaves it out, eval counts it as missed",
             _LEFT_OUT,
         ),
         FindingKind(

@@ -1,16 +1,18 @@
 """Reading image files: upright 8-bit RGB arrays, the same on every machine; any other content is an error.
 
 Pillow reads the header first (format, size, orientation), so that a decompression bomb or an unknown format is refused
-before decoding. OpenCV then decodes the formats that it decodes fastest and correctly, Pillow the others:
+before decoding. The fastest correct decoder follows:
 
-    8-bit JPEG, PNG, WebP in grey or RGB        OpenCV
+    8-bit JPEG in grey or RGB                   libjpeg-turbo, which says whether rows are missing
+    8-bit PNG, WebP in grey or RGB              OpenCV
     16 bits a channel (PNG, grey TIFF)          the full range 0..65535 is scaled to 0..255, nothing is clipped
     CMYK, palette, 1-bit, BMP, GIF, TIFF, PNM   Pillow
     alpha                                       composited on white, as in most viewers; opaque pixels are unchanged
     animated                                    the first frame
     EXIF orientation                            applied, once
 
-A truncated JPEG, PNG or WebP file is an error, not an image with a grey half.
+A truncated JPEG, PNG or WebP file is an error, not an image with a grey half; a JPEG that lacks only its end marker is
+whole. FIFOs and devices, which would block, are errors.
 """
 
 import io
@@ -18,10 +20,12 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import (
     BmpImagePlugin,
@@ -37,6 +41,8 @@ from PIL import (
 
 from lookonce.data.shards import is_in_shard, read_file, read_from_shard
 from lookonce.errors import DataError
+from lookonce.log import get_logger
+from lookonce.storage import require_regular_file
 
 ImageArray = NDArray[np.uint8]
 
@@ -58,10 +64,14 @@ _SWAPS_SIDES = frozenset({5, 6, 7, 8})  # then these, in this order:
 _FLIPS_ROWS = frozenset({3, 4, 7, 8})
 _FLIPS_COLUMNS = frozenset({2, 3, 6, 7})
 
+_JPEG = b"\xff\xd8\xff"
+_END_OF_JPEG, _START_OF_SCAN = b"\xff\xd9", b"\xff\xda"
+_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+
 # Opened by class and not by `Image.open`: other readers are unreachable (EPS runs a program), and Pillow's own
 # decompression-bomb warning, a process-wide setting, does not fire below our limit.
 _OPENERS: tuple[tuple[str, tuple[bytes, ...], Callable[..., ImageFile.ImageFile]], ...] = (
-    ("JPEG", (b"\xff\xd8\xff",), JpegImagePlugin.JpegImageFile),
+    ("JPEG", (_JPEG,), JpegImagePlugin.JpegImageFile),
     ("PNG", (b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
     ("WebP", (b"RIFF",), WebPImagePlugin.WebPImageFile),
     ("BMP", (b"BM",), BmpImagePlugin.BmpImageFile),
@@ -97,11 +107,17 @@ def read_image(source: Path | bytes, *, name: str | None = None) -> ImageArray:
     """
     name = name or (str(source) if isinstance(source, Path) else "image")
     data = _read_bytes(source) if isinstance(source, Path) else source
-    file = io.BytesIO(data)
-    opened, header = _open(file, name)
-    _refuse_truncated(data, header.kind, file.tell(), name)
-    if _suits_opencv(opened, header.kind):
-        image = _imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION, name)
+    if data.startswith(_JPEG):
+        data += _END_OF_JPEG  # whether rows are missing does not depend on it
+    opened, header = _open(io.BytesIO(data), name)
+    _require_all_bytes(data, header.kind, name)
+    if header.kind == "JPEG":
+        image = _decode_jpeg(data, opened, name)
+        if opened.mode not in {"RGB", "L"}:
+            image = _decode_with_pillow(data, opened, name)
+    elif _suits_opencv(opened, header.kind):
+        pixels = _pixel_chunks(data, name) if header.kind == "PNG" else data
+        image = _imdecode(pixels, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION, name)
     else:
         image = _decode_with_pillow(data, opened, name)
     image = _turn_upright(image, header.orientation)
@@ -134,6 +150,8 @@ def image_size_wh(path: Path) -> tuple[int, int]:
 def image_header(path: Path) -> ImageHeader:
     """Format, size and orientation of an image file, without decoding it."""
     try:
+        if not is_in_shard(path):
+            require_regular_file(path)
         with io.BytesIO(read_from_shard(path)) if is_in_shard(path) else path.open("rb") as file:
             return _open(file, str(path))[1]
     except OSError as error:
@@ -194,24 +212,66 @@ def _orientation(opened: ImageFile.ImageFile, kind: str) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _refuse_truncated(data: bytes, kind: str, header_bytes: int, name: str) -> None:
-    """TruncatedImage if the end of the file is missing. OpenCV would fill the rest with grey and only print a warning.
+def _require_all_bytes(data: bytes, kind: str, name: str) -> None:
+    """TruncatedImage if a WebP's end is missing, where OpenCV would fill the rest; JPEG and PNG: see their decoders."""
+    if kind == "WebP" and len(data) < 8 + int.from_bytes(data[4:8], "little"):
+        raise _truncated(name, kind, len(data))
 
-    Inside JPEG's coded data 0xFF is always followed by 0x00, so the end marker cannot occur there by chance; that of an
-    embedded thumbnail is in the header.
+
+def _truncated(name: str, kind: str, num_bytes: int) -> TruncatedImage:
+    return TruncatedImage(
+        f"{name}: truncated {kind}: pixels are missing after its {num_bytes:,} bytes; copy it again", path=name
+    )
+
+
+def lacks_end_marker(data: bytes) -> bool:
+    """Whether a JPEG file with all its pixels lacks the two bytes that end it, as some cameras write it."""
+    # In the coded data 0xFF is followed by 0x00; the header may hold a thumbnail with an end of its own.
+    return data.startswith(_JPEG) and data.rfind(_END_OF_JPEG) < data.rfind(_START_OF_SCAN)
+
+
+def _decode_jpeg(data: bytes, opened: ImageFile.ImageFile, name: str) -> ImageArray:
+    """An 8-bit JPEG followed by an end marker -> (H, W, 3). libjpeg-turbo counts rows that the file lacks as a warning,
+    wherever its end marker is, and fills them with grey."""
+    try:
+        image: ImageArray = simplejpeg.decode_jpeg(data, "RGB")
+        return image
+    except ValueError as error:
+        warning = str(error)
+    if "premature end" in warning.lower():
+        raise _truncated(name, "JPEG", len(data) - len(_END_OF_JPEG))
+    try:
+        image = simplejpeg.decode_jpeg(data, "RGB", strict=False)
+    except ValueError:  # damaged, or with chroma sampled as libjpeg-turbo's own interface does not know
+        return _decode_with_pillow(data, opened, name)
+    _warn_once(f"{name}: {warning}; its pixels are used as decoded")
+    return image
+
+
+@lru_cache(maxsize=1000)
+def _warn_once(message: str) -> None:
+    """A file of a training set is read in every epoch."""
+    get_logger().warning(message)
+
+
+def _pixel_chunks(data: bytes, name: str) -> bytes:
+    """A PNG file with only the chunks that decide its pixels, whose checksums are right.
+
+    libpng prints warnings about the others, such as "iCCP: known incorrect sRGB profile", without the file's name.
     """
-    if kind == "JPEG":
-        complete = data.find(b"\xff\xd9", header_bytes) >= 0
-    elif kind == "PNG":
-        complete = 0 <= data.rfind(b"IEND") <= len(data) - 8  # its checksum follows
-    elif kind == "WebP":
-        complete = len(data) >= 8 + int.from_bytes(data[4:8], "little")
-    else:
-        return  # Pillow raises by itself
-    if not complete:
-        raise TruncatedImage(
-            f"{name}: truncated {kind}: ends after {len(data):,} bytes without its end marker; copy it again", path=name
-        )
+    kept, at = [data[:8]], 8
+    while True:
+        length = int.from_bytes(data[at : at + 4], "big")
+        kind, end = data[at + 4 : at + 8], at + 12 + length
+        if end > len(data):
+            raise _truncated(name, "PNG", len(data))
+        if kind in _PIXEL_CHUNKS:
+            if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+                raise DataError(f"{name}: damaged PNG: wrong checksum of {kind.decode()}; copy it again", path=name)
+            kept.append(data[at:end])
+        if kind == b"IEND":
+            return b"".join(kept)
+        at = end
 
 
 def _suits_opencv(opened: ImageFile.ImageFile, kind: str) -> bool:
@@ -219,9 +279,7 @@ def _suits_opencv(opened: ImageFile.ImageFile, kind: str) -> bool:
     if kind == "PNG":
         bits = opened.tile[0].args if opened.tile else None
         return opened.mode in {"RGB", "L"} and bits in {"RGB", "L"} and "transparency" not in opened.info
-    if kind == "WebP":
-        return opened.mode == "RGB" and not getattr(opened, "is_animated", False)
-    return kind == "JPEG" and opened.mode in {"RGB", "L"}
+    return kind == "WebP" and opened.mode == "RGB" and not getattr(opened, "is_animated", False)
 
 
 def _imdecode(data: bytes, flags: int, name: str) -> ImageArray:
@@ -261,7 +319,7 @@ def _sixteen_bit(opened: ImageFile.ImageFile) -> bool:
 
 def _decode_deep_png(data: bytes, name: str) -> ImageArray:
     """16 bits a channel, of which Pillow keeps only the high byte in colour. (H, W), (H, W, 3) or (H, W, 4) -> RGB."""
-    deep = _imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION, name)
+    deep = _imdecode(_pixel_chunks(data, name), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION, name)
     image = _to_eight_bit(deep)
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]

@@ -25,13 +25,14 @@ def take_images(dataset: Dataset, rows: Rows) -> Dataset:
         _take_columns(dataset, boxes),
         image_paths=[dataset.image_paths[row] for row in rows.tolist()],
         image_ids=dataset.image_ids[rows],
+        own_ids=[dataset.own_ids[row] for row in rows.tolist()] if dataset.own_ids else (),
         image_sizes_wh=dataset.image_sizes_wh[rows],
         box_offsets=offsets,
     )
 
 
 def take_boxes(dataset: Dataset, keep: NDArray[np.bool_]) -> Dataset:
-    """All images, with the boxes where `keep` (M,) is true."""
+    """All images, with the boxes where `keep` (M,) is true; without `never_found`, as in all new data sets."""
     before = np.concatenate([[0], np.cumsum(keep)])
     offsets = before[dataset.box_offsets].astype(np.int64)
     return replace(_take_columns(dataset, np.flatnonzero(keep)), box_offsets=offsets)
@@ -45,6 +46,7 @@ def _take_columns(dataset: Dataset, boxes: Rows) -> Dataset:
         labels=dataset.labels[boxes],
         crowd=dataset.crowd[boxes],
         areas=dataset.areas[boxes],
+        never_found=None,
     )
 
 
@@ -92,6 +94,7 @@ def _renumber(dataset: Dataset, names: Sequence[str], class_names: tuple[str, ..
         dataset,
         labels=new_label[dataset.labels],
         class_names=class_names,
+        never_found=None,
         category_ids=own if keeps else tuple(range(1, len(class_names) + 1)),
     )
 

@@ -21,6 +21,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
 from lookonce.remote.objects import Location, ObjectStore
 from lookonce.remote.store import open_store
+from lookonce.storage import require_regular_file
 
 INDEX = "shards.json"
 REMOTE = ".shards-at"  # beside the index: the address of the archives
@@ -131,7 +132,10 @@ def write_index(folder: Path, places: Mapping[str, Mapping[str, tuple[int, int]]
 
 def read_file(path: Path) -> bytes:
     """The bytes of an image file, loose or in an archive."""
-    return read_from_shard(path) if is_in_shard(path) else path.read_bytes()
+    if is_in_shard(path):
+        return read_from_shard(path)
+    require_regular_file(path)
+    return path.read_bytes()
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> tuple[int, int]:

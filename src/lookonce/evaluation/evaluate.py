@@ -35,7 +35,7 @@ def evaluate(
     on_progress is called after each batch with the number of images done. A thread decodes images ahead.
     """
     results = detect_all(detector, dataset, batch_size=batch_size, on_progress=on_progress)
-    return score(dataset, results), results
+    return score(dataset.with_never_found(), results), results
 
 
 def detect_all(

@@ -94,12 +94,13 @@ def _refuse(bad: NDArray[np.bool_] | np.bool_, values: NDArray[Any], source: str
 def write_coco_results(path: Path, results: Results, dataset: Dataset) -> None:
     """Writes COCO's results format: [{image_id, category_id, bbox [x, y, w, h], score}], one detection per line.
 
-    Category ids are those of the annotations. Numbers are written with full precision.
+    Image and category ids are those of the annotations. Numbers are written with full precision.
     """
     category_ids = np.asarray(dataset.category_ids, dtype=np.int64)[results.labels].tolist()
-    columns = zip(
-        results.image_ids.tolist(), category_ids, results.boxes_xywh.tolist(), results.scores.tolist(), strict=True
-    )
+    ids = results.image_ids.tolist()
+    if dataset.own_ids:
+        ids = [json.dumps(dataset.own_ids[image_id - 1]) for image_id in ids]
+    columns = zip(ids, category_ids, results.boxes_xywh.tolist(), results.scores.tolist(), strict=True)
     lines = (f'{{"image_id":{i},"category_id":{c},"bbox":{list(b)},"score":{s!r}}}' for i, c, b, s in columns)
     with path.open("w", encoding="utf-8") as file:
         file.write("[\n" + ",\n".join(lines) + "\n]\n")
@@ -107,7 +108,7 @@ def write_coco_results(path: Path, results: Results, dataset: Dataset) -> None:
 
 def read_coco_results(path: Path, dataset: Dataset) -> Results:
     """Reads a COCO results file of any program for `dataset`; DataError names the first row that cannot be scored."""
-    rows = _read_rows(path)
+    rows = _with_image_ids(_read_rows(path), dataset)
     labels = {category_id: label for label, category_id in enumerate(dataset.category_ids)}
     try:
         results = Results(
@@ -142,6 +143,24 @@ def _read_rows(path: Path) -> list[Any]:
     return rows
 
 
+def _with_image_ids(rows: list[Any], dataset: Dataset) -> list[Any]:
+    """The rows with the data set's image ids in place of text, such as file stems, and of integers over 64 bits."""
+    written = {row["image_id"] for row in rows if isinstance(row, dict) and type(row.get("image_id")) in (str, int)}
+    if not dataset.own_ids and not any(type(image_id) is str for image_id in written):
+        return rows
+    own = dataset.own_ids or dataset.image_ids.tolist()
+    names: dict[int | str, int] = {}
+    for spelled in ([path.name for path in dataset.image_paths], [path.stem for path in dataset.image_paths], own):
+        names |= dict(zip(spelled, dataset.image_ids.tolist(), strict=True))
+    names |= {str(own_id): image_id for own_id, image_id in zip(own, dataset.image_ids.tolist(), strict=True)}
+    return [
+        row | {"image_id": names.get(row["image_id"], row["image_id"])}
+        if isinstance(row, dict) and type(row.get("image_id")) in (str, int)
+        else row
+        for row in rows
+    ]
+
+
 def _numbers(values: list[Any], dtype: type[Number]) -> NDArray[Number]:
     """The values as an array. Raises ValueError for text, and for fractions where integers are expected."""
     array = np.asarray(values) if values else np.zeros(0, dtype)
@@ -152,7 +171,9 @@ def _numbers(values: list[Any], dtype: type[Number]) -> NDArray[Number]:
 
 def _first_malformed(path: Path, rows: list[Any]) -> DataError:
     """The error for the first row that is not a detection."""
-    expected = 'expected {"image_id": int, "category_id": int, "bbox": [x, y, width, height], "score": number}'
+    expected = (
+        'expected {"image_id": int or file name, "category_id": int, "bbox": [x, y, width, height], "score": number}'
+    )
     for number, row in enumerate(rows):
         if not _is_detection(row):
             return DataError(f"{path} row {number}: {json.dumps(row)[:200]}; {expected}", path=path)

@@ -326,6 +326,7 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
     """
     if dataset is None:
         return None
+    scored = dataset.with_never_found()
     from lookonce.evaluation.coco import score
     from lookonce.evaluation.evaluate import detect_all
     from lookonce.runtimes.detector import Detector
@@ -336,7 +337,7 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
         results = detect_all(
             detector, dataset, batch_size=settings.eval_batch_size, on_progress=on_progress, rank_group=own_rank_group()
         )
-        twelve: Mapping[str, float] = broadcast_object(score(dataset, results).twelve() if is_main() else None)
+        twelve: Mapping[str, float] = broadcast_object(score(scored, results).twelve() if is_main() else None)
         return twelve
 
     return evaluate_weights

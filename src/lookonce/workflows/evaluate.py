@@ -200,7 +200,7 @@ def _evaluate(
     """The same for each of several processes; the main one scores and writes for all."""
     weights, results, against = request.weights, request.results, request.against
     needs_images = results is None or (against is not None and against.suffix != ".json")
-    dataset = open_data(request.data, request.images, needs_images=needs_images).split(request.split)
+    dataset = open_data(request.data, request.images, needs_images=needs_images).split(request.split).with_never_found()
     if rank_group.size > 1:
         rank_group.require_same(data_hash(dataset), "the annotations")
     stored_in = checkpoint_to_describe(weights) if request.store_thresholds else None

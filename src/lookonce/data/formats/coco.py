@@ -1,14 +1,14 @@
 """COCO detection JSON -> Annotations. Format: https://cocodataset.org/#format-data, "Object Detection".
 
-Classes are ordered by category id; ids may be any integers. Masks are not read, but each box's `area` is. 118,000
-images with 860,000 boxes are read in seconds: each key is checked for all items at once, and single items only if that
-check fails.
+Classes are ordered by category id; ids may be any integers, or text. Masks are read only where an annotation has no
+box; each box's `area` is read. 118,000 images with 860,000 boxes are read in seconds: each key is checked for all items
+at once, and single items are converted and checked only if that check fails.
 """
 
 import gc
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,26 +19,30 @@ from numpy.typing import NDArray
 from lookonce.data.annotations import Annotations, leaves_folder, snap
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
+from lookonce.data.formats.coco_values import INT64, annotation_values, category_values, image_values
 from lookonce.data.headers import header_sizes_wh
 from lookonce.data.shards import is_in_shard
 from lookonce.errors import DataError
+from lookonce.log import get_logger
+from lookonce.storage import require_regular_file
 
 Item = dict[str, Any]
 Rule = tuple[Callable[[Any], bool], str]
+Rules = dict[str, Rule]
 
 _SEGMENTATION = b'"segmentation"'
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_id(value: object) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool) and value != ""
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-_WHOLE: Rule = (_is_whole, "an integer")
-_SIZE: Rule = (lambda value: _is_whole(value) and value > 0, "an integer above 0, in pixels")
+_ID: Rule = (_is_id, "an integer or a text")
+_SIZE: Rule = (lambda value: type(value) is int and 0 < value < 2**31, "an integer above 0, in pixels")
 _TEXT: Rule = (lambda value: isinstance(value, str) and bool(value), "a non-empty string")
 _BOX: Rule = (
     lambda value: isinstance(value, list) and len(value) == 4 and all(map(_is_number, value)),
@@ -69,10 +73,13 @@ def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> 
     content = load_coco_json(json_path)
     class_names, category_ids = read_categories(content, json_path)
     images = _images(content["images"], json_path, report)
-    image_ids = np.array([image["id"] for image in images], dtype=np.int64)
+    own_ids = [image["id"] for image in images]
     image_paths = [images_dir / image["file_name"] for image in images]
-    items, rows, labels = _boxes(content["annotations"], image_ids, category_ids, json_path, report)
+    items, rows, labels = _boxes(content["annotations"], own_ids, category_ids, json_path, report)
     boxes_xywh = np.array([item["bbox"] for item in items], dtype=np.float64).reshape(-1, 4)
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is reported with the other boxes
+        right_bottom = boxes_xywh[:, :2] + boxes_xywh[:, 2:]
+    fit = all(type(own_id) is int and own_id in INT64 for own_id in own_ids)
 
     def place(row: int) -> str:
         return f"{json_path} annotation {items[row].get('id', '?')} of {images[int(rows[row])]['file_name']}"
@@ -81,15 +88,17 @@ def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> 
         split=split,
         origin=json_path,
         image_paths=image_paths,
-        image_ids=image_ids,
+        image_ids=np.array(own_ids if fit else range(1, len(images) + 1), dtype=np.int64),
+        own_ids=() if fit else own_ids,
         image_sizes_wh=_sizes_wh(images, image_paths, report),
         image_rows=rows,
-        boxes_xyxy=np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1),
+        boxes_xyxy=np.concatenate([boxes_xywh[:, :2], right_bottom], axis=1),
         labels=labels,
         crowd=np.array([item.get("iscrowd", 0) for item in items], dtype=np.bool_),
         areas=np.array([item.get("area") for item in items], dtype=np.float64),  # None becomes NaN
         class_names=class_names,
-        category_ids=category_ids,
+        # Only integers can be the ids of a results file.
+        category_ids=_numbered(category_ids),
         place=place,
     )
 
@@ -97,13 +106,18 @@ def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> 
 def load_coco_json(path: Path) -> dict[str, list[Any]]:
     """A parsed annotation file with the lists images, annotations, categories; polygons may be removed."""
     try:
+        require_regular_file(path)
         text = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}", path=path) from error
+    short = _without_polygons(text)
     try:
-        content = json.loads(_without_polygons(text))
+        content = json.loads(short)
     except ValueError:
         content = _parse_whole(text, path)
+    else:
+        if len(short) < len(text) and _lacks_boxes(content):
+            content = _parse_whole(text, path)
     if not isinstance(content, dict):
         raise DataError(
             f"{path}: is a JSON {type(content).__name__}; expected a COCO object with images, annotations, categories",
@@ -122,6 +136,12 @@ def load_coco_json(path: Path) -> dict[str, list[Any]]:
     return content
 
 
+def _lacks_boxes(content: Any) -> bool:
+    """Whether an annotation has no box, so that its polygon is needed."""
+    annotations = content.get("annotations") if isinstance(content, dict) else None
+    return isinstance(annotations, list) and any(isinstance(a, dict) and not a.get("bbox") for a in annotations)
+
+
 def _without_polygons(text: bytes) -> bytes:
     """The same JSON without the polygons `"segmentation": [[...]],`.
 
@@ -134,9 +154,10 @@ def _without_polygons(text: bytes) -> bytes:
     key = text.find(_SEGMENTATION)
     while key >= 0:
         value = key + len(_SEGMENTATION)
-        end = text.find(b"]]", value)
-        is_polygon = text[value : value + 4].replace(b" ", b"").startswith(b":[[") and end >= 0
-        if is_polygon and text[end + 2 : end + 3] == b"," and text[key - 1 : key] != b"\\":
+        is_polygon = text[value : value + 4].replace(b" ", b"").startswith(b":[[")
+        # Searched for polygons only: from the masks of a file without polygons each search would go to its end.
+        end = text.find(b"]]", value) if is_polygon else -1
+        if end >= 0 and text[end + 2 : end + 3] == b"," and text[key - 1 : key] != b"\\":
             kept.append(text[start:key])
             start = value = end + 3
         key = text.find(_SEGMENTATION, value)
@@ -160,20 +181,21 @@ def _parse_whole(text: bytes, path: Path) -> Any:
         ) from error
 
 
-def read_categories(content: dict[str, list[Any]], path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Class names and category ids, by ascending id."""
-    categories = content["categories"]
-    problems = [_first_problem(item, {"id": _WHOLE, "name": _TEXT}) for item in categories]
+def read_categories(content: dict[str, list[Any]], path: Path) -> tuple[tuple[str, ...], tuple[int | str, ...]]:
+    """Class names and category ids, by ascending id; text ids in the order of the file, after the integers."""
+    categories = [category_values(item) for item in content["categories"]]
+    problems = [_first_problem(item, {"id": _ID, "name": _TEXT}) for item in categories]
     for index, problem in enumerate(problems):
         if problem:
             raise DataError(f"{path}: categories[{index}]{problem}", path=path)
     if not categories:
         raise DataError(f"{path}: 'categories' is empty; expected at least one class", path=path)
-    ordered = sorted(categories, key=lambda category: category["id"])
+    categories = _without_root(categories, content["annotations"], path)
+    ordered = sorted(categories, key=lambda category: (0, category["id"]) if type(category["id"]) is int else (1, 0))
     ids = tuple(category["id"] for category in ordered)
     names = tuple(category["name"] for category in ordered)
     for what, values in (("id", ids), ("name", names)):
-        twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
+        twice = [value for value, times in Counter(values).items() if times > 1]
         if twice:
             raise DataError(
                 f"{path}: two categories have the {what} {twice[0]!r}; expected every {what} once",
@@ -183,11 +205,42 @@ def read_categories(content: dict[str, list[Any]], path: Path) -> tuple[tuple[st
     return names, ids
 
 
+def _without_root(categories: list[Item], annotations: list[Any], path: Path) -> list[Item]:
+    """The categories without Roboflow's root: one that all others name as their supercategory, and that no box has.
+
+    It is the name of the project and no class; often it even has the name of a class.
+    """
+    parents = [category.get("supercategory") for category in categories]
+    roots = [
+        row
+        for row, category in enumerate(categories)
+        if len(categories) > 1
+        and parents[row] in (None, "", "none")
+        and all(parent == category["name"] for parent in parents[:row] + parents[row + 1 :])
+    ]
+    if len(roots) != 1:
+        return categories
+    root = categories[roots[0]]
+    # As text: an annotation may write the id so.
+    if str(root["id"]) in {str(item.get("category_id")) for item in annotations if isinstance(item, dict)}:
+        return categories
+    get_logger().info(
+        f"{path}: category {root['id']} {root['name']!r} has no boxes and is the supercategory of all others; it is "
+        "no class"
+    )
+    return categories[: roots[0]] + categories[roots[0] + 1 :]
+
+
+def _numbered(ids: tuple[int | str, ...]) -> tuple[int, ...]:
+    """Category ids as they are where all are integers of 64 bits, else 1..C."""
+    numbers = tuple(number for number in ids if isinstance(number, int) and number in INT64)
+    return numbers if len(numbers) == len(ids) else tuple(range(1, len(ids) + 1))
+
+
 def _images(items: list[Any], path: Path, report: Report) -> list[Item]:
     """The well-formed images with a unique id and a file name inside the image folder."""
-    images = _well_formed(
-        items, {"id": _WHOLE, "file_name": _TEXT}, {"width": _SIZE, "height": _SIZE}, "images", path, report
-    )
+    rules: Rules = {"id": _ID, "file_name": _TEXT}
+    images = _well_formed(items, rules, {"width": _SIZE, "height": _SIZE}, image_values, "images", path, report)
     leaving = [image for image in images if leaves_folder(image["file_name"])]
     for image in leaving:
         message = f"{path}: image {image['id']}: file_name {image['file_name']!r} points outside the image folder"
@@ -206,22 +259,21 @@ def _images(items: list[Any], path: Path, report: Report) -> list[Item]:
 
 
 def _boxes(
-    items: list[Any], image_ids: NDArray[np.int64], category_ids: tuple[int, ...], path: Path, report: Report
+    items: list[Any], image_ids: list[int | str], category_ids: tuple[int | str, ...], path: Path, report: Report
 ) -> tuple[list[Item], NDArray[np.int64], NDArray[np.int64]]:
     """The well-formed annotations of known images and classes, their image rows (M,) and labels (M,)."""
-    required = {"image_id": _WHOLE, "category_id": _WHOLE, "bbox": _BOX}
-    items = _well_formed(items, required, {"iscrowd": _FLAG, "area": _AREA}, "annotations", path, report)
-    wanted_images = np.array([item["image_id"] for item in items], dtype=np.int64)
-    wanted_categories = np.array([item["category_id"] for item in items], dtype=np.int64)
-    rows = _find(wanted_images, image_ids)
-    labels = _find(wanted_categories, np.array(category_ids, dtype=np.int64))
+    required: Rules = {"image_id": _ID, "category_id": _ID, "bbox": _BOX}
+    optional: Rules = {"iscrowd": _FLAG, "area": _AREA}
+    items = _well_formed(items, required, optional, annotation_values, "annotations", path, report)
+    rows = _find([item["image_id"] for item in items], image_ids)
+    labels = _find([item["category_id"] for item in items], category_ids)
     for index in np.flatnonzero(labels < 0):
-        message = f"{path}: annotation {items[index].get('id', '?')}: category_id {wanted_categories[index]} is unknown"
+        wanted = items[index]["category_id"]
+        message = f"{path}: annotation {items[index].get('id', '?')}: category_id {_show(wanted)} is unknown"
         _report_error(report, "unknown-class", path, f"{message}; 'categories' has {_listed(category_ids)}")
     for index in np.flatnonzero(rows < 0):
-        message = (
-            f"{path}: annotation {items[index].get('id', '?')}: image_id {wanted_images[index]} is not in 'images'"
-        )
+        wanted = items[index]["image_id"]
+        message = f"{path}: annotation {items[index].get('id', '?')}: image_id {_show(wanted)} is not in 'images'"
         message += "; the annotation is left out"
         report(Finding(name="annotation-without-picture", file=str(path), message=message))
     _report_repeated_ids(items, path, report)
@@ -242,14 +294,10 @@ def _report_repeated_ids(items: list[Item], path: Path, report: Report) -> None:
             report(Finding(name="duplicate-annotation-id", file=str(path), message=message))
 
 
-def _find(values: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int64]:
+def _find(values: list[int | str], known: Sequence[int | str]) -> NDArray[np.int64]:
     """The index of each value in `known`, -1 for values that are not in it."""
-    if not len(known):
-        return np.full(len(values), -1, dtype=np.int64)
-    order = np.argsort(known, kind="stable")
-    at = np.minimum(np.searchsorted(known, values, sorter=order), len(known) - 1)
-    index = order[at]
-    return np.where(known[index] == values, index, -1).astype(np.int64)
+    index = {value: row for row, value in enumerate(known)}
+    return np.fromiter((index.get(value, -1) for value in values), dtype=np.int64, count=len(values))
 
 
 def _sizes_wh(images: list[Item], image_paths: list[Path], report: Report) -> NDArray[np.int32]:
@@ -262,13 +310,22 @@ def _sizes_wh(images: list[Item], image_paths: list[Path], report: Report) -> ND
 
 
 def _well_formed(
-    items: list[Any], required: dict[str, Rule], optional: dict[str, Rule], name: str, path: Path, report: Report
+    items: list[Any],
+    required: Rules,
+    optional: Rules,
+    convert: Callable[[Any], Any],
+    name: str,
+    path: Path,
+    report: Report,
 ) -> list[Item]:
-    """The items that satisfy the rules; the others are reported. One check per key if all items satisfy them."""
+    """The items that satisfy the rules, as they are or converted; the others are reported.
+
+    One check per key if all items satisfy the rules as they are.
+    """
     if all(_column_keeps(items, key, rule, key in optional) for key, rule in {**required, **optional}.items()):
         return items
     good = []
-    for index, item in enumerate(items):
+    for index, item in enumerate(map(convert, items)):
         problem = _first_problem(item, required, optional)
         if problem:
             _report_error(report, "malformed-entry", path, f"{path}: {name}[{index}]{problem}")
@@ -284,7 +341,7 @@ def _column_keeps(items: list[Any], key: str, rule: Rule, may_miss: bool) -> boo
     except (KeyError, TypeError, IndexError):
         return False
     types = set(map(type, column))
-    if rule is _WHOLE:
+    if rule is _ID:
         return types <= {int}
     if rule is _TEXT:
         return types <= {str} and all(column)
@@ -293,13 +350,22 @@ def _column_keeps(items: list[Any], key: str, rule: Rule, may_miss: bool) -> boo
             types <= {list}
             and set(map(len, column)) <= {4}
             and {type(v) for box in column for v in box} <= {int, float}
+            and _fits_float64(column)
         )
     if rule is _AREA:
-        return types <= {int, float, type(None)}
+        return types <= {int, float, type(None)} and _fits_float64(column)
     return types <= {int} and all(map(rule[0], set(column)))
 
 
-def _first_problem(item: Any, required: dict[str, Rule], optional: dict[str, Rule] | None = None) -> str:
+def _fits_float64(column: list[Any]) -> bool:
+    try:
+        np.array(column, dtype=np.float64)
+    except OverflowError:  # an integer of over 308 digits
+        return False
+    return True
+
+
+def _first_problem(item: Any, required: Rules, optional: Rules | None = None) -> str:
     """The first problem of an item, as the end of a message that names the item; empty if there is none."""
     if not isinstance(item, dict):
         return f" is {_show(item)}; expected an object"
@@ -321,7 +387,7 @@ def _show(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _listed(ids: tuple[int, ...]) -> str:
+def _listed(ids: tuple[int | str, ...]) -> str:
     shown = ", ".join(map(str, ids[:5]))
     return shown if len(ids) <= 5 else f"{shown}, ... {ids[-1]} ({len(ids)} ids)"
 
