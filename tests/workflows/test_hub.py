@@ -10,7 +10,7 @@ from raised import raises
 
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
-from lookonce.errors import LookonceError, WeightsError
+from lookonce.errors import LookonceError, SettingsError, WeightsError
 from lookonce.weights.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from lookonce.weights.convolutions import model_from_record
 from lookonce.workflows import hub
@@ -82,6 +82,24 @@ def test_a_folder_takes_the_checkpoint_without_its_training_and_gives_it_back(ch
     assert same(checkpoint, tmp_path / "mine")
     with raises(WeightsError, path=tmp_path / "mine"):
         hub.pull(str(tmp_path / "shared"), tmp_path / "mine")
+
+
+def test_without_a_source_the_published_weights_are_listed(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKONCE_WEIGHTS", str(tmp_path / "weights"))
+    shutil.copytree(checkpoint, tmp_path / "weights" / "coco")
+    listed = hub.pull()
+    assert isinstance(listed, hub.PublishedList)
+    assert listed.pulled == {"coco": tmp_path / "weights" / "coco", "modelzoo-coco": None}
+    text = "\n".join(hub.as_text(listed))
+    for fact in ("35.4 MB", "public domain", "Apache-2.0", str(tmp_path / "weights" / "coco"), "pull modelzoo-coco"):
+        assert fact in text
+    assert hub.pull("coco").place == str(tmp_path / "weights" / "coco")
+    hub.pull("coco", tmp_path / "mine")
+    assert same(checkpoint, tmp_path / "mine")
+    with raises(SettingsError, "coco", setting="output"):
+        hub.pull("cocoo")
 
 
 def test_the_hub_takes_it_privately_and_gives_it_back(checkpoint: Path, tmp_path: Path, server: FakeHub) -> None:

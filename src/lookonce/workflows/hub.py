@@ -102,9 +102,10 @@ def pull(
     if output is None and source in PUBLISHED:
         return Transferred(place=str(find_weights(source)))
     if output is None:
-        known = f"or one of the published weights: {', '.join(PUBLISHED)}{suggestion(source, PUBLISHED)}"
         raise SettingsError(
-            f"output: not given; {source} needs a checkpoint folder to create, {known}", setting="output"
+            f"output: not given; expected the checkpoint folder to create for {source}; published weights, which need "
+            f"none, are {', '.join(PUBLISHED)}{suggestion(source, PUBLISHED)}",
+            setting="output",
         )
     if output.exists():
         raise WeightsError(f"{output}: exists already; name a new folder", path=output)
