@@ -385,8 +385,8 @@ class Settings(BaseModel):
     backbone_weights: Annotated[Path | None, BeforeValidator(named_path)] = _setting(
         None,
         "model",
-        "Weights, such as coco, to load only the backbone from. They also set the defaults of width, activation, batchnorm_eps, "
-        "pool_edge, resize_mode and normalize.",
+        "Weights, such as coco, to load only the backbone from. They also set the defaults of width, activation, "
+        "batchnorm_eps, pool_edge, resize_mode and normalize.",
     )
     freeze_stages: int = _setting(
         0,
