@@ -96,6 +96,7 @@ def prepare(
     dataset = open_data(settings.data, settings.images).split(split or settings.train_split)
     require_boxes(dataset)
     if trained is None:
+        settings = build.choose_objectness_prior(settings, dataset)
         record = build.make_record(settings, dataset, data_hash(dataset))
         trained = build.make_model(settings, record), record
     return settings, *trained, with_boxes(dataset, num_images)
