@@ -341,5 +341,5 @@ def test_bad_images_are_left_out_alike_for_any_number_of_workers(make_loader: Ma
     loaders = [make_loader(workers=workers, read=read, skip_bad=True) for workers in (0, 2)]
     assert_same(*(list(loader.epoch(0)) for loader in loaders))
     assert [loader.bad_rows for loader in loaders] == [{3, 4}, {3, 4}]
-    with raises(DataError, path=".png"):
+    with raises(DataError, "damaged"):
         list(make_loader(read=read).epoch(0))
