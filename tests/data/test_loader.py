@@ -328,3 +328,18 @@ def test_an_image_of_another_size_than_annotated_stops_the_epoch(make_loader: Ma
     loader = make_loader(read=lambda path: np.zeros((9, 9, 3), np.uint8))
     with raises(DataError, "9x9"):
         next(loader.epoch(0))
+
+
+def test_bad_images_are_left_out_alike_for_any_number_of_workers(make_loader: MakeLoader) -> None:
+    """Two of eleven, one after the other; without skip_bad the first is an error."""
+
+    def read(path: Path) -> ImageArray:
+        if path.stem in ("3", "4"):
+            raise DataError(f"{path}: damaged", path=path)
+        return read_noise(path)
+
+    loaders = [make_loader(workers=workers, read=read, skip_bad=True) for workers in (0, 2)]
+    assert_same(*(list(loader.epoch(0)) for loader in loaders))
+    assert [loader.bad_rows for loader in loaders] == [{3, 4}, {3, 4}]
+    with raises(DataError, "damaged"):
+        list(make_loader(read=read).epoch(0))

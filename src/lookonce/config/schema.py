@@ -189,6 +189,15 @@ class Settings(BaseModel):
     cache_mb: float = _setting(
         256, "data", "Memory for the cache of decoded images; 0 disables the cache.", unit="MB", ge=0
     )
+    check_images: bool = _setting(
+        True, "data", "Decode all images of train and val once before the first step; a resumed run only changed ones."
+    )
+    on_bad_image: Literal["stop", "skip"] = _setting(
+        "stop",
+        "data",
+        "Reaction to a training image that cannot be read: stop, or leave it out and count it. During training, a"
+        " validation image is always left out of the score.",
+    )
 
     # Run
     recipe: str = _setting(

@@ -5,7 +5,7 @@ Sources: Bochkovskiy et al. 2020 (mosaic), Zhang et al. 2018 (mixup).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -46,6 +46,11 @@ class CompositionPlan:
 
     layers: tuple[CompositionLayer, ...]
     share: float = 1.0
+
+    def with_row_replaced(self, old: int, new: int) -> "CompositionPlan":
+        """The plan with another image of the data set in place of `old`."""
+        layers = [replace(layer, rows=tuple(new if row == old else row for row in layer.rows)) for layer in self.layers]
+        return replace(self, layers=tuple(layers))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation
-from lookonce.data.compose import ImageTargets, compose, sample_plan
+from lookonce.data.compose import CompositionPlan, ImageTargets, compose, sample_plan
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image, require_size
 from lookonce.data.letterbox import ImageArray, Placement, fit_into
 from lookonce.data.order import EpochOrder, batch_size_hw
 from lookonce.errors import DataError, SettingsError
+from lookonce.log import get_logger
 
 ReadImage = Callable[[Path], ImageArray]
 # Prefetched batches: one hides the loading time, the second evens out slow images.
@@ -57,6 +58,13 @@ class _Pending:
     positions: Sequence[int]
     rows: Sequence[int]  # of the data set
     samples: Sequence[Callable[[], Sample]]
+
+
+class _BadRow(Exception):
+    """Row `row` of the data set cannot be read."""
+
+    def __init__(self, row: int) -> None:
+        self.row = row
 
 
 class ImageCache:
@@ -108,7 +116,8 @@ class Loader:
     augment: None fits images as at inference, and batches have placements; a callable returns the augmentation of each
     epoch.
     workers: threads; 0 loads in the calling thread. cache_mb: maximum size of the cache of decoded images, in MB (1e6
-    bytes). max_boxes: maximum boxes of an augmented network input; the smallest are dropped; None: no limit.
+    bytes). max_boxes: maximum boxes of an augmented network input; the smallest are dropped; None: no limit. skip_bad:
+    in training, leave out images that cannot be read (`bad_rows`) instead of raising.
     """
 
     def __init__(
@@ -128,6 +137,7 @@ class Loader:
         cache_mb: float = 256,
         max_boxes: int | None = None,
         read: ReadImage = read_image,
+        skip_bad: bool = False,
     ) -> None:
         if len(dataset) == 0:
             raise DataError(
@@ -164,6 +174,8 @@ class Loader:
         self._world_size = world_size
         self._resize_every = resize_every
         self._max_boxes = max_boxes
+        self._skip_bad = skip_bad
+        self.bad_rows: set[int] = set()  # of the data set, left out so far
         self._images = ImageCache(read, int(cache_mb * 1e6))
 
     def __len__(self) -> int:
@@ -217,8 +229,18 @@ class Loader:
         generator = order.generator(position)
         partner = partial(order.partner, position)
         plan = sample_plan(generator, order.row(position), partner, augmentation)
-        targets = compose(canvas, plan, self.dataset, self._read, self._preprocessing)
+        targets = self._compose(canvas, plan)
         return (targets if self._max_boxes is None else targets.largest(self._max_boxes)), None
+
+    def _compose(self, canvas: ImageArray, plan: CompositionPlan) -> ImageTargets:
+        """With skip_bad, the next image of the data set takes the place of one that cannot be read."""
+        while True:
+            try:
+                return compose(canvas, plan, self.dataset, self._read, self._preprocessing)
+            except _BadRow as bad:
+                if len(self.bad_rows) == len(self.dataset):
+                    raise DataError("none of the training images can be read") from bad
+                plan = plan.with_row_replaced(bad.row, (bad.row + 1) % len(self.dataset))
 
     def _fit_sample(self, canvas: ImageArray, row: int) -> Sample:
         placement = fit_into(canvas, self._read(row), self._preprocessing)
@@ -232,9 +254,17 @@ class Loader:
 
     def _read(self, row: int) -> ImageArray:
         path = self.dataset.image_paths[row]
-        image = self._images(path)
         width, height = self.dataset.image_sizes_wh[row].tolist()
-        require_size(image, path, (width, height))
+        try:
+            image = self._images(path)
+            require_size(image, path, (width, height))
+        except DataError as error:
+            if not self._skip_bad:
+                raise
+            if row not in self.bad_rows:
+                get_logger().warning(f"{error}; it is left out (on_bad_image skip)")
+            self.bad_rows.add(row)
+            raise _BadRow(row) from error
         return image
 
     def _finish(self, pending: _Pending) -> Batch:

@@ -46,6 +46,7 @@ def detect_all(
     on_progress: Callable[[int], None] | None = None,
     score_threshold: float | None = None,
     rank_group: RankGroup = SINGLE_RANK,
+    read: Callable[[Path], NDArray[np.uint8]] = read_image,
 ) -> Results:
     """Detections in every image of `dataset`, with the labels of the data set; see `evaluate`.
 
@@ -65,7 +66,7 @@ def detect_all(
     found: list[Detections] = []
     at_once = images_at_once(detector.runtime, batch_size)
     paths = [dataset.image_paths[row] for row in rank_group.shard(len(dataset))]
-    batches = _batches(read_ahead(paths, ahead=max(8, 2 * at_once)), at_once)
+    batches = _batches(read_ahead(paths, ahead=max(8, 2 * at_once), read=read), at_once)
     longest_shard = len(RankGroup(size=rank_group.size).shard(len(dataset)))
     for _ in range(-(-longest_shard // at_once)):
         found += [relabel(detections, labels) for detections in _detect_full(searcher, next(batches, []), at_once)]
@@ -97,17 +98,19 @@ def images_at_once(runtime: Runtime, batch_size: int) -> int:
     return batch_size if device is not None and getattr(device, "type", "cpu") != "cpu" else 1
 
 
-def read_ahead(paths: Sequence[Path], *, ahead: int) -> Iterator[NDArray[np.uint8]]:
+def read_ahead(
+    paths: Sequence[Path], *, ahead: int, read: Callable[[Path], NDArray[np.uint8]] = read_image
+) -> Iterator[NDArray[np.uint8]]:
     """The images in order, upright (H, W, 3) uint8 RGB; a thread decodes up to `ahead` of them in advance."""
     remaining = iter(paths)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as pool:
         waiting: deque[Future[NDArray[np.uint8]]] = deque(
-            pool.submit(read_image, path) for path in islice(remaining, max(1, ahead))
+            pool.submit(read, path) for path in islice(remaining, max(1, ahead))
         )
         try:
             while waiting:
                 image = waiting.popleft().result()
-                waiting.extend(pool.submit(read_image, path) for path in islice(remaining, 1))
+                waiting.extend(pool.submit(read, path) for path in islice(remaining, 1))
                 yield image
         finally:
             for future in waiting:

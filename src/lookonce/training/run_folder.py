@@ -45,6 +45,11 @@ class RunFolder:
         return self.path / "log.txt"
 
     @property
+    def images(self) -> Path:
+        """Which image files were decoded, and the hash of the validation annotations."""
+        return self.path / "images.json"
+
+    @property
     def has_checkpoint(self) -> bool:
         """Whether the run has a complete checkpoint to resume from."""
         return find_published(self.last) is not None

@@ -309,6 +309,7 @@ class Trainer:
         step = self._step()
         counted = max(self.position.batch - self.position.skipped, 1)
         means = {name: self.position.sums.get(name, 0.0) / counted for name in LOSSES}
+        num_bad = len(getattr(self.batches, "bad_rows", ()))  # left out on this rank, in this process
         skipped = {"skipped": self.position.skipped} if self.position.skipped else {}
         return {
             "epoch": epoch,
@@ -316,6 +317,7 @@ class Trainer:
             "lr": self.learner.schedule.lr_at(step - 1),
             **means,
             **skipped,
+            **({"bad_images": num_bad} if num_bad else {}),
             "seconds": round(speed.seconds, 3),
             "images_per_second": round(speed.images_per_second, 3),
             "waiting_share": round(speed.waiting_share, 4),

@@ -2,11 +2,14 @@
 
 import importlib.metadata
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lookonce.config.dialects import DIALECTS, Dialect
 from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds
@@ -14,8 +17,10 @@ from lookonce.config.schema import Settings, seconds_of
 from lookonce.cores import usable_processors
 from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import Dataset
+from lookonce.data.images import read_image
 from lookonce.data.letterbox import box_sizes_at_input
 from lookonce.data.loader import Loader
+from lookonce.data.selection import take_images
 from lookonce.distributed import (
     broadcast_object,
     broadcast_tensors,
@@ -24,6 +29,7 @@ from lookonce.distributed import (
     rank,
     world_size,
 )
+from lookonce.errors import DataError
 from lookonce.log import get_logger
 from lookonce.model.anchors import fit_anchors
 from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
@@ -42,6 +48,9 @@ from lookonce.training.trainer import Evaluate, OnEpoch, OnEvaluated, Trainer, T
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.load import open_checkpoint
 from lookonce.weights.transfer import account, transfer
+
+if TYPE_CHECKING:
+    from lookonce.evaluation.results import Results
 
 Anchors = tuple[tuple[float, float], ...]
 STRIDES = (32, 16)  # of the heads, in the order of masks
@@ -291,6 +300,7 @@ def make_train_loader(
         resize_every=settings.resize_every,
         max_boxes=settings.max_boxes,
         cache_mb=settings.cache_mb,
+        skip_bad=settings.on_bad_image == "skip",
     )
 
 
@@ -326,7 +336,7 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
     """
     if dataset is None:
         return None
-    scored = dataset.with_never_found()
+    all_scored = dataset.with_never_found()
     from lookonce.evaluation.coco import score
     from lookonce.evaluation.evaluate import detect_all
     from lookonce.runtimes.detector import Detector
@@ -334,13 +344,41 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
 
     def evaluate_weights(model: torch.nn.Module, record: ModelRecord, on_progress: OnEvaluated) -> Mapping[str, float]:
         detector = Detector(PyTorchRuntime(model, record))
+        bad: set[Path] = set()
+
+        def read(path: Path) -> NDArray[np.uint8]:
+            try:
+                return read_image(path)
+            except DataError as error:
+                get_logger().warning(f"{error}; it is left out of this score")
+                bad.add(path)
+                return np.zeros((32, 32, 3), np.uint8)
+
         results = detect_all(
-            detector, dataset, batch_size=settings.eval_batch_size, on_progress=on_progress, rank_group=own_rank_group()
+            detector,
+            dataset,
+            batch_size=settings.eval_batch_size,
+            on_progress=on_progress,
+            rank_group=own_rank_group(),
+            read=read,
         )
+        bad = set().union(*own_rank_group().gather(bad))
+        scored, results = without_images(all_scored, results, bad)
         twelve: Mapping[str, float] = broadcast_object(score(scored, results).twelve() if is_main() else None)
         return twelve
 
     return evaluate_weights
+
+
+def without_images(dataset: Dataset, results: "Results", bad: Collection[Path]) -> tuple[Dataset, "Results"]:
+    """Both without the images `bad`. DataError if no image is left."""
+    if not bad:
+        return dataset, results
+    keep = np.flatnonzero([path not in bad for path in dataset.image_paths])
+    if not len(keep):
+        raise DataError(f"split {dataset.split!r}: none of its images can be read", setting="split")
+    kept = take_images(dataset, keep)
+    return kept, results.select(np.isin(results.image_ids, kept.image_ids))
 
 
 def against_waiting(settings: Settings, dataset: Dataset, device: torch.device) -> str:

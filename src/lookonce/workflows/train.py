@@ -1,5 +1,6 @@
 """`lookonce train`: trains on labelled images and writes a run folder with the best and the last checkpoint."""
 
+import json
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,11 +33,12 @@ from lookonce.distributed import (
     world_size,
 )
 from lookonce.errors import DataError, SettingsError
-from lookonce.log import get_logger, logging_to, silenced
+from lookonce.log import get_logger, logging_to, progress_bar, silenced
 from lookonce.on_ranks import own_rank_group
 from lookonce.runtimes.pytorch import use_threads
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible, train_one_epoch
+from lookonce.training.image_check import Decoded, decode_all, read_decoded, read_val_hash
 from lookonce.training.profile import profile_training
 from lookonce.training.progress import duration
 from lookonce.training.run_folder import (
@@ -96,6 +98,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherC
         reproducible(device),
     ):
         train_set, val_set = open_splits(settings)
+        decoded = checked_images(settings, run, train_set, val_set)
         if run is None and (run := run_before_restart()) is not None:
             settings = settings_of(run)
         train_hash = data_hash(train_set)
@@ -116,6 +119,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherC
         run = run or start_run(settings)
         with writing_to(run):
             require_same_data(run, record)
+            remember_data(run, val_set, decoded)
             stop = None if line is None else line.stop
             on_epoch = [*make_observers(settings, run), make_score_monitor(settings, learner, record, run)]
             trainer = build.make_trainer(settings, learner, loader, val_set, record, run, on_epoch, stop)
@@ -208,6 +212,8 @@ FREE_WHEN_RESUMING = frozenset(
         *("save_steps", "save_on", "keep", "patience", "time", "profile", "tensorboard", "export_check"),
         *("devices", "nnodes", "node_rank", "rdzv_endpoint", "max_restarts", "rank_timeout", "cpus_per_rank"),
         "rank_logs",
+        "check_images",
+        "on_bad_image",
     }
 )
 
@@ -263,6 +269,39 @@ def chosen_by_data(
     settings = fit_to_time(settings, train_set, val_set, start, device)
     global_batch = settings.batch_size * world_size()
     return build.choose_ema_decay(settings, -(-len(train_set) // global_batch), global_batch)
+
+
+def checked_images(settings: Settings, run: RunFolder | None, train_set: Dataset, val_set: Dataset | None) -> Decoded:
+    """Decode all images once. DataError for damaged ones with on_bad_image stop; a resumed run needs only its training
+    images, since validation leaves damaged ones out."""
+    facts: Decoded = {}
+    if settings.check_images and is_main():
+        known = {} if run is None else read_decoded(run.images)
+        paths = list(dict.fromkeys([*train_set.image_paths, *(val_set.image_paths if val_set else ())]))
+        with progress_bar("check images", len(paths)) as advance:
+            facts = decode_all(paths, known, lambda done: advance(done, ""))
+    facts = broadcast_object(facts)
+    needed = map(str, train_set.image_paths) if run is not None else facts
+    bad = [facts[name][2] for name in needed if name in facts and facts[name][2]]
+    more = f" ({len(bad)} such images; to list all, run: lookonce check)" if len(bad) > 1 else ""
+    if bad and settings.on_bad_image == "stop":
+        raise DataError(f"{bad[0]}{more}; to train without, set --on-bad-image skip", setting="on_bad_image")
+    if bad:
+        get_logger().warning(f"{bad[0]}{more}; left out of training and of the score")
+    return facts
+
+
+def remember_data(run: RunFolder, val_set: Dataset | None, decoded: Decoded) -> None:
+    """Write which images were decoded; log a change of the validation annotations since the last start."""
+    if not is_main():
+        return
+    before, val_hash = read_val_hash(run.images), data_hash(val_set) if val_set else ""
+    if before is not None and before != val_hash:
+        get_logger().warning(
+            f"val: the annotations changed since this run started (SHA-256 {before[:12]}, now {val_hash[:12]}); scores "
+            "before and after do not compare, nor does the best checkpoint"
+        )
+    write_file(run.images, json.dumps({"val": val_hash, "decoded": decoded}))
 
 
 # The number of epochs that fit into `time` is written into the run's settings as `epochs`, so the run equals one that
