@@ -181,7 +181,7 @@ class Ours:
                 save="json",
                 output=Path(output),
             )
-        return Speed.of(done.num_pictures, done.seconds, time.process_time() - processor)
+        return Speed.of(done.num_images, done.seconds, time.process_time() - processor)
 
 
 if __name__ == "__main__":

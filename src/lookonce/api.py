@@ -1,16 +1,16 @@
 """`lookonce.load`: open a checkpoint, a run or an exported file as a detector."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
+from lookonce.request import takes_text_paths
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
 from lookonce.weights.pull import as_typed
@@ -26,13 +26,13 @@ FIXED = frozenset({"names", "device", "runtime", "devices", "nnodes", "node_rank
 
 
 def load(
-    path: Path | str, *, names: Path | str | None = None, device: str = "auto", runtime: str = "auto"
+    path: str | PathLike[str], *, names: str | PathLike[str] | None = None, device: str = "auto", runtime: str = "auto"
 ) -> "LoadedDetector":
     """Open a checkpoint folder, a run folder (its best weights), an exported file or published weights such as "coco".
 
     names: file with the class names, for weights of another program. device: "auto", "cpu", "cuda", ...; runtime:
-    "auto" chooses by the file. The detector's `detect` takes arrays, `predict` and `stream` take files, folders, videos
-    and cameras; `evaluate` and `export` are the command-line verbs.
+    "auto" chooses by the file. The detector's `predict` takes files, folders, URLs and images in memory, `stream` also
+    videos and cameras, and `detect` arrays; `evaluate` and `export` are the command-line verbs.
     """
     return LoadedDetector(
         Path(as_typed(str(path))), names=None if names is None else Path(names), device=device, runtime=runtime
@@ -55,39 +55,66 @@ class LoadedDetector:
         """Class names; a label is an index into them."""
         return self.record.class_names
 
-    def detect(self, images: Sequence[NDArray[np.uint8]], *, threshold: float | None = None) -> list[Detections]:
-        """One Detections per image, boxes in its pixels. images: (H, W, 3) uint8 RGB arrays of any size.
+    def detect(self, images: Sequence[Any], *, threshold: float | None = None) -> list[Detections]:
+        """One Detections per image, boxes in its pixels. images: arrays (H, W, 3) uint8 RGB of any size, or others that
+        `predict` takes in memory.
 
         threshold: confidence threshold, 0..1; default: the value stored with the weights.
         """
-        detector = self._detector if threshold is None else Detector(self.runtime, score_threshold=threshold)
-        return detector.detect(images)
+        from lookonce.prediction.arrays import as_image
 
-    def predict(self, source: Path | str, **options: Any) -> "Predicted":
-        """`lookonce predict SOURCE`: write the results to `output` (default runs/predict-K) and return them."""
-        from lookonce.workflows.predict import predict_with
+        detector = self._detector
+        if threshold is not None:
+            if not 0 <= threshold <= 1:  # also false for NaN
+                raise SettingsError(
+                    f"threshold: {threshold}; expected a number from 0 to 1", setting="threshold", value=threshold
+                )
+            detector = Detector(self.runtime, score_threshold=threshold)
+        return detector.detect([as_image(image, name=f"image {number}") for number, image in enumerate(images, 1)])
 
-        return predict_with(self.runtime, self._request(source, options))
+    def predict(self, source: Any, *, bgr: bool = False, **options: Any) -> "Predicted":
+        """Detect objects in images, and return their results; the result iterates over them.
 
-    def stream(self, source: Path | str, **options: Any) -> "Iterator[Prediction]":
-        """Yield each image or frame of `source` with its detections; options as in `predict`; writes nothing."""
+        source: a path, URL, folder, pattern or list file as on the command line; bytes of an image file; a PIL image;
+        an array (H, W), (H, W, 3) or (H, W, 4), uint8 or float 0..1; a tensor (3, H, W); a batch or a list of these.
+        bgr: arrays have OpenCV's order of channels.
+
+        Options are those of `lookonce predict`. Nothing is written, unless `output` (a folder) or `save` is given:
+        then the same files as on the command line. DataError: an image that cannot be read, of several only logged.
+        """
+        from lookonce.prediction.arrays import media_of
+        from lookonce.workflows.predict import predict_in_memory, predict_with
+
+        request, media = self._request(source, options), media_of(source, bgr=bgr)
+        if options.keys() & {"output", "save"}:
+            return predict_with(self.runtime, request, media=media)
+        return predict_in_memory(self.runtime, request, media)
+
+    __call__ = predict
+
+    def stream(self, source: Any, *, bgr: bool = False, **options: Any) -> "Iterator[Prediction]":
+        """Yield each image or frame of `source`, also of videos and cameras, with its detections, as it is read.
+
+        source, bgr and options as in `predict`; nothing is written.
+        """
+        from lookonce.prediction.arrays import media_of
         from lookonce.workflows.predict import stream
 
-        return stream(self.runtime, self._request(source, options))
+        return stream(self.runtime, self._request(source, options), media_of(source, bgr=bgr))
 
-    def evaluate(self, data: Path | str, **options: Any) -> "Evaluation":
+    def evaluate(self, data: str | PathLike[str], **options: Any) -> "Evaluation":
         """`lookonce eval --data DATA`, with the same options."""
         from lookonce.workflows.evaluate import evaluate
 
-        return evaluate(weights=self.path, names=self.names, data=Path(data), **options)
+        return takes_text_paths(evaluate)(weights=self.path, names=self.names, data=Path(data), **options)
 
     def export(self, **options: Any) -> "Exports":
         """`lookonce export`, with the same options."""
         from lookonce.workflows.export import export
 
-        return export(self.path, names=self.names, **options)
+        return takes_text_paths(export)(self.path, names=self.names, **options)
 
-    def _request(self, source: Path | str, options: Mapping[str, Any]) -> "PredictRequest":
+    def _request(self, source: Any, options: Mapping[str, Any]) -> "PredictRequest":
         from lookonce.workflows.predict import PredictRequest
 
         fixed = FIXED & options.keys()
@@ -97,7 +124,8 @@ class LoadedDetector:
                 "lookonce.predict",
                 setting=min(fixed),
             )
-        return PredictRequest(str(source), weights=self.path, **options)
+        named = os.fspath(source) if isinstance(source, str | PathLike) else type(source).__name__
+        return takes_text_paths(PredictRequest)(named, weights=self.path, **options)
 
     @cached_property
     def _detector(self) -> Detector:

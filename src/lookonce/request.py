@@ -1,9 +1,10 @@
-"""A verb whose options are the fields of one dataclass, and options that have an old name."""
+"""A verb whose options are the fields of one dataclass; options with an old name; options that are paths."""
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast, get_args, get_type_hints
 
 from lookonce.errors import SettingsError
 
@@ -33,6 +34,34 @@ def takes(request: Callable[P, Request]) -> Callable[[Callable[[Request], Result
         return verb
 
     return decorate
+
+
+def takes_text_paths(function: Callable[P, Result]) -> Callable[P, Result]:
+    """The function, or class, with every path also accepted as text: a str where only Path is in its type."""
+    hints = {name: _kinds(hint) for name, hint in get_type_hints(function).items()}
+    paths = {name for name, kinds in hints.items() if Path in kinds and str not in kinds}
+    signature = inspect.signature(function)
+
+    def as_path(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return type(value)(map(as_path, value))
+        return Path(value) if isinstance(value, str) else value
+
+    @wraps(function)
+    def taking(*args: P.args, **options: P.kwargs) -> Result:
+        positional = [
+            as_path(value) if name in paths else value
+            for value, name in zip(args, [*signature.parameters, *[""] * len(args)], strict=False)
+        ]
+        named = {name: as_path(value) if name in paths else value for name, value in options.items()}
+        return cast("Callable[..., Result]", function)(*positional, **named)
+
+    return taking
+
+
+def _kinds(hint: Any) -> list[Any]:
+    """The type and the types inside it: Path | tuple[str, ...] -> Path, str and the two around them."""
+    return [hint, *(kind for part in get_args(hint) for kind in _kinds(part))]
 
 
 def old_names(**names: str) -> Callable[[Taking], Taking]:

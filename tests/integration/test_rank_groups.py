@@ -97,7 +97,7 @@ def test_ranks_with_other_annotations_are_told(weights: Path, data: Path, tmp_pa
 def predicted(weights: Path, source: Path, output: Path, limit: int | None = None) -> tuple[int, int, list[str]]:
     every = "pictures,json,jsonl,csv,yolo,crops"
     found = predict(str(source), weights=weights, output=output, save=every, limit=limit, device="cpu")
-    return found.num_pictures, found.exit_code, list(found.failed)
+    return found.num_images, found.exit_code, list(found.failed)
 
 
 @pytest.mark.parametrize(("name", "limit"), [("best", None), ("net.onnx", None), ("net.onnx", 5)])
@@ -149,7 +149,7 @@ def test_the_command_starts_the_processes_and_returns_what_they_found(
     assert [line.replace("/found", "/alone") for line in as_text(found)] == list(as_text(alone))
     assert capfd.readouterr().out == ""
     drawn = predict(str(folder), weights=weights / "best", output=tmp_path / "drawn", device="cpu", devices=2)
-    assert (drawn.num_pictures, drawn.exit_code, len(drawn.pictures)) == (NUM_IMAGES, 1, NUM_IMAGES)
+    assert (drawn.num_images, drawn.exit_code, len(drawn.images)) == (NUM_IMAGES, 1, NUM_IMAGES)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
-from lookonce.prediction.outputs import TEXT_OUTPUTS, Context, PredictedImage, in_one_line, open_outputs
+from lookonce.prediction.outputs import TEXT_OUTPUTS, Context, open_outputs
+from lookonce.prediction.result import PredictedImage
 
 RECORD = ModelRecord(dialect=DIALECTS["darknet"], class_names=("猫", 'a "dog", big'), category_ids=(17, 4))
 
@@ -23,7 +24,9 @@ def picture(name: str = "a.jpg", image_id: int = 1, **more: object) -> Predicted
         labels=np.array([1, 0]),
     )
     return PredictedImage(
-        **{"name": name, "place": Path(name), "image_id": image_id, "size_wh": (200, 100), "detections": found} | more
+        **{"name": name, "place": Path(name), "image_id": image_id, "size_wh": (200, 100), "detections": found}
+        | {"class_names": RECORD.class_names}
+        | more
     )
 
 
@@ -50,12 +53,12 @@ def test_detections_json_holds_the_head_the_images_and_what_failed(tmp_path):
 
 
 def test_an_image_in_one_line_names_the_best_and_counts_the_rest():
-    assert in_one_line(picture(place=Path("in/a.jpg")), RECORD.class_names) == 'in/a.jpg: a "dog", big 0.75, 猫 0.50'
+    assert str(picture(place=Path("in/a.jpg"))) == 'in/a.jpg: a "dog", big 0.75, 猫 0.50'
     many = Detections(
         boxes_xyxy=np.ones((12, 4), np.float32), scores=np.full(12, 0.5, np.float32), labels=np.zeros(12, np.int64)
     )
-    assert in_one_line(picture(detections=many), RECORD.class_names).endswith("猫 0.50 and 2 more")
-    assert in_one_line(NOTHING, RECORD.class_names) == "b.jpg: no detections"
+    assert str(picture(detections=many)).endswith("猫 0.50 and 2 more")
+    assert str(NOTHING) == "b.jpg: no detections"
 
 
 def test_results_json_is_cocos(tmp_path):

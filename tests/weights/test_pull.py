@@ -117,7 +117,7 @@ def test_coco_is_pulled_for_real_and_finds_what_the_photograph_shows(monkeypatch
     assert load_checkpoint(folder).record.masks == ((3, 4, 5), (1, 2, 3))
     monkeypatch.setenv("LOOKONCE_OFFLINE", "1")
     done = lookonce.load("coco").predict(shared("data/media/pictures/person.jpg"))
-    (image,) = done.pictures
+    (image,) = done.images
     best = {
         done.class_names[label]: round(float(score), 2)
         for label, score in zip(image.detections.labels[::-1], image.detections.scores[::-1], strict=True)

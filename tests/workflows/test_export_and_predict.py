@@ -100,7 +100,7 @@ def test_detections_json_says_all_of_every_image(predicted, pictures):
     assert content["class_names"] == ["Blatt", "叶子"]
     assert content["threshold"] == 0.2
     assert [Path(one["file"]).name for one in content["pictures"]] == ["a.png", "c.bmp", "ü b.jpg"]
-    first, told = content["pictures"][0], predicted.pictures[0]
+    first, told = content["pictures"][0], predicted.images[0]
     assert (first["width"], first["height"]) == (70, 40) == told.size_wh
     assert len(first["detections"]) == len(told.detections) > 0
     best = first["detections"][0]
@@ -115,8 +115,8 @@ def test_detections_json_says_all_of_every_image(predicted, pictures):
 
 def test_results_json_is_cocos(predicted):
     rows = json.loads((predicted.output / "results.json").read_text(encoding="utf-8"))
-    told = predicted.pictures[0]
-    assert len(rows) == sum(len(one.detections) for one in predicted.pictures)
+    told = predicted.images[0]
+    assert len(rows) == sum(len(one.detections) for one in predicted.images)
     assert rows[0]["image_id"] == 1
     assert rows[0]["category_id"] == (7, 3)[told.detections.labels[0]]
     left, top, right, bottom = told.detections.boxes_xyxy[0].tolist()
@@ -125,7 +125,7 @@ def test_results_json_is_cocos(predicted):
 
 def test_the_checkpoint_and_its_file_find_the_same(run_folder, predicted, pictures, tmp_path):
     from_checkpoint = predict(str(pictures), weights=run_folder, output=tmp_path, device="cpu")
-    for one, other in zip(from_checkpoint.pictures, predicted.pictures, strict=True):
+    for one, other in zip(from_checkpoint.images, predicted.images, strict=True):
         np.testing.assert_array_equal(one.detections.labels, other.detections.labels)
         np.testing.assert_allclose(one.detections.boxes_xyxy, other.detections.boxes_xyxy, atol=0.01)
         np.testing.assert_allclose(one.detections.scores, other.detections.scores, atol=1e-5)
@@ -185,7 +185,7 @@ def test_thresholds_out_of_range_are_refused(exported, pictures, name, value):
 def test_a_higher_threshold_shows_fewer(exported, pictures, tmp_path):
     predicted = predict(str(pictures / "a.png"), weights=exported, output=tmp_path, threshold=1.0)
     assert predicted.exit_code == 0
-    assert len(predicted.pictures[0].detections) == 0
+    assert len(predicted.images[0].detections) == 0
     assert json.loads((tmp_path / "results.json").read_text()) == []
 
 
@@ -205,7 +205,7 @@ def test_load_offers_arrays_files_and_export(run_folder, exported, pictures, tmp
         (found,) = detector.detect(textured_canvases(1, (50, 50)))
         assert found.boxes_xyxy.max() <= 50
         assert len(detector.detect(textured_canvases(1, (50, 50)), threshold=1.0)[0]) == 0
-        assert len(detector.predict(pictures / "a.png", output=tmp_path).pictures) == 1
+        assert len(detector.predict(pictures / "a.png", output=tmp_path).images) == 1
 
 
 def test_export_of_an_exported_file_is_refused(exported):

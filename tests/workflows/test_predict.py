@@ -113,7 +113,7 @@ def test_a_video_is_drawn_as_a_video_and_written_down_frame_by_frame(weights, im
     source = lossless_video(tmp_path / "clip.mkv", images)
     predicted = predict(str(source), weights=weights, output=tmp_path / "out", track=True, save="images,json,yolo")
     assert predicted.exit_code == 0
-    assert predicted.num_pictures == 5
+    assert predicted.num_images == 5
     assert "5 frames" in next(as_text(predicted))
     with av.open(str(tmp_path / "out" / "clip.mp4")) as container:
         times = [frame.time for frame in container.decode(video=0)]
@@ -130,7 +130,7 @@ def test_images_and_videos_may_lie_in_one_folder_and_a_bad_video_costs_nothing_e
     (tmp_path / "a.png").write_bytes(png(images[0]))
     (tmp_path / "c.mp4").write_bytes(b"no video")
     predicted = predict(str(tmp_path), weights=weights, output=tmp_path / "out")
-    assert predicted.num_pictures == 3
+    assert predicted.num_images == 3
     assert predicted.exit_code == 1
     assert list(predicted.failed) == [str(tmp_path / "c.mp4")]
     assert (tmp_path / "out" / "b.mp4").exists()
@@ -204,7 +204,7 @@ def test_a_camera_goes_on_until_the_limit(weights, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sources, "camera_frames", endless_camera)
     predicted = predict("0", weights=weights, output=tmp_path, limit=4)
-    assert (predicted.num_pictures, predicted.exit_code) == (4, 0)
+    assert (predicted.num_images, predicted.exit_code) == (4, 0)
     assert (tmp_path / "camera-0.mp4").exists()
 
 

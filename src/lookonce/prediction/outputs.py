@@ -9,50 +9,13 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lookonce.boxes import xyxy_to_cxcywh, xyxy_to_xywh
 from lookonce.config.record import ModelRecord
-from lookonce.detections import Detections
-from lookonce.prediction.predictor import Prediction
+from lookonce.prediction.result import PredictedImage
 from lookonce.storage import os_errors_explained
 
-MOST_IN_LINE = 10  # detections of an image that are listed in its line
 LABELS = "labels"  # folder of the YOLO label files, as that format names it
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictedImage:
-    """Detections of one image, without its pixels. size_wh and boxes: pixels of the upright image.
-
-    name: of the file or clip; frame: 0-based index in the clip; seconds: time since its start; place: relative path
-    for results; track_ids: see Prediction.
-    """
-
-    name: str
-    place: Path
-    image_id: int
-    size_wh: tuple[int, int]
-    detections: Detections
-    track_ids: NDArray[np.int64] | None = None
-    frame: int | None = None
-    seconds: float | None = None
-
-
-def without_image(one: Prediction) -> PredictedImage:
-    """The prediction without the pixels of its image."""
-    height, width = one.image.shape[:2]
-    clip = one.source.clip
-    return PredictedImage(
-        name=clip.name if clip else one.source.name,
-        place=one.source.place,
-        image_id=one.source.image_id,
-        size_wh=(width, height),
-        detections=one.detections,
-        track_ids=one.track_ids,
-        frame=one.source.frame if clip else None,
-        seconds=float(one.source.seconds) if clip else None,
-    )
 
 
 class Output(Protocol):
@@ -82,7 +45,7 @@ class JsonFile:
         self._rows = _Rows(self._file)
 
     def add(self, image: PredictedImage) -> None:
-        self._rows.add(as_json(image, self._record))
+        self._rows.add(image.to_dict())
 
     def finish(self, failed: Mapping[str, str]) -> None:
         self._rows.end()
@@ -121,7 +84,7 @@ class JsonLinesFile:
 
     def add(self, image: PredictedImage) -> None:
         with os_errors_explained(self._path):
-            self._file.write(_dumps(as_json(image, self._record)) + "\n")
+            self._file.write(_dumps(image.to_dict()) + "\n")
             self._file.flush()
 
     def finish(self, failed: Mapping[str, str]) -> None:
@@ -145,7 +108,7 @@ class CsvFile:
         self._rows.writerow((*CSV_COLUMNS, *CSV_BOX_COLUMNS))
 
     def add(self, image: PredictedImage) -> None:
-        entry = as_json(image, self._record)
+        entry = image.to_dict()
         with os_errors_explained(self._path):
             for one in entry["detections"]:
                 values = entry | one
@@ -204,35 +167,6 @@ def open_outputs(words: Sequence[str], context: Context, failed: Mapping[str, st
     finally:
         for output in outputs:
             output.finish(failed)
-
-
-def as_json(image: PredictedImage, record: ModelRecord) -> dict[str, Any]:
-    """An image's entry in detections.json."""
-    width, height = image.size_wh
-    found = image.detections
-    of_clip = {} if image.frame is None else {"frame": image.frame, "seconds": round(image.seconds or 0.0, 6)}
-    rows = [
-        {"class": record.class_names[label], "label": label, "score": score, "box_xyxy": box}
-        for label, score, box in zip(
-            found.labels.tolist(), found.scores.tolist(), found.boxes_xyxy.tolist(), strict=True
-        )
-    ]
-    if image.track_ids is not None:
-        for row, track in zip(rows, image.track_ids.tolist(), strict=True):
-            row["track"] = track or None
-    head = {"file": image.name, "image_id": image.image_id, **of_clip, "width": width, "height": height}
-    return {**head, "detections": rows}
-
-
-def in_one_line(image: PredictedImage, class_names: Sequence[str]) -> str:
-    """`dog.jpg: car 0.64, bicycle 0.59, dog 0.56`, highest score first."""
-    found = image.detections
-    words = [
-        f"{class_names[label]} {score:.2f}"
-        for label, score in zip(found.labels[:MOST_IN_LINE], found.scores[:MOST_IN_LINE], strict=True)
-    ]
-    left = len(found) - len(words)
-    return f"{image.place}: {', '.join(words) or 'no detections'}{f' and {left} more' if left else ''}"
 
 
 def coco_rows(image: PredictedImage, record: ModelRecord) -> list[dict[str, Any]]:

@@ -1,9 +1,11 @@
 """`lookonce predict`: detects objects in images and videos; its options (--threshold, --iou-threshold ...) and help."""
 
 import time
+from base64 import b64encode
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from html import escape
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,18 +16,11 @@ from lookonce.log import Advance, get_logger, logging_to, progress_bar
 from lookonce.on_ranks import RanksRequest, in_ranks
 from lookonce.prediction.class_filter import ALL_BOXES, ClassFilter, chosen_labels
 from lookonce.prediction.gather import gather_in_order
-from lookonce.prediction.outputs import (
-    LABELS,
-    TEXT_OUTPUTS,
-    Context,
-    PredictedImage,
-    in_one_line,
-    open_outputs,
-    without_image,
-)
+from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, open_outputs
 from lookonce.prediction.predictor import Detects, Prediction, Unreadable
 from lookonce.prediction.predictor import predict as predict_images
-from lookonce.prediction.renderer import CROPS, Renderer, require_untouched
+from lookonce.prediction.renderer import CROPS, Renderer, encode, require_untouched
+from lookonce.prediction.result import PredictedImage, without_image
 from lookonce.prediction.sources import ImageSource, Media, find_media
 from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.prediction.tracks import require_tracker
@@ -42,24 +37,25 @@ from lookonce.weights.pull import default_weights
 SAVES = ("images", *TEXT_OUTPUTS, "crops")
 SAVE_ALIASES = {"pictures": "images"}  # an earlier name, which scripts may still use
 DEFAULT_SAVES = "images,json"
+SHOWN_IN_NOTEBOOK = 12
 
 
 @dataclass(kw_only=True)
 class Predicted:
-    """What one SOURCE came to. failed: name -> why that picture could not be read; exit_code 1 when there is one.
+    """The results of one SOURCE; iterates over its images.
 
-    pictures: of each picture what was found; empty for videos and streams, whose results are in the files alone.
-    saves: the words of what was written; of_frames: there are videos among the sources; is_main: false where another
-    process, of several, shows the same.
+    images: the result of each image; empty for videos and streams, whose results are in the files only. failed: name
+    -> error message of each image that could not be read; exit_code is 1 if there are any. output: the folder, None if
+    nothing was written; saves: what was written; of_frames: SOURCE contains videos; is_main: False on all ranks but 0,
+    whose result is the same.
     """
 
-    output: Path
+    output: Path | None
     saves: Sequence[str] = ()
-    class_names: Sequence[str] = ()
     of_frames: bool = False
     is_main: bool = True
-    pictures: list[PredictedImage] = field(default_factory=list)
-    num_pictures: int = 0
+    images: list[PredictedImage] = field(default_factory=list)
+    num_images: int = 0
     num_detections: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
@@ -67,6 +63,27 @@ class Predicted:
     @property
     def exit_code(self) -> int:
         return 1 if self.failed else 0
+
+    def __iter__(self) -> Iterator[PredictedImage]:
+        if self.num_images > len(self.images):
+            raise DataError("the results of videos and streams are in the files only; iterate over model.stream(...)")
+        return iter(self.images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> PredictedImage:
+        return self.images[index]
+
+    def __str__(self) -> str:
+        """One line for each image."""
+        return "\n".join(map(str, self.images))
+
+    def _repr_html_(self) -> str:
+        """The first images, annotated, shown by notebooks."""
+        shown = [b64encode(encode(image.plot(), ".jpg")).decode() for image in self.images[:SHOWN_IN_NOTEBOOK]]
+        drawn = "".join(f'<img style="max-width:24em" src="data:image/jpeg;base64,{content}">' for content in shown)
+        return f"{drawn}<pre>{escape(str(self))}</pre>"
 
 
 @old_names(pictures="images")
@@ -185,24 +202,54 @@ def _load_and_predict(request: PredictRequest, *, rank_group: RankGroup = SINGLE
     return predict_with(loaded, request, rank_group=rank_group)
 
 
-def stream(runtime: Runtime, request: PredictRequest) -> Iterator[Prediction]:
-    """Each picture or frame of the source with what is found in it, in order; nothing is written.
+def stream(runtime: Runtime, request: PredictRequest, media: Media) -> Iterator[Prediction]:
+    """Each image or frame with its detections, in order; nothing is written.
 
-    A picture that cannot be read is told to the log and left out. Close the iterator to stop before the end.
+    An image that cannot be read is logged and left out. Close the iterator to stop before the end.
     """
-    return _predictions(runtime, find_media(request.source), request, _log_unreadable)
+    return _predictions(runtime, media, request, _log_unreadable)
+
+
+def predict_in_memory(runtime: Runtime, request: PredictRequest, media: Media) -> Predicted:
+    """The results of images, without writing anything. A single image that cannot be read raises its DataError; of
+    several, it is logged and in `failed`."""
+    if not media.is_finite:
+        raise SettingsError(
+            f"{request.source}: is a video or a stream; iterate over model.stream(...), or give output=FOLDER",
+            setting="source",
+            value=request.source,
+        )
+    _require_possible(runtime, request)
+    predicted = Predicted(output=None)
+
+    def failed(source: ImageSource, error: DataError) -> None:
+        if len(media.known) == 1:
+            raise error
+        _log_unreadable(source, error)
+        predicted.failed[source.name] = str(error)
+
+    started = time.perf_counter()
+    for one in _predictions(runtime, media, request, failed):
+        predicted.images.append(without_image(one, runtime.record.class_names))
+    predicted.seconds = time.perf_counter() - started
+    predicted.num_images = len(predicted.images)
+    predicted.num_detections = sum(map(len, predicted.images))
+    return predicted
 
 
 def _log_unreadable(_source: ImageSource, error: DataError) -> None:
     get_logger().warning("%s", error)
 
 
-def predict_with(runtime: Runtime, request: PredictRequest, *, rank_group: RankGroup = SINGLE_RANK) -> Predicted:
-    """`predict` with weights that are open already; those of the request are what the files name as their origin.
+def predict_with(
+    runtime: Runtime, request: PredictRequest, *, media: Media | None = None, rank_group: RankGroup = SINGLE_RANK
+) -> Predicted:
+    """`predict` with opened weights; those of the request are named in the files. media: the images of SOURCE.
 
     The same for each of several processes; the main one writes down what all have found.
     """
-    saves, media, detector = request.saves, find_media(request.source), _detector(runtime, request)
+    saves, detector = request.saves, _detector(runtime, request)
+    media = find_media(request.source) if media is None else media
     _require_possible(runtime, request)
     if rank_group.size > 1:
         rank_group.require_same([str(entry.place) for entry in media.known], "the pictures")
@@ -220,7 +267,6 @@ def predict_with(runtime: Runtime, request: PredictRequest, *, rank_group: RankG
     predicted = Predicted(
         output=folder,
         saves=saves,
-        class_names=runtime.record.class_names,
         of_frames=bool(media.clips),
         is_main=rank_group.is_main,
     )
@@ -251,7 +297,7 @@ def _run(
         drawn = drawings.drawn(_predictions(runtime, media, request, on_unreadable, stop, rank_group), live=media.live)
         with closing(drawn):  # type: ignore[type-var]  # a generator, though its type says less
             for one in drawn:
-                yield without_image(one)
+                yield without_image(one, runtime.record.class_names)
 
     if rank_group.size == 1:
         found = look(lambda source, error: failed(source.name, error))
@@ -280,11 +326,11 @@ def _counted(
     started = time.perf_counter()
     for image in found:
         if keeps:
-            predicted.pictures.append(image)
-        predicted.num_pictures += 1
+            predicted.images.append(image)
+        predicted.num_images += 1
         predicted.num_detections += len(image.detections)
         predicted.seconds = time.perf_counter() - started
-        done = predicted.num_pictures + len(predicted.failed)
+        done = predicted.num_images + len(predicted.failed)
         advance(done, pace(done, total, predicted.seconds))
         yield image
 
@@ -409,11 +455,11 @@ def _require_new_folders(folder: Path, saves: Sequence[str]) -> None:
 
 def as_text(predicted: Predicted) -> Iterator[str]:
     """What was found in each image, how much in how much time, and where it is written."""
-    yield from (in_one_line(image, predicted.class_names) for image in predicted.pictures)
-    what = "frames" if predicted.of_frames else "pictures"
-    rate = predicted.num_pictures / max(predicted.seconds, 1e-9)
+    yield from map(str, predicted.images)
+    what = "frames" if predicted.of_frames else "images"
+    rate = predicted.num_images / max(predicted.seconds, 1e-9)
     yield (
-        f"{predicted.num_pictures:,} {what}, {predicted.num_detections:,} detections, {rate:.1f} {what}/s in "
+        f"{predicted.num_images:,} {what}, {predicted.num_detections:,} detections, {rate:.1f} {what}/s in "
         f"{predicted.seconds:.1f} s"
     )
     if predicted.failed:

@@ -1,0 +1,116 @@
+"""Images that Python programs have in memory: arrays, tensors, PIL images and encoded bytes -> (H, W, 3) uint8 RGB."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from lookonce.data.images import read_image
+from lookonce.errors import DataError
+from lookonce.prediction.sources import ImageSource, Media, find_media
+
+EXPECTED = (
+    "expected a path, a URL, a folder, bytes, a PIL image, an array (H, W), (H, W, 3) or (H, W, 4), a tensor "
+    "(3, H, W), or a list of these"
+)
+
+
+def media_of(source: Any, *, bgr: bool = False) -> Media:
+    """The images of a SOURCE of Python: what `find_media` takes, images in memory, or a list of both.
+
+    bgr: the arrays have OpenCV's order of channels. DataError names what was given and what is expected.
+    """
+    if isinstance(source, str | os.PathLike):
+        return find_media(os.fspath(source))
+    entries = list(_entries(source, bgr))
+    if not entries:
+        raise DataError(f"no images in an empty {type(source).__name__}; {EXPECTED}")
+    places = [entry.place for entry in entries]
+    if len(set(places)) < len(places):
+        digits = len(str(len(places)))
+        entries = [
+            replace(entry, place=entry.place.with_name(f"{number:0{digits}}-{entry.place.name}"))
+            for number, entry in enumerate(entries, start=1)
+        ]
+    return Media(entries=entries, total=len(entries))
+
+
+def _entries(source: Any, bgr: bool) -> Iterator[ImageSource]:
+    given = source if isinstance(source, list | tuple) or _dimensions(source) == 4 else [source]
+    for number, one in enumerate(given, start=1):
+        if isinstance(one, str | os.PathLike):
+            media = find_media(os.fspath(one))
+            if not media.is_finite:
+                raise DataError(f"{one}: is a video or a stream; expected images in a list; predict it by itself")
+            yield from media.pictures()
+        else:
+            name = f"image {number}"
+            yield _held(as_image(one, bgr=bgr, name=name), name, Path(f"image-{number}.png"))
+
+
+def _held(image: NDArray[np.uint8], name: str, place: Path) -> ImageSource:
+    return ImageSource(name=name, place=place, pixels=lambda: image)
+
+
+def _dimensions(value: Any) -> int:
+    return int(getattr(value, "ndim", 0))
+
+
+def as_image(value: Any, *, bgr: bool = False, name: str = "image") -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB of one image in memory. Alpha is composited on white, as in image files.
+
+    array: (H, W) or (H, W, 1) grey, (H, W, 3) RGB, (H, W, 4) RGBA; uint8 0..255, uint16 0..65535, bool, or float 0..1.
+    tensor: (1, H, W), (3, H, W) or (4, H, W), with the same values. bytes: an encoded image file. bgr: the array's
+    order of channels is OpenCV's. DataError: another type, shape or range, and NaN.
+    """
+    if isinstance(value, bytes | bytearray | memoryview):
+        return read_image(bytes(value), name=name)
+    if isinstance(value, Image.Image):
+        has_alpha = "A" in value.getbands() or "transparency" in value.info
+        return as_image(np.asarray(ImageOps.exif_transpose(value).convert("RGBA" if has_alpha else "RGB")), name=name)
+    if hasattr(value, "detach"):  # a torch tensor, without importing torch
+        value = value.detach().cpu().numpy()
+        if value.ndim == 3:
+            value = value.transpose(1, 2, 0)
+    if not isinstance(value, np.ndarray):
+        raise DataError(f"{name}: {type(value).__name__}; {EXPECTED}")
+    shape = value.shape
+    if value.ndim == 2:
+        value = value[..., None]
+    if value.ndim != 3 or value.shape[2] not in {1, 3, 4} or 0 in value.shape:
+        raise DataError(f"{name}: an array of shape {shape}; {EXPECTED}", value=shape)
+    pixels = _as_bytes(value, name)
+    if pixels.shape[2] == 1:
+        return np.repeat(pixels, 3, axis=2)
+    colors = pixels[..., 2::-1] if bgr else pixels[..., :3]
+    return np.ascontiguousarray(colors if pixels.shape[2] == 3 else _on_white(colors, pixels[..., 3:]))
+
+
+def _as_bytes(value: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    if value.dtype == np.uint8:
+        return np.asarray(value, np.uint8)
+    if value.dtype == np.bool_:
+        return value.astype(np.uint8) * np.uint8(255)
+    if value.dtype == np.uint16:
+        return np.rint(value / 257).astype(np.uint8)
+    if not np.issubdtype(value.dtype, np.floating):
+        raise DataError(
+            f"{name}: {value.dtype} values; expected uint8 0..255, uint16, or float 0..1", value=value.dtype
+        )
+    low, high = float(value.min()), float(value.max())
+    if not 0 <= low <= high <= 1:  # also false for NaN
+        raise DataError(
+            f"{name}: {value.dtype} values from {low:g} to {high:g}; expected 0..1, or convert them to uint8 0..255",
+            value=high,
+        )
+    return np.asarray(np.rint(value * 255), np.uint8)
+
+
+def _on_white(colors: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    opacity = alpha.astype(np.float32) / 255
+    return np.rint(colors * opacity + 255 * (1 - opacity)).astype(np.uint8)

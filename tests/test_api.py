@@ -1,0 +1,163 @@
+"""`import lookonce`: its names, the detector that `load` opens, and the results that it returns."""
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from raised import raises
+from untrained import save_untrained
+
+import lookonce
+from lookonce.cli.verbs import VERBS
+from lookonce.errors import DataError, SettingsError
+
+# Verbs that share their name with a package, or with a module of one.
+WITHOUT_FUNCTION = {"config", "export", "job", "report"}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("api")
+    save_untrained(folder / "net", ("cat", "dog"), (17, 18))
+    return folder / "net"
+
+
+@pytest.fixture(scope="module")
+def detector(weights: Path) -> lookonce.LoadedDetector:
+    return lookonce.load(str(weights), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (48, 80, 3), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, image: np.ndarray) -> Path:
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / "in" / name), image[..., ::-1])
+    return tmp_path / "in"
+
+
+def test_every_verb_is_a_function_of_its_name() -> None:
+    names = {"evaluate" if verb == "eval" else verb.replace("-", "_") for verb in VERBS.keys() - WITHOUT_FUNCTION}
+    assert names <= set(lookonce.__all__)
+    for name in lookonce.__all__:
+        assert callable(getattr(lookonce, name)), name
+    assert set(lookonce.__all__) <= set(dir(lookonce))
+    with pytest.raises(AttributeError):
+        _ = lookonce.nonsense
+
+
+def test_import_is_light() -> None:
+    code = "import sys, lookonce; print({'torch', 'numpy', 'cv2', 'pydantic'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_a_result_iterates_over_its_images_and_writes_nothing(
+    detector: lookonce.LoadedDetector, folder: Path, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    results = detector.predict(".")
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.png"]
+    assert [one.name for one in results] == ["a.png", "b.png"]
+    assert (len(results), results.num_images, results.output) == (2, 2, None)
+    first = results[0]
+    assert len(first) == len(first.boxes_xyxy) == len(first.scores) == len(first.labels) == len(first.names) > 0
+    assert first.names == [("cat", "dog")[label] for label in first.labels]
+    np.testing.assert_array_equal(first.image, image)
+    assert str(first).startswith(f"a.png: {first.names[0]} {first.scores[0]:.2f}")
+    assert str(results) == f"{results[0]}\n{results[1]}"
+
+
+def test_all_ways_to_give_an_image_find_the_same(
+    detector: lookonce.LoadedDetector, folder: Path, image: np.ndarray
+) -> None:
+    (expected,) = detector.detect([image])
+    path = folder / "a.png"
+    for source in (path, str(path), path.read_bytes(), image, image / 255, [image], image[None]):
+        (result,) = detector(source)
+        np.testing.assert_array_equal(result.boxes_xyxy, expected.boxes_xyxy)
+        np.testing.assert_array_equal(result.scores, expected.scores)
+    (result,) = detector(image[..., ::-1], bgr=True)
+    np.testing.assert_array_equal(result.scores, expected.scores)
+
+
+def test_a_result_is_drawn_saved_and_written_as_json(
+    detector: lookonce.LoadedDetector, image: np.ndarray, tmp_path: Path
+) -> None:
+    (result,) = detector(image)
+    drawn = result.plot()
+    assert drawn.shape == image.shape
+    assert (drawn != image).any()
+    saved = result.save(str(tmp_path / "drawn.png"))
+    np.testing.assert_array_equal(cv2.imread(str(saved))[..., ::-1], drawn)
+    content = json.loads(json.dumps(result.to_dict()))
+    assert (content["width"], content["height"], len(content["detections"])) == (80, 48, len(result))
+    assert result._repr_png_().startswith(b"\x89PNG")
+    assert "data:image/jpeg;base64," in detector(image)._repr_html_()
+    with raises(DataError, "drawn.gif"):
+        result.save(tmp_path / "drawn.gif")
+
+
+def test_supervisions_detections(
+    detector: lookonce.LoadedDetector, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its constructor's arguments, as its documentation names them."""
+    (result,) = detector(image)
+    monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(Detections=SimpleNamespace))
+    theirs = result.to_supervision()
+    np.testing.assert_array_equal(theirs.xyxy, result.boxes_xyxy)
+    assert theirs.data["class_name"].tolist() == result.names
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with raises(lookonce.LookonceError, "supervision"):
+        result.to_supervision()
+
+
+def test_the_files_of_the_command_line_where_a_folder_is_given(
+    detector: lookonce.LoadedDetector, folder: Path, tmp_path: Path
+) -> None:
+    results = detector.predict(str(folder), output=str(tmp_path / "drawn"))
+    assert {path.name for path in results.output.iterdir()} == {"a.png", "b.png", "detections.json", "results.json"}
+    assert len(list(results)) == 2
+
+
+def test_an_image_that_cannot_be_read(detector: lookonce.LoadedDetector, folder: Path) -> None:
+    (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:500])
+    results = detector.predict(folder)
+    assert [one.name for one in results] == [str(folder / "a.png"), str(folder / "b.png")]
+    assert list(results.failed) == [str(folder / "broken.png")]
+    with raises(DataError, "broken.png"):
+        detector.predict(folder / "broken.png")
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), -0.1, 1.5])
+def test_a_threshold_is_a_number_from_0_to_1(
+    threshold: float, detector: lookonce.LoadedDetector, image: np.ndarray
+) -> None:
+    for use in (detector.predict, lambda source, threshold: detector.detect([source], threshold=threshold)):
+        with raises(SettingsError, "threshold") as caught:
+            use(image, threshold=threshold)
+        assert caught.value.setting == "threshold"
+
+
+def test_threads_share_a_detector(detector: lookonce.LoadedDetector, image: np.ndarray) -> None:
+    (expected,) = detector.detect([image])
+    with ThreadPoolExecutor(4) as pool:
+        for (result,) in pool.map(detector, [image] * 8):
+            np.testing.assert_array_equal(result.scores, expected.scores)
+
+
+def test_paths_may_be_text_in_every_verb(weights: Path, folder: Path, tmp_path: Path) -> None:
+    predicted = lookonce.predict(str(folder), weights=str(weights), output=str(tmp_path / "out"), device="cpu")
+    assert predicted.output == tmp_path / "out"
+    assert lookonce.convert(str(weights), to="darknet", output=str(tmp_path / "files")) is not None
+    assert (tmp_path / "files").is_dir()
