@@ -91,6 +91,7 @@ def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> 
         class_names=class_names,
         category_ids=category_ids,
         place=place,
+        written="xywh",
     )
 
 

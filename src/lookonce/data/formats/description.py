@@ -9,6 +9,7 @@ import yaml
 from lookonce.data.annotations import Annotations, leaves_folder
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats import coco, voc, yolo
+from lookonce.data.formats.records import annotations_of
 from lookonce.data.splits import SPELLINGS, SPLITS, DataSource, in_order, listed
 from lookonce.errors import DataError
 
@@ -154,8 +155,9 @@ class _Part:
         stems = voc.read_list(self._list) if self._list else [p.stem for p in sorted(self._annotations.glob("*.xml"))]
         origin = self._list or self._annotations
         images = voc.read_voc_images(self._annotations, stems, origin, report)
-        names = self._names or tuple(sorted({item.name for image in images for item in image.objects}))
-        return voc.voc_annotations(images, self._images, names, self._split, origin, report)
+        names = self._names or tuple(sorted({box.name for image in images for box in image.boxes}))
+        paths = voc.image_paths_of(images, self._annotations, self._images)
+        return annotations_of(images, paths, names, self._split, origin, report)
 
     def _read_yolo(self, report: Report) -> Annotations:
         if self._names is None:

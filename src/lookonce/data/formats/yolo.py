@@ -18,15 +18,13 @@ from lookonce.data.annotations import Annotations, shortest
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.voc import read_list
+from lookonce.data.formats.yolo_rows import RowKind, choose_row_kind
 from lookonce.data.headers import header_sizes_wh
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
 
 Row = tuple[float, float, float, float, float]  # class, then xyxy in fractions of the image
-
-# Pixels instead of fractions are a common error; a box may extend outside, but not by half an image.
-_LOWEST, _HIGHEST = -0.5, 1.5
 
 
 def read_yolo(
@@ -37,16 +35,27 @@ def read_yolo(
     origin: Path,
     names_file: Path,
     report: Report,
+    *,
+    kpt_shape: tuple[int, int] | None = None,
 ) -> Annotations:
-    """Labels of the given images. origin lists the images, names_file the classes; both are for messages only."""
-    rows: list[int] = []
-    lines: list[int] = []
-    values: list[Row] = []
-    for row, path in enumerate(label_paths):
-        for number, value in _read_labels(path, class_names, names_file, report):
+    """Labels of the given images. origin lists the images, names_file the classes; both are for messages only.
+
+    kpt_shape: K keypoints of D numbers follow each box.
+    """
+    lines = [(row, *line) for row, path in enumerate(label_paths) for line in _lines(path, report)]
+    row_kind = choose_row_kind([words for _, _, words in lines], kpt_shape)
+    if row_kind.doubt:
+        report(Finding(name="uniform-rows", file=str(origin), message=f"{origin}: split {split!r}: {row_kind.doubt}"))
+    rows, numbers, values = [], [], []
+    for row, number, words in lines:
+        try:
+            values.append(_read_line(words, class_names, names_file, row_kind))
+        except _BadLabel as bad:
+            message = f"{label_paths[row]} line {number}: {bad}"
+            report(Finding(name=bad.name, file=str(label_paths[row]), message=message))
+        else:
             rows.append(row)
-            lines.append(number)
-            values.append(value)
+            numbers.append(number)
     image_rows = np.array(rows, dtype=np.int64)
     flat = np.array(values, dtype=np.float64).reshape(-1, 5)
     sizes = header_sizes_wh(image_paths, report)
@@ -64,30 +73,22 @@ def read_yolo(
         areas=np.full(len(flat), math.nan),
         class_names=class_names,
         category_ids=tuple(range(1, len(class_names) + 1)),
-        place=lambda row: f"{label_paths[rows[row]]} line {lines[row]}",
+        place=lambda row: f"{label_paths[rows[row]]} line {numbers[row]}",
+        written="cxcywh",
     )
 
 
-def _read_labels(path: Path, class_names: tuple[str, ...], names_file: Path, report: Report) -> list[tuple[int, Row]]:
-    """(line number, row) of each label; invalid lines are reported and left out."""
+def _lines(path: Path, report: Report) -> list[tuple[int, list[str]]]:
+    """(line number, words) of each label."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         message = f"{path}: cannot be read as text: {error}"
         report(Finding(name="unreadable-annotation", file=str(path), message=message))
         return []
-    found = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            found.append((number, _read_line(line.split(), class_names, names_file)))
-        except _BadLabel as bad:
-            message = f"{path} line {number}: {bad}"
-            report(Finding(name=bad.name, file=str(path), message=message))
-    return found
+    return [(number, line.split()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
 
 class _BadLabel(Exception):
@@ -96,14 +97,13 @@ class _BadLabel(Exception):
         self.name = name
 
 
-def _read_line(words: Sequence[str], class_names: tuple[str, ...], names_file: Path) -> Row:
+def _read_line(words: Sequence[str], class_names: tuple[str, ...], names_file: Path, row_kind: RowKind) -> Row:
     try:
         label, *numbers = (float(word) for word in words)
     except ValueError:
         raise _BadLabel("malformed-entry", f"{' '.join(words)[:60]!r}; expected numbers only") from None
-    if len(numbers) != 4 and (len(numbers) < 6 or len(numbers) % 2):
-        expected = "class x y width height, or a class and the points of a polygon"
-        raise _BadLabel("malformed-entry", f"count of numbers is {len(words)}; expected 5 ({expected})")
+    if not row_kind.takes(len(words)):
+        raise _BadLabel("malformed-entry", f"count of numbers is {len(words)}; expected {row_kind.expected}")
     if not all(map(math.isfinite, numbers)):
         raise _BadLabel("box-not-finite", f"{' '.join(words)[:60]!r} is not finite; expected fractions of the image")
     if not (label.is_integer() and 0 <= label < len(class_names)):
@@ -111,10 +111,7 @@ def _read_line(words: Sequence[str], class_names: tuple[str, ...], names_file: P
         raise _BadLabel(
             "unknown-class", f"class {words[0]} is outside 0..{count - 1} ({names_file.name}: {count} names)"
         )
-    if min(numbers) < _LOWEST or max(numbers) > _HIGHEST:
-        worst = max(numbers, key=abs)
-        raise _BadLabel("not-a-fraction", f"{worst:g} is not a fraction of the image; expected 0..1, not pixels")
-    return label, *_box_of(numbers)
+    return label, *_box_of(numbers[:4] if row_kind.has_keypoints else numbers)
 
 
 def _box_of(numbers: Sequence[float]) -> tuple[float, float, float, float]:
