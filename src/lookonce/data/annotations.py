@@ -44,13 +44,18 @@ class Annotations:
     place: Callable[[int], str]  # box row -> where the box is written, such as "dog.txt line 3"
     written: Written = "xyxy"  # the numbers of a box in the file; cxcywh are fractions of the image, the others pixels
 
+    @property
+    def box_sizes_wh(self) -> NDArray[np.float64]:
+        """(M, 2) size of each box's image."""
+        return self.image_sizes_wh[self.image_rows].astype(np.float64)
+
 
 def assemble(found: Annotations, report: Report) -> Dataset:
     """Keep the finite boxes with an area, clip them to their image and sort them by image; report every change."""
     if not len(found.image_paths):
         message = f"{found.origin}: split {found.split!r} is empty; expected at least one image"
         report(Finding(name="empty-split", file=str(found.origin), message=message))
-    sizes = found.image_sizes_wh[found.image_rows].astype(np.float64)  # (M, 2)
+    sizes = found.box_sizes_wh
     known = sizes.all(axis=1)  # an image without a size was reported when its header was read
     keep = _finite(found, report) & known
     if found.written == "cxcywh":

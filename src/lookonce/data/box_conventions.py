@@ -132,7 +132,7 @@ BOX_CONVENTIONS: dict[str, BoxConvention] = {
         undo=_fractions_as_pixels,
     ),
 }
-_NORMALISED = BOX_CONVENTIONS["fractions"]
+NORMALISED = BOX_CONVENTIONS["fractions"]
 
 
 def sound_share(boxes_xyxy: Boxes, sizes_wh: Boxes) -> float:
@@ -145,21 +145,21 @@ def sound_share(boxes_xyxy: Boxes, sizes_wh: Boxes) -> float:
     return float(sound.mean())
 
 
-def likely_convention(found: Annotations) -> BoxConvention | None:
-    """The convention under which nearly all boxes are valid, if they are not valid as read; else None.
+def likely_convention(boxes_xyxy: Boxes, sizes_wh: Boxes, written: Written) -> BoxConvention | None:
+    """Boxes as read (M, 4), sizes of their images (M, 2), how the format writes boxes -> the convention under
+    which nearly all boxes are valid, if they are not valid as read; else None.
 
     Fractions read as pixels are valid boxes smaller than a pixel; no labelled object is that small.
     """
-    sizes = found.image_sizes_wh[found.image_rows].astype(np.float64)
-    finite = np.isfinite(found.boxes_xyxy).all(axis=1) & sizes.all(axis=1)
-    boxes, sizes = found.boxes_xyxy[finite], sizes[finite]
+    finite = np.isfinite(boxes_xyxy).all(axis=1) & sizes_wh.all(axis=1)
+    boxes, sizes = boxes_xyxy[finite], sizes_wh[finite].astype(np.float64)
     if not len(boxes):
         return None
-    if found.written != "cxcywh" and np.quantile(np.abs(boxes).max(axis=1), 0.99) <= 1 + OUTSIDE_PART:
-        return _NORMALISED
+    if written != "cxcywh" and np.quantile(np.abs(boxes).max(axis=1), 0.99) <= 1 + OUTSIDE_PART:
+        return NORMALISED
     if sound_share(boxes, sizes) >= 1 - 5 * MOST_SLIPS:
         return None
-    conventions = [convention for convention in BOX_CONVENTIONS.values() if convention.read_as == found.written]
+    conventions = [convention for convention in BOX_CONVENTIONS.values() if convention.read_as == written]
     shares = [_share_under(convention, boxes, sizes) for convention in conventions]
     best = int(np.argmax(shares))
     return conventions[best] if shares[best] >= 1 - MOST_SLIPS else None
@@ -173,7 +173,7 @@ def _share_under(convention: BoxConvention, boxes: Boxes, sizes: Boxes) -> float
 
 def convention_evidence(found: Annotations, convention: BoxConvention) -> str:
     """The shares of valid boxes as read and under `convention`, and the first box."""
-    sizes = found.image_sizes_wh[found.image_rows].astype(np.float64)
+    sizes = found.box_sizes_wh
     known = np.isfinite(found.boxes_xyxy).all(axis=1) & sizes.all(axis=1)
     as_read = sound_share(found.boxes_xyxy[known], sizes[known])
     corrected = sound_share(convention.undo(found.boxes_xyxy[known], sizes[known]), sizes[known])

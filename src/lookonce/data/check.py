@@ -115,7 +115,8 @@ def _read_splits(source: DataSource, splits: Sequence[str], report: Report) -> I
     for split in splits:
         try:
             found = source.as_written(split, report)
-            if (convention := likely_convention(found)) is not None:
+            convention = likely_convention(found.boxes_xyxy, found.box_sizes_wh, found.written)
+            if convention is not None:
                 message = f"{convention_evidence(found, convention)}; {convention.remedy}"
                 report(Finding(name="box-convention", file=str(found.origin), message=message))
             yield source.assemble(found, report)

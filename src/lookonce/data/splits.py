@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.box_conventions import BoxConvention
 from lookonce.data.dataset import Dataset
@@ -71,8 +69,8 @@ class DataSource:
         found = self._read(name, report)
         if self.boxes is None:
             return found
-        sizes = found.image_sizes_wh[found.image_rows].astype(np.float64)
-        return replace(found, boxes_xyxy=self.boxes.undo(found.boxes_xyxy, sizes), written="xyxy")
+        boxes_xyxy = self.boxes.undo(found.boxes_xyxy, found.box_sizes_wh)
+        return replace(found, boxes_xyxy=boxes_xyxy, written="xyxy")
 
     def read(self, name: str, report: Report) -> Dataset:
         """One split, with every problem passed to `report`; read again on each call, and not kept."""

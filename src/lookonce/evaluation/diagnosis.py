@@ -148,8 +148,8 @@ def check_labels(splits: Sequence[Annotations]) -> Check:
     """Whether the box coordinates follow the convention they are read with: pixels or fractions, corners or sizes."""
     name, lines = "labels: pixels or fractions, corners or sizes", []
     for found in splits:
-        sizes = found.image_sizes_wh[found.image_rows].astype(np.float64)
-        reading = likely_convention(found)
+        sizes = found.box_sizes_wh
+        reading = likely_convention(found.boxes_xyxy, sizes, found.written)
         if reading is not None:
             return Check(
                 name=name, verdict="cause", evidence=convention_evidence(found, reading), advice=reading.remedy
