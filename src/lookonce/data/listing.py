@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from lookonce.data.annotations import leaves_folder
@@ -43,7 +43,7 @@ def split_in(name: str) -> str | None:
 
 def split_of_folders(path: str) -> str | None:
     """The split in the nearest folder of a relative path that has one in its name."""
-    return next(filter(None, map(split_in, reversed(PurePosixPath(path).parts[:-1]))), None)
+    return next(filter(None, map(split_in, reversed(path.split("/")[:-1]))), None)
 
 
 class Listing:

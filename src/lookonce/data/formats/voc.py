@@ -12,7 +12,6 @@ file in annotations/, if it has every name; the names in the XML files of all li
 """
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from lookonce.data.annotations import Annotations, leaves_folder, shortest
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.coco import load_coco_json, read_categories
+from lookonce.data.formats.names import NAMES_FILES, checked_names, read_list
 from lookonce.data.formats.records import LabelledBox, LabelledImage, annotations_of, ignore, size_wh
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.splits import DataSource, in_order
@@ -29,7 +29,6 @@ from lookonce.errors import DataError
 
 # Added to xmin and ymin when reading. VOC's own convention would be -1: see above.
 CORNER_SHIFT = 0.0
-NAMES_FILES = ("labels.txt", "classes.txt")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _CLASS_LIST_LINE = re.compile(r"\S+\s+(-1|0|1)")  # aeroplane_train.txt: which images have the class
 
@@ -54,15 +53,6 @@ def _is_class_list(path: Path) -> bool:
     return bool(lines) and all(_CLASS_LIST_LINE.fullmatch(line) for line in lines[:50])
 
 
-def read_list(path: Path) -> list[str]:
-    """The non-empty lines of a text file, stripped."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}", path=path) from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
 def class_names_of(root: Path, images: Sequence[LabelledImage]) -> tuple[str, ...]:
     """The classes of a VOC root; the module docstring states the order of preference."""
     for file in NAMES_FILES:
@@ -70,16 +60,6 @@ def class_names_of(root: Path, images: Sequence[LabelledImage]) -> tuple[str, ..
             return checked_names(read_list(root / file), root / file)
     found = {box.name for image in images for box in image.boxes}
     return _names_from_coco_beside(root, found) or tuple(sorted(found))
-
-
-def checked_names(names: Sequence[str], path: Path) -> tuple[str, ...]:
-    """The names as a tuple. DataError if there are none, or one occurs twice."""
-    if not names:
-        raise DataError(f"{path}: has no class names; expected one a line", path=path)
-    if len(set(names)) < len(names):
-        twice = Counter(names).most_common(1)[0][0]
-        raise DataError(f"{path}: class {twice!r} occurs twice; expected every name once", path=path, value=twice)
-    return tuple(names)
 
 
 def _names_from_coco_beside(root: Path, found: set[str]) -> tuple[str, ...]:
