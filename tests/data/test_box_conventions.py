@@ -43,9 +43,7 @@ def test_sound_boxes_are_taken_as_they_are() -> None:
         (lambda b: b / np.array(SIZE * 2), "xyxy", "fractions"),
     ],
 )
-def test_another_convention_is_recognised(
-    read_wrongly: Callable[[Boxes], Boxes], written: Written, name: str
-) -> None:
+def test_another_convention_is_recognised(read_wrongly: Callable[[Boxes], Boxes], written: Written, name: str) -> None:
     reading = likely_convention(read_wrongly(boxes_xyxy()), sizes(), written)
     assert reading is BOX_CONVENTIONS[name]
     assert np.allclose(reading.undo(read_wrongly(boxes_xyxy()), sizes()), boxes_xyxy())

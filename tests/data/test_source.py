@@ -183,6 +183,7 @@ def test_what_is_no_data_set_is_told(tmp_path: Path, save_coco: Save) -> None:
         open_data(tmp_path / "a.json", tmp_path / "none")
     with raises(DataError, "--images", path=tmp_path):
         open_data(tmp_path, tmp_path)
+    (tmp_path / "a.json").unlink()
     (tmp_path / "Annotations").mkdir()
     with raises(DataError, "ImageSets/Main/train.txt", path=tmp_path):
         open_data(tmp_path)

@@ -93,7 +93,9 @@ def _in_root(find: Callable[[Path], list[Path]]) -> Callable[[Listing], list[Pat
     return lambda listing: find(listing.root)
 
 
-def _open_root(open_: Callable[[Path, list[Path], bool], DataSource]) -> Callable[[Listing, list[Path], bool], DataSource]:
+def _open_root(
+    open_: Callable[[Path, list[Path], bool], DataSource],
+) -> Callable[[Listing, list[Path], bool], DataSource]:
     return lambda listing, files, needs_images: open_(listing.root, files, needs_images)
 
 
@@ -161,7 +163,9 @@ def _open_kind(name: str) -> Callable[[Listing, list[Path], bool], DataSource]:
 
 def _find_darknet(listing: Listing) -> list[Path]:
     """Darknet's descriptions, those nearest to the root only."""
-    files = [file for file in listing.with_suffix(".data") if re.search(r"(?m)^\s*train\s*=", _head(listing.root / file))]
+    files = [
+        file for file in listing.with_suffix(".data") if re.search(r"(?m)^\s*train\s*=", _head(listing.root / file))
+    ]
     nearest = min((file.count("/") for file in files), default=0)
     return [listing.root / file for file in files if file.count("/") == nearest]
 

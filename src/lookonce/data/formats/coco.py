@@ -200,9 +200,7 @@ def _images(items: list[Any], path: Path, report: Report) -> list[Item]:
     return images
 
 
-def _located(
-    images: list[Item], folder: Path, split: str, path: Path, report: Report
-) -> tuple[list[Item], list[Path]]:
+def _located(images: list[Item], folder: Path, split: str, path: Path, report: Report) -> tuple[list[Item], list[Path]]:
     """The images inside the image folder, and their paths."""
     paths = locate_images([image["file_name"] for image in images], folder, split, path, report)
     for image, place in zip(images, paths, strict=True):

@@ -14,6 +14,8 @@ from lookonce.data.splits import DataSource, in_order, listed
 from lookonce.errors import DataError
 from lookonce.log import get_logger
 
+# The images lie beside a folder of this name; beside any other folder they may be those of another data set.
+_ANNOTATION_FOLDERS = frozenset({"annotations", "annotation", "anns", "ann", "labels", "label", "json", "coco"})
 _NOT_BOXES = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")
 
 
@@ -149,11 +151,14 @@ def open_json(path: Path, images: Path | None, *, needs_images: bool) -> DataSou
 
 
 def _folder_around(path: Path, *, needs_images: bool) -> Path:
-    """The image folder of an annotation file: around it or around its folder, if the first image is there."""
+    """The image folder of an annotation file: around it or around its folder of annotations, if the first image is there."""
     first = _first_file_name(path)
     split = split_in(path.stem) or "train"
-    for folder, depth in ((path.parent, 64), (path.resolve().parent.parent, 3)):
-        if first is None or Listing(folder, depth).by_name.find(first, split):
+    around = [path.parent]
+    if path.resolve().parent.name.lower() in _ANNOTATION_FOLDERS:
+        around.append(path.resolve().parent.parent)
+    for folder in around:
+        if first is None or Listing(folder).by_name.find(first, split):
             return _image_folder(folder, path, split, must_exist=True)
     if not needs_images:
         return path.parent

@@ -136,9 +136,7 @@ def _read_row(
 
 
 def _named(box: LabelledBox, names: dict[str, str]) -> LabelledBox:
-    return LabelledBox(
-        name=names.get(box.name, box.name), box_xyxy=box.box_xyxy, place=box.place, crowd=box.crowd
-    )
+    return LabelledBox(name=names.get(box.name, box.name), box_xyxy=box.box_xyxy, place=box.place, crowd=box.crowd)
 
 
 def _names_of_codes(path: Path) -> dict[str, str]:

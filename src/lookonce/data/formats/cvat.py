@@ -68,9 +68,7 @@ def _box(shape: ET.Element) -> tuple[float, float, float, float] | None:
     return None
 
 
-def _rotated(
-    left: float, top: float, right: float, bottom: float, degrees: float
-) -> tuple[float, float, float, float]:
+def _rotated(left: float, top: float, right: float, bottom: float, degrees: float) -> tuple[float, float, float, float]:
     """The box around a box that is rotated about its centre."""
     if not degrees:
         return left, top, right, bottom

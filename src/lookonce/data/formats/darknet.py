@@ -25,9 +25,7 @@ def read_darknet_data(path: Path) -> dict[str, str]:
 
 def open_darknet(path: Path) -> DataSource:
     content = read_darknet_data(path)
-    lists = {
-        split: content[key] for split, keys in _SPLITS.items() for key in keys if content.get(key)
-    }
+    lists = {split: content[key] for split, keys in _SPLITS.items() for key in keys if content.get(key)}
     if not lists:
         raise DataError(
             f"{path}: has no train, valid or test; expected key = value lines, such as train = train.txt", path=path

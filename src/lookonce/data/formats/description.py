@@ -42,7 +42,9 @@ def open_only_yaml(root: Path, files: list[Path], _needs_images: bool) -> DataSo
 
 def open_yaml(path: Path) -> DataSource:
     content = _load_yaml(path)
-    entries: dict[str, Any] = {SPELLINGS.get(key, key): content[key] for key in (*SPLITS, *SPELLINGS) if content.get(key)}
+    entries: dict[str, Any] = {
+        SPELLINGS.get(key, key): content[key] for key in (*SPLITS, *SPELLINGS) if content.get(key)
+    }
     if not entries:
         raise DataError(
             f"{path}: has no split; expected train, val or test; found the keys "
