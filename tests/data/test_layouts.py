@@ -5,17 +5,20 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from raised import raises
 
 from lookonce.boxes import xyxy_to_cxcywh
 from lookonce.data.dataset import Dataset
 from lookonce.data.source import NoAnnotations, open_data
 from lookonce.data.synthetic import write_synthetic
-from lookonce.errors import DataError
+from lookonce.errors import DataError, LookonceError
 
 Build = Callable[[Path, "Source"], Path]
 
@@ -200,8 +203,8 @@ def darknet(root: Path, source: Source, prefix: str = "data/") -> Path:
         (root / f"{split}.txt").write_text("".join(lines))
     (root / "obj.names").write_text("\n".join(source.names))
     (root / "obj.data").write_text(
-        f"classes = {len(source.names)}\ntrain = {prefix}train.txt\nvalid = {prefix}val.txt\nnames = {prefix}obj.names\n"
-        "backup = backup/\n"
+        f"classes = {len(source.names)}\ntrain = {prefix}train.txt\nvalid = {prefix}val.txt\n"
+        f"names = {prefix}obj.names\nbackup = backup/\n"
     )
     return root
 
@@ -370,8 +373,10 @@ def read_boxes(datasets: list[Dataset]) -> dict[str, list[tuple[str, list[float]
 
 @pytest.mark.parametrize(
     "build",
-    [coco_beside, coco_roboflow, yolo_yaml, yolo_classes_txt, darknet, darknet_without_description, voc_lists]
-    + [voc_roboflow, cvat, csv_tensorflow, csv_open_images],
+    [
+        *(coco_beside, coco_roboflow, yolo_yaml, yolo_classes_txt, darknet, darknet_without_description, voc_lists),
+        *(voc_roboflow, cvat, csv_tensorflow, csv_open_images),
+    ],
     ids=lambda build: build.__name__,
 )
 def test_the_splits_of_a_layout_are_kept(build: Build, source: Source, tmp_path: Path) -> None:
@@ -431,3 +436,17 @@ def test_two_formats_in_one_folder_must_be_told_apart(source: Source, tmp_path: 
     source.txt(tmp_path)
     with raises(DataError, "voc", "yolo", path=tmp_path):
         open_data(tmp_path)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(["a.json", "a.xml", "a.csv", "a.data", "a.yaml", "a.txt"]),
+    start=st.sampled_from(
+        ["", '{"shapes": [', '{"images": [', "<annotation><object>", "<annotations><image ", "train="]
+    ),
+    text=st.text(max_size=60),
+)
+def test_no_text_gives_a_traceback(tmp_path: Path, name: str, start: str, text: str) -> None:
+    (tmp_path / name).write_text(start + text, encoding="utf-8", errors="replace")
+    with suppress(LookonceError):
+        open_data(tmp_path / name).split("train")

@@ -63,7 +63,7 @@ class Listing:
             prefix, folder, level = folders.pop()
             try:
                 entries = list(os.scandir(folder))
-                inode = os.stat(folder)
+                inode = folder.stat()
             except (OSError, ValueError):
                 continue
             if (inode.st_dev, inode.st_ino) in seen:  # links that lead in a circle

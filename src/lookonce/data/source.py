@@ -109,7 +109,7 @@ def _open_folder(root: Path, *, needs_images: bool) -> DataSource:
                 raise _ambiguous(root, found)
             return layouts[name].open(listing, found[name], needs_images)
     inner = [entry for entry in root.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
-    if len(inner) == 1 and inner[0].is_dir() and not listing.images:
+    if len(inner) == 1 and inner[0].is_dir() and listing.files:
         return _open_folder(inner[0], needs_images=needs_images)
     raise _not_understood(listing)
 

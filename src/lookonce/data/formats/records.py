@@ -76,7 +76,7 @@ def annotations_of(
                 report(Finding(name="unknown-class", file=str(image.file), message=message))
     sizes = np.array([image.size_wh for image in images], dtype=np.int32).reshape(-1, 2)
     unknown = np.flatnonzero((sizes == 0).any(axis=1))
-    sizes[unknown] = header_sizes_wh([image_paths[row] for row in unknown], report)
+    sizes[unknown] = header_sizes_wh([image_paths[row] for row in unknown.tolist()], report)
     image_rows = np.array(rows, dtype=np.int64)
     boxes_xyxy = np.array([box.box_xyxy for box in boxes], dtype=np.float64).reshape(-1, 4)
     fractions = np.array([image.fractions for image in images], dtype=np.bool_)[image_rows]
