@@ -151,7 +151,7 @@ def open_json(path: Path, images: Path | None, *, needs_images: bool) -> DataSou
 
 
 def _folder_around(path: Path, *, needs_images: bool) -> Path:
-    """The image folder of an annotation file: around it or around its folder of annotations, if the first image is there."""
+    """The image folder of an annotation file: around it, or around its folder of annotations."""
     first = _first_file_name(path)
     split = split_in(path.stem) or "train"
     around = [path.parent]

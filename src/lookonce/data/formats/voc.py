@@ -4,8 +4,8 @@ Corners are read as written: xmin 48, xmax 195 is a box 147 pixels wide. The VOC
 both inside the box, but labelling programs write the same corners as in COCO and YOLO files of the same images; see
 CORNER_SHIFT.
 
-`difficult` objects become crowd boxes. The image of `b/a.xml` is JPEGImages/b/a.*; <filename> in the XML is used only if
-that is not unique, because it is wrong in renamed copies. Images keep the order of their list.
+`difficult` objects become crowd boxes. The image of `b/a.xml` is JPEGImages/b/a.*; <filename> in the XML is used only
+if that is not unique, because it is wrong in renamed copies. Images keep the order of their list.
 
 Classes, in this order of preference: labels.txt or classes.txt in the root, one name a line; the categories of a COCO
 file in annotations/, if it has every name; the names in the XML files of all lists, sorted.

@@ -48,8 +48,8 @@ def choose_row_kind(rows: Sequence[Sequence[str]], kpt_shape: tuple[int, int] | 
     if len(long_rows) < 2 or length % 2 == 0 or all(map(_is_closed, long_rows)):
         return RowKind()
     return RowKind(
-        doubt=f"all {len(long_rows)} rows that are no boxes have {length} numbers and are read as polygons; if they are "
-        f"boxes with keypoints, write kpt_shape: [{(length - _BOX) // 2}, 2] into the data.yaml"
+        doubt=f"all {len(long_rows)} rows that are no boxes have {length} numbers and are read as polygons; if they "
+        f"are boxes with keypoints, write kpt_shape: [{(length - _BOX) // 2}, 2] into the data.yaml"
     )
 
 
