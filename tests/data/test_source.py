@@ -36,10 +36,12 @@ def test_images_are_found_in_the_usual_places(tmp_path: Path, save_coco: Save, s
     assert open_data(tmp_path).split("train").image_paths[0].parent == tmp_path / folder
 
 
-def test_images_in_no_usual_place_are_an_error_that_lists_them(
+def test_images_in_no_usual_place_are_found_by_their_name_and_else_are_an_error(
     tmp_path: Path, save_coco: Save, save_image: Save
 ) -> None:
     coco_layout(tmp_path, save_coco, save_image, {"train": "photos"})
+    assert open_data(tmp_path).split("train").image_paths == [tmp_path / "photos" / "1.png"]
+    (tmp_path / "photos" / "1.png").unlink()
     with raises(DataError, "1.png", "--images", path="instances_train.json"):
         open_data(tmp_path).split("train")
 
@@ -181,6 +183,7 @@ def test_what_is_no_data_set_is_told(tmp_path: Path, save_coco: Save) -> None:
         open_data(tmp_path / "a.json", tmp_path / "none")
     with raises(DataError, "--images", path=tmp_path):
         open_data(tmp_path, tmp_path)
+    (tmp_path / "a.json").unlink()
     (tmp_path / "Annotations").mkdir()
     with raises(DataError, "ImageSets/Main/train.txt", path=tmp_path):
         open_data(tmp_path)

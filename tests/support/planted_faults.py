@@ -137,7 +137,7 @@ def _missing(corpus: Corpus) -> Fault:
 def _leaves_folder(corpus: Corpus) -> Fault:
     image = corpus.victim()
     corpus.drop_boxes(image)
-    image["file_name"] = f"../elsewhere/{image['file_name']}"
+    image["file_name"] = f"../elsewhere/not-{image['file_name']}"
     return Fault("path-outside-folder", corpus.json_path("train").name)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from lookonce.data.dataset import Dataset, UnfoundBoxes
 from lookonce.data.findings import Finding, Report
 
 Mask = NDArray[np.bool_]
+Written = Literal["xyxy", "xywh", "cxcywh"]
 
 # Coordinates within 1e-9 px of a multiple of 0.001 are snapped to it: a corner stored as a width (COCO) or as a
 # fraction of the image (YOLO) then reads back bit for bit.
@@ -19,6 +21,8 @@ SNAP_GRID = 1000.0
 SNAP_PIXELS = 1e-9
 # Six decimals, as in most YOLO files, move an edge of a 10,000 pixel image by this much.
 OUTSIDE_PIXELS = 0.01
+# Pixels instead of fractions are a common error; a box may extend outside, but not by half an image.
+LOWEST_FRACTION, HIGHEST_FRACTION = -0.5, 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,12 @@ class Annotations:
     category_ids: tuple[int, ...]
     own_ids: Sequence[int | str] = ()  # see Dataset
     place: Callable[[int], str]  # box row -> where the box is written, such as "dog.txt line 3"
+    written: Written = "xyxy"  # the numbers of a box in the file; cxcywh are fractions of the image, the others pixels
+
+    @property
+    def box_sizes_wh(self) -> NDArray[np.float64]:
+        """(M, 2) size of each box's image."""
+        return self.image_sizes_wh[self.image_rows].astype(np.float64)
 
 
 def assemble(found: Annotations, report: Report) -> Dataset:
@@ -49,9 +59,11 @@ def assemble(found: Annotations, report: Report) -> Dataset:
     if not len(found.image_paths):
         message = f"{found.origin}: split {found.split!r} is empty; expected at least one image"
         report(Finding(name="empty-split", file=str(found.origin), message=message))
-    sizes = found.image_sizes_wh[found.image_rows].astype(np.float64)  # (M, 2)
+    sizes = found.box_sizes_wh
     known = sizes.all(axis=1)  # an image without a size was reported when its header was read
     finite = _finite(found, report) & known
+    if found.written == "cxcywh":
+        finite &= _fractions(found, sizes, finite, report)
     boxes = snap(found.boxes_xyxy)
     clipped = np.clip(boxes, 0, np.concatenate([sizes, sizes], axis=1))
     keep = finite & _with_area(found, boxes, report)
@@ -106,6 +118,20 @@ def _finite(found: Annotations, report: Report) -> Mask:
         message = f"{found.place(int(row))}: box {_numbers(found.boxes_xyxy[row])} is not finite; expected four numbers"
         report(_of_box(found, int(row), "box-not-finite", message))
     return finite
+
+
+def _fractions(found: Annotations, sizes: NDArray[np.float64], keep: Mask, report: Report) -> Mask:
+    """(M,) boxes whose numbers can be fractions of the image; reports those of `keep` that cannot."""
+    boxes = found.boxes_xyxy / np.maximum(np.tile(sizes, 2), 1)
+    written = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
+    with np.errstate(invalid="ignore"):
+        fractions = (written >= LOWEST_FRACTION).all(axis=1) & (written <= HIGHEST_FRACTION).all(axis=1)
+    for row in np.flatnonzero(keep & ~fractions):
+        worst = max(written[row].tolist(), key=abs)
+        place = found.place(int(row))
+        message = f"{place}: {worst:g} is not a fraction of the image; expected 0..1, not pixels"
+        report(Finding(name="not-a-fraction", file=place.rpartition(" line ")[0], message=message))
+    return np.asarray(fractions)
 
 
 def _with_area(found: Annotations, boxes: NDArray[np.float64], report: Report) -> Mask:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.data.annotations import Annotations, Written
+
 Boxes = NDArray[np.float64]
 
 # A box is valid if it has an area and extends outside by at most this fraction of the image's side.
@@ -17,15 +19,22 @@ OUTSIDE_PART = 0.01
 MOST_SLIPS = 0.02
 
 
+# No labelled object is smaller; pixels divided by the image's size are.
+_SMALLEST_SIDE = 1.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class BoxConvention:
-    """One convention. undo: boxes as read (M, 4) xyxy, image sizes (M, 2) -> boxes (M, 4) under this convention.
+    """One convention. read_as: how the format that was read writes boxes; None: every
+    format in pixels.
 
-    words: completes "the numbers are ..."; remedy: how to correct the annotations.
+    undo: boxes as read (M, 4) xyxy, image sizes (M, 2) -> boxes (M, 4) under this convention. words: completes "the
+    numbers are ..."; remedy: how to correct the annotations.
     """
 
     words: str
     remedy: str
+    read_as: Written | None
     undo: Callable[[Boxes, Boxes], Boxes]
 
 
@@ -50,36 +59,80 @@ def _fractions_as_pixels(boxes: Boxes, sizes_wh: Boxes) -> Boxes:
 
 
 def _pixels_as_fractions(boxes: Boxes, sizes_wh: Boxes) -> Boxes:
-    return np.asarray(boxes / np.concatenate([sizes_wh, sizes_wh], axis=1))
+    return np.asarray(boxes / np.maximum(np.concatenate([sizes_wh, sizes_wh], axis=1), 1))
 
 
-BOX_CONVENTIONS = (
-    BoxConvention(
+def _corners_as_centre(boxes: Boxes, _: Boxes) -> Boxes:
+    """Read as centre x, centre y, width, height; written as left, top, right, bottom."""
+    return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def _corner_as_centre(boxes: Boxes, _: Boxes) -> Boxes:
+    """Read as centre x, centre y, width, height; written as left, top, width, height."""
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2
+    return np.concatenate([boxes[:, :2] + half, boxes[:, 2:] + half], axis=1)
+
+
+def _pixel_corners_as_fractions(boxes: Boxes, sizes_wh: Boxes) -> Boxes:
+    return _corners_as_centre(_pixels_as_fractions(boxes, sizes_wh), sizes_wh)
+
+
+def _convert(name: str) -> str:
+    return f"rewrite them: lookonce convert-data SRC DST --to FORMAT --boxes {name}"
+
+
+# The name is what `convert-data --boxes` takes.
+BOX_CONVENTIONS: dict[str, BoxConvention] = {
+    "xywh-as-xyxy": BoxConvention(
         words="left, top, width, height that were read as left, top, right, bottom (xywh read as xyxy)",
-        remedy="write xmax = xmin + width and ymax = ymin + height into the annotations",
+        remedy=_convert("xywh-as-xyxy"),
+        read_as="xyxy",
         undo=_size_as_corners,
     ),
-    BoxConvention(
+    "xyxy-as-xywh": BoxConvention(
         words="left, top, right, bottom that were read as left, top, width, height (xyxy read as xywh)",
-        remedy="COCO's bbox is [left, top, width, height]: subtract left and top from the last two numbers",
+        remedy=_convert("xyxy-as-xywh"),
+        read_as="xywh",
         undo=_corners_as_size,
     ),
-    BoxConvention(
-        words="pixels that were read as fractions of the image",
-        remedy="YOLO boxes are fractions: divide by the image's width and height",
-        undo=_pixels_as_fractions,
-    ),
-    BoxConvention(
+    "centres": BoxConvention(
         words="centre x, centre y, width, height that were read as left, top, width, height (cxcywh read as xywh)",
-        remedy="COCO's bbox starts with left and top: subtract half of width and height from the first two numbers",
+        remedy=_convert("centres"),
+        read_as="xywh",
         undo=_centre_as_corner,
     ),
-)
-NORMALISED = BoxConvention(
-    words="fractions of the image (normalised, 0 to 1) that were read as pixels",
-    remedy="multiply by the image's width and height, or use a format whose boxes are fractions (YOLO)",
-    undo=_fractions_as_pixels,
-)
+    "corners": BoxConvention(
+        words="left, top, right, bottom that were read as centre x, centre y, width, height (xyxy read as cxcywh)",
+        remedy=_convert("corners"),
+        read_as="cxcywh",
+        undo=_corners_as_centre,
+    ),
+    "top-left": BoxConvention(
+        words="left, top, width, height that were read as centre x, centre y, width, height (xywh read as cxcywh)",
+        remedy=_convert("top-left"),
+        read_as="cxcywh",
+        undo=_corner_as_centre,
+    ),
+    "pixels": BoxConvention(
+        words="pixels that were read as fractions of the image",
+        remedy=_convert("pixels"),
+        read_as="cxcywh",
+        undo=_pixels_as_fractions,
+    ),
+    "pixel-corners": BoxConvention(
+        words="left, top, right, bottom in pixels that were read as centre and size in fractions of the image",
+        remedy=_convert("pixel-corners"),
+        read_as="cxcywh",
+        undo=_pixel_corners_as_fractions,
+    ),
+    "fractions": BoxConvention(
+        words="fractions of the image (normalised, 0 to 1) that were read as pixels",
+        remedy=_convert("fractions"),
+        read_as=None,
+        undo=_fractions_as_pixels,
+    ),
+}
+NORMALISED = BOX_CONVENTIONS["fractions"]
 
 
 def sound_share(boxes_xyxy: Boxes, sizes_wh: Boxes) -> float:
@@ -92,8 +145,9 @@ def sound_share(boxes_xyxy: Boxes, sizes_wh: Boxes) -> float:
     return float(sound.mean())
 
 
-def likely_convention(boxes_xyxy: Boxes, sizes_wh: Boxes) -> BoxConvention | None:
-    """The convention under which nearly all boxes are valid, if they are not valid as read; else None.
+def likely_convention(boxes_xyxy: Boxes, sizes_wh: Boxes, written: Written) -> BoxConvention | None:
+    """Boxes as read (M, 4), sizes of their images (M, 2), how the format writes boxes -> the convention under
+    which nearly all boxes are valid, if they are not valid as read; else None.
 
     Fractions read as pixels are valid boxes smaller than a pixel; no labelled object is that small.
     """
@@ -101,10 +155,32 @@ def likely_convention(boxes_xyxy: Boxes, sizes_wh: Boxes) -> BoxConvention | Non
     boxes, sizes = boxes_xyxy[finite], sizes_wh[finite].astype(np.float64)
     if not len(boxes):
         return None
-    if np.quantile(np.abs(boxes).max(axis=1), 0.99) <= 1 + OUTSIDE_PART:
+    if written != "cxcywh" and np.quantile(np.abs(boxes).max(axis=1), 0.99) <= 1 + OUTSIDE_PART:
         return NORMALISED
     if sound_share(boxes, sizes) >= 1 - 5 * MOST_SLIPS:
         return None
-    shares = [sound_share(convention.undo(boxes, sizes), sizes) for convention in BOX_CONVENTIONS]
+    conventions = [convention for convention in BOX_CONVENTIONS.values() if convention.read_as == written]
+    shares = [_share_under(convention, boxes, sizes) for convention in conventions]
     best = int(np.argmax(shares))
-    return BOX_CONVENTIONS[best] if shares[best] >= 1 - MOST_SLIPS else None
+    return conventions[best] if shares[best] >= 1 - MOST_SLIPS else None
+
+
+def _share_under(convention: BoxConvention, boxes: Boxes, sizes: Boxes) -> float:
+    corrected = convention.undo(boxes, sizes)
+    large = float(((corrected[:, 2:] - corrected[:, :2]) >= _SMALLEST_SIDE).all(axis=1).mean())
+    return min(large, sound_share(corrected, sizes))
+
+
+def convention_evidence(found: Annotations, convention: BoxConvention) -> str:
+    """The shares of valid boxes as read and under `convention`, and the first box."""
+    sizes = found.box_sizes_wh
+    known = np.isfinite(found.boxes_xyxy).all(axis=1) & sizes.all(axis=1)
+    as_read = sound_share(found.boxes_xyxy[known], sizes[known])
+    corrected = sound_share(convention.undo(found.boxes_xyxy[known], sizes[known]), sizes[known])
+    first = int(known.argmax())
+    example = ", ".join(f"{value:.4g}" for value in found.boxes_xyxy[first])
+    return (
+        f"split {found.split!r}: {100 * as_read:.0f} % of {len(sizes):,} boxes have an area inside their image as "
+        f"read, {100 * corrected:.0f} % if the numbers are {convention.words}. The first box, {found.place(first)}, "
+        f"becomes the corners ({example}) in an image of {sizes[first, 0]:g}x{sizes[first, 1]:g} pixels"
+    )

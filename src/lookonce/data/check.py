@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lookonce.data.box_conventions import convention_evidence, likely_convention
 from lookonce.data.check_boxes import check_boxes, check_classes, class_counts, num_background
 from lookonce.data.check_images import check_images
 from lookonce.data.dataset import Dataset
@@ -113,7 +114,12 @@ def check_data(
 def _read_splits(source: DataSource, splits: Sequence[str], report: Report) -> Iterator[Dataset]:
     for split in splits:
         try:
-            yield source.read(split, report)
+            found = source.as_written(split, report)
+            convention = likely_convention(found.boxes_xyxy, found.box_sizes_wh, found.written)
+            if convention is not None:
+                message = f"{convention_evidence(found, convention)}; {convention.remedy}"
+                report(Finding(name="box-convention", file=str(found.origin), message=message))
+            yield source.assemble(found, report)
         except DataError as error:
             report(Finding(name="unreadable-annotations", file=str(source.origin), message=str(error)))
     for split in ("train", "val"):

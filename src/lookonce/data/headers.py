@@ -59,10 +59,11 @@ def missing_rows(paths: Sequence[Path]) -> list[int]:
 def _names_in(folder: Path) -> set[str]:
     if folder.suffix == SUFFIX:
         return names_in_shard(folder)
-    if not folder.is_dir():
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries}
+    except (OSError, ValueError):  # no such folder, or a name that cannot be one
         return set()
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries}
 
 
 def report_missing(paths: Sequence[Path], origin: Path, report: Report) -> None:

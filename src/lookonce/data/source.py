@@ -1,51 +1,30 @@
-"""`open_data`: recognises the format of a data set and opens it; the table of data-set formats.
+"""`open_data`: recognises the layout of a data set on disk and opens it; `layouts.py` has the table of layouts."""
 
-The layouts, and how each is recognised:
-
-    folder with Annotations/ and ImageSets/          VOC (also if the folder has COCO files too)
-    folder with annotations/*.json                   COCO layout, as the model zoo document describes it
-    folder with train/_annotations.coco.json         COCO, one file in each image folder
-    folder with shards.json                          COCO, the images in tar archives
-    folder with data.yaml, or one other .yaml        that file
-    .yaml whose train is a path or a list of paths   YOLO data.yaml
-    .yaml whose train is {images:, annotations:}     lookonce's own description, for all other layouts: docs/data.md
-    .json with `images`                              one COCO file
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 
 from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report
-from lookonce.data.formats import coco_layout, description, voc, yolo
+from lookonce.data.formats import coco_layout, darknet, description, yolo
 from lookonce.data.images import IMAGE_SUFFIXES
+from lookonce.data.layouts import KINDS, LAYOUTS, LAYOUTS_BY_CONTENT, kind_of, open_kind, yolo_names
+from lookonce.data.listing import Listing, split_in
 from lookonce.data.local_data import local_data
 from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
 from lookonce.remote.local_copy import local_file
 
 IMAGES_ALONE = "images"  # format, and name of the only split, of images without annotations
+# Files of these kinds beside images can be labels.
+_LABEL_SUFFIXES = frozenset(
+    {".json", ".jsonl", ".ndjson", ".xml", ".csv", ".tsv", ".txt", ".yaml", ".yml", ".tfrecord", ".record", ".parquet"}
+    | {".mat", ".npy", ".npz", ".pkl", ".h5", ".hdf5", ".db", ".sqlite", ".geojson", ".arrow", ".data"}
+)
+_DOCUMENTS = ("readme", "license", "copying", "changelog", "requirements", "citation", "notes")
 
 
-@dataclass(frozen=True, kw_only=True)
-class DataFormat:
-    """find(folder): files or folders that identify the format, [] if the folder is not of this format.
-    open(folder, result of find, needs_images): the data set; reads small files only. wins: if this format is found, no
-    other is tried; of the formats without `wins`, a folder may match only one."""
-
-    find: Callable[[Path], list[Path]]
-    open: Callable[[Path, list[Path], bool], DataSource]
-    wins: bool = False
-
-
-# In the order in which they are tried. Add a new format here, and its reader in data/formats/.
-FORMATS: dict[str, DataFormat] = {
-    "voc": DataFormat(find=voc.find_voc, open=voc.open_voc, wins=True),
-    "shards": DataFormat(find=coco_layout.find_shards, open=coco_layout.open_shards, wins=True),
-    "coco": DataFormat(find=coco_layout.find_coco, open=coco_layout.open_coco),
-    "yaml": DataFormat(find=description.find_yaml, open=description.open_only_yaml),
-}
+class NoAnnotations(DataError):
+    """A folder of images in which nothing looks like labels."""
 
 
 def open_data(data: str | Path, images: Path | None = None, *, needs_images: bool = True) -> DataSource:
@@ -62,26 +41,46 @@ def open_data(data: str | Path, images: Path | None = None, *, needs_images: boo
 def _open(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; expected a data set (see docs/data.md)", path=path)
+    if images is not None and (path.is_dir() or path.suffix.lower() not in {".json", ".csv", ".tsv", ".xml"}):
+        what = "a folder" if path.is_dir() else "no annotation file"
+        raise DataError(
+            f"{path}: is {what}; --images {images} is valid only with an annotation file; leave it out", path=path
+        )
     if path.is_dir():
-        if images is not None:
-            raise DataError(
-                f"{path}: is a folder; --images {images} is valid only with an annotation JSON; leave it out", path=path
-            )
         return _open_folder(path, needs_images=needs_images)
+    return _open_file(path, images, needs_images=needs_images)
+
+
+def _open_file(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
     suffix = path.suffix.lower()
+    if suffix in {".yaml", ".yml"}:
+        return description.open_yaml(path)
+    if suffix == ".data":
+        return darknet.open_darknet(path)
+    if suffix == ".txt":
+        return _open_list(path)
+    kind = kind_of(path)
+    if kind in KINDS:
+        return open_kind(kind, Listing(images or path.parent), [path], path)
     if suffix == ".json":
         return coco_layout.open_json(path, images, needs_images=needs_images)
-    if suffix not in {".yaml", ".yml"}:
-        raise DataError(
-            f"{path}: has {f'the suffix {suffix}' if suffix else 'no suffix'}; expected a folder, a .yaml or a COCO "
-            ".json",
-            path=path,
-        )
-    if images is not None:
-        raise DataError(
-            f"{path}: is YAML; --images {images} is valid only with an annotation JSON; leave it out", path=path
-        )
-    return description.open_yaml(path)
+    raise DataError(
+        f"{path}: has {f'the suffix {suffix}' if suffix else 'no suffix'} and no boxes that are understood; expected a "
+        f"folder, a .yaml, a COCO .json, or one of {', '.join(KINDS)}; see docs/data.md",
+        path=path,
+    )
+
+
+def _open_list(path: Path) -> DataSource:
+    """A list of images with YOLO labels, as Darknet reads it."""
+    split = split_in(path.stem) or "train"
+
+    def read(_: str, report: Report) -> Annotations:
+        images = yolo.list_images(path, report)
+        names = yolo_names(Listing(path.parent), yolo.label_paths(images, path.parent))
+        return yolo.read_entries([path], names, split, path, report)
+
+    return DataSource(path, "yolo", [split], read)
 
 
 def open_images(path: Path) -> DataSource | None:
@@ -96,26 +95,78 @@ def open_images(path: Path) -> DataSource | None:
 
 
 def _open_folder(root: Path, *, needs_images: bool) -> DataSource:
-    found: dict[str, list[Path]] = {}
-    for name, data_format in FORMATS.items():
-        if files := data_format.find(root):
-            if data_format.wins:
-                return data_format.open(root, files, needs_images)
-            found[name] = files
-    if len(found) > 1:
-        coco_file, yaml_file = found["coco"][0], found["yaml"][0]
-        raise DataError(
-            f"{root}: contains COCO files ({coco_file}) and {yaml_file.name}; expected one format; choose one: --data "
-            f"{yaml_file}, or --data {coco_file} --images FOLDER",
-            path=root,
-        )
-    for name, files in found.items():
-        return FORMATS[name].open(root, files, needs_images)
-    names = {path.name for path in root.iterdir()}
-    missing = " without ImageSets/Main/train.txt and val.txt" if "Annotations" in names else ""
-    there = ", ".join(sorted(names)[:8]) or "nothing"
-    raise DataError(
-        f"{root}: is not a data set{missing}; expected annotations/*.json (COCO), Annotations and ImageSets (VOC) or "
-        f"data.yaml (YOLO); found {there}; see docs/data.md",
+    listing = Listing(root)
+    for layouts in (LAYOUTS, LAYOUTS_BY_CONTENT):
+        found: dict[str, list[Path]] = {}
+        for name, layout in layouts.items():
+            if files := layout.find(listing):
+                found[name] = files
+                if layout.wins:
+                    break
+        if found:
+            name = list(found)[-1] if layouts[list(found)[-1]].wins else next(iter(found))
+            if len(found) > 1 and not layouts[name].wins:
+                raise _ambiguous(root, found)
+            return layouts[name].open(listing, found[name], needs_images)
+    inner = [entry for entry in root.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
+    if len(inner) == 1 and inner[0].is_dir() and listing.files:
+        return _open_folder(inner[0], needs_images=needs_images)
+    raise _not_understood(listing)
+
+
+def _ambiguous(root: Path, found: dict[str, list[Path]]) -> DataError:
+    seen = " and ".join(f"{len(files)} {name} ({files[0].relative_to(root)})" for name, files in found.items())
+    choices = ", or ".join(f"--data {files[0]}" for name, files in found.items() if name != "yolo")
+    return DataError(
+        f"{root}: has annotations of several formats: {seen}; expected one; choose a file: {choices}; or describe the "
+        f"folder: {_description(root, found[next(iter(found))])}",
         path=root,
     )
+
+
+def _not_understood(listing: Listing) -> DataError:
+    """What lies in a folder that has no layout: labels of another kind, class folders, images alone, or nothing."""
+    root = listing.root
+    if not listing.images:
+        there = ", ".join(sorted(entry.name for entry in root.iterdir())[:8]) or "nothing"
+        return DataError(
+            f"{root}: is not a data set; expected annotations/*.json (COCO), Annotations and ImageSets/Main/train.txt "
+            f"(VOC) or data.yaml (YOLO), with images; found {there}; see docs/data.md",
+            path=root,
+        )
+    labels = [
+        file
+        for file in listing.files
+        if Path(file).suffix.lower() in _LABEL_SUFFIXES and not Path(file).name.lower().startswith(_DOCUMENTS)
+    ]
+    if labels:
+        suffixes = Counter(Path(file).suffix.lower() for file in labels)
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(4))
+        return DataError(
+            f"{root}: has labels that are not understood: {counts}, for example {labels[0]}; expected one of the "
+            f"layouts of docs/data.md; write them as COCO .json, VOC .xml or YOLO .txt and describe them in a YAML "
+            f"file:\n{_description(root, [root / labels[0]])}",
+            path=root,
+            value=labels[0],
+        )
+    folders = Counter(file.split("/")[-2] for file in listing.images if "/" in file)
+    if len(folders) > 1 and not any(map(split_in, folders)):
+        shown = ", ".join(f"{name} ({count})" for name, count in folders.most_common(5))
+        return DataError(
+            f"{root}: is a data set for classification: the folders {shown} have images and no boxes; expected boxes, "
+            "drawn with a labelling program; see docs/data.md",
+            path=root,
+        )
+    return NoAnnotations(
+        f"{root}: has {len(listing.images)} images and no annotations; expected labels of one of the layouts of "
+        "docs/data.md",
+        path=root,
+    )
+
+
+def _description(root: Path, files: list[Path]) -> str:
+    """A YAML description that can be completed; relative to `root`."""
+    images = next(iter(Listing(root).images), "images/x.jpg").rpartition("/")[0] or "."
+    annotations = files[0].relative_to(root)
+    place = annotations.parent if len(files) > 1 else annotations
+    return f"names: [first, second]\ntrain:\n  images: {images}\n  annotations: {place.as_posix()}\n"

@@ -1,9 +1,11 @@
 """`DataSource`: a data set on disk and its splits, which every format's `open` returns."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lookonce.data.annotations import Annotations, assemble
+from lookonce.data.box_conventions import BoxConvention
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import RaiseOnError, Report
 from lookonce.data.headers import report_missing
@@ -30,6 +32,7 @@ class DataSource:
         self._read = read
         self._any_split = any_split
         self.needs_images = True  # False: only annotations are needed, as for evaluating another program's results
+        self.boxes: BoxConvention | None = None  # another convention than that of the format, as the user says
         self._loaded: dict[str, Dataset] = {}
 
     def __repr__(self) -> str:
@@ -52,7 +55,10 @@ class DataSource:
         return self._loaded[name]
 
     def as_written(self, name: str, report: Report) -> Annotations:
-        """One split before its boxes are checked, clipped and sorted; reports entries that cannot be read."""
+        """One split before its boxes are checked, clipped and sorted; reports entries that cannot be read.
+
+        Boxes of another convention (`boxes`) are converted.
+        """
         if name not in self.splits and not self._any_split:
             raise DataError(
                 f"{self.origin}: has no split {name!r}; it has {', '.join(self.splits)}",
@@ -60,11 +66,18 @@ class DataSource:
                 setting="split",
                 value=name,
             )
-        return self._read(name, report)
+        found = self._read(name, report)
+        if self.boxes is None:
+            return found
+        boxes_xyxy = self.boxes.undo(found.boxes_xyxy, found.box_sizes_wh)
+        return replace(found, boxes_xyxy=boxes_xyxy, written="xyxy")
 
     def read(self, name: str, report: Report) -> Dataset:
         """One split, with every problem passed to `report`; read again on each call, and not kept."""
-        found = self.as_written(name, report)
+        return self.assemble(self.as_written(name, report), report)
+
+    def assemble(self, found: Annotations, report: Report) -> Dataset:
+        """A split as written -> the split as it is trained on."""
         dataset = assemble(found, report)
         if self.needs_images:
             report_missing(dataset.image_paths, found.origin, report)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lookonce.config.record import ModelRecord
 from lookonce.data.annotations import Annotations
-from lookonce.data.box_conventions import MOST_SLIPS, likely_convention, sound_share
+from lookonce.data.box_conventions import MOST_SLIPS, convention_evidence, likely_convention, sound_share
 from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
 from lookonce.evaluation.evaluate import match_classes
@@ -148,20 +148,13 @@ def check_labels(splits: Sequence[Annotations]) -> Check:
     """Whether the box coordinates follow the convention they are read with: pixels or fractions, corners or sizes."""
     name, lines = "labels: pixels or fractions, corners or sizes", []
     for found in splits:
-        sizes = found.image_sizes_wh[found.image_rows].astype(np.float64)
-        reading = likely_convention(found.boxes_xyxy, sizes)
-        share = sound_share(found.boxes_xyxy, sizes)
+        sizes = found.box_sizes_wh
+        reading = likely_convention(found.boxes_xyxy, sizes, found.written)
         if reading is not None:
-            example = ", ".join(f"{value:.4g}" for value in found.boxes_xyxy[0])
             return Check(
-                name=name,
-                verdict="cause",
-                evidence=f"split {found.split!r}: as read, {100 * share:.0f} % of {len(sizes):,} boxes have an area "
-                f"inside their image; nearly all would if the numbers are {reading.words}. The first box, "
-                f"{found.place(0)}, becomes the corners ({example}) in an image of {sizes[0, 0]:g}x{sizes[0, 1]:g} "
-                "pixels",
-                advice=reading.remedy,
+                name=name, verdict="cause", evidence=convention_evidence(found, reading), advice=reading.remedy
             )
+        share = sound_share(found.boxes_xyxy, sizes)
         lines.append(
             f"split {found.split!r}: {100 * share:.1f} % of {len(sizes):,} boxes have an area inside their image"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from lookonce.data.check import CheckResult, SplitSummary, check_data
 from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, chosen_checks
 from lookonce.data.repair import repair
-from lookonce.data.source import IMAGES_ALONE, open_data, open_images
+from lookonce.data.source import IMAGES_ALONE, NoAnnotations, open_data, open_images
 from lookonce.data.splits import DataSource
 from lookonce.data.write import Copy, Format, require_new, write_data
 from lookonce.errors import DataError
@@ -111,7 +111,7 @@ def _open(data: str | Path, images: Path | None) -> DataSource:
         return pictures
     try:
         return open_data(data, images)
-    except DataError:
+    except NoAnnotations:
         if pictures is None:
             raise
         get_logger().info(f"{path}: no annotations found; only the image files are checked")

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from lookonce.config.names import suggestion
+from lookonce.data.box_conventions import BOX_CONVENTIONS, BoxConvention
 from lookonce.data.dataset import Dataset
 from lookonce.data.selection import join, keep_classes, rename_classes, sample, share_out, unify_classes
 from lookonce.data.source import open_data
@@ -29,6 +31,7 @@ def convert_data(
     stratify: bool = False,
     seed: int = 0,
     image_files: Placing = "copy",
+    boxes: str = "",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Copy:
     """Copy a data set to another format, optionally with other splits and classes.
@@ -64,6 +67,10 @@ def convert_data(
         Random seed; the same seed selects the same images.
     image_files
         copy, or link: hard links need no space but share their bytes with the original images.
+    boxes
+        What the numbers of a box are, if not what the format says; names as in the finding box-convention of check:
+        corners or top-left (YOLO rows of fractions), pixels or pixel-corners (YOLO rows of pixels), xyxy-as-xywh or
+        centres (COCO), xywh-as-xyxy (corner formats), fractions (formats of pixels).
     on_progress
         Called with (images copied, images in total).
     """
@@ -76,7 +83,10 @@ def convert_data(
         )
     if count < 0:
         raise SettingsError(f"count: {count}; expected 0 (all) or more", setting="count", value=count)
-    datasets = _merged([open_data(source, images), *map(open_data, merge or ())], splits)
+    opened = open_data(source, images)
+    if boxes:
+        opened.boxes = _convention(boxes)
+    datasets = _merged([opened, *map(open_data, merge or ())], splits)
     datasets = [_with_classes(dataset, rename or (), classes or ()) for dataset in datasets]
     if count:
         datasets = [sample(dataset, count, seed) for dataset in datasets]
@@ -84,6 +94,13 @@ def convert_data(
         datasets = share_out(join(datasets, "all"), shares, stratify=stratify, seed=seed)
     _require_images(datasets)
     return write_data(datasets, destination, to=to, placing=image_files, on_progress=on_progress)
+
+
+def _convention(name: str) -> BoxConvention:
+    if name not in BOX_CONVENTIONS:
+        near = suggestion(name, list(BOX_CONVENTIONS)) or f"; expected one of {', '.join(BOX_CONVENTIONS)}"
+        raise SettingsError(f"boxes: unknown convention {name!r}{near}", setting="boxes", value=name)
+    return BOX_CONVENTIONS[name]
 
 
 def as_text(copy: Copy) -> Iterator[str]:

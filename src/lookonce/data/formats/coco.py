@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.annotations import Annotations, leaves_folder, snap
+from lookonce.data.annotations import Annotations, snap
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.coco_values import INT64, annotation_values, category_values, image_values
 from lookonce.data.headers import header_sizes_wh
+from lookonce.data.listing import locate_images
 from lookonce.data.shards import is_in_shard
 from lookonce.errors import DataError
 from lookonce.log import get_logger
@@ -72,9 +73,8 @@ def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> 
     """
     content = load_coco_json(json_path)
     class_names, category_ids = read_categories(content, json_path)
-    images = _images(content["images"], json_path, report)
+    images, image_paths = _located(_images(content["images"], json_path, report), images_dir, split, json_path, report)
     own_ids = [image["id"] for image in images]
-    image_paths = [images_dir / image["file_name"] for image in images]
     items, rows, labels = _boxes(content["annotations"], own_ids, category_ids, json_path, report)
     boxes_xywh = np.array([item["bbox"] for item in items], dtype=np.float64).reshape(-1, 4)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is reported with the other boxes
@@ -100,6 +100,7 @@ def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> 
         # Only integers can be the ids of a results file.
         category_ids=_numbered(category_ids),
         place=place,
+        written="xywh",
     )
 
 
@@ -238,15 +239,9 @@ def _numbered(ids: tuple[int | str, ...]) -> tuple[int, ...]:
 
 
 def _images(items: list[Any], path: Path, report: Report) -> list[Item]:
-    """The well-formed images with a unique id and a file name inside the image folder."""
+    """The well-formed images with a unique id."""
     rules: Rules = {"id": _ID, "file_name": _TEXT}
     images = _well_formed(items, rules, {"width": _SIZE, "height": _SIZE}, image_values, "images", path, report)
-    leaving = [image for image in images if leaves_folder(image["file_name"])]
-    for image in leaving:
-        message = f"{path}: image {image['id']}: file_name {image['file_name']!r} points outside the image folder"
-        _report_error(report, "path-outside-folder", path, f"{message}; expected a path inside it")
-    if leaving:
-        images = [image for image in images if not leaves_folder(image["file_name"])]
     by_id = {image["id"]: image for image in reversed(images)}
     if len(by_id) < len(images):
         for image in images:
@@ -256,6 +251,19 @@ def _images(items: list[Any], path: Path, report: Report) -> list[Item]:
                 _report_error(report, "duplicate-picture-id", path, f"{message}; expected every id once")
         images = [image for image in images if by_id[image["id"]] is image]
     return images
+
+
+def _located(images: list[Item], folder: Path, split: str, path: Path, report: Report) -> tuple[list[Item], list[Path]]:
+    """The images inside the image folder, and their paths."""
+    paths = locate_images([image["file_name"] for image in images], folder, split, path, report)
+    for image, place in zip(images, paths, strict=True):
+        if place is None:
+            message = f"{path}: image {image['id']}: file_name {image['file_name']!r} points outside the image folder"
+            _report_error(report, "path-outside-folder", path, f"{message}; expected a path inside it")
+    inside = [place for place in paths if place is not None]
+    if len(inside) < len(images):
+        images = [image for image, place in zip(images, paths, strict=True) if place is not None]
+    return images, inside
 
 
 def _boxes(

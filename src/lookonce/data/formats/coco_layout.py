@@ -1,20 +1,21 @@
 """Layouts of COCO data sets: a folder, one annotation file, or images in tar archives (shards)."""
 
+import json
 import re
 from pathlib import Path
 
 from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report
 from lookonce.data.formats import coco
+from lookonce.data.headers import missing_rows
+from lookonce.data.listing import Listing, split_in, split_of_folders, split_word
 from lookonce.data.shards import INDEX
-from lookonce.data.splits import SPELLINGS, DataSource, in_order
+from lookonce.data.splits import DataSource, in_order, listed
 from lookonce.errors import DataError
 from lookonce.log import get_logger
 
-# "instances_train2017" -> "train", "2017"
-_JSON_NAME = re.compile(
-    r"(?:^|.*[^a-z])(train|valid|validation|val|dev|test)(?:[-_]?(\d{4}))?(?:[^a-z].*)?", re.IGNORECASE
-)
+# The images lie beside a folder of this name; beside any other folder they may be those of another data set.
+_ANNOTATION_FOLDERS = frozenset({"annotations", "annotation", "anns", "ann", "labels", "label", "json", "coco"})
 _NOT_BOXES = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")
 
 
@@ -62,8 +63,8 @@ def open_shards(root: Path, _index: list[Path], _needs_images: bool) -> DataSour
 def _file_of_each_split(root: Path, files: list[Path]) -> dict[str, Path]:
     by_split: dict[str, Path] = {}
     for file in files:
-        in_folder_of_images = file.name == "_annotations.coco.json"
-        split = _split_in(file.parent.name if in_folder_of_images else file.stem)
+        relative = file.relative_to(root)
+        split = split_in(file.stem) or split_of_folders(relative.as_posix())
         if split is None:
             continue
         if split in by_split:
@@ -73,38 +74,30 @@ def _file_of_each_split(root: Path, files: list[Path]) -> dict[str, Path]:
                 path=root,
             )
         by_split[split] = file
+    if not by_split and len(files) == 1:
+        return {"train": files[0]}
     if not by_split:
         raise DataError(
-            f"{files[0]}: the file name has no split; expected train, val or test, as in instances_train2017.json",
-            path=files[0],
+            f"{root}: {listed([file.name for file in files])}: no file name has a split; expected train, val or test, "
+            f"as in instances_train2017.json; or choose one: --data {files[0]}",
+            path=root,
         )
     return by_split
 
 
-def _split_in(name: str) -> str | None:
-    match = _JSON_NAME.fullmatch(name)
-    if match is None:
-        return None
-    word = match[1].lower()
-    return SPELLINGS.get(word, word)
-
-
 def _image_folder(root: Path, file: Path, split: str, *, must_exist: bool) -> Path:
-    """The first of the usual folders that contains the file's first image."""
-    if file.name == "_annotations.coco.json":
-        return file.parent
-    match = _JSON_NAME.fullmatch(file.stem)
-    year = (match[2] or "") if match else ""
-    spelled = match[1] if match else split
+    """The first of the usual folders that contains the file's first image; else `root`, if it is anywhere in it."""
+    spelled, year = (split_word(file.stem) or (split, split, ""))[1:]
     names = dict.fromkeys((f"{spelled}{year}", f"{split}{year}", split, spelled))
-    folders = [root / name for name in names] + [root / "images" / name for name in names]
-    folders += [root / "images", root / "JPEGImages", root]
+    folders = [file.parent] if file.parent not in {root, root / "annotations"} else []
+    folders += [root / name for name in names] + [root / "images" / name for name in names]
+    folders += [root / "images", root / "JPEGImages", root / "data", root]
     folders = [folder for folder in folders if folder.is_dir()]
     first = _first_file_name(file)
     for folder in folders:
-        if first is None or (folder / first).is_file():
+        if first is None or not missing_rows([folder / first]):
             return folder
-    if not must_exist:
+    if not must_exist or Listing(root).by_name.find(first or "", split):
         return root
     tried = ", ".join(str(folder.relative_to(root)) for folder in folders[:6])
     raise DataError(
@@ -121,8 +114,11 @@ def _first_file_name(file: Path) -> str | None:
             start = opened.read(1 << 20).decode("utf-8", errors="replace")
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}", path=file) from error
-    match = re.search(r'"file_name"\s*:\s*"([^"\\]+)"', start)
-    return match[1] if match else None
+    match = re.search(r'"file_name"\s*:\s*("(?:[^"\\]|\\.)+")', start)
+    try:
+        return str(json.loads(match[1])) if match else None
+    except ValueError:  # a control character, say; `read_coco` reports it
+        return None
 
 
 def open_json(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
@@ -131,18 +127,16 @@ def open_json(path: Path, images: Path | None, *, needs_images: bool) -> DataSou
     The user named this file, so it is read for every requested split; except that the other splits of a training file
     are read from its siblings (instances_val.json beside instances_train.json), if there are any.
     """
-    if images is None and needs_images:
-        raise DataError(f"{path}: an annotation JSON needs its image folder; set it: --images FOLDER", path=path)
-    folder = path.parent if images is None else images
+    folder = _folder_around(path, needs_images=needs_images) if images is None else images
     if not folder.is_dir():
         raise DataError(
             f"{folder}: no such folder; expected the folder with the images of {path}; set it: --images FOLDER",
             path=folder,
         )
-    own = _split_in(path.stem) or "train"
+    own = split_in(path.stem) or "train"
     siblings = {}
-    if _split_in(path.stem) == "train":
-        siblings = {_split_in(file.stem) or "": file for file in path.parent.glob("*.json") if _is_sibling(file, path)}
+    if split_in(path.stem) == "train":
+        siblings = {split_in(file.stem) or "": file for file in path.parent.glob("*.json") if _is_sibling(file, path)}
     files = {**siblings, own: path}
 
     def read(split: str, report: Report) -> Annotations:
@@ -154,6 +148,25 @@ def open_json(path: Path, images: Path | None, *, needs_images: bool) -> DataSou
         return coco.read_coco(file, folder, split, report)
 
     return DataSource(path, "coco", in_order(files), read, any_split=not siblings)
+
+
+def _folder_around(path: Path, *, needs_images: bool) -> Path:
+    """The image folder of an annotation file: around it, or around its folder of annotations."""
+    first = _first_file_name(path)
+    split = split_in(path.stem) or "train"
+    around = [path.parent]
+    if path.resolve().parent.name.lower() in _ANNOTATION_FOLDERS:
+        around.append(path.resolve().parent.parent)
+    for folder in around:
+        if first is None or Listing(folder).by_name.find(first, split):
+            return _image_folder(folder, path, split, must_exist=True)
+    if not needs_images:
+        return path.parent
+    raise DataError(
+        f"{path}: its first image {first!r} is not in {path.parent} or beside that folder; set the image folder: "
+        "--images FOLDER",
+        path=path,
+    )
 
 
 def _is_sibling(file: Path, path: Path) -> bool:

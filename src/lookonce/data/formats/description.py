@@ -9,16 +9,26 @@ import yaml
 from lookonce.data.annotations import Annotations, leaves_folder
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats import coco, voc, yolo
+from lookonce.data.formats.names import checked_names, read_list
+from lookonce.data.formats.records import annotations_of
 from lookonce.data.splits import SPELLINGS, SPLITS, DataSource, in_order, listed
 from lookonce.errors import DataError
 
 
 def find_yaml(root: Path) -> list[Path]:
-    """data.yaml, or all YAML files of the folder if there is none."""
+    """data.yaml, or all YAML files of the folder that name a split."""
     named = root / "data.yaml"
     if named.exists():
         return [named]
-    return sorted(path for path in root.iterdir() if path.suffix.lower() in {".yaml", ".yml"} and path.is_file())
+    files = sorted(path for path in root.iterdir() if path.suffix.lower() in {".yaml", ".yml"} and path.is_file())
+    return [path for path in files if _has_split(path)] or files[:1]
+
+
+def _has_split(path: Path) -> bool:
+    try:
+        return bool({*SPLITS, *SPELLINGS} & set(map(str, _load_yaml(path))))
+    except DataError:
+        return True  # it may be a description with an error, which is reported when it is opened
 
 
 def open_only_yaml(root: Path, files: list[Path], _needs_images: bool) -> DataSource:
@@ -32,7 +42,9 @@ def open_only_yaml(root: Path, files: list[Path], _needs_images: bool) -> DataSo
 
 def open_yaml(path: Path) -> DataSource:
     content = _load_yaml(path)
-    entries = {SPELLINGS.get(key, key): content[key] for key in (*SPLITS, *SPELLINGS) if content.get(key)}
+    entries: dict[str, Any] = {
+        SPELLINGS.get(key, key): content[key] for key in (*SPLITS, *SPELLINGS) if content.get(key)
+    }
     if not entries:
         raise DataError(
             f"{path}: has no split; expected train, val or test; found the keys "
@@ -53,13 +65,16 @@ def open_yaml(path: Path) -> DataSource:
 
 def _load_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+        content, as_text = yaml.safe_load(text), yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 (text only)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OSError) as error:
         raise DataError(f"{path}: is not YAML: {' '.join(str(error).split())}", path=path) from error
     if not isinstance(content, dict):
         raise DataError(
             f"{path}: is a YAML {type(content).__name__}; expected keys such as train, val, names", path=path
         )
+    if "names" in content:  # no, 010 and null are names too, not False, 8 and None
+        content["names"] = as_text["names"]
     return content
 
 
@@ -77,7 +92,7 @@ def _described_names(path: Path, content: dict[str, Any]) -> tuple[str, ...] | N
         return None
     if isinstance(content["names"], str):
         file = path.parent / content["names"]
-        return voc.checked_names(voc.read_list(file), file)
+        return checked_names(read_list(file), file)
     return yolo.class_names_in(content, path)
 
 
@@ -151,11 +166,12 @@ class _Part:
         return found
 
     def _read_voc(self, report: Report) -> Annotations:
-        stems = voc.read_list(self._list) if self._list else [p.stem for p in sorted(self._annotations.glob("*.xml"))]
+        stems = read_list(self._list) if self._list else [p.stem for p in sorted(self._annotations.glob("*.xml"))]
         origin = self._list or self._annotations
         images = voc.read_voc_images(self._annotations, stems, origin, report)
-        names = self._names or tuple(sorted({item.name for image in images for item in image.objects}))
-        return voc.voc_annotations(images, self._images, names, self._split, origin, report)
+        names = self._names or tuple(sorted({box.name for image in images for box in image.boxes}))
+        paths = voc.image_paths_of(images, self._annotations, self._images)
+        return annotations_of(images, paths, names, self._split, origin, report)
 
     def _read_yolo(self, report: Report) -> Annotations:
         if self._names is None:
@@ -165,9 +181,9 @@ class _Part:
                 setting="names",
             )
         origin = self._list or self._images
-        images = yolo.list_images(self._images)
+        images = yolo.list_images(self._images, report)
         if self._list:
-            images = [self._images / line for line in self._inside(voc.read_list(self._list), report)]
+            images = [self._images / line for line in self._inside(read_list(self._list), report)]
         labels = [self._annotations / path.relative_to(self._images).with_suffix(".txt") for path in images]
         return yolo.read_yolo(images, labels, self._names, self._split, origin, self._file, report)
 

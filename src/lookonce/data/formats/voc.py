@@ -4,54 +4,38 @@ Corners are read as written: xmin 48, xmax 195 is a box 147 pixels wide. The VOC
 both inside the box, but labelling programs write the same corners as in COCO and YOLO files of the same images; see
 CORNER_SHIFT.
 
-`difficult` objects become crowd boxes. The image of `a.xml` is JPEGImages/a.*; <filename> in the XML is used only if
-that is not unique, because it is wrong in renamed copies. Images keep the order of their list.
+`difficult` objects become crowd boxes. The image of `b/a.xml` is JPEGImages/b/a.*; <filename> in the XML is used only
+if that is not unique, because it is wrong in renamed copies. Images keep the order of their list.
 
 Classes, in this order of preference: labels.txt or classes.txt in the root, one name a line; the categories of a COCO
 file in annotations/, if it has every name; the names in the XML files of all lists, sorted.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
-
-import numpy as np
 
 from lookonce.data.annotations import Annotations, leaves_folder, shortest
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.coco import load_coco_json, read_categories
-from lookonce.data.headers import header_sizes_wh
+from lookonce.data.formats.names import NAMES_FILES, checked_names, read_list
+from lookonce.data.formats.records import LabelledBox, LabelledImage, annotations_of, ignore, size_wh
 from lookonce.data.images import IMAGE_SUFFIXES
-from lookonce.data.splits import DataSource, in_order, listed
+from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
 
 # Added to xmin and ymin when reading. VOC's own convention would be -1: see above.
 CORNER_SHIFT = 0.0
-NAMES_FILES = ("labels.txt", "classes.txt")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _CLASS_LIST_LINE = re.compile(r"\S+\s+(-1|0|1)")  # aeroplane_train.txt: which images have the class
 
 
-@dataclass(frozen=True, kw_only=True)
-class VocObject:
-    name: str
-    box_xyxy: tuple[float, float, float, float]
-    difficult: bool
-    number: int  # 1.. within its file
-
-
-@dataclass(frozen=True, kw_only=True)
-class VocImage:
-    """One XML file. `size_wh` is (0, 0) if the file has no size."""
-
-    xml: Path
-    file_name: str
-    size_wh: tuple[int, int]
-    objects: tuple[VocObject, ...]
+# Words for `difficult` that programs write; any other word is an error.
+_DIFFICULT = frozenset({"1", "1.0", "true", "yes"})
+_NOT_DIFFICULT = frozenset({"", "0", "0.0", "false", "no", "none", "unspecified"})
 
 
 def list_splits(root: Path) -> dict[str, Path]:
@@ -69,32 +53,13 @@ def _is_class_list(path: Path) -> bool:
     return bool(lines) and all(_CLASS_LIST_LINE.fullmatch(line) for line in lines[:50])
 
 
-def read_list(path: Path) -> list[str]:
-    """The non-empty lines of a text file, stripped."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}", path=path) from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def class_names_of(root: Path, images: Sequence[VocImage]) -> tuple[str, ...]:
+def class_names_of(root: Path, images: Sequence[LabelledImage]) -> tuple[str, ...]:
     """The classes of a VOC root; the module docstring states the order of preference."""
     for file in NAMES_FILES:
         if (root / file).is_file():
             return checked_names(read_list(root / file), root / file)
-    found = {item.name for image in images for item in image.objects}
+    found = {box.name for image in images for box in image.boxes}
     return _names_from_coco_beside(root, found) or tuple(sorted(found))
-
-
-def checked_names(names: Sequence[str], path: Path) -> tuple[str, ...]:
-    """The names as a tuple. DataError if there are none, or one occurs twice."""
-    if not names:
-        raise DataError(f"{path}: has no class names; expected one a line", path=path)
-    twice = [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
-    if twice:
-        raise DataError(f"{path}: class {twice[0]!r} occurs twice; expected every name once", path=path, value=twice[0])
-    return tuple(names)
 
 
 def _names_from_coco_beside(root: Path, found: set[str]) -> tuple[str, ...]:
@@ -109,7 +74,7 @@ def _names_from_coco_beside(root: Path, found: set[str]) -> tuple[str, ...]:
     return ()
 
 
-def read_voc_images(annotations_dir: Path, stems: Sequence[str], origin: Path, report: Report) -> list[VocImage]:
+def read_voc_images(annotations_dir: Path, stems: Sequence[str], origin: Path, report: Report) -> list[LabelledImage]:
     """The XML file of each listed image; invalid objects and files are reported and left out."""
     images = []
     for stem in stems:
@@ -133,34 +98,38 @@ def read_voc_images(annotations_dir: Path, stems: Sequence[str], origin: Path, r
     return images
 
 
-def _read_image(root: ET.Element, path: Path, report: Report) -> VocImage:
-    objects = []
+def _read_image(root: ET.Element, path: Path, report: Report) -> LabelledImage:
+    boxes = []
     for number, element in enumerate(root.iterfind("object"), start=1):
         try:
-            objects.append(_read_object(element, number, path))
+            boxes.append(_read_object(element, number, path))
         except DataError as error:
             report(Finding(name="malformed-entry", file=str(path), message=str(error)))
     file_name = (root.findtext("filename") or "").strip()
-    return VocImage(xml=path, file_name=file_name, size_wh=_size_wh(root), objects=tuple(objects))
+    size = size_wh(root.findtext("size/width"), root.findtext("size/height"))
+    return LabelledImage(file=path, name=file_name, boxes=tuple(boxes), size_wh=size)
 
 
-def _size_wh(root: ET.Element) -> tuple[int, int]:
+def parse_voc(path: Path, root: Path, report: Report) -> list[LabelledImage]:
+    """The one image of an XML file in the folder `root`, under its path there without suffix."""
     try:
-        width, height = int(root.findtext("size/width") or 0), int(root.findtext("size/height") or 0)
-    except ValueError:
-        return 0, 0
-    return (width, height) if width > 0 and height > 0 else (0, 0)
+        image = _read_image(ET.fromstring(path.read_bytes()), path, report)
+    except (ET.ParseError, OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as XML ({error}); expected a VOC annotation", path=path) from error
+    return [replace(image, name=path.relative_to(root).with_suffix("").as_posix())]
 
 
-def _read_object(element: ET.Element, number: int, path: Path) -> VocObject:
+def _read_object(element: ET.Element, number: int, path: Path) -> LabelledBox:
     name = (element.findtext("name") or "").strip()
     place = f"{path} object {number}"
     if not name:
         raise DataError(f"{place}: has no <name>; expected a class", path=path)
     left, top, right, bottom = (_corner(element, tag, f"{place} ({name})") for tag in _CORNERS)
-    difficult = (element.findtext("difficult") or "0").strip() not in {"0", ""}
+    word = (element.findtext("difficult") or "").strip()
+    if word.lower() not in _DIFFICULT | _NOT_DIFFICULT:
+        raise DataError(f"{place} ({name}): difficult is {word!r}; expected 0 or 1", path=path, value=word)
     box = (left + CORNER_SHIFT, top + CORNER_SHIFT, right, bottom)
-    return VocObject(name=name, box_xyxy=box, difficult=difficult, number=number)
+    return LabelledBox(name=name, box_xyxy=box, crowd=word.lower() in _DIFFICULT, place=place)
 
 
 def _corner(element: ET.Element, tag: str, place: str) -> float:
@@ -172,60 +141,26 @@ def _corner(element: ET.Element, tag: str, place: str) -> float:
         raise DataError(f"{place}: {tag} is {seen}; expected a number of pixels", path=place) from None
 
 
-def voc_annotations(
-    images: Sequence[VocImage],
-    images_dir: Path,
-    class_names: tuple[str, ...],
-    split: str,
-    origin: Path,
-    report: Report,
-) -> Annotations:
-    """Flat arrays of the given XML files. origin: the list that names them."""
-    labels_by_name = {name: label for label, name in enumerate(class_names)}
-    image_paths = _image_paths(images, images_dir)
-    rows, objects = [], []
-    for row, image in enumerate(images):
-        for item in image.objects:
-            if item.name in labels_by_name:
-                rows.append(row)
-                objects.append(item)
-            else:
-                message = f"{image.xml} object {item.number}: unknown class {item.name!r}; expected one of "
-                message += f"{listed(class_names)}"
-                report(Finding(name="unknown-class", file=str(image.xml), message=message))
-    sizes = np.array([image.size_wh for image in images], dtype=np.int32).reshape(-1, 2)
-    unknown = np.flatnonzero((sizes == 0).any(axis=1))
-    sizes[unknown] = header_sizes_wh([image_paths[row] for row in unknown], report)
-    return Annotations(
-        split=split,
-        origin=origin,
-        image_paths=image_paths,
-        image_ids=np.arange(1, len(images) + 1, dtype=np.int64),
-        image_sizes_wh=sizes,
-        image_rows=np.array(rows, dtype=np.int64),
-        boxes_xyxy=np.array([item.box_xyxy for item in objects], dtype=np.float64).reshape(-1, 4),
-        labels=np.array([labels_by_name[item.name] for item in objects], dtype=np.int64),
-        crowd=np.array([item.difficult for item in objects], dtype=np.bool_),
-        areas=np.full(len(objects), math.nan),
-        class_names=class_names,
-        category_ids=tuple(range(1, len(class_names) + 1)),
-        place=lambda row: f"{images[rows[row]].xml} object {objects[row].number}",
-    )
-
-
-def _image_paths(images: Sequence[VocImage], images_dir: Path) -> list[Path]:
-    """Path of each image; for a missing image the path STEM.jpg, which does not exist."""
-    by_stem: dict[str, list[str]] = {}
-    if images_dir.is_dir():
-        for path in sorted(images_dir.iterdir()):
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                by_stem.setdefault(path.stem, []).append(path.name)
+def image_paths_of(images: Sequence[LabelledImage], annotations_dir: Path, images_dir: Path) -> list[Path]:
+    """Path of each image, in the subfolder of its XML file; for a missing image STEM.jpg, which does not exist."""
+    by_stem: dict[Path, dict[str, list[str]]] = {}
     paths = []
     for image in images:
-        names = by_stem.get(image.xml.stem, [])
-        fallback = names[0] if names else f"{image.xml.stem}.jpg"
-        paths.append(images_dir / (image.file_name if image.file_name in names else fallback))
+        folder = images_dir / image.file.parent.relative_to(annotations_dir)
+        if folder not in by_stem:
+            by_stem[folder] = _images_by_stem(folder)
+        names = by_stem[folder].get(image.file.stem, [])
+        fallback = names[0] if names else f"{image.file.stem}.jpg"
+        paths.append(folder / (image.name if image.name in names else fallback))
     return paths
+
+
+def _images_by_stem(folder: Path) -> dict[str, list[str]]:
+    by_stem: dict[str, list[str]] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            by_stem.setdefault(path.stem, []).append(path.name)
+    return by_stem
 
 
 def find_voc(root: Path) -> list[Path]:
@@ -246,9 +181,6 @@ def open_voc(root: Path, _folders: list[Path], _needs_images: bool) -> DataSourc
     return DataSource(root, "voc", in_order(lists), reader.read)
 
 
-def _ignore(_: Finding) -> None: ...
-
-
 class _VocReader:
     """Reads the XML files of all lists once, to collect the classes; later only those of the requested split."""
 
@@ -260,13 +192,14 @@ class _VocReader:
     def read(self, split: str, report: Report) -> Annotations:
         images = self._images(split, report)
         names = self._classes(split, images)
-        return voc_annotations(images, self._root / "JPEGImages", names, split, self._lists[split], report)
+        paths = image_paths_of(images, self._root / "Annotations", self._root / "JPEGImages")
+        return annotations_of(images, paths, names, split, self._lists[split], report)
 
-    def _images(self, split: str, report: Report) -> list[VocImage]:
+    def _images(self, split: str, report: Report) -> list[LabelledImage]:
         file = self._lists[split]
         return read_voc_images(self._root / "Annotations", read_list(file), file, report)
 
-    def _classes(self, split: str, images: list[VocImage]) -> tuple[str, ...]:
+    def _classes(self, split: str, images: list[LabelledImage]) -> tuple[str, ...]:
         if not self._class_names:
             everything = list(images)
             known = set(read_list(self._lists[split]))
@@ -274,7 +207,7 @@ class _VocReader:
                 new = [stem for stem in read_list(file) if stem not in known]
                 known.update(new)
                 if other != split:  # its problems are reported when that split is read
-                    everything += read_voc_images(self._root / "Annotations", new, file, _ignore)
+                    everything += read_voc_images(self._root / "Annotations", new, file, ignore)
             self._class_names = class_names_of(self._root, everything)
         if not self._class_names:
             raise DataError(

@@ -6,6 +6,8 @@ with an empty one, is background. Images keep the order of a list file; those of
 """
 
 import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,16 +19,17 @@ from lookonce.boxes import xyxy_to_cxcywh
 from lookonce.data.annotations import Annotations, shortest
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
-from lookonce.data.formats.voc import read_list
-from lookonce.data.headers import header_sizes_wh
-from lookonce.data.images import IMAGE_SUFFIXES
+from lookonce.data.formats.names import checked_names, is_names_file, read_list
+from lookonce.data.formats.yolo_rows import RowKind, choose_row_kind
+from lookonce.data.headers import header_sizes_wh, missing_rows
+from lookonce.data.listing import Listing, Locator, locate_images, split_of_folders
 from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
 
+MAX_CLASSES = 100_000
+# Text files that lie beside label files.
+_NO_LABELS = re.compile(r"(train|val|valid|test|all|images|readme.*|license.*|changes|notes)\.txt$", re.IGNORECASE)
 Row = tuple[float, float, float, float, float]  # class, then xyxy in fractions of the image
-
-# Pixels instead of fractions are a common error; a box may extend outside, but not by half an image.
-_LOWEST, _HIGHEST = -0.5, 1.5
 
 
 def read_yolo(
@@ -37,16 +40,27 @@ def read_yolo(
     origin: Path,
     names_file: Path,
     report: Report,
+    *,
+    kpt_shape: tuple[int, int] | None = None,
 ) -> Annotations:
-    """Labels of the given images. origin lists the images, names_file the classes; both are for messages only."""
-    rows: list[int] = []
-    lines: list[int] = []
-    values: list[Row] = []
-    for row, path in enumerate(label_paths):
-        for number, value in _read_labels(path, class_names, names_file, report):
+    """Labels of the given images. origin lists the images, names_file the classes; both are for messages only.
+
+    kpt_shape: K keypoints of D numbers follow each box.
+    """
+    lines = [(row, *line) for row, path in enumerate(label_paths) for line in _lines(path, report)]
+    row_kind = choose_row_kind([words for _, _, words in lines], kpt_shape)
+    if row_kind.doubt:
+        report(Finding(name="uniform-rows", file=str(origin), message=f"{origin}: split {split!r}: {row_kind.doubt}"))
+    rows, numbers, values = [], [], []
+    for row, number, words in lines:
+        try:
+            values.append(_read_line(words, class_names, names_file, row_kind))
+        except _BadLabel as bad:
+            message = f"{label_paths[row]} line {number}: {bad}"
+            report(Finding(name=bad.name, file=str(label_paths[row]), message=message))
+        else:
             rows.append(row)
-            lines.append(number)
-            values.append(value)
+            numbers.append(number)
     image_rows = np.array(rows, dtype=np.int64)
     flat = np.array(values, dtype=np.float64).reshape(-1, 5)
     sizes = header_sizes_wh(image_paths, report)
@@ -64,30 +78,22 @@ def read_yolo(
         areas=np.full(len(flat), math.nan),
         class_names=class_names,
         category_ids=tuple(range(1, len(class_names) + 1)),
-        place=lambda row: f"{label_paths[rows[row]]} line {lines[row]}",
+        place=lambda row: f"{label_paths[rows[row]]} line {numbers[row]}",
+        written="cxcywh",
     )
 
 
-def _read_labels(path: Path, class_names: tuple[str, ...], names_file: Path, report: Report) -> list[tuple[int, Row]]:
-    """(line number, row) of each label; invalid lines are reported and left out."""
+def _lines(path: Path, report: Report) -> list[tuple[int, list[str]]]:
+    """(line number, words) of each label."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         message = f"{path}: cannot be read as text: {error}"
         report(Finding(name="unreadable-annotation", file=str(path), message=message))
         return []
-    found = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            found.append((number, _read_line(line.split(), class_names, names_file)))
-        except _BadLabel as bad:
-            message = f"{path} line {number}: {bad}"
-            report(Finding(name=bad.name, file=str(path), message=message))
-    return found
+    return [(number, line.split()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
 
 class _BadLabel(Exception):
@@ -96,14 +102,13 @@ class _BadLabel(Exception):
         self.name = name
 
 
-def _read_line(words: Sequence[str], class_names: tuple[str, ...], names_file: Path) -> Row:
+def _read_line(words: Sequence[str], class_names: tuple[str, ...], names_file: Path, row_kind: RowKind) -> Row:
     try:
         label, *numbers = (float(word) for word in words)
     except ValueError:
         raise _BadLabel("malformed-entry", f"{' '.join(words)[:60]!r}; expected numbers only") from None
-    if len(numbers) != 4 and (len(numbers) < 6 or len(numbers) % 2):
-        expected = "class x y width height, or a class and the points of a polygon"
-        raise _BadLabel("malformed-entry", f"count of numbers is {len(words)}; expected 5 ({expected})")
+    if not row_kind.takes(len(words)):
+        raise _BadLabel("malformed-entry", f"count of numbers is {len(words)}; expected {row_kind.expected}")
     if not all(map(math.isfinite, numbers)):
         raise _BadLabel("box-not-finite", f"{' '.join(words)[:60]!r} is not finite; expected fractions of the image")
     if not (label.is_integer() and 0 <= label < len(class_names)):
@@ -111,10 +116,7 @@ def _read_line(words: Sequence[str], class_names: tuple[str, ...], names_file: P
         raise _BadLabel(
             "unknown-class", f"class {words[0]} is outside 0..{count - 1} ({names_file.name}: {count} names)"
         )
-    if min(numbers) < _LOWEST or max(numbers) > _HIGHEST:
-        worst = max(numbers, key=abs)
-        raise _BadLabel("not-a-fraction", f"{worst:g} is not a fraction of the image; expected 0..1, not pixels")
-    return label, *_box_of(numbers)
+    return label, *_box_of(numbers[:4] if row_kind.has_keypoints else numbers)
 
 
 def _box_of(numbers: Sequence[float]) -> tuple[float, float, float, float]:
@@ -125,26 +127,32 @@ def _box_of(numbers: Sequence[float]) -> tuple[float, float, float, float]:
     return min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
 
 
-def list_images(entry: Path) -> list[Path]:
+def list_images(entry: Path, report: Report) -> list[Path]:
     """The images of a folder and its subfolders, sorted; or the lines of a list file, in their order.
 
-    Lines are relative to the folder of the list file, or to its parent if the first image exists there only.
+    Lines are relative to the folder of the list file, or to its parent if the first image exists there only; images
+    that are not there are looked for by their names (`locate_images`).
     """
     if entry.is_dir():
-        return sorted(path for path in entry.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+        listing = Listing(entry)
+        report_other_images(listing, report)
+        return [entry / file for file in listing.images]
     if entry.suffix.lower() == ".txt" and entry.is_file():
-        return _listed_images(entry)
+        lines = read_list(entry)
+        bases = (entry.parent, entry.parent.parent)
+        base = next((base for base in bases if lines and not missing_rows([base / lines[0]])), entry.parent)
+        located = locate_images(lines, base, None, entry, report)
+        return [found or base / line for found, line in zip(located, lines, strict=True)]
     raise DataError(
         f"{entry}: is no folder and no .txt file; expected a folder of images, or a list of them", path=entry
     )
 
 
-def _listed_images(list_file: Path) -> list[Path]:
-    lines = read_list(list_file)
-    for base in (list_file.parent, list_file.parent.parent):
-        if lines and (base / lines[0]).is_file():
-            return [base / line for line in lines]
-    return [list_file.parent / line for line in lines]
+def report_other_images(listing: Listing, report: Report) -> None:
+    """Report images of formats that are not read."""
+    for file in listing.other_images:
+        message = f"{listing.root / file}: {Path(file).suffix} is not read and the image is left out"
+        report(Finding(name="unreadable-suffix", file=str(listing.root / file), message=message))
 
 
 def label_path(image: Path) -> Path:
@@ -159,26 +167,81 @@ def label_path(image: Path) -> Path:
     return beside if beside.is_file() and not by_rule.is_file() else by_rule
 
 
+def label_paths(images: Sequence[Path], root: Path) -> list[Path]:
+    """The label file of each image by `label_path`; if that finds none at all, the file in `root` with its name."""
+    by_rule = [label_path(image) for image in images]
+    if len(missing_rows(by_rule)) < len(by_rule) or not images:
+        return by_rule
+    listing = Listing(root)
+    locator = Locator(label_files(listing))
+    try:
+        found = [locator.find(image.relative_to(root).with_suffix(".txt").as_posix()) for image in images]
+    except ValueError:  # an image outside of `root`
+        return by_rule
+    return [root / file if file else rule for file, rule in zip(found, by_rule, strict=True)]
+
+
+def label_files(listing: Listing) -> list[str]:
+    """Text files that can be label files: not class names and not lists of images."""
+    return [
+        file
+        for file in listing.with_suffix(".txt")
+        if not is_names_file(file) and not _NO_LABELS.match(file.rpartition("/")[2])
+    ]
+
+
+def read_entries(
+    entries: Sequence[Path],
+    class_names: tuple[str, ...],
+    split: str,
+    file: Path,
+    report: Report,
+    *,
+    kpt_shape: tuple[int, int] | None = None,
+) -> Annotations:
+    """The images of folders and list files, with their labels. file: the description that names them."""
+    images = [image for entry in entries for image in list_images(entry, report)]
+    labels = label_paths(images, file.parent)
+    report_pairs(images, labels, report)
+    return read_yolo(images, labels, class_names, split, entries[0], file, report, kpt_shape=kpt_shape)
+
+
+def report_pairs(images: Sequence[Path], labels: Sequence[Path], report: Report) -> None:
+    """Report images without a label file, label files of two images, and label files beside these without an image."""
+    missing = set(missing_rows(labels))
+    owner: dict[Path, Path] = {}
+    for row, (image, label) in enumerate(zip(images, labels, strict=True)):
+        if row in missing:
+            message = f"{image}: has no label file {label} and counts as background"
+            report(Finding(name="no-label-file", file=str(image), message=message))
+        elif owner.setdefault(label, image) != image:
+            message = f"{label}: is the label file of {owner[label].name} and {image.name}; expected one file an image"
+            report(Finding(name="shared-label-file", file=str(image), message=message, twin=str(owner[label])))
+    stems = {image.with_suffix("").name for image in images}
+    for folder in dict.fromkeys(label.parent for label in labels):
+        for file in label_files(Listing(folder, depth=1)):
+            if folder / file not in owner and not (folder == images[0].parent and Path(file).stem in stems):
+                message = f"{folder / file}: belongs to no image"
+                report(Finding(name="label-without-picture", file=str(folder / file), message=message))
+
+
 def class_names_in(content: dict[str, object], path: Path) -> tuple[str, ...]:
-    """`names` of a data.yaml: a list, or a mapping 0..C-1 -> name; `nc`, if present, must be C."""
+    """`names` of a data.yaml, all texts: a list, or a mapping 0..C-1 -> name; `nc`, if present, must be C."""
     names = content.get("names")
     if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise DataError(
-                f"{path}: names has the keys {list(names)[:8]}; expected 0..{len(names) - 1} without gaps",
-                path=path,
-                setting="names",
-            )
-        names = [names[label] for label in range(len(names))]
+        names = _in_order(names, path)
     if not isinstance(names, list) or not names:
         raise DataError(
             f"{path}: names is {names!r}; expected a list of class names, or a mapping index: name",
             path=path,
             setting="names",
         )
-    texts = tuple(str(name) for name in names)
+    wrong = [name for name in names if not isinstance(name, str) or not name]
+    if wrong:
+        raise DataError(f"{path}: names has {wrong[0]!r}; expected texts", path=path, setting="names", value=wrong[0])
+    texts = tuple(names)
     if len(set(texts)) < len(texts):
-        twice = next(name for name in texts if texts.count(name) > 1)
+        twice = Counter(texts).most_common(1)[0][0]
         raise DataError(
             f"{path}: class {twice!r} occurs twice in names; expected every name once",
             path=path,
@@ -192,45 +255,95 @@ def class_names_in(content: dict[str, object], path: Path) -> tuple[str, ...]:
     return texts
 
 
+def _in_order(names: dict[str, object], path: Path) -> list[object]:
+    by_index = {int(key): name for key, name in names.items() if isinstance(key, str) and key.isdecimal()}
+    if len(by_index) < len(names) or sorted(by_index) != list(range(len(names))):
+        shown = ", ".join(map(str, list(names)[:8]))
+        raise DataError(
+            f"{path}: names has the keys [{shown}]; expected 0..{len(names) - 1} without gaps",
+            path=path,
+            setting="names",
+        )
+    return [by_index[label] for label in range(len(names))]
+
+
 def open_yolo(path: Path, content: dict[str, Any], entries: dict[str, Any]) -> DataSource:
     """The data set of a data.yaml. content: the whole file; entries: split -> path or list of paths."""
-    class_names = class_names_in(content, path)
+    class_names = class_names_in(content, path) if "names" in content else _names_beside(path, content)
+    kpt_shape = _kpt_shape(content, path)
 
     def read(split: str, report: Report) -> Annotations:
         written = entries[split] if isinstance(entries[split], list) else [entries[split]]
-        found = [_yolo_entry(path, content.get("path"), entry, split) for entry in written]
-        images = [image for entry in found for image in list_images(entry)]
-        labels = [label_path(image) for image in images]
-        return read_yolo(images, labels, class_names, split, found[0], path, report)
+        found = [described_path(path, entry, split, content.get("path")) for entry in written]
+        return read_entries(found, class_names, split, path, report, kpt_shape=kpt_shape)
 
     return DataSource(path, "yolo", in_order(entries), read)
 
 
-def _yolo_entry(file: Path, root: object, entry: object, split: str) -> Path:
-    """Resolve a path in a data.yaml: relative to `path`, else to the folder of the file.
+def _names_beside(path: Path, content: dict[str, Any]) -> tuple[str, ...]:
+    """The class names of a file beside a data.yaml without `names`."""
+    found = next(iter(names_files(Listing(path.parent, depth=1))), None)
+    return checked_names(read_list(found), found) if found else class_names_in(content, path)
 
-    Some programs export a `path` relative to their own folder, or one `../` too many; then the path relative to the
-    folder of the file is used.
-    """
-    if not isinstance(entry, str):
+
+def names_files(listing: Listing) -> list[Path]:
+    """Files of class names, those nearest to the root first."""
+    files = [file for file in listing.files if is_names_file(file)]
+    return [listing.root / file for file in sorted(files, key=lambda file: (file.count("/"), file))]
+
+
+def _kpt_shape(content: dict[str, Any], path: Path) -> tuple[int, int] | None:
+    shape = content.get("kpt_shape")
+    if shape is None:
+        return None
+    whole = isinstance(shape, list) and len(shape) == 2 and all(type(number) is int for number in shape)
+    if not whole or shape[0] < 1 or shape[1] not in {2, 3}:
         raise DataError(
-            f"{file}: {split} is {entry!r}; expected a folder, a .txt list, or a list of these",
+            f"{path}: kpt_shape is {shape!r}; expected [number of keypoints, 2 or 3]",
+            path=path,
+            setting="kpt_shape",
+            value=shape,
+        )
+    return shape[0], shape[1]
+
+
+def described_path(file: Path, entry: object, setting: str, root: object = None) -> Path:
+    """Resolve a path in a description: relative to `root` (`path` of a data.yaml), else to the folder of the file.
+
+    Some programs export a path of their own machine, relative to another folder, or one `../` too many: then the
+    longest end of it that exists in the folder of the file, or in that above, is used.
+    """
+    if not isinstance(entry, str) or "\0" in entry:
+        raise DataError(
+            f"{file}: {setting} is {entry!r}; expected a folder, a .txt list, or a list of these",
             path=file,
-            setting=split,
+            setting=setting,
             value=entry,
         )
     here = file.parent
-    bases = [here / str(root), here] if root else [here]
-    candidates = [base / entry for base in bases] + [here / entry.removeprefix("../")]
+    bases = [here / str(root), here] if isinstance(root, str) and root else [here]
+    parts = [part for part in entry.replace("\\", "/").split("/") if part not in {"", ".", ".."}]
+    whole = "/".join(parts)
+    ends = ["/".join(parts[start:]) for start in range(len(parts))]
+    ends = [end for end in ends if split_of_folders(f"{end}/") == split_of_folders(f"{whole}/")]  # val is not train
+    candidates = [base / entry for base in bases] + [base / end for end in ends for base in bases]
+    candidates += [here.parent / whole]
     for candidate in candidates:
-        if candidate.exists():
+        if _exists(candidate):
             return candidate
     raise DataError(
-        f"{file}: {split} is {entry!r}, but {candidates[0]} does not exist; expected a path relative to {bases[0]}",
+        f"{file}: {setting} is {entry!r}, but {candidates[0]} does not exist; expected a path relative to {bases[0]}",
         path=file,
-        setting=split,
+        setting=setting,
         value=entry,
     )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long
+        return False
 
 
 def write_yolo(folder: Path, datasets: Sequence[Dataset]) -> None:

@@ -1,0 +1,151 @@
+"""CSV with one box a line: TensorFlow's, Pascal's, Open Images', and RetinaNet's without a header -> records.
+
+Columns are known by their names, in any order. A line without a class is an image without boxes. Boxes are fractions
+of the image if no coordinate is above 1.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lookonce.data.findings import Finding, Report
+from lookonce.data.formats.records import LabelledBox, LabelledImage, size_wh
+from lookonce.data.listing import split_in
+from lookonce.errors import DataError
+
+# Column -> its names, in lower case and without _ and spaces.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "image": ("filename", "imagepath", "imagename", "filepath", "imageid", "image", "file", "path", "img"),
+    "class": ("class", "label", "labelname", "classname", "categoryname", "category", "name"),
+    "left": ("xmin", "x1", "left"),
+    "top": ("ymin", "y1", "top"),
+    "right": ("xmax", "x2", "right"),
+    "bottom": ("ymax", "y2", "bottom"),
+    "width": ("width", "imagewidth", "imgwidth"),
+    "height": ("height", "imageheight", "imgheight"),
+    "crowd": ("isgroupof", "iscrowd", "difficult"),
+    "split": ("split", "subset"),
+}
+_NEEDED = ("image", "class", "left", "top", "right", "bottom")
+_WITHOUT_HEADER = dict(zip(("image", "left", "top", "right", "bottom", "class"), range(6), strict=True))
+
+Columns = dict[str, int]
+
+
+def columns_of(line: str) -> tuple[str, Columns, bool] | None:
+    """First line of a file -> its delimiter, column -> index, and whether it is a header; None if it is no such CSV."""
+    delimiter = max(",;\t", key=line.count)
+    words = [word.strip().strip('"') for word in line.split(delimiter)]
+    plain = [word.lower().replace("_", "").replace(" ", "") for word in words]
+    found = {
+        column: next(plain.index(name) for name in names if name in plain)
+        for column, names in COLUMNS.items()
+        if set(names) & set(plain)
+    }
+    if all(column in found for column in _NEEDED):
+        return delimiter, found, True
+    corners = words[1:5]
+    if len(words) == 6 and (all(map(_is_number, corners)) or not any(words[1:])):
+        return delimiter, _WITHOUT_HEADER, False
+    return None
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_csv(path: Path, report: Report) -> list[LabelledImage]:
+    """The images of the file, in the order of their first line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}", path=path) from error
+    found = columns_of(text.partition("\n")[0].strip("\r"))
+    if found is None:
+        raise DataError(f"{path}: line 1 names no columns {', '.join(_NEEDED)}; see docs/data.md", path=path, line=1)
+    delimiter, columns, has_header = found
+    images: dict[str, LabelledImage] = {}
+    boxes: dict[str, list[LabelledBox]] = {}
+    names = _names_of_codes(path)
+    for number, row in _rows(text, delimiter, path):
+        if (number == 1 and has_header) or not any(row):
+            continue
+        try:
+            image, box = _read_row(row, columns, path, number)
+        except (ValueError, IndexError):
+            message = f"{path} line {number}: {delimiter.join(row)[:80]!r}; expected an image, a class and four numbers"
+            report(Finding(name="malformed-entry", file=str(path), message=message))
+            continue
+        images.setdefault(image.name, image)
+        boxes.setdefault(image.name, [])
+        if box:
+            boxes[image.name].append(_named(box, names))
+    fractions = all(max(map(abs, box.box_xyxy)) <= 1 for found_boxes in boxes.values() for box in found_boxes)
+    return [
+        LabelledImage(
+            file=path,
+            name=name,
+            boxes=tuple(boxes[name]),
+            size_wh=image.size_wh,
+            fractions=fractions,
+            split=image.split,
+        )
+        for name, image in images.items()
+    ]
+
+
+def _rows(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    try:
+        for row in reader:
+            yield reader.line_num, [word.strip() for word in row]
+    except csv.Error as error:
+        raise DataError(f"{path} line {reader.line_num}: cannot be read as CSV ({error})", path=path) from error
+
+
+def _read_row(
+    row: Sequence[str], columns: Columns, path: Path, number: int
+) -> tuple[LabelledImage, LabelledBox | None]:
+    cells = {column: row[index] for column, index in columns.items()}
+    if not cells["image"]:
+        raise ValueError
+    image = LabelledImage(
+        file=path,
+        name=cells["image"],
+        boxes=(),
+        size_wh=size_wh(cells.get("width", ""), cells.get("height", "")),
+        split=split_in(cells.get("split", "")) or "",
+    )
+    corners = [cells[side] for side in ("left", "top", "right", "bottom")]
+    if not any((cells["class"], *corners)):
+        return image, None
+    if not cells["class"]:
+        raise ValueError
+    left, top, right, bottom = map(float, corners)
+    return image, LabelledBox(
+        name=cells["class"],
+        box_xyxy=(left, top, right, bottom),
+        place=f"{path} line {number}",
+        crowd=cells.get("crowd", "0").lower() in {"1", "true"},
+    )
+
+
+def _named(box: LabelledBox, names: dict[str, str]) -> LabelledBox:
+    return LabelledBox(name=names.get(box.name, box.name), box_xyxy=box.box_xyxy, place=box.place, crowd=box.crowd)
+
+
+def _names_of_codes(path: Path) -> dict[str, str]:
+    """Open Images writes codes such as /m/01g317; class-descriptions*.csv, beside or above, has their names."""
+    for folder in (path.parent, path.parent.parent):
+        for file in sorted(folder.glob("*class-descriptions*.csv")):
+            try:
+                rows = list(_rows(file.read_text(encoding="utf-8-sig"), ",", file))
+            except (OSError, UnicodeDecodeError):
+                continue
+            return {row[0]: row[1] for _, row in rows if len(row) >= 2}
+    return {}

@@ -1,0 +1,55 @@
+"""LabelMe JSON, one file an image: https://github.com/wkentaro/labelme. A shape becomes its bounding box."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from lookonce.data.findings import Finding, Report
+from lookonce.data.formats.records import LabelledBox, LabelledImage, size_wh
+from lookonce.errors import DataError
+
+# Shapes without an area; they have no box.
+_NOT_AREAS = frozenset({"point", "points", "line", "linestrip"})
+
+
+def parse_labelme(path: Path, report: Report) -> list[LabelledImage]:
+    """The one image of the file, under its imagePath."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error}); expected a LabelMe file", path=path) from error
+    shapes = content.get("shapes") if isinstance(content, dict) else None
+    if not isinstance(shapes, list):
+        raise DataError(f"{path}: has no list shapes; expected a LabelMe file", path=path)
+    boxes = []
+    for number, shape in enumerate(shapes, start=1):
+        try:
+            boxes += _boxes(shape, f"{path} shape {number}", report)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            message = f"{path} shape {number}: {str(shape)[:60]}; expected label, points [[x, y], ...] and shape_type"
+            report(Finding(name="malformed-entry", file=str(path), message=message))
+    name = content.get("imagePath")
+    return [
+        LabelledImage(
+            file=path,
+            name=name if isinstance(name, str) and name else path.with_suffix(".jpg").name,
+            boxes=tuple(boxes),
+            size_wh=size_wh(content.get("imageWidth"), content.get("imageHeight")),
+        )
+    ]
+
+
+def _boxes(shape: dict[str, Any], place: str, report: Report) -> list[LabelledBox]:
+    kind, label = shape.get("shape_type") or "polygon", shape["label"]
+    xs, ys = zip(*((float(x), float(y)) for x, y in shape["points"]), strict=True)
+    if not isinstance(label, str) or not label.strip():
+        raise ValueError
+    if kind in _NOT_AREAS:
+        message = f"{place}: {kind} of {label!r} has no area and is left out"
+        report(Finding(name="box-without-area", file=place.partition(" shape ")[0], message=message))
+        return []
+    if kind == "circle":  # its centre and a point on it
+        radius = math.hypot(xs[1] - xs[0], ys[1] - ys[0])
+        xs, ys = (xs[0] - radius, xs[0] + radius), (ys[0] - radius, ys[0] + radius)
+    return [LabelledBox(name=label.strip(), box_xyxy=(min(xs), min(ys), max(xs), max(ys)), place=place)]

@@ -1,0 +1,191 @@
+"""Annotations as one record an image, of any file format -> Annotations; the class list is that of all splits."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lookonce.data.annotations import Annotations
+from lookonce.data.findings import Finding, Report
+from lookonce.data.headers import header_sizes_wh
+from lookonce.data.images import IMAGE_SUFFIXES
+from lookonce.data.listing import Listing, locate_images
+from lookonce.data.splits import in_order, listed
+from lookonce.errors import DataError
+
+LARGEST_SIDE = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledBox:
+    """xyxy in pixels, or in fractions of the image where the record says so. place: where it is written."""
+
+    name: str
+    box_xyxy: tuple[float, float, float, float]
+    place: str
+    crowd: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledImage:
+    """One image of an annotation file. name: its path as written, or its stem; size_wh is (0, 0) if not stated."""
+
+    file: Path
+    name: str
+    boxes: tuple[LabelledBox, ...]
+    size_wh: tuple[int, int] = (0, 0)
+    fractions: bool = False
+    split: str = ""  # where the file states it
+
+
+# file, report -> its images; invalid entries are reported and left out. DataError: the file is not of the format.
+ParseFile = Callable[[Path, Report], list[LabelledImage]]
+
+
+def size_wh(width: object, height: object) -> tuple[int, int]:
+    """Two numbers or texts -> pixels, (0, 0) unless both are whole numbers above 0."""
+    try:
+        sides = [float(str(side)) for side in (width, height)]
+    except ValueError:
+        return 0, 0
+    if not all(side.is_integer() and 0 < side <= LARGEST_SIDE for side in sides):
+        return 0, 0
+    return int(sides[0]), int(sides[1])
+
+
+def annotations_of(
+    images: Sequence[LabelledImage],
+    image_paths: Sequence[Path],
+    class_names: tuple[str, ...],
+    split: str,
+    origin: Path,
+    report: Report,
+) -> Annotations:
+    """Flat arrays of the records of one split. origin: the file or folder that lists them."""
+    labels_by_name = {name: label for label, name in enumerate(class_names)}
+    rows, boxes = [], []
+    for row, image in enumerate(images):
+        for box in image.boxes:
+            if box.name in labels_by_name:
+                rows.append(row)
+                boxes.append(box)
+            else:
+                message = f"{box.place}: unknown class {box.name!r}; expected one of {listed(class_names)}"
+                report(Finding(name="unknown-class", file=str(image.file), message=message))
+    sizes = np.array([image.size_wh for image in images], dtype=np.int32).reshape(-1, 2)
+    unknown = np.flatnonzero((sizes == 0).any(axis=1))
+    sizes[unknown] = header_sizes_wh([image_paths[row] for row in unknown.tolist()], report)
+    image_rows = np.array(rows, dtype=np.int64)
+    boxes_xyxy = np.array([box.box_xyxy for box in boxes], dtype=np.float64).reshape(-1, 4)
+    fractions = np.array([image.fractions for image in images], dtype=np.bool_)[image_rows]
+    boxes_xyxy[fractions] *= np.tile(sizes[image_rows[fractions]], 2)
+    return Annotations(
+        split=split,
+        origin=origin,
+        image_paths=image_paths,
+        image_ids=np.arange(1, len(images) + 1, dtype=np.int64),
+        image_sizes_wh=sizes,
+        image_rows=image_rows,
+        boxes_xyxy=boxes_xyxy,
+        labels=np.array([labels_by_name[box.name] for box in boxes], dtype=np.int64),
+        crowd=np.array([box.crowd for box in boxes], dtype=np.bool_),
+        areas=np.full(len(boxes), math.nan),
+        class_names=class_names,
+        category_ids=tuple(range(1, len(class_names) + 1)),
+        place=lambda row: boxes[row].place,
+    )
+
+
+def ignore(_: Finding) -> None:
+    """The report of a file whose problems are reported when its own split is read."""
+
+
+class RecordReader:
+    """Reads the files of one split, and those of the others for the classes.
+
+    classes_of(names in all files) -> the class list, in order.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        files: Sequence[tuple[Path, str]],
+        parse: ParseFile,
+        classes_of: Callable[[set[str]], tuple[str, ...]],
+    ) -> None:
+        """root: the folder of the images. files: with the split of each, "" where its images state it."""
+        self._root = root
+        self._files = files
+        self._parse = parse
+        self._classes_of = classes_of
+        self._class_names: tuple[str, ...] = ()
+        self._splits: list[str] = []
+
+    def read(self, split: str, report: Report) -> Annotations:
+        images = self._images(split, report)
+        origin = self._files[0][0] if len(self._files) == 1 else self._root
+        names = [image.name for image in images]
+        stems = not any(name.lower().endswith(tuple(IMAGE_SUFFIXES)) for name in names)
+        located = locate_images(names, self._root, split, origin, report, stems=stems)
+        for image, path in zip(images, located, strict=True):
+            if path is None:
+                message = f"{image.file}: {image.name!r} points outside {self._root}, and no image in it has that name"
+                report(Finding(name="path-outside-folder", file=str(image.file), message=message))
+        paths = [path for path in located if path is not None]
+        images = [image for image, path in zip(images, located, strict=True) if path is not None]
+        if len(self.splits()) == 1:
+            _report_unlisted(self._root, paths, report)
+        return annotations_of(images, paths, self._classes(split, images), split, origin, report)
+
+    def splits(self) -> list[str]:
+        """Names of the splits; reads the files that state them."""
+        if not self._splits:
+            names = {split for _, split in self._files if split}
+            for file, split in self._files:
+                if not split:
+                    names |= {image.split or "train" for image in self._parse_or_report(file, ignore)}
+            self._splits = in_order(dict.fromkeys(names or {"train"}))
+        return self._splits
+
+    def _images(self, split: str, report: Report) -> list[LabelledImage]:
+        found: dict[str, LabelledImage] = {}
+        for file, own in self._files:
+            if own not in {"", split}:
+                continue
+            for image in self._parse_or_report(file, report):
+                if own or (image.split or "train") == split:
+                    first = found.get(image.name)
+                    found[image.name] = replace(image, boxes=first.boxes + image.boxes) if first else image
+        return list(found.values())
+
+    def _parse_or_report(self, file: Path, report: Report) -> list[LabelledImage]:
+        try:
+            return self._parse(file, report)
+        except DataError as error:
+            report(Finding(name="unreadable-annotation", file=str(file), message=str(error)))
+            return []
+
+    def _classes(self, split: str, images: Sequence[LabelledImage]) -> tuple[str, ...]:
+        if not self._class_names:
+            names = {box.name for image in images for box in image.boxes}
+            for other in self.splits():
+                if other != split:
+                    names |= {box.name for image in self._images(other, ignore) for box in image.boxes}
+            self._class_names = self._classes_of(names)
+        if not self._class_names:
+            raise DataError(
+                f"{self._root}: has no classes; expected at least one labelled object in {self._files[0][0]}",
+                path=self._root,
+            )
+        return self._class_names
+
+
+def _report_unlisted(root: Path, paths: Sequence[Path], report: Report) -> None:
+    """Report the images beside the annotated ones that have no annotation."""
+    known, folders = set(paths), {path.parent for path in paths}
+    for path in (root / file for file in Listing(root).images):
+        if path.parent in folders and path not in known:
+            message = f"{path}: has no annotation and is not used"
+            report(Finding(name="picture-without-annotation", file=str(path), message=message))

@@ -1,0 +1,65 @@
+"""What the rows of YOLO label files hold: boxes, polygons, oriented boxes, or boxes with keypoints.
+
+A row of 5 numbers is a class and a box. Longer rows do not say what they are: `kpt_shape` of the data.yaml does, or
+else the rows of the whole split together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_BOX = 5  # class, centre x, centre y, width, height
+_ORIENTED = 9  # class and four corners
+_VISIBILITY = frozenset({0.0, 1.0, 2.0})  # COCO's v of a keypoint x, y, v
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowKind:
+    """length: numbers in a row with keypoints, 0 for boxes and polygons. doubt: what a person should confirm."""
+
+    length: int = 0
+    doubt: str = ""
+
+    @property
+    def has_keypoints(self) -> bool:
+        return self.length > 0
+
+    def takes(self, count: int) -> bool:
+        """Whether a row may have `count` numbers."""
+        return count == _BOX or (count == self.length if self.has_keypoints else count >= 7 and count % 2 == 1)
+
+    @property
+    def expected(self) -> str:
+        if self.has_keypoints:
+            return f"{self.length} (class x y width height and the keypoints), see kpt_shape"
+        return f"{_BOX} (class x y width height, or a class and the points of a polygon)"
+
+
+def choose_row_kind(rows: Sequence[Sequence[str]], kpt_shape: tuple[int, int] | None) -> RowKind:
+    """rows: the words of every row of a split."""
+    if kpt_shape:
+        return RowKind(length=_BOX + kpt_shape[0] * kpt_shape[1])
+    lengths = set(map(len, rows)) - {_BOX}
+    if len(lengths) != 1 or lengths <= {_ORIENTED}:
+        return RowKind()
+    length = lengths.pop()
+    long_rows = [row for row in rows if len(row) == length]
+    if length > _BOX + 2 and (length - _BOX) % 3 == 0 and all(map(_has_visibility, long_rows)):
+        return RowKind(length=length)
+    if len(long_rows) < 2 or length % 2 == 0 or all(map(_is_closed, long_rows)):
+        return RowKind()
+    return RowKind(
+        doubt=f"all {len(long_rows)} rows that are no boxes have {length} numbers and are read as polygons; if they "
+        f"are boxes with keypoints, write kpt_shape: [{(length - _BOX) // 2}, 2] into the data.yaml"
+    )
+
+
+def _has_visibility(row: Sequence[str]) -> bool:
+    try:
+        return {float(word) for word in row[_BOX + 2 :: 3]} <= _VISIBILITY
+    except ValueError:
+        return False
+
+
+def _is_closed(row: Sequence[str]) -> bool:
+    """Whether the last point of a polygon is its first."""
+    return row[1:3] == row[-2:]
