@@ -57,6 +57,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(usable_processors(), 8) if config.args == config.getini("testpaths") else 0
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests whose ranks are forks of this process come first, and last among them those whose `weights` are exported:
     once torch.export has run, autograd has threads, and then it refuses to work in a fork. Then `integration`, whose

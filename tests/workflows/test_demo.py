@@ -6,14 +6,19 @@ import pytest
 from raised import raises
 
 from lookonce.errors import DataError, SettingsError
-from lookonce.workflows.demo import demo, fresh_folder
+from lookonce.workflows import demo as demo_module
+from lookonce.workflows.demo import PLANS, Plan, demo, fresh_folder, make_plan, measure
 from lookonce.workflows.report import report
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("demo") / "demo"
+<<<<<<< HEAD
     return demo(output=output, epochs=1, num_images=4, held_out=2).folder
+=======
+    return demo(output=output, image_size=64, epochs=1, pictures=4, held_out=2).folder
+>>>>>>> w-speed
 
 
 def test_the_demo_leaves_everything_that_it_names(folder: Path) -> None:
@@ -54,6 +59,35 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert fresh_folder(mine) == tmp_path / "demo-2"
     (tmp_path / "demo-2").write_text("a file")
     assert fresh_folder(mine) == tmp_path / "demo-3"
+
+
+@pytest.mark.parametrize(
+    ("images_per_second", "expected"),
+    [(1000, PLANS[0]), (100, PLANS[0]), (99, PLANS[1]), (56.25, PLANS[1]), (56, PLANS[2]), (1, PLANS[2])],
+)
+def test_the_best_plan_that_fits_is_taken(
+    images_per_second: float, expected: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """1,500 images and 120 of 160 s: 8 epochs of 256 pixels need 12,000 / 120 images/s; 192 pixels cost 9/16 of it."""
+    monkeypatch.setattr(demo_module, "measure", lambda data: (1500, images_per_second))
+    with caplog.at_level("INFO", logger="lookonce"):
+        assert make_plan(Path(), 0, 0, seconds=160) == expected
+    assert f"{expected.image_size} pixels" in caplog.text
+
+
+def test_an_option_replaces_what_would_be_chosen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = (folder / "run-1" / "settings.yaml").read_text()
+    assert "image_size: 64" in settings
+    assert "epochs: 1" in settings
+    monkeypatch.setattr(demo_module, "measure", lambda data: (1500, 10))
+    assert make_plan(Path(), 0, 3, seconds=160) == Plan(image_size=PLANS[-1].image_size, epochs=3)
+    assert make_plan(Path(), 320, 0, seconds=160) == Plan(image_size=320, epochs=PLANS[-1].epochs)
+
+
+def test_the_machine_is_measured_on_the_images_made(folder: Path) -> None:
+    images, images_per_second = measure(folder / "data")
+    assert images == 4
+    assert images_per_second > 0
 
 
 def test_a_demo_of_no_images_is_refused_by_name(tmp_path: Path) -> None:
