@@ -14,11 +14,7 @@ from lookonce.workflows.report import report
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("demo") / "demo"
-<<<<<<< HEAD
-    return demo(output=output, epochs=1, num_images=4, held_out=2).folder
-=======
-    return demo(output=output, image_size=64, epochs=1, pictures=4, held_out=2).folder
->>>>>>> w-speed
+    return demo(output=output, image_size=64, epochs=1, num_images=4, held_out=2).folder
 
 
 def test_the_demo_leaves_everything_that_it_names(folder: Path) -> None:

@@ -66,26 +66,18 @@ class Demonstration:
 
 @old_names(pictures="num_images")
 def demo(
-<<<<<<< HEAD
-    *, output: Path = Path("demo"), epochs: int = 8, num_images: int = 1500, held_out: int = 150, seed: int = 0
-) -> Demonstration:
-    """The whole workflow in about five minutes on two cores: make images, train, evaluate, export, predict, report.
-
-    Nothing is downloaded or overwritten: if the folder exists, demo-2, demo-3 and so on is used.
-=======
     *,
     output: Path = Path("demo"),
     image_size: int = 0,
     epochs: int = 0,
-    pictures: int = 1500,
+    num_images: int = 1500,
     held_out: int = 150,
     seed: int = 0,
 ) -> Demonstration:
-    """All of it in about four minutes on two cores: make images, train, evaluate, export, predict, report.
+    """The whole workflow in about four minutes on two cores: make images, train, evaluate, export, predict, report.
 
     A few training steps are timed first, and the image size and the epochs are chosen so that the demo ends in time.
-    Nothing is downloaded and nothing is overwritten: where the folder exists, demo-2, demo-3 and so on is taken.
->>>>>>> w-speed
+    Nothing is downloaded and nothing is overwritten: if the folder exists, demo-2, demo-3 and so on is used.
 
     Parameters
     ----------
@@ -94,29 +86,17 @@ def demo(
     image_size
         Side of the square network input, in pixels; a multiple of 32. 0 chooses what this machine trains in time.
     epochs
-<<<<<<< HEAD
-        Number of training epochs, 1 or more.
+        Training epochs. 0 chooses what this machine trains in time.
     num_images
         Number of training images to make, 1 or more.
-=======
-        Training epochs. 0 chooses what this machine trains in time.
-    pictures
-        How many pictures are made for training.
->>>>>>> w-speed
     held_out
         Number of test images for the final scores and the report, 1 or more; the validation split has the same number.
     seed
         Random seed.
     """
-<<<<<<< HEAD
-    for name, count in {"epochs": epochs, "num_images": num_images, "held_out": held_out}.items():
-        if count < 1:
-            raise SettingsError(f"{name}: {count}; expected 1 or more", setting=name, value=count)
-=======
-    for name, count, least in (("epochs", epochs, 0), ("pictures", pictures, 1), ("held_out", held_out, 1)):
+    for name, count, least in (("epochs", epochs, 0), ("num_images", num_images, 1), ("held_out", held_out, 1)):
         if count < least:
             raise SettingsError(f"{name}: {count}; expected {least} or more", setting=name, value=count)
->>>>>>> w-speed
     started = time.perf_counter()
     with logging_to():
         folder = fresh_folder(output)
