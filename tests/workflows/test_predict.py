@@ -251,9 +251,9 @@ def test_ctrl_c_in_a_folder_keeps_what_was_found(weights, folder, tmp_path, monk
 @pytest.mark.parametrize(
     ("done", "total", "seconds", "expected"),
     [
-        (10, 40, 5.0, "2.0 pictures/s, 0:15 left"),
-        (10, 1210, 10.0, "1.0 pictures/s, 20:00 left"),
-        (3, None, 1.5, "2.0 pictures/s"),
+        (10, 40, 5.0, "2.0 images/s, 0:15 left"),
+        (10, 1210, 10.0, "1.0 images/s, 20:00 left"),
+        (3, None, 1.5, "2.0 images/s"),
     ],
 )
 def test_pace_and_time_left(done, total, seconds, expected):
