@@ -40,7 +40,7 @@ class SplitSummary:
 class CheckResult:
     """Findings in the order of the checks (worst first: `sorted_findings`), and the counts of each split.
 
-    checks: names of the checks that ran. num_images: number of listed image files. seconds: time to read the image files,
+    checks: names of the checks that ran. num_images: of the listed image files. seconds: time to read the image files,
     0 where no check needed them.
     """
 

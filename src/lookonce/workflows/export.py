@@ -198,7 +198,7 @@ def _place(output: Path, check: bool) -> Iterator[Path]:
 @dataclass(frozen=True, kw_only=True)
 class Reference:
     """Every file of one call is compared with this: outputs of the PyTorch network for canvases (B, H, W, 3) and, for
-    int8, its AP on the labelled images of the calibration set, NaN without. origin: in words, the source of canvases."""
+    int8, its AP on the labelled images of the calibration set, else NaN. origin: in words, the source of canvases."""
 
     canvases: NDArray[np.uint8]
     origin: str
@@ -258,7 +258,7 @@ def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
             write_one(copied, record, name, plan, Path(folder) / f"check{FORMATS[name].suffix}", reference)
             seconds = time.perf_counter() - started
             lines.append(
-                f"checked   this network exports to {name}, and the outputs of the file agree ({seconds:.0f} s)"
+                f"checked   this network exports to {name}, and the file's outputs agree ({seconds:.0f} s)"
             )
     return lines
 
@@ -358,7 +358,7 @@ def _path(output: Path, name: str, suffix: str, num_files: int) -> Path:
     if output.suffix.lower() == suffix and not output.is_dir():
         if num_files > 1:
             raise SettingsError(
-                f"output: {output} is one file name for {num_files} files; name a folder",
+                f"output: {output} names one file of {num_files}; name a folder",
                 setting="output",
                 value=output,
             )
