@@ -222,7 +222,7 @@ def test_export_of_an_exported_file_is_refused(exported):
         ({"to": "ncnn", "batch": 4}, "batch", "ncnn"),
         ({"to": "torchscript", "precision": "int8"}, "precision", "fp32"),
         ({"precision": "int8"}, "calibration", "--calibration DATA"),
-        ({"outputs": "raw,decoded", "output": Path("one.onnx")}, "output", "2 files"),
+        ({"outputs": "raw,decoded", "output": Path("one.onnx")}, "output", "one.onnx"),
         ({"to": ","}, "to", "empty"),
         ({"image_size": 100}, "image_size", "100"),
         ({"batch": -1}, "batch", "-1"),

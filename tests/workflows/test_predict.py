@@ -181,7 +181,7 @@ def test_options_out_of_range_are_refused_before_anything_is_written(
 def test_labels_of_the_user_are_not_written_over(weights, folder, tmp_path, word, name):
     (tmp_path / name).mkdir()
     (tmp_path / name / "a.txt").write_text("mine")
-    with raises(SettingsError, f" {name} ", setting="output", value=tmp_path):
+    with raises(SettingsError, name, setting="output", value=tmp_path):
         predict(str(folder), weights=weights, output=tmp_path, save=word)
     assert (tmp_path / name / "a.txt").read_text() == "mine"
 
