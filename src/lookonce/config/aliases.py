@@ -308,7 +308,8 @@ def _ckpt_interval(given: Given) -> Translation:
         steps = int(str(value))
     except ValueError:
         raise SettingsError(
-            f"ckpt_interval={value}: expected a whole number of batches; -1 saves after each epoch",
+            f"ckpt_interval={value}: expected a whole number of batches (save_steps); -1 saves after each epoch "
+            "(save_every=1)",
             setting="ckpt_interval",
             value=value,
         ) from None
