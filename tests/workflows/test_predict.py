@@ -22,8 +22,8 @@ from lookonce.cli.main import main
 from lookonce.errors import SettingsError
 from lookonce.export.base import textured_canvases
 from lookonce.prediction import sources
-from lookonce.prediction.video import Frame
 from lookonce.prediction.sources import find_media
+from lookonce.prediction.video import Frame
 from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows.export import export
 from lookonce.workflows.predict import Predicted, PredictRequest, as_text, pace, predict, stream
