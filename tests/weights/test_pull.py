@@ -99,7 +99,7 @@ def test_coco_is_pulled_for_real_and_finds_what_the_photograph_shows(monkeypatch
     done = lookonce.load("coco").predict(shared("data/media/pictures/person.jpg"))
     (image,) = done.images
     best = {
-        done.class_names[label]: round(float(score), 2)
+        image.class_names[label]: round(float(score), 2)
         for label, score in zip(image.detections.labels[::-1], image.detections.scores[::-1], strict=True)
     }
     assert (best["person"], best["dog"], best["horse"]) == (0.95, 0.95, 0.92)
