@@ -63,9 +63,9 @@ def at_weights(resolved: Resolved) -> Resolved:
 
     Published weights are pulled; the settings then name their checkpoint.
     """
-    for path in filter(None, (resolved.settings.weights, resolved.settings.backbone_weights)):
-        if str(path) in PUBLISHED:
-            get_logger().info(f"{path}: the published weights in {find_weights(path)}")
+    for named in filter(None, (resolved.settings.weights, resolved.settings.backbone_weights)):
+        if str(named) in PUBLISHED:
+            get_logger().info(f"{named}: the published weights in {find_weights(named)}")
     resolved = located(resolved)
     path = weights_of(resolved.settings)
     if path is None:
