@@ -138,7 +138,7 @@ def test_predicts_without_pytorch(exported, pictures, predicted, tmp_path):
     )
     assert done.returncode == 1, done.stderr  # one picture cannot be read
     assert "cut.jpg: " in done.stderr
-    assert "3 pictures" in done.stdout
+    assert "3 images" in done.stdout
     assert (tmp_path / "results.json").read_bytes() == (predicted.output / "results.json").read_bytes()
 
 

@@ -22,6 +22,7 @@ from lookonce.cli.main import main
 from lookonce.errors import SettingsError
 from lookonce.export.base import textured_canvases
 from lookonce.prediction import sources
+from lookonce.prediction.sources import find_media
 from lookonce.prediction.video import Frame
 from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows.export import export
@@ -186,7 +187,7 @@ def test_labels_of_the_user_are_not_written_over(weights, folder, tmp_path, word
 
 
 def test_from_python_images_come_one_by_one(weights, folder, expected):
-    found = stream(load_runtime(weights), PredictRequest(str(folder), weights=weights))
+    found = stream(load_runtime(weights), PredictRequest(str(folder), weights=weights), find_media(folder))
     first = next(found)
     assert first.image.shape == (60, 80, 3)
     assert first.detections.scores.tolist() == [one["score"] for one in expected[0]]

@@ -257,9 +257,7 @@ def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
             plan = ExportPlan(outputs=FORMATS[name].outputs[0])
             write_one(copied, record, name, plan, Path(folder) / f"check{FORMATS[name].suffix}", reference)
             seconds = time.perf_counter() - started
-            lines.append(
-                f"checked   this network exports to {name}, and the file's outputs agree ({seconds:.0f} s)"
-            )
+            lines.append(f"checked   this network exports to {name}, and the file's outputs agree ({seconds:.0f} s)")
     return lines
 
 
