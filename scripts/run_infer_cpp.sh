@@ -35,7 +35,7 @@ esac
 "$root/run" cpp build >&2
 # 0.001 is the confidence threshold of lookonce's evaluation.
 "$root/cpp/build/release/lookonce-infer" "$model" "$images" --annotations "$annotations" --output . --threshold 0.001 \
-  --no-pictures --raw --timing --warmup 3 "$@"
+  --no-images --raw --timing --warmup 3 "$@"
 unset FORCE_COLOR
 trap 'rm -f .acc.log.new' EXIT
 echo "=============coco eval reulst=========" >.acc.log.new

@@ -37,7 +37,7 @@ def test_a_class_without_findings_is_shown_from_a_quarter(make_dataset: MakeData
     results = make_results([(1, 1, FAR, 0.3), (1, 1, FAR, 0.2)])
     analysis = analyse(dataset, results, match(dataset, results))
     assert analysis.best_thresholds() == {}
-    assert (analysis.images.missed.tolist(), analysis.pictures.wrong.tolist()) == ([1], [1])
+    assert (analysis.images.missed.tolist(), analysis.images.wrong.tolist()) == ([1], [1])
 
 
 def test_json_holds_numbers_only_and_names_the_images(random_case: Callable[[int], tuple[Dataset, Results]]) -> None:

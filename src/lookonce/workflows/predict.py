@@ -447,7 +447,7 @@ def _require_new_folders(folder: Path, saves: Sequence[str]) -> None:
         there = folder / name
         if word in saves and there.exists() and (not there.is_dir() or any(there.iterdir())):
             raise SettingsError(
-                f"output: {folder} already contains {name}, which is not overwritten; name another folder",
+                f"output: {folder} contains {name} already, which is not overwritten; name another folder",
                 setting="output",
                 value=folder,
             )
