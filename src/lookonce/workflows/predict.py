@@ -1,4 +1,4 @@
-"""`lookonce predict`: detects objects in images and videos; its options (--threshold, --iou-threshold ...) and help."""
+"""`lookonce predict`: detects objects; `PredictRequest` has its options (--threshold, --iou-threshold ...) and help."""
 
 import time
 from base64 import b64encode
