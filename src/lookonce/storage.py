@@ -6,6 +6,7 @@ the new one. A kill between any two steps leaves one complete version, which `fi
 
 import errno
 import hashlib
+import io
 import os
 import shutil
 import socket
@@ -229,3 +230,16 @@ def require_regular_file(path: Path) -> None:
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "it is a FIFO, a socket or a device; expected a file")
+
+
+def read_regular_file(path: Path, num_bytes: int = -1) -> bytes:
+    """The content of a file, or its first `num_bytes`. OSError as in `require_regular_file`."""
+    require_regular_file(path)
+    with path.open("rb") as file:
+        return file.read(num_bytes)
+
+
+def read_text_file(path: Path) -> str:
+    """A UTF-8 file, with or without byte order mark, its lines ended by \\n. OSError as in `require_regular_file`;
+    UnicodeDecodeError."""
+    return io.TextIOWrapper(io.BytesIO(read_regular_file(path)), encoding="utf-8-sig").read()

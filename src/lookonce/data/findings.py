@@ -31,6 +31,10 @@ class Finding:
 Report = Callable[[Finding], None]
 
 
+def ignore(_: Finding) -> None:
+    """The report of a file whose problems are reported when its own split is read."""
+
+
 class RaiseOnError:
     """The report of training and evaluation: raises the first error; `log` logs all warnings together at the end."""
 

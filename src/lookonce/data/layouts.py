@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from lookonce.data.annotations import Annotations
-from lookonce.data.findings import Report
+from lookonce.data.findings import Report, ignore
 from lookonce.data.formats import coco_layout, darknet, description, voc, yolo
 from lookonce.data.formats.csv_boxes import columns_of, parse_csv
 from lookonce.data.formats.cvat import cvat_classes, parse_cvat
@@ -26,6 +26,7 @@ from lookonce.data.listing import Listing, split_in, split_of_folders
 from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
 from lookonce.log import get_logger
+from lookonce.storage import read_regular_file, read_text_file
 
 _HEAD_BYTES = 1 << 16  # of a file that is looked at
 _SNIFFED_LABELS = 200
@@ -101,8 +102,7 @@ def _open_root(
 
 def _head(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")
+        return read_regular_file(path, _HEAD_BYTES).decode("utf-8-sig", errors="replace")
     except OSError:
         return ""
 
@@ -201,14 +201,22 @@ def _open_labels(listing: Listing, files: list[Path], _needs_images: bool) -> Da
     entries = _yolo_lists(listing) or _yolo_folders(listing)
     names = yolo_names(listing, files)
 
+    root = listing.root
+
+    def other_labels(split: str) -> list[Path]:
+        others = [image for other, images in entries.items() if other != split for image in images(ignore)]
+        return yolo.label_paths(others, root)
+
     def read(split: str, report: Report) -> Annotations:
         images = entries[split](report)
-        labels = yolo.label_paths(images, listing.root)
+        labels = yolo.label_paths(images, root)
         yolo.report_pairs(images, labels, report)
         yolo.report_other_images(listing, report)
-        return yolo.read_yolo(images, labels, names, split, listing.root, listing.root, report)
+        return yolo.read_yolo(
+            images, labels, names, split, root, root, report, other_labels=partial(other_labels, split)
+        )
 
-    return DataSource(listing.root, "yolo", in_order(entries), read)
+    return DataSource(root, "yolo", in_order(entries), read)
 
 
 Images = Callable[[Report], list[Path]]
@@ -260,7 +268,7 @@ def yolo_names(listing: Listing, labels: Sequence[Path]) -> tuple[str, ...]:
 
 def _names_of_notes(path: Path) -> tuple[str, ...]:
     try:
-        categories = json.loads(path.read_bytes())["categories"]
+        categories = json.loads(read_regular_file(path))["categories"]
         return tuple(str(item["name"]) for item in sorted(categories, key=lambda item: item["id"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ()
@@ -269,7 +277,7 @@ def _names_of_notes(path: Path) -> tuple[str, ...]:
 def _largest_class(path: Path) -> int:
     """The largest class number of a label file, 0 without one; absurd numbers are reported when it is read."""
     try:
-        words = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        words = [line.split()[0] for line in read_text_file(path).splitlines() if line.strip()]
     except (OSError, ValueError):
         return 0
     numbers = [int(word) for word in words if word.isdecimal() and len(word) < 6]

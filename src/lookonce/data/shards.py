@@ -21,7 +21,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
 from lookonce.remote.objects import Location, ObjectStore
 from lookonce.remote.store import open_store
-from lookonce.storage import require_regular_file
+from lookonce.storage import read_regular_file
 
 INDEX = "shards.json"
 REMOTE = ".shards-at"  # beside the index: the address of the archives
@@ -81,7 +81,7 @@ def names_in_shard(archive: Path) -> set[str]:
 def open_shards(folder: Path) -> Shards:
     """The shards of a folder, by its index. DataError if the index cannot be read."""
     try:
-        content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        content = json.loads(read_regular_file(folder / INDEX))
         places = {
             archive: {name: (int(start), int(length)) for name, (start, length) in images.items()}
             for archive, images in content["archives"].items()
@@ -134,8 +134,7 @@ def read_file(path: Path) -> bytes:
     """The bytes of an image file, loose or in an archive."""
     if is_in_shard(path):
         return read_from_shard(path)
-    require_regular_file(path)
-    return path.read_bytes()
+    return read_regular_file(path)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> tuple[int, int]:

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from raised import raises
 
+from lookonce.data.check import check_data
 from lookonce.data.source import open_data
 from lookonce.errors import DataError
+from lookonce.workflows.convert_data import convert_data
 
 Save = Callable[..., Path]
 
@@ -112,3 +114,186 @@ def test_listed_images_that_are_missing_or_damaged_are_named(dogs: Save) -> None
     (root / "images" / "train" / "dog.png").write_bytes(b"no picture")
     with raises(DataError, path="dog.png", check="unreadable-picture"):
         open_data(root).split("train")
+
+
+def labelled(root: Path, rows: dict[str, str], save_image: Save, yaml: str = "") -> Path:
+    """Images SPLIT/NAME.png of 100x50 with label files SPLIT/NAME.txt beside them. rows: "SPLIT/NAME" -> rows."""
+    for place, text in rows.items():
+        save_image(root / f"{place}.png")
+        (root / f"{place}.txt").write_text(text)
+    splits = "".join(f"{split}: {split}\n" for split in dict.fromkeys(place.split("/")[0] for place in rows))
+    (root / "data.yaml").write_text(f"{splits}names: [dog, cat]\n{yaml}")
+    return root
+
+
+BOX = "0 .5 .5 .2 .4"  # (40, 15) .. (60, 35) of 100x50
+BOX_XYXY = (40, 15, 60, 35)
+ORIENTED = "0 .3 .2 .5 .4 .3 .6 .1 .4"  # a square on its corner
+KEYPOINTS = ".1 .9 .2 .8 .3 .7"
+VISIBLE = ".1 .9 2 .2 .8 1 0 0 0"
+
+
+def findings_of(data: Path, split: str = "train") -> tuple[list[str], list[tuple[float, ...]]]:
+    """Names of the findings, and the boxes."""
+    findings = []
+    dataset = open_data(data).read(split, findings.append)
+    return [finding.name for finding in findings], [tuple(box) for box in dataset.boxes_xyxy.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("keypoints", "shape"), [(KEYPOINTS, "[3, 2]"), (VISIBLE, "[3, 3]"), (".1 .9 .2 .8", "[2, 2]"), (".1 .9", "[1, 2]")]
+)
+def test_rows_with_keypoints_are_their_box_by_kpt_shape(
+    tmp_path: Path, save_image: Save, keypoints: str, shape: str
+) -> None:
+    root = labelled(tmp_path, {"train/a": f"{BOX} {keypoints}\n{BOX}"}, save_image, f"kpt_shape: {shape}")
+    assert findings_of(root) == ([], [BOX_XYXY] * 2)
+
+
+def test_rows_that_do_not_fit_kpt_shape_are_errors(tmp_path: Path, save_image: Save) -> None:
+    root = labelled(tmp_path, {"train/a": f"{BOX} {VISIBLE}"}, save_image, "kpt_shape: [3, 2]")
+    assert findings_of(root) == (["malformed-entry"], [])
+
+
+@pytest.mark.parametrize("shape", ["[3]", "[3, 4]", "[0, 2]", "3", "[three, 2]", "[3.0, 2]"])
+def test_a_kpt_shape_that_is_none_is_refused(tmp_path: Path, save_image: Save, shape: str) -> None:
+    with raises(DataError, path="data.yaml", setting="kpt_shape"):
+        open_data(labelled(tmp_path, {"train/a": BOX}, save_image, f"kpt_shape: {shape}"))
+
+
+def test_keypoints_with_visibility_need_no_kpt_shape(tmp_path: Path, save_image: Save) -> None:
+    root = labelled(tmp_path, {"train/a": f"{BOX} {VISIBLE}", "val/b": f"{BOX} {VISIBLE}"}, save_image)
+    assert findings_of(root) == ([], [BOX_XYXY])
+
+
+@pytest.mark.parametrize("keypoints", [KEYPOINTS, ".1 .9 .2 .8", ".1 .9"])
+def test_keypoints_without_visibility_are_not_read_as_polygons_in_silence(
+    tmp_path: Path, save_image: Save, keypoints: str
+) -> None:
+    root = labelled(tmp_path, {"train/a": f"{BOX} {keypoints}\n" * 3, "val/b": BOX}, save_image)
+    assert findings_of(root)[0] == ["uniform-rows"]
+    assert findings_of(root, "val")[0] == []
+
+
+def test_the_rows_of_all_splits_say_what_long_rows_hold(tmp_path: Path, save_image: Save) -> None:
+    """One row of val that could have keypoints and visibility is a polygon where those of train are polygons."""
+    polygon = "0 .1 .2 .5 .1 .4 .5 1 .8 .3 1"  # 11 numbers; [7] and [10] are 1
+    rows = {"train/a": "0 .1 .2 .5 .1 .3 .8\n0 .1 .2 .5 .1 .3 .8 .2 .9", "val/b": polygon}
+    assert findings_of(labelled(tmp_path, rows, save_image), "val") == ([], [(10, 5, 100, 50)])
+    alone = labelled(tmp_path / "alone", {"val/b": polygon}, save_image)
+    assert findings_of(alone, "val")[1] != [(10, 5, 100, 50)]
+
+
+def test_one_rule_holds_for_every_way_to_list_the_splits(tmp_path: Path, save_image: Save) -> None:
+    """train has polygons of several lengths, val one row that alone could be a box with keypoints."""
+    rows = {"train/a": "0 .1 .2 .5 .1 .3 .8\n0 .1 .2 .5 .1 .3 .8 .2 .9", "val/b": "0 .1 .2 .5 .1 .4 .5 1 .8 .3 1"}
+    labelled(tmp_path, rows, save_image)
+    (tmp_path / "obj.names").write_text("dog\ncat")
+    described = "".join(f"{split}:\n  images: {split}\n  annotations: {split}\n" for split in ("train", "val"))
+    (tmp_path / "mine.yaml").write_text(f"names: obj.names\n{described}")
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.txt").write_text(f"{split}/{'ab'[split == 'val']}.png\n")
+    (tmp_path / "obj.data").write_text("train = train.txt\nvalid = val.txt\nnames = obj.names\n")
+    for data in ("data.yaml", "mine.yaml", "obj.data"):
+        assert findings_of(tmp_path / data, "val") == ([], [(10, 5, 100, 50)]), data
+    for file in tmp_path.glob("*.yaml"):
+        file.unlink()
+    (tmp_path / "obj.data").unlink()
+    assert findings_of(tmp_path, "val") == ([], [(10, 5, 100, 50)])
+
+
+def test_oriented_boxes_become_the_boxes_around_them(tmp_path: Path, save_image: Save) -> None:
+    root = labelled(tmp_path, {"train/a": f"{ORIENTED}\n" * 3}, save_image)
+    assert findings_of(root) == ([], [(10, 10, 50, 30)] * 3)
+
+
+def test_polygons_of_several_lengths_and_closed_ones_are_no_keypoints(tmp_path: Path, save_image: Save) -> None:
+    several = labelled(tmp_path / "a", {"train/a": "0 .1 .2 .5 .1 .3 .8\n0 .1 .2 .5 .1 .3 .8 .2 .9"}, save_image)
+    closed = labelled(tmp_path / "b", {"train/a": "0 .1 .2 .5 .1 .3 .8 .1 .2\n" * 2}, save_image)
+    assert findings_of(several) == ([], [(10, 5, 50, 40), (10, 5, 50, 45)])
+    assert findings_of(closed) == ([], [(10, 5, 50, 40)] * 2)
+
+
+def test_rows_with_a_score_are_refused(tmp_path: Path, save_image: Save) -> None:
+    assert findings_of(labelled(tmp_path, {"train/a": f"{BOX} .9\n" * 2}, save_image))[0] == ["malformed-entry"] * 2
+
+
+def test_no_label_file_an_empty_one_a_shared_one_and_one_without_image_are_told_apart(
+    tmp_path: Path, save_image: Save
+) -> None:
+    root = labelled(tmp_path, {"train/a": BOX, "train/empty": "", "train/two": BOX}, save_image)
+    save_image(root / "train" / "none.png")
+    save_image(root / "train" / "two.jpg")
+    save_image(root / "train" / "b.png")
+    (root / "train" / "b.png.txt").write_text(BOX)
+    found = []
+    dataset = open_data(root).read("train", found.append)
+    assert [(finding.name, Path(finding.file).name) for finding in found] == [
+        ("no-label-file", "b.png"),
+        ("no-label-file", "none.png"),
+        ("shared-label-file", "two.png"),
+        ("label-without-picture", "b.png.txt"),
+    ]
+    assert len(dataset) == 6
+
+
+def test_the_label_file_of_another_splits_image_is_no_orphan(tmp_path: Path, save_image: Save) -> None:
+    for name in "abc":
+        save_image(tmp_path / "images" / f"{name}.png")
+    (tmp_path / "labels").mkdir()
+    for name in ("a", "b", "c", "lost"):
+        (tmp_path / "labels" / f"{name}.txt").write_text(BOX)
+    (tmp_path / "train.txt").write_text("images/a.png\nimages/c.png\n")
+    (tmp_path / "val.txt").write_text("images/b.png\n")
+    (tmp_path / "data.yaml").write_text("train: train.txt\nval: val.txt\nnames: [dog]\n")
+    found = []
+    open_data(tmp_path).read("val", found.append)
+    assert [(finding.name, Path(finding.file).name) for finding in found] == [("label-without-picture", "lost.txt")]
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".jxl"])
+def test_images_that_are_passed_over_are_told(tmp_path: Path, save_image: Save, suffix: str) -> None:
+    root = labelled(tmp_path, {"train/a": BOX}, save_image)
+    (root / "train" / f"b{suffix}").write_bytes(b"x")
+    (root / "train" / "b.txt").write_text(BOX)
+    assert findings_of(root)[0] == ["unreadable-suffix"]
+
+
+ODD_NAMES = ["no", "010", "null", "1.0", "off", "1e3", "2024-01-01", "~", "0x1F", "true"]
+
+
+@pytest.mark.parametrize("style", ["list", "mapping", "flow"])
+def test_names_that_yaml_takes_for_other_values_stay_text(tmp_path: Path, save_image: Save, style: str) -> None:
+    names = {
+        "list": "".join(f"\n- {name}" for name in ODD_NAMES),
+        "mapping": "".join(f"\n  {number}: {name}" for number, name in enumerate(ODD_NAMES)),
+        "flow": f"[{', '.join(ODD_NAMES)}]",
+    }[style]
+    save_image(tmp_path / "train" / "a.png")
+    (tmp_path / "train" / "a.txt").write_text("3 .5 .5 .2 .4")
+    (tmp_path / "data.yaml").write_text(f"train: train\nnames: {names}\n")
+    assert open_data(tmp_path).split("train").class_names == tuple(ODD_NAMES)
+    for to in ("yolo", "coco", "voc"):
+        copy = open_data(convert_data(tmp_path, tmp_path / to, to=to).folder)
+        assert copy.class_names == tuple(ODD_NAMES), to
+
+
+@pytest.mark.parametrize("convention", ["corners", "top-left", "pixels", "pixel-corners"])
+def test_boxes_in_another_convention_are_found_and_mended(tmp_path: Path, save_image: Save, convention: str) -> None:
+    """The boxes of nine images of 100x50, written wrongly; `check` names the convention, `convert-data` undoes it."""
+    boxes = [(1.0 * n, 1.5 * n, 1.0 * n + 60, 1.5 * n + 32) for n in range(5)]
+    boxes += [(60.0 + n, 20.0, 90.0 + n, 40.0) for n in range(4)]
+    size = np.array([100, 50, 100, 50])
+    written = {
+        "corners": lambda box: box / size,
+        "top-left": lambda box: np.concatenate([box[:2], box[2:] - box[:2]]) / size,
+        "pixels": lambda box: np.concatenate([(box[:2] + box[2:]) / 2, box[2:] - box[:2]]),
+        "pixel-corners": lambda box: box,
+    }[convention]
+    rows = {f"train/{n}": "1 " + " ".join(map(str, written(np.array(box)))) for n, box in enumerate(boxes)}
+    root = labelled(tmp_path / "data", rows, save_image)
+    found = [f.message for f in check_data(open_data(root)).findings if f.name == "box-convention"]
+    assert len(found) == 1
+    assert f"--boxes {convention}" in found[0]
+    mended = open_data(convert_data(root, tmp_path / "mended", to="coco", boxes=convention).folder).split("train")
+    np.testing.assert_allclose(mended.boxes_xyxy, boxes, atol=1e-9)

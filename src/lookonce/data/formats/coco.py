@@ -25,7 +25,7 @@ from lookonce.data.listing import locate_images
 from lookonce.data.shards import is_in_shard
 from lookonce.errors import DataError
 from lookonce.log import get_logger
-from lookonce.storage import require_regular_file
+from lookonce.storage import read_regular_file
 
 Item = dict[str, Any]
 Rule = tuple[Callable[[Any], bool], str]
@@ -107,8 +107,7 @@ def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> 
 def load_coco_json(path: Path) -> dict[str, list[Any]]:
     """A parsed annotation file with the lists images, annotations, categories; polygons may be removed."""
     try:
-        require_regular_file(path)
-        text = path.read_bytes()
+        text = read_regular_file(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}", path=path) from error
     short = _without_polygons(text)

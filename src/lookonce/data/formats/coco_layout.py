@@ -13,6 +13,7 @@ from lookonce.data.shards import INDEX
 from lookonce.data.splits import DataSource, in_order, listed
 from lookonce.errors import DataError
 from lookonce.log import get_logger
+from lookonce.storage import read_regular_file
 
 # The images lie beside a folder of this name; beside any other folder they may be those of another data set.
 _ANNOTATION_FOLDERS = frozenset({"annotations", "annotation", "anns", "ann", "labels", "label", "json", "coco"})
@@ -110,8 +111,7 @@ def _image_folder(root: Path, file: Path, split: str, *, must_exist: bool) -> Pa
 def _first_file_name(file: Path) -> str | None:
     """The first `file_name` in the first MiB of a COCO file, without parsing the whole file; None if there is none."""
     try:
-        with file.open("rb") as opened:
-            start = opened.read(1 << 20).decode("utf-8", errors="replace")
+        start = read_regular_file(file, 1 << 20).decode("utf-8", errors="replace")
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}", path=file) from error
     match = re.search(r'"file_name"\s*:\s*("(?:[^"\\]|\\.)+")', start)

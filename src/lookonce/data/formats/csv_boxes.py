@@ -13,6 +13,7 @@ from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.records import LabelledBox, LabelledImage, size_wh
 from lookonce.data.listing import split_in
 from lookonce.errors import DataError
+from lookonce.storage import read_text_file
 
 # Column -> its names, in lower case and without _ and spaces.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -62,7 +63,7 @@ def _is_number(word: str) -> bool:
 def parse_csv(path: Path, report: Report) -> list[LabelledImage]:
     """The images of the file, in the order of their first line."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text_file(path)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}", path=path) from error
     found = columns_of(text.partition("\n")[0].strip("\r"))
@@ -144,7 +145,7 @@ def _names_of_codes(path: Path) -> dict[str, str]:
     for folder in (path.parent, path.parent.parent):
         for file in sorted(folder.glob("*class-descriptions*.csv")):
             try:
-                rows = list(_rows(file.read_text(encoding="utf-8-sig"), ",", file))
+                rows = list(_rows(read_text_file(file), ",", file))
             except (OSError, UnicodeDecodeError):
                 continue
             return {row[0]: row[1] for _, row in rows if len(row) >= 2}

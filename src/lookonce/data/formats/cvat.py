@@ -10,6 +10,7 @@ from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.records import LabelledBox, LabelledImage, size_wh
 from lookonce.data.listing import split_in
 from lookonce.errors import DataError
+from lookonce.storage import read_regular_file
 
 
 def parse_cvat(path: Path, report: Report) -> list[LabelledImage]:
@@ -48,7 +49,7 @@ def cvat_classes(path: Path) -> list[str]:
 
 def _root(path: Path) -> ET.Element:
     try:
-        return ET.fromstring(path.read_bytes())
+        return ET.fromstring(read_regular_file(path))
     except (ET.ParseError, OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as XML ({error}); expected CVAT annotations", path=path) from error
 

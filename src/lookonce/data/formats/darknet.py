@@ -37,7 +37,8 @@ def open_darknet(path: Path) -> DataSource:
     names = _names(path, content)
 
     def read(split: str, report: Report) -> Annotations:
-        return yolo.read_entries([entries[split]], names, split, path, report)
+        others = [entry for other, entry in entries.items() if other != split]
+        return yolo.read_entries([entries[split]], names, split, path, report, other_entries=lambda: others)
 
     return DataSource(path, "yolo", in_order(entries), read)
 

@@ -1,18 +1,19 @@
 """YAML descriptions of a data set: YOLO's data.yaml, or lookonce's own, which can mix formats (docs/data.md)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lookonce.data.annotations import Annotations, leaves_folder
-from lookonce.data.findings import Finding, Report
+from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.formats import coco, voc, yolo
 from lookonce.data.formats.names import checked_names, read_list
 from lookonce.data.formats.records import annotations_of
 from lookonce.data.splits import SPELLINGS, SPLITS, DataSource, in_order, listed
 from lookonce.errors import DataError
+from lookonce.storage import read_text_file
 
 
 def find_yaml(root: Path) -> list[Path]:
@@ -65,7 +66,7 @@ def open_yaml(path: Path) -> DataSource:
 
 def _load_yaml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text_file(path)
         content, as_text = yaml.safe_load(text), yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 (text only)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OSError) as error:
         raise DataError(f"{path}: is not YAML: {' '.join(str(error).split())}", path=path) from error
@@ -84,7 +85,7 @@ def open_description(path: Path, content: dict[str, Any], entries: dict[str, dic
     parts = {split: _Part(path, split, entry, names) for split, entry in entries.items()}
     formats = {part.format for part in parts.values()}
     format_name = formats.pop() if len(formats) == 1 else "mixed"
-    return DataSource(path, format_name, in_order(entries), lambda split, report: parts[split].read(report))
+    return DataSource(path, format_name, in_order(entries), lambda split, report: parts[split].read(parts, report))
 
 
 def _described_names(path: Path, content: dict[str, Any]) -> tuple[str, ...] | None:
@@ -151,10 +152,14 @@ class _Part:
             path=self._annotations,
         )
 
-    def read(self, report: Report) -> Annotations:
+    def read(self, parts: Mapping[str, "_Part"], report: Report) -> Annotations:
+        """parts: those of all splits."""
         if self.format == "coco":
             return self._with_names(coco.read_coco(self._annotations, self._images, self._split, report))
-        return self._read_voc(report) if self.format == "voc" else self._read_yolo(report)
+        if self.format == "voc":
+            return self._read_voc(report)
+        others = [part for part in parts.values() if part is not self and part.format == "yolo"]
+        return self._read_yolo(others, report)
 
     def _with_names(self, found: Annotations) -> Annotations:
         if self._names is not None and self._names != found.class_names:
@@ -173,7 +178,7 @@ class _Part:
         paths = voc.image_paths_of(images, self._annotations, self._images)
         return annotations_of(images, paths, names, self._split, origin, report)
 
-    def _read_yolo(self, report: Report) -> Annotations:
+    def _read_yolo(self, others: Sequence["_Part"], report: Report) -> Annotations:
         if self._names is None:
             raise DataError(
                 f"{self._file}: has no class names, and YOLO labels have none; expected names: [...] or names: FILE",
@@ -181,11 +186,25 @@ class _Part:
                 setting="names",
             )
         origin = self._list or self._images
+        images, labels = self.label_pairs(report)
+        yolo.report_pairs(images, labels, report)
+        return yolo.read_yolo(
+            images,
+            labels,
+            self._names,
+            self._split,
+            origin,
+            self._file,
+            report,
+            other_labels=lambda: [label for other in others for label in other.label_pairs(ignore)[1]],
+        )
+
+    def label_pairs(self, report: Report) -> tuple[list[Path], list[Path]]:
+        """Images and their YOLO label files."""
         images = yolo.list_images(self._images, report)
         if self._list:
             images = [self._images / line for line in self._inside(read_list(self._list), report)]
-        labels = [self._annotations / path.relative_to(self._images).with_suffix(".txt") for path in images]
-        return yolo.read_yolo(images, labels, self._names, self._split, origin, self._file, report)
+        return images, [self._annotations / path.relative_to(self._images).with_suffix(".txt") for path in images]
 
     def _inside(self, lines: Sequence[str], report: Report) -> list[str]:
         """The lines of a list that are paths inside the image folder."""

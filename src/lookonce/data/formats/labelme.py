@@ -8,6 +8,7 @@ from typing import Any
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.records import LabelledBox, LabelledImage, size_wh
 from lookonce.errors import DataError
+from lookonce.storage import read_regular_file
 
 # Shapes without an area; they have no box.
 _NOT_AREAS = frozenset({"point", "points", "line", "linestrip"})
@@ -16,7 +17,7 @@ _NOT_AREAS = frozenset({"point", "points", "line", "linestrip"})
 def parse_labelme(path: Path, report: Report) -> list[LabelledImage]:
     """The one image of the file, under its imagePath."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular_file(path))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}); expected a LabelMe file", path=path) from error
     shapes = content.get("shapes") if isinstance(content, dict) else None

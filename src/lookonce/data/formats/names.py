@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lookonce.errors import DataError
+from lookonce.storage import read_text_file
 
 # In the order in which they are looked for.
 NAMES_FILES = ("labels.txt", "classes.txt", "obj.names", "_darknet.labels", "predefined_classes.txt")
@@ -13,7 +14,7 @@ NAMES_FILES = ("labels.txt", "classes.txt", "obj.names", "_darknet.labels", "pre
 def read_list(path: Path) -> list[str]:
     """The non-empty lines of a text file, stripped."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text_file(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}", path=path) from error
     return [line.strip() for line in text.splitlines() if line.strip()]

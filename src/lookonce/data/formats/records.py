@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lookonce.data.annotations import Annotations
-from lookonce.data.findings import Finding, Report
+from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.headers import header_sizes_wh
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.listing import Listing, locate_images
@@ -96,10 +96,6 @@ def annotations_of(
         category_ids=tuple(range(1, len(class_names) + 1)),
         place=lambda row: boxes[row].place,
     )
-
-
-def ignore(_: Finding) -> None:
-    """The report of a file whose problems are reported when its own split is read."""
 
 
 class RecordReader:

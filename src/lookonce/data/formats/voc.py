@@ -19,13 +19,14 @@ from xml.etree import ElementTree as ET
 
 from lookonce.data.annotations import Annotations, leaves_folder, shortest
 from lookonce.data.dataset import Dataset
-from lookonce.data.findings import Finding, Report
+from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.formats.coco import load_coco_json, read_categories
 from lookonce.data.formats.names import NAMES_FILES, checked_names, read_list
-from lookonce.data.formats.records import LabelledBox, LabelledImage, annotations_of, ignore, size_wh
+from lookonce.data.formats.records import LabelledBox, LabelledImage, annotations_of, size_wh
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
+from lookonce.storage import read_regular_file
 
 # Added to xmin and ymin when reading. VOC's own convention would be -1: see above.
 CORNER_SHIFT = 0.0
@@ -86,7 +87,7 @@ def read_voc_images(annotations_dir: Path, stems: Sequence[str], origin: Path, r
             report(Finding(name="path-outside-folder", file=str(origin), message=message))
             continue
         try:
-            root = ET.fromstring(path.read_bytes())
+            root = ET.fromstring(read_regular_file(path))
         except FileNotFoundError:
             message = f"{path}: no such annotation file, though {origin} lists {stem!r}"
             report(Finding(name="missing-annotation", file=str(path), message=message))
@@ -113,7 +114,7 @@ def _read_image(root: ET.Element, path: Path, report: Report) -> LabelledImage:
 def parse_voc(path: Path, root: Path, report: Report) -> list[LabelledImage]:
     """The one image of an XML file in the folder `root`, under its path there without suffix."""
     try:
-        image = _read_image(ET.fromstring(path.read_bytes()), path, report)
+        image = _read_image(ET.fromstring(read_regular_file(path)), path, report)
     except (ET.ParseError, OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as XML ({error}); expected a VOC annotation", path=path) from error
     return [replace(image, name=path.relative_to(root).with_suffix("").as_posix())]

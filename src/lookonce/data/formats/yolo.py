@@ -7,8 +7,9 @@ with an empty one, is background. Images keep the order of a list file; those of
 
 import math
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ import yaml
 from lookonce.boxes import xyxy_to_cxcywh
 from lookonce.data.annotations import Annotations, shortest
 from lookonce.data.dataset import Dataset
-from lookonce.data.findings import Finding, Report
+from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.formats.names import checked_names, is_names_file, read_list
 from lookonce.data.formats.yolo_rows import RowKind, choose_row_kind
 from lookonce.data.headers import header_sizes_wh, missing_rows
 from lookonce.data.listing import Listing, Locator, locate_images, split_of_folders
 from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
+from lookonce.storage import read_text_file
 
 MAX_CLASSES = 100_000
 # Text files that lie beside label files.
@@ -42,13 +44,21 @@ def read_yolo(
     report: Report,
     *,
     kpt_shape: tuple[int, int] | None = None,
+    other_labels: Callable[[], Sequence[Path]] = list,
 ) -> Annotations:
     """Labels of the given images. origin lists the images, names_file the classes; both are for messages only.
 
-    kpt_shape: K keypoints of D numbers follow each box.
+    kpt_shape: K keypoints of D numbers follow each box. other_labels: the label files of the other splits, which are
+    read if the rows of this one could be polygons or keypoints.
     """
     lines = [(row, *line) for row, path in enumerate(label_paths) for line in _lines(path, report)]
-    row_kind = choose_row_kind([words for _, _, words in lines], kpt_shape)
+
+    def other_rows() -> list[list[str]]:
+        with suppress(DataError):  # reported when that split is read
+            return [words for path in other_labels() for _, words in _lines(path, ignore)]
+        return []
+
+    row_kind = choose_row_kind([words for _, _, words in lines], kpt_shape, other_rows)
     if row_kind.doubt:
         report(Finding(name="uniform-rows", file=str(origin), message=f"{origin}: split {split!r}: {row_kind.doubt}"))
     rows, numbers, values = [], [], []
@@ -86,7 +96,7 @@ def read_yolo(
 def _lines(path: Path, report: Report) -> list[tuple[int, list[str]]]:
     """(line number, words) of each label."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError) as error:
@@ -198,16 +208,40 @@ def read_entries(
     report: Report,
     *,
     kpt_shape: tuple[int, int] | None = None,
+    other_entries: Callable[[], Sequence[Path]] = list,
 ) -> Annotations:
-    """The images of folders and list files, with their labels. file: the description that names them."""
-    images = [image for entry in entries for image in list_images(entry, report)]
-    labels = label_paths(images, file.parent)
+    """The images of folders and list files, with their labels. file: the description that names them.
+
+    other_entries: the folders and list files of the other splits, see `read_yolo`.
+    """
+
+    def pairs(entries: Sequence[Path], report: Report) -> tuple[list[Path], list[Path]]:
+        images = [image for entry in entries for image in list_images(entry, report)]
+        return images, label_paths(images, file.parent)
+
+    def other_labels() -> list[Path]:
+        return pairs(other_entries(), ignore)[1]
+
+    images, labels = pairs(entries, report)
     report_pairs(images, labels, report)
-    return read_yolo(images, labels, class_names, split, entries[0], file, report, kpt_shape=kpt_shape)
+    return read_yolo(
+        images,
+        labels,
+        class_names,
+        split,
+        entries[0],
+        file,
+        report,
+        kpt_shape=kpt_shape,
+        other_labels=other_labels,
+    )
 
 
 def report_pairs(images: Sequence[Path], labels: Sequence[Path], report: Report) -> None:
-    """Report images without a label file, label files of two images, and label files beside these without an image."""
+    """Report images without a label file, label files of two images, and label files beside these without an image.
+
+    The image of a label file may be in another split: splits are often lists of images in one folder.
+    """
     missing = set(missing_rows(labels))
     owner: dict[Path, Path] = {}
     for row, (image, label) in enumerate(zip(images, labels, strict=True)):
@@ -217,10 +251,14 @@ def report_pairs(images: Sequence[Path], labels: Sequence[Path], report: Report)
         elif owner.setdefault(label, image) != image:
             message = f"{label}: is the label file of {owner[label].name} and {image.name}; expected one file an image"
             report(Finding(name="shared-label-file", file=str(image), message=message, twin=str(owner[label])))
-    stems = {image.with_suffix("").name for image in images}
-    for folder in dict.fromkeys(label.parent for label in labels):
+    image_folders: dict[Path, set[Path]] = defaultdict(set)
+    for image, label in zip(images, labels, strict=True):
+        image_folders[label.parent].add(image.parent)
+    for folder, places in image_folders.items():
+        listings = [Listing(place, depth=1) for place in places]
+        stems = {Path(file).stem for listing in listings for file in listing.images + listing.other_images}
         for file in label_files(Listing(folder, depth=1)):
-            if folder / file not in owner and not (folder == images[0].parent and Path(file).stem in stems):
+            if Path(file).stem not in stems:
                 message = f"{folder / file}: belongs to no image"
                 report(Finding(name="label-without-picture", file=str(folder / file), message=message))
 
@@ -272,10 +310,20 @@ def open_yolo(path: Path, content: dict[str, Any], entries: dict[str, Any]) -> D
     class_names = class_names_in(content, path) if "names" in content else _names_beside(path, content)
     kpt_shape = _kpt_shape(content, path)
 
-    def read(split: str, report: Report) -> Annotations:
+    def found(split: str) -> list[Path]:
         written = entries[split] if isinstance(entries[split], list) else [entries[split]]
-        found = [described_path(path, entry, split, content.get("path")) for entry in written]
-        return read_entries(found, class_names, split, path, report, kpt_shape=kpt_shape)
+        return [described_path(path, entry, split, content.get("path")) for entry in written]
+
+    def read(split: str, report: Report) -> Annotations:
+        return read_entries(
+            found(split),
+            class_names,
+            split,
+            path,
+            report,
+            kpt_shape=kpt_shape,
+            other_entries=lambda: [entry for other in entries if other != split for entry in found(other)],
+        )
 
     return DataSource(path, "yolo", in_order(entries), read)
 

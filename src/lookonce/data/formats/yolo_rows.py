@@ -1,15 +1,20 @@
 """What the rows of YOLO label files hold: boxes, polygons, oriented boxes, or boxes with keypoints.
 
 A row of 5 numbers is a class and a box. Longer rows do not say what they are: `kpt_shape` of the data.yaml does, or
-else the rows of the whole split together.
+else the rows of all splits together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 _BOX = 5  # class, centre x, centre y, width, height
 _ORIENTED = 9  # class and four corners
 _VISIBILITY = frozenset({0.0, 1.0, 2.0})  # COCO's v of a keypoint x, y, v
+# Of the corners' extent: how far two corners of a hand-drawn oriented box may be from a parallelogram's. Read so, boxes
+# with two keypoints x, y are off by about their extent.
+_SKEW = 0.1
+
+Rows = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,18 +39,22 @@ class RowKind:
         return f"{_BOX} (class x y width height, or a class and the points of a polygon)"
 
 
-def choose_row_kind(rows: Sequence[Sequence[str]], kpt_shape: tuple[int, int] | None) -> RowKind:
-    """rows: the words of every row of a split."""
+def choose_row_kind(rows: Rows, kpt_shape: tuple[int, int] | None, other_rows: Callable[[], Rows] = list) -> RowKind:
+    """rows: the words of every row of a split. other_rows: those of the other splits, read only if they decide."""
     if kpt_shape:
         return RowKind(length=_BOX + kpt_shape[0] * kpt_shape[1])
-    lengths = set(map(len, rows)) - {_BOX}
-    if len(lengths) != 1 or lengths <= {_ORIENTED}:
+    long_rows = [row for row in rows if len(row) != _BOX]
+    if len(set(map(len, long_rows))) == 1:
+        long_rows += [row for row in other_rows() if len(row) != _BOX]
+    lengths = set(map(len, long_rows))
+    if len(lengths) != 1:
         return RowKind()
     length = lengths.pop()
-    long_rows = [row for row in rows if len(row) == length]
     if length > _BOX + 2 and (length - _BOX) % 3 == 0 and all(map(_has_visibility, long_rows)):
         return RowKind(length=length)
-    if len(long_rows) < 2 or length % 2 == 0 or all(map(_is_closed, long_rows)):
+    if len(long_rows) < 2 or length < _BOX + 2 or length % 2 == 0 or all(map(_is_closed, long_rows)):
+        return RowKind()
+    if length == _ORIENTED and sum(map(_is_oriented_box, long_rows)) * 2 > len(long_rows):
         return RowKind()
     return RowKind(
         doubt=f"all {len(long_rows)} rows that are no boxes have {length} numbers and are read as polygons; if they "
@@ -58,6 +67,16 @@ def _has_visibility(row: Sequence[str]) -> bool:
         return {float(word) for word in row[_BOX + 2 :: 3]} <= _VISIBILITY
     except ValueError:
         return False
+
+
+def _is_oriented_box(row: Sequence[str]) -> bool:
+    """Whether four corners are about those of a rectangle: the diagonals have the same middle."""
+    try:
+        x1, y1, x2, y2, x3, y3, x4, y4 = map(float, row[1:])
+    except ValueError:
+        return False
+    extent = max(max(x1, x2, x3, x4) - min(x1, x2, x3, x4), max(y1, y2, y3, y4) - min(y1, y2, y3, y4))
+    return max(abs(x1 + x3 - x2 - x4), abs(y1 + y3 - y2 - y4)) <= _SKEW * extent
 
 
 def _is_closed(row: Sequence[str]) -> bool:
