@@ -71,7 +71,7 @@ def listed(images: Path, listing: Path) -> Path:
 def rates(program: str, model: Path, images: str, threshold: float) -> tuple[float, float]:
     """(throughput of the network alone, of the folder), images/s."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [program, str(model), images, "--output", folder, "--no-pictures", f"--threshold={threshold}"]
+        command = [program, str(model), images, "--output", folder, "--no-images", f"--threshold={threshold}"]
         command.append(f"--model-only={SECONDS_ALONE}")
         output = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
     alone, whole = re.findall(r"([\d.]+) (?:images|pictures)/s", output)

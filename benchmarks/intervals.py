@@ -96,10 +96,10 @@ def _matches(
     chosen = chosen[np.lexsort((-found.scores[chosen], found.labels[chosen]))]
     right = found.ious[chosen] >= IOU_THRESHOLDS[:, None]
     return Matches(
-        num_pictures=case.images,
+        num_images=case.images,
         class_names=tuple(map(str, range(case.classes))),
         rows=chosen,
-        pictures=place[found.images[chosen]],
+        images=place[found.images[chosen]],
         labels=found.labels[chosen],
         scores=found.scores[chosen],
         found=np.where(right, 0, -1),

@@ -5,10 +5,11 @@
 # and acc.log with COCO's twelve lines, which appears only when it is complete. DEVICE is an OpenVINO device (CPU, GPU,
 # NPU; default CPU). A number, as in the model zoo document, is an Ascend device; it needs a C++ program that was built
 # with ONNX Runtime and CANN (docs/cpp.md).
+# Example: scripts/run_infer_cpp.sh net.onnx data/coco/val2017 data/coco/annotations/instances_val2017.json
 set -eu
 root=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
 die() { echo "run_infer_cpp.sh: $*" >&2; exit 2; }
-[ $# -ge 3 ] && [ $# -le 4 ] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
+[ $# -ge 3 ] && [ $# -le 4 ] || { sed -n '2,/^set/s/^# //p' "$0" >&2; exit 2; }
 model=$1 images=$2 annotations=$3 device=${4:-CPU}
 shift "$#"
 for old in acc.log results.json detections.jsonl result_Files time_Result; do
@@ -34,7 +35,7 @@ esac
 "$root/run" cpp build >&2
 # 0.001 is the confidence threshold of lookonce's evaluation.
 "$root/cpp/build/release/lookonce-infer" "$model" "$images" --annotations "$annotations" --output . --threshold 0.001 \
-  --no-pictures --raw --timing --warmup 3 "$@"
+  --no-images --raw --timing --warmup 3 "$@"
 unset FORCE_COLOR
 trap 'rm -f .acc.log.new' EXIT
 echo "=============coco eval reulst=========" >.acc.log.new

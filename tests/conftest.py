@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from lookonce.cores import usable_processors
 
-pytest_plugins = ["s3_server", "started"]  # of tests/support
+pytest_plugins = ["published_coco", "s3_server", "started"]  # of tests/support
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ONE_RANK = PROJECT_ROOT / "tests" / "one_rank.py"
@@ -57,22 +57,18 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(usable_processors(), 8) if config.args == config.getini("testpaths") else 0
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests whose ranks are forks of this process come first, and last among them those whose `weights` are exported:
     once torch.export has run, autograd has threads, and then it refuses to work in a fork. Then `integration`, whose
-    tests are the longest, so that no process is left with one of them at the end.
+    tests are the longest, so that no process is left with them at the end.
 
-    The tests of a file stay in one process, which sets its fixtures up once: as two groups, forks and others."""
+    Files are handed out to the processes in the order of their first test here, each as a whole."""
 
     def order(item: pytest.Item) -> tuple[bool, bool, bool]:
         names = getattr(item, "fixturenames", ())
         return "in_ranks" not in names, "weights" in names, item.path.parent.name != "integration"
 
     items.sort(key=order)
-    for item in items:
-        part = "" if order(item)[0] else "-forks"
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}-{item.path.stem}{part}"))
 
 
 @pytest.fixture

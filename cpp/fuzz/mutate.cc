@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "lookonce/pictures.h"
+#include "lookonce/images.h"
 #include "target.h"
 
 namespace {

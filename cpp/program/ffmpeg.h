@@ -11,7 +11,7 @@ extern "C" {
 #include <array>
 #include <string>
 
-#include "lookonce/pictures.h"
+#include "lookonce/images.h"
 
 namespace lookonce {
 
@@ -21,14 +21,14 @@ inline std::string explain(int code) {
   return text.data();
 }
 
-/// A picture whose last row swscale may read and write a little beyond, as its vector code does.
-inline Picture roomy_picture(int width, int height) {
+/// An image whose last row swscale may read and write a little beyond, as its vector code does.
+inline Image roomy_image(int width, int height) {
   constexpr std::size_t kRoom = 64;
-  Picture picture;
-  picture.width = width;
-  picture.height = height;
-  picture.pixels.resize(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3 + kRoom);
-  return picture;
+  Image image;
+  image.width = width;
+  image.height = height;
+  image.pixels.resize(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3 + kRoom);
+  return image;
 }
 
 }  // namespace lookonce

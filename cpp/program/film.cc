@@ -26,12 +26,12 @@ const AVCodec* find_encoder() {
 }
 
 /// yuv420p stores one colour for 2 x 2 pixels, so the last row or column of an odd size is repeated.
-Picture with_even_sides(const Picture& picture) {
-  Picture even = roomy_picture(picture.width + picture.width % 2, picture.height + picture.height % 2);
+Image with_even_sides(const Image& image) {
+  Image even = roomy_image(image.width + image.width % 2, image.height + image.height % 2);
   for (int y = 0; y < even.height; ++y) {
-    const std::uint8_t* source = picture.row(std::min(y, picture.height - 1));
-    std::uint8_t* end = std::copy_n(source, picture.width * 3, even.row(y));
-    if (even.width > picture.width) std::copy_n(end - 3, 3, end);
+    const std::uint8_t* source = image.row(std::min(y, image.height - 1));
+    std::uint8_t* end = std::copy_n(source, image.width * 3, even.row(y));
+    if (even.width > image.width) std::copy_n(end - 3, 3, end);
   }
   return even;
 }
@@ -73,14 +73,14 @@ struct Film::Encoder {
     require(av_frame_get_buffer(frame, 0));
   }
 
-  void add(const Picture& drawn, double seconds) {
-    const Picture picture = with_even_sides(drawn);
+  void add(const Image& drawn, double seconds) {
+    const Image image = with_even_sides(drawn);
     require(av_frame_make_writable(frame));
-    scaler = sws_getCachedContext(scaler, picture.width, picture.height, AV_PIX_FMT_RGB24, frame->width, frame->height,
+    scaler = sws_getCachedContext(scaler, image.width, image.height, AV_PIX_FMT_RGB24, frame->width, frame->height,
                                   AV_PIX_FMT_YUV420P, SWS_AREA, nullptr, nullptr, nullptr);
-    const std::array<const std::uint8_t*, 4> source{picture.pixels.data()};
-    const std::array<int, 4> stride{picture.width * 3};
-    sws_scale(scaler, source.data(), stride.data(), 0, picture.height, frame->data, frame->linesize);
+    const std::array<const std::uint8_t*, 4> source{image.pixels.data()};
+    const std::array<int, 4> stride{image.width * 3};
+    sws_scale(scaler, source.data(), stride.data(), 0, image.height, frame->data, frame->linesize);
     last_tick = std::max<std::int64_t>(std::llround(seconds * kWrittenTimeBase.den), last_tick + 1);
     frame->pts = last_tick;
     encode(frame);
@@ -140,14 +140,14 @@ struct Film::Encoder {
   std::int64_t last_tick = -1;
 };
 
-Film::Film(const fs::path& path, const Picture& first, double rate) : encoder_(std::make_unique<Encoder>(path)) {
+Film::Film(const fs::path& path, const Image& first, double rate) : encoder_(std::make_unique<Encoder>(path)) {
   encoder_->open(first.width + first.width % 2, first.height + first.height % 2, rate);
 }
 
 Film::~Film() = default;
 
-void Film::add(const Picture& picture, double seconds) {
-  encoder_->add(picture, seconds);
+void Film::add(const Image& image, double seconds) {
+  encoder_->add(image, seconds);
 }
 
 void Film::finish() {

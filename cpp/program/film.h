@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <memory>
 
-#include "lookonce/pictures.h"
+#include "lookonce/images.h"
 
 namespace lookonce {
 
@@ -12,13 +12,13 @@ class Film {
  public:
   /// All frames get the size of `first`, which is not yet added; rate: approximate frames per second.
   /// Error: the file cannot be written.
-  Film(const std::filesystem::path& path, const Picture& first, double rate);
+  Film(const std::filesystem::path& path, const Image& first, double rate);
   ~Film();
   Film(const Film&) = delete;
   Film& operator=(const Film&) = delete;
 
   /// `seconds` must increase. A frame of another size is resized.
-  void add(const Picture& picture, double seconds);
+  void add(const Image& image, double seconds);
   void finish();
 
   /// Whether this program can write videos: it has FFmpeg with a supported encoder.

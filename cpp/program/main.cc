@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 using namespace lookonce;
 
-constexpr int kSomePicturesFailed = 1;
+constexpr int kSomeImagesFailed = 1;
 constexpr int kNothingDone = 2;
 
 /// `wanted`, but not more than there are batches of images to work on.
@@ -76,10 +76,10 @@ class Times {
   }
 
   void print() const {
-    const double pictures = std::max(1, count_);
+    const double images = std::max(1, count_);
     std::printf("ms per image: read %.2f, decode %.2f, prepare %.2f, infer %.2f, select %.2f, draw %.2f\n",
-                sum_.read / pictures, sum_.decode / pictures, sum_.prepare / pictures, sum_.infer / pictures,
-                sum_.select / pictures, sum_.draw / pictures);
+                sum_.read / images, sum_.decode / images, sum_.prepare / images, sum_.infer / images,
+                sum_.select / images, sum_.draw / images);
   }
 
  private:
@@ -121,7 +121,7 @@ class Films {
 };
 
 struct Totals {
-  long pictures = 0, detections = 0, failed = 0;
+  long images = 0, detections = 0, failed = 0;
   Times times;
 };
 
@@ -137,7 +137,7 @@ Totals run(Backend& backend, const std::vector<Source>& sources, const PipelineO
       ++totals.failed;
       return;
     }
-    ++totals.pictures;
+    ++totals.images;
     totals.detections += static_cast<long>(outcome.result.detections.size());
     totals.times.add(outcome.milliseconds);
     if (!outcome.film_frame.pixels.empty()) films.add(outcome);
@@ -146,8 +146,8 @@ Totals run(Backend& backend, const std::vector<Source>& sources, const PipelineO
   });
   files.finish();
   films.finish();
-  std::printf("%ld image%s, %ld detection%s, %.1f images/s\n", totals.pictures, totals.pictures == 1 ? "" : "s",
-              totals.detections, totals.detections == 1 ? "" : "s", static_cast<double>(totals.pictures) / seconds);
+  std::printf("%ld image%s, %ld detection%s, %.1f images/s\n", totals.images, totals.images == 1 ? "" : "s",
+              totals.detections, totals.detections == 1 ? "" : "s", static_cast<double>(totals.images) / seconds);
   if (options.timing) {
     totals.times.print();
     write_whole(folder / "time_Result" / "test_perform_static.txt", totals.times.document_line());
@@ -162,14 +162,14 @@ int infer(Options options) {
   const std::unique_ptr<Backend> backend = open_backend(options.model, options.backend);
   if (backend->group() > 0) options.batch = backend->group();
   const fs::path folder = make_output(options);
-  if (options.pictures) require_untouched(sources, folder);
-  if (options.pictures && has_video(sources) && !Film::possible()) {
+  if (options.images) require_untouched(sources, folder);
+  if (options.images && has_video(sources) && !Film::possible()) {
     std::cerr << "lookonce-infer: FFmpeg has no H.264 or MPEG-4 encoder; annotated frames are saved as images\n";
   }
   const PipelineOptions pipeline{choose_workers(*backend, options, sources),
                                  options.batch,
                                  options.warmup,
-                                 options.pictures,
+                                 options.images,
                                  Film::possible(),
                                  options.raw,
                                  options.detector};
@@ -180,8 +180,8 @@ int infer(Options options) {
   const Totals totals = run(*backend, sources, pipeline, options, folder);
   if (totals.failed > 0) std::printf("failed: %ld; see the messages above\n", totals.failed);
   std::printf("written: %s: %sdetections.jsonl, results.json\n", folder.string().c_str(),
-              options.pictures ? "annotated images, " : "");
-  return totals.failed > 0 ? kSomePicturesFailed : 0;
+              options.images ? "annotated images, " : "");
+  return totals.failed > 0 ? kSomeImagesFailed : 0;
 }
 
 }  // namespace

@@ -25,11 +25,11 @@ std::optional<VideoFrame> Video::next() {
 
 struct Film::Encoder {};
 
-Film::Film(const std::filesystem::path& /*path*/, const Picture& /*first*/, double /*rate*/) {}
+Film::Film(const std::filesystem::path& /*path*/, const Image& /*first*/, double /*rate*/) {}
 
 Film::~Film() = default;
 
-void Film::add(const Picture& /*picture*/, double /*seconds*/) {}
+void Film::add(const Image& /*image*/, double /*seconds*/) {}
 
 void Film::finish() {}
 

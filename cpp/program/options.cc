@@ -88,7 +88,7 @@ const std::vector<Known>& known_options() {
       {"--raw", "", "write the raw outputs of the heads to result_Files/NAME_0.bin, NAME_1.bin",
        [](Options& options, const std::string&) { options.raw = true; }},
       {"--no-images", "", "do not save annotated images or videos",
-       [](Options& options, const std::string&) { options.pictures = false; }},
+       [](Options& options, const std::string&) { options.images = false; }},
       {"--annotations", "FILE", "COCO annotations: only their images, with their image ids",
        [](Options& options, const std::string& text) { options.annotations = std::filesystem::u8path(text); }},
       {"--runtime", "NAME", "auto, openvino, onnxruntime or ncnn; default: auto",

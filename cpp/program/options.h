@@ -22,7 +22,7 @@ struct Options {
   double model_only_seconds = 0;
   bool timing = false;
   bool raw = false;
-  bool pictures = true;
+  bool images = true;
 };
 
 /// The text of --help.

@@ -25,7 +25,7 @@ using Clock = std::chrono::steady_clock;
 struct Task {
   Outcome outcome;  // filled in so far
   std::string bytes;
-  Picture picture;
+  Image image;
 };
 
 using Flight = InFlight<Task, Outcome>;
@@ -59,7 +59,7 @@ class Threads {
   std::vector<std::thread> threads_;
 };
 
-Task read_picture_file(const Source& source) {
+Task read_image_file(const Source& source) {
   Task task;
   task.outcome.place = source.place;
   task.outcome.result.name = source.name;
@@ -102,7 +102,7 @@ std::optional<Task> next_frame(Video& video, const Source& source, int number) {
     task.outcome.result.seconds = frame->seconds;
     task.outcome.frame_rate = video.rate();
     task.outcome.milliseconds.read = watch.lap();
-    task.picture = std::move(frame->picture);
+    task.image = std::move(frame->image);
     return task;
   } catch (const Error& error) {
     return failed(source.name + " frame " + std::to_string(number), error);
@@ -133,7 +133,7 @@ void bring_all(Flight& flight, const std::vector<Source>& sources) {
       if (!bring_frames(flight, source, next_id)) return;
       continue;
     }
-    Task task = read_picture_file(source);
+    Task task = read_image_file(source);
     if (counts_frames) task.outcome.result.image_id = next_id++;
     if (!flight.bring(std::move(task))) return;
   }
@@ -168,7 +168,7 @@ class Worker {
       : flight_(flight), options_(options), detector_(backend, options.detector) {}
 
   void warm_up() {
-    const Picture grey(detector_.record().width, detector_.record().height);
+    const Image grey(detector_.record().width, detector_.record().height);
     for (int run = 0; run < options_.warmup; ++run) detector_.detect(grey);
   }
 
@@ -185,16 +185,16 @@ class Worker {
   }
 
  private:
-  /// Readable images stay in pictures_, outcomes_ and numbers_; the others are finished with their error.
+  /// Readable images stay in images_, outcomes_ and numbers_; the others are finished with their error.
   void decode(std::vector<Flight::Numbered>& tasks) {
-    pictures_.clear();
+    images_.clear();
     outcomes_.clear();
     numbers_.clear();
     for (auto& [number, task] : tasks) {
-      PictureResult& result = task.outcome.result;
+      ImageResult& result = task.outcome.result;
       StopWatch watch;
       try {
-        if (result.error.empty() && task.picture.pixels.empty()) task.picture = decode_picture(task.bytes, result.name);
+        if (result.error.empty() && task.image.pixels.empty()) task.image = decode_image(task.bytes, result.name);
       } catch (const Error& error) {
         result.error = error.what();
       }
@@ -203,30 +203,30 @@ class Worker {
         flight_.finish(number, std::move(task.outcome));
         continue;
       }
-      result.width = task.picture.width;
-      result.height = task.picture.height;
-      pictures_.push_back(std::move(task.picture));
+      result.width = task.image.width;
+      result.height = task.image.height;
+      images_.push_back(std::move(task.image));
       outcomes_.push_back(std::move(task.outcome));
       numbers_.push_back(number);
     }
   }
 
   void detect() {
-    if (pictures_.empty()) return;
-    const auto count = static_cast<double>(pictures_.size());
+    if (images_.empty()) return;
+    const auto count = static_cast<double>(images_.size());
     StopWatch watch;
-    detector_.prepare({pictures_.data(), static_cast<int>(pictures_.size())});
+    detector_.prepare({images_.data(), static_cast<int>(images_.size())});
     const double prepare = watch.lap() / count;
     const auto& maps = detector_.infer();
     const double infer = watch.lap() / count;
     std::vector<Detections> found = detector_.select();
     const double select = watch.lap() / count;
-    for (std::size_t index = 0; index < pictures_.size(); ++index) {
+    for (std::size_t index = 0; index < images_.size(); ++index) {
       Outcome& outcome = outcomes_[index];
       outcome.result.detections = std::move(found[index]);
       if (options_.raw) keep_raw(outcome, maps[index]);
       watch.lap();
-      if (options_.draw) draw_into(outcome, pictures_[index]);
+      if (options_.draw) draw_into(outcome, images_[index]);
       const double read = outcome.milliseconds.read;
       outcome.milliseconds = {read, outcome.milliseconds.decode, prepare, infer, select, watch.lap()};
     }
@@ -238,19 +238,19 @@ class Worker {
     }
   }
 
-  void draw_into(Outcome& outcome, Picture& picture) const {
-    draw(picture, outcome.result.detections, detector_.record().class_names);
+  void draw_into(Outcome& outcome, Image& image) const {
+    draw(image, outcome.result.detections, detector_.record().class_names);
     if (options_.film && outcome.result.frame >= 0) {
-      outcome.film_frame = std::move(picture);
+      outcome.film_frame = std::move(image);
       return;
     }
-    outcome.drawing = encode_picture(picture, drawing_place(outcome.place).extension().string());
+    outcome.drawing = encode_image(image, drawing_place(outcome.place).extension().string());
   }
 
   Flight& flight_;
   const PipelineOptions& options_;
   Detector detector_;
-  std::vector<Picture> pictures_;
+  std::vector<Image> images_;
   std::vector<Outcome> outcomes_;
   std::vector<std::size_t> numbers_;
 };
@@ -301,8 +301,8 @@ double run_pipeline(Backend& backend, const std::vector<Source>& sources, const 
 
 double model_only_rate(Backend& backend, const PipelineOptions& options, double seconds) {
   std::vector<std::unique_ptr<Detector>> detectors;
-  const std::vector<Picture> grey(static_cast<std::size_t>(options.batch),
-                                  Picture(backend.record().width, backend.record().height));
+  const std::vector<Image> grey(static_cast<std::size_t>(options.batch),
+                                  Image(backend.record().width, backend.record().height));
   for (int number = 0; number < options.workers; ++number) {
     detectors.push_back(std::make_unique<Detector>(backend));
     detectors.back()->detect({grey.data(), options.batch});

@@ -19,10 +19,10 @@ struct Stages {
 
 /// All results of one image.
 struct Outcome {
-  PictureResult result;
+  ImageResult result;
   std::filesystem::path place;
   std::string drawing;           // bytes of the annotated image file; empty if not requested
-  Picture film_frame;            // the annotated frame, with options.film; else empty
+  Image film_frame;            // the annotated frame, with options.film; else empty
   double frame_rate = 0;         // of the video it is a frame of
   std::vector<std::string> raw;  // float32 (1, rows, columns, anchors, 5 + classes) of each head, if requested
   Stages milliseconds;

@@ -89,7 +89,7 @@ ResultFiles::ResultFiles(const fs::path& folder, const Record& record)
   coco_.write("[");
 }
 
-void ResultFiles::add(const PictureResult& result) {
+void ResultFiles::add(const ImageResult& result) {
   text_.clear();
   append_line(result);
   lines_.write(text_);
@@ -98,7 +98,7 @@ void ResultFiles::add(const PictureResult& result) {
   coco_.write(text_);
 }
 
-void ResultFiles::append_line(const PictureResult& result) {
+void ResultFiles::append_line(const ImageResult& result) {
   append(text_, R"({"file": )", json_string(result.name));
   if (!result.error.empty()) return append(text_, R"(, "error": )", json_string(result.error), "}\n");
   append(text_, R"(, "image_id": )", result.image_id);
@@ -116,7 +116,7 @@ void ResultFiles::append_line(const PictureResult& result) {
   append(text_, "]}\n");
 }
 
-void ResultFiles::append_rows(const PictureResult& result) {
+void ResultFiles::append_rows(const ImageResult& result) {
   for (const Detection& one : result.detections) {
     append(text_, std::exchange(first_row_, false) ? "\n" : ",\n", R"({"image_id": )", result.image_id,
            R"(, "category_id": )", category_ids_[static_cast<std::size_t>(one.label)], R"(, "bbox": )", bbox(one.box),

@@ -13,7 +13,7 @@ namespace lookonce {
 
 /// Detections of one image, boxes in its pixels. `error`: why it could not be read; empty if it was read.
 /// For a video frame, `name` is the video's; `frame`: 0-based index, -1 for an image; `seconds`: time since its start.
-struct PictureResult {
+struct ImageResult {
   std::string name;
   std::int64_t image_id = 0;
   int width = 0, height = 0;
@@ -45,12 +45,12 @@ class ResultFiles {
  public:
   ResultFiles(const std::filesystem::path& folder, const Record& record);
 
-  void add(const PictureResult& result);
+  void add(const ImageResult& result);
   void finish();
 
  private:
-  void append_line(const PictureResult& result);
-  void append_rows(const PictureResult& result);
+  void append_line(const ImageResult& result);
+  void append_rows(const ImageResult& result);
 
   std::vector<std::int64_t> category_ids_;
   std::vector<std::string> class_names_;  // as JSON

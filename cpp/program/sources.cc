@@ -7,7 +7,7 @@
 #include <set>
 
 #include "lookonce/errors.h"
-#include "lookonce/pictures.h"
+#include "lookonce/images.h"
 #include "lookonce/text.h"
 
 namespace lookonce {
@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::set<std::string> kPictureSuffixes{".bmp", ".gif", ".jfif", ".jpeg", ".jpg",  ".pbm", ".pgm",
+const std::set<std::string> kImageSuffixes{".bmp", ".gif", ".jfif", ".jpeg", ".jpg",  ".pbm", ".pgm",
                                              ".png", ".pnm", ".ppm",  ".tif",  ".tiff", ".webp"};
 const std::set<std::string> kVideoSuffixes{".3gp", ".avi",  ".flv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov",
                                            ".mp4", ".mpeg", ".mpg", ".mts",  ".ogv", ".ts",    ".webm", ".wmv"};
@@ -28,7 +28,7 @@ std::vector<Source> in_folder(const fs::path& folder) {
   std::vector<fs::path> paths;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     const bool hidden = entry.path().filename().string().front() == '.';
-    const bool wanted = kPictureSuffixes.count(lower_suffix(entry.path())) != 0 || is_video(entry.path());
+    const bool wanted = kImageSuffixes.count(lower_suffix(entry.path())) != 0 || is_video(entry.path());
     if (!hidden && wanted && entry.is_regular_file()) {
       paths.push_back(entry.path());
     }
@@ -90,7 +90,7 @@ void tell_apart(std::vector<Source>& sources) {
   }
 }
 
-void number_pictures(std::vector<Source>& sources) {
+void number_images(std::vector<Source>& sources) {
   std::set<std::int64_t> numbers;
   const bool all_numbers = std::all_of(sources.begin(), sources.end(), [&](const Source& source) {
     const std::string stem = source.place.stem().string();
@@ -118,7 +118,7 @@ std::vector<Source> find_sources(const std::vector<std::string>& arguments) {
     for (Source& source : find_one(argument)) sources.push_back(std::move(source));
   }
   tell_apart(sources);
-  number_pictures(sources);
+  number_images(sources);
   return sources;
 }
 

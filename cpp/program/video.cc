@@ -127,18 +127,18 @@ struct Video::Decoder {
     return false;
   }
 
-  Picture picture() {
+  Image image() {
     const auto kind = static_cast<AVPixelFormat>(frame->format);
     scaler = sws_getCachedContext(scaler, frame->width, frame->height, kind, frame->width, frame->height,
                                   AV_PIX_FMT_RGB24, SWS_BILINEAR, nullptr, nullptr, nullptr);
     if (scaler == nullptr) throw Error(name + ": its pixel format cannot be converted to RGB");
     set_colors();
-    Picture picture = roomy_picture(frame->width, frame->height);
-    std::array<std::uint8_t*, 4> target{picture.pixels.data()};
-    std::array<int, 4> stride{picture.width * 3};
+    Image image = roomy_image(frame->width, frame->height);
+    std::array<std::uint8_t*, 4> target{image.pixels.data()};
+    std::array<int, 4> stride{image.width * 3};
     sws_scale(scaler, frame->data, frame->linesize, 0, frame->height, target.data(), stride.data());
-    picture.pixels.resize(static_cast<std::size_t>(picture.width) * static_cast<std::size_t>(picture.height) * 3);
-    return turn_upright(std::move(picture), orientation());
+    image.pixels.resize(static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) * 3);
+    return turn_upright(std::move(image), orientation());
   }
 
   /// Seconds since the first frame. Some files repeat or omit timestamps; a written video needs increasing ones.
@@ -177,7 +177,7 @@ struct Video::Decoder {
 
   [[noreturn]] void fail(int status) const { throw Error(name + ": damaged video: " + explain(status)); }
 
-  /// The next packet of the pictures into the decoder, or the end of the stream.
+  /// The next packet of the images into the decoder, or the end of the stream.
   void send() {
     while (true) {
       const int read = av_read_frame(format, packet);
@@ -234,7 +234,7 @@ double Video::rate() const {
 
 std::optional<VideoFrame> Video::next() {
   if (!decoder_->receive()) return std::nullopt;
-  return VideoFrame{decoder_->picture(), decoder_->next_seconds()};
+  return VideoFrame{decoder_->image(), decoder_->next_seconds()};
 }
 
 }  // namespace lookonce

@@ -4,13 +4,13 @@
 #include <memory>
 #include <optional>
 
-#include "lookonce/pictures.h"
+#include "lookonce/images.h"
 
 namespace lookonce {
 
 /// One upright frame of a video. seconds: time since the first frame, increasing from frame to frame.
 struct VideoFrame {
-  Picture picture;
+  Image image;
   double seconds = 0;
 };
 

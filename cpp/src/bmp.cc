@@ -96,7 +96,7 @@ class BmpReader {
   BmpReader(std::string_view bytes, const std::string& name)
       : bytes_(bytes), name_(name), header_(read_header(bytes, name)), after_header_(kFileHeader + header_.size) {}
 
-  StoredPicture read() {
+  StoredImage read() {
     if (header_.compression != kRaw && header_.compression != kBitFields) unknown(name_, "compressed pixels");
     constexpr std::array<unsigned, 6> kDepths{1, 4, 8, 16, 24, 32};
     if (std::find(kDepths.begin(), kDepths.end(), header_.bits) == kDepths.end() ||
@@ -113,9 +113,9 @@ class BmpReader {
       throw Error(name_ + ": truncated BMP: the file ends after " + std::to_string(bytes_.size()) +
                   " bytes; copy it again");
     }
-    StoredPicture stored;
-    stored.picture = Picture(static_cast<int>(header_.width), static_cast<int>(header_.height));
-    order_.alpha < 0 ? read_rows(stored.picture) : read_rows_with_alpha(stored.picture);
+    StoredImage stored;
+    stored.image = Image(static_cast<int>(header_.width), static_cast<int>(header_.height));
+    order_.alpha < 0 ? read_rows(stored.image) : read_rows_with_alpha(stored.image);
     return stored;
   }
 
@@ -163,11 +163,11 @@ class BmpReader {
     }
   }
 
-  void read_rows(Picture& picture) const {
-    for (int y = 0; y < picture.height; ++y) {
+  void read_rows(Image& image) const {
+    for (int y = 0; y < image.height; ++y) {
       const std::uint8_t* source = row(y);
-      std::uint8_t* target = picture.row(y);
-      for (int x = 0; x < picture.width; ++x, target += 3) put(source, x, target);
+      std::uint8_t* target = image.row(y);
+      for (int x = 0; x < image.width; ++x, target += 3) put(source, x, target);
     }
   }
 
@@ -191,19 +191,19 @@ class BmpReader {
     }
   }
 
-  void read_rows_with_alpha(Picture& picture) const {
-    std::vector<std::uint8_t> rgba(picture.pixels.size() / 3 * 4);
+  void read_rows_with_alpha(Image& image) const {
+    std::vector<std::uint8_t> rgba(image.pixels.size() / 3 * 4);
     std::uint8_t* target = rgba.data();
-    for (int y = 0; y < picture.height; ++y) {
+    for (int y = 0; y < image.height; ++y) {
       const std::uint8_t* pixel = row(y);
-      for (int x = 0; x < picture.width; ++x, pixel += 4, target += 4) {
+      for (int x = 0; x < image.width; ++x, pixel += 4, target += 4) {
         target[0] = pixel[order_.red];
         target[1] = pixel[order_.green];
         target[2] = pixel[order_.blue];
         target[3] = pixel[order_.alpha];
       }
     }
-    lay_on_white(rgba.data(), picture);
+    lay_on_white(rgba.data(), image);
   }
 
   [[nodiscard]] const std::uint8_t* row(int y) const {
@@ -222,7 +222,7 @@ class BmpReader {
 
 }  // namespace
 
-StoredPicture decode_bmp(std::string_view bytes, const std::string& name) {
+StoredImage decode_bmp(std::string_view bytes, const std::string& name) {
   return BmpReader(bytes, name).read();
 }
 

@@ -37,24 +37,24 @@ Detector::Detector(Backend& backend, const DetectorOptions& options)
       class_scores_(lowest_scores(backend.record(), options.score_threshold)),
       lowest_score_(*std::min_element(class_scores_.begin(), class_scores_.end())) {}
 
-std::vector<Detections> Detector::detect(Pictures pictures) {
-  prepare(pictures);
+std::vector<Detections> Detector::detect(Images images) {
+  prepare(images);
   infer();
   return select();
 }
 
-void Detector::prepare(Pictures pictures) {
+void Detector::prepare(Images images) {
   const std::size_t size = canvas_bytes(record());
   const int group = backend_.group();
-  if (pictures.count < 1 || (group > 0 && pictures.count > group)) {
-    throw Error("batch is " + std::to_string(pictures.count) + "; this model takes " +
-                (group > 0 ? "1 to " + std::to_string(group) : "1 or more") + " pictures at once");
+  if (images.count < 1 || (group > 0 && images.count > group)) {
+    throw Error("batch is " + std::to_string(images.count) + "; this model takes " +
+                (group > 0 ? "1 to " + std::to_string(group) : "1 or more") + " images at once");
   }
   // A file for exactly so many gets what an earlier call left on the other canvases; their answers are not looked at.
-  canvases_.resize(size * static_cast<std::size_t>(group > 0 ? group : pictures.count));
+  canvases_.resize(size * static_cast<std::size_t>(group > 0 ? group : images.count));
   placements_.clear();
-  for (int index = 0; index < pictures.count; ++index) {
-    placements_.push_back(fit_into(canvases_.data() + size * placements_.size(), pictures.first[index], record()));
+  for (int index = 0; index < images.count; ++index) {
+    placements_.push_back(fit_into(canvases_.data() + size * placements_.size(), images.first[index], record()));
   }
 }
 
@@ -71,8 +71,8 @@ const std::vector<std::vector<HeadMap>>& Detector::infer() {
     const HeadMap whole = maps_.front()[head];
     const auto size = static_cast<std::size_t>(record().channels(record().heads[head])) *
                       static_cast<std::size_t>(whole.rows) * static_cast<std::size_t>(whole.columns);
-    for (std::size_t picture = 0; picture < maps_.size(); ++picture) {
-      maps_[picture][head].values = whole.values + size * picture;
+    for (std::size_t image = 0; image < maps_.size(); ++image) {
+      maps_[image][head].values = whole.values + size * image;
     }
   }
   return maps_;
@@ -80,15 +80,15 @@ const std::vector<std::vector<HeadMap>>& Detector::infer() {
 
 std::vector<Detections> Detector::select() const {
   std::vector<Detections> found;
-  for (std::size_t picture = 0; picture < maps_.size(); ++picture) {
-    Detections candidates = decode_heads(maps_[picture], record(), lowest_score_, multi_label_);
+  for (std::size_t image = 0; image < maps_.size(); ++image) {
+    Detections candidates = decode_heads(maps_[image], record(), lowest_score_, multi_label_);
     if (agnostic_) {  // a box under the threshold of its own class must not suppress one of another class
       candidates.erase(std::remove_if(candidates.begin(), candidates.end(),
                                       [this](const Detection& one) { return !over_threshold(one); }),
                        candidates.end());
     }
     found.push_back(finish(select_detections(std::move(candidates), iou_threshold_, max_detections_, agnostic_),
-                           placements_[picture]));
+                           placements_[image]));
   }
   return found;
 }

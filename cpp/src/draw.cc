@@ -69,27 +69,27 @@ Color text_color(const Color& background) {
   return 1.05 / light >= light / (luminance(kBlack) + 0.05) ? kWhite : kBlack;
 }
 
-void fill(Picture& picture, const Rectangle& where, const Color& color) {
-  for (int y = std::max(0, where.top); y < std::min(picture.height, where.bottom); ++y) {
-    for (int x = std::max(0, where.left); x < std::min(picture.width, where.right); ++x) {
-      std::copy(color.begin(), color.end(), picture.row(y) + static_cast<std::ptrdiff_t>(x) * 3);
+void fill(Image& image, const Rectangle& where, const Color& color) {
+  for (int y = std::max(0, where.top); y < std::min(image.height, where.bottom); ++y) {
+    for (int x = std::max(0, where.left); x < std::min(image.width, where.right); ++x) {
+      std::copy(color.begin(), color.end(), image.row(y) + static_cast<std::ptrdiff_t>(x) * 3);
     }
   }
 }
 
-/// The pixels whose outer edges are the box, at least one, inside the picture.
-Rectangle whole_pixels(const BoxXyxy& box, const Picture& picture) {
-  const int left = std::clamp(static_cast<int>(std::lrint(box.left)), 0, picture.width - 1);
-  const int top = std::clamp(static_cast<int>(std::lrint(box.top)), 0, picture.height - 1);
-  return {left, top, std::clamp(static_cast<int>(std::lrint(box.right)), left + 1, picture.width),
-          std::clamp(static_cast<int>(std::lrint(box.bottom)), top + 1, picture.height)};
+/// The pixels whose outer edges are the box, at least one, inside the image.
+Rectangle whole_pixels(const BoxXyxy& box, const Image& image) {
+  const int left = std::clamp(static_cast<int>(std::lrint(box.left)), 0, image.width - 1);
+  const int top = std::clamp(static_cast<int>(std::lrint(box.top)), 0, image.height - 1);
+  return {left, top, std::clamp(static_cast<int>(std::lrint(box.right)), left + 1, image.width),
+          std::clamp(static_cast<int>(std::lrint(box.bottom)), top + 1, image.height)};
 }
 
-void draw_box(Picture& picture, const Rectangle& box, const Color& color, int line) {
-  fill(picture, {box.left, box.top, box.right, std::min(box.top + line, box.bottom)}, color);
-  fill(picture, {box.left, std::max(box.bottom - line, box.top), box.right, box.bottom}, color);
-  fill(picture, {box.left, box.top, std::min(box.left + line, box.right), box.bottom}, color);
-  fill(picture, {std::max(box.right - line, box.left), box.top, box.right, box.bottom}, color);
+void draw_box(Image& image, const Rectangle& box, const Color& color, int line) {
+  fill(image, {box.left, box.top, box.right, std::min(box.top + line, box.bottom)}, color);
+  fill(image, {box.left, std::max(box.bottom - line, box.top), box.right, box.bottom}, color);
+  fill(image, {box.left, box.top, std::min(box.left + line, box.right), box.bottom}, color);
+  fill(image, {std::max(box.right - line, box.left), box.top, box.right, box.bottom}, color);
 }
 
 /// One letter a character of `text`, which is UTF-8; a box for those that the font lacks.
@@ -103,28 +103,28 @@ std::string in_letters(const std::string& text) {
 }
 
 /// `dot`: the side in pixels of one of the squares that letters consist of.
-void draw_letter(Picture& picture, char letter, std::pair<int, int> left_top, int dot, const Color& color) {
+void draw_letter(Image& image, char letter, std::pair<int, int> left_top, int dot, const Color& color) {
   for (int row = 0; row < kGlyphRows; ++row) {
     for (int column = 0; column < kGlyphColumns; ++column) {
       if (!has_ink(letter, column, row)) continue;
       const int left = left_top.first + column * dot;
       const int top = left_top.second + row * dot;
-      fill(picture, {left, top, left + dot, top + dot}, color);
+      fill(image, {left, top, left + dot, top + dot}, color);
     }
   }
 }
 
-/// On the box, or inside it where there is no room above; moved into the picture from the right.
-void draw_tag(Picture& picture, const Rectangle& box, const std::string& letters, const Color& color, int dot) {
+/// On the box, or inside it where there is no room above; moved into the image from the right.
+void draw_tag(Image& image, const Rectangle& box, const std::string& letters, const Color& color, int dot) {
   const int advance = (kGlyphColumns + 1) * dot;
   const int width = static_cast<int>(letters.size()) * advance + 2 * dot;
   const int height = (kGlyphRows + 2) * dot;
-  const int left = std::max(0, std::min(box.left, picture.width - width));
+  const int left = std::max(0, std::min(box.left, image.width - width));
   const int top = box.top >= height ? box.top - height : box.top;
-  fill(picture, {left, top, left + width, top + height}, color);
+  fill(image, {left, top, left + width, top + height}, color);
   int x = left + 2 * dot;
   for (const char letter : letters) {
-    draw_letter(picture, letter, {x, top + 2 * dot}, dot, text_color(color));
+    draw_letter(image, letter, {x, top + 2 * dot}, dot, text_color(color));
     x += advance;
   }
 }
@@ -139,15 +139,15 @@ std::string tag_text(const Detection& detection, const std::vector<std::string>&
 
 }  // namespace
 
-void draw(Picture& picture, const Detections& detections, const std::vector<std::string>& class_names) {
-  const double side = std::sqrt(static_cast<double>(picture.width) * picture.height);
+void draw(Image& image, const Detections& detections, const std::vector<std::string>& class_names) {
+  const double side = std::sqrt(static_cast<double>(image.width) * image.height);
   const int line = std::max(1, static_cast<int>(std::lrint(side / 300)));
   const int dot = std::max(1, static_cast<int>(std::lrint(side / 400)));
   for (auto worst = detections.rbegin(); worst != detections.rend(); ++worst) {
-    draw_box(picture, whole_pixels(worst->box, picture), class_color(worst->label), line);
+    draw_box(image, whole_pixels(worst->box, image), class_color(worst->label), line);
   }
   for (auto worst = detections.rbegin(); worst != detections.rend(); ++worst) {
-    draw_tag(picture, whole_pixels(worst->box, picture), tag_text(*worst, class_names), class_color(worst->label), dot);
+    draw_tag(image, whole_pixels(worst->box, image), tag_text(*worst, class_names), class_color(worst->label), dot);
   }
 }
 

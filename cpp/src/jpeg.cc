@@ -79,12 +79,12 @@ JpegHeader read_header(std::string_view bytes, const std::string& name) {
 }
 
 /// Pillow's conversion (libImaging/Convert.c) of CMYK stored inverted, as Adobe's programs store it.
-void cmyk_to_rgb(const std::vector<unsigned char>& cmyk, Picture& picture) {
+void cmyk_to_rgb(const std::vector<unsigned char>& cmyk, Image& image) {
   for (std::size_t pixel = 0; pixel < cmyk.size() / 4; ++pixel) {
     const unsigned without_black = cmyk[pixel * 4 + 3];
     for (std::size_t channel = 0; channel < 3; ++channel) {
       const unsigned product = (255U - cmyk[pixel * 4 + channel]) * without_black + 128;
-      picture.pixels[pixel * 3 + channel] =
+      image.pixels[pixel * 3 + channel] =
           static_cast<std::uint8_t>(without_black - (((product >> 8U) + product) >> 8U));
     }
   }
@@ -98,13 +98,13 @@ void decompress(std::string_view bytes, const JpegHeader& header, int format, un
   if (!handle) throw Error(name + ": no memory for the JPEG decoder");
   const int status = tjDecompress2(handle.get(), as_bytes(bytes), static_cast<unsigned long>(bytes.size()), pixels,
                                    header.width, 0, header.height, format, 0);
-  // What libjpeg only warns of (stray bytes, a strange marker) it has repaired; OpenCV takes such pictures, too.
+  // What libjpeg only warns of (stray bytes, a strange marker) it has repaired; OpenCV takes such images, too.
   if (status != 0 && tjGetErrorCode(handle.get()) != TJERR_WARNING) damaged(name, tjGetErrorStr2(handle.get()));
 }
 
 }  // namespace
 
-StoredPicture decode_jpeg(std::string_view bytes, const std::string& name) {
+StoredImage decode_jpeg(std::string_view bytes, const std::string& name) {
   const JpegHeader header = read_header(bytes, name);
   const int components = header.num_components;
   if (components != 1 && components != 3 && components != 4) {
@@ -118,22 +118,22 @@ StoredPicture decode_jpeg(std::string_view bytes, const std::string& name) {
     throw Error(name + ": truncated JPEG: the file ends after " + std::to_string(bytes.size()) +
                 " bytes; copy it again");
   }
-  StoredPicture stored{Picture(header.width, header.height), *orientation};
+  StoredImage stored{Image(header.width, header.height), *orientation};
   if (components == 4) {
-    std::vector<unsigned char> cmyk(stored.picture.pixels.size() / 3 * 4);
+    std::vector<unsigned char> cmyk(stored.image.pixels.size() / 3 * 4);
     decompress(bytes, header, TJPF_CMYK, cmyk.data(), name);
-    cmyk_to_rgb(cmyk, stored.picture);
+    cmyk_to_rgb(cmyk, stored.image);
   } else {
-    decompress(bytes, header, TJPF_RGB, stored.picture.pixels.data(), name);
+    decompress(bytes, header, TJPF_RGB, stored.image.pixels.data(), name);
   }
   return stored;
 }
 
-std::string encode_jpeg(const Picture& picture, int quality) {
+std::string encode_jpeg(const Image& image, int quality) {
   const std::unique_ptr<void, decltype(&tjDestroy)> handle(tjInitCompress(), &tjDestroy);
   unsigned char* coded = nullptr;
   unsigned long size = 0;
-  const int status = handle ? tjCompress2(handle.get(), picture.pixels.data(), picture.width, 0, picture.height,
+  const int status = handle ? tjCompress2(handle.get(), image.pixels.data(), image.width, 0, image.height,
                                           TJPF_RGB, &coded, &size, TJSAMP_420, quality, 0)
                             : -1;
   const std::unique_ptr<unsigned char, decltype(&tjFree)> owned(coded, &tjFree);

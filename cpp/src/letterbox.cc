@@ -21,8 +21,8 @@ BoxXyxy Placement::to_original(const BoxXyxy& box) const {
           std::clamp((box.bottom - offset_y) / scale_y, 0.0F, height)};
 }
 
-std::pair<int, int> letterbox_wh(std::pair<int, int> picture_wh, std::pair<int, int> canvas_wh) {
-  const auto [width, height] = std::pair<std::int64_t, std::int64_t>(picture_wh);
+std::pair<int, int> letterbox_wh(std::pair<int, int> image_wh, std::pair<int, int> canvas_wh) {
+  const auto [width, height] = std::pair<std::int64_t, std::int64_t>(image_wh);
   const auto [canvas_width, canvas_height] = std::pair<std::int64_t, std::int64_t>(canvas_wh);
   if (canvas_width * height <= canvas_height * width) {
     const std::int64_t fitted = (2 * height * canvas_width + width) / (2 * width);
@@ -32,10 +32,10 @@ std::pair<int, int> letterbox_wh(std::pair<int, int> picture_wh, std::pair<int, 
   return {static_cast<int>(std::max<std::int64_t>(1, fitted)), canvas_wh.second};
 }
 
-Placement fit_into(std::uint8_t* canvas, const Picture& picture, const Record& record) {
+Placement fit_into(std::uint8_t* canvas, const Image& image, const Record& record) {
   std::pair<int, int> fitted{record.width, record.height};
   if (record.preprocessing.resize == Resize::letterbox) {
-    fitted = letterbox_wh({picture.width, picture.height}, fitted);
+    fitted = letterbox_wh({image.width, image.height}, fitted);
   }
   const int left = (record.width - fitted.first) / 2;
   const int top = (record.height - fitted.second) / 2;
@@ -44,20 +44,20 @@ Placement fit_into(std::uint8_t* canvas, const Picture& picture, const Record& r
     std::memset(canvas, record.preprocessing.pad_value, stride * static_cast<std::size_t>(record.height));
   }
   std::uint8_t* corner = canvas + static_cast<std::size_t>(top) * stride + static_cast<std::size_t>(left) * kChannels;
-  resize(picture, {corner, fitted.first, fitted.second, stride}, record.preprocessing.interpolation);
+  resize(image, {corner, fitted.first, fitted.second, stride}, record.preprocessing.interpolation);
   // In double precision first, as Python divides.
-  return {static_cast<float>(static_cast<double>(fitted.first) / picture.width),
-          static_cast<float>(static_cast<double>(fitted.second) / picture.height),
+  return {static_cast<float>(static_cast<double>(fitted.first) / image.width),
+          static_cast<float>(static_cast<double>(fitted.second) / image.height),
           static_cast<float>(left),
           static_cast<float>(top),
-          picture.width,
-          picture.height};
+          image.width,
+          image.height};
 }
 
 void to_network_input(const std::uint8_t* canvases, int count, const Record& record, float* input) {
   const Preprocessing& how = record.preprocessing;
   const std::size_t num_pixels = static_cast<std::size_t>(record.height) * static_cast<std::size_t>(record.width);
-  for (int picture = 0; picture < count; ++picture) {
+  for (int image = 0; image < count; ++image) {
     for (std::size_t channel = 0; channel < kChannels; ++channel) {
       const std::size_t source = how.color_order == ColorOrder::bgr ? kChannels - 1 - channel : channel;
       const float mean = how.mean[channel];

@@ -5,7 +5,7 @@
 
 #include "backends.h"
 #include "lookonce/errors.h"
-#include "lookonce/pictures.h"
+#include "lookonce/images.h"
 #include "lookonce/text.h"
 
 namespace lookonce {
@@ -19,7 +19,7 @@ class NcnnLane final : public Lane {
   std::vector<HeadMap> run(const void* input, int /*count: always one*/) override {
     const ncnn::Mat images = mat_of(input);
     ncnn::Extractor extractor = net_.create_extractor();
-    if (extractor.input("images", images) != 0) fail("takes no picture");
+    if (extractor.input("images", images) != 0) fail("takes no image");
     values_.clear();
     std::vector<HeadMap> maps;
     for (const HeadRecord& head : record_.heads) {

@@ -7,7 +7,7 @@
 #include "backends.h"
 #include "lookonce/errors.h"
 #include "lookonce/onnx_file.h"
-#include "lookonce/pictures.h"
+#include "lookonce/images.h"
 #include "lookonce/text.h"
 
 namespace lookonce {

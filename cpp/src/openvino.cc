@@ -4,7 +4,7 @@
 #include "backends.h"
 #include "lookonce/errors.h"
 #include "lookonce/onnx_file.h"
-#include "lookonce/pictures.h"
+#include "lookonce/images.h"
 
 namespace lookonce {
 namespace {
@@ -29,7 +29,7 @@ Record read_record(const ov::Model& model, const std::string& source) {
   return parse_record(model.get_rt_info<std::string>(key), source);
 }
 
-/// The input for pictures; graphs that end in detections have inputs for thresholds, too.
+/// The input for images; graphs that end in detections have inputs for thresholds, too.
 std::shared_ptr<ov::op::v0::Parameter> images_of(const ov::Model& model, const std::string& source) {
   for (const auto& parameter : model.get_parameters()) {
     if (parameter->output(0).get_names().count("images") != 0) return parameter;

@@ -33,11 +33,11 @@ class PngReader {
   PngReader(const PngReader&) = delete;
   PngReader& operator=(const PngReader&) = delete;
 
-  StoredPicture read() {
+  StoredImage read() {
     if (!read_header()) damaged();
     find_metadata();
     require_readable_size(width_, height_, name_);
-    StoredPicture stored;
+    StoredImage stored;
     const auto orientation = read_orientation(exif_, xmp_);
     if (!orientation) throw Error(name_ + ": damaged PNG: its EXIF data cannot be read; copy it again");
     stored.orientation = *orientation;
@@ -45,9 +45,9 @@ class PngReader {
     rows_.resize(height_);
     for (png_uint_32 y = 0; y < height_; ++y) rows_[y] = samples_.data() + row_bytes_ * y;
     if (!read_pixels()) damaged();
-    stored.picture = Picture(static_cast<int>(width_), static_cast<int>(height_));
+    stored.image = Image(static_cast<int>(width_), static_cast<int>(height_));
     depth_ == 16 ? bring_to_eight_bits() : void();
-    to_rgb(stored.picture);
+    to_rgb(stored.image);
     return stored;
   }
 
@@ -157,19 +157,19 @@ class PngReader {
     samples_.resize(count);
   }
 
-  void to_rgb(Picture& picture) const {
+  void to_rgb(Image& image) const {
     const bool has_alpha = channels_ == 2 || channels_ == 4;
-    const std::size_t num_pixels = picture.pixels.size() / 3;
+    const std::size_t num_pixels = image.pixels.size() / 3;
     if (channels_ == 3 && transparent_[0] < 0) {
-      picture.pixels = samples_;
+      image.pixels = samples_;
       return;
     }
     if (has_alpha || transparent_[0] >= 0) {
-      lay_on_white(rgba(num_pixels).data(), picture);
+      lay_on_white(rgba(num_pixels).data(), image);
       return;
     }
     for (std::size_t pixel = 0; pixel < num_pixels; ++pixel) {
-      std::memset(&picture.pixels[pixel * 3], samples_[pixel], 3);
+      std::memset(&image.pixels[pixel * 3], samples_[pixel], 3);
     }
   }
 
@@ -202,20 +202,20 @@ class PngReader {
 
 }  // namespace
 
-StoredPicture decode_png(std::string_view bytes, const std::string& name) {
+StoredImage decode_png(std::string_view bytes, const std::string& name) {
   return PngReader(bytes, name).read();
 }
 
-std::string encode_png(const Picture& picture) {
-  png_image image{};
-  image.version = PNG_IMAGE_VERSION;
-  image.width = static_cast<png_uint_32>(picture.width);
-  image.height = static_cast<png_uint_32>(picture.height);
-  image.format = PNG_FORMAT_RGB;
-  png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(image);
+std::string encode_png(const Image& image) {
+  png_image whole{};
+  whole.version = PNG_IMAGE_VERSION;
+  whole.width = static_cast<png_uint_32>(image.width);
+  whole.height = static_cast<png_uint_32>(image.height);
+  whole.format = PNG_FORMAT_RGB;
+  png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(whole);
   std::string bytes(size, '\0');
-  if (png_image_write_to_memory(&image, bytes.data(), &size, 0, picture.pixels.data(), 0, nullptr) == 0) {
-    throw Error(std::string("cannot write a PNG: ") + image.message);
+  if (png_image_write_to_memory(&whole, bytes.data(), &size, 0, image.pixels.data(), 0, nullptr) == 0) {
+    throw Error(std::string("cannot write a PNG: ") + whole.message);
   }
   bytes.resize(size);
   return bytes;

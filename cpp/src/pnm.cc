@@ -24,7 +24,7 @@ class PnmReader {
  public:
   PnmReader(std::string_view bytes, const std::string& name) : bytes_(bytes), name_(name) {}
 
-  StoredPicture read() {
+  StoredImage read() {
     const char kind = bytes_.size() > 2 && is_space(bytes_[2]) ? bytes_[1] : '0';
     position_ = 3;
     is_bits_ = kind == '1' || kind == '4';
@@ -37,9 +37,9 @@ class PnmReader {
     if (most_ < 1 || most_ > 65535) damaged("its largest value is " + std::to_string(most_) + ", expected 1 to 65535");
     require_readable_size(width, height, name_);
     require_bytes_for(width, height);
-    StoredPicture stored;
-    stored.picture = Picture(width, height);
-    for (int y = 0; y < height; ++y) read_row(stored.picture.row(y), width);
+    StoredImage stored;
+    stored.image = Image(width, height);
+    for (int y = 0; y < height; ++y) read_row(stored.image.row(y), width);
     return stored;
   }
 
@@ -138,7 +138,7 @@ class PnmReader {
 
 }  // namespace
 
-StoredPicture decode_pnm(std::string_view bytes, const std::string& name) {
+StoredImage decode_pnm(std::string_view bytes, const std::string& name) {
   return PnmReader(bytes, name).read();
 }
 

@@ -91,7 +91,7 @@ void gather_pairs(const std::uint8_t* source, int width, const std::vector<int>&
 /// look at. Each is computed once; the last two are kept.
 class RowCache {
  public:
-  RowCache(const Picture& picture, const std::vector<Taps>& columns) : picture_(picture) {
+  RowCache(const Image& image, const std::vector<Taps>& columns) : image_(image) {
     for (const Taps& taps : columns) {
       columns_.push_back(taps.first);  // the second tap is the next pixel, or has no weight
       first_.weights.insert(first_.weights.end(), kChannels, taps.first_weight);
@@ -103,7 +103,7 @@ class RowCache {
 
   const std::int16_t* row(int y) {
     const auto slot = static_cast<std::size_t>(y % 2);
-    if (held_[slot] != y) compute(picture_.row(y), rows_[slot].data());
+    if (held_[slot] != y) compute(image_.row(y), rows_[slot].data());
     held_[slot] = y;
     return rows_[slot].data();
   }
@@ -117,7 +117,7 @@ class RowCache {
 
   /// First the pixels side by side, then the sums: the compiler turns these alone into vector instructions.
   void compute(const std::uint8_t* source, std::int16_t* result) {
-    gather_pairs(source, picture_.width, columns_, first_.pixels.data(), second_.pixels.data());
+    gather_pairs(source, image_.width, columns_, first_.pixels.data(), second_.pixels.data());
     const std::uint8_t* first = first_.pixels.data();
     const std::uint8_t* second = second_.pixels.data();
     const std::int16_t* first_weight = first_.weights.data();
@@ -128,16 +128,16 @@ class RowCache {
     }
   }
 
-  const Picture& picture_;
+  const Image& image_;
   std::vector<int> columns_;
   Side first_, second_;
   std::array<int, 2> held_{-1, -1};
   std::array<std::vector<std::int16_t>, 2> rows_;
 };
 
-void resize_linear(const Picture& picture, const PixelView& target, bool area) {
-  RowCache cache(picture, linear_taps(picture.width, target.width, area, true));
-  const std::vector<Taps> rows = linear_taps(picture.height, target.height, area, false);
+void resize_linear(const Image& image, const PixelView& target, bool area) {
+  RowCache cache(image, linear_taps(image.width, target.width, area, true));
+  const std::vector<Taps> rows = linear_taps(image.height, target.height, area, false);
   const int size = target.width * kChannels;
   for (int y = 0; y < target.height; ++y) {
     const Taps& taps = rows[static_cast<std::size_t>(y)];
@@ -152,24 +152,24 @@ void resize_linear(const Picture& picture, const PixelView& target, bool area) {
   }
 }
 
-void resize_nearest(const Picture& picture, const PixelView& target) {
+void resize_nearest(const Image& image, const PixelView& target) {
   const auto position = [](int at, int source, int target_side) {
     const double scale = 1.0 / (static_cast<double>(target_side) / source);
     return std::min(static_cast<int>(std::floor(at * scale)), source - 1);
   };
   std::vector<int> columns;
-  for (int x = 0; x < target.width; ++x) columns.push_back(position(x, picture.width, target.width));
+  for (int x = 0; x < target.width; ++x) columns.push_back(position(x, image.width, target.width));
   for (int y = 0; y < target.height; ++y) {
-    gather(picture.row(position(y, picture.height, target.height)), picture.width, columns, target.row(y));
+    gather(image.row(position(y, image.height, target.height)), image.width, columns, target.row(y));
   }
 }
 
 /// Both sides shrink to exactly half: the mean of each two by two, halves up.
-void resize_to_half(const Picture& picture, const PixelView& target) {
-  std::vector<std::uint16_t> sums(static_cast<std::size_t>(picture.width) * kChannels);  // of two rows
+void resize_to_half(const Image& image, const PixelView& target) {
+  std::vector<std::uint16_t> sums(static_cast<std::size_t>(image.width) * kChannels);  // of two rows
   for (int y = 0; y < target.height; ++y) {
-    const std::uint8_t* upper = picture.row(2 * y);
-    const std::uint8_t* lower = picture.row(2 * y + 1);
+    const std::uint8_t* upper = image.row(2 * y);
+    const std::uint8_t* lower = image.row(2 * y + 1);
     for (std::size_t x = 0; x < sums.size(); ++x) sums[x] = static_cast<std::uint16_t>(upper[x] + lower[x]);
     std::uint8_t* result = target.row(y);
     const std::uint16_t* pair = sums.data();
@@ -182,13 +182,13 @@ void resize_to_half(const Picture& picture, const PixelView& target) {
 }
 
 /// Both sides shrink by whole numbers: the mean of each block, halves to the even neighbour.
-void resize_whole_blocks(const Picture& picture, const PixelView& target, int block_width, int block_height) {
+void resize_whole_blocks(const Image& image, const PixelView& target, int block_width, int block_height) {
   const float scale = 1.0F / static_cast<float>(block_width * block_height);
   std::vector<std::int32_t> sums(static_cast<std::size_t>(target.width * block_width * kChannels));  // of some rows
   for (int y = 0; y < target.height; ++y) {
     std::fill(sums.begin(), sums.end(), 0);
     for (int row = 0; row < block_height; ++row) {
-      const std::uint8_t* source = picture.row(y * block_height + row);
+      const std::uint8_t* source = image.row(y * block_height + row);
       for (std::size_t x = 0; x < sums.size(); ++x) sums[x] += source[x];
     }
     std::uint8_t* result = target.row(y);
@@ -246,14 +246,14 @@ void shrink_along_x(const std::uint8_t* source, const std::vector<Share>& column
   }
 }
 
-void resize_area(const Picture& picture, const PixelView& target) {
-  const std::vector<Share> columns = area_shares(picture.width, target.width);
-  const std::vector<Share> rows = area_shares(picture.height, target.height);
+void resize_area(const Image& image, const PixelView& target) {
+  const std::vector<Share> columns = area_shares(image.width, target.width);
+  const std::vector<Share> rows = area_shares(image.height, target.height);
   const std::size_t size = static_cast<std::size_t>(target.width) * kChannels;
   std::vector<float> along_x(size);
   std::vector<float> sum(size);
   for (std::size_t index = 0; index < rows.size(); ++index) {
-    shrink_along_x(picture.row(rows[index].source), columns, along_x.data());
+    shrink_along_x(image.row(rows[index].source), columns, along_x.data());
     const bool begins = index == 0 || rows[index - 1].target != rows[index].target;
     for (std::size_t x = 0; x < size; ++x) {
       sum[x] = begins ? along_x[x] * rows[index].weight : sum[x] + along_x[x] * rows[index].weight;
@@ -265,35 +265,35 @@ void resize_area(const Picture& picture, const PixelView& target) {
   }
 }
 
-void copy_rows(const Picture& picture, const PixelView& target) {
-  const std::size_t size = static_cast<std::size_t>(picture.width) * kChannels;
-  for (int y = 0; y < picture.height; ++y) std::memcpy(target.row(y), picture.row(y), size);
+void copy_rows(const Image& image, const PixelView& target) {
+  const std::size_t size = static_cast<std::size_t>(image.width) * kChannels;
+  for (int y = 0; y < image.height; ++y) std::memcpy(target.row(y), image.row(y), size);
 }
 
 }  // namespace
 
-void resize(const Picture& picture, const PixelView& target, Interpolation interpolation) {
-  if (picture.width == target.width && picture.height == target.height) return copy_rows(picture, target);
-  const double scale_x = 1.0 / (static_cast<double>(target.width) / picture.width);
-  const double scale_y = 1.0 / (static_cast<double>(target.height) / picture.height);
+void resize(const Image& image, const PixelView& target, Interpolation interpolation) {
+  if (image.width == target.width && image.height == target.height) return copy_rows(image, target);
+  const double scale_x = 1.0 / (static_cast<double>(target.width) / image.width);
+  const double scale_y = 1.0 / (static_cast<double>(target.height) / image.height);
   const auto whole_x = static_cast<int>(std::lrint(scale_x));
   const auto whole_y = static_cast<int>(std::lrint(scale_y));
   const bool whole = std::abs(scale_x - whole_x) < DBL_EPSILON && std::abs(scale_y - whole_y) < DBL_EPSILON;
   const bool shrinks = scale_x >= 1 && scale_y >= 1;
   // OpenCV takes the mean of each block for a linear resize to exactly half, too.
   if (interpolation != Interpolation::nearest && whole && whole_x == 2 && whole_y == 2) {
-    return resize_to_half(picture, target);
+    return resize_to_half(image, target);
   }
   if (interpolation == Interpolation::area && shrinks && whole) {
-    return resize_whole_blocks(picture, target, whole_x, whole_y);
+    return resize_whole_blocks(image, target, whole_x, whole_y);
   }
   switch (interpolation) {
     case Interpolation::linear:
-      return resize_linear(picture, target, false);
+      return resize_linear(image, target, false);
     case Interpolation::area:
-      return shrinks ? resize_area(picture, target) : resize_linear(picture, target, true);
+      return shrinks ? resize_area(image, target) : resize_linear(image, target, true);
     case Interpolation::nearest:
-      return resize_nearest(picture, target);
+      return resize_nearest(image, target);
   }
 }
 

@@ -37,24 +37,24 @@ int orientation_in(std::string_view bytes, const std::string& name) {
 }
 
 /// The first frame as the viewer sees it, on the whole canvas.
-void decode_animation(std::string_view bytes, bool has_alpha, Picture& picture, const std::string& name) {
+void decode_animation(std::string_view bytes, bool has_alpha, Image& image, const std::string& name) {
   const WebPData data{as_bytes(bytes), bytes.size()};
   const std::unique_ptr<WebPAnimDecoder, decltype(&WebPAnimDecoderDelete)> decoder(WebPAnimDecoderNew(&data, nullptr),
                                                                                    &WebPAnimDecoderDelete);
   std::uint8_t* rgba = nullptr;
   int milliseconds = 0;
   if (!decoder || WebPAnimDecoderGetNext(decoder.get(), &rgba, &milliseconds) == 0) damaged(name);
-  if (has_alpha) return lay_on_white(rgba, picture);
-  for (std::size_t pixel = 0; pixel < picture.pixels.size() / 3; ++pixel) {
+  if (has_alpha) return lay_on_white(rgba, image);
+  for (std::size_t pixel = 0; pixel < image.pixels.size() / 3; ++pixel) {
     for (std::size_t channel = 0; channel < 3; ++channel) {
-      picture.pixels[pixel * 3 + channel] = rgba[pixel * 4 + channel];
+      image.pixels[pixel * 3 + channel] = rgba[pixel * 4 + channel];
     }
   }
 }
 
 }  // namespace
 
-StoredPicture decode_webp(std::string_view bytes, const std::string& name) {
+StoredImage decode_webp(std::string_view bytes, const std::string& name) {
   if (bytes.size() < 8 || bytes.size() - 8 < number_at(bytes, 4, 4, false)) {
     throw Error(name + ": truncated WebP: the file ends after " + std::to_string(bytes.size()) +
                 " bytes; copy it again");
@@ -62,18 +62,18 @@ StoredPicture decode_webp(std::string_view bytes, const std::string& name) {
   WebPBitstreamFeatures features;
   if (WebPGetFeatures(as_bytes(bytes), bytes.size(), &features) != VP8_STATUS_OK) damaged(name);
   require_readable_size(features.width, features.height, name);
-  StoredPicture stored{Picture(features.width, features.height), orientation_in(bytes, name)};
-  Picture& picture = stored.picture;
+  StoredImage stored{Image(features.width, features.height), orientation_in(bytes, name)};
+  Image& image = stored.image;
   if (features.has_animation != 0) {
-    decode_animation(bytes, features.has_alpha != 0, picture, name);
+    decode_animation(bytes, features.has_alpha != 0, image, name);
   } else if (features.has_alpha != 0) {
-    std::vector<std::uint8_t> rgba(picture.pixels.size() / 3 * 4);
-    if (WebPDecodeRGBAInto(as_bytes(bytes), bytes.size(), rgba.data(), rgba.size(), picture.width * 4) == nullptr) {
+    std::vector<std::uint8_t> rgba(image.pixels.size() / 3 * 4);
+    if (WebPDecodeRGBAInto(as_bytes(bytes), bytes.size(), rgba.data(), rgba.size(), image.width * 4) == nullptr) {
       damaged(name);
     }
-    lay_on_white(rgba.data(), picture);
-  } else if (WebPDecodeRGBInto(as_bytes(bytes), bytes.size(), picture.pixels.data(), picture.pixels.size(),
-                               picture.width * 3) == nullptr) {
+    lay_on_white(rgba.data(), image);
+  } else if (WebPDecodeRGBInto(as_bytes(bytes), bytes.size(), image.pixels.data(), image.pixels.size(),
+                               image.width * 3) == nullptr) {
     damaged(name);
   }
   return stored;

@@ -7,12 +7,12 @@ namespace {
 
 /// The pixels of the tag over a box at (0, 20), from its first letter on: '#' ink, '.' the colour of the class.
 std::string drawn(const std::string& class_name, int columns, int rows) {
-  Picture picture(60, 40);
-  draw(picture, {{{0, 20, 50, 35}, 0.5F, 0}}, {class_name});
-  const std::uint8_t* tag = picture.row(10);
+  Image image(60, 40);
+  draw(image, {{{0, 20, 50, 35}, 0.5F, 0}}, {class_name});
+  const std::uint8_t* tag = image.row(10);
   std::string text;
   for (int y = 11; y < 11 + rows; ++y) {
-    for (int x = 2; x < 2 + columns; ++x) text += picture.row(y)[x * 3] == tag[0] ? '.' : '#';
+    for (int x = 2; x < 2 + columns; ++x) text += image.row(y)[x * 3] == tag[0] ? '.' : '#';
     text += '\n';
   }
   return text;

@@ -14,10 +14,10 @@ Record record_of(int width, int height) {
   return record;
 }
 
-Picture filled(int width, int height, std::uint8_t value) {
-  Picture picture(width, height);
-  picture.pixels.assign(picture.pixels.size(), value);
-  return picture;
+Image filled(int width, int height, std::uint8_t value) {
+  Image image(width, height);
+  image.pixels.assign(image.pixels.size(), value);
+  return image;
 }
 
 }  // namespace
@@ -29,13 +29,13 @@ TEST(the_letterbox_is_as_large_as_fits_and_halves_round_up) {
   EQUAL((letterbox_wh({10'000, 1}, {32, 32}) == std::pair(32, 1)), true);
 }
 
-TEST(the_picture_lies_in_the_middle_and_the_odd_pixel_of_padding_is_right_or_below) {
+TEST(the_image_lies_in_the_middle_and_the_odd_pixel_of_padding_is_right_or_below) {
   Record record = record_of(8, 8);
   std::vector<std::uint8_t> canvas(8 * 8 * 3);
   const Placement placement = fit_into(canvas.data(), filled(8, 5, 200), record);
   EQUAL(placement.offset_y, 1.0F);
   EQUAL(static_cast<int>(canvas[0]), 114);       // row 0: padding
-  EQUAL(static_cast<int>(canvas[1 * 24]), 200);  // rows 1..5: the picture
+  EQUAL(static_cast<int>(canvas[1 * 24]), 200);  // rows 1..5: the image
   EQUAL(static_cast<int>(canvas[5 * 24 + 23]), 200);
   EQUAL(static_cast<int>(canvas[6 * 24]), 114);  // rows 6 and 7: padding
 }
@@ -51,14 +51,14 @@ TEST(stretching_fills_the_canvas) {
 }
 
 TEST(half_the_size_is_the_mean_of_each_block_with_halves_up) {
-  Picture picture(2, 2);
-  picture.pixels = {1, 10, 0, 2, 10, 0, 3, 10, 0, 4, 11, 1};
+  Image image(2, 2);
+  image.pixels = {1, 10, 0, 2, 10, 0, 3, 10, 0, 4, 11, 1};
   std::vector<std::uint8_t> canvas(3);
-  fit_into(canvas.data(), picture, record_of(1, 1));
+  fit_into(canvas.data(), image, record_of(1, 1));
   EQUAL((canvas == std::vector<std::uint8_t>{3, 10, 0}), true);  // 10 / 4 = 2.5; 41 / 4 = 10.25; 1 / 4
 }
 
-TEST(boxes_come_back_to_the_picture_and_end_at_its_edges) {
+TEST(boxes_come_back_to_the_image_and_end_at_its_edges) {
   const Placement placement{0.5F, 0.5F, 0, 4, 100, 60};
   const BoxXyxy box = placement.to_original({-3, 5, 10, 50});
   EQUAL(box.left, 0.0F);

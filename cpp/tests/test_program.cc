@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "check.h"
-#include "lookonce/pictures.h"
+#include "lookonce/images.h"
 #include "options.h"
 #include "results.h"
 #include "sources.h"
@@ -67,7 +67,7 @@ TEST(options_that_are_wrong_are_named) {
   CONTAINS(error_of([] { parse_options({"m"}); }), "expected a model and at least one");
 }
 
-TEST(a_folder_gives_its_pictures_by_name_with_those_of_its_subfolders) {
+TEST(a_folder_gives_its_images_by_name_with_those_of_its_subfolders) {
   const Scratch scratch;
   for (const char* name : {"b.JPG", "a/ü.png", "notes.txt", ".hidden.jpg"}) static_cast<void>(scratch.file(name));
   EQUAL(names(find_sources({scratch.path.string()})), "a/ü.png=1 b.JPG=2 ");
@@ -90,7 +90,7 @@ TEST(a_list_is_read_from_its_own_folder_and_equal_names_are_told_apart) {
   CONTAINS(error_of([&] { find_sources({(scratch.path / "no").string()}); }), "no such file or folder");
 }
 
-TEST(annotations_choose_the_pictures_and_their_ids) {
+TEST(annotations_choose_the_images_and_their_ids) {
   const Scratch scratch;
   static_cast<void>(scratch.file("a.jpg"));
   static_cast<void>(scratch.file("b.jpg"));

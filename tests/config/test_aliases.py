@@ -8,7 +8,7 @@ import pytest
 import yaml
 from raised import raises
 
-from lookonce.config.aliases import ALIASES, BY_OLD_NAME, MULTI_SCALE_SIZES, for_verb
+from lookonce.config.aliases import ALIASES, BY_OLD_NAME, MULTI_SCALE_SIZES, as_named, for_verb
 from lookonce.config.resolve import Resolved, is_said, resolve
 from lookonce.config.schema import Settings
 from lookonce.errors import SettingsError
@@ -384,3 +384,50 @@ def test_in_an_evaluation_a_size_at_its_default_gives_way_to_one_that_is_chosen(
         for_verb(both | {"test_img_shape": "[320, 320]"}, OPTIONS_OF_EVAL, "eval")
     with pytest.raises(SettingsError, match="test_img_shape"):
         for_verb({"test_img_shape": "[320, 640]"}, OPTIONS_OF_EVAL, "eval")
+
+
+# Options that any text suits: paths, and switches, whose other values are on.
+NEVER_WRONG = {"data_dir", "ckpt_path", "pretrained_backbone", "resume_yolo", "finetune_path", "is_save_on_master"}
+OF_TRAINING = [alias for alias in ALIASES if alias.program == "train" and alias.new and alias.old.isidentifier()]
+WRONG = [alias for alias in OF_TRAINING if alias.old not in NEVER_WRONG]
+
+
+@pytest.mark.parametrize("alias", WRONG, ids=lambda alias: alias.old)
+def test_an_error_names_the_option_as_typed_and_the_setting(alias, tmp_path: Path):
+    with_switch = {"label_smooth": 1} if alias.old == "label_smooth_factor" else {}
+    given = {"label_smooth": 1, "label_smooth_factor": "?"} if alias.old == "label_smooth" else {alias.old: "?"}
+    with raises(SettingsError, alias.old, alias.new) as caught:
+        resolve({**with_switch, **given})
+    assert len(re.findall(rf"\b{alias.old}\b", str(caught.value))) == 1
+    file = tmp_path / "mine.yaml"
+    file.write_text("".join(f"{name}: '{value}'\n" for name, value in {**with_switch, **given}.items()))
+    with raises(SettingsError, "mine.yaml", alias.old, alias.new, path=file):
+        resolve({"file": file})
+
+
+@pytest.mark.parametrize("alias", [alias for alias in ALIASES if alias.new], ids=lambda alias: alias.old)
+def test_a_later_error_about_a_setting_is_told_under_the_typed_name(alias):
+    error = SettingsError(f"{alias.new}: '?'", setting=alias.new, value="?")
+    with raises(SettingsError, alias.old, setting=alias.new, value="?"):
+        raise as_named(error, [alias.old], alias.program)
+    without_field = SettingsError(f'Invalid value for "--{alias.new.replace("_", "-")}"')
+    assert alias.old in str(as_named(without_field, [alias.old], alias.program)).replace("-", "_")
+    if alias.new != alias.old:
+        assert str(as_named(error, [alias.new], alias.program)) == str(error)  # typed as ours
+
+
+def test_a_path_in_an_error_is_left_as_it_is():
+    error = SettingsError("/tmp/weights/x: no such file; weights=/tmp/weights/x", setting="weights")
+    assert str(as_named(error, ["ckpt_file"], "export")).endswith("ckpt_file (weights)=/tmp/weights/x")
+
+
+@pytest.mark.parametrize(("verb", "old"), [("export", "ckpt_file"), ("eval", "pretrained"), ("predict", "weights")])
+def test_a_missing_setting_is_named_as_in_the_document_s_form(verb: str, old: str):
+    missing = SettingsError("weights: not given", setting="weights")
+    assert old in str(as_named(missing, ["file_name"], verb, from_document=True))
+    assert str(as_named(missing, ["file_name"], verb)) == str(missing)
+
+
+def test_a_contradiction_names_the_typed_options():
+    with raises(SettingsError, "max_epoch", "epochs"):
+        resolve({"max_epoch": 3, "resume_epoch": 9})

@@ -26,7 +26,7 @@ def test_the_worst_images_come_first_and_the_faultless_not_at_all(
     results = make_results(
         [(40, 0, SQUARE, 0.9), (30, 0, SQUARE, 0.95), (30, 0, FAR, 0.9), (30, 0, [200, 0, 300, 100], 0.1)]
     )
-    images = analyse(dataset, results, match(dataset, results)).pictures
+    images = analyse(dataset, results, match(dataset, results)).images
     assert images.missed.tolist() == [0, 2, 0, 0]
     assert images.wrong.tolist() == [0, 0, 1, 0]
     assert images.worst().tolist() == [1, 2]
@@ -37,7 +37,7 @@ def test_a_class_without_findings_is_shown_from_a_quarter(make_dataset: MakeData
     results = make_results([(1, 1, FAR, 0.3), (1, 1, FAR, 0.2)])
     analysis = analyse(dataset, results, match(dataset, results))
     assert analysis.best_thresholds() == {}
-    assert (analysis.pictures.missed.tolist(), analysis.pictures.wrong.tolist()) == ([1], [1])
+    assert (analysis.images.missed.tolist(), analysis.images.wrong.tolist()) == ([1], [1])
 
 
 def test_json_holds_numbers_only_and_names_the_images(random_case: Callable[[int], tuple[Dataset, Results]]) -> None:
@@ -58,5 +58,5 @@ def test_nothing_at_all_can_be_analysed(make_dataset: MakeDataset, make_results:
     for dataset in (make_dataset([], []), make_dataset([[], []], [[], []])):
         analysis = analyse(dataset, make_results([]), match(dataset, make_results([])))
         assert analysis.errors.AP50 == -1
-        assert analysis.pictures.worst().tolist() == []
+        assert analysis.images.worst().tolist() == []
         assert analysis.calibration.error == pytest.approx(0)

@@ -44,7 +44,7 @@ def test_other_classes_and_images_are_not_found(make_dataset: MakeDataset, make_
     dataset = make_dataset([[SQUARE], []], [[0], []], image_ids=[9, 4])
     matches = match(dataset, make_results([(9, 1, SQUARE, 0.9), (4, 0, SQUARE, 0.8), (9, 0, SQUARE, 0.7)]))
     assert matches.labels.tolist() == [0, 0, 1]
-    assert matches.pictures.tolist() == [0, 1, 1]  # picture 4 comes before picture 9
+    assert matches.images.tolist() == [0, 1, 1]  # picture 4 comes before picture 9
     assert matches.found[0].tolist() == [-1, 0, -1]
     assert matches.object_images.tolist() == [1]
 

@@ -93,7 +93,7 @@ def test_boxes_are_compared_where_they_can_be_seen():
 
 def parity(largest: float) -> Parity:
     return Parity(
-        num_pictures=1,
+        num_images=1,
         num_detections=0,
         differences=(Difference(quantity="raw logits", largest=largest, tolerance=0.1),),
     )

@@ -31,7 +31,7 @@ from lookonce.workflows.predict import PredictRequest, predict_with
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "cpp" / "build" / "release"
-ODD_IMAGES = ROOT / "cpp" / "tests" / "pictures"
+ODD_IMAGES = ROOT / "cpp" / "tests" / "images"
 
 pytestmark = pytest.mark.skipif(
     not (BUILT / "lookonce-infer").exists(), reason="the C++ program is not built: ./run cpp builds it"
@@ -180,7 +180,7 @@ def test_results_agree_with_pythons(
     exported: dict[str, Path], weights: Path, pictures: Path, tmp_path: Path, kind: str
 ) -> None:
     model = ncnn_folder(weights, tmp_path, floats="floats" in kind) if "ncnn" in kind else exported[kind]
-    infer(model, pictures, "--output", tmp_path / "cpp", "--no-pictures", "--threshold", 0.05)
+    infer(model, pictures, "--output", tmp_path / "cpp", "--no-images", "--threshold", 0.05)
     runtime = load_runtime(exported["onnx"])
     options: Any = {"weights": exported["onnx"], "output": tmp_path / "py", "images": False, "threshold": 0.05}
     predict_with(runtime, PredictRequest(str(pictures), **options))
@@ -247,7 +247,7 @@ def test_any_number_of_threads_and_any_batch_give_the_same_order(
     written = []
     for threads, batch in ((1, 1), (3, 1), (2, 4)):
         output = tmp_path / f"{threads}-{batch}"
-        infer(exported["onnx"], pictures, "--output", output, "--threads", threads, "--batch", batch, "--no-pictures")
+        infer(exported["onnx"], pictures, "--output", output, "--threads", threads, "--batch", batch, "--no-images")
         written.append((output / "detections.jsonl").read_text())
     assert written[0] == written[1]
     names = [[json.loads(line)["file"] for line in text.splitlines()] for text in written]
@@ -311,7 +311,7 @@ def film(path: Path, codec: str = "ffv1", *, turned: int = 0, **options: Any) ->
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
-    """detections.jsonl as far as pictures could be read."""
+    """detections.jsonl as far as images could be read."""
     lines = [json.loads(line) for line in (folder / "detections.jsonl").read_text().splitlines()]
     return [line for line in lines if "error" not in line]
 

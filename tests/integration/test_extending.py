@@ -15,7 +15,7 @@ from untrained import save_untrained
 
 from lookonce.cli.main import run
 from lookonce.cli.verbs import VERBS
-from lookonce.data import source
+from lookonce.data import layouts, source
 from lookonce.export import formats
 from lookonce.export.plan import ExportPlan
 from lookonce.model.assign import HeadPrediction, Targets
@@ -24,7 +24,7 @@ from lookonce.workflows import build
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"```python\n# (\S+)\.py\n(.*?)```", re.DOTALL)
-ADDED = ((source.FORMATS, "csv"), (formats.FORMATS, "npz"), (VERBS, "count"), (build.ASSIGNERS, "inside_box"))
+ADDED = ((layouts.KINDS, "json-lines"), (formats.FORMATS, "npz"), (VERBS, "count"), (build.ASSIGNERS, "inside_box"))
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,8 @@ def data(tmp_path: Path) -> Path:
     folder.mkdir()
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     cv2.imwrite(str(folder / "a.png"), image)
-    (folder / "train.csv").write_text("a.png,1,2,30,40,dog\na.png,5,5,60,60,cat\n")
+    boxes = [[1, 2, 30, 40, "dog"], [5, 5, 60, 60, "cat"]]
+    (folder / "train.jsonl").write_text(json.dumps({"image": "a.png", "boxes": boxes}) + "\n")
     return folder
 
 

@@ -81,7 +81,7 @@ def test_lists_and_batches(tmp_path: Path) -> None:
     media = media_of([tmp_path / "a/same.png", str(tmp_path / "b"), RGB])
     assert (media.total, media.is_finite) == (3, True)
     assert len({entry.place for entry in media.known}) == 3
-    for source in media.pictures():
+    for source in media.images():
         np.testing.assert_array_equal(source.read(), RGB)
     assert media_of(np.stack([RGB, RGB])).total == 2
     assert media_of(torch.zeros(5, 3, 8, 8)).total == 5

@@ -79,9 +79,9 @@ def test_a_password_is_not_told():
 def test_an_image_is_read_as_the_file_would_be(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(JPEG)
-    (on_disk,) = find_media(path).pictures()
+    (on_disk,) = find_media(path).images()
     with serving({"/a.jpg": ("image/jpeg", JPEG)}) as address:
-        (from_server,) = find_media(f"{address}/a.jpg").pictures()
+        (from_server,) = find_media(f"{address}/a.jpg").images()
         np.testing.assert_array_equal(from_server.read(), on_disk.read())
     assert from_server.name == f"{address}/a.jpg"
 
@@ -91,7 +91,7 @@ def test_a_camera_that_sends_one_jpeg_after_another_is_live():
     with serving({"/live": ("multipart/x-mixed-replace; boundary=edge", part * 3)}) as address:
         media = find_media(f"{address}/live")
         assert media.live
-        frames = list(media.pictures())
+        frames = list(media.images())
     assert 1 <= len(frames) <= 3
     assert frames[-1].read().shape == (20, 30, 3)
     assert frames[-1].clip.place.name.startswith("127.0.0.1")
@@ -103,14 +103,14 @@ def test_a_video_behind_a_url_has_all_its_frames(shared):
     with serving({"/b.mp4": ("video/mp4", content)}) as address:
         media = find_media(f"{address}/b.mp4")
         assert (media.live, media.total) == (False, 1189)
-        assert next(media.pictures()).read().shape == (360, 640, 3)
+        assert next(media.images()).read().shape == (360, 640, 3)
 
 
 def test_name_and_password_are_sent_to_the_server_and_not_told():
     seen: list[str] = []
     with serving({"/a.jpg": ("image/jpeg", JPEG)}, seen) as address:
         url = address.replace("http://", "http://me:p%40ss@") + "/a.jpg"
-        (image,) = find_media(url).pictures()
+        (image,) = find_media(url).images()
     assert seen == ["Basic bWU6cEBzcw=="]  # me:p@ss
     assert "p%40ss" not in image.name
 

@@ -92,7 +92,7 @@ def content(name: str = "run", *, lr: float = 0.01, ap50: float = 0.5) -> Conten
             "best_thresholds": {"cat": {"threshold": 0.4, "f1": 0.8}},
         },
         analysis=analysis(),
-        pictures=[
+        images=[
             ComparedImage(
                 name="1.jpg", image=np.zeros((8, 8, 3), np.uint8), truth=Detections.none(), found=Detections.none()
             )

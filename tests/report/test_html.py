@@ -80,7 +80,7 @@ def full_content() -> Content:
         run=run,
         datasets=[dataset("train"), dataset("val")],
         metrics=best_metrics(rows) | {"per_class": per_class},
-        pictures=[
+        images=[
             ComparedImage(
                 name="1.jpg",
                 image=np.zeros((64, 64, 3), np.uint8),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+NOT_TAKEN = {"run_eval.sh": "DEVICE", "run_eval_gpu.sh": "DEVICE", "run_infer_310.sh": "OPTIONS"}
 
 
 @pytest.mark.parametrize(
@@ -34,12 +36,82 @@ def test_a_script_says_what_it_takes_and_overwrites_nothing(name: str, folder: s
     status, usage = run()
     assert status == 2
     assert re.match(r"run_\w+\.sh [A-Z]+", usage)
-    status, told = run("a", "b", "c")
+    described = {"Example:", *(word for word in ("DEVICE", "OPTIONS") if word not in NOT_TAKEN.get(name, ""))}
+    assert described <= set(re.findall(r"[A-Za-z]+:?", usage))
+    assert "set -eu" not in usage
+    inputs = {"run_distribute_train.sh": (tmp_path, __file__), "run_distribute_train_gpu.sh": (tmp_path, "1", "0")}
+    status, told = run(*map(str, inputs.get(name, (tmp_path, tmp_path, tmp_path))))
     assert status == 1
     assert folder in told
     assert "earlier run" in told
     assert [path.name for path in tmp_path.iterdir()] == [folder]
     assert not list((tmp_path / folder).iterdir())
+
+
+MISSING = [
+    ("run_standalone_train.sh", ["none"], "DATA: none"),
+    ("run_standalone_train_gpu.sh", ["none"], "DATA: none"),
+    ("run_distribute_train.sh", ["none", "table.json"], "DATA: none"),
+    ("run_distribute_train.sh", [".", "table.json"], "RANK_TABLE: table.json"),
+    ("run_distribute_train.sh", ["s3://bucket/coco", "."], "RANK_TABLE: ."),
+    ("run_distribute_train_gpu.sh", ["none", "2", "1"], "DATA: none"),
+    ("run_distribute_train_gpu.sh", [".", "0", "1"], "N: 0"),
+    ("run_distribute_train_gpu.sh", [".", "8", "cpus"], "CPUS_PER_RANK: cpus"),
+    ("run_eval.sh", ["none", "."], "DATA: none"),
+    ("run_eval.sh", [".", "none"], "CHECKPOINT: none"),
+    ("run_eval_gpu.sh", [".", "none"], "CHECKPOINT: none"),
+    ("run_infer_cpp.sh", ["none.onnx", ".", "."], "none.onnx: "),
+    ("run_infer_310.sh", ["none.onnx", ".", "."], "none.onnx: "),
+]
+
+
+@pytest.fixture
+def startable(tmp_path: Path) -> Path:
+    """The scripts of a checkout in which `lookonce` writes `started` and does nothing else."""
+    root = tmp_path / "startable"
+    shutil.copytree(SCRIPTS, root / "scripts")
+    python = f'[ "$1" != python ] || {{ shift; exec "{sys.executable}" "$@"; }}'
+    (root / "run").write_text(f"#!/bin/sh\n{python}\necho started\n")
+    (root / "run").chmod(0o755)
+    return root / "scripts"
+
+
+def in_empty_folder(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    folder = script.parents[1] / "empty"
+    folder.mkdir()
+    command = ["sh", str(script), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_every_script_has_a_case_of_a_missing_input() -> None:
+    assert {name for name, _, _ in MISSING} == {path.name for path in SCRIPTS.glob("*.sh")}
+
+
+@pytest.mark.parametrize(("name", "arguments", "told"), MISSING)
+def test_a_missing_input_starts_nothing_and_leaves_nothing(
+    startable: Path, name: str, arguments: list[str], told: str
+) -> None:
+    done = in_empty_folder(startable / name, *arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert done.stdout == ""
+    assert not list((startable.parent / "empty").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("run_standalone_train.sh", ["obs://bucket/coco"]),
+        ("run_distribute_train.sh", ["s3://bucket/coco", __file__]),
+        ("run_distribute_train_gpu.sh", [".", "2", "0"]),
+        ("run_eval.sh", [".", "coco"]),
+        ("run_eval.sh", ["s3://bucket/coco", "s3://bucket/run"]),
+    ],
+)
+def test_addresses_and_published_names_are_inputs(startable: Path, name: str, arguments: list[str]) -> None:
+    done = in_empty_folder(startable / name, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"started as process \d+; log", done.stdout)
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
 """Published weights by name: found, placed by hand, refused, converted once. The real one has mark `network`."""
 
-import hashlib
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from raised import raises
 
@@ -12,31 +9,14 @@ import lookonce
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.weights import pull as module
 from lookonce.weights.checkpoint import load_checkpoint
-from lookonce.weights.darknet import RELEASED_COCO_SHA256, Header
+from lookonce.weights.darknet import RELEASED_COCO_SHA256
 from lookonce.weights.load import load_weights, open_checkpoint
-from lookonce.weights.published import PUBLISHED, Content
+from lookonce.weights.published import PUBLISHED
 from lookonce.weights.pull import as_typed, default_weights, find_weights, pulled
 
-NUM_FLOATS = 8_858_734
 
-
-@pytest.fixture
-def released(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> bytes:
-    """A file like coco's with random values, which takes its place in the table; its source is this machine."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("LOOKONCE_WEIGHTS", raising=False)
-    monkeypatch.delenv("LOOKONCE_OFFLINE", raising=False)
-    values = np.random.default_rng(0).random(NUM_FLOATS, np.float32) + 0.1
-    content = Header(version=(0, 2, 0), seen=1).to_bytes() + values.tobytes()
-    (tmp_path / "mirror.weights").write_bytes(content)
-    wanted = Content(sha256=hashlib.sha256(content).hexdigest(), num_bytes=len(content))
-    fake = replace(PUBLISHED["coco"], content=wanted, sources=((tmp_path / "mirror.weights").as_uri(),))
-    monkeypatch.setitem(PUBLISHED, "coco", fake)
-    return content
-
-
-def test_a_name_is_pulled_once_and_then_needs_no_network(released: bytes, monkeypatch, tmp_path: Path):
-    assert len(released) == 35_434_956
+def test_a_name_is_pulled_once_and_then_needs_no_network(published_coco: bytes, monkeypatch, tmp_path: Path):
+    assert len(published_coco) == 35_434_956
     assert pulled("coco") is None
     assert find_weights(Path("coco")) == Path("weights/coco")
     (tmp_path / "mirror.weights").unlink()
@@ -50,13 +30,13 @@ def test_a_name_is_pulled_once_and_then_needs_no_network(released: bytes, monkey
     assert load_weights(Path("coco"))[1] == checkpoint.record
 
 
-def test_the_folder_of_an_environment_variable_is_used(released: bytes, monkeypatch, tmp_path: Path):
+def test_the_folder_of_an_environment_variable_is_used(published_coco: bytes, monkeypatch, tmp_path: Path):
     monkeypatch.setenv("LOOKONCE_WEIGHTS", str(tmp_path / "shared"))
     assert find_weights("coco") == tmp_path / "shared" / "coco"
     assert not Path("weights").exists()
 
 
-def test_offline_the_file_and_its_place_are_named_and_nothing_is_made(released: bytes, monkeypatch):
+def test_offline_the_file_and_its_place_are_named_and_nothing_is_made(published_coco: bytes, monkeypatch):
     monkeypatch.setenv("LOOKONCE_OFFLINE", "1")
     sha256 = PUBLISHED["coco"].content.sha256
     with raises(WeightsError, "LOOKONCE_OFFLINE", sha256, "weights/yolov3-tiny.weights", "35,434,956", value="coco"):
@@ -66,27 +46,27 @@ def test_offline_the_file_and_its_place_are_named_and_nothing_is_made(released: 
         default_weights()
 
 
-def test_a_file_that_the_user_has_put_there_is_verified_and_stays(released: bytes, monkeypatch):
+def test_a_file_that_the_user_has_put_there_is_verified_and_stays(published_coco: bytes, monkeypatch):
     monkeypatch.setenv("LOOKONCE_OFFLINE", "1")
     Path("weights").mkdir()
     placed = Path("weights/yolov3-tiny.weights")
-    placed.write_bytes(released[:-4] + b"none")
+    placed.write_bytes(published_coco[:-4] + b"none")
     with raises(WeightsError, PUBLISHED["coco"].content.sha256, path=placed):
         find_weights("coco")
     assert pulled("coco") is None
-    placed.write_bytes(released)
+    placed.write_bytes(published_coco)
     assert find_weights("coco") == Path("weights/coco")
-    assert placed.read_bytes() == released
+    assert placed.read_bytes() == published_coco
 
 
-def test_without_a_source_the_way_by_hand_is_told(released: bytes, tmp_path: Path):
+def test_without_a_source_the_way_by_hand_is_told(published_coco: bytes, tmp_path: Path):
     (tmp_path / "mirror.weights").write_bytes(b"moved")
     with raises(WeightsError, "mirror.weights", PUBLISHED["coco"].content.sha256, value="coco"):
         find_weights("coco")
     assert list(Path("weights").iterdir()) == []
 
 
-def test_a_plain_name_is_the_published_weights_and_a_path_is_a_path(released: bytes, caplog):
+def test_a_plain_name_is_the_published_weights_and_a_path_is_a_path(published_coco: bytes, caplog):
     Path("coco").mkdir()
     module._note_namesake.cache_clear()
     with caplog.at_level("INFO", "lookonce"):
@@ -119,7 +99,7 @@ def test_coco_is_pulled_for_real_and_finds_what_the_photograph_shows(monkeypatch
     done = lookonce.load("coco").predict(shared("data/media/pictures/person.jpg"))
     (image,) = done.images
     best = {
-        done.class_names[label]: round(float(score), 2)
+        image.class_names[label]: round(float(score), 2)
         for label, score in zip(image.detections.labels[::-1], image.detections.scores[::-1], strict=True)
     }
     assert (best["person"], best["dog"], best["horse"]) == (0.95, 0.95, 0.92)

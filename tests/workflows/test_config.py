@@ -47,3 +47,9 @@ def test_notes_go_to_the_error_stream(capsys: pytest.CaptureFixture[str]):
     captured = capsys.readouterr()
     assert "num_classes=3: " in captured.err
     assert captured.out.startswith("setting ")
+
+
+@pytest.mark.parametrize("name", ["weights", "backbone_weights"])
+def test_what_weights_would_set_is_not_passed_over_in_silence(name: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["config", f"--{name}=coco"]) == 0
+    assert f"{name}: coco" in capsys.readouterr().err

@@ -49,7 +49,7 @@ def original(tmp_path: Path) -> Path:
 def test_a_copy_reads_back_bit_for_bit(original: Path, tmp_path: Path, to: Format) -> None:
     conversion = convert_data(original, tmp_path / "copies" / to, to=to)
     assert conversion.largest_difference == 0
-    assert conversion.pictures == {"train": 3, "val": 3}
+    assert conversion.images == {"train": 3, "val": 3}
     source, copy = open_data(original), open_data(conversion.folder)
     assert copy.format == to
     for split in ("train", "val"):
@@ -147,7 +147,7 @@ def test_a_class_may_have_a_colon_in_its_name() -> None:
 def test_several_sources_are_merged_by_class_name(original: Path, tmp_path: Path) -> None:
     renamed = convert_data(original, tmp_path / "other", to="yolo", rename=["mouse:rat"]).folder
     conversion = convert_data(original, tmp_path / "both", to="coco", merge=[renamed])
-    assert conversion.pictures == {"train": 6, "val": 6}
+    assert conversion.images == {"train": 6, "val": 6}
     both = open_data(conversion.folder)
     dataset = both.split("train")
     assert dataset.class_names == ("zebra & <foal>", "ant: red", "mouse", "rat") == both.split("val").class_names
@@ -157,7 +157,7 @@ def test_several_sources_are_merged_by_class_name(original: Path, tmp_path: Path
 
 def test_images_are_shared_out_anew(original: Path, tmp_path: Path) -> None:
     conversion = convert_data(original, tmp_path / "copy", to="voc", split="0.5/0.5", seed=3)
-    assert conversion.pictures == {"train": 3, "val": 3}
+    assert conversion.images == {"train": 3, "val": 3}
     again = convert_data(original, tmp_path / "again", to="voc", split="0.5/0.5", seed=3)
     names = [[p.name for p in open_data(c.folder).split("val").image_paths] for c in (conversion, again)]
     assert names[0] == names[1]

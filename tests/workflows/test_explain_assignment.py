@@ -24,7 +24,7 @@ def test_every_box_is_learnt_by_its_best_anchor(data: str, tmp_path: Path) -> No
     found = explain_assignment(
         data, sheet_images=2, output=tmp_path / "bögen" / "sheet.png", assignment="best_anchors", assign_iou=1, **TINY
     )
-    assert (found.num_pictures, found.num_unanswered) == (2, 0)
+    assert (found.num_images, found.num_unanswered) == (2, 0)
     # One prediction a box, unless two boxes want the same one.
     assert 1 <= sum(anchor.predictions for anchor in found.anchors) <= found.num_boxes
     assert len(found.anchors) == 6

@@ -138,7 +138,7 @@ def test_predicts_without_pytorch(exported, pictures, predicted, tmp_path):
     )
     assert done.returncode == 1, done.stderr  # one picture cannot be read
     assert "cut.jpg: " in done.stderr
-    assert "3 pictures" in done.stdout
+    assert "3 images" in done.stdout
     assert (tmp_path / "results.json").read_bytes() == (predicted.output / "results.json").read_bytes()
 
 
@@ -222,7 +222,7 @@ def test_export_of_an_exported_file_is_refused(exported):
         ({"to": "ncnn", "batch": 4}, "batch", "ncnn"),
         ({"to": "torchscript", "precision": "int8"}, "precision", "fp32"),
         ({"precision": "int8"}, "calibration", "--calibration DATA"),
-        ({"outputs": "raw,decoded", "output": Path("one.onnx")}, "output", "2 files"),
+        ({"outputs": "raw,decoded", "output": Path("one.onnx")}, "output", "one.onnx"),
         ({"to": ","}, "to", "empty"),
         ({"image_size": 100}, "image_size", "100"),
         ({"batch": -1}, "batch", "-1"),

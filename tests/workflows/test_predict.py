@@ -22,6 +22,7 @@ from lookonce.cli.main import main
 from lookonce.errors import SettingsError
 from lookonce.export.base import textured_canvases
 from lookonce.prediction import sources
+from lookonce.prediction.sources import find_media
 from lookonce.prediction.video import Frame
 from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows.export import export
@@ -180,13 +181,13 @@ def test_options_out_of_range_are_refused_before_anything_is_written(
 def test_labels_of_the_user_are_not_written_over(weights, folder, tmp_path, word, name):
     (tmp_path / name).mkdir()
     (tmp_path / name / "a.txt").write_text("mine")
-    with raises(SettingsError, f" {name} ", setting="output", value=tmp_path):
+    with raises(SettingsError, name, setting="output", value=tmp_path):
         predict(str(folder), weights=weights, output=tmp_path, save=word)
     assert (tmp_path / name / "a.txt").read_text() == "mine"
 
 
 def test_from_python_images_come_one_by_one(weights, folder, expected):
-    found = stream(load_runtime(weights), PredictRequest(str(folder), weights=weights))
+    found = stream(load_runtime(weights), PredictRequest(str(folder), weights=weights), find_media(folder))
     first = next(found)
     assert first.image.shape == (60, 80, 3)
     assert first.detections.scores.tolist() == [one["score"] for one in expected[0]]
@@ -251,9 +252,9 @@ def test_ctrl_c_in_a_folder_keeps_what_was_found(weights, folder, tmp_path, monk
 @pytest.mark.parametrize(
     ("done", "total", "seconds", "expected"),
     [
-        (10, 40, 5.0, "2.0 pictures/s, 0:15 left"),
-        (10, 1210, 10.0, "1.0 pictures/s, 20:00 left"),
-        (3, None, 1.5, "2.0 pictures/s"),
+        (10, 40, 5.0, "2.0 images/s, 0:15 left"),
+        (10, 1210, 10.0, "1.0 images/s, 20:00 left"),
+        (3, None, 1.5, "2.0 images/s"),
     ],
 )
 def test_pace_and_time_left(done, total, seconds, expected):

@@ -28,7 +28,7 @@ class Lane {
   Lane& operator=(const Lane&) = delete;
   virtual ~Lane() = default;
 
-  /// `input`: count pictures of uint8 (height, width, 3) or float (3, height, width), as Backend::takes_pixels says.
+  /// `input`: count images of uint8 (height, width, 3) or float (3, height, width), as Backend::takes_pixels says.
   /// Returns the heads' raw outputs, in the record's order, each (count, anchors * (5 + classes), rows, columns);
   /// they stay valid until the next call. Error: the network gave something else, or the runtime failed.
   virtual std::vector<HeadMap> run(const void* input, int count) = 0;
@@ -46,7 +46,7 @@ class Backend {
   [[nodiscard]] virtual const Record& record() const = 0;
   /// uint8 canvases, or normalised floats (files exported with --no-preprocess).
   [[nodiscard]] virtual bool takes_pixels() const = 0;
-  /// How many pictures one call takes: exactly so many; 0: any number.
+  /// Number of images per call, exactly; 0: any number.
   [[nodiscard]] virtual int group() const = 0;
   /// Whether calls beyond BackendOptions::lanes wait inside the runtime, which computes on threads of its own; false:
   /// they run at once, and share the processors.

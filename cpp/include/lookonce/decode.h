@@ -8,7 +8,7 @@
 
 namespace lookonce {
 
-/// Raw output of one head for one picture: (anchors * (5 + classes), rows, columns) logits.
+/// Raw output of one head for one image: (anchors * (5 + classes), rows, columns) logits.
 struct HeadMap {
   const float* values = nullptr;
   int rows = 0, columns = 0;

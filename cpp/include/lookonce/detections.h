@@ -24,7 +24,7 @@ struct Detection {
   std::int32_t label = 0;
 };
 
-/// Of one picture, best first.
+/// Of one image, best first.
 using Detections = std::vector<Detection>;
 
 }  // namespace lookonce

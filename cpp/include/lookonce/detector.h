@@ -7,7 +7,7 @@
 #include "lookonce/backend.h"
 #include "lookonce/detections.h"
 #include "lookonce/letterbox.h"
-#include "lookonce/pictures.h"
+#include "lookonce/images.h"
 
 namespace lookonce {
 
@@ -18,28 +18,28 @@ struct DetectorOptions {
   std::optional<bool> multi_label, agnostic;
 };
 
-/// Pictures of any size in, detections in their own pixels out: src/lookonce/runtimes/detector.py in C++.
+/// Images of any size in, detections in their own pixels out: src/lookonce/runtimes/detector.py in C++.
 ///
 /// One thread's own; several may share one Backend, which must outlive them.
 class Detector {
  public:
   explicit Detector(Backend& backend, const DetectorOptions& options = {});
 
-  /// Best first, inside the picture; boxes without area there are left out.
-  Detections detect(const Picture& picture) { return detect({&picture, 1}).front(); }
+  /// Best first, inside the image; boxes without area there are left out.
+  Detections detect(const Image& image) { return detect({&image, 1}).front(); }
 
-  /// The three steps of `detect`, for several pictures at once.
-  struct Pictures {
-    const Picture* first;
+  /// The three steps of `detect`, for several images at once.
+  struct Images {
+    const Image* first;
     int count;
   };
-  std::vector<Detections> detect(Pictures pictures);
+  std::vector<Detections> detect(Images images);
 
-  /// Pictures -> canvases inside this object.
-  void prepare(Pictures pictures);
-  /// The network on the prepared canvases; its raw outputs stay until the next call, one list of heads a picture.
+  /// Images -> canvases inside this object.
+  void prepare(Images images);
+  /// The network on the prepared canvases; its raw outputs stay until the next call, one list of heads per image.
   const std::vector<std::vector<HeadMap>>& infer();
-  /// Raw outputs -> detections in pixels of the pictures.
+  /// Raw outputs -> detections in pixels of the images.
   [[nodiscard]] std::vector<Detections> select() const;
 
   [[nodiscard]] const Record& record() const { return backend_.record(); }

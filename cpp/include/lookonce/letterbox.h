@@ -4,12 +4,12 @@
 #include <utility>
 
 #include "lookonce/detections.h"
-#include "lookonce/pictures.h"
+#include "lookonce/images.h"
 #include "lookonce/record.h"
 
 namespace lookonce {
 
-/// Where a whole picture lies on a canvas: canvas = original * scale + offset, in continuous pixels.
+/// Where a whole image lies on a canvas: canvas = original * scale + offset, in continuous pixels.
 struct Placement {
   float scale_x = 1, scale_y = 1;
   float offset_x = 0, offset_y = 0;
@@ -19,11 +19,11 @@ struct Placement {
   [[nodiscard]] BoxXyxy to_original(const BoxXyxy& box) const;
 };
 
-/// Largest (width, height) with the picture's aspect ratio inside the canvas; halves round up, at least 1 pixel a side.
-std::pair<int, int> letterbox_wh(std::pair<int, int> picture_wh, std::pair<int, int> canvas_wh);
+/// Largest (width, height) with the image's aspect ratio inside the canvas; halves round up, at least 1 pixel a side.
+std::pair<int, int> letterbox_wh(std::pair<int, int> image_wh, std::pair<int, int> canvas_wh);
 
-/// Picture -> canvas (height, width, 3) of the record's size; every byte of it is written.
-Placement fit_into(std::uint8_t* canvas, const Picture& picture, const Record& record);
+/// Image -> canvas (height, width, 3) of the record's size; every byte of it is written.
+Placement fit_into(std::uint8_t* canvas, const Image& image, const Record& record);
 
 /// Canvases (count, height, width, 3) uint8 RGB -> (count, 3, height, width) normalised, in the record's colour order:
 /// what files exported with --no-preprocess take.

@@ -15,7 +15,7 @@ enum class Interpolation { linear, area, nearest };
 enum class ColorOrder { rgb, bgr };
 enum class SizeRule { exponential, square };
 
-/// Picture (uint8 RGB) -> network input: resize, then (pixel / 255 - mean) / std per channel.
+/// Image (uint8 RGB) -> network input: resize, then (pixel / 255 - mean) / std per channel.
 struct Preprocessing {
   Resize resize = Resize::letterbox;
   std::uint8_t pad_value = 114;

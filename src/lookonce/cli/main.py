@@ -35,8 +35,11 @@ lookonce VERB --help lists the options of a verb.
 --traceback prints the Python traceback of an error."""
 
 
-def main(tokens: Sequence[str] | None = None) -> int:
-    """Run one command line (default: sys.argv[1:]) and return its exit status."""
+def main(tokens: Sequence[str] | None = None, *, from_document: bool = False) -> int:
+    """Run one command line (default: sys.argv[1:]) and return its exit status.
+
+    from_document: it was typed in the model zoo's form, so that errors name options in this form too.
+    """
     tokens = list(sys.argv[1:] if tokens is None else tokens)
     show_traceback = os.environ.get("LOOKONCE_TRACEBACK", "") not in {"", "0"} or "--traceback" in tokens
     tokens = [token for token in tokens if token != "--traceback"]
@@ -46,7 +49,7 @@ def main(tokens: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED, show_traceback)
     except SettingsError as error:
-        return _fail(str(error), WRONG_USE, show_traceback)
+        return _fail(str(_as_typed(error, tokens, from_document=from_document)), WRONG_USE, show_traceback)
     except LookonceError as error:
         return _fail(str(error), FAILED, show_traceback)
     except BrokenPipeError:
@@ -79,14 +82,28 @@ def startup(verb: str, file: str) -> int:
     from lookonce.config.resolve import DOCUMENTS_RECIPE
 
     tokens = sys.argv[1:]
-    given = {token.removeprefix("--").partition("=")[0].replace("-", "_") for token in tokens}
+    given = names_in(tokens)
     beside = [Path(file).with_name(name) for name in CONFIGURATION_FILES]
     found = next((path for path in beside if path.is_file()), None)
     if found is not None and not given & {"file", "config_path"}:
         tokens.append(f"--file={found}")
     elif verb == "train" and not given & {"recipe", "file", "config_path", "resume", "help"}:
         tokens.append(f"--recipe={DOCUMENTS_RECIPE}")
-    return main([verb, *tokens])
+    return main([verb, *tokens], from_document=True)
+
+
+def names_in(tokens: Sequence[str]) -> set[str]:
+    """The names of the typed options, with `_`, and the values that look like one."""
+    return {token.removeprefix("--").partition("=")[0].replace("-", "_") for token in tokens}
+
+
+def _as_typed(error: SettingsError, tokens: Sequence[str], *, from_document: bool) -> SettingsError:
+    from lookonce.config.aliases import BY_OLD_NAME, as_named
+    from lookonce.config.schema import Settings
+
+    typed = names_in(tokens[1:])
+    is_of_document = from_document or bool(typed & (BY_OLD_NAME.keys() - Settings.model_fields.keys()))
+    return as_named(error, typed, tokens[0] if tokens else "", from_document=is_of_document)
 
 
 def is_switched_on(switch: str, tokens: Sequence[str]) -> bool:

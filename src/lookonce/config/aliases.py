@@ -5,6 +5,7 @@ the model zoo's default. Where an option has no effect, any other value raises a
 is noted; no option is ignored silently. The table of docs/modelzoo.md is generated from this one.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -307,7 +308,8 @@ def _ckpt_interval(given: Given) -> Translation:
         steps = int(str(value))
     except ValueError:
         raise SettingsError(
-            f"ckpt_interval={value}: expected a whole number of batches; -1 saves after each epoch",
+            f"ckpt_interval={value}: expected a whole number of batches (save_steps); -1 saves after each epoch "
+            "(save_every=1)",
             setting="ckpt_interval",
             value=value,
         ) from None
@@ -587,3 +589,35 @@ ALIASES: tuple[Alias, ...] = (
 )
 
 BY_OLD_NAME: dict[str, Alias] = {alias.old: alias for alias in ALIASES}
+
+
+def as_named(error: SettingsError, typed: Collection[str], verb: str, *, from_document: bool = False) -> SettingsError:
+    """The error with the model zoo's name beside ours, for a setting that the user knows by that name.
+
+    typed: names of all given options; from_document: whether a setting that was not given has that name too, as in
+    `export.py` without ckpt_file.
+    """
+    known = [alias for alias in ALIASES if alias.new not in {"", alias.old} and alias.program in {"train", verb}]
+    known = [alias for alias in known if alias.program == verb or not alias.training_only]
+    meant = [alias for alias in known if alias.old in typed and _concerns(alias, error)]
+    if not meant and from_document and error.setting not in typed:
+        own = [alias for alias in known if alias.program == verb or alias.means_in(verb, {alias.new})]
+        meant = [alias for alias in own if alias.new == error.setting]
+    text = str(error)
+    for new in dict.fromkeys(alias.new for alias in meant):
+        names = [alias.old for alias in meant if alias.new == new]
+        if any(_word(name).search(text) for name in names):
+            continue
+        both = f"{', '.join(names)} ({new})"
+        text = _word(new).sub(both, text, count=1) if _word(new).search(text) else f"{both}: {text}"
+    return SettingsError(text, **error.fields)
+
+
+def _concerns(alias: Alias, error: SettingsError) -> bool:
+    """An error without a setting concerns all settings that its message names."""
+    return alias.new == error.setting if error.setting else bool(_word(alias.new).search(str(error)))
+
+
+def _word(name: str) -> re.Pattern[str]:
+    """A setting's name in a message, also as an option, and not as a part of a path."""
+    return re.compile(rf"(?<![\w./-])(?:--)?{name.replace('_', '[_-]')}(?![\w/-])")

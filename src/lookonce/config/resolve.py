@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from lookonce.config.aliases import BY_OLD_NAME, chosen_of, is_true, taken_not, without_effect
+from lookonce.config.aliases import BY_OLD_NAME, as_named, chosen_of, is_true, taken_not, without_effect
 from lookonce.config.names import suggestion
 from lookonce.config.schema import WITH_SGD, Settings, default_of
 from lookonce.config.text import explain, parse_text
@@ -63,6 +63,13 @@ def resolve(
     from_flags = [Entry(name, value, COMMAND_LINE) for name, value in given.items() if name != "file"]
     argument = [Entry("recipe", recipe, COMMAND_LINE)] if recipe else []
     require_known([*from_file, *from_flags])
+    try:
+        return _resolved(from_file, from_flags, argument)
+    except SettingsError as error:
+        raise as_named(error, [entry.name for entry in (*from_file, *from_flags)], "train") from error
+
+
+def _resolved(from_file: list[Entry], from_flags: list[Entry], argument: list[Entry]) -> Resolved:
     chosen, notes = _recipe([*from_flags, *argument, *from_file])
     held, choices, more = _of_document(from_file, str(chosen.value))
     below = {entry.name: entry.value for entry in choices}

@@ -19,8 +19,11 @@ TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no":
 def parse_text(name: str, value: Any) -> Any:
     """Typed text -> a value for pydantic to validate. Lists: `1,2`, `[1, 2]`, `[[1, 2], ...]` or `(1, 2), ...`.
 
-    "" and "none" mean None for optional settings. Other types, and malformed lists, are returned unchanged.
+    "" and "none" mean None for optional settings. A path is text where the setting also takes addresses. Other types,
+    and malformed lists, are returned unchanged.
     """
+    if isinstance(value, Path) and str in kinds_of(name):
+        return str(value)
     if not isinstance(value, str):
         return value
     text = value.strip()

@@ -40,7 +40,7 @@ class SplitSummary:
 class CheckResult:
     """Findings in the order of the checks (worst first: `sorted_findings`), and the counts of each split.
 
-    checks: names of the checks that ran. pictures: number of listed image files. seconds: time to read the image files,
+    checks: names of the checks that ran. num_images: of the listed image files. seconds: time to read the image files,
     0 where no check needed them.
     """
 
@@ -50,7 +50,7 @@ class CheckResult:
     splits: tuple[SplitSummary, ...]
     findings: tuple[Finding, ...]
     checks: frozenset[str] = frozenset(FINDING_KINDS)
-    pictures: int = 0
+    num_images: int = 0
     seconds: float = 0.0
     datasets: tuple[Dataset, ...] = field(default=(), repr=False)
 
@@ -105,7 +105,7 @@ def check_data(
         splits=tuple(map(summarise, datasets)),
         findings=tuple(found for found in dict.fromkeys(findings) if found.name in checks),  # trainval repeats train's
         checks=checks,
-        pictures=len({path for dataset in datasets for path in dataset.image_paths}),
+        num_images=len({path for dataset in datasets for path in dataset.image_paths}),
         seconds=time.perf_counter() - start if reads_files else 0.0,
         datasets=tuple(datasets),
     )

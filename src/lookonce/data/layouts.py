@@ -1,4 +1,4 @@
-"""The layouts of data sets: one table of what gives each away and how it is read.
+"""The table of data-set formats: what gives each layout away, and how it is read.
 
 A layout with a description (data.yaml, obj.data, ImageSets, shards.json) or a name of its own (annotations/*.json) is
 known by that. All others are known by the content of their annotation files, wherever these lie: `KINDS`. Their splits
@@ -290,10 +290,13 @@ LAYOUTS: dict[str, Layout] = {
     "coco": Layout(find=_in_root(coco_layout.find_coco), open=_open_root(coco_layout.open_coco)),
     "yaml": Layout(find=_in_root(description.find_yaml), open=_open_root(description.open_only_yaml)),
 }
-# Tried if none of the above is there.
-LAYOUTS_BY_CONTENT: dict[str, Layout] = {
-    "darknet": Layout(find=_find_darknet, open=_open_darknet, wins=True),
-    "coco": Layout(find=partial(_find_kind, "coco"), open=_open_root(coco_layout.open_coco)),
-    **{name: Layout(find=partial(_find_kind, name), open=_open_kind(name)) for name in KINDS},
-    "yolo": Layout(find=_find_labels, open=_open_labels),
-}
+
+
+def layouts_by_content() -> dict[str, Layout]:
+    """Tried if none of LAYOUTS is there."""
+    return {
+        "darknet": Layout(find=_find_darknet, open=_open_darknet, wins=True),
+        "coco": Layout(find=partial(_find_kind, "coco"), open=_open_root(coco_layout.open_coco)),
+        **{name: Layout(find=partial(_find_kind, name), open=_open_kind(name)) for name in KINDS},
+        "yolo": Layout(find=_find_labels, open=_open_labels),
+    }

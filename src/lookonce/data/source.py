@@ -7,7 +7,7 @@ from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report
 from lookonce.data.formats import coco_layout, darknet, description, yolo
 from lookonce.data.images import IMAGE_SUFFIXES
-from lookonce.data.layouts import KINDS, LAYOUTS, LAYOUTS_BY_CONTENT, kind_of, open_kind, yolo_names
+from lookonce.data.layouts import KINDS, LAYOUTS, kind_of, layouts_by_content, open_kind, yolo_names
 from lookonce.data.listing import Listing, split_in
 from lookonce.data.local_data import local_data
 from lookonce.data.splits import DataSource
@@ -96,7 +96,7 @@ def open_images(path: Path) -> DataSource | None:
 
 def _open_folder(root: Path, *, needs_images: bool) -> DataSource:
     listing = Listing(root)
-    for layouts in (LAYOUTS, LAYOUTS_BY_CONTENT):
+    for layouts in (LAYOUTS, layouts_by_content()):
         found: dict[str, list[Path]] = {}
         for name, layout in layouts.items():
             if files := layout.find(listing):

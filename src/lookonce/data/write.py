@@ -44,7 +44,7 @@ class Copy:
 
     folder: Path
     format: str
-    pictures: dict[str, int]  # split -> count
+    images: dict[str, int]  # split -> count
     boxes: dict[str, int]
     crowd_left_out: int  # YOLO has no flag for crowd boxes
     largest_difference: float
@@ -100,7 +100,7 @@ def write_data(
     return Copy(
         folder=folder,
         format=to,
-        pictures={dataset.split: len(dataset) for dataset in datasets},
+        images={dataset.split: len(dataset) for dataset in datasets},
         boxes={dataset.split: len(_kept_rows(dataset, to)) for dataset in datasets},
         crowd_left_out=sum(int(dataset.crowd.sum()) for dataset in datasets) if to == "yolo" else 0,
         largest_difference=difference,

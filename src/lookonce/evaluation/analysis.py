@@ -52,7 +52,7 @@ class Analysis:
     calibration: ReliabilityBins
     confusion: NDArray[np.int64]  # see confusion_matrix
     groups: Mapping[str, Sequence[GroupScore]]
-    pictures: ImageErrors
+    images: ImageErrors
 
     def best_thresholds(self) -> dict[str, float]:
         """Score threshold with the highest F1, for each class with at least one true positive."""
@@ -70,7 +70,7 @@ def analyse(dataset: Dataset, results: Results, matches: Matches) -> Analysis:
         calibration=calibration(matches),
         confusion=confusion_matrix(dataset, results, score_threshold=SHOWN_SCORE),
         groups=score_groups(dataset, results, matches, overlaps),
-        pictures=image_errors(dataset, matches, [curve.best_threshold for curve in curves.values()]),
+        images=image_errors(dataset, matches, [curve.best_threshold for curve in curves.values()]),
     )
 
 
@@ -80,8 +80,8 @@ def image_errors(dataset: Dataset, matches: Matches, thresholds: Sequence[float]
     lowest = np.where(lowest < 0, SHOWN_SCORE, lowest)
     shown = matches.scores >= lowest[matches.labels]
     right, ignored = matches.right[0], matches.ignored[0]
-    found = np.bincount(matches.pictures[shown & right], minlength=len(dataset))
-    wrong = np.bincount(matches.pictures[shown & ~right & ~ignored], minlength=len(dataset))
+    found = np.bincount(matches.images[shown & right], minlength=len(dataset))
+    wrong = np.bincount(matches.images[shown & ~right & ~ignored], minlength=len(dataset))
     objects = np.bincount(matches.object_images, minlength=len(dataset))
     ranks = np.empty(len(dataset), np.int64)
     ranks[np.argsort(dataset.image_ids, kind="stable")] = np.arange(len(dataset))
@@ -95,7 +95,7 @@ def errors_as_json(errors: ErrorSplit) -> dict[str, dict[str, float]]:
 
 def analysis_as_json(analysis: Analysis, dataset: Dataset) -> dict[str, Any]:
     """The content of analysis.json; see docs/evaluation.md."""
-    calibrated, images = analysis.calibration, analysis.pictures
+    calibrated, images = analysis.calibration, analysis.images
     return {
         "errors": errors_as_json(analysis.errors),
         "groups": {

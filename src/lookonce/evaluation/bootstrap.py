@@ -72,19 +72,19 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     counter = _Counter(matches)
     drawn = np.full((resamples, len(matches.found), len(matches.class_names)), -1.0)
-    num_resamples = resamples if matches.num_pictures else 0
+    num_resamples = resamples if matches.num_images else 0
 
     def weights() -> Iterator[NDArray[np.int64]]:
         for _ in range(num_resamples):
-            draws = rng.integers(0, matches.num_pictures, matches.num_pictures)
-            yield np.bincount(draws, minlength=matches.num_pictures)
+            draws = rng.integers(0, matches.num_images, matches.num_images)
+            yield np.bincount(draws, minlength=matches.num_images)
 
     with ThreadPoolExecutor(usable_processors()) as pool:  # numpy releases the GIL while it counts
         for row, values in enumerate(_in_order(pool, counter.average_precision, weights())):
             drawn[row] = values
             if on_progress is not None:
                 on_progress(row + 1)
-    whole = counter.average_precision(np.ones(matches.num_pictures, np.int64))
+    whole = counter.average_precision(np.ones(matches.num_images, np.int64))
     return Resampled(class_names=matches.class_names, drawn=drawn, whole=whole)
 
 
@@ -169,7 +169,7 @@ class _Counter:
         num_objects = np.bincount(
             matches.object_labels, weights=counts[matches.object_images], minlength=self.num_classes
         ).astype(np.int64)
-        drawn = counts[matches.pictures]  # (D,)
+        drawn = counts[matches.images]  # (D,)
         ranks = _counted(drawn)  # (D + 1,) detections before each index
         found = _counted(drawn[self._places])
         true = found[1:] - found[self._first]  # (P,) within the group

@@ -170,9 +170,9 @@ def _detections(dataset: Dataset, results: Results, matches: Matches, overlaps: 
     return Boxes(
         boxes_xyxy=np.asarray(xywh_to_xyxy(boxes_xywh), np.float64),
         areas=boxes_xywh[:, 2] * boxes_xywh[:, 3],
-        image_wh=dataset.image_sizes_wh[order][matches.pictures].astype(np.float64),
+        image_wh=dataset.image_sizes_wh[order][matches.images].astype(np.float64),
         neighbour_iou=_second_overlap(overlaps, len(matches.rows)),
-        image_objects=counts[matches.pictures],
+        image_objects=counts[matches.images],
     )
 
 

@@ -27,10 +27,10 @@ class Matches:
     nor a false positive.
     """
 
-    num_pictures: int
+    num_images: int
     class_names: tuple[str, ...]  # C
     rows: NDArray[np.int64]  # (D,) in the results
-    pictures: NDArray[np.int64]  # (D,)
+    images: NDArray[np.int64]  # (D,)
     labels: NDArray[np.int64]  # (D,) ascending
     scores: NDArray[np.float64]  # (D,)
     found: NDArray[np.int64]  # (T, D)
@@ -59,10 +59,10 @@ def match(dataset: Dataset, results: Results) -> Matches:
     final = np.lexsort((-results.scores[order], results.labels[order]))  # stable: ties by image, then as given
     counted = ~dataset.crowd
     return Matches(
-        num_pictures=len(dataset),
+        num_images=len(dataset),
         class_names=dataset.class_names,
         rows=order[final],
-        pictures=images[order][final],
+        images=images[order][final],
         labels=results.labels[order][final],
         scores=results.scores[order][final],
         found=found[:, final],
@@ -158,7 +158,7 @@ def overlapping_pairs(dataset: Dataset, results: Results, matches: Matches, *, i
     objects = objects[np.argsort(object_images[objects], kind="stable")]
     return close_pairs(
         results.boxes_xywh[matches.rows],
-        matches.pictures,
+        matches.images,
         dataset,
         objects,
         object_images[objects],

@@ -92,7 +92,7 @@ class Difference:
 class Parity:
     """How far the outputs of two runtimes agree on the same images."""
 
-    num_pictures: int
+    num_images: int
     num_detections: int
     differences: tuple[Difference, ...]
 
@@ -102,8 +102,8 @@ class Parity:
 
     def table(self) -> str:
         """The differences as lines of text, at most 80 columns."""
-        images = "image" if self.num_pictures == 1 else "images"
-        title = f"{self.num_pictures} {images}, {self.num_detections} detections"
+        images = "image" if self.num_images == 1 else "images"
+        title = f"{self.num_images} {images}, {self.num_detections} detections"
         width = max(len(title), *(len(row.quantity) for row in self.differences)) + 2
         rows = [
             f"{row.quantity:<{width}}{row.largest:>10.2g}{row.tolerance:>10.2g}{'' if row.passed else '  too much'}"
@@ -141,7 +141,7 @@ def compare(expected: Answers, got: Answers, canvas_hw: tuple[int, int], precisi
     if precision == "int8":
         rows = (("noise in the raw logits", noise(expected.raws, got.raws), NOISE_TOLERANCE),)
     return Parity(
-        num_pictures=len(expected.detections),
+        num_images=len(expected.detections),
         num_detections=found.num_detections,
         differences=tuple(
             Difference(quantity=quantity, largest=largest, tolerance=tolerance) for quantity, largest, tolerance in rows

@@ -47,7 +47,7 @@ def _entries(source: Any, bgr: bool) -> Iterator[ImageSource]:
             media = find_media(os.fspath(one))
             if not media.is_finite:
                 raise DataError(f"{one}: is a video or a stream; expected images in a list; predict it by itself")
-            yield from media.pictures()
+            yield from media.images()
         else:
             name = f"image {number}"
             yield _held(as_image(one, bgr=bgr, name=name), name, Path(f"image-{number}.png"))

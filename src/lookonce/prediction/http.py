@@ -42,10 +42,10 @@ class HttpResponse:
     def __init__(self, response: HTTPResponse, name: str) -> None:
         self._response, self._name = response, name
         content_type = response.headers.get_content_type()
-        self.kind: Literal["picture", "pictures", "video"] = (
-            "picture"
+        self.kind: Literal["image", "images", "video"] = (
+            "image"
             if content_type.startswith(IMAGE_TYPES)
-            else "pictures"
+            else "images"
             if content_type.startswith(MOTION_JPEG)
             else "video"
         )
@@ -60,7 +60,7 @@ class HttpResponse:
             except (OSError, HTTPException) as error:
                 raise DataError(f"{self._name}: connection lost: {error}", path=self._name) from error
 
-    def pictures(self) -> Iterator[tuple[Fraction, bytes]]:
+    def images(self) -> Iterator[tuple[Fraction, bytes]]:
         """Seconds since the start and the bytes of each image, until the server closes the connection."""
         started = time.monotonic()
         with self._response:

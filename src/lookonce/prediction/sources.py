@@ -93,7 +93,7 @@ class Media:
         """The entries that are known before the first is read; empty for a stream."""
         return self.entries if isinstance(self.entries, Sequence) else ()
 
-    def pictures(self) -> Iterator[ImageSource]:
+    def images(self) -> Iterator[ImageSource]:
         """Yields each image and frame in order, with its image_id; a clip is opened when it is reached."""
         images = [entry for entry in self.known if isinstance(entry, ImageSource)]
         ids = iter(image_ids(images)) if self.is_finite else count(1)
@@ -309,12 +309,12 @@ def _at_url(url: str) -> Media:
             frame_rate=header.frame_rate,
         )
         return _clip_alone(clip)
-    if response.kind == "picture":
+    if response.kind == "image":
         content = response.read()
         return Media(entries=[ImageSource(name=name, place=place, content=content)], total=1)
 
     def motion_jpeg() -> Generator[Frame]:
-        for seconds, content in response.pictures():
+        for seconds, content in response.images():
             yield Frame(seconds=seconds, pixels=partial(read_image, content, name=name))
 
     return _clip_alone(_live(name, str(place), motion_jpeg))

@@ -80,7 +80,7 @@ def verdict(result: CheckResult) -> str:
 
 def _tiles(result: CheckResult) -> str:
     shown = [
-        (f"{result.pictures:,}", "image" if result.pictures == 1 else "images"),
+        (f"{result.num_images:,}", "image" if result.num_images == 1 else "images"),
         (f"{sum(len(dataset.labels) for dataset in result.datasets if dataset.split != 'trainval'):,}", "boxes"),
         (str(len(result.class_names)), "class" if len(result.class_names) == 1 else "classes"),
         *(

@@ -193,13 +193,13 @@ def settings(runs: Sequence[Compared]) -> str:
     return card(table(rows, head=head), scroll=True)
 
 
-def pictures(runs: Sequence[Compared]) -> str:
+def images(runs: Sequence[Compared]) -> str:
     """The same images for all runs: ground truth, then the predictions of each run."""
     first = runs[0].content
-    if not first.pictures:
+    if not first.images:
         return ""
     figures = []
-    for place, image in enumerate(first.pictures):
+    for place, image in enumerate(first.images):
         figures.append(card(_figure(runs, place, image)))
     shown = ", ".join(f"{run.name} from {run.content.shown_from} up" for run in runs)
     return (
@@ -213,7 +213,7 @@ def _figure(runs: Sequence[Compared], place: int, image: ComparedImage) -> str:
     key = f"compared-{place}"
     parts = [truth_figure(image, runs[0].content.classes, key, "ground truth")]
     for run in runs:
-        own = next((one for one in run.content.pictures if one.name == image.name), None)
+        own = next((one for one in run.content.images if one.name == image.name), None)
         if own is not None:
             parts.append(found_figure(own, run.content.classes, key, run.name))
     return (
@@ -228,7 +228,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Sequence[Compared]], str]], ...] = (
     ("Training", "training", curves),
     ("Classes", "classes", classes),
     ("Errors", "errors", error_costs),
-    ("Images", "pictures", pictures),
+    ("Images", "pictures", images),
     ("Networks", "networks", networks),
     ("Settings that differ", "settings", settings),
 )

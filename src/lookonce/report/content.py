@@ -30,7 +30,7 @@ class Content:
     """Everything a report shows; the page omits what is empty.
 
     metrics: COCO's twelve metrics by name, 0..1 or -1, and other keys of metrics.json of `lookonce eval` if available;
-    analysis: its analysis.json. scored_on: the scored images, in words. pictures: an evenly spaced choice of these;
+    analysis: its analysis.json. scored_on: the scored images, in words. images: an evenly spaced choice of these;
     worst: those with most errors. shown_from: the confidence threshold of the predictions in both, in words. classes:
     name and color of each label in the images. verified: verify.json of `lookonce verify`. facts: rows about the
     environment. commands: shell commands that reproduce the run.
@@ -42,7 +42,7 @@ class Content:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     scored_on: str = "the validation images"
     analysis: Mapping[str, Any] = field(default_factory=dict)
-    pictures: Sequence[ComparedImage] = ()
+    images: Sequence[ComparedImage] = ()
     worst: Sequence[ComparedImage] = ()
     shown_from: str = "a score of 0.25"
     classes: Classes = ()

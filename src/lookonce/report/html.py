@@ -14,7 +14,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Content], str]], ...] = (
     ("Summary", "short", sections.summary),
     ("Scores", "scores", sections.metrics_table),
     ("Classes", "classes", sections.class_table),
-    ("Images", "pictures", sections.pictures),
+    ("Images", "pictures", sections.images),
     ("Errors", "errors", error_analysis_page.error_analysis),
     ("Worst images", "worst", sections.worst),
     ("Training", "training", sections.curves),

@@ -223,14 +223,14 @@ def num_empty(dataset: Dataset) -> int:
     return int((np.diff(dataset.box_offsets) == 0).sum())
 
 
-def pictures(content: Content) -> str:
+def images(content: Content) -> str:
     """Ground truth and predictions side by side, for an evenly spaced choice of images."""
-    if not content.pictures:
+    if not content.images:
         return ""
     return (
         f"<p>Evenly spaced images, not selected by score. First the ground truth, then the predictions from "
         f"{escape(content.shown_from)} up. Dashed ground truth: missed. Dashed prediction: false positive, not "
-        f"labelled or with an IoU below 0.5.</p>{_pairs(content, content.pictures)}"
+        f"labelled or with an IoU below 0.5.</p>{_pairs(content, content.images)}"
     )
 
 
@@ -240,7 +240,7 @@ def worst(content: Content) -> str:
         return ""
     return (
         "<p>The images with most errors. Check their labels too: some of the errors may be label errors.</p>"
-        f"{_pairs(content, content.worst, shown_before=content.pictures)}"
+        f"{_pairs(content, content.worst, shown_before=content.images)}"
     )
 
 

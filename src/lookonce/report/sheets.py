@@ -29,7 +29,7 @@ JPEG_QUALITY = 88
 
 def write_sheets(folder: Path, dataset: Dataset, results: Results, analysis: Analysis, count: int) -> list[Path]:
     """Writes worst.jpg and pictures.jpg with up to `count` images each; omits a sheet if image files are missing."""
-    worst = analysis.pictures.worst()[:count]
+    worst = analysis.images.worst()[:count]
     files = []
     for name, rows in (("worst.jpg", worst), ("pictures.jpg", even_choice(len(dataset), count))):
         if len(rows) and all(dataset.image_paths[row].is_file() for row in rows):

@@ -69,7 +69,7 @@ class CppRuntime:
             "agnostic": str(agnostic).lower(),
         }
         with tempfile.TemporaryDirectory(prefix="lookonce-cpp-") as scratch:
-            images, output = Path(scratch, "pictures"), Path(scratch, "output")
+            images, output = Path(scratch, "images"), Path(scratch, "output")
             images.mkdir()
             for number, canvas in enumerate(canvases):
                 content = cv2.imencode(".png", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))[1]
@@ -79,7 +79,7 @@ class CppRuntime:
         return [_detections(json.loads(line)["detections"]) for line in lines]
 
     def _run(self, *arguments: str | os.PathLike[str]) -> None:
-        command = [self.program, self.path, *arguments, "--no-pictures"]
+        command = [self.program, self.path, *arguments, "--no-images"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise WeightsError(

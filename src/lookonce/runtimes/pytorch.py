@@ -1,4 +1,4 @@
-"""Runs the network in PyTorch: during training, and for checkpoints."""
+"""Runs the network in PyTorch: normalisation of uint8 images (for training too), detection with a checkpoint."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""A training run: epochs, evaluation, checkpoints, early stopping (`patience`) and bit-exact resume.
+"""A training run: epochs, evaluation, checkpoints, early stopping (`patience`), bit-exact resume (`restore`).
 
 The model, its EMA, the optimizer state and the position in the run decide the weights. Everything else is a function
 of the position: the learning rate, the order of the images and their augmentation.

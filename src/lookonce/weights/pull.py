@@ -34,6 +34,11 @@ def pulled(name: str) -> Path | None:
     return folder if find_published(folder) is not None else None
 
 
+def place_of(path: Path) -> Path:
+    """Where published weights are, or will be after `find_weights`; other paths as given."""
+    return weights_folder() / path if str(path) in PUBLISHED else path
+
+
 def find_weights(place: Path | str) -> Path:
     """A path on this machine: published weights are pulled, objects in storage are fetched, other paths are as given.
 

@@ -50,7 +50,7 @@ class AnchorAdvice:
 
     split: str
     objects: int
-    pictures: int
+    images: int
     image_size: int
     now: Fit
     fitted: Fit
@@ -113,7 +113,7 @@ def anchors(
     advice = AnchorAdvice(
         split=split,
         objects=len(sizes),
-        pictures=len(dataset),
+        images=len(dataset),
         image_size=image_size,
         now=_measure(sizes, before),
         fitted=_measure(sizes, after),
@@ -126,7 +126,7 @@ def anchors(
 
 def as_text(advice: AnchorAdvice) -> Iterator[str]:
     """Lines for a terminal; the last is the option for `lookonce train`."""
-    objects, images = advice.objects, advice.pictures
+    objects, images = advice.objects, advice.images
     yield (
         f"{objects} object{'s' * (objects != 1)} in {images} image{'s' * (images != 1)} of split {advice.split}, "
         f"at {advice.image_size} pixels"

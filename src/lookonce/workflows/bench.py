@@ -28,16 +28,16 @@ from lookonce.runtimes.registry import names_for, runtimes_for
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
 from lookonce.workflows.bench_process import THREADS_VARIABLE, Case, as_json
 
-# Each library that computes reads one of these when it starts.
+# Each numeric library reads one of these when it starts.
 THREAD_VARIABLES = (THREADS_VARIABLE, "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-IMAGES_A_THREAD = 4  # of the larger of the two batches that are measured when none is named
+IMAGES_A_THREAD = 4  # images per thread of the larger of the two default batches
 TABLE_WIDTH = 118
-QUIET = 0.8  # of its threads' time a case in a call of many pictures gets at least where nothing else runs
+QUIET = 0.8  # least share of its threads' time that a case with a large batch gets on an idle machine
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """rows: one a case, as in bench.json; pipelines: one a file. A row with `error` could not be measured."""
+    """rows: one per case, as in bench.json; pipelines: one per file. A row with `error` could not be measured."""
 
     output: Path
     machine: dict[str, Any]
@@ -46,7 +46,7 @@ class Bench:
 
     @property
     def exit_code(self) -> int:
-        """1 when something could not be measured."""
+        """1 if a case could not be measured."""
         return int(any("error" in row for row in (*self.rows, *self.pipelines)))
 
 
@@ -88,20 +88,20 @@ def bench(
     pipeline
         Measure reading, detection and drawing too; --no-pipeline measures the network alone.
     runtime
-        What runs the weights: auto for the file's own, all for each that reads it, or names with commas between them.
+        Runtime: auto for the file's own, all for each that reads it, or names, separated by commas.
     device
         Device for a checkpoint: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the CPU.
     output
         Folder for bench.json. Default: a new runs/bench-N.
     """
     if seconds <= 0:
-        raise SettingsError(f"seconds is {seconds}, expected more than 0", setting="seconds", value=seconds)
+        raise SettingsError(f"seconds: {seconds}; expected more than 0", setting="seconds", value=seconds)
     thread_counts = _numbers("threads", threads) or [usable_threads()]
     sizes: Sequence[int | None] = _numbers("image_size", image_size) or [None]
     for size in sizes:
         if size is not None and size % STRIDE:
             raise SettingsError(
-                f"image_size is {size}, expected a multiple of {STRIDE}", setting="image_size", value=size
+                f"image_size: {size}; expected a multiple of {STRIDE}", setting="image_size", value=size
             )
     named = {file: str(path) if path else None for file, path in names_for(files, names).items()}
     common = Case(weights="", images=images, seconds=seconds, device=device)
@@ -131,13 +131,13 @@ def _runtimes(runtime: str, file: Path) -> list[str]:
 
 
 def _numbers(name: str, text: str | None) -> list[int]:
-    """`1,2` -> [1, 2]; nothing -> []."""
+    """`1,2` -> [1, 2]; None -> []."""
     if text is None:
         return []
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and int(word) > 0 for word in words):
         raise SettingsError(
-            f"{name} is {text}, expected numbers from 1 with commas between them, for example 1,2",
+            f"{name}: {text}; expected numbers from 1, separated by commas, for example 1,2",
             setting=name,
             value=text,
         )
@@ -157,13 +157,15 @@ def _measured(case: Case, threads: int) -> dict[str, Any]:
     done = subprocess.run(command, input=as_json(case), env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise LookonceError(f"{case.weights}: measuring ended with status {done.returncode}: {last}", path=case.weights)
+        raise LookonceError(
+            f"{case.weights}: the measurement exited with status {done.returncode}: {last}", path=case.weights
+        )
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on; load: programs that wanted a core when it ended, this one included."""
+    """The machine of the measurement; load: average number of runnable processes at its end, including this one."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": processor_name(),
@@ -185,7 +187,7 @@ def _folder(output: Path | None) -> Path:
 
 
 def as_text(done: Bench, layout: Layout = PLAIN) -> Iterator[str]:
-    """The machine, the table, a line a pipeline, and what could not be measured."""
+    """The machine, the table, one line per pipeline, and the errors."""
     yield f"{done.machine['processor']}, load {done.machine['load'] or 0:.1f}"
     yield f"int8: {done.machine['int8']}"
     yield from layout.lines(_table([row for row in done.rows if "error" not in row]), least_width=TABLE_WIDTH)
@@ -194,8 +196,8 @@ def as_text(done: Bench, layout: Layout = PLAIN) -> Iterator[str]:
             yield _pipeline_line(row)
     if least_share(done.rows) < QUIET:
         yield (
-            f"other programs were running: a case had {least_share(done.rows):.0%} of its threads' time; "
-            "on a quiet machine the times are shorter"
+            f"other programs were running: a case got {least_share(done.rows):.0%} of its threads' time; "
+            "on an idle machine the times are shorter"
         )
     for problem in dict.fromkeys(row["error"] for row in (*done.rows, *done.pipelines) if "error" in row):
         yield from layout.lines(Text(problem, "red", no_wrap=True, overflow="ignore"), least_width=len(problem))
@@ -206,11 +208,11 @@ def _pipeline_line(row: dict[str, Any]) -> str:
     parts = ", ".join(f"{part} {value:.1f}" for part, value in row["processor_ms"].items())
     rates = f"{row['pipeline_per_second']:.1f} images/s, {row['ratio']:.2f} of the network alone"
     name = Path(row["file"]).name
-    return f"{name}, {row['runtime']}: reading and detecting {rates}; processor ms a picture: {parts}"
+    return f"{name}, {row['runtime']}: reading and detecting {rates}; processor ms per image: {parts}"
 
 
 def least_share(rows: Sequence[dict[str, Any]]) -> float:
-    """The least part of their threads' time that cases with work for all threads had; 1 where there are none."""
+    """Least share of their threads' time that cases with work for all threads got; 1 without such cases."""
     full = [row for row in rows if "error" not in row and row["batch"] >= row["threads"]]
     return min([1.0, *(float(row["busy_cores"] / row["threads"]) for row in full)])
 

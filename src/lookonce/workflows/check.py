@@ -68,7 +68,7 @@ def check(
     images
         Image folder of an annotation JSON.
     only
-        Checks to run, by name (tiny-box) or group: annotations, pictures (image files), copies (duplicates), boxes,
+        Checks to run, by name (tiny-box) or group: annotations, images (image files), copies (duplicates), boxes,
         classes. docs/check.md lists them.
     skip
         Checks to skip, by name or group.
@@ -92,7 +92,7 @@ def check(
     if source.format == IMAGES_ALONE and fix is not None:
         raise DataError(f"{data}: has no annotations; --fix {fix} expects labelled images, leave it out", path=data)
     if source.format == IMAGES_ALONE:
-        checks &= chosen_checks(["pictures", "copies"])
+        checks &= chosen_checks(["images", "copies"])
     result = check_data(source, checks=checks, decode=decode, on_progress=on_progress)
     fixed = write_fixed(result, fix) if fix is not None else None
     checked = Checked(result=result, fixed=fixed, advice=_advise(result) if advice and not only else None)
@@ -106,16 +106,16 @@ def check(
 def _open(data: str | Path, images: Path | None) -> DataSource:
     """The data set; without annotations, the images alone."""
     path = Path(data)
-    pictures = open_images(path) if images is None else None
-    if pictures is not None and path.is_file():
-        return pictures
+    images_alone = open_images(path) if images is None else None
+    if images_alone is not None and path.is_file():
+        return images_alone
     try:
         return open_data(data, images)
     except NoAnnotations:
-        if pictures is None:
+        if images_alone is None:
             raise
         get_logger().info(f"{path}: no annotations found; only the image files are checked")
-        return pictures
+        return images_alone
 
 
 def _advise(result: CheckResult) -> Advice | None:
@@ -195,7 +195,7 @@ def as_json(checked: Checked) -> dict[str, object]:
         "num_errors": result.num_errors,
         "num_warnings": result.count("warning"),
         "num_notes": result.count("note"),
-        "num_pictures": result.pictures,
+        "num_pictures": result.num_images,
         "seconds": round(result.seconds, 3),
         "splits": [asdict(split) for split in result.splits],
         "checks": [
@@ -254,7 +254,7 @@ def _advice_lines(advice: Advice) -> Iterator[str]:
 def _speed_line(result: CheckResult) -> str:
     decoded = any(FINDING_KINDS[name].needs_pixels for name in result.checks)
     how = "decoded" if decoded else "checked by their headers"
-    return f"{counted(result.pictures, 'image')} {how}, {result.pictures / max(result.seconds, 1e-3):,.0f} images/s"
+    return f"{counted(result.num_images, 'image')} {how}, {result.num_images / max(result.seconds, 1e-3):,.0f} images/s"
 
 
 def _summary_lines(split: SplitSummary) -> Iterator[str]:

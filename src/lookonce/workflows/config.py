@@ -47,6 +47,9 @@ def config(
     resolved = resolve(flags)
     for note in resolved.notes:
         get_logger().warning(note)
+    for name in ("weights", "backbone_weights"):
+        if (path := getattr(resolved.settings, name)) is not None:  # reading any weights needs PyTorch
+            get_logger().warning(f"{name}: {path} is not read here; `train` takes further defaults from it: see {name}")
     return Configuration(resolved=resolved, yaml=yaml)
 
 

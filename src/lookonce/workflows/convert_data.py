@@ -105,7 +105,7 @@ def _convention(name: str) -> BoxConvention:
 
 def as_text(copy: Copy) -> Iterator[str]:
     """Lines for a terminal."""
-    for split, count in copy.pictures.items():
+    for split, count in copy.images.items():
         boxes = copy.boxes[split]
         yield f"{split}: {count} image{'s' * (count != 1)}, {boxes} box{'es' * (boxes != 1)}"
     if copy.crowd_left_out:

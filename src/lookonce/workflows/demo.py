@@ -14,12 +14,12 @@ from lookonce.log import get_logger, logging_to
 from lookonce.request import old_names
 
 NUM_STEPS = 6
-# Half the channels: what two processor cores train in minutes. Colour and place vary in the images themselves, so
-# little augmentation is left to do; so few steps want a high learning rate and an EMA over few steps.
+# Half the channels, which two CPU cores train in minutes. Colour and place vary in the images themselves, so they need
+# little augmentation. So few steps need a high learning rate and an EMA over few steps.
 SETTINGS: dict[str, Any] = {
     "width": 0.5,
     "batch_size": 8,
-    # At a quarter of the channels, 160 pixels and 6,000 pictures seen, AP50 was 0.26 with this, 0.19 with 0.002.
+    # At a quarter of the channels, 160 pixels and 6,000 images in all, AP50 was 0.26 with this, 0.19 with 0.002.
     "lr": 0.005,
     "warmup_epochs": 0.4,
     "ema_decay": 0.99,
@@ -43,20 +43,21 @@ class Plan:
     def seconds(self, images: int, images_per_second: float) -> float:
         """Estimated seconds of training on `images` images; images_per_second: throughput at PLANS[0].image_size.
 
-        On two cores an image cost 49 ms at 256 pixels and 28 ms at 192: as its area."""
+        Time grows with the area: on two cores an image took 49 ms at 256 pixels and 28 ms at 192."""
         return self.epochs * images / images_per_second * (self.image_size / PLANS[0].image_size) ** 2
 
 
-# The best first. A machine too slow for the last one takes it all the same.
+# The best first: AP50 0.846 with the first, 0.714 with the last (docs/demo.md). A machine too slow for the last one
+# uses it nevertheless.
 PLANS = (Plan(image_size=256, epochs=8), Plan(image_size=192, epochs=8), Plan(image_size=192, epochs=6))
 LIMIT_SECONDS = 240.0
-# Of the limit: everything after the training, and evaluations and checkpoints during it.
+# The rest of the limit is for everything after the training, and for evaluations and checkpoints during it.
 SHARE_TRAINED = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demonstration:
-    """Where everything lies. AP50, AP of the exported file on the held-out pictures; -1 when training was stopped."""
+    """The folder with all results. AP50, AP: of the exported file on the test images; -1 if training was stopped."""
 
     folder: Path
     AP50: float = -1.0
@@ -120,7 +121,7 @@ def demo(
 
 
 def num_processes(images: int) -> int:
-    """One a core; starting them does not pay for a few pictures."""
+    """One per core, at most 8; one for less than 100 images, where starting more takes longer than it saves."""
     return min(usable_processors(), 8) if images >= 100 else 1
 
 
@@ -144,7 +145,7 @@ def measure(data: Path) -> tuple[int, float]:
     from lookonce.workflows.train import open_splits, seconds_a_step
 
     use_threads(usable_threads())
-    # Anchors cost the same time whatever they are; to fit them would take seconds.
+    # A step takes the same time with any anchors; fitting them would take seconds.
     flags = {"data": str(data), "image_size": PLANS[0].image_size, "anchors": "default", **SETTINGS}
     settings = resolve(flags).settings
     device = resolve_device(settings.device)
@@ -156,7 +157,7 @@ def measure(data: Path) -> tuple[int, float]:
 
 
 def train_on(data: Path, folder: Path, plan: Plan, seed: int) -> Path | None:
-    """The run folder; None when somebody stopped the run."""
+    """The run folder; None if the run was stopped."""
     from lookonce.workflows.train import train
 
     chosen = {"image_size": plan.image_size, "epochs": plan.epochs}
@@ -165,17 +166,17 @@ def train_on(data: Path, folder: Path, plan: Plan, seed: int) -> Path | None:
 
 
 def use(run: Path, data: Path, folder: Path) -> Demonstration:
-    """What comes after the training; the pictures of split test have not been seen until here."""
+    """All steps after the training. The images of split test are used here for the first time."""
     from lookonce.workflows import evaluate, export, predict
     from lookonce.workflows.report import report
 
     exported = folder / "detector.onnx"
-    with step(3, "exporting it to ONNX, and comparing what the file answers"):
+    with step(3, "exporting it to ONNX, and comparing the outputs of the file with those of the weights"):
         log_lines(export.as_text(export.export(run, output=exported, images=str(data / "test2017"))))
     with step(4, "evaluating the exported file on the test images"):
         evaluation = evaluate.evaluate(weights=exported, data=data, split="test", output=folder / "eval")
         log_lines(evaluate.as_text(evaluation))
-    with step(5, "drawing what it finds in them"):
+    with step(5, "detecting objects in the test images and drawing them"):
         predicted = predict.predict(str(data / "test2017"), weights=exported, output=folder / "predictions")
         log_lines(predict.as_text(predicted))
     with step(6, "writing the report"):
@@ -196,7 +197,7 @@ def log_lines(lines: Iterable[str]) -> None:
 
 
 def fresh_folder(wanted: Path) -> Path:
-    """`wanted`, or wanted-2, wanted-3 and so on when something lies there."""
+    """`wanted`; wanted-2, wanted-3 and so on if that exists and is not an empty folder."""
     folder, number = wanted, 1
     while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         number += 1
@@ -206,7 +207,7 @@ def fresh_folder(wanted: Path) -> Path:
 
 @contextmanager
 def step(number: int, what: str) -> Iterator[None]:
-    """Says what begins, and how long it took."""
+    """Logs the step at its start and its duration at its end."""
     started = time.perf_counter()
     get_logger().info(f"\n[{number}/{NUM_STEPS}] {what}")
     yield
@@ -214,7 +215,7 @@ def step(number: int, what: str) -> Iterator[None]:
 
 
 def summary(demonstration: Demonstration, run: Path, seconds: float) -> list[str]:
-    """Where everything lies, and what to do next."""
+    """The scores, the files and the next command."""
     folder = demonstration.folder
     places = {
         folder / "report.html": "everything on one page: open this first",
@@ -222,7 +223,7 @@ def summary(demonstration: Demonstration, run: Path, seconds: float) -> list[str
         folder / "detector.onnx": "the detector as one file that runs without PyTorch",
         run: "weights, settings, log and metrics of the training",
         folder / "eval": "scores and detections",
-        folder / "data": "the images and their labels, in COCO layout",
+        folder / "data": "the images and their labels, in COCO format",
     }
     width = max(len(str(path)) for path in places)
     scores = f"AP50 {demonstration.AP50:.3f}, AP {demonstration.AP:.3f}"

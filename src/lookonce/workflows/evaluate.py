@@ -86,7 +86,7 @@ class EvaluateRequest(RanksRequest):
     device
         Device for a checkpoint: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the CPU.
     runtime
-        What runs the weights: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
+        Runtime: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """
 
     weights: Path | None = None
@@ -121,20 +121,20 @@ class EvaluateRequest(RanksRequest):
             )
         if self.score_threshold is not None and not 0 <= self.score_threshold < 1:
             raise SettingsError(
-                f"score_threshold is {self.score_threshold:g}, expected at least 0 and under 1",
+                f"score_threshold: {self.score_threshold:g}; expected at least 0 and under 1",
                 setting="score_threshold",
                 value=self.score_threshold,
             )
         if self.max_detections is not None and self.max_detections < 1:
             raise SettingsError(
-                f"max_detections is {self.max_detections}, expected at least 1",
+                f"max_detections: {self.max_detections}; expected at least 1",
                 setting="max_detections",
                 value=self.max_detections,
             )
         fewest = 0 if self.against is None else 1
         if self.resamples < fewest:
             raise SettingsError(
-                f"resamples is {self.resamples}, expected at least {fewest}, for example 1000",
+                f"resamples: {self.resamples}; expected at least {fewest}, for example 1000",
                 setting="resamples",
                 value=self.resamples,
             )
@@ -147,7 +147,7 @@ class EvaluateRequest(RanksRequest):
         for value in self.iou:
             if not 0 < value <= 1:
                 raise SettingsError(
-                    f"iou is {value:g}, expected an overlap over 0 and up to 1, for example 0.3",
+                    f"iou: {value:g}; expected an IoU above 0 and up to 1, for example 0.3",
                     setting="iou",
                     value=value,
                 )
@@ -155,11 +155,11 @@ class EvaluateRequest(RanksRequest):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What is known of a detector on a data set.
+    """The evaluation of a detector on a data set.
 
-    at: one for each IoU asked for. intervals: AP and AP50 by name, class_intervals the same of each class, empty
-    without resamples; against: the same names, this one minus the other. stored: thresholds by class that were written
-    into the checkpoint stored_in. is_main: false where another process, of several, shows the same.
+    at: one for each further IoU threshold. intervals: AP and AP50 by name, class_intervals the same for each class,
+    empty without resamples; against: the same names, this one minus the other. stored: confidence thresholds by class
+    that were written into the checkpoint stored_in. is_main: False on all ranks but 0, whose result is the same.
     """
 
     metrics: Metrics
@@ -187,17 +187,17 @@ def evaluate(request: EvaluateRequest) -> Evaluation:
 
 
 def _searched(request: EvaluateRequest) -> Path:
-    """The weights that are to look at pictures; SettingsError where only files are compared."""
+    """The weights that detect; SettingsError if only results files are compared."""
     for weights in (request.weights, request.against):
         if weights is not None and weights.suffix != ".json":
             return weights
-    raise SettingsError("devices: results are scored by one process; leave it out", setting="devices")
+    raise SettingsError("devices: results files are scored by one process; leave devices out", setting="devices")
 
 
 def _evaluate(
     request: EvaluateRequest, *, rank_group: RankGroup = SINGLE_RANK, on_progress: OnProgress | None = None
 ) -> Evaluation:
-    """The same for each of several processes; the main one scores and writes for all."""
+    """Returns the same on all ranks; rank 0 scores and writes for all."""
     weights, results, against = request.weights, request.results, request.against
     needs_images = results is None or (against is not None and against.suffix != ".json")
     dataset = open_data(request.data, request.images, needs_images=needs_images).split(request.split).with_never_found()
@@ -208,7 +208,7 @@ def _evaluate(
     detectors = [path for path in (weights, against) if path is not None and path.suffix != ".json"]
     names = names_for(detectors, request.names)
 
-    def look(source: Path, runtime: str = "auto") -> tuple[Results, Detector]:
+    def detections_of(source: Path, runtime: str = "auto") -> tuple[Results, Detector]:
         detector = open_detector(
             source,
             names=names[source],
@@ -234,11 +234,11 @@ def _evaluate(
     if results is not None:
         found = read_coco_results(results, dataset)
     else:
-        found, detector = look(_given(weights), request.runtime)
+        found, detector = detections_of(_given(weights), request.runtime)
         sources["image_size"] = list(detector.record.image_size)
     other = None
     if against is not None:
-        other = read_coco_results(against, dataset) if against.suffix == ".json" else look(against)[0]
+        other = read_coco_results(against, dataset) if against.suffix == ".json" else detections_of(against)[0]
     evaluation = None
     if rank_group.is_main:
         evaluation = _assessed(request, dataset, found, other, sources)
@@ -277,9 +277,10 @@ def assess(
     images: int = 0,
     kept: Path | None = None,
 ) -> Evaluation:
-    """Scores, explains and writes down what was found.
+    """Scores and analyses the detections, and writes the files.
 
-    sources: words for metrics.json; kept: the results file that was scored, which stays as it is if it lies in output.
+    sources: entries for metrics.json; kept: the results file that was scored, which is not overwritten if it is in
+    output.
     """
     matches = match(dataset, found)
     resampled = bootstrap(matches, resamples=resamples) if resamples else None
@@ -321,7 +322,7 @@ def open_detector(
     device: str = "auto",
     runtime: str = "auto",
 ) -> Detector:
-    """The detector in `weights`; says how large it sees the pictures."""
+    """The detector in `weights`; logs its input size."""
     loaded = load_runtime(weights, names=names, device=device, runtime=runtime)
     network = loaded if image_size is None else at_size(loaded, image_size, weights)
     height, width = network.record.image_size
@@ -344,7 +345,7 @@ def find(
     rank_group: RankGroup = SINGLE_RANK,
     on_progress: OnProgress | None = None,
 ) -> Results:
-    """What the detector finds in every picture of `dataset`; rank_group: as of `detect_all`."""
+    """The detections in every image of `dataset`; rank_group: see `detect_all`."""
     batches = count(1)
 
     def advance(done: int) -> None:
@@ -364,10 +365,10 @@ def find(
 
 
 def at_size(runtime: Runtime, image_size: int, weights: Path) -> Runtime:
-    """The network at another input size: it has no layer that minds, but an exported file is made for one."""
+    """The network at another input size. It is fully convolutional, but an exported file has a fixed size."""
     if image_size < 32 or image_size % 32:
         raise SettingsError(
-            f"image_size is {image_size}, expected a multiple of 32, for example 416",
+            f"image_size: {image_size}; expected a multiple of 32, for example 416",
             setting="image_size",
             value=image_size,
         )
@@ -375,7 +376,7 @@ def at_size(runtime: Runtime, image_size: int, weights: Path) -> Runtime:
     if model is None:
         own = runtime.record.image_size[1]
         raise SettingsError(
-            f"image_size: {weights} was exported for {own} pixels; score the checkpoint, or export it again with "
+            f"image_size: {weights} was exported for {own} pixels; evaluate the checkpoint, or export it again with "
             f"--image-size {image_size}",
             setting="image_size",
             value=image_size,
@@ -395,7 +396,7 @@ def _comparison(first: Resampled, second: Resampled) -> dict[str, Comparison]:
 
 
 def _folder(output: Path | None) -> Path:
-    """The folder asked for, or a fresh one: an evaluation never replaces another that was not named."""
+    """`output`, else a new run folder, so that no other evaluation is overwritten."""
     if output is None:
         return make_run_folder(Path("runs"), "eval")
     with os_errors_explained(output):
@@ -404,7 +405,7 @@ def _folder(output: Path | None) -> Path:
 
 
 def _write(evaluation: Evaluation, dataset: Dataset, sources: Mapping[str, Any], *, keep: Path | None) -> None:
-    """The three files; a results file that lies there already and was scored stays as it is."""
+    """Writes the three files; `keep`, the results file that was scored, is not overwritten."""
     content = evaluation.metrics.as_json() | {
         "at_iou": [asdict(metrics) for metrics in evaluation.at],
         "intervals": {name: asdict(interval) for name, interval in evaluation.intervals.items()},
@@ -434,7 +435,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
-    """COCO's twelve lines, a row a class, how sure the scores are, and what they lost to what."""
+    """COCO's twelve lines, one row per class, the intervals, and the AP50 lost to each type of error."""
     yield from evaluation.metrics.lines()
     yield from map(_line_at, evaluation.at)
     yield from layout.lines(_class_table(evaluation))
@@ -451,7 +452,7 @@ def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
     yield f"written: {evaluation.output}: {', '.join(evaluation.files)}"
     if evaluation.stored_in is not None:
         shown = ", ".join(f"{name} {threshold:g}" for name, threshold in evaluation.stored.items())
-        yield f"stored in {evaluation.stored_in}: shown from {shown}"
+        yield f"stored in {evaluation.stored_in}: confidence thresholds {shown}"
 
 
 def _line_at(metrics: MetricsAt) -> str:
@@ -461,7 +462,7 @@ def _line_at(metrics: MetricsAt) -> str:
 def _class_table(evaluation: Evaluation) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("class", overflow="fold")
-    for column in ("objects", "pictures", "found", "AP", "AP50", "AP75", "AR100", "best at"):
+    for column in ("objects", "images", "detections", "AP", "AP50", "AP75", "AR100", "best at"):
         table.add_column(column, justify="right")
     for name, row in evaluation.metrics.per_class.items():
         numbers = (row.num_objects, row.num_pictures, row.num_detections)

@@ -34,7 +34,7 @@ class Explanation:
     sheet: Path
     assignment: str
     anchors: list[AnchorCount]
-    num_pictures: int
+    num_images: int
     num_boxes: int
     num_unanswered: int
 
@@ -75,7 +75,7 @@ def explain_assignment(
         sheet=path,
         assignment=settings.assignment,
         anchors=anchor_counts(heads),
-        num_pictures=len(shown),
+        num_images=len(shown),
         num_boxes=int((~batch.crowd).sum()),
         num_unanswered=len(unanswered(batch, heads)),
     )
@@ -154,7 +154,7 @@ def fresh_file(path: Path) -> Path:
 
 def as_text(found: Explanation) -> Iterator[str]:
     """One row per anchor."""
-    images, boxes = found.num_pictures, found.num_boxes
+    images, boxes = found.num_images, found.num_boxes
     yield f"assignment {found.assignment}, {boxes} box{'es' * (boxes != 1)} in {images} image{'s' * (images != 1)}"
     yield "stride        anchor   boxes  predictions"
     for anchor in found.anchors:

@@ -59,17 +59,17 @@ COMPARED_IMAGES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """One file, and how it compares with the weights it was made from."""
+    """One file, and its differences to the weights it was made from."""
 
     path: Path
     parity: Parity
     size: int  # bytes
-    compared_on: tuple[str, ...] = ()  # words for the images, and for those that int8 was fitted to
+    compared_on: tuple[str, ...] = ()  # in words: the images, and those of the INT8 calibration
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exports:
-    """The files of one call; is_kept: they are still there; is_list: the table of formats was asked for instead."""
+    """The files of one call. is_kept: the files still exist; is_list: the table of formats was requested instead."""
 
     files: tuple[Exported, ...]
     is_kept: bool = True
@@ -170,14 +170,14 @@ def export(
 
 
 def as_text(exports: Exports) -> Iterator[str]:
-    """A block a file; or the table of formats."""
+    """A few lines per file, or the table of formats."""
     if exports.is_list:
         yield from _format_lines()
     for one in exports.files:
         done = f"written: {one.path}" if exports.is_kept else f"checked and not kept: {one.path.name}"
         size = f"{one.size / 1e6:.1f} MB"
         if not one.parity.differences:
-            yield f"{done} ({size}), not compared: nothing here runs it"
+            yield f"{done} ({size}), not compared: no runtime here runs this format"
             continue
         images, *fitted = one.compared_on
         yield f"{done} ({size}), compared with its weights on {images}"
@@ -187,7 +187,7 @@ def as_text(exports: Exports) -> Iterator[str]:
 
 @contextmanager
 def _place(output: Path, check: bool) -> Iterator[Path]:
-    """Where the files go: with `check` into a folder that goes away."""
+    """The folder of the files; with `check` a temporary one."""
     if not check:
         yield output
         return
@@ -197,8 +197,8 @@ def _place(output: Path, check: bool) -> Iterator[Path]:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """What every file of one call is held against: answers of the network in PyTorch to canvases (B, H, W, 3), and for
-    eight bits its AP on labelled pictures, where there are any. origin: words for where the canvases are from."""
+    """Every file of one call is compared with this: outputs of the PyTorch network for canvases (B, H, W, 3) and, for
+    int8, its AP on the labelled images of the calibration set, else NaN. origin: in words, the source of canvases."""
 
     canvases: NDArray[np.uint8]
     origin: str
@@ -246,28 +246,28 @@ def write_one(
 def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
     """Write a network that need not be trained in every format of `to`, compare each file and keep none.
 
-    Returns a line a format. WeightsError when one answers differently. The model itself is left as it is.
+    Returns one line per format. WeightsError if the outputs of a file differ. The model is not changed.
     """
     copied = copy.deepcopy(model).cpu().eval()
     lines = []
     with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
-        reference = make_reference(copied, record, textured_canvases(2, record.image_size), "made-up pictures")
+        reference = make_reference(copied, record, textured_canvases(2, record.image_size), "synthetic images")
         for name in _formats(to):
             started = time.perf_counter()
             plan = ExportPlan(outputs=FORMATS[name].outputs[0])
             write_one(copied, record, name, plan, Path(folder) / f"check{FORMATS[name].suffix}", reference)
             seconds = time.perf_counter() - started
-            lines.append(f"checked   this network exports to {name}, and the file answers the same ({seconds:.0f} s)")
+            lines.append(f"checked   this network exports to {name}, and the file's outputs agree ({seconds:.0f} s)")
     return lines
 
 
 def _plans(formats: list[str], asked: ExportPlan, outputs: str | None) -> list[tuple[str, ExportPlan]]:
-    """Name of the format and plan of each file, all of them possible."""
+    """(format, plan) of each file. SettingsError for a precision that the format does not support."""
     for name in formats:
         possible = FORMATS[name].precisions
         if asked.precision not in possible:
             raise SettingsError(
-                f"precision: {name} files are written in {' or '.join(possible)} only",
+                f"precision: {asked.precision}; {name} files support {' or '.join(possible)} only",
                 setting="precision",
                 value=asked.precision,
             )
@@ -280,19 +280,19 @@ def _formats(to: str) -> list[str]:
         if name not in FORMATS:
             known = ", ".join(FORMATS)
             raise SettingsError(
-                f"to: unknown format {name}{suggestion(name, FORMATS) or f'; expected one of {known}'}",
+                f"to: unknown format {name!r}{suggestion(name, FORMATS) or f'; expected one of {known}'}",
                 setting="to",
                 value=name,
             )
         if FORMATS[name].verdict == "blocked":
             raise SettingsError(f"to: {name} cannot be written: {FORMATS[name].text}", setting="to", value=name)
     if not names:
-        raise SettingsError(f"to is empty, expected one or more of {', '.join(FORMATS)}", setting="to")
+        raise SettingsError(f"to: empty; expected one or more of {', '.join(FORMATS)}", setting="to")
     return names
 
 
 def _outputs(name: str, outputs: str | None) -> list[Outputs]:
-    """What the files of one format shall give."""
+    """The outputs of the files of one format, one file each."""
     held = FORMATS[name].outputs
     if outputs is None:
         return [held[0]]
@@ -301,15 +301,15 @@ def _outputs(name: str, outputs: str | None) -> list[Outputs]:
     for one in wanted:
         if one not in held:
             raise SettingsError(
-                f"outputs: {name} files cannot give {one}; expected {' or '.join(held)}", setting="outputs", value=one
+                f"outputs: {one}; {name} files support {' or '.join(held)}", setting="outputs", value=one
             )
     if not chosen:
-        raise SettingsError(f"outputs is empty, expected {' or '.join(held)}", setting="outputs")
+        raise SettingsError(f"outputs: empty; expected {' or '.join(held)}", setting="outputs")
     return chosen
 
 
 def _open(weights: Path, names: Path | None, image_size: int | None) -> tuple[YoloV3Tiny, ModelRecord]:
-    """The network, and its record with the size that the file shall have."""
+    """The network, and its record with the input size of the file."""
     if kind_of(weights) != "checkpoint":
         raise SettingsError(
             f"{weights}: is an exported file already; name the checkpoint or run folder it came from", path=weights
@@ -319,7 +319,7 @@ def _open(weights: Path, names: Path | None, image_size: int | None) -> tuple[Yo
         return model, record
     if image_size < LARGEST_STRIDE or image_size % LARGEST_STRIDE:
         raise SettingsError(
-            f"image_size is {image_size}, expected a multiple of {LARGEST_STRIDE}, for example 416",
+            f"image_size: {image_size}; expected a multiple of {LARGEST_STRIDE}, for example 416",
             setting="image_size",
             value=image_size,
         )
@@ -327,13 +327,13 @@ def _open(weights: Path, names: Path | None, image_size: int | None) -> tuple[Yo
 
 
 def _beside(weights: Path) -> Path:
-    """A run's files go into the run's folder; those of a checkpoint folder beside it, as nothing is added to it."""
+    """The default folder: the run folder, or the folder that contains the checkpoint folder, which is not changed."""
     named = _named(weights)
     return named if (named / "checkpoints").is_dir() else named.resolve().parent
 
 
 def _named(weights: Path) -> Path:
-    """What the user calls the weights: the folder of a model.safetensors, else what was given."""
+    """The folder of a model.safetensors, else the path as given."""
     return weights.parent if weights.name == MODEL_FILE else weights
 
 
@@ -347,42 +347,44 @@ def _name(weights: Path, plan: ExportPlan, image_size: int | None) -> str:
 
 
 def _stem(file_name: str, plan: ExportPlan, suffix: str, several: bool) -> str:
-    """The name asked for; of several files of one format each says what it gives."""
+    """The given name; of several files of one format, with the outputs appended."""
     return file_name.removesuffix(suffix) + (f"-{plan.outputs}" if several else "")
 
 
 def _path(output: Path, name: str, suffix: str, num_files: int) -> Path:
-    """`output` where it is a file of the format, else the named file in that folder."""
+    """`output` if it has the suffix of the format, else the named file in that folder."""
     if output.suffix.lower() == suffix and not output.is_dir():
         if num_files > 1:
             raise SettingsError(
-                f"output {output}: one file's name for {num_files} files; name a folder", setting="output", value=output
+                f"output: {output} names one file of {num_files}; name a folder",
+                setting="output",
+                value=output,
             )
         return output
     return output / f"{name}{suffix}"
 
 
 def _canvases(record: ModelRecord, source: str | None, batch: int) -> tuple[NDArray[np.uint8], str]:
-    """(B, H, W, 3) to compare on, B a multiple of `batch`; and words that say what they are."""
+    """(B, H, W, 3) to compare on, B a multiple of `batch`; and their source in words."""
     images, origin = _real_images(record, source)
     count = max(COMPARED_IMAGES, batch) if not images else len(images)
     count = -(-count // max(batch, 1)) * max(batch, 1)
     if not images:
-        return textured_canvases(count, record.image_size), "made-up pictures"
+        return textured_canvases(count, record.image_size), "synthetic images"
     fitted = [fit(image, record.image_size, record.preprocessing)[0] for image in images]
     return np.stack([fitted[index % len(fitted)] for index in range(count)]), origin
 
 
 def _real_images(record: ModelRecord, images: str | None) -> tuple[list[NDArray[np.uint8]], str]:
-    """The pictures asked for; else the first ones where the training data lay, if it is still there; else none."""
+    """The given images; else the first ones of the training data, if these still exist; else none."""
     if images is not None:
         sources = find_images(images)
-        return [source.read() for source in sources[:COMPARED_IMAGES]], f"pictures of {images}"
+        return [source.read() for source in sources[:COMPARED_IMAGES]], f"images of {images}"
     data = Path(str(record.settings.get("data") or ""))
     if not record.settings.get("data") or not data.is_dir():
         return [], ""
     found = (path for path in data.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    return [image for path in islice(found, COMPARED_IMAGES) for image in _readable(path)], f"pictures of {data}"
+    return [image for path in islice(found, COMPARED_IMAGES) for image in _readable(path)], f"images of {data}"
 
 
 def _readable(path: Path) -> list[NDArray[np.uint8]]:
@@ -421,8 +423,8 @@ def _compare(chosen: Format, plan: ExportPlan, reference: Reference, path: Path)
 
 
 def _not_compared(_path: Path) -> Parity:
-    """Nothing here runs the format."""
-    return Parity(num_pictures=0, num_detections=0, differences=())
+    """No runtime here runs the format."""
+    return Parity(num_images=0, num_detections=0, differences=())
 
 
 def _score(runtime: Runtime, dataset: Dataset) -> float:
@@ -431,8 +433,8 @@ def _score(runtime: Runtime, dataset: Dataset) -> float:
 
 
 def _format_lines() -> Iterator[str]:
-    """The table of formats: a line each, and below it what the file is for, 80 columns at most."""
-    yield f"{'format':<14}{'state':<11}{'can give':<27}{'numbers':<18}needs"
+    """The table of formats: one line each, then its use, at most 80 columns."""
+    yield f"{'format':<14}{'state':<11}{'outputs':<27}{'precision':<18}needs"
     for name, row in FORMATS.items():
         needs = ", ".join(["train", row.extra] if row.extra else ["train"]) if row.writer else ""
         numbers = ", ".join(row.precisions) if row.writer else ""

@@ -26,8 +26,8 @@ LARGEST_STRIDE = 32
 
 @dataclass(frozen=True, kw_only=True)
 class LayerInfo:
-    """One convolution with what belongs to it. output: (channels, height, width) after a pool that follows it;
-    parameters: floats, BatchNorm's statistics included; macs: multiplications (and additions) for one picture."""
+    """One convolution with its BatchNorm, activation and pool. output: (channels, height, width) after the pool;
+    parameters: floats, including BatchNorm's statistics; macs: multiply-accumulate operations for one image."""
 
     name: str
     kind: str
@@ -38,9 +38,8 @@ class LayerInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """trainable leaves out BatchNorm's statistics; flops counts a multiplication and its addition as two, and
-    convolutions alone (all the rest together comes to a hundredth). budget: where it was asked for; files: written into
-    output."""
+    """trainable: floats without BatchNorm's statistics; flops: two per multiply-accumulate, of the convolutions only
+    (all other operations are about 1 % of that). budget: None unless requested; files: names of those in output."""
 
     layers: tuple[LayerInfo, ...]
     image_size: tuple[int, int]  # height, width
@@ -70,41 +69,41 @@ def info(
     int8_scales: str | None = None,
     output: Path | None = None,
 ) -> Info:
-    """Show a network layer by layer: output shape, parameters, multiplications; and what is known about its weights.
+    """Show a network layer by layer (output shape, parameters, multiply-accumulate operations) and its weights' record.
 
-    Without weights: the network of the paper, or a narrower one.
+    Without weights: the network of the paper, at any width and number of classes.
 
     Parameters
     ----------
     weights
         Checkpoint folder, run folder, or MindSpore's .ckpt or Darknet's .weights.
     names
-        Class names of a .ckpt or .weights, one a line, where it does not say.
+        Text file of class names, one per line, for a .ckpt or .weights without names.
     num_classes
-        Classes of a network without weights (80).
+        Number of classes of a network without weights, 1 or more. Default: 80.
     width
-        Factor on the channels of a network without weights (1).
+        Channel multiplier of a network without weights, above 0. Default: 1.
     image_size
-        Side of the square that the network sees, in pixels.
+        Side of the square network input in pixels, a multiple of 32. Default: that of the weights, else 416.
     budget
-        Show what each step costs in memory and computation, for building the network in another place.
+        Show memory and operations of each step, for an implementation on another device.
     int8_scales
-        Pictures (file, folder, pattern, list) to measure the ranges of activations on, for 8-bit arithmetic.
+        Images (file, folder, pattern, list) for INT8 calibration: the ranges of the activations are measured on them.
     output
-        Folder for budget.csv, budget.json and, of weights, int8-scales.json; implies --budget.
+        Folder for budget.csv, budget.json and, with weights, int8-scales.json; implies --budget.
     """
     if weights is not None and (num_classes is not None or width is not None):
         raise SettingsError(
-            f"num_classes, width: {weights} has its own; leave them out, or leave out the weights",
+            f"num_classes, width: {weights} determines both; leave them out, or leave out the weights",
             setting="num_classes, width",
         )
     if weights is None and names is not None:
         raise SettingsError(
-            f"names={names}: is for the classes of weights; name those too", setting="names", value=names
+            f"names: {names}; expected together with weights, whose classes it names", setting="names", value=names
         )
     if image_size is not None and (image_size < LARGEST_STRIDE or image_size % LARGEST_STRIDE):
         raise SettingsError(
-            f"image_size={image_size}: expected a multiple of {LARGEST_STRIDE}, for example 416",
+            f"image_size: {image_size}; expected a multiple of {LARGEST_STRIDE}, for example 416",
             setting="image_size",
             value=image_size,
         )
@@ -119,15 +118,16 @@ def info(
 
 
 def _with_budget(found: Info, model: YoloV3Tiny, images: str | None, output: Path | None) -> Info:
-    """The same with the costs of each step, written into `output` where there is one."""
+    """The same with the budget of each step, also written into `output` unless that is None."""
     record = found.record
     if images is not None and record is None:
         raise SettingsError(
-            "int8_scales: there are no activations without weights; name a checkpoint or a run", setting="int8_scales"
+            "int8_scales: given without weights; expected a checkpoint or run folder too", setting="int8_scales"
         )
     if images is not None and output is None:
         raise SettingsError(
-            "int8_scales: name a folder to write int8-scales.json into, with --output DIR", setting="int8_scales"
+            "int8_scales: given without output; add --output DIR, the folder for int8-scales.json",
+            setting="int8_scales",
         )
     activation = model.backbone.conv0.activation
     budget = budget_of(model.channels, model.num_classes, found.image_size, activation=activation, record=record)
@@ -139,7 +139,7 @@ def _with_budget(found: Info, model: YoloV3Tiny, images: str | None, output: Pat
 
 
 def as_text(found: Info, layout: Layout = PLAIN) -> Iterator[str]:
-    """The budget where it was asked for, else the layers and the record."""
+    """The budget if requested, else the layers and the record."""
     if found.budget is not None:
         yield from layout.lines(table_of(found.budget), least_width=TABLE_WIDTH)
         yield from lines_of(found.budget)
@@ -150,14 +150,14 @@ def as_text(found: Info, layout: Layout = PLAIN) -> Iterator[str]:
     height, width = found.image_size
     yield (
         f"{found.parameters:,} floats with BatchNorm's statistics, {found.trainable:,} of them trained; "
-        f"{found.flops / 1e9:.3f} GFLOP in the convolutions for a picture of {width}x{height}"
+        f"{found.flops / 1e9:.3f} GFLOP in the convolutions for an image of {width}x{height}"
     )
     if found.record is not None:
         yield from describe_record(found.record)
 
 
 def scales_of(model: YoloV3Tiny, record: ModelRecord, size_hw: tuple[int, int], images: str | None) -> dict[str, Any]:
-    """The content of int8-scales.json: weights per output channel and, from pictures, activations per tensor."""
+    """The content of int8-scales.json: weights per output channel and, from images, activations per tensor."""
     weights = {
         name.rpartition(".")[2]: {"scales": found.scales.tolist(), "biases": found.biases.tolist()}
         for name, found in weight_scales(model).items()
@@ -185,9 +185,9 @@ def scales_of(model: YoloV3Tiny, record: ModelRecord, size_hw: tuple[int, int], 
 
 
 def describe(model: YoloV3Tiny, record: ModelRecord | None, size_hw: tuple[int, int]) -> Info:
-    """Run one empty picture of that size (height, width) through the network and note what each layer makes of it."""
+    """Run one zero image of that size (height, width) through the network and record the output of each layer."""
     layers: list[LayerInfo] = []
-    watched = {
+    layers_by_name = {
         name: module for name, module in model.named_modules() if isinstance(module, ConvBlock) or module in model.heads
     }
     sizes: dict[nn.Module, tuple[int, int]] = {}  # height, width of each convolution's own output, before any pool
@@ -201,9 +201,9 @@ def describe(model: YoloV3Tiny, record: ModelRecord | None, size_hw: tuple[int, 
         def note(module: nn.Module, _inputs: object, output: Tensor) -> None:
             layers.append(_layer(name, module, output, sizes))
 
-        hooks.append(watched[name].register_forward_hook(note))
+        hooks.append(layers_by_name[name].register_forward_hook(note))
 
-    for name in watched:
+    for name in layers_by_name:
         note_layer(name)
     try:
         with torch.no_grad():
@@ -221,7 +221,7 @@ def _network(
     if weights is not None:
         return load_weights(weights, names)
     if num_classes < 1:
-        raise SettingsError(f"num_classes={num_classes}: expected 1 or more", setting="num_classes", value=num_classes)
+        raise SettingsError(f"num_classes: {num_classes}; expected 1 or more", setting="num_classes", value=num_classes)
     with torch.random.fork_rng(devices=[]):  # PyTorch draws initial weights from the global generator
         return YoloV3Tiny(num_classes, channels=scaled_channels(width)), None
 
@@ -257,7 +257,7 @@ def _table(layers: Sequence[LayerInfo]) -> Table:
 
 
 def describe_record(record: ModelRecord) -> list[str]:
-    """The record in a few lines for people."""
+    """The record as text, one line per topic."""
     height, width = record.image_size
     preprocessing, thresholds = record.preprocessing, record.thresholds
     anchors = "; ".join(

@@ -1,4 +1,4 @@
-"""`lookonce predict`: detects objects in images and videos; its options (--threshold, --iou-threshold ...) and help."""
+"""`lookonce predict`: detects objects; `PredictRequest` has its options (--threshold, --iou-threshold ...) and help."""
 
 import time
 from base64 import b64encode
@@ -24,7 +24,7 @@ from lookonce.prediction.result import PredictedImage, without_image
 from lookonce.prediction.sources import ImageSource, Media, find_media
 from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.prediction.tracks import require_tracker
-from lookonce.prediction.tracks import track as track_things
+from lookonce.prediction.tracks import track as track_objects
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.request import old_names, takes
 from lookonce.runtimes.base import Runtime
@@ -89,51 +89,53 @@ class Predicted:
 @old_names(pictures="images")
 @dataclass(frozen=True, kw_only=True)
 class PredictRequest(RanksRequest):
-    """Find objects in pictures and videos; draw them, and write down what and where they are.
+    """Detect objects in images and videos; write annotated images and files with the detections.
 
-    A picture that cannot be read is reported and the others are done; the exit status is 1 then. Several devices share
-    out the pictures of a folder, pattern or list; what is written stays as it is.
+    Images that cannot be read are reported and skipped; the exit status is then 1. With several devices, the images of
+    a folder, pattern or list are distributed; the files stay the same.
 
     Parameters
     ----------
     source
-        A picture, a video, a folder with its subfolders, a pattern ("street/*.jpg"), a .txt file with a path on each
-        line, a camera's number, screen, a URL (http, https, rtsp ... or s3://), or - for pictures on standard input.
+        Image, video, folder (with its subfolders), pattern ("street/*.jpg"), .txt file with one path per line, camera
+        index (0, 1 ...), screen, URL (http, https, rtsp ... or s3://), or - for images from standard input.
     weights
         Exported file, checkpoint folder, run folder (its best), published weights such as coco, or MindSpore's .ckpt
-        or Darknet's .weights; default: coco, if it has been pulled.
+        or Darknet's .weights. Default: coco, if it has been pulled.
     names
-        Class names of a .ckpt or .weights, one a line, where it does not say.
+        Text file of class names, one per line, for a .ckpt or .weights without names.
     threshold
-        Lowest score that is shown, 0 to 1; without it, that of the weights.
+        Confidence threshold: minimum score of a detection, 0 to 1. Default: the value stored with the weights.
     output
-        Folder to write into; without it runs/predict-1, runs/predict-2 and so on.
+        Folder to write into. Default: a new runs/predict-N.
     save
-        What to write: some of images,json,jsonl,csv,yolo,crops. json is detections.json and COCO's results.json.
+        Outputs, separated by commas: images, json, jsonl, csv, yolo, crops. json is detections.json and results.json
+        (COCO format).
     classes
-        Names or numbers of the only classes to show: person,bicycle.
+        Classes to detect, by name or number, separated by commas: person,bicycle. Default: all.
     iou_threshold
-        Overlap above which the weaker of two boxes of a class is dropped; without it, that of the weights.
+        IoU threshold of non-maximum suppression (NMS), 0 to 1. Default: the value stored with the weights.
     max_detections
-        At most so many a picture; without it, that of the weights.
+        Maximum detections per image, 1 or more. Default: the value stored with the weights.
     multi_label
-        One box may be detected as several classes; false: as its best class alone. Without it, as the weights say.
+        true: a box may have several classes; false: only its best. Default: the value stored with the weights.
     agnostic
-        Class-agnostic NMS: a box is removed by a better one of any class; default: as the weights say.
+        Class-agnostic NMS: a box is removed by a better one of any class. Default: the value stored with the weights.
     tile
-        Look at large pictures in tiles with sides of so many pixels, besides as a whole.
+        Tiled detection of small objects in large images: side of a tile in pixels, 32 or more. The detector also runs
+        on the whole image. Default: no tiles.
     tile_overlap
-        Part of its side that a tile shares with the next. Things up to that size are never cut.
+        Overlap of neighbouring tiles as a fraction of their side, 0 to 0.9. Tiles do not cut objects up to that size.
     track
-        Follow things from picture to picture, and number them.
+        Track objects across frames (ByteTrack) and give each a track ID.
     limit
-        Stop after so many pictures; a camera or stream goes on until Ctrl-C else.
+        Maximum number of images or frames, 1 or more. Default: all; a camera or stream runs until Ctrl-C.
     images
-        --no-images omits the annotated images, whatever else is saved.
+        Write annotated images; --no-images omits them, whatever --save lists.
     device
-        Where a checkpoint runs: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the processor.
+        Device for a checkpoint: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the CPU.
     runtime
-        What runs the weights: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
+        Runtime: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """
 
     source: str = field(kw_only=False)
@@ -176,15 +178,15 @@ class PredictRequest(RanksRequest):
         for word in words:
             if word not in SAVES:
                 known = suggestion(word, SAVES) or f"; expected some of {','.join(SAVES)}"
-                raise SettingsError(f"save: unknown {word}{known}", setting="save", value=word)
+                raise SettingsError(f"save: unknown output {word!r}{known}", setting="save", value=word)
         if not words:
-            raise SettingsError(f"save is empty; expected some of {','.join(SAVES)}", setting="save")
+            raise SettingsError(f"save: empty; expected some of {','.join(SAVES)}", setting="save")
         return [word for word in dict.fromkeys(words) if self.images or word != "images"]
 
 
 def _require(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
     if value is not None and not fits(value):
-        raise SettingsError(f"{name} is {value}, expected {expected}", setting=name, value=value)
+        raise SettingsError(f"{name}: {value}; expected {expected}", setting=name, value=value)
 
 
 @takes(PredictRequest)
@@ -205,7 +207,7 @@ def _load_and_predict(request: PredictRequest, *, rank_group: RankGroup = SINGLE
 def stream(runtime: Runtime, request: PredictRequest, media: Media) -> Iterator[Prediction]:
     """Each image or frame with its detections, in order; nothing is written.
 
-    An image that cannot be read is logged and left out. Close the iterator to stop before the end.
+    An image that cannot be read is logged and skipped. Close the iterator to stop before the end.
     """
     return _predictions(runtime, media, request, _log_unreadable)
 
@@ -215,7 +217,7 @@ def predict_in_memory(runtime: Runtime, request: PredictRequest, media: Media) -
     several, it is logged and in `failed`."""
     if not media.is_finite:
         raise SettingsError(
-            f"{request.source}: is a video or a stream; iterate over model.stream(...), or give output=FOLDER",
+            f"source: {request.source} is a video or a stream; iterate over model.stream(...), or set output=FOLDER",
             setting="source",
             value=request.source,
         )
@@ -246,13 +248,13 @@ def predict_with(
 ) -> Predicted:
     """`predict` with opened weights; those of the request are named in the files. media: the images of SOURCE.
 
-    The same for each of several processes; the main one writes down what all have found.
+    Returns the same on all ranks; rank 0 writes the detections of all.
     """
     saves, detector = request.saves, _detector(runtime, request)
     media = find_media(request.source) if media is None else media
     _require_possible(runtime, request)
     if rank_group.size > 1:
-        rank_group.require_same([str(entry.place) for entry in media.known], "the pictures")
+        rank_group.require_same([str(entry.place) for entry in media.known], "the images")
     folder = rank_group.broadcast(_free_folder(request.output, media, saves) if rank_group.is_main else None)
     head = {
         "weights": str(request.chosen_weights),
@@ -283,7 +285,7 @@ def _run(
     predicted: Predicted,
     rank_group: RankGroup,
 ) -> None:
-    """Draw and write down each readable picture; Ctrl-C ends a live source, and keeps what there is of the others."""
+    """Draw and write the detections of each image; Ctrl-C ends a live source, and keeps the finished part of others."""
 
     def failed(name: str, error: DataError) -> None:
         get_logger().warning("%s", error)
@@ -293,26 +295,26 @@ def _run(
     drawings = Renderer(context.folder, context.record, images="images" in saves, crops="crops" in saves)
     stop = StopRequest()
 
-    def look(on_unreadable: Unreadable) -> Generator[PredictedImage]:
+    def results(on_unreadable: Unreadable) -> Generator[PredictedImage]:
         drawn = drawings.drawn(_predictions(runtime, media, request, on_unreadable, stop, rank_group), live=media.live)
         with closing(drawn):  # type: ignore[type-var]  # a generator, though its type says less
             for one in drawn:
                 yield without_image(one, runtime.record.class_names)
 
     if rank_group.size == 1:
-        found = look(lambda source, error: failed(source.name, error))
+        found = results(lambda source, error: failed(source.name, error))
     else:
-        found = gather_in_order(look, [entry.place for entry in media.known][: request.limit], rank_group, failed)
+        found = gather_in_order(results, [entry.place for entry in media.known][: request.limit], rank_group, failed)
     total = media.total if request.limit is None else min(request.limit, media.total or request.limit)
     with (
-        # An exception in the middle of somebody's lock could leave threads waiting for ever.
+        # A KeyboardInterrupt while a library holds a lock could leave threads waiting for ever.
         stop_on_signals(stop) if media.live else nullcontext(),
         closing(found),
         progress_bar("predict", total) as advance,
     ):
         images: Iterable[PredictedImage] = _counted(found, predicted, total, advance, keeps=media.is_finite)
         if rank_group.size > 1:
-            images = list(images)  # written down when all are known, so that no file holds a part that looks whole
+            images = list(images)  # written once all are known, so that no incomplete file looks complete
         with open_outputs(saves if rank_group.is_main else (), context, predicted.failed) as outputs:
             for image in images:
                 for each in outputs:
@@ -322,7 +324,7 @@ def _run(
 def _counted(
     found: Iterator[PredictedImage], predicted: Predicted, total: int | None, advance: Advance, *, keeps: bool
 ) -> Iterator[PredictedImage]:
-    """The pictures, as `predicted` counts, times and (keeps) collects them."""
+    """The images, while `predicted` counts, times and (keeps) collects them."""
     started = time.perf_counter()
     for image in found:
         if keeps:
@@ -344,20 +346,20 @@ def _predictions(
     rank_group: RankGroup = SINGLE_RANK,
 ) -> Iterator[Prediction]:
     detector = _detector(runtime, request)
-    looking = _tiled(detector, request)
+    detects = _tiled(detector, request)
     if request.classes is not None:
-        looking = ClassFilter(looking, runtime.record.class_names, request.classes, _most(detector, request))
+        detects = ClassFilter(detects, runtime.record.class_names, request.classes, _most(detector, request))
     found = predict_images(
-        looking,
-        islice(_first(media.pictures(), request.limit, stop or StopRequest()), rank_group.rank, None, rank_group.size),
+        detects,
+        islice(_first(media.images(), request.limit, stop or StopRequest()), rank_group.rank, None, rank_group.size),
         live=media.live,
         on_unreadable=on_unreadable,
     )
-    return track_things(found, threshold=detector.score_threshold) if request.track else found
+    return track_objects(found, threshold=detector.score_threshold) if request.track else found
 
 
 def _first(images: Iterator[ImageSource], limit: int | None, stop: StopRequest) -> Iterator[ImageSource]:
-    """The first `limit` of them, until a stop is asked for; a further one is not waited for."""
+    """The first `limit` images, or those before a stop request; does not wait for another one."""
     for number, image in enumerate(images, start=1):
         yield image
         if number == limit or stop.asked:
@@ -393,22 +395,22 @@ def _tiled(detector: Detector, request: PredictRequest) -> Detects:
 
 
 def _choices(request: PredictRequest) -> dict[str, Any]:
-    """What was asked for beside the thresholds, for detections.json."""
+    """The options besides the thresholds, for detections.json."""
     tiles = {} if request.tile is None else {"tile": request.tile, "tile_overlap": request.tile_overlap}
     return ({} if request.classes is None else {"classes": request.classes}) | tiles
 
 
 def pace(done: int, total: int | None, seconds: float) -> str:
-    """`24.1 pictures/s, 0:35 left`."""
+    """`24.1 images/s, 0:35 left`."""
     rate = done / seconds
     if total is None or done > total:
-        return f"{rate:.1f} pictures/s"
+        return f"{rate:.1f} images/s"
     minutes, rest = divmod(round((total - done) / rate), 60)
-    return f"{rate:.1f} pictures/s, {minutes}:{rest:02} left"
+    return f"{rate:.1f} images/s, {minutes}:{rest:02} left"
 
 
 def _require_possible(runtime: Runtime, request: PredictRequest) -> None:
-    """Raise what would stop the first picture, before there is a folder."""
+    """Raise what would fail on the first image, before the output folder is made."""
     if request.classes is not None:
         chosen_labels(request.classes, runtime.record.class_names)
     if request.track:
@@ -418,19 +420,17 @@ def _require_possible(runtime: Runtime, request: PredictRequest) -> None:
 def _require_shareable(request: PredictRequest, media: Media) -> None:
     if not media.is_finite:
         raise SettingsError(
-            f"devices: {request.source} has videos or streams in it, whose images one process takes in turn; "
+            f"devices: {request.source} contains videos or streams, which one process reads in order; "
             "leave devices out",
             setting="devices",
             value=request.source,
         )
     if request.track:
-        raise SettingsError(
-            "track: one process follows things from picture to picture; leave devices out", setting="track"
-        )
+        raise SettingsError("track: one process tracks objects from frame to frame; leave devices out", setting="track")
 
 
 def _free_folder(output: Path | None, media: Media, saves: Sequence[str]) -> Path:
-    """Where to write, without taking the place of anything."""
+    """The output folder; SettingsError if the images or files in it would be overwritten."""
     if output is None:
         output = make_run_folder(Path("runs"), "predict")
     with os_errors_explained(output):
@@ -442,19 +442,19 @@ def _free_folder(output: Path | None, media: Media, saves: Sequence[str]) -> Pat
 
 
 def _require_new_folders(folder: Path, saves: Sequence[str]) -> None:
-    """Labels and crops go into folders of their own, which may be somebody's work where they exist."""
+    """SettingsError if a folder for labels or crops exists with content, which may be the user's own work."""
     for word, name in (("yolo", LABELS), ("crops", CROPS)):
         there = folder / name
         if word in saves and there.exists() and (not there.is_dir() or any(there.iterdir())):
             raise SettingsError(
-                f"output {folder}: has {name} already, which is not written over; name another folder",
+                f"output: {folder} contains {name} already, which is not overwritten; name another folder",
                 setting="output",
                 value=folder,
             )
 
 
 def as_text(predicted: Predicted) -> Iterator[str]:
-    """What was found in each image, how much in how much time, and where it is written."""
+    """The detections of each image, the totals, the throughput and the files."""
     yield from map(str, predicted.images)
     what = "frames" if predicted.of_frames else "images"
     rate = predicted.num_images / max(predicted.seconds, 1e-9)
@@ -463,10 +463,10 @@ def as_text(predicted: Predicted) -> Iterator[str]:
         f"{predicted.seconds:.1f} s"
     )
     if predicted.failed:
-        also = ", and detections.json" if "json" in predicted.saves else ""
+        also = " and detections.json" if "json" in predicted.saves else ""
         yield f"could not be read: {len(predicted.failed):,}; see the messages above{also}"
     names = {
-        "images": "drawings",
+        "images": "annotated images",
         "json": "detections.json, results.json",
         "jsonl": "detections.jsonl",
         "csv": "detections.csv",

@@ -35,7 +35,7 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What holds for every run on the page; see `report`."""
+    """Options that apply to every run on the page; see `report`."""
 
     split: str
     num_images: int
@@ -57,26 +57,26 @@ def report(
 ) -> Path:
     """Write a run as one HTML page and a model card; several runs side by side on one page.
 
-    The page needs no other file and no network. The run's best weights are scored on the split that scored them during
-    training, unless `evaluation` in the run folder has that already; errors and images are shown if the data are
-    still in their place. model-card.md goes beside the page, the curves into the run's folder plots.
+    The page needs no other file and no network. Unless `evaluation` in the run folder is up to date, the run's best
+    weights are scored on the validation split of training. The page shows errors and images if the data still exist.
+    model-card.md is written beside the page, the curves into the folder plots of the run.
 
     Parameters
     ----------
     run
         Folder of a training run, such as runs/train-1.
     more
-        Other runs to compare with the first.
+        Further runs to compare with the first.
     output
-        HTML file to write. Default: report.html in the run folder, or comparison.html in the first one's.
+        HTML file to write. Default: report.html in the run folder; for several runs, comparison.html in the first.
     evaluation
-        Folder that `lookonce eval --output` wrote, shown in place of scoring.
+        Folder written by `lookonce eval --output`; its scores are shown, and nothing is scored.
     weights
         Weights to score, such as an exported file. Default: the run's best.
     split
-        Split to score on. Default: the split that was scored during training.
+        Split to score on. Default: the validation split of training.
     num_images
-        Images shown, evenly spaced in the split, and also the number of worst images; 0 shows none.
+        Number of images to show, evenly spaced in the split, and number of worst images; 0 shows none.
     title
         Title of the page. Default: the name of the run.
     score
@@ -88,7 +88,8 @@ def report(
     if more:
         if evaluation is not None or weights is not None:
             raise SettingsError(
-                f"evaluation, weights: go with one run, and {1 + len(more)} were named", setting="evaluation, weights"
+                f"evaluation, weights: given for {1 + len(more)} runs; expected one run, or leave them out",
+                setting="evaluation, weights",
             )
         return _report_comparison([run, *more], options, output, title, on_progress)
     known = read_run(run)
@@ -109,12 +110,12 @@ def gather(
     title: str = "",
     on_progress: OnProgress | None = None,
 ) -> tuple[Content, "Scored | None"]:
-    """Everything a report tells of one run, and what it was scored from where the data are there."""
-    told = {} if evaluation is None else read_metrics(evaluation / "metrics.json").get("evaluated", {})
-    split = options.split or told.get("split") or run.settings.get("val_split", "val")
-    if told.get("split", split) != split:
+    """The content of the report of one run, and the scored detections if the data still exist."""
+    evaluated_on = {} if evaluation is None else read_metrics(evaluation / "metrics.json").get("evaluated", {})
+    split = options.split or evaluated_on.get("split") or run.settings.get("val_split", "val")
+    if evaluated_on.get("split", split) != split:
         raise SettingsError(
-            f"split is {split}, but {evaluation} was scored on {told['split']}; name one of the two",
+            f"split: {split}, but {evaluation} was scored on {evaluated_on['split']}; leave out one of the two options",
             setting="split",
             value=split,
         )
@@ -136,7 +137,7 @@ def gather(
         metrics=metrics,
         analysis={} if scored is None else scored.analysis,
         scored_on=scored_on(metrics),
-        pictures=[] if scored is None else even_images(scored, thresholds, options.num_images),
+        images=[] if scored is None else even_images(scored, thresholds, options.num_images),
         worst=[] if scored is None else worst_images(scored, thresholds, options.num_images),
         shown_from=shown_from(thresholds),
         classes=[] if dataset is None else css_classes(dataset.class_names),
@@ -149,7 +150,7 @@ def gather(
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """An evaluation folder with the pictures it is about."""
+    """An evaluation folder with its data set."""
 
     dataset: Dataset
     results: Results
@@ -157,7 +158,7 @@ class Scored:
 
 
 def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnProgress | None) -> Path:
-    """The folder RUN/evaluation, made anew unless it is of these weights on these pictures."""
+    """The folder RUN/evaluation, written again unless its fingerprint is that of these weights and images."""
     from lookonce.workflows.evaluate import assess, find, open_detector
 
     folder = run.folder / EVALUATION
@@ -182,7 +183,7 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
 
 
 def fingerprint(weights: Path, dataset: Dataset) -> str:
-    """Changes with the weights, with how they are used, and with the labels of the pictures."""
+    """SHA-256 of the weights, their record and the annotations of the data set."""
     from hashlib import sha256
 
     from lookonce.data.dataset import data_hash
@@ -197,7 +198,7 @@ def fingerprint(weights: Path, dataset: Dataset) -> str:
 
 
 def read_scored(folder: Path, dataset: Dataset) -> Scored | None:
-    """None, with a warning, where the folder lacks the details, or is about other pictures."""
+    """None, with a warning, if the folder lacks the details or belongs to other images."""
     try:
         return Scored(
             dataset=dataset,
@@ -210,7 +211,7 @@ def read_scored(folder: Path, dataset: Dataset) -> Scored | None:
 
 
 def open_datasets(run: Run, shown: str) -> list[Dataset]:
-    """The splits for training, for validation and to be shown; none, with a warning, when the data are gone."""
+    """The splits of training, of validation and `shown`; empty, with a warning, if the data do not exist any more."""
     settings = run.settings
     images = settings.get("images")
     try:
@@ -223,12 +224,12 @@ def open_datasets(run: Run, shown: str) -> list[Dataset]:
 
 
 def even_images(scored: Scored, thresholds: Thresholds, count: int) -> list[ComparedImage]:
-    """Not chosen by how well they go."""
+    """Up to `count` images, evenly spaced in the data set, whatever their errors."""
     return [_compared(scored, thresholds, row) for row in even_choice(len(scored.dataset), count).tolist()]
 
 
 def worst_images(scored: Scored, thresholds: Thresholds, count: int) -> list[ComparedImage]:
-    """Those with most errors, worst first."""
+    """The images with most errors, worst first."""
     rows = {image_id: row for row, image_id in enumerate(scored.dataset.image_ids.tolist())}
     chosen = [rows[image["image_id"]] for image in scored.analysis["worst_pictures"] if image["image_id"] in rows]
     return [_compared(scored, thresholds, row) for row in chosen[:count]]
@@ -247,7 +248,7 @@ def _compared(scored: Scored, thresholds: Thresholds, row: int) -> ComparedImage
 
 
 def shown_from(thresholds: Thresholds) -> str:
-    """In words: from which score on things are shown."""
+    """In words: the confidence threshold of the detections shown."""
     if not thresholds.per_class_score:
         return f"a score of {thresholds.score:g}"
     low, high = min(thresholds.per_class_score.values()), max(thresholds.per_class_score.values())
@@ -260,15 +261,15 @@ def css_classes(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def scored_on(metrics: Mapping[str, Any]) -> str:
-    """Words for the pictures behind the scores; metrics.json says it, the table of the run does not."""
-    told = metrics.get("evaluated", {})
-    if "pictures" not in told:
+    """In words: the scored images, as in metrics.json; the table of the run does not name them."""
+    evaluated_on = metrics.get("evaluated", {})
+    if "pictures" not in evaluated_on:
         return "the validation images"
-    return f"the {told['pictures']:,} images of split {told.get('split', '')}"
+    return f"the {evaluated_on['pictures']:,} images of split {evaluated_on.get('split', '')}"
 
 
 def facts(record: ModelRecord | None) -> dict[str, str]:
-    """This machine, and the versions that trained the network. Nothing that names a person or a host."""
+    """This machine and the versions that trained the network, without names of persons or hosts."""
     found = {"System": f"{platform.system()} on {platform.machine()}, {os.cpu_count()} processor threads"}
     if record is None:
         return found
@@ -281,13 +282,13 @@ def facts(record: ModelRecord | None) -> dict[str, str]:
 
 
 def commands(run: Run) -> Sequence[str]:
-    """What to type for the same again; paths as the run had them."""
+    """The commands that repeat the run and use its weights; paths as in its settings."""
     data = run.settings.get("data", "DATA")
     return (
         f"lookonce train --file {run.folder / 'settings.yaml'}",
         f"lookonce eval --weights {run.folder} --data {data}",
         f"lookonce export {run.folder} --to onnx",
-        f"lookonce predict PICTURES --weights {run.folder}",
+        f"lookonce predict IMAGES --weights {run.folder}",
     )
 
 
@@ -319,10 +320,10 @@ def _report_comparison(
 
 
 def run_names(folders: Sequence[Path]) -> list[str]:
-    """The folders' names, with as much of the path as tells them apart."""
+    """The folders' names, with as many parent folders as make them distinct."""
     paths = [folder.resolve() for folder in folders]
     if len(set(paths)) < len(paths):
-        raise SettingsError("the same run was named twice; name different ones")
+        raise SettingsError("more: the same run twice; expected distinct runs", setting="more")
     depth = 1
     while len({path.parts[-depth:] for path in paths}) < len(paths):
         depth += 1
@@ -330,7 +331,7 @@ def run_names(folders: Sequence[Path]) -> list[str]:
 
 
 def _resampled(scored: Scored | None, first: Scored | None) -> Resampled | None:
-    """Drawings of the first run's pictures; None where this run was scored on others."""
+    """Bootstrap samples of the first run's images; None if this run was scored on other images or classes."""
     if scored is None or first is None or scored.dataset.image_ids.tolist() != first.dataset.image_ids.tolist():
         return None
     if scored.dataset.class_names != first.dataset.class_names:

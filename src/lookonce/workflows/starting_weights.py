@@ -1,6 +1,7 @@
 """Training that starts from weights keeps what they were trained with, unless the user asks for something else."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from lookonce.model.yolov3_tiny import scaled_channels
 from lookonce.training.run_folder import RunFolder
 from lookonce.weights.checkpoint import read_record
 from lookonce.weights.load import open_checkpoint
+from lookonce.weights.published import PUBLISHED
+from lookonce.weights.pull import find_weights, place_of
 from lookonce.workflows.build import NORMALIZATIONS, make_dialect
 
 
@@ -56,12 +59,26 @@ COSTS = {
 
 
 def at_weights(resolved: Resolved) -> Resolved:
-    """The settings of a new run: what its weights were trained with, unless the user set another value."""
+    """The settings of a new run: what its weights were trained with, unless the user set another value.
+
+    Published weights are pulled; the settings then name their checkpoint.
+    """
+    for named in filter(None, (resolved.settings.weights, resolved.settings.backbone_weights)):
+        if str(named) in PUBLISHED:
+            get_logger().info(f"{named}: the published weights in {find_weights(named)}")
+    resolved = located(resolved)
     path = weights_of(resolved.settings)
     if path is None:
         return resolved
     values = _facts(resolved.settings, _read(resolved.settings, path))
     return with_defaults(resolved, values, f"weights {path}")
+
+
+def located(resolved: Resolved) -> Resolved:
+    """Published weights by the path of their checkpoint, which a run keeps: it needs no name and no network later."""
+    given = {name: getattr(resolved.settings, name) for name in ("weights", "backbone_weights")}
+    places = {name: place_of(path) for name, path in given.items() if path is not None}
+    return replace(resolved, settings=resolved.settings.model_copy(update=places)) if places else resolved
 
 
 def starting_record(settings: Settings, run: RunFolder | None) -> ModelRecord | None:

@@ -53,7 +53,7 @@ from lookonce.training.tensorboard import tensorboard_writer
 from lookonce.training.trainer import OnEpoch, Position, Trainer, TrainResult
 from lookonce.weights.checkpoint import read_record, read_training_values
 from lookonce.workflows import build
-from lookonce.workflows.starting_weights import at_weights, log_facts, starting_record
+from lookonce.workflows.starting_weights import at_weights, located, log_facts, starting_record
 
 
 def train(**flags: Any) -> TrainResult:
@@ -173,7 +173,7 @@ def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | No
         run = RunFolder(resolved.settings.runs / resolved.settings.run)
         if not resolved.settings.run or not run.settings.is_file():
             return named_after_data(at_weights(resolved)), None
-        return resumed_settings(open_run_folder(run.path), resolved), run
+        return resumed_settings(open_run_folder(run.path), located(resolved)), run
     if flags.get("run"):
         raise SettingsError(
             f"run: {flags['run']!r} was given with resume; both select the run to resume, leave one out",
@@ -190,7 +190,7 @@ def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | No
         run = newest_run(resolve(flags).settings.runs, flags.get("name"))
     else:
         run = open_run_folder(Path(resume))
-    return resumed_settings(run, resolve(flags)), run
+    return resumed_settings(run, located(resolve(flags))), run
 
 
 def named_after_data(resolved: Resolved) -> Settings:

@@ -78,7 +78,7 @@ class Verification:
     rows: tuple[Row, ...]
     data: str
     split: str
-    num_pictures: int
+    num_images: int
     output: Path
 
     @property
@@ -179,7 +179,7 @@ def verify(
         rows=tuple(judge(subjects, dataset)),
         data=str(data),
         split=split,
-        num_pictures=len(dataset),
+        num_images=len(dataset),
         output=output or _beside(paths[0]),
     )
     write_json(verification)
@@ -335,7 +335,7 @@ def as_json(verification: Verification, rows: Sequence[Row]) -> dict[str, Any]:
         "passed": not any(row.wrong for row in rows),
         "data": verification.data,
         "split": verification.split,
-        "pictures": verification.num_pictures,
+        "pictures": verification.num_images,
         "threads": usable_threads(),
         "int8": int8_path(),
         "lookonce": lookonce.__version__,
@@ -390,7 +390,7 @@ def as_text(verification: Verification) -> Iterator[str]:
         yield f"  {row.runtime:<12}{row.AP:>7.4f}{row.AP50:>7.4f}{differences}{row.ms:>7.1f}{row.size / 1e6:>6.1f}"
         if row.wrong:
             yield f"  over tolerance: {', '.join(row.wrong)}"
-    images = verification.num_pictures
+    images = verification.num_images
     yield f"{images} image{'s' * (images != 1)} of {verification.data}, split {verification.split}"
     yield "raw, box px, score: largest difference to the first file of that size"
     yield "missing: fraction of its detections without a match; ms: median per image"

@@ -1,4 +1,6 @@
-"""CVAT for images 1.1, one XML file for all images: https://docs.cvat.ai/docs/manual/advanced/formats/format-cvat/"""
+"""CVAT for images 1.1: one XML file for all images.
+
+Source: https://docs.cvat.ai/docs/manual/advanced/formats/format-cvat/"""
 
 import math
 from pathlib import Path

@@ -9,12 +9,12 @@
 namespace lookonce {
 
 /// Upright 8-bit RGB, row after row without gaps.
-struct Picture {
+struct Image {
   int width = 0, height = 0;
   std::vector<std::uint8_t> pixels;  // height * width * 3
 
-  Picture() = default;
-  Picture(int width_pixels, int height_pixels)
+  Image() = default;
+  Image(int width_pixels, int height_pixels)
       : width(width_pixels),
         height(height_pixels),
         pixels(static_cast<std::size_t>(width_pixels) * static_cast<std::size_t>(height_pixels) * 3) {}
@@ -22,25 +22,25 @@ struct Picture {
   [[nodiscard]] const std::uint8_t* row(int y) const { return pixels.data() + static_cast<std::size_t>(y) * width * 3; }
 };
 
-/// Half a gigabyte decoded; larger pictures are refused by their header.
+/// Half a gigabyte decoded; larger images are refused by their header.
 inline constexpr std::int64_t kMaxPixels = 178'956'970;
 
-/// The bytes of a picture file -> the same pixels as lookonce's Python reader, src/lookonce/data/images.py, gives:
+/// The bytes of an image file -> the same pixels as lookonce's Python reader, src/lookonce/data/images.py, gives:
 /// EXIF orientation applied, alpha laid on white, 16 bits brought to 8, CMYK by Adobe's convention, first frame.
 ///
-/// JPEG, PNG, WebP, BMP, PNM. `name` is what errors call it. Error: no picture, another kind, truncated, damaged, too
+/// JPEG, PNG, WebP, BMP, PNM. `name` is what errors call it. Error: no image, another kind, truncated, damaged, too
 /// large.
-Picture decode_picture(std::string_view bytes, const std::string& name);
+Image decode_image(std::string_view bytes, const std::string& name);
 
-Picture read_picture(const std::filesystem::path& path);
+Image read_image(const std::filesystem::path& path);
 
 /// EXIF orientation 1..8 undone.
-Picture turn_upright(Picture stored, int orientation);
+Image turn_upright(Image stored, int orientation);
 
 /// The whole file. Error: missing, unreadable, or larger than `max_bytes`.
 std::string read_file(const std::filesystem::path& path, std::uintmax_t max_bytes = std::uintmax_t{1} << 31U);
 
 /// JPEG of quality 92, or PNG where the suffix says so (".png", any case).
-std::string encode_picture(const Picture& picture, const std::string& suffix);
+std::string encode_image(const Image& image, const std::string& suffix);
 
 }  // namespace lookonce

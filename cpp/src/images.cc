@@ -1,4 +1,4 @@
-#include "lookonce/pictures.h"
+#include "lookonce/images.h"
 
 #include <algorithm>
 #include <array>
@@ -28,17 +28,17 @@ std::string printable(std::string_view bytes) {
 }
 
 [[noreturn]] void refuse(std::string_view bytes, const std::string& name) {
-  if (bytes.empty()) throw Error(name + ": is empty (0 bytes); expected a picture");
+  if (bytes.empty()) throw Error(name + ": is empty (0 bytes); expected an image");
   for (const std::string_view start : {"GIF8", "II*", "MM", "II+"}) {
     if (starts_with(bytes, start)) {
       throw Error(name + ": GIF and TIFF are read by `lookonce predict` alone; save it as PNG or JPEG");
     }
   }
-  throw Error(name + ": is not a picture (it starts with '" + printable(bytes.substr(0, 8)) +
+  throw Error(name + ": is not an image (it starts with '" + printable(bytes.substr(0, 8)) +
               "'); expected JPEG, PNG, WebP, BMP or PNM");
 }
 
-StoredPicture decode_stored(std::string_view bytes, const std::string& name) {
+StoredImage decode_stored(std::string_view bytes, const std::string& name) {
   if (starts_with(bytes, "\xff\xd8\xff")) return decode_jpeg(bytes, name);
   if (starts_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_png(bytes, name);
   if (starts_with(bytes, "RIFF") && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP") return decode_webp(bytes, name);
@@ -50,31 +50,31 @@ StoredPicture decode_stored(std::string_view bytes, const std::string& name) {
 }  // namespace
 
 void require_readable_size(std::int64_t width, std::int64_t height, const std::string& name) {
-  if (width <= 0 || height <= 0) throw Error(name + ": damaged picture: its header gives it no pixels; copy it again");
+  if (width <= 0 || height <= 0) throw Error(name + ": damaged image: its header gives it no pixels; copy it again");
   if (width * height > kMaxPixels) {
     throw Error(name + ": " + std::to_string(width) + "x" + std::to_string(height) + " is " +
                 std::to_string(width * height) + " pixels; at most " + std::to_string(kMaxPixels) + " are read");
   }
 }
 
-void lay_on_white(const std::uint8_t* rgba, Picture& picture) {
+void lay_on_white(const std::uint8_t* rgba, Image& image) {
   constexpr unsigned kExtraBits = 7;  // Pillow's libImaging/AlphaComposite.c, for a background of 255 everywhere
-  for (std::size_t pixel = 0; pixel < picture.pixels.size() / 3; ++pixel, rgba += 4) {
+  for (std::size_t pixel = 0; pixel < image.pixels.size() / 3; ++pixel, rgba += 4) {
     const unsigned share = rgba[3] << kExtraBits;
     const unsigned rest = (255U << kExtraBits) - share;
     for (std::size_t channel = 0; channel < 3; ++channel) {
       const unsigned sum = rgba[channel] * share + 255U * rest + (0x80U << kExtraBits);
-      picture.pixels[pixel * 3 + channel] = static_cast<std::uint8_t>((((sum >> 8U) + sum) >> 8U) >> kExtraBits);
+      image.pixels[pixel * 3 + channel] = static_cast<std::uint8_t>((((sum >> 8U) + sum) >> 8U) >> kExtraBits);
     }
   }
 }
 
-Picture turn_upright(Picture stored, int orientation) {
+Image turn_upright(Image stored, int orientation) {
   if (orientation == 1) return stored;
   const bool swaps_sides = orientation >= 5;
   const bool flips_rows = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
   const bool flips_columns = orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
-  Picture upright(swaps_sides ? stored.height : stored.width, swaps_sides ? stored.width : stored.height);
+  Image upright(swaps_sides ? stored.height : stored.width, swaps_sides ? stored.width : stored.height);
   for (int y = 0; y < upright.height; ++y) {
     std::uint8_t* target = upright.row(y);
     const int turned_y = flips_rows ? upright.height - 1 - y : y;
@@ -88,13 +88,13 @@ Picture turn_upright(Picture stored, int orientation) {
   return upright;
 }
 
-Picture decode_picture(std::string_view bytes, const std::string& name) {
-  StoredPicture stored = decode_stored(bytes, name);
-  return turn_upright(std::move(stored.picture), stored.orientation);
+Image decode_image(std::string_view bytes, const std::string& name) {
+  StoredImage stored = decode_stored(bytes, name);
+  return turn_upright(std::move(stored.image), stored.orientation);
 }
 
-Picture read_picture(const std::filesystem::path& path) {
-  return decode_picture(read_file(path), path.string());
+Image read_image(const std::filesystem::path& path) {
+  return decode_image(read_file(path), path.string());
 }
 
 std::string read_file(const std::filesystem::path& path, std::uintmax_t max_bytes) {
@@ -112,8 +112,8 @@ std::string read_file(const std::filesystem::path& path, std::uintmax_t max_byte
   return bytes;
 }
 
-std::string encode_picture(const Picture& picture, const std::string& suffix) {
-  return lower_case(suffix) == ".png" ? encode_png(picture) : encode_jpeg(picture, kJpegQuality);
+std::string encode_image(const Image& image, const std::string& suffix) {
+  return lower_case(suffix) == ".png" ? encode_png(image) : encode_jpeg(image, kJpegQuality);
 }
 
 }  // namespace lookonce

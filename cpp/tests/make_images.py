@@ -1,6 +1,6 @@
-"""Makes tests/pictures: small files of every kind, and beside each, as .ppm, what lookonce's Python reader makes of it.
+"""Makes tests/images: small files of every kind, and beside each, as .ppm, what lookonce's Python reader makes of it.
 
-    ./run python cpp/tests/make_pictures.py
+    ./run python cpp/tests/make_images.py
 
 The files are also what the fuzz targets mutate.
 """
@@ -18,7 +18,7 @@ from PIL import Image
 
 from lookonce.data.images import read_image
 
-FOLDER = Path(__file__).parent / "pictures"
+FOLDER = Path(__file__).parent / "images"
 WIDTH, HEIGHT = 21, 13  # odd, and no multiple of a JPEG block
 
 
