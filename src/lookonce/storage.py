@@ -227,7 +227,14 @@ def _free_mib(path: Path) -> int:
 
 def require_regular_file(path: Path) -> None:
     """OSError for what blocks or never ends when it is read: a FIFO, a socket or a device."""
-    mode = path.stat().st_mode
+    try:
+        mode = path.stat().st_mode
+    except ValueError as error:  # a zero byte in the name
+        raise FileNotFoundError(errno.ENOENT, str(error)) from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise FileNotFoundError(errno.ENOENT, "the name is too long") from error
+        raise
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "it is a FIFO, a socket or a device; expected a file")
 

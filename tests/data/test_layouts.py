@@ -3,15 +3,20 @@
 import csv
 import io
 import json
+import os
+import re
 import shutil
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mutations import mutated
 from raised import raises
 
 from lookonce.boxes import xyxy_to_cxcywh
@@ -431,11 +436,102 @@ def test_images_alone_are_told_from_labels_that_are_not_understood(source: Sourc
         open_data(tmp_path)
 
 
-def test_two_formats_in_one_folder_must_be_told_apart(source: Source, tmp_path: Path) -> None:
-    voc_mixed(tmp_path, source)
-    source.txt(tmp_path)
-    with raises(DataError, "voc", "yolo", path=tmp_path):
+BY_CONTENT: dict[str, Build] = {
+    "coco": coco_fiftyone,
+    "voc": voc_mixed,
+    "cvat": cvat,
+    "labelme": labelme,
+    "csv": csv_tensorflow,
+    "yolo": yolo_mixed,
+}
+
+
+@pytest.mark.parametrize("pair", list(combinations(BY_CONTENT, 2)), ids="-".join)
+def test_two_formats_in_one_folder_must_be_told_apart(pair: tuple[str, str], source: Source, tmp_path: Path) -> None:
+    for name in pair:
+        BY_CONTENT[name](tmp_path, source)
+    with raises(DataError, *pair, "--data", path=tmp_path):
         open_data(tmp_path)
+
+
+def test_an_image_that_could_be_two_files_is_missing_and_not_guessed(source: Source, tmp_path: Path) -> None:
+    source.copy(tmp_path / "one")
+    file = source.coco(tmp_path / "result.json", path=lambda name: f"elsewhere/{name}")
+    assert all(path.is_file() for path in open_data(file).split("train").image_paths)
+    *_, copied = sorted((tmp_path / "one").iterdir())
+    (tmp_path / "two").mkdir()
+    shutil.copy(copied, tmp_path / "two")
+    with raises(DataError, copied.name, check="missing-picture"):
+        open_data(tmp_path).split("train")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+@pytest.mark.parametrize("build", LAYOUTS, ids=lambda build: build.__name__)
+def test_a_fifo_in_place_of_an_annotation_file_never_blocks(build: Build, source: Source, tmp_path: Path) -> None:
+    """Reading a FIFO that nobody writes to would last for ever; the timer ends it with an error of another kind."""
+    data = build(tmp_path / "data", source)
+    files = [path for path in (tmp_path / "data").rglob("*") if path.is_file() and path.suffix != ".jpg"]
+    kinds = {(path.parent, path.suffix): path for path in files}  # one file of each kind is enough
+    for path in kinds.values():
+        content = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+        with limited(seconds=5), suppress(LookonceError):
+            opened(data)
+        path.unlink()
+        path.write_bytes(content)
+
+
+@contextmanager
+def limited(seconds: int) -> Iterator[None]:
+    def stop(*_: object) -> None:
+        raise AssertionError(f"still reading after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1))
+@pytest.mark.parametrize("build", LAYOUTS, ids=lambda build: build.__name__)
+def test_damaged_annotation_files_are_read_or_refused(
+    build: Build, source: Source, tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    """A layout in which some bytes of one file, and a value of another, are changed: opened as what it was."""
+    root = tmp_path_factory.mktemp("damaged")
+    data = build(root / "data", source)
+    generator = np.random.default_rng(seed)
+    files = sorted(path for path in (root / "data").rglob("*") if path.is_file() and path.suffix != ".jpg")
+    damaged, odd = (files[int(index)] for index in generator.integers(0, len(files), 2))
+    damaged.write_bytes(mutated(damaged.read_bytes(), generator))
+    odd.write_bytes(with_odd_value(odd.read_bytes(), generator))
+    with limited(seconds=10):
+        for place in dict.fromkeys((data, root / "data", damaged)):
+            with suppress(LookonceError):
+                found = open_data(place)
+                for split in found.splits:
+                    found.read(split, [].append)
+    shutil.rmtree(root)
+
+
+ODD_VALUES = (
+    *(b"-1", b"0", b"1e999", b"nan", b"9" * 400, b"1" * 5000, b"0.5", b"null", b"true", b"[]", b"{}", b'""', b"[[[[1"),
+    *(b"a\0b", "ä".encode(), b"\xff\xfe", b"../../x", b"C:\\x", b"//[x", b"<x/>", b"&amp;", b"a" * 300, b" ", b""),
+)
+
+
+def with_odd_value(content: bytes, generator: np.random.Generator) -> bytes:
+    """The structure stays; one word or number becomes something that programs or people write in its place."""
+    places = list(re.finditer(rb"[-\w.]+", content))
+    if not places:
+        return content
+    place = places[int(generator.integers(len(places)))]
+    return content[: place.start()] + ODD_VALUES[int(generator.integers(len(ODD_VALUES)))] + content[place.end() :]
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -24,7 +24,7 @@ def header_sizes_wh(paths: Sequence[Path], report: Report) -> NDArray[np.int32]:
         try:
             return image_size_wh(path)
         except DataError as error:
-            return error if path.exists() else (0, 0)
+            return (0, 0) if isinstance(error.__cause__, FileNotFoundError) else error
 
     sizes = np.zeros((len(paths), 2), dtype=np.int32)
     with ThreadPoolExecutor(_THREADS) as pool:

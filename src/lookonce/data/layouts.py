@@ -181,9 +181,8 @@ def _open_darknet(listing: Listing, files: list[Path], _needs_images: bool) -> D
 
 def _find_labels(listing: Listing) -> list[Path]:
     """YOLO label files that have an image with their name, if the first rows are rows of numbers."""
-    if not listing.images:
-        return []
-    files = [file for file in yolo.label_files(listing) if listing.by_stem.find(file[:-4])]
+    stems = {Path(file).stem for file in listing.images}
+    files = [file for file in yolo.label_files(listing) if Path(file).stem in stems]
     heads = (_head(listing.root / file).split("\n")[0].split() for file in files[:_SNIFFED_LABELS])
     rows = [head for head in heads if head]
     return [listing.root / file for file in files] if rows and sum(map(_is_row, rows)) * 2 > len(rows) else []

@@ -301,3 +301,10 @@ def test_train2017s_size_is_read_in_seconds(tmp_path: Path) -> None:
     started = time.process_time()
     assert len(read(tmp_path / "a.json").labels) == 860_000
     assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize("value", ["1" * 5000, "[" * 100_000])
+def test_numbers_and_brackets_without_end_are_invalid_json(tmp_path: Path, value: str) -> None:
+    (tmp_path / "train.json").write_text(f'{{"images": {value}')
+    with raises(DataError, path="train.json"):
+        load_coco_json(tmp_path / "train.json")

@@ -125,3 +125,36 @@ def test_missing_images_and_annotations_are_named(tmp_path: Path, save_voc: Save
         open_data(tmp_path).split("train")
     with raises(DataError, "val.txt", "'gone'", path="gone.xml", check="missing-annotation"):
         open_data(tmp_path).split("val")
+
+
+DIFFICULT = ["1", "1.0", "true", "True", "TRUE", "yes", "Yes", " 1 "]
+NOT_DIFFICULT = ["0", "0.0", "false", "False", "no", "No", "none", "None", "Unspecified", "unspecified", "", " 0 "]
+
+
+@pytest.mark.parametrize("word", [*DIFFICULT, *NOT_DIFFICULT])
+def test_every_spelling_of_difficult_is_understood(tmp_path: Path, save_voc: Save, save_image: Save, word: str) -> None:
+    save_voc(tmp_path, {"a": [CAT]}, {"train": ["a"]})
+    add_images(tmp_path, save_image, "a")
+    file = tmp_path / "Annotations" / "a.xml"
+    file.write_text(file.read_text().replace("<difficult>0<", f"<difficult>{word}<"))
+    assert open_data(tmp_path).split("train").crowd.tolist() == [word in DIFFICULT]
+
+
+@pytest.mark.parametrize("word", ["maybe", "2", "-1", "nan", "0.5"])
+def test_another_word_for_difficult_is_an_error(tmp_path: Path, save_voc: Save, save_image: Save, word: str) -> None:
+    save_voc(tmp_path, {"a": [CAT]}, {"train": ["a"]})
+    add_images(tmp_path, save_image, "a")
+    file = tmp_path / "Annotations" / "a.xml"
+    file.write_text(file.read_text().replace("<difficult>0<", f"<difficult>{word}<"))
+    with raises(DataError, repr(word), "object 1 (cat)", path="a.xml", check="malformed-entry"):
+        open_data(tmp_path).split("train")
+
+
+def test_two_folders_may_have_images_of_one_name(tmp_path: Path, save_voc: Save, save_image: Save) -> None:
+    for folder in ("cam1", "cam2"):
+        (tmp_path / "Annotations" / folder).mkdir(parents=True)
+    save_voc(tmp_path, {"cam1/a": [CAT], "cam2/a": [DOG]}, {"train": ["cam1/a", "cam2/a"]})
+    add_images(tmp_path, save_image, "cam1/a", "cam2/a")
+    dataset = open_data(tmp_path).split("train")
+    assert dataset.image_paths == [tmp_path / "JPEGImages" / folder / "a.png" for folder in ("cam1", "cam2")]
+    assert [dataset.class_names[label] for label in dataset.labels] == ["cat", "dog"]

@@ -113,7 +113,7 @@ def load_coco_json(path: Path) -> dict[str, list[Any]]:
     short = _without_polygons(text)
     try:
         content = json.loads(short)
-    except ValueError:
+    except (ValueError, RecursionError):
         content = _parse_whole(text, path)
     else:
         if len(short) < len(text) and _lacks_boxes(content):
@@ -179,6 +179,8 @@ def _parse_whole(text: bytes, path: Path) -> Any:
         raise DataError(
             f"{path}: invalid JSON (byte {error.start} is not UTF-8); expected COCO annotations", path=path
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; thousands of brackets
+        raise DataError(f"{path}: invalid JSON ({error}); expected COCO annotations", path=path) from error
 
 
 def read_categories(content: dict[str, list[Any]], path: Path) -> tuple[tuple[str, ...], tuple[int | str, ...]]:
