@@ -1,5 +1,6 @@
 """`import lookonce`: its names, the detector that `load` opens, and the results that it returns."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -54,6 +55,12 @@ def test_every_verb_is_a_function_of_its_name() -> None:
     assert set(lookonce.__all__) <= set(dir(lookonce))
     with pytest.raises(AttributeError):
         _ = lookonce.nonsense
+
+
+def test_type_checkers_know_the_same_names() -> None:
+    stub = ast.parse(Path(lookonce.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    named = {name.name for line in stub.body if isinstance(line, ast.ImportFrom) for name in line.names}
+    assert named == set(lookonce.__all__)
 
 
 def test_import_is_light() -> None:
