@@ -40,13 +40,15 @@ def test_help_is_quick_and_imports_nothing_heavy():
         "import sys; from lookonce.cli.main import main; status = main(['--help']); "
         f"sys.exit(status or ','.join(set({HEAVY!r}) & set(sys.modules)) or 0)"
     )
-    # Processor time: on a busy machine a start can be late for reasons that are not ours.
-    started = os.times()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    ended = os.times()
-    assert done.returncode == 0, done.stderr
-    used = ended.children_user + ended.children_system - started.children_user - started.children_system
-    assert 0 < used < 1
+    # Processor time, the least of three: on a busy machine a start is late for reasons that are not ours.
+    seconds = []
+    for _ in range(3):
+        started = os.times()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        ended = os.times()
+        assert done.returncode == 0, done.stderr
+        seconds.append(ended.children_user + ended.children_system - started.children_user - started.children_system)
+    assert 0 < min(seconds) < 1
     assert all(verb in done.stdout for verb in VERBS)
 
 
