@@ -7,6 +7,7 @@ in the current folder, or in $LOOKONCE_WEIGHTS.
 import os
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lookonce.config.schema import named_path
 from lookonce.errors import SettingsError, WeightsError
@@ -129,12 +130,17 @@ def _convert(published: Published, name: str, file: Path, folder: Path) -> None:
     """The file of another program -> our checkpoint, with its origin and licence in the record."""
     from lookonce.weights.checkpoint import save_checkpoint
     from lookonce.weights.darknet import read_darknet
+    from lookonce.weights.darknet_cfg import STANDARD_RECORD, write_cfg
     from lookonce.weights.foreign import COCO_NAMES, ReadOptions
     from lookonce.weights.mindspore import read_mindspore
 
     options = ReadOptions(class_names=COCO_NAMES)
     if published.dialect == "darknet":
-        read = read_darknet(Path(__file__).with_name("yolov3-tiny.cfg"), file, options)
+        classes = {"class_names": COCO_NAMES, "category_ids": tuple(range(1, len(COCO_NAMES) + 1))}
+        with TemporaryDirectory() as beside:
+            cfg = Path(beside) / "yolov3-tiny.cfg"
+            cfg.write_text(write_cfg(STANDARD_RECORD.model_copy(update=classes)), encoding="utf-8")
+            read = read_darknet(cfg, file, options)
     else:
         read = read_mindspore(file, options)
     for words in (*read.notes, *read.warnings):
