@@ -1,24 +1,19 @@
 """The ablation: a row done is not done again, and its table compares seed by seed."""
 
 import argparse
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "ablation.py"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def ablation() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ablation", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def ablation(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("ablation")
 
 
 def result(group: str, row: str, seed: int, ap: float, **settings: Any) -> dict[str, Any]:
@@ -69,6 +64,6 @@ def test_what_is_done_is_not_done_again(
 
 
 def test_the_published_results_are_those_of_the_page(ablation: ModuleType) -> None:
-    results = ablation.read_results(SCRIPT.parent / "results" / "ablation.jsonl")
-    page = (SCRIPT.parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    results = ablation.read_results(ROOT / "benchmarks" / "results" / "ablation.jsonl")
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     assert "\n".join(ablation.tables(results)) in page

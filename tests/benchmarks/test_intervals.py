@@ -1,17 +1,11 @@
 """The simulation behind the intervals: with many rare classes only the shifted resamples cover the true score."""
 
-import importlib.util
-from pathlib import Path
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "intervals.py"
+from collections.abc import Callable
+from types import ModuleType
 
 
-def test_shifted_resamples_cover_the_score_of_many_rare_classes() -> None:
-    spec = importlib.util.spec_from_file_location("intervals", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    intervals = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(intervals)
+def test_shifted_resamples_cover_the_score_of_many_rare_classes(script: Callable[[str], ModuleType]) -> None:
+    intervals = script("intervals")
     case = intervals.Case(classes=40, images=300, skew=1.0, objects=4, population=4000)
     shares = intervals.coverage(case, number=50, resamples=50)
     # 95 % of 50 is 47.5 +- 1.5; as drawn about 75 % contain it.

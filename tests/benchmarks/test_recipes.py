@@ -1,20 +1,17 @@
 """Paired experiments: every arm meets its base on the same data, number of images and seed."""
 
 import argparse
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def recipes(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("recipes")
+def recipes(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("recipes")
 
 
 def result(arm: str, seed: int, ap: float, data: str = "bccd") -> dict[str, Any]:

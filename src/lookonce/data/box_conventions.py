@@ -25,17 +25,21 @@ _SMALLEST_SIDE = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class BoxConvention:
-    """One convention. read_as: how the format that was read writes boxes; None: every
-    format in pixels.
+    """One convention. name: as `convert-data --boxes` takes it; words: completes "the numbers are ...".
 
-    undo: boxes as read (M, 4) xyxy, image sizes (M, 2) -> boxes (M, 4) under this convention. words: completes "the
-    numbers are ..."; remedy: how to correct the annotations.
+    read_as: how the format that was read writes boxes; None: every format in pixels. undo: boxes as read (M, 4) xyxy,
+    image sizes (M, 2) -> boxes (M, 4) under this convention.
     """
 
+    name: str
     words: str
-    remedy: str
     read_as: Written | None
     undo: Callable[[Boxes, Boxes], Boxes]
+
+    @property
+    def remedy(self) -> str:
+        """How to correct the annotations."""
+        return f"rewrite them: lookonce convert-data SRC DST --to FORMAT --boxes {self.name}"
 
 
 def _corners_as_size(boxes: Boxes, _: Boxes) -> Boxes:
@@ -77,61 +81,57 @@ def _pixel_corners_as_fractions(boxes: Boxes, sizes_wh: Boxes) -> Boxes:
     return _corners_as_centre(_pixels_as_fractions(boxes, sizes_wh), sizes_wh)
 
 
-def _convert(name: str) -> str:
-    return f"rewrite them: lookonce convert-data SRC DST --to FORMAT --boxes {name}"
-
-
-# The name is what `convert-data --boxes` takes.
-BOX_CONVENTIONS: dict[str, BoxConvention] = {
-    "xywh-as-xyxy": BoxConvention(
+_CONVENTIONS = (
+    BoxConvention(
+        name="xywh-as-xyxy",
         words="left, top, width, height that were read as left, top, right, bottom (xywh read as xyxy)",
-        remedy=_convert("xywh-as-xyxy"),
         read_as="xyxy",
         undo=_size_as_corners,
     ),
-    "xyxy-as-xywh": BoxConvention(
+    BoxConvention(
+        name="xyxy-as-xywh",
         words="left, top, right, bottom that were read as left, top, width, height (xyxy read as xywh)",
-        remedy=_convert("xyxy-as-xywh"),
         read_as="xywh",
         undo=_corners_as_size,
     ),
-    "centres": BoxConvention(
+    BoxConvention(
+        name="centres",
         words="centre x, centre y, width, height that were read as left, top, width, height (cxcywh read as xywh)",
-        remedy=_convert("centres"),
         read_as="xywh",
         undo=_centre_as_corner,
     ),
-    "corners": BoxConvention(
+    BoxConvention(
+        name="corners",
         words="left, top, right, bottom that were read as centre x, centre y, width, height (xyxy read as cxcywh)",
-        remedy=_convert("corners"),
         read_as="cxcywh",
         undo=_corners_as_centre,
     ),
-    "top-left": BoxConvention(
+    BoxConvention(
+        name="top-left",
         words="left, top, width, height that were read as centre x, centre y, width, height (xywh read as cxcywh)",
-        remedy=_convert("top-left"),
         read_as="cxcywh",
         undo=_corner_as_centre,
     ),
-    "pixels": BoxConvention(
+    BoxConvention(
+        name="pixels",
         words="pixels that were read as fractions of the image",
-        remedy=_convert("pixels"),
         read_as="cxcywh",
         undo=_pixels_as_fractions,
     ),
-    "pixel-corners": BoxConvention(
+    BoxConvention(
+        name="pixel-corners",
         words="left, top, right, bottom in pixels that were read as centre and size in fractions of the image",
-        remedy=_convert("pixel-corners"),
         read_as="cxcywh",
         undo=_pixel_corners_as_fractions,
     ),
-    "fractions": BoxConvention(
+    BoxConvention(
+        name="fractions",
         words="fractions of the image (normalised, 0 to 1) that were read as pixels",
-        remedy=_convert("fractions"),
         read_as=None,
         undo=_fractions_as_pixels,
     ),
-}
+)
+BOX_CONVENTIONS = {convention.name: convention for convention in _CONVENTIONS}
 NORMALISED = BOX_CONVENTIONS["fractions"]
 
 

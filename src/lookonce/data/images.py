@@ -320,15 +320,15 @@ def _sixteen_bit(opened: ImageFile.ImageFile) -> bool:
 def _decode_deep_png(data: bytes, name: str) -> ImageArray:
     """16 bits a channel, of which Pillow keeps only the high byte in colour. (H, W), (H, W, 3) or (H, W, 4) -> RGB."""
     deep = _imdecode(_pixel_chunks(data, name), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION, name)
-    image = _to_eight_bit(deep)
+    image = to_eight_bit(deep)
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
     if image.shape[2] == 3:
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
-    return _on_white(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)))
+    return on_white(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)))
 
 
-def _to_eight_bit(deep: NDArray[np.integer]) -> ImageArray:
+def to_eight_bit(deep: NDArray[np.integer]) -> ImageArray:
     """0..65535 -> 0..255, rounded to the nearest; 8-bit arrays unchanged."""
     if deep.dtype == np.uint8:
         return deep.astype(np.uint8, copy=False)
@@ -338,7 +338,7 @@ def _to_eight_bit(deep: NDArray[np.integer]) -> ImageArray:
 def _to_rgb(image: Image.Image, name: str) -> ImageArray:
     """A loaded Pillow image of any mode -> (H, W, 3) uint8."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-        grey = _to_eight_bit(np.asarray(image).astype(np.uint16))
+        grey = to_eight_bit(np.asarray(image).astype(np.uint16))
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in {"I", "F"}:
         raise DataError(
@@ -347,11 +347,12 @@ def _to_rgb(image: Image.Image, name: str) -> ImageArray:
             path=name,
         )
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
-        return _on_white(image)
+        return on_white(image)
     return np.array(image.convert("RGB"))
 
 
-def _on_white(image: Image.Image) -> ImageArray:
+def on_white(image: Image.Image) -> ImageArray:
+    """A Pillow image with alpha -> (H, W, 3) uint8 RGB, composited on white."""
     rgba = image.convert("RGBA")
     white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
     return np.array(Image.alpha_composite(white, rgba).convert("RGB"))

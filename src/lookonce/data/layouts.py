@@ -20,7 +20,7 @@ from lookonce.data.formats.csv_boxes import columns_of, parse_csv
 from lookonce.data.formats.cvat import cvat_classes, parse_cvat
 from lookonce.data.formats.labelme import parse_labelme
 from lookonce.data.formats.names import checked_names, read_list
-from lookonce.data.formats.records import ParseFile, RecordReader
+from lookonce.data.formats.records import LabelledImage, ParseFile, RecordReader
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.listing import Listing, split_in, split_of_folders
 from lookonce.data.splits import DataSource, in_order
@@ -39,12 +39,12 @@ class FileKind:
 
     suffixes: tuple[str, ...]
     gives_away: Callable[[str], object]
-    parse: Callable[[Path, Path, Report], list]  # type: ignore[type-arg]  # file, root, report -> LabelledImage
+    parse: Callable[[Path, Path, Report], list[LabelledImage]]  # file, root, report
     per_image: bool
     classes: Callable[[Path], list[str]] = lambda _: []
 
 
-def _without_root(parse: ParseFile) -> Callable[[Path, Path, Report], list]:  # type: ignore[type-arg]
+def _without_root(parse: ParseFile) -> Callable[[Path, Path, Report], list[LabelledImage]]:
     return lambda file, _, report: parse(file, report)
 
 
@@ -116,12 +116,15 @@ def kind_of(path: Path) -> str | None:
     return "coco" if path.suffix.lower() == ".json" and _IS_COCO(head) else None
 
 
-def _find_kind(name: str, listing: Listing) -> list[Path]:
-    suffixes = KINDS[name].suffixes if name in KINDS else (".json",)
-    files = [listing.root / file for file in listing.with_suffix(*suffixes)]
-    if name == "coco":
-        files = [file for file in files if not file.name.startswith(_IS_CAPTIONS)]
-    return [file for file in files if kind_of(file) == name]
+def _files_by_kind(listing: Listing) -> dict[str, list[Path]]:
+    """The annotation files of each kind; the beginning of each file is read once."""
+    suffixes = {".json"}.union(*(kind.suffixes for kind in KINDS.values()))
+    found: dict[str, list[Path]] = {}
+    for file in listing.with_suffix(*suffixes):
+        path = listing.root / file
+        if (name := kind_of(path)) and not (name == "coco" and path.name.startswith(_IS_CAPTIONS)):
+            found.setdefault(name, []).append(path)
+    return found
 
 
 def open_kind(name: str, listing: Listing, files: Sequence[Path], origin: Path) -> DataSource:
@@ -141,7 +144,7 @@ def open_kind(name: str, listing: Listing, files: Sequence[Path], origin: Path) 
     return DataSource(origin, name, reader.splits(), reader.read)
 
 
-def _parse(kind: FileKind, root: Path, file: Path, report: Report) -> list:  # type: ignore[type-arg]
+def _parse(kind: FileKind, root: Path, file: Path, report: Report) -> list[LabelledImage]:
     return kind.parse(file, root, report)
 
 
@@ -292,11 +295,16 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
-def layouts_by_content() -> dict[str, Layout]:
+def layouts_by_content(listing: Listing) -> dict[str, Layout]:
     """Tried if none of LAYOUTS is there."""
+    files = _files_by_kind(listing)
+
+    def of_kind(name: str) -> Callable[[Listing], list[Path]]:
+        return lambda _: files.get(name, [])
+
     return {
         "darknet": Layout(find=_find_darknet, open=_open_darknet, wins=True),
-        "coco": Layout(find=partial(_find_kind, "coco"), open=_open_root(coco_layout.open_coco)),
-        **{name: Layout(find=partial(_find_kind, name), open=_open_kind(name)) for name in KINDS},
+        "coco": Layout(find=of_kind("coco"), open=_open_root(coco_layout.open_coco)),
+        **{name: Layout(find=of_kind(name), open=_open_kind(name)) for name in KINDS},
         "yolo": Layout(find=_find_labels, open=_open_labels),
     }

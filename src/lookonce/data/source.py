@@ -96,7 +96,8 @@ def open_images(path: Path) -> DataSource | None:
 
 def _open_folder(root: Path, *, needs_images: bool) -> DataSource:
     listing = Listing(root)
-    for layouts in (LAYOUTS, layouts_by_content()):
+    for tried in (lambda _: LAYOUTS, layouts_by_content):
+        layouts = tried(listing)
         found: dict[str, list[Path]] = {}
         for name, layout in layouts.items():
             if files := layout.find(listing):

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lookonce.data.images import read_image
+from lookonce.data.images import on_white, read_image, to_eight_bit
 from lookonce.errors import DataError
-from lookonce.prediction.sources import ImageSource, Media, find_media
+from lookonce.prediction.sources import ImageSource, Media, find_media, unique_places
 
 EXPECTED = (
     "expected a path, a URL, a folder, bytes, a PIL image, an array (H, W), (H, W, 3) or (H, W, 4), a tensor "
@@ -30,13 +30,8 @@ def media_of(source: Any, *, bgr: bool = False) -> Media:
     entries = list(_entries(source, bgr))
     if not entries:
         raise DataError(f"no images in an empty {type(source).__name__}; {EXPECTED}")
-    places = [entry.place for entry in entries]
-    if len(set(places)) < len(places):
-        digits = len(str(len(places)))
-        entries = [
-            replace(entry, place=entry.place.with_name(f"{number:0{digits}}-{entry.place.name}"))
-            for number, entry in enumerate(entries, start=1)
-        ]
+    places = unique_places([entry.place for entry in entries])
+    entries = [replace(entry, place=place) for entry, place in zip(entries, places, strict=True)]
     return Media(entries=entries, total=len(entries))
 
 
@@ -87,17 +82,16 @@ def as_image(value: Any, *, bgr: bool = False, name: str = "image") -> NDArray[n
     pixels = _as_bytes(value, name)
     if pixels.shape[2] == 1:
         return np.repeat(pixels, 3, axis=2)
-    colors = pixels[..., 2::-1] if bgr else pixels[..., :3]
-    return np.ascontiguousarray(colors if pixels.shape[2] == 3 else _on_white(colors, pixels[..., 3:]))
+    if bgr:
+        pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+    return np.ascontiguousarray(pixels) if pixels.shape[2] == 3 else on_white(Image.fromarray(pixels))
 
 
 def _as_bytes(value: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    if value.dtype == np.uint8:
-        return np.asarray(value, np.uint8)
+    if value.dtype in (np.uint8, np.uint16):
+        return to_eight_bit(value)
     if value.dtype == np.bool_:
         return value.astype(np.uint8) * np.uint8(255)
-    if value.dtype == np.uint16:
-        return np.rint(value / 257).astype(np.uint8)
     if not np.issubdtype(value.dtype, np.floating):
         raise DataError(
             f"{name}: {value.dtype} values; expected uint8 0..255, uint16, or float 0..1", value=value.dtype
@@ -109,8 +103,3 @@ def _as_bytes(value: NDArray[Any], name: str) -> NDArray[np.uint8]:
             value=high,
         )
     return np.asarray(np.rint(value * 255), np.uint8)
-
-
-def _on_white(colors: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    opacity = alpha.astype(np.float32) / 255
-    return np.rint(colors * opacity + 255 * (1 - opacity)).astype(np.uint8)

@@ -3,16 +3,16 @@
 import time
 import urllib.error
 import urllib.request
-from base64 import b64encode
 from collections.abc import Iterator
 from fractions import Fraction
 from http.client import HTTPException, HTTPResponse
 from typing import Literal
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from lookonce.errors import DataError
 from lookonce.prediction.byte_stream import MAX_IMAGE_BYTES, images_in
 from lookonce.prediction.video import WAIT_SECONDS
+from lookonce.remote.urls import request_of
 
 HTTP = ("http", "https")
 # Protocols that FFmpeg opens. Its others (file, concat, subfile ...) are not network sources.
@@ -77,19 +77,9 @@ def open_url(url: str) -> HttpResponse | None:
         return None
     name = without_password(url)
     try:
-        response = urllib.request.urlopen(_request(url), timeout=WAIT_SECONDS)
+        response = urllib.request.urlopen(request_of(url), timeout=WAIT_SECONDS)
     except urllib.error.HTTPError as error:
         raise DataError(f"{name}: the server returned HTTP status {error.code} {error.reason}", path=name) from error
     except (OSError, HTTPException, ValueError) as error:
         raise DataError(f"{name}: not reachable: {getattr(error, 'reason', error)}", path=name) from error
     return HttpResponse(response, name)
-
-
-def _request(url: str) -> urllib.request.Request:
-    """The request; user name and password of the URL are sent as basic authentication, as browsers do."""
-    parts = urlsplit(url)
-    request = urllib.request.Request(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        request.add_header("Authorization", f"Basic {b64encode(pair.encode()).decode()}")
-    return request

@@ -125,7 +125,8 @@ def find_media(source: str | Path) -> Media:
     if not Path(text).exists() and (text == SCREEN or (text.isdecimal() and text.isascii())):
         return _clip_alone(_live_clip(text))
     paths, folder = _paths(text)
-    entries = [_entry(path, place) for path, place in zip(paths, _places(paths, folder), strict=True)]
+    places = unique_places([path.relative_to(folder) if folder else Path(path.name) for path in paths])
+    entries = [_entry(path, place) for path, place in zip(paths, places, strict=True)]
     if len(entries) == 1 and isinstance(entries[0], ImageSource) and entries[0].pixels is not None:
         entries[0].read()  # the only one, and it cannot be opened: raises
     counts = [entry.num_frames if isinstance(entry, Clip) else 1 for entry in entries]
@@ -213,12 +214,11 @@ def _in_list(listing: Path) -> list[Path]:
     return [there if there.exists() else path for there, path in zip(beside, paths, strict=True)]
 
 
-def _places(paths: Sequence[Path], folder: Path | None) -> list[Path]:
-    """Paths relative to the folder; without a folder the file names, all with a number in front if two are equal.
+def unique_places(places: Sequence[Path]) -> Sequence[Path]:
+    """Places for results, all with a number in front of their name if two are equal, also in upper and lower case.
 
     Videos are compared without their suffix, because their results go to NAME/ and NAME.mp4.
     """
-    places = [path.relative_to(folder) if folder else Path(path.name) for path in paths]
     names = {place.with_suffix("") if place.suffix.lower() in VIDEO_SUFFIXES else place for place in places}
     if len({str(name).casefold() for name in names}) < len(places):
         digits = len(str(len(places)))

@@ -9,16 +9,15 @@ import ssl
 import tarfile
 import urllib.request
 import zipfile
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from http.client import HTTPException, HTTPResponse
 from os import environ
 from pathlib import Path
 from typing import IO
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from lookonce.errors import MissingExtra, WeightsError
 from lookonce.log import get_logger, progress_bar
+from lookonce.remote.urls import request_of
 from lookonce.storage import os_errors_explained, require_space, sha256_file
 from lookonce.weights.package_index import file_url
 from lookonce.weights.published import Content, Source
@@ -120,18 +119,12 @@ def _fetch_rest(url: str, part: Path, num_bytes: int | None, on_bytes: OnBytes) 
 
 def _open(url: str, start: int) -> HTTPResponse:
     """The response with the bytes from `start` on. Name and password in the URL are sent as a header."""
-    parts = urlsplit(url)
     headers = {"User-Agent": "lookonce", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
-        url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     # ./run sets PIP_CERT: Pythons that are not the system's may not find the system's certificates.
     context = ssl.create_default_context(cafile=environ.get("SSL_CERT_FILE") or environ.get("PIP_CERT"))
-    request = urllib.request.Request(url, headers=headers)
-    response: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=context)
+    response: HTTPResponse = urllib.request.urlopen(request_of(url, headers), timeout=TIMEOUT_SECONDS, context=context)
     return response
 
 

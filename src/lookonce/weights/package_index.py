@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from lookonce.errors import MissingExtra, WeightsError
+from lookonce.remote.urls import without_credentials
 
 PYPI = "https://pypi.org/simple/"
 VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
@@ -71,9 +72,3 @@ def with_credentials(url: str, index: str) -> str:
     if not at or file.username is not None or (file.scheme, file.hostname) != (of_index.scheme, of_index.hostname):
         return url
     return urlunsplit(file._replace(netloc=f"{credentials}@{file.netloc}"))
-
-
-def without_credentials(url: str) -> str:
-    """The URL without name and password, for messages."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
