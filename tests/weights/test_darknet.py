@@ -1,5 +1,6 @@
 import struct
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -276,3 +277,28 @@ def test_another_epsilon_is_taken_up_by_the_variances(
             answers.append(model(images))
     for before, after in zip(*answers, strict=True):
         torch.testing.assert_close(before, after, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("case", "changes"),
+    [
+        ("anchors-per-head", {"masks": ((3, 4, 5), (0, 1, 2))}),
+        ("comment-gbk", {}),
+        ("line-without-equals", {}),
+        ("merged-bn", {}),
+        ("no-stride1-pool", {"dialect.pool_edge": "none"}),
+    ],
+)
+def test_files_of_public_reports_are_read_and_can_be_written_again(
+    shared: Callable[[str], Path], tmp_path: Path, case: str, changes: dict[str, object]
+) -> None:
+    folder = shared(f"cases/{case}")
+    read = read_darknet(folder / "net.cfg", folder / "net.weights", ReadOptions())
+    assert {name: attrgetter(name)(read.record) for name in changes} == changes
+    model = model_from_record(read.record)
+    load_state(model, read.state, case)
+    for suffix, content in to_darknet(read.record, dict(read.state), case).items():
+        (tmp_path / f"net{suffix}").write_bytes(content)
+    again = read_darknet(tmp_path / "net.cfg", tmp_path / "net.weights", ReadOptions())
+    assert all(torch.equal(array, again.state[name]) for name, array in read.state.items())
+    assert (again.record.anchors, again.record.masks) == (read.record.anchors, read.record.masks)
