@@ -18,6 +18,7 @@ from lookonce.data.findings import Report, ignore
 from lookonce.data.formats import coco_layout, darknet, description, voc, yolo
 from lookonce.data.formats.csv_boxes import columns_of, parse_csv
 from lookonce.data.formats.cvat import cvat_classes, parse_cvat
+from lookonce.data.formats.datumaro import datumaro_classes, parse_datumaro
 from lookonce.data.formats.labelme import parse_labelme
 from lookonce.data.formats.names import checked_names, read_list
 from lookonce.data.formats.records import LabelledImage, ParseFile, RecordReader
@@ -69,6 +70,13 @@ KINDS: dict[str, FileKind] = {
         parse=_without_root(parse_labelme),
         per_image=True,
     ),
+    "datumaro": FileKind(
+        suffixes=(".json",),
+        gives_away=re.compile(r'^\s*\{(?s:.*)"dm_format_version"\s*:').search,
+        parse=_without_root(parse_datumaro),
+        per_image=False,
+        classes=datumaro_classes,
+    ),
     "csv": FileKind(
         suffixes=(".csv", ".tsv"),
         gives_away=lambda head: columns_of(head.partition("\n")[0].strip("\r\ufeff")),
@@ -76,7 +84,6 @@ KINDS: dict[str, FileKind] = {
         per_image=False,
     ),
 }
-_IS_COCO = re.compile(r'^\s*\{(?s:.*)"(images|annotations)"\s*:\s*\[').search
 _IS_CAPTIONS = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")
 
 
@@ -113,7 +120,7 @@ def kind_of(path: Path) -> str | None:
     for name, kind in KINDS.items():
         if path.suffix.lower() in kind.suffixes and kind.gives_away(head):
             return name
-    return "coco" if path.suffix.lower() == ".json" and _IS_COCO(head) else None
+    return "coco" if path.suffix.lower() == ".json" and coco_layout.IS_COCO(head) else None
 
 
 def _files_by_kind(listing: Listing) -> dict[str, list[Path]]:

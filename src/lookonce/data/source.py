@@ -143,7 +143,11 @@ def _not_understood(listing: Listing) -> DataError:
         if Path(file).suffix.lower() in _LABEL_SUFFIXES and not Path(file).name.lower().startswith(_DOCUMENTS)
     ]
     if labels:
-        require_content(root / labels[0], DataError)
+        filled = next(
+            (file for file in labels if (root / file).stat().st_size), None
+        )  # a background's labels are empty
+        if filled:
+            require_content(root / filled, DataError)
         suffixes = Counter(Path(file).suffix.lower() for file in labels)
         counts = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(4))
         return DataError(
