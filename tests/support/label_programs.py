@@ -6,6 +6,7 @@ folder of OUTPUT.
 """
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -73,9 +74,12 @@ def labelme2coco(source, output):
         path.with_suffix(".json").write_text(json.dumps(content))
     convert(str(output / "labelme"), str(output / "coco"))
     for folder in ("train", "val"):
-        shutil.copytree(output / "labelme" / folder, output / "coco", dirs_exist_ok=True, ignore=lambda _, names: [
-            name for name in names if name.endswith(".json")
-        ])
+        shutil.copytree(
+            output / "labelme" / folder,
+            output / "coco",
+            dirs_exist_ok=True,
+            ignore=lambda _, names: [name for name in names if name.endswith(".json")],
+        )
 
 
 def label_studio(source, output):
@@ -106,11 +110,17 @@ def label_studio(source, output):
             }
             for row, (label, left, top, right, bottom) in enumerate(image["boxes"])
         ]
-        tasks.append({"id": number, "data": {"image": image["path"]}, "annotations": [{"id": number, "result": results}]})
+        tasks.append(
+            {"id": number, "data": {"image": image["path"]}, "annotations": [{"id": number, "result": results}]}
+        )
     file = output / "tasks.json"
     file.write_text(json.dumps(tasks))
     converter = Converter(interface, str(output), download_resources=False)
-    for name, convert in (("coco", converter.convert_to_coco), ("voc", converter.convert_to_voc), ("yolo", converter.convert_to_yolo)):
+    for name, convert in (
+        ("coco", converter.convert_to_coco),
+        ("voc", converter.convert_to_voc),
+        ("yolo", converter.convert_to_yolo),
+    ):
         images = output / name / "images"
         images.mkdir(parents=True)
         for image in source["images"]:

@@ -265,6 +265,9 @@ def yolo_names(listing: Listing, labels: Sequence[Path]) -> tuple[str, ...]:
         )
     if lists:
         return next(iter(lists))
+    for file in listing.with_suffix(".yaml", ".yml"):
+        if names := description.names_of_yaml(listing.root / file):
+            return names
     if names := _names_of_notes(listing.root / "notes.json"):
         return names
     count = 1 + max(map(_largest_class, labels), default=0)
