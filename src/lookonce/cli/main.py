@@ -157,7 +157,11 @@ def _typed(token: str) -> str:
 def overview() -> App:
     """The page of `lookonce --help`."""
     app = App(
-        name="lookonce", help=INTRODUCTION, help_epilogue=EPILOGUE, help_format="plaintext", version=version("lookonce")
+        name="lookonce",
+        help=INTRODUCTION,
+        help_epilogue=EPILOGUE,
+        help_format="plaintext",
+        version=lookonce.__version__,
     )
     verbs, others = Group("Verbs", sort_key=1), Group("Other options", sort_key=2)
     for number, (name, verb) in enumerate(VERBS.items()):

@@ -1,4 +1,4 @@
-"""Entry point of the model zoo's startup files train.py, eval.py and export.py, which also run where nothing is installed."""
+"""Entry point of train.py, eval.py and export.py, the model zoo's startup files, which need no installed lookonce."""
 
 import os
 import platform

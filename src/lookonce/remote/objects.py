@@ -417,5 +417,5 @@ def _words(error: Exception) -> str:
 def _advice(error: Exception) -> str:
     code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
     if code in {"NoSuchBucket", "NoSuchKey", "404"}:
-        return "is the address right?"
-    return "see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and what this user may do"
+        return "check bucket and key of the address"
+    return "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL, and check the permissions of their user"

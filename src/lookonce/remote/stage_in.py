@@ -30,7 +30,8 @@ def stage_in(
         entries = choose(store.entries(location))
         if not entries:
             raise RemoteError(
-                f"{location}: there is no such object, and nothing below it; is the address right?", path=str(location)
+                f"{location}: no object has this key or is below it; check bucket and key of the address",
+                path=str(location),
             )
         for entry in entries:
             require_inside(entry)
