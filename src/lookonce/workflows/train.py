@@ -235,8 +235,8 @@ def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
         before, now = getattr(kept, name), getattr(asked.settings, name)
         if before != now and CHOSEN_BY_DATA.get(name) != now:
             raise SettingsError(
-                f"{name}: {now}; expected {before}, with which {run.path} was started; leave {name} out to resume it, or "
-                f"start another run: --run NAME, from these weights with --weights {run.path}",
+                f"{name}: {now}; expected {before}, with which {run.path} was started; leave {name} out to resume it, "
+                f"or start another run: --run NAME, from these weights with --weights {run.path}",
                 setting=name,
                 value=now,
             )
