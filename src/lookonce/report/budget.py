@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from lookonce.config.dialects import PoolEdge
 from lookonce.config.record import ModelRecord
 from lookonce.model.layers import INPUT, Shape, Step, live_values, num_values, steps_of
 from lookonce.storage import os_errors_explained, write_file
@@ -58,9 +59,10 @@ def budget_of(
     size_hw: tuple[int, int],
     *,
     activation: str,
+    pool_edge: PoolEdge = "repeat",
     record: ModelRecord | None,
 ) -> Budget:
-    steps = steps_of(channels, num_classes, size_hw, activation=activation)
+    steps = steps_of(channels, num_classes, size_hw, activation=activation, pool_edge=pool_edge)
     return Budget(steps=tuple(steps), live=tuple(live_values(steps)), size_hw=size_hw, record=record)
 
 

@@ -129,8 +129,14 @@ def _with_budget(found: Info, model: YoloV3Tiny, images: str | None, output: Pat
             "int8_scales: given without output; add --output DIR, the folder for int8-scales.json",
             setting="int8_scales",
         )
-    activation = model.backbone.conv0.activation
-    budget = budget_of(model.channels, model.num_classes, found.image_size, activation=activation, record=record)
+    budget = budget_of(
+        model.channels,
+        model.num_classes,
+        found.image_size,
+        activation=model.backbone.conv0.activation,
+        pool_edge=model.backbone.pool_edge,
+        record=record,
+    )
     files: tuple[str, ...] = ()
     if output is not None:
         scales = None if record is None else scales_of(model, record, found.image_size, images)
