@@ -26,7 +26,7 @@ FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 HELP_WIDTH = 80
 CONFIGURATION_FILES = ("default_config.yaml", "base_config.yaml")  # the document uses both names
 # Missing module -> the extra that installs it.
-EXTRAS = {"torch": "train", "hotcoco": "train", "onnx": "train", "onnxscript": "train"}
+EXTRAS = {"torch": "train", "onnx": "train", "onnxscript": "train"}
 EXTRAS |= {"google": "mindspore", "huggingface_hub": "hub"}
 INTRODUCTION = "The complete YOLOv3-Tiny detector: train, evaluate, predict, export."
 EPILOGUE = """\
