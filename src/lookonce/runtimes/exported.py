@@ -22,6 +22,8 @@ RECORD_KEY = "lookonce_record"  # key in a file's metadata; export/metadata.py w
 INTERFACE_KEY = "lookonce_interface"  # second key, in formats that do not describe their own inputs and outputs
 DETECTION_OUTPUTS = ("boxes_xyxy", "scores", "labels", "image_index")
 DECODED_OUTPUTS = ("boxes_xyxy", "scores")
+# Scalars of a graph that outputs detections: inputs, or constants of an .onnx file.
+THRESHOLDS = ("score_threshold", "iou_threshold", "max_detections")
 # Names of decoded boxes and scores inside an ONNX graph that ends in detections.
 INNER_NAMES = {"boxes_xyxy": "decoded_boxes_xyxy", "scores": "decoded_scores"}
 
