@@ -70,11 +70,15 @@ def decode(heads, record):
         scale = dialect["center_scales"][str(stride)]
         center_x = (scale * sigmoid(x) - (scale - 1) / 2 + np.arange(columns)) * stride
         center_y = (scale * sigmoid(y) - (scale - 1) / 2 + np.arange(rows)[:, None]) * stride
-        factor = (lambda t: (2 * sigmoid(t)) ** 2) if dialect["size_rule"] == "square" else lambda t: np.exp(np.minimum(t, 10))
-        w, h = factor(w) * anchors[:, 0, None, None], factor(h) * anchors[:, 1, None, None]
-        boxes = np.stack([center_x - w / 2, center_y - h / 2, center_x + w / 2, center_y + h / 2], axis=-1)
-        all_boxes.append(boxes.reshape(-1, 4))
-        all_scores.append(np.moveaxis(sigmoid(objectness) * sigmoid(np.array(classes)), 0, -1).reshape(-1, len(classes)))
+        if dialect["size_rule"] == "square":
+            w, h = (2 * sigmoid(w)) ** 2, (2 * sigmoid(h)) ** 2
+        else:
+            w, h = np.exp(np.minimum(w, 10)), np.exp(np.minimum(h, 10))
+        w, h = w * anchors[:, 0, None, None], h * anchors[:, 1, None, None]
+        boxes = np.stack([center_x - w / 2, center_y - h / 2, center_x + w / 2, center_y + h / 2])
+        all_boxes.append(boxes.transpose(2, 3, 1, 0).reshape(-1, 4))
+        both = sigmoid(objectness) * sigmoid(np.array(classes))  # (C, A, rows, columns)
+        all_scores.append(both.transpose(2, 3, 1, 0).reshape(-1, len(classes)))
     return np.concatenate(all_boxes), np.concatenate(all_scores)
 
 

@@ -135,8 +135,9 @@ def _with_budget(
     """The same with the budget of each step, also written into `output` unless that is None."""
     if images is not None and model is None:
         raise SettingsError(
-            "int8_scales: given without trained weights in PyTorch; expected a checkpoint or run folder too",
+            f"int8_scales: {images}; given without weights in PyTorch; expected a checkpoint or run folder too",
             setting="int8_scales",
+            value=images,
         )
     if images is not None and output is None:
         raise SettingsError(
