@@ -317,6 +317,7 @@ def test_a_client_in_python_finds_what_lookonce_finds(file_of, request, image_fi
     assert_printed(pair, image_file, capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_a_client_in_javascript_finds_what_lookonce_finds(file_of, image_file):
     if not (CLIENTS / "node_modules").is_dir():
         pytest.skip("no onnxruntime-node: `npm install --ignore-scripts` in examples/clients")
