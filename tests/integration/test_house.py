@@ -26,10 +26,10 @@ SOURCES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-TRAIN_EXTRA = ("torch", "torchvision", "hotcoco", "onnx", "onnxscript")
+TRAIN_EXTRA = ("torch", "torchvision", "onnx", "onnxscript")
 # Verbs that need the train extra to start. Import Linter's `forbidden` takes an import within a function for one at the
 # head of a module, and the other verbs import PyTorch within functions, for checkpoints: so imports are followed here.
-VERBS_WITH_TORCH = {"train", "export", "verify", "convert", "push", "pull", "explain-assignment", "info"}
+VERBS_WITH_TORCH = {"train", "export", "verify", "convert", "push", "pull", "explain-assignment"}
 
 
 def imported_at_once(body: Sequence[ast.stmt]) -> Iterator[str]:

@@ -25,7 +25,7 @@ from lookonce.log import logging_to
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 HELP_WIDTH = 80
 # Missing module -> the extra that installs it.
-EXTRAS = {"torch": "train", "hotcoco": "train", "onnx": "train", "onnxscript": "train"}
+EXTRAS = {"torch": "train", "onnx": "train", "onnxscript": "train"}
 EXTRAS |= {"google": "mindspore", "huggingface_hub": "hub"}
 INTRODUCTION = "The complete YOLOv3-Tiny detector: train, evaluate, predict, export."
 EPILOGUE = """\
