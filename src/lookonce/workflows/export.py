@@ -388,7 +388,7 @@ def _real_images(record: ModelRecord, images: str | None) -> tuple[list[NDArray[
         source = open_data(data, Path(folder) if folder else None)
         wanted = (record.settings.get("val_split", "val"), "val", *source.splits)
         split = next(name for name in wanted if name in source.splits)
-        paths = source.read(split, [].append).image_paths  # findings about boxes do not matter here
+        paths = source.read(split, lambda _: None).image_paths  # findings about boxes do not matter here
     except DataError as error:
         get_logger().info(f"{error}; the files are compared on synthetic images")
         return [], ""
