@@ -163,7 +163,7 @@ def test_who_waits_is_told_once(
     s3: ObsLikeProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A wrong endpoint would otherwise look like five minutes of nothing."""
-    monkeypatch.setattr(objects, "TOLD_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(objects, "WARN_AFTER_SECONDS", 0.0)
     s3.down()
     with pytest.raises(RemoteAway):
         ObjectStore(patience_seconds=3).entries(Location.parse("s3://bucket/a"))
