@@ -17,8 +17,8 @@ MIN_SUSPECT_BYTES = 1 << 20  # smaller entries may have any ratio
 def unzip(archive: Path, folder: Path, on_files: Callable[[int, int], None] | None = None) -> None:
     """Unpacks a .zip into `folder`, which must not exist and appears when it is complete.
 
-    Raises DataError, before anything is written, for the first entry that leaves the folder, is a link, is encrypted, or
-    is compressed more than MAX_RATIO times. on_files(done, total) is called after each file.
+    Raises DataError, before anything is written, for an entry that leaves the folder, is a link, is encrypted, or is
+    compressed more than MAX_RATIO times. on_files(done, total) is called after each file.
     """
     if folder.exists():
         raise DataError(f"{folder}: exists already; {archive} is unpacked into a new folder", path=folder)
@@ -28,7 +28,7 @@ def unzip(archive: Path, folder: Path, on_files: Callable[[int, int], None] | No
             _require_harmless(entry, archive)
         if len(entries) > MAX_FILES:
             raise DataError(
-                f"{archive}: {len(entries):,} entries, more than the limit of {MAX_FILES:,}; expected an archive of one data set",
+                f"{archive}: {len(entries):,} entries; expected at most {MAX_FILES:,}, in one data set",
                 path=archive,
             )
         require_space(folder, sum(entry.file_size for entry in entries), f"the content of {archive.name}")

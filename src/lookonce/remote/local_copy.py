@@ -27,7 +27,7 @@ def local_file(place: str | Path, cache: Path = CACHE) -> Path:
 
 
 def local_weights(place: str | Path, cache: Path = CACHE) -> Path:
-    """`local_file`; with Darknet or MindSpore weights, the files of the same name beside the object are downloaded too."""
+    """`local_file`; for Darknet or MindSpore weights, also downloads the files of the same name beside them."""
     found = local_file(place, cache)
     if not is_remote(place) or found.suffix not in {".ckpt", *DARKNETS}:
         return found

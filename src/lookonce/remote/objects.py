@@ -53,7 +53,7 @@ class Location:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Parses s3://bucket/some/key or obs://bucket/some/key; ignores a final /, and accepts `s3:/` (as Path writes it)."""
+        """Parses s3://bucket/some/key or obs://...; ignores a final /, and accepts `s3:/` (as Path writes it)."""
         match = ADDRESS.fullmatch(url)
         bucket, _, key = match[1].partition("/") if match else ("", "", "")
         if not bucket:
@@ -268,7 +268,7 @@ class ObjectStore:
             marker = {"PartNumberMarker": page["NextPartNumberMarker"]}
 
     def _patiently(self, location: Location, operation: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
-        """Retries with growing pauses while the error may be temporary; an increase of `progress` restarts the clock."""
+        """Retries with growing pauses while the error may be temporary; growing `progress` restarts the clock."""
         last_good, level, pause = time.monotonic(), progress(), FIRST_PAUSE_SECONDS
         while True:
             try:
