@@ -6,7 +6,6 @@ folder of OUTPUT.
 """
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
