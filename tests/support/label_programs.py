@@ -6,6 +6,7 @@ folder of OUTPUT.
 """
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
