@@ -1,5 +1,6 @@
-"""README and docs: every command of theirs is understood as printed, and every example runs as written."""
+"""README, docs and docstrings: every command is understood as printed, and every example runs as written."""
 
+import ast
 import inspect
 import json
 import re
@@ -35,6 +36,14 @@ def examples(language: str, pages: Sequence[Path] = PAGES) -> Iterator[tuple[str
         for kind, text in FENCE.findall(page.read_text(encoding="utf-8")):
             if kind == language:
                 yield page.name, text
+
+
+def docstring_examples() -> Iterator[tuple[str, str]]:
+    """(module, text) of every block of Python in a docstring."""
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+                yield from ((path.name, block) for kind, block in FENCE.findall(text) if kind == "python")
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
@@ -152,7 +161,9 @@ def test_quick_commands_run_as_printed(
 
 
 @pytest.mark.parametrize(
-    ("page", "text"), [*examples("python", PYTHON_PAGES)], ids=lambda part: part if part.endswith(".md") else "example"
+    ("page", "text"),
+    [*examples("python", PYTHON_PAGES), *docstring_examples()],
+    ids=lambda part: part if part.endswith((".md", ".py")) else "example",
 )
 def test_every_python_example_runs(
     page: str, text: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
