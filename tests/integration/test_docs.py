@@ -133,12 +133,12 @@ QUICK = {"anchors", "convert", "convert-data", "eval", "info", "predict"}
 # Files and classes that a reader has; exported files of other pages.
 FOREIGN = {"0-300_.ckpt", "bccd-1.xml", "bus", "coco", "groceries", "lorry:truck", "photo.jpg", "weights_fixed.ckpt"}
 FOREIGN |= {"demo/data", "demo/data/test2017", "wrong.cfg", "x.ckpt", "yolov3-tiny-aix2022.cfg", "yolov3-tiny.cfg"}
-FOREIGN |= {"yolov3-tiny.pt", "zoo"}
-# Once for each verb and set of options: other paths make no difference.
+FOREIGN |= {"tiny", "yolov3-tiny.pt", "zoo"}
+# Once for each verb and set of options: other paths make no difference. Without --weights, predict takes coco.
 QUICK_COMMANDS = {
     (words[0], *sorted(word for word in words if word.startswith("--"))): (page, words)
     for page, words in reversed(ALL_COMMANDS)
-    if words[0] in QUICK and not FOREIGN & {*words}
+    if words[0] in QUICK and not FOREIGN & {*words} and (words[0] != "predict" or "--weights" in words)
 }
 
 
