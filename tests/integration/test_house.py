@@ -289,6 +289,19 @@ def test_run_installs_exactly_what_is_locked_and_leaves_a_chosen_environment_alo
     assert chosen.stderr == ""
 
 
+def test_run_compiles_all_packages_once_for_each_lock_where_python_may_not(checkout: Path) -> None:
+    stand_in(checkout.parents[1] / "bin" / "uv", 'echo "uv ${UV_COMPILE_BYTECODE:-0}" >&2')
+
+    def compiled(**env: str) -> bool:
+        return "uv 1" in call(checkout, "info", **env).stderr
+
+    for lock in ("first", "second"):
+        (checkout / "uv.lock").write_text(lock, encoding="utf-8")
+        assert not compiled()
+        assert not compiled(PYTHONDONTWRITEBYTECODE="1", UV_NO_SYNC="1")
+        assert [compiled(PYTHONDONTWRITEBYTECODE="1") for _ in range(2)] == [True, False]
+
+
 def test_run_says_once_that_it_sets_up(checkout: Path) -> None:
     assert "Setting up once" not in call(checkout, "info").stderr
     (checkout / ".venv" / "bin" / "lookonce").unlink()

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lookonce.config.dialects import PoolEdge
+
 Shape = tuple[int, int, int]  # channels, height, width
 Kind = Literal["conv", "max pool", "upsample", "concat"]
 INPUT = "images"
@@ -117,6 +119,7 @@ def steps_of(
     *,
     activation: str = "leaky",
     anchors: Sequence[int] = (3, 3, 3),
+    pool_edge: PoolEdge = "repeat",
 ) -> list[Step]:
     """Steps in order of execution. channels: of the convolutions, as in ModelRecord.channels; anchors: of each head."""
     table = _Table((3, *size_hw), activation)
@@ -126,7 +129,8 @@ def steps_of(
         maps.append(table.conv(f"backbone.conv{index}", last, channels[index], 3))
         last = table.pool(f"pool{index}", maps[index], 2)
     last = table.conv("backbone.conv5", last, channels[5], 3)
-    last = table.pool("pool5", last, 1)
+    if pool_edge != "none":
+        last = table.pool("pool5", last, 1)
     last = table.conv("backbone.conv6", last, channels[6], 3)
     shared = table.conv("neck7", last, channels[7], 1)
     last = table.conv("neck8", shared, channels[8], 3)

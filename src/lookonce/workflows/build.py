@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import lookonce
 from lookonce.config.dialects import DIALECTS, Dialect
 from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds, scaled_channels
 from lookonce.config.schema import Settings, seconds_of
@@ -93,7 +94,8 @@ def make_record(settings: Settings, dataset: Dataset, data_hash: str, start: Mod
         ),
         settings=settings.model_dump(mode="json"),
         data_hash=data_hash,
-        versions={name: importlib.metadata.version(name) for name in ("lookonce", "torch", "numpy")},
+        versions={"lookonce": lookonce.__version__}
+        | {name: importlib.metadata.version(name) for name in ("torch", "numpy")},
     )
 
 

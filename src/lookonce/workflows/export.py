@@ -20,7 +20,6 @@ from torch import nn
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
-from lookonce.data.findings import Finding
 from lookonce.data.images import read_image
 from lookonce.data.letterbox import fit
 from lookonce.data.source import open_data
@@ -389,8 +388,7 @@ def _real_images(record: ModelRecord, images: str | None) -> tuple[list[NDArray[
         source = open_data(data, Path(folder) if folder else None)
         wanted = (record.settings.get("val_split", "val"), "val", *source.splits)
         split = next(name for name in wanted if name in source.splits)
-        findings: list[Finding] = []  # about boxes, which do not matter here
-        paths = source.read(split, findings.append).image_paths
+        paths = source.read(split, lambda _: None).image_paths  # findings about boxes do not matter here
     except DataError as error:
         get_logger().info(f"{error}; the files are compared on synthetic images")
         return [], ""

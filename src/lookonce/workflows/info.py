@@ -120,9 +120,14 @@ def info(
     if record is None:
         steps = _steps_without_weights(80 if num_classes is None else num_classes, width, size_hw)
     else:
-        anchors = [len(mask) for mask in record.masks]
-        activation = record.dialect.activation
-        steps = steps_of(record.channels, record.num_classes, size_hw, activation=activation, anchors=anchors)
+        steps = steps_of(
+            record.channels,
+            record.num_classes,
+            size_hw,
+            activation=record.dialect.activation,
+            anchors=[len(mask) for mask in record.masks],
+            pool_edge=record.dialect.pool_edge,
+        )
     found = Info(layers=tuple(_layers(steps)), image_size=size_hw, record=record)
     if budget or int8_scales is not None or output is not None:
         return _with_budget(found, steps, getattr(runtime, "model", None), int8_scales, output)

@@ -45,7 +45,7 @@ COSTS = {
     "width": "no weight fits a network of another width",
     "activation": "every layer gets other inputs than it was trained for (COCO weights with silu: AP 0.304 -> 0.077)",
     "batchnorm_eps": "channels of small variance are scaled differently",
-    "pool_edge": "the last row and column of the stride-32 features change",
+    "pool_edge": "the last row and column of the stride-32 features change (none: all of them)",
     "normalize": "the first layer gets other inputs than it was trained for (COCO weights with imagenet: AP 0.304 -> "
     "0.192)",
     "resize_mode": "objects get another aspect ratio than in the training of the weights",
