@@ -50,7 +50,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
     """(page, words after `lookonce`) of every command in a block."""
     for language in ("", "sh", "console"):
         for page, text in examples(language):
-            for match in COMMAND.finditer(text):
+            for match in COMMAND.finditer(text.replace("\\\n", " ")):
                 words = shlex.split(match["words"].split(" && ")[0])
                 if words[0] in VERBS:
                     yield page, [NAMES.get(word, word) for word in words]
