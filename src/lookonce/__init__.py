@@ -1,9 +1,17 @@
 """lookonce: the complete YOLOv3-Tiny object detector.
 
-`lookonce.load(path)` opens any weights as a detector. The command-line verbs are functions of the same name with the
-same options: `lookonce.train(data="data/", epochs=30)`; `eval` is `evaluate`, and a hyphen is an underscore. Four verbs
-share their name with a package and are not here: config, export (use `load(path).export`), job and report. All names
-are imported on first use, so `import lookonce` alone is fast; `__init__.pyi` names their types.
+```python
+import lookonce
+
+model = lookonce.load("best.onnx")      # any weights: a run, a checkpoint folder, an exported file, "coco"
+for result in model("photos/"):
+    print(result)
+run = lookonce.train(data="data/", image_size=320, epochs=30)
+```
+
+The command-line verbs are functions of the same name with the same options; `eval` is `evaluate`, and a hyphen is an
+underscore. Four verbs share their name with a package and are not here: config, export (use `load(path).export`), job
+and report. All names are imported on first use, so `import lookonce` alone is fast; `__init__.pyi` names their types.
 """
 
 from importlib import import_module

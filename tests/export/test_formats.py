@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from forked import in_a_fork
 from raised import raises
 
 import lookonce
@@ -254,6 +255,17 @@ def test_files_for_phones_answer_as_the_network(make_pair, name, module):
     pair = make_pair(to=name, preprocessing=IMAGENET)
     thresholds = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 50}
     assert_same(pair.network.detect(pair.canvases, **thresholds), pair.exported.detect(pair.canvases, **thresholds))
+
+
+@pytest.mark.parametrize("name", ["onnx, detections", "openvino, detections", "ncnn, raw"])
+def test_a_fork_uses_the_file_that_its_parent_opened(file_of, name):
+    """With two threads, of which the fork has one."""
+    pair = file_of(name)
+    runtime = type(pair.exported)(pair.path, threads=2)
+    thresholds = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 50}
+    expected = runtime.detect(pair.canvases, **thresholds)
+    runtime.detect(pair.canvases[:1], **thresholds)
+    assert_same(expected, in_a_fork(lambda: runtime.detect(pair.canvases, **thresholds)))
 
 
 # ---- examples/clients: programs written from docs/export.md alone

@@ -77,6 +77,10 @@ class ImageCache:
         self._bytes = 0
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type["ImageCache"], tuple[ReadImage, int]]:
+        """Another process gets an empty cache: locks cannot be pickled, and images are large."""
+        return ImageCache, (self._read, self._max_bytes)
+
     def __call__(self, path: Path) -> ImageArray:
         """The image of a file, read-only; an error of the reader names the file."""
         with self._lock:
@@ -191,7 +195,7 @@ class Loader:
         """
         self.wait_seconds = 0.0
         order = EpochOrder(len(self.dataset), self._seed, epoch, shuffle=self._shuffle)
-        augmentation = self._augment(epoch) if callable(self._augment) else self._augment
+        augmentation = self._augmentation(epoch)
         pending: deque[_Pending] = deque()
         with _starter(self._workers) as start:
             for batch in range(start_batch, len(self)):
@@ -200,6 +204,16 @@ class Loader:
                     yield self._finish(pending.popleft())
             while pending:
                 yield self._finish(pending.popleft())
+
+    def sample(self, epoch: int, position: int) -> tuple[ImageArray, ImageTargets]:
+        """The network input (H, W, 3) at one position of an epoch, and its boxes: one row of a batch of `epoch`."""
+        order = EpochOrder(len(self.dataset), self._seed, epoch, shuffle=self._shuffle)
+        canvas = np.empty((*self._sizes_hw[0], 3), dtype=np.uint8)
+        targets, _ = self._make_sample(canvas, position, order, self._augmentation(epoch))
+        return canvas, targets
+
+    def _augmentation(self, epoch: int) -> Augmentation | None:
+        return self._augment(epoch) if callable(self._augment) else self._augment
 
     def _begin(self, batch: int, order: EpochOrder, augmentation: Augmentation | None, start: Start) -> _Pending:
         positions = self._positions(batch)
