@@ -1,8 +1,4 @@
-"""`lookonce VERB ...`: parses the options, runs the verb's function, and reports errors as messages and exit status.
-
-Exit status: 0 success; 1 invalid input, or findings that are errors; 2 invalid option or setting; 74 some results of a
-job were not uploaded; 75 the run was stopped and can be resumed; 130 Ctrl-C.
-"""
+"""`lookonce VERB ...`: parses the options, runs the verb's function, and reports errors as messages and exit codes."""
 
 import os
 import sys
@@ -19,10 +15,10 @@ from rich.console import Console
 from lookonce.cli.verbs import VERBS, Verb
 from lookonce.config.names import suggestion
 from lookonce.errors import NO_CANN, NO_TORCH_NPU, LookonceError, MissingExtra, SettingsError
+from lookonce.exit_codes import ExitCode
 from lookonce.layout import Layout
 from lookonce.log import logging_to
 
-FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 HELP_WIDTH = 80
 CONFIGURATION_FILES = ("default_config.yaml", "base_config.yaml")  # the document uses both names
 # Missing module -> the extra that installs it.
@@ -47,15 +43,15 @@ def main(tokens: Sequence[str] | None = None, *, from_document: bool = False) ->
         with logging_to():
             return run(tokens)
     except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED, show_traceback)
+        return _fail("interrupted", ExitCode.INTERRUPTED, show_traceback)
     except SettingsError as error:
-        return _fail(str(_as_typed(error, tokens, from_document=from_document)), WRONG_USE, show_traceback)
+        return _fail(str(_as_typed(error, tokens, from_document=from_document)), ExitCode.WRONG_USE, show_traceback)
     except LookonceError as error:
-        return _fail(str(error), FAILED, show_traceback)
+        return _fail(str(error), ExitCode.FAILED, show_traceback)
     except BrokenPipeError:
         # The reader (`| head`) has closed the pipe; Python would report it again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return ExitCode.FAILED
 
 
 def run(tokens: Sequence[str]) -> int:
