@@ -1,4 +1,4 @@
-"""Exit codes of `lookonce` and of the C++ program `lookonce-infer`, in one table; docs/exit-codes.md is made from it."""
+"""Exit codes of `lookonce` and of the C++ program `lookonce-infer`; docs/exit-codes.md is made from them."""
 
 from enum import IntEnum
 
@@ -17,14 +17,12 @@ class ExitCode(IntEnum):
     SUCCEEDED = 0, "done"
     FAILED = (
         1,
-        "invalid input (a file, weights, data), an input that could not be read among others, or findings: errors of "
-        "`check` and `doctor`, a cause of `diagnose`, a difference over the tolerance of `verify`",
+        "invalid input (file, weights, data), an unreadable image among others, or a finding of `check`, `doctor` ...",
     )
     WRONG_USE = 2, "invalid verb, option or setting"
     NOT_SYNCED = (
         74,
-        "the job has finished, but not all results are uploaded: `NOT-SYNCED.txt` in the run folder lists the missing "
-        "files; the same command uploads them",
+        "finished, but `NOT-SYNCED.txt` in the run folder lists results to upload; the same command uploads them",
     )
     STOPPED = 75, "stopped on request (Ctrl-C or SIGTERM during training); the same command resumes"
     INTERRUPTED = 130, "Ctrl-C"

@@ -14,25 +14,12 @@ import pytest
 
 from lookonce.cli import verbs
 from lookonce.cli.main import is_switched_on, main
-from lookonce.cli.verbs import VERBS, Verb
+from lookonce.cli.verbs import VERBS
 from lookonce.config.schema import Settings
 from lookonce.errors import DataError
 from lookonce.log import console, get_logger, logging_to
 
 HEAVY = ("torch", "cv2", "onnxruntime", "onnx", "hotcoco", "numpy")
-
-
-@pytest.fixture
-def add_verb(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes a function the verb `try`."""
-
-    def add(function: Callable[..., Any], **options: Any) -> None:
-        module = types.ModuleType("lookonce_tried")
-        module.function = function  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "lookonce_tried", module)
-        monkeypatch.setitem(VERBS, "try", Verb(target="lookonce_tried:function", summary="Try.", **options))
-
-    return add
 
 
 def test_help_is_quick_and_imports_nothing_heavy():
@@ -285,6 +272,6 @@ def test_torch_npu_without_cann_says_what_to_do(tmp_path: Path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("lookonce: torch-npu ")
+    assert "\nlookonce: torch-npu " in f"\n{done.stderr}"
     assert "set_env.sh" in done.stderr
     assert "Traceback" not in done.stderr

@@ -58,7 +58,7 @@ def cases(table: str) -> list[tuple[str, ...]]:
 @pytest.mark.parametrize(("verb", "typed", "option"), cases(TAKEN))
 def test_a_spelling_of_the_same_meaning_is_taken(verb: str, typed: str, option: str) -> None:
     (normalised,) = options(verb).normalised([typed])
-    assert normalised == f"--{option}{typed[typed.index('='):] if '=' in typed else ''}"
+    assert normalised == f"--{option}{typed[typed.index('=') :] if '=' in typed else ''}"
 
 
 @pytest.mark.parametrize(("verb", "typed", "option"), cases(SUGGESTED))

@@ -15,8 +15,8 @@ import yaml
 from ports import free_port
 
 from lookonce.data.synthetic import SceneOptions, write_synthetic
-from lookonce.remote.objects import Location, ObjectStore
 from lookonce.exit_codes import ExitCode
+from lookonce.remote.objects import Location, ObjectStore
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFEST = ROOT / "scripts" / "kubernetes.yaml"

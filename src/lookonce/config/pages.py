@@ -1,4 +1,4 @@
-"""Generates docs/settings.md, docs/floor-plan.md, docs/exit-codes.md and the option tables of docs/modelzoo.md and the READMEs.
+"""Generates the pages settings.md, floor-plan.md, exit-codes.md, and option tables of modelzoo.md and the READMEs.
 
 `./run python -m lookonce.config.pages` writes them in the current checkout; a test checks that they are up to date.
 """
@@ -70,7 +70,9 @@ Its header gives the training data, the time and the machine, the score and the 
 def exit_codes_page() -> str:
     """docs/exit-codes.md."""
     rows = [(f"{code}", code.meaning, "yes" if code in OF_CPP else "") for code in ExitCode]
-    return "\n".join([MADE_BY, "# Exit codes\n", _table(("code", "meaning", "also of `lookonce-infer`"), rows), SIGNALLED])
+    return "\n".join(
+        [MADE_BY, "# Exit codes\n", _table(("code", "meaning", "also of `lookonce-infer`"), rows), SIGNALLED]
+    )
 
 
 SIGNALLED = """\

@@ -164,8 +164,8 @@ class Evaluation:
 
     metrics: Metrics
     at: Sequence[MetricsAt]
-    results: Results
-    analysis: Analysis
+    results: Results = field(repr=False)
+    analysis: Analysis = field(repr=False)
     intervals: Mapping[str, Interval]
     class_intervals: Mapping[str, Mapping[str, Interval]]
     against: Mapping[str, Comparison]
