@@ -39,13 +39,30 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert all(verb in done.stdout for verb in VERBS)
 
 
-def test_help_of_train_needs_no_torch():
-    code = (
-        "import sys; sys.modules['torch'] = None; from lookonce.cli.main import main; "
-        "sys.exit(main(['train', '--help']) or ('cv2' in sys.modules))"
+def test_help_and_wrong_use_of_every_verb_need_no_torch(tmp_path: Path):
+    """In one process without PyTorch: each --help, a mistyped option, and missing data, weights and sources."""
+    missing = (
+        *("train --data {0}", "train --data {1} --weights {0}", "eval --weights {0} --data {1}", "predict {0}"),
+        *("predict {1} --weights {0}", "export {0}", "verify {0} {0} --data {1}", "convert {0} --output {1}/new"),
+        *("check {0}", "info {0}", "bench {0}", "report {0}", "push {0} {1}/new", "diagnose {0}"),
+        *("anchors {0}", "explain-assignment {0}", "convert-data {0} {1}/new --to yolo"),
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    (tmp_path / "a.jpg").touch()
+    lines = [line.format(tmp_path / "none", tmp_path) for line in missing]
+    code = f"""
+import sys
+sys.modules["torch"] = None
+from lookonce.cli.main import main
+from lookonce.cli.verbs import VERBS
+wrong = [verb for verb in VERBS if verb != "job" and main([verb, "--help"]) != 0]
+wrong += [verb for verb in VERBS if verb != "job" and main([verb, "--no-such=1"]) != 2]
+wrong += [line for line in {lines!r} if main(line.split()) not in (1, 2)]
+sys.exit(",".join(wrong) or 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert "pip install" not in done.stderr  # the advice where torch is missing
+    assert done.stderr.count(str(tmp_path / "none")) == len(lines)
     assert "--batch-size" in done.stdout
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cyclopts import App, Group, Parameter
 
-from lookonce.cli.verbs import VERBS, Verb
+from lookonce.cli.verbs import VERBS, Verb, imported
 from lookonce.errors import SettingsError
 from lookonce.log import command_here
 
@@ -82,6 +82,8 @@ def late(verb: Verb) -> Callable[..., Any]:
     """The verb's function, imported on its first call."""
 
     def call(**flags: Any) -> Any:
+        if verb.requires:
+            imported(verb.requires)(**flags)
         return verb.load()(**flags)
 
     call.__doc__ = verb.summary

@@ -12,15 +12,18 @@ from lookonce.layout import Layout
 class Verb:
     """target: "module:function", imported when the verb is used; summary: its line in `lookonce --help`.
 
-    from_settings: the function takes every setting by name (**flags), so help does not import it. shown_by:
-    "module:function" that formats the result as lines to print; has_tables: it takes the layout for them. renames:
-    parameter -> option, where they differ. traits: parameter -> arguments of cyclopts' Parameter that its signature
-    does not imply. tolerant: options that are not parameters of the function are passed to its **flags as typed.
-    is_job_when: a switch that runs the verb as `job`. examples: two command lines, without `lookonce`, for its help.
+    requires: "module:function" that is called with the same options before the target is imported, to raise what it can
+    without PyTorch. from_settings: the function takes every setting by name (**flags), so help does not import it.
+    shown_by: "module:function" that formats the result as lines to print; has_tables: it takes the layout for them.
+    renames: parameter -> option, where they differ. traits: parameter -> arguments of cyclopts' Parameter that its
+    signature does not imply. tolerant: options that are not parameters of the function are passed to its **flags as
+    typed. is_job_when: a switch that runs the verb as `job`. examples: two command lines, without `lookonce`, for its
+    help.
     """
 
     target: str
     summary: str
+    requires: str = ""
     from_settings: bool = False
     shown_by: str = ""
     has_tables: bool = False
@@ -31,18 +34,18 @@ class Verb:
     examples: tuple[str, ...] = ()
 
     def load(self) -> Callable[..., Any]:
-        return _imported(self.target)
+        return imported(self.target)
 
     def lines(self, result: Any, layout: Layout) -> Iterable[str]:
         """Lines to print after the function has returned; only the main rank prints."""
         if not self.shown_by or not getattr(result, "is_main", True):
             return ()
-        as_text = _imported(self.shown_by)
+        as_text = imported(self.shown_by)
         lines: Iterable[str] = as_text(result, layout) if self.has_tables else as_text(result)
         return lines
 
 
-def _imported(target: str) -> Callable[..., Any]:
+def imported(target: str) -> Callable[..., Any]:
     module, _, function = target.partition(":")
     loaded: Callable[..., Any] = getattr(import_module(module), function)
     return loaded
@@ -54,6 +57,7 @@ VERBS: dict[str, Verb] = {
     "train": Verb(
         target="lookonce.workflows.train:train",
         summary="Train a detector on labelled images.",
+        requires="lookonce.workflows.train_inputs:require_inputs",
         from_settings=True,
         is_job_when="enable_modelarts",
         examples=("train --data data/ --epochs 30", "train --resume"),

@@ -30,6 +30,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
+from lookonce.weights.pull import find_weights
 
 INTERVALS = ("AP", "AP50")
 
@@ -199,6 +200,9 @@ def _evaluate(
 ) -> Evaluation:
     """Returns the same on all ranks; rank 0 scores and writes for all."""
     weights, results, against = request.weights, request.results, request.against
+    for path in (weights, against):
+        if path is not None and path.suffix != ".json":
+            find_weights(path)  # before anything slow
     needs_images = results is None or (against is not None and against.suffix != ".json")
     dataset = open_data(request.data, request.images, needs_images=needs_images).split(request.split).with_never_found()
     if rank_group.size > 1:

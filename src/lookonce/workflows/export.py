@@ -1,5 +1,7 @@
 """`lookonce export`: writes files for other runtimes, and keeps each only if its outputs match those of the weights."""
 
+from __future__ import annotations
+
 import copy
 import math
 import tempfile
@@ -11,11 +13,10 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from textwrap import wrap
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
@@ -39,18 +40,20 @@ from lookonce.export.calibration import CalibrationSet, open_calibration_set
 from lookonce.export.formats import FORMATS, Format
 from lookonce.export.plan import ExportPlan, Outputs, Precision
 from lookonce.log import get_logger
-from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.prediction.sources import find_images
 from lookonce.request import old_names
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.exported import ExportedRuntime
 from lookonce.runtimes.kinds import kind_of
-from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.runtimes.registry import load_runtime
-from lookonce.weights.checkpoint import MODEL_FILE
-from lookonce.weights.load import load_weights
 from lookonce.weights.pull import find_weights
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lookonce.model.yolov3_tiny import YoloV3Tiny
+    from lookonce.runtimes.pytorch import PyTorchRuntime
 
 POINTS_TOLERANCE = 1.5  # of AP, that eight bits may cost
 LARGEST_STRIDE = 32
@@ -214,6 +217,8 @@ def make_reference(
     origin: str,
     calibration: CalibrationSet | None = None,
 ) -> Reference:
+    from lookonce.runtimes.pytorch import PyTorchRuntime
+
     network = PyTorchRuntime(model, record)
     return Reference(
         canvases=canvases,
@@ -248,6 +253,8 @@ def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
 
     Returns one line per format. WeightsError if the outputs of a file differ. The model is not changed.
     """
+    import torch
+
     copied = copy.deepcopy(model).cpu().eval()
     lines = []
     with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
@@ -314,6 +321,8 @@ def _open(weights: Path, names: Path | None, image_size: int | None) -> tuple[Yo
         raise SettingsError(
             f"{weights}: is an exported file already; name the checkpoint or run folder it came from", path=weights
         )
+    from lookonce.weights.load import load_weights
+
     model, record = load_weights(weights, names)
     if image_size is None:
         return model, record
@@ -334,6 +343,8 @@ def _beside(weights: Path) -> Path:
 
 def _named(weights: Path) -> Path:
     """The folder of a model.safetensors, else the path as given."""
+    from lookonce.weights.checkpoint import MODEL_FILE
+
     return weights.parent if weights.name == MODEL_FILE else weights
 
 

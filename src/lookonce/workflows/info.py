@@ -1,25 +1,26 @@
 """`lookonce info`: a network layer by layer, and the record of its weights."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.table import Table
-from torch import Tensor, nn
 
 from lookonce.config.record import ModelRecord
 from lookonce.data.letterbox import fit
 from lookonce.errors import SettingsError
 from lookonce.layout import PLAIN, Layout
-from lookonce.model.backbone import ConvBlock
-from lookonce.model.int8_scales import activation_ranges, weight_scales
-from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.prediction.sources import find_images
 from lookonce.report.budget import TABLE_WIDTH, Budget, budget_of, lines_of, table_of, write_budget
-from lookonce.runtimes.pytorch import to_network_input
-from lookonce.weights.load import load_weights
+from lookonce.weights.pull import find_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from lookonce.model.yolov3_tiny import YoloV3Tiny
 
 LARGEST_STRIDE = 32
 
@@ -158,6 +159,11 @@ def as_text(found: Info, layout: Layout = PLAIN) -> Iterator[str]:
 
 def scales_of(model: YoloV3Tiny, record: ModelRecord, size_hw: tuple[int, int], images: str | None) -> dict[str, Any]:
     """The content of int8-scales.json: weights per output channel and, from images, activations per tensor."""
+    import torch
+
+    from lookonce.model.int8_scales import activation_ranges, weight_scales
+    from lookonce.runtimes.pytorch import to_network_input
+
     weights = {
         name.rpartition(".")[2]: {"scales": found.scales.tolist(), "biases": found.biases.tolist()}
         for name, found in weight_scales(model).items()
@@ -186,6 +192,11 @@ def scales_of(model: YoloV3Tiny, record: ModelRecord, size_hw: tuple[int, int], 
 
 def describe(model: YoloV3Tiny, record: ModelRecord | None, size_hw: tuple[int, int]) -> Info:
     """Run one zero image of that size (height, width) through the network and record the output of each layer."""
+    import torch
+    from torch import nn
+
+    from lookonce.model.backbone import ConvBlock
+
     layers: list[LayerInfo] = []
     layers_by_name = {
         name: module for name, module in model.named_modules() if isinstance(module, ConvBlock) or module in model.heads
@@ -219,14 +230,25 @@ def _network(
     weights: Path | None, names: Path | None, num_classes: int, width: float
 ) -> tuple[YoloV3Tiny, ModelRecord | None]:
     if weights is not None:
+        weights = find_weights(weights)  # before anything slow
+        from lookonce.weights.load import load_weights
+
         return load_weights(weights, names)
     if num_classes < 1:
         raise SettingsError(f"num_classes: {num_classes}; expected 1 or more", setting="num_classes", value=num_classes)
+    import torch
+
+    from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
+
     with torch.random.fork_rng(devices=[]):  # PyTorch draws initial weights from the global generator
         return YoloV3Tiny(num_classes, channels=scaled_channels(width)), None
 
 
 def _layer(name: str, module: nn.Module, output: Tensor, sizes: dict[nn.Module, tuple[int, int]]) -> LayerInfo:
+    from torch import nn
+
+    from lookonce.model.backbone import ConvBlock
+
     conv = module.conv if isinstance(module, ConvBlock) else module
     assert isinstance(conv, nn.Conv2d)
     kernel = conv.kernel_size[0]

@@ -32,7 +32,7 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import make_run_folder, os_errors_explained
-from lookonce.weights.pull import default_weights
+from lookonce.weights.pull import default_weights, find_weights
 
 SAVES = ("images", *TEXT_OUTPUTS, "crops")
 SAVE_ALIASES = {"pictures": "images"}  # an earlier name, which scripts may still use
@@ -200,8 +200,9 @@ def predict(request: PredictRequest) -> Predicted:
 
 
 def _load_and_predict(request: PredictRequest, *, rank_group: RankGroup = SINGLE_RANK) -> Predicted:
-    loaded = load_runtime(request.chosen_weights, names=request.names, device=request.device, runtime=request.runtime)
-    return predict_with(loaded, request, rank_group=rank_group)
+    media, weights = find_media(request.source), find_weights(request.chosen_weights)  # before anything slow
+    loaded = load_runtime(weights, names=request.names, device=request.device, runtime=request.runtime)
+    return predict_with(loaded, request, media=media, rank_group=rank_group)
 
 
 def stream(runtime: Runtime, request: PredictRequest, media: Media) -> Iterator[Prediction]:

@@ -54,6 +54,7 @@ from lookonce.training.trainer import OnEpoch, Position, Trainer, TrainResult
 from lookonce.weights.checkpoint import read_record, read_training_values
 from lookonce.workflows import build
 from lookonce.workflows.starting_weights import at_weights, located, log_facts, starting_record
+from lookonce.workflows.train_inputs import require_data
 
 
 def train(**flags: Any) -> TrainResult:
@@ -244,10 +245,7 @@ def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
 
 def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
     """(training set, validation set); the second is None if the data has no such split. The first error is raised."""
-    if not settings.data:
-        raise SettingsError(
-            "data: not given; expected a folder of labelled images, e.g. lookonce train --data DIR", setting="data"
-        )
+    require_data(settings)
     source = open_data(settings.data, settings.images)
     train_set = source.split(settings.train_split)
     require_boxes(train_set)
