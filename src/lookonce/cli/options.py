@@ -23,6 +23,8 @@ from lookonce.request import old_names_of, require_one_name
 
 ON_PROGRESS = "on_progress"
 OF_RANKS = frozenset(known.name for known in fields(RanksRequest))
+# Options of verbs that choose what runs where; of settings their group says so.
+ON_MACHINE = frozenset({"device", "runtime", "runtimes", "threads"})
 KEY_VALUE = re.compile(r"([A-Za-z][\w-]*)=(.*)", re.DOTALL)
 OPTION = re.compile(r"--([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
 
@@ -265,7 +267,8 @@ def command_of(
             of_ranks.append(next(known for known in setting_parameters() if known.name == parameter.name))
         elif parameter.name != ON_PROGRESS:
             name = renames.get(parameter.name, parameter.name)
-            annotation = _annotated(parameter, hints[parameter.name], traits.get(parameter.name, {}))
+            of_group = {"group": group("machine")} if name in ON_MACHINE else {}
+            annotation = _annotated(parameter, hints[parameter.name], of_group | {**traits.get(parameter.name, {})})
             parameters.append(parameter.replace(name=name, annotation=annotation))
     originals = {option: parameter for parameter, option in renames.items()}
 
@@ -328,9 +331,7 @@ def progress() -> Iterator[Callable[[int, int], None]]:
 
 def setting_parameters() -> list[inspect.Parameter]:
     """Keyword-only parameters for all settings; default None, which means not typed."""
-    groups = {
-        key: Group(title, sort_key=number, help="") for number, (key, title) in enumerate(GROUPS.items(), start=1)
-    }
+    groups = {key: group(key) for key in GROUPS}
     shown = [_parameter("file", str, groups["run"], "YAML file with settings; typed options override it.", "")]
     shown += [
         _parameter(name, bool if kinds_of(name) == {bool} else str, groups[group_of(name)], _help(name), _default(name))
@@ -347,6 +348,11 @@ def setting_parameters() -> list[inspect.Parameter]:
         if alias.old.isidentifier() and alias.old not in Settings.model_fields
     ]
     return [*shown, *old]
+
+
+def group(key: str) -> Group:
+    """A group of options in help, in the order of GROUPS."""
+    return Group(GROUPS[key], sort_key=list(GROUPS).index(key) + 1, help="")
 
 
 def _parameter(name: str, kind: type, group: Group, help_text: str, default: str) -> inspect.Parameter:

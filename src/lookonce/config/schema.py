@@ -21,6 +21,7 @@ GROUPS = {
     "loss": "Assignment and loss",
     "augmentation": "Augmentation",
     "evaluation": "Evaluation",
+    "machine": "Machine",
 }
 # Defaults that optimizer=sgd replaces: those above them suit adamw only.
 WITH_SGD = {"lr": 0.02, "momentum": 0.937, "weight_decay": 5e-4}
@@ -175,7 +176,7 @@ class Settings(BaseModel):
     )
     workers: Literal["auto"] | Workers = _setting(
         "auto",
-        "data",
+        "machine",
         "Data loading threads; 0 loads in the training thread; auto fits the machine. Affects speed only.",
         unit="threads",
     )
@@ -187,7 +188,7 @@ class Settings(BaseModel):
         ge=1,
     )
     cache_mb: float = _setting(
-        256, "data", "Memory for the cache of decoded images; 0 disables the cache.", unit="MB", ge=0
+        256, "machine", "Memory for the cache of decoded images; 0 disables the cache.", unit="MB", ge=0
     )
     check_images: bool = _setting(
         True, "data", "Decode all images of train and val once before the first step; a resumed run only changed ones."
@@ -215,49 +216,49 @@ class Settings(BaseModel):
     )
     device: DeviceName = _setting(
         "auto",
-        "run",
+        "machine",
         "Device: auto, cpu, cuda, npu, xpu, or one of several, such as cuda:1. auto picks an accelerator if there"
         " is one.",
     )
     devices: int = _setting(
         1,
-        "run",
+        "machine",
         "Number of devices of this node, one process (rank) each; on a CPU, the number of processes.",
         ge=1,
         le=1024,
     )
     nnodes: NumNodes = _setting(
         "1",
-        "run",
+        "machine",
         "Number of nodes, all started with the same command. Training also accepts a range: 2:4 is 2 to 4 nodes "
         "(elastic).",
     )
-    node_rank: int = _setting(0, "run", "Rank of this node, from 0. rdzv_endpoint is an address of node 0.", ge=0)
+    node_rank: int = _setting(0, "machine", "Rank of this node, from 0. rdzv_endpoint is an address of node 0.", ge=0)
     rdzv_endpoint: str = _setting(
-        "", "run", "Rendezvous address of several nodes: host:port of node 0, the same on all nodes."
+        "", "machine", "Rendezvous address of several nodes: host:port of node 0, the same on all nodes."
     )
     cpus_per_rank: int = _setting(
         0,
-        "run",
+        "machine",
         "CPU cores to pin each rank of this node to, adjacent to each other; 0 disables pinning.",
         unit="cores",
         ge=0,
     )
     rank_logs: str = _setting(
         "",
-        "run",
+        "machine",
         "Prefix of the per-process log folders: with several processes, process K of this node, from 1, writes "
         "all its output to PREFIX + K/log.txt, such as train_parallel1/log.txt. Empty: no such logs.",
     )
     max_restarts: int = _setting(
         3,
-        "run",
+        "machine",
         "Maximum restarts from the last checkpoint after a rank has died; 0 disables restarts.",
         ge=0,
     )
     rank_timeout: float = _setting(
         600,
-        "run",
+        "machine",
         "Time without progress after which the unresponsive rank is reported and all ranks exit.",
         unit="seconds",
         gt=0,
@@ -297,7 +298,7 @@ class Settings(BaseModel):
     )
     save_on: Literal["main", "all"] = _setting(
         "main",
-        "run",
+        "machine",
         "Ranks that write checkpoints/last: main (rank 0), or all (rank R into checkpoints/rank-R), for nodes "
         "without a shared disk.",
     )

@@ -90,7 +90,7 @@ def bench(
     runtime
         Runtime: auto for the file's own, all for each that reads it, or names, separated by commas.
     device
-        Device for a checkpoint: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the CPU.
+        Device, as for predict: auto, cpu, cuda, cuda:1, npu, xpu, or one that the file's runtime has.
     output
         Folder for bench.json. Default: a new runs/bench-N.
     """

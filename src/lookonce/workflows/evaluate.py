@@ -22,7 +22,7 @@ from lookonce.evaluation.results import Results, read_coco_results, write_coco_r
 from lookonce.evaluation.thresholds import checkpoint_to_describe, write_thresholds
 from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger
-from lookonce.on_ranks import OnProgress, RanksRequest, in_ranks
+from lookonce.on_ranks import OnProgress, in_ranks
 from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
 from lookonce.report.sheets import write_sheets
 from lookonce.request import old_names, takes
@@ -31,13 +31,14 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
 from lookonce.weights.pull import find_weights
+from lookonce.workflows.detector_request import DetectorRequest
 
 INTERVALS = ("AP", "AP50")
 
 
 @old_names(pictures="sheet_images")
 @dataclass(frozen=True, kw_only=True)
-class EvaluateRequest(RanksRequest):
+class EvaluateRequest(DetectorRequest):
     """Evaluate a detector with COCO's twelve metrics, exactly as pycocotools does, and for each class.
 
     Writes metrics.json, analysis.json (error types and curves), results.json, and two sheets of images. Detections
@@ -48,8 +49,6 @@ class EvaluateRequest(RanksRequest):
     ----------
     weights
         Checkpoint folder, run folder (its best), exported file, or MindSpore's .ckpt or Darknet's .weights.
-    names
-        Text file of class names, one per line, for a .ckpt or .weights without names.
     data
         Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     images
@@ -63,35 +62,23 @@ class EvaluateRequest(RanksRequest):
     output
         Folder to write into. Default: a new runs/eval-N.
     iou
-        Further IoU thresholds, above 0 and up to 1, such as --iou 0.3 0.6, beside COCO's 0.50 to 0.95.
+        Further IoU thresholds of AP, above 0 and up to 1, such as --iou 0.3 0.6, beside COCO's 0.50 to 0.95. The one of
+        NMS is --iou-threshold.
     resamples
         Bootstrap samples of the images for the 95 % intervals of AP and AP50; 0 computes none.
     sheet_images
         Images on each sheet (worst.jpg, pictures.jpg); 0 writes no sheets.
     store_thresholds
         Store the best confidence threshold of each class in the checkpoint, for predict and exported files.
-    iou_threshold
-        IoU threshold of non-maximum suppression (NMS), 0 to 1. Default: the value stored with the weights.
     score_threshold
         Confidence threshold, 0 up to 1. Default: the one used for evaluation in training, usually 0.001.
-    max_detections
-        Maximum detections per image, 1 or more. Default: the value stored with the weights.
-    multi_label
-        true: a box may have several classes; false: only its best. Default: the value stored with the weights.
-    agnostic
-        Class-agnostic NMS: a box is removed by a better one of any class. Default: the value stored with the weights.
     image_size
         Side of a checkpoint's square input in pixels, a multiple of 32. Default: the size it was trained at.
     batch_size
         Batch size on an accelerator. A CPU uses 1, so that results do not depend on it.
-    device
-        Device for a checkpoint: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the CPU.
-    runtime
-        Runtime: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """
 
     weights: Path | None = None
-    names: Path | None = None
     data: Path
     images: Path | None = None
     split: str = "val"
@@ -102,18 +89,13 @@ class EvaluateRequest(RanksRequest):
     resamples: int = 1000
     sheet_images: int = 12
     store_thresholds: bool = False
-    iou_threshold: float | None = None
     score_threshold: float | None = None
-    max_detections: int | None = None
-    multi_label: bool | None = None
-    agnostic: bool | None = None
     image_size: int | None = None
     batch_size: int = 8
-    device: str = "auto"
-    runtime: str = "auto"
     on_progress: OnProgress | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.weights is None) == (self.results is None):
             given = "neither was" if self.weights is None else "both were"
             raise SettingsError(
@@ -125,12 +107,6 @@ class EvaluateRequest(RanksRequest):
                 f"score_threshold: {self.score_threshold:g}; expected at least 0 and under 1",
                 setting="score_threshold",
                 value=self.score_threshold,
-            )
-        if self.max_detections is not None and self.max_detections < 1:
-            raise SettingsError(
-                f"max_detections: {self.max_detections}; expected at least 1",
-                setting="max_detections",
-                value=self.max_detections,
             )
         fewest = 0 if self.against is None else 1
         if self.resamples < fewest:

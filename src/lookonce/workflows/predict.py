@@ -2,7 +2,7 @@
 
 import time
 from base64 import b64encode
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from html import escape
@@ -13,7 +13,7 @@ from typing import Any
 from lookonce.config.names import suggestion
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
-from lookonce.on_ranks import RanksRequest, in_ranks
+from lookonce.on_ranks import in_ranks
 from lookonce.prediction.class_filter import ALL_BOXES, ClassFilter, chosen_labels
 from lookonce.prediction.gather import gather_in_order
 from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, open_outputs
@@ -33,6 +33,7 @@ from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import make_run_folder, os_errors_explained
 from lookonce.weights.pull import default_weights, find_weights
+from lookonce.workflows.detector_request import DetectorRequest, require
 
 SAVES = ("images", *TEXT_OUTPUTS, "crops")
 SAVE_ALIASES = {"pictures": "images"}  # an earlier name, which scripts may still use
@@ -88,7 +89,7 @@ class Predicted:
 
 @old_names(pictures="images")
 @dataclass(frozen=True, kw_only=True)
-class PredictRequest(RanksRequest):
+class PredictRequest(DetectorRequest):
     """Detect objects in images and videos; write annotated images and files with the detections.
 
     Images that cannot be read are reported and skipped; the exit status is then 1. With several devices, the images of
@@ -102,8 +103,6 @@ class PredictRequest(RanksRequest):
     weights
         Exported file, checkpoint folder, run folder (its best), published weights such as coco, or MindSpore's .ckpt
         or Darknet's .weights. Default: coco, if it has been pulled.
-    names
-        Text file of class names, one per line, for a .ckpt or .weights without names.
     threshold
         Confidence threshold: minimum score of a detection, 0 to 1. Default: the value stored with the weights.
     output
@@ -113,14 +112,6 @@ class PredictRequest(RanksRequest):
         (COCO format).
     classes
         Classes to detect, by name or number, separated by commas: person,bicycle. Default: all.
-    iou_threshold
-        IoU threshold of non-maximum suppression (NMS), 0 to 1. Default: the value stored with the weights.
-    max_detections
-        Maximum detections per image, 1 or more. Default: the value stored with the weights.
-    multi_label
-        true: a box may have several classes; false: only its best. Default: the value stored with the weights.
-    agnostic
-        Class-agnostic NMS: a box is removed by a better one of any class. Default: the value stored with the weights.
     tile
         Tiled detection of small objects in large images: side of a tile in pixels, 32 or more. The detector also runs
         on the whole image. Default: no tiles.
@@ -132,38 +123,26 @@ class PredictRequest(RanksRequest):
         Maximum number of images or frames, 1 or more. Default: all; a camera or stream runs until Ctrl-C.
     images
         Write annotated images; --no-images omits them, whatever --save lists.
-    device
-        Device for a checkpoint: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the CPU.
-    runtime
-        Runtime: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """
 
     source: str = field(kw_only=False)
     weights: Path | None = None
-    names: Path | None = None
     threshold: float | None = None
     output: Path | None = None
     save: str = DEFAULT_SAVES
     classes: str | None = None
-    iou_threshold: float | None = None
-    max_detections: int | None = None
-    multi_label: bool | None = None
-    agnostic: bool | None = None
     tile: int | None = None
     tile_overlap: float = OVERLAP
     track: bool = False
     limit: int | None = None
     images: bool = True
-    device: str = "auto"
-    runtime: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("threshold", "iou_threshold"):
-            _require(name, getattr(self, name), lambda part: 0 <= part <= 1, "a number from 0 to 1")
-        for name in ("max_detections", "limit"):
-            _require(name, getattr(self, name), lambda number: number >= 1, "at least 1")
-        _require("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
-        _require("tile_overlap", self.tile_overlap, lambda part: 0 <= part <= 0.9, "a part of the tile from 0 to 0.9")
+        super().__post_init__()
+        require("threshold", self.threshold, lambda part: 0 <= part <= 1, "a number from 0 to 1")
+        require("limit", self.limit, lambda number: number >= 1, "at least 1")
+        require("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
+        require("tile_overlap", self.tile_overlap, lambda part: 0 <= part <= 0.9, "a part of the tile from 0 to 0.9")
 
     @property
     def chosen_weights(self) -> Path:
@@ -182,11 +161,6 @@ class PredictRequest(RanksRequest):
         if not words:
             raise SettingsError(f"save: empty; expected some of {','.join(SAVES)}", setting="save")
         return [word for word in dict.fromkeys(words) if self.images or word != "images"]
-
-
-def _require(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
-    if value is not None and not fits(value):
-        raise SettingsError(f"{name}: {value}; expected {expected}", setting=name, value=value)
 
 
 @takes(PredictRequest)
