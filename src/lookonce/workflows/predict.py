@@ -15,6 +15,7 @@ from lookonce.errors import DataError, SettingsError
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
 from lookonce.on_ranks import in_ranks
 from lookonce.prediction.class_filter import ALL_BOXES, ClassFilter, chosen_labels
+from lookonce.prediction.draw import draw
 from lookonce.prediction.gather import gather_in_order
 from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, open_outputs
 from lookonce.prediction.predictor import Detects, Prediction, Unreadable
@@ -25,6 +26,7 @@ from lookonce.prediction.sources import ImageSource, Media, find_media
 from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.prediction.tracks import require_tracker
 from lookonce.prediction.tracks import track as track_objects
+from lookonce.prediction.window import Window
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.request import old_names, takes
 from lookonce.runtimes.base import Runtime
@@ -121,6 +123,11 @@ class PredictRequest(DetectorRequest):
         Track objects across frames (ByteTrack) and give each a track ID.
     limit
         Maximum number of images or frames, 1 or more. Default: all; a camera or stream runs until Ctrl-C.
+    reconnect
+        Attempts in a row to reconnect a camera or stream that ends or breaks, 1, 2, 4 ... up to 30 seconds apart; 0
+        ends there.
+    show
+        Show annotated images in a window, which Escape closes; a stream ends with it. Needs a display and tkinter.
     images
         Write annotated images; --no-images omits them, whatever --save lists.
     """
@@ -135,14 +142,21 @@ class PredictRequest(DetectorRequest):
     tile_overlap: float = OVERLAP
     track: bool = False
     limit: int | None = None
+    reconnect: int = 0
+    show: bool = False
     images: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require("threshold", self.threshold, lambda part: 0 <= part <= 1, "a number from 0 to 1")
         require("limit", self.limit, lambda number: number >= 1, "at least 1")
+        require("reconnect", self.reconnect, lambda number: number >= 0, "0 or more")
         require("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
         require("tile_overlap", self.tile_overlap, lambda part: 0 <= part <= 0.9, "a part of the tile from 0 to 0.9")
+
+    def media(self) -> Media:
+        """The images and clips of `source`."""
+        return find_media(self.source, reconnect=self.reconnect)
 
     @property
     def chosen_weights(self) -> Path:
@@ -168,13 +182,13 @@ def predict(request: PredictRequest) -> Predicted:
     several = request.several()
     if several is None:
         return _load_and_predict(request)
-    _require_shareable(request, find_media(request.source))
+    _require_shareable(request, request.media())
     device = device_of(request.chosen_weights, request.device, request.runtime)
     return in_ranks(several, device, _load_and_predict, {"request": request})
 
 
 def _load_and_predict(request: PredictRequest, *, rank_group: RankGroup = SINGLE_RANK) -> Predicted:
-    media, weights = find_media(request.source), find_weights(request.chosen_weights)  # before anything slow
+    media, weights = request.media(), find_weights(request.chosen_weights)  # before anything slow
     loaded = load_runtime(weights, names=request.names, device=request.device, runtime=request.runtime)
     return predict_with(loaded, request, media=media, rank_group=rank_group)
 
@@ -196,6 +210,8 @@ def predict_in_memory(runtime: Runtime, request: PredictRequest, media: Media) -
             setting="source",
             value=request.source,
         )
+    if request.show:
+        raise SettingsError("show: expected with output=FOLDER; or iterate and use .plot()", setting="show", value=True)
     _require_possible(runtime, request)
     predicted = Predicted(output=None)
 
@@ -226,8 +242,9 @@ def predict_with(
     Returns the same on all ranks; rank 0 writes the detections of all.
     """
     saves, detector = request.saves, _detector(runtime, request)
-    media = find_media(request.source) if media is None else media
+    media = request.media() if media is None else media
     _require_possible(runtime, request)
+    window = Window(request.source) if request.show else None  # before the folder is made
     if rank_group.size > 1:
         rank_group.require_same([str(entry.place) for entry in media.known], "the images")
     folder = rank_group.broadcast(_free_folder(request.output, media, saves) if rank_group.is_main else None)
@@ -248,7 +265,7 @@ def predict_with(
         is_main=rank_group.is_main,
     )
     with logging_to():
-        _run(runtime, media, request, context, predicted, rank_group)
+        _run(runtime, media, request, context, predicted, rank_group, window)
     return predicted
 
 
@@ -259,6 +276,7 @@ def _run(
     context: Context,
     predicted: Predicted,
     rank_group: RankGroup,
+    window: Window | None,
 ) -> None:
     """Draw and write the detections of each image; Ctrl-C ends a live source, and keeps the finished part of others."""
 
@@ -274,6 +292,8 @@ def _run(
         drawn = drawings.drawn(_predictions(runtime, media, request, on_unreadable, stop, rank_group), live=media.live)
         with closing(drawn):  # type: ignore[type-var]  # a generator, though its type says less
             for one in drawn:
+                if window is not None:
+                    _show(window, one, runtime.record.class_names, stop)
                 yield without_image(one, runtime.record.class_names)
 
     if rank_group.size == 1:
@@ -294,6 +314,15 @@ def _run(
             for image in images:
                 for each in outputs:
                     each.add(image)
+    if window is not None and not media.live:
+        window.wait()
+
+
+def _show(window: Window, one: Prediction, class_names: Sequence[str], stop: StopRequest) -> None:
+    """Show an annotated image; a closed window ends a live source."""
+    window.show(draw(one.image, one.detections, class_names, track_ids=one.track_ids))
+    if not window.is_open:
+        stop.ask()
 
 
 def _counted(
@@ -400,6 +429,8 @@ def _require_shareable(request: PredictRequest, media: Media) -> None:
             setting="devices",
             value=request.source,
         )
+    if request.show:
+        raise SettingsError("show: one process has the window; leave devices or show out", setting="show")
     if request.track:
         raise SettingsError("track: one process tracks objects from frame to frame; leave devices out", setting="track")
 
