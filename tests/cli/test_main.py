@@ -200,7 +200,7 @@ def test_a_missing_extra_is_named_with_its_command(add_verb: Callable[..., None]
 
     add_verb(needs_torch)
     assert main(["try"]) == 1
-    assert 'pip install "lookonce[train]"' in capsys.readouterr().err
+    assert 'pip install "lookonce[train]' in capsys.readouterr().err
 
 
 def test_an_error_of_ours_is_not_hidden(add_verb: Callable[..., None]):

@@ -90,6 +90,7 @@ def export(
     batch: int = 0,
     dynamic_size: bool = False,
     preprocess: bool = True,
+    opset: int | None = None,
     precision: Precision = "fp32",
     agnostic: bool | None = None,
     calibration: str | None = None,
@@ -121,6 +122,8 @@ def export(
         Accept any multiple of 32 as height and width.
     preprocess
         Take pixels, uint8 (N, H, W, 3) RGB; --no-preprocess takes the normalised float32 (N, 3, H, W) instead.
+    opset
+        Opset of ONNX's operators, for a runtime that reads no other; default: 18, which PyTorch writes.
     precision
         fp32; fp16: weights stored in 16 bits, half the size; int8: weights and arithmetic in 8 bits, a quarter.
     agnostic
@@ -151,7 +154,9 @@ def export(
         raise SettingsError(
             f"batch: {batch}; expected 0 or more (0 accepts any batch size)", setting="batch", value=batch
         )
-    asked = ExportPlan(batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision)
+    asked = ExportPlan(
+        batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision, opset=opset or 0
+    )
     plans = _plans(_formats(to), asked, outputs)
     weights = find_weights(weights)
     model, record = _open(weights, names, image_size)
@@ -271,6 +276,12 @@ def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
 def _plans(formats: list[str], asked: ExportPlan, outputs: str | None) -> list[tuple[str, ExportPlan]]:
     """(format, plan) of each file. SettingsError for a precision that the format does not support."""
     for name in formats:
+        if asked.opset and name != "onnx":
+            raise SettingsError(
+                f"opset: {asked.opset}; {name} files have none; leave it out, or export to onnx alone",
+                setting="opset",
+                value=asked.opset,
+            )
         possible = FORMATS[name].precisions
         if asked.precision not in possible:
             raise SettingsError(

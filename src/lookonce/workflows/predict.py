@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from lookonce.config.names import suggestion
+from lookonce.config.names import counted, suggestion
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
 from lookonce.on_ranks import in_ranks
@@ -462,12 +462,9 @@ def _require_new_folders(folder: Path, saves: Sequence[str]) -> None:
 def as_text(predicted: Predicted) -> Iterator[str]:
     """The detections of each image, the totals, the throughput and the files."""
     yield from map(str, predicted.images)
-    what = "frames" if predicted.of_frames else "images"
-    rate = predicted.num_images / max(predicted.seconds, 1e-9)
-    yield (
-        f"{predicted.num_images:,} {what}, {predicted.num_detections:,} detections, {rate:.1f} {what}/s in "
-        f"{predicted.seconds:.1f} s"
-    )
+    what = "frame" if predicted.of_frames else "image"
+    rate = f"{predicted.num_images / max(predicted.seconds, 1e-9):.1f} {what}s/s in {predicted.seconds:.1f} s"
+    yield f"{counted(predicted.num_images, what)}, {counted(predicted.num_detections, 'detection')}, {rate}"
     if predicted.failed:
         also = " and detections.json" if "json" in predicted.saves else ""
         yield f"could not be read: {len(predicted.failed):,}; see the messages above{also}"

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from lookonce import launch
-from lookonce.config.names import few
+from lookonce.config.names import counted, few
 from lookonce.config.record import ModelRecord
 from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, is_said, resolve
 from lookonce.config.schema import Settings, seconds_of
@@ -447,19 +447,19 @@ def summary(settings: Settings, trainer: Trainer, train_set: Dataset, val_set: D
     collected = learner.options.accumulate
     together = f", gradient accumulation over {collected} batches" if collected > 1 else ""
     place = f"on {learner.options.device} in {learner.options.precision}"
-    batches = f"{steps_per_epoch} batches of {trainer.options.global_batch} images"
+    batches = f"{counted(steps_per_epoch, 'batch')} of {counted(trainer.options.global_batch, 'image')}"
     ranks = f", split over {world_size()} processes" if world_size() > 1 else ""
     drawn = ", ".join(map(str, settings.multi_scale))
     every = f"every {settings.resize_every} batches" if settings.resize_every > 1 else "every batch"
     sizes = f"multi-scale: {drawn} pixels, one drawn {every}; evaluated at {settings.image_size}"
     return [
         f"recipe    {settings.recipe}",
-        f"data      {settings.data}: {len(names)} {'class' if len(names) == 1 else 'classes'}: {few(names)}",
+        f"data      {settings.data}: {counted(len(names), 'class')}: {few(names)}",
         f"train     {counts(train_set)}",
         f"val       {val}",
         f"network   {num_parameters:,} parameters, {size} pixels, dialect {record.dialect.name}, {place}",
         *([f"sizes     {sizes}"] if drawn else []),
-        f"steps     {settings.epochs} epochs x {batches}{together}{ranks}{resumed}",
+        f"steps     {counted(settings.epochs, 'epoch')} x {batches}{together}{ranks}{resumed}",
         f"run       {trainer.run_folder.path}",
     ]
 
