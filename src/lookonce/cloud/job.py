@@ -39,7 +39,7 @@ SET_BY_JOB = {
 }
 # Options that task=eval passes to lookonce eval -> their type.
 OF_EVALUATION: dict[str, Callable[[str], Any]] = {
-    "image_size": int,
+    "image_size": str,
     "iou_threshold": float,
     "score_threshold": float,
     "max_detections": int,

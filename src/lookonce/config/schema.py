@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from lookonce.config.image_size import multiple_of_32, read_size
 from lookonce.config.record import FULL_CHANNELS
 
 # Group of settings -> heading, in the order of help and docs.
@@ -26,7 +27,6 @@ GROUPS = {
 # Defaults that optimizer=sgd replaces: those above them suit adamw only.
 WITH_SGD = {"lr": 0.02, "momentum": 0.937, "weight_decay": 5e-4}
 NUM_ANCHORS, NUM_HEADS = 6, 2
-STRIDE = 32
 SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
@@ -34,13 +34,6 @@ def named_path(path: Any) -> Any:
     """`./coco` or `coco/` -> the absolute path: Path("./coco") would be the same as the name `coco`. Else as given."""
     is_dressed = isinstance(path, str) and len(Path(path).parts) == 1 and str(Path(path)) != path
     return str(Path(path).absolute()) if is_dressed else path
-
-
-def _multiple_of_32(size: int) -> int:
-    if size < STRIDE or size % STRIDE:
-        below = max(size // STRIDE, 1) * STRIDE
-        raise ValueError(f"expected a multiple of 32, the largest stride of the network: {below} or {below + STRIDE}")
-    return size
 
 
 def _sides_of_squares(sizes: Any) -> Any:
@@ -130,7 +123,8 @@ def _num_nodes(text: str) -> str:
     return text
 
 
-ImageSize = Annotated[int, AfterValidator(_multiple_of_32)]
+ImageSize = Annotated[int, AfterValidator(multiple_of_32)]
+ImageSizeHW = Annotated[int | tuple[int, int], BeforeValidator(read_size)]
 ImageSizes = Annotated[tuple[ImageSize, ...], BeforeValidator(_sides_of_squares)]
 Anchors = Annotated[tuple[tuple[float, float], ...], AfterValidator(_six_pairs)]
 Masks = Annotated[tuple[tuple[int, ...], ...], AfterValidator(_two_masks)]
@@ -167,11 +161,11 @@ class Settings(BaseModel):
     images: Path | None = _setting(None, "data", "Image folder; needed only where the annotations do not name it.")
     train_split: str = _setting("train", "data", "Split used for training.")
     val_split: str = _setting("val", "data", "Split used for validation during training.")
-    image_size: ImageSize = _setting(
+    image_size: ImageSizeHW = _setting(
         416,
         "data",
-        "Side of the square network input; a multiple of 32. A larger input detects smaller objects; the cost "
-        "grows with its square.",
+        "Side of the square network input, or height x width such as 416x224; multiples of 32. A larger input detects "
+        "smaller objects; the cost grows with its area.",
         unit="pixels",
     )
     workers: Literal["auto"] | Workers = _setting(

@@ -160,8 +160,8 @@ def _not_understood(listing: Listing) -> DataError:
             path=root,
         )
     return NoAnnotations(
-        f"{root}: has {counted(len(listing.images), 'image')} and no annotations; expected labels of one of the layouts "
-        "of docs/data.md",
+        f"{root}: has {counted(len(listing.images), 'image')} and no annotations; expected labels of one of the "
+        "layouts of docs/data.md",
         path=root,
     )
 

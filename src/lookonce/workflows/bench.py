@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lookonce import __version__
-from lookonce.config.schema import STRIDE
+from lookonce.config.image_size import STRIDE
 from lookonce.cores import usable_threads
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.layout import PLAIN, Layout

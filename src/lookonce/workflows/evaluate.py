@@ -10,6 +10,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from lookonce.config.image_size import size_hw, size_in_words
 from lookonce.data.dataset import Dataset, data_hash
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
@@ -73,7 +74,8 @@ class EvaluateRequest(DetectorRequest):
     score_threshold
         Confidence threshold, 0 up to 1. Default: the one used for evaluation in training, usually 0.001.
     image_size
-        Side of a checkpoint's square input in pixels, a multiple of 32. Default: the size it was trained at.
+        Side of a checkpoint's square input in pixels, or height x width such as 416x224; multiples of 32. Default: the
+        size it was trained at.
     batch_size
         Batch size on an accelerator. A CPU uses 1, so that results do not depend on it.
     """
@@ -90,7 +92,7 @@ class EvaluateRequest(DetectorRequest):
     sheet_images: int = 12
     store_thresholds: bool = False
     score_threshold: float | None = None
-    image_size: int | None = None
+    image_size: int | str | None = None
     batch_size: int = 8
     on_progress: OnProgress | None = None
 
@@ -298,7 +300,7 @@ def open_detector(
     max_detections: int | None = None,
     multi_label: bool | None = None,
     agnostic: bool | None = None,
-    image_size: int | None = None,
+    image_size: int | str | None = None,
     device: str = "auto",
     runtime: str = "auto",
 ) -> Detector:
@@ -344,17 +346,12 @@ def find(
     )
 
 
-def at_size(runtime: Runtime, image_size: int, weights: Path) -> Runtime:
+def at_size(runtime: Runtime, image_size: int | str, weights: Path) -> Runtime:
     """The network at another input size. It is fully convolutional, but an exported file has a fixed size."""
-    if image_size < 32 or image_size % 32:
-        raise SettingsError(
-            f"image_size: {image_size}; expected a multiple of 32, for example 416",
-            setting="image_size",
-            value=image_size,
-        )
+    wanted_hw = size_hw(image_size)
     model = getattr(runtime, "model", None)
     if model is None:
-        own = runtime.record.image_size[1]
+        own = size_in_words(runtime.record.image_size)
         raise SettingsError(
             f"image_size: {weights} was exported for {own} pixels; evaluate the checkpoint, or export it again with "
             f"--image-size {image_size}",
@@ -363,7 +360,7 @@ def at_size(runtime: Runtime, image_size: int, weights: Path) -> Runtime:
         )
     from lookonce.runtimes.pytorch import PyTorchRuntime
 
-    return PyTorchRuntime(model, runtime.record.model_copy(update={"image_size": (image_size, image_size)}))
+    return PyTorchRuntime(model, runtime.record.model_copy(update={"image_size": wanted_hw}))
 
 
 def _given(weights: Path | None) -> Path:

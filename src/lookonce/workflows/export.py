@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.config.image_size import size_hw, size_in_words
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from lookonce.runtimes.pytorch import PyTorchRuntime
 
 POINTS_TOLERANCE = 1.5  # of AP, that eight bits may cost
-LARGEST_STRIDE = 32
 COMPARED_IMAGES = 8
 
 
@@ -86,7 +86,7 @@ def export(
     names: Path | None = None,
     to: str = "onnx",
     outputs: str | None = None,
-    image_size: int | None = None,
+    image_size: int | str | None = None,
     batch: int = 0,
     dynamic_size: bool = False,
     preprocess: bool = True,
@@ -115,7 +115,8 @@ def export(
         detections: boxes, scores, labels after non-maximum suppression. decoded: all boxes and scores. raw: the heads.
         Several, separated by commas, write several files. Default: the first of these that the format supports.
     image_size
-        Side of the square input in pixels, a multiple of 32. Default: that of the weights.
+        Side of the square input in pixels, or height x width such as 416x224; multiples of 32. Default: that of the
+        weights.
     batch
         Batch size of the file, 0 or more; 0 accepts any batch size.
     dynamic_size
@@ -326,7 +327,7 @@ def _outputs(name: str, outputs: str | None) -> list[Outputs]:
     return chosen
 
 
-def _open(weights: Path, names: Path | None, image_size: int | None) -> tuple[YoloV3Tiny, ModelRecord]:
+def _open(weights: Path, names: Path | None, image_size: int | str | None) -> tuple[YoloV3Tiny, ModelRecord]:
     """The network, and its record with the input size of the file."""
     if kind_of(weights) != "checkpoint":
         raise SettingsError(
@@ -337,13 +338,7 @@ def _open(weights: Path, names: Path | None, image_size: int | None) -> tuple[Yo
     model, record = load_weights(weights, names)
     if image_size is None:
         return model, record
-    if image_size < LARGEST_STRIDE or image_size % LARGEST_STRIDE:
-        raise SettingsError(
-            f"image_size: {image_size}; expected a multiple of {LARGEST_STRIDE}, for example 416",
-            setting="image_size",
-            value=image_size,
-        )
-    return model, record.model_copy(update={"image_size": (image_size, image_size)})
+    return model, record.model_copy(update={"image_size": size_hw(image_size)})
 
 
 def _beside(weights: Path) -> Path:
@@ -359,11 +354,11 @@ def _named(weights: Path) -> Path:
     return weights.parent if weights.name == MODEL_FILE else weights
 
 
-def _name(weights: Path, plan: ExportPlan, image_size: int | None) -> str:
+def _name(weights: Path, plan: ExportPlan, image_size: int | str | None) -> str:
     """RUN[-SIZE][-PRECISION][-decoded|-raw], without a suffix."""
     named = _named(weights).resolve()
     stem = named.stem if named.is_file() else named.name
-    size = "" if image_size is None else f"-{image_size}"
+    size = "" if image_size is None else f"-{size_in_words(size_hw(image_size))}"
     precision = "" if plan.precision == "fp32" else f"-{plan.precision}"
     return stem + size + precision + ("" if plan.outputs == "detections" else f"-{plan.outputs}")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from lookonce.config.image_size import size_hw
 from lookonce.config.record import ModelRecord
 from lookonce.data.letterbox import fit
 from lookonce.errors import SettingsError
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from lookonce.model.yolov3_tiny import YoloV3Tiny
-
-LARGEST_STRIDE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ def info(
     names: Path | None = None,
     num_classes: int | None = None,
     width: float | None = None,
-    image_size: int | None = None,
+    image_size: int | str | None = None,
     budget: bool = False,
     int8_scales: str | None = None,
     output: Path | None = None,
@@ -102,17 +101,11 @@ def info(
         raise SettingsError(
             f"names: {names}; expected together with weights, whose classes it names", setting="names", value=names
         )
-    if image_size is not None and (image_size < LARGEST_STRIDE or image_size % LARGEST_STRIDE):
-        raise SettingsError(
-            f"image_size: {image_size}; expected a multiple of {LARGEST_STRIDE}, for example 416",
-            setting="image_size",
-            value=image_size,
-        )
+    asked = None if image_size is None else size_hw(image_size)
     model, record = _network(
         weights, names, 80 if num_classes is None else num_classes, 1.0 if width is None else width
     )
-    size_hw = (image_size, image_size) if image_size else record.image_size if record else (416, 416)
-    found = describe(model, record, size_hw)
+    found = describe(model, record, asked or (record.image_size if record else (416, 416)))
     if budget or int8_scales is not None or output is not None:
         return _with_budget(found, model, int8_scales, output)
     return found

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from lookonce import launch
+from lookonce.config.image_size import hw_of
 from lookonce.config.names import counted, few
 from lookonce.config.record import ModelRecord
 from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, is_said, resolve
@@ -443,7 +444,7 @@ def summary(settings: Settings, trainer: Trainer, train_set: Dataset, val_set: D
     position = trainer.position
     resumed = f", resumed at epoch {position.epoch + 1}, batch {position.batch}" if run_has_begun(position) else ""
     val = counts(val_set) if val_set else f"no split {settings.val_split!r}: no evaluation, no checkpoints/best"
-    size = f"{settings.image_size}x{settings.image_size}"
+    size = "{}x{}".format(*hw_of(settings.image_size))
     collected = learner.options.accumulate
     together = f", gradient accumulation over {collected} batches" if collected > 1 else ""
     place = f"on {learner.options.device} in {learner.options.precision}"
@@ -451,7 +452,7 @@ def summary(settings: Settings, trainer: Trainer, train_set: Dataset, val_set: D
     ranks = f", split over {world_size()} processes" if world_size() > 1 else ""
     drawn = ", ".join(map(str, settings.multi_scale))
     every = f"every {settings.resize_every} batches" if settings.resize_every > 1 else "every batch"
-    sizes = f"multi-scale: {drawn} pixels, one drawn {every}; evaluated at {settings.image_size}"
+    sizes = f"multi-scale: {drawn} pixels, one drawn {every}; evaluated at {size}"
     return [
         f"recipe    {settings.recipe}",
         f"data      {settings.data}: {counted(len(names), 'class')}: {few(names)}",
