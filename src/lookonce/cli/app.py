@@ -1,12 +1,12 @@
 """The help pages of `lookonce` and of each verb, and completion for shells."""
 
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cyclopts import App, Group, Parameter
 
+import lookonce
 from lookonce.cli.verbs import VERBS, Verb, imported
 from lookonce.errors import SettingsError
 from lookonce.log import command_here
@@ -53,7 +53,11 @@ def examples_of(verb: Verb) -> str:
 def overview() -> App:
     """The page of `lookonce --help`."""
     app = App(
-        name="lookonce", help=INTRODUCTION, help_epilogue=EPILOGUE, help_format="plaintext", version=version("lookonce")
+        name="lookonce",
+        help=INTRODUCTION,
+        help_epilogue=EPILOGUE,
+        help_format="plaintext",
+        version=lookonce.__version__,
     )
     verbs, others = Group("Verbs", sort_key=1), Group("Other options", sort_key=2)
     for number, (name, verb) in enumerate(VERBS.items()):
@@ -67,7 +71,7 @@ def completion(shell: str, *, install: bool) -> str:
     """The completion script for a shell, or, installed, where it is. SettingsError for another shell."""
     if shell not in ("", *SHELLS):
         raise SettingsError(f"completion: {shell}; expected {', '.join(SHELLS)}", setting="completion", value=shell)
-    app = App(name="lookonce", help=INTRODUCTION, help_format="plaintext", version=version("lookonce"))
+    app = App(name="lookonce", help=INTRODUCTION, help_format="plaintext", version=lookonce.__version__)
     for name, verb in VERBS.items():
         one, _ = app_of(name, verb)
         app.command(one, name=name)

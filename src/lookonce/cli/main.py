@@ -5,7 +5,6 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from threading import Timer
@@ -14,6 +13,7 @@ from typing import Any
 from cyclopts import CycloptsError
 from rich.console import Console
 
+import lookonce
 from lookonce.cli.app import app_of, completion, overview
 from lookonce.cli.as_json import as_json
 from lookonce.cli.verbs import VERBS, Verb
@@ -24,9 +24,8 @@ from lookonce.layout import Layout
 from lookonce.log import command_here, get_logger, has_logged, logging_to, quiet
 
 HELP_WIDTH = 80
-CONFIGURATION_FILES = ("default_config.yaml", "base_config.yaml")  # the document uses both names
 # Missing module -> the extra that installs it.
-EXTRAS = {"torch": "train", "hotcoco": "train", "onnx": "train", "onnxscript": "train"}
+EXTRAS = {"torch": "train", "onnx": "train", "onnxscript": "train"}
 EXTRAS |= {"google": "mindspore", "huggingface_hub": "hub"}
 MODES = ("--quiet", "--json", "--traceback")
 COMPLETIONS = ("--install-completion", "--show-completion")
@@ -78,7 +77,7 @@ def run(tokens: Sequence[str], *, json: bool = False) -> int:
         overview().help_print([], console=_console())
         return 0
     if tokens[0] == "version" or "--version" in tokens:
-        print(version("lookonce"))
+        print(lookonce.__version__)
         return 0
     if tokens[0] in COMPLETIONS:
         print(completion("".join(tokens[1:2]), install=tokens[0] == "--install-completion"))
@@ -91,22 +90,6 @@ def run(tokens: Sequence[str], *, json: bool = False) -> int:
     if (switch := VERBS[name].is_job_when) and is_switched_on(switch, rest):
         name, rest = "job", [f"task={name}", *rest]
     return run_verb(name, VERBS[name], rest, json=json)
-
-
-def startup(verb: str, file: str) -> int:
-    """Entry point of the model zoo's train.py, eval.py and export.py. They read the configuration file beside them, if
-    there is one, as in the model zoo."""
-    from lookonce.config.resolve import DOCUMENTS_RECIPE
-
-    tokens = sys.argv[1:]
-    given = names_in(tokens)
-    beside = [Path(file).with_name(name) for name in CONFIGURATION_FILES]
-    found = next((path for path in beside if path.is_file()), None)
-    if found is not None and not given & {"file", "config_path"}:
-        tokens.append(f"--file={found}")
-    elif verb == "train" and not given & {"recipe", "file", "config_path", "resume", "help"}:
-        tokens.append(f"--recipe={DOCUMENTS_RECIPE}")
-    return main([verb, *tokens], from_document=True)
 
 
 def names_in(tokens: Sequence[str]) -> set[str]:

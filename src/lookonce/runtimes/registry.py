@@ -10,6 +10,7 @@ from lookonce.cores import usable_threads
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.kinds import Kind, kind_of
+from lookonce.storage import require_content
 from lookonce.weights.pull import find_weights
 
 
@@ -100,6 +101,7 @@ def load_runtime(
     device: auto is the CPU for exported files; SettingsError for one that the runtime does not have.
     """
     path = find_weights(path)
+    require_content(path, WeightsError)
     if names is not None and not takes_names(path):
         raise SettingsError(f"names={names}: {path} already holds its class names; omit --names")
     name = choose_runtime(path, runtime)
