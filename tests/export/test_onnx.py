@@ -4,9 +4,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from raised import raises
 
 import lookonce
 from lookonce.detections import Detections
+from lookonce.errors import SettingsError
+from lookonce.export.onnx import at_opset
 from lookonce.export.wrapper import fold_batchnorm
 from lookonce.runtimes.onnx import OnnxRuntime, open_session, threshold_inputs
 from lookonce.runtimes.pytorch import to_network_input
@@ -111,3 +114,20 @@ def signature(pair) -> dict[str, list[int | str]]:
         value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
         for value in (*graph.input, *graph.output)
     }
+
+
+def test_another_opset_computes_the_same(detections_file):
+    proto = at_opset(onnx.load(detections_file.path), 20)
+    assert proto.opset_import[0].version == 20
+    feed = {"images": detections_file.canvases[:1]}
+    found, expected = (
+        open_session(content, detections_file.path, threads=1).run(None, feed)
+        for content in (proto.SerializeToString(), detections_file.path.read_bytes())
+    )
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_an_opset_that_onnx_cannot_convert_to_is_an_error(detections_file):
+    with raises(SettingsError, setting="opset", value=1):
+        at_opset(onnx.load(detections_file.path), 1)

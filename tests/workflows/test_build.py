@@ -48,8 +48,8 @@ def record(given: Settings) -> ModelRecord:
 def test_sizes_are_measured_on_the_canvas() -> None:
     """200x100 on 64: letterboxed by 0.32 both ways, stretched by 0.32 and 0.64."""
     data = dataset([(100, 50)])
-    assert box_sizes_at_input(data, 64, "letterbox").tolist() == [[32, 16]]
-    assert box_sizes_at_input(data, 64, "stretch").tolist() == [[32, 32]]
+    assert box_sizes_at_input(data, (64, 64), "letterbox").tolist() == [[32, 16]]
+    assert box_sizes_at_input(data, (64, 64), "stretch").tolist() == [[32, 32]]
 
 
 def test_anchors_fitted_to_six_sizes_are_those_sizes() -> None:

@@ -1,4 +1,4 @@
-"""Generates docs/settings.md, docs/floor-plan.md and the option tables of docs/modelzoo.md and the READMEs.
+"""Generates the pages settings.md, floor-plan.md, exit-codes.md, and option tables of modelzoo.md and the READMEs.
 
 `./run python -m lookonce.config.pages` writes them in the current checkout; a test checks that they are up to date.
 """
@@ -11,6 +11,7 @@ from lookonce.config.floor_plan import floor_plan
 from lookonce.config.resolve import recipe_names, resolve
 from lookonce.config.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
 from lookonce.config.text import kind_in_words, to_text
+from lookonce.exit_codes import OF_CPP, ExitCode
 
 MADE_BY = "<!-- Made by `./run python -m lookonce.config.pages`; change the table in the source, not this page. -->"
 SETTINGS_INTRODUCTION = """\
@@ -66,6 +67,20 @@ Its header gives the training data, the time and the machine, the score and the 
 """
 
 
+def exit_codes_page() -> str:
+    """docs/exit-codes.md."""
+    rows = [(f"{code}", code.meaning, "yes" if code in OF_CPP else "") for code in ExitCode]
+    return "\n".join(
+        [MADE_BY, "# Exit codes\n", _table(("code", "meaning", "also of `lookonce-infer`"), rows), SIGNALLED]
+    )
+
+
+SIGNALLED = """\
+A process that a signal ends has the shell's code for it: 128 + the signal's number, such as 143 for SIGTERM and 137
+for SIGKILL (out of memory, for example). Messages and errors go to standard error, results to standard output.
+"""
+
+
 def option_tables() -> str:
     """All options of the document, by program, for docs/modelzoo.md."""
     columns = ("model zoo option", "lookonce option", "model zoo default", "lookonce default", "differences")
@@ -118,6 +133,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def pages(root: Path) -> dict[Path, str]:
     """Every page of a checkout with generated parts: path -> its full text."""
     made = {root / "docs" / "settings.md": settings_page(), root / "docs" / "floor-plan.md": floor_plan(root)}
+    made[root / "docs" / "exit-codes.md"] = exit_codes_page()
     sections = {name: parameter_table(columns) for name, columns in HEADINGS.items()}
     for name, section in (sections | {"docs/modelzoo.md": option_tables()}).items():
         made[root / name] = with_section((root / name).read_text(encoding="utf-8"), section)

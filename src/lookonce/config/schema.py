@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from lookonce.config.image_size import multiple_of_32, read_size
 from lookonce.config.record import FULL_CHANNELS
 
 # Group of settings -> heading, in the order of help and docs.
@@ -21,11 +22,11 @@ GROUPS = {
     "loss": "Assignment and loss",
     "augmentation": "Augmentation",
     "evaluation": "Evaluation",
+    "machine": "Machine",
 }
 # Defaults that optimizer=sgd replaces: those above them suit adamw only.
 WITH_SGD = {"lr": 0.02, "momentum": 0.937, "weight_decay": 5e-4}
 NUM_ANCHORS, NUM_HEADS = 6, 2
-STRIDE = 32
 SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
@@ -33,13 +34,6 @@ def named_path(path: Any) -> Any:
     """`./coco` or `coco/` -> the absolute path: Path("./coco") would be the same as the name `coco`. Else as given."""
     is_dressed = isinstance(path, str) and len(Path(path).parts) == 1 and str(Path(path)) != path
     return str(Path(path).absolute()) if is_dressed else path
-
-
-def _multiple_of_32(size: int) -> int:
-    if size < STRIDE or size % STRIDE:
-        below = max(size // STRIDE, 1) * STRIDE
-        raise ValueError(f"expected a multiple of 32, the largest stride of the network: {below} or {below + STRIDE}")
-    return size
 
 
 def _sides_of_squares(sizes: Any) -> Any:
@@ -129,7 +123,8 @@ def _num_nodes(text: str) -> str:
     return text
 
 
-ImageSize = Annotated[int, AfterValidator(_multiple_of_32)]
+ImageSize = Annotated[int, AfterValidator(multiple_of_32)]
+ImageSizeHW = Annotated[int | tuple[int, int], BeforeValidator(read_size)]
 ImageSizes = Annotated[tuple[ImageSize, ...], BeforeValidator(_sides_of_squares)]
 Anchors = Annotated[tuple[tuple[float, float], ...], AfterValidator(_six_pairs)]
 Masks = Annotated[tuple[tuple[int, ...], ...], AfterValidator(_two_masks)]
@@ -166,16 +161,16 @@ class Settings(BaseModel):
     images: Path | None = _setting(None, "data", "Image folder; needed only where the annotations do not name it.")
     train_split: str = _setting("train", "data", "Split used for training.")
     val_split: str = _setting("val", "data", "Split used for validation during training.")
-    image_size: ImageSize = _setting(
+    image_size: ImageSizeHW = _setting(
         416,
         "data",
-        "Side of the square network input; a multiple of 32. A larger input detects smaller objects; the cost "
-        "grows with its square.",
+        "Side of the square network input, or height x width such as 416x224; multiples of 32. A larger input detects "
+        "smaller objects; the cost grows with its area.",
         unit="pixels",
     )
     workers: Literal["auto"] | Workers = _setting(
         "auto",
-        "data",
+        "machine",
         "Data loading threads; 0 loads in the training thread; auto fits the machine. Affects speed only.",
         unit="threads",
     )
@@ -187,7 +182,7 @@ class Settings(BaseModel):
         ge=1,
     )
     cache_mb: float = _setting(
-        256, "data", "Memory for the cache of decoded images; 0 disables the cache.", unit="MB", ge=0
+        256, "machine", "Memory for the cache of decoded images; 0 disables the cache.", unit="MB", ge=0
     )
     check_images: bool = _setting(
         True, "data", "Decode all images of train and val once before the first step; a resumed run only changed ones."
@@ -215,49 +210,49 @@ class Settings(BaseModel):
     )
     device: DeviceName = _setting(
         "auto",
-        "run",
+        "machine",
         "Device: auto, cpu, cuda, npu, xpu, or one of several, such as cuda:1. auto picks an accelerator if there"
         " is one.",
     )
     devices: int = _setting(
         1,
-        "run",
+        "machine",
         "Number of devices of this node, one process (rank) each; on a CPU, the number of processes.",
         ge=1,
         le=1024,
     )
     nnodes: NumNodes = _setting(
         "1",
-        "run",
+        "machine",
         "Number of nodes, all started with the same command. Training also accepts a range: 2:4 is 2 to 4 nodes "
         "(elastic).",
     )
-    node_rank: int = _setting(0, "run", "Rank of this node, from 0. rdzv_endpoint is an address of node 0.", ge=0)
+    node_rank: int = _setting(0, "machine", "Rank of this node, from 0. rdzv_endpoint is an address of node 0.", ge=0)
     rdzv_endpoint: str = _setting(
-        "", "run", "Rendezvous address of several nodes: host:port of node 0, the same on all nodes."
+        "", "machine", "Rendezvous address of several nodes: host:port of node 0, the same on all nodes."
     )
     cpus_per_rank: int = _setting(
         0,
-        "run",
+        "machine",
         "CPU cores to pin each rank of this node to, adjacent to each other; 0 disables pinning.",
         unit="cores",
         ge=0,
     )
     rank_logs: str = _setting(
         "",
-        "run",
+        "machine",
         "Prefix of the per-process log folders: with several processes, process K of this node, from 1, writes "
         "all its output to PREFIX + K/log.txt, such as train_parallel1/log.txt. Empty: no such logs.",
     )
     max_restarts: int = _setting(
         3,
-        "run",
+        "machine",
         "Maximum restarts from the last checkpoint after a rank has died; 0 disables restarts.",
         ge=0,
     )
     rank_timeout: float = _setting(
         600,
-        "run",
+        "machine",
         "Time without progress after which the unresponsive rank is reported and all ranks exit.",
         unit="seconds",
         gt=0,
@@ -297,7 +292,7 @@ class Settings(BaseModel):
     )
     save_on: Literal["main", "all"] = _setting(
         "main",
-        "run",
+        "machine",
         "Ranks that write checkpoints/last: main (rank 0), or all (rank R into checkpoints/rank-R), for nodes "
         "without a shared disk.",
     )

@@ -13,6 +13,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from lookonce.config.names import counted
 from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report, ignore
 from lookonce.data.formats import coco_layout, darknet, description, voc, yolo
@@ -272,7 +273,7 @@ def yolo_names(listing: Listing, labels: Sequence[Path]) -> tuple[str, ...]:
         return names
     count = 1 + max(map(_largest_class, labels), default=0)
     get_logger().warning(
-        f"{listing.root}: no file has the class names; the {count} classes are named by their numbers; write "
+        f"{listing.root}: no file has the class names; {counted(count, 'class')} named by number; write "
         "classes.txt, one name a line"
     )
     return tuple(map(str, range(count)))

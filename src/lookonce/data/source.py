@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+from lookonce.config.names import counted
 from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report
 from lookonce.data.formats import coco_layout, darknet, description, yolo
@@ -166,8 +167,8 @@ def _not_understood(listing: Listing) -> DataError:
             path=root,
         )
     return NoAnnotations(
-        f"{root}: has {len(listing.images)} images and no annotations; expected labels of one of the layouts of "
-        "docs/data.md",
+        f"{root}: has {counted(len(listing.images), 'image')} and no annotations; expected labels of one of the "
+        "layouts of docs/data.md",
         path=root,
     )
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.config.names import counted
 from lookonce.config.record import ModelRecord
 from lookonce.data.annotations import Annotations
 from lookonce.data.box_conventions import MOST_SLIPS, convention_evidence, likely_convention, sound_share
@@ -137,11 +138,11 @@ def check_class_names(record: ModelRecord, dataset: Dataset) -> Check:
         return Check(
             name=name,
             verdict="suspect",
-            evidence=f"the network has {record.num_classes} classes, split {dataset.split!r} has "
+            evidence=f"the network has {counted(record.num_classes, 'class')}, split {dataset.split!r} has "
             f"{len(dataset.class_names)}; it cannot detect {', '.join(map(repr, unknown[:8]))}",
             advice="evaluate on the classes that the network was trained with, or train with the classes of the split",
         )
-    return Check(name=name, verdict="fine", evidence=f"{record.num_classes} classes in both")
+    return Check(name=name, verdict="fine", evidence=f"{counted(record.num_classes, 'class')} in both")
 
 
 def check_labels(splits: Sequence[Annotations]) -> Check:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import area_xyxy, clip_xyxy, pairwise_iou_xyxy
+from lookonce.config.names import counted
 from lookonce.detections import Detections
 from lookonce.errors import WeightsError
 from lookonce.export.plan import Precision
@@ -102,8 +103,7 @@ class Parity:
 
     def table(self) -> str:
         """The differences as lines of text, at most 80 columns."""
-        images = "image" if self.num_images == 1 else "images"
-        title = f"{self.num_images} {images}, {self.num_detections} detections"
+        title = f"{counted(self.num_images, 'image')}, {counted(self.num_detections, 'detection')}"
         width = max(len(title), *(len(row.quantity) for row in self.differences)) + 2
         rows = [
             f"{row.quantity:<{width}}{row.largest:>10.2g}{row.tolerance:>10.2g}{'' if row.passed else '  too much'}"

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnx.compose
 import onnx.parser
+import onnx.version_converter
 import onnxscript
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -20,6 +21,7 @@ from torch import nn
 
 import lookonce
 from lookonce.config.record import ModelRecord
+from lookonce.errors import SettingsError
 from lookonce.export.metadata import describe, embed, read_record
 from lookonce.export.plan import ExportPlan
 from lookonce.export.quantised import quantise_onnx
@@ -142,9 +144,23 @@ def build_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> onnx.
         proto = _append_selection(proto, record)
     elif plan.outputs == "decoded":
         _keep_outputs(proto, DECODED_OUTPUTS)
+    if plan.opset not in (0, OPSET):
+        proto = at_opset(proto, plan.opset)
     embed(proto, describe(record, plan, torch=torch.__version__, onnxscript=onnxscript.__version__))
     onnx.checker.check_model(proto)
     return proto
+
+
+def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The graph with the operators of another opset. SettingsError if ONNX cannot convert it."""
+    try:
+        return onnx.version_converter.convert_version(proto, opset)
+    except Exception as error:  # ONNX's converter raises errors without a base class of its own
+        raise SettingsError(
+            f"opset: {opset}; ONNX cannot convert this network ({error}); expected {OPSET} or higher",
+            setting="opset",
+            value=opset,
+        ) from error
 
 
 def _trace(network: ExportWrapper, record: ModelRecord, plan: ExportPlan) -> onnx.ModelProto:

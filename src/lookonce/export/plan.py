@@ -14,13 +14,14 @@ Precision = Literal["fp32", "fp16", "int8"]
 class ExportPlan:
     """outputs: detections after NMS; decoded boxes and scores; or raw heads. batch: images per call, 0 for any number.
     dynamic_size: height and width may be any multiple of 32. preprocess: the file takes uint8 pixels instead of
-    normalised values. precision: fp16 stores weights in 16 bits; int8 also computes in 8 bits, with ranges measured on
-    `calibration`, network inputs (B, H, W, 3) uint8 RGB.
+    normalised values. opset: of ONNX's operators, 0 for the one that PyTorch writes. precision: fp16 stores weights in
+    16 bits; int8 also computes in 8 bits, with ranges measured on `calibration`, network inputs (B, H, W, 3) uint8 RGB.
     """
 
     outputs: Outputs = "detections"
     batch: int = 0
     dynamic_size: bool = False
     preprocess: bool = True
+    opset: int = 0
     precision: Precision = "fp32"
     calibration: NDArray[np.uint8] | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.config.image_size import hw_of
 from lookonce.config.schema import default_of
 from lookonce.data.dataset import Dataset
 from lookonce.data.letterbox import boxes_at_input
@@ -59,7 +60,7 @@ def advise(dataset: Dataset, milliseconds: Mapping[int, float]) -> Advice | None
     if len(dataset) > MOST_IMAGES:
         rows_taken = np.linspace(0, len(dataset) - 1, MOST_IMAGES).round().astype(np.int64)
         dataset = take_images(dataset, rows_taken)
-    boxes, _ = boxes_at_input(dataset, IMAGE_SIZES[-1], default_of("resize_mode"))
+    boxes, _ = boxes_at_input(dataset, hw_of(IMAGE_SIZES[-1]), default_of("resize_mode"))
     if not len(boxes):
         return None
     shares = fit_anchors(_sizes(boxes)) / IMAGE_SIZES[-1]
@@ -79,7 +80,7 @@ def _sizes(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _row(dataset: Dataset, image_size: int, anchors: NDArray[np.float64], milliseconds: float | None) -> SizeRow:
-    boxes, image_rows = boxes_at_input(dataset, image_size, default_of("resize_mode"))
+    boxes, image_rows = boxes_at_input(dataset, hw_of(image_size), default_of("resize_mode"))
     sizes = _sizes(boxes)
     half = len(anchors) // 2
     return SizeRow(

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.config.names import counted
 from lookonce.data.loader import Batch
 
 Image = NDArray[np.uint8]
@@ -155,7 +156,12 @@ def draw_legend(counts: Sequence[AnchorCount], scale: int, num_unanswered: int) 
         _draw_mark(legend, (LARGEST_ANCHOR + 20, middle), count.stride, color)
         size = f"{count.anchor_wh[0]:.0f} x {count.anchor_wh[1]:.0f}, stride {count.stride}"
         _write(legend, size, middle - 4, LARGEST_ANCHOR + 34)
-        _write(legend, f"{count.boxes} boxes, {count.predictions} predictions", middle + 12, LARGEST_ANCHOR + 34)
+        _write(
+            legend,
+            f"{counted(count.boxes, 'box')}, {counted(count.predictions, 'prediction')}",
+            middle + 12,
+            LARGEST_ANCHOR + 34,
+        )
         top += height
     color = UNANSWERED if num_unanswered else INK
     _write(legend, f"boxes without a prediction: {num_unanswered}", top + 18, color=color)

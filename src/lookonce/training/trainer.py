@@ -17,8 +17,9 @@ from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Batch
 from lookonce.distributed import any_rank, broadcast_object, is_main, memory_in_use, rank, world_size
 from lookonce.errors import WeightsError
+from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger
-from lookonce.signals import EXIT_STOPPED, StopRequest, stop_on_signals
+from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.training.engine import Learner, StepResult, train_one_epoch
 from lookonce.training.finite import TrainingDiverged
 from lookonce.training.optimizer import optimizer_tensors, restore_optimizer
@@ -115,7 +116,7 @@ class TrainResult:
 
     @property
     def exit_code(self) -> int:
-        return EXIT_STOPPED if self.stopped else 0
+        return ExitCode.STOPPED if self.stopped else 0
 
 
 class Stopped(Exception):

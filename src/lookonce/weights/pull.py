@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from lookonce.config.names import suggestion
 from lookonce.config.schema import named_path
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.log import get_logger
@@ -43,12 +44,21 @@ def place_of(path: Path) -> Path:
 def find_weights(place: Path | str) -> Path:
     """A path on this machine: published weights are pulled, objects in storage are fetched, other paths are as given.
 
+    WeightsError if there is nothing, before anything slow is imported to read it.
+
     A plain name of PUBLISHED means the published weights also where a file or folder of that name exists; a path to
     that one is absolute, see `as_typed`.
     """
     name = str(place)
     if name not in PUBLISHED:
-        return local_weights(place)
+        path = local_weights(place)
+        if not path.exists():
+            raise WeightsError(
+                f"{path}: no such file or folder; expected a run folder, a checkpoint folder, a weights file, or "
+                f"published weights ({', '.join(PUBLISHED)}){suggestion(name, PUBLISHED)}",
+                path=path,
+            )
+        return path
     if Path(name).exists():
         _note_namesake(name)
     return pulled(name) or pull_published(name)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from lookonce.config.image_size import hw_of
 from lookonce.config.record import DEFAULT_ANCHORS
 from lookonce.config.schema import Settings, default_of
 from lookonce.config.text import explain, parse_text, to_text
@@ -105,7 +106,7 @@ def anchors(
         raise SettingsError(f"restarts: {restarts}; expected 1 or more", setting="restarts", value=restarts)
     before = np.array(_checked(image_size, current))
     dataset = open_data(data, images).split(split)
-    boxes, rows = boxes_at_input(dataset, image_size, default_of("resize_mode"))
+    boxes, rows = boxes_at_input(dataset, hw_of(image_size), default_of("resize_mode"))
     if not len(boxes):
         raise DataError(f"{data}: split {split!r} has no boxes; anchors need at least 1, see lookonce check", path=data)
     sizes = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)

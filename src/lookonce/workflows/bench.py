@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lookonce import __version__
-from lookonce.config.schema import STRIDE
+from lookonce.config.image_size import STRIDE
 from lookonce.cores import usable_threads
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.layout import PLAIN, Layout
@@ -90,7 +90,7 @@ def bench(
     runtime
         Runtime: auto for the file's own, all for each that reads it, or names, separated by commas.
     device
-        Device for a checkpoint: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the CPU.
+        Device, as for predict: auto, cpu, cuda, cuda:1, npu, xpu, or one that the file's runtime has.
     output
         Folder for bench.json. Default: a new runs/bench-N.
     """

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import lookonce
 from lookonce.config.dialects import DIALECTS, Dialect
+from lookonce.config.image_size import hw_of
 from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds, scaled_channels
 from lookonce.config.schema import Settings, seconds_of
 from lookonce.cores import usable_processors
@@ -83,7 +84,7 @@ def make_record(settings: Settings, dataset: Dataset, data_hash: str, start: Mod
         category_ids=dataset.category_ids,
         anchors=choose_anchors(settings, dataset),
         masks=settings.masks,
-        image_size=(settings.image_size, settings.image_size),
+        image_size=hw_of(settings.image_size),
         preprocessing=preprocessing.model_copy(update={"resize": settings.resize_mode, "mean": mean, "std": std}),
         thresholds=Thresholds(
             evaluation_score=settings.score_threshold,
@@ -140,8 +141,9 @@ def choose_objectness_prior(settings: Settings, dataset: Dataset) -> Settings:
     """
     if settings.objectness_prior != "auto":
         return settings
+    height, width = hw_of(settings.image_size)
     predictions = sum(
-        len(mask) * (settings.image_size // stride) ** 2 for mask, stride in zip(settings.masks, STRIDES, strict=True)
+        len(mask) * (height // stride) * (width // stride) for mask, stride in zip(settings.masks, STRIDES, strict=True)
     )
     per_box = settings.assign_top if settings.assignment == "task_aligned" else 1
     positive = per_box * len(dataset.labels) / len(dataset) / predictions
@@ -168,7 +170,7 @@ def choose_anchors(settings: Settings, dataset: Dataset) -> Anchors:
         return DEFAULT_ANCHORS
     if settings.anchors != "auto":
         return settings.anchors
-    sizes = box_sizes_at_input(dataset, settings.image_size, settings.resize_mode)
+    sizes = box_sizes_at_input(dataset, hw_of(settings.image_size), settings.resize_mode)
     return tuple((round(float(w), 1), round(float(h), 1)) for w, h in fit_anchors(np.maximum(sizes, 1.0)))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from lookonce.cores import usable_processors, usable_threads
 from lookonce.data.synthetic import write_synthetic
 from lookonce.errors import SettingsError
+from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger, logging_to
 from lookonce.request import old_names
 
@@ -114,7 +115,7 @@ def demo(
             plan = make_plan(data, image_size, epochs, LIMIT_SECONDS - (time.perf_counter() - started))
             run = train_on(data, folder, plan, seed)
         if run is None:
-            return Demonstration(folder=folder, exit_code=75)
+            return Demonstration(folder=folder, exit_code=ExitCode.STOPPED)
         demonstration = use(run, data, folder)
         log_lines(summary(demonstration, run, time.perf_counter() - started))
     return demonstration

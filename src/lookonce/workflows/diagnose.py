@@ -241,7 +241,7 @@ def _found(
 
 
 def _sizes(dataset: Dataset, record: ModelRecord) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return box_sizes_at_input(dataset, record.image_size[0], record.preprocessing.resize)
+    return box_sizes_at_input(dataset, record.image_size, record.preprocessing.resize)
 
 
 def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: Path | None) -> Check:

@@ -1,13 +1,14 @@
 """`lookonce explain-assignment`: draws which anchors of which head are assigned to each ground-truth box."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 
 from lookonce.config.record import ModelRecord
 from lookonce.config.resolve import resolve
@@ -16,15 +17,13 @@ from lookonce.data.dataset import Dataset, data_hash, require_boxes
 from lookonce.data.loader import Batch, Loader
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
-from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.report.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
 from lookonce.request import old_names
 from lookonce.storage import os_errors_explained, write_file
-from lookonce.training.engine import StepOptions, to_device
-from lookonce.weights.load import load_weights
-from lookonce.workflows import build
+from lookonce.workflows.train_inputs import require_inputs
 
-CPU = torch.device("cpu")
+if TYPE_CHECKING:
+    from lookonce.model.yolov3_tiny import YoloV3Tiny
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +85,10 @@ def prepare(
 ) -> tuple[Settings, YoloV3Tiny, ModelRecord, Dataset]:
     """(settings, network, its record, images to show)."""
     flags = {**flags, "data": data}
+    require_inputs(**flags)  # before anything slow
+    from lookonce.weights.load import load_weights
+    from lookonce.workflows import build
+
     weights, names = flags.pop("weights", None), flags.pop("names", None)
     trained = load_weights(Path(weights), Path(names) if names else None) if weights else None
     if trained is not None:
@@ -126,12 +129,18 @@ def fitted_batch(dataset: Dataset, record: ModelRecord, images: int) -> Batch:
     return next(loader.epoch(0))
 
 
-@torch.no_grad()
 def answers(settings: Settings, model: YoloV3Tiny, record: ModelRecord, batch: Batch) -> list[Head]:
     """The ground truth assigned to each prediction, as training would assign it; one Head per head."""
-    images, targets = to_device(batch, StepOptions(device=CPU, preprocessing=record.preprocessing))
-    loss = build.make_loss(settings, record, CPU)
-    assigned_maps = loss.assigned_maps(model.eval()(images), targets)
+    import torch
+
+    from lookonce.training.engine import StepOptions, to_device
+    from lookonce.workflows import build
+
+    cpu = torch.device("cpu")
+    images, targets = to_device(batch, StepOptions(device=cpu, preprocessing=record.preprocessing))
+    loss = build.make_loss(settings, record, cpu)
+    with torch.no_grad():
+        assigned_maps = loss.assigned_maps(model.eval()(images), targets)
     return [
         Head(
             stride=stride,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from lookonce.config.image_size import size_hw
 from lookonce.config.record import ModelRecord, scaled_channels
 from lookonce.data.letterbox import fit
 from lookonce.errors import SettingsError
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from lookonce.model.yolov3_tiny import YoloV3Tiny
 
-LARGEST_STRIDE = 32
 NORM_FLOATS, NORM_TRAINED = 4, 2  # of BatchNorm per channel: scale and shift, which are trained, mean and variance
 
 
@@ -71,7 +71,7 @@ def info(
     names: Path | None = None,
     num_classes: int | None = None,
     width: float | None = None,
-    image_size: int | None = None,
+    image_size: int | str | None = None,
     budget: bool = False,
     int8_scales: str | None = None,
     output: Path | None = None,
@@ -108,27 +108,22 @@ def info(
         raise SettingsError(
             f"names: {names}; expected together with weights, whose classes it names", setting="names", value=names
         )
-    if image_size is not None and (image_size < LARGEST_STRIDE or image_size % LARGEST_STRIDE):
-        raise SettingsError(
-            f"image_size: {image_size}; expected a multiple of {LARGEST_STRIDE}, for example 416",
-            setting="image_size",
-            value=image_size,
-        )
+    asked = None if image_size is None else size_hw(image_size)
     runtime = None if weights is None else load_runtime(weights, names=names, device="cpu")
     record = None if runtime is None else runtime.record
-    size_hw = (image_size, image_size) if image_size else record.image_size if record else (416, 416)
+    input_hw = asked or (record.image_size if record else (416, 416))
     if record is None:
-        steps = _steps_without_weights(80 if num_classes is None else num_classes, width, size_hw)
+        steps = _steps_without_weights(80 if num_classes is None else num_classes, width, input_hw)
     else:
         steps = steps_of(
             record.channels,
             record.num_classes,
-            size_hw,
+            input_hw,
             activation=record.dialect.activation,
             anchors=[len(mask) for mask in record.masks],
             pool_edge=record.dialect.pool_edge,
         )
-    found = Info(layers=tuple(_layers(steps)), image_size=size_hw, record=record)
+    found = Info(layers=tuple(_layers(steps)), image_size=input_hw, record=record)
     if budget or int8_scales is not None or output is not None:
         return _with_budget(found, steps, getattr(runtime, "model", None), int8_scales, output)
     return found

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lookonce.config.names import counted
 from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
@@ -174,7 +175,9 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
         before = read_metrics(folder / "metrics.json").get("evaluated", {})
         if before.get("fingerprint") == sources["fingerprint"]:
             return folder
-    get_logger().info(f"scoring {source} on {len(dataset):,} images of split {dataset.split}; --no-score skips this")
+    get_logger().info(
+        f"scoring {source} on {counted(len(dataset), 'image')} of split {dataset.split}; --no-score skips this"
+    )
     found = find(open_detector(source), dataset, on_progress=on_progress)
     with os_errors_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -265,7 +268,7 @@ def scored_on(metrics: Mapping[str, Any]) -> str:
     evaluated_on = metrics.get("evaluated", {})
     if "pictures" not in evaluated_on:
         return "the validation images"
-    return f"the {evaluated_on['pictures']:,} images of split {evaluated_on.get('split', '')}"
+    return f"the {counted(evaluated_on['pictures'], 'image')} of split {evaluated_on.get('split', '')}"
 
 
 def facts(record: ModelRecord | None) -> dict[str, str]:

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from lookonce import launch
-from lookonce.config.names import few
+from lookonce.config.image_size import hw_of
+from lookonce.config.names import counted, few
 from lookonce.config.record import ModelRecord
 from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, is_said, resolve
 from lookonce.config.schema import Settings, seconds_of
@@ -54,6 +55,7 @@ from lookonce.training.trainer import OnEpoch, Position, Trainer, TrainResult
 from lookonce.weights.checkpoint import read_record, read_training_values
 from lookonce.workflows import build
 from lookonce.workflows.starting_weights import at_weights, located, log_facts, starting_record
+from lookonce.workflows.train_inputs import require_data
 
 
 def train(**flags: Any) -> TrainResult:
@@ -245,10 +247,7 @@ def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
 
 def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
     """(training set, validation set); the second is None if the data has no such split. The first error is raised."""
-    if not settings.data:
-        raise SettingsError(
-            "data: not given; expected a folder of labelled images, e.g. lookonce train --data DIR", setting="data"
-        )
+    require_data(settings)
     source = open_data(settings.data, settings.images)
     train_set = source.split(settings.train_split)
     require_boxes(train_set)
@@ -446,23 +445,23 @@ def summary(settings: Settings, trainer: Trainer, train_set: Dataset, val_set: D
     position = trainer.position
     resumed = f", resumed at epoch {position.epoch + 1}, batch {position.batch}" if run_has_begun(position) else ""
     val = counts(val_set) if val_set else f"no split {settings.val_split!r}: no evaluation, no checkpoints/best"
-    size = f"{settings.image_size}x{settings.image_size}"
+    size = "{}x{}".format(*hw_of(settings.image_size))
     collected = learner.options.accumulate
     together = f", gradient accumulation over {collected} batches" if collected > 1 else ""
     place = f"on {learner.options.device} in {learner.options.precision}"
-    batches = f"{steps_per_epoch} batches of {trainer.options.global_batch} images"
+    batches = f"{counted(steps_per_epoch, 'batch')} of {counted(trainer.options.global_batch, 'image')}"
     ranks = f", split over {world_size()} processes" if world_size() > 1 else ""
     drawn = ", ".join(map(str, settings.multi_scale))
     every = f"every {settings.resize_every} batches" if settings.resize_every > 1 else "every batch"
-    sizes = f"multi-scale: {drawn} pixels, one drawn {every}; evaluated at {settings.image_size}"
+    sizes = f"multi-scale: {drawn} pixels, one drawn {every}; evaluated at {size}"
     return [
         f"recipe    {settings.recipe}",
-        f"data      {settings.data}: {len(names)} {'class' if len(names) == 1 else 'classes'}: {few(names)}",
+        f"data      {settings.data}: {counted(len(names), 'class')}: {few(names)}",
         f"train     {counts(train_set)}",
         f"val       {val}",
         f"network   {num_parameters:,} parameters, {size} pixels, dialect {record.dialect.name}, {place}",
         *([f"sizes     {sizes}"] if drawn else []),
-        f"steps     {settings.epochs} epochs x {batches}{together}{ranks}{resumed}",
+        f"steps     {counted(settings.epochs, 'epoch')} x {batches}{together}{ranks}{resumed}",
         f"run       {trainer.run_folder.path}",
     ]
 
