@@ -27,6 +27,7 @@ from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.load import load_weights
 from lookonce.workflows.evaluate import evaluate as evaluate_verb
 from lookonce.workflows.train import train
+from lookonce.workflows.validation_split import with_val_of
 
 
 @pytest.fixture(scope="module")
@@ -239,10 +240,47 @@ def test_the_model_zoos_recipe_trains(data: Path, tmp_path: Path) -> None:
 
 
 def test_without_a_validation_split_there_is_a_last_checkpoint_only(data: Path, tmp_path: Path) -> None:
-    result = quick(data, tmp_path, val_split="holdout", epochs=1)
+    result = quick(data, tmp_path, val_split="none", epochs=1)
     assert not result.run.best.exists()
     assert load_weights(result.run.path)[1].num_classes == 6
-    assert "'holdout'" in result.run.log.read_text()
+    assert "val_split none" in result.run.log.read_text()
+    with raises(SettingsError, setting="val_split", value="holdout"):
+        quick(data, tmp_path, val_split="holdout", epochs=1)
+
+
+@pytest.fixture(scope="module")
+def without_val(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undivided") / "scenes"
+    shutil.copytree(data, folder, ignore=shutil.ignore_patterns("*val*"))
+    return folder
+
+
+def test_data_without_a_validation_split_are_divided_alike_in_every_command(without_val: Path, tmp_path: Path) -> None:
+    result = quick(without_val, tmp_path / "runs", epochs=1, val_fraction=0.3, seed=3)
+    held_out = (result.run.path / "val.txt").read_text().split()
+    assert 1 <= len(held_out) <= 3
+    assert "AP" in result.run.metrics()[-1]
+    log = result.run.log.read_text()
+    assert re.search(rf"train +{6 - len(held_out)} image", log)
+    assert re.search(rf"val +{len(held_out)} image.*val_fraction 0.3, seed 3", log)
+
+    elsewhere = shutil.copytree(result.run.last, tmp_path / "weights")  # knows its settings, not its run folder
+    for weights in (result.run.path, elsewhere):
+        source = with_val_of(open_data(without_val), weights)
+        assert sorted(path.name for path in source.split("val").image_paths) == sorted(held_out)
+    scored = evaluate_verb(weights=result.run.path, data=without_val, output=tmp_path / "scores", resamples=0)
+    assert set(scored.results.image_ids.tolist()) <= set(source.split("val").image_ids.tolist())
+
+    (result.run.path / "val.txt").write_text("\n".join(held_out[:1]))  # the run's list decides, not the rule
+    with raises(DataError, path=result.run.path):
+        train(resume=str(result.run.path))
+
+
+def test_a_run_without_validation_is_not_scored_on_what_it_was_trained_on(without_val: Path, tmp_path: Path) -> None:
+    run = quick(without_val, tmp_path, val_split="none", epochs=1).run
+    assert with_val_of(open_data(without_val), run.path).splits == ("train",)
+    with raises(DataError, setting="split", value="val"):
+        evaluate_verb(weights=run.path, data=without_val)
 
 
 def test_the_loss_of_a_small_network_falls(data: Path, tmp_path: Path) -> None:

@@ -77,8 +77,15 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "missing-split",
             "warning",
             "annotations",
-            "there is no split train or val",
+            "there is no split train, or none for validation",
             "create one: lookonce convert-data SRC DST --split 0.8/0.1/0.1",
+        ),
+        FindingKind(
+            "held-out-val",
+            "note",
+            "annotations",
+            "there is no split val; training holds out a part of train for validation",
+            "nothing, or create a split: lookonce convert-data SRC DST --split 0.8/0.2 --stratify",
         ),
         FindingKind(
             "annotation-without-picture",

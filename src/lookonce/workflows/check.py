@@ -17,6 +17,7 @@ from lookonce.log import get_logger
 from lookonce.report.advice import IMAGE_SIZES, Advice, advise
 from lookonce.report.check_page import CheckPage, write_check_page
 from lookonce.storage import os_errors_explained, write_file
+from lookonce.workflows.validation_split import with_val
 
 # Any other format is written as COCO.
 _OWN_FORMAT: dict[str, Format] = {"coco": "coco", "voc": "voc", "yolo": "yolo", "shards": "shards"}
@@ -93,6 +94,8 @@ def check(
         raise DataError(f"{data}: has no annotations; --fix {fix} expects labelled images, leave it out", path=data)
     if source.format == IMAGES_ALONE:
         checks &= chosen_checks(["images", "copies"])
+    if fix is None and decode and any(FINDING_KINDS[name].needs_pixels for name in checks):
+        source = with_val(source, {})
     result = check_data(source, checks=checks, decode=decode, on_progress=on_progress)
     fixed = write_fixed(result, fix) if fix is not None else None
     checked = Checked(result=result, fixed=fixed, advice=_advise(result) if advice and not only else None)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lookonce.data.dataset import Dataset, data_hash
+from lookonce.data.held_out import VAL
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
 from lookonce.evaluation.analysis import Analysis, analyse, analysis_as_json, errors_as_json
@@ -30,6 +31,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
+from lookonce.workflows.validation_split import with_val_of
 
 INTERVALS = ("AP", "AP50")
 
@@ -200,7 +202,10 @@ def _evaluate(
     """Returns the same on all ranks; rank 0 scores and writes for all."""
     weights, results, against = request.weights, request.results, request.against
     needs_images = results is None or (against is not None and against.suffix != ".json")
-    dataset = open_data(request.data, request.images, needs_images=needs_images).split(request.split).with_never_found()
+    source = open_data(request.data, request.images, needs_images=needs_images)
+    if needs_images and request.split == VAL:
+        source = with_val_of(source, weights or against, request.names)
+    dataset = source.split(request.split).with_never_found()
     if rank_group.size > 1:
         rank_group.require_same(data_hash(dataset), "the annotations")
     stored_in = checkpoint_to_describe(weights) if request.store_thresholds else None

@@ -26,6 +26,7 @@ from lookonce.report.sheets import even_choice, found_in, truth_of
 from lookonce.request import old_names
 from lookonce.storage import os_errors_explained
 from lookonce.weights.pull import find_weights
+from lookonce.workflows.validation_split import with_val
 
 EVALUATION = "evaluation"  # the folder in a run that keeps what the report scored
 CARD = "model-card.md"
@@ -215,7 +216,7 @@ def open_datasets(run: Run, shown: str) -> list[Dataset]:
     settings = run.settings
     images = settings.get("images")
     try:
-        source = open_data(settings["data"], Path(images) if images else None)
+        source = with_val(open_data(settings["data"], Path(images) if images else None), settings, run.folder)
         wanted = (settings.get("train_split", "train"), settings.get("val_split", "val"), shown)
         return [source.split(name) for name in dict.fromkeys(wanted) if name in source.splits]
     except (KeyError, LookonceError) as error:
