@@ -144,7 +144,7 @@ def _similar_pairs(bits: NDArray[np.uint64], thumbnails: Sequence[NDArray[np.uin
     pairs %= max(len(bits), 1)
     parts = range(0, len(pairs), _AT_ONCE)
     same = [_of_one_scene(thumbnails, pairs[at : at + _AT_ONCE], mirrored[at : at + _AT_ONCE]) for at in parts]
-    return pairs[np.concatenate([np.zeros(0, np.bool_), *same])]
+    return np.asarray(pairs[np.concatenate([np.zeros(0, np.bool_), *same])])
 
 
 def _of_one_scene(

@@ -70,7 +70,7 @@ def choose_held_out(
 
 def relative_names(paths: Sequence[Path]) -> list[str]:
     """The paths relative to the folder that all are in, with /: these names stay when the data set is moved."""
-    full = [os.path.abspath(path) for path in paths]
+    full = [str(path.absolute()) for path in paths]
     folder = os.path.commonpath(list(map(os.path.dirname, full))) if full else ""
     return [path[len(folder) :].replace(os.sep, "/").lstrip("/") for path in full]
 

@@ -244,7 +244,7 @@ def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
     return kept.model_copy(update={name: getattr(asked.settings, name) for name in said & FREE_WHEN_RESUMING})
 
 
-def open_splits(settings: Settings, run: RunFolder | None) -> tuple[Dataset, Dataset | None, list[str]]:
+def open_splits(settings: Settings, run: RunFolder | None = None) -> tuple[Dataset, Dataset | None, list[str]]:
     """(training set, validation set or None, names of the images held out of the first for the second).
 
     The first error is raised. run: what it held out stays held out.
@@ -254,7 +254,7 @@ def open_splits(settings: Settings, run: RunFolder | None) -> tuple[Dataset, Dat
             "data: not given; expected a folder of labelled images, e.g. lookonce train --data DIR", setting="data"
         )
     source = open_data(settings.data, settings.images)
-    held_out = held_out_names(source, settings.model_dump(), run and run.path, rank_group=own_rank_group())
+    held_out = held_out_names(source, settings.model_dump(), run.path if run else None, rank_group=own_rank_group())
     if held_out:
         source = with_held_out(source, settings.train_split, held_out)
     train_set = source.split(settings.train_split)

@@ -59,9 +59,7 @@ def held_out_names(
             return recorded
     names: list[str] | None = None
     if rank_group.is_main:
-        get_logger().info(
-            f"{source.origin}: has no split val; comparing its images to hold out a part of {train_split}"
-        )
+        get_logger().info(f"{source.origin}: has no split val; comparing the images of {train_split} to divide it")
         with progress_bar("compare images", None) as advance:
             names = choose_held_out(
                 source,
