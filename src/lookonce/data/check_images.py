@@ -4,12 +4,12 @@ Missing files are reported when the annotations are read.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from lookonce.cores import decoding_threads
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
 from lookonce.data.fingerprint import Fingerprint, Likeness, find_likenesses, fingerprint
@@ -50,7 +50,7 @@ def check_images(
     yield from _listed_twice(datasets)
     yield from _case_clashes(images)
     results: list[_ImageFacts] = []
-    with ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 1)) as pool:
+    with ThreadPoolExecutor(decoding_threads()) as pool:
         for facts in pool.map(lambda image: _check_image(image, decode, sizes_stated), images):
             results.append(facts)
             yield from facts.findings

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.cores import usable_processors
+from lookonce.cores import decoding_threads
 from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report, ignore
 from lookonce.data.fingerprint import Fingerprint, fingerprint, near_copy_groups
@@ -85,7 +85,7 @@ def _fingerprints(paths: Sequence[Path], on_progress: OnProgress | None) -> list
             return None
 
     prints: list[Fingerprint | None] = []
-    with ThreadPoolExecutor(min(32, usable_processors() + 1), thread_name_prefix="fingerprint") as pool:
+    with ThreadPoolExecutor(decoding_threads(), thread_name_prefix="fingerprint") as pool:
         for one in pool.map(print_of, paths):
             prints.append(one)
             if on_progress is not None:

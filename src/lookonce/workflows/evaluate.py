@@ -13,7 +13,7 @@ from rich.table import Table
 from lookonce.data.dataset import Dataset, data_hash
 from lookonce.data.held_out import VAL
 from lookonce.data.source import open_data
-from lookonce.errors import SettingsError
+from lookonce.errors import SettingsError, require_fraction, require_setting
 from lookonce.evaluation.analysis import Analysis, analyse, analysis_as_json, errors_as_json
 from lookonce.evaluation.bootstrap import Comparison, Interval, Resampled, bootstrap, compare
 from lookonce.evaluation.coco import Metrics, MetricsAt, score, score_at
@@ -121,38 +121,14 @@ class EvaluateRequest(RanksRequest):
                 f"weights, results: {given} given; name the detector to score, or the results file to score",
                 setting="weights, results",
             )
-        if self.score_threshold is not None and not 0 <= self.score_threshold < 1:
-            raise SettingsError(
-                f"score_threshold: {self.score_threshold:g}; expected at least 0 and under 1",
-                setting="score_threshold",
-                value=self.score_threshold,
-            )
-        if self.max_detections is not None and self.max_detections < 1:
-            raise SettingsError(
-                f"max_detections: {self.max_detections}; expected at least 1",
-                setting="max_detections",
-                value=self.max_detections,
-            )
         fewest = 0 if self.against is None else 1
-        if self.resamples < fewest:
-            raise SettingsError(
-                f"resamples: {self.resamples}; expected at least {fewest}, for example 1000",
-                setting="resamples",
-                value=self.resamples,
-            )
-        if self.sheet_images < 0:
-            raise SettingsError(
-                f"sheet_images: {self.sheet_images}; expected 0 or more",
-                setting="sheet_images",
-                value=self.sheet_images,
-            )
+        require_setting("score_threshold", self.score_threshold, lambda score: 0 <= score < 1, "at least 0 and under 1")
+        require_fraction("iou_threshold", self.iou_threshold)
+        require_setting("max_detections", self.max_detections, lambda most: most >= 1, "at least 1")
+        require_setting("resamples", self.resamples, lambda n: n >= fewest, f"at least {fewest}, for example 1000")
+        require_setting("sheet_images", self.sheet_images, lambda count: count >= 0, "0 or more")
         for value in self.iou:
-            if not 0 < value <= 1:
-                raise SettingsError(
-                    f"iou: {value:g}; expected an IoU above 0 and up to 1, for example 0.3",
-                    setting="iou",
-                    value=value,
-                )
+            require_setting("iou", value, lambda iou: 0 < iou <= 1, "an IoU above 0 and up to 1, for example 0.3")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import time
 from base64 import b64encode
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from html import escape
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lookonce.config.names import suggestion
-from lookonce.errors import DataError, SettingsError
+from lookonce.errors import DataError, SettingsError, require_fraction, require_setting
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
 from lookonce.on_ranks import RanksRequest, in_ranks
 from lookonce.prediction.class_filter import ALL_BOXES, ClassFilter, chosen_labels
@@ -159,11 +159,13 @@ class PredictRequest(RanksRequest):
 
     def __post_init__(self) -> None:
         for name in ("threshold", "iou_threshold"):
-            _require(name, getattr(self, name), lambda part: 0 <= part <= 1, "a number from 0 to 1")
+            require_fraction(name, getattr(self, name))
         for name in ("max_detections", "limit"):
-            _require(name, getattr(self, name), lambda number: number >= 1, "at least 1")
-        _require("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
-        _require("tile_overlap", self.tile_overlap, lambda part: 0 <= part <= 0.9, "a part of the tile from 0 to 0.9")
+            require_setting(name, getattr(self, name), lambda number: number >= 1, "at least 1")
+        require_setting("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
+        require_setting(
+            "tile_overlap", self.tile_overlap, lambda part: 0 <= part <= 0.9, "a part of the tile from 0 to 0.9"
+        )
 
     @property
     def chosen_weights(self) -> Path:
@@ -182,11 +184,6 @@ class PredictRequest(RanksRequest):
         if not words:
             raise SettingsError(f"save: empty; expected some of {','.join(SAVES)}", setting="save")
         return [word for word in dict.fromkeys(words) if self.images or word != "images"]
-
-
-def _require(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
-    if value is not None and not fits(value):
-        raise SettingsError(f"{name}: {value}; expected {expected}", setting=name, value=value)
 
 
 @takes(PredictRequest)
