@@ -283,6 +283,41 @@ def test_a_run_without_validation_is_not_scored_on_what_it_was_trained_on(withou
         evaluate_verb(weights=run.path, data=without_val)
 
 
+@pytest.fixture
+def damaged(data: Path, tmp_path: Path) -> tuple[Path, Path, Path]:
+    """(data set, a truncated image of train, one of val)."""
+    folder = shutil.copytree(data, tmp_path / "damaged")
+    source = open_data(folder)
+    train_image, val_image = (source.split(split).image_paths[1] for split in ("train", "val"))
+    for path in (train_image, val_image):
+        path.write_bytes(path.read_bytes()[:-60])
+    return folder, train_image, val_image
+
+
+def test_damaged_images_end_a_run_before_its_first_step_or_are_left_out(
+    damaged: tuple[Path, Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, train_image, val_image = damaged
+    with raises(DataError, train_image.name, setting="on_bad_image"):
+        quick(data, tmp_path / "runs", epochs=1)
+    assert not (tmp_path / "runs").exists()
+    result = quick(data, tmp_path / "runs", epochs=1, on_bad_image="skip")
+    row = result.run.metrics()[-1]
+    assert (row["bad_images"], "AP" in row) == (1, True)
+    assert val_image.name in caplog.text
+    assert "on_bad_image: skip" in result.run.settings.read_text()
+
+
+def test_an_image_that_is_not_checked_first_ends_the_run_only_if_it_is_of_train(
+    damaged: tuple[Path, Path, Path], data: Path, tmp_path: Path
+) -> None:
+    folder, train_image, _ = damaged
+    with raises(DataError, path=train_image):
+        quick(folder, tmp_path / "runs", epochs=1, check_images=False)
+    shutil.copy(data / train_image.relative_to(folder), train_image)
+    assert "AP" in quick(folder, tmp_path / "runs", epochs=1, check_images=False).run.metrics()[-1]
+
+
 def test_the_loss_of_a_small_network_falls(data: Path, tmp_path: Path) -> None:
     plain = {
         "mosaic": 0,
