@@ -168,7 +168,7 @@ def _copies(images: Sequence[_ImageRow], results: Sequence[_ImageFacts]) -> Iter
 def _like(image: _ImageRow, twin: _ImageRow, likeness: Likeness) -> Iterator[Finding]:
     across = image.split != twin.split
     if likeness.copy:
-        relation = "is a mirrored copy of" if likeness.mirrored else "is a resized or re-encoded copy of"
+        relation = "is nearly the mirror image of" if likeness.mirrored else "is nearly the same image as"
         yield _twins("leaked-near-copy" if across else "near-copy", image, relation, twin)
     elif across:
         yield _twins("same-scene", image, "shows the same scene as", twin)
