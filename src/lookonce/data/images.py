@@ -51,7 +51,7 @@ from PIL import (
 from lookonce.data.shards import is_in_shard, read_file, read_from_shard
 from lookonce.errors import DataError
 from lookonce.log import get_logger
-from lookonce.storage import require_regular_file
+from lookonce.storage import require_regular_file, stand_in
 
 ImageArray = NDArray[np.uint8]
 
@@ -195,8 +195,8 @@ def _open(file: io.BytesIO | io.BufferedReader, name: str) -> tuple[ImageFile.Im
     """Pillow's opened file and our header."""
     start = file.read(256)
     file.seek(0)
-    if not start:
-        raise DataError(f"{name}: is empty (0 bytes); expected an image; copy it again", path=name)
+    if words := stand_in(start):
+        raise DataError(f"{name}: {words}", path=name)
     for kind, magic, opener in _OPENERS:
         if magic.match(start):
             return _open_as(kind, opener, file, name)
