@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -77,3 +78,14 @@ class MissingExtra(LookonceError):
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs: {how_to_install(extra)}")
         self.extra = extra
+
+
+def require_setting(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
+    """SettingsError unless `value` is None, the default, or fits. expected: in words, after "expected"."""
+    if value is not None and not fits(value):
+        raise SettingsError(f"{name}: {value}; expected {expected}", setting=name, value=value)
+
+
+def require_fraction(name: str, value: float | None) -> None:
+    """SettingsError unless `value` is None or 0..1, as a threshold of confidence or IoU; NaN is neither."""
+    require_setting(name, value, lambda part: 0 <= part <= 1, "a number from 0 to 1")

@@ -127,10 +127,14 @@ def test_different_classes_in_the_splits_are_found(
     assert ("error", "different-classes") in names(checked(prepare=prepare))
 
 
-def test_a_missing_split_is_a_warning(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
+def test_a_missing_split_is_a_warning_unless_train_can_be_divided(
+    tmp_path: Path, save_coco: Save, save_image: Save
+) -> None:
     save_image(tmp_path / "1.png")
-    result = check_data(open_data(save_coco(tmp_path / "mine.json", [(1, 1, (1, 1, 9, 9))]), tmp_path))
-    assert names(result) == {("warning", "missing-split")}
+    source = open_data(save_coco(tmp_path / "mine.json", [(1, 1, (1, 1, 9, 9))]), tmp_path)
+    assert names(check_data(source)) == {("note", "held-out-val")}
+    source.num_held_out = 0
+    assert names(check_data(source)) == {("warning", "missing-split")}
 
 
 def test_progress_counts_images(tmp_path: Path, save_coco: Save, save_image: Save) -> None:

@@ -160,7 +160,20 @@ class Settings(BaseModel):
     )
     images: Path | None = _setting(None, "data", "Image folder; needed only where the annotations do not name it.")
     train_split: str = _setting("train", "data", "Split used for training.")
-    val_split: str = _setting("val", "data", "Split used for validation during training.")
+    val_split: str = _setting(
+        "val",
+        "data",
+        "Split used for validation during training; none: no validation. Where the data have no split val, training "
+        "holds out a part of train_split (val_fraction).",
+    )
+    val_fraction: float = _setting(
+        0.15,
+        "data",
+        "Fraction of the training images that is held out for validation where the data have no split val: the same "
+        "for each class, from the seed, near-copies together.",
+        gt=0,
+        lt=1,
+    )
     image_size: ImageSizeHW = _setting(
         416,
         "data",

@@ -4,12 +4,12 @@ Missing files are reported when the annotations are read.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from lookonce.cores import decoding_threads
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
 from lookonce.data.fingerprint import Fingerprint, Likeness, find_likenesses, fingerprint
@@ -50,7 +50,7 @@ def check_images(
     yield from _listed_twice(datasets)
     yield from _case_clashes(images)
     results: list[_ImageFacts] = []
-    with ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 1)) as pool:
+    with ThreadPoolExecutor(decoding_threads()) as pool:
         for facts in pool.map(lambda image: _check_image(image, decode, sizes_stated), images):
             results.append(facts)
             yield from facts.findings
@@ -168,7 +168,7 @@ def _copies(images: Sequence[_ImageRow], results: Sequence[_ImageFacts]) -> Iter
 def _like(image: _ImageRow, twin: _ImageRow, likeness: Likeness) -> Iterator[Finding]:
     across = image.split != twin.split
     if likeness.copy:
-        relation = "is a mirrored copy of" if likeness.mirrored else "is a resized or re-encoded copy of"
+        relation = "is nearly the mirror image of" if likeness.mirrored else "is nearly the same image as"
         yield _twins("leaked-near-copy" if across else "near-copy", image, relation, twin)
     elif across:
         yield _twins("same-scene", image, "shows the same scene as", twin)

@@ -77,8 +77,15 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "missing-split",
             "warning",
             "annotations",
-            "there is no split train or val",
+            "there is no split train, or none for validation",
             "create one: lookonce convert-data SRC DST --split 0.8/0.1/0.1",
+        ),
+        FindingKind(
+            "held-out-val",
+            "note",
+            "annotations",
+            "there is no split val; training holds out a part of train for validation",
+            "nothing, or create a split: lookonce convert-data SRC DST --split 0.8/0.2 --stratify",
         ),
         FindingKind(
             "annotation-without-picture",
@@ -253,8 +260,8 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "near-copy",
             "warning",
             "copies",
-            "an image is a resized, re-encoded or mirrored copy of another image of its split",
-            "keep one, unless it is meant as augmentation",
+            "an image is nearly the same as another of its split, or its mirror image: a copy, or the next of a burst",
+            "keep one, unless both are meant to be there",
             needs_pixels=True,
         ),
         FindingKind(
@@ -269,7 +276,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "leaked-near-copy",
             "warning",
             "copies",
-            "an image is a resized, re-encoded or mirrored copy of an image of another split",
+            "an image is nearly the same as one of another split, or its mirror image: a copy, or the next of a burst",
             "keep it in one split: the score of the other is too high",
             "kept only in the last of the splits",
             needs_pixels=True,
@@ -416,6 +423,28 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "classes",
             "over 90 % of the training images have no box",
             "are annotations missing? A few per cent of background images are enough",
+        ),
+        # labels, with --weights only
+        FindingKind(
+            "unlabelled-object",
+            "note",
+            "labels",
+            "the detector finds an object (score 0.5 or more) where no label is",
+            "look at the image: if it is an object, label it",
+        ),
+        FindingKind(
+            "doubtful-class",
+            "note",
+            "labels",
+            "the detector finds another class (score 0.5 or more) than a box is labelled with",
+            "look at the image: which is right?",
+        ),
+        FindingKind(
+            "undetected-label",
+            "note",
+            "labels",
+            "no detection overlaps a label, not even with score 0.05",
+            "look at the image: is the object there, and the box on it? Small objects are often just hard",
         ),
     )
 }

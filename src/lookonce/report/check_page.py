@@ -18,15 +18,18 @@ from lookonce.errors import DataError
 from lookonce.report.advice import Advice, SizeRow
 from lookonce.report.elements import card, cell, count, head_cell, legend, table
 from lookonce.report.html import fill_page
-from lookonce.report.images import data_uri
+from lookonce.report.images import css_color, data_uri, tag_over
 from lookonce.report.plots import Series, line_chart
 from lookonce.report.sections import counts_of_data
+from lookonce.report.sheets import even_choice
 from lookonce.storage import os_errors_explained, write_file
 
 MOST_IMAGES = 6  # per check
 MOST_MESSAGES = 200
 SHOWN_SIDE = 400  # pixels
-MEANT, OTHERS = "#ff7a1a", "#38d6ff"  # line colours that stand out on bright and dark images
+ORDINARY_IMAGES = 12
+MOST_NAMES = 40  # of an image
+MEANT = "#ff7a1a"  # line colour that stands out on bright and dark images
 SMALL_SHARE = 0.06  # of the longer image side; a smaller box gets a ring, to be visible
 
 
@@ -52,9 +55,11 @@ def write_check_page(path: Path, page: CheckPage) -> Path:
 
 def render_check(page: CheckPage) -> str:
     """The page as self-contained HTML."""
+    album = _Album(page.result.datasets)
     parts = [
         ("Findings", "found", _overview(page.result)),
-        ("Details", "findings", _details(page.result)),
+        ("Details", "findings", _details(page.result, album)),
+        ("Labelled images", "labelled", _ordinary(page.result, album)),
         ("Image size", "size", _advice(page.advice, page.speed_note)),
         ("Data", "data", counts_of_data([data for data in page.result.datasets if data.class_names and len(data)])),
         ("Changes in the corrected copy", "changes", _messages(page.changes)),
@@ -117,9 +122,16 @@ def _heads(*names: str) -> str:
     return "".join(head_cell(name, number=name == "count") for name in names)
 
 
-def _details(result: CheckResult) -> str:
+def _ordinary(result: CheckResult, album: "_Album") -> str:
+    """Images evenly spaced over the splits, with their labels, to see whether the boxes and classes are right."""
+    paths = dict.fromkeys(str(path) for dataset in result.datasets for path in dataset.image_paths)
+    chosen = [list(paths)[row] for row in even_choice(len(paths), ORDINARY_IMAGES).tolist()]
+    figures = "".join(map(album.figure, chosen))
+    return f'<div class="gallery">{figures}</div>' if figures and result.class_names else ""
+
+
+def _details(result: CheckResult, album: "_Album") -> str:
     """The images and then the messages of each check."""
-    album = _Album(result.datasets)
     blocks = []
     for name, group in groupby(result.sorted_findings, key=lambda found: found.name):
         findings = list(group)
@@ -166,9 +178,10 @@ class _Album:
     def figures(self, findings: Iterable[Finding]) -> Iterator[str]:
         for finding in findings:
             for file in dict.fromkeys((finding.file, *([finding.twin] if finding.twin else []))):
-                yield self._figure(file, finding)
+                yield self.figure(file, finding)
 
-    def _figure(self, file: str, finding: Finding) -> str:
+    def figure(self, file: str, finding: Finding | None = None) -> str:
+        """The image with its labels, and with the box of the finding if that is in it; "" if it cannot be read."""
         if file not in self._rows:
             return ""
         try:
@@ -178,9 +191,11 @@ class _Album:
         dataset, row = self._rows[file]
         height, width = image.shape[:2]
         body = f'<image href="{data_uri(_small(image))}" width="{width}" height="{height}"/>'
-        meant = finding.box_xyxy if file == finding.file else None
-        body += "".join(_frame(box, max(width, height), meant=False) for box in dataset.boxes_xyxy[dataset.rows(row)])
-        body += _frame(meant, max(width, height), meant=True) if meant else ""
+        meant = finding.box_xyxy if finding is not None and file == finding.file else None
+        body += _labels(dataset, row, (height, width))
+        if finding is not None and meant is not None:
+            body += _frame(meant, max(width, height), MEANT, meant=True)
+            body += tag_over(finding.tag, meant[0], meant[3], MEANT, (height, width)) if finding.tag else ""
         left, top, right, bottom = _view(meant, width, height)
         caption = f"<code>{escape(Path(file).name)}</code><span>{escape(dataset.split)}, {width}×{height}</span>"
         return (
@@ -198,11 +213,25 @@ def _small(image: ImageArray) -> ImageArray:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _frame(box_xyxy: Iterable[float], side: int, *, meant: bool) -> str:
+def _labels(dataset: Dataset, row: int, size_hw: tuple[int, int]) -> str:
+    """The boxes of an image in the colours of their classes; the names too, unless there are too many to be read."""
+    rows = dataset.rows(row)
+    labelled = list(zip(dataset.boxes_xyxy[rows].tolist(), dataset.labels[rows].tolist(), strict=True))
+    frames = [_frame(box, max(size_hw), css_color(label), meant=False) for box, label in labelled]
+    if len(labelled) > MOST_NAMES:
+        return "".join(frames)
+    names = dataset.class_names
+    tags = [
+        tag_over(names[label], box[0], box[1], css_color(label), size_hw, box[2] - box[0]) for box, label in labelled
+    ]
+    return "".join(frames + tags)
+
+
+def _frame(box_xyxy: Iterable[float], side: int, color: str, *, meant: bool) -> str:
     """A box as SVG. meant: the box of the finding, drawn thick, with a ring around it if it is small."""
     left, top, right, bottom = box_xyxy
     line = side / 110 if meant else side / 240
-    style = f'style="fill:none;stroke:{MEANT if meant else OTHERS};stroke-width:{line:.1f}"'
+    style = f'style="fill:none;stroke:{color};stroke-width:{line:.1f}"'
     # A path, because browsers do not draw a rectangle without area.
     frame = f'<path d="M{left:.1f} {top:.1f}H{right:.1f}V{bottom:.1f}H{left:.1f}Z" {style}/>'
     if meant and max(abs(right - left), abs(bottom - top)) < SMALL_SHARE * side:

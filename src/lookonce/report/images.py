@@ -4,6 +4,7 @@ An image that appears twice is embedded once and referenced, which halves the pa
 """
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import pairwise_iou_xyxy
 from lookonce.detections import Detections
+from lookonce.prediction.draw import class_color
 
 Classes = Sequence[tuple[str, str]]  # name and color, `#rrggbb`, of each label
 LONGEST_SIDE = 640  # pixels; larger images are scaled down
@@ -85,6 +87,11 @@ def data_uri(image: NDArray[np.uint8], quality: int = 82) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
+def css_color(label: int) -> str:
+    """The colour in which `predict` draws a class, as #rrggbb."""
+    return "#{:02x}{:02x}{:02x}".format(*class_color(label))
+
+
 def ink_on(color: str) -> str:
     """Black or white, whichever has more contrast on `#rrggbb`."""
     red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
@@ -122,13 +129,19 @@ def _boxes(
         dash = "" if matched[row] else f' stroke-dasharray="{line * 3:.1f} {line * 2:.1f}"'
         place = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
         parts.append(f'<rect {place} fill="none" stroke="{color}" stroke-width="{line:.2f}"{dash}/>')
-        parts.append(_tag(tag, left, top, color, size_hw))
+        parts.append(tag_over(tag, left, top, color, size_hw))
     return "".join(parts)
 
 
-def _tag(text: str, left: float, top: float, color: str, size_hw: tuple[int, int]) -> str:
-    """A text tag above the box, or inside it at the top of the image."""
+def tag_over(
+    text: str, left: float, top: float, color: str, size_hw: tuple[int, int], box_width: float = math.inf
+) -> str:
+    """SVG of a text tag above the box, or inside it at the top of the image.
+
+    box_width: the text shrinks, to 40 % at most, to be no wider: long names beside each other hide the objects.
+    """
     font = max(size_hw) / 32
+    font = min(max(box_width / (0.58 * len(text) + 0.5), 0.4 * font), font)
     letters = font * 0.58 * len(text)  # textLength enforces this width with any font
     width, height = letters + font * 0.5, font * 1.25
     x = min(max(left, 0.0), max(size_hw[1] - width, 0.0))

@@ -348,14 +348,13 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
 
     def evaluate_weights(model: torch.nn.Module, record: ModelRecord, on_progress: OnEvaluated) -> Mapping[str, float]:
         detector = Detector(PyTorchRuntime(model, record))
-        bad: set[Path] = set()
+        bad: dict[Path, str] = {}
 
         def read(path: Path) -> NDArray[np.uint8]:
             try:
                 return read_image(path)
             except DataError as error:
-                get_logger().warning(f"{error}; it is left out of this score")
-                bad.add(path)
+                bad[path] = str(error)
                 return np.zeros((32, 32, 3), np.uint8)
 
         results = detect_all(
@@ -366,8 +365,12 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
             rank_group=own_rank_group(),
             read=read,
         )
-        bad = set().union(*own_rank_group().gather(bad))
-        scored, results = without_images(all_scored, results, bad)
+        for others in own_rank_group().gather(bad):  # rank 0 logs for all
+            bad |= others
+        if bad:
+            more = f" ({len(bad)} such images)" if len(bad) > 1 else ""
+            get_logger().warning(f"{min(bad.values())}{more}; left out of this score")
+        scored, results = without_images(all_scored, results, bad.keys())
         twelve: Mapping[str, float] = broadcast_object(score(scored, results).twelve() if is_main() else None)
         return twelve
 

@@ -150,7 +150,7 @@ def measure(data: Path) -> tuple[int, float]:
     flags = {"data": str(data), "image_size": PLANS[0].image_size, "anchors": "default", **SETTINGS}
     settings = resolve(flags).settings
     device = resolve_device(settings.device)
-    train_set, _ = open_splits(settings)
+    train_set = open_splits(settings)[0]
     record = build.make_record(settings, train_set, data_hash="")
     loader = build.make_train_loader(settings, train_set, record.preprocessing, device)
     learner = build.make_learner(settings, record, len(loader), device)

@@ -1,11 +1,9 @@
 """Options that every verb with a detector has: how it runs, and which of its detections are kept."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lookonce.errors import SettingsError
+from lookonce.errors import require_fraction, require_setting
 from lookonce.on_ranks import RanksRequest
 
 
@@ -42,11 +40,5 @@ class DetectorRequest(RanksRequest):
     runtime: str = "auto"
 
     def __post_init__(self) -> None:
-        require("iou_threshold", self.iou_threshold, lambda part: 0 <= part <= 1, "a number from 0 to 1")
-        require("max_detections", self.max_detections, lambda number: number >= 1, "at least 1")
-
-
-def require(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
-    """SettingsError unless the value of an option is None or fits."""
-    if value is not None and not fits(value):
-        raise SettingsError(f"{name}: {value}; expected {expected}", setting=name, value=value)
+        require_fraction("iou_threshold", self.iou_threshold)
+        require_setting("max_detections", self.max_detections, lambda number: number >= 1, "at least 1")

@@ -42,6 +42,7 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime, names_for
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
 from lookonce.weights.pull import find_weights
+from lookonce.workflows.validation_split import with_val, with_val_of
 
 DIVERGED = "is not finite (loss"  # part of the line that training logs for a NaN or infinite loss
 IMAGES = 64
@@ -111,7 +112,7 @@ def diagnose(
         raise SettingsError(f"num_images: {num_images}; expected 1 or more", setting="num_images", value=num_images)
     weights = find_weights(weights)
     subject = read_subject(weights, names)
-    source = open_data(data or _data_of(subject, weights), images or _images_of(subject))
+    source = with_val_of(open_data(data or _data_of(subject, weights), images or _images_of(subject)), weights, names)
     folder = _folder(weights, output)
     diagnosis = examine(
         subject,
@@ -339,6 +340,7 @@ class ScoreMonitor:
     def _examine(self, rows: Sequence[Mapping[str, float]]) -> Diagnosis:
         images = self.settings.get("images")
         source = open_data(self.settings["data"], Path(images) if images else None)
+        source = with_val(source, self.settings, self._folder)
         return examine(
             Subject(settings=self.settings, rows=rows, runtime=self._look()),
             source,

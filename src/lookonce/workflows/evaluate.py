@@ -12,8 +12,9 @@ from rich.table import Table
 
 from lookonce.config.image_size import size_hw, size_in_words
 from lookonce.data.dataset import Dataset, data_hash
+from lookonce.data.held_out import VAL
 from lookonce.data.source import open_data
-from lookonce.errors import SettingsError
+from lookonce.errors import SettingsError, require_setting
 from lookonce.evaluation.analysis import Analysis, analyse, analysis_as_json, errors_as_json
 from lookonce.evaluation.bootstrap import Comparison, Interval, Resampled, bootstrap, compare
 from lookonce.evaluation.coco import Metrics, MetricsAt, score, score_at
@@ -33,6 +34,7 @@ from lookonce.runtimes.registry import device_of, load_runtime, names_for
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.detector_request import DetectorRequest
+from lookonce.workflows.validation_split import with_val_of
 
 INTERVALS = ("AP", "AP50")
 
@@ -104,32 +106,12 @@ class EvaluateRequest(DetectorRequest):
                 f"weights, results: {given} given; name the detector to score, or the results file to score",
                 setting="weights, results",
             )
-        if self.score_threshold is not None and not 0 <= self.score_threshold < 1:
-            raise SettingsError(
-                f"score_threshold: {self.score_threshold:g}; expected at least 0 and under 1",
-                setting="score_threshold",
-                value=self.score_threshold,
-            )
         fewest = 0 if self.against is None else 1
-        if self.resamples < fewest:
-            raise SettingsError(
-                f"resamples: {self.resamples}; expected at least {fewest}, for example 1000",
-                setting="resamples",
-                value=self.resamples,
-            )
-        if self.sheet_images < 0:
-            raise SettingsError(
-                f"sheet_images: {self.sheet_images}; expected 0 or more",
-                setting="sheet_images",
-                value=self.sheet_images,
-            )
+        require_setting("score_threshold", self.score_threshold, lambda score: 0 <= score < 1, "at least 0 and under 1")
+        require_setting("resamples", self.resamples, lambda n: n >= fewest, f"at least {fewest}, for example 1000")
+        require_setting("sheet_images", self.sheet_images, lambda count: count >= 0, "0 or more")
         for value in self.iou:
-            if not 0 < value <= 1:
-                raise SettingsError(
-                    f"iou: {value:g}; expected an IoU above 0 and up to 1, for example 0.3",
-                    setting="iou",
-                    value=value,
-                )
+            require_setting("iou", value, lambda iou: 0 < iou <= 1, "an IoU above 0 and up to 1, for example 0.3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +164,10 @@ def _evaluate(
         if path is not None and path.suffix != ".json":
             find_weights(path)  # before anything slow
     needs_images = results is None or (against is not None and against.suffix != ".json")
-    dataset = open_data(request.data, request.images, needs_images=needs_images).split(request.split).with_never_found()
+    source = open_data(request.data, request.images, needs_images=needs_images)
+    if needs_images and request.split == VAL:
+        source = with_val_of(source, weights or against, request.names)
+    dataset = source.split(request.split).with_never_found()
     if rank_group.size > 1:
         rank_group.require_same(data_hash(dataset), "the annotations")
     stored_in = checkpoint_to_describe(weights) if request.store_thresholds else None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lookonce.config.names import counted, suggestion
-from lookonce.errors import DataError, SettingsError
+from lookonce.errors import DataError, SettingsError, require_fraction, require_setting
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
 from lookonce.on_ranks import in_ranks
 from lookonce.prediction.class_filter import ALL_BOXES, ClassFilter, chosen_labels
@@ -35,7 +35,7 @@ from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import make_run_folder, os_errors_explained
 from lookonce.weights.pull import default_weights, find_weights
-from lookonce.workflows.detector_request import DetectorRequest, require
+from lookonce.workflows.detector_request import DetectorRequest
 
 SAVES = ("images", *TEXT_OUTPUTS, "crops")
 SAVE_ALIASES = {"pictures": "images"}  # an earlier name, which scripts may still use
@@ -148,11 +148,13 @@ class PredictRequest(DetectorRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require("threshold", self.threshold, lambda part: 0 <= part <= 1, "a number from 0 to 1")
-        require("limit", self.limit, lambda number: number >= 1, "at least 1")
-        require("reconnect", self.reconnect, lambda number: number >= 0, "0 or more")
-        require("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
-        require("tile_overlap", self.tile_overlap, lambda part: 0 <= part <= 0.9, "a part of the tile from 0 to 0.9")
+        require_fraction("threshold", self.threshold)
+        require_setting("limit", self.limit, lambda number: number >= 1, "at least 1")
+        require_setting("reconnect", self.reconnect, lambda number: number >= 0, "0 or more")
+        require_setting("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
+        require_setting(
+            "tile_overlap", self.tile_overlap, lambda part: 0 <= part <= 0.9, "a part of the tile from 0 to 0.9"
+        )
 
     def media(self) -> Media:
         """The images and clips of `source`."""

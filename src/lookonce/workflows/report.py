@@ -17,16 +17,16 @@ from lookonce.evaluation.bootstrap import Resampled, bootstrap, compare
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results
 from lookonce.log import get_logger
-from lookonce.prediction.draw import class_color
 from lookonce.report.comparison import Compared
 from lookonce.report.content import Content, Run, best_metrics, read_analysis, read_metrics, read_run, read_verified
 from lookonce.report.html import write_comparison, write_plots, write_report
-from lookonce.report.images import ComparedImage
+from lookonce.report.images import ComparedImage, css_color
 from lookonce.report.model_card import write_model_card
 from lookonce.report.sheets import even_choice, found_in, truth_of
 from lookonce.request import old_names
 from lookonce.storage import os_errors_explained
 from lookonce.weights.pull import find_weights
+from lookonce.workflows.validation_split import with_val
 
 EVALUATION = "evaluation"  # the folder in a run that keeps what the report scored
 CARD = "model-card.md"
@@ -218,7 +218,7 @@ def open_datasets(run: Run, shown: str) -> list[Dataset]:
     settings = run.settings
     images = settings.get("images")
     try:
-        source = open_data(settings["data"], Path(images) if images else None)
+        source = with_val(open_data(settings["data"], Path(images) if images else None), settings, run.folder)
         wanted = (settings.get("train_split", "train"), settings.get("val_split", "val"), shown)
         return [source.split(name) for name in dict.fromkeys(wanted) if name in source.splits]
     except (KeyError, LookonceError) as error:
@@ -260,7 +260,7 @@ def shown_from(thresholds: Thresholds) -> str:
 
 def css_classes(names: Sequence[str]) -> list[tuple[str, str]]:
     """Each name with the colour in which `predict` draws it."""
-    return [(name, "#{:02x}{:02x}{:02x}".format(*class_color(label))) for label, name in enumerate(names)]
+    return [(name, css_color(label)) for label, name in enumerate(names)]
 
 
 def scored_on(metrics: Mapping[str, Any]) -> str:

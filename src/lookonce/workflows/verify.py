@@ -15,6 +15,7 @@ import lookonce
 from lookonce.config.record import Thresholds
 from lookonce.cores import usable_threads
 from lookonce.data.dataset import Dataset
+from lookonce.data.held_out import VAL
 from lookonce.data.letterbox import fit
 from lookonce.data.source import open_data
 from lookonce.detections import Detections
@@ -34,6 +35,7 @@ from lookonce.runtimes.registry import load_runtime, names_for, require_known, r
 from lookonce.storage import os_errors_explained, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.evaluate import at_size
+from lookonce.workflows.validation_split import with_val_of
 
 RAW_IMAGES = 8  # images whose raw head outputs are compared
 AP_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 5e-3, "int8": 0.015}
@@ -171,7 +173,8 @@ def verify(
         Store the result in the metadata of each file whose format supports it; --no-store does not change the files.
     """
     paths = with_files_of_run([find_weights(file) for file in files])
-    dataset = open_data(str(data), images).split(split)
+    source = open_data(str(data), images)
+    dataset = (with_val_of(source, paths[0], names) if split == VAL else source).split(split)
     subjects = open_subjects(paths, runtimes, names)
     add_references(subjects)
     ask_all(subjects, dataset, on_progress)
