@@ -19,7 +19,8 @@ from torch import nn
 from lookonce.config.record import ModelRecord
 from lookonce.export.metadata import describe, embed, read_record
 from lookonce.export.plan import ExportPlan
-from lookonce.export.quantised import quantise_onnx
+from lookonce.export.quantised import LARGEST_WEIGHT_ONNX, quantise_onnx
+from lookonce.export.rounding import fit_int8
 from lookonce.export.wrapper import ExportWrapper, dynamic_dimensions, example_input, quiet_exporter
 from lookonce.runtimes.exported import DECODED_OUTPUTS, DETECTION_OUTPUTS, INNER_NAMES, raw_names
 from lookonce.storage import write_file
@@ -98,15 +99,24 @@ BEST_CLASS = """
 
 def write_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Writes one self-contained .onnx file, atomically. export.base compares it with the network."""
-    proto = build_onnx(model, record, plan)
+    if plan.precision == "int8":
+        proto = _in_int8(model, record, plan)
+    else:
+        proto = build_onnx(model, record, plan)
     if plan.precision == "fp16":
         halve_weights(proto)
-    elif plan.precision == "int8":
-        described = read_record(proto)
-        proto = quantise_onnx(proto, record, plan)
-        del proto.metadata_props[:]
-        embed(proto, described)
     write_file(path, proto.SerializeToString())
+
+
+def _in_int8(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> onnx.ModelProto:
+    assert plan.calibration is not None
+    fitted = fit_int8(model, record, plan.calibration, largest=LARGEST_WEIGHT_ONNX, inner_only=True)
+    proto = build_onnx(fitted.model, record, plan)
+    described = read_record(proto)
+    proto = quantise_onnx(proto, record, plan, fitted.output_ranges)
+    del proto.metadata_props[:]
+    embed(proto, described)
+    return proto
 
 
 def halve_weights(proto: onnx.ModelProto) -> None:
