@@ -7,11 +7,11 @@ from torch import nn
 
 from lookonce.config.record import ModelRecord
 from lookonce.export.metadata import describe, read_record
-from lookonce.export.onnx import THRESHOLDS, build_onnx
+from lookonce.export.onnx import build_onnx
 from lookonce.export.plan import ExportPlan
 from lookonce.export.quantised import LARGEST_WEIGHT_NNCF, quantise_openvino
 from lookonce.export.rounding import fit_int8
-from lookonce.runtimes.exported import RECORD_KEY
+from lookonce.runtimes.exported import RECORD_KEY, THRESHOLDS
 from lookonce.runtimes.openvino import import_openvino
 
 

@@ -43,7 +43,7 @@ from lookonce.runtimes.exported import raw_names
 from lookonce.runtimes.heads import to_network_input
 
 # Operators in int8, so that data between convolutions stay int8 too; preprocessing, decoding and NMS stay float32.
-QUANTISED_OPERATORS = ["Conv", "LeakyRelu", "MaxPool", "Concat", "Resize", "Pad"]
+QUANTISED_OPERATORS = ["Conv", "LeakyRelu", "Relu", "MaxPool", "Concat", "Resize", "Pad"]
 LARGEST_WEIGHT_ONNX, LARGEST_WEIGHT_NNCF = 64, 63  # of 7 bits, as both quantisers scale them
 ERRORS_ONLY, ONNXRUNTIME_WARNINGS = 3, 2
 
