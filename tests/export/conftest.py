@@ -66,6 +66,11 @@ def random_network(num_classes: int, dialect: str, preprocessing: Preprocessing)
 
 
 @pytest.fixture(scope="session")
+def narrow_network() -> tuple[YoloV3Tiny, ModelRecord]:
+    return random_network(3, "darknet", Preprocessing())
+
+
+@pytest.fixture(scope="session")
 def make_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
     trace, traced = onnx_export._trace, dict[str, bytes]()
 

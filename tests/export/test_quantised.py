@@ -88,6 +88,9 @@ def test_no_two_products_overflow_16_bits(files):
     operations = import_openvino().Core().read_model(files("openvino").path).get_ops()
     constants = [one for one in operations if one.get_type_name() == "Constant"]
     in_openvino = [one.data for one in constants if len(one.data.shape) == 4 and one.data.dtype == np.int8]
-    assert (len(in_onnx), len(in_openvino)) == (11, 13)
+    assert (len(in_onnx), len(in_openvino)) == (
+        10,
+        13,
+    )  # ONNX Runtime's have the first convolution and the two heads in float32
     for kernel in in_onnx + in_openvino:
         assert 2 * 255 * np.abs(kernel.astype(int)).max() <= np.iinfo(np.int16).max

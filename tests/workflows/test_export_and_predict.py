@@ -380,6 +380,21 @@ def test_openvino_in_eight_bits(run_folder, pictures, tmp_path):
         export(run_folder, **options)
 
 
+def test_a_refused_format_does_not_cost_the_others(run_folder, tmp_path, monkeypatch):
+    def refuse(model, record, plan, path):
+        raise WeightsError(f"{path.name}: refused", path=path)
+
+    monkeypatch.setattr("lookonce.export.torch_programs.write_torchscript", refuse)
+    exports = export(run_folder, to="torchscript,onnx", output=tmp_path)
+    assert [one.path.suffix for one in exports.files] == [".onnx"]
+    assert [path.suffix for path in tmp_path.iterdir()] == [".onnx"]
+    assert exports.exit_code == 1
+    assert "refused" in str(exports.refused[0])
+    assert str(exports.files[0].path) in list(as_text(exports))[-1]
+    with raises(WeightsError, "refused"):
+        export(run_folder, to="torchscript", output=tmp_path)
+
+
 def test_the_list_shows_every_format_as_the_documents_do(capsys):
     assert main(["export", "--list"]) == 0
     told = capsys.readouterr().out

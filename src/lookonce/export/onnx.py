@@ -24,7 +24,8 @@ from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError
 from lookonce.export.metadata import describe, embed, read_record
 from lookonce.export.plan import ExportPlan
-from lookonce.export.quantised import quantise_onnx
+from lookonce.export.quantised import LARGEST_WEIGHT_ONNX, quantise_onnx
+from lookonce.export.rounding import fit_int8
 from lookonce.export.wrapper import ExportWrapper, dynamic_dimensions, example_input, quiet_exporter
 from lookonce.runtimes.exported import DECODED_OUTPUTS, DETECTION_OUTPUTS, INNER_NAMES, THRESHOLDS, raw_names
 from lookonce.storage import write_file
@@ -103,14 +104,12 @@ BEST_CLASS = """
 
 def write_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Writes one self-contained .onnx file, atomically. export.base compares it with the network."""
-    proto = build_onnx(model, record, plan)
+    if plan.precision == "int8":
+        proto = _in_int8(model, record, plan)
+    else:
+        proto = build_onnx(model, record, plan)
     if plan.precision == "fp16":
         halve_weights(proto)
-    elif plan.precision == "int8":
-        described = read_record(proto)
-        proto = quantise_onnx(proto, record, plan)
-        del proto.metadata_props[:]
-        embed(proto, described)
     # The thresholds become constants: ONNX Runtime would warn of each input that has a default. OnnxRuntime adds the
     # inputs again.
     kept = [value for value in proto.graph.input if value.name not in THRESHOLDS]
@@ -120,6 +119,17 @@ def write_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Pa
     proto.ir_version = IR_VERSION
     onnx.checker.check_model(proto)
     write_file(path, proto.SerializeToString())
+
+
+def _in_int8(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> onnx.ModelProto:
+    assert plan.calibration is not None
+    fitted = fit_int8(model, record, plan.calibration, largest=LARGEST_WEIGHT_ONNX, inner_only=True)
+    proto = build_onnx(fitted.model, record, plan)
+    described = read_record(proto)
+    proto = quantise_onnx(proto, record, plan, fitted.output_ranges)
+    del proto.metadata_props[:]
+    embed(proto, described)
+    return proto
 
 
 def halve_weights(proto: onnx.ModelProto) -> None:

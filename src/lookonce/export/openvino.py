@@ -9,7 +9,8 @@ from lookonce.config.record import ModelRecord
 from lookonce.export.metadata import describe, read_record
 from lookonce.export.onnx import build_onnx
 from lookonce.export.plan import ExportPlan
-from lookonce.export.quantised import quantise_openvino
+from lookonce.export.quantised import LARGEST_WEIGHT_NNCF, quantise_openvino
+from lookonce.export.rounding import fit_int8
 from lookonce.runtimes.exported import RECORD_KEY, THRESHOLDS
 from lookonce.runtimes.openvino import import_openvino
 
@@ -20,6 +21,9 @@ def write_openvino(model: nn.Module, record: ModelRecord, plan: ExportPlan, path
     In a graph that outputs detections, the three thresholds are required inputs: OpenVINO has no default values.
     """
     openvino = import_openvino()
+    if plan.precision == "int8":
+        assert plan.calibration is not None
+        model = fit_int8(model, record, plan.calibration, largest=LARGEST_WEIGHT_NNCF, inner_only=False).model
     proto = build_onnx(model, record, plan)
     written = describe(read_record(proto), plan, openvino=openvino.__version__)
     graph = openvino.Core().read_model(plain_graph(proto).SerializeToString())

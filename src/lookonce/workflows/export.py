@@ -25,7 +25,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.data.letterbox import fit
 from lookonce.data.source import open_data
-from lookonce.errors import DataError, SettingsError
+from lookonce.errors import DataError, LookonceError, MissingExtra, SettingsError, WeightsError
 from lookonce.evaluation.evaluate import evaluate
 from lookonce.export.base import (
     COMPARED_DETECTIONS,
@@ -73,11 +73,17 @@ class Exported:
 
 @dataclass(frozen=True, kw_only=True)
 class Exports:
-    """The files of one call. is_kept: the files still exist; is_list: the table of formats was requested instead."""
+    """The files of one call. refused: of several files, why each of the others was not kept. is_kept: the files still
+    exist; is_list: the table of formats was requested instead."""
 
     files: tuple[Exported, ...]
+    refused: tuple[LookonceError, ...] = ()
     is_kept: bool = True
     is_list: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.refused else 0
 
 
 @old_names(pictures="images")
@@ -167,16 +173,22 @@ def export(
         record = record.model_copy(update={"thresholds": thresholds})
     measured = open_calibration_set(calibration, record) if precision == "int8" else None
     reference = make_reference(model, record, *_canvases(record, images, batch), measured)
-    files = []
+    files: list[Exported] = []
+    refused: list[LookonceError] = []
     with _place(output or (_beside(weights) if file_name is None else Path()), check) as place:
         for name, plan in plans:
             suffix, several = FORMATS[name].suffix, sum(name == other for other, _ in plans) > 1
             stem = _name(weights, plan, image_size) if file_name is None else _stem(file_name, plan, suffix, several)
             path = _path(place, stem, suffix, len(plans))
-            files.append(write_one(model, record, name, plan, path, reference, overwrite=overwrite))
+            try:
+                files.append(write_one(model, record, name, plan, path, reference, overwrite=overwrite))
+            except (WeightsError, MissingExtra) as error:
+                refused.append(error)
             if len(plans) > 1:
-                get_logger().info(f"{len(files)} of {len(plans)}: {path.name}")
-    return Exports(files=tuple(files), is_kept=not check)
+                get_logger().info(f"{len(files) + len(refused)} of {len(plans)}: {path.name}")
+    if not files:
+        raise refused[0]
+    return Exports(files=tuple(files), refused=tuple(refused), is_kept=not check)
 
 
 def as_text(exports: Exports) -> Iterator[str]:
@@ -193,6 +205,10 @@ def as_text(exports: Exports) -> Iterator[str]:
         yield f"{done} ({size}), compared with its weights on {images}"
         yield from fitted
         yield from one.parity.table().splitlines()
+    for error in exports.refused:
+        yield from str(error).splitlines()
+    if exports.refused:
+        yield f"refused: {len(exports.refused)}; to use: {', '.join(str(one.path) for one in exports.files)}"
 
 
 @contextmanager
