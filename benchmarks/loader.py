@@ -39,8 +39,8 @@ JITTER = {
     "saturation": 1.5,
     "brightness": 1.5,
 }
-KINDS: dict[str, Augmentation | None] = {
-    "fitted": None,
+KINDS = {
+    "fitted": Augmentation(),
     "jitter and colour": Augmentation(**JITTER),
     "mosaic": Augmentation(**JITTER, mosaic=1.0),
 }
@@ -60,7 +60,7 @@ def main() -> None:
     dataset = with_ten_boxes_each(paths, np.array([image_size_wh(path) for path in paths], dtype=np.int32))
     # Warm-up: fills the system's file cache; and once a batch was freed, glibc keeps freed memory rather than return
     # its pages to the system, which halves the time of a bare decode.
-    seconds_a_sample(dataset, max(options.sizes), None, 0, 0)
+    seconds_a_sample(dataset, max(options.sizes), Augmentation(), 0, 0)
     print(f"{len(dataset)} images, OpenCV {cv2.__version__}, {options.workers} workers")
     print(f"{'size':>4}  {'pictures':18}{'decoded':16}{'ms, one thread':>15}{'x bare':>8}{'images/s, workers':>21}")
     for size in options.sizes:
@@ -131,9 +131,7 @@ def decode_and_resize(dataset: Dataset, size: int) -> None:
         cv2.resize(read_image(path), (size, size))
 
 
-def seconds_a_sample(
-    dataset: Dataset, size: int, augmentation: Augmentation | None, workers: int, cache_mb: float
-) -> float:
+def seconds_a_sample(dataset: Dataset, size: int, augmentation: Augmentation, workers: int, cache_mb: float) -> float:
     """Seconds per sample in the second epoch; the first fills the cache."""
     loader = Loader(
         dataset,

@@ -28,7 +28,6 @@ def test_draws_of_a_position_are_the_same_in_any_range() -> None:
     order = EpochOrder(10, seed=0, epoch=0)
     whole = order.draws(range(12), 7)
     np.testing.assert_array_equal(order.draws(range(5, 9), 7), whole[5:9])
-    np.testing.assert_array_equal(order.draws(range(1, 12, 3), 7), whole[1:12:3])
     assert ((whole >= 0) & (whole < 1)).all()
     assert len(np.unique(whole)) == 12 * 7
     for other in (EpochOrder(10, seed=1, epoch=0), EpochOrder(10, seed=0, epoch=1)):
@@ -41,4 +40,4 @@ def test_positions_after_the_data_set_go_on_into_another_permutation() -> None:
     np.testing.assert_array_equal(np.sort(rows, axis=1), np.tile(np.arange(5), (3, 1)))
     assert len({tuple(row) for row in rows.tolist()}) == 3
     assert EpochOrder(5, seed=0, epoch=0).rows(np.array([13])) == rows[2, 3]
-    assert EpochOrder(5, seed=0, epoch=0, shuffle=False).rows(np.array([[7, 1]])).tolist() == [[2, 1]]
+    assert order.rows(np.array([[7], [1]])).tolist() == [[rows[1, 2]], [rows[0, 1]]]

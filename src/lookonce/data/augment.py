@@ -92,10 +92,7 @@ def params_of(draws: Floats, augmentation: Augmentation) -> AugmentationParams:
 
 
 def _factors(maximum: float, signed: Floats) -> Floats:
-    """Factors 1..maximum where `signed` (-1..1) is positive, else their inverses.
-
-    Darknet's rand_scale, and free of transcendental functions, whose last bit depends on the processor.
-    """
+    """Factors 1..maximum where `signed` (-1..1) is positive, else their inverses: Darknet's rand_scale."""
     factors = 1 + (maximum - 1) * np.abs(signed)
     return np.asarray(np.where(signed < 0, 1 / factors, factors))
 

@@ -5,7 +5,7 @@ Sources: Bochkovskiy et al. 2020 (mosaic), Zhang et al. 2018 (mixup).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ from lookonce.data.augment import (
     plan_crop_paste,
 )
 from lookonce.data.dataset import Dataset
-from lookonce.data.letterbox import ImageArray, Placement, fit_into
+from lookonce.data.letterbox import ImageArray
 from lookonce.data.order import EpochOrder
 
 # Mosaic and mixup partners are drawn from the last 128 positions, the sample's own included. The order is random, so
@@ -117,8 +117,6 @@ def sample_plan(order: EpochOrder, positions: range, augmentation: Augmentation)
 class Composition:
     """The network inputs of a batch, of canvas_hw pixels, by a plan. Threads may write several inputs at a time."""
 
-    placements: tuple[Placement, ...] = ()
-
     def __init__(
         self, plan: CompositionPlan, dataset: Dataset, canvas_hw: tuple[int, int], preprocessing: Preprocessing
     ) -> None:
@@ -168,62 +166,27 @@ class Composition:
 
     def targets(self) -> BatchTargets:
         """The visible boxes of the inputs, after all were written."""
+        rows, flip = np.array(self._rows), self._plan.params.flip
         source, target = self._rectangles.transpose(1, 0, 2)
         scale = (target[:, 2:] - target[:, :2]) / (source[:, 2:] - source[:, :2])
         offset = target[:, :2] - source[:, :2] * scale
-        flip = self._plan.params.flip
         offset[flip, 0] = target[flip, 0] + target[flip, 2] - offset[flip, 0]
         scale[flip, 0] *= -1
-        tiles, targets = mapped_boxes(self._dataset, np.array(self._rows), scale, offset, self._plan.layers // 2)
-        boxes_xyxy, kept = clip_boxes(targets.boxes_xyxy, target[tiles], targets.crowd)
-        return replace(targets, boxes_xyxy=boxes_xyxy).select(kept)
 
-
-class Fitting:
-    """The network inputs of a batch with one image each, `rows` (B,) of the data set, fitted as at inference."""
-
-    def __init__(self, rows: NDArray[np.int64], dataset: Dataset, preprocessing: Preprocessing) -> None:
-        self._rows = rows.copy()
-        self._dataset = dataset
-        self._preprocessing = preprocessing
-        self._placements: dict[int, Placement] = {}
-
-    @property
-    def placements(self) -> tuple[Placement, ...]:
-        """The position of each image in its input, after all were written."""
-        return tuple(self._placements[index] for index in range(len(self._rows)))
-
-    def write(self, index: int, canvas: ImageArray, read: Read) -> None:
-        """Write every pixel of network input `index`, `canvas` (H, W, 3)."""
-        self._rows[index], image = read(int(self._rows[index]))
-        self._placements[index] = fit_into(canvas, image, self._preprocessing)
-
-    def targets(self) -> BatchTargets:
-        """All boxes of the inputs, after all were written."""
-        scale = np.array([placement.scale_xy for placement in self.placements])
-        offset = np.array([placement.offset_xy for placement in self.placements])
-        return mapped_boxes(self._dataset, self._rows, scale, offset, np.arange(len(self._rows)))[1]
-
-
-def mapped_boxes(
-    dataset: Dataset, rows: NDArray[np.int64], scale_xy: Floats, offset_xy: Floats, image_index: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], BatchTargets]:
-    """(M,) the tile of each box, and the boxes of K tiles: original * scale + offset, not clipped.
-
-    rows (K,) of the data set, scale and offset (K, 2), image_index (K,).
-    """
-    starts = dataset.box_offsets[rows]
-    counts = dataset.box_offsets[rows + 1] - starts
-    tiles = np.repeat(np.arange(len(rows)), counts)
-    boxes = np.arange(len(tiles)) + (starts - np.cumsum(counts) + counts)[tiles]
-    # take is ten times as fast as an index, and pairs of columns four times as fast as an axis of two.
-    corners = dataset.boxes_xyxy.take(boxes, 0) * np.tile(scale_xy, 2).take(tiles, 0)
-    corners += np.tile(offset_xy, 2).take(tiles, 0)
-    low, high = corners[:, :2], corners[:, 2:]
-    targets = BatchTargets(
-        boxes_xyxy=np.concatenate([np.minimum(low, high), np.maximum(low, high)], 1),  # a negative scale swaps them
-        labels=dataset.labels[boxes],
-        crowd=dataset.crowd[boxes],
-        image_index=image_index[tiles],
-    )
-    return tiles, targets
+        starts = self._dataset.box_offsets[rows]
+        counts = self._dataset.box_offsets[rows + 1] - starts
+        tiles = np.repeat(np.arange(len(rows)), counts)  # (M,) of each box
+        boxes = np.arange(len(tiles)) + (starts - np.cumsum(counts) + counts)[tiles]
+        # take is ten times as fast as an index, and pairs of columns four times as fast as an axis of two.
+        corners = self._dataset.boxes_xyxy.take(boxes, 0) * np.tile(scale, 2).take(tiles, 0)
+        corners += np.tile(offset, 2).take(tiles, 0)
+        low, high = corners[:, :2], corners[:, 2:]
+        corners = np.concatenate([np.minimum(low, high), np.maximum(low, high)], 1)  # a negative scale swaps them
+        crowd = self._dataset.crowd[boxes]
+        boxes_xyxy, kept = clip_boxes(corners, target.take(tiles, 0), crowd)
+        return BatchTargets(
+            boxes_xyxy=boxes_xyxy,
+            labels=self._dataset.labels[boxes],
+            crowd=crowd,
+            image_index=self._plan.layers[tiles] // 2,
+        ).select(kept)

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation
-from lookonce.data.compose import Composition, Fitting, sample_plan
+from lookonce.data.compose import Composition, sample_plan
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image, require_size
-from lookonce.data.letterbox import ImageArray, Placement
+from lookonce.data.letterbox import ImageArray
 from lookonce.data.order import EpochOrder, batch_size_hw
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger
@@ -37,7 +37,7 @@ Start = Callable[[Callable[[], None]], Callable[[], None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """B network inputs and their K boxes. `placements`: position of each image in its input; empty when augmented."""
+    """B network inputs and their K boxes."""
 
     images: NDArray[np.uint8]  # (B, H, W, 3) RGB
     boxes_xyxy: NDArray[np.float32]  # (K, 4) pixels of the network input
@@ -46,7 +46,6 @@ class Batch:
     crowd: NDArray[np.bool_]  # (K,)
     positions: NDArray[np.int64]  # (B,) index into the epoch's order, over all ranks
     image_ids: NDArray[np.int64]  # (B,) as in the annotations
-    placements: tuple[Placement, ...]  # B or 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ class _Pending:
     images: ImageArray  # (B, H, W, 3)
     positions: NDArray[np.int64]  # (B,)
     rows: NDArray[np.int64]  # (B,) of the data set
-    inputs: Composition | Fitting
+    inputs: Composition
     written: Sequence[Callable[[], None]]
 
 
@@ -95,17 +94,14 @@ class ImageCache:
 class Loader:
     """Batches of a data set, epoch after epoch.
 
-    batch_size: with shuffle, images of all ranks together; each rank takes its slice of every batch, and slices differ
-    by at most one image. All batches are full.
-    shuffle False (evaluation): the data set's order, each image once; rank r of w takes images r, r + w, ... in batches
-    of batch_size per rank; the last batch may be smaller.
+    batch_size: images of all ranks together; each rank takes its slice of every batch, and slices differ by at most one
+    image. All batches are full.
     image_sizes: side of the network input in pixels, or (height, width); of several, one is drawn every `resize_every`
     batches.
-    augment: None fits images as at inference, and batches have placements; a callable returns the augmentation of each
-    epoch.
+    augment: a callable returns the augmentation of each epoch.
     workers: threads; 0 loads in the calling thread. cache_mb: maximum size of the cache of decoded images, in MB (1e6
-    bytes). max_boxes: maximum boxes of an augmented network input; the smallest are dropped; None: no limit. skip_bad:
-    in training, leave out images that cannot be read (`bad_rows`) instead of raising.
+    bytes). max_boxes: maximum boxes of a network input; the smallest are dropped; None: no limit. skip_bad: leave out
+    images that cannot be read (`bad_rows`) instead of raising.
     """
 
     def __init__(
@@ -115,8 +111,7 @@ class Loader:
         batch_size: int,
         image_sizes: Sequence[int | tuple[int, int]],
         preprocessing: Preprocessing,
-        augment: Augmentation | Callable[[int], Augmentation | None] | None = None,
-        shuffle: bool = True,
+        augment: Augmentation | Callable[[int], Augmentation],
         seed: int = 0,
         workers: int = 1,
         rank: int = 0,
@@ -137,17 +132,11 @@ class Loader:
                 setting="batch_size",
                 value=batch_size,
             )
-        if shuffle and batch_size < world_size:
+        if batch_size < world_size:
             raise SettingsError(
                 f"batch_size {batch_size}: expected at least 1 image for each of {world_size} ranks",
                 setting="batch_size",
                 value=batch_size,
-            )
-        if not shuffle and len(image_sizes) > 1:
-            raise SettingsError(
-                f"image sizes {list(image_sizes)}: expected one size for evaluation",
-                setting="image_size",
-                value=list(image_sizes),
             )
         self.dataset = dataset
         self.batch_size = batch_size
@@ -155,7 +144,6 @@ class Loader:
         self._sizes_hw = [(size, size) if isinstance(size, int) else size for size in image_sizes]
         self._preprocessing = preprocessing
         self._augment = augment
-        self._shuffle = shuffle
         self._seed = seed
         self._workers = workers
         self._rank = rank
@@ -168,10 +156,8 @@ class Loader:
         self._images = ImageCache(self._decode, int(cache_mb * 1e6))
 
     def __len__(self) -> int:
-        """Number of batches per epoch on this rank."""
-        if self._shuffle:
-            return math.ceil(len(self.dataset) / self.batch_size)
-        return math.ceil(len(range(self._rank, len(self.dataset), self._world_size)) / self.batch_size)
+        """Number of batches per epoch, the same on all ranks."""
+        return math.ceil(len(self.dataset) / self.batch_size)
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Generator[Batch]:
         """The batches of an epoch, from `start_batch` on; earlier batches are skipped without loading them.
@@ -179,7 +165,7 @@ class Loader:
         The threads end when the iterator is exhausted, closed or raises. Resets `wait_seconds` to 0.
         """
         self.wait_seconds = 0.0
-        order = EpochOrder(len(self.dataset), self._seed, epoch, shuffle=self._shuffle)
+        order = EpochOrder(len(self.dataset), self._seed, epoch)
         augmentation = self._augment(epoch) if callable(self._augment) else self._augment
         pending: deque[_Pending] = deque()
         with _starter(self._workers) as start:
@@ -190,27 +176,19 @@ class Loader:
             while pending:
                 yield self._finish(pending.popleft())
 
-    def _begin(self, batch: int, order: EpochOrder, augmentation: Augmentation | None, start: Start) -> _Pending:
-        positions = self._positions(batch)
+    def _begin(self, batch: int, order: EpochOrder, augmentation: Augmentation, start: Start) -> _Pending:
+        first, stop = (
+            batch * self.batch_size + self.batch_size * rank // self._world_size
+            for rank in (self._rank, self._rank + 1)
+        )
+        positions = range(first, stop)
         size_hw = batch_size_hw(self._sizes_hw, order.seed, order.epoch, batch, self._resize_every)
         images = np.empty((len(positions), *size_hw, 3), dtype=np.uint8)
-        rows = order.rows(np.array(positions))
-        inputs: Composition | Fitting
-        if augmentation is None:
-            inputs = Fitting(rows, self.dataset, self._preprocessing)
-        else:
-            plan = sample_plan(order, positions, augmentation)
-            inputs = Composition(plan, self.dataset, size_hw, self._preprocessing)
+        plan = sample_plan(order, positions, augmentation)
+        inputs = Composition(plan, self.dataset, size_hw, self._preprocessing)
         written = [start(partial(inputs.write, *item, self._read)) for item in enumerate(images)]
-        return _Pending(images=images, positions=np.array(positions), rows=rows, inputs=inputs, written=written)
-
-    def _positions(self, batch: int) -> range:
-        if not self._shuffle:
-            own = range(self._rank, len(self.dataset), self._world_size)
-            return own[batch * self.batch_size : (batch + 1) * self.batch_size]
-        first = batch * self.batch_size
-        start, end = (self.batch_size * rank // self._world_size for rank in (self._rank, self._rank + 1))
-        return range(first + start, first + end)
+        indices = np.array(positions)
+        return _Pending(images=images, positions=indices, rows=order.rows(indices), inputs=inputs, written=written)
 
     def _read(self, row: int) -> tuple[int, ImageArray]:
         """`row` and its image; with skip_bad, those of the next row whose image can be read."""
@@ -244,7 +222,7 @@ class Loader:
             wait()
         self.wait_seconds += time.perf_counter() - started
         targets = pending.inputs.targets()
-        if self._max_boxes is not None and not pending.inputs.placements:
+        if self._max_boxes is not None:
             targets = targets.largest(self._max_boxes)
         return Batch(
             images=pending.images,
@@ -254,7 +232,6 @@ class Loader:
             crowd=targets.crowd,
             positions=pending.positions,
             image_ids=self.dataset.image_ids[pending.rows],
-            placements=pending.inputs.placements,
         )
 
 

@@ -21,13 +21,12 @@ _PER_COUNTER = 4
 
 
 class EpochOrder:
-    """Rows of the data set and random numbers by position, for one epoch; without `shuffle` in the data set's order."""
+    """Rows of the data set and random numbers by position, for one epoch."""
 
-    def __init__(self, num_images: int, seed: int, epoch: int, *, shuffle: bool = True) -> None:
+    def __init__(self, num_images: int, seed: int, epoch: int) -> None:
         self.num_images = num_images
         self.seed = seed
         self.epoch = epoch
-        self.shuffle = shuffle
         self._key = np.random.SeedSequence([seed, epoch, _SAMPLE]).generate_state(2, np.uint64)
         self._rows = np.empty(0, dtype=np.int64)  # of all positions up to the last pass asked for
 
@@ -38,20 +37,19 @@ class EpochOrder:
         return self._rows[positions]
 
     def _pass(self, number: int) -> NDArray[np.int64]:
-        if not self.shuffle:
-            return np.arange(self.num_images)
         return np.random.default_rng([self.seed, self.epoch, number, _ORDER]).permutation(self.num_images)
 
     def draws(self, positions: range, count: int) -> Floats:
         """(positions, count) uniform random numbers, 0 <= x < 1; each row depends on seed, epoch and its position only.
 
-        Position p has ceil(count / 4) counters of Philox 4x64 (Salmon et al. 2011), from p * ceil(count / 4) on.
+        positions: consecutive. Position p has ceil(count / 4) counters of Philox 4x64 (Salmon et al. 2011), from
+        p * ceil(count / 4) on.
         """
         counters = -(-count // _PER_COUNTER)
-        bits = np.random.Philox(key=self._key, counter=positions[0] * counters)
-        words = bits.random_raw(_PER_COUNTER * counters * (positions[-1] + 1 - positions[0]))
+        bits = np.random.Philox(key=self._key, counter=positions.start * counters)
+        words = bits.random_raw(_PER_COUNTER * counters * len(positions))
         unit = (words >> np.uint64(11)) * 2.0**-53  # the 53 bits of a float64
-        return np.asarray(unit.reshape(-1, _PER_COUNTER * counters)[:: positions.step, :count])
+        return np.asarray(unit.reshape(-1, _PER_COUNTER * counters)[:, :count])
 
 
 def batch_size_hw(
