@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent / "src"))  # a checkout into which nothing was installed
 
-from lookonce.cli.main import startup
+from lookonce.cli.startup import startup
 
 if __name__ == "__main__":
     sys.exit(startup("train", __file__))

@@ -146,7 +146,7 @@ def peak_mb() -> float:
 def main() -> int:
     """Returns exit status 1 if the two programs differ in any digit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=5000)
+    parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--detections", type=int, default=100, help="detections per image")
     parser.add_argument("--reference", type=int, default=500, help="images that pycocotools evaluates")
     parser.add_argument(
@@ -155,11 +155,11 @@ def main() -> int:
     options = parser.parse_args()
 
     rng = np.random.default_rng(0)
-    truth = random_truth(options.pictures, rng)
+    truth = random_truth(options.images, rng)
     results = random_results(truth, options.detections, rng)
     before = peak_mb()
     metrics, seconds = timed(lambda: score(truth, results))
-    print(f"{options.pictures} images x {options.detections} detections: {seconds:.2f} s, AP {metrics.AP:.4f}")
+    print(f"{options.images} images x {options.detections} detections: {seconds:.2f} s, AP {metrics.AP:.4f}")
     print(f"peak memory {peak_mb():.0f} MB, of which {before:.0f} MB before the evaluation")
     matches, match_seconds = timed(lambda: match(truth, results))
     _, analysis_seconds = timed(lambda: analyse(truth, results, matches))
@@ -169,13 +169,13 @@ def main() -> int:
         print(f"confidence intervals: {options.resamples} bootstrap resamples, {seconds_resampled:.1f} s")
     print(f"peak memory after the analysis {peak_mb():.0f} MB")
 
-    part, part_results = first_images(truth, results, min(options.reference, options.pictures))
+    part, part_results = first_images(truth, results, min(options.reference, options.images))
     ours, our_seconds = timed(lambda: score(part, part_results))
     theirs, their_seconds = timed(lambda: pycocotools_twelve(part, part_results))
-    whole = their_seconds * options.pictures / len(part)
+    whole = their_seconds * options.images / len(part)
     ratio = their_seconds / our_seconds
     print(f"on {len(part)} images: {our_seconds:.2f} s, pycocotools {their_seconds:.1f} s, {ratio:.0f}x")
-    print(f"pycocotools on all {options.pictures}, extrapolated: {whole:.0f} s, {whole / seconds:.0f}x")
+    print(f"pycocotools on all {options.images}, extrapolated: {whole:.0f} s, {whole / seconds:.0f}x")
     equal = list(ours.twelve().values()) == theirs
     print("all twelve metrics equal to the last digit" if equal else f"THEY DIFFER: {ours.twelve()} {theirs}")
     return 0 if equal else 1

@@ -1,8 +1,8 @@
 """Throughput of the C++ program on a folder, relative to the network alone and to lookonce predict.
 
-    python benchmarks/cpp.py [MODEL PICTURES] [--threshold X] [--rounds 7] [--threads 2]
+    python benchmarks/cpp.py [MODEL IMAGES] [--threshold X] [--rounds 7] [--threads 2]
 
-Default MODEL and PICTURES: the full network at 416 pixels and 200 synthetic images of about 640x480
+Default MODEL and IMAGES: the full network at 416 pixels and 200 synthetic images of about 640x480
 (benchmarks/standard.py), each four times. Each round runs, in turns: `lookonce-infer --model-only` and then the folder,
 in one process; and `lookonce predict` writing JSON. Ratios are computed within a round; their medians are the result.
 Build the program first with `./run cpp build`, and run nothing else meanwhile.
@@ -33,16 +33,16 @@ TIMES = 4  # repetitions of each synthetic image in the list, so that a run take
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?")
-    parser.add_argument("pictures", nargs="?")
+    parser.add_argument("images", nargs="?")
     parser.add_argument("--threshold", type=float, help="default: about eight boxes per image")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=usable_threads())
     parser.add_argument("--folder", type=Path, default=Path("build/benchmark"), help="folder of the generated files")
     arguments = parser.parse_args()
-    model, images = arguments.model, arguments.pictures
+    model, images = arguments.model, arguments.images
     if model is None or images is None:
         images, _, model = standard.make(arguments.folder)
-        images = listed(images, arguments.folder / "pictures.txt")
+        images = listed(images, arguments.folder / "images.txt")
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # read by predict
     program, runtime, sources = CppRuntime(model).program, load_runtime(model), find_images(images)
     canvases = [fit(one.read(), runtime.record.image_size, runtime.record.preprocessing)[0] for one in sources[:16]]
@@ -74,7 +74,7 @@ def rates(program: str, model: Path, images: str, threshold: float) -> tuple[flo
         command = [program, str(model), images, "--output", folder, "--no-images", f"--threshold={threshold}"]
         command.append(f"--model-only={SECONDS_ALONE}")
         output = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
-    alone, whole = re.findall(r"([\d.]+) (?:images|pictures)/s", output)
+    alone, whole = re.findall(r"([\d.]+) images/s", output)
     return float(alone), float(whole)
 
 

@@ -1,6 +1,6 @@
 """Throughput of the loader, compared with only decoding and resizing the same images in the same run.
 
-    python benchmarks/loader.py PICTURES_FOLDER [--pictures 200] [--workers 2] [--sizes 320 416 640]
+    python benchmarks/loader.py IMAGES_FOLDER [--images 200] [--workers 2] [--sizes 320 416 640]
 
 Prints for each size: milliseconds per sample in one thread, the ratio to the bare work of a sample (one decode and one
 resize), and images/s with worker threads. "from files" caches no image (worst case); "from the cache" caches all of
@@ -49,20 +49,20 @@ KINDS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--sizes", type=int, nargs="+", default=[320, 416, 640])
     options = parser.parse_args()
     cv2.setNumThreads(1)
     paths = sorted(path for path in options.folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
     interpreter()
-    paths = paths[: options.pictures]
+    paths = paths[: options.images]
     dataset = with_ten_boxes_each(paths, np.array([image_size_wh(path) for path in paths], dtype=np.int32))
     # Warm-up: fills the system's file cache; and once a batch was freed, glibc keeps freed memory rather than return
     # its pages to the system, which halves the time of a bare decode.
     seconds_a_sample(dataset, max(options.sizes), Augmentation(), 0, 0)
     print(f"{len(dataset)} images, OpenCV {cv2.__version__}, {options.workers} workers")
-    print(f"{'size':>4}  {'pictures':18}{'decoded':16}{'ms, one thread':>15}{'x bare':>8}{'images/s, workers':>21}")
+    print(f"{'size':>4}  {'images':18}{'decoded':16}{'ms, one thread':>15}{'x bare':>8}{'images/s, workers':>21}")
     for size in options.sizes:
         compare(dataset, size, options.workers)
 

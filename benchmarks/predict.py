@@ -1,8 +1,8 @@
 """Throughput of `lookonce predict` (read, detect, draw, write), relative to the network alone.
 
-    python benchmarks/predict.py [WEIGHTS PICTURES] [--threshold 0.25] [--rounds 5]
+    python benchmarks/predict.py [WEIGHTS IMAGES] [--threshold 0.25] [--rounds 5]
 
-Default WEIGHTS and PICTURES: the full network at 416 pixels and 200 synthetic images of about 640x480
+Default WEIGHTS and IMAGES: the full network at 416 pixels and 200 synthetic images of about 640x480
 (benchmarks/standard.py). Each round runs, in turns in one process: the network alone (inputs ready in memory; with
 decoding and NMS), `lookonce predict` writing JSON, and `lookonce predict` with annotated images. Ratios are computed
 within a round, so other programs on the machine affect them little; their medians are the result.
@@ -29,18 +29,18 @@ from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows.predict import predict_with
 
 BATCH = 20  # for the network alone: large enough that the tail of a batch does not matter
-PARTS = {"predict": "json", "with drawings": "pictures,json"}
+PARTS = {"predict": "json", "with drawings": "images,json"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, nargs="?")
-    parser.add_argument("pictures", nargs="?")
+    parser.add_argument("images", nargs="?")
     parser.add_argument("--threshold", type=float)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("build/benchmark"), help="folder of the generated files")
     arguments = parser.parse_args()
-    weights, images = arguments.weights, arguments.pictures
+    weights, images = arguments.weights, arguments.images
     if weights is None or images is None:
         images, _, weights = standard.make(arguments.folder)
     runtime = load_runtime(weights)

@@ -1,6 +1,6 @@
 """Default inputs of the speed benchmarks: synthetic images and an untrained network.
 
-`make(folder)` creates, if missing, folder/pictures (200 JPEG files of about 640x480, synthetic scenes of lookonce),
+`make(folder)` creates, if missing, folder/images (200 JPEG files of about 640x480, synthetic scenes of lookonce),
 folder/weights (a checkpoint of the full network, 80 classes, random weights of seed 0) and folder/network-416.onnx.
 An untrained network needs as much computation as a trained one; with `usual_threshold` it also outputs as many boxes.
 """
@@ -26,7 +26,7 @@ SIDES = (480, 640)
 
 def make(folder: Path) -> tuple[Path, Path, Path]:
     """(image folder, checkpoint, exported file)."""
-    images, weights, exported = folder / "pictures", folder / "weights", folder / "network-416.onnx"
+    images, weights, exported = folder / "images", folder / "weights", folder / "network-416.onnx"
     images.mkdir(parents=True, exist_ok=True)
     for number in range(NUM_IMAGES):
         path = images / f"{number:03}.jpg"

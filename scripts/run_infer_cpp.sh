@@ -17,8 +17,8 @@ for old in acc.log results.json detections.jsonl result_Files time_Result; do
 done
 # Invalid arguments are reported before the build, which takes minutes.
 case $model in
-  *.mindir | *.air | *.om) die "$model: a MindSpore format; expected .onnx or .xml; export the weights again with --to onnx or
---file_format ONNX" ;;
+  *.mindir | *.air | *.om) die "$model: a MindSpore format; expected .onnx or .xml; export the weights again with \
+--to onnx or --file_format ONNX" ;;
   *.onnx | *.xml | *.ncnn) ;;
   *) die "$model: expected an exported file, .onnx or .xml; run lookonce export $model" ;;
 esac
@@ -28,7 +28,7 @@ done
 case $device in
   *[!0-9]*) set -- --device "$device" ;;
   *)
-    for node in /dev/davinci[0-9]*; do [ -e "$node" ] || die "DEVICE: $device; a number selects an Ascend device, and this
+    for node in /dev/davinci[0-9]*; do [ -e "$node" ] || die "DEVICE: $device; a number selects an Ascend device, and this \
 machine has none; expected CPU, GPU or NPU (default CPU)"; done
     set -- --runtime onnxruntime --device "cann:$device" ;;
 esac

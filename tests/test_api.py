@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -161,6 +162,38 @@ def test_threads_share_a_detector(detector: lookonce.LoadedDetector, image: np.n
     with ThreadPoolExecutor(4) as pool:
         for (result,) in pool.map(detector, [image] * 8):
             np.testing.assert_array_equal(result.scores, expected.scores)
+
+
+FORKED = """
+import sys, warnings
+from multiprocessing import get_context
+import numpy as np
+import lookonce
+warnings.simplefilter("ignore", DeprecationWarning)  # that forking a process with threads is delicate is the point
+fork, image = get_context("fork"), np.random.default_rng(0).integers(0, 256, (48, 80, 3), np.uint8)
+for path in sys.argv[1:]:
+    detector = lookonce.load(path, device="cpu")
+    before = [[found.scores.tolist() for found in detector.detect([image] * 3)], str(detector(image))]
+    receiver, sender = fork.Pipe(duplex=False)
+    def again():
+        sender.send([[found.scores.tolist() for found in detector.detect([image] * 3)], str(detector(image))])
+    child = fork.Process(target=again)
+    child.start()
+    assert receiver.poll(60), path
+    after = receiver.recv()
+    child.join()
+    np.testing.assert_allclose(after[0], before[0], atol=1e-6)  # one thread may sum in another order than two
+    assert after[1] == before[1] and before[0][0]
+"""
+
+
+def test_a_fork_uses_its_parents_detectors(weights: Path, tmp_path: Path) -> None:
+    """With two threads, whose pools the fork does not have."""
+    file = lookonce.load(weights).export(output=tmp_path / "net.onnx").files[0].path
+    command = [sys.executable, "-c", FORKED, str(weights), str(file)]
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 0, done.stderr
 
 
 def test_paths_may_be_text_in_every_verb(weights: Path, folder: Path, tmp_path: Path) -> None:

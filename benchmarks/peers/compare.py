@@ -52,7 +52,7 @@ def main() -> None:
     for number in range(1, arguments.rounds + 1):
         for name, own, others in (
             ("network", ours.network(), peer.network()),
-            ("predict", ours.predict(), peer.predict(ours.pictures)),
+            ("predict", ours.predict(), peer.predict(ours.images)),
         ):
             rate, processor = own.rate / others.rate, others.processor_ms / own.processor_ms
             ratios.setdefault(f"{name}, rate", []).append(rate)
@@ -102,8 +102,8 @@ class Peer:
         asked = [self._ask(NETWORK_IMAGES, f"network {NETWORK_IMAGES} {batch}") for batch in PEER_BATCHES]
         return max(asked, key=lambda speed: speed.rate)
 
-    def predict(self, pictures: Path) -> Speed:
-        return self._ask(len(list(pictures.iterdir())), f"predict {pictures}")
+    def predict(self, images: Path) -> Speed:
+        return self._ask(len(list(images.iterdir())), f"predict {images}")
 
     def close(self) -> None:
         self._process.communicate()
@@ -150,10 +150,10 @@ class Ours:
         from lookonce.prediction.sources import find_images
         from lookonce.runtimes.registry import load_runtime
 
-        self.pictures, _, self._weights = standard.make(folder)
+        self.images, _, self._weights = standard.make(folder)
         self.runtime = load_runtime(self._weights)
         record = self.runtime.record
-        sources = find_images(self.pictures)[:NETWORK_IMAGES]
+        sources = find_images(self.images)[:NETWORK_IMAGES]
         self._canvases = np.stack([fit(one.read(), record.image_size, record.preprocessing)[0] for one in sources])
         self._threshold = standard.usual_threshold(self.runtime, self._canvases)
 
@@ -175,7 +175,7 @@ class Ours:
         with tempfile.TemporaryDirectory() as output, contextlib.redirect_stdout(io.StringIO()):
             done = predict_with(
                 self.runtime,
-                str(self.pictures),
+                str(self.images),
                 weights=self._weights,
                 threshold=self._threshold,
                 save="json",

@@ -246,6 +246,27 @@ def read_regular_file(path: Path, num_bytes: int = -1) -> bytes:
         return file.read(num_bytes)
 
 
+def stand_in(start: bytes) -> str:
+    """What a file with these first 256 bytes is in place of its content, and the next step; "" for other files."""
+    if not start:
+        return "is empty (0 bytes); copy it again"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the file itself; run in its repository: git lfs pull"
+    if start.lstrip(b"\xef\xbb\xbf \r\n\t").lower().startswith((b"<!doctype html", b"<html")):
+        return "is an HTML page, such as an error or a login; download the file itself"
+    return ""
+
+
+def require_content(path: Path, error: type[LookonceError]) -> None:
+    """`error` for a file that is only a `stand_in`. What cannot be read is left to its reader."""
+    try:
+        words = stand_in(read_regular_file(path, 256))
+    except OSError:
+        return
+    if words:
+        raise error(f"{path}: {words}", path=path)
+
+
 def read_text_file(path: Path) -> str:
     """A UTF-8 file, with or without byte order mark, its lines ended by \\n. OSError as in `require_regular_file`;
     UnicodeDecodeError."""

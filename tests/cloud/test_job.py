@@ -31,7 +31,7 @@ from lookonce.data.loader import Loader
 from lookonce.data.synthetic import CLASS_NAMES, SceneOptions, write_synthetic
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
-from lookonce.remote.objects import Location, ObjectStore
+from lookonce.remote.objects import Location, ObjectStore, RemoteError
 from lookonce.remote.stage_out import NOT_SYNCED
 from lookonce.storage import sha256_file
 from lookonce.training.run_folder import RunFolder
@@ -243,11 +243,12 @@ def test_what_is_typed_wins_over_the_environment_and_that_over_the_file(tmp_path
 
 
 def test_unknown_options_are_noted_and_left_alone(caplog: pytest.LogCaptureFixture) -> None:
-    flags = {"s3_config_id": "7", "epochs": "3", "ckpt_path": "outputs/", "rank": "3"}
+    flags = {"s3_config_id": "7", "data_ulr": "s3://b", "epochs": "3", "ckpt_path": "outputs/", "rank": "3"}
     options, told = read_flags(flags, {})
     assert told.flags == {"epochs": "3"}
     assert options.task == "train"
-    assert any("s3_config_id" in message for message in caplog.messages)
+    assert any(message.startswith("s3_config_id: ") for message in caplog.messages)
+    assert any(message.startswith("data_ulr: ") and "data_url?" in message for message in caplog.messages)
     assert any(message.startswith("ckpt_path=outputs/: ") and "output_path" in message for message in caplog.messages)
 
 
@@ -319,6 +320,23 @@ def test_a_local_data_url_stays_as_it_is(zipped: Path, tmp_path: Path) -> None:
         )
 
 
+def test_runs_of_one_name_at_two_places_have_folders_of_their_own(tmp_path: Path) -> None:
+    """A machine that has made a run for one train_url neither resumes it for another one nor uploads it there."""
+    here = [
+        module.output_folder(module.JobOptions(train_url=url, output_path=str(tmp_path)))
+        for url in ("s3://bucket/a", "obs://bucket/a/", "s3://bucket/b", "s3://other/a")
+    ]
+    assert here[0] == here[1]
+    assert len(set(here)) == 3
+    assert {folder.parent for folder in here} == {tmp_path}
+
+
+def test_a_train_url_that_is_not_there_is_told_before_data_is_fetched(bucket: Any) -> None:
+    with pytest.raises(RemoteError, match="NoSuchBucket"):
+        train(train_url="s3://no-such-bucket/out")
+    assert not any("coco2017.zip" in request for request in bucket.requests)
+
+
 def test_weights_that_are_not_there_are_named_with_what_is(tmp_path: Path) -> None:
     for name in ("0-299_.ckpt", "0-300_.ckpt"):
         (tmp_path / name).touch()
@@ -363,7 +381,9 @@ def test_training_with_enable_modelarts_is_a_job(
     out = tmp_path / "out ü"
     assert typed("train", "enable_modelarts=True", data=str(zipped), folder=out) == 0
     assert (out / "job" / "checkpoints" / "best").is_dir()
-    assert "unknown_to_us, verbose" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "unknown_to_us: " in said
+    assert "verbose: " in said
 
 
 def evaluated(data: Path, weights: Path, machines: list[Path]) -> int:

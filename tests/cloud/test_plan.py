@@ -36,6 +36,13 @@ def table_of(path: Path, *servers: str, cards: int = 8) -> str:
     return str(path)
 
 
+def test_the_rank_table_that_the_page_shows_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text(encoding="utf-8")
+    table = tmp_path / "rank_table_2p.json"
+    table.write_text(page.partition("```json\n")[2].partition("```")[0])
+    assert plan({"RANK_TABLE_FILE": str(table)}).settings(1) == {"devices": 2}
+
+
 @pytest.mark.parametrize(
     ("environment", "devices", "nnodes", "node_rank", "master"),
     [

@@ -176,7 +176,7 @@ def test_a_bomb_costs_nothing() -> None:
     ("content", "said"),
     [
         (b"", "0 bytes"),
-        (b"<html>not found</html>", "b'<html>no'"),
+        (b"<html>not found</html>", "HTML page"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "b'%!PS-Ado'"),
         (b"\xff\xd8\xff\xe0nonsense", "JPEG"),
         (b"\x89PNG\r\n\x1a\n" + bytes(40), "PNG"),

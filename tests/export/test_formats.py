@@ -1,6 +1,9 @@
 """A file of every format answers as the network that it was made from, in its own runtime."""
 
 import ctypes
+import os
+import runpy
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -8,19 +11,25 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from raised import raises
 
 import lookonce
 from lookonce.config.record import Preprocessing
+from lookonce.data.images import read_image
 from lookonce.detections import Detections
 from lookonce.errors import WeightsError
 from lookonce.export.base import size_of, textured_canvases
 from lookonce.export.formats import FORMATS
 from lookonce.export.metadata import VERIFIED_KEY, store_verification
 from lookonce.export.plan import ExportPlan
-from lookonce.runtimes.exported import RECORD_KEY
+from lookonce.runtimes.detector import Detector
+from lookonce.runtimes.exported import INNER_NAMES, RECORD_KEY, raw_names
+from lookonce.runtimes.onnx import with_outputs
 from lookonce.runtimes.registry import RUNTIMES, load_runtime
 
 IMAGENET = Preprocessing(color_order="BGR", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -245,3 +254,107 @@ def test_files_for_phones_answer_as_the_network(make_pair, name, module):
     pair = make_pair(to=name, preprocessing=IMAGENET)
     thresholds = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 50}
     assert_same(pair.network.detect(pair.canvases, **thresholds), pair.exported.detect(pair.canvases, **thresholds))
+
+
+# ---- examples/clients: programs written from docs/export.md alone
+
+CLIENTS = Path(__file__).parents[2] / "examples" / "clients"
+IMAGE_SIZES_HW = [(333, 501), (97, 61), (128, 192), (64, 96), (1, 200)]  # odd ones, half, the input's own, a line
+BOX_PIXELS, SCORE = 0.01, 1e-5
+NAMES = {inner: outer for outer, inner in INNER_NAMES.items()}
+
+
+@pytest.fixture(scope="module", params=IMAGE_SIZES_HW, ids=str)
+def image_file(request, tmp_path_factory) -> Path:
+    """A texture as .png; beside it as .ppm."""
+    file = tmp_path_factory.mktemp("image") / "texture.png"
+    image = textured_canvases(1, request.param, seed=1)[0]
+    for suffix in (".png", ".ppm"):
+        cv2.imwrite(str(file.with_suffix(suffix)), image[..., ::-1])
+    return file
+
+
+@pytest.fixture
+def decoded_file(file_of, tmp_path) -> Path:
+    """The default file cut at its decoded boxes, which then have the names that `--outputs decoded` gives them."""
+    pair = file_of("onnx, detections")
+    content = with_outputs(pair.path.read_bytes(), list(NAMES), raw_names(pair.record))
+    proto = onnx.load_model_from_string(content)
+    for node in proto.graph.node:
+        node.output[:] = [NAMES.get(name, name) for name in node.output]
+    for output in proto.graph.output:
+        output.name = NAMES[output.name]
+    (tmp_path / "decoded.onnx").write_bytes(proto.SerializeToString())
+    return tmp_path / "decoded.onnx"
+
+
+def assert_printed(pair, image_file: Path, printed: str) -> None:
+    """One line a detection: score, left, top, right, bottom, name."""
+    (expected,) = Detector(pair.network).detect([read_image(image_file)])
+    rows = [line.split(" ", 5) for line in printed.splitlines()]
+    assert [row[5] for row in rows] == [pair.record.class_names[label] for label in expected.labels]
+    values = np.array([[float(value) for value in row[:5]] for row in rows])
+    np.testing.assert_allclose(values[:, 0], expected.scores, atol=SCORE)
+    np.testing.assert_allclose(values[:, 1:], expected.boxes_xyxy, atol=BOX_PIXELS)
+    assert len(rows) > 5
+
+
+@pytest.mark.parametrize(
+    ("client", "file"),
+    [
+        ("with_onnxruntime", "onnx, detections"),
+        ("with_opencv", "onnx, detections"),
+        ("with_openvino", "openvino, detections"),
+        ("with_ncnn", "ncnn, raw"),
+    ],
+)
+def test_a_client_in_python_finds_what_lookonce_finds(file_of, request, image_file, client, file, monkeypatch, capsys):
+    pair = file_of(file)
+    model = request.getfixturevalue("decoded_file") if client == "with_opencv" else pair.path
+    monkeypatch.syspath_prepend(str(CLIENTS))
+    monkeypatch.setattr(sys, "argv", [client, str(model), str(image_file)])
+    runpy.run_path(str(CLIENTS / f"{client}.py"), run_name="__main__")
+    assert_printed(pair, image_file, capsys.readouterr().out)
+
+
+@pytest.mark.slow
+def test_a_client_in_javascript_finds_what_lookonce_finds(file_of, image_file):
+    if not (CLIENTS / "node_modules").is_dir():
+        pytest.skip("no onnxruntime-node: `npm install --ignore-scripts` in examples/clients")
+    pair = file_of("onnx, detections")
+    command = ["node", CLIENTS / "with_onnxruntime.mjs", pair.path, image_file.with_suffix(".ppm")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert_printed(pair, image_file, done.stdout)
+
+
+@pytest.fixture(scope="module")
+def client_in_cpp(tmp_path_factory) -> Path:
+    """Built with the headers in $ONNXRUNTIME_INCLUDE_DIR and the library of the wheel."""
+    headers = os.environ.get("ONNXRUNTIME_INCLUDE_DIR")
+    if not headers or shutil.which("c++") is None:
+        pytest.skip("no compiler, or no headers of ONNX Runtime: set ONNXRUNTIME_INCLUDE_DIR")
+    folder = tmp_path_factory.mktemp("cpp")
+    (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
+    (folder / "libonnxruntime.so.1").symlink_to(library)
+    (folder / "libonnxruntime.so").symlink_to(library)
+    command = ["c++", "-std=c++17", "-O1", f"-I{headers}", CLIENTS / "with_onnxruntime.cc", f"-L{folder}"]
+    subprocess.run([*command, "-lonnxruntime", f"-Wl,-rpath,{folder}", "-o", folder / "client"], check=True)
+    return folder / "client"
+
+
+@pytest.mark.slow
+def test_a_client_in_cpp_finds_what_lookonce_finds(file_of, image_file, client_in_cpp):
+    pair = file_of("onnx, detections")
+    command = [client_in_cpp, pair.path, image_file.with_suffix(".ppm")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert_printed(pair, image_file, done.stdout)
+
+
+@pytest.mark.slow
+def test_the_client_of_opencv_runs_in_opencv_4(file_of, decoded_file, image_file):
+    python = CLIENTS.parents[1] / ".venv-opencv4" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("no OpenCV 4 here: `./run opencv4 -c 1` makes its environment")
+    command = [python, CLIENTS / "with_opencv.py", decoded_file, image_file]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert_printed(file_of("onnx, detections"), image_file, done.stdout)

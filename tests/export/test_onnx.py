@@ -2,11 +2,13 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 
+import lookonce
 from lookonce.detections import Detections
 from lookonce.export.wrapper import fold_batchnorm
-from lookonce.runtimes.onnx import open_session
+from lookonce.runtimes.onnx import OnnxRuntime, open_session, threshold_inputs
 from lookonce.runtimes.pytorch import to_network_input
 
 
@@ -19,7 +21,8 @@ def assert_same(expected: list[Detections], got: list[Detections]) -> None:
 
 
 def test_the_graph_takes_several_images_in_one_call(detections_file):
-    session = open_session(detections_file.path.read_bytes(), detections_file.path, threads=1)
+    content = detections_file.path.read_bytes() + threshold_inputs()
+    session = open_session(content, detections_file.path, threads=1)
     boxes_xyxy, scores, labels, image_index = session.run(
         None, {"images": detections_file.canvases, "score_threshold": np.array(0.01, np.float32)}
     )
@@ -62,9 +65,6 @@ def test_the_pool_of_stride_1_repeats_the_edge(detections_file):
 def test_inputs_and_outputs_are_named_and_shaped_as_documented(file_of):
     assert signature(file_of("onnx, detections")) == {
         "images": ["batch", 64, 96, 3],
-        "score_threshold": [],
-        "iou_threshold": [],
-        "max_detections": [],
         "boxes_xyxy": ["D", 4],
         "scores": ["D"],
         "labels": ["D"],
@@ -73,6 +73,32 @@ def test_inputs_and_outputs_are_named_and_shaped_as_documented(file_of):
     decoded = file_of("onnx, decoded, two normalised pictures at once")
     assert signature(decoded) == {"images": [2, 3, 64, 96], "boxes_xyxy": [2, 90, 4], "scores": [2, 90, 3]}
     assert list(signature(file_of("onnx, raw, any size"))) == ["images", "raw_stride32", "raw_stride16"]
+
+
+def test_onnx_runtime_opens_the_file_without_a_warning(detections_file, capfd):
+    session = onnxruntime.InferenceSession(detections_file.path.read_bytes())
+    session.run(None, {"images": detections_file.canvases[:1]})
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_graph_is_signed_and_its_nodes_are_named_for_what_they_do(detections_file):
+    proto = onnx.load_model_from_string(detections_file.path.read_bytes())
+    assert (proto.producer_name, proto.producer_version) == ("lookonce", lookonce.__version__)
+    assert proto.ir_version <= 10
+    names = [node.name for node in proto.graph.node]
+    assert len(set(names)) == len(names)
+    parts = {name.rpartition(".")[0] for name in names}
+    convolutions = {f"backbone.conv{index}" for index in range(7)}
+    heads = {"neck7", "neck8", "head32", "lateral9", "neck10", "head16"}
+    assert parts == {"preprocess", "backbone", *convolutions, "neck", *heads, "decode", "select_detections"}
+    assert {"backbone.conv0.Conv", "neck.Resize", "select_detections.survivors"} <= set(names)
+
+
+def test_thresholds_of_a_file_from_before_they_were_constants_can_still_be_set(detections_file, tmp_path):
+    (tmp_path / "old.onnx").write_bytes(detections_file.path.read_bytes() + threshold_inputs())
+    thresholds = {"score_threshold": 0.01, "iou_threshold": 0.6, "max_detections": 300}
+    old = OnnxRuntime(tmp_path / "old.onnx").detect(detections_file.canvases, **thresholds)
+    assert_same(detections_file.exported.detect(detections_file.canvases, **thresholds), old)
 
 
 def test_nothing_of_the_machine_that_exported_is_in_the_file(detections_file):

@@ -26,10 +26,10 @@ SOURCES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-TRAIN_EXTRA = ("torch", "torchvision", "hotcoco", "onnx", "onnxscript")
+TRAIN_EXTRA = ("torch", "torchvision", "onnx", "onnxscript")
 # Verbs that need the train extra to start. Import Linter's `forbidden` takes an import within a function for one at the
 # head of a module, and the other verbs import PyTorch within functions, for checkpoints: so imports are followed here.
-VERBS_WITH_TORCH = {"train", "export", "verify", "convert", "push", "pull", "explain-assignment", "info"}
+VERBS_WITH_TORCH = {"train", "export", "verify", "convert", "push", "pull", "explain-assignment"}
 
 
 def imported_at_once(body: Sequence[ast.stmt]) -> Iterator[str]:
@@ -287,6 +287,19 @@ def test_run_installs_exactly_what_is_locked_and_leaves_a_chosen_environment_alo
     chosen = call(checkout, "info", UV_NO_SYNC="1")
     assert chosen.returncode == 0
     assert chosen.stderr == ""
+
+
+def test_run_compiles_all_packages_once_for_each_lock_where_python_may_not(checkout: Path) -> None:
+    stand_in(checkout.parents[1] / "bin" / "uv", 'echo "uv ${UV_COMPILE_BYTECODE:-0}" >&2')
+
+    def compiled(**env: str) -> bool:
+        return "uv 1" in call(checkout, "info", **env).stderr
+
+    for lock in ("first", "second"):
+        (checkout / "uv.lock").write_text(lock, encoding="utf-8")
+        assert not compiled()
+        assert not compiled(PYTHONDONTWRITEBYTECODE="1", UV_NO_SYNC="1")
+        assert [compiled(PYTHONDONTWRITEBYTECODE="1") for _ in range(2)] == [True, False]
 
 
 def test_run_says_once_that_it_sets_up(checkout: Path) -> None:

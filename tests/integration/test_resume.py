@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,14 @@ def test_changed_annotations_are_refused(stopped: Path, data: Path, tmp_path: Pa
             train(resume=str(stopped))
     finally:
         annotations.write_text(original)
+
+
+def test_data_may_move_but_not_change(stopped: Path, data: Path, tmp_path: Path) -> None:
+    other = write_synthetic(tmp_path / "other", train=5, val=2, seed=1, options=SceneOptions(sides=(64, 96)))
+    with raises(DataError, path=stopped):
+        train(run=stopped.name, runs=str(stopped.parent), data=str(other))
+    moved = shutil.copytree(data, tmp_path / "moved")
+    assert train(run=stopped.name, runs=str(stopped.parent), data=str(moved)).exit_code == 0
 
 
 def test_a_damaged_checkpoint_is_not_resumed(stopped: Path) -> None:

@@ -220,7 +220,9 @@ def test_the_time_of_a_step_and_of_an_evaluation_is_measured(data: Path, tmp_pat
     assert all(0 < float(seconds) < 30 for seconds in told.groups())
 
 
-def test_a_profile_trains_nothing(data: Path, tmp_path: Path) -> None:
+def test_a_profile_trains_nothing(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lookonce.training.profile.SKIPPED_STEPS", 0)
+    monkeypatch.setattr("lookonce.training.profile.PROFILED_STEPS", 2)  # of 10: training/test_profile.py takes them all
     result = quick(data, tmp_path, profile=True)
     assert result.exit_code == 0
     assert "assignment and loss" in (result.run.path / "profile.txt").read_text()

@@ -159,17 +159,17 @@ def test_an_outage_is_waited_for(s3: ObsLikeProxy, tmp_path: Path) -> None:
     assert ObjectStore().get_text(Location.parse("s3://bucket/a")) == "a"
 
 
-def test_who_waits_is_told_once(
+def test_an_unreachable_service_is_reported_once(
     s3: ObsLikeProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A wrong endpoint would otherwise look like five minutes of nothing."""
-    monkeypatch.setattr(objects, "TOLD_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(objects, "WARN_AFTER_SECONDS", 0.0)
     s3.down()
     with pytest.raises(RemoteAway):
         ObjectStore(patience_seconds=3).entries(Location.parse("s3://bucket/a"))
-    (told,) = [record.getMessage() for record in caplog.records if "tried again" in record.getMessage()]
-    assert told.startswith("s3://bucket/a: ")
-    assert told.endswith("more seconds")
+    (message,) = [record.getMessage() for record in caplog.records if "retrying" in record.getMessage()]
+    assert message.startswith("s3://bucket/a: ")
+    assert message.endswith("more seconds")
 
 
 def test_patience_ends(s3: ObsLikeProxy, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ports import free_port
 
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.remote.objects import Location, ObjectStore
+from lookonce.remote.stage_in import cache_name
 from lookonce.signals import EXIT_STOPPED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,13 +89,14 @@ def test_two_pods_train_stop_when_one_is_evicted_and_new_ones_go_on(s3: Any, tmp
     ObjectStore().upload(zipped, Location.parse("s3://bucket/coco.zip"))
     port = free_port()
     first = pods(tmp_path / "first", port)
-    log, give_up = tmp_path / "first" / "0" / "cache" / "train" / "job" / "log.txt", time.monotonic() + 240
+    runs, give_up = Path("0", "cache", "train", cache_name(Location.parse("s3://bucket/out"))), time.monotonic() + 240
+    log = tmp_path / "first" / runs / "job" / "log.txt"
     while not (log.is_file() and re.search(r"epoch\[2\], iter", log.read_text())) and time.monotonic() < give_up:
         time.sleep(0.01)
     first[1].send_signal(signal.SIGTERM)
     all_end(first, EXIT_STOPPED, tmp_path / "first")
     all_end(pods(tmp_path / "second", port), 0, tmp_path / "second")
-    run = tmp_path / "second" / "0" / "cache" / "train" / "job"
+    run = tmp_path / "second" / runs / "job"
     assert re.search(r"2 processes.* epoch", (run / "log.txt").read_text())
     straight = ["train", f"--data={data}", f"--runs={tmp_path}", "--run=straight", "--devices=2", *TINY]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,18 +19,23 @@ from lookonce.weights.published import PUBLISHED, Content
 MIRROR = Path("mirror.weights")  # the only source, in the test's folder
 
 
+@cache  # once a process: it is the whole network, and its tests are a dozen
+def weights_file() -> tuple[bytes, Content]:
+    record = ModelRecord(dialect=DIALECTS["darknet"], class_names=COCO_NAMES, category_ids=tuple(range(1, 81)))
+    model = model_from_record(record)
+    initialise(model, torch.Generator().manual_seed(0))
+    content = to_darknet(record, model.state_dict(), "x")[".weights"]
+    return content, Content(sha256=hashlib.sha256(content).hexdigest(), num_bytes=len(content))
+
+
 @pytest.fixture
 def published_coco(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> bytes:
     """The content of the .weights file that takes coco's place in the table; the test runs in `tmp_path`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LOOKONCE_WEIGHTS", raising=False)
     monkeypatch.delenv("LOOKONCE_OFFLINE", raising=False)
-    record = ModelRecord(dialect=DIALECTS["darknet"], class_names=COCO_NAMES, category_ids=tuple(range(1, 81)))
-    model = model_from_record(record)
-    initialise(model, torch.Generator().manual_seed(0))
-    content = to_darknet(record, model.state_dict(), "x")[".weights"]
+    content, wanted = weights_file()
     MIRROR.write_bytes(content)
-    wanted = Content(sha256=hashlib.sha256(content).hexdigest(), num_bytes=len(content))
     fake = replace(PUBLISHED["coco"], content=wanted, sources=(MIRROR.absolute().as_uri(),))
     monkeypatch.setitem(PUBLISHED, "coco", fake)
     return content

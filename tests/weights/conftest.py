@@ -44,6 +44,9 @@ def checkpoint(tmp_path: Path, record: ModelRecord, make_model: Callable[..., Yo
     return folder
 
 
+ACTIVATIONS = {"leaky": lambda x: F.leaky_relu(x, 0.1), "relu": F.relu, "swish": F.silu, "linear": lambda x: x}
+
+
 def darknet_heads(cfg: str, floats: np.ndarray, images: torch.Tensor) -> list[torch.Tensor]:
     """Raw heads of any .cfg made of the layers that YOLOv3-Tiny has: an interpreter that knows no network of ours.
 
@@ -64,13 +67,13 @@ def darknet_heads(cfg: str, floats: np.ndarray, images: torch.Tensor) -> list[to
     for kind, options in sections[1:]:
         if kind == "convolutional":
             filters, size = int(options["filters"]), int(options["size"])
-            if int(options.get("batch_normalize", 0)):
-                beta, gamma, mean, variance = (take(filters) for _ in range(4))
-                x = F.conv2d(x, take(filters, x.shape[1], size, size), padding=size // 2)
-                x = F.leaky_relu(F.batch_norm(x, mean, variance, gamma, beta, eps=1e-6), 0.1)
-            else:
-                bias = take(filters)
-                x = F.conv2d(x, take(filters, x.shape[1], size, size), bias, padding=size // 2)
+            normalised = int(options.get("batch_normalize", 0))
+            beta, *others = (take(filters) for _ in range(4 if normalised else 1))
+            x = F.conv2d(x, take(filters, x.shape[1], size, size), None if others else beta, padding=size // 2)
+            if others:
+                gamma, mean, variance = others
+                x = F.batch_norm(x, mean, variance, gamma, beta, eps=1e-6)
+            x = ACTIVATIONS[options["activation"]](x)
         elif kind == "maxpool":
             low = torch.finfo(torch.float32).min
             x = F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=low), 2, int(options["stride"]))[

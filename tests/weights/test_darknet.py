@@ -1,5 +1,6 @@
 import struct
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,9 @@ NETWORKS = {
     "tiny": {},
     "slim": {"channels": (*CHANNELS[:7], 0, 0, *CHANNELS[9:])},
     "three heads": THREE,
+    "relu without pool": {
+        "dialect": DIALECTS["darknet"].model_copy(update={"activation": "relu", "pool_edge": "none"})
+    },
 }
 
 
@@ -77,6 +81,37 @@ def test_the_network_answers_as_darknets_layers_do_one_by_one(
     with torch.inference_mode():
         for ours, theirs in zip(model(images), run_darknet(cfg.read_text(), floats, images), strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_a_network_with_merged_batchnorm_answers_as_darknet_and_is_written_with_batchnorm(
+    tmp_path: Path, run_darknet: Callable[..., list[torch.Tensor]]
+) -> None:
+    record = described()
+    count = sum(int(np.prod(one.shape)) + one.shape[0] for one in convolutions(record))
+    floats = np.random.default_rng(0).uniform(-0.2, 0.2, count).astype(np.float32)
+    text = write_cfg(record).replace("batch_normalize=1", "batch_normalize=0")
+    cfg, weights = write(tmp_path, text, floats)
+    read = read_darknet(cfg, weights, ReadOptions(class_names=("a", "b")))
+    model = model_from_record(read.record).eval()
+    load_state(model, read.state, "x.weights")
+    images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    written = to_darknet(read.record, dict(read.state), "x")
+    again = np.frombuffer(written[".weights"], "<f4", offset=20)
+    with torch.inference_mode():
+        ours = model(images)
+        for cfg_text, values in ((text, floats), (written[".cfg"].decode(), again)):
+            for one, theirs in zip(ours, run_darknet(cfg_text, values, images), strict=True):
+                torch.testing.assert_close(one, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_a_comment_that_is_no_utf8_and_a_line_without_equals_are_passed_over(tmp_path: Path) -> None:
+    record = described()
+    cfg, weights = write(tmp_path, write_cfg(record), random_floats(record))
+    cfg.write_bytes("# 旧的网络\n".encode("gbk") + cfg.read_bytes().replace(b"angle=0", b"angle=0\n//pooling"))
+    read = read_darknet(cfg, weights, ReadOptions())
+    assert read.record.channels == record.channels
+    assert len(read.warnings) == 1
+    assert "'//pooling'" in read.warnings[0]
 
 
 @pytest.mark.parametrize("version", [(0, 1, 0), (0, 2, 0), (0, 2, 5)])
@@ -242,3 +277,28 @@ def test_another_epsilon_is_taken_up_by_the_variances(
             answers.append(model(images))
     for before, after in zip(*answers, strict=True):
         torch.testing.assert_close(before, after, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("case", "changes"),
+    [
+        ("anchors-per-head", {"masks": ((3, 4, 5), (0, 1, 2))}),
+        ("comment-gbk", {}),
+        ("line-without-equals", {}),
+        ("merged-bn", {}),
+        ("no-stride1-pool", {"dialect.pool_edge": "none"}),
+    ],
+)
+def test_files_of_public_reports_are_read_and_can_be_written_again(
+    shared: Callable[[str], Path], tmp_path: Path, case: str, changes: dict[str, object]
+) -> None:
+    folder = shared(f"cases/{case}")
+    read = read_darknet(folder / "net.cfg", folder / "net.weights", ReadOptions())
+    assert {name: attrgetter(name)(read.record) for name in changes} == changes
+    model = model_from_record(read.record)
+    load_state(model, read.state, case)
+    for suffix, content in to_darknet(read.record, dict(read.state), case).items():
+        (tmp_path / f"net{suffix}").write_bytes(content)
+    again = read_darknet(tmp_path / "net.cfg", tmp_path / "net.weights", ReadOptions())
+    assert all(torch.equal(array, again.state[name]) for name, array in read.state.items())
+    assert (again.record.anchors, again.record.masks) == (read.record.anchors, read.record.masks)

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from raised import raises
 
@@ -33,8 +35,9 @@ THREE_HEADS = {
         described(channels=(*SLIM[:7], 4, 0, 4, 4), masks=((3, 4, 5), (1, 2, 3))),
         described(dialect=DIALECTS["darknet"].model_copy(update={"activation": "silu"}), masks=((5,), (0, 1, 2, 3))),
         described(**THREE_HEADS),
+        described(dialect=DIALECTS["darknet"].model_copy(update={"activation": "relu", "pool_edge": "none"})),
     ],
-    ids=["tiny", "slim", "half slim", "swish", "three heads"],
+    ids=["tiny", "slim", "half slim", "swish", "three heads", "relu without pool"],
 )
 def test_what_is_written_reads_back_as_the_same_network(record: ModelRecord) -> None:
     read = read_cfg(write_cfg(record), "x.cfg")
@@ -64,6 +67,34 @@ def test_comments_blanks_and_short_names_are_darknets() -> None:
     assert read_cfg("\n" + text, "x.cfg").channels == FULL_CHANNELS
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("momentum=0.9", "momentum 0.9"),
+        ("[net]", "\n# \ufffd\u2028[yolo]\n[network]"),
+        ("filters=16\n", "filters=16 ;a comment\nfilters=\nbinary\n"),
+        ("size=2\nstride=2\n", "stride=2\n"),
+        ("mask=3,4,5", "mask = 3, 4, 5,"),
+        ("344,319", "344.0,319.,"),
+        ("layers=19,8", "layers=-1,8"),
+        ("pad=1\n", "padding=+1\n"),
+    ],
+)
+def test_whatever_darknets_parser_passes_over_is_passed_over(old: str, new: str) -> None:
+    text = write_cfg(described())
+    assert old in text
+    assert read_cfg(text.replace(old, new, 1), "x.cfg") == read_cfg(text, "x.cfg")
+
+
+def test_each_yolo_section_may_have_anchors_of_its_own() -> None:
+    """The second, of stride 16, has three: these come first, then those that stride 32 selects from its six."""
+    coarse, fine = write_cfg(described(masks=((4, 5), (0, 1, 2)))).rsplit("[yolo]", 1)
+    fine = re.sub("anchors=.*", "anchors=12,26, 24,37, 16,114", fine)
+    record = read_cfg(f"{coarse}[yolo]{fine}", "x.cfg")
+    assert record.anchors == ((12, 26), (24, 37), (16, 114), (135, 169), (344, 319))
+    assert record.masks == ((3, 4), (0, 1, 2))
+
+
 CONVOLUTION_13 = "[convolutional]\nsize=1\nstride=1\nbatch_normalize=1\npad=1\nfilters=256"
 
 
@@ -85,7 +116,6 @@ CONVOLUTION_13 = "[convolutional]\nsize=1\nstride=1\nbatch_normalize=1\npad=1\nf
         ("classes=3", "classes=4", None, ["anchors", "classes"]),
         ("anchors=10,14", "anchors=10,fourteen", "anchors", ["anchors=fourteen"]),
         ("anchors=10,14", "anchors=10,-14", "anchors", ["-14"]),
-        ("momentum=0.9", "momentum 0.9", None, ["'momentum0.9'", "[section]"]),
         ("random=1\n", "random=1\nnew_coords=1\n", None, ["layer 16: [yolo]", "new_coords=1"]),
     ],
 )

@@ -1,4 +1,6 @@
 from dataclasses import replace
+from importlib import metadata
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,17 @@ def test_mosaic_and_mixup_end_before_the_run_does() -> None:
     assert [augmentation(epoch).mosaic for epoch in (0, 6, 7, 9)] == [0.5, 0.5, 0, 0]
     assert (augmentation(6).mixup, augmentation(7).mixup) == (0.1, 0)
     assert augmentation(9).flip == settings().flip
+
+
+def test_the_record_names_its_versions_also_where_lookonce_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(package: str) -> str:
+        if package == "lookonce":
+            raise PackageNotFoundError(package)
+        return "1"
+
+    installed = metadata.version("lookonce")
+    monkeypatch.setattr(metadata, "version", version)
+    assert record(settings()).versions == {"lookonce": installed, "torch": "1", "numpy": "1"}
 
 
 def test_imagenet_normalisation_is_written_into_the_record() -> None:

@@ -28,6 +28,11 @@ def test_requirements_are_sorted_by_extra():
     assert "torch" not in wanted[""]
 
 
+def test_lookonce_that_is_not_installed_is_a_note(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor_module, "installed_version", lambda package: "")
+    assert [finding.verdict for finding in doctor_module._packages()] == ["note"]
+
+
 def test_a_missing_extra_has_its_pip_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor_module, "requirements", lambda: {"": ["numpy"], "video": ["no-such-package"]})
     _, extra = doctor_module._packages()

@@ -20,16 +20,23 @@ from lookonce.export.base import textured_canvases
 from lookonce.export.formats import FORMATS
 from lookonce.prediction.sources import ImageSource, image_ids
 from lookonce.runtimes.registry import load_runtime
+from lookonce.workflows import export as export_module
+from lookonce.workflows.evaluate import evaluate
 from lookonce.workflows.export import as_text, export
+from lookonce.workflows.info import info
 from lookonce.workflows.predict import predict
 
 WITHOUT_TORCH = """
 import sys
-for name in ("torch", "onnx", "onnxscript", "hotcoco"):
+for name in ("torch", "onnx", "onnxscript"):
     sys.modules[name] = None
 from lookonce.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
+# Several commands in one process, which starts slowly: their words as JSON.
+ALL_WITHOUT_TORCH = WITHOUT_TORCH.replace(
+    "sys.exit(main(sys.argv[1:]))", "import json\nsys.exit(max(map(main, json.loads(sys.argv[1]))))"
+)
 
 
 def save(path: Path, image: np.ndarray) -> Path:
@@ -129,6 +136,64 @@ def test_the_checkpoint_and_its_file_find_the_same(run_folder, predicted, pictur
         np.testing.assert_array_equal(one.detections.labels, other.detections.labels)
         np.testing.assert_allclose(one.detections.boxes_xyxy, other.detections.boxes_xyxy, atol=0.01)
         np.testing.assert_allclose(one.detections.scores, other.detections.scores, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """COCO annotations of the run's classes, a box an image: 1 image in train, 2 in val; and a .yaml of both."""
+    folder = tmp_path_factory.mktemp("data")
+    categories = [{"id": 7, "name": "Blatt"}, {"id": 3, "name": "叶子"}]
+    for split, count in (("train", 1), ("val", 2)):
+        images, annotations = [], []
+        for number in range(count):
+            canvas = textured_canvases(1, (64, 64), seed=number)[0]
+            save(folder / split / f"{split}{number}.png", canvas)
+            images.append({"id": number, "file_name": f"{split}{number}.png", "width": 64, "height": 64})
+            box = {"bbox": [4, 4, 40, 40], "area": 1600, "iscrowd": 0}
+            annotations.append({"id": number, "image_id": number, "category_id": 7, **box})
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (folder / f"{split}.json").write_text(json.dumps(content), encoding="utf-8")
+    entries = [f"{split}:\n  images: {split}\n  annotations: {split}.json\n" for split in ("train", "val")]
+    (folder / "data.yaml").write_text("".join(["names: [叶子, Blatt]\n", *entries]), encoding="utf-8")
+    return folder
+
+
+def test_info_and_eval_of_a_file_need_no_pytorch(exported, run_folder, data, tmp_path):
+    """The record and the arithmetic are in the file."""
+    val = ["--data", str(data / "val.json"), "--images", str(data / "val")]
+    commands = [
+        ["info", str(exported)],
+        ["info", str(exported), "--budget", "--output", str(tmp_path / "budget")],
+        ["eval", "--weights", str(exported), *val, "--output", str(tmp_path / "eval"), "--resamples", "0"],
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_WITHOUT_TORCH, json.dumps(commands)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "classes     2: Blatt, 叶子" in done.stdout
+    of_run = info(run_folder)
+    assert f"{of_run.parameters:,} floats" in done.stdout
+    assert json.loads((tmp_path / "budget/budget.json").read_text())["macs"] == of_run.flops // 2
+    expected = evaluate(weights=run_folder, data=data / "val.json", images=data / "val", output=tmp_path, resamples=0)
+    found = json.loads((tmp_path / "eval/metrics.json").read_text())
+    assert found["AR100"] == expected.metrics.AR100 > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("data.yaml", {}), ("val.json", {"images": "val"}), ("data.yaml", {"val_split": "train"})],
+)
+def test_an_export_is_compared_on_the_validation_images_of_its_run(run_folder, data, name, settings):
+    record = load_runtime(run_folder).record
+    if "images" in settings:
+        settings = {"images": str(data / settings["images"])}
+    record = record.model_copy(update={"settings": {"data": str(data / name), **settings}})
+    canvases, origin = export_module._canvases(record, None, 0)
+    split = settings.get("val_split", "val")
+    assert origin == f"images of {data / name}, split '{split}'"
+    assert len(canvases) == {"val": 2, "train": 1}[split]
+    gone = record.model_copy(update={"settings": {"data": str(data / "gone.yaml")}})
+    assert export_module._canvases(gone, None, 0)[1] == "synthetic images"
 
 
 def test_predicts_without_pytorch(exported, pictures, predicted, tmp_path):

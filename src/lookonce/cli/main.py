@@ -8,7 +8,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
 
+import lookonce
 from lookonce.cli.verbs import VERBS, Verb
 from lookonce.config.names import suggestion
 from lookonce.errors import NO_CANN, NO_TORCH_NPU, LookonceError, MissingExtra, SettingsError
@@ -24,9 +24,8 @@ from lookonce.log import logging_to
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 HELP_WIDTH = 80
-CONFIGURATION_FILES = ("default_config.yaml", "base_config.yaml")  # the document uses both names
 # Missing module -> the extra that installs it.
-EXTRAS = {"torch": "train", "hotcoco": "train", "onnx": "train", "onnxscript": "train"}
+EXTRAS = {"torch": "train", "onnx": "train", "onnxscript": "train"}
 EXTRAS |= {"google": "mindspore", "huggingface_hub": "hub"}
 INTRODUCTION = "The complete YOLOv3-Tiny detector: train, evaluate, predict, export."
 EPILOGUE = """\
@@ -64,7 +63,7 @@ def run(tokens: Sequence[str]) -> int:
         overview().help_print([], console=_console())
         return 0
     if tokens[0] in {"--version", "version"}:
-        print(version("lookonce"))
+        print(lookonce.__version__)
         return 0
     name, *rest = tokens
     if name not in VERBS:
@@ -74,22 +73,6 @@ def run(tokens: Sequence[str]) -> int:
     if (switch := VERBS[name].is_job_when) and is_switched_on(switch, rest):
         name, rest = "job", [f"task={name}", *rest]
     return run_verb(name, VERBS[name], rest)
-
-
-def startup(verb: str, file: str) -> int:
-    """Entry point of the model zoo's train.py, eval.py and export.py. They read the configuration file beside them, if
-    there is one, as in the model zoo."""
-    from lookonce.config.resolve import DOCUMENTS_RECIPE
-
-    tokens = sys.argv[1:]
-    given = names_in(tokens)
-    beside = [Path(file).with_name(name) for name in CONFIGURATION_FILES]
-    found = next((path for path in beside if path.is_file()), None)
-    if found is not None and not given & {"file", "config_path"}:
-        tokens.append(f"--file={found}")
-    elif verb == "train" and not given & {"recipe", "file", "config_path", "resume", "help"}:
-        tokens.append(f"--recipe={DOCUMENTS_RECIPE}")
-    return main([verb, *tokens], from_document=True)
 
 
 def names_in(tokens: Sequence[str]) -> set[str]:
@@ -174,7 +157,11 @@ def _typed(token: str) -> str:
 def overview() -> App:
     """The page of `lookonce --help`."""
     app = App(
-        name="lookonce", help=INTRODUCTION, help_epilogue=EPILOGUE, help_format="plaintext", version=version("lookonce")
+        name="lookonce",
+        help=INTRODUCTION,
+        help_epilogue=EPILOGUE,
+        help_format="plaintext",
+        version=lookonce.__version__,
     )
     verbs, others = Group("Verbs", sort_key=1), Group("Other options", sort_key=2)
     for number, (name, verb) in enumerate(VERBS.items()):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookonce.cloud.plan import NO_PLATFORM, JobPlan, make_plan
 from lookonce.config.aliases import BY_OLD_NAME, for_verb, is_true
-from lookonce.config.names import counted, few
+from lookonce.config.names import counted, few, suggestion
 from lookonce.config.resolve import COMMAND_LINE, DOCUMENTS_RECIPE, is_said, require_known, resolve
 from lookonce.config.schema import Settings
 from lookonce.config.yaml_file import Entry, read_entries
@@ -21,6 +21,7 @@ from lookonce.log import get_logger, logging_to
 from lookonce.remote.local_copy import local_weights, unpacked
 from lookonce.remote.lock import work_lock
 from lookonce.remote.objects import Location, is_remote
+from lookonce.remote.stage_in import cache_name
 from lookonce.remote.stage_out import NOT_SYNCED, StageOut, fetch_run, staging_out
 from lookonce.remote.store import open_store
 
@@ -216,8 +217,9 @@ def read_flags(flags: Mapping[str, Any], environment: Mapping[str, str]) -> tupl
         get_logger().warning(f"{name}={flags.get(name, chosen.get(name))}: ignored; {SET_BY_JOB[name]}")
     settings = {name: value for name, value in flags.items() if _is_setting(name)}
     unknown = sorted(flags.keys() - OWN - settings.keys() - SET_BY_JOB.keys() - {"enable_modelarts", "data"})
-    if unknown:
-        get_logger().warning(f"unknown options ignored: {', '.join(unknown)}")
+    for name in unknown:  # platforms add their own
+        known = [*OWN, *Settings.model_fields, *BY_OLD_NAME]
+        get_logger().warning(f"{name}: unknown option, ignored{suggestion(name, known)}")
     options = JobOptions(**{name: str(value) for name, value in own.items() if value not in (None, "")})
     return options, Request(
         flags=settings,
@@ -251,10 +253,10 @@ def train_job(options: JobOptions, request: Request, plan: JobPlan) -> JobResult
     from lookonce.workflows.train import train
 
     settings = settings_of_job(request, plan)  # raises for invalid settings before gigabytes are downloaded
-    data = stage_data(options)
     runs = output_folder(options)
     folder = runs / options.name
-    begun = bring_back(options, folder)
+    begun = bring_back(options, folder)  # before the data: a train_url that is not there is reported at once
+    data = stage_data(options)
     if options.checkpoint_url and not begun:
         settings["weights"] = str(staged_weights(options))
     if options.names and not begun:
@@ -378,10 +380,15 @@ def staged_names(options: JobOptions, weights: Path) -> Path | None:
 
 
 def output_folder(options: JobOptions) -> Path:
-    """Local parent folder of runs: train_url itself if it is a path, else output_path."""
-    if options.train_url and not is_remote(options.train_url):
+    """Local parent folder of runs: train_url itself if it is a path, else below output_path.
+
+    Each remote train_url has a folder of its own: a run of the same name at another place is another run.
+    """
+    if not options.train_url:
+        return options.place("output_path", "train")
+    if not is_remote(options.train_url):
         return Path(options.train_url)
-    return options.place("output_path", "train")
+    return options.place("output_path", "train") / cache_name(Location.parse(options.train_url))
 
 
 def stage_data(options: JobOptions) -> Path:
@@ -390,6 +397,8 @@ def stage_data(options: JobOptions) -> Path:
     A .zip is unpacked below data_path, never beside the .zip: a local data_url is the user's own folder.
     """
     place = options.place("data_path", "data")
+    if not options.data_url:
+        get_logger().info(f"data_url: not given; the data set is expected in {options.data_dir or place}")
     root = local_data(options.data_url, place) if options.data_url else place
     if options.data_dir and Path(options.data_dir).is_dir():
         root = Path(options.data_dir)

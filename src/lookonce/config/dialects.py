@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Activation = Literal["leaky", "silu"]
-PoolEdge = Literal["repeat", "zero"]
+Activation = Literal["leaky", "relu", "silu"]
+PoolEdge = Literal["repeat", "zero", "none"]
 
 
 class Dialect(BaseModel):
@@ -26,7 +26,8 @@ class Dialect(BaseModel):
     center_scales: dict[int, float]
     size_rule: Literal["exp", "square"]
     batchnorm_eps: float
-    # Padding of the stride-1 pool, right and bottom: the edge repeated (equal to Darknet's -inf), or zeros.
+    # Padding of the stride-1 pool, right and bottom: the edge repeated (equal to Darknet's -inf), or zeros; none: the
+    # network has no such pool, as for chips that cannot run one.
     pool_edge: PoolEdge = "repeat"
 
 

@@ -15,6 +15,13 @@ FULL_CHANNELS = (16, 32, 64, 128, 256, 512, 1024, 256, 512, 128, 256)
 DEFAULT_ANCHORS = ((10, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319))
 
 
+def scaled_channels(width: float | Sequence[int]) -> tuple[int, ...]:
+    """width * FULL_CHANNELS, each count a multiple of 4 and at least 4; or `width` itself if it is a list."""
+    if isinstance(width, (int, float)):
+        return tuple(max(4, 4 * round(count * width / 4)) for count in FULL_CHANNELS)
+    return tuple(width)
+
+
 class Preprocessing(BaseModel):
     """Image (uint8 RGB) -> network input: resize, then (pixel / 255 - mean) / std per channel, NCHW float32."""
 

@@ -345,10 +345,11 @@ class Settings(BaseModel):
         "model",
         "Box decoding and BatchNorm rules: those of Darknet, of the model zoo (mindspore) or of Ultralytics.",
     )
-    activation: Literal["auto", "leaky", "silu"] = _setting(
+    activation: Literal["auto", "leaky", "relu", "silu"] = _setting(
         "leaky",
         "model",
-        "Activation function: leaky (LeakyReLU 0.1, fastest on small chips), silu, or auto (that of the dialect).",
+        "Activation function: leaky (LeakyReLU 0.1, fastest on small chips), relu, silu, or auto (that of the "
+        "dialect).",
     )
     anchors: Literal["auto", "default"] | Anchors = _setting(
         "auto",
@@ -366,11 +367,11 @@ class Settings(BaseModel):
     batchnorm_eps: Literal["auto"] | Epsilon = _setting(
         "auto", "model", "BatchNorm epsilon, added to the variance: a number, or auto (that of the dialect)."
     )
-    pool_edge: Literal["auto", "repeat", "zero"] = _setting(
+    pool_edge: Literal["auto", "repeat", "zero", "none"] = _setting(
         "auto",
         "model",
         "Padding of the stride-1 pool, right and bottom: repeat (the edge, as Darknet does), zero (as Ultralytics' own "
-        "networks), or auto (that of the dialect).",
+        "networks), none (the network has no stride-1 pool), or auto (that of the dialect).",
     )
     objectness_prior: Literal["auto"] | Prior = _setting(
         0.01,

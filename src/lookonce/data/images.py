@@ -42,7 +42,7 @@ from PIL import (
 from lookonce.data.shards import is_in_shard, read_file, read_from_shard
 from lookonce.errors import DataError
 from lookonce.log import get_logger
-from lookonce.storage import require_regular_file
+from lookonce.storage import require_regular_file, stand_in
 
 ImageArray = NDArray[np.uint8]
 
@@ -173,10 +173,10 @@ def _unreadable(path: Path, error: OSError) -> DataError:
 
 def _open(file: io.BytesIO | io.BufferedReader, name: str) -> tuple[ImageFile.ImageFile, ImageHeader]:
     """Pillow's opened file and our header."""
-    start = file.read(16)
+    start = file.read(256)
     file.seek(0)
-    if not start:
-        raise DataError(f"{name}: is empty (0 bytes); expected an image; copy it again", path=name)
+    if words := stand_in(start):
+        raise DataError(f"{name}: {words}", path=name)
     for kind, magics, opener in _OPENERS:
         if start.startswith(magics) and (kind != "WebP" or start[8:12] == b"WEBP"):
             return _open_as(kind, opener, file, name)

@@ -13,6 +13,7 @@ from lookonce.data.local_data import local_data
 from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
 from lookonce.remote.local_copy import local_file
+from lookonce.storage import require_content
 
 IMAGES_ALONE = "images"  # format, and name of the only split, of images without annotations
 # Files of these kinds beside images can be labels.
@@ -52,6 +53,7 @@ def _open(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
 
 
 def _open_file(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
+    require_content(path, DataError)
     suffix = path.suffix.lower()
     if suffix in {".yaml", ".yml"}:
         return description.open_yaml(path)
@@ -141,6 +143,7 @@ def _not_understood(listing: Listing) -> DataError:
         if Path(file).suffix.lower() in _LABEL_SUFFIXES and not Path(file).name.lower().startswith(_DOCUMENTS)
     ]
     if labels:
+        require_content(root / labels[0], DataError)
         suffixes = Counter(Path(file).suffix.lower() for file in labels)
         counts = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(4))
         return DataError(

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import xyxy_to_xywh
 from lookonce.data.dataset import Dataset
-from lookonce.errors import MissingExtra
 from lookonce.evaluation.results import Results, check_results
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -149,10 +148,8 @@ def _accumulate(
 
     Classes are in the order of their category ids, as pycocotools has them.
     """
-    try:
-        from hotcoco import COCO, COCOeval
-    except ImportError as error:
-        raise MissingExtra("the COCO metric", "train") from error
+    from hotcoco import COCO, COCOeval
+
     # Positions replace ids, because hotcoco takes detections as floats, which cannot hold large ids. Positions keep the
     # order of the ids, which breaks ties between equal scores.
     image_positions = _positions_when_sorted(dataset.image_ids)

@@ -4,6 +4,8 @@ PyTorch's exporter writes the network with its preprocessing and decoding; the s
 graph as ONNX text (DETECTIONS_GRAPH), because its operators have no counterpart in PyTorch.
 """
 
+import ast
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,17 +18,18 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+import lookonce
 from lookonce.config.record import ModelRecord
 from lookonce.export.metadata import describe, embed, read_record
 from lookonce.export.plan import ExportPlan
 from lookonce.export.quantised import quantise_onnx
 from lookonce.export.wrapper import ExportWrapper, dynamic_dimensions, example_input, quiet_exporter
-from lookonce.runtimes.exported import DECODED_OUTPUTS, DETECTION_OUTPUTS, INNER_NAMES, raw_names
+from lookonce.runtimes.exported import DECODED_OUTPUTS, DETECTION_OUTPUTS, INNER_NAMES, THRESHOLDS, raw_names
 from lookonce.storage import write_file
 
 OPSET = 18  # PyTorch 2.11 to 2.15 write it without conversion, and it has every operator below
-IR_VERSION = 10
-THRESHOLDS = ("score_threshold", "iou_threshold", "max_detections")  # inputs of a graph that outputs detections
+IR_VERSION = 10  # ONNX Runtime 1.18 and later read it
+SCOPES_KEY = "pkg.torch.onnx.name_scopes"  # metadata of the exporter's nodes: modules from the outermost, as a list
 
 # The same selection as model/nms.py. B images, N boxes, C classes; K = the 2,000 highest-scoring pairs of box and class
 # (or all, if fewer); D detections. TopK sorts pairs, equal scores by index, and detections keep this order.
@@ -106,6 +109,14 @@ def write_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Pa
         proto = quantise_onnx(proto, record, plan)
         del proto.metadata_props[:]
         embed(proto, described)
+    # The thresholds become constants: ONNX Runtime would warn of each input that has a default. OnnxRuntime adds the
+    # inputs again.
+    kept = [value for value in proto.graph.input if value.name not in THRESHOLDS]
+    del proto.graph.input[:]
+    proto.graph.input.extend(kept)
+    proto.producer_name, proto.producer_version, proto.graph.name = "lookonce", lookonce.__version__, "yolov3_tiny"
+    proto.ir_version = IR_VERSION
+    onnx.checker.check_model(proto)
     write_file(path, proto.SerializeToString())
 
 
@@ -125,7 +136,7 @@ def halve_weights(proto: onnx.ModelProto) -> None:
 
 
 def build_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> onnx.ModelProto:
-    """The graph with its record, in float32."""
+    """The graph with its record, in float32; one that outputs detections has its thresholds as optional inputs."""
     proto = _trace(ExportWrapper(model, record, plan), record, plan)
     if plan.outputs == "detections":
         proto = _append_selection(proto, record)
@@ -150,7 +161,25 @@ def _trace(network: ExportWrapper, record: ModelRecord, plan: ExportPlan) -> onn
             verbose=False,
         )
     assert program is not None  # dynamo=True returns a program
-    return _without_traces(program.model_proto)
+    proto = program.model_proto  # which is made anew each time that it is asked for
+    _name_nodes(proto)
+    return _without_traces(proto)
+
+
+def _name_nodes(proto: onnx.ModelProto) -> None:
+    """Names nodes after their module and operator: backbone.conv0.Conv, neck.Concat, decode.Slice, decode.Slice_2."""
+    counts: Counter[str] = Counter()
+    part = "preprocess"
+    for node in proto.graph.node:
+        scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES_KEY), "[]")
+        modules = [scope for scope in ast.literal_eval(scopes)[:-1] if scope]  # the last is the node itself
+        if modules:
+            part = "decode"  # of the nodes after the network
+        module = modules[-1].removesuffix(".conv").removeprefix("model.") if modules else part
+        module = "neck" if module == "model" else module
+        name = f"{module}.{node.op_type}"
+        counts[name] += 1
+        node.name = name if counts[name] == 1 else f"{name}_{counts[name]}"
 
 
 def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -172,6 +201,8 @@ def _append_selection(proto: onnx.ModelProto, record: ModelRecord) -> onnx.Model
     """Appends the selection of detections; its thresholds are optional inputs with defaults from the record."""
     known = record.thresholds
     selection = onnx.parser.parse_model(selection_graph(multi_label=known.multi_label, agnostic=known.agnostic))
+    for node in selection.graph.node:
+        node.name = f"{selection.graph.name}.{node.output[0]}"
     proto.ir_version = selection.ir_version
     joined = onnx.compose.merge_models(
         proto, selection, io_map=[(name, name) for name in INNER_NAMES.values()], prefix2="", outputs=None

@@ -7,10 +7,10 @@ from torch import nn
 
 from lookonce.config.record import ModelRecord
 from lookonce.export.metadata import describe, read_record
-from lookonce.export.onnx import THRESHOLDS, build_onnx
+from lookonce.export.onnx import build_onnx
 from lookonce.export.plan import ExportPlan
 from lookonce.export.quantised import quantise_openvino
-from lookonce.runtimes.exported import RECORD_KEY
+from lookonce.runtimes.exported import RECORD_KEY, THRESHOLDS
 from lookonce.runtimes.openvino import import_openvino
 
 

@@ -34,7 +34,7 @@ from lookonce.runtimes.exported import raw_names
 from lookonce.runtimes.heads import to_network_input
 
 # Operators in int8, so that data between convolutions stay int8 too; preprocessing, decoding and NMS stay float32.
-QUANTISED_OPERATORS = ["Conv", "LeakyRelu", "MaxPool", "Concat", "Resize", "Pad"]
+QUANTISED_OPERATORS = ["Conv", "LeakyRelu", "Relu", "MaxPool", "Concat", "Resize", "Pad"]
 ERRORS_ONLY, ONNXRUNTIME_WARNINGS = 3, 2
 
 

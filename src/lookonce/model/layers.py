@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lookonce.config.dialects import PoolEdge
+
 Shape = tuple[int, int, int]  # channels, height, width
 Kind = Literal["conv", "max pool", "upsample", "concat"]
 INPUT = "images"
@@ -111,31 +113,38 @@ class _Table:
 
 
 def steps_of(
-    channels: Sequence[int], num_classes: int, size_hw: tuple[int, int], *, activation: str = "leaky", anchors: int = 3
+    channels: Sequence[int],
+    num_classes: int,
+    size_hw: tuple[int, int],
+    *,
+    activation: str = "leaky",
+    anchors: Sequence[int] = (3, 3, 3),
+    pool_edge: PoolEdge = "repeat",
 ) -> list[Step]:
-    """Steps in order of execution. channels: of the convolutions, as in ModelRecord.channels; anchors: per head."""
+    """Steps in order of execution. channels: of the convolutions, as in ModelRecord.channels; anchors: of each head."""
     table = _Table((3, *size_hw), activation)
-    outputs = anchors * (5 + num_classes)
+    outputs = [count * (5 + num_classes) for count in anchors]
     last, maps = INPUT, list[str]()  # maps of strides 1, 2, 4, 8 and 16
     for index in range(5):
         maps.append(table.conv(f"backbone.conv{index}", last, channels[index], 3))
         last = table.pool(f"pool{index}", maps[index], 2)
     last = table.conv("backbone.conv5", last, channels[5], 3)
-    last = table.pool("pool5", last, 1)
+    if pool_edge != "none":
+        last = table.pool("pool5", last, 1)
     last = table.conv("backbone.conv6", last, channels[6], 3)
     shared = table.conv("neck7", last, channels[7], 1)
     last = table.conv("neck8", shared, channels[8], 3)
-    table.conv("head32", last, outputs, 1, head=True)
+    table.conv("head32", last, outputs[0], 1, head=True)
     last = table.conv("lateral9", shared, channels[9], 1)
     last = table.upsample("upsample", last)
     last = table.concat("concat", (last, maps[4]))
     last = table.conv("neck10", last, channels[10], 3)
-    table.conv("head16", last, outputs, 1, head=True)
+    table.conv("head16", last, outputs[1], 1, head=True)
     if len(channels) == THREE_HEADS:
         last = table.conv("lateral11", last, channels[11], 1)
         last = table.concat("concat_8", (table.upsample("upsample_8", last), maps[3]))
         last = table.conv("neck12", last, channels[12], 3)
-        table.conv("head8", last, outputs, 1, head=True)
+        table.conv("head8", last, outputs[2], 1, head=True)
     return table.steps
 
 

@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lookonce.config.dialects import Activation, PoolEdge
-from lookonce.config.record import FULL_CHANNELS
+from lookonce.config.record import FULL_CHANNELS, scaled_channels
 from lookonce.model.backbone import ConvBlock, DarknetTiny
+
+__all__ = ["YoloV3Tiny", "initialise", "scaled_channels", "upsample"]
 
 
 class YoloV3Tiny(nn.Module):
@@ -90,13 +92,6 @@ class YoloV3Tiny(nn.Module):
 def upsample(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C, 2H, 2W), nearest neighbour."""
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
-
-
-def scaled_channels(width: float | Sequence[int]) -> tuple[int, ...]:
-    """width * FULL_CHANNELS, each count a multiple of 4 and at least 4; or `width` itself if it is a list."""
-    if isinstance(width, (int, float)):
-        return tuple(max(4, 4 * round(count * width / 4)) for count in FULL_CHANNELS)
-    return tuple(width)
 
 
 @torch.no_grad()

@@ -10,15 +10,15 @@ from lookonce.errors import DataError
 from lookonce.storage import os_errors_explained, require_space
 
 MAX_FILES = 5_000_000
-MAX_RATIO = 200  # a picture or an annotation file shrinks to a twentieth at best; bombs, to a thousandth
-MIN_SUSPECT_BYTES = 1 << 20  # under which a ratio says nothing
+MAX_RATIO = 200  # images and annotation files shrink to a twentieth at best, zip bombs to a thousandth
+MIN_SUSPECT_BYTES = 1 << 20  # smaller entries may have any ratio
 
 
 def unzip(archive: Path, folder: Path, on_files: Callable[[int, int], None] | None = None) -> None:
-    """The files of a .zip -> `folder`, which must not exist and appears when all of it is there.
+    """Unpacks a .zip into `folder`, which must not exist and appears when it is complete.
 
-    DataError names the first entry that would land elsewhere, is a link, is encrypted, or unpacks to far more than it
-    packs; nothing is written then. on_files is told (done, total).
+    Raises DataError, before anything is written, for an entry that leaves the folder, is a link, is encrypted, or is
+    compressed more than MAX_RATIO times. on_files(done, total) is called after each file.
     """
     if folder.exists():
         raise DataError(f"{folder}: exists already; {archive} is unpacked into a new folder", path=folder)
@@ -28,9 +28,10 @@ def unzip(archive: Path, folder: Path, on_files: Callable[[int, int], None] | No
             _require_harmless(entry, archive)
         if len(entries) > MAX_FILES:
             raise DataError(
-                f"{archive}: {len(entries):,} entries, more than {MAX_FILES:,}; is it a data set?", path=archive
+                f"{archive}: {len(entries):,} entries; expected at most {MAX_FILES:,}, in one data set",
+                path=archive,
             )
-        require_space(folder, sum(entry.file_size for entry in entries), f"what {archive.name} holds")
+        require_space(folder, sum(entry.file_size for entry in entries), f"the content of {archive.name}")
         unfinished = folder.with_name(f".{folder.name}.unpacking")
         shutil.rmtree(unfinished, ignore_errors=True)
         for done, entry in enumerate(entries, start=1):
@@ -46,7 +47,7 @@ def _opened(archive: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(archive)
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(
-            f"{archive}: not a zip file that can be read ({error}); is it complete?", path=archive
+            f"{archive}: not a readable zip file ({error}); copy or download it again", path=archive
         ) from error
 
 
@@ -55,7 +56,7 @@ def _require_harmless(entry: zipfile.ZipInfo, archive: Path) -> None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     problem = ""
     if not parts or name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in name:
-        problem = "would be written outside of the folder"
+        problem = "leads outside the folder"
     elif stat.S_ISLNK(entry.external_attr >> 16):
         problem = "is a link"
     elif entry.flag_bits & 1:
@@ -63,7 +64,7 @@ def _require_harmless(entry: zipfile.ZipInfo, archive: Path) -> None:
     elif entry.file_size > MIN_SUSPECT_BYTES and entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
         problem = f"unpacks from {entry.compress_size:,} to {entry.file_size:,} bytes"
     if problem:
-        raise DataError(f"{archive}: its entry {name!r} {problem}; nothing of it was unpacked", path=archive)
+        raise DataError(f"{archive}: its entry {name!r} {problem}; nothing was unpacked", path=archive)
 
 
 def _extract(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, archive: Path) -> None:
@@ -74,7 +75,7 @@ def _extract(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, arch
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # Reads no more than file_size says, and compares the CRC at the end.
+            # Reads at most file_size bytes and verifies the CRC at the end.
             with packed.open(entry) as source, target.open("wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
         except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:

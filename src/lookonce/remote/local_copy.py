@@ -14,7 +14,7 @@ CACHE = Path(".lookonce-cache")  # in the folder where the command runs: nothing
 
 
 def local_file(place: str | Path, cache: Path = CACHE) -> Path:
-    """A file or folder on this machine; objects are fetched once, and again where they have changed."""
+    """The local path of a file or folder; objects are downloaded once, and again if they have changed."""
     if not is_remote(place):
         return Path(place)
     location, store = Location.parse(str(place)), open_store()
@@ -27,7 +27,7 @@ def local_file(place: str | Path, cache: Path = CACHE) -> Path:
 
 
 def local_weights(place: str | Path, cache: Path = CACHE) -> Path:
-    """`local_file`; an object that is another program's weights brings what lies beside it under its name."""
+    """`local_file`; for Darknet or MindSpore weights, also downloads the files of the same name beside them."""
     found = local_file(place, cache)
     if not is_remote(place) or found.suffix not in {".ckpt", *DARKNETS}:
         return found
@@ -41,7 +41,7 @@ def local_weights(place: str | Path, cache: Path = CACHE) -> Path:
 
 
 def unpacked(path: Path, cache: Path = CACHE) -> Path:
-    """A .zip -> the folder with what it holds (of a zip with a single folder in it, that folder)."""
+    """Unpacks a .zip; returns its folder, or the single folder inside it. Other paths are returned as they are."""
     if path.suffix.lower() != ".zip" or not path.is_file():
         return path
     folder = unpack_once(path, cache / f"{path.stem}-unpacked")

@@ -12,15 +12,15 @@ from threading import Event, Thread
 from lookonce.errors import LookonceError
 
 BEAT_SECONDS = 5.0
-STALE_SECONDS = 60.0  # a lock on a shared disk whose owner has not been heard of for so long is nobody's
+STALE_SECONDS = 60.0  # a lock on a shared disk that its holder has not touched for this long is stale
 
 
 @contextmanager
 def work_lock(path: Path, *, patience_seconds: float = 6 * 3600) -> Iterator[None]:
-    """Holds the lock file for the length of the block; waits for whoever holds it.
+    """Holds the lock file until the block ends; waits while another process holds it.
 
-    The file says who holds it: process id, host and since when. A lock whose process has ended (same host), or which
-    has not been touched for a minute (another host), is taken over.
+    The file records the holder's process id, host and start time. A lock whose process has ended (same host) or that
+    has not been touched for a minute (another host) is taken over.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -29,7 +29,8 @@ def work_lock(path: Path, *, patience_seconds: float = 6 * 3600) -> Iterator[Non
             path.unlink(missing_ok=True)
         elif time.monotonic() - started > patience_seconds:
             raise LookonceError(
-                f"{path}: held for too long by {path.read_text(encoding='utf-8')}; remove it if wrong", path=path
+                f"{path}: held for too long by {path.read_text(encoding='utf-8')}; delete it if that process has ended",
+                path=path,
             )
         else:
             time.sleep(0.2)

@@ -1,7 +1,7 @@
 """A client of S3-compatible storage (Amazon S3, Huawei OBS, MinIO): lists, downloads and uploads objects.
 
-Nothing here is half done for anybody who looks: a file appears under its name when it is complete and compared, and an
-object when its last part has arrived. Both go on where they were interrupted.
+A file appears under its name when it is complete and its checksum is verified; an object appears when its last part is
+uploaded. Interrupted downloads and uploads resume where they stopped.
 """
 
 import base64
@@ -24,24 +24,24 @@ ADDRESS = re.compile(r"(?:s3|obs)://?(?!/)(.*)", re.IGNORECASE)
 MIB = 1 << 20
 PART_BYTES = 8 * MIB
 PATIENCE_SECONDS = 300.0
-TOLD_AFTER_SECONDS = 3.0
+WARN_AFTER_SECONDS = 3.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
-# What a cloud calls the same thing: first one set wins.
+# Environment variables of the clouds; the first one that is set is used.
 ENDPOINT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "S3_ENDPOINT", "OBS_ENDPOINT")
 KEY_ID = ("AWS_ACCESS_KEY_ID", "ACCESS_KEY_ID", "OBS_ACCESS_KEY_ID")
 SECRET = ("AWS_SECRET_ACCESS_KEY", "SECRET_ACCESS_KEY", "OBS_SECRET_ACCESS_KEY")
 TOKEN = ("AWS_SESSION_TOKEN", "SECURITY_TOKEN", "OBS_SECURITY_TOKEN")
 REGION = ("AWS_REGION", "AWS_DEFAULT_REGION", "S3_REGION", "OBS_REGION")
-# Answers that another try may change; all of 5xx beside them.
+# Error codes worth a retry, like every 5xx.
 PASSING = {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "Throttling", "TooManyRequests", "OperationAborted"}
 
 
 class RemoteError(LookonceError):
-    """Object storage that refuses, is not there, or stayed away for too long."""
+    """Object storage refused a request, does not exist, or was unreachable for too long."""
 
 
 class RemoteAway(RemoteError):
-    """The service did not answer, or only with errors that pass, for as long as there was patience."""
+    """The service was unreachable, or returned only temporary errors, until the retry time was over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Location:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """s3://bucket/some/key, obs://bucket/some/key; a / at the end says nothing, and a Path has lost one of two."""
+        """Parses s3://bucket/some/key or obs://...; ignores a final /, and accepts `s3:/` (as Path writes it)."""
         match = ADDRESS.fullmatch(url)
         bucket, _, key = match[1].partition("/") if match else ("", "", "")
         if not bucket:
@@ -69,7 +69,7 @@ class Location:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """An object as a listing shows it. etag without its quotes; name: the key behind the location that was listed."""
+    """An object of a listing. etag: without quotes; name: the key relative to the listed location."""
 
     location: Location
     name: str
@@ -83,10 +83,10 @@ def is_remote(place: str | Path) -> bool:
 
 
 class ObjectStore:
-    """Object storage as the environment describes it: endpoint, region and credentials by their usual names.
+    """Object storage; endpoint, region and credentials come from the usual environment variables.
 
-    patience_seconds: how long one operation is tried again while the service answers 5xx or not at all, counted from
-    the last thing that worked.
+    patience_seconds: how long an operation is retried while the service returns 5xx or does not respond, counted from
+    the last success.
     """
 
     def __init__(
@@ -94,10 +94,10 @@ class ObjectStore:
     ) -> None:
         self.environment = os.environ if environment is None else environment
         self.patience_seconds = patience_seconds
-        self._said_away = False
+        self._warned = False
 
     def entries(self, location: Location) -> list[Entry]:
-        """All objects at or below a location, by key; placeholders of folders are left out."""
+        """All objects at or below a location, sorted by key; folder placeholders are omitted."""
         found: list[Entry] = []
         token: dict[str, str] = {}
         while True:
@@ -111,9 +111,9 @@ class ObjectStore:
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def download(self, entry: Entry, path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> None:
-        """An object -> a file, which appears when it is complete. What an earlier try brought is not fetched again.
+        """Downloads an object to `path`, which appears when it is complete. Resumes an interrupted download.
 
-        on_bytes is told how many bytes have come, in pieces. RemoteError when the content is not what was listed.
+        on_bytes(n) is called after each n bytes. Raises RemoteError if the content differs from the listing.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         mark = hashlib.sha256(f"{entry.etag} {entry.size}".encode()).hexdigest()[:12]
@@ -133,23 +133,23 @@ class ObjectStore:
         if not agrees(part, entry.size, entry.etag):
             part.unlink()
             raise RemoteError(
-                f"{entry.location}: what arrived is not what is stored (ETag {entry.etag}); try again",
+                f"{entry.location}: the downloaded bytes differ from the stored object (ETag {entry.etag}); try again",
                 path=str(entry.location),
             )
         part.rename(path)
 
     def upload(self, path: Path, location: Location) -> str:
-        """A file -> an object, visible when it is complete; the ETag. An upload that broke off goes on."""
+        """Uploads a file, visible as an object when it is complete; returns the ETag. Resumes an interrupted upload."""
         if path.stat().st_size <= PART_BYTES:
             return self._put(path.read_bytes(), location)
         return self._upload_parts(path, location)
 
     def put_text(self, text: str, location: Location) -> None:
-        """A small object from a string."""
+        """Writes a string as a small object."""
         self._put(text.encode(), location)
 
     def _put(self, content: bytes, location: Location) -> str:
-        """The ETag of an object that was put in one piece."""
+        """Uploads in one piece; returns the ETag."""
         answer = self._patiently(
             location,
             lambda: self._client.put_object(
@@ -159,11 +159,11 @@ class ObjectStore:
         return str(answer["ETag"]).strip('"')
 
     def get_text(self, location: Location) -> str:
-        """A small object as a string."""
+        """Reads a small object as a string."""
         return self._body(location).decode()
 
     def delete(self, entries: list[Entry]) -> None:
-        """Remove objects, one by one (not every service knows the call for many)."""
+        """Deletes objects one by one: not every service supports deleting many in one call."""
         for entry in entries:
             self._patiently(
                 entry.location,
@@ -171,7 +171,7 @@ class ObjectStore:
             )
 
     def read(self, location: Location, start: int, length: int) -> bytes:
-        """`length` bytes of an object from `start` on."""
+        """Reads `length` bytes of an object from offset `start`."""
         return self._body(location, Range=f"bytes={start}-{start + length - 1}")
 
     def _body(self, location: Location, **request: str) -> bytes:
@@ -195,7 +195,7 @@ class ObjectStore:
     def _upload_parts(self, path: Path, location: Location) -> str:
         address = {"Bucket": location.bucket, "Key": location.key}
         digests = list(_part_digests(path, PART_BYTES))
-        upload, present = self._upload_to_go_on_with(location, digests)
+        upload, present = self._upload_to_resume(location, digests)
         parts = []
         for number, digest in enumerate(digests, start=1):
             etag = present.get(number)
@@ -223,13 +223,13 @@ class ObjectStore:
         except RemoteAway:
             raise
         except RemoteError:
-            # Of an upload that was completed already, and the answer lost, the service knows nothing any more.
+            # If the upload was completed but the response was lost, the service no longer knows its id.
             if (location, etag_of_parts(digests)) not in {(one.location, one.etag) for one in self.entries(location)}:
                 raise
         return etag_of_parts(digests)
 
-    def _upload_to_go_on_with(self, location: Location, digests: list[bytes]) -> tuple[str, dict[int, str]]:
-        """(upload id, ETag of each part that is there) of a broken-off upload of the same bytes, or of a new one."""
+    def _upload_to_resume(self, location: Location, digests: list[bytes]) -> tuple[str, dict[int, str]]:
+        """(upload id, ETag of each uploaded part) of an interrupted upload of the same bytes, or of a new one."""
         address = {"Bucket": location.bucket, "Key": location.key}
         begun = self._patiently(
             location,
@@ -268,12 +268,12 @@ class ObjectStore:
             marker = {"PartNumberMarker": page["NextPartNumberMarker"]}
 
     def _patiently(self, location: Location, operation: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
-        """Try again, with growing pauses, while the cause may pass; `progress` that grows renews the patience."""
+        """Retries with growing pauses while the error may be temporary; growing `progress` restarts the clock."""
         last_good, level, pause = time.monotonic(), progress(), FIRST_PAUSE_SECONDS
         while True:
             try:
                 result = operation()
-                self._said_away = False
+                self._warned = False
                 return result
             except self._errors as error:
                 if not self._may_pass(error):
@@ -285,11 +285,11 @@ class ObjectStore:
                     raise RemoteAway(
                         f"{location}: {_words(error)}, for {waited:.0f} seconds; try again later", path=str(location)
                     ) from error
-                if waited > TOLD_AFTER_SECONDS and not self._said_away:
-                    self._said_away = True  # once for all that wait, until something works
-                    patience = f"tried again for {self.patience_seconds - waited:.0f} more seconds"
+                if waited > WARN_AFTER_SECONDS and not self._warned:
+                    self._warned = True  # once for all waiting threads, until a request succeeds
+                    patience = f"retrying for {self.patience_seconds - waited:.0f} more seconds"
                     get_logger().warning(f"{location}: {_words(error)}; {patience}")
-            # Many nodes that lost the service together should not come back together.
+            # Random pauses: many nodes that lost the service together must not return at the same moment.
             time.sleep(pause * (0.5 + random.SystemRandom().random()))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -317,12 +317,12 @@ class ObjectStore:
             from botocore.config import Config
         except ModuleNotFoundError as error:
             raise MissingExtra("object storage (s3://, obs://)", "s3") from error
-        # OBS refuses the checksums and the signed bodies that boto3 sends by itself since 1.36; S3 does without.
+        # OBS refuses the checksums and signed bodies that boto3 sends by default since 1.36; S3 does not need them.
         config = Config(
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             s3={"payload_signing_enabled": False},
-            retries={"max_attempts": 1, "mode": "standard"},  # trying again is done here, with more patience
+            retries={"max_attempts": 1, "mode": "standard"},  # retries are done here, for longer
             connect_timeout=10,
             read_timeout=60,
             max_pool_connections=32,
@@ -346,17 +346,18 @@ class ObjectStore:
 
 
 def require_inside(entry: Entry) -> None:
-    """DataError for a name that would lead outside of the folder that objects are fetched to."""
+    """Raises DataError for a name that leads outside the download folder."""
     path = PurePosixPath(entry.name)
     if path.is_absolute() or ".." in path.parts or "\\" in entry.name or ":" in path.parts[0]:
-        raise DataError(
-            f"{entry.location}: its name would lead outside of the folder it is fetched to", path=str(entry.location)
-        )
+        raise DataError(f"{entry.location}: its name leads outside the download folder", path=str(entry.location))
 
 
 def agrees(path: Path, size: int, etag: str) -> bool:
-    """Whether a file's bytes are those of an object, as far as its ETag tells: where an object was put in parts, of a
-    size that nobody wrote down, its length alone (archives and checkpoints carry checksums of their own)."""
+    """Whether a file matches an object's size and, if it is an MD5, its ETag.
+
+    The ETag of an object uploaded in parts of unknown size proves nothing; then only the size is compared (archives
+    and checkpoints carry their own checksums).
+    """
     if path.stat().st_size != size:
         return False
     is_digest = len(etag) == 32
@@ -364,12 +365,12 @@ def agrees(path: Path, size: int, etag: str) -> bool:
 
 
 def etag_of_parts(digests: Sequence[bytes]) -> str:
-    """The ETag of a file that is put in parts: the MD5 of the parts' MD5s, and how many there are."""
+    """The ETag of a file uploaded in parts: the MD5 of the parts' MD5s, a dash, and their number."""
     return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(digests)}"
 
 
 def etag_of(path: Path) -> str:
-    """The ETag that `ObjectStore.upload` gives a file."""
+    """The ETag of a file after `ObjectStore.upload`."""
     is_one = path.stat().st_size <= PART_BYTES
     return _hex_md5(path) if is_one else etag_of_parts(list(_part_digests(path, PART_BYTES)))
 
@@ -417,5 +418,5 @@ def _words(error: Exception) -> str:
 def _advice(error: Exception) -> str:
     code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
     if code in {"NoSuchBucket", "NoSuchKey", "404"}:
-        return "is the address right?"
-    return "see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and what this user may do"
+        return "check bucket and key of the address"
+    return "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL, and check the permissions of their user"

@@ -21,16 +21,17 @@ UNPACKED = ".unzipped"
 def stage_in(
     location: Location, folder: Path, store: ObjectStore, *, choose: Callable[[list[Entry]], list[Entry]] = list
 ) -> Path:
-    """All objects at or below `location` -> the same names below `folder`; returns `folder`, or the one file.
+    """Downloads all objects at or below `location` to `folder`; returns `folder`, or the file if it is a single object.
 
-    choose: which of the objects are to be fetched. What is there already, from this call or one that was killed, is not
-    fetched again. A second process waits for the first. Names that would leave the folder are refused.
+    choose: selects the objects to download. Files that an earlier call downloaded, even one that was killed, are not
+    downloaded again. A second process waits for the first. Raises DataError for names that leave the folder.
     """
     with work_lock(folder.with_name(f".{folder.name}.lock")):
         entries = choose(store.entries(location))
         if not entries:
             raise RemoteError(
-                f"{location}: there is no such object, and nothing below it; is the address right?", path=str(location)
+                f"{location}: no object has this key or is below it; check bucket and key of the address",
+                path=str(location),
             )
         for entry in entries:
             require_inside(entry)
@@ -38,9 +39,9 @@ def stage_in(
         if missing:
             folder.mkdir(parents=True, exist_ok=True)
             total = sum(entry.size for entry in missing)
-            require_space(folder, total, f"what is to be fetched from {location}")
+            require_space(folder, total, f"the download from {location}")
             amount = f"{len(missing):,} of {len(entries):,} objects, {total / 1e6:,.1f} MB"
-            get_logger().info(f"fetching {amount}, from {location} to {folder}")
+            get_logger().info(f"downloading {amount} from {location} to {folder}")
             _fetch(missing, folder, store, total)
             _remember(entries, folder)
     is_one = len(entries) == 1 and entries[0].location == location
@@ -48,7 +49,7 @@ def stage_in(
 
 
 def unpack_once(archive: Path, folder: Path) -> Path:
-    """`folder` with what the archive holds; unpacked by one process of the machine, once for each archive."""
+    """Unpacks an archive into `folder` once, in one process of the machine; returns `folder`."""
     mark = folder.with_name(f".{folder.name}{UNPACKED}")
     with work_lock(folder.with_name(f".{folder.name}.lock")):
         identity = f"{archive.stat().st_size} {archive.stat().st_mtime_ns}"
@@ -62,7 +63,7 @@ def unpack_once(archive: Path, folder: Path) -> Path:
 
 
 def _missing(entries: Sequence[Entry], folder: Path) -> list[Entry]:
-    """What is not there as it was fetched. The marker holds the ETag of each file; a call that was killed left none."""
+    """The entries without an up-to-date local file. The marker file holds the ETag of each downloaded file."""
     known = _remembered(folder)
     return [entry for entry in entries if not _is_here(entry, folder / entry.name, known.get(entry.name))]
 
@@ -76,7 +77,7 @@ def _is_here(entry: Entry, path: Path, known_etag: str | None) -> bool:
 def _fetch(missing: Sequence[Entry], folder: Path, store: ObjectStore, total: int) -> None:
     lock = Lock()
     done = 0
-    with progress_bar("fetching", total >> 20) as advance:
+    with progress_bar("downloading", total >> 20) as advance:
 
         def count(num_bytes: int) -> None:
             nonlocal done
@@ -91,7 +92,7 @@ def _fetch(missing: Sequence[Entry], folder: Path, store: ObjectStore, total: in
 
 
 def _in_parallel(work: Callable[[Entry], None], entries: Sequence[Entry]) -> None:
-    """The first error ends it: what has not begun is not begun any more."""
+    """Stops at the first error; entries not yet begun are cancelled."""
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="lookonce-fetch") as pool:
         try:
             for _ in pool.map(work, entries):
@@ -102,7 +103,7 @@ def _in_parallel(work: Callable[[Entry], None], entries: Sequence[Entry]) -> Non
 
 
 def _remember(entries: Sequence[Entry], folder: Path) -> None:
-    """Beside what other calls have brought into the folder."""
+    """Adds the ETags to those of earlier calls."""
     known = _remembered(folder) | {entry.name: entry.etag for entry in entries}
     write_file(folder / MARKER, json.dumps(known, indent=0))
 
@@ -116,6 +117,6 @@ def _remembered(folder: Path) -> dict[str, str]:
 
 
 def cache_name(location: Location) -> str:
-    """A folder's name for what is fetched from a location: readable, and different for different places."""
+    """The cache folder's name for a location: readable, and unique by a digest."""
     digest = hashlib.sha256(str(location).encode()).hexdigest()[:8]
     return f"{location.key.rpartition('/')[2] or location.bucket}-{digest}"

@@ -1,8 +1,8 @@
 """Stage-out: uploads a run folder while the run continues, and retries after network errors.
 
-Files are sent as they are. A published folder (one with the marker COMPLETE, as checkpoints are) is replaced as a
-whole: its files go below `NAME/VERSION/`, and the small object `NAME/CURRENT` names the version once all of them have
-arrived. `fetch_run` reads it back. So a container that dies in the middle loses nothing that was there before.
+Single files are uploaded under their names. A published folder (one with the marker COMPLETE, such as a checkpoint) is
+replaced as a whole: its files go below `NAME/VERSION/`, and the small object `NAME/CURRENT` names the version after all
+of them are uploaded. `fetch_run` reads it back. A container that dies during an upload loses no earlier version.
 """
 
 import hashlib
@@ -24,20 +24,20 @@ EVERY_SECONDS = 30.0
 
 @dataclass
 class StageOut:
-    """Keeps `location` like `folder`. unsent: what the latest `sync` could not send, with the reason."""
+    """Copies changes of `folder` to `location`. unsent: {name: reason} of what the latest `sync` could not upload."""
 
     folder: Path
     location: Location
-    store: ObjectStore  # its patience says how long a `sync` waits when nothing answers
+    store: ObjectStore  # its patience_seconds limits how long a `sync` waits for the service
     unsent: dict[str, str] = field(default_factory=dict)
-    _sent: dict[str, "Stamp"] = field(default_factory=dict)  # name -> its files as they were when they were sent
-    _known: dict[str, str] | None = None  # name -> ETag of what lies there
+    _sent: dict[str, "Stamp"] = field(default_factory=dict)  # name -> stamp of its files when they were uploaded
+    _known: dict[str, str] | None = None  # name -> ETag of the remote object
     _complained: bool = False
 
     def sync(self) -> bool:
-        """Send what is new; False when something could not be sent (it stays on the list).
+        """Uploads what is new; returns False if something could not be uploaded (the next call retries it).
 
-        After the first that nobody answered the rest is tried once each: all would wait as long as it did.
+        After the first timeout every remaining item is tried only once, because each would wait equally long.
         """
         self.unsent, patience = {}, self.store.patience_seconds
         for name, send in self._work():
@@ -50,12 +50,12 @@ class StageOut:
         self.store.patience_seconds = patience
         if self.unsent and not self._complained:
             name, reason = next(iter(self.unsent.items()))
-            get_logger().warning(f"not sent to {self.location} yet: {name} ({reason}); it is tried again")
+            get_logger().warning(f"not yet uploaded to {self.location}: {name} ({reason}); retrying")
         self._complained = bool(self.unsent)
         return not self.unsent
 
     def finish(self) -> bool:
-        """The last `sync`. What is still missing is listed in NOT-SYNCED.txt of the folder."""
+        """The last `sync`. Lists what could not be uploaded in NOT-SYNCED.txt of the folder."""
         done = self.sync()
         note = self.folder / NOT_SYNCED
         if done:
@@ -66,7 +66,7 @@ class StageOut:
         return done
 
     def _work(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """What differs: single files, and published folders as one piece each. Hidden files are nobody's business."""
+        """(name, upload function) of each changed file and published folder; hidden files are ignored."""
         published = {marker.parent for marker in self.folder.rglob(MARKER) if not _is_hidden(marker, self.folder)}
         for folder in sorted(published):
             yield str(folder.relative_to(self.folder)), lambda: self._send_published(folder)  # noqa: B023
@@ -97,7 +97,7 @@ class StageOut:
             if target not in present or present[target].etag != etag_of(path):
                 self.store.upload(path, base / target)
         if stamp_of(*folder.iterdir()) != stamp:
-            return  # replaced while it was read: the next round sends the new one
+            return  # replaced during the upload: the next `sync` uploads the new one
         self.store.put_text(version, base / CURRENT)
         self._sent[name] = stamp
         self.store.delete([entry for entry in present.values() if not _belongs(entry, version)])
@@ -112,7 +112,7 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 
 def stamp_of(*paths: Path) -> Stamp:
-    """(name, size, mtime_ns) of each file: tells that nothing has changed without reading hundreds of megabytes."""
+    """(name, size, mtime_ns) of each file: detects changes without reading the files."""
     stats = {path.name: path.stat() for path in paths}
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in sorted(stats.items()))
 
@@ -138,9 +138,9 @@ def _is_hidden(path: Path, below: Path) -> bool:
 def staging_out(
     folder: Path, location: Location, store: ObjectStore, *, every_seconds: float = EVERY_SECONDS
 ) -> Iterator[StageOut]:
-    """Sends what is new in `folder` every few seconds for the length of the block, in a thread; at its end the rest.
+    """Uploads what is new in `folder` every few seconds, in a thread, until the block ends; then uploads the rest.
 
-    No trouble of the network reaches the block. Afterwards `unsent` says what is missing.
+    Network errors never reach the block. Afterwards `unsent` lists what is missing.
     """
     hurried = type(store)(store.environment, patience_seconds=min(20, every_seconds, store.patience_seconds))
     sending = StageOut(folder, location, hurried)
@@ -164,9 +164,9 @@ def staging_out(
 
 
 def fetch_run(location: Location, folder: Path, store: ObjectStore) -> bool:
-    """What `StageOut` sent -> `folder`, published folders in their places; False when there is nothing.
+    """Downloads to `folder` what `StageOut` uploaded; returns False if there is nothing.
 
-    A version that was not finished is left where it is; what is here already is not fetched again.
+    Ignores unfinished versions; files that are already up to date are not downloaded again.
     """
     entries = store.entries(location)
     for entry in entries:
@@ -180,7 +180,7 @@ def fetch_run(location: Location, folder: Path, store: ObjectStore) -> bool:
     missing = [(entry, path) for entry, path in wanted if not (path.is_file() and agrees(path, entry.size, entry.etag))]
     for base in currents:
         if any(folder / base in path.parents for _, path in missing):
-            (folder / base / MARKER).unlink(missing_ok=True)  # what is there is not complete until all has come
+            (folder / base / MARKER).unlink(missing_ok=True)  # the folder is incomplete until all files are downloaded
     for entry, path in sorted(missing, key=lambda pair: pair[1].name == MARKER):
         store.download(entry, path)
     return bool(entries)

@@ -1,7 +1,7 @@
 """Chooses the client of object storage: the S3 protocol, or moxing on request.
 
-moxing is Huawei's library in the images of ModelArts, and nowhere else. Some of these images give credentials for OBS
-to it alone; only for that, and only with LOOKONCE_MOXING=1, is it imported.
+moxing is Huawei's library; only ModelArts' container images contain it. In some of them only moxing has credentials for
+OBS. It is imported only if LOOKONCE_MOXING=1.
 """
 
 import os
@@ -18,7 +18,7 @@ ASKED_FOR = "LOOKONCE_MOXING"
 
 
 def open_store() -> ObjectStore:
-    """Object storage as the environment describes it."""
+    """The client that the environment variables select."""
     return MoxingStore() if is_switched_on(ASKED_FOR) else ObjectStore()
 
 
@@ -28,9 +28,9 @@ def is_switched_on(variable: str) -> bool:
 
 
 class MoxingStore(ObjectStore):
-    """OBS through moxing.file, which tries again by itself.
+    """OBS through moxing.file, which retries by itself.
 
-    It tells no checksums: of what was fetched the length is compared, and what another process sent is sent again.
+    It reports no checksums: downloads are compared by size, and files uploaded by another process are uploaded again.
     """
 
     @cached_property
@@ -39,8 +39,8 @@ class MoxingStore(ObjectStore):
             return import_module("moxing").file
         except ImportError as error:
             raise RemoteError(
-                f"{ASKED_FOR} asks for moxing, which cannot be imported ({error}); it comes with ModelArts' images. "
-                "Unset it, and OBS is spoken to as S3",
+                f"{ASKED_FOR} selects moxing, which cannot be imported ({error}); only ModelArts' images contain it. "
+                "Unset the variable to use OBS through the S3 protocol",
                 setting=ASKED_FOR,
             ) from error
 
@@ -66,7 +66,7 @@ class MoxingStore(ObjectStore):
             self._file.copy(_address(entry.location), str(part))
         if part.stat().st_size != entry.size:
             raise RemoteError(
-                f"{entry.location}: {part.stat().st_size:,} of {entry.size:,} bytes came; try again",
+                f"{entry.location}: {part.stat().st_size:,} of {entry.size:,} bytes were downloaded; try again",
                 path=str(entry.location),
             )
         part.rename(path)
@@ -99,7 +99,7 @@ def _errors_explained(location: Location) -> Iterator[None]:
         yield
     except RemoteError:
         raise
-    except Exception as error:  # moxing has a dozen kinds of its own, without a common one
+    except Exception as error:  # moxing's exceptions have no common base class
         raise RemoteError(f"{location}: moxing: {error}", path=str(location)) from error
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from lookonce.config.record import ModelRecord
-from lookonce.model.layers import INPUT, Shape, Step, live_values, num_values, steps_of
+from lookonce.model.layers import INPUT, Shape, Step, live_values, num_values
 from lookonce.storage import os_errors_explained, write_file
 
 # Bytes per value. Biases of int8 networks are int32, because they are added to sums of products.
@@ -52,15 +52,7 @@ class Budget:
         return max(tensors, key=lambda tensor: num_values(tensor[1]))
 
 
-def budget_of(
-    channels: Sequence[int],
-    num_classes: int,
-    size_hw: tuple[int, int],
-    *,
-    activation: str,
-    record: ModelRecord | None,
-) -> Budget:
-    steps = steps_of(channels, num_classes, size_hw, activation=activation)
+def budget_of(steps: Sequence[Step], size_hw: tuple[int, int], record: ModelRecord | None) -> Budget:
     return Budget(steps=tuple(steps), live=tuple(live_values(steps)), size_hw=size_hw, record=record)
 
 

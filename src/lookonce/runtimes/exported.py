@@ -1,5 +1,6 @@
 """The common part of all runtimes for exported files."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ RECORD_KEY = "lookonce_record"  # key in a file's metadata; export/metadata.py w
 INTERFACE_KEY = "lookonce_interface"  # second key, in formats that do not describe their own inputs and outputs
 DETECTION_OUTPUTS = ("boxes_xyxy", "scores", "labels", "image_index")
 DECODED_OUTPUTS = ("boxes_xyxy", "scores")
+# Scalars of a graph that outputs detections: inputs, or constants of an .onnx file.
+THRESHOLDS = ("score_threshold", "iou_threshold", "max_detections")
 # Names of decoded boxes and scores inside an ONNX graph that ends in detections.
 INNER_NAMES = {"boxes_xyxy": "decoded_boxes_xyxy", "scores": "decoded_scores"}
 
@@ -66,6 +69,8 @@ class ExportedRuntime(ABC):
         self.group = interface.batch or 1
         self.gives = _gives(interface.outputs, record, path)
         self._engines: dict[tuple[tuple[str, ...], int], Engine] = {}
+        self._process = os.getpid()
+        self._of_parent: list[object] = []
 
     @abstractmethod
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
@@ -85,6 +90,7 @@ class ExportedRuntime(ABC):
         agnostic: bool | None = None,
     ) -> list[Detections]:
         """See runtimes.base.Runtime.detect."""
+        self._survive_fork()
         groups = list(self._groups(canvases))
         several = len(groups) > 1 and self.threads > 1 and self.side_by_side
         own = self.record.thresholds
@@ -117,9 +123,17 @@ class ExportedRuntime(ABC):
 
     def raw_heads(self, canvases: NDArray[np.uint8]) -> list[Float32]:
         """Logits of the heads, (B, A * (5 + C), H, W) each, whatever the file's own outputs are."""
+        self._survive_fork()
         engine = self._engine(raw_names(self.record), 1)
         batches = [engine(self._prepare(group), {}) for group in self._groups(canvases)]
         return [np.concatenate(parts)[: len(canvases)] for parts in zip(*batches, strict=True)]
+
+    def _survive_fork(self) -> None:
+        """In a forked process, opens everything anew with one thread: pools would wait for threads of the parent."""
+        if self._process != os.getpid():
+            self._process, self.threads = os.getpid(), 1
+            self._of_parent.append(self._engines)  # ONNX Runtime would join its threads if they were freed
+            self._engines = {}
 
     def _engine(self, outputs: Sequence[str], at_once: int) -> Engine:
         """The engine for these outputs, opened at first use and cached."""

@@ -8,7 +8,16 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from lookonce.errors import MissingExtra, WeightsError
-from lookonce.runtimes.exported import RECORD_KEY, Engine, ExportedRuntime, Interface, parse_record, raw_names
+from lookonce.runtimes.exported import (
+    DETECTION_OUTPUTS,
+    RECORD_KEY,
+    THRESHOLDS,
+    Engine,
+    ExportedRuntime,
+    Interface,
+    parse_record,
+    raw_names,
+)
 
 ERRORS_ONLY = 3
 
@@ -23,7 +32,10 @@ class OnnxRuntime(ExportedRuntime):
         self._content = read_onnx(path)
         session = open_session(self._content, path, 1, optimised=False)
         record = parse_record(session.get_modelmeta().custom_metadata_map.get(RECORD_KEY), path, "onnx")
-        super().__init__(path, record, interface_of(session), threads=threads)
+        interface = interface_of(session)
+        if interface.outputs == DETECTION_OUTPUTS and not _settable(session):
+            self._content += threshold_inputs()
+        super().__init__(path, record, interface, threads=threads)
         self._engine(self.gives, 1)  # raises now if the file cannot be run
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
@@ -67,6 +79,29 @@ def open_session(content: bytes, path: Path, threads: int, *, optimised: bool = 
             f"({error}); export it again with `lookonce export WEIGHTS --to onnx`",
             path=path,
         ) from error
+
+
+def _settable(session: onnxruntime.InferenceSession) -> bool:
+    """Whether the thresholds are inputs already: files exported before 29 November 2026."""
+    return any(given.name in THRESHOLDS for given in session.get_overridable_initializers())
+
+
+def threshold_inputs() -> bytes:
+    """Bytes that, appended to an .onnx file, make its thresholds inputs; the values in the file become the defaults.
+
+    A protocol buffers message that occurs twice is merged, so this is a ModelProto whose graph has the inputs alone.
+    Field numbers of onnx.proto: ModelProto.graph 7; GraphProto.input 11; ValueInfoProto.name 1, type 2;
+    TypeProto.tensor_type 1; Tensor.elem_type 1 (float 1, int64 7), shape 2, which is empty: a scalar.
+    """
+
+    def field(number: int, content: bytes) -> bytes:
+        assert len(content) < 128  # a longer one would have a longer length
+        return bytes([8 * number + 2, len(content)]) + content
+
+    kinds = dict(zip(THRESHOLDS, (1, 1, 7), strict=True))
+    types = {name: field(1, bytes([8, kind]) + field(2, b"")) for name, kind in kinds.items()}
+    inputs = (field(11, field(1, name.encode()) + field(2, kind)) for name, kind in types.items())
+    return field(7, b"".join(inputs))
 
 
 def interface_of(session: onnxruntime.InferenceSession) -> Interface:

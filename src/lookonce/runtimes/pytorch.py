@@ -1,5 +1,7 @@
 """Runs the network in PyTorch: normalisation of uint8 images (for training too), detection with a checkpoint."""
 
+import os
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -49,10 +51,13 @@ class PyTorchRuntime:
         self.device = next(model.parameters()).device if device is None else torch.device(device)
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._anchors = anchor_tensors(record, self.device)
+        self._process = os.getpid()
 
     @torch.inference_mode()
     def raw_heads(self, canvases: NDArray[np.uint8]) -> list[Tensor]:
         """(B, H, W, 3) uint8 RGB -> (B, A * (5 + C), H / stride, W / stride) logits of each head."""
+        if self._process != os.getpid():
+            use_threads(1)  # a forked process would wait for OpenMP's threads, which only its parent has
         images = torch.from_numpy(np.ascontiguousarray(canvases)).to(self.device)
         return list(self.model.eval()(to_network_input(images, self.record.preprocessing)))
 

@@ -10,6 +10,7 @@ from lookonce.cores import usable_threads
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.kinds import Kind, kind_of
+from lookonce.storage import require_content
 from lookonce.weights.pull import find_weights
 
 
@@ -96,6 +97,7 @@ def load_runtime(
     device: for checkpoints only.
     """
     path = find_weights(path)
+    require_content(path, WeightsError)
     if names is not None and not takes_names(path):
         raise SettingsError(f"names={names}: {path} already holds its class names; omit --names")
     chosen = RUNTIMES[choose_runtime(path, runtime)]

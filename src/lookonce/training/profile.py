@@ -65,7 +65,8 @@ def _recorded(batches: Iterator[Batch]) -> Iterator[Batch]:
 
 def _table(profiler: profile, seconds: float, num_images: int, *, by_device: bool) -> list[str]:
     """The parts of a step, then the NUM_OPERATIONS operations that take the most time."""
-    averages = {entry.key: entry for entry in profiler.key_averages()}
+    operations = profiler.key_averages()
+    averages = {entry.key: entry for entry in operations}
     a_step = 1000 * seconds / PROFILED_STEPS
     names = [name for name in (WAITING, *STEP_PARTS) if name in averages]
     parts = {name: averages[name].cpu_time_total / 1000 / PROFILED_STEPS for name in names}
@@ -78,5 +79,5 @@ def _table(profiler: profile, seconds: float, num_images: int, *, by_device: boo
         "",
     ]
     order = "self_device_time_total" if by_device else "self_cpu_time_total"
-    table = profiler.key_averages().table(sort_by=order, row_limit=NUM_OPERATIONS, max_name_column_width=48)
+    table = operations.table(sort_by=order, row_limit=NUM_OPERATIONS, max_name_column_width=48)
     return lines + str(table).splitlines()

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
-from lookonce.storage import MARKER, atomic_folder, find_published, sha256_file
+from lookonce.storage import MARKER, atomic_folder, find_published, require_content, sha256_file
 
 MODEL_FILE = "model.safetensors"
 RECORD_FILE = "record.json"
@@ -142,6 +142,7 @@ def _verify(path: Path, expected: Mapping[str, Any]) -> None:
         raise WeightsError(f"{path}: missing, but listed in {MANIFEST_FILE}; {NEXT_STEP}", path=path)
     size = path.stat().st_size
     if size != expected["bytes"]:
+        require_content(path, WeightsError)
         raise WeightsError(
             f"{path}: {size} bytes, expected {expected['bytes']} ({MANIFEST_FILE}); {NEXT_STEP}", path=path
         )

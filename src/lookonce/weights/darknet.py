@@ -8,8 +8,8 @@ backbones.
 
 import math
 import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,24 @@ from lookonce.config.dialects import DIALECTS
 from lookonce.config.record import ModelRecord, Preprocessing
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.storage import sha256_file
-from lookonce.weights.convolutions import Convolution, convolutions, require_finite, with_epsilon
-from lookonce.weights.darknet_cfg import STANDARD_RECORD, read_cfg, wants_letterbox, with_masks, write_cfg
+from lookonce.weights.convolutions import (
+    BATCH_COUNTER,
+    HEAD_ARRAYS,
+    NORMALISED_ARRAYS,
+    Convolution,
+    convolutions,
+    require_finite,
+    with_epsilon,
+)
+from lookonce.weights.darknet_cfg import (
+    STANDARD_RECORD,
+    lines_without_value,
+    merged_convolutions,
+    read_cfg,
+    wants_letterbox,
+    with_masks,
+    write_cfg,
+)
 from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, named_classes
 from lookonce.weights.published import PUBLISHED
 
@@ -70,12 +86,15 @@ def read_darknet(cfg: Path | None, weights: Path, options: ReadOptions) -> Forei
     header, floats = read_weights(weights)
     text = "" if cfg is None else _read_text(cfg)
     record = STANDARD_RECORD if cfg is None else read_cfg(text, str(cfg), options.image_size)
-    wanted = list(convolutions(record))
+    merged = set() if cfg is None else merged_convolutions(text, str(cfg))
+    wanted = [replace(one, normalised=one.normalised and one.name not in merged) for one in convolutions(record)]
     kept = _reached(wanted, len(floats), source, cfg)
     is_backbone = kept < len(wanted)
-    state = dict(_split(wanted[:kept], floats))
+    state = _with_norms(dict(_split(wanted[:kept], floats)), merged, record.dialect.batchnorm_eps)
     require_finite(state, source)
     notes, assumed, warnings = [_describe(header, len(floats))], list[str](), list[str]()
+    if merged:
+        notes.append(f"BatchNorm is merged into {len(merged)} convolutions; it gets statistics that change nothing")
     if is_backbone:
         notes.append(f"backbone only ({kept} of {len(wanted)} convolutions), for `lookonce train --backbone-weights`")
         record = record.model_copy(update={"class_names": (), "category_ids": ()})
@@ -84,6 +103,8 @@ def read_darknet(cfg: Path | None, weights: Path, options: ReadOptions) -> Forei
         assumed += more
         masks, warnings = choose_masks(record.masks, options.masks, sha256_file(weights), len(record.anchors))
         record = record.model_copy(update={**classes, "masks": masks})
+    if cfg is not None and (lines := lines_without_value(text, str(cfg))):
+        warnings.append(f"{cfg}: {lines[0][:60]!r} is no option=value and is ignored, as in Darknet")
     resize = _resize(options.resize, header, letterbox=cfg is not None and wants_letterbox(text, str(cfg)))
     assumed.append(f"images are {RESIZED[resize]}; change this with --resize")
     origin = {"cfg": text, "version": header.version, "seen": header.seen}
@@ -208,6 +229,21 @@ def _split(wanted: Sequence[Convolution], floats: Floats) -> Iterator[tuple[str,
         yield from one.counter().items()
 
 
+def _with_norms(state: Mapping[str, Tensor], merged: Set[str], epsilon: float) -> dict[str, Tensor]:
+    """The state with a BatchNorm after each merged convolution, whose bias becomes its beta."""
+    found = dict(state)
+    for name in merged:
+        bias = found.pop(f"{name}.{HEAD_ARRAYS['bias']}", None)
+        if bias is None:  # a backbone that ends before
+            continue
+        one, zero = torch.ones_like(bias), torch.zeros_like(bias)
+        arrays = {"beta": bias, "gamma": one, "mean": zero, "variance": one - epsilon}
+        arrays["weight"] = found.pop(f"{name}.{HEAD_ARRAYS['weight']}")
+        found |= {f"{name}.{NORMALISED_ARRAYS[role]}": array for role, array in arrays.items()}
+        found[f"{name}.{BATCH_COUNTER}"] = torch.tensor(0)
+    return found
+
+
 def _in_file_order(one: Convolution) -> list[tuple[str, tuple[int, ...]]]:
     return [one.arrays[role] for role in (NORMALISED_ORDER if one.normalised else HEAD_ORDER)]
 
@@ -226,8 +262,9 @@ def _describe(header: Header, count: int) -> str:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        # Darknet looks at bytes, and a comment may be in any encoding.
+        return path.read_bytes().decode("utf-8-sig", errors="replace")
+    except OSError as error:
         raise WeightsError(f"{path}: cannot be read as a Darknet .cfg ({error})", path=path) from error
 
 
@@ -254,20 +291,24 @@ def _cfg_text(record: ModelRecord, original: str) -> str:
     """The .cfg the record came from, with the record's masks, if all else agrees with the record; else a new one."""
     if not original:
         return write_cfg(record)
-    try:
-        text = with_masks(original, record.masks)
-        stored = read_cfg(text, "the .cfg in the record")
-    except WeightsError:  # an invalid input size, replaced by --image-size
-        return write_cfg(record)
     same = ("channels", "masks", "anchors", "image_size", "num_classes", "dialect")
-    return text if all(getattr(stored, name) == getattr(record, name) for name in same) else write_cfg(record)
+    try:
+        if merged_convolutions(original, "the .cfg in the record"):  # the arrays have BatchNorm
+            return write_cfg(record)
+        for text in (original, with_masks(original, record.masks)):
+            stored = read_cfg(text, "the .cfg in the record")
+            if all(getattr(stored, name) == getattr(record, name) for name in same):
+                return text
+    except WeightsError:  # an invalid input size, replaced by --image-size
+        pass
+    return write_cfg(record)
 
 
 def _require_darknets_arithmetic(record: ModelRecord, source: str) -> None:
     dialect, preprocessing = record.dialect, record.preprocessing
     needs = {
         f"size rule {dialect.size_rule}": dialect.size_rule == "exp",
-        f"pool edge {dialect.pool_edge}": dialect.pool_edge == "repeat",
+        f"pool edge {dialect.pool_edge}": dialect.pool_edge in {"repeat", "none"},
         f"mean {preprocessing.mean} and std {preprocessing.std}": (
             (preprocessing.mean, preprocessing.std) == (PLAIN.mean, PLAIN.std)
         ),

@@ -1,8 +1,11 @@
 """Parses Darknet's .cfg into a record, and writes the .cfg of a record.
 
-Supported are YOLOv3-Tiny as in yolov3-tiny.cfg, with three heads as in yolov3-tiny_3l.cfg, and without one or both of
-the convolutions between backbone and first head. Any other layer is an error that names it; there is no interpreter for
-arbitrary networks. Layers are counted from 0 after [net], as in Darknet.
+Supported are YOLOv3-Tiny as in yolov3-tiny.cfg, with three heads as in yolov3-tiny_3l.cfg, without one or both of the
+convolutions between backbone and first head, and without the stride-1 pool. Any other layer is an error that names it;
+there is no interpreter for arbitrary networks. Layers are counted from 0 after [net], as in Darknet.
+
+The text is read as by Darknet's read_cfg and option_list.c: a number is the beginning of a value, a line without = is
+an option that nobody asks for, and each [yolo] has its own anchors.
 """
 
 import itertools
@@ -20,7 +23,9 @@ MOST_FILTERS = 65_536
 MOST_PIXELS = 16_384
 MASK_LINE = re.compile(r"^(\s*mask\s*=\s*)([\d, \t]+)", re.MULTILINE)
 ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool"}
-ACTIVATIONS: dict[str, Activation] = {"leaky": "leaky", "swish": "silu"}
+ACTIVATIONS: dict[str, Activation] = {"leaky": "leaky", "relu": "relu", "swish": "silu"}
+INTEGER = re.compile(r"[-+]?\d{1,10}(?!\d)")
+DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 STRIDES = (32, 16, 8)
 # Darknet's defaults for options that a cfg omits (parser.c).
 DEFAULTS: dict[str, dict[str, int]] = {
@@ -29,32 +34,38 @@ DEFAULTS: dict[str, dict[str, int]] = {
     "upsample": {"stride": 2},
 }
 # Options that change the arithmetic, unless they have these values.
-PLAIN: dict[str, dict[str, str]] = {
+PLAIN: dict[str, dict[str, float]] = {
     "convolutional": {
-        "groups": "1",
-        "dilation": "1",
-        "antialiasing": "0",
-        "binary": "0",
-        "xnor": "0",
-        "flipped": "0",
-        "stride_x": "1",
-        "stride_y": "1",
-        "share_index": "-1000000000",
+        "groups": 1,
+        "dilation": 1,
+        "antialiasing": 0,
+        "binary": 0,
+        "xnor": 0,
+        "flipped": 0,
+        "stride_x": 1,
+        "stride_y": 1,
+        "share_index": -1000000000,
     },
-    "maxpool": {"padding": "1", "maxpool_depth": "0", "antialiasing": "0"},
-    "upsample": {"scale": "1"},
-    "route": {"groups": "1", "stream": "0"},
-    "yolo": {"new_coords": "0"},
+    "maxpool": {"padding": 1, "maxpool_depth": 0, "antialiasing": 0},
+    "upsample": {"scale": 1},
+    "route": {"groups": 1, "stream": 0},
+    "yolo": {"new_coords": 0},
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """[kind] at a line of the file, with its options as text; of repeated options the first counts, as in Darknet."""
+    """[kind] at a line of the file, with its options as text; of repeated options the first counts, as in Darknet.
+
+    A line without = is an option without a value, which then has its default.
+    """
 
     kind: str
     line: int
     options: dict[str, str] = field(default_factory=dict)
+
+    def get(self, name: str, default: str) -> str:
+        return self.options.get(name) or default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +76,11 @@ class CfgSection:
     options: Mapping[str, int] = field(default_factory=dict)
     place: str = ""
     sources: tuple[str, ...] = ()
+
+    @property
+    def is_block(self) -> bool:
+        """Whether it is a convolution with BatchNorm and activation, i.e. none of a head."""
+        return self.kind == "convolutional" and not self.place.startswith("head")
 
 
 def read_cfg(text: str, source: str, image_size: int | None = None) -> ModelRecord:
@@ -86,7 +102,7 @@ def read_cfg(text: str, source: str, image_size: int | None = None) -> ModelReco
     anchors, masks, num_classes = _read_heads(heads, places, source)
     names = tuple(str(number) for number in range(num_classes))
     return ModelRecord(
-        dialect=_read_dialect(heads, places, source),
+        dialect=_read_dialect(heads, places, layers, source),
         channels=tuple(_filters(places[place], source) if place in places else 0 for place in _blocks(len(heads))),
         class_names=names,
         category_ids=tuple(range(1, num_classes + 1)),
@@ -101,7 +117,22 @@ def read_cfg(text: str, source: str, image_size: int | None = None) -> ModelReco
 
 def wants_letterbox(text: str, source: str) -> bool:
     """Whether a [yolo] section has letter_box=1, an option of AlexeyAB's program."""
-    return any(section.options.get("letter_box", "0") != "0" for section in parse(text, source))
+    return any(section.get("letter_box", "0") != "0" for section in parse(text, source))
+
+
+def merged_convolutions(text: str, source: str) -> set[str]:
+    """Names of the convolutions before the heads that have no BatchNorm: it was folded into weights and biases."""
+    _, *sections = parse(text, source)
+    return {
+        layer.place
+        for layer, section in zip(_matching_topology(sections, source), sections, strict=True)
+        if layer.is_block and not _number(section, "batch_normalize", source, 0)
+    }
+
+
+def lines_without_value(text: str, source: str) -> list[str]:
+    """Lines that are neither a comment nor option=value; Darknet reads and ignores them."""
+    return [line for section in parse(text, source) for line, value in section.options.items() if not value]
 
 
 def parse(text: str, source: str) -> list[Section]:
@@ -111,7 +142,7 @@ def parse(text: str, source: str) -> list[Section]:
             f"{source}: {len(text):,} characters; expected a Darknet .cfg of at most {MOST_CHARACTERS:,}", path=source
         )
     sections: list[Section] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         line = "".join(line.split())
         if not line or line[0] in "#;":
             continue
@@ -119,24 +150,30 @@ def parse(text: str, source: str) -> list[Section]:
             kind = line.strip("[]").lower()
             sections.append(Section(kind=ALIASES.get(kind, kind), line=number))
             continue
+        if not sections:
+            raise WeightsError(f"{source} line {number}: {line[:60]!r}; expected [net]", path=source, line=number)
         key, equals, value = line.partition("=")
-        if not equals or not sections:
-            raise WeightsError(
-                f"{source} line {number}: {line[:60]!r}; expected [section] or option=value", path=source, line=number
-            )
-        sections[-1].options.setdefault(key, value.partition("#")[0])
+        if not equals or value:  # Darknet passes over "key="
+            sections[-1].options.setdefault(key, value.partition("#")[0])
     if not sections or sections[0].kind != "net":
         raise WeightsError(f"{source}: does not start with [net]; expected a Darknet .cfg", path=source)
     return sections
 
 
-def topology(*, neck7: bool = True, neck8: bool = True, three_heads: bool = False) -> tuple[CfgSection, ...]:
+POOL5 = {"size": 2, "stride": 1}
+
+
+def topology(
+    *, neck7: bool = True, neck8: bool = True, three_heads: bool = False, pool5: bool = True
+) -> tuple[CfgSection, ...]:
     """The layers of one variant of YOLOv3-Tiny, in file order."""
     backbone: list[CfgSection] = []
     for index in range(7):
         backbone.append(_conv(f"backbone.conv{index}", 3))
-        if index < 6:
-            backbone.append(CfgSection(kind="maxpool", options={"size": 2, "stride": 1 if index == 5 else 2}))
+        if index < 5:
+            backbone.append(CfgSection(kind="maxpool", options={"size": 2, "stride": 2}))
+        elif index == 5 and pool5:
+            backbone.append(CfgSection(kind="maxpool", options=POOL5))
     shared = "neck7" if neck7 else "backbone.conv6"
     layers = [
         *backbone,
@@ -152,7 +189,7 @@ def topology(*, neck7: bool = True, neck8: bool = True, three_heads: bool = Fals
 
 
 def _conv(place: str, size: int) -> CfgSection:
-    return CfgSection(kind="convolutional", options={"size": size, "stride": 1, "batch_normalize": 1}, place=place)
+    return CfgSection(kind="convolutional", options={"size": size, "stride": 1}, place=place)
 
 
 def _head(place: str) -> tuple[CfgSection, CfgSection]:
@@ -172,8 +209,8 @@ def _finer(coarse: str, lateral: str, skip: str, neck: str) -> tuple[CfgSection,
 
 
 TOPOLOGIES = tuple(
-    topology(neck7=neck7, neck8=neck8, three_heads=three_heads)
-    for three_heads, neck7, neck8 in itertools.product((False, True), (True, False), (True, False))
+    topology(neck7=neck7, neck8=neck8, three_heads=three_heads, pool5=pool5)
+    for three_heads, neck7, neck8, pool5 in itertools.product((False, True), *[(True, False)] * 3)
 )
 
 
@@ -187,7 +224,7 @@ def _matching_topology(sections: Sequence[Section], source: str) -> tuple[CfgSec
     where = f"layer {index}" if index < len(sections) else f"after layer {len(sections) - 1}"
     raise WeightsError(
         f"{source}: {where}: {difference}; only YOLOv3-Tiny is supported: as in yolov3-tiny.cfg, without the "
-        "convolutions before the first head, or with three heads as in yolov3-tiny_3l.cfg",
+        "convolutions before the first head or the stride-1 pool, or with three heads as in yolov3-tiny_3l.cfg",
         path=source,
     )
 
@@ -212,23 +249,26 @@ def _difference(section: Section, layer: CfgSection, index: int, positions: Mapp
     if section.kind != layer.kind:
         return f"{here}: expected [{layer.kind}]"
     for name, wanted in layer.options.items():
-        value = _number(section, name, source, DEFAULTS[layer.kind][name])
+        default = DEFAULTS[layer.kind][name]
+        if (layer.kind, name) == ("maxpool", "size"):  # as the stride
+            default = _number(section, "stride", source, default)
+        value = _number(section, name, source, default)
         if value != wanted:
             return f"{here}: {name}={value}; expected {wanted}"
     for name, plain in PLAIN.get(layer.kind, {}).items():
-        if section.options.get(name, plain) != plain:
+        number = DECIMAL.match(section.get(name, str(plain)))
+        if number is None or float(number[0]) != plain:
             return f"{here}: {name}={section.options[name]}; expected {plain}, the default"
     if layer.kind == "convolutional":
-        return _convolution_difference(section, here, source)
+        return _convolution_difference(section, layer, here, source)
     return _route_difference(section, layer, index, positions, here, source) if layer.kind == "route" else ""
 
 
-def _convolution_difference(section: Section, here: str, source: str) -> str:
-    normalised = section.options.get("batch_normalize", "0") != "0"
-    activation = section.options.get("activation", "logistic")
-    if normalised and activation not in ACTIVATIONS:
+def _convolution_difference(section: Section, layer: CfgSection, here: str, source: str) -> str:
+    activation = section.get("activation", "logistic")
+    if layer.is_block and activation not in ACTIVATIONS:
         return f"{here}: activation={activation}; expected {' or '.join(ACTIVATIONS)}"
-    if not normalised and activation != "linear":
+    if not layer.is_block and activation != "linear":
         return f"{here}: activation={activation}; expected linear before [yolo]"
     size = _number(section, "size", source, 1)
     padding = size // 2 if _number(section, "pad", source, 0) else _number(section, "padding", source, 0)
@@ -238,7 +278,7 @@ def _convolution_difference(section: Section, here: str, source: str) -> str:
 def _route_difference(
     section: Section, layer: CfgSection, index: int, positions: Mapping[str, int], here: str, source: str
 ) -> str:
-    given = [_whole(text, section, "layers", source) for text in section.options.get("layers", "").split(",") if text]
+    given = [_whole(text, section, "layers", source) for text in section.get("layers", "").split(",") if text]
     absolute = [number if number >= 0 else index + number for number in given]
     wanted = [positions[place] for place in layer.sources]
     if absolute == wanted:
@@ -256,15 +296,17 @@ def _read_heads(
     heads: Sequence[Section], places: Mapping[str, Section], source: str
 ) -> tuple[tuple[tuple[float, float], ...], tuple[tuple[int, ...], ...], int]:
     """Anchors, the mask of each head (rows of the anchors), and the number of classes."""
-    anchors = _read_anchors(heads[0], source)
+    lists = [_read_anchors(section, source) for section in heads]
     masks: list[tuple[int, ...]] = []
     num_classes = _number(heads[0], "classes", source, 20)
-    for section, stride in zip(heads, STRIDES, strict=False):
-        if _read_anchors(section, source) != anchors or _number(section, "classes", source, 20) != num_classes:
+    for section, stride, anchors in zip(heads, STRIDES, lists, strict=False):
+        if _number(section, "classes", source, 20) != num_classes:
             raise WeightsError(
-                f"{source}: [yolo] (line {section.line}): anchors or classes differ from line {heads[0].line}; "
-                "expected the same anchors and classes in every [yolo], and masks that select from the anchors",
+                f"{source}: [yolo] (line {section.line}): classes={section.get('classes', '20')} differs from "
+                f"classes={num_classes} of line {heads[0].line}; expected the same classes in every [yolo]",
                 path=source,
+                line=section.line,
+                setting="classes",
             )
         mask = _read_mask(section, len(anchors), source)
         convolution = places[f"head{stride}"]
@@ -276,14 +318,32 @@ def _read_heads(
                 path=source,
             )
         masks.append(mask)
-    return anchors, tuple(masks), num_classes
+    if any(anchors != lists[0] for anchors in lists):
+        return *_joined(lists, masks), num_classes
+    return lists[0], tuple(masks), num_classes
+
+
+def _joined(
+    lists: Sequence[tuple[tuple[float, float], ...]], masks: Sequence[tuple[int, ...]]
+) -> tuple[tuple[tuple[float, float], ...], tuple[tuple[int, ...], ...]]:
+    """One list of the anchors that the heads select from lists of their own, and the heads' masks in it.
+
+    The finest head comes first, as in the usual list of anchors from small to large.
+    """
+    anchors: list[tuple[float, float]] = []
+    joined: list[tuple[int, ...]] = []
+    for own, mask in reversed(list(zip(lists, masks, strict=True))):
+        joined.insert(0, tuple(range(len(anchors), len(anchors) + len(mask))))
+        anchors += [own[row] for row in mask]
+    return tuple(anchors), tuple(joined)
 
 
 def _read_anchors(section: Section, source: str) -> tuple[tuple[float, float], ...]:
-    numbers = [_decimal(text, section, "anchors", source) for text in section.options.get("anchors", "").split(",")]
+    written = section.get("anchors", "")
+    numbers = [_decimal(text, section, "anchors", source) for text in written.rstrip(",").split(",")]
     if len(numbers) % 2 or min(numbers) <= 0 or len(numbers) > 2 * MOST_CLASSES:
         raise WeightsError(
-            f"{source} line {section.line}: anchors={section.options.get('anchors', '')[:60]}; expected pairs of "
+            f"{source} line {section.line}: anchors={written[:60]}; expected pairs of "
             "width and height in pixels, greater than 0",
             path=source,
             line=section.line,
@@ -293,8 +353,8 @@ def _read_anchors(section: Section, source: str) -> tuple[tuple[float, float], .
 
 
 def _read_mask(section: Section, num_anchors: int, source: str) -> tuple[int, ...]:
-    text = section.options.get("mask")
-    if text is None:
+    text = section.get("mask", "").rstrip(",")
+    if not text:
         return tuple(range(num_anchors))
     mask = tuple(_whole(part, section, "mask", source) for part in text.split(","))
     if not all(0 <= row < num_anchors for row in mask) or len(set(mask)) != len(mask):
@@ -309,18 +369,25 @@ def _read_mask(section: Section, num_anchors: int, source: str) -> tuple[int, ..
     return mask
 
 
-def _read_dialect(heads: Sequence[Section], places: Mapping[str, Section], source: str) -> Dialect:
-    used = {section.options["activation"] for section in places.values() if "batch_normalize" in section.options}
-    used &= set(ACTIVATIONS)
+def _read_dialect(
+    heads: Sequence[Section], places: Mapping[str, Section], layers: Sequence[CfgSection], source: str
+) -> Dialect:
+    used = {places[layer.place].options["activation"] for layer in layers if layer.is_block}
     if len(used) != 1:
         raise WeightsError(
             f"{source}: activations {', '.join(sorted(used))}; expected one for all convolutions", path=source
         )
     scales = {
-        stride: _decimal(section.options.get("scale_x_y", "1"), section, "scale_x_y", source)
+        stride: _decimal(section.get("scale_x_y", "1"), section, "scale_x_y", source)
         for section, stride in zip(heads, STRIDES, strict=False)
     }
-    return DIALECTS["darknet"].model_copy(update={"activation": ACTIVATIONS[used.pop()], "center_scales": scales})
+    has_pool = any(layer.options == POOL5 for layer in layers)
+    update = {
+        "activation": ACTIVATIONS[used.pop()],
+        "center_scales": scales,
+        "pool_edge": "repeat" if has_pool else "none",
+    }
+    return DIALECTS["darknet"].model_copy(update=update)
 
 
 def _filters(section: Section, source: str) -> int:
@@ -351,11 +418,12 @@ def _side(net: Section, name: str, source: str) -> int:
 
 
 def _number(section: Section, name: str, source: str, default: int) -> int:
-    return _whole(section.options.get(name, str(default)), section, name, source)
+    return _whole(section.get(name, str(default)), section, name, source)
 
 
 def _whole(text: str, section: Section, name: str, source: str) -> int:
-    if not text.removeprefix("-").isdecimal() or len(text) > 10:
+    number = INTEGER.match(text)  # as atoi, but "many" is an error and not 0
+    if number is None:
         raise WeightsError(
             f"{source} line {section.line}: {name}={text[:40]}; expected an integer",
             path=source,
@@ -363,14 +431,12 @@ def _whole(text: str, section: Section, name: str, source: str) -> int:
             setting=name,
             value=text,
         )
-    return int(text)
+    return int(number[0])
 
 
 def _decimal(text: str, section: Section, name: str, source: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
+    number = DECIMAL.match(text)
+    value = float(number[0]) if number else float("nan")
     if not -1e6 < value < 1e6:
         raise WeightsError(
             f"{source} line {section.line}: {name}={text[:40]}; expected a number from -1e6 to 1e6",
@@ -398,7 +464,12 @@ def write_cfg(record: ModelRecord) -> str:
     """The .cfg of a record, for inference with Darknet; training options have Darknet's usual values."""
     height, width = record.image_size
     channels = dict(zip(_blocks(len(record.masks)), record.channels, strict=True))
-    layers = topology(neck7=bool(channels["neck7"]), neck8=bool(channels["neck8"]), three_heads=len(record.masks) == 3)
+    layers = topology(
+        neck7=bool(channels["neck7"]),
+        neck8=bool(channels["neck8"]),
+        three_heads=len(record.masks) == 3,
+        pool5=record.dialect.pool_edge != "none",
+    )
     positions = {layer.place: index for index, layer in enumerate(layers) if layer.place}
     outputs = {
         f"head{stride}": len(mask) * (5 + record.num_classes)
@@ -413,9 +484,9 @@ def write_cfg(record: ModelRecord) -> str:
             continue
         options: dict[str, object] = dict(layer.options)
         if layer.kind == "convolutional":
-            options |= {"pad": 1, "filters": channels.get(layer.place, outputs.get(layer.place))}
-            is_head = layer.place in outputs
-            options["activation"] = "linear" if is_head else DARKNET_NAMES[record.dialect.activation]
+            options |= {"batch_normalize": int(layer.is_block), "pad": 1}
+            options["filters"] = channels.get(layer.place, outputs.get(layer.place))
+            options["activation"] = DARKNET_NAMES[record.dialect.activation] if layer.is_block else "linear"
         if layer.sources:
             options["layers"] = ",".join(str(positions[place]) for place in layer.sources)
         parts.append(_section_text(layer.kind, options))

@@ -12,7 +12,7 @@ from lookonce.errors import SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.remote.local_copy import local_file
-from lookonce.storage import find_published
+from lookonce.storage import find_published, require_content
 from lookonce.weights.beside import record_file, with_record_beside
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
 from lookonce.weights.convolutions import model_from_record
@@ -158,6 +158,7 @@ PARTNERS = {DARKNET_CFG: ".weights", DARKNET_WEIGHTS: ".cfg"}  # suffix of the o
 
 def foreign_kind(path: Path) -> str:
     """The kind of a weights file, by its first bytes; WeightsError for an unsupported one."""
+    require_content(path, WeightsError)
     try:
         with path.open("rb") as file:
             start = file.read(HEAD_BYTES)

@@ -99,7 +99,7 @@ def network_of(runtime: Runtime, sources: list[ImageSource], case: Case, size_hw
     record = runtime.record
     canvases = np.stack([fit(one.read(), size_hw, record.preprocessing)[0] for one in islice(sources, case.batch)])
     canvases = np.resize(canvases, (case.batch, *canvases.shape[1:]))
-    steps = steps_of(record.channels, record.num_classes, size_hw, anchors=len(record.masks[0]))
+    steps = steps_of(record.channels, record.num_classes, size_hw, anchors=[len(mask) for mask in record.masks])
     gflop = 2 * sum(step.macs for step in steps) / 1e9
     processor, started = time.process_time(), time.perf_counter()
     milliseconds = _timed(lambda: _detect(runtime, canvases), case.seconds)

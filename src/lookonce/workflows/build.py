@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import lookonce
 from lookonce.config.dialects import DIALECTS, Dialect
-from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds
+from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds, scaled_channels
 from lookonce.config.schema import Settings, seconds_of
 from lookonce.cores import usable_processors
 from lookonce.data.augment import Augmentation
@@ -34,7 +35,7 @@ from lookonce.log import get_logger
 from lookonce.model.anchors import fit_anchors
 from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
 from lookonce.model.loss import DetectionLoss
-from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
+from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
 from lookonce.on_ranks import own_rank_group
 from lookonce.runtimes.pytorch import anchor_tensors
 from lookonce.signals import StopRequest
@@ -93,7 +94,8 @@ def make_record(settings: Settings, dataset: Dataset, data_hash: str, start: Mod
         ),
         settings=settings.model_dump(mode="json"),
         data_hash=data_hash,
-        versions={name: importlib.metadata.version(name) for name in ("lookonce", "torch", "numpy")},
+        versions={"lookonce": lookonce.__version__}
+        | {name: importlib.metadata.version(name) for name in ("torch", "numpy")},
     )
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+import lookonce
 from lookonce.cores import usable_processors, usable_threads
 from lookonce.errors import NO_CANN, NO_TORCH_NPU
 from lookonce.runtimes.processor import int8_path, processor_name
@@ -65,7 +66,7 @@ def as_text(health: Health) -> Iterator[str]:
 
 def examine() -> Iterator[MachineCheck]:
     """Run all checks; they change nothing on this machine."""
-    yield MachineCheck(name="lookonce", verdict="ok", text=importlib.metadata.version("lookonce"))
+    yield MachineCheck(name="lookonce", verdict="ok", text=lookonce.__version__)
     yield MachineCheck(name="python", verdict="ok", text=f"{platform.python_version()}, {sys.executable}")
     yield MachineCheck(name="system", verdict="ok", text=platform.platform())
     yield _processor()
@@ -93,6 +94,10 @@ def _packages() -> Iterator[MachineCheck]:
     wanted = requirements()
     base = {name: installed_version(name) for name in wanted.pop("", [])}
     versions = ", ".join(f"{name} {version}" for name, version in base.items() if version)
+    if not base:
+        text = "unknown, because lookonce is not installed; it runs from its source files"
+        yield MachineCheck(name="packages", verdict="note", text=text)
+        return
     absent = [name for name, version in base.items() if not version]
     yield MachineCheck(name="packages", verdict="ok", text=versions)
     if absent:
@@ -115,9 +120,12 @@ def _extra(extra: str, names: list[str]) -> MachineCheck:
 
 
 def requirements() -> dict[str, list[str]]:
-    """Extra -> its packages, from the metadata of the installed lookonce; "" is the base install."""
+    """Extra -> its packages, from the metadata of the installed lookonce; "" is the base install.
+
+    Empty if lookonce runs from its source files and is not installed."""
     found: dict[str, list[str]] = {"": []}
-    for line in importlib.metadata.requires("lookonce") or ():
+    lines = importlib.metadata.requires("lookonce") if installed_version("lookonce") else None
+    for line in lines or ():
         name = re.match(r"[\w.-]+", line)
         extra = re.search(r"""extra\s*==\s*['"]([\w-]+)['"]""", line)
         found.setdefault(extra[1] if extra else "", []).append(name[0] if name else line)

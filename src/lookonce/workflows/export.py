@@ -20,8 +20,9 @@ from torch import nn
 from lookonce.config.names import suggestion
 from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
-from lookonce.data.images import IMAGE_SUFFIXES, read_image
+from lookonce.data.images import read_image
 from lookonce.data.letterbox import fit
+from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.evaluate import evaluate
 from lookonce.export.base import (
@@ -130,7 +131,7 @@ def export(
     file_name
         Name of the files without their ending, here or in the folder `output`.
     images
-        Images for the comparison (file, folder, pattern). Default: some of the training data, else synthetic ones.
+        Images for the comparison (file, folder, pattern). Default: validation images of the run, else synthetic ones.
     overwrite
         Replace files of the same name.
     check
@@ -376,15 +377,23 @@ def _canvases(record: ModelRecord, source: str | None, batch: int) -> tuple[NDAr
 
 
 def _real_images(record: ModelRecord, images: str | None) -> tuple[list[NDArray[np.uint8]], str]:
-    """The given images; else the first ones of the training data, if these still exist; else none."""
+    """The given images; else the first validation images of the run, if its data can still be opened; else none."""
     if images is not None:
         sources = find_images(images)
         return [source.read() for source in sources[:COMPARED_IMAGES]], f"images of {images}"
-    data = Path(str(record.settings.get("data") or ""))
-    if not record.settings.get("data") or not data.is_dir():
+    data, folder = record.settings.get("data"), record.settings.get("images")
+    if not data or not Path(data).exists():  # an address is not downloaded again for this
         return [], ""
-    found = (path for path in data.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    return [image for path in islice(found, COMPARED_IMAGES) for image in _readable(path)], f"images of {data}"
+    try:
+        source = open_data(data, Path(folder) if folder else None)
+        wanted = (record.settings.get("val_split", "val"), "val", *source.splits)
+        split = next(name for name in wanted if name in source.splits)
+        paths = source.read(split, lambda _: None).image_paths  # findings about boxes do not matter here
+    except DataError as error:
+        get_logger().info(f"{error}; the files are compared on synthetic images")
+        return [], ""
+    found = [image for path in islice(paths, COMPARED_IMAGES) for image in _readable(path)]
+    return found, f"images of {data}, split '{split}'"
 
 
 def _readable(path: Path) -> list[NDArray[np.uint8]]:

@@ -1,49 +1,52 @@
-"""`lookonce info`: a network layer by layer, and the record of its weights."""
+"""`lookonce info`: a network layer by layer, and the record of its weights; an exported file needs no PyTorch."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.table import Table
-from torch import Tensor, nn
 
-from lookonce.config.record import ModelRecord
+from lookonce.config.record import ModelRecord, scaled_channels
 from lookonce.data.letterbox import fit
 from lookonce.errors import SettingsError
 from lookonce.layout import PLAIN, Layout
-from lookonce.model.backbone import ConvBlock
-from lookonce.model.int8_scales import activation_ranges, weight_scales
-from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
+from lookonce.model.layers import Step, steps_of
 from lookonce.prediction.sources import find_images
 from lookonce.report.budget import TABLE_WIDTH, Budget, budget_of, lines_of, table_of, write_budget
-from lookonce.runtimes.pytorch import to_network_input
-from lookonce.weights.load import load_weights
+from lookonce.runtimes.registry import load_runtime
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lookonce.model.yolov3_tiny import YoloV3Tiny
 
 LARGEST_STRIDE = 32
+NORM_FLOATS, NORM_TRAINED = 4, 2  # of BatchNorm per channel: scale and shift, which are trained, mean and variance
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerInfo:
-    """One convolution with its BatchNorm, activation and pool. output: (channels, height, width) after the pool;
-    parameters: floats, including BatchNorm's statistics; macs: multiply-accumulate operations for one image."""
+    """One convolution with its BatchNorm, activation and pool, as in training. output: (channels, height, width) after
+    the pool; parameters: floats, including BatchNorm's statistics; trainable: without these; macs: multiply-accumulate
+    operations for one image."""
 
     name: str
     kind: str
     output: tuple[int, int, int]
     parameters: int
+    trainable: int
     macs: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """trainable: floats without BatchNorm's statistics; flops: two per multiply-accumulate, of the convolutions only
-    (all other operations are about 1 % of that). budget: None unless requested; files: names of those in output."""
+    """parameters, trainable: sums over the layers; flops: two per multiply-accumulate, of the convolutions only (all
+    other operations are about 1 % of that). budget: None unless requested; files: names of those in output."""
 
     layers: tuple[LayerInfo, ...]
     image_size: tuple[int, int]  # height, width
-    trainable: int
     record: ModelRecord | None
     budget: Budget | None = None
     output: Path | None = None
@@ -52,6 +55,10 @@ class Info:
     @property
     def parameters(self) -> int:
         return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def trainable(self) -> int:
+        return sum(layer.trainable for layer in self.layers)
 
     @property
     def flops(self) -> int:
@@ -76,7 +83,7 @@ def info(
     Parameters
     ----------
     weights
-        Checkpoint folder, run folder, or MindSpore's .ckpt or Darknet's .weights.
+        Checkpoint folder, run folder, exported file, or MindSpore's .ckpt or Darknet's .weights.
     names
         Text file of class names, one per line, for a .ckpt or .weights without names.
     num_classes
@@ -88,9 +95,9 @@ def info(
     budget
         Show memory and operations of each step, for an implementation on another device.
     int8_scales
-        Images (file, folder, pattern, list) for INT8 calibration: the ranges of the activations are measured on them.
+        Images (file, folder, pattern, list) for INT8 calibration of a checkpoint: its activations' ranges on them.
     output
-        Folder for budget.csv, budget.json and, with weights, int8-scales.json; implies --budget.
+        Folder for budget.csv, budget.json and, with a checkpoint, int8-scales.json; implies --budget.
     """
     if weights is not None and (num_classes is not None or width is not None):
         raise SettingsError(
@@ -107,35 +114,55 @@ def info(
             setting="image_size",
             value=image_size,
         )
-    model, record = _network(
-        weights, names, 80 if num_classes is None else num_classes, 1.0 if width is None else width
-    )
+    runtime = None if weights is None else load_runtime(weights, names=names, device="cpu")
+    record = None if runtime is None else runtime.record
     size_hw = (image_size, image_size) if image_size else record.image_size if record else (416, 416)
-    found = describe(model, record, size_hw)
+    if record is None:
+        steps = _steps_without_weights(80 if num_classes is None else num_classes, width, size_hw)
+    else:
+        steps = steps_of(
+            record.channels,
+            record.num_classes,
+            size_hw,
+            activation=record.dialect.activation,
+            anchors=[len(mask) for mask in record.masks],
+            pool_edge=record.dialect.pool_edge,
+        )
+    found = Info(layers=tuple(_layers(steps)), image_size=size_hw, record=record)
     if budget or int8_scales is not None or output is not None:
-        return _with_budget(found, model, int8_scales, output)
+        return _with_budget(found, steps, getattr(runtime, "model", None), int8_scales, output)
     return found
 
 
-def _with_budget(found: Info, model: YoloV3Tiny, images: str | None, output: Path | None) -> Info:
+def _with_budget(
+    found: Info, steps: Sequence[Step], model: "YoloV3Tiny | None", images: str | None, output: Path | None
+) -> Info:
     """The same with the budget of each step, also written into `output` unless that is None."""
-    record = found.record
-    if images is not None and record is None:
+    if images is not None and model is None:
         raise SettingsError(
-            "int8_scales: given without weights; expected a checkpoint or run folder too", setting="int8_scales"
+            f"int8_scales: {images}; given without weights in PyTorch; expected a checkpoint or run folder too",
+            setting="int8_scales",
+            value=images,
         )
     if images is not None and output is None:
         raise SettingsError(
             "int8_scales: given without output; add --output DIR, the folder for int8-scales.json",
             setting="int8_scales",
         )
-    activation = model.backbone.conv0.activation
-    budget = budget_of(model.channels, model.num_classes, found.image_size, activation=activation, record=record)
+    budget = budget_of(steps, found.image_size, found.record)
     files: tuple[str, ...] = ()
     if output is not None:
-        scales = None if record is None else scales_of(model, record, found.image_size, images)
+        scales = None
+        if model is not None and found.record is not None:
+            scales = scales_of(model, found.record, found.image_size, images)
         files = tuple(path.name for path in write_budget(budget, scales, output))
     return replace(found, budget=budget, output=output, files=files)
+
+
+def _steps_without_weights(num_classes: int, width: float | None, size_hw: tuple[int, int]) -> list[Step]:
+    if num_classes < 1:
+        raise SettingsError(f"num_classes: {num_classes}; expected 1 or more", setting="num_classes", value=num_classes)
+    return steps_of(scaled_channels(1.0 if width is None else width), num_classes, size_hw)
 
 
 def as_text(found: Info, layout: Layout = PLAIN) -> Iterator[str]:
@@ -156,8 +183,13 @@ def as_text(found: Info, layout: Layout = PLAIN) -> Iterator[str]:
         yield from describe_record(found.record)
 
 
-def scales_of(model: YoloV3Tiny, record: ModelRecord, size_hw: tuple[int, int], images: str | None) -> dict[str, Any]:
+def scales_of(model: "YoloV3Tiny", record: ModelRecord, size_hw: tuple[int, int], images: str | None) -> dict[str, Any]:
     """The content of int8-scales.json: weights per output channel and, from images, activations per tensor."""
+    import torch
+
+    from lookonce.model.int8_scales import activation_ranges, weight_scales
+    from lookonce.runtimes.pytorch import to_network_input
+
     weights = {
         name.rpartition(".")[2]: {"scales": found.scales.tolist(), "biases": found.biases.tolist()}
         for name, found in weight_scales(model).items()
@@ -167,7 +199,7 @@ def scales_of(model: YoloV3Tiny, record: ModelRecord, size_hw: tuple[int, int], 
         return content
     sources = find_images(images)
 
-    def inputs() -> Iterator[Tensor]:
+    def inputs() -> "Iterator[Tensor]":
         for source in sources:
             canvas, _ = fit(source.read(), size_hw, record.preprocessing)
             yield to_network_input(torch.from_numpy(canvas[None]), record.preprocessing)
@@ -184,64 +216,22 @@ def scales_of(model: YoloV3Tiny, record: ModelRecord, size_hw: tuple[int, int], 
     return content | {"pictures": len(sources)}
 
 
-def describe(model: YoloV3Tiny, record: ModelRecord | None, size_hw: tuple[int, int]) -> Info:
-    """Run one zero image of that size (height, width) through the network and record the output of each layer."""
-    layers: list[LayerInfo] = []
-    layers_by_name = {
-        name: module for name, module in model.named_modules() if isinstance(module, ConvBlock) or module in model.heads
-    }
-    sizes: dict[nn.Module, tuple[int, int]] = {}  # height, width of each convolution's own output, before any pool
-
-    def note_size(module: nn.Module, _inputs: object, output: Tensor) -> None:
-        sizes[module] = (output.shape[2], output.shape[3])
-
-    hooks = [conv.register_forward_hook(note_size) for conv in model.modules() if isinstance(conv, nn.Conv2d)]
-
-    def note_layer(name: str) -> None:
-        def note(module: nn.Module, _inputs: object, output: Tensor) -> None:
-            layers.append(_layer(name, module, output, sizes))
-
-        hooks.append(layers_by_name[name].register_forward_hook(note))
-
-    for name in layers_by_name:
-        note_layer(name)
-    try:
-        with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, *size_hw))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    trainable = sum(parameter.numel() for parameter in model.parameters())
-    return Info(layers=tuple(layers), image_size=size_hw, trainable=trainable, record=record)
-
-
-def _network(
-    weights: Path | None, names: Path | None, num_classes: int, width: float
-) -> tuple[YoloV3Tiny, ModelRecord | None]:
-    if weights is not None:
-        return load_weights(weights, names)
-    if num_classes < 1:
-        raise SettingsError(f"num_classes: {num_classes}; expected 1 or more", setting="num_classes", value=num_classes)
-    with torch.random.fork_rng(devices=[]):  # PyTorch draws initial weights from the global generator
-        return YoloV3Tiny(num_classes, channels=scaled_channels(width)), None
-
-
-def _layer(name: str, module: nn.Module, output: Tensor, sizes: dict[nn.Module, tuple[int, int]]) -> LayerInfo:
-    conv = module.conv if isinstance(module, ConvBlock) else module
-    assert isinstance(conv, nn.Conv2d)
-    kernel = conv.kernel_size[0]
-    height, width = sizes[conv]
-    parts = [f"conv {kernel}x{kernel}"]
-    if isinstance(module, ConvBlock):
-        parts += ["norm", module.activation, *(["pool"] if module.then_pool else [])]
-    arrays = [value for value in module.state_dict().values() if value.is_floating_point()]
-    return LayerInfo(
-        name=name,
-        kind=", ".join(parts),
-        output=(output.shape[1], output.shape[2], output.shape[3]),
-        parameters=sum(array.numel() for array in arrays),
-        macs=conv.weight.numel() * height * width,
-    )
+def _layers(steps: Sequence[Step]) -> Iterator[LayerInfo]:
+    readers = Counter(name for step in steps for name in step.inputs)
+    pools = {step.inputs[0]: step for step in steps if step.kind == "max pool" and readers[step.inputs[0]] == 1}
+    for step in steps:
+        if step.kind != "conv":
+            continue
+        is_head, pool = not step.activation, pools.get(step.name)
+        parts = [f"conv {step.kernel}x{step.kernel}", *([] if is_head else ["norm", step.activation])]
+        yield LayerInfo(
+            name=step.module,
+            kind=", ".join([*parts, *(["pool"] if pool else [])]),
+            output=(pool or step).out_shape,
+            parameters=step.weights + (1 if is_head else NORM_FLOATS) * step.biases,
+            trainable=step.weights + (1 if is_head else NORM_TRAINED) * step.biases,
+            macs=step.macs,
+        )
 
 
 def _table(layers: Sequence[LayerInfo]) -> Table:

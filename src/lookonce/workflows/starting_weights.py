@@ -5,14 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord
+from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, scaled_channels
 from lookonce.config.resolve import Resolved, with_defaults
 from lookonce.config.schema import NUM_ANCHORS, NUM_HEADS, Settings
 from lookonce.config.text import to_text
 from lookonce.distributed import broadcast_object, is_main
 from lookonce.errors import WeightsError
 from lookonce.log import get_logger, silenced
-from lookonce.model.yolov3_tiny import scaled_channels
 from lookonce.training.run_folder import RunFolder
 from lookonce.weights.checkpoint import read_record
 from lookonce.weights.load import open_checkpoint
@@ -46,7 +45,7 @@ COSTS = {
     "width": "no weight fits a network of another width",
     "activation": "every layer gets other inputs than it was trained for (COCO weights with silu: AP 0.304 -> 0.077)",
     "batchnorm_eps": "channels of small variance are scaled differently",
-    "pool_edge": "the last row and column of the stride-32 features change",
+    "pool_edge": "the last row and column of the stride-32 features change (none: all of them)",
     "normalize": "the first layer gets other inputs than it was trained for (COCO weights with imagenet: AP 0.304 -> "
     "0.192)",
     "resize_mode": "objects get another aspect ratio than in the training of the weights",

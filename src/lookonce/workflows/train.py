@@ -224,22 +224,23 @@ CHOSEN_BY_DATA = {"batch_size": 0, "epochs": 0, "objectness_prior": "auto", "ema
 
 def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
     """The run's own settings, updated with the user's FREE_WHEN_RESUMING; a user setting that would change the weights
-    raises SettingsError.
+    raises SettingsError. The data of a run with a checkpoint may have moved: `require_same_data` compares its content.
 
     Values from recipes and defaults are ignored, and so are those that let the run choose, which it has done already.
     """
     kept = resolve({}, file=run.settings).settings
     said = {name for name, origin in asked.origins.items() if is_said(origin)}
-    for name in said - FREE_WHEN_RESUMING:
+    free = FREE_WHEN_RESUMING | ({"data", "images"} if run.has_checkpoint else set())
+    for name in said - free:
         before, now = getattr(kept, name), getattr(asked.settings, name)
         if before != now and CHOSEN_BY_DATA.get(name) != now:
             raise SettingsError(
-                f"{name}: {now} was given with resume, but {run.path} was started with {before}; leave {name} out "
-                f"to resume, or start a new run from these weights: --weights {run.path}",
+                f"{name}: {now}; expected {before}, with which {run.path} was started; leave {name} out to resume it, "
+                f"or start another run: --run NAME, from these weights with --weights {run.path}",
                 setting=name,
                 value=now,
             )
-    return kept.model_copy(update={name: getattr(asked.settings, name) for name in said & FREE_WHEN_RESUMING})
+    return kept.model_copy(update={name: getattr(asked.settings, name) for name in said & free})
 
 
 def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:

@@ -25,7 +25,7 @@ from lookonce.data.listing import locate_images
 from lookonce.data.shards import is_in_shard
 from lookonce.errors import DataError
 from lookonce.log import get_logger
-from lookonce.storage import read_regular_file
+from lookonce.storage import read_regular_file, stand_in
 
 Item = dict[str, Any]
 Rule = tuple[Callable[[Any], bool], str]
@@ -110,6 +110,8 @@ def load_coco_json(path: Path) -> dict[str, list[Any]]:
         text = read_regular_file(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}", path=path) from error
+    if words := stand_in(text[:256]):
+        raise DataError(f"{path}: {words}", path=path)
     short = _without_polygons(text)
     try:
         content = json.loads(short)
