@@ -19,7 +19,6 @@ def batch() -> Batch:
         crowd=np.array([False, True, False, False]),
         positions=np.arange(2),
         image_ids=np.arange(2),
-        placements=(),
     )
 
 

@@ -51,7 +51,6 @@ def batch_of(*corners: tuple[int, int], image_ids: tuple[int, ...] | None = None
         crowd=np.zeros(len(squares), bool),
         positions=np.arange(len(corners)),
         image_ids=np.array(image_ids or range(1, len(corners) + 1)),
-        placements=(),
     )
 
 

@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 
 from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation
+from lookonce.data.images import read_image
+from lookonce.data.letterbox import fit
 from lookonce.data.loader import Loader
 from lookonce.data.source import open_data
 from lookonce.model.assign import Targets
@@ -32,9 +34,9 @@ class Samples(Dataset[Sample]):
 
     data: a COCO, VOC or YOLO data set, or an annotation JSON with `images`, as for `lookonce train --data`.
     image_size: side of the network input in pixels, or (height, width); multiples of 32. augmentation: None fits the
-    images as at inference, in the data set's order; else they are augmented and, with `shuffle`, in a new random order
-    each epoch. Set `epoch` before each epoch; a DataLoader with persistent workers keeps the old one.
-    cache_mb: decoded images that each process keeps, in MB.
+    images as at inference, in the data set's order; else they are augmented, in a new random order each epoch. Set
+    `epoch` before each epoch; a DataLoader with persistent workers keeps the old one. cache_mb: decoded images that
+    each process keeps for augmentation, in MB.
     """
 
     def __init__(
@@ -45,7 +47,6 @@ class Samples(Dataset[Sample]):
         images: str | PathLike[str] | None = None,
         image_size: int | tuple[int, int] = 416,
         augmentation: Augmentation | None = None,
-        shuffle: bool = True,
         preprocessing: Preprocessing | None = None,
         seed: int = 0,
         cache_mb: float = 256,
@@ -53,16 +54,20 @@ class Samples(Dataset[Sample]):
         self.epoch = 0
         self.preprocessing = preprocessing or Preprocessing()
         self.dataset = open_data(Path(data), None if images is None else Path(images)).split(split)
-        self._loader = Loader(
-            self.dataset,
-            batch_size=1,
-            image_sizes=(image_size,),
-            preprocessing=self.preprocessing,
-            augment=augmentation,
-            shuffle=shuffle and augmentation is not None,
-            seed=seed,
-            workers=0,
-            cache_mb=cache_mb,
+        self._size_hw = (image_size, image_size) if isinstance(image_size, int) else image_size
+        self._loader = (
+            None
+            if augmentation is None
+            else Loader(
+                self.dataset,
+                batch_size=1,
+                image_sizes=(self._size_hw,),
+                preprocessing=self.preprocessing,
+                augment=augmentation,
+                seed=seed,
+                workers=0,
+                cache_mb=cache_mb,
+            )
         )
 
     @property
@@ -76,12 +81,19 @@ class Samples(Dataset[Sample]):
     def __getitem__(self, position: int) -> Sample:
         if not 0 <= position < len(self):
             raise IndexError(position)
-        canvas, targets = self._loader.sample(self.epoch, position)
+        if self._loader is None:
+            canvas, placement = fit(read_image(self.dataset.image_paths[position]), self._size_hw, self.preprocessing)
+            rows = self.dataset.rows(position)
+            boxes_xyxy = placement.to_input(self.dataset.boxes_xyxy[rows])
+            labels, crowd = self.dataset.labels[rows], self.dataset.crowd[rows]
+        else:
+            batch = self._loader.sample(self.epoch, position)
+            canvas, boxes_xyxy, labels, crowd = batch.images[0], batch.boxes_xyxy, batch.labels, batch.crowd
         return Sample(
             image=to_network_input(torch.from_numpy(canvas[None]), self.preprocessing)[0].contiguous(),
-            boxes_xyxy=torch.from_numpy(targets.boxes_xyxy).float(),
-            labels=torch.from_numpy(targets.labels),
-            crowd=torch.from_numpy(targets.crowd),
+            boxes_xyxy=torch.from_numpy(boxes_xyxy).float(),
+            labels=torch.from_numpy(labels),
+            crowd=torch.from_numpy(crowd),
         )
 
 

@@ -14,7 +14,9 @@ from lookonce.config.record import ModelRecord
 from lookonce.config.resolve import resolve
 from lookonce.config.schema import Settings
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
-from lookonce.data.loader import Batch, Loader
+from lookonce.data.images import read_image, require_size
+from lookonce.data.letterbox import fit
+from lookonce.data.loader import Batch
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
 from lookonce.report.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
@@ -63,7 +65,7 @@ def explain_assignment(
             f"sheet_images: {sheet_images}; expected 1 or more", setting="sheet_images", value=sheet_images
         )
     settings, model, record, shown = prepare(data, split, sheet_images, flags)
-    batch = fitted_batch(shown, record, sheet_images)
+    batch = fitted_batch(shown, record)
     heads = answers(settings, model, record, batch)
     path = fresh_file(output)
     _, content = cv2.imencode(".png", draw_assignment(batch, heads)[..., ::-1])
@@ -116,17 +118,24 @@ def with_boxes(dataset: Dataset, count: int) -> Dataset:
     return dataset.take(rows[picks].tolist())
 
 
-def fitted_batch(dataset: Dataset, record: ModelRecord, images: int) -> Batch:
+def fitted_batch(dataset: Dataset, record: ModelRecord) -> Batch:
     """All images of the data set in one batch, preprocessed as at inference."""
-    loader = Loader(
-        dataset,
-        batch_size=images,
-        image_sizes=[record.image_size],
-        preprocessing=record.preprocessing,
-        shuffle=False,
-        workers=0,
+    images, boxes_xyxy = [], []
+    for row, path in enumerate(dataset.image_paths):
+        image, (width, height) = read_image(path), dataset.image_sizes_wh[row].tolist()
+        require_size(image, path, (width, height))
+        fitted, placement = fit(image, record.image_size, record.preprocessing)
+        images.append(fitted)
+        boxes_xyxy.append(placement.to_input(dataset.boxes_xyxy[dataset.rows(row)]))
+    return Batch(
+        images=np.stack(images),
+        boxes_xyxy=np.concatenate(boxes_xyxy).astype(np.float32),
+        labels=dataset.labels,
+        image_index=np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets)),
+        crowd=dataset.crowd,
+        positions=np.arange(len(dataset)),
+        image_ids=dataset.image_ids,
     )
-    return next(loader.epoch(0))
 
 
 def answers(settings: Settings, model: YoloV3Tiny, record: ModelRecord, batch: Batch) -> list[Head]:
