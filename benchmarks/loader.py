@@ -21,11 +21,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import image_size_wh, read_image
 from lookonce.data.loader import Loader
+from lookonce.settings.record import Preprocessing
 
 BATCH_SIZE = 16
 PIXEL = np.zeros((1, 1, 3), np.uint8)

@@ -7,12 +7,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError, require_fraction
 from lookonce.request import takes_text_paths
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.pull import as_typed
 
 if TYPE_CHECKING:

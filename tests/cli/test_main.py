@@ -15,9 +15,9 @@ import pytest
 from lookonce.cli import verbs
 from lookonce.cli.main import is_switched_on, main
 from lookonce.cli.verbs import VERBS
-from lookonce.config.schema import Settings
 from lookonce.errors import DataError
 from lookonce.log import console, get_logger, logging_to
+from lookonce.settings.schema import Settings
 
 HEAVY = ("torch", "cv2", "onnxruntime", "onnx", "hotcoco", "numpy")
 

@@ -7,9 +7,9 @@ from raised import raises
 
 from lookonce.cli.options import Options, command_of, options_of
 from lookonce.cli.verbs import VERBS
-from lookonce.config.names import NEAR, SAME, suggestion
-from lookonce.config.schema import Settings
 from lookonce.errors import SettingsError
+from lookonce.settings.names import NEAR, SAME, suggestion
+from lookonce.settings.schema import Settings
 
 # Typed after a verb -> the option that is set.
 TAKEN = """

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookonce.config.record import Preprocessing
 from lookonce.data.augment import (
     DRAWS_PER_TILE,
     Augmentation,
@@ -18,6 +17,7 @@ from lookonce.data.augment import (
 )
 from lookonce.data.letterbox import ImageArray
 from lookonce.errors import SettingsError
+from lookonce.settings.record import Preprocessing
 
 LETTERBOX = Preprocessing()
 STRETCH = Preprocessing(resize="stretch")

@@ -61,14 +61,14 @@ def test_everything_is_found_at_once(checked: Callable[..., CheckResult], save_i
 
     result = checked(boxes, prepare, images=[{}, {}], categories=[(1, "cell"), (2, "virus")])
     assert names(result) == {
-        ("error", "truncated-picture"),
-        ("error", "missing-picture"),
+        ("error", "truncated-image"),
+        ("error", "missing-image"),
         ("error", "box-not-finite"),
         ("error", "unknown-class"),
         ("warning", "repeated-box"),
         ("warning", "box-without-area"),
         ("warning", "box-outside"),
-        ("warning", "annotation-without-picture"),
+        ("warning", "annotation-without-image"),
         ("warning", "class-without-boxes"),
         ("note", "tiny-box"),
     }
@@ -103,7 +103,7 @@ def test_the_same_image_in_two_splits_is_found_under_another_name(checked: Calla
     def prepare(root: Path) -> None:
         (root / "val" / "1.png").write_bytes((root / "train" / "1.png").read_bytes())
 
-    assert names(checked(prepare=prepare)) == {("warning", "leaked-picture")}
+    assert names(checked(prepare=prepare)) == {("warning", "leaked-image")}
 
 
 def test_no_boxes_to_learn_is_an_error(checked: Callable[..., CheckResult]) -> None:
@@ -164,5 +164,5 @@ def test_images_in_archives_are_looked_at_too(checked: Callable[..., CheckResult
     write_data([source.split("train"), source.split("val")], tmp_path / "packed", to="shards")
     result = check_data(open_data(tmp_path / "packed"))
     assert [(finding.name, finding.file) for finding in result.findings] == [
-        ("leaked-picture", str(tmp_path / "packed" / "val-000000.tar" / "1.png"))
+        ("leaked-image", str(tmp_path / "packed" / "val-000000.tar" / "1.png"))
     ]

@@ -7,7 +7,6 @@ import pytest
 from numpy.typing import NDArray
 
 from lookonce.boxes import Floats
-from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation, AugmentationParams
 from lookonce.data.compose import (
     CENTER_RANGE,
@@ -21,6 +20,7 @@ from lookonce.data.compose import (
 from lookonce.data.dataset import Dataset
 from lookonce.data.letterbox import ImageArray
 from lookonce.data.order import EpochOrder
+from lookonce.settings.record import Preprocessing
 
 LETTERBOX = Preprocessing()
 SIZE = 256

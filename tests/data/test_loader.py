@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from raised import raises
 
 from lookonce.boxes import area_xyxy
-from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation
 from lookonce.data.batch_sheet import draw_sheet
 from lookonce.data.dataset import Dataset
 from lookonce.data.letterbox import ImageArray
 from lookonce.data.loader import Batch, ImageCache, Loader
 from lookonce.errors import DataError, SettingsError
+from lookonce.settings.record import Preprocessing
 
 NUM_IMAGES = 11
 EVERYTHING = Augmentation(

@@ -17,7 +17,7 @@ from types import ModuleType
 import pytest
 
 from lookonce.cli.verbs import VERBS
-from lookonce.export.formats import FORMATS
+from lookonce.exporters.formats import FORMATS
 from lookonce.runtimes.registry import RUNTIMES
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]

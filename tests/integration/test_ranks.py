@@ -13,13 +13,13 @@ import pytest
 import torch
 from raised import raises
 
-from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Loader
 from lookonce.data.selection import take_images
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.distributed import rank
 from lookonce.errors import DataError, LookonceError, SettingsError
+from lookonce.settings.record import ModelRecord
 from lookonce.training.finite import TrainingDiverged
 from lookonce.training.trainer import TrainResult
 from lookonce.weights.checkpoint import read_training_values

@@ -10,9 +10,6 @@ import pytest
 import torch
 from raised import raises
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Preprocessing
-from lookonce.config.resolve import resolve
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import DataError, SettingsError, WeightsError
@@ -20,6 +17,9 @@ from lookonce.evaluation.evaluate import evaluate
 from lookonce.model.yolov3_tiny import initialise
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.pytorch import PyTorchRuntime
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord, Preprocessing
+from lookonce.settings.resolve import resolve
 from lookonce.storage import StorageError
 from lookonce.training.trainer import TrainResult
 from lookonce.weights.checkpoint import read_record, save_checkpoint

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Batch
 from lookonce.model.assign import TaskAligned
 from lookonce.model.loss import DetectionLoss
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
 from lookonce.runtimes.pytorch import anchor_tensors
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 from lookonce.training.ema import ExponentialMovingAverage
 from lookonce.training.engine import Learner, StepOptions, make_scaler
 from lookonce.training.optimizer import make_optimizer

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation
 from lookonce.data.loader import Loader
 from lookonce.data.synthetic import SceneOptions, write_synthetic
+from lookonce.settings.record import Preprocessing
 from lookonce.training.samples import Samples, collate
 
 AUGMENTATION = Augmentation(scale_min=0.5, scale_max=1.5, flip=0.5, hue=0.1, mosaic=0.5)

@@ -11,10 +11,10 @@ import pytest
 import torch
 from raised import raises
 
-from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Batch
 from lookonce.data.order import STREAM_VERSION
 from lookonce.errors import WeightsError
+from lookonce.settings.record import ModelRecord
 from lookonce.training.engine import Learner
 from lookonce.training.finite import TrainingDiverged
 from lookonce.training.run_folder import RunFolder

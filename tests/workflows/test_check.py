@@ -37,7 +37,7 @@ def test_what_is_no_data_set_is_an_error(tmp_path: Path) -> None:
 
 def test_checks_are_chosen_by_name_or_group(shared: Callable[[str], Path]) -> None:
     data = shared("data/bccd")
-    assert check(data, only=["copies"]).result.checks >= {"near-copy", "leaked-picture"}
+    assert check(data, only=["copies"]).result.checks >= {"near-copy", "leaked-image"}
     assert not check(data, skip=["boxes,copies"], decode=False, advice=False).result.findings
     with raises(SettingsError, " tiny-box?", value="tiny-boxes"):
         check(data, only=["tiny-boxes"])
@@ -95,7 +95,7 @@ def test_images_without_annotations_are_looked_at_alone(shared: Callable[[str], 
     for data in (truncated, truncated.parent):
         checked = check(data, html=tmp_path / "page.html", advice=True)
         assert [(found.name, Path(found.file).name) for found in checked.result.findings] == [
-            ("truncated-picture", "truncated.jpg")
+            ("truncated-image", "truncated.jpg")
         ]
         assert checked.num_errors == 1
         assert checked.advice is None

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from lookonce.cli.main import main
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
-from lookonce.config.resolve import resolve
-from lookonce.config.schema import GROUPS, Settings
 from lookonce.layout import Layout
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
+from lookonce.settings.resolve import resolve
+from lookonce.settings.schema import GROUPS, Settings
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.weights.convolutions import model_from_record
 from lookonce.workflows.config import as_text, config, rows

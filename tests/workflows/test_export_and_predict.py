@@ -16,8 +16,8 @@ import lookonce
 from lookonce.api import load
 from lookonce.cli.main import main
 from lookonce.errors import DataError, MissingExtra, SettingsError, WeightsError
-from lookonce.export.base import textured_canvases
-from lookonce.export.formats import FORMATS
+from lookonce.exporters.base import textured_canvases
+from lookonce.exporters.formats import FORMATS
 from lookonce.prediction.sources import ImageSource, image_ids
 from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows import export as export_module
@@ -106,8 +106,8 @@ def test_detections_json_says_all_of_every_image(predicted, pictures):
     content = json.loads((predicted.output / "detections.json").read_text(encoding="utf-8"))
     assert content["class_names"] == ["Blatt", "叶子"]
     assert content["threshold"] == 0.2
-    assert [Path(one["file"]).name for one in content["pictures"]] == ["a.png", "c.bmp", "ü b.jpg"]
-    first, told = content["pictures"][0], predicted.images[0]
+    assert [Path(one["file"]).name for one in content["images"]] == ["a.png", "c.bmp", "ü b.jpg"]
+    first, told = content["images"][0], predicted.images[0]
     assert (first["width"], first["height"]) == (70, 40) == told.size_wh
     assert len(first["detections"]) == len(told.detections) > 0
     best = first["detections"][0]
@@ -384,7 +384,7 @@ def test_a_refused_format_does_not_cost_the_others(run_folder, tmp_path, monkeyp
     def refuse(model, record, plan, path):
         raise WeightsError(f"{path.name}: refused", path=path)
 
-    monkeypatch.setattr("lookonce.export.torch_programs.write_torchscript", refuse)
+    monkeypatch.setattr("lookonce.exporters.torch_programs.write_torchscript", refuse)
     exports = export(run_folder, to="torchscript,onnx", output=tmp_path)
     assert [one.path.suffix for one in exports.files] == [".onnx"]
     assert [path.suffix for path in tmp_path.iterdir()] == [".onnx"]

@@ -17,11 +17,11 @@ import lookonce
 from lookonce.cli.app import app_of, completion, overview
 from lookonce.cli.as_json import as_json
 from lookonce.cli.verbs import VERBS, Verb
-from lookonce.config.names import suggestion
 from lookonce.errors import NO_CANN, NO_TORCH_NPU, LookonceError, MissingExtra, SettingsError
 from lookonce.exit_codes import ExitCode
 from lookonce.layout import Layout
 from lookonce.log import command_here, get_logger, has_logged, logging_to, quiet
+from lookonce.settings.names import suggestion
 
 HELP_WIDTH = 80
 # Missing module -> the extra that installs it.
@@ -98,8 +98,8 @@ def names_in(tokens: Sequence[str]) -> set[str]:
 
 
 def _as_typed(error: SettingsError, tokens: Sequence[str], *, from_document: bool) -> SettingsError:
-    from lookonce.config.aliases import BY_OLD_NAME, as_named
-    from lookonce.config.schema import Settings
+    from lookonce.settings.aliases import BY_OLD_NAME, as_named
+    from lookonce.settings.schema import Settings
 
     typed = names_in(tokens[1:])
     is_of_document = from_document or bool(typed & (BY_OLD_NAME.keys() - Settings.model_fields.keys()))
@@ -111,7 +111,7 @@ def is_switched_on(switch: str, tokens: Sequence[str]) -> bool:
     value = _value_of(switch, tokens)
     file = _value_of("file", tokens) or _value_of("config_path", tokens)
     if value is None and file and Path(file).is_file():
-        from lookonce.config.yaml_file import read_entries
+        from lookonce.settings.yaml_file import read_entries
 
         value = next((str(entry.value) for entry in read_entries(Path(file)) if entry.name == switch), None)
     return (value or "").lower() in {"true", "1", "yes", "on"}

@@ -10,16 +10,16 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 from cyclopts import Group, Parameter
 
-from lookonce.config.aliases import ALIASES, BY_OLD_NAME, Given, Translation, for_verb, taken_not
-from lookonce.config.names import SAME, suggestion, taken_for
-from lookonce.config.resolve import require_known
-from lookonce.config.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
-from lookonce.config.text import TRUTH, choices_of, kinds_of, to_text
-from lookonce.config.yaml_file import Entry, read_entries
 from lookonce.errors import SettingsError
 from lookonce.log import get_logger, progress_bar
 from lookonce.on_ranks import RanksRequest
 from lookonce.request import old_names_of, require_one_name
+from lookonce.settings.aliases import ALIASES, BY_OLD_NAME, Given, Translation, for_verb, taken_not
+from lookonce.settings.names import SAME, suggestion, taken_for
+from lookonce.settings.resolve import require_known
+from lookonce.settings.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
+from lookonce.settings.text import TRUTH, choices_of, kinds_of, to_text
+from lookonce.settings.yaml_file import Entry, read_entries
 
 ON_PROGRESS = "on_progress"
 OF_RANKS = frozenset(known.name for known in fields(RanksRequest))

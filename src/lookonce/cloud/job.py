@@ -8,11 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookonce.cloud.plan import NO_PLATFORM, JobPlan, make_plan
-from lookonce.config.aliases import BY_OLD_NAME, for_verb, is_true
-from lookonce.config.names import counted, few, suggestion
-from lookonce.config.resolve import COMMAND_LINE, DOCUMENTS_RECIPE, is_said, require_known, resolve
-from lookonce.config.schema import Settings
-from lookonce.config.yaml_file import Entry, read_entries
 from lookonce.data.local_data import local_data
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError, WeightsError
@@ -25,6 +20,11 @@ from lookonce.remote.objects import Location, is_remote
 from lookonce.remote.stage_in import cache_name
 from lookonce.remote.stage_out import NOT_SYNCED, StageOut, fetch_run, staging_out
 from lookonce.remote.store import open_store
+from lookonce.settings.aliases import BY_OLD_NAME, for_verb, is_true
+from lookonce.settings.names import counted, few, suggestion
+from lookonce.settings.resolve import COMMAND_LINE, DOCUMENTS_RECIPE, is_said, require_known, resolve
+from lookonce.settings.schema import Settings
+from lookonce.settings.yaml_file import Entry, read_entries
 
 if TYPE_CHECKING:
     from lookonce.workflows.evaluate import Evaluation

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import Floats, area_xyxy
-from lookonce.config.record import Preprocessing
 from lookonce.data.letterbox import ImageArray, resize
 from lookonce.errors import SettingsError
+from lookonce.settings.record import Preprocessing
 
 # A box is kept while at least a fifth of its area is visible: less is usually an unrecognisable edge, and training on
 # it teaches the network to guess. The field uses 0.1 to 0.2.

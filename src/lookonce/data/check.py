@@ -27,7 +27,7 @@ class SplitSummary:
     """Counts of one split. `background`: images without boxes; `class_boxes` excludes crowd boxes."""
 
     split: str
-    pictures: int
+    images: int
     background: int
     boxes: int
     crowd: int
@@ -149,7 +149,7 @@ def summarise(dataset: Dataset) -> SplitSummary:
     ends = (int(areas.argmin()), int(areas.argmax())) if len(areas) else None
     return SplitSummary(
         split=dataset.split,
-        pictures=len(dataset),
+        images=len(dataset),
         background=num_background(dataset),
         boxes=len(dataset.labels),
         crowd=int(dataset.crowd.sum()),

@@ -92,7 +92,7 @@ def _listed_twice(datasets: Sequence[Dataset]) -> Iterator[Finding]:
                 first = split_of.setdefault(path, dataset.split)
                 if first != dataset.split:
                     message = f"{path}: is in splits {first!r} and {dataset.split!r}, which makes a score too high"
-                    yield Finding(name="leaked-picture", file=str(path), message=message)
+                    yield Finding(name="leaked-image", file=str(path), message=message)
 
 
 def _case_clashes(images: Sequence[_ImageRow]) -> Iterator[Finding]:
@@ -101,7 +101,7 @@ def _case_clashes(images: Sequence[_ImageRow]) -> Iterator[Finding]:
         first = seen.setdefault(str(image.path).casefold(), image.path)
         if first != image.path:
             message = f"{image.path}: differs from {first.name} only by upper and lower case"
-            yield Finding(name="case-clash-picture", file=str(image.path), message=message, twin=str(first))
+            yield Finding(name="case-clash-image", file=str(image.path), message=message, twin=str(first))
 
 
 def _check_image(image: _ImageRow, decode: bool, sizes_stated: bool) -> _ImageFacts:
@@ -159,7 +159,7 @@ def _copies(images: Sequence[_ImageRow], results: Sequence[_ImageFacts]) -> Iter
         if first != row:
             prints[row] = None
             across = images[row].split != images[first].split
-            name = "leaked-picture" if across else "copied-picture"
+            name = "leaked-image" if across else "copied-image"
             yield _twins(name, images[row], "has the same bytes as", images[first])
     for likeness in find_likenesses(prints):
         yield from _like(images[likeness.second], images[likeness.first], likeness)

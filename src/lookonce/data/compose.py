@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import Floats, area_xyxy
-from lookonce.config.record import Preprocessing
 from lookonce.data.augment import (
     DRAWS_PER_TILE,
     Augmentation,
@@ -25,6 +24,7 @@ from lookonce.data.augment import (
 from lookonce.data.dataset import Dataset
 from lookonce.data.letterbox import ImageArray
 from lookonce.data.order import EpochOrder
+from lookonce.settings.record import Preprocessing
 
 # Mosaic and mixup partners are drawn from the last 128 positions, the sample's own included. The order is random, so
 # these are random images, and the cache still has them: with 256 MB and 1,456 images of 640x480, 1.06 decodings per

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config.names import counted
 from lookonce.errors import DataError
+from lookonce.settings.names import counted
 
 
 @dataclass(frozen=True, kw_only=True)

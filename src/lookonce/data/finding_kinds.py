@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from lookonce.config.names import suggestion
 from lookonce.errors import SettingsError
+from lookonce.settings.names import suggestion
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -88,7 +88,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "nothing, or create a split: lookonce convert-data SRC DST --split 0.8/0.2 --stratify",
         ),
         FindingKind(
-            "annotation-without-picture",
+            "annotation-without-image",
             "warning",
             "annotations",
             "a box belongs to an image that is not listed",
@@ -96,7 +96,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             _LEFT_OUT,
         ),
         FindingKind(
-            "duplicate-picture-id",
+            "duplicate-image-id",
             "error",
             "annotations",
             "two images have the same id",
@@ -119,7 +119,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "label it, or write an empty file if it shows no object",
         ),
         FindingKind(
-            "label-without-picture",
+            "label-without-image",
             "warning",
             "annotations",
             "a YOLO label file belongs to no image",
@@ -134,7 +134,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "rename one image and give it a label file of its own",
         ),
         FindingKind(
-            "picture-without-annotation",
+            "image-without-annotation",
             "warning",
             "annotations",
             "an image beside annotated images has no annotation and is not used",
@@ -142,7 +142,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             _LEFT_OUT,
         ),
         FindingKind(
-            "relocated-picture",
+            "relocated-image",
             "note",
             "annotations",
             "images are not where the annotations say, and were found by their file names",
@@ -158,7 +158,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
         ),
         # images
         FindingKind(
-            "missing-picture",
+            "missing-image",
             "error",
             "images",
             "a listed image file does not exist",
@@ -166,7 +166,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             _LEFT_OUT,
         ),
         FindingKind(
-            "truncated-picture",
+            "truncated-image",
             "error",
             "images",
             "an image file is truncated",
@@ -183,7 +183,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             needs_pixels=True,
         ),
         FindingKind(
-            "unreadable-picture",
+            "unreadable-image",
             "error",
             "images",
             "an image file is damaged, or is not an image",
@@ -231,7 +231,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "view the boxes on the upright image",
         ),
         FindingKind(
-            "case-clash-picture",
+            "case-clash-image",
             "warning",
             "images",
             "two file names in a folder differ only by upper and lower case",
@@ -248,7 +248,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "listed once",
         ),
         FindingKind(
-            "copied-picture",
+            "copied-image",
             "warning",
             "copies",
             "two files of a split have the same bytes",
@@ -265,7 +265,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             needs_pixels=True,
         ),
         FindingKind(
-            "leaked-picture",
+            "leaked-image",
             "warning",
             "copies",
             "the same image is in two splits",
@@ -449,7 +449,6 @@ FINDING_KINDS: dict[str, FindingKind] = {
     )
 }
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(check.group for check in FINDING_KINDS.values()))
-GROUP_ALIASES = {"pictures": "images"}  # an earlier name, which scripts may still use
 
 
 def chosen_checks(only: Iterable[str] = (), skip: Iterable[str] = ()) -> frozenset[str]:
@@ -464,11 +463,11 @@ def chosen_checks(only: Iterable[str] = (), skip: Iterable[str] = ()) -> frozens
 def _named(words: Iterable[str]) -> frozenset[str]:
     names: set[str] = set()
     for word in words:
-        group = GROUP_ALIASES.get(word, word)
-        if word in FINDING_KINDS:
-            names.add(word)
-        elif group in GROUPS:
-            names.update(check.name for check in FINDING_KINDS.values() if check.group == group)
+        name = word.replace("picture", "image")  # the earlier names, which scripts may still use
+        if name in FINDING_KINDS:
+            names.add(name)
+        elif name in GROUPS:
+            names.update(check.name for check in FINDING_KINDS.values() if check.group == name)
         else:
             near = (
                 suggestion(word, [*FINDING_KINDS, *GROUPS])

@@ -13,7 +13,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from lookonce.config.names import counted
 from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report, ignore
 from lookonce.data.formats import coco_layout, darknet, description, voc, yolo
@@ -28,6 +27,7 @@ from lookonce.data.listing import Listing, split_in, split_of_folders
 from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
 from lookonce.log import get_logger
+from lookonce.settings.names import counted
 from lookonce.storage import read_regular_file, read_text_file
 
 _HEAD_BYTES = 1 << 16  # of a file that is looked at

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import Floats
-from lookonce.config.record import Preprocessing
 from lookonce.data.dataset import Dataset
+from lookonce.settings.record import Preprocessing
 
 ImageArray = NDArray[np.uint8]
 

@@ -190,5 +190,5 @@ def _report_moved(
         f"{origin}: {len(moved)} of {len(names)} image paths are not there as written; found by their file names, for "
         f"example {names[first]!r} as {paths[first]}"
     )
-    report(Finding(name="relocated-picture", file=str(origin), message=message))
+    report(Finding(name="relocated-image", file=str(origin), message=message))
     get_logger().info(message)

@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation
 from lookonce.data.compose import Composition, sample_plan
 from lookonce.data.dataset import Dataset
@@ -28,6 +27,7 @@ from lookonce.data.letterbox import ImageArray
 from lookonce.data.order import EpochOrder, batch_size_hw
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger
+from lookonce.settings.record import Preprocessing
 
 ReadImage = Callable[[Path], ImageArray]
 # Prefetched batches: one hides the loading time, the second evens out slow images.

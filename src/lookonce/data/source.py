@@ -3,7 +3,6 @@
 from collections import Counter
 from pathlib import Path
 
-from lookonce.config.names import counted
 from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report
 from lookonce.data.formats import coco_layout, darknet, description, yolo
@@ -14,6 +13,7 @@ from lookonce.data.local_data import local_data
 from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
 from lookonce.remote.local_copy import local_file
+from lookonce.settings.names import counted
 from lookonce.storage import require_content
 
 IMAGES_ALONE = "images"  # format, and name of the only split, of images without annotations

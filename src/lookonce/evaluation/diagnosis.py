@@ -11,8 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config.names import counted
-from lookonce.config.record import ModelRecord
 from lookonce.data.annotations import Annotations
 from lookonce.data.box_conventions import MOST_SLIPS, convention_evidence, likely_convention, sound_share
 from lookonce.data.dataset import Dataset
@@ -21,6 +19,8 @@ from lookonce.evaluation.evaluate import match_classes
 from lookonce.evaluation.matching import close_pairs, image_rows_of_boxes, image_rows_of_detections
 from lookonce.evaluation.results import Results
 from lookonce.model.anchors import fit_anchors
+from lookonce.settings.names import counted
+from lookonce.settings.record import ModelRecord
 
 # cause: this alone explains an AP near 0. suspect: this lowers AP or may be the cause. look: a person must judge.
 Verdict = Literal["cause", "suspect", "fine", "look", "unknown"]

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config.names import counted
-from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.detections import Detections
@@ -20,6 +18,8 @@ from lookonce.evaluation.results import Results
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
+from lookonce.settings.names import counted
+from lookonce.settings.record import ModelRecord
 
 
 def evaluate(

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from lookonce.config.names import suggestion
 from lookonce.cores import usable_threads
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.kinds import Kind, kind_of
+from lookonce.settings.names import suggestion
 from lookonce.storage import require_content
 from lookonce.weights.pull import find_weights
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation
 from lookonce.data.images import read_image
 from lookonce.data.letterbox import fit
@@ -17,6 +16,7 @@ from lookonce.data.loader import Loader
 from lookonce.data.source import open_data
 from lookonce.model.assign import Targets
 from lookonce.runtimes.pytorch import to_network_input
+from lookonce.settings.record import Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Batch
 from lookonce.data.order import STREAM_VERSION
 from lookonce.distributed import any_rank, broadcast_object, is_main, memory_in_use, rank, world_size
 from lookonce.errors import WeightsError
 from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger
+from lookonce.settings.record import ModelRecord
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.training.engine import Learner, StepResult, train_one_epoch
 from lookonce.training.finite import TrainingDiverged

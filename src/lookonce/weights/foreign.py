@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
+from lookonce.settings.record import ModelRecord
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.remote.local_copy import local_file
+from lookonce.settings.record import ModelRecord
 from lookonce.storage import find_published, require_content
 from lookonce.weights.beside import record_file, with_record_beside
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint

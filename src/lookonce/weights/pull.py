@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lookonce.config.names import suggestion
-from lookonce.config.schema import named_path
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.remote.local_copy import local_weights
 from lookonce.remote.lock import work_lock
 from lookonce.remote.store import is_switched_on
+from lookonce.settings.names import suggestion
+from lookonce.settings.schema import named_path
 from lookonce.storage import find_published, sha256_file
 from lookonce.weights.published import PUBLISHED, Published
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lookonce.config.names import counted, few
-from lookonce.config.record import ModelRecord
 from lookonce.model.yolov3_tiny import YoloV3Tiny
+from lookonce.settings.names import counted, few
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.checkpoint import Checkpoint
 from lookonce.weights.class_names import nearest
 from lookonce.weights.load import require_array

@@ -8,10 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from lookonce.config.image_size import hw_of
-from lookonce.config.record import DEFAULT_ANCHORS
-from lookonce.config.schema import Settings, default_of
-from lookonce.config.text import explain, parse_text, to_text
 from lookonce.data.letterbox import boxes_at_input
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
@@ -22,7 +18,11 @@ from lookonce.model.anchors import (
     mean_best_overlap,
     with_floor,
 )
-from lookonce.report.scatter import write_scatter
+from lookonce.reports.scatter import write_scatter
+from lookonce.settings.image_size import hw_of
+from lookonce.settings.record import DEFAULT_ANCHORS
+from lookonce.settings.schema import Settings, default_of
+from lookonce.settings.text import explain, parse_text, to_text
 
 Sizes = NDArray[np.float64]
 

@@ -12,10 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 import lookonce
-from lookonce.config.dialects import DIALECTS, Dialect
-from lookonce.config.image_size import hw_of
-from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds, scaled_channels
-from lookonce.config.schema import Settings, seconds_of
 from lookonce.cores import usable_processors
 from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import Dataset
@@ -39,6 +35,10 @@ from lookonce.model.loss import DetectionLoss
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
 from lookonce.on_ranks import own_rank_group
 from lookonce.runtimes.pytorch import anchor_tensors
+from lookonce.settings.dialects import DIALECTS, Dialect
+from lookonce.settings.image_size import hw_of
+from lookonce.settings.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds, scaled_channels
+from lookonce.settings.schema import Settings, seconds_of
 from lookonce.signals import StopRequest
 from lookonce.training.ema import ExponentialMovingAverage
 from lookonce.training.engine import Learner, StepOptions, choose_precision, make_scaler

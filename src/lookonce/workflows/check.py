@@ -15,8 +15,8 @@ from lookonce.data.splits import DataSource
 from lookonce.data.write import Copy, Format, require_new, write_data
 from lookonce.errors import DataError
 from lookonce.log import get_logger, progress_bar
-from lookonce.report.advice import IMAGE_SIZES, Advice, advise
-from lookonce.report.check_page import CheckPage, write_check_page
+from lookonce.reports.advice import IMAGE_SIZES, Advice, advise
+from lookonce.reports.check_page import CheckPage, write_check_page
 from lookonce.runtimes.registry import load_runtime
 from lookonce.storage import os_errors_explained, write_file
 from lookonce.workflows.validation_split import with_val
@@ -224,7 +224,7 @@ def as_json(checked: Checked) -> dict[str, object]:
         "num_errors": result.num_errors,
         "num_warnings": result.count("warning"),
         "num_notes": result.count("note"),
-        "num_pictures": result.num_images,
+        "num_images": result.num_images,
         "seconds": round(result.seconds, 3),
         "splits": [asdict(split) for split in result.splits],
         "checks": [
@@ -289,12 +289,12 @@ def _speed_line(result: CheckResult) -> str:
 def _summary_lines(split: SplitSummary) -> Iterator[str]:
     sizes = " to ".join(dict.fromkeys(f"{width}x{height}" for width, height in (split.smallest_wh, split.largest_wh)))
     if not split.class_boxes:
-        yield f"  {counted(split.pictures, 'image')}, {sizes}"
+        yield f"  {counted(split.images, 'image')}, {sizes}"
         return
     crowd = f", {split.crowd} of them crowd" if split.crowd else ""
-    share = f"{100 * split.background / max(split.pictures, 1):.0f} %"
+    share = f"{100 * split.background / max(split.images, 1):.0f} %"
     yield (
-        f"  {split.split}: {counted(split.pictures, 'image')} ({split.background} without boxes, {share}), {sizes}; "
+        f"  {split.split}: {counted(split.images, 'image')} ({split.background} without boxes, {share}), {sizes}; "
         f"{counted(split.boxes, 'box')}{crowd}"
     )
     counts = sorted(split.class_boxes.items(), key=lambda item: -item[1])

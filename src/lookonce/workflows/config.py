@@ -10,12 +10,12 @@ from typing import Any
 from rich.padding import Padding
 from rich.text import Text
 
-from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, resolve
-from lookonce.config.schema import GROUPS, Settings, group_of, help_of, unit_of
-from lookonce.config.text import to_text
-from lookonce.config.yaml_file import to_yaml
 from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger
+from lookonce.settings.resolve import DEFAULT_ORIGIN, Resolved, resolve
+from lookonce.settings.schema import GROUPS, Settings, group_of, help_of, unit_of
+from lookonce.settings.text import to_text
+from lookonce.settings.yaml_file import to_yaml
 from lookonce.weights.published import PUBLISHED
 from lookonce.weights.pull import pulled
 

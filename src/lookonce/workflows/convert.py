@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lookonce
-from lookonce.config.names import suggestion
-from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
+from lookonce.settings.names import suggestion
+from lookonce.settings.record import ModelRecord
 from lookonce.storage import os_errors_explained, write_file
 from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, read_names
 from lookonce.weights.pull import find_weights
@@ -99,7 +99,7 @@ def _probe(read: ForeignWeights, images: str | None, output: Path) -> list[str]:
     """Lines that compare the two anchor masks; the contact sheet is written beside the output."""
     if images is None:
         return []
-    from lookonce.report.mask_sheet import probe as probe_masks
+    from lookonce.reports.mask_sheet import probe as probe_masks
     from lookonce.weights.darknet import ORIGIN
 
     if ORIGIN not in read.record.settings or read.is_backbone:

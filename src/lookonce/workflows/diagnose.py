@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from lookonce.config.record import ModelRecord
 from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
@@ -34,12 +33,13 @@ from lookonce.evaluation.diagnosis import (
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.results import Results
 from lookonce.log import get_logger
-from lookonce.report.content import read_run
-from lookonce.report.sheets import even_choice, write_overlay
+from lookonce.reports.content import read_run
+from lookonce.reports.sheets import even_choice, write_overlay
 from lookonce.request import old_names
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime, names_for
+from lookonce.settings.record import ModelRecord
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.validation_split import with_val, with_val_of
@@ -211,7 +211,7 @@ def examine(
 
 def planned_record(subject: Subject, dataset: Dataset) -> ModelRecord:
     """The record that a run without a checkpoint would have trained with."""
-    from lookonce.config.schema import Settings
+    from lookonce.settings.schema import Settings
     from lookonce.workflows.build import make_record
 
     return make_record(Settings.model_validate(dict(subject.settings)), dataset, "")

@@ -10,7 +10,6 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from lookonce.config.image_size import size_hw, size_in_words
 from lookonce.data.dataset import Dataset, data_hash
 from lookonce.data.held_out import VAL
 from lookonce.data.source import open_data
@@ -26,11 +25,12 @@ from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger
 from lookonce.on_ranks import OnProgress, in_ranks
 from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
-from lookonce.report.sheets import write_sheets
+from lookonce.reports.sheets import write_sheets
 from lookonce.request import old_names, takes
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
+from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.detector_request import DetectorRequest
@@ -70,7 +70,7 @@ class EvaluateRequest(DetectorRequest):
     resamples
         Bootstrap samples of the images for the 95 % intervals of AP and AP50; 0 computes none.
     sheet_images
-        Images on each sheet (worst.jpg, pictures.jpg); 0 writes no sheets.
+        Images on each sheet (worst.jpg, images.jpg); 0 writes no sheets.
     store_thresholds
         Store the best confidence threshold of each class in the checkpoint, for predict and exported files.
     score_threshold
@@ -197,7 +197,7 @@ def _evaluate(
         )
         return found, detector
 
-    sources: dict[str, Any] = {"data": str(request.data), "split": request.split, "pictures": len(dataset)}
+    sources: dict[str, Any] = {"data": str(request.data), "split": request.split, "images": len(dataset)}
     if results is not None:
         found = read_coco_results(results, dataset)
     else:
@@ -427,7 +427,7 @@ def _class_table(evaluation: Evaluation) -> Table:
     for column in ("objects", "images", "detections", "AP", "AP50", "AP75", "AR100", "best at"):
         table.add_column(column, justify="right")
     for name, row in evaluation.metrics.per_class.items():
-        numbers = (row.num_objects, row.num_pictures, row.num_detections)
+        numbers = (row.num_objects, row.num_images, row.num_detections)
         fractions = (row.AP, row.AP50, row.AP75, row.AR100, evaluation.analysis.curves[name].best_threshold)
         table.add_row(
             escape(name),

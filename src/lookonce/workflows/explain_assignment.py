@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from lookonce.config.record import ModelRecord
-from lookonce.config.resolve import resolve
-from lookonce.config.schema import Settings
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
 from lookonce.data.images import read_image, require_size
 from lookonce.data.letterbox import fit
 from lookonce.data.loader import Batch
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
-from lookonce.report.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
+from lookonce.reports.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
 from lookonce.request import old_names
+from lookonce.settings.record import ModelRecord
+from lookonce.settings.resolve import resolve
+from lookonce.settings.schema import Settings
 from lookonce.storage import os_errors_explained, write_file
 from lookonce.workflows.train_inputs import require_inputs
 

@@ -18,16 +18,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config.image_size import size_hw, size_in_words
-from lookonce.config.names import suggestion
-from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.data.letterbox import fit
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, LookonceError, MissingExtra, SettingsError, WeightsError
 from lookonce.evaluation.evaluate import evaluate
-from lookonce.export.base import (
+from lookonce.exporters.base import (
     COMPARED_DETECTIONS,
     COMPARED_FROM_SCORE,
     Answers,
@@ -38,9 +35,9 @@ from lookonce.export.base import (
     textured_canvases,
     write_compared,
 )
-from lookonce.export.calibration import CalibrationSet, open_calibration_set
-from lookonce.export.formats import FORMATS, Format
-from lookonce.export.plan import ExportPlan, Outputs, Precision
+from lookonce.exporters.calibration import CalibrationSet, open_calibration_set
+from lookonce.exporters.formats import FORMATS, Format
+from lookonce.exporters.plan import ExportPlan, Outputs, Precision
 from lookonce.log import get_logger
 from lookonce.prediction.sources import find_images
 from lookonce.request import old_names
@@ -49,6 +46,9 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.exported import ExportedRuntime
 from lookonce.runtimes.kinds import kind_of
 from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.image_size import size_hw, size_in_words
+from lookonce.settings.names import suggestion
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.pull import find_weights
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lookonce.config.names import suggestion
-from lookonce.config.record import ModelRecord
 from lookonce.errors import LookonceError, MissingExtra, SettingsError, WeightsError
+from lookonce.settings.names import suggestion
+from lookonce.settings.record import ModelRecord
 from lookonce.storage import write_file
 from lookonce.weights.hub_readme import card_text
 from lookonce.weights.published import PUBLISHED

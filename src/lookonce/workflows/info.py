@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from lookonce.config.image_size import size_hw
-from lookonce.config.record import ModelRecord, scaled_channels
 from lookonce.data.letterbox import fit
 from lookonce.errors import SettingsError
 from lookonce.layout import PLAIN, Layout
 from lookonce.model.layers import Step, steps_of
 from lookonce.prediction.sources import find_images
-from lookonce.report.budget import TABLE_WIDTH, Budget, budget_of, lines_of, table_of, write_budget
+from lookonce.reports.budget import TABLE_WIDTH, Budget, budget_of, lines_of, table_of, write_budget
 from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.image_size import size_hw
+from lookonce.settings.record import ModelRecord, scaled_channels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -189,7 +189,7 @@ def scales_of(model: "YoloV3Tiny", record: ModelRecord, size_hw: tuple[int, int]
         name.rpartition(".")[2]: {"scales": found.scales.tolist(), "biases": found.biases.tolist()}
         for name, found in weight_scales(model).items()
     }
-    content: dict[str, Any] = {"weights": weights, "activations": {}, "pictures": 0}
+    content: dict[str, Any] = {"weights": weights, "activations": {}, "images": 0}
     if images is None:
         return content
     sources = find_images(images)
@@ -208,7 +208,7 @@ def scales_of(model: "YoloV3Tiny", record: ModelRecord, size_hw: tuple[int, int]
         }
         for name, found in activation_ranges(model, inputs()).items()
     }
-    return content | {"pictures": len(sources)}
+    return content | {"images": len(sources)}
 
 
 def _layers(steps: Sequence[Step]) -> Iterator[LayerInfo]:

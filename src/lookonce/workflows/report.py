@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lookonce.config.names import counted
-from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.data.source import open_data
@@ -17,13 +15,15 @@ from lookonce.evaluation.bootstrap import Resampled, bootstrap, compare
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results
 from lookonce.log import get_logger
-from lookonce.report.comparison import Compared
-from lookonce.report.content import Content, Run, best_metrics, read_analysis, read_metrics, read_run, read_verified
-from lookonce.report.html import write_comparison, write_plots, write_report
-from lookonce.report.images import ComparedImage, css_color
-from lookonce.report.model_card import write_model_card
-from lookonce.report.sheets import even_choice, found_in, truth_of
+from lookonce.reports.comparison import Compared
+from lookonce.reports.content import Content, Run, best_metrics, read_analysis, read_metrics, read_run, read_verified
+from lookonce.reports.html import write_comparison, write_plots, write_report
+from lookonce.reports.images import ComparedImage, css_color
+from lookonce.reports.model_card import write_model_card
+from lookonce.reports.sheets import even_choice, found_in, truth_of
 from lookonce.request import old_names
+from lookonce.settings.names import counted
+from lookonce.settings.record import ModelRecord, Thresholds
 from lookonce.storage import os_errors_explained
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.validation_split import with_val
@@ -167,7 +167,7 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
     sources = {
         "data": str(run.settings["data"]),
         "split": dataset.split,
-        "pictures": len(dataset),
+        "images": len(dataset),
         "of": str(source),
         "fingerprint": fingerprint(source, dataset),
     }
@@ -234,7 +234,7 @@ def even_images(scored: Scored, thresholds: Thresholds, count: int) -> list[Comp
 def worst_images(scored: Scored, thresholds: Thresholds, count: int) -> list[ComparedImage]:
     """The images with most errors, worst first."""
     rows = {image_id: row for row, image_id in enumerate(scored.dataset.image_ids.tolist())}
-    chosen = [rows[image["image_id"]] for image in scored.analysis["worst_pictures"] if image["image_id"] in rows]
+    chosen = [rows[image["image_id"]] for image in scored.analysis["worst_images"] if image["image_id"] in rows]
     return [_compared(scored, thresholds, row) for row in chosen[:count]]
 
 
@@ -266,9 +266,9 @@ def css_classes(names: Sequence[str]) -> list[tuple[str, str]]:
 def scored_on(metrics: Mapping[str, Any]) -> str:
     """In words: the scored images, as in metrics.json; the table of the run does not name them."""
     evaluated_on = metrics.get("evaluated", {})
-    if "pictures" not in evaluated_on:
+    if "images" not in evaluated_on:
         return "the validation images"
-    return f"the {counted(evaluated_on['pictures'], 'image')} of split {evaluated_on.get('split', '')}"
+    return f"the {counted(evaluated_on['images'], 'image')} of split {evaluated_on.get('split', '')}"
 
 
 def facts(record: ModelRecord | None) -> dict[str, str]:

@@ -12,12 +12,6 @@ from typing import Any
 import torch
 
 from lookonce import launch
-from lookonce.config.image_size import hw_of
-from lookonce.config.names import counted, few
-from lookonce.config.record import ModelRecord
-from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, is_said, resolve
-from lookonce.config.schema import Settings, seconds_of
-from lookonce.config.yaml_file import to_yaml
 from lookonce.cores import usable_threads
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
 from lookonce.data.held_out import VAL, with_held_out
@@ -38,6 +32,12 @@ from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to, progress_bar, silenced
 from lookonce.on_ranks import own_rank_group
 from lookonce.runtimes.pytorch import use_threads
+from lookonce.settings.image_size import hw_of
+from lookonce.settings.names import counted, few
+from lookonce.settings.record import ModelRecord
+from lookonce.settings.resolve import DEFAULT_ORIGIN, Resolved, is_said, resolve
+from lookonce.settings.schema import Settings, seconds_of
+from lookonce.settings.yaml_file import to_yaml
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible, train_one_epoch
 from lookonce.training.image_check import Decoded, decode_all, read_decoded, read_val_hash
@@ -379,8 +379,8 @@ def seconds_to_score(settings: Settings, learner: Learner, record: ModelRecord, 
 
 def make_observers(settings: Settings, run: RunFolder) -> list[OnEpoch]:
     """Callbacks that get the metrics of all epochs after each epoch: curves in RUN/plots and, if set, TensorBoard."""
-    from lookonce.report.content import Content, Run
-    from lookonce.report.html import write_plots
+    from lookonce.reports.content import Content, Run
+    from lookonce.reports.html import write_plots
 
     def draw_curves(rows: Sequence[Mapping[str, float]]) -> None:
         write_plots(run.plots, Content(title="", run=Run(folder=run.path, settings={}, rows=rows, record=None)))

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from lookonce.config.resolve import resolve
-from lookonce.config.schema import Settings
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
 from lookonce.remote.objects import is_remote
+from lookonce.settings.resolve import resolve
+from lookonce.settings.schema import Settings
 from lookonce.weights.published import PUBLISHED
 from lookonce.weights.pull import find_weights
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lookonce.config.schema import Settings
 from lookonce.data.findings import ignore
 from lookonce.data.held_out import choose_held_out, lacks_val, relative_names, with_held_out
 from lookonce.data.splits import DataSource
 from lookonce.log import get_logger, progress_bar
 from lookonce.rank_group import SINGLE_RANK, RankGroup
-from lookonce.report.content import read_run
+from lookonce.reports.content import read_run
 from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.schema import Settings
 from lookonce.storage import write_file
 
 VAL_FILE = "val.txt"  # of a run folder: the names of the images that were held out, one a line

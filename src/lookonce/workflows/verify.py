@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lookonce
-from lookonce.config.record import Thresholds
 from lookonce.cores import usable_threads
 from lookonce.data.dataset import Dataset
 from lookonce.data.held_out import VAL
@@ -23,15 +22,16 @@ from lookonce.errors import MissingExtra, SettingsError
 from lookonce.evaluation.coco import score
 from lookonce.evaluation.evaluate import match_classes, read_ahead, relabel
 from lookonce.evaluation.results import Results
-from lookonce.export.base import Tolerances, agreement, size_of
-from lookonce.export.metadata import store_verification
-from lookonce.export.plan import Precision
+from lookonce.exporters.base import Tolerances, agreement, size_of
+from lookonce.exporters.metadata import store_verification
+from lookonce.exporters.plan import Precision
 from lookonce.log import get_logger
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import PROMISES, kind_of
 from lookonce.runtimes.processor import int8_path
 from lookonce.runtimes.registry import load_runtime, names_for, require_known, runtimes_for
+from lookonce.settings.record import Thresholds
 from lookonce.storage import os_errors_explained, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.evaluate import at_size
@@ -338,7 +338,7 @@ def as_json(verification: Verification, rows: Sequence[Row]) -> dict[str, Any]:
         "passed": not any(row.wrong for row in rows),
         "data": verification.data,
         "split": verification.split,
-        "pictures": verification.num_images,
+        "images": verification.num_images,
         "threads": usable_threads(),
         "int8": int8_path(),
         "lookonce": lookonce.__version__,

@@ -180,4 +180,4 @@ def _report_unlisted(root: Path, paths: Sequence[Path], report: Report) -> None:
     for path in (root / file for file in Listing(root).images):
         if path.parent in folders and path not in known:
             message = f"{path}: has no annotation and is not used"
-            report(Finding(name="picture-without-annotation", file=str(path), message=message))
+            report(Finding(name="image-without-annotation", file=str(path), message=message))

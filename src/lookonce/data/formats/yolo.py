@@ -257,7 +257,7 @@ def report_pairs(images: Sequence[Path], labels: Sequence[Path], report: Report)
         for file in label_files(Listing(folder, depth=1)):
             if Path(file).stem not in stems:
                 message = f"{folder / file}: belongs to no image"
-                report(Finding(name="label-without-picture", file=str(folder / file), message=message))
+                report(Finding(name="label-without-image", file=str(folder / file), message=message))
 
 
 def class_names_in(content: dict[str, object], path: Path) -> tuple[str, ...]:
