@@ -53,12 +53,7 @@ def fit(image: ImageArray, size_hw: tuple[int, int], preprocessing: Preprocessin
     "stretch" fills the input and changes the aspect ratio. Channels keep their order.
     """
     canvas = np.empty((*size_hw, 3), dtype=np.uint8)
-    return canvas, fit_into(canvas, image, preprocessing)
-
-
-def fit_into(canvas: ImageArray, image: ImageArray, preprocessing: Preprocessing) -> Placement:
-    """`fit` into an existing array `canvas` (H, W, 3); writes every pixel of it."""
-    (height, width), (canvas_height, canvas_width) = image.shape[:2], canvas.shape[:2]
+    (height, width), (canvas_height, canvas_width) = image.shape[:2], size_hw
     fitted_wh = (canvas_width, canvas_height)
     if preprocessing.resize == "letterbox":
         fitted_wh = letterbox_wh((width, height), fitted_wh)
@@ -67,9 +62,8 @@ def fit_into(canvas: ImageArray, image: ImageArray, preprocessing: Preprocessing
     if fitted_wh != (canvas_width, canvas_height):
         canvas[:] = preprocessing.pad_value
     canvas[top:bottom, left:right] = resize(image, fitted_wh, preprocessing)
-    return Placement(
-        scale_xy=(fitted_wh[0] / width, fitted_wh[1] / height), offset_xy=(left, top), original_wh=(width, height)
-    )
+    scale_xy = (fitted_wh[0] / width, fitted_wh[1] / height)
+    return canvas, Placement(scale_xy=scale_xy, offset_xy=(left, top), original_wh=(width, height))
 
 
 def letterbox_wh(image_wh: tuple[int, int], canvas_wh: tuple[int, int]) -> tuple[int, int]:
