@@ -37,7 +37,7 @@ def test_a_sound_data_set_has_no_findings_and_is_counted(checked: Callable[..., 
     assert result.findings == ()
     assert result.class_names == ("cell", "virus")
     train = result.splits[0]
-    assert (train.split, train.pictures, train.background, train.boxes, train.crowd) == ("train", 1, 0, 2, 0)
+    assert (train.split, train.images, train.background, train.boxes, train.crowd) == ("train", 1, 0, 2, 0)
     assert train.class_boxes == {"cell": 1, "virus": 1}
     assert train.smallest_wh == train.largest_wh == (100, 50)
 

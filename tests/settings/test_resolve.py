@@ -110,7 +110,7 @@ def test_text_becomes_a_value(name: str, text: str, value: object):
         ({"masks": "[[3,4,6],[1,2,3]]"}, "masks", "0..5"),
         ({"masks": "[[3,4,5]]"}, "masks", "[[3,4,5],[0,1,2]]"),
         ({"ema_decay": "1"}, "ema_decay", "under 1"),
-        ({"activation": "relu"}, "activation", "leaky"),
+        ({"activation": "swish"}, "activation", "leaky"),
         ({"freeze_bn": "maybe"}, "freeze_bn", "true or false"),
         ({"workers": "-1"}, "workers", "256"),
         ({"recipe": "modren"}, "recipe", " modern?"),
