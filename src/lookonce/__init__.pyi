@@ -29,4 +29,4 @@ from lookonce.workflows.train import train as train
 from lookonce.workflows.verify import verify as verify
 
 __version__: str
-eval = evaluate
+eval = evaluate  # noqa: A001

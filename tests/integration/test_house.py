@@ -27,8 +27,8 @@ SOURCES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 TRAIN_EXTRA = ("torch", "torchvision", "onnx", "onnxscript")
-# Verbs whose modules import PyTorch at once. Import Linter's `forbidden` takes an import within a function for one at the
-# head of a module, and the other verbs import PyTorch within functions, for checkpoints: so imports are followed here.
+# Verbs whose modules import PyTorch at once; the others import it within functions, for checkpoints. Import Linter's
+# `forbidden` does not tell the two apart, so imports are followed here.
 VERBS_WITH_TORCH = {"train", "verify"}
 
 
