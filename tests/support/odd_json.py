@@ -1,4 +1,4 @@
-"""Valid JSON documents in which one value was replaced, removed or repeated: what an edit by hand or a program leaves."""
+"""JSON documents with one value replaced, removed or repeated, as an edit by hand or another program leaves them."""
 
 import copy
 from collections.abc import Iterator

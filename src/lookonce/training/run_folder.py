@@ -24,6 +24,7 @@ from lookonce.storage import (
     os_errors_explained,
     recover,
     remove_published,
+    remove_temporary_files,
     write_file,
 )
 
@@ -106,8 +107,8 @@ class RunFolder:
                 rows.append(row)
             elif number < len(lines):
                 raise DataError(
-                    f"{path} line {number}: {line[:80]!r}; expected a JSON object of numbers, one per epoch; restore the "
-                    "file, or delete it to continue without the earlier rows",
+                    f"{path} line {number}: {line[:80]!r}; expected a JSON object of numbers, one per epoch; "
+                    "restore the file, or delete it to continue without the earlier rows",
                     path=path,
                     line=number,
                 )
@@ -170,6 +171,7 @@ def only_trainer_of(run: RunFolder) -> Iterator[None]:
     with only_user(run.path):
         recover(run.last)
         recover(run.best)
+        remove_temporary_files(run.path)
         yield
 
 

@@ -31,7 +31,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.signals import StopRequest, stop_on_signals
-from lookonce.storage import make_run_folder, os_errors_explained
+from lookonce.storage import make_run_folder, only_writer, os_errors_explained
 from lookonce.weights.pull import default_weights
 
 SAVES = ("images", *TEXT_OUTPUTS, "crops")
@@ -272,7 +272,7 @@ def predict_with(
         of_frames=bool(media.clips),
         is_main=rank_group.is_main,
     )
-    with logging_to():
+    with logging_to(), only_writer(folder) if rank_group.is_main else nullcontext():
         _run(runtime, media, request, context, predicted, rank_group)
     return predicted
 

@@ -115,9 +115,9 @@ def _as_lookonce_writes(*folders: Path) -> Iterator[None]:
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise DataError(
-            f"{', '.join(map(str, folders))}: cannot be shown ({type(error).__name__}: {error}); expected settings.yaml, "
-            "metrics.jsonl, metrics.json and analysis.json as lookonce writes them; if they were edited, run lookonce "
-            "eval again, with --output",
+            f"{', '.join(map(str, folders))}: cannot be shown ({type(error).__name__}: {error}); expected "
+            "settings.yaml, metrics.jsonl, metrics.json and analysis.json as lookonce writes them; after an edit, "
+            "run lookonce eval again, with --output",
             path=folders[-1],
         ) from error
 
