@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from faulty import SETTINGS
 
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.training.trainer import TrainResult
 from lookonce.workflows.evaluate import evaluate
 from lookonce.workflows.train import train
-
-SETTINGS = {"epochs": 3, "batch_size": 2, "image_size": 64, "width": 0.0625, "device": "cpu", "log_interval": 1}
 
 
 @pytest.fixture(scope="session")
