@@ -19,7 +19,7 @@ from odd_json import with_odd_value
 from lookonce.data.source import open_data
 from lookonce.errors import LookonceError
 from lookonce.evaluation.results import read_coco_results
-from lookonce.report.content import read_run
+from lookonce.reports.content import read_run
 from lookonce.training.run_folder import RunFolder
 from lookonce.weights.checkpoint import load_checkpoint
 from lookonce.weights.load import load_weights
