@@ -12,6 +12,7 @@ import secrets
 import shutil
 import socket
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -26,6 +27,7 @@ except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment,unused-ignore]
 
 MARKER = "COMPLETE"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # Of file systems without locks; EBADF: NFS locks no folders.
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
 
@@ -71,6 +73,31 @@ def os_errors_explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(_explain(path, error), path=path) from error
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A private folder in $TMPDIR, removed when the block ends. StorageError if there is no place for it or in it."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="lookonce-")
+    except OSError as error:
+        raise _no_temporary_space(str(error)) from error
+    with made as name:
+        try:
+            yield Path(name)
+        except OSError as error:
+            if error.errno not in NO_SPACE or _free_mib(Path(name)):  # another disk is full
+                raise
+            raise _no_temporary_space(os.strerror(errno.ENOSPC)) from error
+
+
+def _no_temporary_space(reason: str) -> StorageError:
+    place = os.environ.get("TMPDIR", "the folder for temporary files")
+    return StorageError(
+        f"{place}: {reason}; expected a writable folder with free space for temporary files; free some space, or name "
+        "another: export TMPDIR=DIR",
+        path=os.environ.get("TMPDIR"),
+    )
 
 
 @contextmanager
@@ -260,7 +287,7 @@ def _sync(path: Path) -> None:
 
 
 def _explain(path: Path, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in NO_SPACE:
         free = _free_mib(path)
         return (
             f"{path}: no space left on the disk ({free} MiB free); the previous version is unchanged; "

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -115,3 +116,27 @@ def test_data_weights_and_home_may_be_read_only(
     run = run_with_cfg if verb == "report" else disk / "run"  # a report writes plots into the run
     assert main(COMMANDS[verb](run, disk / "data", tmp_path / "out")) == 0
     assert written(tmp_path / "out")
+
+
+@pytest.mark.parametrize("free", [0, 65_536])
+def test_a_full_disk_for_temporary_files_ends_in_a_sentence(
+    free: int,
+    run: Path,
+    tmp_path: Path,
+    disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fill(disk, free)
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    assert main(["convert", str(run), "--to=darknet", f"--output={tmp_path / 'net'}"]) == 1
+    assert "TMPDIR" in capsys.readouterr().err
+    assert not list(tmp_path.glob("net*"))
+
+
+def test_no_folder_for_temporary_files_ends_in_a_sentence(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    assert main(["convert", str(run), "--to=darknet", f"--output={tmp_path / 'net'}"]) == 1
+    assert "TMPDIR" in capsys.readouterr().err

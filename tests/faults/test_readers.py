@@ -22,7 +22,6 @@ from lookonce.evaluation.results import read_coco_results
 from lookonce.reports.content import read_run
 from lookonce.training.run_folder import RunFolder
 from lookonce.weights.checkpoint import load_checkpoint
-from lookonce.weights.load import load_weights
 from lookonce.workflows.report import report
 from lookonce.workflows.train import train
 
@@ -32,7 +31,6 @@ Read = Callable[[Path, Path], Any]
 # File of a run -> what reads it, given the run's folder and the data.
 READERS: dict[str, Read] = {
     "checkpoints/best/record.json": lambda run, _: read_run(run),
-    "checkpoints/best/manifest.json": lambda run, _: load_weights(run),
     "checkpoints/best/model.safetensors": lambda run, _: load_checkpoint(run / "checkpoints" / "best"),
     "checkpoints/last/training.json": lambda run, data: train(resume=str(run), data=str(data)),
     "settings.yaml": lambda run, data: train(resume=str(run), data=str(data)),
