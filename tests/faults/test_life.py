@@ -86,11 +86,11 @@ def test_25_kills_of_one_command_line_at_random_moments(data: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lives", [100])
+@pytest.mark.parametrize("lives", [30])
 def test_kills_full_disks_and_flipped_bits_change_no_bit(lives: int, data: Path, tmp_path: Path, undisturbed) -> None:
     hashes, changes, _ = undisturbed
     generator = np.random.default_rng(1)
-    for number in range(lives):
+    for number in range(lives):  # each with one to three faults
         life = Life(data, tmp_path / str(number))
         life.runs.mkdir(parents=True)
         for _ in range(int(generator.integers(1, 4))):
