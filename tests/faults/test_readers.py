@@ -53,7 +53,7 @@ def damaged(path: Path, generator: np.random.Generator) -> Iterator[bytes]:
             yield json.dumps(with_odd_value(json.loads(content), generator)).encode()
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [3, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", READERS)
 def test_a_damaged_file_is_read_or_refused(name: str, count: int, run: Path, data: Path) -> None:
     generator = np.random.default_rng(0)
