@@ -86,7 +86,7 @@ def test_25_kills_of_one_command_line_at_random_moments(data: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lives", [30])
+@pytest.mark.parametrize("lives", [20])
 def test_kills_full_disks_and_flipped_bits_change_no_bit(lives: int, data: Path, tmp_path: Path, undisturbed) -> None:
     hashes, changes, _ = undisturbed
     generator = np.random.default_rng(1)

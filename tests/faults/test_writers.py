@@ -58,6 +58,13 @@ def test_what_killed_processes_left_is_removed_by_the_next_training(run: Path) -
     assert not list(run.glob(".*.new"))
 
 
+def test_a_checkpoint_that_a_kill_left_moved_aside_is_resumed(run: Path) -> None:
+    last = run / "checkpoints" / "last"
+    last.rename(last.with_name(".last.old"))
+    assert train(resume=str(run)).exit_code == 0
+    assert (last / "COMPLETE").is_file()
+
+
 def test_links_in_a_shared_folder_lead_nowhere(tmp_path: Path) -> None:
     """Names that another user could guess and make first."""
     victim, shared = tmp_path / "victim", tmp_path / "shared"

@@ -13,6 +13,7 @@ from lookonce.errors import DataError
 from lookonce.reports.images import Classes, ComparedImage
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.yaml_file import read_entries
+from lookonce.storage import find_published
 from lookonce.training.run_folder import RunFolder
 
 
@@ -102,7 +103,8 @@ def best_metrics(rows: Sequence[Mapping[str, float]], by: str = "AP") -> dict[st
 
 def _read_record(folder: Path) -> ModelRecord | None:
     for name in ("best", "last"):
-        path = folder / "checkpoints" / name / "record.json"
+        checkpoint = folder / "checkpoints" / name
+        path = (find_published(checkpoint) or checkpoint) / "record.json"
         if path.is_file():
             try:
                 return ModelRecord.model_validate_json(path.read_bytes())
