@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
 from lookonce.reports.images import Classes, ComparedImage
 from lookonce.settings.record import ModelRecord
+from lookonce.settings.yaml_file import read_entries
+from lookonce.storage import find_published
+from lookonce.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +61,8 @@ def read_run(folder: Path) -> Run:
             f"{folder}: contains no settings.yaml; expected the folder of a training run, such as runs/train-1",
             path=folder,
         )
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(settings, dict):
-        raise DataError(f"{path}: contains {type(settings).__name__}; expected a mapping of settings", path=path)
-    return Run(folder=folder, settings=settings, rows=_read_rows(folder / "metrics.jsonl"), record=_read_record(folder))
+    settings = {entry.name: entry.value for entry in read_entries(path)}
+    return Run(folder=folder, settings=settings, rows=RunFolder(folder).metrics(), record=_read_record(folder))
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
@@ -101,25 +101,13 @@ def best_metrics(rows: Sequence[Mapping[str, float]], by: str = "AP") -> dict[st
     return {name: value for name, value in best.items() if name.startswith("A")}
 
 
-def _read_rows(path: Path) -> list[dict[str, float]]:
-    """The rows of metrics.jsonl; a truncated last line, left by a kill, is dropped."""
-    if not path.is_file():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
-
-
 def _read_record(folder: Path) -> ModelRecord | None:
     for name in ("best", "last"):
-        path = folder / "checkpoints" / name / "record.json"
+        checkpoint = folder / "checkpoints" / name
+        path = (find_published(checkpoint) or checkpoint) / "record.json"
         if path.is_file():
             try:
-                return ModelRecord.model_validate_json(path.read_text(encoding="utf-8"))
+                return ModelRecord.model_validate_json(path.read_bytes())
             except ValidationError as error:
                 raise DataError(
                     f"{path}: {error.errors()[0]['msg']}; expected a record of this version of lookonce", path=path

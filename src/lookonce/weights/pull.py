@@ -7,7 +7,6 @@ in the current folder, or in $LOOKONCE_WEIGHTS.
 import os
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.log import get_logger
@@ -16,7 +15,7 @@ from lookonce.remote.lock import work_lock
 from lookonce.remote.store import is_switched_on
 from lookonce.settings.names import suggestion
 from lookonce.settings.schema import named_path
-from lookonce.storage import find_published, sha256_file
+from lookonce.storage import find_published, sha256_file, temporary_folder
 from lookonce.weights.published import PUBLISHED, Published
 
 FOLDER, FOLDER_VARIABLE = "weights", "LOOKONCE_WEIGHTS"
@@ -147,8 +146,8 @@ def _convert(published: Published, name: str, file: Path, folder: Path) -> None:
     options = ReadOptions(class_names=COCO_NAMES)
     if published.dialect == "darknet":
         classes = {"class_names": COCO_NAMES, "category_ids": tuple(range(1, len(COCO_NAMES) + 1))}
-        with TemporaryDirectory() as beside:
-            cfg = Path(beside) / "yolov3-tiny.cfg"
+        with temporary_folder() as beside:
+            cfg = beside / "yolov3-tiny.cfg"
             cfg.write_text(write_cfg(STANDARD_RECORD.model_copy(update=classes)), encoding="utf-8")
             read = read_darknet(cfg, file, options)
     else:

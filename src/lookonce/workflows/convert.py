@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,7 +13,7 @@ import lookonce
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.settings.names import suggestion
 from lookonce.settings.record import ModelRecord
-from lookonce.storage import os_errors_explained, write_file
+from lookonce.storage import os_errors_explained, temporary_folder, write_file
 from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, read_names
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.info import describe_record
@@ -217,8 +216,8 @@ def _read_back(files: Mapping[str, bytes], read: ForeignWeights, target: str) ->
     from lookonce.weights.convolutions import NORMALISED_ARRAYS
     from lookonce.weights.load import read_foreign
 
-    with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
-        paths = [Path(folder) / f"network{suffix}" for suffix in files]
+    with temporary_folder() as folder:
+        paths = [folder / f"network{suffix}" for suffix in files]
         for path, content in zip(paths, files.values(), strict=True):
             path.write_bytes(content)
         weights = [path for path in paths if path.suffix != ".names"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +48,7 @@ from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.settings.names import suggestion
 from lookonce.settings.record import ModelRecord
+from lookonce.storage import temporary_folder
 from lookonce.weights.pull import find_weights
 
 if TYPE_CHECKING:
@@ -217,8 +217,8 @@ def _place(output: Path, check: bool) -> Iterator[Path]:
     if not check:
         yield output
         return
-    with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
-        yield Path(folder)
+    with temporary_folder() as folder:
+        yield folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,12 +280,12 @@ def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
 
     copied = copy.deepcopy(model).cpu().eval()
     lines = []
-    with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
+    with torch.random.fork_rng(devices=[]), temporary_folder() as folder:
         reference = make_reference(copied, record, textured_canvases(2, record.image_size), "synthetic images")
         for name in _formats(to):
             started = time.perf_counter()
             plan = ExportPlan(outputs=FORMATS[name].outputs[0])
-            write_one(copied, record, name, plan, Path(folder) / f"check{FORMATS[name].suffix}", reference)
+            write_one(copied, record, name, plan, folder / f"check{FORMATS[name].suffix}", reference)
             seconds = time.perf_counter() - started
             lines.append(f"checked   this network exports to {name}, and the file's outputs agree ({seconds:.0f} s)")
     return lines
@@ -418,7 +418,7 @@ def _real_images(record: ModelRecord, images: str | None) -> tuple[list[NDArray[
     if not data or not Path(data).exists():  # an address is not downloaded again for this
         return [], ""
     try:
-        source = open_data(data, Path(folder) if folder else None)
+        source = open_data(data, folder if folder else None)
         wanted = (record.settings.get("val_split", "val"), "val", *source.splits)
         split = next(name for name in wanted if name in source.splits)
         paths = source.read(split, lambda _: None).image_paths  # findings about boxes do not matter here

@@ -33,7 +33,7 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.settings.names import counted, suggestion
 from lookonce.signals import StopRequest, stop_on_signals
-from lookonce.storage import make_run_folder, os_errors_explained
+from lookonce.storage import make_run_folder, only_writer, os_errors_explained
 from lookonce.weights.pull import default_weights, find_weights
 from lookonce.workflows.detector_request import DetectorRequest
 
@@ -266,7 +266,7 @@ def predict_with(
         of_frames=bool(media.clips),
         is_main=rank_group.is_main,
     )
-    with logging_to():
+    with logging_to(), only_writer(folder) if rank_group.is_main else nullcontext():
         _run(runtime, media, request, context, predicted, rank_group, window)
     return predicted
 

@@ -2,7 +2,8 @@
 
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -92,14 +93,34 @@ def report(
                 f"evaluation, weights: given for {1 + len(more)} runs; expected one run, or leave them out",
                 setting="evaluation, weights",
             )
-        return _report_comparison([run, *more], options, output, title, on_progress)
-    known = read_run(run)
-    content, _ = gather(known, options, evaluation=evaluation, weights=weights, title=title, on_progress=on_progress)
-    write_plots(run / "plots", content)
-    page = write_report(output or run / "report.html", content)
-    card = write_model_card(page.with_name(CARD), content)
+        with _as_lookonce_writes(run, *more):
+            return _report_comparison([run, *more], options, output, title, on_progress)
+    with _as_lookonce_writes(run, evaluation or run / EVALUATION):
+        known = read_run(run)
+        content, _ = gather(
+            known, options, evaluation=evaluation, weights=weights, title=title, on_progress=on_progress
+        )
+        write_plots(run / "plots", content)
+        page = write_report(output or run / "report.html", content)
+        card = write_model_card(page.with_name(CARD), content)
     get_logger().info(f"written: {page} ({page.stat().st_size / 1e6:.1f} MB), {card.name}")
     return page
+
+
+@contextmanager
+def _as_lookonce_writes(*folders: Path) -> Iterator[None]:
+    """DataError where a value in the folders' files has another type or shape than those that lookonce writes."""
+    try:
+        yield
+    except LookonceError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{', '.join(map(str, folders))}: cannot be shown ({type(error).__name__}: {error}); expected "
+            "settings.yaml, metrics.jsonl, metrics.json and analysis.json as lookonce writes them; after an edit, "
+            "run lookonce eval again, with --output",
+            path=folders[-1],
+        ) from error
 
 
 def gather(

@@ -122,7 +122,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherC
             log_lines(check_export_first(settings, learner, record))
         run = run or start_run(settings, held_out)
         with writing_to(run):
-            require_same_data(run, record)
+            require_same_run(run, record)
             remember_data(run, val_set, decoded)
             stop = None if line is None else line.stop
             on_epoch = [*make_observers(settings, run), make_score_monitor(settings, learner, record, run)]
@@ -228,7 +228,7 @@ CHOSEN_BY_DATA = {"batch_size": 0, "epochs": 0, "objectness_prior": "auto", "ema
 
 def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
     """The run's own settings, updated with the user's FREE_WHEN_RESUMING; a user setting that would change the weights
-    raises SettingsError. The data of a run with a checkpoint may have moved: `require_same_data` compares its content.
+    raises SettingsError. The data of a run with a checkpoint may have moved: `require_same_run` compares its content.
 
     Values from recipes and defaults are ignored, and so are those that let the run choose, which it has done already.
     """
@@ -440,14 +440,27 @@ def start_run(settings: Settings, held_out: list[str]) -> RunFolder:
     return RunFolder(broadcast_object(run.path if is_main() else None))
 
 
-def require_same_data(run: RunFolder, record: ModelRecord) -> None:
-    """DataError if the training annotations are not those that the run was started with."""
-    if is_main() and run.has_checkpoint and (before := read_record(run.last).data_hash) != record.data_hash:
+def require_same_run(run: RunFolder, record: ModelRecord) -> None:
+    """DataError if the training annotations are not those that the run was started with; SettingsError if settings.yaml
+    was edited so that other weights would result."""
+    if not (is_main() and run.has_checkpoint):
+        return
+    before = read_record(run.last)
+    if before.data_hash != record.data_hash:
         raise DataError(
-            f"{run.path}: the training annotations changed since this run started (SHA-256 {before[:12]}, now "
-            f"{record.data_hash[:12]}); restore them, or start a new run from these weights: --weights {run.path}",
+            f"{run.path}: the training annotations changed since this run started (SHA-256 {before.data_hash[:12]}, "
+            f"now {record.data_hash[:12]}); restore them, or start a new run from these weights: --weights {run.path}",
             path=run.path,
         )
+    for name in (before.settings.keys() & record.settings.keys()) - FREE_WHEN_RESUMING - {"data", "images"}:
+        if before.settings[name] != record.settings[name]:
+            raise SettingsError(
+                f"{run.settings}: {name} is {record.settings[name]}; expected {before.settings[name]}, with which the "
+                "run was trained so far; restore it, or start another run: --run NAME",
+                path=run.settings,
+                setting=name,
+                value=record.settings[name],
+            )
 
 
 def summary(
