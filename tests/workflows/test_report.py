@@ -37,7 +37,7 @@ def test_the_run_is_scored_once_and_its_page_and_card_are_written(
     runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = report(runs[0], output=tmp_path / "page.html").read_text(encoding="utf-8")
-    for anchor in ("short", "scores", "classes", "pictures", "errors", "training", "data", "settings", "again"):
+    for anchor in ("short", "scores", "classes", "images", "errors", "training", "data", "settings", "again"):
         assert f'<section id="{anchor}">' in page
     assert re.search(r"\b3 images .*\bval\b", page)
     assert page.count("data:image/jpeg") == 3  # the worst are among them, and embedded once
