@@ -38,8 +38,8 @@ import onnx
 from numpy.typing import NDArray
 
 from lookonce.exporters.plan import ExportPlan
+from lookonce.model.decode_numpy import to_network_input
 from lookonce.runtimes.exported import raw_names
-from lookonce.runtimes.heads import to_network_input
 from lookonce.settings.record import ModelRecord
 
 # Operators in int8, so that data between convolutions stay int8 too; preprocessing, decoding and NMS stay float32.

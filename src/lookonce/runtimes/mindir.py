@@ -18,6 +18,7 @@ import lookonce
 from lookonce.detections import Detections
 from lookonce.errors import LookonceError, WeightsError
 from lookonce.log import get_logger
+from lookonce.model.decode_numpy import decode_heads
 from lookonce.model.nms import select_detections
 from lookonce.runtimes.exported import (
     DECODED_OUTPUTS,
@@ -30,7 +31,6 @@ from lookonce.runtimes.exported import (
     parse_record,
     raw_names,
 )
-from lookonce.runtimes.heads import decode_heads
 
 PYTHON_VARIABLE = "LOOKONCE_MINDSPORE"
 PROGRAM = Path(__file__).with_name("mindspore_program.py")
