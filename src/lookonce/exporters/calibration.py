@@ -13,6 +13,7 @@ from lookonce.data.images import read_image
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.letterbox import fit
+from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
 
 Item = TypeVar("Item")
@@ -54,22 +55,17 @@ def open_calibration_set(given: str | None, record: ModelRecord, find_images: Fi
             raise
         canvases = _fitted([read() for read in _evenly(find_images(source))], record)
         return CalibrationSet(
-            canvases=canvases, labelled=None, text=f"calibrated on {counted(len(canvases))} of {source}"
+            canvases=canvases, labelled=None, text=f"calibrated on {counted(len(canvases), 'image')} of {source}"
         )
     paths = _evenly(list(fitted.image_paths))
     return CalibrationSet(
         canvases=_fitted([read_image(path) for path in paths], record),
         labelled=scored,
         text=(
-            f"calibrated on {counted(len(paths))} of {source}, split '{fitted.split}'; AP on {counted(len(scored))} of "
-            f"split '{scored.split}'"
+            f"calibrated on {counted(len(paths), 'image')} of {source}, split '{fitted.split}'; "
+            f"AP on {counted(len(scored), 'image')} of split '{scored.split}'"
         ),
     )
-
-
-def counted(images: int) -> str:
-    """1 image, 2 images."""
-    return f"{images} {'image' if images == 1 else 'images'}"
 
 
 def _evenly(items: list[Item]) -> list[Item]:
