@@ -1,4 +1,4 @@
-"""One epoch of training: forward, loss, backward, gradient accumulation and clipping, optimizer step, EMA."""
+"""One epoch of training: mixed precision, loss, backward, gradient accumulation and clipping, optimizer step, EMA."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
