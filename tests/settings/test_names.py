@@ -12,7 +12,7 @@ from lookonce.settings.names import counted
         (0, "image", "0 images"),
         (3, "class", "3 classes"),
         (1200, "batch", "1,200 batches"),
-        (3, "epoch", "3 epochs"),
+        (2, "epoch", "2 epochs"),
     ],
 )
 def test_number_and_noun_agree(number: int, noun: str, text: str) -> None:

@@ -7,14 +7,28 @@ from raised import raises
 
 from lookonce.errors import DataError, SettingsError
 from lookonce.workflows import demo as demo_module
-from lookonce.workflows.demo import PLANS, Plan, demo, fresh_folder, make_plan, measure
+from lookonce.workflows.demo import PLANS, Demonstration, Plan, as_text, demo, fresh_folder, make_plan, measure
 from lookonce.workflows.report import report
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Demonstration:
     output = tmp_path_factory.mktemp("demo") / "demo"
-    return demo(output=output, image_size=64, epochs=1, num_images=4, held_out=2).folder
+    return demo(output=output, image_size=64, epochs=1, num_images=4, held_out=2)
+
+
+@pytest.fixture
+def folder(demonstration: Demonstration) -> Path:
+    return demonstration.folder
+
+
+def test_the_text_gives_the_scores_and_files_that_exist(demonstration: Demonstration) -> None:
+    text = "\n".join(as_text(demonstration))
+    assert f"AP50 {demonstration.AP50:.3f}" in text
+    named = [Path(word) for word in text.split() if word.startswith(str(demonstration.folder))]
+    assert len(named) == 6
+    assert all(path.exists() for path in named)
+    assert list(as_text(Demonstration(folder=demonstration.folder, exit_code=75))) == []
 
 
 def test_the_demo_leaves_everything_that_it_names(folder: Path) -> None:

@@ -14,7 +14,7 @@ from raised import raises
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import DataError, SettingsError
 from lookonce.workflows.evaluate import evaluate
-from lookonce.workflows.report import report, run_names
+from lookonce.workflows.report import as_text, report, run_names
 from lookonce.workflows.train import train
 
 
@@ -36,7 +36,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_the_run_is_scored_once_and_its_page_and_card_are_written(
     runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = report(runs[0], output=tmp_path / "page.html").read_text(encoding="utf-8")
+    written = report(runs[0], output=tmp_path / "page.html")
+    assert str(written) in "".join(as_text(written))
+    page = written.read_text(encoding="utf-8")
     for anchor in ("short", "scores", "classes", "images", "errors", "training", "data", "settings", "again"):
         assert f'<section id="{anchor}">' in page
     assert re.search(r"\b3 images .*\bval\b", page)

@@ -36,8 +36,8 @@ import onnx
 from numpy.typing import NDArray
 
 from lookonce.exporters.plan import ExportPlan
+from lookonce.model.decode_numpy import to_network_input
 from lookonce.runtimes.exported import raw_names
-from lookonce.runtimes.heads import to_network_input
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import temporary_folder
 

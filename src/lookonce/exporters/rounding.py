@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from lookonce.exporters.wrapper import fold_batchnorm
 from lookonce.model.backbone import ConvBlock, activate
+from lookonce.model.normalise import to_network_input
 from lookonce.model.yolov3_tiny import YoloV3Tiny
-from lookonce.runtimes.pytorch import to_network_input
 from lookonce.settings.record import ModelRecord
 
 FITTED_IMAGES = 32

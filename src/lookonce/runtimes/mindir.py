@@ -17,6 +17,7 @@ import lookonce
 from lookonce.detections import Detections
 from lookonce.errors import LookonceError, WeightsError
 from lookonce.log import get_logger
+from lookonce.model.decode_numpy import decode_heads
 from lookonce.model.nms import select_detections
 from lookonce.runtimes.exported import (
     DECODED_OUTPUTS,
@@ -29,7 +30,6 @@ from lookonce.runtimes.exported import (
     parse_record,
     raw_names,
 )
-from lookonce.runtimes.heads import decode_heads
 from lookonce.storage import temporary_folder
 
 PYTHON_VARIABLE = "LOOKONCE_MINDSPORE"

@@ -12,6 +12,7 @@ from lookonce.errors import SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.remote.local_copy import local_weights
 from lookonce.remote.lock import work_lock
+from lookonce.remote.objects import is_remote
 from lookonce.remote.store import is_switched_on
 from lookonce.settings.names import suggestion
 from lookonce.settings.schema import named_path
@@ -61,6 +62,12 @@ def find_weights(place: Path | str) -> Path:
     if Path(name).exists():
         _note_namesake(name)
     return pulled(name) or pull_published(name)
+
+
+def require_weights(place: Path | str) -> None:
+    """WeightsError if `place` is a path and nothing is there; published weights and addresses are not looked up."""
+    if str(place) not in PUBLISHED and not is_remote(place):
+        find_weights(place)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Settings -> network, loss, optimizer, loader, automatic batch size; nothing else passes settings to constructors."""
+"""Settings -> network, loss, optimizer, loader, batch size, workers; nothing else passes settings to constructors."""
 
 import importlib.metadata
 import math
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 import lookonce
 from lookonce.cores import usable_processors
+from lookonce.data.anchors import box_sizes_at_input, fit_anchors
 from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
-from lookonce.data.letterbox import box_sizes_at_input
 from lookonce.data.loader import Loader
 from lookonce.data.selection import take_images
 from lookonce.distributed import (
@@ -29,7 +29,6 @@ from lookonce.distributed import (
 )
 from lookonce.errors import DataError
 from lookonce.log import get_logger
-from lookonce.model.anchors import fit_anchors
 from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
 from lookonce.model.loss import DetectionLoss
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise

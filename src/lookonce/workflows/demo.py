@@ -58,11 +58,14 @@ SHARE_TRAINED = 0.75
 
 @dataclass(frozen=True, kw_only=True)
 class Demonstration:
-    """The folder with all results. AP50, AP: of the exported file on the test images; -1 if training was stopped."""
+    """The folder with all results. run: that of the training, None if it was stopped, and then AP50 and AP are -1.
+    AP50, AP: of the exported file on the test images. seconds: duration of the whole."""
 
     folder: Path
+    run: Path | None = None
     AP50: float = -1.0
     AP: float = -1.0
+    seconds: float = 0.0
     exit_code: int = 0
 
 
@@ -117,8 +120,7 @@ def demo(
         if run is None:
             return Demonstration(folder=folder, exit_code=ExitCode.STOPPED)
         demonstration = use(run, data, folder)
-        log_lines(summary(demonstration, run, time.perf_counter() - started))
-    return demonstration
+    return replace(demonstration, seconds=time.perf_counter() - started)
 
 
 def num_processes(images: int) -> int:
@@ -168,8 +170,7 @@ def train_on(data: Path, folder: Path, plan: Plan, seed: int) -> Path | None:
 
 def use(run: Path, data: Path, folder: Path) -> Demonstration:
     """All steps after the training. The images of split test are used here for the first time."""
-    from lookonce.workflows import evaluate, export, predict
-    from lookonce.workflows.report import report
+    from lookonce.workflows import evaluate, export, predict, report
 
     exported = folder / "detector.onnx"
     with step(3, "exporting it to ONNX, and comparing the outputs of the file with those of the weights"):
@@ -181,7 +182,7 @@ def use(run: Path, data: Path, folder: Path) -> Demonstration:
         predicted = predict.predict(str(data / "test2017"), weights=exported, output=folder / "predictions")
         log_lines(predict.as_text(predicted))
     with step(6, "writing the report"):
-        report(
+        page = report.report(
             run,
             output=folder / "report.html",
             evaluation=folder / "eval",
@@ -189,7 +190,8 @@ def use(run: Path, data: Path, folder: Path) -> Demonstration:
             split="test",
             title="lookonce: the demo",
         )
-    return Demonstration(folder=folder, AP50=evaluation.metrics.AP50, AP=evaluation.metrics.AP)
+        log_lines(report.as_text(page))
+    return Demonstration(folder=folder, run=run, AP50=evaluation.metrics.AP50, AP=evaluation.metrics.AP)
 
 
 def log_lines(lines: Iterable[str]) -> None:
@@ -215,9 +217,11 @@ def step(number: int, what: str) -> Iterator[None]:
     get_logger().info(f"      {time.perf_counter() - started:.0f} seconds")
 
 
-def summary(demonstration: Demonstration, run: Path, seconds: float) -> list[str]:
-    """The scores, the files and the next command."""
-    folder = demonstration.folder
+def as_text(demonstration: Demonstration) -> Iterator[str]:
+    """The scores, the files and the next command; nothing if training was stopped, which logs how to resume."""
+    folder, run = demonstration.folder, demonstration.run
+    if run is None:
+        return
     places = {
         folder / "report.html": "everything on one page: open this first",
         folder / "predictions": "test images with their detections",
@@ -228,11 +232,9 @@ def summary(demonstration: Demonstration, run: Path, seconds: float) -> list[str
     }
     width = max(len(str(path)) for path in places)
     scores = f"AP50 {demonstration.AP50:.3f}, AP {demonstration.AP:.3f}"
-    return [
-        "",
-        f"Done in {seconds / 60:.1f} minutes. On the test images: {scores}.",
-        "",
-        *(f"  {path!s:<{width}}  {text}" for path, text in places.items()),
-        "",
-        "With your own images: lookonce train --data FOLDER",
-    ]
+    yield ""
+    yield f"Done in {demonstration.seconds / 60:.1f} minutes. On the test images: {scores}."
+    yield ""
+    yield from (f"  {path!s:<{width}}  {text}" for path, text in places.items())
+    yield ""
+    yield "With your own images: lookonce train --data FOLDER"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
-from lookonce.data.letterbox import fit
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, LookonceError, MissingExtra, SettingsError, WeightsError
 from lookonce.evaluation.evaluate import evaluate
@@ -37,6 +36,7 @@ from lookonce.exporters.base import (
 from lookonce.exporters.calibration import CalibrationSet, open_calibration_set
 from lookonce.exporters.formats import FORMATS, Format
 from lookonce.exporters.plan import ExportPlan, Outputs, Precision
+from lookonce.letterbox import fit
 from lookonce.log import get_logger
 from lookonce.prediction.sources import find_images
 from lookonce.request import old_names
@@ -171,7 +171,7 @@ def export(
     if agnostic is not None:
         thresholds = record.thresholds.model_copy(update={"agnostic": agnostic})
         record = record.model_copy(update={"thresholds": thresholds})
-    measured = open_calibration_set(calibration, record) if precision == "int8" else None
+    measured = open_calibration_set(calibration, record, _image_readers) if precision == "int8" else None
     reference = make_reference(model, record, *_canvases(record, images, batch), measured)
     files: list[Exported] = []
     refused: list[LookonceError] = []
@@ -396,6 +396,10 @@ def _path(output: Path, name: str, suffix: str, num_files: int) -> Path:
             )
         return output
     return output / f"{name}{suffix}"
+
+
+def _image_readers(source: str) -> list[Callable[[], NDArray[np.uint8]]]:
+    return [image.read for image in find_images(source)]
 
 
 def _canvases(record: ModelRecord, source: str | None, batch: int) -> tuple[NDArray[np.uint8], str]:

@@ -12,8 +12,9 @@ from typing import Any
 
 from lookonce.errors import DataError, SettingsError, require_fraction, require_setting
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
+from lookonce.model.nms import MOST_CANDIDATES
 from lookonce.on_ranks import in_ranks
-from lookonce.prediction.class_filter import ALL_BOXES, ClassFilter, chosen_labels
+from lookonce.prediction.class_filter import ClassFilter, chosen_labels
 from lookonce.prediction.draw import draw
 from lookonce.prediction.gather import gather_in_order
 from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, open_outputs
@@ -377,7 +378,7 @@ def _detector(runtime: Runtime, request: PredictRequest) -> Detector:
         runtime,
         score_threshold=request.threshold,
         iou_threshold=request.iou_threshold,
-        max_detections=request.max_detections if request.classes is None else ALL_BOXES,
+        max_detections=request.max_detections if request.classes is None else MOST_CANDIDATES,
         multi_label=request.multi_label,
         agnostic=request.agnostic,
     )

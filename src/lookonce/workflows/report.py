@@ -103,8 +103,13 @@ def report(
         write_plots(run / "plots", content)
         page = write_report(output or run / "report.html", content)
         card = write_model_card(page.with_name(CARD), content)
-    get_logger().info(f"written: {page} ({page.stat().st_size / 1e6:.1f} MB), {card.name}")
+    get_logger().info(f"model card: {card}")
     return page
+
+
+def as_text(page: Path) -> Iterator[str]:
+    """The page and its size."""
+    yield f"written: {page} ({page.stat().st_size / 1e6:.1f} MB)"
 
 
 @contextmanager
@@ -338,9 +343,7 @@ def _report_comparison(
                 differences=_differences(drawn[name], drawn[names[0]]) if name != names[0] else {},
             )
         )
-    page = write_comparison(output or folders[0] / "comparison.html", title or " and ".join(names), runs)
-    get_logger().info(f"written: {page} ({page.stat().st_size / 1e6:.1f} MB)")
-    return page
+    return write_comparison(output or folders[0] / "comparison.html", title or " and ".join(names), runs)
 
 
 def run_names(folders: Sequence[Path]) -> list[str]:

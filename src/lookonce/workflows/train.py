@@ -528,6 +528,11 @@ def outcome(result: TrainResult, best_metric: str) -> list[str]:
     return [f"finished; best weights ({best_metric} {best:.3f}): {run.best}; last weights: {run.last}"]
 
 
+def as_text(result: TrainResult) -> Iterator[str]:
+    """The run folder, which `--weights` and `--resume` take; the log has the rest."""
+    yield f"written: {result.run.path}"
+
+
 def log_lines(lines: Iterable[str]) -> None:
     for line in lines:
         get_logger().info(line)
