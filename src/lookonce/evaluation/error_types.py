@@ -233,9 +233,7 @@ def confusion_matrix(
     return matrix
 
 
-def _choose(
-    chosen: NDArray[np.int64], free: NDArray[np.bool_], close: ClosePairs, possible: NDArray[np.bool_]
-) -> None:
+def _choose(chosen: NDArray[np.int64], free: NDArray[np.bool_], close: ClosePairs, possible: NDArray[np.bool_]) -> None:
     """Each detection in turn takes the closest free object among its possible pairs (P,); writes both (D,), (M,)."""
     places = np.flatnonzero(possible)
     for begin, end in runs_of_equal(close.detections[places]):

@@ -1,11 +1,33 @@
-"""Confidence thresholds of each class: chosen by an evaluation, stored in the checkpoint."""
+"""Confidence thresholds: of each class, stored in the checkpoint; and one at which a weak detector shows something."""
 
+import math
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lookonce.data.dataset import Dataset
 from lookonce.errors import SettingsError
 from lookonce.evaluation.analysis import Analysis
 from lookonce.evaluation.evaluate import match_classes
+
+# With fewer detections than a tenth of the objects, a threshold shows nothing that one can judge.
+FEWEST_SHOWN = 0.1
+
+
+def threshold_that_shows(scores: NDArray[np.floating], lowest: NDArray[np.floating], num_objects: int) -> float | None:
+    """A lower threshold if too few detections reach theirs; None if enough do, or if no threshold helps.
+
+    scores, lowest (D,): of each detection, and the threshold of its class. As many detections as there are objects
+    reach the returned threshold, which is rounded down to two digits.
+    """
+    enough = max(math.ceil(FEWEST_SHOWN * num_objects), 1)
+    if not num_objects or not len(scores) or (scores >= lowest).sum() >= enough:
+        return None
+    score = float(np.sort(scores)[-min(num_objects, len(scores))])
+    digits = 1 - math.floor(math.log10(score)) if score > 0 else 0
+    rounded = math.floor(score * 10**digits) / 10**digits
+    return rounded if rounded < lowest.min() else None
 
 
 def checkpoint_to_describe(weights: Path | None) -> Path:

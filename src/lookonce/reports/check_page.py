@@ -16,7 +16,7 @@ from lookonce.data.findings import Finding
 from lookonce.data.images import ImageArray, read_image
 from lookonce.errors import DataError
 from lookonce.reports.advice import Advice, SizeRow
-from lookonce.reports.elements import card, cell, count, head_cell, legend, table
+from lookonce.reports.elements import card, cell, chart_card, count, head_cell, legend, table
 from lookonce.reports.html import fill_page
 from lookonce.reports.images import css_color, data_uri, tag_over
 from lookonce.reports.plots import Series, line_chart
@@ -283,9 +283,9 @@ def _advice_chart(advice: Advice) -> str:
         Series(name=name, points=[(row.image_size, 100 * getattr(row, key)) for row in advice.rows], color=color)
         for name, key, color in (("under 8 px", "tiny", 2), ("crowded", "crowded", 1))
     ]
-    title = "Lost objects, in percent"
-    chart = line_chart(title, lines, x_label="image size")
-    return card(f"<h3>{title}</h3>{chart}{legend((line.name, line.color) for line in lines)}")
+    title = "Lost objects by image size"
+    chart = line_chart(title, lines, x_label="image size, pixels", y_label="objects, %")
+    return chart_card(title, chart, names=legend((line.name, line.color) for line in lines))
 
 
 def _all_checks(result: CheckResult) -> str:

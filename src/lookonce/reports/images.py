@@ -84,7 +84,11 @@ def data_uri(image: NDArray[np.uint8], quality: int = 82) -> str:
     if scale < 1:
         image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+    return jpeg_uri(encoded.tobytes())
+
+
+def jpeg_uri(content: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode()
 
 
 def css_color(label: int) -> str:
@@ -101,7 +105,7 @@ def ink_on(color: str) -> str:
 def _verdict(num_truth: int, missed: int, extra: int) -> str:
     if not num_truth and not extra:
         return "no objects, no predictions"
-    parts = [f"{num_truth - missed} of {num_truth} found"] + ([f"false positives: {extra}"] if extra else [])
+    parts = [f"{num_truth} labelled", f"{missed} missed", f"false positives: {extra}"]
     return ", ".join(parts)
 
 
