@@ -197,4 +197,4 @@ def test_the_first_batch_of_the_run_is_embedded(tmp_path: Path) -> None:
 
 def test_boxes_are_mapped_by_position_and_size() -> None:
     page = render(full_content())
-    assert page.count("The darkest cell holds 1.") == 2  # two boxes in cells of their own; train only
+    assert page.count("The strongest colour: 1 in a cell.") == 2  # two boxes in cells of their own; train only

@@ -19,13 +19,13 @@ def threshold_that_shows(scores: NDArray[np.floating], lowest: NDArray[np.floati
     """A lower threshold if too few detections reach theirs; None if enough do, or if no threshold helps.
 
     scores, lowest (D,): of each detection, and the threshold of its class. As many detections as there are objects
-    reach the returned threshold, which is rounded down to two digits.
+    reach the returned threshold, which is rounded down to three digits.
     """
     enough = max(math.ceil(FEWEST_SHOWN * num_objects), 1)
     if not num_objects or not len(scores) or (scores >= lowest).sum() >= enough:
         return None
     score = float(np.sort(scores)[-min(num_objects, len(scores))])
-    digits = 1 - math.floor(math.log10(score)) if score > 0 else 0
+    digits = 2 - math.floor(math.log10(score)) if score > 0 else 0
     rounded = math.floor(score * 10**digits) / 10**digits
     return rounded if rounded < lowest.min() else None
 

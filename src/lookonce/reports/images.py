@@ -130,13 +130,18 @@ def _boxes(
     for row in range(len(boxes))[::-1]:
         left, top, right, bottom = boxes.boxes_xyxy[row].tolist()
         name, color = classes[boxes.labels[row]]
-        text = f"{name} {boxes.scores[row]:.2f}" if scores else name
+        text = f"{name} {_score(boxes.scores[row])}" if scores else name
         dash = "" if matched[row] else f' stroke-dasharray="{line * 3:.1f} {line * 2:.1f}"'
         place = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
         rect = f'<rect {place} fill="none" stroke="{color}" stroke-width="{line:.2f}"{dash}>'
         parts.append(f"{rect}<title>{escape(text)}</title></rect>")
         tags.append(Tag(text=text, box_xyxy=(left, top, right, bottom), color=color))
     return "".join(parts) + tags_over(tags[::-1], size_hw)
+
+
+def _score(value: float) -> str:
+    """Two decimals, or the first digit of a score that they would show as 0."""
+    return f"{value:.2f}" if value >= 0.01 else f"{value:.1g}"
 
 
 @dataclass(frozen=True, kw_only=True)

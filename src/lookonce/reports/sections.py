@@ -390,7 +390,7 @@ def _box_maps(dataset: Dataset) -> str:
             x_label=x_label,
             y_label=y_label,
         )
-        note = f"Split '{dataset.split}', {len(values):,} boxes. The darkest cell holds {int(counts.max()):,}."
+        note = f"Split '{dataset.split}', {len(values):,} boxes. The strongest colour: {int(counts.max()):,} in a cell."
         html.append(chart_card(title, chart, note=note))
     return "".join(html)
 

@@ -22,7 +22,7 @@ from lookonce.storage import write_file
 ImageArray = NDArray[np.uint8]
 
 IMAGE_SIDE = 440  # pixels, of each of the two images of a pair
-BATCH_IMAGES, BATCH_SIDE = 16, 280  # images on the sheet of a batch; pixels
+BATCH_IMAGES, BATCH_SIDE, BATCH_QUALITY = 16, 240, 75  # images on the sheet of a batch; pixels; of JPEG
 GAP, HEADING = 8, 26
 MISTAKE_COLOR = (230, 20, 20)
 GROUND, INK = (255, 255, 255), (28, 36, 48)
@@ -67,7 +67,8 @@ def write_batch(file: Path, batch: Batch, class_names: Sequence[str]) -> None:
         small, scale = _small(image, BATCH_SIDE)
         cells.append(draw(small, _scaled(boxes, scale), class_names, show_scores=False))
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_file(file, _jpeg(_arranged(cells, columns=4, cell_width=max(cell.shape[1] for cell in cells))))
+    sheet = _arranged(cells, columns=4, cell_width=max(cell.shape[1] for cell in cells))
+    write_file(file, _jpeg(sheet, BATCH_QUALITY))
 
 
 def even_choice(total: int, count: int) -> NDArray[np.int64]:
@@ -163,6 +164,6 @@ def _arranged(cells: Sequence[ImageArray], *, columns: int, cell_width: int) -> 
     return sheet
 
 
-def _jpeg(image: ImageArray) -> bytes:
-    _, content = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+def _jpeg(image: ImageArray, quality: int = JPEG_QUALITY) -> bytes:
+    _, content = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return content.tobytes()

@@ -239,7 +239,7 @@ def read_scored(folder: Path, dataset: Dataset, thresholds: Thresholds) -> Score
     if lower is not None:
         num_shown = int((results.scores >= lowest[results.labels]).sum())
         weak = weakness(num_shown, num_objects, words, float(results.scores.max()), lower)
-        words, lowest = f"a score of {lower:g} (lowered, see the summary)", np.full(len(lowest), lower)
+        words, lowest = f"a score of {lower:g} (lowered: too few reach {words})", np.full(len(lowest), lower)
     matches = match(dataset, results)
     is_shown = results.scores >= lowest[results.labels]
     is_shown[matches.rows[matches.ignored[0]]] = False
