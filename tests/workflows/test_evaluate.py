@@ -65,7 +65,7 @@ def test_scores_a_foreign_results_file(coco: Path, foreign: Path, tmp_path: Path
     assert written["intervals"]["AP"]["value"] == pytest.approx(0.5)
     assert written["against"]["AP"]["p_value"] == 1
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == json.loads(foreign.read_text())
-    assert written["errors"]["missed"] == {"count": 1, "AP50": pytest.approx(0.5)}
+    assert written["errors"]["undetected"] == {"count": 1, "AP50": pytest.approx(0.5)}
     analysis = json.loads((tmp_path / "out" / "analysis.json").read_text())
     assert analysis["confusion"]["counts"] == [[0, 0, 1], [0, 1, 0], [0, 0, 0]]  # pen (id 3), cup (7)
     printed = "\n".join(as_text(evaluation))

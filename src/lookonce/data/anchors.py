@@ -96,11 +96,18 @@ def boxes_at_input(
 
     size_hw: height and width of the input in pixels. resize_mode: letterbox (centred) or stretch.
     """
+    boxes, rows = all_boxes_at_input(dataset, size_hw, resize_mode)
+    return boxes[~dataset.crowd], rows[~dataset.crowd]
+
+
+def all_boxes_at_input(
+    dataset: Dataset, size_hw: tuple[int, int], resize_mode: str
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The same of all boxes, in the order of the data set, crowd regions among them."""
     scales = _scales(dataset, size_hw, resize_mode)
     offsets = (np.array(size_hw[::-1]) - dataset.image_sizes_wh * scales) / 2
-    rows = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))[~dataset.crowd]
-    boxes = dataset.boxes_xyxy[~dataset.crowd] * np.tile(scales, 2)[rows] + np.tile(offsets, 2)[rows]
-    return boxes, rows
+    rows = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
+    return dataset.boxes_xyxy * np.tile(scales, 2)[rows] + np.tile(offsets, 2)[rows], rows
 
 
 def box_sizes_at_input(dataset: Dataset, size_hw: tuple[int, int], resize_mode: str) -> NDArray[np.float64]:

@@ -1,9 +1,32 @@
-"""Confidence thresholds of each class, chosen by an evaluation; `eval --store-thresholds` stores them."""
+"""Confidence thresholds: of each class, for the record; and one at which a weak detector shows something."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lookonce.data.dataset import Dataset
 from lookonce.evaluation.analysis import Analysis
 from lookonce.evaluation.evaluate import match_classes
 from lookonce.settings.record import ModelRecord
+
+# With fewer detections than a tenth of the objects, a threshold shows nothing that one can judge.
+FEWEST_SHOWN = 0.1
+
+
+def threshold_that_shows(scores: NDArray[np.floating], lowest: NDArray[np.floating], num_objects: int) -> float | None:
+    """A lower threshold if too few detections reach theirs; None if enough do, or if no threshold helps.
+
+    scores, lowest (D,): of each detection, and the threshold of its class. As many detections as there are objects
+    reach the returned threshold, which is rounded down to three digits.
+    """
+    enough = max(math.ceil(FEWEST_SHOWN * num_objects), 1)
+    if not num_objects or not len(scores) or (scores >= lowest).sum() >= enough:
+        return None
+    score = float(np.sort(scores)[-min(num_objects, len(scores))])
+    digits = 2 - math.floor(math.log10(score)) if score > 0 else 0
+    rounded = math.floor(score * 10**digits) / 10**digits
+    return rounded if rounded < lowest.min() else None
 
 
 def with_class_thresholds(record: ModelRecord, dataset: Dataset, analysis: Analysis) -> ModelRecord:

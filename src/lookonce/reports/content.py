@@ -33,9 +33,11 @@ class Content:
 
     metrics: COCO's twelve metrics by name, 0..1 or -1, and other keys of metrics.json of `lookonce eval` if available;
     analysis: its analysis.json. scored_on: the scored images, in words. images: an evenly spaced choice of these;
-    worst: those with most errors. shown_from: the confidence threshold of the predictions in both, in words. classes:
-    name and color of each label in the images. verified: verify.json of `lookonce verify`. facts: rows about the
-    environment. commands: shell commands that reproduce the run.
+    worst: those with most errors. threshold: the confidence threshold of `predict`, in words. shown_from: the
+    confidence threshold of the predictions in both and in the confusion matrix, in words. weak: a sentence if few or no
+    detections reach the threshold of `predict`, else empty. counts: at that of shown_from, numbers of objects, missed
+    objects and false positives. classes: name and color of each label in the images. verified: verify.json of `lookonce
+    verify`. facts: rows about the environment. commands: shell commands that reproduce the run.
     """
 
     title: str
@@ -46,7 +48,10 @@ class Content:
     analysis: Mapping[str, Any] = field(default_factory=dict)
     images: Sequence[ComparedImage] = ()
     worst: Sequence[ComparedImage] = ()
+    threshold: str = "a score of 0.25"
     shown_from: str = "a score of 0.25"
+    weak: str = ""
+    counts: tuple[int, int, int] | None = None
     classes: Classes = ()
     verified: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -8,13 +8,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, LookonceError, SettingsError
+from lookonce.evaluation.analysis import ImageErrors, image_errors
 from lookonce.evaluation.bootstrap import Resampled, bootstrap, compare
+from lookonce.evaluation.error_types import confusion_matrix
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results
+from lookonce.evaluation.thresholds import threshold_that_shows
 from lookonce.log import get_logger
 from lookonce.reports.comparison import Compared
 from lookonce.reports.content import Content, Run, best_metrics, read_analysis, read_metrics, read_run, read_verified
@@ -31,6 +36,7 @@ from lookonce.workflows.validation_split import with_val
 
 EVALUATION = "evaluation"  # the folder in a run that keeps what the report scored
 CARD = "model-card.md"
+ANALYSIS_VERSION = "2"  # of analysis.json; a folder with another one is scored again
 RESAMPLES = 1000
 OnProgress = Callable[[int, int], None]
 
@@ -155,8 +161,8 @@ def gather(
         metrics = best_metrics(run.rows, run.settings.get("best_metric", "AP"))
     else:
         metrics = read_metrics(folder / "metrics.json")
-    scored = None if folder is None or dataset is None else read_scored(folder, dataset)
     thresholds = run.record.thresholds if run.record is not None else Thresholds()
+    scored = None if folder is None or dataset is None else read_scored(folder, dataset, thresholds)
     content = Content(
         title=title or f"Run {run.folder.resolve().name}",
         run=run,
@@ -164,9 +170,12 @@ def gather(
         metrics=metrics,
         analysis={} if scored is None else scored.analysis,
         scored_on=scored_on(metrics),
-        images=[] if scored is None else even_images(scored, thresholds, options.num_images),
-        worst=[] if scored is None else worst_images(scored, thresholds, options.num_images),
-        shown_from=shown_from(thresholds),
+        images=[] if scored is None else even_images(scored, options.num_images),
+        worst=[] if scored is None else worst_images(scored, options.num_images),
+        threshold=shown_from(thresholds),
+        shown_from=shown_from(thresholds) if scored is None else scored.shown_from,
+        weak="" if scored is None else scored.weak,
+        counts=None if scored is None else scored.counts,
         classes=[] if dataset is None else css_classes(dataset.class_names),
         verified=read_verified(run.folder),
         facts=facts(run.record),
@@ -177,11 +186,25 @@ def gather(
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """An evaluation folder with its data set."""
+    """An evaluation folder with its data set.
+
+    shown: the detections that reach the threshold of the page, without those on a crowd, which are neither right nor
+    wrong; shown_from, weak: see `Content`. errors: missed objects and false positives among them; the confusion matrix
+    of the analysis is that of them too.
+    """
 
     dataset: Dataset
     results: Results
     analysis: Mapping[str, Any]
+    shown: Results
+    shown_from: str
+    weak: str
+    errors: ImageErrors
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Objects, missed objects, false positives."""
+        return int((~self.dataset.crowd).sum()), int(self.errors.missed.sum()), int(self.errors.wrong.sum())
 
 
 def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnProgress | None) -> Path:
@@ -212,7 +235,7 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
 
 
 def fingerprint(weights: Path, dataset: Dataset) -> str:
-    """SHA-256 of the weights, their record and the annotations of the data set."""
+    """SHA-256 of the weights, their record, the annotations of the data set and the version of the analysis."""
     from hashlib import sha256
 
     from lookonce.data.dataset import data_hash
@@ -220,23 +243,53 @@ def fingerprint(weights: Path, dataset: Dataset) -> str:
     from lookonce.weights.load import find_checkpoint
 
     if weights.is_file():
-        return sha256((sha256_file(weights) + data_hash(dataset)).encode()).hexdigest()
-    checkpoint = find_checkpoint(weights)
-    parts = [sha256_file(checkpoint / name) for name in ("model.safetensors", "record.json")]
-    return sha256("".join([*parts, data_hash(dataset)]).encode()).hexdigest()
+        parts = [sha256_file(weights)]
+    else:
+        checkpoint = find_checkpoint(weights)
+        parts = [sha256_file(checkpoint / name) for name in ("model.safetensors", "record.json")]
+    return sha256("".join([*parts, data_hash(dataset), ANALYSIS_VERSION]).encode()).hexdigest()
 
 
-def read_scored(folder: Path, dataset: Dataset) -> Scored | None:
+def read_scored(folder: Path, dataset: Dataset, thresholds: Thresholds) -> Scored | None:
     """None, with a warning, if the folder lacks the details or belongs to other images."""
     try:
-        return Scored(
-            dataset=dataset,
-            results=read_coco_results(folder / "results.json", dataset),
-            analysis=read_analysis(folder / "analysis.json"),
-        )
+        results = read_coco_results(folder / "results.json", dataset)
+        analysis = read_analysis(folder / "analysis.json")
     except DataError as error:
         get_logger().warning(f"the report omits errors and images: {error}")
         return None
+    lowest = np.array([thresholds.per_class_score.get(name, thresholds.score) for name in dataset.class_names])
+    words, weak = shown_from(thresholds), ""
+    num_objects = int((~dataset.crowd).sum())
+    lower = threshold_that_shows(results.scores, lowest[results.labels], num_objects)
+    if lower is not None:
+        num_shown = int((results.scores >= lowest[results.labels]).sum())
+        weak = weakness(num_shown, num_objects, words, float(results.scores.max()), lower)
+        words, lowest = f"a score of {lower:g} (lowered: too few reach {words})", np.full(len(lowest), lower)
+    matches = match(dataset, results)
+    is_shown = results.scores >= lowest[results.labels]
+    is_shown[matches.rows[matches.ignored[0]]] = False
+    shown = results.select(is_shown)
+    confusion = confusion_matrix(dataset, shown, score_threshold=0)
+    return Scored(
+        dataset=dataset,
+        results=results,
+        analysis=analysis | {"confusion": analysis["confusion"] | {"counts": confusion.tolist()}},
+        shown=shown,
+        shown_from=words,
+        weak=weak,
+        errors=image_errors(dataset, matches, lowest.tolist()),
+    )
+
+
+def weakness(num_shown: int, num_objects: int, threshold: str, highest: float, lower: float) -> str:
+    """A sentence about a network whose scores are too low for its threshold."""
+    shown = f"Only {counted(num_shown, 'detection')} of {counted(num_objects, 'object')} reach"
+    start, what = (f"{shown}", "little") if num_shown else ("No detection reaches", "nothing")
+    return (
+        f"{start} {threshold} (the highest score is {highest:.2g}), so predict would show {what}: train longer, or "
+        f"predict with --threshold {lower:g}."
+    )
 
 
 def open_datasets(run: Run, shown: str) -> list[Dataset]:
@@ -252,27 +305,23 @@ def open_datasets(run: Run, shown: str) -> list[Dataset]:
         return []
 
 
-def even_images(scored: Scored, thresholds: Thresholds, count: int) -> list[ComparedImage]:
+def even_images(scored: Scored, count: int) -> list[ComparedImage]:
     """Up to `count` images, evenly spaced in the data set, whatever their errors."""
-    return [_compared(scored, thresholds, row) for row in even_choice(len(scored.dataset), count).tolist()]
+    return [_compared(scored, row) for row in even_choice(len(scored.dataset), count).tolist()]
 
 
-def worst_images(scored: Scored, thresholds: Thresholds, count: int) -> list[ComparedImage]:
+def worst_images(scored: Scored, count: int) -> list[ComparedImage]:
     """The images with most errors, worst first."""
-    rows = {image_id: row for row, image_id in enumerate(scored.dataset.image_ids.tolist())}
-    chosen = [rows[image["image_id"]] for image in scored.analysis["worst_images"] if image["image_id"] in rows]
-    return [_compared(scored, thresholds, row) for row in chosen[:count]]
+    return [_compared(scored, row) for row in scored.errors.worst()[:count].tolist()]
 
 
-def _compared(scored: Scored, thresholds: Thresholds, row: int) -> ComparedImage:
-    dataset = scored.dataset
-    lowest = [thresholds.per_class_score.get(name, thresholds.score) for name in dataset.class_names]
-    path = dataset.image_paths[row]
+def _compared(scored: Scored, row: int) -> ComparedImage:
+    path = scored.dataset.image_paths[row]
     return ComparedImage(
         name=path.name,
         image=read_image(path),
-        truth=truth_of(dataset, row),
-        found=found_in(dataset, scored.results, row, lowest),
+        truth=truth_of(scored.dataset, row),
+        found=found_in(scored.dataset, scored.shown, row, [0.0] * len(scored.dataset.class_names)),
     )
 
 

@@ -120,9 +120,12 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherC
         require_space(settings.runs if run is None else run.path, space_for_checkpoints(learner, settings))
         if run is None:
             log_lines(check_export_first(settings, learner, record))
+        is_new = run is None
         run = run or start_run(settings, held_out)
         with writing_to(run):
             require_same_run(run, record)
+            if is_new and is_main():
+                draw_first_batch(run, loader, record)
             remember_data(run, val_set, decoded)
             stop = None if line is None else line.stop
             on_epoch = [*make_observers(settings, run), make_score_monitor(settings, learner, record, run)]
@@ -304,6 +307,14 @@ def checked_images(settings: Settings, run: RunFolder | None, train_set: Dataset
     if bad:
         get_logger().warning(f"{bad[0]}{more}; left out of training and of the score")
     return facts
+
+
+def draw_first_batch(run: RunFolder, loader: Loader, record: ModelRecord) -> None:
+    """Write RUN/plots/first-batch.jpg: what the network is fed. It is loaded once more in training."""
+    from lookonce.reports.sheets import write_batch
+
+    with closing(loader.epoch(0)) as batches:
+        write_batch(run.plots / "first-batch.jpg", next(batches), record.class_names)
 
 
 def remember_data(run: RunFolder, val_set: Dataset | None, decoded: Decoded) -> None:
