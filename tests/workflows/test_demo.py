@@ -7,14 +7,16 @@ from raised import raises
 
 from lookonce.errors import DataError, SettingsError
 from lookonce.workflows import demo as demo_module
-from lookonce.workflows.demo import PLANS, Plan, demo, fresh_folder, make_plan, measure
+from lookonce.workflows.demo import PLANS, Plan, demo, fresh_folder, make_plan, measure, predict_photographs
 from lookonce.workflows.report import report
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("demo") / "demo"
-    return demo(output=output, image_size=64, epochs=1, num_images=4, held_out=2).folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo_module, "pulled", lambda name: None)
+        return demo(output=output, image_size=64, epochs=1, num_images=4, held_out=2).folder
 
 
 def test_the_demo_leaves_everything_that_it_names(folder: Path) -> None:
@@ -84,6 +86,24 @@ def test_the_machine_is_measured_on_the_images_made(folder: Path) -> None:
     images, images_per_second = measure(folder / "data")
     assert images == 4
     assert images_per_second > 0
+
+
+def test_photographs_are_shown_where_the_published_weights_are_at_hand(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_module, "pulled", lambda name: folder / "run-1")
+    shown = predict_photographs(tmp_path / "photographs")
+    assert shown is not None
+    page = report(folder / "run-1", output=tmp_path / "page.html", evaluation=folder / "eval", predictions=shown)
+    text = page.read_text(encoding="utf-8")
+    assert 'id="predicted"' in text
+    assert text.count("data:image/jpeg") == 3  # the two test images, the photograph
+
+
+def test_the_demo_downloads_no_weights(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKONCE_WEIGHTS", str(tmp_path / "weights"))
+    assert predict_photographs(tmp_path / "photographs") is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_demo_of_no_images_is_refused_by_name(tmp_path: Path) -> None:

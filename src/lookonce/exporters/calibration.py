@@ -16,8 +16,8 @@ from lookonce.prediction.sources import find_images
 from lookonce.settings.record import ModelRecord
 
 Item = TypeVar("Item")
-# Evenly spaced. ONNX INT8 of the COCO network has AP .2064 with 32 and .2063 with 128 (281 images of val2017), which take
-# 45 seconds longer on a core.
+# Evenly spaced. ONNX INT8 of the COCO network has AP .2064 with 32 and .2063 with 128 (281 images of val2017). With
+# 128, export takes 45 seconds longer on a core.
 CALIBRATION_IMAGES = 32
 
 

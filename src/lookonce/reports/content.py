@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from lookonce.data.dataset import Dataset
@@ -33,7 +35,8 @@ class Content:
     analysis: its analysis.json. scored_on: the scored images, in words. images: an evenly spaced choice of these;
     worst: those with most errors. shown_from: the confidence threshold of the predictions in both, in words. classes:
     name and color of each label in the images. verified: verify.json of `lookonce verify`. facts: rows about the
-    environment. commands: shell commands that reproduce the run.
+    environment. commands: shell commands that reproduce the run. predicted: annotated images of predicted_by, in words,
+    by name, (H, W, 3) uint8 RGB.
     """
 
     title: str
@@ -49,6 +52,8 @@ class Content:
     verified: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     commands: Sequence[str] = ()
+    predicted: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    predicted_by: str = ""
 
 
 def read_run(folder: Path) -> Run:
@@ -73,6 +78,11 @@ def read_metrics(path: Path) -> dict[str, Any]:
 def read_analysis(path: Path) -> dict[str, Any]:
     """Reads an analysis.json of `lookonce eval --output`."""
     return _read_json(path, "curves")
+
+
+def read_detections(path: Path) -> dict[str, Any]:
+    """Reads a detections.json of `lookonce predict`."""
+    return _read_json(path, "class_names", verb="predict")
 
 
 def read_verified(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from lookonce.data.dataset import Dataset
 from lookonce.reports.content import Content
 from lookonce.reports.elements import card, cell, chart_card, count, fraction, head_cell, legend, sortable_head, table
-from lookonce.reports.images import ComparedImage, compared_figure
+from lookonce.reports.images import ComparedImage, compared_figure, data_uri
 from lookonce.reports.plots import Series, bar_chart, line_chart, short, standalone
 from lookonce.reports.summary import sentences
 from lookonce.settings.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
@@ -241,6 +241,21 @@ def worst(content: Content) -> str:
     return (
         "<p>The images with most errors. Check their labels too: some of the errors may be label errors.</p>"
         f"{_pairs(content, content.worst, shown_before=content.images)}"
+    )
+
+
+def predicted(content: Content) -> str:
+    """Annotated images of other weights."""
+    if not content.predicted:
+        return ""
+    figures = [
+        f'<figure class="pair"><img class="photo" src="{data_uri(image)}" alt="{escape(name)}: predictions">'
+        f"<figcaption><code>{escape(name)}</code></figcaption></figure>"
+        for name, image in content.predicted.items()
+    ]
+    return (
+        f"<p>Annotated by <code>lookonce predict</code> with {escape(content.predicted_by)}.</p>"
+        f'<div class="pairs">{"".join(map(card, figures))}</div>'
     )
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lookonce.errors import SettingsError
 from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger, logging_to
 from lookonce.request import old_names
+from lookonce.weights.pull import DEFAULT, pulled
 
 NUM_STEPS = 6
 # Half the channels, which two CPU cores train in minutes. Colour and place vary in the images themselves, so they need
@@ -180,16 +182,31 @@ def use(run: Path, data: Path, folder: Path) -> Demonstration:
     with step(5, "detecting objects in the test images and drawing them"):
         predicted = predict.predict(str(data / "test2017"), weights=exported, output=folder / "predictions")
         log_lines(predict.as_text(predicted))
+        photographs = predict_photographs(folder / "photographs")
     with step(6, "writing the report"):
         report(
             run,
             output=folder / "report.html",
             evaluation=folder / "eval",
             weights=exported,
+            predictions=photographs,
             split="test",
             title="lookonce: the demo",
         )
     return Demonstration(folder=folder, AP50=evaluation.metrics.AP50, AP=evaluation.metrics.AP)
+
+
+def predict_photographs(output: Path) -> Path | None:
+    """`output`, with the photographs of this package annotated by the published weights with 80 classes; None unless
+    these have been pulled: the demo uses no network."""
+    from lookonce.workflows import predict
+
+    weights = pulled(DEFAULT)
+    if weights is None:
+        return None
+    with as_file(files("lookonce.workflows") / "photographs") as source:
+        log_lines(predict.as_text(predict.predict(str(source), weights=weights, agnostic=True, output=output)))
+    return output
 
 
 def log_lines(lines: Iterable[str]) -> None:
