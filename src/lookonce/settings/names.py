@@ -113,6 +113,6 @@ def few(names: Sequence[str], most: int = 8) -> str:
 
 def counted(number: int, noun: str) -> str:
     """ "1 file", "2 files", "2 boxes"."""
-    return (
-        f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{'es' if noun.endswith(('x', 's', 'ch')) else 's'}"
-    )
+    # "ch" sounds as "k" in epoch, so the ending is that of batch.
+    ending = "" if number == 1 else "es" if noun.endswith(("x", "s", "sh", "tch")) else "s"
+    return f"{number:,} {noun}{ending}"
