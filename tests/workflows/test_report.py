@@ -37,7 +37,7 @@ def test_the_run_is_scored_once_and_its_page_and_card_are_written(
     runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = report(runs[0], output=tmp_path / "page.html").read_text(encoding="utf-8")
-    for anchor in ("short", "scores", "classes", "pictures", "errors", "training", "data", "settings", "again"):
+    for anchor in ("short", "scores", "classes", "images", "errors", "training", "data", "settings", "again"):
         assert f'<section id="{anchor}">' in page
     assert re.search(r"\b3 images .*\bval\b", page)
     assert page.count("data:image/jpeg") == 3  # the worst are among them, and embedded once
@@ -88,7 +88,7 @@ def test_wrong_input_is_named(runs: tuple[Path, Path], tmp_path: Path) -> None:
         report(tmp_path)
     with raises(SettingsError, setting="num_images", value=-1):
         report(runs[0], num_images=-1)
-    with raises(SettingsError, " 2 ", setting="evaluation, weights"):
+    with raises(SettingsError, " 2 ", setting="evaluation, weights, predictions"):
         report(*runs, weights=runs[0])
     with raises(SettingsError, "same run"):
         report(runs[0], runs[0])
