@@ -61,13 +61,22 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("images_per_second", "expected"),
-    [(1000, PLANS[0]), (100, PLANS[0]), (99, PLANS[1]), (56.25, PLANS[1]), (56, PLANS[2]), (1, PLANS[2])],
+    [
+        (1000, PLANS[0]),
+        (100, PLANS[0]),
+        (99, PLANS[1]),
+        (56.25, PLANS[1]),
+        (56, PLANS[2]),
+        (38, PLANS[3]),
+        (1, PLANS[3]),
+    ],
 )
 def test_the_best_plan_that_fits_is_taken(
     images_per_second: float, expected: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """1,500 images and 120 of 160 s: 8 epochs of 256 pixels need 12,000 / 120 images/s; 192 pixels cost 9/16 of it."""
-    monkeypatch.setattr(demo_module, "measure", lambda data: (1500, images_per_second))
+    """1,200 images and 120 of 160 s: 10 epochs at 256 pixels need 12,000 / 120 images/s, at 192 pixels 9/16 of it, at
+    160 pixels 25/64."""
+    monkeypatch.setattr(demo_module, "measure", lambda data: (1200, images_per_second))
     with caplog.at_level("INFO", logger="lookonce"):
         assert make_plan(Path(), 0, 0, seconds=160) == expected
     assert f"{expected.image_size} pixels" in caplog.text
