@@ -91,7 +91,7 @@ def test_wrong_input_is_named(runs: tuple[Path, Path], tmp_path: Path) -> None:
         report(tmp_path)
     with raises(SettingsError, setting="num_images", value=-1):
         report(runs[0], num_images=-1)
-    with raises(SettingsError, " 2 ", setting="evaluation, weights"):
+    with raises(SettingsError, " 2 ", setting="evaluation, weights, predictions"):
         report(*runs, weights=runs[0])
     with raises(SettingsError, "same run"):
         report(runs[0], runs[0])

@@ -18,7 +18,9 @@ from lookonce.settings.record import ModelRecord
 
 Item = TypeVar("Item")
 FindImages = Callable[[str], list[Callable[[], NDArray[np.uint8]]]]
-CALIBRATION_IMAGES = 128  # evenly spaced; the ranges converge after a few dozen
+# Evenly spaced. ONNX INT8 of the COCO network has AP .2064 with 32 and .2063 with 128 (281 images of val2017). With
+# 128, export takes 45 seconds longer on a core.
+CALIBRATION_IMAGES = 32
 
 
 @dataclass(frozen=True, kw_only=True)

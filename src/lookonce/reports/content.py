@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from lookonce.data.dataset import Dataset
@@ -37,7 +39,8 @@ class Content:
     confidence threshold of the predictions in both and in the confusion matrix, in words. weak: a sentence if few or no
     detections reach the threshold of `predict`, else empty. counts: at that of shown_from, numbers of objects, missed
     objects and false positives. classes: name and color of each label in the images. verified: verify.json of `lookonce
-    verify`. facts: rows about the environment. commands: shell commands that reproduce the run.
+    verify`. facts: rows about the environment. commands: shell commands that reproduce the run. predicted: annotated
+    images of predicted_by, in words, by name, (H, W, 3) uint8 RGB.
     """
 
     title: str
@@ -56,6 +59,8 @@ class Content:
     verified: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     commands: Sequence[str] = ()
+    predicted: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    predicted_by: str = ""
 
 
 def read_run(folder: Path) -> Run:
@@ -78,6 +83,11 @@ def read_metrics(path: Path) -> dict[str, Any]:
 def read_analysis(path: Path) -> dict[str, Any]:
     """Reads an analysis.json of `lookonce eval --output`."""
     return _read_json(path, "curves")
+
+
+def read_detections(path: Path) -> dict[str, Any]:
+    """Reads a detections.json of `lookonce predict`."""
+    return _read_json(path, "class_names", verb="predict")
 
 
 def read_verified(folder: Path) -> dict[str, Any]:

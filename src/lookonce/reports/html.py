@@ -17,6 +17,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Content], str]], ...] = (
     ("Images", "images", sections.images),
     ("Errors", "errors", error_analysis_page.error_analysis),
     ("Worst images", "worst", sections.worst),
+    ("Predictions of other weights", "predicted", sections.predicted),
     ("Training", "training", sections.curves),
     ("Data", "data", sections.data_card),
     ("Exported files", "exported", sections.exported_files),

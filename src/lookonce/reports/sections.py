@@ -11,7 +11,7 @@ import numpy as np
 from lookonce.data.dataset import Dataset
 from lookonce.reports.content import Content
 from lookonce.reports.elements import card, cell, chart_card, count, fraction, head_cell, legend, sortable_head, table
-from lookonce.reports.images import ComparedImage, compared_figure, jpeg_uri
+from lookonce.reports.images import ComparedImage, compared_figure, data_uri, jpeg_uri
 from lookonce.reports.plots import Axis, Series, axes, bar_chart, heat_map, line_chart, short, standalone, ticks
 from lookonce.reports.summary import sentences
 from lookonce.settings.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
@@ -293,6 +293,21 @@ def worst(content: Content) -> str:
         f"<p>The images with most missed objects and false positives among the predictions from "
         f"{escape(content.shown_from)} up. Check their labels too: some of the errors may be label errors. {DASHED}</p>"
         f"{_pairs(content, content.worst, shown_before=content.images)}"
+    )
+
+
+def predicted(content: Content) -> str:
+    """Annotated images of other weights."""
+    if not content.predicted:
+        return ""
+    figures = [
+        f'<figure class="pair"><img class="photo" src="{data_uri(image)}" alt="{escape(name)}: predictions">'
+        f"<figcaption><code>{escape(name)}</code></figcaption></figure>"
+        for name, image in content.predicted.items()
+    ]
+    return (
+        f"<p>Annotated by <code>lookonce predict</code> with {escape(content.predicted_by)}.</p>"
+        f'<div class="pairs">{"".join(map(card, figures))}</div>'
     )
 
 

@@ -4,7 +4,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,18 @@ from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results
 from lookonce.evaluation.thresholds import threshold_that_shows
 from lookonce.log import get_logger
+from lookonce.prediction.sources import find_images
 from lookonce.reports.comparison import Compared
-from lookonce.reports.content import Content, Run, best_metrics, read_analysis, read_metrics, read_run, read_verified
+from lookonce.reports.content import (
+    Content,
+    Run,
+    best_metrics,
+    read_analysis,
+    read_detections,
+    read_metrics,
+    read_run,
+    read_verified,
+)
 from lookonce.reports.html import write_comparison, write_plots, write_report
 from lookonce.reports.images import ComparedImage, css_color
 from lookonce.reports.model_card import write_model_card
@@ -57,6 +67,7 @@ def report(
     output: Path | None = None,
     evaluation: Path | None = None,
     weights: Path | None = None,
+    predictions: Path | None = None,
     split: str = "",
     num_images: int = 12,
     title: str = "",
@@ -81,6 +92,8 @@ def report(
         Folder written by `lookonce eval --output`; its scores are shown, and nothing is scored.
     weights
         Weights to score, such as an exported file. Default: the run's best.
+    predictions
+        Folder written by `lookonce predict`, whose annotated images are shown too.
     split
         Split to score on. Default: the validation split of training.
     num_images
@@ -94,10 +107,10 @@ def report(
         raise SettingsError(f"num_images: {num_images}; expected 0 or more", setting="num_images", value=num_images)
     options = Options(split=split, num_images=num_images, score=score)
     if more:
-        if evaluation is not None or weights is not None:
+        if any(given is not None for given in (evaluation, weights, predictions)):
             raise SettingsError(
-                f"evaluation, weights: given for {1 + len(more)} runs; expected one run, or leave them out",
-                setting="evaluation, weights",
+                f"evaluation, weights, predictions: given for {1 + len(more)} runs; expected one run; leave them out",
+                setting="evaluation, weights, predictions",
             )
         with _as_lookonce_writes(run, *more):
             return _report_comparison([run, *more], options, output, title, on_progress)
@@ -106,6 +119,8 @@ def report(
         content, _ = gather(
             known, options, evaluation=evaluation, weights=weights, title=title, on_progress=on_progress
         )
+        if predictions is not None:
+            content = with_predictions(content, predictions)
         write_plots(run / "plots", content)
         page = write_report(output or run / "report.html", content)
         card = write_model_card(page.with_name(CARD), content)
@@ -331,6 +346,14 @@ def shown_from(thresholds: Thresholds) -> str:
         return f"a score of {thresholds.score:g}"
     low, high = min(thresholds.per_class_score.values()), max(thresholds.per_class_score.values())
     return f"each class's own score ({low:g} to {high:g})"
+
+
+def with_predictions(content: Content, folder: Path) -> Content:
+    """The content with the annotated images of a folder of `lookonce predict`."""
+    facts = read_detections(folder / "detections.json")
+    images = {str(image.place): image.read() for image in find_images(folder)}
+    by = f"{facts['weights']}, which detects {counted(len(facts['class_names']), 'class')}"
+    return replace(content, predicted=images, predicted_by=by)
 
 
 def css_classes(names: Sequence[str]) -> list[tuple[str, str]]:
