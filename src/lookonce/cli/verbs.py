@@ -153,6 +153,12 @@ VERBS: dict[str, Verb] = {
         summary="Write an HTML report of a run.",
         traits={"score": NO_DEFAULT},
     ),
+    "page": Verb(
+        target="lookonce.workflows.page:page",
+        summary="Write a web page that detects in the browser.",
+        shown_by="lookonce.workflows.page:as_text",
+        traits={"weights": NO_DEFAULT},
+    ),
     "demo": Verb(target="lookonce.workflows.demo:demo", summary="Train, evaluate and export on synthetic images."),
     "doctor": Verb(
         target="lookonce.workflows.doctor:doctor",
