@@ -179,7 +179,9 @@ function sentence() {
 
 // Everything that depends on the image, its detections or the filters. The network does not run again.
 function update() {
-  $("threshold-value").textContent = own.threshold === null ? "default" : own.threshold.toFixed(2);
+  const { per_class_score, score } = record.thresholds;
+  const isOfClasses = own.threshold === null && Object.keys(per_class_score).length > 0;
+  $("threshold-value").textContent = isOfClasses ? "by class" : (own.threshold ?? score).toFixed(2);
   $("hint").hidden = shown !== null;
   $("download").disabled = !shown;
   if (!shown) return;
@@ -360,16 +362,19 @@ function setThreshold(value) {
   update();
 }
 
-async function makeProviders() {
+function makeProviders() {
   const names = { wasm: "CPU (WebAssembly)", webgpu: "GPU (WebGPU)" };
-  if (!(await navigator.gpu?.requestAdapter().catch(() => null))) return;
   $("provider").append(...Object.entries(names).map(([value, text]) => new Option(text, value)));
+  $("processor").hidden = !navigator.gpu;
   $("provider").onchange = attempt(async () => {
+    if ($("provider").value === "webgpu" && !(await navigator.gpu.requestAdapter())) {
+      $("provider").value = "wasm";
+      throw new Error("GPU (WebGPU): this browser has no adapter for it; expected CPU (WebAssembly)");
+    }
     for (const item of items) delete item.found;
     await start($("provider").value);
     if (items.length) await show(Math.max(Number($("pager").dataset.index), 0));
   });
-  $("processor").hidden = false;
 }
 
 function watchDrops() {

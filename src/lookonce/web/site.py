@@ -10,6 +10,7 @@ from lookonce.prediction.draw import class_color
 from lookonce.runtimes.exported import DETECTION_OUTPUTS
 from lookonce.runtimes.onnx import OnnxRuntime
 from lookonce.web.runtime import write_runtime
+from lookonce.web.thresholds import without_defaults
 
 ASSETS = ("index.html", "page.css", "page.js", "view.js", "detect.js", "worker.js")
 # The part of the record that the page reads. Settings of the training, with paths of its machine, are not among them.
@@ -22,9 +23,10 @@ def write_site(folder: Path, model: Path, title: str) -> None:
     require_usable(runtime)
     for name in ASSETS:
         (folder / name).write_bytes((resources.files("lookonce.web") / name).read_bytes())
-    (folder / "model.onnx").write_bytes(runtime.content)
+    content = without_defaults(runtime.content)
+    (folder / "model.onnx").write_bytes(content)
     colors = ["#{:02x}{:02x}{:02x}".format(*class_color(label)) for label in range(runtime.record.num_classes)]
-    more = {"title": title, "colors": colors, "model_bytes": len(runtime.content)}
+    more = {"title": title, "colors": colors, "model_bytes": len(content)}
     record = runtime.record.model_dump(mode="json", include=READ) | more
     (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
     write_runtime(folder)
