@@ -176,7 +176,17 @@ def chromium_page(profile: Path, *flags: str) -> Iterator[Page]:
     browser_reads, to_browser = os.pipe()
     from_browser, browser_writes = os.pipe()
     ends = (str(browser_reads), str(browser_writes))
-    arguments = [sys.executable, "-c", START, *ends, program, *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
+    arguments = [
+        sys.executable,
+        "-c",
+        START,
+        *ends,
+        program,
+        *FLAGS,
+        *flags,
+        f"--user-data-dir={profile}",
+        "about:blank",
+    ]
     process = subprocess.Popen(
         arguments, pass_fds=(browser_reads, browser_writes), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -58,7 +58,12 @@ def test_the_letterbox_is_pythons_to_the_bit_and_boxes_come_back() -> None:
 def test_the_filters_keep_what_predict_would() -> None:
     """Rows: 0 cup 0.9; 1 fork 0.8 on the same place; 2 cup 0.5 elsewhere; 3 fork 0.3, without an area in the image."""
     place, elsewhere = [0, 0, 10, 10], [20, 20, 30, 30]
-    rows = [(0, 0.9, place, place), (1, 0.8, place, place), (0, 0.5, elsewhere, elsewhere), (1, 0.3, place, [0, 0, 0, 10])]
+    rows = [
+        (0, 0.9, place, place),
+        (1, 0.8, place, place),
+        (0, 0.5, elsewhere, elsewhere),
+        (1, 0.3, place, [0, 0, 0, 10]),
+    ]
     found = [
         {"row": row, "label": label, "score": score, "input": at, "box": box}
         for row, (label, score, at, box) in enumerate(rows)
@@ -77,7 +82,12 @@ def test_the_filters_keep_what_predict_would() -> None:
         (None, [1], {"agnostic": True}, []),
     ]
     asked = [
-        {"found": found, "threshold": at, "classes": classes, "record": {"class_names": ["cup", "fork"], "thresholds": thresholds | more}}
+        {
+            "found": found,
+            "threshold": at,
+            "classes": classes,
+            "record": {"class_names": ["cup", "fork"], "thresholds": thresholds | more},
+        }
         for at, classes, more, _ in cases
     ]
     assert run_node(asked) == [expected for *_, expected in cases]
