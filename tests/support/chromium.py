@@ -7,6 +7,7 @@ byte, on the file descriptors 3 (to the browser) and 4 (from it).
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -131,7 +132,8 @@ class Browser:
         """Reads messages until the condition holds."""
         end = time.monotonic() + PATIENCE_SECONDS
         while not condition():
-            assert time.monotonic() < end, f"Chromium has not answered for {PATIENCE_SECONDS} s"
+            readable, _, _ = select.select([self._from], [], [], max(end - time.monotonic(), 0))
+            assert readable, f"Chromium has not answered for {PATIENCE_SECONDS} s"
             self._read()
 
     def watch(self, session: str) -> None:

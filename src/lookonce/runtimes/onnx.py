@@ -23,7 +23,7 @@ ERRORS_ONLY = 3
 
 
 class OnnxRuntime(ExportedRuntime):
-    """An .onnx file, run by ONNX Runtime. content: its bytes; where it outputs detections, with thresholds as inputs."""
+    """An .onnx file, run by ONNX Runtime. content: its bytes; if it outputs detections, with thresholds as inputs."""
 
     name = "onnxruntime"
 

@@ -24,16 +24,22 @@ FILES = (
 LICENCES = {"LICENSE-onnxruntime.txt": "LICENSE", "NOTICES-onnxruntime.txt": "ThirdPartyNotices.txt"}
 
 
+def locked() -> dict[str, str]:
+    """The package's entry in package-lock.json: its URL as `resolved`, its SHA-512 as `integrity`."""
+    lock = json.loads((resources.files("lookonce.web") / "package-lock.json").read_text(encoding="utf-8"))
+    entry: dict[str, str] = lock["packages"][f"node_modules/{PACKAGE}"]
+    return entry
+
+
 def runtime_archive() -> Path:
     """The package as a .tgz on this machine; downloaded unless it is in the folder of pulled weights."""
-    lock = json.loads((resources.files("lookonce.web") / "package-lock.json").read_text(encoding="utf-8"))
-    locked = lock["packages"][f"node_modules/{PACKAGE}"]
-    algorithm, _, digest = locked["integrity"].partition("-")
-    content = Content(**{algorithm: base64.b64decode(digest).hex()}, num_bytes=None)
+    entry = locked()
+    url, digest = entry["resolved"], entry["integrity"].removeprefix("sha512-")
     configured = next((value for name in REGISTRY_VARIABLES if (value := os.environ.get(name))), REGISTRY)
-    mirror = locked["resolved"].replace(REGISTRY, f"{configured.rstrip('/')}/")
-    file = weights_folder() / locked["resolved"].rpartition("/")[2]
-    obtain(PACKAGE, file, tuple(dict.fromkeys((mirror, locked["resolved"]))), content)
+    mirror = url.replace(REGISTRY, f"{configured.rstrip('/')}/")
+    file = weights_folder() / url.rpartition("/")[2]
+    content = Content(sha512=base64.b64decode(digest).hex(), num_bytes=None)
+    obtain(PACKAGE, file, tuple(dict.fromkeys((mirror, url))), content)
     return file
 
 

@@ -19,8 +19,13 @@ class Handler(SimpleHTTPRequestHandler):
 
     # Python reads the machine's table of types, which may lack these; a browser refuses modules of another type.
     extensions_map = SimpleHTTPRequestHandler.extensions_map | {
-        **{".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".html": "text/html"},
-        **{".css": "text/css", ".json": "application/json", ".txt": "text/plain; charset=utf-8"},
+        ".js": "text/javascript",
+        ".mjs": "text/javascript",
+        ".wasm": "application/wasm",
+        ".html": "text/html",
+        ".css": "text/css",
+        ".json": "application/json",
+        ".txt": "text/plain; charset=utf-8",
     }
 
     def __init__(self, *args: Any, added: dict[str, str], **kwargs: Any) -> None:
@@ -32,10 +37,10 @@ class Handler(SimpleHTTPRequestHandler):
             self.send_header(name, value)
         super().end_headers()
 
-    def list_directory(self, path: Any) -> None:
+    def list_directory(self, *_: Any, **__: Any) -> None:
         self.send_error(HTTPStatus.NOT_FOUND)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *_: Any, **__: Any) -> None:
         """Requests are not logged."""
 
 

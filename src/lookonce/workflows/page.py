@@ -81,7 +81,8 @@ def page(
 
 
 def as_text(page: Page) -> Iterator[str]:
-    yield f"written: {page.folder} ({page.num_bytes / 1e6:.1f} MB); see it with: lookonce page --serve --output {page.folder}"
+    yield f"written: {page.folder} ({page.num_bytes / 1e6:.1f} MB)"
+    yield f"see it with: lookonce page --serve --output {page.folder}"
 
 
 def write_page(

@@ -1,0 +1,178 @@
+"""The page: what is written, what is refused, how it is served. Chromium opens it in tests/web."""
+
+import base64
+import hashlib
+import io
+import json
+import tarfile
+import threading
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+import pytest
+from raised import raises
+from untrained import save_untrained
+
+from lookonce.errors import SettingsError, WeightsError
+from lookonce.runtimes.exported import THRESHOLDS
+from lookonce.web import runtime as runtime_module
+from lookonce.web.server import serving
+from lookonce.workflows.export import export
+from lookonce.workflows.page import as_text, page
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    save_untrained(folder / "net", ("cup", "fork & <b>"), (1, 2))
+    files = export(folder / "net", output=folder, outputs="detections,raw").files
+    assert [one.path.name for one in files] == ["net.onnx", "net-raw.onnx"]
+    return folder / "net.onnx"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small stand-in for the runtime in the folder of pulled weights, which the lock names; downloads are forbidden."""
+    monkeypatch.setenv("LOOKONCE_WEIGHTS", str(tmp_path / "pulled"))
+    monkeypatch.setenv("LOOKONCE_OFFLINE", "1")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name in runtime_module.FILES:
+            member = tarfile.TarInfo(f"package/dist/{name}")
+            member.size = len(name)
+            tar.addfile(member, io.BytesIO(name.encode()))
+    digest = base64.b64encode(hashlib.sha512(packed.getvalue()).digest()).decode()
+    locked = {"resolved": "https://registry.npmjs.org/a/-/a-1.0.0.tgz", "integrity": f"sha512-{digest}"}
+    monkeypatch.setattr(runtime_module, "locked", lambda: locked)
+    file = tmp_path / "pulled" / "a-1.0.0.tgz"
+    file.parent.mkdir()
+    file.write_bytes(packed.getvalue())
+    return file
+
+
+def test_the_folder_holds_all_that_a_browser_needs(model: Path, package: Path, tmp_path: Path) -> None:
+    written = page(model, output=tmp_path / "site", title="Cups")
+    assert list(as_text(written))[0].startswith(f"written: {tmp_path / 'site'}")
+    record = json.loads((tmp_path / "site" / "record.json").read_text())
+    assert (record["title"], record["class_names"]) == ("Cups", ["cup", "fork & <b>"])
+    assert record["thresholds"]["score"] == 0.2
+    assert len(record["colors"]) == 2
+    assert record["model_bytes"] == (tmp_path / "site" / "model.onnx").stat().st_size
+    for name in runtime_module.FILES:
+        assert (tmp_path / "site" / name).read_text() == name
+    assert "MIT License" in (tmp_path / "site" / "LICENSE-onnxruntime.txt").read_text()
+    assert "Cross-Origin-Opener-Policy: same-origin" in (tmp_path / "site" / "_headers").read_text()
+
+
+def test_the_thresholds_of_the_model_are_inputs_without_defaults(model: Path, package: Path, tmp_path: Path) -> None:
+    page(model, output=tmp_path / "site")
+    content = (tmp_path / "site" / "model.onnx").read_bytes()
+    proto = onnx.load_model_from_string(content)
+    onnx.checker.check_model(proto)
+    assert proto.ir_version <= 13  # what ONNX Runtime for browsers reads
+    session = onnxruntime.InferenceSession(content)
+    assert [one.name for one in session.get_inputs()] == ["images", *THRESHOLDS]
+    assert session.get_overridable_initializers() == []
+
+
+def test_a_checkpoint_is_exported_at_the_wanted_size(model: Path, package: Path, tmp_path: Path) -> None:
+    page(model.with_name("net"), output=tmp_path / "site", image_size=96)
+    record = json.loads((tmp_path / "site" / "record.json").read_text())
+    assert (record["title"], record["image_size"]) == ("net", [96, 96])
+
+
+def test_a_page_is_replaced_only_if_wanted_and_other_folders_never(model: Path, package: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    page(model, output=site)
+    with raises(SettingsError, "--overwrite", setting="output", value=site):
+        page(model, output=site)
+    page(model, output=site, title="Again", overwrite=True)
+    assert json.loads((site / "record.json").read_text())["title"] == "Again"
+    with raises(SettingsError, setting="output"):
+        page(model, output=tmp_path, overwrite=True)
+    assert package.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "setting"), [({}, "weights"), ({"serve": True}, "output"), ({"image_size": 96}, "image_size")]
+)
+def test_what_cannot_be_done_is_refused_by_name(
+    options: dict[str, Any], setting: str, model: Path, package: Path, tmp_path: Path
+) -> None:
+    given = [model] if setting == "image_size" else []
+    with raises(SettingsError, setting=setting):
+        page(*given, output=tmp_path / "site", **options)
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_file_of_other_outputs_is_refused(model: Path, package: Path, tmp_path: Path) -> None:
+    raw = model.with_name("net-raw.onnx")
+    with raises(WeightsError, "lookonce export", path=raw):
+        page(raw, output=tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+def test_offline_the_runtime_and_its_place_are_named_and_another_file_is_refused(
+    model: Path, package: Path, tmp_path: Path
+) -> None:
+    package.write_bytes(b"other")
+    with raises(WeightsError, "SHA-512", path=package):
+        page(model, output=tmp_path / "site")
+    package.unlink()
+    with raises(WeightsError, "registry.npmjs.org", "LOOKONCE_OFFLINE", "SHA-512", path=package):
+        page(model, output=tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_configured_registry_comes_first(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(runtime_module, "obtain", lambda name, file, sources, content: asked.append(sources))
+    runtime_module.runtime_archive()
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", "https://mirror.example")
+    runtime_module.runtime_archive()
+    original, mirror = "https://registry.npmjs.org/a/-/a-1.0.0.tgz", "https://mirror.example/a/-/a-1.0.0.tgz"
+    assert asked == [(original,), (mirror, original)]
+
+
+def test_the_server_gives_the_folder_with_the_headers_of_threads(model: Path, package: Path, tmp_path: Path) -> None:
+    page(model, output=tmp_path / "site")
+    (tmp_path / "secret.txt").write_text("secret")
+    with serving(tmp_path / "site", 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        connection = HTTPConnection("127.0.0.1", server.server_port)
+        answers = {}
+        for path in ("/", "/ort.wasm.min.mjs", "/ort-wasm-simd-threaded.wasm", "/../secret.txt", "/none"):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+            answers[path] = (answer.status, answer.getheader("Content-Type", "").partition(";")[0])
+            if answer.status == 200:
+                assert answer.getheader("Cross-Origin-Opener-Policy") == "same-origin"
+                assert answer.getheader("Cross-Origin-Embedder-Policy") == "require-corp"
+                assert "default-src 'none'" in answer.getheader("Content-Security-Policy", "")
+        with (
+            raises(SettingsError, setting="port", value=server.server_port),
+            serving(tmp_path / "site", server.server_port),
+        ):
+            pass
+        connection.close()
+        server.shutdown()
+        thread.join()
+    assert answers == {
+        "/": (200, "text/html"),
+        "/ort.wasm.min.mjs": (200, "text/javascript"),
+        "/ort-wasm-simd-threaded.wasm": (200, "application/wasm"),
+        "/../secret.txt": (404, "text/html"),
+        "/none": (404, "text/html"),
+    }
+
+
+@pytest.mark.network
+def test_the_runtime_is_downloaded_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKONCE_WEIGHTS", str(tmp_path))
+    runtime_module.write_runtime(tmp_path)
+    assert (tmp_path / "ort-wasm-simd-threaded.wasm").stat().st_size > 10_000_000
