@@ -11,31 +11,60 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx.parser
 import onnxruntime
 import pytest
 from raised import raises
 from untrained import save_untrained
 
+from lookonce.config.dialects import DIALECTS
+from lookonce.config.record import ModelRecord, Preprocessing, Thresholds
 from lookonce.errors import SettingsError, WeightsError
+from lookonce.export.metadata import embed
 from lookonce.runtimes.exported import THRESHOLDS
 from lookonce.web import runtime as runtime_module
 from lookonce.web.server import serving
-from lookonce.workflows.export import export
 from lookonce.workflows.page import as_text, page
 
+NETWORK = """
+<ir_version: 10, opset_import: ["" : 18]>
+net (uint8[B, 64, 64, 3] images) => (OUTPUTS)
+<float score_threshold = {0.2}, float iou_threshold = {0.5}, int64 max_detections = {300},
+ int64[1] one = {1}, int64[2] box = {1, 4}, int64[1] first = {0}>
+{
+    boxes_xyxy = Expand (iou_threshold, box)
+    scores = Reshape (score_threshold, one)
+    labels = Reshape (max_detections, one)
+    image_index = Identity (first)
+}
+"""
+OUTPUTS = "float[1, 4] boxes_xyxy, float[1] scores, int64[1] labels, int64[1] image_index"
+RECORD = ModelRecord(
+    dialect=DIALECTS["darknet"],
+    class_names=("cup", "fork & <b>"),
+    category_ids=(1, 2),
+    image_size=(64, 64),
+    thresholds=Thresholds(score=0.2),
+    settings={"data": "/home/somebody"},
+)
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    save_untrained(folder / "net", ("cup", "fork & <b>"), (1, 2))
-    files = export(folder / "net", output=folder, outputs="detections,raw").files
-    assert [one.path.name for one in files] == ["net.onnx", "net-raw.onnx"]
-    return folder / "net.onnx"
+
+def save_network(path: Path, *, outputs: str = OUTPUTS, record: ModelRecord = RECORD) -> Path:
+    """An .onnx file with thresholds and a record, like an export's; its one detection is made of the thresholds."""
+    proto = onnx.parser.parse_model(NETWORK.replace("OUTPUTS", outputs))
+    embed(proto, record)
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return save_network(tmp_path / "net.onnx")
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small stand-in for the runtime in the folder of pulled weights, which the lock names; downloads are forbidden."""
+    """A small stand-in for the runtime in the folder of pulled weights, which the lock names; no downloads."""
     monkeypatch.setenv("LOOKONCE_WEIGHTS", str(tmp_path / "pulled"))
     monkeypatch.setenv("LOOKONCE_OFFLINE", "1")
     packed = io.BytesIO()
@@ -55,11 +84,12 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_folder_holds_all_that_a_browser_needs(model: Path, package: Path, tmp_path: Path) -> None:
     written = page(model, output=tmp_path / "site", title="Cups")
-    assert list(as_text(written))[0].startswith(f"written: {tmp_path / 'site'}")
+    assert next(iter(as_text(written))).startswith(f"written: {tmp_path / 'site'}")
     record = json.loads((tmp_path / "site" / "record.json").read_text())
     assert (record["title"], record["class_names"]) == ("Cups", ["cup", "fork & <b>"])
     assert record["thresholds"]["score"] == 0.2
     assert len(record["colors"]) == 2
+    assert "somebody" not in json.dumps(record)
     assert record["model_bytes"] == (tmp_path / "site" / "model.onnx").stat().st_size
     for name in runtime_module.FILES:
         assert (tmp_path / "site" / name).read_text() == name
@@ -78,8 +108,10 @@ def test_the_thresholds_of_the_model_are_inputs_without_defaults(model: Path, pa
     assert session.get_overridable_initializers() == []
 
 
-def test_a_checkpoint_is_exported_at_the_wanted_size(model: Path, package: Path, tmp_path: Path) -> None:
-    page(model.with_name("net"), output=tmp_path / "site", image_size=96)
+@pytest.mark.slow
+def test_a_checkpoint_is_exported_at_the_wanted_size(package: Path, tmp_path: Path) -> None:
+    save_untrained(tmp_path / "net", ("cup", "fork"), (1, 2))
+    page(tmp_path / "net", output=tmp_path / "site", image_size=96)
     record = json.loads((tmp_path / "site" / "record.json").read_text())
     assert (record["title"], record["image_size"]) == ("net", [96, 96])
 
@@ -108,10 +140,16 @@ def test_what_cannot_be_done_is_refused_by_name(
     assert not (tmp_path / "site").exists()
 
 
-def test_a_file_of_other_outputs_is_refused(model: Path, package: Path, tmp_path: Path) -> None:
-    raw = model.with_name("net-raw.onnx")
-    with raises(WeightsError, "lookonce export", path=raw):
-        page(raw, output=tmp_path / "site")
+def test_a_file_that_the_page_cannot_run_is_refused(package: Path, tmp_path: Path) -> None:
+    decoded = save_network(tmp_path / "decoded.onnx", outputs="float[1, 4] boxes_xyxy, float[1] scores")
+    with raises(WeightsError, "lookonce export", path=decoded):
+        page(decoded, output=tmp_path / "site")
+    cubic = RECORD.model_copy(update={"preprocessing": Preprocessing(interpolation="cubic")})
+    with raises(WeightsError, value="cubic"):
+        page(save_network(tmp_path / "cubic.onnx", record=cubic), output=tmp_path / "site")
+    (tmp_path / "net.xml").write_text("<?xml version='1.0'?><net></net>")
+    with raises(WeightsError, path=tmp_path / "net.xml"):
+        page(tmp_path / "net.xml", output=tmp_path / "site")
     assert not (tmp_path / "site").exists()
 
 

@@ -54,7 +54,7 @@ def require_usable(runtime: OnnxRuntime) -> None:
 
 
 def headers(folder: Path) -> dict[str, str]:
-    """HTTP headers of a page in `folder`. The first two allow threads; workers need the policy of the HTML as a header."""
+    """HTTP headers of a page in `folder`. The first two allow threads; workers need the HTML's policy as a header."""
     html = (folder / "index.html").read_text(encoding="utf-8")
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)
     assert policy is not None
