@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.data.synthetic import SceneOptions, make_scene
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
 from lookonce.prediction.renderer import encode
 from lookonce.runtimes.base import Runtime
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.export import export
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "exit_codes.h"
 #include "film.h"
 #include "lookonce/errors.h"
 #include "options.h"
@@ -15,9 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace lookonce;
-
-constexpr int kSomeImagesFailed = 1;
-constexpr int kNothingDone = 2;
 
 /// `wanted`, but not more than there are batches of images to work on.
 int with_work(int wanted, const Options& options, const std::vector<Source>& sources) {
@@ -181,21 +179,24 @@ int infer(Options options) {
   if (totals.failed > 0) std::printf("failed: %ld; see the messages above\n", totals.failed);
   std::printf("written: %s: %sdetections.jsonl, results.json\n", folder.string().c_str(),
               options.images ? "annotated images, " : "");
-  return totals.failed > 0 ? kSomeImagesFailed : 0;
+  return totals.failed > 0 ? kFailed : kSucceeded;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  int status = kWrongUse;
   try {
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     for (const std::string& argument : arguments) {
-      if (argument == "--help" || argument == "-h") return std::cout << usage(), 0;
-      if (argument == "--version") return std::cout << "lookonce-infer " LOOKONCE_VERSION "\n", 0;
+      if (argument == "--help" || argument == "-h") return std::cout << usage(), kSucceeded;
+      if (argument == "--version") return std::cout << "lookonce-infer " LOOKONCE_VERSION "\n", kSucceeded;
     }
-    return infer(parse_options(arguments));
+    const Options options = parse_options(arguments);
+    status = kFailed;
+    return infer(options);
   } catch (const std::exception& error) {
     std::cerr << "lookonce-infer: " << error.what() << "\n";
-    return kNothingDone;
+    return status;
   }
 }

@@ -52,6 +52,8 @@ TEST(options_are_read_in_every_spelling) {
   EQUAL(options.batch, 4);
   EQUAL(*options.detector.max_detections, 7);
   EQUAL(options.detector.multi_label.has_value(), false);
+  EQUAL(parse_options({"m", "a", "--no-pictures"}).images, false);  // the earlier name of --no-images
+  EQUAL(parse_options({"m", "a", "--no_images"}).images, false);
   EQUAL(*parse_options({"m", "a", "--multi_label=false"}).detector.multi_label, false);
   EQUAL(*parse_options({"m", "a", "--agnostic", "true"}).detector.agnostic, true);
   EQUAL(options.timing, true);

@@ -1,9 +1,17 @@
 """lookonce: the complete YOLOv3-Tiny object detector.
 
-`lookonce.load(path)` opens any weights as a detector. The command-line verbs are functions of the same name with the
-same options: `lookonce.train(data="data/", epochs=30)`; `eval` is `evaluate`, and a hyphen is an underscore. Four verbs
-share their name with a package and are not here: config, export (use `load(path).export`), job and report. All names
-are imported on first use, so `import lookonce` alone is fast; `__init__.pyi` names their types.
+```python
+import lookonce
+
+model = lookonce.load("best.onnx")      # any weights: a run, a checkpoint folder, an exported file, "coco"
+for result in model("photos/"):
+    print(result)
+run = lookonce.train(data="data/", image_size=320, epochs=30)
+```
+
+The command-line verbs are functions of the same name with the same options; a hyphen is an underscore, and `eval` is
+also `evaluate`. All names are imported on first use, so `import lookonce` alone is fast; `__init__.pyi` names their
+types.
 """
 
 from importlib import import_module
@@ -22,18 +30,23 @@ __all__ = [
     "anchors",
     "bench",
     "check",
+    "config",
     "convert",
     "convert_data",
     "demo",
     "diagnose",
     "doctor",
+    "eval",
     "evaluate",
     "explain_assignment",
+    "export",
     "info",
+    "job",
     "load",
     "predict",
     "pull",
     "push",
+    "report",
     "train",
     "verify",
 ]
@@ -48,6 +61,8 @@ _MODULES = {
     "PredictedImage": "lookonce.prediction.result",
     "Prediction": "lookonce.prediction.predictor",
     "SettingsError": "lookonce.errors",
+    "eval": "lookonce.workflows.evaluate",
+    "job": "lookonce.cloud.job",
     "load": "lookonce.api",
     "pull": "lookonce.workflows.hub",
     "push": "lookonce.workflows.hub",
@@ -57,8 +72,9 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(_MODULES.get(name, f"lookonce.workflows.{name}")), name)
-    if name not in _MODULES or name in {"pull", "push"}:
+    module = _MODULES.get(name, f"lookonce.workflows.{name}")
+    found = getattr(import_module(module), "evaluate" if name == "eval" else name)
+    if not isinstance(found, type) and name != "load":
         found = import_module("lookonce.request").takes_text_paths(found)
     globals()[name] = found
     return found

@@ -7,12 +7,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
-from lookonce.errors import SettingsError
+from lookonce.errors import SettingsError, require_fraction
 from lookonce.request import takes_text_paths
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.pull import as_typed
 
 if TYPE_CHECKING:
@@ -65,10 +65,7 @@ class LoadedDetector:
 
         detector = self._detector
         if threshold is not None:
-            if not 0 <= threshold <= 1:  # also false for NaN
-                raise SettingsError(
-                    f"threshold: {threshold}; expected a number from 0 to 1", setting="threshold", value=threshold
-                )
+            require_fraction("threshold", threshold)
             detector = Detector(self.runtime, score_threshold=threshold)
         return detector.detect([as_image(image, name=f"image {number}") for number, image in enumerate(images, 1)])
 

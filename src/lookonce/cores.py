@@ -28,6 +28,11 @@ def usable_processors() -> int:
     return _within_quota(len(_processors_allowed()))
 
 
+def decoding_threads() -> int:
+    """Number of threads that read and decode many image files: one waits for the disk while the others compute."""
+    return min(32, usable_processors() + 1)
+
+
 def _processors_allowed() -> set[int]:
     """Logical CPUs that taskset or a cpuset allow this process."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))

@@ -1,5 +1,9 @@
 """Exceptions for errors that are caused by the input and not by lookonce."""
 
+import json
+import os
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,20 @@ NO_CANN = (
     "torch-npu is installed, but Ascend's CANN cannot be loaded. Install CANN, or set its environment variables: "
     "source /usr/local/Ascend/ascend-toolkit/set_env.sh. To use the CPU instead: export TORCH_DEVICE_BACKEND_AUTOLOAD=0"
 )
+
+
+def how_to_install(extra: str) -> str:
+    """The command that adds an extra: of ./run, which has an environment of its own, or of pip, from where lookonce was
+    installed (direct_url.json, PEP 610: a folder, wheel or repository), else from the package index."""
+    if command := os.environ.get("LOOKONCE_COMMAND"):
+        return f"{command} uv sync --inexact --extra {extra}"
+    try:
+        origin = json.loads(distribution("lookonce").read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:
+        origin = {}
+    version_control = origin.get("vcs_info", {}).get("vcs")
+    address = f"{version_control}+{origin['url']}" if version_control else origin.get("url")
+    return f'pip install "lookonce[{extra}]{f" @ {address}" if address else ""}"'
 
 
 class LookonceError(ValueError):
@@ -58,5 +76,16 @@ class MissingExtra(LookonceError):
     """An optional dependency that is not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f'{feature} needs: pip install "lookonce[{extra}]"')
+        super().__init__(f"{feature} needs: {how_to_install(extra)}")
         self.extra = extra
+
+
+def require_setting(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
+    """SettingsError unless `value` is None, the default, or fits. expected: in words, after "expected"."""
+    if value is not None and not fits(value):
+        raise SettingsError(f"{name}: {value}; expected {expected}", setting=name, value=value)
+
+
+def require_fraction(name: str, value: float | None) -> None:
+    """SettingsError unless `value` is None or 0..1, as a threshold of confidence or IoU; NaN is neither."""
+    require_setting(name, value, lambda part: 0 <= part <= 1, "a number from 0 to 1")

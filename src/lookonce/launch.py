@@ -23,11 +23,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-from lookonce.config.schema import Settings
 from lookonce.cores import usable_cores, wanted_threads
 from lookonce.distributed import Job, RankLost, count_devices, processes_here, run_job, started_by_torchrun
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import get_logger, logging_to
+from lookonce.settings.schema import Settings
 from lookonce.signals import StopRequest, signals_handled_by
 from lookonce.storage import os_errors_explained
 

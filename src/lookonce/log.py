@@ -4,6 +4,8 @@ All messages use the logger `lookonce`, so a program that imports lookonce can r
 """
 
 import logging
+import os
+import re
 import sys
 import time
 from collections import deque
@@ -21,10 +23,36 @@ FILE_FORMAT = "%(asctime)s:%(levelname)s:%(message)s"
 
 Advance = Callable[[int, str], None]
 SECONDS_BETWEEN_LINES = 60.0
+QUIET = "LOOKONCE_QUIET"  # in the environment, so that ranks and other processes of ours are quiet too
+COMMAND = "LOOKONCE_COMMAND"  # set by ./run, which runs lookonce where no command of that name is on PATH
 
 
 def get_logger() -> logging.Logger:
     return logging.getLogger("lookonce")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside the block, stderr gets warnings and errors only; log files get all lines."""
+    before = os.environ.get(QUIET)
+    os.environ[QUIET] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(QUIET)
+        if before is not None:
+            os.environ[QUIET] = before
+
+
+def is_quiet() -> bool:
+    return os.environ.get(QUIET, "") not in {"", "0"}
+
+
+def command_here(text: str) -> str:
+    """The text with `lookonce VERB` as it is typed here: `./run VERB` in a checkout."""
+    return (
+        re.sub(r"\blookonce (?=[a-z][a-z-]+\b)", f"{os.environ[COMMAND]} ", text) if os.environ.get(COMMAND) else text
+    )
 
 
 @cache
@@ -46,20 +74,23 @@ class ConsoleHandler(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.shows_table = False
+        self.shows_table = self.has_shown = False
         self._file_formatter = logging.Formatter(FILE_FORMAT)
         self._kept: deque[logging.LogRecord] = deque(maxlen=1000)
 
     def emit(self, record: logging.LogRecord) -> None:
         self._kept.append(record)
+        if is_quiet() and record.levelno < logging.WARNING:
+            return
+        self.has_shown = True
         if self.shows_table and getattr(record, "in_table", False):
             return
         if not console().is_terminal:
             # In one write: a launcher and its processes may share the file. Rich would print an emoji for `:WARNING:`.
-            sys.stderr.write(f"{self._file_formatter.format(record)}\n")
+            sys.stderr.write(f"{command_here(self._file_formatter.format(record))}\n")
             return
         style = "yellow" if record.levelno == logging.WARNING else "red" if record.levelno > logging.WARNING else ""
-        console().print(self.format(record), style=style, markup=False, highlight=False, emoji=False)
+        console().print(command_here(self.format(record)), style=style, markup=False, highlight=False, emoji=False)
 
     def repeat_to(self, other: logging.Handler) -> None:
         """Pass the kept records to another handler, and forget them."""
@@ -93,6 +124,12 @@ def logging_to(file: Path | None = None, *, to_console: bool = True) -> Iterator
             handler.close()
 
 
+def has_logged() -> bool:
+    """Whether stderr has got a line of the log, or gets none."""
+    handlers = [handler for handler in get_logger().handlers if isinstance(handler, ConsoleHandler)]
+    return get_logger().disabled or is_quiet() or any(handler.has_shown for handler in handlers)
+
+
 @contextmanager
 def silenced(silent: bool) -> Iterator[None]:
     """Inside the block, with `silent`, log nothing and draw no progress bar; all ranks but one use it."""
@@ -114,7 +151,7 @@ def _file_handler(file: Path) -> logging.Handler:
 @contextmanager
 def live_table(table: "RenderableType") -> Iterator[bool]:
     """Inside the block a terminal shows the table and refreshes it; yields whether stderr is a terminal."""
-    if not console().is_terminal:
+    if not console().is_terminal or is_quiet():
         yield False
         return
     from rich.live import Live
@@ -136,7 +173,7 @@ def progress_bar(title: str, total: int | None) -> Iterator[Advance]:
 
     Draws a bar on a terminal. Elsewhere (a file, a CI log) it logs one line per minute, since a bar would fill the log.
     """
-    if not console().is_terminal or get_logger().disabled:
+    if not console().is_terminal or get_logger().disabled or is_quiet():
         yield _line_per_minute(title, total)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lookonce.config.resolve import resolve
-from lookonce.config.schema import Settings
 from lookonce.cores import usable_threads
 from lookonce.errors import MissingExtra, SettingsError
 from lookonce.log import logging_to, silenced
 from lookonce.rank_group import RankGroup
+from lookonce.settings.resolve import resolve
+from lookonce.settings.schema import Settings
 
 if TYPE_CHECKING:
     from lookonce.launch import LauncherConnection

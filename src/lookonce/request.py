@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar, cast, get_args, get_type_hints
 
 from lookonce.errors import SettingsError
 
+PARAMETERS = "Parameters\n----------\n"  # the heading that cyclopts reads
 P = ParamSpec("P")
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -29,11 +30,19 @@ def takes(request: Callable[P, Request]) -> Callable[[Callable[[Request], Result
         known = cast("Any", verb)  # to mypy a Callable has no attributes
         known.__signature__ = inspect.signature(request).replace(return_annotation=result)
         known.__annotations__ = get_type_hints(request, include_extras=True) | {"return": result}
-        known.__doc__ = request.__doc__
+        known.__doc__ = _documented(request)
         known.__old_names__ = old_names_of(request)
         return verb
 
     return decorate
+
+
+def _documented(request: Any) -> str | None:
+    """The docstring, with the parameters that the docstrings of its bases describe."""
+    texts = [inspect.cleandoc(kind.__doc__ or "") for kind in inspect.getmro(request)[1:]]
+    inherited = [text.partition(PARAMETERS)[2] for text in texts if PARAMETERS in text]
+    own = inspect.cleandoc(request.__doc__ or "")
+    return "\n".join([own, *([] if PARAMETERS in own or not inherited else [PARAMETERS]), *inherited])
 
 
 def takes_text_paths(function: Callable[P, Result]) -> Callable[P, Result]:

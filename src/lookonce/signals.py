@@ -9,8 +9,6 @@ from types import FrameType
 
 Handler = Callable[[int, FrameType | None], None]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# EX_TEMPFAIL of sysexits.h: stopped on request before the end; --resume continues the run.
-EXIT_STOPPED = 75
 
 
 class StopRequest:

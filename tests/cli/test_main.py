@@ -14,25 +14,12 @@ import pytest
 
 from lookonce.cli import verbs
 from lookonce.cli.main import is_switched_on, main
-from lookonce.cli.verbs import VERBS, Verb
-from lookonce.config.schema import Settings
+from lookonce.cli.verbs import VERBS
 from lookonce.errors import DataError
 from lookonce.log import console, get_logger, logging_to
+from lookonce.settings.schema import Settings
 
 HEAVY = ("torch", "cv2", "onnxruntime", "onnx", "hotcoco", "numpy")
-
-
-@pytest.fixture
-def add_verb(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes a function the verb `try`."""
-
-    def add(function: Callable[..., Any], **options: Any) -> None:
-        module = types.ModuleType("lookonce_tried")
-        module.function = function  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "lookonce_tried", module)
-        monkeypatch.setitem(VERBS, "try", Verb(target="lookonce_tried:function", summary="Try.", **options))
-
-    return add
 
 
 def test_help_is_quick_and_imports_nothing_heavy():
@@ -52,13 +39,30 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert all(verb in done.stdout for verb in VERBS)
 
 
-def test_help_of_train_needs_no_torch():
-    code = (
-        "import sys; sys.modules['torch'] = None; from lookonce.cli.main import main; "
-        "sys.exit(main(['train', '--help']) or ('cv2' in sys.modules))"
+def test_help_and_wrong_use_of_every_verb_need_no_torch(tmp_path: Path):
+    """In one process without PyTorch: each --help, a mistyped option, and missing data, weights and sources."""
+    missing = (
+        *("train --data {0}", "train --data {1} --weights {0}", "eval --weights {0} --data {1}", "predict {0}"),
+        *("predict {1} --weights {0}", "export {0}", "verify {0} {0} --data {1}", "convert {0} --output {1}/new"),
+        *("check {0}", "info {0}", "bench {0}", "report {0}", "push {0} {1}/new", "diagnose {0}"),
+        *("anchors {0}", "explain-assignment {0}", "convert-data {0} {1}/new --to yolo"),
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    (tmp_path / "a.jpg").touch()
+    lines = [line.format(tmp_path / "none", tmp_path) for line in missing]
+    code = f"""
+import sys
+sys.modules["torch"] = None
+from lookonce.cli.main import main
+from lookonce.cli.verbs import VERBS
+wrong = [verb for verb in VERBS if verb != "job" and main([verb, "--help"]) != 0]
+wrong += [verb for verb in VERBS if verb != "job" and main([verb, "--no-such=1"]) != 2]
+wrong += [line for line in {lines!r} if main(line.split()) not in (1, 2)]
+sys.exit(",".join(wrong) or 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert "pip install" not in done.stderr  # the advice where torch is missing
+    assert done.stderr.count(str(tmp_path / "none")) == len(lines)
     assert "--batch-size" in done.stdout
 
 
@@ -196,7 +200,7 @@ def test_a_missing_extra_is_named_with_its_command(add_verb: Callable[..., None]
 
     add_verb(needs_torch)
     assert main(["try"]) == 1
-    assert 'pip install "lookonce[train]"' in capsys.readouterr().err
+    assert 'pip install "lookonce[train]' in capsys.readouterr().err
 
 
 def test_an_error_of_ours_is_not_hidden(add_verb: Callable[..., None]):
@@ -285,6 +289,6 @@ def test_torch_npu_without_cann_says_what_to_do(tmp_path: Path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("lookonce: torch-npu ")
+    assert "\nlookonce: torch-npu " in f"\n{done.stderr}"
     assert "set_env.sh" in done.stderr
     assert "Traceback" not in done.stderr

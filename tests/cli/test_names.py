@@ -11,12 +11,12 @@ import lookonce
 from lookonce.cli.main import main
 from lookonce.cli.options import options_of
 from lookonce.cli.verbs import VERBS
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Preprocessing
-from lookonce.config.resolve import resolve
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import SettingsError
 from lookonce.model.yolov3_tiny import initialise
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord, Preprocessing
+from lookonce.settings.resolve import resolve
 from lookonce.weights.checkpoint import load_checkpoint, save_checkpoint
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.mindspore import IMAGENET_MEAN, IMAGENET_STD, to_mindspore

@@ -25,14 +25,14 @@ from untrained import save_untrained
 from lookonce.cli.main import main
 from lookonce.cloud import job as module
 from lookonce.cloud.job import JobResult, job, read_flags
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Loader
 from lookonce.data.synthetic import CLASS_NAMES, SceneOptions, write_synthetic
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.remote.objects import Location, ObjectStore, RemoteError
 from lookonce.remote.stage_out import NOT_SYNCED
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 from lookonce.storage import sha256_file
 from lookonce.training.run_folder import RunFolder
 from lookonce.weights.mindspore import to_mindspore
@@ -402,7 +402,7 @@ def test_an_evaluation_is_shared_out_and_the_first_process_writes(
         machine.mkdir()
     assert in_ranks(2, evaluated, zipped.parent / "coco2017", tmp_path / "best", machines, fresh=True) == [0, 0]
     metrics = json.loads((machines[0] / "out" / "eval" / "metrics.json").read_text())
-    assert metrics["evaluated"]["pictures"] == 3
+    assert metrics["evaluated"]["images"] == 3
     assert not list(machines[1].iterdir())
 
 
@@ -441,7 +441,7 @@ def test_two_machines_whose_numbers_are_typed_evaluate_together(zipped: Path, tm
     said = on_two_machines(tmp_path, command, typed=lambda node: [f"node_rank={node}"])
     assert "left alone" not in said[0]
     metrics = json.loads((tmp_path / "0" / "out" / "eval" / "metrics.json").read_text())
-    assert metrics["evaluated"]["pictures"] == 3
+    assert metrics["evaluated"]["images"] == 3
     assert not (tmp_path / "1" / "out").exists()
 
 

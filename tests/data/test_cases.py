@@ -20,7 +20,7 @@ FIRST_BOXES = [("red", [31, 9, 65, 56]), ("green", [96, 14, 144, 61])]
 
 def counts(result: CheckResult) -> dict[str, tuple[int, int, int]]:
     """Split -> images, boxes, crowd boxes."""
-    return {split.split: (split.pictures, split.boxes, split.crowd) for split in result.splits}
+    return {split.split: (split.images, split.boxes, split.crowd) for split in result.splits}
 
 
 def kinds(result: CheckResult) -> Counter[tuple[str, str]]:
@@ -38,8 +38,8 @@ def first_boxes(data: Path, images: Path | None = None) -> list[tuple[str, list[
 @pytest.mark.parametrize(
     ("case", "images", "told"),
     [
-        ("coco-backslash", "", {("note", "relocated-picture"): 2}),
-        ("coco-backslash/result_train.json", "coco-backslash", {("note", "relocated-picture"): 2}),
+        ("coco-backslash", "", {("note", "relocated-image"): 2}),
+        ("coco-backslash/result_train.json", "coco-backslash", {("note", "relocated-image"): 2}),
         ("coco-huge-ids", "", {}),
         ("coco-roboflow-root-category", "", {}),
         ("voc-difficult-words", "", {}),
@@ -83,7 +83,7 @@ def test_corners_in_yolo_files_are_found_and_mended(shared: Shared, tmp_path: Pa
 def test_labels_and_images_without_their_partner_are_counted(shared: Shared) -> None:
     result = check_data(open_data(shared("cases/yolo-orphans-and-missing")))
     assert kinds(result) == {
-        ("warning", "label-without-picture"): 3,
+        ("warning", "label-without-image"): 3,
         ("warning", "no-label-file"): 3,
         ("error", "shared-label-file"): 1,
     }
@@ -92,10 +92,10 @@ def test_labels_and_images_without_their_partner_are_counted(shared: Shared) -> 
 def test_an_image_is_whole_where_no_row_is_missing(shared: Shared) -> None:
     result = check_data(open_data(shared("cases/jpeg-eoi")))
     found = [(finding.severity, finding.name, Path(finding.file).name) for finding in result.findings]
-    assert found == [("warning", "missing-end-marker", "train1.jpg"), ("error", "truncated-picture", "train2.jpg")]
+    assert found == [("warning", "missing-end-marker", "train1.jpg"), ("error", "truncated-image", "train2.jpg")]
 
 
 def test_a_damaged_val_image_is_found_before_training(shared: Shared) -> None:
     result = check_data(open_data(shared("cases/bad-val-picture")))
     found = [(finding.severity, finding.name, Path(finding.file).name) for finding in result.findings]
-    assert found == [("error", "truncated-picture", "val1.jpg")]
+    assert found == [("error", "truncated-image", "val1.jpg")]

@@ -37,7 +37,7 @@ def test_a_sound_data_set_has_no_findings_and_is_counted(checked: Callable[..., 
     assert result.findings == ()
     assert result.class_names == ("cell", "virus")
     train = result.splits[0]
-    assert (train.split, train.pictures, train.background, train.boxes, train.crowd) == ("train", 1, 0, 2, 0)
+    assert (train.split, train.images, train.background, train.boxes, train.crowd) == ("train", 1, 0, 2, 0)
     assert train.class_boxes == {"cell": 1, "virus": 1}
     assert train.smallest_wh == train.largest_wh == (100, 50)
 
@@ -61,14 +61,14 @@ def test_everything_is_found_at_once(checked: Callable[..., CheckResult], save_i
 
     result = checked(boxes, prepare, images=[{}, {}], categories=[(1, "cell"), (2, "virus")])
     assert names(result) == {
-        ("error", "truncated-picture"),
-        ("error", "missing-picture"),
+        ("error", "truncated-image"),
+        ("error", "missing-image"),
         ("error", "box-not-finite"),
         ("error", "unknown-class"),
         ("warning", "repeated-box"),
         ("warning", "box-without-area"),
         ("warning", "box-outside"),
-        ("warning", "annotation-without-picture"),
+        ("warning", "annotation-without-image"),
         ("warning", "class-without-boxes"),
         ("note", "tiny-box"),
     }
@@ -103,7 +103,7 @@ def test_the_same_image_in_two_splits_is_found_under_another_name(checked: Calla
     def prepare(root: Path) -> None:
         (root / "val" / "1.png").write_bytes((root / "train" / "1.png").read_bytes())
 
-    assert names(checked(prepare=prepare)) == {("warning", "leaked-picture")}
+    assert names(checked(prepare=prepare)) == {("warning", "leaked-image")}
 
 
 def test_no_boxes_to_learn_is_an_error(checked: Callable[..., CheckResult]) -> None:
@@ -127,10 +127,14 @@ def test_different_classes_in_the_splits_are_found(
     assert ("error", "different-classes") in names(checked(prepare=prepare))
 
 
-def test_a_missing_split_is_a_warning(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
+def test_a_missing_split_is_a_warning_unless_train_can_be_divided(
+    tmp_path: Path, save_coco: Save, save_image: Save
+) -> None:
     save_image(tmp_path / "1.png")
-    result = check_data(open_data(save_coco(tmp_path / "mine.json", [(1, 1, (1, 1, 9, 9))]), tmp_path))
-    assert names(result) == {("warning", "missing-split")}
+    source = open_data(save_coco(tmp_path / "mine.json", [(1, 1, (1, 1, 9, 9))]), tmp_path)
+    assert names(check_data(source)) == {("note", "held-out-val")}
+    source.num_held_out = 0
+    assert names(check_data(source)) == {("warning", "missing-split")}
 
 
 def test_progress_counts_images(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
@@ -160,5 +164,5 @@ def test_images_in_archives_are_looked_at_too(checked: Callable[..., CheckResult
     write_data([source.split("train"), source.split("val")], tmp_path / "packed", to="shards")
     result = check_data(open_data(tmp_path / "packed"))
     assert [(finding.name, finding.file) for finding in result.findings] == [
-        ("leaked-picture", str(tmp_path / "packed" / "val-000000.tar" / "1.png"))
+        ("leaked-image", str(tmp_path / "packed" / "val-000000.tar" / "1.png"))
     ]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lookonce.data.fingerprint import Likeness, find_likenesses, fingerprint
+from lookonce.data.fingerprint import Likeness, find_likenesses, fingerprint, near_copy_groups
 from lookonce.data.images import ImageArray
 from lookonce.data.synthetic import make_scene
 
@@ -63,3 +63,13 @@ def test_plain_images_have_no_fingerprint() -> None:
     """Every grey card looks like every other."""
     assert fingerprint(np.full((40, 60, 3), 90, np.uint8)) is None
     assert not list(find_likenesses([None, None]))
+
+
+def test_copies_and_frames_of_one_scene_are_a_group_and_different_scenes_are_not(scenes: list[ImageArray]) -> None:
+    copies = [change(scene) for change, scene in zip(CHANGES.values(), scenes, strict=False)]
+    mirrored = np.ascontiguousarray(scenes[-1][:, ::-1])
+    prints = [*map(fingerprint, [*scenes, *copies, mirrored]), None]
+    expected = [*range(16), *range(len(copies)), 15, len(prints) - 1]
+    assert near_copy_groups(prints).tolist() == expected
+    assert near_copy_groups([None, None]).tolist() == [0, 1]
+    assert near_copy_groups([]).tolist() == []

@@ -2,6 +2,7 @@ import contextlib
 import io
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from raised import raises
 
 from lookonce.data.images import (
     MAX_PIXELS,
+    SUFFIXES,
     TruncatedImage,
     image_header,
     image_size_wh,
@@ -213,7 +215,7 @@ def test_another_size_than_annotated_is_an_error() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000", "MPO"])
 def test_changed_bytes_are_an_image_or_an_error_but_never_a_crash(kind: str) -> None:
     generator = np.random.default_rng(0)
     data = encoded(Image.fromarray(np.kron(SMALL, np.ones((8, 8, 1), np.uint8))), kind)
@@ -288,3 +290,58 @@ def test_a_fifo_or_device_is_an_error_and_never_blocks(tmp_path: Path) -> None:
         for read in (read_image, image_header):
             with raises(DataError, path=str(path)):
                 read(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix", "options"),
+    [
+        ("JPEG2000", ".jp2", {}),
+        ("JPEG2000", ".j2k", {"no_jp2": True}),
+        ("AVIF", ".avif", {"quality": 100, "subsampling": "4:4:4"}),
+    ],
+)
+def test_avif_and_jpeg_2000_are_read_and_turned_upright(
+    tmp_path: Path, kind: str, suffix: str, options: dict[str, object]
+) -> None:
+    large = Image.fromarray(SMALL).resize((60, 40), Image.Resampling.NEAREST)
+    orientation = 6 if kind == "AVIF" else 1
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(encoded(large, kind, **options, **({"exif": exif(6)} if orientation == 6 else {})))
+    expected = np.asarray(large) if orientation == 1 else np.rot90(np.asarray(large), -1)
+    assert suffix in SUFFIXES[image_header(path).kind]
+    assert image_size_wh(path) == expected.shape[1::-1]
+    np.testing.assert_allclose(read_image(path), expected, atol=0 if kind == "JPEG2000" else 12)
+    path.write_bytes(path.read_bytes()[:-40])
+    with raises(DataError, path=str(path)):
+        read_image(path)
+
+
+def test_an_mpo_is_its_first_image(tmp_path: Path) -> None:
+    path = tmp_path / "a.mpo"
+    plain = [Image.new("RGB", (64, 32), color) for color in (RED, BLUE)]
+    path.write_bytes(encoded(plain[0], "MPO", save_all=True, append_images=plain[1:], quality=100))
+    assert ".mpo" in SUFFIXES[image_header(path).kind]
+    np.testing.assert_allclose(read_image(path), np.full((32, 64, 3), RED), atol=3)
+    assert not lacks_end_marker(path.read_bytes())
+
+
+def test_what_a_library_warns_of_has_the_name_of_the_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    jpeg = encoded(Image.new("RGB", (64, 32), RED), "JPEG", exif=exif(6))
+    tiff = encoded(Image.fromarray(SMALL).resize((64, 32)), "TIFF", compression="tiff_lzw")
+    damaged = {"jpeg.jpg": jpeg.replace(b"MM\0*\0\0\0\x08\0\x01", b"MM\0*\0\0\0\x08\0\x09"), "lzw.tif": tiff[:-60]}
+    damaged["codes.tif"] = tiff[:40] + bytes([255]) * 60 + tiff[100:]
+    assert damaged["jpeg.jpg"] != jpeg
+    others: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_, **__: others.append(str(message))
+        for name, content in damaged.items():
+            (tmp_path / name).write_bytes(content)
+            with contextlib.suppress(DataError):
+                read_image(tmp_path / name)
+        warnings.warn("mine", stacklevel=1)
+    named = {record.getMessage().partition(": ")[0] for record in caplog.records}
+    assert named == {str(tmp_path / name) for name in ("jpeg.jpg", "lzw.tif")}
+    assert (others, capfd.readouterr().err) == (["mine"], "")

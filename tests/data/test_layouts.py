@@ -165,7 +165,7 @@ def test_an_image_that_could_be_two_files_is_missing_and_not_guessed(source: Sou
     *_, copied = sorted((tmp_path / "one").iterdir())
     (tmp_path / "two").mkdir()
     shutil.copy(copied, tmp_path / "two")
-    with raises(DataError, copied.name, check="missing-picture"):
+    with raises(DataError, copied.name, check="missing-image"):
         open_data(tmp_path).split("train")
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookonce.config.record import Preprocessing
 from lookonce.data.letterbox import fit, letterbox_wh
+from lookonce.settings.record import Preprocessing
 
 LETTERBOX = Preprocessing()
 STRETCH = Preprocessing(resize="stretch")

@@ -1,7 +1,10 @@
 """The loader: the same pictures whoever makes them, whole epochs, and no thread left behind."""
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +14,13 @@ from numpy.typing import NDArray
 from raised import raises
 
 from lookonce.boxes import area_xyxy
-from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation
 from lookonce.data.batch_sheet import draw_sheet
 from lookonce.data.dataset import Dataset
 from lookonce.data.letterbox import ImageArray
 from lookonce.data.loader import Batch, ImageCache, Loader
-from lookonce.data.order import PARTNER_WINDOW, EpochOrder
 from lookonce.errors import DataError, SettingsError
+from lookonce.settings.record import Preprocessing
 
 NUM_IMAGES = 11
 EVERYTHING = Augmentation(
@@ -105,7 +107,6 @@ def test_a_batch_is_uint8_canvases_and_flat_boxes(make_loader: MakeLoader) -> No
         assert batch.crowd.shape == batch.image_index.shape == (num_boxes,)
         assert (np.diff(batch.image_index) >= 0).all()
         assert ((batch.boxes_xyxy >= 0) & (batch.boxes_xyxy <= 32)).all()
-        assert batch.placements == ()
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -115,26 +116,13 @@ def test_workers_and_cache_do_not_change_images(make_loader: MakeLoader, workers
     assert_same(list(loader.epoch(3)), list(make_loader(cache_mb=0).epoch(3)))
 
 
-@pytest.mark.parametrize("world_size", [2, 3])
-def test_ranks_share_out_the_images_of_each_global_batch(make_loader: MakeLoader, world_size: int) -> None:
-    alone = list(make_loader(batch_size=6, image_sizes=[32, 64], resize_every=1).epoch(1))
-    ranks = [
-        make_loader(batch_size=6, image_sizes=[32, 64], resize_every=1, rank=rank, world_size=world_size).epoch(1)
-        for rank in range(world_size)
-    ]
-    for whole, parts in zip(alone, zip(*ranks, strict=True), strict=True):
-        np.testing.assert_array_equal(np.concatenate([part.images for part in parts]), whole.images)
-        np.testing.assert_array_equal(np.concatenate([part.boxes_xyxy for part in parts]), whole.boxes_xyxy)
-        np.testing.assert_array_equal(np.concatenate([part.positions for part in parts]), whole.positions)
-
-
-def test_the_first_200_batches_are_the_same_for_1_2_and_3_ranks_and_any_number_of_workers(
+def test_batches_are_the_same_for_1_2_and_3_ranks_and_any_number_of_workers(
     make_loader: MakeLoader,
 ) -> None:
-    """Batches of five, which neither two nor three ranks share out evenly; 67 epochs of three."""
+    """Batches of five, which neither two nor three ranks share out evenly; 3 epochs of three."""
 
     def epochs_of(loader: Loader) -> Iterator[Batch]:
-        return (batch for epoch in range(67) for batch in loader.epoch(epoch))
+        return (batch for epoch in range(3) for batch in loader.epoch(epoch))
 
     def stream(ranks: int, workers: int) -> list[list[NDArray[Any]]]:
         options = {"batch_size": 5, "image_sizes": [32, 64], "resize_every": 2, "workers": workers}
@@ -144,7 +132,7 @@ def test_the_first_200_batches_are_the_same_for_1_2_and_3_ranks_and_any_number_o
         return [[np.concatenate([getattr(part, name) for part in several]) for name in names] for several in parts]
 
     alone = stream(1, workers=0)
-    assert len(alone) == 201
+    assert len(alone) == 9
     for ranks, workers in ((2, 1), (3, 3)):
         for ours, theirs in zip(stream(ranks, workers), alone, strict=True):
             for mine, other in zip(ours, theirs, strict=True):
@@ -188,29 +176,6 @@ def test_a_batch_larger_than_the_data_set_trains(make_loader: MakeLoader) -> Non
     assert (batch.images[same_image[0]] != batch.images[same_image[1]]).any()  # drawn anew
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 3, 12])
-def test_evaluation_sees_every_image_once_in_order(make_loader: MakeLoader, world_size: int) -> None:
-    seen = []
-    for rank in range(world_size):
-        loader = make_loader(augment=None, shuffle=False, rank=rank, world_size=world_size, workers=2)
-        batches = list(loader.epoch(0))
-        assert len(batches) == len(loader)
-        own = [int(image_id) for batch in batches for image_id in batch.image_ids]
-        assert own == sorted(own)
-        seen += own
-    assert sorted(seen) == list(range(100, 111))
-
-
-def test_placements_map_boxes_of_fitted_images_back(make_loader: MakeLoader, dataset: Dataset) -> None:
-    for batch in make_loader(augment=None, shuffle=False, image_sizes=[(32, 64)]).epoch(0):
-        assert batch.images.shape[1:] == (32, 64, 3)
-        assert len(batch.placements) == len(batch.image_ids)
-        for index, placement in enumerate(batch.placements):
-            boxes = placement.to_original(batch.boxes_xyxy[batch.image_index == index])
-            expected = dataset.boxes_xyxy[dataset.rows(int(batch.image_ids[index]) - 100)]
-            np.testing.assert_allclose(boxes, expected, atol=1e-4)
-
-
 def test_image_sizes_change_every_few_batches(make_loader: MakeLoader) -> None:
     loader = make_loader(batch_size=1, image_sizes=[32, 64, 96], resize_every=3)
     sizes = [batch.images.shape[1] for epoch in range(4) for batch in loader.epoch(epoch)]
@@ -230,9 +195,9 @@ def test_only_the_largest_boxes_are_kept_when_there_are_too_many(make_loader: Ma
 
 
 def test_augmentation_may_depend_on_the_epoch(make_loader: MakeLoader) -> None:
-    loader = make_loader(augment=lambda epoch: EVERYTHING if epoch < 2 else None)
-    assert next(loader.epoch(1)).placements == ()
-    assert len(next(loader.epoch(2)).placements) == 4
+    loader = make_loader(augment=lambda epoch: EVERYTHING if epoch < 2 else Augmentation())
+    assert_same(list(loader.epoch(1)), list(make_loader().epoch(1)))
+    assert_same(list(loader.epoch(2)), list(make_loader(augment=Augmentation()).epoch(2)))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -273,32 +238,46 @@ def test_waiting_is_measured(make_loader: MakeLoader) -> None:
     assert loader.wait_seconds == 0
 
 
+def least_processor_seconds(work: Iterable[object]) -> float:
+    """Processor time of the fastest item."""
+    ends = [time.process_time()]
+    ends += [time.process_time() for _ in work]
+    return min(stop - start for start, stop in pairwise(ends))
+
+
+def test_a_mosaic_costs_the_interpreter_little(dataset: Dataset) -> None:
+    """Images of one pixel, so that nearly all is Python. An image takes as long as 4 loops of 1,000 rounds; with a
+    generator and arrays of its own, as long as 48."""
+    tiny = Dataset(**(vars(dataset) | {"image_sizes_wh": np.ones_like(dataset.image_sizes_wh)}))
+    pixel = np.zeros((1, 1, 3), np.uint8)
+    loader = Loader(
+        tiny,
+        batch_size=32,
+        image_sizes=[8],
+        preprocessing=Preprocessing(),
+        augment=replace(EVERYTHING, mosaic=1.0, mixup=0.0),
+        workers=0,
+        read=lambda _path: pixel,
+    )
+    seconds = least_processor_seconds(batch for epoch in range(20) for batch in loader.epoch(epoch)) / 32
+    assert seconds < 12 * least_processor_seconds([None for _ in range(1000)] for _ in range(100))
+
+
 def test_the_cache_reads_once_within_its_limit() -> None:
     reads = []
 
-    def read(path: Path) -> ImageArray:
-        reads.append(path.name)
+    def read(row: int) -> ImageArray:
+        reads.append(row)
         return np.zeros((10, 10, 3), dtype=np.uint8)
 
-    cache = ImageCache(read, max_bytes=600)  # two pictures of 300 bytes
-    for name in "ababcba":
-        cache(Path(name))
-    assert reads == ["a", "b", "c", "a"]  # c pushes out a; b stays
-    assert not cache(Path("a")).flags.writeable
+    cache = ImageCache(read, max_bytes=600)  # two images of 300 bytes
+    for row in (0, 1, 0, 1, 2, 1, 0):
+        cache(row)
+    assert reads == [0, 1, 2, 0]  # 2 pushes out 0; 1 stays
+    assert not cache(0).flags.writeable
 
 
-def test_partners_come_from_the_latest_positions_of_the_order() -> None:
-    order = EpochOrder(1000, seed=0, epoch=0)
-    generator = np.random.default_rng(0)
-    partners = {order.partner(900, generator) for _ in range(3000)}
-    assert partners == {order.row(900 - distance) for distance in range(PARTNER_WINDOW)}
-    small = EpochOrder(5, seed=0, epoch=0)
-    assert {small.partner(2, generator) for _ in range(200)} == set(range(5))
-
-
-@pytest.mark.parametrize(
-    "settings", [{"batch_size": 0}, {"image_sizes": []}, {"image_sizes": [32, 64], "shuffle": False}]
-)
+@pytest.mark.parametrize("settings", [{"batch_size": 0}, {"image_sizes": []}])
 def test_settings_that_cannot_be_are_refused(make_loader: MakeLoader, settings: dict[str, object]) -> None:
     with pytest.raises(SettingsError):
         make_loader(**settings)
@@ -307,21 +286,25 @@ def test_settings_that_cannot_be_are_refused(make_loader: MakeLoader, settings: 
 def test_a_data_set_without_images_is_refused(dataset: Dataset) -> None:
     empty = Dataset(**(vars(dataset) | {"image_paths": []}))
     with pytest.raises(DataError, match="train"):
-        Loader(empty, batch_size=1, image_sizes=[32], preprocessing=Preprocessing())
+        Loader(empty, batch_size=1, image_sizes=[32], preprocessing=Preprocessing(), augment=EVERYTHING)
 
 
-def test_images_without_boxes_give_empty_arrays(make_loader: MakeLoader) -> None:
-    batch = next(make_loader(augment=None, shuffle=False, batch_size=1).epoch(0))
+def test_images_without_boxes_give_empty_arrays(make_loader: MakeLoader, dataset: Dataset) -> None:
+    batches = make_loader(augment=Augmentation(), batch_size=1).epoch(0)
+    batch = next(batch for batch in batches if batch.image_ids[0] == 100)
+    batches.close()
     assert batch.boxes_xyxy.shape == (0, 4)
     assert batch.image_index.shape == batch.labels.shape == batch.crowd.shape == (0,)
 
 
 def test_a_sheet_shows_every_canvas_of_a_batch(make_loader: MakeLoader) -> None:
-    batch = next(make_loader(augment=None, shuffle=False, batch_size=5).epoch(0))
+    batch = next(make_loader(augment=Augmentation(), batch_size=5).epoch(0))
     sheet = draw_sheet(batch, columns=3)
     assert sheet.shape == (2 * 36, 3 * 36, 3)
-    np.testing.assert_array_equal(sheet[:32, :32], batch.images[0])  # picture 0 has no box
-    assert (sheet[:32, 36:68] != batch.images[1]).any()
+    for index in range(5):
+        top, left = index // 3 * 36, index % 3 * 36
+        is_same = (sheet[top : top + 32, left : left + 32] == batch.images[index]).all()
+        assert is_same == (index not in batch.image_index)  # drawn over where it has a box
 
 
 def test_an_image_of_another_size_than_annotated_stops_the_epoch(make_loader: MakeLoader) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import data_hash
 from lookonce.data.images import read_image
@@ -19,6 +18,7 @@ from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.data.write import write_data
 from lookonce.remote.local_copy import local_file
 from lookonce.remote.objects import Location, ObjectStore
+from lookonce.settings.record import Preprocessing
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def names(datasets: tuple[Dataset, ...]) -> dict[str, list[str]]:
 
 def test_an_image_stays_in_the_last_of_its_splits_alone() -> None:
     datasets = [split("train", ["a", "b", "x"]), split("val", ["b", "c"]), split("test", ["a", "d"])]
-    repaired = repair(datasets, [finding("leaked-picture", "b"), finding("leaked-picture", "a")])
+    repaired = repair(datasets, [finding("leaked-image", "b"), finding("leaked-image", "a")])
     assert names(repaired.datasets) == {"train": ["x"], "val": ["b", "c"], "test": ["a", "d"]}
 
 
@@ -53,13 +53,13 @@ def test_near_copies_within_a_split_stay() -> None:
 
 def test_of_the_same_bytes_one_stays_also_where_both_leak() -> None:
     """train: a; val: b and c, all three the same bytes."""
-    findings = [finding("leaked-picture", "b", "a"), finding("leaked-picture", "c", "a")]
+    findings = [finding("leaked-image", "b", "a"), finding("leaked-image", "c", "a")]
     repaired = repair([split("train", ["a", "x"]), split("val", ["b", "c"])], findings)
     assert names(repaired.datasets) == {"train": ["x"], "val": ["b"]}
 
 
 def test_a_split_that_loses_all_its_images_is_not_written() -> None:
-    repaired = repair([split("train", ["a"]), split("val", ["b"])], [finding("leaked-picture", "b", "a")])
+    repaired = repair([split("train", ["a"]), split("val", ["b"])], [finding("leaked-image", "b", "a")])
     assert names(repaired.datasets) == {"val": ["b"]}
 
 

@@ -83,7 +83,7 @@ def test_an_archive_that_is_missing_or_cut_is_named(packed: Path, tmp_path: Path
         read_image(open_data(cut).split("val").image_paths[0])
     missing = copy_of(packed, tmp_path / "missing")
     (missing / "val-000000.tar").unlink()
-    with raises(DataError, path="val-000000.tar/000000000001.jpg", check="missing-picture"):
+    with raises(DataError, path="val-000000.tar/000000000001.jpg", check="missing-image"):
         open_data(missing).split("val")
 
 

@@ -195,7 +195,7 @@ def test_what_is_no_data_set_is_told(tmp_path: Path, save_coco: Save) -> None:
 def test_missing_images_are_counted(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
     save_coco(tmp_path / "a.json", images=[{}, {}, {}])
     save_image(tmp_path / "2.png")
-    with raises(DataError, "a.json", "2 of 3", path="1.png", check="missing-picture"):
+    with raises(DataError, "a.json", "2 of 3", path="1.png", check="missing-image"):
         open_data(tmp_path / "a.json", tmp_path).split("train")
 
 

@@ -49,8 +49,8 @@ def test_json_holds_numbers_only_and_names_the_images(random_case: Callable[[int
         wrong = sum(sum(histogram["wrong"]) for histogram in content["scores"].values())
         # Detections on a crowd and those after the 100th of a picture and class are neither right nor wrong.
         assert wrong <= len(results)
-        assert [image["missed"] + image["wrong"] for image in content["worst_pictures"]] == sorted(
-            (image["missed"] + image["wrong"] for image in content["worst_pictures"]), reverse=True
+        assert [image["missed"] + image["wrong"] for image in content["worst_images"]] == sorted(
+            (image["missed"] + image["wrong"] for image in content["worst_images"]), reverse=True
         )
 
 

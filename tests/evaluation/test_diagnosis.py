@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
 from lookonce.evaluation.diagnosis import (
     Check,
@@ -23,6 +21,8 @@ from lookonce.evaluation.diagnosis import (
     reachable_share,
 )
 from lookonce.evaluation.results import Results
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 
 MakeDataset = Callable[..., Dataset]
 MakeResults = Callable[..., Results]

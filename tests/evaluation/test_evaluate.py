@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from raised import raises
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.data.dataset import Dataset
 from lookonce.detections import Detections
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.evaluate import RankGroup, detect_all, evaluate
 from lookonce.runtimes.detector import Detector
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord, Thresholds
 
 MakeDataset = Callable[..., Dataset]
 

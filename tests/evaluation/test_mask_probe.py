@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord
 from lookonce.evaluation.mask_probe import MaskHypothesis, compare_hypotheses, verdict
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import DEFAULT_ANCHORS, ModelRecord
 
 
 def described(mask: tuple[int, ...]) -> ModelRecord:
@@ -19,13 +19,13 @@ def described(mask: tuple[int, ...]) -> ModelRecord:
     )
 
 
-def heads(num_pictures: int, wh_32: tuple[float, float], wh_16: tuple[float, float]) -> list[np.ndarray]:
+def heads(num_images: int, wh_32: tuple[float, float], wh_16: tuple[float, float]) -> list[np.ndarray]:
     """One object at (48, 48) in every picture: under masks 3,4,5 and 1,2,3 its boxes are wh_32 and wh_16 large.
 
     The stride-32 head says it with anchor 81x82 in cell 1, 1, whose middle it is; the stride-16 head with its last
     anchor, which is 81x82 too, in cell 2, 2, of which it lies 16 - 0.02 pixels to the right and down.
     """
-    raws = [np.full((num_pictures, 18, 3, 3), -20.0, np.float32), np.full((num_pictures, 18, 6, 6), -20.0, np.float32)]
+    raws = [np.full((num_images, 18, 3, 3), -20.0, np.float32), np.full((num_images, 18, 6, 6), -20.0, np.float32)]
     for raw, channel, cell, (width, height), offset in ((raws[0], 0, 1, wh_32, 0.0), (raws[1], 12, 2, wh_16, 7.0)):
         raw[:, channel : channel + 2, cell, cell] = offset
         raw[:, channel + 2, cell, cell] = math.log(width / 81)

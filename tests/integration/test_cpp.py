@@ -15,16 +15,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Preprocessing, Thresholds
 from lookonce.data.images import IMAGE_SUFFIXES, read_image
 from lookonce.data.letterbox import fit
 from lookonce.errors import DataError
-from lookonce.export.base import textured_canvases
+from lookonce.exporters.base import textured_canvases
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
 from lookonce.prediction.video import read_frames
 from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord, Preprocessing, Thresholds
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.export import export
 from lookonce.workflows.predict import PredictRequest, predict_with

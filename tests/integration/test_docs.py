@@ -1,5 +1,6 @@
-"""README and docs: every command of theirs is understood as printed, and every example runs as written."""
+"""README, docs and docstrings: every command is understood as printed, and every example runs as written."""
 
+import ast
 import inspect
 import json
 import re
@@ -37,11 +38,19 @@ def examples(language: str, pages: Sequence[Path] = PAGES) -> Iterator[tuple[str
                 yield page.name, text
 
 
+def docstring_examples() -> Iterator[tuple[str, str]]:
+    """(module, text) of every block of Python in a docstring."""
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+                yield from ((path.name, block) for kind, block in FENCE.findall(text) if kind == "python")
+
+
 def commands() -> Iterator[tuple[str, list[str]]]:
     """(page, words after `lookonce`) of every command in a block."""
     for language in ("", "sh", "console"):
         for page, text in examples(language):
-            for match in COMMAND.finditer(text):
+            for match in COMMAND.finditer(text.replace("\\\n", " ")):
                 words = shlex.split(match["words"].split(" && ")[0])
                 if words[0] in VERBS:
                     yield page, [NAMES.get(word, word) for word in words]
@@ -97,14 +106,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         train(data="bccd", run="bccd-1", image_size=64, width=0.125, epochs=1, batch_size=2, workers=0)
-        for name in ("data-1", "train-1", "run-1", "three-1", "bccd-2"):
+        for name in ("data-1", "train-1", "run-1", "three-1", "bccd-2", "new-1", "old-1"):
             shutil.copytree("runs/bccd-1", f"runs/{name}")
         assert main(["export", "runs/bccd-1", "--output", "bccd-1.onnx"]) == 0
         assert main(["eval", "--weights", "runs/bccd-1", "--data", "bccd", "--output", "found"]) == 0
     shutil.copytree(folder / "runs/bccd-1/checkpoints/best", folder / "cells")
-    for name in ("best.onnx", "detector.onnx", "model.onnx"):
+    for name in ("best.onnx", "detector.onnx", "mine.onnx", "model.onnx"):
         shutil.copy(folder / "bccd-1.onnx", folder / name)
     shutil.copy(folder / "found/results.json", folder)
+    shutil.copy(folder / "found/results.json", folder / "theirs.json")
+    for name in ("instances_val.json", "instances_test.json"):
+        shutil.copy(data / "annotations/instances_val2017.json", folder / name)
+    shutil.copytree(data / "val2017", folder / "val2017")
     images = sorted((data / "val2017").iterdir())
     for name in ("photographs", "photos", "street"):
         shutil.copytree(data / "val2017", folder / name)
@@ -115,8 +128,42 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# Verbs that take a second or two. The others train, export, decode and plot much, or leave this machine.
+QUICK = {"anchors", "convert", "convert-data", "eval", "info", "predict"}
+# Files and classes that a reader has; exported files of other pages.
+FOREIGN = {"0-300_.ckpt", "bccd-1.xml", "bus", "coco", "groceries", "lorry:truck", "photo.jpg", "weights_fixed.ckpt"}
+FOREIGN |= {"demo/data", "demo/data/test2017", "wrong.cfg", "x.ckpt", "yolov3-tiny-aix2022.cfg", "yolov3-tiny.cfg"}
+FOREIGN |= {"tiny", "yolov3-tiny.pt", "zoo"}
+# Once for each verb and set of options: other paths make no difference. Without --weights, predict takes coco.
+QUICK_COMMANDS = {
+    (words[0], *sorted(word for word in words if word.startswith("--"))): (page, words)
+    for page, words in reversed(ALL_COMMANDS)
+    if words[0] in QUICK and not FOREIGN & {*words} and (words[0] != "predict" or "--weights" in words)
+}
+
+
+@pytest.fixture(scope="module")
+def place(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of that folder for commands, which write beside what they read."""
+    return Path(shutil.copytree(world, tmp_path_factory.mktemp("commands") / "world"))
+
+
+@pytest.mark.parametrize(("page", "words"), QUICK_COMMANDS.values(), ids=[" ".join(key) for key in QUICK_COMMANDS])
+def test_quick_commands_run_as_printed(
+    page: str, words: list[str], place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    del page
+    monkeypatch.chdir(place)
+    if any("../shared" in word for word in words):
+        shared = str(request.getfixturevalue("shared")("data"))
+        words = [word.replace("../shared/data", shared) for word in words]
+    assert main(words) == 0
+
+
 @pytest.mark.parametrize(
-    ("page", "text"), [*examples("python", PYTHON_PAGES)], ids=lambda part: part if part.endswith(".md") else "example"
+    ("page", "text"),
+    [*examples("python", PYTHON_PAGES), *docstring_examples()],
+    ids=lambda part: part if part.endswith((".md", ".py")) else "example",
 )
 def test_every_python_example_runs(
     page: str, text: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest

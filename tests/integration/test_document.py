@@ -22,16 +22,16 @@ from lookonce.cli.options import command_of, options_of
 from lookonce.cli.verbs import VERBS
 from lookonce.cloud import job
 from lookonce.cloud.plan import make_plan
-from lookonce.config.aliases import BY_OLD_NAME
-from lookonce.config.pages import TRAIN_PARAMETERS
-from lookonce.config.record import ModelRecord
-from lookonce.config.resolve import is_said, resolve
-from lookonce.config.schema import Settings
 from lookonce.data.loader import Loader
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.launch import is_wanted
 from lookonce.remote.objects import Location, ObjectStore
+from lookonce.settings.aliases import BY_OLD_NAME
+from lookonce.settings.pages import TRAIN_PARAMETERS
+from lookonce.settings.record import ModelRecord
+from lookonce.settings.resolve import is_said, resolve
+from lookonce.settings.schema import Settings
 from lookonce.training.engine import Learner, make_scaler
 from lookonce.training.run_folder import RunFolder
 from lookonce.training.trainer import Trainer, TrainResult

@@ -16,8 +16,8 @@ from untrained import save_untrained
 from lookonce.cli.main import run
 from lookonce.cli.verbs import VERBS
 from lookonce.data import layouts, source
-from lookonce.export import formats
-from lookonce.export.plan import ExportPlan
+from lookonce.exporters import formats
+from lookonce.exporters.plan import ExportPlan
 from lookonce.model.assign import HeadPrediction, Targets
 from lookonce.weights.load import load_weights
 from lookonce.workflows import build

@@ -14,10 +14,10 @@ from raised import raises
 
 import lookonce
 from lookonce.cli.main import main
-from lookonce.config.record import ModelRecord
-from lookonce.config.resolve import resolve
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import WeightsError
+from lookonce.settings.record import ModelRecord
+from lookonce.settings.resolve import resolve
 from lookonce.weights.checkpoint import load_checkpoint, read_record
 from lookonce.weights.transfer import BACKBONE, BOX_ROWS
 

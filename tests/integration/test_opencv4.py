@@ -70,8 +70,8 @@ def difference(read, folder: Path, weights: Path, images: np.ndarray, layers: li
 
 @pytest.fixture
 def make_foreign() -> Callable[..., object]:
-    from lookonce.config.dialects import DIALECTS
-    from lookonce.config.record import ModelRecord
+    from lookonce.settings.dialects import DIALECTS
+    from lookonce.settings.record import ModelRecord
     from lookonce.weights.foreign import ForeignWeights
 
     def make(*, three_heads: bool) -> ForeignWeights:

@@ -19,7 +19,7 @@ from untrained import save_untrained
 from lookonce.data.synthetic import CLASS_NAMES, SceneOptions, write_synthetic
 from lookonce.distributed import rank
 from lookonce.errors import DataError, SettingsError
-from lookonce.export.base import textured_canvases
+from lookonce.exporters.base import textured_canvases
 from lookonce.workflows.evaluate import as_text, evaluate
 from lookonce.workflows.export import export
 from lookonce.workflows.predict import predict
@@ -253,4 +253,4 @@ def test_two_hosts_evaluate_and_the_first_one_writes(start: Start, weights: Path
     assert not (tmp_path / "host-1").exists()
     written = files_of(tmp_path / "host-0")
     assert written == files_of(tmp_path / "1")
-    assert json.loads(written["metrics.json"])["evaluated"]["pictures"] == 21
+    assert json.loads(written["metrics.json"])["evaluated"]["images"] == 21

@@ -2,8 +2,9 @@
 
 import hashlib
 import re
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 import torch
 from raised import raises
 
-from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Loader
+from lookonce.data.selection import take_images
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.distributed import rank
 from lookonce.errors import DataError, LookonceError, SettingsError
+from lookonce.settings.record import ModelRecord
 from lookonce.training.finite import TrainingDiverged
 from lookonce.training.trainer import TrainResult
 from lookonce.weights.checkpoint import read_training_values
@@ -59,12 +61,14 @@ def stopped_by_a_signal(of_rank: int, epoch: int, batch: int, *arguments: Any, *
     return quick(*arguments, **flags)
 
 
-def score(data: Path) -> dict[str, float]:
-    """What the validation of a training says of fresh weights."""
+def score(data: Path, leave_out: Sequence[int] = ()) -> dict[str, float]:
+    """What the validation of a training says of fresh weights, without some of the images."""
     settings = build.Settings(data=str(data), width=0.0625, image_size=64)
     source = open_data(data)
     record = build.make_record(settings, source.split("train"), "")
-    evaluate = build.make_evaluate(settings, source.split("val"))
+    val = source.split("val")
+    rows = np.setdiff1d(np.arange(len(val)), np.array(leave_out, np.int64))
+    evaluate = build.make_evaluate(settings, take_images(val, rows))
     assert evaluate is not None
     return dict(evaluate(build.make_model(settings, record).eval(), record, lambda _done: None))
 
@@ -74,6 +78,30 @@ def test_twenty_one_images_score_the_same_on_one_two_and_three_ranks(data: Path,
     assert alone["AR100"] > 0
     for num_ranks in (2, 3):
         assert in_ranks(num_ranks, score, data, fresh=True) == [alone] * num_ranks
+
+
+def test_validation_images_that_broke_are_left_out_of_the_score_on_any_number_of_ranks(
+    data: Path, tmp_path: Path, in_ranks: InRanks, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged = shutil.copytree(data, tmp_path / "damaged")
+    val = open_data(damaged).split("val")
+    broken = [4, 9]  # of rank 0, and of rank 1
+    for row in broken:
+        path = val.image_paths[row]
+        path.write_bytes(path.read_bytes()[:-60])
+    expected = score(data, leave_out=broken)
+    assert expected != score(data)
+    assert score(damaged) == expected
+    assert re.search(rf"{val.image_paths[4].name}.*\(2 ", caplog.text)
+    assert in_ranks(2, score, damaged, fresh=True) == [expected] * 2
+
+
+def test_a_validation_split_without_a_whole_image_is_an_error(data: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(data, tmp_path / "damaged")
+    for path in open_data(damaged).split("val").image_paths:
+        path.write_bytes(path.read_bytes()[:-60])
+    with raises(DataError, setting="split"):
+        score(damaged)
 
 
 def test_ranks_stopped_by_a_signal_to_one_go_on_with_the_bits_of_a_straight_run(

@@ -10,9 +10,6 @@ import pytest
 import torch
 from raised import raises
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Preprocessing
-from lookonce.config.resolve import resolve
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import DataError, SettingsError, WeightsError
@@ -20,6 +17,9 @@ from lookonce.evaluation.evaluate import evaluate
 from lookonce.model.yolov3_tiny import initialise
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.pytorch import PyTorchRuntime
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord, Preprocessing
+from lookonce.settings.resolve import resolve
 from lookonce.storage import StorageError
 from lookonce.training.trainer import TrainResult
 from lookonce.weights.checkpoint import read_record, save_checkpoint
@@ -27,6 +27,7 @@ from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.load import load_weights
 from lookonce.workflows.evaluate import evaluate as evaluate_verb
 from lookonce.workflows.train import train
+from lookonce.workflows.validation_split import with_val_of
 
 
 @pytest.fixture(scope="module")
@@ -241,10 +242,82 @@ def test_the_model_zoos_recipe_trains(data: Path, tmp_path: Path) -> None:
 
 
 def test_without_a_validation_split_there_is_a_last_checkpoint_only(data: Path, tmp_path: Path) -> None:
-    result = quick(data, tmp_path, val_split="holdout", epochs=1)
+    result = quick(data, tmp_path, val_split="none", epochs=1)
     assert not result.run.best.exists()
     assert load_weights(result.run.path)[1].num_classes == 6
-    assert "'holdout'" in result.run.log.read_text()
+    assert "val_split none" in result.run.log.read_text()
+    with raises(SettingsError, setting="val_split", value="holdout"):
+        quick(data, tmp_path, val_split="holdout", epochs=1)
+
+
+@pytest.fixture(scope="module")
+def without_val(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undivided") / "scenes"
+    shutil.copytree(data, folder, ignore=shutil.ignore_patterns("*val*"))
+    return folder
+
+
+def test_data_without_a_validation_split_are_divided_alike_in_every_command(without_val: Path, tmp_path: Path) -> None:
+    result = quick(without_val, tmp_path / "runs", epochs=1, val_fraction=0.3, seed=3)
+    held_out = (result.run.path / "val.txt").read_text().split()
+    assert 1 <= len(held_out) <= 3
+    assert "AP" in result.run.metrics()[-1]
+    log = result.run.log.read_text()
+    assert re.search(rf"train +{6 - len(held_out)} image", log)
+    assert re.search(rf"val +{len(held_out)} image.*val_fraction 0.3, seed 3", log)
+
+    elsewhere = shutil.copytree(result.run.last, tmp_path / "weights")  # knows its settings, not its run folder
+    for weights in (result.run.path, elsewhere):
+        source = with_val_of(open_data(without_val), weights)
+        assert sorted(path.name for path in source.split("val").image_paths) == sorted(held_out)
+    scored = evaluate_verb(weights=result.run.path, data=without_val, output=tmp_path / "scores", resamples=0)
+    assert set(scored.results.image_ids.tolist()) <= set(source.split("val").image_ids.tolist())
+
+    (result.run.path / "val.txt").write_text("\n".join(held_out[:1]))  # the run's list decides, not the rule
+    with raises(DataError, path=result.run.path):
+        train(resume=str(result.run.path))
+
+
+def test_a_run_without_validation_is_not_scored_on_what_it_was_trained_on(without_val: Path, tmp_path: Path) -> None:
+    run = quick(without_val, tmp_path, val_split="none", epochs=1).run
+    assert with_val_of(open_data(without_val), run.path).splits == ("train",)
+    with raises(DataError, setting="split", value="val"):
+        evaluate_verb(weights=run.path, data=without_val)
+
+
+@pytest.fixture
+def damaged(data: Path, tmp_path: Path) -> tuple[Path, Path, Path]:
+    """(data set, a truncated image of train, one of val)."""
+    folder = shutil.copytree(data, tmp_path / "damaged")
+    source = open_data(folder)
+    train_image, val_image = (source.split(split).image_paths[1] for split in ("train", "val"))
+    for path in (train_image, val_image):
+        path.write_bytes(path.read_bytes()[:-60])
+    return folder, train_image, val_image
+
+
+def test_damaged_images_end_a_run_before_its_first_step_or_are_left_out(
+    damaged: tuple[Path, Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, train_image, val_image = damaged
+    with raises(DataError, train_image.name, setting="on_bad_image"):
+        quick(data, tmp_path / "runs", epochs=1)
+    assert not (tmp_path / "runs").exists()
+    result = quick(data, tmp_path / "runs", epochs=1, on_bad_image="skip")
+    row = result.run.metrics()[-1]
+    assert (row["bad_images"], "AP" in row) == (1, True)
+    assert val_image.name in caplog.text
+    assert "on_bad_image: skip" in result.run.settings.read_text()
+
+
+def test_an_image_that_is_not_checked_first_ends_the_run_only_if_it_is_of_train(
+    damaged: tuple[Path, Path, Path], data: Path, tmp_path: Path
+) -> None:
+    folder, train_image, _ = damaged
+    with raises(DataError, path=train_image):
+        quick(folder, tmp_path / "runs", epochs=1, check_images=False)
+    shutil.copy(data / train_image.relative_to(folder), train_image)
+    assert "AP" in quick(folder, tmp_path / "runs", epochs=1, check_images=False).run.metrics()[-1]
 
 
 def test_the_loss_of_a_small_network_falls(data: Path, tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from lookonce.cli.verbs import VERBS
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.layout import Layout
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.checkpoint import save_checkpoint
 
 

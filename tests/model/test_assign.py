@@ -2,10 +2,10 @@
 
 import torch
 
-from lookonce.config.dialects import DIALECTS
 from lookonce.model.assign import BestAnchors, HeadPrediction, Targets, TaskAligned
 from lookonce.model.decode import decode_boxes
 from lookonce.model.iou import iou
+from lookonce.settings.dialects import DIALECTS
 
 ANCHORS = (torch.tensor([[80.0, 80.0], [160.0, 160.0]]), torch.tensor([[10.0, 10.0], [30.0, 30.0]]))
 STRIDES = (32, 16)

@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from lookonce.config.dialects import DIALECTS
 from lookonce.model.decode import decode_boxes, decode_heads, split_raw
+from lookonce.settings.dialects import DIALECTS
 
 ANCHOR = torch.tensor([[100.0, 50.0]])
 

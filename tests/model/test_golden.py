@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
-from lookonce.config.resolve import resolve
 from lookonce.model.assign import BestAnchors, HeadPrediction, Targets
 from lookonce.model.decode import decode_boxes, decode_centers_sizes, split_raw
 from lookonce.model.iou import iou
 from lookonce.model.loss import DetectionLoss, assigned_any, ignored_predictions
 from lookonce.model.yolov3_tiny import YoloV3Tiny
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
+from lookonce.settings.resolve import resolve
 from lookonce.training.engine import Learner, update_weights
 from lookonce.workflows import build
 

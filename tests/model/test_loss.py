@@ -4,12 +4,12 @@ import math
 
 import torch
 
-from lookonce.config.dialects import DIALECTS
 from lookonce.model.assign import BestAnchors, Targets, TaskAligned
 from lookonce.model.decode import decode_heads
 from lookonce.model.iou import iou
 from lookonce.model.loss import DetectionLoss
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
+from lookonce.settings.dialects import DIALECTS
 
 ANCHORS = (torch.tensor([[80.0, 80.0]]), torch.tensor([[10.0, 10.0]]))
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
 from lookonce.prediction.outputs import TEXT_OUTPUTS, Context, open_outputs
 from lookonce.prediction.result import PredictedImage
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 
 RECORD = ModelRecord(dialect=DIALECTS["darknet"], class_names=("猫", 'a "dog", big'), category_ids=(17, 4))
 
@@ -46,7 +46,7 @@ def test_detections_json_holds_the_head_the_images_and_what_failed(tmp_path):
     content = json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))
     assert content["weights"] == "w"
     assert content["failed"] == [{"file": "bad.jpg", "error": "bad.jpg: is empty"}]
-    first, second = content["pictures"]
+    first, second = content["images"]
     assert first["detections"][1] == {"class": "猫", "label": 0, "score": 0.5, "box_xyxy": [100, 0, 200, 100]}
     assert (first["file"], first["image_id"], first["width"], first["height"]) == ("a.jpg", 1, 200, 100)
     assert second["detections"] == []
@@ -107,7 +107,7 @@ def test_frames_and_tracks_are_told_everywhere(tmp_path):
         "car.mp4", 8, place=Path("car/000007.jpg"), frame=7, seconds=0.28, track_ids=np.array([3, 0], np.int64)
     )
     write(tmp_path, frame)
-    (told,) = json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))["pictures"]
+    (told,) = json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))["images"]
     assert (told["frame"], told["seconds"]) == (7, 0.28)
     assert [one["track"] for one in told["detections"]] == [3, None]
     with (tmp_path / "detections.csv").open(encoding="utf-8", newline="") as file:
@@ -120,7 +120,7 @@ def test_without_images_the_files_are_whole(tmp_path):
     write(tmp_path)
     assert json.loads((tmp_path / "results.json").read_text()) == []
     content = json.loads((tmp_path / "detections.json").read_text())
-    assert (content["pictures"], content["failed"]) == ([], [])
+    assert (content["images"], content["failed"]) == ([], [])
     assert not list(tmp_path.glob(".*"))
 
 
@@ -134,4 +134,4 @@ def test_an_error_on_the_way_leaves_what_was_found(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert len(json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))["pictures"]) == 1
+    assert len(json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))["images"]) == 1

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from raised import raises
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
 from lookonce.prediction.predictor import Prediction
 from lookonce.prediction.renderer import Renderer, crops_of, folder_name, require_untouched
 from lookonce.prediction.sources import Clip, ImageSource, Media
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 
 NAMES = ("cat", "../dog: 犬", "...")
 RECORD = ModelRecord(dialect=DIALECTS["darknet"], class_names=NAMES, category_ids=(1, 2, 3))

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Preprocessing, Thresholds
 from lookonce.detections import Detections
 from lookonce.runtimes.detector import Detector
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord, Preprocessing, Thresholds
 
 
 class Fixed:

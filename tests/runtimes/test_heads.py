@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Preprocessing
 from lookonce.model.decode import decode_heads as decode_with_torch
 from lookonce.runtimes import heads, pytorch
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord, Preprocessing
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

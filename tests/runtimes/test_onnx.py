@@ -1,15 +1,15 @@
-"""ONNX files that are not ours, or not whole. What they answer: tests/export/test_onnx.py."""
+"""ONNX files that are not ours, or not whole. What they answer: tests/exporters/test_onnx.py."""
 
 import numpy as np
 import onnx.parser
 import pytest
 from raised import raises
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
 from lookonce.runtimes.exported import RECORD_KEY
 from lookonce.runtimes.onnx import OnnxRuntime
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 
 RECORD = ModelRecord(
     dialect=DIALECTS["darknet"], class_names=("a",), category_ids=(1,), image_size=(32, 32), masks=((0,), (1,))

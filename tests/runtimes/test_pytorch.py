@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Preprocessing
 from lookonce.model.decode import decode_heads
 from lookonce.model.nms import select_detections
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.runtimes.pytorch import PyTorchRuntime, anchor_tensors, to_network_input
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord, Preprocessing
 
 THRESHOLDS = {"score_threshold": 0.2, "iou_threshold": 0.5, "max_detections": 20}
 

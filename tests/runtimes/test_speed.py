@@ -5,10 +5,10 @@ import onnx
 import pytest
 import torch
 
-from lookonce.config.record import FULL_CHANNELS
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.runtimes.onnx import open_session
 from lookonce.runtimes.speed import milliseconds_by_size, network_bytes
+from lookonce.settings.record import FULL_CHANNELS
 
 SLIM = scaled_channels(0.125)
 

@@ -15,9 +15,9 @@ import yaml
 from ports import free_port
 
 from lookonce.data.synthetic import SceneOptions, write_synthetic
+from lookonce.exit_codes import ExitCode
 from lookonce.remote.objects import Location, ObjectStore
 from lookonce.remote.stage_in import cache_name
-from lookonce.signals import EXIT_STOPPED
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFEST = ROOT / "scripts" / "kubernetes.yaml"
@@ -44,7 +44,7 @@ def test_the_names_and_numbers_of_the_manifest_agree() -> None:
     assert spec["template"]["spec"]["subdomain"] == service["metadata"]["name"]
     assert service["spec"]["selector"] == {"batch.kubernetes.io/job-name": name}
     rules = {rule["action"]: rule["onExitCodes"] for rule in spec["podFailurePolicy"]["rules"] if "onExitCodes" in rule}
-    assert rules["Ignore"]["values"] == [EXIT_STOPPED]
+    assert rules["Ignore"]["values"] == [ExitCode.STOPPED]
     assert {rule["containerName"] for rule in rules.values()} == {container["name"]}
 
 
@@ -94,7 +94,7 @@ def test_two_pods_train_stop_when_one_is_evicted_and_new_ones_go_on(s3: Any, tmp
     while not (log.is_file() and re.search(r"epoch\[2\], iter", log.read_text())) and time.monotonic() < give_up:
         time.sleep(0.01)
     first[1].send_signal(signal.SIGTERM)
-    all_end(first, EXIT_STOPPED, tmp_path / "first")
+    all_end(first, ExitCode.STOPPED, tmp_path / "first")
     all_end(pods(tmp_path / "second", port), 0, tmp_path / "second")
     run = tmp_path / "second" / runs / "job"
     assert re.search(r"2 processes.* epoch", (run / "log.txt").read_text())

@@ -284,6 +284,36 @@ def cvat_file(root: Path, source: Source) -> Path:
     return cvat(root, source) / "annotations.xml"
 
 
+def datumaro(root: Path, source: Source) -> Path:
+    (root / "annotations").mkdir(parents=True)
+    labels = [{"name": name, "parent": "", "attributes": []} for name in source.names]
+    for split, dataset in source.splits.items():
+        source.copy(root / "images" / split, split)
+        items = [
+            {
+                "id": Path(name).stem,
+                "image": {"path": name, "size": dataset.image_sizes_wh[index].tolist()[::-1]},
+                "annotations": [
+                    {"type": "bbox", "label_id": label, "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]]}
+                    for box, label in source.boxes(dataset, index)
+                ],
+            }
+            for name, _, index in source.items(split)
+        ]
+        content = {"dm_format_version": "1.0", "categories": {"label": {"labels": labels}}, "items": items}
+        (root / "annotations" / f"{split}.json").write_text(json.dumps(content))
+    return root
+
+
+def yolo_names_yaml(root: Path, source: Source) -> Path:
+    """As supervision writes it: the data.yaml has the names only."""
+    for split in source.splits:
+        source.copy(root / split / "images", split)
+        source.txt(root / split / "labels", split)
+    (root / "data.yaml").write_text(json.dumps({"nc": len(source.names), "names": source.names}))
+    return root
+
+
 TENSORFLOW = ["filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax"]
 
 
@@ -323,4 +353,5 @@ LAYOUTS: tuple[Build, ...] = (
     *(coco_roboflow, coco_fiftyone, yolo_yaml, yolo_classes_txt, yolo_label_studio, yolo_mixed, darknet, darknet_file),
     *(darknet_without_description, darknet_roboflow, voc_lists, voc_without_lists, voc_images_annotations, voc_mixed),
     *(voc_roboflow, labelme, cvat, cvat_file, csv_tensorflow, csv_retinanet_file, csv_open_images),
+    *(datumaro, yolo_names_yaml),
 )

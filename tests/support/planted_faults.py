@@ -79,19 +79,19 @@ Plant = Callable[[Corpus], Fault]
 def _truncated(corpus: Corpus) -> Fault:
     path = corpus.path(corpus.victim())
     path.write_bytes(path.read_bytes()[: int(corpus.rng.integers(3000, 6000))])
-    return Fault("truncated-picture", path.name)
+    return Fault("truncated-image", path.name)
 
 
 def _no_image(corpus: Corpus) -> Fault:
     path = corpus.path(corpus.victim())
     path.write_bytes(b"<html>404 not found</html>")
-    return Fault("unreadable-picture", path.name)
+    return Fault("unreadable-image", path.name)
 
 
 def _empty_file(corpus: Corpus) -> Fault:
     path = corpus.path(corpus.victim())
     path.write_bytes(b"")
-    return Fault("unreadable-picture", path.name)
+    return Fault("unreadable-image", path.name)
 
 
 def _wrong_suffix(corpus: Corpus) -> Fault:
@@ -131,7 +131,7 @@ def _other_size(corpus: Corpus) -> Fault:
 def _missing(corpus: Corpus) -> Fault:
     path = corpus.path(corpus.victim())
     path.unlink()
-    return Fault("missing-picture", path.name)
+    return Fault("missing-image", path.name)
 
 
 def _leaves_folder(corpus: Corpus) -> Fault:
@@ -145,7 +145,7 @@ def _image_id_twice(corpus: Corpus) -> Fault:
     first, second = sorted((corpus.victim(), corpus.victim()), key=lambda image: image["id"])
     corpus.drop_boxes(second)
     second["id"] = first["id"]
-    return Fault("duplicate-picture-id", corpus.json_path("train").name)
+    return Fault("duplicate-image-id", corpus.json_path("train").name)
 
 
 def _box_id_twice(corpus: Corpus) -> Fault:
@@ -164,7 +164,7 @@ def _same_bytes(corpus: Corpus) -> Fault:
     image = corpus.victim()
     path = corpus.add_image("copy.jpg", image)
     shutil.copyfile(corpus.path(image), path)
-    return Fault("copied-picture", path.name)
+    return Fault("copied-image", path.name)
 
 
 def _half_size(corpus: Corpus) -> Fault:
@@ -193,7 +193,7 @@ def _leaked(corpus: Corpus) -> Fault:
     image = corpus.victim()
     path = corpus.add_image("leaked.jpg", image, "val")
     shutil.copyfile(corpus.path(image), path)
-    return Fault("leaked-picture", path.name)
+    return Fault("leaked-image", path.name)
 
 
 def _leaked_smaller(corpus: Corpus) -> Fault:
@@ -209,7 +209,7 @@ def _case_clash(corpus: Corpus) -> Fault:
         old = corpus.path(image)
         image["file_name"] = name
         old.rename(corpus.path(image))
-    return Fault("case-clash-picture", second["file_name"])
+    return Fault("case-clash-image", second["file_name"])
 
 
 def _box(check: str, make: Callable[[dict[str, Any], list[float]], list[float]]) -> Plant:
@@ -238,7 +238,7 @@ def _unknown_class(corpus: Corpus) -> Fault:
 
 def _without_image(corpus: Corpus) -> Fault:
     corpus.add_box({"id": 4711}, bbox=[5, 5, 20, 20])
-    return Fault("annotation-without-picture", corpus.json_path("train").name)
+    return Fault("annotation-without-image", corpus.json_path("train").name)
 
 
 def _three_numbers(corpus: Corpus) -> Fault:

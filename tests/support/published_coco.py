@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.model.yolov3_tiny import initialise
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.darknet import to_darknet
 from lookonce.weights.foreign import COCO_NAMES

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord, Thresholds
 from lookonce.weights.checkpoint import save_checkpoint
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Batch
 from lookonce.model.assign import TaskAligned
 from lookonce.model.loss import DetectionLoss
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
 from lookonce.runtimes.pytorch import anchor_tensors
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 from lookonce.training.ema import ExponentialMovingAverage
 from lookonce.training.engine import Learner, StepOptions, make_scaler
 from lookonce.training.optimizer import make_optimizer
@@ -51,7 +51,6 @@ def batch_of(*corners: tuple[int, int], image_ids: tuple[int, ...] | None = None
         crowd=np.zeros(len(squares), bool),
         positions=np.arange(len(corners)),
         image_ids=np.array(image_ids or range(1, len(corners) + 1)),
-        placements=(),
     )
 
 

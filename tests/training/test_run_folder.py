@@ -3,8 +3,8 @@ from pathlib import Path
 
 from raised import raises
 
-from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
+from lookonce.settings.record import ModelRecord
 from lookonce.training.run_folder import (
     RunFolder,
     create_run_folder,

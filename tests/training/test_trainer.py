@@ -11,9 +11,10 @@ import pytest
 import torch
 from raised import raises
 
-from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Batch
+from lookonce.data.order import STREAM_VERSION
 from lookonce.errors import WeightsError
+from lookonce.settings.record import ModelRecord
 from lookonce.training.engine import Learner
 from lookonce.training.finite import TrainingDiverged
 from lookonce.training.run_folder import RunFolder
@@ -231,6 +232,16 @@ def test_weights_alone_cannot_be_resumed(make_trainer: Any, run: RunFolder, reco
     save_checkpoint(run.last, state=trainer.learner.model.state_dict(), record=record)
     with raises(WeightsError, path=run.last):
         trainer.resume()
+
+
+def test_a_run_that_began_with_other_random_numbers_is_told(
+    make_trainer: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("lookonce.training.trainer.STREAM_VERSION", 7)
+    make_trainer(epochs=1).run()
+    monkeypatch.undo()
+    make_trainer(epochs=2).resume()
+    assert re.search(rf"image_stream is {STREAM_VERSION}, .* 7\b", caplog.text)
 
 
 def test_another_number_of_threads_is_told(make_trainer: Any, caplog: pytest.LogCaptureFixture) -> None:

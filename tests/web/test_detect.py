@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import lookonce.web
-from lookonce.config.record import Preprocessing
 from lookonce.data.letterbox import fit
+from lookonce.settings.record import Preprocessing
 
 SCRIPT = """
 import { readFileSync } from "node:fs";

@@ -55,7 +55,7 @@ class Site:
     def wait_for_all(self, count: int) -> None:
         """Until all chosen images have their detections."""
         end = time.monotonic() + 60
-        while len(self.saved()["pictures"]) < count:
+        while len(self.saved()["images"]) < count:
             assert time.monotonic() < end, self.text("#error")
 
     def saved(self) -> dict[str, Any]:
@@ -93,8 +93,8 @@ def site(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
 def assert_equal(saved: dict[str, Any], model: Path, images: list[Path]) -> int:
     """Same labels, boxes within 0.01 pixel, scores within 0.00001; returns the number of detections."""
     expected = [image.to_dict() for image in lookonce.load(model).predict([str(path) for path in images]).images]
-    assert len(saved["pictures"]) == len(expected)
-    for ours, theirs in zip(saved["pictures"], expected, strict=True):
+    assert len(saved["images"]) == len(expected)
+    for ours, theirs in zip(saved["images"], expected, strict=True):
         assert ours["file"] == Path(theirs["file"]).name
         assert (ours["width"], ours["height"]) == (theirs["width"], theirs["height"])
         labels = [[row["class"] for row in one["detections"]] for one in (ours, theirs)]
@@ -147,20 +147,20 @@ def test_nothing_is_wider_than_the_window_and_every_control_has_a_name(
 def test_the_filters_need_no_new_run(site: Site, images: list[Path]) -> None:
     site.open()
     site.show(images[0])
-    before = len(site.saved()["pictures"][0]["detections"])
+    before = len(site.saved()["images"][0]["detections"])
     site.browser.value(
         "let asked = 0; const post = Worker.prototype.postMessage; "
         "Worker.prototype.postMessage = function (...given) { ++asked; return post.apply(this, given); }"
     )
     slide = "(it => {{ it.value = {}; it.dispatchEvent(new Event('input')); }})(document.querySelector('#threshold'))"
     site.browser.value(slide.format(0.05))
-    assert len(site.saved()["pictures"][0]["detections"]) > before
+    assert len(site.saved()["images"][0]["detections"]) > before
     site.browser.value(slide.format(0.9))
-    assert all(row["score"] > 0.9 for row in site.saved()["pictures"][0]["detections"])
+    assert all(row["score"] > 0.9 for row in site.saved()["images"][0]["detections"])
     site.browser.value("document.querySelector('#threshold-reset').click()")
-    assert len(site.saved()["pictures"][0]["detections"]) == before
+    assert len(site.saved()["images"][0]["detections"]) == before
     site.browser.value("document.querySelector('#classes input').click()")
-    assert {row["label"] for row in site.saved()["pictures"][0]["detections"]} == {1}
+    assert {row["label"] for row in site.saved()["images"][0]["detections"]} == {1}
     site.browser.value("document.querySelector('#classes-none').click()")
     assert site.text("#count") == "0 detections"
     assert site.browser.value("asked") == 0
@@ -212,7 +212,7 @@ def test_the_camera_and_a_video_are_followed(site: Site, tmp_path: Path, shared:
     site.browser.wait("document.querySelector('#video').currentTime > 1")
     site.browser.value("document.querySelector('#play').click()")
     assert site.text("#play") == "Play"
-    pictures = site.saved()["pictures"]
-    assert len(pictures) >= 2
-    assert pictures[0]["seconds"] < pictures[-1]["seconds"]
+    frames = site.saved()["images"]
+    assert len(frames) >= 2
+    assert frames[0]["seconds"] < frames[-1]["seconds"]
     assert site.browser.errors == []

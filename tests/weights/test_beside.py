@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Preprocessing, Thresholds
 from lookonce.errors import SettingsError, WeightsError
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord, Preprocessing, Thresholds
 from lookonce.weights.beside import record_file, text_beside
 from lookonce.weights.foreign import ReadOptions
 from lookonce.weights.load import load_weights, read_foreign

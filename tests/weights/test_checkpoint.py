@@ -8,9 +8,9 @@ import torch
 from raised import raises
 from safetensors.torch import load_file
 
-from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny
+from lookonce.settings.record import ModelRecord
 from lookonce.storage import StorageError
 from lookonce.weights import checkpoint as checkpoint_module
 from lookonce.weights.checkpoint import load_checkpoint, replace_record, save_checkpoint

@@ -8,9 +8,9 @@ import pytest
 import torch
 from raised import raises
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.convolutions import convolutions, model_from_record
 from lookonce.weights.darknet import RELEASED_COCO_SHA256, choose_masks, read_darknet, read_weights, to_darknet
 from lookonce.weights.darknet_cfg import write_cfg

@@ -3,9 +3,9 @@ import re
 import pytest
 from raised import raises
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import FULL_CHANNELS, ModelRecord
 from lookonce.errors import WeightsError
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import FULL_CHANNELS, ModelRecord
 from lookonce.weights.darknet_cfg import parse, read_cfg, write_cfg
 
 SLIM = (4, 4, 4, 4, 4, 4, 8, 0, 0, 4, 4)

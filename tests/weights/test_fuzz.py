@@ -16,9 +16,9 @@ import pytest
 import torch
 from mutations import mutated
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.errors import LookonceError
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.darknet import to_darknet
 from lookonce.weights.darknet_cfg import read_cfg
 from lookonce.weights.foreign import ReadOptions

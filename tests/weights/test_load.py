@@ -5,10 +5,10 @@ import pytest
 import torch
 from raised import raises
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.weights.darknet import to_darknet
 from lookonce.weights.load import find_checkpoint, load_state, load_weights, open_checkpoint

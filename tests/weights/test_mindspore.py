@@ -7,9 +7,9 @@ import pytest
 import torch
 from raised import raises
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.foreign import ReadOptions
 from lookonce.weights.load import load_state

@@ -8,10 +8,10 @@ import pytest
 import torch
 from raised import raises
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord
 from lookonce.errors import WeightsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import DEFAULT_ANCHORS, ModelRecord
 from lookonce.weights.checkpoint import Checkpoint
 from lookonce.weights.transfer import Taken, account, transfer
 

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from raised import raises
 from torch import nn
 
-from lookonce.config.record import DEFAULT_ANCHORS
 from lookonce.errors import WeightsError
+from lookonce.settings.record import DEFAULT_ANCHORS
 from lookonce.weights import pickled
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.foreign import ReadOptions

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from raised import raises
 
-from lookonce.config.schema import Settings
-from lookonce.config.text import parse_text
 from lookonce.errors import DataError, SettingsError
+from lookonce.settings.schema import Settings
+from lookonce.settings.text import parse_text
 from lookonce.workflows.anchors import anchors, as_text
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from raised import raises
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
 from lookonce.runtimes.processor import int8_path
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.bench import Bench, bench, least_share
 from lookonce.workflows.bench_process import Case, measure, peak_gflops
@@ -52,8 +52,8 @@ def test_rates_latencies_and_operations_fit_together(done):
     row = done.rows[0]
     assert (row["runtime"], row["threads"], row["batch"], row["image_size"]) == ("pytorch", 1, 2, [64, 64])
     assert row["median_ms"] <= row["p95_ms"]
-    assert row["pictures_per_second"] == pytest.approx(2 * 1000 / row["median_ms"])
-    assert row["gflops"] == pytest.approx(row["gflop_per_picture"] * row["pictures_per_second"])
+    assert row["images_per_second"] == pytest.approx(2 * 1000 / row["median_ms"])
+    assert row["gflops"] == pytest.approx(row["gflop_per_picture"] * row["images_per_second"])
     assert row["share_of_peak"] == pytest.approx(row["gflops"] / row["peak_gflops"])
     assert row["memory_mb"] > 50
 
@@ -67,7 +67,7 @@ def test_where_the_time_goes_is_told(weights, pictures):
     told = measure(Case(weights=str(weights), images=pictures, seconds=0.01, pipeline=True))
     assert list(told["processor_ms"]) == ["read", "letterbox", "network", "draw", "encode"]
     assert all(value > 0 for value in told["processor_ms"].values())
-    assert told["pictures"] == 2
+    assert told["images"] == 2
     assert told["pipeline_per_second"] > 0
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord
-from lookonce.config.schema import Settings
 from lookonce.data.dataset import Dataset
 from lookonce.data.letterbox import box_sizes_at_input
+from lookonce.settings.record import DEFAULT_ANCHORS, ModelRecord
+from lookonce.settings.schema import Settings
 from lookonce.training.engine import set_training_mode
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows import build
@@ -48,8 +48,8 @@ def record(given: Settings) -> ModelRecord:
 def test_sizes_are_measured_on_the_canvas() -> None:
     """200x100 on 64: letterboxed by 0.32 both ways, stretched by 0.32 and 0.64."""
     data = dataset([(100, 50)])
-    assert box_sizes_at_input(data, 64, "letterbox").tolist() == [[32, 16]]
-    assert box_sizes_at_input(data, 64, "stretch").tolist() == [[32, 32]]
+    assert box_sizes_at_input(data, (64, 64), "letterbox").tolist() == [[32, 16]]
+    assert box_sizes_at_input(data, (64, 64), "stretch").tolist() == [[32, 32]]
 
 
 def test_anchors_fitted_to_six_sizes_are_those_sizes() -> None:
@@ -65,11 +65,9 @@ def test_default_anchors_and_masks_are_the_papers() -> None:
     assert made.masks == ((3, 4, 5), (0, 1, 2))
 
 
-@pytest.mark.parametrize(
-    ("num_pictures", "batch_size"), [(1, 4), (205, 4), (400, 8), (800, 16), (1600, 32), (10**6, 32)]
-)
-def test_few_images_get_small_batches(num_pictures: int, batch_size: int) -> None:
-    assert build.choose_batch_size(settings(batch_size=0), num_pictures).batch_size == batch_size
+@pytest.mark.parametrize(("num_images", "batch_size"), [(1, 4), (205, 4), (400, 8), (800, 16), (1600, 32), (10**6, 32)])
+def test_few_images_get_small_batches(num_images: int, batch_size: int) -> None:
+    assert build.choose_batch_size(settings(batch_size=0), num_images).batch_size == batch_size
 
 
 def test_a_given_batch_size_stays() -> None:

@@ -8,7 +8,9 @@ import pytest
 from planted_faults import FAULTS, plant_faults, write_clean
 from raised import raises
 
+from lookonce.data.dataset import Dataset
 from lookonce.data.finding_kinds import FINDING_KINDS
+from lookonce.data.findings import Finding
 from lookonce.errors import DataError, SettingsError
 from lookonce.storage import sha256_file
 from lookonce.workflows.check import as_text, check
@@ -35,7 +37,7 @@ def test_what_is_no_data_set_is_an_error(tmp_path: Path) -> None:
 
 def test_checks_are_chosen_by_name_or_group(shared: Callable[[str], Path]) -> None:
     data = shared("data/bccd")
-    assert check(data, only=["copies"]).result.checks >= {"near-copy", "leaked-picture"}
+    assert check(data, only=["copies"]).result.checks >= {"near-copy", "leaked-image"}
     assert not check(data, skip=["boxes,copies"], decode=False, advice=False).result.findings
     with raises(SettingsError, " tiny-box?", value="tiny-boxes"):
         check(data, only=["tiny-boxes"])
@@ -93,7 +95,7 @@ def test_images_without_annotations_are_looked_at_alone(shared: Callable[[str], 
     for data in (truncated, truncated.parent):
         checked = check(data, html=tmp_path / "page.html", advice=True)
         assert [(found.name, Path(found.file).name) for found in checked.result.findings] == [
-            ("truncated-picture", "truncated.jpg")
+            ("truncated-image", "truncated.jpg")
         ]
         assert checked.num_errors == 1
         assert checked.advice is None
@@ -104,3 +106,23 @@ def test_images_without_annotations_cannot_be_corrected(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     with raises(DataError, "--fix", path=tmp_path):
         check(tmp_path, fix=tmp_path / "copy")
+
+
+def test_label_errors_are_looked_for_with_weights_only(
+    planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def find(runtime: str, dataset: Dataset, _progress: object) -> list[Finding]:
+        asked.append((runtime, dataset.split))
+        image = str(dataset.image_paths[0])
+        return [Finding(name="doubtful-class", file=image, message=image, box_xyxy=(1, 1, 9, 9), tag="mug 0.90")]
+
+    monkeypatch.setattr("lookonce.workflows.check.load_runtime", lambda weights, **_: weights.name)
+    monkeypatch.setattr("lookonce.evaluation.label_errors.find_label_errors", find)
+    html = tmp_path / "a.html"
+    checked = check(planted, weights=tmp_path / "best", html=html, decode=False, advice=False).result
+    assert {split for _, split in asked} == {split.split for split in checked.splits}
+    assert ("doubtful-class" in checked.checks, checked.findings[-1].tag) == (True, "mug 0.90")
+    assert ">mug 0.90</text>" in html.read_text()
+    assert "doubtful-class" not in check(planted, decode=False, advice=False).result.checks

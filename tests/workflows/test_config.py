@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 
 from lookonce.cli.main import main
-from lookonce.config.resolve import resolve
-from lookonce.config.schema import GROUPS, Settings
 from lookonce.layout import Layout
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
+from lookonce.settings.resolve import resolve
+from lookonce.settings.schema import GROUPS, Settings
+from lookonce.weights.checkpoint import save_checkpoint
+from lookonce.weights.convolutions import model_from_record
 from lookonce.workflows.config import as_text, config, rows
 
 
@@ -50,6 +54,19 @@ def test_notes_go_to_the_error_stream(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize("name", ["weights", "backbone_weights"])
-def test_what_weights_would_set_is_not_passed_over_in_silence(name: str, capsys: pytest.CaptureFixture[str]):
+def test_weights_that_are_not_here_are_not_passed_over_in_silence(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOOKONCE_WEIGHTS", str(tmp_path))
     assert main(["config", f"--{name}=coco"]) == 0
-    assert f"{name}: coco" in capsys.readouterr().err
+    assert "weights: coco" in capsys.readouterr().err
+
+
+def test_what_training_takes_over_from_the_weights_is_shown(tmp_path: Path) -> None:
+    silu = DIALECTS["darknet"].model_copy(update={"activation": "silu"})
+    masks = ((3, 4, 5), (1, 2, 3))
+    record = ModelRecord(dialect=silu, channels=(4,) * 11, masks=masks, class_names=("a",), category_ids=(1,))
+    save_checkpoint(tmp_path / "w", state=model_from_record(record).state_dict(), record=record)
+    shown = config(weights=tmp_path / "w", activation="leaky").resolved
+    assert (shown.settings.dialect, shown.settings.masks, shown.settings.activation) == ("darknet", masks, "leaky")
+    assert shown.origins["masks"] == f"weights {tmp_path / 'w'}"

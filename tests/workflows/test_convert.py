@@ -7,10 +7,10 @@ from PIL import Image
 from raised import raises
 
 from lookonce.cli.main import main
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.model.yolov3_tiny import initialise
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.checkpoint import load_checkpoint, save_checkpoint
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.load import load_weights

@@ -42,7 +42,7 @@ def test_a_report_of_a_run_whose_data_are_gone_still_has_its_curves(
     (copy / "metrics.jsonl").write_bytes((folder / "run-1" / "metrics.jsonl").read_bytes())
     page = report(copy).read_text(encoding="utf-8")
     assert 'id="training"' in page
-    assert 'id="pictures"' not in page
+    assert 'id="images"' not in page
     assert str(tmp_path / "gone") in caplog.text
 
 

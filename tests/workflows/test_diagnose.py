@@ -13,9 +13,9 @@ import torch
 import yaml
 from raised import raises
 
-from lookonce.config.schema import Settings
 from lookonce.errors import SettingsError
 from lookonce.evaluation.diagnosis import Diagnosis
+from lookonce.settings.schema import Settings
 from lookonce.training.trainer import TrainResult
 from lookonce.workflows.diagnose import ScoreMonitor, as_text, diagnose
 from lookonce.workflows.train import train

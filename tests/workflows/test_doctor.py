@@ -4,6 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from lookonce.errors import how_to_install
 from lookonce.workflows import doctor as doctor_module
 from lookonce.workflows.doctor import TINY_ONNX, Health, MachineCheck, as_text, doctor, requirements
 
@@ -36,7 +37,7 @@ def test_lookonce_that_is_not_installed_is_a_note(monkeypatch: pytest.MonkeyPatc
 def test_a_missing_extra_has_its_pip_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor_module, "requirements", lambda: {"": ["numpy"], "video": ["no-such-package"]})
     _, extra = doctor_module._packages()
-    assert (extra.verdict, extra.advice) == ("missing", 'pip install "lookonce[video]"')
+    assert (extra.verdict, extra.advice) == ("missing", how_to_install("video"))
     assert "no-such-package" in extra.text
 
 

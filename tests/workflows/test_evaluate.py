@@ -15,8 +15,6 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from raised import raises
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.analysis import analyse
@@ -26,6 +24,8 @@ from lookonce.evaluation.thresholds import write_thresholds
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.checkpoint import load_checkpoint, read_record, save_checkpoint
 from lookonce.workflows.evaluate import as_text, evaluate
 
@@ -87,15 +87,13 @@ def test_scoring_a_results_file_needs_no_images(coco: Path, foreign: Path, tmp_p
 
 def test_sheets_show_the_worst_images_and_a_choice_of_all(coco: Path, foreign: Path, tmp_path: Path) -> None:
     evaluation = evaluate(data=coco, images=tmp_path, results=foreign, output=tmp_path / "out", resamples=0)
-    assert evaluation.files[-2:] == ("worst.jpg", "pictures.jpg")
-    worst, every = (cv2.imread(str(tmp_path / "out" / name)) for name in ("worst.jpg", "pictures.jpg"))
+    assert evaluation.files[-2:] == ("worst.jpg", "images.jpg")
+    worst, every = (cv2.imread(str(tmp_path / "out" / name)) for name in ("worst.jpg", "images.jpg"))
     # One picture has an error (its pen is missed): one row; three pictures are two rows.
     assert every.shape[0] - 8 == 2 * (worst.shape[0] - 8)
     red = (worst[..., 2] > 200) & (worst[..., :2] < 60).all(axis=-1)
     assert red.sum() > 500  # the frame around the missed pen
-    assert analysis_of(tmp_path / "out")["worst_pictures"] == [
-        {"image_id": 3, "file": "3.png", "missed": 1, "wrong": 0}
-    ]
+    assert analysis_of(tmp_path / "out")["worst_images"] == [{"image_id": 3, "file": "3.png", "missed": 1, "wrong": 0}]
 
 
 def analysis_of(folder: Path) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import torch
 import yaml
 from raised import raises
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.errors import LookonceError, SettingsError, WeightsError
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from lookonce.weights.convolutions import model_from_record
 from lookonce.workflows import hub

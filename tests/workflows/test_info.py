@@ -8,10 +8,10 @@ import pytest
 import torch
 from raised import raises
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.errors import SettingsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord, Thresholds
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.info import as_text, info
 
@@ -108,12 +108,12 @@ def test_scales_of_weights_need_no_images_and_those_of_activations_do(tmp_path: 
     info(weights, output=tmp_path / "1")
     content = json.loads((tmp_path / "1" / "int8-scales.json").read_text())
     assert len(content["weights"]["conv0"]["scales"]) == 4
-    assert (content["activations"], content["pictures"]) == ({}, 0)
+    assert (content["activations"], content["images"]) == ({}, 0)
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(cv2.imencode(".png", np.full((50, 60, 3), 200, np.uint8))[1].tobytes())
     info(weights, int8_scales=str(tmp_path / "*.png"), output=tmp_path / "2")
     content = json.loads((tmp_path / "2" / "int8-scales.json").read_text())
-    assert content["pictures"] == 2
+    assert content["images"] == 2
     assert content["activations"]["images"]["high"] == pytest.approx(200 / 255)
     assert set(content["activations"]) == {"images", *content["weights"]}
 

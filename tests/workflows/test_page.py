@@ -17,11 +17,11 @@ import pytest
 from raised import raises
 from untrained import save_untrained
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Preprocessing, Thresholds
 from lookonce.errors import SettingsError, WeightsError
-from lookonce.export.metadata import embed
+from lookonce.exporters.metadata import embed
 from lookonce.runtimes.exported import THRESHOLDS
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord, Preprocessing, Thresholds
 from lookonce.web import runtime as runtime_module
 from lookonce.web.server import serving
 from lookonce.workflows.page import as_text, page

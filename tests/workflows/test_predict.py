@@ -21,7 +21,7 @@ from untrained import save_untrained
 import lookonce
 from lookonce.cli.main import main
 from lookonce.errors import SettingsError
-from lookonce.export.base import textured_canvases
+from lookonce.exporters.base import textured_canvases
 from lookonce.prediction import sources
 from lookonce.prediction.sources import find_media
 from lookonce.prediction.video import Frame
@@ -62,7 +62,7 @@ def png(image: np.ndarray) -> bytes:
 def rows(predicted: Predicted) -> list[list[dict[str, object]]]:
     """The detections of each picture, from detections.json."""
     content = json.loads((predicted.output / "detections.json").read_text(encoding="utf-8"))
-    return [one["detections"] for one in content["pictures"]]
+    return [one["detections"] for one in content["images"]]
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +121,9 @@ def test_a_video_is_drawn_as_a_video_and_written_down_frame_by_frame(weights, im
         times = [frame.time for frame in container.decode(video=0)]
     np.testing.assert_allclose(times, [0, 0.04, 0.08, 0.12, 0.16], atol=1e-6)
     content = json.loads((tmp_path / "out" / "detections.json").read_text(encoding="utf-8"))
-    assert [one["frame"] for one in content["pictures"]] == [0, 1, 2, 3, 4]
-    assert [one["image_id"] for one in content["pictures"]] == [1, 2, 3, 4, 5]
-    assert all("track" in one for one in content["pictures"][0]["detections"])
+    assert [one["frame"] for one in content["images"]] == [0, 1, 2, 3, 4]
+    assert [one["image_id"] for one in content["images"]] == [1, 2, 3, 4, 5]
+    assert all("track" in one for one in content["images"][0]["detections"])
     assert len(list((tmp_path / "out" / "labels" / "clip").iterdir())) == 5
 
 
@@ -231,7 +231,7 @@ def test_ctrl_c_is_how_a_camera_ends_and_everything_is_written(weights, tmp_path
     monkeypatch.setattr(sources, "camera_frames", until_ctrl_c)
     assert main(["predict", "0", "--weights", str(weights), "--output", str(tmp_path)]) == 0
     content = json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))
-    assert len(content["pictures"]) >= 1
+    assert len(content["images"]) >= 1
     assert "written" in capsys.readouterr().out
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from raised import raises
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Preprocessing
-from lookonce.config.resolve import resolve
-from lookonce.config.schema import Settings
 from lookonce.errors import WeightsError
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord, Preprocessing
+from lookonce.settings.resolve import resolve
+from lookonce.settings.schema import Settings
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.weights.convolutions import model_from_record
 from lookonce.workflows.starting_weights import COSTS, OF_NETWORK, at_weights, log_facts

@@ -10,13 +10,13 @@ import torch
 from raised import raises
 
 from lookonce.cli.main import main
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError
-from lookonce.export.base import textured_canvases
-from lookonce.export.metadata import VERIFIED_KEY
+from lookonce.exporters.base import textured_canvases
+from lookonce.exporters.metadata import VERIFIED_KEY
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
 from lookonce.runtimes.pytorch import PyTorchRuntime
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.export import export
 from lookonce.workflows.verify import Verification, verify
@@ -97,7 +97,7 @@ def test_the_table_is_written_and_kept_in_the_file(run, data, tmp_path):
     verified([run], data, tmp_path)
     told = json.loads((tmp_path / "table.json").read_text())
     assert told["passed"]
-    assert (told["pictures"], told["split"]) == (4, "val")
+    assert (told["images"], told["split"]) == (4, "val")
     assert [Path(row["file"]).name for row in told["rows"]] == ["run-1", "run-1.onnx"]
     metadata = onnx.load(run / "run-1.onnx").metadata_props
     (kept,) = [json.loads(entry.value) for entry in metadata if entry.key == VERIFIED_KEY]

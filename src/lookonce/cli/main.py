@@ -1,37 +1,35 @@
-"""`lookonce VERB ...`: parses the options, runs the verb's function, and reports errors as messages and exit status.
-
-Exit status: 0 success; 1 invalid input, or findings that are errors; 2 invalid option or setting; 74 some results of a
-job were not uploaded; 75 the run was stopped and can be resumed; 130 Ctrl-C.
-"""
+"""`lookonce VERB ...`: parses the options, runs the verb's function, and reports errors as messages and exit codes."""
 
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import CycloptsError
 from rich.console import Console
 
 import lookonce
+from lookonce.cli.app import app_of, completion, overview
+from lookonce.cli.as_json import as_json
 from lookonce.cli.verbs import VERBS, Verb
-from lookonce.config.names import suggestion
 from lookonce.errors import NO_CANN, NO_TORCH_NPU, LookonceError, MissingExtra, SettingsError
+from lookonce.exit_codes import ExitCode
 from lookonce.layout import Layout
-from lookonce.log import logging_to
+from lookonce.log import command_here, get_logger, has_logged, logging_to, quiet
+from lookonce.settings.names import suggestion
 
-FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 HELP_WIDTH = 80
 # Missing module -> the extra that installs it.
 EXTRAS = {"torch": "train", "onnx": "train", "onnxscript": "train"}
 EXTRAS |= {"google": "mindspore", "huggingface_hub": "hub"}
-INTRODUCTION = "The complete YOLOv3-Tiny detector: train, evaluate, predict, export."
-EPILOGUE = """\
-lookonce VERB --help lists the options of a verb.
---batch-size 8, --batch_size=8 and batch_size=8 are equivalent.
---traceback prints the Python traceback of an error."""
+MODES = ("--quiet", "--json", "--traceback")
+COMPLETIONS = ("--install-completion", "--show-completion")
+SECONDS_OF_SILENCE = 0.7
 
 
 def main(tokens: Sequence[str] | None = None, *, from_document: bool = False) -> int:
@@ -40,30 +38,49 @@ def main(tokens: Sequence[str] | None = None, *, from_document: bool = False) ->
     from_document: it was typed in the model zoo's form, so that errors name options in this form too.
     """
     tokens = list(sys.argv[1:] if tokens is None else tokens)
-    show_traceback = os.environ.get("LOOKONCE_TRACEBACK", "") not in {"", "0"} or "--traceback" in tokens
-    tokens = [token for token in tokens if token != "--traceback"]
+    tokens, modes = modes_of(tokens)
+    show_traceback = os.environ.get("LOOKONCE_TRACEBACK", "") not in {"", "0"} or "traceback" in modes
     try:
-        with logging_to():
-            return run(tokens)
+        with quiet() if "quiet" in modes else nullcontext(), logging_to():
+            return run(tokens, json="json" in modes)
     except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED, show_traceback)
+        return _fail("interrupted", ExitCode.INTERRUPTED, show_traceback)
     except SettingsError as error:
-        return _fail(str(_as_typed(error, tokens, from_document=from_document)), WRONG_USE, show_traceback)
+        return _fail(str(_as_typed(error, tokens, from_document=from_document)), ExitCode.WRONG_USE, show_traceback)
     except LookonceError as error:
-        return _fail(str(error), FAILED, show_traceback)
+        return _fail(str(error), ExitCode.FAILED, show_traceback)
     except BrokenPipeError:
         # The reader (`| head`) has closed the pipe; Python would report it again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return ExitCode.FAILED
 
 
-def run(tokens: Sequence[str]) -> int:
+def modes_of(tokens: Sequence[str]) -> tuple[list[str], set[str]]:
+    """The other words, and which of --quiet, --json and --traceback were typed.
+
+    `--json FILE` is an option of some verbs: there the word alone is meant, at the end or before another option.
+    """
+    takes_file = bool(tokens) and tokens[0] in VERBS and "json" in VERBS[tokens[0]].renames.values()
+    end = tokens.index("--") if "--" in tokens else len(tokens)
+    typed = {
+        at
+        for at, (token, following) in enumerate(pairwise([*tokens[:end], "--"]))
+        if token in MODES and not (token == "--json" and takes_file and not following.startswith("--"))
+    }
+    rest = [token for at, token in enumerate(tokens) if at not in typed]
+    return rest, {tokens[at].removeprefix("--") for at in typed}
+
+
+def run(tokens: Sequence[str], *, json: bool = False) -> int:
     """Like `main`, but errors are raised."""
     if not tokens or tokens[0] in {"--help", "-h", "help"}:
         overview().help_print([], console=_console())
         return 0
-    if tokens[0] in {"--version", "version"}:
+    if tokens[0] == "version" or "--version" in tokens:
         print(lookonce.__version__)
+        return 0
+    if tokens[0] in COMPLETIONS:
+        print(completion("".join(tokens[1:2]), install=tokens[0] == "--install-completion"))
         return 0
     name, *rest = tokens
     if name not in VERBS:
@@ -72,7 +89,7 @@ def run(tokens: Sequence[str]) -> int:
         )
     if (switch := VERBS[name].is_job_when) and is_switched_on(switch, rest):
         name, rest = "job", [f"task={name}", *rest]
-    return run_verb(name, VERBS[name], rest)
+    return run_verb(name, VERBS[name], rest, json=json)
 
 
 def names_in(tokens: Sequence[str]) -> set[str]:
@@ -81,8 +98,8 @@ def names_in(tokens: Sequence[str]) -> set[str]:
 
 
 def _as_typed(error: SettingsError, tokens: Sequence[str], *, from_document: bool) -> SettingsError:
-    from lookonce.config.aliases import BY_OLD_NAME, as_named
-    from lookonce.config.schema import Settings
+    from lookonce.settings.aliases import BY_OLD_NAME, as_named
+    from lookonce.settings.schema import Settings
 
     typed = names_in(tokens[1:])
     is_of_document = from_document or bool(typed & (BY_OLD_NAME.keys() - Settings.model_fields.keys()))
@@ -94,7 +111,7 @@ def is_switched_on(switch: str, tokens: Sequence[str]) -> bool:
     value = _value_of(switch, tokens)
     file = _value_of("file", tokens) or _value_of("config_path", tokens)
     if value is None and file and Path(file).is_file():
-        from lookonce.config.yaml_file import read_entries
+        from lookonce.settings.yaml_file import read_entries
 
         value = next((str(entry.value) for entry in read_entries(Path(file)) if entry.name == switch), None)
     return (value or "").lower() in {"true", "1", "yes", "on"}
@@ -109,29 +126,19 @@ def _value_of(option: str, tokens: Sequence[str]) -> str | None:
     return None
 
 
-def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
+def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False) -> int:
     """Call the verb's function with the typed options and return the exit status, from `exit_code` or `num_errors` of
-    its result."""
-    from lookonce.cli.options import command_of, options_of  # importing the settings takes 0.25 s
+    its result. json: print the result as JSON, and whatever is printed meanwhile to stderr."""
+    from lookonce.cli.options import options_of  # importing the settings takes 0.25 s
 
     try:
-        loaded = _late(verb) if verb.from_settings else verb.load()
-        function = command_of(loaded, verb.renames, traits=verb.traits, tolerant=verb.tolerant)
-        app = App(
-            name=f"lookonce {name}",
-            help=None if function.__doc__ else verb.summary,
-            version_flags=(),
-            result_action="return_value",
-            suppress_keyboard_interrupt=False,
-            help_format="plaintext",
-            default_parameter=Parameter(negative_iterable=(), consume_multiple=True),
-        )
-        app["--help"].show = False
-        app.default(function)
-        normalised = options_of(function, name).normalised(_typed(token) for token in tokens)
-        result = app(normalised, console=_console(), exit_on_error=False, print_error=False)
+        is_help = not {"--help", "-h"}.isdisjoint(tokens)
+        with nullcontext() if is_help else line_if_slow(name), redirect_stdout(sys.stderr if json else sys.stdout):
+            app, function = app_of(name, verb)
+            normalised = options_of(function, name).normalised(_typed(token) for token in tokens)
+            result = app(normalised, console=_console(), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        raise SettingsError(f"lookonce {name}: {error}\n`lookonce {name} --help` lists its options") from error
+        raise SettingsError(f"{error}\n`lookonce {name} --help` lists its options") from error
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
@@ -141,9 +148,35 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str]) -> int:
         if NO_TORCH_NPU not in str(error):
             raise
         raise LookonceError(NO_CANN) from error
-    for line in () if result is None else verb.lines(result, _layout()):  # None: after --help
-        print(line)
+    if result is not None:  # None: after --help
+        _show(verb, result, json)
     return int(getattr(result, "exit_code", 0)) or int(getattr(result, "num_errors", 0) > 0)
+
+
+def _show(verb: Verb, result: Any, json: bool) -> None:
+    """Print a result; only the main rank does."""
+    if not json:
+        for line in verb.lines(result, _layout()):
+            print(command_here(line))
+    elif getattr(result, "is_main", True):
+        print(as_json(result))
+
+
+@contextmanager
+def line_if_slow(name: str) -> Iterator[None]:
+    """Inside the block, log one line if nothing has been logged after a moment, so that no verb seems to hang."""
+
+    def say() -> None:
+        if not has_logged():
+            get_logger().info(f"{name}: starting")
+
+    timer = Timer(SECONDS_OF_SILENCE, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _typed(token: str) -> str:
@@ -152,33 +185,6 @@ def _typed(token: str) -> str:
 
     option, equals, value = token.rpartition("=")
     return f"{option}{equals}{as_typed(value)}"
-
-
-def overview() -> App:
-    """The page of `lookonce --help`."""
-    app = App(
-        name="lookonce",
-        help=INTRODUCTION,
-        help_epilogue=EPILOGUE,
-        help_format="plaintext",
-        version=lookonce.__version__,
-    )
-    verbs, others = Group("Verbs", sort_key=1), Group("Other options", sort_key=2)
-    for number, (name, verb) in enumerate(VERBS.items()):
-        app.command(_late(verb), name=name, help=verb.summary, group=verbs, sort_key=number)
-    for flag in ("--help", "--version"):
-        app[flag].group = others
-    return app
-
-
-def _late(verb: Verb) -> Callable[..., Any]:
-    """The verb's function, imported on its first call."""
-
-    def call(**flags: Any) -> Any:
-        return verb.load()(**flags)
-
-    call.__doc__ = verb.summary
-    return call
 
 
 def _console() -> Console:
@@ -197,7 +203,7 @@ def _fail(message: str, status: int, show_traceback: bool) -> int:
     if show_traceback:
         traceback.print_exc()
     rank = f"rank {os.environ['RANK']}: " if os.environ.get("WORLD_SIZE", "1") != "1" and "RANK" in os.environ else ""
-    print(f"lookonce: {rank}{message}", file=sys.stderr)
+    print(f"lookonce: {rank}{command_here(message)}", file=sys.stderr)
     return status
 
 

@@ -10,19 +10,21 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 from cyclopts import Group, Parameter
 
-from lookonce.config.aliases import ALIASES, BY_OLD_NAME, Given, Translation, for_verb, taken_not
-from lookonce.config.names import suggestion
-from lookonce.config.resolve import require_known
-from lookonce.config.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
-from lookonce.config.text import TRUTH, choices_of, kinds_of, to_text
-from lookonce.config.yaml_file import Entry, read_entries
 from lookonce.errors import SettingsError
 from lookonce.log import get_logger, progress_bar
 from lookonce.on_ranks import RanksRequest
 from lookonce.request import old_names_of, require_one_name
+from lookonce.settings.aliases import ALIASES, BY_OLD_NAME, Given, Translation, for_verb, taken_not
+from lookonce.settings.names import SAME, suggestion, taken_for
+from lookonce.settings.resolve import require_known
+from lookonce.settings.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
+from lookonce.settings.text import TRUTH, choices_of, kinds_of, to_text
+from lookonce.settings.yaml_file import Entry, read_entries
 
 ON_PROGRESS = "on_progress"
 OF_RANKS = frozenset(known.name for known in fields(RanksRequest))
+# Options of verbs that choose what runs where; of settings their group says so.
+ON_MACHINE = frozenset({"device", "runtime", "runtimes", "threads"})
 KEY_VALUE = re.compile(r"([A-Za-z][\w-]*)=(.*)", re.DOTALL)
 OPTION = re.compile(r"--([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
 
@@ -43,7 +45,8 @@ class Options:
     verb: its name; names: its options, with `_`; positional: options that can be given without a name; switches:
     options that need no value; one_value_each: all others take exactly one, so that in `--ckpt_interval -1` the second
     word is a value; takes_old_names: the model zoo's names are passed on unchanged; tolerant: any other name too;
-    new_names: old name of an option -> its name.
+    new_names: old name of an option -> its name; synonyms: the field's other spellings, likewise, when typed: in a
+    file that several verbs share, `score_threshold` is the one of training.
     """
 
     verb: str
@@ -54,6 +57,12 @@ class Options:
     takes_old_names: bool
     tolerant: bool = False
     new_names: Mapping[str, str] = field(default_factory=dict)
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def _typed_names(self) -> dict[str, str]:
+        """Other spelling of an option, as typed -> its name."""
+        return {**self.synonyms, **self.new_names}
 
     def normalised(self, tokens: Iterable[str]) -> list[str]:
         """`--batch_size 8`, `batch_size=8`, `--per_batch_size=8` -> `--batch-size=8`; unknown names raise.
@@ -83,11 +92,12 @@ class Options:
 
     def _renamed(self, items: Sequence[str | Typed]) -> list[str | Typed]:
         """Options under their new names; SettingsError if one is given under both."""
-        of_switches = {f"no_{old}": f"no_{new}" for old, new in self.new_names.items()}
+        new_names = self._typed_names
+        of_switches = {f"no_{old}": f"no_{new}" for old, new in new_names.items()}
         given = {item.name.removeprefix("no_") for item in items if isinstance(item, Typed)}
-        for old in self.new_names.keys() & given:
-            require_one_name(old, self.new_names[old], given)
-        names = {**self.new_names, **of_switches}
+        for old in new_names.keys() & given:
+            require_one_name(old, new_names[old], given)
+        names = {**new_names, **of_switches}
         return [
             item if isinstance(item, str) else item._replace(name=names.get(item.name, item.name)) for item in items
         ]
@@ -119,6 +129,10 @@ class Options:
 
     def _is_file(self, item: Typed) -> bool:
         return item.name == "file" and item.name not in self.names
+
+    def _means(self, old: str) -> bool:
+        """Whether a name of the model zoo sets an option of this verb."""
+        return BY_OLD_NAME[old].means_in(self.verb, self.names)
 
     def _is_old(self, name: str) -> bool:
         return name in BY_OLD_NAME and name not in self.names
@@ -155,19 +169,20 @@ class Options:
         pair = KEY_VALUE.fullmatch(following)
         if OPTION.fullmatch(following) or (pair and self._is_known(pair[1].replace("-", "_"))):
             return False
-        if self.new_names.get(name, name) in self.switches:
+        name = self._typed_names.get(name, name)
+        if name in self.switches:
             return following.lower() in TRUTH
-        return self.one_value_each or self.new_names.get(name, name) not in self.names
+        return self.one_value_each or name not in self.names
 
     def _is_known(self, name: str) -> bool:
-        known = {*self.names, *self.new_names, "file", "config_path"}
+        known = {*self.names, *self._typed_names, "file", "config_path"}
         return self.tolerant or name in known or name in BY_OLD_NAME
 
     def _require_known(self, names: Iterable[str]) -> None:
         """SettingsError lists all unknown names."""
         of_switches = {f"no_{name}" for name in self.switches}
         unknown = [name for name in names if not self._is_known(name) and name not in of_switches]
-        known = [*self.names, *BY_OLD_NAME]
+        known = [*self.names, "file", *(old for old in BY_OLD_NAME if self.takes_old_names or self._means(old))]
         if unknown:
             hints = ((name, suggestion(name, known) or "; --help lists all options") for name in unknown)
             raise SettingsError("\n".join(f"unknown setting {name}{hint}" for name, hint in hints), setting=unknown[0])
@@ -211,6 +226,8 @@ def options_of(function: Callable[..., Any], verb: str) -> Options:
     switches = frozenset(name for name in names if bool in (hints[name], *get_args(hints[name])))
     takes_settings = "recipe" in names
     positional = {parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD}
+    meant = names | (Settings.model_fields.keys() if flags else frozenset())
+    of_others = {old for old, alias in BY_OLD_NAME.items() if takes_settings or alias.means_in(verb, names)}
     return Options(
         verb=verb,
         names=names,
@@ -220,6 +237,7 @@ def options_of(function: Callable[..., Any], verb: str) -> Options:
         takes_old_names=takes_settings,
         tolerant=bool(flags),
         new_names=old_names_of(function),
+        synonyms={word: name for word in SAME if word not in of_others and (name := taken_for(word, meant))},
     )
 
 
@@ -249,7 +267,8 @@ def command_of(
             of_ranks.append(next(known for known in setting_parameters() if known.name == parameter.name))
         elif parameter.name != ON_PROGRESS:
             name = renames.get(parameter.name, parameter.name)
-            annotation = _annotated(parameter, hints[parameter.name], traits.get(parameter.name, {}))
+            of_group = {"group": group("machine")} if name in ON_MACHINE else {}
+            annotation = _annotated(parameter, hints[parameter.name], of_group | {**traits.get(parameter.name, {})})
             parameters.append(parameter.replace(name=name, annotation=annotation))
     originals = {option: parameter for parameter, option in renames.items()}
 
@@ -312,9 +331,7 @@ def progress() -> Iterator[Callable[[int, int], None]]:
 
 def setting_parameters() -> list[inspect.Parameter]:
     """Keyword-only parameters for all settings; default None, which means not typed."""
-    groups = {
-        key: Group(title, sort_key=number, help="") for number, (key, title) in enumerate(GROUPS.items(), start=1)
-    }
+    groups = {key: group(key) for key in GROUPS}
     shown = [_parameter("file", str, groups["run"], "YAML file with settings; typed options override it.", "")]
     shown += [
         _parameter(name, bool if kinds_of(name) == {bool} else str, groups[group_of(name)], _help(name), _default(name))
@@ -331,6 +348,11 @@ def setting_parameters() -> list[inspect.Parameter]:
         if alias.old.isidentifier() and alias.old not in Settings.model_fields
     ]
     return [*shown, *old]
+
+
+def group(key: str) -> Group:
+    """A group of options in help, in the order of GROUPS."""
+    return Group(GROUPS[key], sort_key=list(GROUPS).index(key) + 1, help="")
 
 
 def _parameter(name: str, kind: type, group: Group, help_text: str, default: str) -> inspect.Parameter:

@@ -12,7 +12,7 @@ def startup(verb: str, file: str) -> int:
     """Run a verb like `lookonce`, with the configuration file beside the startup file, if any, as in the model zoo."""
     try:
         from lookonce.cli.main import main, names_in
-        from lookonce.config.resolve import DOCUMENTS_RECIPE
+        from lookonce.settings.resolve import DOCUMENTS_RECIPE
     except ImportError as error:  # also a name that an older Python lacks, such as typing.Self
         print(
             f"{Path(file).name}: {error}; expected Python 3.11 or newer (this is {platform.python_version()}, "

@@ -8,14 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookonce.cloud.plan import NO_PLATFORM, JobPlan, make_plan
-from lookonce.config.aliases import BY_OLD_NAME, for_verb, is_true
-from lookonce.config.names import counted, few, suggestion
-from lookonce.config.resolve import COMMAND_LINE, DOCUMENTS_RECIPE, is_said, require_known, resolve
-from lookonce.config.schema import Settings
-from lookonce.config.yaml_file import Entry, read_entries
 from lookonce.data.local_data import local_data
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError, WeightsError
+from lookonce.exit_codes import ExitCode
 from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger, logging_to
 from lookonce.remote.local_copy import local_weights, unpacked
@@ -24,11 +20,15 @@ from lookonce.remote.objects import Location, is_remote
 from lookonce.remote.stage_in import cache_name
 from lookonce.remote.stage_out import NOT_SYNCED, StageOut, fetch_run, staging_out
 from lookonce.remote.store import open_store
+from lookonce.settings.aliases import BY_OLD_NAME, for_verb, is_true
+from lookonce.settings.names import counted, few, suggestion
+from lookonce.settings.resolve import COMMAND_LINE, DOCUMENTS_RECIPE, is_said, require_known, resolve
+from lookonce.settings.schema import Settings
+from lookonce.settings.yaml_file import Entry, read_entries
 
 if TYPE_CHECKING:
     from lookonce.workflows.evaluate import Evaluation
 
-EXIT_NOT_SYNCED = 74  # sysexits.h: an error of input or output
 CACHE = Path("/cache")  # the large disk of ModelArts
 # Options that the job sets itself -> why. Platform pages may pass them; they are ignored with a warning.
 SET_BY_JOB = {
@@ -40,7 +40,7 @@ SET_BY_JOB = {
 }
 # Options that task=eval passes to lookonce eval -> their type.
 OF_EVALUATION: dict[str, Callable[[str], Any]] = {
-    "image_size": int,
+    "image_size": str,
     "iou_threshold": float,
     "score_threshold": float,
     "max_detections": int,
@@ -488,4 +488,4 @@ def exit_code(sending: StageOut | None, of_work: int) -> int:
         f"{counted(len(sending.unsent), 'file')} not uploaded to {sending.location}, listed in "
         f"{sending.folder / NOT_SYNCED}; repeat the command to upload the rest"
     )
-    return EXIT_NOT_SYNCED
+    return ExitCode.NOT_SYNCED

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lookonce.config.names import counted
 from lookonce.errors import SettingsError
+from lookonce.settings.names import counted
 
 NO_PLATFORM = "no platform"  # source of a plan
 PORT = 29500  # torchrun's own default

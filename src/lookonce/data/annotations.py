@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,16 @@ class Annotations:
     def box_sizes_wh(self) -> NDArray[np.float64]:
         """(M, 2) size of each box's image."""
         return self.image_sizes_wh[self.image_rows].astype(np.float64)
+
+
+def without_ids(num_images: int, num_boxes: int, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of a format that has neither ids nor areas: images and classes are numbered from 1."""
+    return {
+        "image_ids": np.arange(1, num_images + 1, dtype=np.int64),
+        "areas": np.full(num_boxes, np.nan),
+        "class_names": class_names,
+        "category_ids": tuple(range(1, len(class_names) + 1)),
+    }
 
 
 def assemble(found: Annotations, report: Report) -> Dataset:

@@ -27,7 +27,7 @@ class SplitSummary:
     """Counts of one split. `background`: images without boxes; `class_boxes` excludes crowd boxes."""
 
     split: str
-    pictures: int
+    images: int
     background: int
     boxes: int
     crowd: int
@@ -122,10 +122,16 @@ def _read_splits(source: DataSource, splits: Sequence[str], report: Report) -> I
             yield source.assemble(found, report)
         except DataError as error:
             report(Finding(name="unreadable-annotations", file=str(source.origin), message=str(error)))
-    for split in ("train", "val"):
-        if split not in source.splits:
-            message = f"{source.origin}: has no split {split!r}; training uses it unless you name another split"
-            report(Finding(name="missing-split", file=str(source.origin), message=message))
+    if "train" not in source.splits:
+        message = f"{source.origin}: has no split 'train'; training uses it unless you name another split"
+        report(Finding(name="missing-split", file=str(source.origin), message=message))
+    elif source.num_held_out == 0:
+        message = f"{source.origin}: has no split 'val', and too few images to hold some out for it"
+        report(Finding(name="missing-split", file=str(source.origin), message=message))
+    elif source.num_held_out or "val" not in source.splits:
+        count = f"{source.num_held_out} images" if source.num_held_out else "a part of the images"
+        message = f"{source.origin}: has no split 'val'; training holds out {count} of train, unless val_split is none"
+        report(Finding(name="held-out-val", file=str(source.origin), message=message))
 
 
 def _check_class_lists(source: DataSource, datasets: Sequence[Dataset], report: Report) -> None:
@@ -143,7 +149,7 @@ def summarise(dataset: Dataset) -> SplitSummary:
     ends = (int(areas.argmin()), int(areas.argmax())) if len(areas) else None
     return SplitSummary(
         split=dataset.split,
-        pictures=len(dataset),
+        images=len(dataset),
         background=num_background(dataset),
         boxes=len(dataset.labels),
         crowd=int(dataset.crowd.sum()),

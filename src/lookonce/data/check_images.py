@@ -4,12 +4,12 @@ Missing files are reported when the annotations are read.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from lookonce.cores import decoding_threads
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
 from lookonce.data.fingerprint import Fingerprint, Likeness, find_likenesses, fingerprint
@@ -50,7 +50,7 @@ def check_images(
     yield from _listed_twice(datasets)
     yield from _case_clashes(images)
     results: list[_ImageFacts] = []
-    with ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 1)) as pool:
+    with ThreadPoolExecutor(decoding_threads()) as pool:
         for facts in pool.map(lambda image: _check_image(image, decode, sizes_stated), images):
             results.append(facts)
             yield from facts.findings
@@ -92,7 +92,7 @@ def _listed_twice(datasets: Sequence[Dataset]) -> Iterator[Finding]:
                 first = split_of.setdefault(path, dataset.split)
                 if first != dataset.split:
                     message = f"{path}: is in splits {first!r} and {dataset.split!r}, which makes a score too high"
-                    yield Finding(name="leaked-picture", file=str(path), message=message)
+                    yield Finding(name="leaked-image", file=str(path), message=message)
 
 
 def _case_clashes(images: Sequence[_ImageRow]) -> Iterator[Finding]:
@@ -101,7 +101,7 @@ def _case_clashes(images: Sequence[_ImageRow]) -> Iterator[Finding]:
         first = seen.setdefault(str(image.path).casefold(), image.path)
         if first != image.path:
             message = f"{image.path}: differs from {first.name} only by upper and lower case"
-            yield Finding(name="case-clash-picture", file=str(image.path), message=message, twin=str(first))
+            yield Finding(name="case-clash-image", file=str(image.path), message=message, twin=str(first))
 
 
 def _check_image(image: _ImageRow, decode: bool, sizes_stated: bool) -> _ImageFacts:
@@ -159,7 +159,7 @@ def _copies(images: Sequence[_ImageRow], results: Sequence[_ImageFacts]) -> Iter
         if first != row:
             prints[row] = None
             across = images[row].split != images[first].split
-            name = "leaked-picture" if across else "copied-picture"
+            name = "leaked-image" if across else "copied-image"
             yield _twins(name, images[row], "has the same bytes as", images[first])
     for likeness in find_likenesses(prints):
         yield from _like(images[likeness.second], images[likeness.first], likeness)
@@ -168,7 +168,7 @@ def _copies(images: Sequence[_ImageRow], results: Sequence[_ImageFacts]) -> Iter
 def _like(image: _ImageRow, twin: _ImageRow, likeness: Likeness) -> Iterator[Finding]:
     across = image.split != twin.split
     if likeness.copy:
-        relation = "is a mirrored copy of" if likeness.mirrored else "is a resized or re-encoded copy of"
+        relation = "is nearly the mirror image of" if likeness.mirrored else "is nearly the same image as"
         yield _twins("leaked-near-copy" if across else "near-copy", image, relation, twin)
     elif across:
         yield _twins("same-scene", image, "shows the same scene as", twin)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.errors import DataError
+from lookonce.settings.names import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +118,9 @@ def require_boxes(dataset: Dataset) -> None:
     if not len(dataset.labels) or bool(dataset.crowd.all()):
         crowd = f", {len(dataset.crowd)} of them crowd or difficult" if len(dataset.crowd) else ""
         raise DataError(
-            f"split {dataset.split!r}: {len(dataset)} images with {len(dataset.labels)} boxes{crowd}; expected at "
-            "least one box that is not crowd; are the annotations where lookonce expects them? Run: lookonce check",
+            f"split {dataset.split!r}: {counted(len(dataset), 'image')} with "
+            f"{counted(len(dataset.labels), 'box')}{crowd}; expected at least "
+            "one box that is not crowd; are the annotations where lookonce expects them? Run: lookonce check",
             setting="split",
             value=dataset.split,
         )

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from lookonce.config.names import suggestion
 from lookonce.errors import SettingsError
+from lookonce.settings.names import suggestion
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -77,11 +77,18 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "missing-split",
             "warning",
             "annotations",
-            "there is no split train or val",
+            "there is no split train, or none for validation",
             "create one: lookonce convert-data SRC DST --split 0.8/0.1/0.1",
         ),
         FindingKind(
-            "annotation-without-picture",
+            "held-out-val",
+            "note",
+            "annotations",
+            "there is no split val; training holds out a part of train for validation",
+            "nothing, or create a split: lookonce convert-data SRC DST --split 0.8/0.2 --stratify",
+        ),
+        FindingKind(
+            "annotation-without-image",
             "warning",
             "annotations",
             "a box belongs to an image that is not listed",
@@ -89,7 +96,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             _LEFT_OUT,
         ),
         FindingKind(
-            "duplicate-picture-id",
+            "duplicate-image-id",
             "error",
             "annotations",
             "two images have the same id",
@@ -112,7 +119,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "label it, or write an empty file if it shows no object",
         ),
         FindingKind(
-            "label-without-picture",
+            "label-without-image",
             "warning",
             "annotations",
             "a YOLO label file belongs to no image",
@@ -127,7 +134,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "rename one image and give it a label file of its own",
         ),
         FindingKind(
-            "picture-without-annotation",
+            "image-without-annotation",
             "warning",
             "annotations",
             "an image beside annotated images has no annotation and is not used",
@@ -135,7 +142,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             _LEFT_OUT,
         ),
         FindingKind(
-            "relocated-picture",
+            "relocated-image",
             "note",
             "annotations",
             "images are not where the annotations say, and were found by their file names",
@@ -151,7 +158,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
         ),
         # images
         FindingKind(
-            "missing-picture",
+            "missing-image",
             "error",
             "images",
             "a listed image file does not exist",
@@ -159,7 +166,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             _LEFT_OUT,
         ),
         FindingKind(
-            "truncated-picture",
+            "truncated-image",
             "error",
             "images",
             "an image file is truncated",
@@ -176,7 +183,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             needs_pixels=True,
         ),
         FindingKind(
-            "unreadable-picture",
+            "unreadable-image",
             "error",
             "images",
             "an image file is damaged, or is not an image",
@@ -224,7 +231,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "view the boxes on the upright image",
         ),
         FindingKind(
-            "case-clash-picture",
+            "case-clash-image",
             "warning",
             "images",
             "two file names in a folder differ only by upper and lower case",
@@ -241,7 +248,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "listed once",
         ),
         FindingKind(
-            "copied-picture",
+            "copied-image",
             "warning",
             "copies",
             "two files of a split have the same bytes",
@@ -253,12 +260,12 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "near-copy",
             "warning",
             "copies",
-            "an image is a resized, re-encoded or mirrored copy of another image of its split",
-            "keep one, unless it is meant as augmentation",
+            "an image is nearly the same as another of its split, or its mirror image: a copy, or the next of a burst",
+            "keep one, unless both are meant to be there",
             needs_pixels=True,
         ),
         FindingKind(
-            "leaked-picture",
+            "leaked-image",
             "warning",
             "copies",
             "the same image is in two splits",
@@ -269,7 +276,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "leaked-near-copy",
             "warning",
             "copies",
-            "an image is a resized, re-encoded or mirrored copy of an image of another split",
+            "an image is nearly the same as one of another split, or its mirror image: a copy, or the next of a burst",
             "keep it in one split: the score of the other is too high",
             "kept only in the last of the splits",
             needs_pixels=True,
@@ -417,10 +424,31 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "over 90 % of the training images have no box",
             "are annotations missing? A few per cent of background images are enough",
         ),
+        # labels, with --weights only
+        FindingKind(
+            "unlabelled-object",
+            "note",
+            "labels",
+            "the detector finds an object (score 0.5 or more) where no label is",
+            "look at the image: if it is an object, label it",
+        ),
+        FindingKind(
+            "doubtful-class",
+            "note",
+            "labels",
+            "the detector finds another class (score 0.5 or more) than a box is labelled with",
+            "look at the image: which is right?",
+        ),
+        FindingKind(
+            "undetected-label",
+            "note",
+            "labels",
+            "no detection overlaps a label, not even with score 0.05",
+            "look at the image: is the object there, and the box on it? Small objects are often just hard",
+        ),
     )
 }
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(check.group for check in FINDING_KINDS.values()))
-GROUP_ALIASES = {"pictures": "images"}  # an earlier name, which scripts may still use
 
 
 def chosen_checks(only: Iterable[str] = (), skip: Iterable[str] = ()) -> frozenset[str]:
@@ -435,11 +463,11 @@ def chosen_checks(only: Iterable[str] = (), skip: Iterable[str] = ()) -> frozens
 def _named(words: Iterable[str]) -> frozenset[str]:
     names: set[str] = set()
     for word in words:
-        group = GROUP_ALIASES.get(word, word)
-        if word in FINDING_KINDS:
-            names.add(word)
-        elif group in GROUPS:
-            names.update(check.name for check in FINDING_KINDS.values() if check.group == group)
+        name = word.replace("picture", "image")  # the earlier names, which scripts may still use
+        if name in FINDING_KINDS:
+            names.add(name)
+        elif name in GROUPS:
+            names.update(check.name for check in FINDING_KINDS.values() if check.group == name)
         else:
             near = (
                 suggestion(word, [*FINDING_KINDS, *GROUPS])

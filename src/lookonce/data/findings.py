@@ -14,7 +14,7 @@ class Finding:
     """One problem of a data set. `name`: a key of FINDING_KINDS; `message`: complete without its context.
 
     `file`: the image or annotation file; `box_xyxy`: the box as written, in pixels of the upright image; `twin`: the
-    other image, where the finding is about two.
+    other image, where the finding is about two; `tag`: a word for the box, such as its class.
     """
 
     name: str
@@ -22,6 +22,7 @@ class Finding:
     message: str
     box_xyxy: tuple[float, float, float, float] | None = None
     twin: str = ""
+    tag: str = ""
 
     @property
     def severity(self) -> Severity:

@@ -27,6 +27,8 @@ _MIRROR = np.uint64(_WEIGHTS[_COLUMNS % 2 == 1].sum())
 MOST_BITS = 10  # maximum of the 64 bits that differ in a candidate; different images differ in 32 on average
 COPY, SCENE = 0.985, 0.92  # minimum correlation of the thumbnails
 COPY_DEVIATIONS = 1.3  # maximum difference of any cell, in standard deviations
+TABLES = 24  # see near_copy_groups
+_AT_ONCE = 4096  # pairs; their thumbnails take 100 MB
 LEAST_CONTRAST = 2.0  # grey levels (standard deviation); below it an image is a uniform area, and all such look alike
 
 
@@ -104,6 +106,57 @@ def _compare(prints: Sequence[Fingerprint | None], first: int, second: int, mirr
     return Likeness(first=first, second=second, mirrored=mirrored, copy=copy)
 
 
-def _standardised(thumbnail: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean 0, standard deviation 1."""
-    return np.asarray((thumbnail - thumbnail.mean()) / thumbnail.std(), np.float64)
+def near_copy_groups(prints: Sequence[Fingerprint | None]) -> NDArray[np.int64]:
+    """(N,) group of each image: copies, and images of one scene such as those of a burst, share the row of the first.
+
+    Pairs that agree in a random subset of the bits, in one of TABLES such subsets, are compared: N log N. Of pairs that
+    differ in 6 bits 98 % are found for any N, of those that differ in 10 bits 60 %; and a burst has many pairs.
+    """
+    known = np.array([row for row, one in enumerate(prints) if one is not None], dtype=np.int64)
+    bits = np.array([one.bits for one in prints if one is not None], dtype=np.uint64)
+    pairs = known[_similar_pairs(bits, [one.thumbnail for one in prints if one is not None])]
+    groups = np.arange(len(prints))
+    while len(pairs):  # each round gives a pair the smaller group of the two, and then the group of that group
+        smaller = groups[pairs].min(axis=1)
+        before = groups.copy()
+        for side in pairs.T:
+            np.minimum.at(groups, before[side], smaller)
+        groups = groups[groups]
+        if np.array_equal(groups, before):
+            break
+    return groups
+
+
+def _similar_pairs(bits: NDArray[np.uint64], thumbnails: Sequence[NDArray[np.uint8]]) -> NDArray[np.int64]:
+    """(K, 2) rows of images that are copies or show one scene, mirrored or not."""
+    generator = np.random.default_rng(0)
+    taken = int(np.clip(np.ceil(np.log2(2 * len(bits) + 1)), 6, 16))
+    both = np.concatenate([bits, bits ^ _MIRROR])  # row r + len(bits) is row r mirrored
+    found = [np.zeros((0, 2), np.int64)]
+    for _ in range(TABLES):
+        keys = both & _WEIGHTS[generator.permutation(64)[:taken]].sum()
+        order = np.argsort(keys, kind="stable")
+        pairs = np.stack([order[:-1], order[1:]], axis=1)[np.diff(keys[order]) == 0]
+        pairs = pairs[np.bitwise_count(both[pairs[:, 0]] ^ both[pairs[:, 1]]) <= MOST_BITS]
+        found.append(pairs)
+    pairs = np.unique(np.concatenate(found), axis=0)
+    mirrored = (pairs >= len(bits)).sum(axis=1) == 1
+    pairs %= max(len(bits), 1)
+    parts = range(0, len(pairs), _AT_ONCE)
+    same = [_of_one_scene(thumbnails, pairs[at : at + _AT_ONCE], mirrored[at : at + _AT_ONCE]) for at in parts]
+    return np.asarray(pairs[np.concatenate([np.zeros(0, np.bool_), *same])])
+
+
+def _of_one_scene(
+    thumbnails: Sequence[NDArray[np.uint8]], pairs: NDArray[np.int64], mirrored: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """(K,) whether the images of a pair, of which the second may be mirrored, correlate by SCENE or more."""
+    one, two = (np.stack([thumbnails[row] for row in side]) for side in pairs.T.tolist())  # (K, 32, 32)
+    two = np.where(mirrored[:, None, None], two[..., ::-1], two)
+    return np.asarray((_standardised(one) * _standardised(two)).mean(axis=(1, 2)) >= SCENE)
+
+
+def _standardised(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(..., 32, 32) -> the same with mean 0 and standard deviation 1."""
+    mean, deviation = (measure(thumbnails, axis=(-2, -1), keepdims=True) for measure in (np.mean, np.std))
+    return np.asarray((thumbnails - mean) / deviation, np.float32)

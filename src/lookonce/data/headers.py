@@ -38,7 +38,7 @@ def header_sizes_wh(paths: Sequence[Path], report: Report) -> NDArray[np.int32]:
 
 def unreadable(path: Path, error: Exception) -> Finding:
     """The finding for an image file that cannot be read."""
-    name = "truncated-picture" if isinstance(error, TruncatedImage) else "unreadable-picture"
+    name = "truncated-image" if isinstance(error, TruncatedImage) else "unreadable-image"
     return Finding(name=name, file=str(path), message=str(error))
 
 
@@ -72,4 +72,4 @@ def report_missing(paths: Sequence[Path], origin: Path, report: Report) -> None:
     count = f" ({len(missing)} of {len(paths)} are missing)" if len(missing) > 1 else ""
     for row in missing:
         message = f"{paths[row]}: no such image file, though {origin} lists it{count}; is the image folder right?"
-        report(Finding(name="missing-picture", file=str(paths[row]), message=message))
+        report(Finding(name="missing-image", file=str(paths[row]), message=message))

@@ -7,31 +7,40 @@ before decoding. The fastest correct decoder follows:
     8-bit PNG, WebP in grey or RGB              OpenCV
     16 bits a channel (PNG, grey TIFF)          the full range 0..65535 is scaled to 0..255, nothing is clipped
     CMYK, palette, 1-bit, BMP, GIF, TIFF, PNM   Pillow
+    AVIF, JPEG 2000                             Pillow
     alpha                                       composited on white, as in most viewers; opaque pixels are unchanged
-    animated                                    the first frame
+    animated, several images (MPO)              the first frame
     EXIF orientation                            applied, once
 
 A truncated JPEG, PNG or WebP file is an error, not an image with a grey half; a JPEG that lacks only its end marker is
 whole. FIFOs and devices, which would block, are errors.
 """
 
+import ctypes
 import io
+import re
 import struct
+import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import (
+    AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
     Image,
     ImageFile,
+    Jpeg2KImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
@@ -50,13 +59,15 @@ ImageArray = NDArray[np.uint8]
 MAX_PIXELS = 178_956_970
 # The suffixes of each format, the usual one first.
 SUFFIXES: dict[str, tuple[str, ...]] = {
-    "JPEG": (".jpg", ".jpeg", ".jfif"),
+    "JPEG": (".jpg", ".jpeg", ".jfif", ".jpe", ".mpo"),  # an .mpo of a camera is a JPEG with further ones behind it
     "PNG": (".png",),
     "WebP": (".webp",),
     "BMP": (".bmp",),
     "GIF": (".gif",),
     "TIFF": (".tif", ".tiff"),
     "PNM": (".pnm", ".pbm", ".pgm", ".ppm"),
+    "AVIF": (".avif", ".avifs"),
+    "JPEG 2000": (".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc"),
 }
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 _ORIENTATION_TAG = 0x0112  # EXIF 2.32, table 4
@@ -70,20 +81,28 @@ _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 # Opened by class and not by `Image.open`: other readers are unreachable (EPS runs a program), and Pillow's own
 # decompression-bomb warning, a process-wide setting, does not fire below our limit.
-_OPENERS: tuple[tuple[str, tuple[bytes, ...], Callable[..., ImageFile.ImageFile]], ...] = (
-    ("JPEG", (_JPEG,), JpegImagePlugin.JpegImageFile),
-    ("PNG", (b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
-    ("WebP", (b"RIFF",), WebPImagePlugin.WebPImageFile),
-    ("BMP", (b"BM",), BmpImagePlugin.BmpImageFile),
-    ("GIF", (b"GIF87a", b"GIF89a"), GifImagePlugin.GifImageFile),
-    ("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImagePlugin.TiffImageFile),
-    ("PNM", tuple(b"P%d" % kind for kind in range(1, 7)), PpmImagePlugin.PpmImageFile),
+_OPENERS: tuple[tuple[str, re.Pattern[bytes], Callable[..., ImageFile.ImageFile]], ...] = (
+    ("JPEG", re.compile(re.escape(_JPEG)), JpegImagePlugin.JpegImageFile),
+    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
+    ("WebP", re.compile(rb"(?s)RIFF....WEBP"), WebPImagePlugin.WebPImageFile),
+    ("BMP", re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
+    ("GIF", re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
+    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
+    ("PNM", re.compile(rb"P[1-6]"), PpmImagePlugin.PpmImageFile),
+    # The brand, or one of the compatible brands of a HEIF file; HEIC, the same with another codec, is not read.
+    ("AVIF", re.compile(rb"(?s)....ftyp(?:....){0,15}(?:avif|avis)"), AvifImagePlugin.AvifImageFile),
+    ("JPEG 2000", re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"), Jpeg2KImagePlugin.Jpeg2KImageFile),
 )
 # Exceptions that Pillow's readers were observed to raise on damaged files.
 _DAMAGE = (
     *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError, OverflowError),
     *(struct.error, zlib.error, Image.DecompressionBombError),  # a GIF's frame has a size of its own
+    RuntimeError,  # libavif
+    RuntimeError,  # libavif
 )
+
+
+_image_name: ContextVar[str] = ContextVar("image_name", default="")  # of the image that Pillow reads in this thread
 
 
 class TruncatedImage(DataError):
@@ -106,6 +125,7 @@ def read_image(source: Path | bytes, *, name: str | None = None) -> ImageArray:
     name: for error messages. DataError: missing, empty, not an image, damaged, truncated, over MAX_PIXELS pixels.
     """
     name = name or (str(source) if isinstance(source, Path) else "image")
+    _silence_libtiff()
     data = _read_bytes(source) if isinstance(source, Path) else source
     if data.startswith(_JPEG):
         data += _END_OF_JPEG  # whether rows are missing does not depend on it
@@ -177,8 +197,8 @@ def _open(file: io.BytesIO | io.BufferedReader, name: str) -> tuple[ImageFile.Im
     file.seek(0)
     if words := stand_in(start):
         raise DataError(f"{name}: {words}", path=name)
-    for kind, magics, opener in _OPENERS:
-        if start.startswith(magics) and (kind != "WebP" or start[8:12] == b"WEBP"):
+    for kind, magic, opener in _OPENERS:
+        if magic.match(start):
             return _open_as(kind, opener, file, name)
     kinds = ", ".join(kind for kind, _, _ in _OPENERS)
     raise DataError(f"{name}: is not an image (it starts with {start[:8]!r}); expected one of {kinds}", path=name)
@@ -188,8 +208,9 @@ def _open_as(
     kind: str, opener: Callable[..., ImageFile.ImageFile], file: io.BytesIO | io.BufferedReader, name: str
 ) -> tuple[ImageFile.ImageFile, ImageHeader]:
     try:
-        opened = opener(file)
-        orientation = _orientation(opened, kind)
+        with _warnings_named(name):
+            opened = opener(file)
+            orientation = _orientation(opened, kind)
     except _DAMAGE as error:
         raise _damaged(name, kind, error, f"its header cannot be read ({error}); copy it again") from error
     width, height = opened.size
@@ -254,6 +275,47 @@ def _warn_once(message: str) -> None:
     get_logger().warning(message)
 
 
+class _NamedWarnings:
+    """In place of warnings.showwarning, which others still gets."""
+
+    def __init__(self, others: Callable[..., None]) -> None:
+        self._others = others
+
+    def __call__(self, message: Warning | str, *details: Any, **more: Any) -> None:
+        name = _image_name.get()
+        if name:
+            _warn_once(f"{name}: {str(message).strip()}")
+        else:
+            self._others(message, *details, **more)
+
+
+@contextmanager
+def _warnings_named(name: str) -> Iterator[None]:
+    """Pillow's warnings in the block, such as "Corrupt EXIF data", are logged with the name of the image.
+
+    Not with warnings.catch_warnings: where two threads overlap in it, the filters of one stay behind.
+    """
+    if not isinstance(warnings.showwarning, _NamedWarnings):
+        warnings.showwarning = _NamedWarnings(warnings.showwarning)
+    token = _image_name.set(name)
+    try:
+        yield
+    finally:
+        _image_name.reset(token)
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Pillow's libtiff prints "tempfile.tif: Using code not yet in table." itself, where Pillow raises an error too."""
+    try:
+        loaded = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libtiff" in line}
+        for library in map(ctypes.CDLL, loaded):
+            library.TIFFSetErrorHandler(None)
+            library.TIFFSetWarningHandler(None)
+    except (OSError, AttributeError):  # not Linux, or another library of that name
+        return
+
+
 def _pixel_chunks(data: bytes, name: str) -> bytes:
     """A PNG file with only the chunks that decide its pixels, whose checksums are right.
 
@@ -298,8 +360,9 @@ def _decode_with_pillow(data: bytes, opened: ImageFile.ImageFile, name: str) -> 
     if opened.format == "PNG" and opened.mode.startswith(("I", "RGB", "LA")) and _sixteen_bit(opened):
         return _decode_deep_png(data, name)
     try:
-        opened.load()
-        return _to_rgb(opened, name)
+        with _warnings_named(name):
+            opened.load()
+            return _to_rgb(opened, name)
     except _DAMAGE as error:
         if isinstance(error, DataError):
             raise

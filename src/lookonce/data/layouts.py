@@ -18,6 +18,7 @@ from lookonce.data.findings import Report, ignore
 from lookonce.data.formats import coco_layout, darknet, description, voc, yolo
 from lookonce.data.formats.csv_boxes import columns_of, parse_csv
 from lookonce.data.formats.cvat import cvat_classes, parse_cvat
+from lookonce.data.formats.datumaro import datumaro_classes, parse_datumaro
 from lookonce.data.formats.labelme import parse_labelme
 from lookonce.data.formats.names import checked_names, read_list
 from lookonce.data.formats.records import LabelledImage, ParseFile, RecordReader
@@ -26,6 +27,7 @@ from lookonce.data.listing import Listing, split_in, split_of_folders
 from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
 from lookonce.log import get_logger
+from lookonce.settings.names import counted
 from lookonce.storage import read_regular_file, read_text_file
 
 _HEAD_BYTES = 1 << 16  # of a file that is looked at
@@ -69,6 +71,13 @@ KINDS: dict[str, FileKind] = {
         parse=_without_root(parse_labelme),
         per_image=True,
     ),
+    "datumaro": FileKind(
+        suffixes=(".json",),
+        gives_away=re.compile(r'^\s*\{(?s:.*)"dm_format_version"\s*:').search,
+        parse=_without_root(parse_datumaro),
+        per_image=False,
+        classes=datumaro_classes,
+    ),
     "csv": FileKind(
         suffixes=(".csv", ".tsv"),
         gives_away=lambda head: columns_of(head.partition("\n")[0].strip("\r\ufeff")),
@@ -76,7 +85,6 @@ KINDS: dict[str, FileKind] = {
         per_image=False,
     ),
 }
-_IS_COCO = re.compile(r'^\s*\{(?s:.*)"(images|annotations)"\s*:\s*\[').search
 _IS_CAPTIONS = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")
 
 
@@ -113,7 +121,7 @@ def kind_of(path: Path) -> str | None:
     for name, kind in KINDS.items():
         if path.suffix.lower() in kind.suffixes and kind.gives_away(head):
             return name
-    return "coco" if path.suffix.lower() == ".json" and _IS_COCO(head) else None
+    return "coco" if path.suffix.lower() == ".json" and coco_layout.IS_COCO(head) else None
 
 
 def _files_by_kind(listing: Listing) -> dict[str, list[Path]]:
@@ -258,11 +266,14 @@ def yolo_names(listing: Listing, labels: Sequence[Path]) -> tuple[str, ...]:
         )
     if lists:
         return next(iter(lists))
+    for file in listing.with_suffix(".yaml", ".yml"):
+        if names := description.names_of_yaml(listing.root / file):
+            return names
     if names := _names_of_notes(listing.root / "notes.json"):
         return names
     count = 1 + max(map(_largest_class, labels), default=0)
     get_logger().warning(
-        f"{listing.root}: no file has the class names; the {count} classes are named by their numbers; write "
+        f"{listing.root}: no file has the class names; {counted(count, 'class')} named by number; write "
         "classes.txt, one name a line"
     )
     return tuple(map(str, range(count)))

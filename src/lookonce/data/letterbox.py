@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import Floats
-from lookonce.config.record import Preprocessing
 from lookonce.data.dataset import Dataset
+from lookonce.settings.record import Preprocessing
 
 ImageArray = NDArray[np.uint8]
 
@@ -53,12 +53,7 @@ def fit(image: ImageArray, size_hw: tuple[int, int], preprocessing: Preprocessin
     "stretch" fills the input and changes the aspect ratio. Channels keep their order.
     """
     canvas = np.empty((*size_hw, 3), dtype=np.uint8)
-    return canvas, fit_into(canvas, image, preprocessing)
-
-
-def fit_into(canvas: ImageArray, image: ImageArray, preprocessing: Preprocessing) -> Placement:
-    """`fit` into an existing array `canvas` (H, W, 3); writes every pixel of it."""
-    (height, width), (canvas_height, canvas_width) = image.shape[:2], canvas.shape[:2]
+    (height, width), (canvas_height, canvas_width) = image.shape[:2], size_hw
     fitted_wh = (canvas_width, canvas_height)
     if preprocessing.resize == "letterbox":
         fitted_wh = letterbox_wh((width, height), fitted_wh)
@@ -67,9 +62,8 @@ def fit_into(canvas: ImageArray, image: ImageArray, preprocessing: Preprocessing
     if fitted_wh != (canvas_width, canvas_height):
         canvas[:] = preprocessing.pad_value
     canvas[top:bottom, left:right] = resize(image, fitted_wh, preprocessing)
-    return Placement(
-        scale_xy=(fitted_wh[0] / width, fitted_wh[1] / height), offset_xy=(left, top), original_wh=(width, height)
-    )
+    scale_xy = (fitted_wh[0] / width, fitted_wh[1] / height)
+    return canvas, Placement(scale_xy=scale_xy, offset_xy=(left, top), original_wh=(width, height))
 
 
 def letterbox_wh(image_wh: tuple[int, int], canvas_wh: tuple[int, int]) -> tuple[int, int]:
@@ -93,28 +87,29 @@ def resize(image: ImageArray, size_wh: tuple[int, int], preprocessing: Preproces
 
 
 def boxes_at_input(
-    dataset: Dataset, image_size: int, resize_mode: str
+    dataset: Dataset, size_hw: tuple[int, int], resize_mode: str
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(N, 4) xyxy of the boxes without crowd, in pixels of a square network input, and (N,) rows of their images.
+    """(N, 4) xyxy of the boxes without crowd, in pixels of the network input, and (N,) rows of their images.
 
-    image_size: side of the input in pixels. resize_mode: letterbox (centred) or stretch.
+    size_hw: height and width of the input in pixels. resize_mode: letterbox (centred) or stretch.
     """
-    scales = _scales(dataset, image_size, resize_mode)
-    offsets = (image_size - dataset.image_sizes_wh * scales) / 2
+    scales = _scales(dataset, size_hw, resize_mode)
+    offsets = (np.array(size_hw[::-1]) - dataset.image_sizes_wh * scales) / 2
     rows = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))[~dataset.crowd]
     boxes = dataset.boxes_xyxy[~dataset.crowd] * np.tile(scales, 2)[rows] + np.tile(offsets, 2)[rows]
     return boxes, rows
 
 
-def box_sizes_at_input(dataset: Dataset, image_size: int, resize_mode: str) -> NDArray[np.float64]:
-    """(N, 2) widths and heights of the boxes without crowd, in pixels of a square input with side image_size."""
-    per_box = np.repeat(_scales(dataset, image_size, resize_mode), np.diff(dataset.box_offsets), axis=0)
+def box_sizes_at_input(dataset: Dataset, size_hw: tuple[int, int], resize_mode: str) -> NDArray[np.float64]:
+    """(N, 2) widths and heights of the boxes without crowd, in pixels of an input of that height and width."""
+    per_box = np.repeat(_scales(dataset, size_hw, resize_mode), np.diff(dataset.box_offsets), axis=0)
     return np.asarray(((dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]) * per_box)[~dataset.crowd])
 
 
-def _scales(dataset: Dataset, image_size: int, resize_mode: str) -> NDArray[np.float64]:
+def _scales(dataset: Dataset, size_hw: tuple[int, int], resize_mode: str) -> NDArray[np.float64]:
     """(images, 2) scale factors of width and height."""
-    scales = image_size / np.maximum(dataset.image_sizes_wh, 1)  # the size of a damaged image is unknown, (0, 0)
+    known_wh = np.maximum(dataset.image_sizes_wh, 1)  # the size of a damaged image is unknown, (0, 0)
+    scales = np.array(size_hw[::-1]) / known_wh
     if resize_mode == "letterbox":
         return np.broadcast_to(scales.min(1, keepdims=True), scales.shape)
     return np.asarray(scales)

@@ -22,7 +22,7 @@ _SPLIT_WORD = re.compile(
 )
 # Image formats that cameras and programs write and that are not read here; an image that is passed over is reported.
 OTHER_IMAGE_SUFFIXES = frozenset(
-    {".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpe", ".jxl", ".mpo", ".dng", ".psd", ".svg", ".tga", ".exr", ".hdr"}
+    {".heic", ".heif", ".hif", ".jxl", ".jxr", ".dng", ".cr2", ".nef", ".arw", ".psd", ".svg", ".tga", ".exr", ".hdr"}
 )
 _AMBIGUOUS = ""
 
@@ -89,7 +89,7 @@ class Listing:
     @cached_property
     def other_images(self) -> list[str]:
         """Images of formats that are not read."""
-        return self.with_suffix(*(OTHER_IMAGE_SUFFIXES - IMAGE_SUFFIXES))
+        return self.with_suffix(*OTHER_IMAGE_SUFFIXES)
 
     @cached_property
     def by_name(self) -> "Locator":
@@ -190,5 +190,5 @@ def _report_moved(
         f"{origin}: {len(moved)} of {len(names)} image paths are not there as written; found by their file names, for "
         f"example {names[first]!r} as {paths[first]}"
     )
-    report(Finding(name="relocated-picture", file=str(origin), message=message))
+    report(Finding(name="relocated-image", file=str(origin), message=message))
     get_logger().info(message)

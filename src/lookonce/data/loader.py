@@ -19,26 +19,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config.record import Preprocessing
 from lookonce.data.augment import Augmentation
-from lookonce.data.compose import CompositionPlan, ImageTargets, compose, sample_plan
+from lookonce.data.compose import Composition, sample_plan
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image, require_size
-from lookonce.data.letterbox import ImageArray, Placement, fit_into
+from lookonce.data.letterbox import ImageArray
 from lookonce.data.order import EpochOrder, batch_size_hw
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger
+from lookonce.settings.record import Preprocessing
 
 ReadImage = Callable[[Path], ImageArray]
 # Prefetched batches: one hides the loading time, the second evens out slow images.
 PREFETCH_BATCHES = 2
-Sample = tuple[ImageTargets, Placement | None]
-Start = Callable[[Callable[[], Sample]], Callable[[], Sample]]
+Start = Callable[[Callable[[], None]], Callable[[], None]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """B network inputs and their K boxes. `placements`: position of each image in its input; empty when augmented."""
+    """B network inputs and their K boxes."""
 
     images: NDArray[np.uint8]  # (B, H, W, 3) RGB
     boxes_xyxy: NDArray[np.float32]  # (K, 4) pixels of the network input
@@ -47,58 +46,50 @@ class Batch:
     crowd: NDArray[np.bool_]  # (K,)
     positions: NDArray[np.int64]  # (B,) index into the epoch's order, over all ranks
     image_ids: NDArray[np.int64]  # (B,) as in the annotations
-    placements: tuple[Placement, ...]  # B or 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Pending:
-    """A batch that is being loaded: each call of `samples` waits for (or computes) one row of `images`."""
+    """A batch that is being loaded: each call of `written` waits for (or computes) one of `images`."""
 
     images: ImageArray  # (B, H, W, 3)
-    positions: Sequence[int]
-    rows: Sequence[int]  # of the data set
-    samples: Sequence[Callable[[], Sample]]
-
-
-class _BadRow(Exception):
-    """Row `row` of the data set cannot be read."""
-
-    def __init__(self, row: int) -> None:
-        self.row = row
+    positions: NDArray[np.int64]  # (B,)
+    rows: NDArray[np.int64]  # (B,) of the data set
+    inputs: Composition
+    written: Sequence[Callable[[], None]]
 
 
 class ImageCache:
-    """LRU cache of decoded images, shared by threads."""
+    """LRU cache of the decoded images of rows of a data set, shared by threads."""
 
-    def __init__(self, read: ReadImage, max_bytes: int) -> None:
+    def __init__(self, read: Callable[[int], ImageArray], max_bytes: int) -> None:
         self._read = read
         self._max_bytes = max_bytes
-        self._images: OrderedDict[Path, ImageArray] = OrderedDict()
+        self._images: OrderedDict[int, ImageArray] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def __call__(self, path: Path) -> ImageArray:
-        """The image of a file, read-only; an error of the reader names the file."""
+    def __reduce__(self) -> tuple[type["ImageCache"], tuple[Callable[[int], ImageArray], int]]:
+        """Another process gets an empty cache: locks cannot be pickled, and images are large."""
+        return ImageCache, (self._read, self._max_bytes)
+
+    def __call__(self, row: int) -> ImageArray:
+        """The image of a row, read-only."""
         with self._lock:
-            if path in self._images:
-                self._images.move_to_end(path)
-                return self._images[path]
-        try:
-            image = self._read(path)
-        except Exception as error:
-            error.add_note(f"while reading the image {path}")
-            raise
-        self._keep(path, image)
+            if row in self._images:
+                self._images.move_to_end(row)
+                return self._images[row]
+        image = self._read(row)
+        if image.nbytes <= self._max_bytes:
+            self._keep(row, image)
         return image
 
-    def _keep(self, path: Path, image: ImageArray) -> None:
-        if image.nbytes > self._max_bytes:
-            return
+    def _keep(self, row: int, image: ImageArray) -> None:
         image.flags.writeable = False
         with self._lock:
-            if path in self._images:  # another thread has stored it
+            if row in self._images:  # another thread has stored it
                 return
-            self._images[path] = image
+            self._images[row] = image
             self._bytes += image.nbytes
             while self._bytes > self._max_bytes:
                 self._bytes -= self._images.popitem(last=False)[1].nbytes
@@ -107,17 +98,14 @@ class ImageCache:
 class Loader:
     """Batches of a data set, epoch after epoch.
 
-    batch_size: with shuffle, images of all ranks together; each rank takes its slice of every batch, and slices differ
-    by at most one image. All batches are full.
-    shuffle False (evaluation): the data set's order, each image once; rank r of w takes images r, r + w, ... in batches
-    of batch_size per rank; the last batch may be smaller.
+    batch_size: images of all ranks together; each rank takes its slice of every batch, and slices differ by at most one
+    image. All batches are full.
     image_sizes: side of the network input in pixels, or (height, width); of several, one is drawn every `resize_every`
     batches.
-    augment: None fits images as at inference, and batches have placements; a callable returns the augmentation of each
-    epoch.
+    augment: a callable returns the augmentation of each epoch.
     workers: threads; 0 loads in the calling thread. cache_mb: maximum size of the cache of decoded images, in MB (1e6
-    bytes). max_boxes: maximum boxes of an augmented network input; the smallest are dropped; None: no limit. skip_bad:
-    in training, leave out images that cannot be read (`bad_rows`) instead of raising.
+    bytes). max_boxes: maximum boxes of a network input; the smallest are dropped; None: no limit. skip_bad: leave out
+    images that cannot be read (`bad_rows`) instead of raising.
     """
 
     def __init__(
@@ -127,8 +115,7 @@ class Loader:
         batch_size: int,
         image_sizes: Sequence[int | tuple[int, int]],
         preprocessing: Preprocessing,
-        augment: Augmentation | Callable[[int], Augmentation | None] | None = None,
-        shuffle: bool = True,
+        augment: Augmentation | Callable[[int], Augmentation],
         seed: int = 0,
         workers: int = 1,
         rank: int = 0,
@@ -149,17 +136,11 @@ class Loader:
                 setting="batch_size",
                 value=batch_size,
             )
-        if shuffle and batch_size < world_size:
+        if batch_size < world_size:
             raise SettingsError(
                 f"batch_size {batch_size}: expected at least 1 image for each of {world_size} ranks",
                 setting="batch_size",
                 value=batch_size,
-            )
-        if not shuffle and len(image_sizes) > 1:
-            raise SettingsError(
-                f"image sizes {list(image_sizes)}: expected one size for evaluation",
-                setting="image_size",
-                value=list(image_sizes),
             )
         self.dataset = dataset
         self.batch_size = batch_size
@@ -167,7 +148,6 @@ class Loader:
         self._sizes_hw = [(size, size) if isinstance(size, int) else size for size in image_sizes]
         self._preprocessing = preprocessing
         self._augment = augment
-        self._shuffle = shuffle
         self._seed = seed
         self._workers = workers
         self._rank = rank
@@ -176,13 +156,12 @@ class Loader:
         self._max_boxes = max_boxes
         self._skip_bad = skip_bad
         self.bad_rows: set[int] = set()  # of the data set, left out so far
-        self._images = ImageCache(read, int(cache_mb * 1e6))
+        self._read_file = read
+        self._images = ImageCache(self._decode, int(cache_mb * 1e6))
 
     def __len__(self) -> int:
-        """Number of batches per epoch on this rank."""
-        if self._shuffle:
-            return math.ceil(len(self.dataset) / self.batch_size)
-        return math.ceil(len(range(self._rank, len(self.dataset), self._world_size)) / self.batch_size)
+        """Number of batches per epoch, the same on all ranks."""
+        return math.ceil(len(self.dataset) / self.batch_size)
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Generator[Batch]:
         """The batches of an epoch, from `start_batch` on; earlier batches are skipped without loading them.
@@ -190,98 +169,87 @@ class Loader:
         The threads end when the iterator is exhausted, closed or raises. Resets `wait_seconds` to 0.
         """
         self.wait_seconds = 0.0
-        order = EpochOrder(len(self.dataset), self._seed, epoch, shuffle=self._shuffle)
-        augmentation = self._augment(epoch) if callable(self._augment) else self._augment
+        order, augmentation = self._order_and_augmentation(epoch)
         pending: deque[_Pending] = deque()
         with _starter(self._workers) as start:
             for batch in range(start_batch, len(self)):
-                pending.append(self._begin(batch, order, augmentation, start))
+                size_hw = batch_size_hw(self._sizes_hw, self._seed, epoch, batch, self._resize_every)
+                pending.append(self._begin(self._positions(batch), size_hw, order, augmentation, start))
                 if len(pending) > min(self._workers, PREFETCH_BATCHES):
                     yield self._finish(pending.popleft())
             while pending:
                 yield self._finish(pending.popleft())
 
-    def _begin(self, batch: int, order: EpochOrder, augmentation: Augmentation | None, start: Start) -> _Pending:
-        positions = self._positions(batch)
-        size_hw = batch_size_hw(self._sizes_hw, order.seed, order.epoch, batch, self._resize_every)
-        images = np.empty((len(positions), *size_hw, 3), dtype=np.uint8)
-        samples = [
-            start(partial(self._make_sample, canvas, position, order, augmentation))
-            for canvas, position in zip(images, positions, strict=True)
-        ]
-        rows = [order.row(position) for position in positions]
-        return _Pending(images=images, positions=positions, rows=rows, samples=samples)
+    def sample(self, epoch: int, position: int) -> Batch:
+        """A batch of the one sample at a position of an epoch, of the first image size."""
+        order, augmentation = self._order_and_augmentation(epoch)
+        positions = range(position, position + 1)
+        return self._finish(self._begin(positions, self._sizes_hw[0], order, augmentation, lambda task: task))
+
+    def _order_and_augmentation(self, epoch: int) -> tuple[EpochOrder, Augmentation]:
+        order = EpochOrder(len(self.dataset), self._seed, epoch)
+        return order, self._augment(epoch) if callable(self._augment) else self._augment
 
     def _positions(self, batch: int) -> range:
-        if not self._shuffle:
-            own = range(self._rank, len(self.dataset), self._world_size)
-            return own[batch * self.batch_size : (batch + 1) * self.batch_size]
-        first = batch * self.batch_size
-        start, end = (self.batch_size * rank // self._world_size for rank in (self._rank, self._rank + 1))
-        return range(first + start, first + end)
+        """Of this rank's slice of a batch."""
+        first, stop = (
+            batch * self.batch_size + self.batch_size * rank // self._world_size
+            for rank in (self._rank, self._rank + 1)
+        )
+        return range(first, stop)
 
-    def _make_sample(
-        self, canvas: ImageArray, position: int, order: EpochOrder, augmentation: Augmentation | None
-    ) -> Sample:
-        """Write one network input, `canvas` (H, W, 3), of a batch."""
-        if augmentation is None:
-            return self._fit_sample(canvas, order.row(position))
-        generator = order.generator(position)
-        partner = partial(order.partner, position)
-        plan = sample_plan(generator, order.row(position), partner, augmentation)
-        targets = self._compose(canvas, plan)
-        return (targets if self._max_boxes is None else targets.largest(self._max_boxes)), None
+    def _begin(
+        self, positions: range, size_hw: tuple[int, int], order: EpochOrder, augmentation: Augmentation, start: Start
+    ) -> _Pending:
+        images = np.empty((len(positions), *size_hw, 3), dtype=np.uint8)
+        plan = sample_plan(order, positions, augmentation)
+        inputs = Composition(plan, self.dataset, size_hw, self._preprocessing)
+        written = [start(partial(inputs.write, *item, self._read)) for item in enumerate(images)]
+        indices = np.array(positions)
+        return _Pending(images=images, positions=indices, rows=order.rows(indices), inputs=inputs, written=written)
 
-    def _compose(self, canvas: ImageArray, plan: CompositionPlan) -> ImageTargets:
-        """With skip_bad, the next image of the data set takes the place of one that cannot be read."""
+    def _read(self, row: int) -> tuple[int, ImageArray]:
+        """`row` and its image; with skip_bad, those of the next row whose image can be read."""
         while True:
             try:
-                return compose(canvas, plan, self.dataset, self._read, self._preprocessing)
-            except _BadRow as bad:
+                return row, self._images(row)
+            except DataError as error:
+                if not self._skip_bad:
+                    raise
+                if row not in self.bad_rows:
+                    get_logger().warning(f"{error}; it is left out (on_bad_image skip)")
+                self.bad_rows.add(row)
                 if len(self.bad_rows) == len(self.dataset):
-                    raise DataError("none of the training images can be read") from bad
-                plan = plan.with_row_replaced(bad.row, (bad.row + 1) % len(self.dataset))
+                    raise DataError("none of the training images can be read") from error
+                row = (row + 1) % len(self.dataset)
 
-    def _fit_sample(self, canvas: ImageArray, row: int) -> Sample:
-        placement = fit_into(canvas, self._read(row), self._preprocessing)
-        rows = self.dataset.rows(row)
-        targets = ImageTargets(
-            boxes_xyxy=placement.to_input(self.dataset.boxes_xyxy[rows]),
-            labels=self.dataset.labels[rows],
-            crowd=self.dataset.crowd[rows],
-        )
-        return targets, placement
-
-    def _read(self, row: int) -> ImageArray:
+    def _decode(self, row: int) -> ImageArray:
         path = self.dataset.image_paths[row]
         width, height = self.dataset.image_sizes_wh[row].tolist()
         try:
-            image = self._images(path)
-            require_size(image, path, (width, height))
-        except DataError as error:
-            if not self._skip_bad:
-                raise
-            if row not in self.bad_rows:
-                get_logger().warning(f"{error}; it is left out (on_bad_image skip)")
-            self.bad_rows.add(row)
-            raise _BadRow(row) from error
+            image = self._read_file(path)
+        except Exception as error:
+            error.add_note(f"while reading the image {path}")
+            raise
+        require_size(image, path, (width, height))
         return image
 
     def _finish(self, pending: _Pending) -> Batch:
         started = time.perf_counter()
-        samples = [wait() for wait in pending.samples]
+        for wait in pending.written:
+            wait()
         self.wait_seconds += time.perf_counter() - started
-        all_targets = [targets for targets, _ in samples]
-        counts = [len(targets.labels) for targets in all_targets]
+        targets = pending.inputs.targets()
+        if self._max_boxes is not None:
+            targets = targets.largest(self._max_boxes)
         return Batch(
             images=pending.images,
-            boxes_xyxy=np.concatenate([targets.boxes_xyxy for targets in all_targets]).astype(np.float32),
-            labels=np.concatenate([targets.labels for targets in all_targets]),
-            image_index=np.repeat(np.arange(len(samples)), counts),
-            crowd=np.concatenate([targets.crowd for targets in all_targets]),
-            positions=np.array(pending.positions, dtype=np.int64),
-            image_ids=self.dataset.image_ids[np.array(pending.rows)],
-            placements=tuple(placement for _, placement in samples if placement is not None),
+            boxes_xyxy=targets.boxes_xyxy.astype(np.float32),
+            labels=targets.labels,
+            image_index=targets.image_index,
+            crowd=targets.crowd,
+            positions=pending.positions,
+            image_ids=self.dataset.image_ids[pending.rows],
         )
 
 

@@ -20,8 +20,8 @@ from lookonce.data.selection import take_boxes, take_images, unify_classes
 from lookonce.data.splits import SPLITS
 
 # Images with one of these findings are left out.
-_UNUSABLE = ("missing-picture", "truncated-picture", "unreadable-picture", "size-differs")
-_SAME_BYTES = ("copied-picture", "leaked-picture")
+_UNUSABLE = ("missing-image", "truncated-image", "unreadable-image", "size-differs")
+_SAME_BYTES = ("copied-image", "leaked-image")
 _SAME_IMAGE = (*_SAME_BYTES, "near-copy", "leaked-near-copy")
 
 

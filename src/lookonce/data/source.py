@@ -13,6 +13,7 @@ from lookonce.data.local_data import local_data
 from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
 from lookonce.remote.local_copy import local_file
+from lookonce.settings.names import counted
 from lookonce.storage import require_content
 
 IMAGES_ALONE = "images"  # format, and name of the only split, of images without annotations
@@ -143,7 +144,11 @@ def _not_understood(listing: Listing) -> DataError:
         if Path(file).suffix.lower() in _LABEL_SUFFIXES and not Path(file).name.lower().startswith(_DOCUMENTS)
     ]
     if labels:
-        require_content(root / labels[0], DataError)
+        filled = next(
+            (file for file in labels if (root / file).stat().st_size), None
+        )  # a background's labels are empty
+        if filled:
+            require_content(root / filled, DataError)
         suffixes = Counter(Path(file).suffix.lower() for file in labels)
         counts = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(4))
         return DataError(
@@ -162,8 +167,8 @@ def _not_understood(listing: Listing) -> DataError:
             path=root,
         )
     return NoAnnotations(
-        f"{root}: has {len(listing.images)} images and no annotations; expected labels of one of the layouts of "
-        "docs/data.md",
+        f"{root}: has {counted(len(listing.images), 'image')} and no annotations; expected labels of one of the "
+        "layouts of docs/data.md",
         path=root,
     )
 

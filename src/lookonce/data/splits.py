@@ -33,6 +33,7 @@ class DataSource:
         self._any_split = any_split
         self.needs_images = True  # False: only annotations are needed, as for evaluating another program's results
         self.boxes: BoxConvention | None = None  # another convention than that of the format, as the user says
+        self.num_held_out: int | None = None  # images of train that became val; 0: none can; None: not tried
         self._loaded: dict[str, Dataset] = {}
 
     def __repr__(self) -> str:

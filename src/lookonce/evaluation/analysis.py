@@ -122,7 +122,7 @@ def analysis_as_json(analysis: Analysis, dataset: Dataset) -> dict[str, Any]:
             name: {"right": histogram.right.tolist(), "wrong": histogram.wrong.tolist()}
             for name, histogram in analysis.histograms.items()
         },
-        "worst_pictures": [
+        "worst_images": [
             {
                 "image_id": int(dataset.image_ids[row]),
                 "file": dataset.image_paths[row].name,

@@ -30,7 +30,7 @@ class ClassMetrics:
     AP75: float
     AR100: float
     num_objects: int  # without crowds
-    num_pictures: int  # with at least one of these objects
+    num_images: int  # with at least one of these objects
     num_detections: int
 
 
@@ -221,7 +221,7 @@ def _per_class(
             AP75=mean_of_defined(curves[5]),
             AR100=mean_of_defined(recall[:, column, ALL, -1]),
             num_objects=int(objects.sum()),
-            num_pictures=len(np.unique(images[objects])),
+            num_images=len(np.unique(images[objects])),
             num_detections=int((results.labels == label).sum()),
         )
     return per_class

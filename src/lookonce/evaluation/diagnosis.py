@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config.record import ModelRecord
 from lookonce.data.annotations import Annotations
 from lookonce.data.box_conventions import MOST_SLIPS, convention_evidence, likely_convention, sound_share
 from lookonce.data.dataset import Dataset
@@ -20,6 +19,8 @@ from lookonce.evaluation.evaluate import match_classes
 from lookonce.evaluation.matching import close_pairs, image_rows_of_boxes, image_rows_of_detections
 from lookonce.evaluation.results import Results
 from lookonce.model.anchors import fit_anchors
+from lookonce.settings.names import counted
+from lookonce.settings.record import ModelRecord
 
 # cause: this alone explains an AP near 0. suspect: this lowers AP or may be the cause. look: a person must judge.
 Verdict = Literal["cause", "suspect", "fine", "look", "unknown"]
@@ -137,11 +138,11 @@ def check_class_names(record: ModelRecord, dataset: Dataset) -> Check:
         return Check(
             name=name,
             verdict="suspect",
-            evidence=f"the network has {record.num_classes} classes, split {dataset.split!r} has "
+            evidence=f"the network has {counted(record.num_classes, 'class')}, split {dataset.split!r} has "
             f"{len(dataset.class_names)}; it cannot detect {', '.join(map(repr, unknown[:8]))}",
             advice="evaluate on the classes that the network was trained with, or train with the classes of the split",
         )
-    return Check(name=name, verdict="fine", evidence=f"{record.num_classes} classes in both")
+    return Check(name=name, verdict="fine", evidence=f"{counted(record.num_classes, 'class')} in both")
 
 
 def check_labels(splits: Sequence[Annotations]) -> Check:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.detections import Detections
@@ -19,6 +18,8 @@ from lookonce.evaluation.results import Results
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
+from lookonce.settings.names import counted
+from lookonce.settings.record import ModelRecord
 
 
 def evaluate(
@@ -133,7 +134,7 @@ def match_classes(record: ModelRecord, dataset: Dataset) -> NDArray[np.int64]:
     if (labels < 0).any() and record.category_ids == dataset.category_ids:
         return np.arange(len(record.class_names), dtype=np.int64)
     if (labels < 0).all():
-        counts = f"{record.num_classes} and {len(dataset.class_names)} classes"
+        counts = f"{record.num_classes} and {counted(len(dataset.class_names), 'class')}"
         unnamed = f" ({counts}; the weights store no class names, set them with --names FILE)"
         raise DataError(
             f"split '{dataset.split}': its classes are {_sample(dataset.class_names)}, those of the weights "

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import area_xyxy, xyxy_to_cxcywh
-from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
 from lookonce.model.nms import select_detections
 from lookonce.runtimes.heads import decode_heads
+from lookonce.settings.record import ModelRecord
 
 Raws = Sequence[NDArray[np.float32]]
 

@@ -6,7 +6,7 @@ Source: Redmon & Farhadi 2018 and yolov3-tiny.cfg; the convolutions are numbered
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lookonce.config.dialects import Activation, PoolEdge
+from lookonce.settings.dialects import Activation, PoolEdge
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:

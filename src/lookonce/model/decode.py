@@ -1,6 +1,6 @@
 """Decoding in PyTorch: raw maps of the heads -> boxes in pixels and probabilities.
 
-Source: Redmon & Farhadi 2018, section 2.1 (b_x .. b_h); the dialects' differences are a table in config/dialects.py.
+Source: Redmon & Farhadi 2018, section 2.1 (b_x .. b_h); the dialects' differences are a table in settings/dialects.py.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lookonce.config.dialects import Dialect
+from lookonce.settings.dialects import Dialect
 
 
 def split_raw(raw: Tensor, num_anchors: int) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lookonce.config.dialects import PoolEdge
+from lookonce.settings.dialects import PoolEdge
 
 Shape = tuple[int, int, int]  # channels, height, width
 Kind = Literal["conv", "max pool", "upsample", "concat"]

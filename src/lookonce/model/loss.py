@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lookonce.config.dialects import Dialect
 from lookonce.model.assign import Assigner, HeadPrediction, Targets
 from lookonce.model.decode import decode_boxes, split_raw
 from lookonce.model.iou import IouKind, iou
+from lookonce.settings.dialects import Dialect
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lookonce.config.dialects import Activation, PoolEdge
-from lookonce.config.record import FULL_CHANNELS, scaled_channels
 from lookonce.model.backbone import ConvBlock, DarknetTiny
+from lookonce.settings.dialects import Activation, PoolEdge
+from lookonce.settings.record import FULL_CHANNELS, scaled_channels
 
 __all__ = ["YoloV3Tiny", "initialise", "scaled_channels", "upsample"]
 

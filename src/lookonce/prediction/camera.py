@@ -5,8 +5,9 @@ A slow consumer receives the newest frame; older frames are dropped.
 
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 
 import cv2
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 from PIL import ImageGrab
 
 from lookonce.errors import DataError
+from lookonce.log import get_logger
 from lookonce.prediction.video import Frame
 
 SCREEN_SECONDS = 0.04  # minimum time between two screenshots
+LONGEST_WAIT = 30.0  # seconds between two attempts to reconnect
 MISSING_FRAMES = 30  # failed reads in a row, about a second, after which the camera counts as disconnected
 
 
@@ -54,6 +57,38 @@ def screen_frames() -> Generator[Frame]:
             ) from error
         yield _frame(image, started)
         time.sleep(max(0.0, begun + SCREEN_SECONDS - time.monotonic()))
+
+
+def reconnecting(
+    connect: Callable[[], Generator[Frame]],
+    name: str,
+    attempts: int,
+    wait: Callable[[float], object] = time.sleep,
+) -> Generator[Frame]:
+    """The frames of a live source that is opened again after it ends or breaks.
+
+    attempts: at most so many in a row without a frame, 1, 2, 4 ... up to LONGEST_WAIT seconds apart; after that, and
+    with 0, the source ends as it did. The seconds of frames go on.
+    """
+    started, offset, failed = time.monotonic(), Fraction(0), 0
+    while True:
+        error: DataError | None = None
+        try:
+            for frame in connect():
+                failed = 0
+                yield replace(frame, seconds=frame.seconds + offset)
+        except DataError as broken:
+            error = broken
+        if failed == attempts:
+            if error is not None:
+                raise error
+            return
+        seconds = min(2.0**failed, LONGEST_WAIT)
+        failed += 1
+        why = f"{name}: the connection ended" if error is None else str(error)
+        get_logger().warning(f"{why}; attempt {failed} of {attempts} to reconnect in {seconds:g} s")
+        wait(seconds)
+        offset = Fraction(time.monotonic() - started).limit_denominator(90_000)
 
 
 def _frame(image: NDArray[np.uint8], started: float) -> Frame:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config.names import suggestion
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
 from lookonce.model.nms import MOST_CANDIDATES
 from lookonce.prediction.predictor import Detects
+from lookonce.settings.names import suggestion
 
 ALL_BOXES = MOST_CANDIDATES  # maximum detections requested from a detector before filtering
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 
 from lookonce.boxes import xyxy_to_cxcywh, xyxy_to_xywh
-from lookonce.config.record import ModelRecord
 from lookonce.prediction.result import PredictedImage
+from lookonce.settings.record import ModelRecord
 from lookonce.storage import os_errors_explained
 
 LABELS = "labels"  # folder of the YOLO label files, as that format names it
@@ -41,7 +41,7 @@ class JsonFile:
     def __init__(self, context: Context) -> None:
         self._record = context.record
         self._file = _NewFile(context.folder / "detections.json")
-        self._file.write(f'{_dumps(context.head)[:-1]},\n"pictures": ')
+        self._file.write(f'{_dumps(context.head)[:-1]},\n"images": ')
         self._rows = _Rows(self._file)
 
     def add(self, image: PredictedImage) -> None:

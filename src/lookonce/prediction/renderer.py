@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
 from lookonce.ordered import ordered_map
@@ -18,6 +17,7 @@ from lookonce.prediction.draw import draw
 from lookonce.prediction.predictor import Prediction
 from lookonce.prediction.sources import Clip, ImageSource, Media
 from lookonce.prediction.video import VideoWriter, require_video
+from lookonce.settings.record import ModelRecord
 from lookonce.storage import os_errors_explained
 
 ImageArray = NDArray[np.uint8]

@@ -14,10 +14,10 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.images import IMAGE_SUFFIXES, read_image
+from lookonce.data.images import IMAGE_SUFFIXES, TruncatedImage, read_image
 from lookonce.errors import DataError, MissingExtra
 from lookonce.prediction.byte_stream import images_in
-from lookonce.prediction.camera import LatestFrame, camera_frames, screen_frames
+from lookonce.prediction.camera import LatestFrame, camera_frames, reconnecting, screen_frames
 from lookonce.prediction.http import is_url, open_url, without_password
 from lookonce.prediction.video import USUAL_RATE, VIDEO_SUFFIXES, Frame, read_frames, read_header
 from lookonce.remote.local_copy import local_file
@@ -67,7 +67,9 @@ class ImageSource:
         """(H, W, 3) uint8 RGB, upright; DataError when it cannot be read as an image."""
         if self.pixels is not None:
             return self.pixels()
-        return read_image(self.content if self.path is None else self.path, name=self.name)  # type: ignore[arg-type]
+        if self.path is None:
+            return read_streamed(self.content or b"", self.name)
+        return read_image(self.path, name=self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,15 @@ class Media:
                 yield replace(image, image_id=next(ids))
 
 
-def find_media(source: str | Path) -> Media:
+def read_streamed(content: bytes, name: str) -> NDArray[np.uint8]:
+    """An image that has arrived over a network or a pipe: an incomplete one was cut off there, not on a disk."""
+    try:
+        return read_image(content, name=name)
+    except TruncatedImage as error:
+        raise DataError(f"{name}: broke off inside an image, after {len(content):,} bytes of it", path=name) from error
+
+
+def find_media(source: str | Path, *, reconnect: int = 0) -> Media:
     """The images and clips of SOURCE, sorted by name (a list keeps its order); DataError when there are none.
 
     folder: all image and video files in it and its subfolders, by suffix
@@ -113,7 +123,7 @@ def find_media(source: str | Path) -> Media:
     `-`: one image, or several in a row, from standard input
     URL: an image, a video or a stream
     s3://BUCKET/KEY, obs://BUCKET/KEY: the objects at or below the key, downloaded first
-    Only the last two use the network.
+    Only the last two use the network. reconnect: see `reconnecting`.
     """
     text = str(source)
     if text == "-":
@@ -121,9 +131,9 @@ def find_media(source: str | Path) -> Media:
     if is_remote(text):
         return _in_store(text)
     if is_url(text):
-        return _at_url(text)
+        return _at_url(text, reconnect)
     if not Path(text).exists() and (text == SCREEN or (text.isdecimal() and text.isascii())):
-        return _clip_alone(_live_clip(text))
+        return _clip_alone(_live_clip(text, reconnect))
     paths, folder = _paths(text)
     places = unique_places([path.relative_to(folder) if folder else Path(path.name) for path in paths])
     entries = [_entry(path, place) for path, place in zip(paths, places, strict=True)]
@@ -270,14 +280,17 @@ def _frames_of(clip: Clip) -> Iterator[ImageSource]:
         yield _unreadable(clip.name, clip.place, error)
 
 
-def _live_clip(text: str) -> Clip:
+def _live_clip(text: str, reconnect: int) -> Clip:
     if text == SCREEN:
         return _live(SCREEN, SCREEN, screen_frames)
-    return _live(f"camera {text}", f"camera-{text}", partial(camera_frames, int(text)))
+    return _live(f"camera {text}", f"camera-{text}", partial(camera_frames, int(text)), reconnect)
 
 
-def _live(name: str, place: str, frames: Callable[[], Generator[Frame]]) -> Clip:
-    return Clip(name=name, place=Path(f"{place}.mp4"), frames=lambda: LatestFrame(frames()), live=True)
+def _live(name: str, place: str, frames: Callable[[], Generator[Frame]], reconnect: int = 0) -> Clip:
+    def latest() -> LatestFrame:
+        return LatestFrame(reconnecting(frames, name, reconnect))
+
+    return Clip(name=name, place=Path(f"{place}.mp4"), frames=latest, live=True)
 
 
 def _clip_alone(clip: Clip) -> Media:
@@ -291,7 +304,7 @@ def _in_stream(stream: BinaryIO) -> Iterator[ImageSource]:
         yield ImageSource(name=name, place=Path(f"stdin{more}.jpg"), content=content)
 
 
-def _at_url(url: str) -> Media:
+def _at_url(url: str, reconnect: int) -> Media:
     """Our own reader decodes images from every source, so that boxes are equal; FFmpeg reads everything else."""
     name = without_password(url)
     place = Path(re.sub(r"[^\w.-]+", "-", name.partition("://")[2]).strip("-.") or "stream")
@@ -300,7 +313,7 @@ def _at_url(url: str) -> Media:
         header = read_header(url, name)
         frames = partial(read_frames, url, name)
         if header.num_frames is None:
-            return _clip_alone(_live(name, str(place), frames))
+            return _clip_alone(_live(name, str(place), frames, reconnect))
         clip = Clip(
             name=name,
             place=place,
@@ -313,8 +326,11 @@ def _at_url(url: str) -> Media:
         content = response.read()
         return Media(entries=[ImageSource(name=name, place=place, content=content)], total=1)
 
-    def motion_jpeg() -> Generator[Frame]:
-        for seconds, content in response.images():
-            yield Frame(seconds=seconds, pixels=partial(read_image, content, name=name))
+    responses = iter([response])
 
-    return _clip_alone(_live(name, str(place), motion_jpeg))
+    def motion_jpeg() -> Generator[Frame]:
+        connected = next(responses, None) or open_url(url)
+        for seconds, content in connected.images() if connected else ():
+            yield Frame(seconds=seconds, pixels=partial(read_streamed, content, name))
+
+    return _clip_alone(_live(name, str(place), motion_jpeg, reconnect))

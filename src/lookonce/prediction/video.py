@@ -145,8 +145,8 @@ def _decoded(container: InputContainer, stream: VideoStream, name: str) -> Itera
             return
         except av.error.InvalidDataError as error:
             yield DataError(f"{name}: damaged video: {error.strerror}", path=name)
-        except av.error.FFmpegError as error:  # the stream ended early or timed out
-            yield DataError(f"{name}: video ends early: {error.strerror}", path=name)
+        except av.error.FFmpegError as error:  # the stream broke off or timed out
+            yield DataError(f"{name}: broke off: {error.strerror}", path=name)
             return
 
 

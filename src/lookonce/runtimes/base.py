@@ -5,8 +5,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
+from lookonce.settings.record import ModelRecord
 
 
 class Runtime(Protocol):

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config.record import ModelRecord
 from lookonce.detections import Detections
 from lookonce.errors import MissingExtra, WeightsError
 from lookonce.runtimes.onnx import OnnxRuntime
+from lookonce.settings.record import ModelRecord
 
 PROGRAM = "lookonce-infer"
 BUILT = Path(__file__).parents[3] / "cpp" / "build" / "release" / PROGRAM  # in a checkout

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lookonce.config.record import ModelRecord
 from lookonce.cores import usable_threads
 from lookonce.detections import Detections
 from lookonce.errors import WeightsError
 from lookonce.model.nms import select_detections
 from lookonce.runtimes.heads import decode_heads, to_network_input, to_planes
+from lookonce.settings.record import ModelRecord
 
-RECORD_KEY = "lookonce_record"  # key in a file's metadata; export/metadata.py writes it
+RECORD_KEY = "lookonce_record"  # key in a file's metadata; exporters/metadata.py writes it
 INTERFACE_KEY = "lookonce_interface"  # second key, in formats that do not describe their own inputs and outputs
 DETECTION_OUTPUTS = ("boxes_xyxy", "scores", "labels", "image_index")
 DECODED_OUTPUTS = ("boxes_xyxy", "scores")

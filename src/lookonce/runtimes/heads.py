@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config.dialects import Dialect
-from lookonce.config.record import ModelRecord, Preprocessing
+from lookonce.settings.dialects import Dialect
+from lookonce.settings.record import ModelRecord, Preprocessing
 
 Float32 = NDArray[np.float32]
 

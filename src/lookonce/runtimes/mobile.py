@@ -1,6 +1,6 @@
 """Runs exported files with ExecuTorch and LiteRT (TensorFlow Lite); the record is in a .json file beside them.
 
-Their packages are not extras of lookonce; see export/mobile.py.
+Their packages are not extras of lookonce; see exporters/mobile.py.
 """
 
 import json

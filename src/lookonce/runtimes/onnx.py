@@ -1,4 +1,4 @@
-"""Runs exported .onnx files with ONNX Runtime, on the CPU, without PyTorch."""
+"""Runs exported .onnx files with ONNX Runtime, on the CPU or an accelerator, without PyTorch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import onnxruntime
 from numpy.typing import NDArray
 
-from lookonce.errors import MissingExtra, WeightsError
+from lookonce.errors import MissingExtra, SettingsError, WeightsError
 from lookonce.runtimes.exported import (
     DETECTION_OUTPUTS,
     RECORD_KEY,
@@ -20,6 +20,16 @@ from lookonce.runtimes.exported import (
 )
 
 ERRORS_ONLY = 3
+CPU = "CPUExecutionProvider"
+# Device -> ONNX Runtime's execution provider, and the option that takes what follows the colon: cuda:1, openvino:GPU.
+PROVIDERS = {
+    "cuda": ("CUDAExecutionProvider", "device_id"),
+    "tensorrt": ("TensorrtExecutionProvider", "device_id"),
+    "openvino": ("OpenVINOExecutionProvider", "device_type"),
+    "coreml": ("CoreMLExecutionProvider", "MLComputeUnits"),
+    "directml": ("DmlExecutionProvider", "device_id"),
+    "npu": ("CANNExecutionProvider", "device_id"),
+}
 
 
 class OnnxRuntime(ExportedRuntime):
@@ -27,8 +37,10 @@ class OnnxRuntime(ExportedRuntime):
 
     name = "onnxruntime"
 
-    def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
+    def __init__(self, path: Path | str, *, threads: int | None = None, device: str = "auto") -> None:
         path = Path(path)
+        self._device = device
+        provider_of(device)  # raises now if it is not there
         self.content = read_onnx(path)
         session = open_session(self.content, path, 1, optimised=False)
         record = parse_record(session.get_modelmeta().custom_metadata_map.get(RECORD_KEY), path, "onnx")
@@ -42,7 +54,7 @@ class OnnxRuntime(ExportedRuntime):
         content, names = self.content, list(outputs)
         if not set(names) <= set(self.interface.outputs):
             content = with_outputs(content, names, raw_names(self.record))
-        session = open_session(content, self.path, threads if at_once == 1 else 1)
+        session = open_session(content, self.path, threads if at_once == 1 else 1, device=self._device)
 
         def run(images: NDArray[Any], thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
             values: Sequence[NDArray[Any]] = session.run(names, {"images": images, **thresholds})
@@ -61,8 +73,32 @@ def read_onnx(path: Path) -> bytes:
         ) from error
 
 
-def open_session(content: bytes, path: Path, threads: int, *, optimised: bool = True) -> onnxruntime.InferenceSession:
-    """A session on the CPU; `path` is named in errors. WeightsError when the bytes are not a complete model."""
+def provider_of(device: str) -> tuple[str, dict[str, str]]:
+    """(execution provider, its options) of a device: auto and cpu are the CPU. SettingsError if it is not installed."""
+    kind, _, detail = device.lower().partition(":")
+    if kind in ("auto", "cpu"):
+        return CPU, {}
+    there = onnxruntime.get_available_providers()
+    known = ["cpu", *(name for name, (provider, _) in PROVIDERS.items() if provider in there)]
+    if kind not in known:
+        why = "ONNX Runtime here has no provider for it" if kind in PROVIDERS else "unknown to ONNX Runtime"
+        raise SettingsError(
+            f"device: {device}; {why}; expected {' or '.join(known)}, or install ONNX Runtime for that device, such as "
+            "onnxruntime-gpu in place of onnxruntime",
+            setting="device",
+            value=device,
+        )
+    provider, option = PROVIDERS[kind]
+    return provider, {option: device.partition(":")[2]} if detail else {}
+
+
+def open_session(
+    content: bytes, path: Path, threads: int, *, optimised: bool = True, device: str = "cpu"
+) -> onnxruntime.InferenceSession:
+    """A session on a device; `path` is named in errors. WeightsError when the bytes are not a complete model.
+
+    SettingsError where ONNX Runtime would use the CPU instead, since the device's libraries are missing.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -71,14 +107,23 @@ def open_session(content: bytes, path: Path, threads: int, *, optimised: bool = 
     options.log_severity_level = ERRORS_ONLY  # it warns that the thresholds can be overridden, which is intended
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    provider, details = provider_of(device)
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        # The CPU takes the operators that an accelerator does not have.
+        session = onnxruntime.InferenceSession(content, options, providers=[(provider, details), *{CPU} - {provider}])
     except Exception as error:  # ONNX Runtime's errors share no narrower base class
         raise WeightsError(
             f"{path} ({len(content):,} bytes): truncated or not an ONNX file, or its weights are in external files "
             f"({error}); export it again with `lookonce export WEIGHTS --to onnx`",
             path=path,
         ) from error
+    if provider not in session.get_providers():
+        raise SettingsError(
+            f"device: {device}; ONNX Runtime cannot load {provider}; install its libraries, or use device=cpu",
+            setting="device",
+            value=device,
+        )
+    return session
 
 
 def _settable(session: onnxruntime.InferenceSession) -> bool:

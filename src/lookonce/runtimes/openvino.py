@@ -1,4 +1,4 @@
-"""Runs exported OpenVINO files (.xml with its .bin) and .onnx files with OpenVINO on the CPU."""
+"""Runs exported OpenVINO files (.xml with its .bin) and .onnx files with OpenVINO, on the CPU, a GPU or an NPU."""
 
 import sys
 import threading
@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lookonce.errors import MissingExtra, WeightsError
+from lookonce.errors import MissingExtra, SettingsError, WeightsError
 from lookonce.runtimes.exported import (
     DECODED_OUTPUTS,
     DETECTION_OUTPUTS,
@@ -29,9 +29,10 @@ class OpenVinoRuntime(ExportedRuntime):
 
     name = "openvino"
 
-    def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
+    def __init__(self, path: Path | str, *, threads: int | None = None, device: str = "auto") -> None:
         path = Path(path)
         self._core = import_openvino().Core()
+        self._device = device_of(self._core, device)
         self._model_names: Mapping[str, str] = {}
         if path.suffix.lower() == ".onnx":
             known = OnnxRuntime(path, threads=1)
@@ -50,7 +51,7 @@ class OpenVinoRuntime(ExportedRuntime):
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         names = [self._model_names.get(name, name) for name in outputs]
         options = {
-            "INFERENCE_NUM_THREADS": threads,
+            **({"INFERENCE_NUM_THREADS": threads} if self._device == "CPU" else {}),
             "NUM_STREAMS": at_once,
             # By default OpenVINO computes in bfloat16 on CPUs that support it, which moves boxes by pixels.
             "INFERENCE_PRECISION_HINT": "f32",
@@ -60,7 +61,7 @@ class OpenVinoRuntime(ExportedRuntime):
             # In a separate thread: compile_model leaves its thread with a signal stack so small that the next signal
             # that Python handles there (Ctrl-C, SIGTERM) can end the process with a segmentation fault.
             with ThreadPoolExecutor(1) as aside:
-                compiled = aside.submit(self._core.compile_model, graph, "CPU", options).result()
+                compiled = aside.submit(self._core.compile_model, graph, self._device, options).result()
         except RuntimeError as error:
             raise WeightsError(
                 f"{self.path}: OpenVINO cannot run it ({last_line(error)}); use another runtime", path=self.path
@@ -86,6 +87,20 @@ class OpenVinoRuntime(ExportedRuntime):
                 "export it again with `lookonce export WEIGHTS --to openvino`",
                 path=path,
             ) from error
+
+
+def device_of(core: Any, device: str) -> str:
+    """OpenVINO's name of a device: `gpu` -> GPU, `gpu:1` or `gpu.1` -> GPU.1, auto -> CPU. SettingsError if it is not
+    one of this machine."""
+    name = "CPU" if device.lower() == "auto" else device.upper().replace(":", ".")
+    there = list(core.available_devices)
+    if name not in {*there, *(one.partition(".")[0] for one in there)}:
+        raise SettingsError(
+            f"device: {device}; OpenVINO finds {', '.join(there)} here; expected one of these, or its driver",
+            setting="device",
+            value=device,
+        )
+    return name
 
 
 def import_openvino() -> Any:

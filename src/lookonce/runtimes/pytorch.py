@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lookonce.config.record import ModelRecord, Preprocessing
 from lookonce.detections import Detections
 from lookonce.model.decode import decode_heads
 from lookonce.model.nms import select_detections
+from lookonce.settings.record import ModelRecord, Preprocessing
 
 
 def to_network_input(images: Tensor, preprocessing: Preprocessing) -> Tensor:

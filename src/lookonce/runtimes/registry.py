@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from lookonce.config.names import suggestion
 from lookonce.cores import usable_threads
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.kinds import Kind, kind_of
+from lookonce.settings.names import suggestion
 from lookonce.storage import require_content
 from lookonce.weights.pull import find_weights
 
@@ -17,12 +17,14 @@ from lookonce.weights.pull import find_weights
 @dataclass(frozen=True, kw_only=True)
 class RuntimeKind:
     """opens: "module:name" of a class, or of a function of path and device, imported when needed; reads: the file
-    formats it runs; extra: the extra of lookonce that it needs, "" for none; text: description for users."""
+    formats it runs; extra: the extra of lookonce that it needs, "" for none; text: description for users; has_devices:
+    it takes a device beside the path."""
 
     opens: str
     reads: tuple[Kind, ...]
     extra: str
     text: str
+    has_devices: bool = False
 
 
 # `auto` takes the first that reads a file. To add a runtime, also one in another language, add a class that implements
@@ -39,12 +41,14 @@ RUNTIMES: dict[str, RuntimeKind] = {
         reads=("onnx",),
         extra="",
         text="ONNX Runtime, in every installation",
+        has_devices=True,
     ),
     "openvino": RuntimeKind(
         opens="lookonce.runtimes.openvino:OpenVinoRuntime",
         reads=("openvino", "onnx"),
         extra="openvino",
         text="OpenVINO; the fastest for INT8",
+        has_devices=True,
     ),
     "opencv": RuntimeKind(
         opens="lookonce.runtimes.opencv:OpenCvRuntime",
@@ -94,16 +98,23 @@ def load_runtime(
     """Load the weights at `path` with a runtime that reads their format, which is detected from the content.
 
     names: see weights.load.open_checkpoint. runtime: a name of RUNTIMES, or auto for the first that reads the file.
-    device: for checkpoints only.
+    device: auto is the CPU for exported files; SettingsError for one that the runtime does not have.
     """
     path = find_weights(path)
     require_content(path, WeightsError)
     if names is not None and not takes_names(path):
         raise SettingsError(f"names={names}: {path} already holds its class names; omit --names")
-    chosen = RUNTIMES[choose_runtime(path, runtime)]
-    module, _, name = chosen.opens.partition(":")
+    name = choose_runtime(path, runtime)
+    chosen = RUNTIMES[name]
+    if not chosen.has_devices and chosen is not RUNTIMES["pytorch"] and device.lower() not in ("auto", "cpu"):
+        raise SettingsError(
+            f"device: {device}; {name} runs {path} on the CPU only; leave device out, or choose another runtime",
+            setting="device",
+            value=device,
+        )
+    module, _, attribute = chosen.opens.partition(":")
     try:
-        opened = getattr(import_module(module), name)
+        opened = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
         if not chosen.extra or (error.name or "").partition(".")[0] == "lookonce":
             raise
@@ -112,7 +123,7 @@ def load_runtime(
         if chosen is RUNTIMES["pytorch"]:
             loaded: Runtime = opened(path, names=names, device=device)
         else:
-            loaded = opened(path)
+            loaded = opened(path, **({"device": device} if chosen.has_devices else {}))
     except ModuleNotFoundError as error:  # the runtime is not an extra of ours
         raise WeightsError(
             f"{path}: needs {chosen.text}, which is not installed (no module {error.name!r})", path=path
@@ -154,7 +165,8 @@ def choose_runtime(path: Path, runtime: str = "auto") -> str:
 
 
 def device_of(path: Path, device: str, runtime: str = "auto") -> str:
-    """The device that weights run on: `device` for a checkpoint, the CPU for exported files."""
+    """The device of the processes that share the images: `device` for a checkpoint, the CPU for exported files, whose
+    runtime has a device of its own."""
     return device if choose_runtime(path, runtime) == "pytorch" else "cpu"
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
-from lookonce.config.record import FULL_CHANNELS
 from lookonce.cores import usable_threads
 from lookonce.runtimes.onnx import open_session
+from lookonce.settings.record import FULL_CHANNELS
 
 _MEASURED_SIZES = (320, 480, 640)
 _REPEATS = 4

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import record_function
 
-from lookonce.config.record import Preprocessing
 from lookonce.data.loader import Batch
 from lookonce.distributed import (
     all_reduce_sum,
@@ -22,6 +21,7 @@ from lookonce.errors import SettingsError
 from lookonce.model.assign import Targets
 from lookonce.model.loss import DetectionLoss, LossParts
 from lookonce.runtimes.pytorch import to_network_input
+from lookonce.settings.record import Preprocessing
 from lookonce.training.ema import ExponentialMovingAverage
 from lookonce.training.finite import diverged, forget_batch, what_is_not_finite
 from lookonce.training.optimizer import set_lr

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lookonce.cores import usable_processors
+from lookonce.cores import decoding_threads
 from lookonce.data.images import read_image
 from lookonce.data.shards import is_in_shard
 from lookonce.errors import DataError
@@ -34,7 +34,7 @@ def decode_all(
         return file.st_size, file.st_mtime_ns, ""
 
     facts: Decoded = {}
-    with ThreadPoolExecutor(min(32, usable_processors() + 1), thread_name_prefix="image-check") as pool:
+    with ThreadPoolExecutor(decoding_threads(), thread_name_prefix="image-check") as pool:
         for path, fact in zip(paths, pool.map(decoded, paths), strict=True):
             facts[str(path)] = fact
             on_progress(len(facts))

@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -85,8 +85,7 @@ class RunFolder:
         folder = self.path / f"nonfinite-epoch{epoch}-batch{index}" / f"rank{rank}"
         with os_errors_explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            arrays = {field.name: getattr(batch, field.name) for field in fields(batch) if field.name != "placements"}
-            np.savez_compressed(folder / "batch.npz", **arrays)
+            np.savez_compressed(folder / "batch.npz", **vars(batch))
             for row, image_id in enumerate(batch.image_ids):
                 _, png = cv2.imencode(".png", draw_boxes(batch, row)[..., ::-1])
                 (folder / f"{row:03d}-image{image_id}.png").write_bytes(png.tobytes())

@@ -13,12 +13,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from lookonce.config.record import ModelRecord
 from lookonce.data.loader import Batch
+from lookonce.data.order import STREAM_VERSION
 from lookonce.distributed import any_rank, broadcast_object, is_main, memory_in_use, rank, world_size
 from lookonce.errors import WeightsError
+from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger
-from lookonce.signals import EXIT_STOPPED, StopRequest, stop_on_signals
+from lookonce.settings.record import ModelRecord
+from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.training.engine import Learner, StepResult, train_one_epoch
 from lookonce.training.finite import TrainingDiverged
 from lookonce.training.optimizer import optimizer_tensors, restore_optimizer
@@ -115,7 +117,7 @@ class TrainResult:
 
     @property
     def exit_code(self) -> int:
-        return EXIT_STOPPED if self.stopped else 0
+        return ExitCode.STOPPED if self.stopped else 0
 
 
 class Stopped(Exception):
@@ -182,7 +184,7 @@ class Trainer:
         restore(self.learner, checkpoint.state, checkpoint.training)
         self.position = Position(**checkpoint.training.values["position"])
         self._clock, self._saved_step = _Clock(self.position.seconds), self._step()
-        self._warn_about_other_machine(checkpoint.training.values)
+        self._warn_about_differences(checkpoint.training.values)
         rows = broadcast_object(self.run_folder.metrics() if is_main() else None)
         self.rows = [row for row in rows if row["epoch"] < self.position.epoch]
 
@@ -378,7 +380,13 @@ class Trainer:
             f"{self.options.same_command or f'lookonce train --resume {self.run_folder.path}'}"
         )
 
-    def _warn_about_other_machine(self, values: Mapping[str, Any]) -> None:
+    def _warn_about_differences(self, values: Mapping[str, Any]) -> None:
+        began = values.get("image_stream", 1)
+        if began != STREAM_VERSION:
+            get_logger().warning(
+                f"image_stream is {STREAM_VERSION}, but the run began with {began}; it resumes, but with other random "
+                "crops and colours than an uninterrupted run"
+            )
         for name, now in machine(self.learner.options.device).items():
             if values["machine"].get(name) != now:
                 get_logger().warning(
@@ -438,6 +446,7 @@ def training_state(learner: Learner, position: Position, global_batch: int) -> T
         "global_batch": global_batch,
         "ema_updates": 0 if ema is None else ema.updates,
         "scaler": learner.scaler.state_dict(),
+        "image_stream": STREAM_VERSION,
         "machine": machine(learner.options.device),
     }
     return TrainingState(tensors=tensors, values=values)

@@ -255,13 +255,13 @@ function download() {
     detections: rows(found),
   });
   const all = items.includes(shown.item) ? items.filter(({ found }) => found) : [shown.item];
-  const pictures = all.flatMap((item, place) =>
+  const images = all.flatMap((item, place) =>
     item.frames
       ? [...item.frames].sort(([a], [b]) => a - b).map(([seconds, found]) => entry(item, place, found, { seconds }))
       : [entry(item, place, item.found)],
   );
   const link = document.createElement("a");
-  const text = JSON.stringify({ class_names: record.class_names, pictures }, null, 1);
+  const text = JSON.stringify({ class_names: record.class_names, images }, null, 1);
   link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   link.download = "detections.json";
   link.click();

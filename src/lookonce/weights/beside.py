@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
+from lookonce.settings.record import ModelRecord
 from lookonce.storage import sha256_file
 from lookonce.weights.foreign import ForeignWeights, ReadOptions
 

@@ -1,7 +1,7 @@
 """The checkpoint format: a folder that is written atomically and verified by SHA-256 when it is read.
 
 model.safetensors        weights of the network, float32 (EMA weights if EMA is on)
-record.json              class names, anchors, preprocessing ...: lookonce.config.record.ModelRecord
+record.json              class names, anchors, preprocessing ...: lookonce.settings.record.ModelRecord
 training.safetensors     only if the run can resume: weights without EMA, and optimizer state
 training.json            likewise: counters, random state and other values of the run
 manifest.json            SHA-256 and size of each file above: safetensors does not detect damage itself
@@ -21,8 +21,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
+from lookonce.settings.record import ModelRecord
 from lookonce.storage import MARKER, atomic_folder, find_published, require_content, sha256_file
 
 MODEL_FILE = "model.safetensors"

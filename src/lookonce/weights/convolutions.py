@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lookonce.config.record import ModelRecord
 from lookonce.errors import WeightsError
 from lookonce.model.backbone import ConvBlock
 from lookonce.model.yolov3_tiny import YoloV3Tiny
+from lookonce.settings.record import ModelRecord
 
 # Role of an array -> its name after the convolution's name.
 NORMALISED_ARRAYS = {

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import ModelRecord, Preprocessing
 from lookonce.errors import SettingsError, WeightsError
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import ModelRecord, Preprocessing
 from lookonce.storage import sha256_file
 from lookonce.weights.convolutions import (
     BATCH_COUNTER,

@@ -13,9 +13,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lookonce.config.dialects import DIALECTS, Activation, Dialect
-from lookonce.config.record import FULL_CHANNELS, ModelRecord
 from lookonce.errors import WeightsError
+from lookonce.settings.dialects import DIALECTS, Activation, Dialect
+from lookonce.settings.record import FULL_CHANNELS, ModelRecord
 from lookonce.weights.foreign import LARGEST_STRIDE, MOST_CLASSES, num_classes_of, square_size
 
 MOST_CHARACTERS = 1_000_000

@@ -1,14 +1,17 @@
 """Options and result of the readers of other programs' weight files, and what these readers share."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from torch import Tensor
-
-from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
+from lookonce.settings.record import ModelRecord
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Resize = Literal["auto", "letterbox", "stretch"]
 Masks = Literal["auto", "cfg"] | tuple[int, ...]

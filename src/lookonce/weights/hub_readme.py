@@ -2,7 +2,7 @@
 
 import json
 
-from lookonce.config.record import ModelRecord
+from lookonce.settings.record import ModelRecord
 
 
 def card_text(record: ModelRecord, name: str) -> str:

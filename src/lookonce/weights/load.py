@@ -6,12 +6,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lookonce.config.names import suggestion
-from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.remote.local_copy import local_file
+from lookonce.settings.record import ModelRecord
 from lookonce.storage import find_published, require_content
 from lookonce.weights.beside import record_file, with_record_beside
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
@@ -19,7 +18,6 @@ from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.darknet import is_darknet_weights, read_darknet
 from lookonce.weights.foreign import ForeignWeights, ReadOptions, named_classes, read_names
 from lookonce.weights.mindspore import read_mindspore
-from lookonce.weights.published import PUBLISHED
 from lookonce.weights.pull import find_weights
 from lookonce.weights.ultralytics import read_ultralytics
 
@@ -102,12 +100,6 @@ def find_checkpoint(path: Path) -> Path:
     found = next((candidate for candidate in candidates if find_published(candidate) is not None), None)
     if found is not None:
         return found
-    if not path.exists():
-        raise WeightsError(
-            f"{path}: no such file or folder; expected a run folder, a checkpoint folder, a weights file, or published "
-            f"weights ({', '.join(PUBLISHED)}){suggestion(str(path), PUBLISHED)}",
-            path=path,
-        )
     if path.is_file():
         raise WeightsError(
             f"{path}: not a checkpoint; convert weight files of other programs with `lookonce convert {path}`",

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lookonce.config.dialects import DIALECTS
-from lookonce.config.record import FULL_CHANNELS, ModelRecord, Preprocessing
 from lookonce.errors import MissingExtra, WeightsError
+from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.record import FULL_CHANNELS, ModelRecord, Preprocessing
 from lookonce.weights.convolutions import Convolution, convolutions, require_finite, with_epsilon
 from lookonce.weights.foreign import (
     ForeignWeights,

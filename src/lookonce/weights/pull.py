@@ -10,12 +10,13 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lookonce.config.schema import named_path
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.remote.local_copy import local_weights
 from lookonce.remote.lock import work_lock
 from lookonce.remote.store import is_switched_on
+from lookonce.settings.names import suggestion
+from lookonce.settings.schema import named_path
 from lookonce.storage import find_published
 from lookonce.weights.published import PUBLISHED, Content, Published, Source
 
@@ -44,12 +45,21 @@ def place_of(path: Path) -> Path:
 def find_weights(place: Path | str) -> Path:
     """A path on this machine: published weights are pulled, objects in storage are fetched, other paths are as given.
 
+    WeightsError if there is nothing, before anything slow is imported to read it.
+
     A plain name of PUBLISHED means the published weights also where a file or folder of that name exists; a path to
     that one is absolute, see `as_typed`.
     """
     name = str(place)
     if name not in PUBLISHED:
-        return local_weights(place)
+        path = local_weights(place)
+        if not path.exists():
+            raise WeightsError(
+                f"{path}: no such file or folder; expected a run folder, a checkpoint folder, a weights file, or "
+                f"published weights ({', '.join(PUBLISHED)}){suggestion(name, PUBLISHED)}",
+                path=path,
+            )
+        return path
     if Path(name).exists():
         _note_namesake(name)
     return pulled(name) or pull_published(name)

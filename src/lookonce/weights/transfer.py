@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lookonce.config.names import few
-from lookonce.config.record import ModelRecord
 from lookonce.model.yolov3_tiny import YoloV3Tiny
+from lookonce.settings.names import counted, few
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.checkpoint import Checkpoint
 from lookonce.weights.class_names import nearest
 from lookonce.weights.load import require_array
@@ -75,7 +75,7 @@ def account(taken: Taken | None, record: ModelRecord, checkpoint: Checkpoint) ->
     anchors = f"{taken.num_anchors} of {sum(map(len, record.masks))} anchors"
     lines = [f"{start} and neck: all; boxes and objectness: {anchors}; classes: {found}{shown}{fresh}"]
     if new and not old.names_known:
-        lines.append(f"the {old.num_classes} classes of the weights have no names; set them with names=FILE")
+        lines.append(f"the weights have {counted(old.num_classes, 'class')} without names; set them with names=FILE")
     free = [name for name in old.class_names if name not in taken.class_names]
     for name in new:
         if (known := nearest(name, free)) is not None:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lookonce.config.dialects import DIALECTS, Activation, Dialect
-from lookonce.config.record import ModelRecord, Preprocessing
 from lookonce.errors import WeightsError
+from lookonce.settings.dialects import DIALECTS, Activation, Dialect
+from lookonce.settings.record import ModelRecord, Preprocessing
 from lookonce.weights.convolutions import BATCH_COUNTER, Convolution, convolutions, require_finite
 from lookonce.weights.foreign import (
     ForeignWeights,

@@ -8,9 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from lookonce.config.record import DEFAULT_ANCHORS
-from lookonce.config.schema import Settings, default_of
-from lookonce.config.text import explain, parse_text, to_text
 from lookonce.data.letterbox import boxes_at_input
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
@@ -21,7 +18,11 @@ from lookonce.model.anchors import (
     mean_best_overlap,
     with_floor,
 )
-from lookonce.report.scatter import write_scatter
+from lookonce.reports.scatter import write_scatter
+from lookonce.settings.image_size import hw_of
+from lookonce.settings.record import DEFAULT_ANCHORS
+from lookonce.settings.schema import Settings, default_of
+from lookonce.settings.text import explain, parse_text, to_text
 
 Sizes = NDArray[np.float64]
 
@@ -105,7 +106,7 @@ def anchors(
         raise SettingsError(f"restarts: {restarts}; expected 1 or more", setting="restarts", value=restarts)
     before = np.array(_checked(image_size, current))
     dataset = open_data(data, images).split(split)
-    boxes, rows = boxes_at_input(dataset, image_size, default_of("resize_mode"))
+    boxes, rows = boxes_at_input(dataset, hw_of(image_size), default_of("resize_mode"))
     if not len(boxes):
         raise DataError(f"{data}: split {split!r} has no boxes; anchors need at least 1, see lookonce check", path=data)
     sizes = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)

@@ -17,7 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from lookonce import __version__
-from lookonce.config.schema import STRIDE
 from lookonce.cores import usable_threads
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.layout import PLAIN, Layout
@@ -25,6 +24,7 @@ from lookonce.log import progress_bar
 from lookonce.request import old_names
 from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.registry import names_for, runtimes_for
+from lookonce.settings.image_size import STRIDE
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
 from lookonce.workflows.bench_process import THREADS_VARIABLE, Case, as_json
 
@@ -90,7 +90,7 @@ def bench(
     runtime
         Runtime: auto for the file's own, all for each that reads it, or names, separated by commas.
     device
-        Device for a checkpoint: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the CPU.
+        Device, as for predict: auto, cpu, cuda, cuda:1, npu, xpu, or one that the file's runtime has.
     output
         Folder for bench.json. Default: a new runs/bench-N.
     """
@@ -234,7 +234,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
             str(row["batch"]),
             f"{row['median_ms']:.1f}",
             f"{row['p95_ms']:.1f}",
-            f"{row['pictures_per_second']:.1f}",
+            f"{row['images_per_second']:.1f}",
             f"{row['gflops']:.0f}",
             f"{100 * row['share_of_peak']:.0f} %",
             "" if row["memory_mb"] is None else f"{row['memory_mb']:.0f}",

@@ -111,7 +111,7 @@ def network_of(runtime: Runtime, sources: list[ImageSource], case: Case, size_hw
         "calls": len(milliseconds),
         "median_ms": float(np.median(milliseconds)),
         "p95_ms": float(np.percentile(milliseconds, 95)),
-        "pictures_per_second": rate,
+        "images_per_second": rate,
         "busy_cores": busy,
         "gflop_per_picture": gflop,
         "gflops": gflop * rate,
@@ -169,7 +169,7 @@ def pipeline_of(runtime: Runtime, sources: list[ImageSource], case: Case) -> dic
         whole.append(_seconds(lambda: _exhaust(predict(detector, sources))))
         alone.append(_seconds(lambda: _detect(runtime, canvases)))
     return {
-        "pictures": len(sources),
+        "images": len(sources),
         "rounds": len(whole),
         "pipeline_per_second": len(sources) / float(np.median(whole)),
         "network_per_second": len(sources) / float(np.median(alone)),

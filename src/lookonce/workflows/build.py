@@ -12,9 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 import lookonce
-from lookonce.config.dialects import DIALECTS, Dialect
-from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds, scaled_channels
-from lookonce.config.schema import Settings, seconds_of
 from lookonce.cores import usable_processors
 from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import Dataset
@@ -38,6 +35,10 @@ from lookonce.model.loss import DetectionLoss
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
 from lookonce.on_ranks import own_rank_group
 from lookonce.runtimes.pytorch import anchor_tensors
+from lookonce.settings.dialects import DIALECTS, Dialect
+from lookonce.settings.image_size import hw_of
+from lookonce.settings.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds, scaled_channels
+from lookonce.settings.schema import Settings, seconds_of
 from lookonce.signals import StopRequest
 from lookonce.training.ema import ExponentialMovingAverage
 from lookonce.training.engine import Learner, StepOptions, choose_precision, make_scaler
@@ -83,7 +84,7 @@ def make_record(settings: Settings, dataset: Dataset, data_hash: str, start: Mod
         category_ids=dataset.category_ids,
         anchors=choose_anchors(settings, dataset),
         masks=settings.masks,
-        image_size=(settings.image_size, settings.image_size),
+        image_size=hw_of(settings.image_size),
         preprocessing=preprocessing.model_copy(update={"resize": settings.resize_mode, "mean": mean, "std": std}),
         thresholds=Thresholds(
             evaluation_score=settings.score_threshold,
@@ -140,8 +141,9 @@ def choose_objectness_prior(settings: Settings, dataset: Dataset) -> Settings:
     """
     if settings.objectness_prior != "auto":
         return settings
+    height, width = hw_of(settings.image_size)
     predictions = sum(
-        len(mask) * (settings.image_size // stride) ** 2 for mask, stride in zip(settings.masks, STRIDES, strict=True)
+        len(mask) * (height // stride) * (width // stride) for mask, stride in zip(settings.masks, STRIDES, strict=True)
     )
     per_box = settings.assign_top if settings.assignment == "task_aligned" else 1
     positive = per_box * len(dataset.labels) / len(dataset) / predictions
@@ -168,7 +170,7 @@ def choose_anchors(settings: Settings, dataset: Dataset) -> Anchors:
         return DEFAULT_ANCHORS
     if settings.anchors != "auto":
         return settings.anchors
-    sizes = box_sizes_at_input(dataset, settings.image_size, settings.resize_mode)
+    sizes = box_sizes_at_input(dataset, hw_of(settings.image_size), settings.resize_mode)
     return tuple((round(float(w), 1), round(float(h), 1)) for w, h in fit_anchors(np.maximum(sizes, 1.0)))
 
 
@@ -346,14 +348,13 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
 
     def evaluate_weights(model: torch.nn.Module, record: ModelRecord, on_progress: OnEvaluated) -> Mapping[str, float]:
         detector = Detector(PyTorchRuntime(model, record))
-        bad: set[Path] = set()
+        bad: dict[Path, str] = {}
 
         def read(path: Path) -> NDArray[np.uint8]:
             try:
                 return read_image(path)
             except DataError as error:
-                get_logger().warning(f"{error}; it is left out of this score")
-                bad.add(path)
+                bad[path] = str(error)
                 return np.zeros((32, 32, 3), np.uint8)
 
         results = detect_all(
@@ -364,8 +365,12 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
             rank_group=own_rank_group(),
             read=read,
         )
-        bad = set().union(*own_rank_group().gather(bad))
-        scored, results = without_images(all_scored, results, bad)
+        for others in own_rank_group().gather(bad):  # rank 0 logs for all
+            bad |= others
+        if bad:
+            more = f" ({len(bad)} such images)" if len(bad) > 1 else ""
+            get_logger().warning(f"{min(bad.values())}{more}; left out of this score")
+        scored, results = without_images(all_scored, results, bad.keys())
         twelve: Mapping[str, float] = broadcast_object(score(scored, results).twelve() if is_main() else None)
         return twelve
 

@@ -2,21 +2,24 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 from lookonce.data.check import CheckResult, SplitSummary, check_data
 from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, chosen_checks
+from lookonce.data.findings import Finding
 from lookonce.data.repair import repair
 from lookonce.data.source import IMAGES_ALONE, NoAnnotations, open_data, open_images
 from lookonce.data.splits import DataSource
 from lookonce.data.write import Copy, Format, require_new, write_data
 from lookonce.errors import DataError
-from lookonce.log import get_logger
-from lookonce.report.advice import IMAGE_SIZES, Advice, advise
-from lookonce.report.check_page import CheckPage, write_check_page
+from lookonce.log import get_logger, progress_bar
+from lookonce.reports.advice import IMAGE_SIZES, Advice, advise
+from lookonce.reports.check_page import CheckPage, write_check_page
+from lookonce.runtimes.registry import load_runtime
 from lookonce.storage import os_errors_explained, write_file
+from lookonce.workflows.validation_split import with_val
 
 # Any other format is written as COCO.
 _OWN_FORMAT: dict[str, Format] = {"coco": "coco", "voc": "voc", "yolo": "yolo", "shards": "shards"}
@@ -52,6 +55,8 @@ def check(
     json_file: Path | None = None,
     html: Path | None = None,
     fix: Path | None = None,
+    weights: Path | None = None,
+    names: Path | None = None,
     decode: bool = True,
     advice: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
@@ -78,6 +83,11 @@ def check(
         HTML file to write with the findings, drawn on their images.
     fix
         New folder for a corrected copy; its changes.txt lists each change and each finding left for you to decide.
+    weights
+        Detector whose detections are compared with the labels: likely label errors, the likeliest first. Takes what
+        `lookonce eval --weights` takes.
+    names
+        Text file of class names, one per line, for weights without names.
     decode
         Decode every image; --no-decode reads only the headers, which is faster but misses damaged images.
     advice
@@ -86,6 +96,8 @@ def check(
         Called with (images done, images in total).
     """
     checks = chosen_checks(_words(only or ()), _words(skip or ()))
+    if weights is None:
+        checks -= chosen_checks(["labels"])
     if fix is not None:
         require_new(fix)
     source = _open(data, images)
@@ -93,7 +105,11 @@ def check(
         raise DataError(f"{data}: has no annotations; --fix {fix} expects labelled images, leave it out", path=data)
     if source.format == IMAGES_ALONE:
         checks &= chosen_checks(["images", "copies"])
+    if fix is None and decode and any(FINDING_KINDS[name].needs_pixels for name in checks):
+        source = with_val(source, {})
     result = check_data(source, checks=checks, decode=decode, on_progress=on_progress)
+    if weights is not None:
+        result = _with_label_errors(result, weights, names)
     fixed = write_fixed(result, fix) if fix is not None else None
     checked = Checked(result=result, fixed=fixed, advice=_advise(result) if advice and not only else None)
     if json_file is not None:
@@ -116,6 +132,19 @@ def _open(data: str | Path, images: Path | None) -> DataSource:
             raise
         get_logger().info(f"{path}: no annotations found; only the image files are checked")
         return images_alone
+
+
+def _with_label_errors(result: CheckResult, weights: Path, names: Path | None) -> CheckResult:
+    """The result with the contradictions between the labels and the detections of `weights`."""
+    from lookonce.evaluation.label_errors import find_label_errors
+
+    runtime = load_runtime(weights, names=names)
+    found: list[Finding] = []
+    for dataset in result.datasets:
+        with progress_bar(f"detect {dataset.split}", len(dataset)) as advance:
+            found += find_label_errors(runtime, dataset, lambda done: advance(done, ""))
+    findings = (*result.findings, *(one for one in dict.fromkeys(found) if one.name in result.checks))
+    return replace(result, findings=findings)
 
 
 def _advise(result: CheckResult) -> Advice | None:
@@ -195,7 +224,7 @@ def as_json(checked: Checked) -> dict[str, object]:
         "num_errors": result.num_errors,
         "num_warnings": result.count("warning"),
         "num_notes": result.count("note"),
-        "num_pictures": result.num_images,
+        "num_images": result.num_images,
         "seconds": round(result.seconds, 3),
         "splits": [asdict(split) for split in result.splits],
         "checks": [
@@ -260,12 +289,12 @@ def _speed_line(result: CheckResult) -> str:
 def _summary_lines(split: SplitSummary) -> Iterator[str]:
     sizes = " to ".join(dict.fromkeys(f"{width}x{height}" for width, height in (split.smallest_wh, split.largest_wh)))
     if not split.class_boxes:
-        yield f"  {counted(split.pictures, 'image')}, {sizes}"
+        yield f"  {counted(split.images, 'image')}, {sizes}"
         return
     crowd = f", {split.crowd} of them crowd" if split.crowd else ""
-    share = f"{100 * split.background / max(split.pictures, 1):.0f} %"
+    share = f"{100 * split.background / max(split.images, 1):.0f} %"
     yield (
-        f"  {split.split}: {counted(split.pictures, 'image')} ({split.background} without boxes, {share}), {sizes}; "
+        f"  {split.split}: {counted(split.images, 'image')} ({split.background} without boxes, {share}), {sizes}; "
         f"{counted(split.boxes, 'box')}{crowd}"
     )
     counts = sorted(split.class_boxes.items(), key=lambda item: -item[1])

@@ -4,17 +4,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 from rich.padding import Padding
 from rich.text import Text
 
-from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, resolve
-from lookonce.config.schema import GROUPS, Settings, group_of, help_of, unit_of
-from lookonce.config.text import to_text
-from lookonce.config.yaml_file import to_yaml
 from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger
+from lookonce.settings.resolve import DEFAULT_ORIGIN, Resolved, resolve
+from lookonce.settings.schema import GROUPS, Settings, group_of, help_of, unit_of
+from lookonce.settings.text import to_text
+from lookonce.settings.yaml_file import to_yaml
+from lookonce.weights.published import PUBLISHED
+from lookonce.weights.pull import pulled
 
 Row = tuple[str, str, str, str, str]
 HEADINGS: Row = ("setting", "value", "unit", "from", "what it is")
@@ -37,7 +40,8 @@ def config(
 ) -> Configuration:
     """Show every setting, its value and where it comes from.
 
-    Takes all options of `lookonce train`, and says what it would make of them.
+    Takes all options of `lookonce train`, and says what it would make of them. With --weights the values that training
+    takes over from the weights are among them.
 
     Parameters
     ----------
@@ -47,10 +51,28 @@ def config(
     resolved = resolve(flags)
     for note in resolved.notes:
         get_logger().warning(note)
-    for name in ("weights", "backbone_weights"):
-        if (path := getattr(resolved.settings, name)) is not None:  # reading any weights needs PyTorch
-            get_logger().warning(f"{name}: {path} is not read here; `train` takes further defaults from it: see {name}")
-    return Configuration(resolved=resolved, yaml=yaml)
+    return Configuration(resolved=at_weights(resolved), yaml=yaml)
+
+
+def at_weights(resolved: Resolved) -> Resolved:
+    """The settings with the values that `train` takes over from the weights; unchanged, and a warning, if the weights
+    cannot be read here."""
+    path = resolved.settings.weights or resolved.settings.backbone_weights
+    if path is None:
+        return resolved
+    if str(path) in PUBLISHED and pulled(str(path)) is None:
+        _warn_of_unread(path, f"they are not on this machine: lookonce pull {path}")
+        return resolved
+    try:
+        from lookonce.workflows.starting_weights import at_weights as with_values_of_weights
+    except ModuleNotFoundError:
+        _warn_of_unread(path, 'reading them needs: pip install "lookonce[train]"')
+        return resolved
+    return with_values_of_weights(resolved)
+
+
+def _warn_of_unread(path: Path, reason: str) -> None:
+    get_logger().warning(f"weights: {path}; not read, so `train` takes over further values than these; {reason}")
 
 
 def as_text(shown: Configuration, layout: Layout = PLAIN) -> Iterator[str]:

@@ -1,33 +1,30 @@
 """`lookonce convert`: converts weights of other programs to a checkpoint, and a checkpoint to their formats."""
 
+from __future__ import annotations
+
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 import lookonce
-from lookonce.config.names import suggestion
-from lookonce.config.record import ModelRecord
 from lookonce.errors import SettingsError, WeightsError
-from lookonce.report.mask_sheet import probe as probe_masks
+from lookonce.settings.names import suggestion
+from lookonce.settings.record import ModelRecord
 from lookonce.storage import os_errors_explained, write_file
-from lookonce.weights.beside import record_file, text_beside
-from lookonce.weights.checkpoint import save_checkpoint
-from lookonce.weights.convolutions import NORMALISED_ARRAYS
-from lookonce.weights.darknet import ORIGIN, to_darknet
 from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, read_names
-from lookonce.weights.load import is_checkpoint, load_weights, read_foreign
-from lookonce.weights.mindspore import to_mindspore
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.info import describe_record
 
-Writer = Callable[[ModelRecord, dict[str, Tensor], str], dict[str, bytes]]
-# Name in --to -> function that returns the files of this program as suffix -> content.
-WRITERS: dict[str, Writer] = {"darknet": to_darknet, "mindspore": to_mindspore}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Writer = Callable[[ModelRecord, "dict[str, Tensor]", str], dict[str, bytes]]
+# Name in --to -> "module:function" that returns the files of this program as suffix -> content.
+WRITERS = {"darknet": "lookonce.weights.darknet:to_darknet", "mindspore": "lookonce.weights.mindspore:to_mindspore"}
 WEIGHTS = {".weights", ".ckpt"}  # file name extensions of the weights
 
 
@@ -90,6 +87,8 @@ def convert(
             raise WeightsError(
                 f"{output}: exists already; expected a new folder, choose another with --output", path=output
             )
+        from lookonce.weights.checkpoint import save_checkpoint
+
         save_checkpoint(output, state=read.state, record=_stamped(read.record))
         written = (output,)
     notes = (*read.notes, *read.assumed, *probed)
@@ -100,6 +99,9 @@ def _probe(read: ForeignWeights, images: str | None, output: Path) -> list[str]:
     """Lines that compare the two anchor masks; the contact sheet is written beside the output."""
     if images is None:
         return []
+    from lookonce.reports.mask_sheet import probe as probe_masks
+    from lookonce.weights.darknet import ORIGIN
+
     if ORIGIN not in read.record.settings or read.is_backbone:
         raise SettingsError(
             "probe: expected a whole network from Darknet's .cfg and .weights to compare anchor masks; leave it out",
@@ -148,6 +150,8 @@ def _read(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
         raise SettingsError(
             "files: not given; expected the files to read, e.g. lookonce convert yolov3-tiny.cfg yolov3-tiny.weights"
         )
+    from lookonce.weights.load import is_checkpoint, load_weights, read_foreign
+
     if not is_checkpoint(files[0]):
         return read_foreign(files, options)
     if len(files) > 1 or options != ReadOptions():
@@ -161,6 +165,8 @@ def _read(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
 
 
 def _stamped(record: ModelRecord) -> ModelRecord:
+    import torch
+
     versions = {**record.versions, "lookonce": lookonce.__version__, "torch": torch.__version__}
     return record.model_copy(update={"versions": versions})
 
@@ -180,9 +186,13 @@ def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, sou
         raise WeightsError(
             f"{source}: holds a backbone only; expected a whole network to write for {', '.join(targets)}", path=source
         )
+    from lookonce.weights.beside import record_file, text_beside
+
     contents: dict[Path, bytes] = {}
     for target in targets:
-        files = WRITERS[target](read.record, dict(read.state), source)
+        module, _, function = WRITERS[target].partition(":")
+        write: Writer = getattr(import_module(module), function)
+        files = write(read.record, dict(read.state), source)
         again = _read_back(files, read, target)
         written = {stem.with_name(stem.name + suffix): content for suffix, content in files.items()}
         weights = next(path for path in written if path.suffix in WEIGHTS)
@@ -202,6 +212,11 @@ def _read_back(files: Mapping[str, bytes], read: ForeignWeights, target: str) ->
     """The record in the files; WeightsError unless they read back as they were written.
 
     Variances may differ where the program has another BatchNorm epsilon."""
+    import torch
+
+    from lookonce.weights.convolutions import NORMALISED_ARRAYS
+    from lookonce.weights.load import read_foreign
+
     with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
         paths = [Path(folder) / f"network{suffix}" for suffix in files]
         for path, content in zip(paths, files.values(), strict=True):

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from lookonce.config.names import suggestion
 from lookonce.data.box_conventions import BOX_CONVENTIONS, BoxConvention
 from lookonce.data.dataset import Dataset
 from lookonce.data.selection import join, keep_classes, rename_classes, sample, share_out, unify_classes
@@ -13,6 +12,7 @@ from lookonce.data.splits import SPLITS, DataSource
 from lookonce.data.write import Copy, Format, Placing, require_format, require_new, write_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.request import old_names
+from lookonce.settings.names import suggestion
 
 
 @old_names(pictures="image_files")

@@ -10,6 +10,7 @@ from typing import Any
 from lookonce.cores import usable_processors, usable_threads
 from lookonce.data.synthetic import write_synthetic
 from lookonce.errors import SettingsError
+from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger, logging_to
 from lookonce.request import old_names
 
@@ -114,7 +115,7 @@ def demo(
             plan = make_plan(data, image_size, epochs, LIMIT_SECONDS - (time.perf_counter() - started))
             run = train_on(data, folder, plan, seed)
         if run is None:
-            return Demonstration(folder=folder, exit_code=75)
+            return Demonstration(folder=folder, exit_code=ExitCode.STOPPED)
         demonstration = use(run, data, folder)
         log_lines(summary(demonstration, run, time.perf_counter() - started))
     return demonstration
@@ -138,9 +139,9 @@ def make_plan(data: Path, image_size: int, epochs: int, seconds: float) -> Plan:
 
 def measure(data: Path) -> tuple[int, float]:
     """Number of training images; training throughput (images/s) at PLANS[0].image_size, from a few steps."""
-    from lookonce.config.resolve import resolve
     from lookonce.distributed import resolve_device
     from lookonce.runtimes.pytorch import use_threads
+    from lookonce.settings.resolve import resolve
     from lookonce.workflows import build
     from lookonce.workflows.train import open_splits, seconds_a_step
 
@@ -149,7 +150,7 @@ def measure(data: Path) -> tuple[int, float]:
     flags = {"data": str(data), "image_size": PLANS[0].image_size, "anchors": "default", **SETTINGS}
     settings = resolve(flags).settings
     device = resolve_device(settings.device)
-    train_set, _ = open_splits(settings)
+    train_set = open_splits(settings)[0]
     record = build.make_record(settings, train_set, data_hash="")
     loader = build.make_train_loader(settings, train_set, record.preprocessing, device)
     learner = build.make_learner(settings, record, len(loader), device)

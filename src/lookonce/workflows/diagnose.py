@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from lookonce.config.record import ModelRecord
 from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
@@ -34,14 +33,16 @@ from lookonce.evaluation.diagnosis import (
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.results import Results
 from lookonce.log import get_logger
-from lookonce.report.content import read_run
-from lookonce.report.sheets import even_choice, write_overlay
+from lookonce.reports.content import read_run
+from lookonce.reports.sheets import even_choice, write_overlay
 from lookonce.request import old_names
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime, names_for
+from lookonce.settings.record import ModelRecord
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
 from lookonce.weights.pull import find_weights
+from lookonce.workflows.validation_split import with_val, with_val_of
 
 DIVERGED = "is not finite (loss"  # part of the line that training logs for a NaN or infinite loss
 IMAGES = 64
@@ -111,7 +112,7 @@ def diagnose(
         raise SettingsError(f"num_images: {num_images}; expected 1 or more", setting="num_images", value=num_images)
     weights = find_weights(weights)
     subject = read_subject(weights, names)
-    source = open_data(data or _data_of(subject, weights), images or _images_of(subject))
+    source = with_val_of(open_data(data or _data_of(subject, weights), images or _images_of(subject)), weights, names)
     folder = _folder(weights, output)
     diagnosis = examine(
         subject,
@@ -210,7 +211,7 @@ def examine(
 
 def planned_record(subject: Subject, dataset: Dataset) -> ModelRecord:
     """The record that a run without a checkpoint would have trained with."""
-    from lookonce.config.schema import Settings
+    from lookonce.settings.schema import Settings
     from lookonce.workflows.build import make_record
 
     return make_record(Settings.model_validate(dict(subject.settings)), dataset, "")
@@ -241,7 +242,7 @@ def _found(
 
 
 def _sizes(dataset: Dataset, record: ModelRecord) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return box_sizes_at_input(dataset, record.image_size[0], record.preprocessing.resize)
+    return box_sizes_at_input(dataset, record.image_size, record.preprocessing.resize)
 
 
 def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: Path | None) -> Check:
@@ -339,6 +340,7 @@ class ScoreMonitor:
     def _examine(self, rows: Sequence[Mapping[str, float]]) -> Diagnosis:
         images = self.settings.get("images")
         source = open_data(self.settings["data"], Path(images) if images else None)
+        source = with_val(source, self.settings, self._folder)
         return examine(
             Subject(settings=self.settings, rows=rows, runtime=self._look()),
             source,

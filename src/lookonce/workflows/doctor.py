@@ -17,7 +17,7 @@ import numpy as np
 
 import lookonce
 from lookonce.cores import usable_processors, usable_threads
-from lookonce.errors import NO_CANN, NO_TORCH_NPU
+from lookonce.errors import NO_CANN, NO_TORCH_NPU, how_to_install
 from lookonce.runtimes.processor import int8_path, processor_name
 
 CheckResult = Literal["ok", "note", "missing", "wrong"]
@@ -111,7 +111,7 @@ def _packages() -> Iterator[MachineCheck]:
 def _extra(extra: str, names: list[str]) -> MachineCheck:
     lacking = [name for name in names if not installed_version(name)]
     if lacking:
-        advice = f'pip install "lookonce[{extra}]"'
+        advice = how_to_install(extra)
         return MachineCheck(
             name=f"extra {extra}", verdict="missing", text=f"not installed: {', '.join(lacking)}", advice=advice
         )
@@ -178,7 +178,7 @@ def _torch() -> MachineCheck:
     """PyTorch and its devices. Training and checkpoints need it; exported files do not."""
     if find_spec("torch") is None:
         text = "not installed; training and checkpoints need it, exported files do not"
-        return MachineCheck(name="PyTorch", verdict="missing", text=text, advice='pip install "lookonce[train]"')
+        return MachineCheck(name="PyTorch", verdict="missing", text=text, advice=how_to_install("train"))
     try:
         import torch
 

@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from lookonce.data.dataset import Dataset, data_hash
+from lookonce.data.held_out import VAL
 from lookonce.data.source import open_data
-from lookonce.errors import SettingsError
+from lookonce.errors import SettingsError, require_setting
 from lookonce.evaluation.analysis import Analysis, analyse, analysis_as_json, errors_as_json
 from lookonce.evaluation.bootstrap import Comparison, Interval, Resampled, bootstrap, compare
 from lookonce.evaluation.coco import Metrics, MetricsAt, score, score_at
@@ -22,21 +23,25 @@ from lookonce.evaluation.results import Results, read_coco_results, write_coco_r
 from lookonce.evaluation.thresholds import checkpoint_to_describe, write_thresholds
 from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger
-from lookonce.on_ranks import OnProgress, RanksRequest, in_ranks
+from lookonce.on_ranks import OnProgress, in_ranks
 from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
-from lookonce.report.sheets import write_sheets
+from lookonce.reports.sheets import write_sheets
 from lookonce.request import old_names, takes
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
+from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
+from lookonce.weights.pull import find_weights
+from lookonce.workflows.detector_request import DetectorRequest
+from lookonce.workflows.validation_split import with_val_of
 
 INTERVALS = ("AP", "AP50")
 
 
 @old_names(pictures="sheet_images")
 @dataclass(frozen=True, kw_only=True)
-class EvaluateRequest(RanksRequest):
+class EvaluateRequest(DetectorRequest):
     """Evaluate a detector with COCO's twelve metrics, exactly as pycocotools does, and for each class.
 
     Writes metrics.json, analysis.json (error types and curves), results.json, and two sheets of images. Detections
@@ -47,8 +52,6 @@ class EvaluateRequest(RanksRequest):
     ----------
     weights
         Checkpoint folder, run folder (its best), exported file, or MindSpore's .ckpt or Darknet's .weights.
-    names
-        Text file of class names, one per line, for a .ckpt or .weights without names.
     data
         Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     images
@@ -62,35 +65,24 @@ class EvaluateRequest(RanksRequest):
     output
         Folder to write into. Default: a new runs/eval-N.
     iou
-        Further IoU thresholds, above 0 and up to 1, such as --iou 0.3 0.6, beside COCO's 0.50 to 0.95.
+        Further IoU thresholds of AP, above 0 and up to 1, such as --iou 0.3 0.6, beside COCO's 0.50 to 0.95. The one of
+        NMS is --iou-threshold.
     resamples
         Bootstrap samples of the images for the 95 % intervals of AP and AP50; 0 computes none.
     sheet_images
-        Images on each sheet (worst.jpg, pictures.jpg); 0 writes no sheets.
+        Images on each sheet (worst.jpg, images.jpg); 0 writes no sheets.
     store_thresholds
         Store the best confidence threshold of each class in the checkpoint, for predict and exported files.
-    iou_threshold
-        IoU threshold of non-maximum suppression (NMS), 0 to 1. Default: the value stored with the weights.
     score_threshold
         Confidence threshold, 0 up to 1. Default: the one used for evaluation in training, usually 0.001.
-    max_detections
-        Maximum detections per image, 1 or more. Default: the value stored with the weights.
-    multi_label
-        true: a box may have several classes; false: only its best. Default: the value stored with the weights.
-    agnostic
-        Class-agnostic NMS: a box is removed by a better one of any class. Default: the value stored with the weights.
     image_size
-        Side of a checkpoint's square input in pixels, a multiple of 32. Default: the size it was trained at.
+        Side of a checkpoint's square input in pixels, or height x width such as 416x224; multiples of 32. Default: the
+        size it was trained at.
     batch_size
         Batch size on an accelerator. A CPU uses 1, so that results do not depend on it.
-    device
-        Device for a checkpoint: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the CPU.
-    runtime
-        Runtime: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """
 
     weights: Path | None = None
-    names: Path | None = None
     data: Path
     images: Path | None = None
     split: str = "val"
@@ -101,56 +93,25 @@ class EvaluateRequest(RanksRequest):
     resamples: int = 1000
     sheet_images: int = 12
     store_thresholds: bool = False
-    iou_threshold: float | None = None
     score_threshold: float | None = None
-    max_detections: int | None = None
-    multi_label: bool | None = None
-    agnostic: bool | None = None
-    image_size: int | None = None
+    image_size: int | str | None = None
     batch_size: int = 8
-    device: str = "auto"
-    runtime: str = "auto"
     on_progress: OnProgress | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.weights is None) == (self.results is None):
             given = "neither was" if self.weights is None else "both were"
             raise SettingsError(
                 f"weights, results: {given} given; name the detector to score, or the results file to score",
                 setting="weights, results",
             )
-        if self.score_threshold is not None and not 0 <= self.score_threshold < 1:
-            raise SettingsError(
-                f"score_threshold: {self.score_threshold:g}; expected at least 0 and under 1",
-                setting="score_threshold",
-                value=self.score_threshold,
-            )
-        if self.max_detections is not None and self.max_detections < 1:
-            raise SettingsError(
-                f"max_detections: {self.max_detections}; expected at least 1",
-                setting="max_detections",
-                value=self.max_detections,
-            )
         fewest = 0 if self.against is None else 1
-        if self.resamples < fewest:
-            raise SettingsError(
-                f"resamples: {self.resamples}; expected at least {fewest}, for example 1000",
-                setting="resamples",
-                value=self.resamples,
-            )
-        if self.sheet_images < 0:
-            raise SettingsError(
-                f"sheet_images: {self.sheet_images}; expected 0 or more",
-                setting="sheet_images",
-                value=self.sheet_images,
-            )
+        require_setting("score_threshold", self.score_threshold, lambda score: 0 <= score < 1, "at least 0 and under 1")
+        require_setting("resamples", self.resamples, lambda n: n >= fewest, f"at least {fewest}, for example 1000")
+        require_setting("sheet_images", self.sheet_images, lambda count: count >= 0, "0 or more")
         for value in self.iou:
-            if not 0 < value <= 1:
-                raise SettingsError(
-                    f"iou: {value:g}; expected an IoU above 0 and up to 1, for example 0.3",
-                    setting="iou",
-                    value=value,
-                )
+            require_setting("iou", value, lambda iou: 0 < iou <= 1, "an IoU above 0 and up to 1, for example 0.3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,8 +125,8 @@ class Evaluation:
 
     metrics: Metrics
     at: Sequence[MetricsAt]
-    results: Results
-    analysis: Analysis
+    results: Results = field(repr=False)
+    analysis: Analysis = field(repr=False)
     intervals: Mapping[str, Interval]
     class_intervals: Mapping[str, Mapping[str, Interval]]
     against: Mapping[str, Comparison]
@@ -199,8 +160,14 @@ def _evaluate(
 ) -> Evaluation:
     """Returns the same on all ranks; rank 0 scores and writes for all."""
     weights, results, against = request.weights, request.results, request.against
+    for path in (weights, against):
+        if path is not None and path.suffix != ".json":
+            find_weights(path)  # before anything slow
     needs_images = results is None or (against is not None and against.suffix != ".json")
-    dataset = open_data(request.data, request.images, needs_images=needs_images).split(request.split).with_never_found()
+    source = open_data(request.data, request.images, needs_images=needs_images)
+    if needs_images and request.split == VAL:
+        source = with_val_of(source, weights or against, request.names)
+    dataset = source.split(request.split).with_never_found()
     if rank_group.size > 1:
         rank_group.require_same(data_hash(dataset), "the annotations")
     stored_in = checkpoint_to_describe(weights) if request.store_thresholds else None
@@ -230,7 +197,7 @@ def _evaluate(
         )
         return found, detector
 
-    sources: dict[str, Any] = {"data": str(request.data), "split": request.split, "pictures": len(dataset)}
+    sources: dict[str, Any] = {"data": str(request.data), "split": request.split, "images": len(dataset)}
     if results is not None:
         found = read_coco_results(results, dataset)
     else:
@@ -318,7 +285,7 @@ def open_detector(
     max_detections: int | None = None,
     multi_label: bool | None = None,
     agnostic: bool | None = None,
-    image_size: int | None = None,
+    image_size: int | str | None = None,
     device: str = "auto",
     runtime: str = "auto",
 ) -> Detector:
@@ -364,17 +331,12 @@ def find(
     )
 
 
-def at_size(runtime: Runtime, image_size: int, weights: Path) -> Runtime:
+def at_size(runtime: Runtime, image_size: int | str, weights: Path) -> Runtime:
     """The network at another input size. It is fully convolutional, but an exported file has a fixed size."""
-    if image_size < 32 or image_size % 32:
-        raise SettingsError(
-            f"image_size: {image_size}; expected a multiple of 32, for example 416",
-            setting="image_size",
-            value=image_size,
-        )
+    wanted_hw = size_hw(image_size)
     model = getattr(runtime, "model", None)
     if model is None:
-        own = runtime.record.image_size[1]
+        own = size_in_words(runtime.record.image_size)
         raise SettingsError(
             f"image_size: {weights} was exported for {own} pixels; evaluate the checkpoint, or export it again with "
             f"--image-size {image_size}",
@@ -383,7 +345,7 @@ def at_size(runtime: Runtime, image_size: int, weights: Path) -> Runtime:
         )
     from lookonce.runtimes.pytorch import PyTorchRuntime
 
-    return PyTorchRuntime(model, runtime.record.model_copy(update={"image_size": (image_size, image_size)}))
+    return PyTorchRuntime(model, runtime.record.model_copy(update={"image_size": wanted_hw}))
 
 
 def _given(weights: Path | None) -> Path:
@@ -465,7 +427,7 @@ def _class_table(evaluation: Evaluation) -> Table:
     for column in ("objects", "images", "detections", "AP", "AP50", "AP75", "AR100", "best at"):
         table.add_column(column, justify="right")
     for name, row in evaluation.metrics.per_class.items():
-        numbers = (row.num_objects, row.num_pictures, row.num_detections)
+        numbers = (row.num_objects, row.num_images, row.num_detections)
         fractions = (row.AP, row.AP50, row.AP75, row.AR100, evaluation.analysis.curves[name].best_threshold)
         table.add_row(
             escape(name),

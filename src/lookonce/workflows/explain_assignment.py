@@ -1,30 +1,31 @@
 """`lookonce explain-assignment`: draws which anchors of which head are assigned to each ground-truth box."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 
-from lookonce.config.record import ModelRecord
-from lookonce.config.resolve import resolve
-from lookonce.config.schema import Settings
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
-from lookonce.data.loader import Batch, Loader
+from lookonce.data.images import read_image, require_size
+from lookonce.data.letterbox import fit
+from lookonce.data.loader import Batch
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
-from lookonce.model.yolov3_tiny import YoloV3Tiny
-from lookonce.report.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
+from lookonce.reports.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
 from lookonce.request import old_names
+from lookonce.settings.record import ModelRecord
+from lookonce.settings.resolve import resolve
+from lookonce.settings.schema import Settings
 from lookonce.storage import os_errors_explained, write_file
-from lookonce.training.engine import StepOptions, to_device
-from lookonce.weights.load import load_weights
-from lookonce.workflows import build
+from lookonce.workflows.train_inputs import require_inputs
 
-CPU = torch.device("cpu")
+if TYPE_CHECKING:
+    from lookonce.model.yolov3_tiny import YoloV3Tiny
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ def explain_assignment(
             f"sheet_images: {sheet_images}; expected 1 or more", setting="sheet_images", value=sheet_images
         )
     settings, model, record, shown = prepare(data, split, sheet_images, flags)
-    batch = fitted_batch(shown, record, sheet_images)
+    batch = fitted_batch(shown, record)
     heads = answers(settings, model, record, batch)
     path = fresh_file(output)
     _, content = cv2.imencode(".png", draw_assignment(batch, heads)[..., ::-1])
@@ -86,6 +87,10 @@ def prepare(
 ) -> tuple[Settings, YoloV3Tiny, ModelRecord, Dataset]:
     """(settings, network, its record, images to show)."""
     flags = {**flags, "data": data}
+    require_inputs(**flags)  # before anything slow
+    from lookonce.weights.load import load_weights
+    from lookonce.workflows import build
+
     weights, names = flags.pop("weights", None), flags.pop("names", None)
     trained = load_weights(Path(weights), Path(names) if names else None) if weights else None
     if trained is not None:
@@ -113,25 +118,38 @@ def with_boxes(dataset: Dataset, count: int) -> Dataset:
     return dataset.take(rows[picks].tolist())
 
 
-def fitted_batch(dataset: Dataset, record: ModelRecord, images: int) -> Batch:
+def fitted_batch(dataset: Dataset, record: ModelRecord) -> Batch:
     """All images of the data set in one batch, preprocessed as at inference."""
-    loader = Loader(
-        dataset,
-        batch_size=images,
-        image_sizes=[record.image_size],
-        preprocessing=record.preprocessing,
-        shuffle=False,
-        workers=0,
+    images, boxes_xyxy = [], []
+    for row, path in enumerate(dataset.image_paths):
+        image, (width, height) = read_image(path), dataset.image_sizes_wh[row].tolist()
+        require_size(image, path, (width, height))
+        fitted, placement = fit(image, record.image_size, record.preprocessing)
+        images.append(fitted)
+        boxes_xyxy.append(placement.to_input(dataset.boxes_xyxy[dataset.rows(row)]))
+    return Batch(
+        images=np.stack(images),
+        boxes_xyxy=np.concatenate(boxes_xyxy).astype(np.float32),
+        labels=dataset.labels,
+        image_index=np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets)),
+        crowd=dataset.crowd,
+        positions=np.arange(len(dataset)),
+        image_ids=dataset.image_ids,
     )
-    return next(loader.epoch(0))
 
 
-@torch.no_grad()
 def answers(settings: Settings, model: YoloV3Tiny, record: ModelRecord, batch: Batch) -> list[Head]:
     """The ground truth assigned to each prediction, as training would assign it; one Head per head."""
-    images, targets = to_device(batch, StepOptions(device=CPU, preprocessing=record.preprocessing))
-    loss = build.make_loss(settings, record, CPU)
-    assigned_maps = loss.assigned_maps(model.eval()(images), targets)
+    import torch
+
+    from lookonce.training.engine import StepOptions, to_device
+    from lookonce.workflows import build
+
+    cpu = torch.device("cpu")
+    images, targets = to_device(batch, StepOptions(device=cpu, preprocessing=record.preprocessing))
+    loss = build.make_loss(settings, record, cpu)
+    with torch.no_grad():
+        assigned_maps = loss.assigned_maps(model.eval()(images), targets)
     return [
         Head(
             stride=stride,

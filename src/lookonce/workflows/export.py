@@ -1,5 +1,7 @@
 """`lookonce export`: writes files for other runtimes, and keeps each only if its outputs match those of the weights."""
 
+from __future__ import annotations
+
 import copy
 import math
 import tempfile
@@ -11,21 +13,18 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from textwrap import wrap
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from lookonce.config.names import suggestion
-from lookonce.config.record import ModelRecord
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.data.letterbox import fit
 from lookonce.data.source import open_data
-from lookonce.errors import DataError, SettingsError
+from lookonce.errors import DataError, LookonceError, MissingExtra, SettingsError, WeightsError
 from lookonce.evaluation.evaluate import evaluate
-from lookonce.export.base import (
+from lookonce.exporters.base import (
     COMPARED_DETECTIONS,
     COMPARED_FROM_SCORE,
     Answers,
@@ -36,25 +35,29 @@ from lookonce.export.base import (
     textured_canvases,
     write_compared,
 )
-from lookonce.export.calibration import CalibrationSet, open_calibration_set
-from lookonce.export.formats import FORMATS, Format
-from lookonce.export.plan import ExportPlan, Outputs, Precision
+from lookonce.exporters.calibration import CalibrationSet, open_calibration_set
+from lookonce.exporters.formats import FORMATS, Format
+from lookonce.exporters.plan import ExportPlan, Outputs, Precision
 from lookonce.log import get_logger
-from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.prediction.sources import find_images
 from lookonce.request import old_names
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.exported import ExportedRuntime
 from lookonce.runtimes.kinds import kind_of
-from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.runtimes.registry import load_runtime
-from lookonce.weights.checkpoint import MODEL_FILE
-from lookonce.weights.load import load_weights
+from lookonce.settings.image_size import size_hw, size_in_words
+from lookonce.settings.names import suggestion
+from lookonce.settings.record import ModelRecord
 from lookonce.weights.pull import find_weights
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lookonce.model.yolov3_tiny import YoloV3Tiny
+    from lookonce.runtimes.pytorch import PyTorchRuntime
+
 POINTS_TOLERANCE = 1.5  # of AP, that eight bits may cost
-LARGEST_STRIDE = 32
 COMPARED_IMAGES = 8
 
 
@@ -70,11 +73,17 @@ class Exported:
 
 @dataclass(frozen=True, kw_only=True)
 class Exports:
-    """The files of one call. is_kept: the files still exist; is_list: the table of formats was requested instead."""
+    """The files of one call. refused: of several files, why each of the others was not kept. is_kept: the files still
+    exist; is_list: the table of formats was requested instead."""
 
     files: tuple[Exported, ...]
+    refused: tuple[LookonceError, ...] = ()
     is_kept: bool = True
     is_list: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.refused else 0
 
 
 @old_names(pictures="images")
@@ -84,10 +93,11 @@ def export(
     names: Path | None = None,
     to: str = "onnx",
     outputs: str | None = None,
-    image_size: int | None = None,
+    image_size: int | str | None = None,
     batch: int = 0,
     dynamic_size: bool = False,
     preprocess: bool = True,
+    opset: int | None = None,
     precision: Precision = "fp32",
     agnostic: bool | None = None,
     calibration: str | None = None,
@@ -112,13 +122,16 @@ def export(
         detections: boxes, scores, labels after non-maximum suppression. decoded: all boxes and scores. raw: the heads.
         Several, separated by commas, write several files. Default: the first of these that the format supports.
     image_size
-        Side of the square input in pixels, a multiple of 32. Default: that of the weights.
+        Side of the square input in pixels, or height x width such as 416x224; multiples of 32. Default: that of the
+        weights.
     batch
         Batch size of the file, 0 or more; 0 accepts any batch size.
     dynamic_size
         Accept any multiple of 32 as height and width.
     preprocess
         Take pixels, uint8 (N, H, W, 3) RGB; --no-preprocess takes the normalised float32 (N, 3, H, W) instead.
+    opset
+        Opset of ONNX's operators, for a runtime that reads no other; default: 18, which PyTorch writes.
     precision
         fp32; fp16: weights stored in 16 bits, half the size; int8: weights and arithmetic in 8 bits, a quarter.
     agnostic
@@ -149,7 +162,9 @@ def export(
         raise SettingsError(
             f"batch: {batch}; expected 0 or more (0 accepts any batch size)", setting="batch", value=batch
         )
-    asked = ExportPlan(batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision)
+    asked = ExportPlan(
+        batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision, opset=opset or 0
+    )
     plans = _plans(_formats(to), asked, outputs)
     weights = find_weights(weights)
     model, record = _open(weights, names, image_size)
@@ -158,16 +173,22 @@ def export(
         record = record.model_copy(update={"thresholds": thresholds})
     measured = open_calibration_set(calibration, record) if precision == "int8" else None
     reference = make_reference(model, record, *_canvases(record, images, batch), measured)
-    files = []
+    files: list[Exported] = []
+    refused: list[LookonceError] = []
     with _place(output or (_beside(weights) if file_name is None else Path()), check) as place:
         for name, plan in plans:
             suffix, several = FORMATS[name].suffix, sum(name == other for other, _ in plans) > 1
             stem = _name(weights, plan, image_size) if file_name is None else _stem(file_name, plan, suffix, several)
             path = _path(place, stem, suffix, len(plans))
-            files.append(write_one(model, record, name, plan, path, reference, overwrite=overwrite))
+            try:
+                files.append(write_one(model, record, name, plan, path, reference, overwrite=overwrite))
+            except (WeightsError, MissingExtra) as error:
+                refused.append(error)
             if len(plans) > 1:
-                get_logger().info(f"{len(files)} of {len(plans)}: {path.name}")
-    return Exports(files=tuple(files), is_kept=not check)
+                get_logger().info(f"{len(files) + len(refused)} of {len(plans)}: {path.name}")
+    if not files:
+        raise refused[0]
+    return Exports(files=tuple(files), refused=tuple(refused), is_kept=not check)
 
 
 def as_text(exports: Exports) -> Iterator[str]:
@@ -184,6 +205,10 @@ def as_text(exports: Exports) -> Iterator[str]:
         yield f"{done} ({size}), compared with its weights on {images}"
         yield from fitted
         yield from one.parity.table().splitlines()
+    for error in exports.refused:
+        yield from str(error).splitlines()
+    if exports.refused:
+        yield f"refused: {len(exports.refused)}; to use: {', '.join(str(one.path) for one in exports.files)}"
 
 
 @contextmanager
@@ -215,6 +240,8 @@ def make_reference(
     origin: str,
     calibration: CalibrationSet | None = None,
 ) -> Reference:
+    from lookonce.runtimes.pytorch import PyTorchRuntime
+
     network = PyTorchRuntime(model, record)
     return Reference(
         canvases=canvases,
@@ -249,6 +276,8 @@ def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
 
     Returns one line per format. WeightsError if the outputs of a file differ. The model is not changed.
     """
+    import torch
+
     copied = copy.deepcopy(model).cpu().eval()
     lines = []
     with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
@@ -265,6 +294,12 @@ def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
 def _plans(formats: list[str], asked: ExportPlan, outputs: str | None) -> list[tuple[str, ExportPlan]]:
     """(format, plan) of each file. SettingsError for a precision that the format does not support."""
     for name in formats:
+        if asked.opset and name != "onnx":
+            raise SettingsError(
+                f"opset: {asked.opset}; {name} files have none; leave it out, or export to onnx alone",
+                setting="opset",
+                value=asked.opset,
+            )
         possible = FORMATS[name].precisions
         if asked.precision not in possible:
             raise SettingsError(
@@ -309,22 +344,18 @@ def _outputs(name: str, outputs: str | None) -> list[Outputs]:
     return chosen
 
 
-def _open(weights: Path, names: Path | None, image_size: int | None) -> tuple[YoloV3Tiny, ModelRecord]:
+def _open(weights: Path, names: Path | None, image_size: int | str | None) -> tuple[YoloV3Tiny, ModelRecord]:
     """The network, and its record with the input size of the file."""
     if kind_of(weights) != "checkpoint":
         raise SettingsError(
             f"{weights}: is an exported file already; name the checkpoint or run folder it came from", path=weights
         )
+    from lookonce.weights.load import load_weights
+
     model, record = load_weights(weights, names)
     if image_size is None:
         return model, record
-    if image_size < LARGEST_STRIDE or image_size % LARGEST_STRIDE:
-        raise SettingsError(
-            f"image_size: {image_size}; expected a multiple of {LARGEST_STRIDE}, for example 416",
-            setting="image_size",
-            value=image_size,
-        )
-    return model, record.model_copy(update={"image_size": (image_size, image_size)})
+    return model, record.model_copy(update={"image_size": size_hw(image_size)})
 
 
 def _beside(weights: Path) -> Path:
@@ -335,14 +366,16 @@ def _beside(weights: Path) -> Path:
 
 def _named(weights: Path) -> Path:
     """The folder of a model.safetensors, else the path as given."""
+    from lookonce.weights.checkpoint import MODEL_FILE
+
     return weights.parent if weights.name == MODEL_FILE else weights
 
 
-def _name(weights: Path, plan: ExportPlan, image_size: int | None) -> str:
+def _name(weights: Path, plan: ExportPlan, image_size: int | str | None) -> str:
     """RUN[-SIZE][-PRECISION][-decoded|-raw], without a suffix."""
     named = _named(weights).resolve()
     stem = named.stem if named.is_file() else named.name
-    size = "" if image_size is None else f"-{image_size}"
+    size = "" if image_size is None else f"-{size_in_words(size_hw(image_size))}"
     precision = "" if plan.precision == "fp32" else f"-{plan.precision}"
     return stem + size + precision + ("" if plan.outputs == "detections" else f"-{plan.outputs}")
 

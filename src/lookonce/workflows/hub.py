@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lookonce.config.names import suggestion
-from lookonce.config.record import ModelRecord
 from lookonce.errors import LookonceError, MissingExtra, SettingsError, WeightsError
+from lookonce.settings.names import suggestion
+from lookonce.settings.record import ModelRecord
 from lookonce.storage import write_file
-from lookonce.weights.checkpoint import load_checkpoint, save_checkpoint
 from lookonce.weights.hub_readme import card_text
-from lookonce.weights.load import open_checkpoint
 from lookonce.weights.published import PUBLISHED
 from lookonce.weights.pull import find_weights, pulled
 
@@ -64,6 +62,9 @@ def push(
     message
         Of the commit there.
     """
+    weights = find_weights(weights)  # before anything slow
+    from lookonce.weights.load import open_checkpoint
+
     checkpoint = open_checkpoint(weights, names)
     if not is_repository(to):
         folder = Path(to)
@@ -138,12 +139,16 @@ def is_repository(name: str) -> bool:
 
 
 def _copy(folder: Path, output: Path) -> Transferred:
+    from lookonce.weights.checkpoint import load_checkpoint, save_checkpoint
+
     checkpoint = load_checkpoint(folder)
     save_checkpoint(output, state=checkpoint.state, record=checkpoint.record)
     return Transferred(place=str(output))
 
 
 def _lay_out(folder: Path, state: Any, record: ModelRecord, name: str) -> None:
+    from lookonce.weights.checkpoint import save_checkpoint
+
     save_checkpoint(folder, state=state, record=record)
     write_file(folder / CARD_FILE, card_text(record, name))
 

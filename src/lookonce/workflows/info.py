@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from lookonce.config.record import ModelRecord, scaled_channels
 from lookonce.data.letterbox import fit
 from lookonce.errors import SettingsError
 from lookonce.layout import PLAIN, Layout
 from lookonce.model.layers import Step, steps_of
 from lookonce.prediction.sources import find_images
-from lookonce.report.budget import TABLE_WIDTH, Budget, budget_of, lines_of, table_of, write_budget
+from lookonce.reports.budget import TABLE_WIDTH, Budget, budget_of, lines_of, table_of, write_budget
 from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.image_size import size_hw
+from lookonce.settings.record import ModelRecord, scaled_channels
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lookonce.model.yolov3_tiny import YoloV3Tiny
 
-LARGEST_STRIDE = 32
 NORM_FLOATS, NORM_TRAINED = 4, 2  # of BatchNorm per channel: scale and shift, which are trained, mean and variance
 
 
@@ -71,7 +71,7 @@ def info(
     names: Path | None = None,
     num_classes: int | None = None,
     width: float | None = None,
-    image_size: int | None = None,
+    image_size: int | str | None = None,
     budget: bool = False,
     int8_scales: str | None = None,
     output: Path | None = None,
@@ -108,27 +108,22 @@ def info(
         raise SettingsError(
             f"names: {names}; expected together with weights, whose classes it names", setting="names", value=names
         )
-    if image_size is not None and (image_size < LARGEST_STRIDE or image_size % LARGEST_STRIDE):
-        raise SettingsError(
-            f"image_size: {image_size}; expected a multiple of {LARGEST_STRIDE}, for example 416",
-            setting="image_size",
-            value=image_size,
-        )
+    asked = None if image_size is None else size_hw(image_size)
     runtime = None if weights is None else load_runtime(weights, names=names, device="cpu")
     record = None if runtime is None else runtime.record
-    size_hw = (image_size, image_size) if image_size else record.image_size if record else (416, 416)
+    input_hw = asked or (record.image_size if record else (416, 416))
     if record is None:
-        steps = _steps_without_weights(80 if num_classes is None else num_classes, width, size_hw)
+        steps = _steps_without_weights(80 if num_classes is None else num_classes, width, input_hw)
     else:
         steps = steps_of(
             record.channels,
             record.num_classes,
-            size_hw,
+            input_hw,
             activation=record.dialect.activation,
             anchors=[len(mask) for mask in record.masks],
             pool_edge=record.dialect.pool_edge,
         )
-    found = Info(layers=tuple(_layers(steps)), image_size=size_hw, record=record)
+    found = Info(layers=tuple(_layers(steps)), image_size=input_hw, record=record)
     if budget or int8_scales is not None or output is not None:
         return _with_budget(found, steps, getattr(runtime, "model", None), int8_scales, output)
     return found
@@ -194,7 +189,7 @@ def scales_of(model: "YoloV3Tiny", record: ModelRecord, size_hw: tuple[int, int]
         name.rpartition(".")[2]: {"scales": found.scales.tolist(), "biases": found.biases.tolist()}
         for name, found in weight_scales(model).items()
     }
-    content: dict[str, Any] = {"weights": weights, "activations": {}, "pictures": 0}
+    content: dict[str, Any] = {"weights": weights, "activations": {}, "images": 0}
     if images is None:
         return content
     sources = find_images(images)
@@ -213,7 +208,7 @@ def scales_of(model: "YoloV3Tiny", record: ModelRecord, size_hw: tuple[int, int]
         }
         for name, found in activation_ranges(model, inputs()).items()
     }
-    return content | {"pictures": len(sources)}
+    return content | {"images": len(sources)}
 
 
 def _layers(steps: Sequence[Step]) -> Iterator[LayerInfo]:

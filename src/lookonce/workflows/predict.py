@@ -2,7 +2,7 @@
 
 import time
 from base64 import b64encode
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from html import escape
@@ -10,11 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from lookonce.config.names import suggestion
-from lookonce.errors import DataError, SettingsError
+from lookonce.errors import DataError, SettingsError, require_fraction, require_setting
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
-from lookonce.on_ranks import RanksRequest, in_ranks
+from lookonce.on_ranks import in_ranks
 from lookonce.prediction.class_filter import ALL_BOXES, ClassFilter, chosen_labels
+from lookonce.prediction.draw import draw
 from lookonce.prediction.gather import gather_in_order
 from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, open_outputs
 from lookonce.prediction.predictor import Detects, Prediction, Unreadable
@@ -25,14 +25,17 @@ from lookonce.prediction.sources import ImageSource, Media, find_media
 from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.prediction.tracks import require_tracker
 from lookonce.prediction.tracks import track as track_objects
+from lookonce.prediction.window import Window
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.request import old_names, takes
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime
+from lookonce.settings.names import counted, suggestion
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import make_run_folder, os_errors_explained
-from lookonce.weights.pull import default_weights
+from lookonce.weights.pull import default_weights, find_weights
+from lookonce.workflows.detector_request import DetectorRequest
 
 SAVES = ("images", *TEXT_OUTPUTS, "crops")
 SAVE_ALIASES = {"pictures": "images"}  # an earlier name, which scripts may still use
@@ -88,7 +91,7 @@ class Predicted:
 
 @old_names(pictures="images")
 @dataclass(frozen=True, kw_only=True)
-class PredictRequest(RanksRequest):
+class PredictRequest(DetectorRequest):
     """Detect objects in images and videos; write annotated images and files with the detections.
 
     Images that cannot be read are reported and skipped; the exit status is then 1. With several devices, the images of
@@ -102,8 +105,6 @@ class PredictRequest(RanksRequest):
     weights
         Exported file, checkpoint folder, run folder (its best), published weights such as coco, or MindSpore's .ckpt
         or Darknet's .weights. Default: coco, if it has been pulled.
-    names
-        Text file of class names, one per line, for a .ckpt or .weights without names.
     threshold
         Confidence threshold: minimum score of a detection, 0 to 1. Default: the value stored with the weights.
     output
@@ -113,14 +114,6 @@ class PredictRequest(RanksRequest):
         (COCO format).
     classes
         Classes to detect, by name or number, separated by commas: person,bicycle. Default: all.
-    iou_threshold
-        IoU threshold of non-maximum suppression (NMS), 0 to 1. Default: the value stored with the weights.
-    max_detections
-        Maximum detections per image, 1 or more. Default: the value stored with the weights.
-    multi_label
-        true: a box may have several classes; false: only its best. Default: the value stored with the weights.
-    agnostic
-        Class-agnostic NMS: a box is removed by a better one of any class. Default: the value stored with the weights.
     tile
         Tiled detection of small objects in large images: side of a tile in pixels, 32 or more. The detector also runs
         on the whole image. Default: no tiles.
@@ -130,40 +123,42 @@ class PredictRequest(RanksRequest):
         Track objects across frames (ByteTrack) and give each a track ID.
     limit
         Maximum number of images or frames, 1 or more. Default: all; a camera or stream runs until Ctrl-C.
+    reconnect
+        Attempts in a row to reconnect a camera or stream that ends or breaks, 1, 2, 4 ... up to 30 seconds apart; 0
+        ends there.
+    show
+        Show annotated images in a window, which Escape closes; a stream ends with it. Needs a display and tkinter.
     images
         Write annotated images; --no-images omits them, whatever --save lists.
-    device
-        Device for a checkpoint: auto, cpu, cuda, cuda:1, npu, xpu. Exported files run on the CPU.
-    runtime
-        Runtime: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """
 
     source: str = field(kw_only=False)
     weights: Path | None = None
-    names: Path | None = None
     threshold: float | None = None
     output: Path | None = None
     save: str = DEFAULT_SAVES
     classes: str | None = None
-    iou_threshold: float | None = None
-    max_detections: int | None = None
-    multi_label: bool | None = None
-    agnostic: bool | None = None
     tile: int | None = None
     tile_overlap: float = OVERLAP
     track: bool = False
     limit: int | None = None
+    reconnect: int = 0
+    show: bool = False
     images: bool = True
-    device: str = "auto"
-    runtime: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("threshold", "iou_threshold"):
-            _require(name, getattr(self, name), lambda part: 0 <= part <= 1, "a number from 0 to 1")
-        for name in ("max_detections", "limit"):
-            _require(name, getattr(self, name), lambda number: number >= 1, "at least 1")
-        _require("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
-        _require("tile_overlap", self.tile_overlap, lambda part: 0 <= part <= 0.9, "a part of the tile from 0 to 0.9")
+        super().__post_init__()
+        require_fraction("threshold", self.threshold)
+        require_setting("limit", self.limit, lambda number: number >= 1, "at least 1")
+        require_setting("reconnect", self.reconnect, lambda number: number >= 0, "0 or more")
+        require_setting("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
+        require_setting(
+            "tile_overlap", self.tile_overlap, lambda part: 0 <= part <= 0.9, "a part of the tile from 0 to 0.9"
+        )
+
+    def media(self) -> Media:
+        """The images and clips of `source`."""
+        return find_media(self.source, reconnect=self.reconnect)
 
     @property
     def chosen_weights(self) -> Path:
@@ -184,24 +179,20 @@ class PredictRequest(RanksRequest):
         return [word for word in dict.fromkeys(words) if self.images or word != "images"]
 
 
-def _require(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
-    if value is not None and not fits(value):
-        raise SettingsError(f"{name}: {value}; expected {expected}", setting=name, value=value)
-
-
 @takes(PredictRequest)
 def predict(request: PredictRequest) -> Predicted:
     several = request.several()
     if several is None:
         return _load_and_predict(request)
-    _require_shareable(request, find_media(request.source))
+    _require_shareable(request, request.media())
     device = device_of(request.chosen_weights, request.device, request.runtime)
     return in_ranks(several, device, _load_and_predict, {"request": request})
 
 
 def _load_and_predict(request: PredictRequest, *, rank_group: RankGroup = SINGLE_RANK) -> Predicted:
-    loaded = load_runtime(request.chosen_weights, names=request.names, device=request.device, runtime=request.runtime)
-    return predict_with(loaded, request, rank_group=rank_group)
+    media, weights = request.media(), find_weights(request.chosen_weights)  # before anything slow
+    loaded = load_runtime(weights, names=request.names, device=request.device, runtime=request.runtime)
+    return predict_with(loaded, request, media=media, rank_group=rank_group)
 
 
 def stream(runtime: Runtime, request: PredictRequest, media: Media) -> Iterator[Prediction]:
@@ -221,6 +212,8 @@ def predict_in_memory(runtime: Runtime, request: PredictRequest, media: Media) -
             setting="source",
             value=request.source,
         )
+    if request.show:
+        raise SettingsError("show: expected with output=FOLDER; or iterate and use .plot()", setting="show", value=True)
     _require_possible(runtime, request)
     predicted = Predicted(output=None)
 
@@ -251,8 +244,9 @@ def predict_with(
     Returns the same on all ranks; rank 0 writes the detections of all.
     """
     saves, detector = request.saves, _detector(runtime, request)
-    media = find_media(request.source) if media is None else media
+    media = request.media() if media is None else media
     _require_possible(runtime, request)
+    window = Window(request.source) if request.show else None  # before the folder is made
     if rank_group.size > 1:
         rank_group.require_same([str(entry.place) for entry in media.known], "the images")
     folder = rank_group.broadcast(_free_folder(request.output, media, saves) if rank_group.is_main else None)
@@ -273,7 +267,7 @@ def predict_with(
         is_main=rank_group.is_main,
     )
     with logging_to():
-        _run(runtime, media, request, context, predicted, rank_group)
+        _run(runtime, media, request, context, predicted, rank_group, window)
     return predicted
 
 
@@ -284,6 +278,7 @@ def _run(
     context: Context,
     predicted: Predicted,
     rank_group: RankGroup,
+    window: Window | None,
 ) -> None:
     """Draw and write the detections of each image; Ctrl-C ends a live source, and keeps the finished part of others."""
 
@@ -299,6 +294,8 @@ def _run(
         drawn = drawings.drawn(_predictions(runtime, media, request, on_unreadable, stop, rank_group), live=media.live)
         with closing(drawn):  # type: ignore[type-var]  # a generator, though its type says less
             for one in drawn:
+                if window is not None:
+                    _show(window, one, runtime.record.class_names, stop)
                 yield without_image(one, runtime.record.class_names)
 
     if rank_group.size == 1:
@@ -319,6 +316,15 @@ def _run(
             for image in images:
                 for each in outputs:
                     each.add(image)
+    if window is not None and not media.live:
+        window.wait()
+
+
+def _show(window: Window, one: Prediction, class_names: Sequence[str], stop: StopRequest) -> None:
+    """Show an annotated image; a closed window ends a live source."""
+    window.show(draw(one.image, one.detections, class_names, track_ids=one.track_ids))
+    if not window.is_open:
+        stop.ask()
 
 
 def _counted(
@@ -425,6 +431,8 @@ def _require_shareable(request: PredictRequest, media: Media) -> None:
             setting="devices",
             value=request.source,
         )
+    if request.show:
+        raise SettingsError("show: one process has the window; leave devices or show out", setting="show")
     if request.track:
         raise SettingsError("track: one process tracks objects from frame to frame; leave devices out", setting="track")
 
@@ -456,12 +464,9 @@ def _require_new_folders(folder: Path, saves: Sequence[str]) -> None:
 def as_text(predicted: Predicted) -> Iterator[str]:
     """The detections of each image, the totals, the throughput and the files."""
     yield from map(str, predicted.images)
-    what = "frames" if predicted.of_frames else "images"
-    rate = predicted.num_images / max(predicted.seconds, 1e-9)
-    yield (
-        f"{predicted.num_images:,} {what}, {predicted.num_detections:,} detections, {rate:.1f} {what}/s in "
-        f"{predicted.seconds:.1f} s"
-    )
+    what = "frame" if predicted.of_frames else "image"
+    rate = f"{predicted.num_images / max(predicted.seconds, 1e-9):.1f} {what}s/s in {predicted.seconds:.1f} s"
+    yield f"{counted(predicted.num_images, what)}, {counted(predicted.num_detections, 'detection')}, {rate}"
     if predicted.failed:
         also = " and detections.json" if "json" in predicted.saves else ""
         yield f"could not be read: {len(predicted.failed):,}; see the messages above{also}"

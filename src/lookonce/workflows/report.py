@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lookonce.config.record import ModelRecord, Thresholds
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.data.source import open_data
@@ -16,16 +15,18 @@ from lookonce.evaluation.bootstrap import Resampled, bootstrap, compare
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results
 from lookonce.log import get_logger
-from lookonce.prediction.draw import class_color
-from lookonce.report.comparison import Compared
-from lookonce.report.content import Content, Run, best_metrics, read_analysis, read_metrics, read_run, read_verified
-from lookonce.report.html import write_comparison, write_plots, write_report
-from lookonce.report.images import ComparedImage
-from lookonce.report.model_card import write_model_card
-from lookonce.report.sheets import even_choice, found_in, truth_of
+from lookonce.reports.comparison import Compared
+from lookonce.reports.content import Content, Run, best_metrics, read_analysis, read_metrics, read_run, read_verified
+from lookonce.reports.html import write_comparison, write_plots, write_report
+from lookonce.reports.images import ComparedImage, css_color
+from lookonce.reports.model_card import write_model_card
+from lookonce.reports.sheets import even_choice, found_in, truth_of
 from lookonce.request import old_names
+from lookonce.settings.names import counted
+from lookonce.settings.record import ModelRecord, Thresholds
 from lookonce.storage import os_errors_explained
 from lookonce.weights.pull import find_weights
+from lookonce.workflows.validation_split import with_val
 
 EVALUATION = "evaluation"  # the folder in a run that keeps what the report scored
 CARD = "model-card.md"
@@ -166,7 +167,7 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
     sources = {
         "data": str(run.settings["data"]),
         "split": dataset.split,
-        "pictures": len(dataset),
+        "images": len(dataset),
         "of": str(source),
         "fingerprint": fingerprint(source, dataset),
     }
@@ -174,7 +175,9 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
         before = read_metrics(folder / "metrics.json").get("evaluated", {})
         if before.get("fingerprint") == sources["fingerprint"]:
             return folder
-    get_logger().info(f"scoring {source} on {len(dataset):,} images of split {dataset.split}; --no-score skips this")
+    get_logger().info(
+        f"scoring {source} on {counted(len(dataset), 'image')} of split {dataset.split}; --no-score skips this"
+    )
     found = find(open_detector(source), dataset, on_progress=on_progress)
     with os_errors_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -215,7 +218,7 @@ def open_datasets(run: Run, shown: str) -> list[Dataset]:
     settings = run.settings
     images = settings.get("images")
     try:
-        source = open_data(settings["data"], Path(images) if images else None)
+        source = with_val(open_data(settings["data"], Path(images) if images else None), settings, run.folder)
         wanted = (settings.get("train_split", "train"), settings.get("val_split", "val"), shown)
         return [source.split(name) for name in dict.fromkeys(wanted) if name in source.splits]
     except (KeyError, LookonceError) as error:
@@ -231,7 +234,7 @@ def even_images(scored: Scored, thresholds: Thresholds, count: int) -> list[Comp
 def worst_images(scored: Scored, thresholds: Thresholds, count: int) -> list[ComparedImage]:
     """The images with most errors, worst first."""
     rows = {image_id: row for row, image_id in enumerate(scored.dataset.image_ids.tolist())}
-    chosen = [rows[image["image_id"]] for image in scored.analysis["worst_pictures"] if image["image_id"] in rows]
+    chosen = [rows[image["image_id"]] for image in scored.analysis["worst_images"] if image["image_id"] in rows]
     return [_compared(scored, thresholds, row) for row in chosen[:count]]
 
 
@@ -257,15 +260,15 @@ def shown_from(thresholds: Thresholds) -> str:
 
 def css_classes(names: Sequence[str]) -> list[tuple[str, str]]:
     """Each name with the colour in which `predict` draws it."""
-    return [(name, "#{:02x}{:02x}{:02x}".format(*class_color(label))) for label, name in enumerate(names)]
+    return [(name, css_color(label)) for label, name in enumerate(names)]
 
 
 def scored_on(metrics: Mapping[str, Any]) -> str:
     """In words: the scored images, as in metrics.json; the table of the run does not name them."""
     evaluated_on = metrics.get("evaluated", {})
-    if "pictures" not in evaluated_on:
+    if "images" not in evaluated_on:
         return "the validation images"
-    return f"the {evaluated_on['pictures']:,} images of split {evaluated_on.get('split', '')}"
+    return f"the {counted(evaluated_on['images'], 'image')} of split {evaluated_on.get('split', '')}"
 
 
 def facts(record: ModelRecord | None) -> dict[str, str]:

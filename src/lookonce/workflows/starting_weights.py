@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lookonce.config.record import DEFAULT_ANCHORS, ModelRecord, scaled_channels
-from lookonce.config.resolve import Resolved, with_defaults
-from lookonce.config.schema import NUM_ANCHORS, NUM_HEADS, Settings
-from lookonce.config.text import to_text
 from lookonce.distributed import broadcast_object, is_main
 from lookonce.errors import WeightsError
 from lookonce.log import get_logger, silenced
+from lookonce.settings.record import DEFAULT_ANCHORS, ModelRecord, scaled_channels
+from lookonce.settings.resolve import Resolved, with_defaults
+from lookonce.settings.schema import NUM_ANCHORS, NUM_HEADS, Settings
+from lookonce.settings.text import to_text
 from lookonce.training.run_folder import RunFolder
 from lookonce.weights.checkpoint import read_record
 from lookonce.weights.load import open_checkpoint

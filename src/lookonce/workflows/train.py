@@ -12,13 +12,9 @@ from typing import Any
 import torch
 
 from lookonce import launch
-from lookonce.config.names import few
-from lookonce.config.record import ModelRecord
-from lookonce.config.resolve import DEFAULT_ORIGIN, Resolved, is_said, resolve
-from lookonce.config.schema import Settings, seconds_of
-from lookonce.config.yaml_file import to_yaml
 from lookonce.cores import usable_threads
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
+from lookonce.data.held_out import VAL, with_held_out
 from lookonce.data.loader import Loader
 from lookonce.data.source import open_data
 from lookonce.distributed import (
@@ -36,6 +32,12 @@ from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to, progress_bar, silenced
 from lookonce.on_ranks import own_rank_group
 from lookonce.runtimes.pytorch import use_threads
+from lookonce.settings.image_size import hw_of
+from lookonce.settings.names import counted, few
+from lookonce.settings.record import ModelRecord
+from lookonce.settings.resolve import DEFAULT_ORIGIN, Resolved, is_said, resolve
+from lookonce.settings.schema import Settings, seconds_of
+from lookonce.settings.yaml_file import to_yaml
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible, train_one_epoch
 from lookonce.training.image_check import Decoded, decode_all, read_decoded, read_val_hash
@@ -54,6 +56,8 @@ from lookonce.training.trainer import OnEpoch, Position, Trainer, TrainResult
 from lookonce.weights.checkpoint import read_record, read_training_values
 from lookonce.workflows import build
 from lookonce.workflows.starting_weights import at_weights, located, log_facts, starting_record
+from lookonce.workflows.train_inputs import require_data
+from lookonce.workflows.validation_split import NO_VAL, held_out_names, write_names
 
 
 def train(**flags: Any) -> TrainResult:
@@ -97,10 +101,10 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherC
         silenced(not is_main() and not settings.rank_logs),
         reproducible(device),
     ):
-        train_set, val_set = open_splits(settings)
-        decoded = checked_images(settings, run, train_set, val_set)
         if run is None and (run := run_before_restart()) is not None:
             settings = settings_of(run)
+        train_set, val_set, held_out = open_splits(settings, run)
+        decoded = checked_images(settings, run, train_set, val_set)
         train_hash = data_hash(train_set)
         own_rank_group().require_same(train_hash, "the training annotations")
         start = starting_record(settings, run)
@@ -116,7 +120,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherC
         require_space(settings.runs if run is None else run.path, space_for_checkpoints(learner, settings))
         if run is None:
             log_lines(check_export_first(settings, learner, record))
-        run = run or start_run(settings)
+        run = run or start_run(settings, held_out)
         with writing_to(run):
             require_same_data(run, record)
             remember_data(run, val_set, decoded)
@@ -125,7 +129,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherC
             trainer = build.make_trainer(settings, learner, loader, val_set, record, run, on_epoch, stop)
             if broadcast_object(run.has_checkpoint):
                 trainer.resume()
-            log_lines(summary(settings, trainer, train_set, val_set))
+            log_lines(summary(settings, trainer, train_set, val_set, len(held_out)))
             if settings.profile:
                 return profiled(trainer)
             if line is not None:
@@ -243,17 +247,27 @@ def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
     return kept.model_copy(update={name: getattr(asked.settings, name) for name in said & free})
 
 
-def open_splits(settings: Settings) -> tuple[Dataset, Dataset | None]:
-    """(training set, validation set); the second is None if the data has no such split. The first error is raised."""
-    if not settings.data:
-        raise SettingsError(
-            "data: not given; expected a folder of labelled images, e.g. lookonce train --data DIR", setting="data"
-        )
+def open_splits(settings: Settings, run: RunFolder | None = None) -> tuple[Dataset, Dataset | None, list[str]]:
+    """(training set, validation set or None, names of the images held out of the first for the second).
+
+    The first error is raised. run: what it held out stays held out.
+    """
+    require_data(settings)
     source = open_data(settings.data, settings.images)
+    held_out = held_out_names(source, settings.model_dump(), run.path if run else None, rank_group=own_rank_group())
+    if held_out:
+        source = with_held_out(source, settings.train_split, held_out)
     train_set = source.split(settings.train_split)
     require_boxes(train_set)
-    has_val = settings.val_split in source.splits
-    return train_set, source.split(settings.val_split) if has_val else None
+    if settings.val_split in source.splits:
+        return train_set, source.split(settings.val_split), held_out
+    if settings.val_split not in {VAL, NO_VAL}:
+        raise SettingsError(
+            f"val_split: {settings.val_split}; expected one of {', '.join(source.splits)}, or none for no validation",
+            setting="val_split",
+            value=settings.val_split,
+        )
+    return train_set, None, []
 
 
 def without_weights(settings: Settings) -> Settings:
@@ -365,8 +379,8 @@ def seconds_to_score(settings: Settings, learner: Learner, record: ModelRecord, 
 
 def make_observers(settings: Settings, run: RunFolder) -> list[OnEpoch]:
     """Callbacks that get the metrics of all epochs after each epoch: curves in RUN/plots and, if set, TensorBoard."""
-    from lookonce.report.content import Content, Run
-    from lookonce.report.html import write_plots
+    from lookonce.reports.content import Content, Run
+    from lookonce.reports.html import write_plots
 
     def draw_curves(rows: Sequence[Mapping[str, float]]) -> None:
         write_plots(run.plots, Content(title="", run=Run(folder=run.path, settings={}, rows=rows, record=None)))
@@ -414,15 +428,14 @@ def space_for_checkpoints(learner: Learner, settings: Settings) -> int:
     return (2 * 4 + 2 + kept) * bytes_of_weights
 
 
-def start_run(settings: Settings) -> RunFolder:
-    """Create the run folder, which holds only settings.yaml; rank 0 creates it and broadcasts its path."""
+def start_run(settings: Settings, held_out: list[str]) -> RunFolder:
+    """Create the run folder, which holds only settings.yaml and the names of the images that are held out; rank 0
+    creates it and broadcasts its path."""
     if is_main():
         named = name_run_folder(settings.runs, settings.run) if settings.run else None
         run = named or create_run_folder(settings.runs, settings.name)
-        write_file(
-            run.settings,
-            to_yaml(settings, comments=True),
-        )
+        write_names(run.path, held_out)
+        write_file(run.settings, to_yaml(settings, comments=True))  # last: with it the folder is a run
         remember_for_job("run", str(run.path.absolute()))
     return RunFolder(broadcast_object(run.path if is_main() else None))
 
@@ -437,7 +450,9 @@ def require_same_data(run: RunFolder, record: ModelRecord) -> None:
         )
 
 
-def summary(settings: Settings, trainer: Trainer, train_set: Dataset, val_set: Dataset | None) -> list[str]:
+def summary(
+    settings: Settings, trainer: Trainer, train_set: Dataset, val_set: Dataset | None, num_held_out: int
+) -> list[str]:
     """Log lines about the run: recipe, data, network, device, precision, batches and folder."""
     record, learner = trainer.record, trainer.learner
     names = record.class_names
@@ -445,24 +460,25 @@ def summary(settings: Settings, trainer: Trainer, train_set: Dataset, val_set: D
     steps_per_epoch = learner.schedule.steps_per_epoch
     position = trainer.position
     resumed = f", resumed at epoch {position.epoch + 1}, batch {position.batch}" if run_has_begun(position) else ""
-    val = counts(val_set) if val_set else f"no split {settings.val_split!r}: no evaluation, no checkpoints/best"
-    size = f"{settings.image_size}x{settings.image_size}"
+    val = counts(val_set) if val_set else f"none (val_split {settings.val_split}): no evaluation, no checkpoints/best"
+    made = f", held out of {settings.train_split} (val_fraction {settings.val_fraction:g}, seed {settings.seed})"
+    size = "{}x{}".format(*hw_of(settings.image_size))
     collected = learner.options.accumulate
     together = f", gradient accumulation over {collected} batches" if collected > 1 else ""
     place = f"on {learner.options.device} in {learner.options.precision}"
-    batches = f"{steps_per_epoch} batches of {trainer.options.global_batch} images"
+    batches = f"{counted(steps_per_epoch, 'batch')} of {counted(trainer.options.global_batch, 'image')}"
     ranks = f", split over {world_size()} processes" if world_size() > 1 else ""
     drawn = ", ".join(map(str, settings.multi_scale))
     every = f"every {settings.resize_every} batches" if settings.resize_every > 1 else "every batch"
-    sizes = f"multi-scale: {drawn} pixels, one drawn {every}; evaluated at {settings.image_size}"
+    sizes = f"multi-scale: {drawn} pixels, one drawn {every}; evaluated at {size}"
     return [
         f"recipe    {settings.recipe}",
-        f"data      {settings.data}: {len(names)} {'class' if len(names) == 1 else 'classes'}: {few(names)}",
+        f"data      {settings.data}: {counted(len(names), 'class')}: {few(names)}",
         f"train     {counts(train_set)}",
-        f"val       {val}",
+        f"val       {val}{made if num_held_out else ''}",
         f"network   {num_parameters:,} parameters, {size} pixels, dialect {record.dialect.name}, {place}",
         *([f"sizes     {sizes}"] if drawn else []),
-        f"steps     {settings.epochs} epochs x {batches}{together}{ranks}{resumed}",
+        f"steps     {counted(settings.epochs, 'epoch')} x {batches}{together}{ranks}{resumed}",
         f"run       {trainer.run_folder.path}",
     ]
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lookonce
-from lookonce.config.record import Thresholds
 from lookonce.cores import usable_threads
 from lookonce.data.dataset import Dataset
+from lookonce.data.held_out import VAL
 from lookonce.data.letterbox import fit
 from lookonce.data.source import open_data
 from lookonce.detections import Detections
@@ -22,18 +22,20 @@ from lookonce.errors import MissingExtra, SettingsError
 from lookonce.evaluation.coco import score
 from lookonce.evaluation.evaluate import match_classes, read_ahead, relabel
 from lookonce.evaluation.results import Results
-from lookonce.export.base import Tolerances, agreement, size_of
-from lookonce.export.metadata import store_verification
-from lookonce.export.plan import Precision
+from lookonce.exporters.base import Tolerances, agreement, size_of
+from lookonce.exporters.metadata import store_verification
+from lookonce.exporters.plan import Precision
 from lookonce.log import get_logger
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import PROMISES, kind_of
 from lookonce.runtimes.processor import int8_path
 from lookonce.runtimes.registry import load_runtime, names_for, require_known, runtimes_for
+from lookonce.settings.record import Thresholds
 from lookonce.storage import os_errors_explained, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.evaluate import at_size
+from lookonce.workflows.validation_split import with_val_of
 
 RAW_IMAGES = 8  # images whose raw head outputs are compared
 AP_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 5e-3, "int8": 0.015}
@@ -171,7 +173,8 @@ def verify(
         Store the result in the metadata of each file whose format supports it; --no-store does not change the files.
     """
     paths = with_files_of_run([find_weights(file) for file in files])
-    dataset = open_data(str(data), images).split(split)
+    source = open_data(str(data), images)
+    dataset = (with_val_of(source, paths[0], names) if split == VAL else source).split(split)
     subjects = open_subjects(paths, runtimes, names)
     add_references(subjects)
     ask_all(subjects, dataset, on_progress)
@@ -335,7 +338,7 @@ def as_json(verification: Verification, rows: Sequence[Row]) -> dict[str, Any]:
         "passed": not any(row.wrong for row in rows),
         "data": verification.data,
         "split": verification.split,
-        "pictures": verification.num_images,
+        "images": verification.num_images,
         "threads": usable_threads(),
         "int8": int8_path(),
         "lookonce": lookonce.__version__,

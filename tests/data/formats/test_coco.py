@@ -145,7 +145,7 @@ def test_boxes_of_images_that_are_not_listed_are_left_out_with_a_warning(tmp_pat
     findings = []
     dataset = read(save_coco(tmp_path / "a.json", [(9, 1, (1, 1, 2, 2))]), findings.append)
     assert len(dataset.labels) == 0
-    assert [(finding.name, finding.severity) for finding in findings] == [("annotation-without-picture", "warning")]
+    assert [(finding.name, finding.severity) for finding in findings] == [("annotation-without-image", "warning")]
 
 
 @pytest.mark.parametrize("ids", [(2**63, 2**63 + 1), (10**400, 1), ("a", "b"), ("7", "9")])
@@ -164,7 +164,7 @@ def test_ids_of_any_length_and_text_are_only_labels(
     np.testing.assert_array_equal(dataset.boxes_xyxy, [(1, 2, 4, 6), (5, 6, 12, 14)])
     np.testing.assert_array_equal(dataset.image_ids, [7, 9] if ids == ("7", "9") else [1, 2])
     assert list(dataset.own_ids) == ([] if ids == ("7", "9") else list(ids))
-    assert {finding.name for finding in findings} == {"annotation-without-picture", "unknown-class"}
+    assert {finding.name for finding in findings} == {"annotation-without-image", "unknown-class"}
 
 
 @pytest.mark.parametrize("ids", [(2**70, 5), ("dog", "cat")])

@@ -108,11 +108,11 @@ def test_a_path_that_is_nowhere_is_named(dogs: Save) -> None:
 def test_listed_images_that_are_missing_or_damaged_are_named(dogs: Save) -> None:
     root = dogs("", entries="train: train.txt")
     (root / "train.txt").write_text("./images/train/gone.png\n")
-    with raises(DataError, "train.txt", path="gone.png", check="missing-picture"):
+    with raises(DataError, "train.txt", path="gone.png", check="missing-image"):
         open_data(root).split("train")
     (root / "train.txt").write_text("./images/train/dog.png\n")
     (root / "images" / "train" / "dog.png").write_bytes(b"no picture")
-    with raises(DataError, path="dog.png", check="unreadable-picture"):
+    with raises(DataError, path="dog.png", check="unreadable-image"):
         open_data(root).split("train")
 
 
@@ -232,7 +232,7 @@ def test_no_label_file_an_empty_one_a_shared_one_and_one_without_image_are_told_
         ("no-label-file", "b.png"),
         ("no-label-file", "none.png"),
         ("shared-label-file", "two.png"),
-        ("label-without-picture", "b.png.txt"),
+        ("label-without-image", "b.png.txt"),
     ]
     assert len(dataset) == 6
 
@@ -248,7 +248,7 @@ def test_the_label_file_of_another_splits_image_is_no_orphan(tmp_path: Path, sav
     (tmp_path / "data.yaml").write_text("train: train.txt\nval: val.txt\nnames: [dog]\n")
     found = []
     open_data(tmp_path).read("val", found.append)
-    assert [(finding.name, Path(finding.file).name) for finding in found] == [("label-without-picture", "lost.txt")]
+    assert [(finding.name, Path(finding.file).name) for finding in found] == [("label-without-image", "lost.txt")]
 
 
 @pytest.mark.parametrize("suffix", [".heic", ".jxl"])

@@ -251,7 +251,7 @@ def _images(items: list[Any], path: Path, report: Report) -> list[Item]:
             first = by_id[image["id"]]
             if first is not image:
                 message = f"{path}: images {first['file_name']!r} and {image['file_name']!r} have the id {image['id']}"
-                _report_error(report, "duplicate-picture-id", path, f"{message}; expected every id once")
+                _report_error(report, "duplicate-image-id", path, f"{message}; expected every id once")
         images = [image for image in images if by_id[image["id"]] is image]
     return images
 
@@ -286,7 +286,7 @@ def _boxes(
         wanted = items[index]["image_id"]
         message = f"{path}: annotation {items[index].get('id', '?')}: image_id {_show(wanted)} is not in 'images'"
         message += "; the annotation is left out"
-        report(Finding(name="annotation-without-picture", file=str(path), message=message))
+        report(Finding(name="annotation-without-image", file=str(path), message=message))
     _report_repeated_ids(items, path, report)
     known = np.flatnonzero((rows >= 0) & (labels >= 0))
     if len(known) < len(items):

@@ -17,6 +17,7 @@ from lookonce.storage import read_regular_file
 
 # The images lie beside a folder of this name; beside any other folder they may be those of another data set.
 _ANNOTATION_FOLDERS = frozenset({"annotations", "annotation", "anns", "ann", "labels", "label", "json", "coco"})
+IS_COCO = re.compile(r'^\s*\{(?!(?s:.*)"dm_format_version")(?s:.*)"(images|annotations)"\s*:\s*\[').search
 _NOT_BOXES = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")
 
 
@@ -24,7 +25,20 @@ def find_coco(root: Path) -> list[Path]:
     """Annotation files with boxes, in annotations/ or one in each image folder."""
     files = [path for path in sorted(root.glob("annotations/*.json")) if not path.name.startswith(_NOT_BOXES)]
     instances = [path for path in files if path.name.startswith("instances")]
-    return instances or files or sorted(root.glob("*/_annotations.coco.json"))
+    return (
+        instances
+        or [path for path in files if not _is_other_json(path)]
+        or sorted(root.glob("*/_annotations.coco.json"))
+    )
+
+
+def _is_other_json(path: Path) -> bool:
+    """Whether it is an object of another program; a damaged file may be COCO's, and is reported when it is read."""
+    try:
+        head = read_regular_file(path, 1 << 16).decode("utf-8-sig", errors="replace")
+    except OSError:
+        return False
+    return head.lstrip().startswith("{") and not IS_COCO(head)
 
 
 def open_coco(root: Path, files: list[Path], needs_images: bool) -> DataSource:

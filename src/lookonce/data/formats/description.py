@@ -17,12 +17,19 @@ from lookonce.storage import read_text_file
 
 
 def find_yaml(root: Path) -> list[Path]:
-    """data.yaml, or all YAML files of the folder that name a split."""
+    """data.yaml, or all YAML files of the folder that name a split. One with nothing but class names is no layout."""
     named = root / "data.yaml"
-    if named.exists():
-        return [named]
     files = sorted(path for path in root.iterdir() if path.suffix.lower() in {".yaml", ".yml"} and path.is_file())
-    return [path for path in files if _has_split(path)] or files[:1]
+    files = [named] if named.exists() else [path for path in files if _has_split(path)] or files[:1]
+    return [path for path in files if _has_split(path) or not names_of_yaml(path)]
+
+
+def names_of_yaml(path: Path) -> tuple[str, ...]:
+    """The class names of a data.yaml, () without any."""
+    try:
+        return yolo.class_names_in(_load_yaml(path), path)
+    except DataError:
+        return ()
 
 
 def _has_split(path: Path) -> bool:

@@ -1,13 +1,12 @@
 """Annotations as one record an image, of any file format -> Annotations; the class list is that of all splits."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from lookonce.data.annotations import Annotations
+from lookonce.data.annotations import Annotations, without_ids
 from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.headers import header_sizes_wh
 from lookonce.data.images import IMAGE_SUFFIXES
@@ -85,15 +84,12 @@ def annotations_of(
         split=split,
         origin=origin,
         image_paths=image_paths,
-        image_ids=np.arange(1, len(images) + 1, dtype=np.int64),
         image_sizes_wh=sizes,
         image_rows=image_rows,
         boxes_xyxy=boxes_xyxy,
         labels=np.array([labels_by_name[box.name] for box in boxes], dtype=np.int64),
         crowd=np.array([box.crowd for box in boxes], dtype=np.bool_),
-        areas=np.full(len(boxes), math.nan),
-        class_names=class_names,
-        category_ids=tuple(range(1, len(class_names) + 1)),
+        **without_ids(len(images), len(boxes), class_names),
         place=lambda row: boxes[row].place,
     )
 
@@ -184,4 +180,4 @@ def _report_unlisted(root: Path, paths: Sequence[Path], report: Report) -> None:
     for path in (root / file for file in Listing(root).images):
         if path.parent in folders and path not in known:
             message = f"{path}: has no annotation and is not used"
-            report(Finding(name="picture-without-annotation", file=str(path), message=message))
+            report(Finding(name="image-without-annotation", file=str(path), message=message))

@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from lookonce.boxes import xyxy_to_cxcywh
-from lookonce.data.annotations import Annotations, shortest
+from lookonce.data.annotations import Annotations, shortest, without_ids
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.formats.names import checked_names, is_names_file, read_list
@@ -79,15 +79,12 @@ def read_yolo(
         split=split,
         origin=origin,
         image_paths=image_paths,
-        image_ids=np.arange(1, len(image_paths) + 1, dtype=np.int64),
         image_sizes_wh=sizes,
         image_rows=image_rows,
         boxes_xyxy=flat[:, 1:] * np.concatenate([scale, scale], axis=1),
         labels=flat[:, 0].astype(np.int64),
         crowd=np.zeros(len(flat), dtype=np.bool_),
-        areas=np.full(len(flat), math.nan),
-        class_names=class_names,
-        category_ids=tuple(range(1, len(class_names) + 1)),
+        **without_ids(len(image_paths), len(flat), class_names),
         place=lambda row: f"{label_paths[rows[row]]} line {numbers[row]}",
         written="cxcywh",
     )
@@ -260,7 +257,7 @@ def report_pairs(images: Sequence[Path], labels: Sequence[Path], report: Report)
         for file in label_files(Listing(folder, depth=1)):
             if Path(file).stem not in stems:
                 message = f"{folder / file}: belongs to no image"
-                report(Finding(name="label-without-picture", file=str(folder / file), message=message))
+                report(Finding(name="label-without-image", file=str(folder / file), message=message))
 
 
 def class_names_in(content: dict[str, object], path: Path) -> tuple[str, ...]:

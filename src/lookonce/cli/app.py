@@ -1,0 +1,94 @@
+"""The help pages of `lookonce` and of each verb, and completion for shells."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App, Group, Parameter
+
+import lookonce
+from lookonce.cli.verbs import VERBS, Verb, imported
+from lookonce.errors import SettingsError
+from lookonce.log import command_here
+
+SHELLS = ("bash", "zsh", "fish")
+INTRODUCTION = "The complete YOLOv3-Tiny detector: train, evaluate, predict, export."
+EPILOGUE = """\
+lookonce VERB --help lists the options of a verb.
+--batch-size 8, --batch_size=8 and batch_size=8 are equivalent.
+
+For every verb: --quiet shows no progress, only warnings, errors and results. --json prints the result as JSON to
+standard output, and everything else to standard error. --traceback prints the Python traceback of an error.
+
+lookonce --install-completion [bash|zsh|fish] completes verbs and options with Tab; --show-completion only prints the
+script."""
+
+
+def app_of(name: str, verb: Verb) -> tuple[App, Callable[..., Any]]:
+    """The command line of a verb, and its function with the command line's signature."""
+    from lookonce.cli.options import command_of  # importing the settings takes 0.25 s
+
+    loaded = late(verb) if verb.from_settings else verb.load()
+    function = command_of(loaded, verb.renames, traits=verb.traits, tolerant=verb.tolerant)
+    app = App(
+        name=f"lookonce {name}",
+        help=None if function.__doc__ else verb.summary,
+        help_epilogue=examples_of(verb),
+        version_flags=(),
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+        help_format="plaintext",
+        default_parameter=Parameter(negative_iterable=(), consume_multiple=True),
+    )
+    app["--help"].show = False
+    app.default(function)
+    return app, function
+
+
+def examples_of(verb: Verb) -> str:
+    """The end of a verb's help."""
+    return "\n".join(["Examples:", *(f"  {command_here(f'lookonce {example}')}" for example in verb.examples)])
+
+
+def overview() -> App:
+    """The page of `lookonce --help`."""
+    app = App(
+        name="lookonce",
+        help=INTRODUCTION,
+        help_epilogue=EPILOGUE,
+        help_format="plaintext",
+        version=lookonce.__version__,
+    )
+    verbs, others = Group("Verbs", sort_key=1), Group("Other options", sort_key=2)
+    for number, (name, verb) in enumerate(VERBS.items()):
+        app.command(late(verb), name=name, help=verb.summary, group=verbs, sort_key=number)
+    for flag in ("--help", "--version"):
+        app[flag].group = others
+    return app
+
+
+def completion(shell: str, *, install: bool) -> str:
+    """The completion script for a shell, or, installed, where it is. SettingsError for another shell."""
+    if shell not in ("", *SHELLS):
+        raise SettingsError(f"completion: {shell}; expected {', '.join(SHELLS)}", setting="completion", value=shell)
+    app = App(name="lookonce", help=INTRODUCTION, help_format="plaintext", version=lookonce.__version__)
+    for name, verb in VERBS.items():
+        one, _ = app_of(name, verb)
+        app.command(one, name=name)
+    chosen: Any = shell or None
+    if not install:
+        return app.generate_completion(shell=chosen)
+    place: Path = app.install_completion(shell=chosen)
+    return f"written: {place}; it applies in new shells"
+
+
+def late(verb: Verb) -> Callable[..., Any]:
+    """The verb's function, imported on its first call."""
+
+    def call(**flags: Any) -> Any:
+        if verb.requires:
+            imported(verb.requires)(**flags)
+        return verb.load()(**flags)
+
+    call.__doc__ = verb.summary
+    return call

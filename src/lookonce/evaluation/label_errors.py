@@ -1,0 +1,112 @@
+"""Candidates for label errors: where a detector and the labels contradict each other, the likeliest first."""
+
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.boxes import area_xyxy, pairwise_iou_xyxy, xywh_to_xyxy
+from lookonce.data.dataset import Dataset
+from lookonce.data.findings import Finding
+from lookonce.data.images import ImageArray, read_image
+from lookonce.errors import DataError
+from lookonce.evaluation.evaluate import detect_all
+from lookonce.evaluation.results import Results
+from lookonce.runtimes.base import Runtime
+from lookonce.runtimes.detector import Detector
+
+CONFIDENT = 0.5  # minimum score of a detection that contradicts the labels
+FAINT = 0.05  # a label that no detection of this score overlaps counts as not detected
+SAME_PLACE, OTHER_PLACE = 0.6, 0.3  # IoU: at least, of one object; below, of two
+
+
+def find_label_errors(
+    runtime: Runtime, dataset: Dataset, on_progress: Callable[[int], None] | None = None
+) -> list[Finding]:
+    """Detections without a label, labels with another class, and labels without a detection.
+
+    The first two are sorted by score, the last by size: small objects are often just hard to detect.
+    Images that cannot be read are passed over; they are findings of their own.
+    """
+    unread: set[Path] = set()
+
+    def read(path: Path) -> ImageArray:
+        try:
+            return read_image(path)
+        except DataError:
+            unread.add(path)
+            return np.zeros((32, 32, 3), np.uint8)
+
+    detector = Detector(runtime, agnostic=True, multi_label=False)
+    results = detect_all(detector, dataset, score_threshold=FAINT, read=read, on_progress=on_progress)
+    found = [
+        one
+        for row in range(len(dataset))
+        if dataset.image_paths[row] not in unread
+        for one in _of_image(dataset, row, results)
+    ]
+    return [finding for _, finding in sorted(found, key=itemgetter(0), reverse=True)]
+
+
+def _of_image(dataset: Dataset, row: int, results: Results) -> Iterator[tuple[float, Finding]]:
+    """(rank within its kind, finding) of each contradiction in one image."""
+    labels = dataset.rows(row)
+    truth, crowd = dataset.boxes_xyxy[labels], dataset.crowd[labels]  # (T, 4), (T,)
+    detected = np.flatnonzero(results.image_ids == dataset.image_ids[row])
+    boxes = xywh_to_xyxy(results.boxes_xywh[detected])  # (D, 4)
+    overlaps = pairwise_iou_xyxy(boxes, truth)  # (D, T)
+    names = dataset.class_names
+    path = dataset.image_paths[row]
+
+    def finding(name: str, box: NDArray[np.float64], message: str, tag: str) -> Finding:
+        left, top, right, bottom = box.tolist()
+        place = ", ".join(f"{value:.0f}" for value in (left, top, right, bottom))
+        return Finding(
+            name=name,
+            file=str(path),
+            message=f"{path}: box ({place}): {message}",
+            box_xyxy=(left, top, right, bottom),
+            tag=tag,
+        )
+
+    for index, score in enumerate(results.scores[detected].tolist()):
+        if score < CONFIDENT:
+            continue
+        seen = names[int(results.labels[detected[index]])]
+        tag = f"{seen} {score:.2f}"
+        best = int(overlaps[index].argmax()) if len(truth) else -1
+        overlap = float(overlaps[index, best]) if best >= 0 else 0.0
+        in_crowd = crowd.any() and _covered(boxes[index], truth[crowd]) > OTHER_PLACE
+        if overlap < OTHER_PLACE and not in_crowd:
+            yield (
+                score,
+                finding(
+                    "unlabelled-object",
+                    boxes[index],
+                    f"{seen!r} is detected with score {score:.2f}, without a label",
+                    tag,
+                ),
+            )
+        elif overlap >= SAME_PLACE and not crowd[best] and names[int(dataset.labels[labels][best])] != seen:
+            labelled = names[int(dataset.labels[labels][best])]
+            yield (
+                score,
+                finding(
+                    "doubtful-class",
+                    truth[best],
+                    f"is labelled {labelled!r} and detected as {seen!r} with score {score:.2f}",
+                    tag,
+                ),
+            )
+    for index in np.flatnonzero(~crowd & (overlaps.max(axis=0, initial=0) < OTHER_PLACE)).tolist():
+        labelled = names[int(dataset.labels[labels][index])]
+        share = float(area_xyxy(truth[index]) / dataset.image_sizes_wh[row].prod(dtype=np.float64))
+        yield share, finding("undetected-label", truth[index], f"is labelled {labelled!r} and not detected", labelled)
+
+
+def _covered(box: NDArray[np.float64], areas: NDArray[np.float64]) -> float:
+    """The largest share of `box` (4,) that one of the areas (K, 4) covers."""
+    wh = np.minimum(box[2:], areas[:, 2:]) - np.maximum(box[:2], areas[:, :2])
+    return float((np.maximum(wh, 0).prod(axis=1) / area_xyxy(box)).max())

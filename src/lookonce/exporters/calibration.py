@@ -1,0 +1,80 @@
+"""The calibration set of an INT8 export, and the labelled images that measure its loss of AP."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.data.dataset import Dataset
+from lookonce.data.images import read_image
+from lookonce.data.letterbox import fit
+from lookonce.data.source import open_data
+from lookonce.errors import DataError, SettingsError
+from lookonce.prediction.sources import find_images
+from lookonce.settings.record import ModelRecord
+
+Item = TypeVar("Item")
+CALIBRATION_IMAGES = 128  # evenly spaced; the ranges converge after a few dozen
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationSet:
+    """canvases: network inputs (B, H, W, 3) uint8 RGB, resized as the record defines; labelled: data set that scores
+    the network before and after, None without labels; text: both in words."""
+
+    canvases: NDArray[np.uint8]
+    labelled: Dataset | None
+    text: str
+
+
+def open_calibration_set(given: str | None, record: ModelRecord) -> CalibrationSet:
+    """From a labelled data set (train for calibration, val for AP; without one of them the other serves) or images.
+
+    given: the user's data set, file or folder; default: the training data, if they are still at their path.
+    """
+    source = given or str(record.settings.get("data") or "")
+    if not source or (given is None and not Path(source).exists()):
+        raise SettingsError(
+            "calibration: not set, and the training data are not available; int8 expects images like those of its "
+            "later use; set --calibration DATA",
+            setting="calibration",
+        )
+    try:
+        splits = open_data(source)
+        fitted, scored = (
+            splits.split(next((name for name in wanted if name in splits.splits), next(iter(splits.splits))))
+            for wanted in (("train", "val"), ("val", "test", "train"))
+        )
+    except DataError:
+        if given is None or Path(source).suffix in {".json", ".yaml", ".yml"}:
+            raise
+        images = [one.read for one in _evenly(find_images(source))]
+        canvases = _fitted([read() for read in images], record)
+        return CalibrationSet(
+            canvases=canvases, labelled=None, text=f"calibrated on {counted(len(canvases))} of {source}"
+        )
+    paths = _evenly(list(fitted.image_paths))
+    return CalibrationSet(
+        canvases=_fitted([read_image(path) for path in paths], record),
+        labelled=scored,
+        text=(
+            f"calibrated on {counted(len(paths))} of {source}, split '{fitted.split}'; AP on {counted(len(scored))} of "
+            f"split '{scored.split}'"
+        ),
+    )
+
+
+def counted(images: int) -> str:
+    """1 image, 2 images."""
+    return f"{images} {'image' if images == 1 else 'images'}"
+
+
+def _evenly(items: list[Item]) -> list[Item]:
+    rows = np.unique(np.linspace(0, len(items) - 1, min(CALIBRATION_IMAGES, len(items))).round().astype(int))
+    return [items[row] for row in rows.tolist()]
+
+
+def _fitted(images: list[NDArray[np.uint8]], record: ModelRecord) -> NDArray[np.uint8]:
+    return np.stack([fit(image, record.image_size, record.preprocessing)[0] for image in images])

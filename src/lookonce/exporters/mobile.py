@@ -1,0 +1,90 @@
+"""Export to the runtimes of phones and microcontrollers: ExecuTorch, LiteRT (TensorFlow Lite) and Core ML.
+
+Their converters are not extras of lookonce, because they bring hundreds of packages or require one version of PyTorch;
+install them by hand. ExecuTorch and LiteRT run on the converting machine, so their files are compared; Core ML runs on
+Apple systems only.
+"""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lookonce.errors import SettingsError
+from lookonce.exporters.metadata import describe
+from lookonce.exporters.plan import ExportPlan
+from lookonce.exporters.torch_programs import Program
+from lookonce.exporters.wrapper import example_input, quiet_exporter
+from lookonce.runtimes.exported import INTERFACE_KEY, RECORD_KEY, Interface
+from lookonce.settings.record import ModelRecord
+
+
+def write_executorch(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
+    """Writes PATH.pte, with convolutions on XNNPACK, and the record in PATH.json beside it."""
+    xnnpack = import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner")
+    exir = import_module("executorch.exir")
+    program, example = _fixed(model, record, plan)
+    with quiet_exporter(), torch.no_grad():
+        exported = torch.export.export(program, (example,))
+        lowered = exir.to_edge_transform_and_lower(exported, partitioner=[xnnpack.XnnpackPartitioner()])
+        path.write_bytes(lowered.to_executorch().buffer)
+    _describe_beside(program, record, plan, path)
+
+
+def write_tflite(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
+    """Writes PATH.tflite, and the record in PATH.json beside it."""
+    litert_torch = import_module("litert_torch")
+    program, example = _fixed(model, record, plan)
+    with quiet_exporter(), torch.no_grad():
+        litert_torch.convert(program, (example,)).export(str(path))
+    _describe_beside(program, record, plan, path)
+
+
+def write_coreml(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
+    """Writes the package PATH.mlpackage, with the record in its user-defined metadata."""
+    coremltools = import_module("coremltools")
+    if plan.preprocess:
+        raise SettingsError(
+            "preprocess: true; expected false, Core ML has no uint8 input; add --no-preprocess", setting="preprocess"
+        )
+    program, example = _fixed(model, record, plan)
+    with quiet_exporter(), torch.no_grad():
+        traced = torch.jit.trace(program, (example,), check_trace=False)  # type: ignore[no-untyped-call]
+        package = coremltools.convert(
+            traced,
+            inputs=[coremltools.TensorType(name="images", shape=example.shape)],
+            outputs=[coremltools.TensorType(name=name) for name in program.outputs],
+            convert_to="mlprogram",
+            compute_precision=coremltools.precision.FLOAT32,
+        )
+    for key, text in _texts(program, record, plan).items():
+        package.user_defined_metadata[key] = text
+    package.save(str(path))
+
+
+def _fixed(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> tuple[Program, Any]:
+    """The network and an example input; these files have a fixed batch size and image size."""
+    if plan.dynamic_size:
+        raise SettingsError(
+            "dynamic_size: true; expected false, this format has one size; leave it out", setting="dynamic_size"
+        )
+    program = Program(model, record, plan).eval()
+    return program, example_input(record, plan)[: plan.batch or 1]
+
+
+def _describe_beside(program: Program, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
+    texts = {key: json.loads(text) for key, text in _texts(program, record, plan).items()}
+    path.with_suffix(".json").write_text(json.dumps(texts, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _texts(program: Program, record: ModelRecord, plan: ExportPlan) -> dict[str, str]:
+    interface = Interface(
+        takes="pixels" if plan.preprocess else "normalised", batch=plan.batch or 1, outputs=program.outputs
+    )
+    return {
+        RECORD_KEY: describe(record, plan, torch=torch.__version__).model_dump_json(),
+        INTERFACE_KEY: interface.model_dump_json(),
+    }

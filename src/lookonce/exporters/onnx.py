@@ -1,0 +1,256 @@
+"""Export to ONNX: preprocessing, network, decoding and non-maximum suppression in one graph.
+
+PyTorch's exporter writes the network with its preprocessing and decoding; the selection of detections is added to that
+graph as ONNX text (DETECTIONS_GRAPH), because its operators have no counterpart in PyTorch.
+"""
+
+import ast
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.compose
+import onnx.parser
+import onnx.version_converter
+import onnxscript
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+import lookonce
+from lookonce.errors import SettingsError
+from lookonce.exporters.metadata import describe, embed, read_record
+from lookonce.exporters.plan import ExportPlan
+from lookonce.exporters.quantised import LARGEST_WEIGHT_ONNX, quantise_onnx
+from lookonce.exporters.rounding import fit_int8
+from lookonce.exporters.wrapper import ExportWrapper, dynamic_dimensions, example_input, quiet_exporter
+from lookonce.runtimes.exported import DECODED_OUTPUTS, DETECTION_OUTPUTS, INNER_NAMES, THRESHOLDS, raw_names
+from lookonce.settings.record import ModelRecord
+from lookonce.storage import write_file
+
+OPSET = 18  # PyTorch 2.11 to 2.15 write it without conversion, and it has every operator below
+IR_VERSION = 10  # ONNX Runtime 1.18 and later read it
+SCOPES_KEY = "pkg.torch.onnx.name_scopes"  # metadata of the exporter's nodes: modules from the outermost, as a list
+
+# The same selection as model/nms.py. B images, N boxes, C classes; K = the 2,000 highest-scoring pairs of box and class
+# (or all, if fewer); D detections. TopK sorts pairs, equal scores by index, and detections keep this order.
+DETECTIONS_GRAPH = """
+<ir_version: 10, opset_import: ["" : 18]>
+select_detections (
+    float[B, N, 4] decoded_boxes_xyxy, float[B, N, C] decoded_scores,
+    float score_threshold, float iou_threshold, int64 max_detections
+) => (float[D, 4] boxes_xyxy, float[D] scores, int64[D] labels, int64[D] image_index)
+<int64[1] at_0 = {0}, int64[1] at_1 = {1}, int64[1] at_last = {-1}, int64[1] one = {1}, int64 zero = {0},
+ int64 step = {1}, int64[2] picture_and_pair = {0, 2}, int64[2] column = {-1, 1}, int64[1] most_pairs = {2000},
+ float never = {-1.0}>
+{
+    num_images = Shape <start = 0, end = 1> (decoded_scores)
+    num_classes = Shape <start = 2, end = 3> (decoded_scores)
+    num_classes_scalar = Squeeze (num_classes, at_0)
+    class_range = Range (zero, num_classes_scalar, step)
+CANDIDATES
+    per_image = Concat <axis = 0> (num_images, at_last)
+    pair_scores = Reshape (candidate_scores, per_image)
+    num_pairs = Shape <start = 1, end = 2> (pair_scores)
+    num_kept = Min (most_pairs, num_pairs)
+    top_scores, top_pairs = TopK <axis = 1, largest = 1, sorted = 1> (pair_scores, num_kept)
+    top_labels = Mod (top_pairs, num_classes)
+    top_rows = Div (top_pairs, num_classes)
+    top_rows_last = Unsqueeze (top_rows, at_last)
+    top_boxes = GatherND <batch_dims = 1> (decoded_boxes_xyxy, top_rows_last)
+
+GROUPS
+    survivors = NonMaxSuppression (top_boxes, class_scores, max_detections, iou_threshold, score_threshold)
+
+    survivor_places = Gather <axis = 1> (survivors, picture_and_pair)
+    num_survivors = Shape <start = 0, end = 1> (survivors)
+    survivor_ones = Expand (one, num_survivors)
+    nothing = Sub (top_labels, top_labels)
+    survives = ScatterND (nothing, survivor_places, survivor_ones)
+    running_count = CumSum (survives, step)
+    among_the_best = LessOrEqual (running_count, max_detections)
+    is_survivor = Cast <to = 9> (survives)
+    is_detection = And (is_survivor, among_the_best)
+
+    detection_columns = NonZero (is_detection)
+    detection_places = Transpose <perm = [1, 0]> (detection_columns)
+    boxes_xyxy = GatherND (top_boxes, detection_places)
+    scores = GatherND (top_scores, detection_places)
+    labels = GatherND (top_labels, detection_places)
+    image_index = Gather <axis = 0> (detection_columns, zero)
+}
+"""
+
+# NMS runs over each row of class_scores (B, C, K). Agnostic: one row for all classes, (B, 1, K).
+PER_CLASS = """
+    class_column = Reshape (class_range, column)
+    labels_row = Unsqueeze (top_labels, at_1)
+    scores_row = Unsqueeze (top_scores, at_1)
+    of_this_class = Equal (labels_row, class_column)
+    class_scores = Where (of_this_class, scores_row, never)
+"""
+AGNOSTIC = """
+    class_scores = Unsqueeze (top_scores, at_1)
+"""
+# Without multi_label: only the highest score of each box, the first of equal ones.
+BEST_CLASS = """
+    best_labels = ArgMax <axis = 2, keepdims = 1> (decoded_scores)
+    is_best = Equal (best_labels, class_range)
+    candidate_scores = Where (is_best, decoded_scores, never)
+"""
+
+
+def write_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
+    """Writes one self-contained .onnx file, atomically. export.base compares it with the network."""
+    if plan.precision == "int8":
+        proto = _in_int8(model, record, plan)
+    else:
+        proto = build_onnx(model, record, plan)
+    if plan.precision == "fp16":
+        halve_weights(proto)
+    # The thresholds become constants: ONNX Runtime would warn of each input that has a default. OnnxRuntime adds the
+    # inputs again.
+    kept = [value for value in proto.graph.input if value.name not in THRESHOLDS]
+    del proto.graph.input[:]
+    proto.graph.input.extend(kept)
+    proto.producer_name, proto.producer_version, proto.graph.name = "lookonce", lookonce.__version__, "yolov3_tiny"
+    proto.ir_version = IR_VERSION
+    onnx.checker.check_model(proto)
+    write_file(path, proto.SerializeToString())
+
+
+def _in_int8(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> onnx.ModelProto:
+    assert plan.calibration is not None
+    fitted = fit_int8(model, record, plan.calibration, largest=LARGEST_WEIGHT_ONNX, inner_only=True)
+    proto = build_onnx(fitted.model, record, plan)
+    described = read_record(proto)
+    proto = quantise_onnx(proto, record, plan, fitted.output_ranges)
+    del proto.metadata_props[:]
+    embed(proto, described)
+    return proto
+
+
+def halve_weights(proto: onnx.ModelProto) -> None:
+    """Stores the convolution weights as float16; the network still computes in float32.
+
+    A runtime casts the weights back once, when it loads the file; CPUs do not compute faster in float16.
+    """
+    for place, tensor in enumerate(proto.graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) != 4:
+            continue
+        name = tensor.name
+        halved = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}_float16")
+        proto.graph.initializer[place].CopyFrom(halved)
+        cast = helper.make_node("Cast", [halved.name], [name], name=f"{name}_float32", to=TensorProto.FLOAT)
+        proto.graph.node.insert(0, cast)
+
+
+def build_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> onnx.ModelProto:
+    """The graph with its record, in float32; one that outputs detections has its thresholds as optional inputs."""
+    proto = _trace(ExportWrapper(model, record, plan), record, plan)
+    if plan.outputs == "detections":
+        proto = _append_selection(proto, record)
+    elif plan.outputs == "decoded":
+        _keep_outputs(proto, DECODED_OUTPUTS)
+    if plan.opset not in (0, OPSET):
+        proto = at_opset(proto, plan.opset)
+    embed(proto, describe(record, plan, torch=torch.__version__, onnxscript=onnxscript.__version__))
+    onnx.checker.check_model(proto)
+    return proto
+
+
+def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The graph with the operators of another opset. SettingsError if ONNX cannot convert it."""
+    try:
+        return onnx.version_converter.convert_version(proto, opset)
+    except Exception as error:  # ONNX's converter raises errors without a base class of its own
+        raise SettingsError(
+            f"opset: {opset}; ONNX cannot convert this network ({error}); expected {OPSET} or higher",
+            setting="opset",
+            value=opset,
+        ) from error
+
+
+def _trace(network: ExportWrapper, record: ModelRecord, plan: ExportPlan) -> onnx.ModelProto:
+    decoded = {"detections": tuple(INNER_NAMES.values()), "decoded": DECODED_OUTPUTS, "raw": ()}[plan.outputs]
+    with quiet_exporter():
+        program = torch.onnx.export(
+            network,
+            (example_input(record, plan),),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["images"],
+            output_names=[*raw_names(record), *decoded],
+            dynamic_shapes=(dynamic_dimensions(plan),),
+            verbose=False,
+        )
+    assert program is not None  # dynamo=True returns a program
+    proto = program.model_proto  # which is made anew each time that it is asked for
+    _name_nodes(proto)
+    return _without_traces(proto)
+
+
+def _name_nodes(proto: onnx.ModelProto) -> None:
+    """Names nodes after their module and operator: backbone.conv0.Conv, neck.Concat, decode.Slice, decode.Slice_2."""
+    counts: Counter[str] = Counter()
+    part = "preprocess"
+    for node in proto.graph.node:
+        scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES_KEY), "[]")
+        modules = [scope for scope in ast.literal_eval(scopes)[:-1] if scope]  # the last is the node itself
+        if modules:
+            part = "decode"  # of the nodes after the network
+        module = modules[-1].removesuffix(".conv").removeprefix("model.") if modules else part
+        module = "neck" if module == "model" else module
+        name = f"{module}.{node.op_type}"
+        counts[name] += 1
+        node.name = name if counts[name] == 1 else f"{name}_{counts[name]}"
+
+
+def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Removes the exporter's metadata of every node: stack traces with paths of this machine."""
+    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.output, *proto.graph.input):
+        del part.metadata_props[:]
+    return proto
+
+
+def selection_graph(*, multi_label: bool, agnostic: bool = False) -> str:
+    """Decoded boxes and scores -> detections, as ONNX text."""
+    graph = DETECTIONS_GRAPH.replace("GROUPS", AGNOSTIC if agnostic else PER_CLASS)
+    if multi_label:
+        return graph.replace("CANDIDATES", "").replace("candidate_scores", "decoded_scores")
+    return graph.replace("CANDIDATES", BEST_CLASS)
+
+
+def _append_selection(proto: onnx.ModelProto, record: ModelRecord) -> onnx.ModelProto:
+    """Appends the selection of detections; its thresholds are optional inputs with defaults from the record."""
+    known = record.thresholds
+    selection = onnx.parser.parse_model(selection_graph(multi_label=known.multi_label, agnostic=known.agnostic))
+    for node in selection.graph.node:
+        node.name = f"{selection.graph.name}.{node.output[0]}"
+    proto.ir_version = selection.ir_version
+    joined = onnx.compose.merge_models(
+        proto, selection, io_map=[(name, name) for name in INNER_NAMES.values()], prefix2="", outputs=None
+    )
+    joined.graph.initializer.extend(
+        [
+            helper.make_tensor(name, kind, (), [value])
+            for name, kind, value in zip(
+                THRESHOLDS,
+                (TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.INT64),
+                (known.score, known.iou, known.max_detections),
+                strict=True,
+            )
+        ]
+    )
+    del joined.opset_import[1:]  # both parts have the same one
+    _keep_outputs(joined, DETECTION_OUTPUTS)
+    return joined
+
+
+def _keep_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Keeps only these outputs, in this order; the others become internal values of the graph."""
+    outputs = {output.name: output for output in proto.graph.output}
+    del proto.graph.output[:]
+    proto.graph.output.extend(outputs[name] for name in names)

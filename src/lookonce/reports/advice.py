@@ -1,0 +1,149 @@
+"""Recommends an image size: fraction of tiny objects, recall bound of the anchors, time per image."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.data.dataset import Dataset
+from lookonce.data.letterbox import boxes_at_input
+from lookonce.data.selection import take_images
+from lookonce.model.anchors import ANCHOR_STRIDES, best_possible_recall, crowded_share, fit_anchors, size_overlaps
+from lookonce.settings.image_size import hw_of
+from lookonce.settings.schema import default_of
+
+IMAGE_SIZES = tuple(range(320, 641, 32))
+TINY_PIXELS = 8.0
+# A smaller loss is within the noise of AP.
+ACCEPTED = 0.02
+WORTH_A_SIZE = 0.01
+TOO_MANY_TINY = 0.1
+MOST_IMAGES = 5000  # evenly spaced; more change no shown digit, and COCO's 118,000 would take half a minute
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeRow:
+    """All but image_size and milliseconds are 0..1; fractions are of the objects to learn.
+
+    tiny: fraction with sqrt(width * height) under TINY_PIXELS. recall_16, recall_32, recall: fraction that an anchor of
+    the stride-16 head, of the stride-32 head, of either can fit. overlap: mean IoU with the best anchor. crowded:
+    fraction that shares cell and anchor with another object. milliseconds: per image, None if not measured.
+    """
+
+    image_size: int
+    tiny: float
+    recall_16: float
+    recall_32: float
+    recall: float
+    overlap: float
+    crowded: float
+    milliseconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """rows: one for each of IMAGE_SIZES. image_size: the recommended one. words: the reasons, in sentences."""
+
+    split: str
+    objects: int
+    rows: tuple[SizeRow, ...]
+    image_size: int
+    words: tuple[str, ...]
+
+
+def advise(dataset: Dataset, milliseconds: Mapping[int, float]) -> Advice | None:
+    """The advice, or None if there are no objects. milliseconds: image size -> time per image; may be empty.
+
+    The anchors are fitted to the objects, as in training, and scale with the image size.
+    """
+    if len(dataset) > MOST_IMAGES:
+        rows_taken = np.linspace(0, len(dataset) - 1, MOST_IMAGES).round().astype(np.int64)
+        dataset = take_images(dataset, rows_taken)
+    boxes, _ = boxes_at_input(dataset, hw_of(IMAGE_SIZES[-1]), default_of("resize_mode"))
+    if not len(boxes):
+        return None
+    shares = fit_anchors(_sizes(boxes)) / IMAGE_SIZES[-1]
+    rows = tuple(_row(dataset, size, shares * size, milliseconds.get(size)) for size in IMAGE_SIZES)
+    best = _recommended(rows)
+    return Advice(
+        split=dataset.split,
+        objects=len(boxes),
+        rows=rows,
+        image_size=best.image_size,
+        words=tuple(_words(rows, best, _usual_side(dataset))),
+    )
+
+
+def _sizes(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 1.0)
+
+
+def _row(dataset: Dataset, image_size: int, anchors: NDArray[np.float64], milliseconds: float | None) -> SizeRow:
+    boxes, image_rows = boxes_at_input(dataset, hw_of(image_size), default_of("resize_mode"))
+    sizes = _sizes(boxes)
+    half = len(anchors) // 2
+    return SizeRow(
+        image_size=image_size,
+        tiny=float((np.sqrt(sizes.prod(1)) < TINY_PIXELS).mean()),
+        recall_16=best_possible_recall(sizes, anchors[:half]),
+        recall_32=best_possible_recall(sizes, anchors[half:]),
+        recall=best_possible_recall(sizes, anchors),
+        overlap=float(size_overlaps(sizes, anchors).max(1).mean()),
+        crowded=crowded_share(boxes, image_rows, anchors, ANCHOR_STRIDES),
+        milliseconds=milliseconds,
+    )
+
+
+def _recommended(rows: Sequence[SizeRow]) -> SizeRow:
+    """The smallest size that loses few objects, or few more than the largest size does."""
+    last = rows[-1]
+    return next(
+        row
+        for row in rows
+        if row.tiny <= max(ACCEPTED, last.tiny + WORTH_A_SIZE)
+        and row.crowded <= max(ACCEPTED, last.crowded + WORTH_A_SIZE)
+    )
+
+
+def _usual_side(dataset: Dataset) -> int:
+    """Median of the longer sides of the images, pixels."""
+    return int(np.median(dataset.image_sizes_wh.max(axis=1)))
+
+
+def _words(rows: Sequence[SizeRow], best: SizeRow, usual_side: int) -> Iterator[str]:
+    first, last = rows[0], rows[-1]
+    yield f"Train with --image-size {best.image_size}."
+    if best is not first:
+        before = rows[rows.index(best) - 1]
+        yield f"At {before.image_size}, {_lost(before)}; at {best.image_size}, {_lost(best)}."
+    else:
+        yield f"Even at {best.image_size}, {_lost(best)}."
+    if best.milliseconds and last.milliseconds and best is not last:
+        yield (
+            f"An image takes {best.milliseconds:.0f} ms at {best.image_size} and {last.milliseconds:.0f} ms at "
+            f"{last.image_size}, where few more objects can be detected, although boxes may be more precise."
+        )
+    if last.tiny > TOO_MANY_TINY:
+        yield (
+            f"Even at {last.image_size}, {_percent(last.tiny)} of the objects are under {TINY_PIXELS:g} pixels: split "
+            "the images into tiles, or take them from a shorter distance."
+        )
+    if usual_side < best.image_size:
+        yield f"Most images have at most {usual_side} pixels a side: upscaling separates objects but adds no detail."
+    if best.recall < 1 - ACCEPTED:
+        yield (
+            f"The anchors can fit {_percent(best.recall)} of the objects: their sizes vary more than six anchors cover."
+        )
+
+
+def _lost(row: SizeRow) -> str:
+    return (
+        f"{_percent(row.tiny)} of the objects are under {TINY_PIXELS:g} pixels, and {_percent(row.crowded)} share "
+        "their cell and anchor with another"
+    )
+
+
+def _percent(share: float) -> str:
+    """0..1 -> 0 %, 0.3 %, 12 %."""
+    return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"

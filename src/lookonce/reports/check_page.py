@@ -1,0 +1,302 @@
+"""The findings of `lookonce check` as one HTML page with images, in the style of the report."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from itertools import groupby
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lookonce.data.check import CheckResult
+from lookonce.data.dataset import Dataset
+from lookonce.data.finding_kinds import FINDING_KINDS
+from lookonce.data.findings import Finding
+from lookonce.data.images import ImageArray, read_image
+from lookonce.errors import DataError
+from lookonce.reports.advice import Advice, SizeRow
+from lookonce.reports.elements import card, cell, count, head_cell, legend, table
+from lookonce.reports.html import fill_page
+from lookonce.reports.images import css_color, data_uri, tag_over
+from lookonce.reports.plots import Series, line_chart
+from lookonce.reports.sections import counts_of_data
+from lookonce.reports.sheets import even_choice
+from lookonce.storage import os_errors_explained, write_file
+
+MOST_IMAGES = 6  # per check
+MOST_MESSAGES = 200
+SHOWN_SIDE = 400  # pixels
+ORDINARY_IMAGES = 12
+MOST_NAMES = 40  # of an image
+MEANT = "#ff7a1a"  # line colour that stands out on bright and dark images
+SMALL_SHARE = 0.06  # of the longer image side; a smaller box gets a ring, to be visible
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckPage:
+    """Content of the page. changes: what the corrected copy changes; commands: shell commands to repeat the check."""
+
+    title: str
+    result: CheckResult
+    advice: Advice | None = None
+    speed_note: str = ""
+    changes: Sequence[str] = ()
+    commands: Sequence[str] = ()
+
+
+def write_check_page(path: Path, page: CheckPage) -> Path:
+    """Writes the page, replacing an existing one; returns `path`."""
+    with os_errors_explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, render_check(page))
+    return path
+
+
+def render_check(page: CheckPage) -> str:
+    """The page as self-contained HTML."""
+    album = _Album(page.result.datasets)
+    parts = [
+        ("Findings", "found", _overview(page.result)),
+        ("Details", "findings", _details(page.result, album)),
+        ("Labelled images", "labelled", _ordinary(page.result, album)),
+        ("Image size", "size", _advice(page.advice, page.speed_note)),
+        ("Data", "data", counts_of_data([data for data in page.result.datasets if data.class_names and len(data)])),
+        ("Changes in the corrected copy", "changes", _messages(page.changes)),
+        ("All checks", "checks", _all_checks(page.result)),
+        ("Commands", "again", f"<pre>{escape(chr(10).join(page.commands))}</pre>" if page.commands else ""),
+    ]
+    return fill_page(
+        title=page.title,
+        lead=verdict(page.result),
+        tiles=_tiles(page.result),
+        parts=[part for part in parts if part[2]],
+    )
+
+
+def verdict(result: CheckResult) -> str:
+    """One sentence: whether the data set is ready for training."""
+    if result.num_errors:
+        return "Training cannot use this data set yet: fix the errors below first."
+    if result.count("warning"):
+        return "Training can use this data set, but review the warnings below first."
+    return "The data set is ready for training."
+
+
+def _tiles(result: CheckResult) -> str:
+    shown = [
+        (f"{result.num_images:,}", "image" if result.num_images == 1 else "images"),
+        (f"{sum(len(dataset.labels) for dataset in result.datasets if dataset.split != 'trainval'):,}", "boxes"),
+        (str(len(result.class_names)), "class" if len(result.class_names) == 1 else "classes"),
+        *(
+            (str(result.count(severity)), severity if result.count(severity) == 1 else f"{severity}s")
+            for severity in ("error", "warning", "note")
+        ),
+    ]
+    body = "".join(f'<div class="card tile"><b>{value}</b><span>{text}</span></div>' for value, text in shown)
+    return f'<div class="tiles">{body}</div>'
+
+
+def _chip(name: str) -> str:
+    severity = FINDING_KINDS[name].severity
+    return f'<span class="chip {severity}">{severity}</span>'
+
+
+def _overview(result: CheckResult) -> str:
+    """One line for each check with findings."""
+    rows = [
+        f"<td>{_chip(name)}</td>"
+        f'<td><a href="#{name}">{name}</a></td>'
+        + count(len(list(group)))
+        + cell(FINDING_KINDS[name].finds)
+        + f'<td class="wide">{escape(FINDING_KINDS[name].advice)}</td>'
+        for name, group in groupby(result.sorted_findings, key=lambda found: found.name)
+    ]
+    if not rows:
+        return card("<p>None: every check passed.</p>")
+    head = _heads("severity", "check", "count", "finding") + '<th scope="col" class="wide">what to do</th>'
+    return card(table(rows, head=head), scroll=True)
+
+
+def _heads(*names: str) -> str:
+    return "".join(head_cell(name, number=name == "count") for name in names)
+
+
+def _ordinary(result: CheckResult, album: "_Album") -> str:
+    """Images evenly spaced over the splits, with their labels, to see whether the boxes and classes are right."""
+    paths = dict.fromkeys(str(path) for dataset in result.datasets for path in dataset.image_paths)
+    chosen = [list(paths)[row] for row in even_choice(len(paths), ORDINARY_IMAGES).tolist()]
+    figures = "".join(map(album.figure, chosen))
+    return f'<div class="gallery">{figures}</div>' if figures and result.class_names else ""
+
+
+def _details(result: CheckResult, album: "_Album") -> str:
+    """The images and then the messages of each check."""
+    blocks = []
+    for name, group in groupby(result.sorted_findings, key=lambda found: found.name):
+        findings = list(group)
+        figures = "".join(album.figures(findings[:MOST_IMAGES]))
+        gallery = f'<div class="gallery">{figures}</div>' if figures else ""
+        blocks.append(
+            f'<div class="card finding" id="{name}"><h3>{_chip(name)} {name}</h3>'
+            f'<p class="note">{escape(_sentence(FINDING_KINDS[name].finds))} '
+            f"{escape(_sentence(FINDING_KINDS[name].advice))}</p>"
+            f"{gallery}{_messages([finding.message for finding in findings])}</div>"
+        )
+    return "".join(blocks)
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + ("" if text.endswith(("?", "...")) else ".")
+
+
+def _messages(messages: Sequence[str]) -> str:
+    """The messages, folded if there are more than four."""
+    if not messages:
+        return ""
+    items = "".join(f"<li>{escape(message)}</li>" for message in messages[:MOST_MESSAGES])
+    more = len(messages) - MOST_MESSAGES
+    items += f"<li>and {more:,} more</li>" if more > 0 else ""
+    shown = f'<ul class="messages">{items}</ul>'
+    return shown if len(messages) <= 4 else f"<details><summary>{len(messages):,} messages</summary>{shown}</details>"
+
+
+@dataclass
+class _Album:
+    """Images of the findings, with their boxes; images that cannot be read are omitted."""
+
+    datasets: Sequence[Dataset]
+    _rows: dict[str, tuple[Dataset, int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rows = {
+            str(path): (dataset, row)
+            for dataset in reversed(self.datasets)
+            for row, path in reversed(list(enumerate(dataset.image_paths)))
+        }
+
+    def figures(self, findings: Iterable[Finding]) -> Iterator[str]:
+        for finding in findings:
+            for file in dict.fromkeys((finding.file, *([finding.twin] if finding.twin else []))):
+                yield self.figure(file, finding)
+
+    def figure(self, file: str, finding: Finding | None = None) -> str:
+        """The image with its labels, and with the box of the finding if that is in it; "" if it cannot be read."""
+        if file not in self._rows:
+            return ""
+        try:
+            image = read_image(Path(file))
+        except DataError:
+            return ""
+        dataset, row = self._rows[file]
+        height, width = image.shape[:2]
+        body = f'<image href="{data_uri(_small(image))}" width="{width}" height="{height}"/>'
+        meant = finding.box_xyxy if finding is not None and file == finding.file else None
+        body += _labels(dataset, row, (height, width))
+        if finding is not None and meant is not None:
+            body += _frame(meant, max(width, height), MEANT, meant=True)
+            body += tag_over(finding.tag, meant[0], meant[3], MEANT, (height, width)) if finding.tag else ""
+        left, top, right, bottom = _view(meant, width, height)
+        caption = f"<code>{escape(Path(file).name)}</code><span>{escape(dataset.split)}, {width}×{height}</span>"
+        return (
+            f'<figure><svg class="photo" viewBox="{left:.0f} {top:.0f} {right - left:.0f} {bottom - top:.0f}" '
+            f'role="img" aria-label="{escape(Path(file).name)}">{body}</svg><figcaption>{caption}</figcaption></figure>'
+        )
+
+
+def _small(image: ImageArray) -> ImageArray:
+    scale = SHOWN_SIDE / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    # At least 1 pixel, because a panorama can be a thousand times wider than high.
+    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _labels(dataset: Dataset, row: int, size_hw: tuple[int, int]) -> str:
+    """The boxes of an image in the colours of their classes; the names too, unless there are too many to be read."""
+    rows = dataset.rows(row)
+    labelled = list(zip(dataset.boxes_xyxy[rows].tolist(), dataset.labels[rows].tolist(), strict=True))
+    frames = [_frame(box, max(size_hw), css_color(label), meant=False) for box, label in labelled]
+    if len(labelled) > MOST_NAMES:
+        return "".join(frames)
+    names = dataset.class_names
+    tags = [
+        tag_over(names[label], box[0], box[1], css_color(label), size_hw, box[2] - box[0]) for box, label in labelled
+    ]
+    return "".join(frames + tags)
+
+
+def _frame(box_xyxy: Iterable[float], side: int, color: str, *, meant: bool) -> str:
+    """A box as SVG. meant: the box of the finding, drawn thick, with a ring around it if it is small."""
+    left, top, right, bottom = box_xyxy
+    line = side / 110 if meant else side / 240
+    style = f'style="fill:none;stroke:{color};stroke-width:{line:.1f}"'
+    # A path, because browsers do not draw a rectangle without area.
+    frame = f'<path d="M{left:.1f} {top:.1f}H{right:.1f}V{bottom:.1f}H{left:.1f}Z" {style}/>'
+    if meant and max(abs(right - left), abs(bottom - top)) < SMALL_SHARE * side:
+        center = f'cx="{(left + right) / 2:.1f}" cy="{(top + bottom) / 2:.1f}"'
+        frame += f'<circle {center} r="{2 * SMALL_SHARE * side:.1f}" {style}/>'
+    return frame
+
+
+def _view(meant: tuple[float, float, float, float] | None, width: int, height: int) -> tuple[float, ...]:
+    """(left, top, right, bottom) of the image, extended to a box that reaches outside, by at most half an image."""
+    left, top, right, bottom = 0.0, 0.0, float(width), float(height)
+    if meant is None:
+        return left, top, right, bottom
+    x, y = sorted(meant[0::2]), sorted(meant[1::2])
+    return (
+        max(min(left, x[0]), -width / 2),
+        max(min(top, y[0]), -height / 2),
+        min(max(right, x[1]), 1.5 * width),
+        min(max(bottom, y[1]), 1.5 * height),
+    )
+
+
+def _advice(advice: Advice | None, speed_note: str) -> str:
+    if advice is None:
+        return ""
+    words = "".join(f"<p>{escape(sentence)}</p>" for sentence in advice.words)
+    heads = ("size", "under 8 px", "stride 16", "stride 32", "either", "crowded", "ms")
+    rows = [_size_cells(row, chosen=row.image_size == advice.image_size) for row in advice.rows]
+    explained = (
+        "Under 8 px: objects too small to keep much detail. Stride 16, stride 32, either: objects whose sides are "
+        "within a factor of four of those of an anchor of that head (best possible recall). Crowded: objects that "
+        f"share cell and anchor with another object; only one of them can be detected. {speed_note}"
+    )
+    shown = table(rows, head="".join(head_cell(name, number=True) for name in heads))
+    chart = _advice_chart(advice)
+    note = f'<p class="note">{escape(explained)}</p>'
+    return f'{words}<div class="pairs">{card(shown, scroll=True)}{chart}</div>{note}'
+
+
+def _size_cells(row: SizeRow, *, chosen: bool) -> str:
+    size = f"<b>{row.image_size}</b>" if chosen else str(row.image_size)
+    shares = (row.tiny, row.recall_16, row.recall_32, row.recall, row.crowded)
+    cells = (f'<td class="number" data-value="{share}">{100 * share:.1f} %</td>' for share in shares)
+    return f'<td class="number">{size}</td>' + "".join(cells) + count(row.milliseconds)
+
+
+def _advice_chart(advice: Advice) -> str:
+    lines = [
+        Series(name=name, points=[(row.image_size, 100 * getattr(row, key)) for row in advice.rows], color=color)
+        for name, key, color in (("under 8 px", "tiny", 2), ("crowded", "crowded", 1))
+    ]
+    title = "Lost objects, in percent"
+    chart = line_chart(title, lines, x_label="image size")
+    return card(f"<h3>{title}</h3>{chart}{legend((line.name, line.color) for line in lines)}")
+
+
+def _all_checks(result: CheckResult) -> str:
+    found = {name: sum(finding.name == name for finding in result.findings) for name in FINDING_KINDS}
+    rows = [
+        f"<td>{_chip(name)}</td>"
+        + cell(name)
+        + (count(found[name]) if name in result.checks else count(None))
+        + cell(FINDING_KINDS[name].finds)
+        + cell(FINDING_KINDS[name].fix or "–")
+        for name in FINDING_KINDS
+    ]
+    shown = card(table(rows, head=_heads("severity", "check", "count", "finding", "with --fix")), scroll=True)
+    return f"<details><summary>{len(FINDING_KINDS)} checks; a dash: not run</summary>{shown}</details>"

@@ -1,0 +1,44 @@
+"""Options that every verb with a detector has: how it runs, and which of its detections are kept."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookonce.errors import require_fraction, require_setting
+from lookonce.on_ranks import RanksRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorRequest(RanksRequest):
+    """Options of a detector.
+
+    Parameters
+    ----------
+    names
+        Text file of class names, one per line, for a .ckpt or .weights without names.
+    iou_threshold
+        IoU threshold of non-maximum suppression (NMS), 0 to 1. Default: the value stored with the weights.
+    max_detections
+        Maximum detections per image, 1 or more. Default: the value stored with the weights.
+    multi_label
+        true: a box may have several classes; false: only its best. Default: the value stored with the weights.
+    agnostic
+        Class-agnostic NMS: a box is removed by a better one of any class. Default: the value stored with the weights.
+    device
+        Device. Checkpoint: auto, cpu, cuda, cuda:1, npu, xpu. ONNX Runtime: cpu, or cuda, tensorrt, openvino, coreml,
+        directml, npu if installed. OpenVINO: cpu, gpu, gpu.1, npu. Other exported files: cpu. auto for exported files:
+        cpu.
+    runtime
+        Runtime: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
+    """
+
+    names: Path | None = None
+    iou_threshold: float | None = None
+    max_detections: int | None = None
+    multi_label: bool | None = None
+    agnostic: bool | None = None
+    device: str = "auto"
+    runtime: str = "auto"
+
+    def __post_init__(self) -> None:
+        require_fraction("iou_threshold", self.iou_threshold)
+        require_setting("max_detections", self.max_detections, lambda number: number >= 1, "at least 1")

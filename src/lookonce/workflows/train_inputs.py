@@ -1,0 +1,34 @@
+"""What `lookonce train` needs to exist is looked for first, without PyTorch, which takes seconds to import."""
+
+from pathlib import Path
+from typing import Any
+
+from lookonce.data.source import open_data
+from lookonce.errors import SettingsError
+from lookonce.remote.objects import is_remote
+from lookonce.settings.resolve import resolve
+from lookonce.settings.schema import Settings
+from lookonce.weights.published import PUBLISHED
+from lookonce.weights.pull import find_weights
+
+
+def require_inputs(**flags: Any) -> None:
+    """The error that `train` would raise later for a setting, or for data or weights that are not there."""
+    if str(flags.get("resume") or "false").lower() not in ("", "false", "0", "no"):
+        return  # a run that is resumed has its own settings
+    settings = resolve(flags).settings
+    if settings.run and (settings.runs / settings.run).exists():
+        return
+    require_data(settings)
+    for weights in (settings.weights, settings.backbone_weights):
+        if weights is not None and str(weights) not in PUBLISHED and not is_remote(weights):
+            find_weights(weights)
+
+
+def require_data(settings: Settings) -> None:
+    if not settings.data:
+        raise SettingsError(
+            "data: not given; expected a folder of labelled images, e.g. lookonce train --data DIR", setting="data"
+        )
+    if not is_remote(settings.data) and not Path(settings.data).exists():
+        open_data(settings.data, settings.images)  # raises

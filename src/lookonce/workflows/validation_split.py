@@ -1,0 +1,96 @@
+"""The validation split that training makes for data that have none, the same in every command."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lookonce.data.findings import ignore
+from lookonce.data.held_out import choose_held_out, lacks_val, relative_names, with_held_out
+from lookonce.data.splits import DataSource
+from lookonce.log import get_logger, progress_bar
+from lookonce.rank_group import SINGLE_RANK, RankGroup
+from lookonce.reports.content import read_run
+from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.schema import Settings
+from lookonce.storage import write_file
+
+VAL_FILE = "val.txt"  # of a run folder: the names of the images that were held out, one a line
+NO_VAL = "none"  # val_split of a run without validation
+_SETTINGS = ("train_split", "val_split", "val_fraction", "seed")
+
+
+def with_val(source: DataSource, settings: Mapping[str, Any], run: Path | None = None) -> DataSource:
+    """`source`; if it has no split val, with that of training with `settings` (of the run folder `run`, if any).
+
+    settings: of the training; empty: the defaults. Unchanged where that training had no validation split.
+    """
+    train_split = _of_split(settings)["train_split"]
+    names = held_out_names(source, settings, run)
+    if not names and lacks_val(source, train_split):
+        source.num_held_out = 0
+    return with_held_out(source, train_split, names) if names else source
+
+
+def with_val_of(source: DataSource, weights: Path | None, names: Path | None = None) -> DataSource:
+    """`with_val`, for the training of `weights`; names: their class names, for files without. None: the defaults."""
+    run = run_of(weights)
+    if run is not None:
+        return with_val(source, read_run(run).settings, run)
+    if weights is None or not lacks_val(source, _of_split({})["train_split"]):
+        return with_val(source, {})
+    return with_val(source, load_runtime(weights, names=names).record.settings)
+
+
+def held_out_names(
+    source: DataSource, settings: Mapping[str, Any], run: Path | None = None, *, rank_group: RankGroup = SINGLE_RANK
+) -> list[str]:
+    """Names of the training images that are held out; [] if the data have a split val, or none can be made.
+
+    run: its list decides if the data are those of the run. Rank 0 chooses for all ranks.
+    """
+    chosen = _of_split(settings)
+    train_split = chosen["train_split"]
+    if chosen["val_split"] != "val" or not lacks_val(source, train_split):
+        return []
+    recorded = None if run is None else read_names(run)
+    if recorded is not None:
+        known = set(relative_names(source.as_written(train_split, ignore).image_paths))
+        if not recorded or not known.isdisjoint(recorded):
+            return recorded
+    names: list[str] | None = None
+    if rank_group.is_main:
+        get_logger().info(f"{source.origin}: has no split val; comparing the images of {train_split} to divide it")
+        with progress_bar("compare images", None) as advance:
+            names = choose_held_out(
+                source,
+                train_split,
+                fraction=chosen["val_fraction"],
+                seed=chosen["seed"],
+                on_progress=lambda done, total: advance(done, f"of {total}"),
+            )
+    shared: list[str] = rank_group.broadcast(names)
+    return shared
+
+
+def _of_split(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the split; of an earlier version, whose runs held nothing out, without validation."""
+    if settings and "val_fraction" not in settings:
+        settings = {**settings, "val_split": NO_VAL}
+    return {name: settings.get(name, Settings.model_fields[name].default) for name in _SETTINGS}
+
+
+def run_of(weights: Path | None) -> Path | None:
+    """The run folder of weights: it, or the folder around a checkpoint or an exported file; None if there is none."""
+    folders = () if weights is None else (weights, *weights.absolute().parents[:3])  # RUN/checkpoints/best/MODEL
+    return next((one for one in folders if (one / "settings.yaml").is_file() and (one / "checkpoints").is_dir()), None)
+
+
+def read_names(run: Path) -> list[str]:
+    """What `write_names` wrote; [] for a run that held nothing out."""
+    file = run / VAL_FILE
+    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+
+
+def write_names(run: Path, names: list[str]) -> None:
+    if names:
+        write_file(run / VAL_FILE, "".join(f"{name}\n" for name in names))

@@ -1,0 +1,155 @@
+"""--quiet, --json, --version, completion, examples, and commands as they are typed where the user stands."""
+
+import json
+import logging
+import math
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lookonce.cli import main as command_line
+from lookonce.cli.app import app_of, completion, examples_of
+from lookonce.cli.as_json import jsonable
+from lookonce.cli.main import main, modes_of
+from lookonce.cli.options import options_of
+from lookonce.cli.verbs import VERBS
+from lookonce.errors import DataError
+from lookonce.log import command_here, console, get_logger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    folder: Path
+    AP: float = math.nan
+    hidden: object = field(default=None, repr=False)
+
+    @property
+    def num_errors(self) -> int:
+        return 1
+
+
+@pytest.fixture(autouse=True)
+def own_console() -> Iterator[None]:
+    console.cache_clear()  # the console holds on to the error stream it first saw
+    yield
+    console.cache_clear()
+
+
+def test_json_is_all_of_stdout(add_verb: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    def verb() -> Result:
+        print("printed meanwhile")
+        get_logger().warning("logged")
+        return Result(folder=Path("runs/a"))
+
+    add_verb(verb)
+    assert main(["try", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"folder": "runs/a", "AP": None, "num_errors": 1}
+    assert "printed meanwhile" in shown.err
+    assert "logged" in shown.err
+
+
+def test_quiet_leaves_warnings_and_results(
+    add_verb: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOOKONCE_QUIET", raising=False)
+
+    def verb() -> list[int]:
+        get_logger().info("epoch 1")
+        get_logger().warning("careful")
+        return [3]
+
+    add_verb(verb)
+    assert main(["try", "--quiet"]) == 0
+    shown = capsys.readouterr().err
+    assert "careful" in shown
+    assert "epoch 1" not in shown
+    assert main(["try"]) == 0
+    assert "epoch 1" in capsys.readouterr().err
+
+
+def test_a_mode_may_be_typed_anywhere_but_a_file_stays_an_option() -> None:
+    assert modes_of(["predict", "a.jpg", "--json", "--quiet"]) == (["predict", "a.jpg"], {"json", "quiet"})
+    assert modes_of(["check", "d", "--json", "out.json"]) == (["check", "d", "--json", "out.json"], set())
+    assert modes_of(["check", "d", "--json"]) == (["check", "d"], {"json"})
+    assert modes_of(["predict", "--", "--json"]) == (["predict", "--", "--json"], set())
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.float32(0.5), 0.5),
+        (np.arange(2), [0, 1]),
+        ({1: (Path("a"), None)}, {"1": ["a", None]}),
+        (frozenset("ba"), ["a", "b"]),
+        (math.inf, None),
+    ],
+)
+def test_values_of_json(value: Any, expected: Any) -> None:
+    assert jsonable(value) == expected
+
+
+def test_a_slow_verb_says_that_it_works(
+    add_verb: Callable[..., None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_line, "SECONDS_OF_SILENCE", 0.01)
+    caplog.set_level(logging.INFO)
+    add_verb(lambda: time.sleep(0.1))
+    main(["try"])
+    assert sum(message.startswith("try: ") for message in caplog.messages) == 1
+    monkeypatch.setattr(command_line, "SECONDS_OF_SILENCE", 60)
+    caplog.clear()
+    main(["try"])
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_help_ends_with_two_examples_that_are_parsed(verb: str) -> None:
+    app, function = app_of(verb, VERBS[verb])
+    assert len(VERBS[verb].examples) == 2
+    for example in VERBS[verb].examples:
+        name, *tokens = shlex.split(example)
+        assert name == verb
+        rest, _ = modes_of([name, *tokens])
+        normalised = options_of(function, verb).normalised(rest[1:])
+        app.parse_args(normalised, exit_on_error=False, print_error=False)
+        assert example in examples_of(VERBS[verb])
+
+
+def test_completion_of_each_shell_knows_verbs_and_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VERBS.keys() - {"train", "doctor"}:
+        monkeypatch.delitem(VERBS, name)
+    for shell in ("bash", "zsh", "fish"):
+        script = completion(shell, install=False)
+        assert "doctor" in script
+        assert "batch-size" in script
+
+
+def test_an_unknown_shell_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--show-completion", "csh"]) == 2
+    assert "csh" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--version"]) == 0
+    assert capsys.readouterr().out.strip()
+
+
+def test_hints_are_commands_that_work_here(
+    add_verb: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise DataError("run `lookonce pull coco` once; lookonce's own")
+
+    add_verb(fail)
+    monkeypatch.setenv("LOOKONCE_COMMAND", "./run")
+    main(["try"])
+    assert capsys.readouterr().err == "lookonce: run `./run pull coco` once; lookonce's own\n"
+    monkeypatch.delenv("LOOKONCE_COMMAND")
+    assert command_here("lookonce train") == "lookonce train"

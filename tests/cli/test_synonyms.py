@@ -1,0 +1,85 @@
+"""The field's spellings of options: taken where they mean the same, else suggested."""
+
+from functools import cache
+
+import pytest
+from raised import raises
+
+from lookonce.cli.options import Options, command_of, options_of
+from lookonce.cli.verbs import VERBS
+from lookonce.errors import SettingsError
+from lookonce.settings.names import NEAR, SAME, suggestion
+from lookonce.settings.schema import Settings
+
+# Typed after a verb -> the option that is set.
+TAKEN = """
+train --conf=.1 score-threshold      | train --conf-thres=.1 score-threshold  | train --confidence=.1 score-threshold
+train --imgsz=64 image-size          | train --img-size=64 image-size         | train --nms-iou=.5 iou-threshold
+train --iou-thres=.5 iou-threshold   | train --num-epochs=3 epochs            | train --batch=2 batch-size
+train --lr0=.1 lr                    | train --learning-rate=.1 lr            | train --early-stopping=3 patience
+train --max-grad-norm=1 clip-norm    | train --clip-grad=1 clip-norm          | train --checkpoint=w weights
+train --ckpt=w weights               | train --model=w weights                | train --dataset=d data
+train --num-workers=2 workers        | train --warmup=1 warmup-epochs         | train --scheduler=linear schedule
+train --max-det=9 max-detections     | train --wd=.1 weight-decay             | train --random-seed=1 seed
+train --agnostic-nms agnostic        | train --resume-from=r resume           | train --threshold=.1 score-threshold
+predict --conf=.1 threshold          | predict --confidence=.1 threshold      | predict --conf-thres=.1 threshold
+predict --score-threshold=.1 threshold | predict --iou=.5 iou-threshold       | predict --iou-thres=.5 iou-threshold
+predict --nms-iou=.5 iou-threshold   | predict --model=w weights              | predict --checkpoint=w weights
+predict --input=a.jpg source         | predict --out-dir=o output             | predict --agnostic-nms agnostic
+predict --max-det=9 max-detections   | predict --source=a.jpg source          | predict --classes=cat classes
+eval --conf=.1 score-threshold       | eval --nms-iou=.5 iou-threshold        | eval --iou=.3 iou
+eval --imgsz=64 image-size           | eval --batch=2 batch-size              | eval --ckpt=w weights
+eval --dataset=d data                | eval --img-dir=i images                | eval --max-dets=9 max-detections
+export --imgsz=64 image-size         | export --format=onnx to                | export --model=w weights
+bench --batch-size=2 batch           | bench --weights=w files                | bench --imgsz=64 image-size
+"""
+# Typed after a verb -> the option that does the same in another way.
+SUGGESTED = """
+train --amp precision=auto           | train --half precision=fp16            | train --fp16 precision=fp16
+train --gpu=0 device=cuda            | train --gpus=2 devices                 | train --project=p runs
+train --output=o runs                | train --freeze=3 freeze_stages         | train --cos-lr schedule=cosine
+predict --project=p output           | predict --name=n output                | predict --save-txt save=yolo
+predict --nosave images=false        | export --half precision=fp16           | export --int8 precision=int8
+export --dynamic dynamic_size        | eval --project=p output                | convert-data --single-cls rename
+"""
+
+
+@cache
+def options(verb: str) -> Options:
+    row = VERBS[verb]
+    function = (lambda **flags: flags) if row.from_settings else row.load()
+    return options_of(command_of(function, row.renames, traits=row.traits), verb)
+
+
+def cases(table: str) -> list[tuple[str, ...]]:
+    return [tuple(row.split()) for line in table.strip().splitlines() for row in line.split("|")]
+
+
+@pytest.mark.parametrize(("verb", "typed", "option"), cases(TAKEN))
+def test_a_spelling_of_the_same_meaning_is_taken(verb: str, typed: str, option: str) -> None:
+    (normalised,) = options(verb).normalised([typed])
+    assert normalised == f"--{option}{typed[typed.index('=') :] if '=' in typed else ''}"
+
+
+@pytest.mark.parametrize(("verb", "typed", "option"), cases(SUGGESTED))
+def test_a_spelling_of_another_kind_leads_to_the_option(verb: str, typed: str, option: str) -> None:
+    with raises(SettingsError, f" {option}?"):
+        options(verb).normalised([typed])
+
+
+def test_two_spellings_of_one_option_are_refused() -> None:
+    with raises(SettingsError, setting="threshold"):
+        options("predict").normalised(["--conf=.1", "--threshold=.2"])
+
+
+def test_every_row_names_an_option_of_some_verb() -> None:
+    known = set(Settings.model_fields) | {"file", "opset", "show"}
+    for verb in ("predict", "eval", "export", "bench", "convert-data"):
+        known |= options(verb).names
+    for words in (*SAME.values(), *NEAR.values()):
+        assert known.issuperset(word.partition("=")[0] for word in words.split()), words
+
+
+def test_in_a_file_or_from_python_a_synonym_comes_before_a_similar_name() -> None:
+    assert suggestion("conf_thres", ["nms_thresh", "score_threshold"]).endswith(" score_threshold?")
+    assert suggestion("score_threshold", ["ignore_threshold", "threshold"]).endswith(" threshold?")

@@ -1,0 +1,69 @@
+import base64
+
+import cv2
+import numpy as np
+
+from lookonce.detections import Detections
+from lookonce.reports.images import ComparedImage, compared_figure, data_uri, ink_on, match
+
+
+def boxes(*rows: tuple[float, float, float, float, float, int]) -> Detections:
+    """left, top, right, bottom, score, label."""
+    table = np.array(rows, np.float64).reshape(-1, 6)
+    return Detections(
+        boxes_xyxy=table[:, :4].astype(np.float32),
+        scores=table[:, 4].astype(np.float32),
+        labels=table[:, 5].astype(np.int64),
+    )
+
+
+def test_the_best_score_takes_the_object_and_the_second_is_too_many() -> None:
+    truth = boxes((0, 0, 10, 10, 1, 0))
+    found = boxes((0, 0, 10, 9, 0.6, 0), (0, 0, 10, 8, 0.9, 0))
+    hit_truth, hit_found = match(truth, found)
+    assert hit_truth.tolist() == [True]
+    assert hit_found.tolist() == [False, True]
+
+
+def test_another_class_or_too_little_overlap_does_not_count() -> None:
+    truth = boxes((0, 0, 10, 10, 1, 0), (20, 20, 30, 30, 1, 1))
+    found = boxes((0, 0, 10, 10, 0.9, 1), (20, 20, 30, 24.9, 0.9, 1))  # IoU 0.49
+    hit_truth, hit_found = match(truth, found)
+    assert not hit_truth.any()
+    assert not hit_found.any()
+
+
+def test_nothing_matches_nothing() -> None:
+    hit_truth, hit_found = match(Detections.none(), boxes((0, 0, 1, 1, 0.5, 0)))
+    assert hit_truth.shape == (0,)
+    assert hit_found.tolist() == [False]
+    assert match(boxes((0, 0, 1, 1, 1, 0)), Detections.none())[0].tolist() == [False]
+
+
+def test_a_pair_embeds_its_image_once_and_says_what_was_missed() -> None:
+    image = ComparedImage(
+        name="a&b.jpg",
+        image=np.full((40, 60, 3), 128, np.uint8),
+        truth=boxes((0, 0, 10, 10, 1, 0), (20, 20, 30, 30, 1, 1)),
+        found=boxes((0, 0, 10, 10, 0.8, 0)),
+    )
+    html = compared_figure(image, (("cat", "#ffcc00"), ("dog", "#0000aa")), "p1")
+    assert html.count("data:image/jpeg") == 1
+    assert html.count('href="#p1"') == 1
+    assert "1 of 2 found" in html
+    assert "a&amp;b.jpg" in html
+    assert html.count("stroke-dasharray") == 1  # the dog
+    assert "cat 0.80" in html
+
+
+def test_large_images_are_embedded_smaller() -> None:
+    uri = data_uri(np.zeros((500, 1280, 3), np.uint8))
+    content = np.frombuffer(base64.b64decode(uri.split(",", 1)[1]), np.uint8)
+    decoded = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    assert decoded.shape == (250, 640, 3)
+
+
+def test_ink_is_dark_on_yellow_and_light_on_blue() -> None:
+    assert ink_on("#ffd700") == "#000"
+    assert ink_on("#0000aa") == "#fff"

@@ -1,0 +1,32 @@
+"""How an extra is installed depends on where lookonce came from."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from lookonce import errors
+from lookonce.errors import how_to_install
+
+REPOSITORY = {"url": "https://host/lookonce.git", "vcs_info": {"vcs": "git"}}
+
+
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        (None, 'pip install "lookonce[train]"'),
+        ({"url": "file:///home/a/lookonce"}, 'pip install "lookonce[train] @ file:///home/a/lookonce"'),
+        (REPOSITORY, 'pip install "lookonce[train] @ git+https://host/lookonce.git"'),
+    ],
+)
+def test_pip_takes_the_extra_from_where_lookonce_came(
+    origin: dict[str, str] | None, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = None if origin is None else json.dumps(origin)
+    monkeypatch.setattr(errors, "distribution", lambda _: SimpleNamespace(read_text=lambda _: text))
+    assert how_to_install("train") == command
+
+
+def test_a_checkout_has_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKONCE_COMMAND", "./run")
+    assert how_to_install("video").startswith("./run uv sync ")
