@@ -24,6 +24,7 @@ from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord, Preprocessing, Thresholds
 from lookonce.web import runtime as runtime_module
 from lookonce.web.server import serving
+from lookonce.workflows.demo import write_page
 from lookonce.workflows.page import as_text, page
 
 NETWORK = """
@@ -214,3 +215,17 @@ def test_the_runtime_is_downloaded_for_real(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("LOOKONCE_WEIGHTS", str(tmp_path))
     runtime_module.write_runtime(tmp_path)
     assert (tmp_path / "ort-wasm-simd-threaded.wasm").stat().st_size > 10_000_000
+
+
+def test_the_demo_writes_its_page_from_what_is_here_and_never_fails(
+    model: Path, package: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_page(model, tmp_path / "site")
+    assert (tmp_path / "site" / "index.html").exists()
+    package.write_bytes(b"damaged")
+    with caplog.at_level("WARNING", "lookonce"):
+        write_page(model, tmp_path / "other")
+    assert str(package) in caplog.text
+    package.unlink()
+    write_page(model, tmp_path / "other")  # downloads nothing
+    assert not (tmp_path / "other").exists()

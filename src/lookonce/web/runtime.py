@@ -31,13 +31,17 @@ def locked() -> dict[str, str]:
     return entry
 
 
+def runtime_file() -> Path:
+    """Where the package is on this machine, or will be after `runtime_archive`."""
+    return weights_folder() / locked()["resolved"].rpartition("/")[2]
+
+
 def runtime_archive() -> Path:
     """The package as a .tgz on this machine; downloaded unless it is in the folder of pulled weights."""
-    entry = locked()
+    entry, file = locked(), runtime_file()
     url, digest = entry["resolved"], entry["integrity"].removeprefix("sha512-")
     configured = next((value for name in REGISTRY_VARIABLES if (value := os.environ.get(name))), REGISTRY)
     mirror = url.replace(REGISTRY, f"{configured.rstrip('/')}/")
-    file = weights_folder() / url.rpartition("/")[2]
     content = Content(sha512=base64.b64decode(digest).hex(), num_bytes=None)
     obtain(PACKAGE, file, tuple(dict.fromkeys((mirror, url))), content)
     return file

@@ -9,7 +9,7 @@ from typing import Any
 
 from lookonce.cores import usable_processors, usable_threads
 from lookonce.data.synthetic import write_synthetic
-from lookonce.errors import SettingsError
+from lookonce.errors import LookonceError, SettingsError
 from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger, logging_to
 from lookonce.request import old_names
@@ -189,7 +189,21 @@ def use(run: Path, data: Path, folder: Path) -> Demonstration:
             split="test",
             title="lookonce: the demo",
         )
+    write_page(exported, folder / "site")
     return Demonstration(folder=folder, AP50=evaluation.metrics.AP50, AP=evaluation.metrics.AP)
+
+
+def write_page(exported: Path, site: Path) -> None:
+    """The page of the detector, if the runtime for browsers is here: the demo downloads nothing."""
+    from lookonce.web.runtime import runtime_file
+    from lookonce.workflows.page import page
+
+    if not runtime_file().exists():
+        return
+    try:
+        page(exported, output=site, title="The demo's detector")
+    except LookonceError as error:
+        get_logger().warning("%s", error)
 
 
 def log_lines(lines: Iterable[str]) -> None:
@@ -215,6 +229,13 @@ def step(number: int, what: str) -> Iterator[None]:
     get_logger().info(f"      {time.perf_counter() - started:.0f} seconds")
 
 
+def in_browser(folder: Path) -> str:
+    """The command that opens the page of the detector, written or not."""
+    if (folder / "site").exists():
+        return f"lookonce page --serve --output {folder / 'site'}"
+    return f"lookonce page {folder / 'detector.onnx'} --serve (downloads 33 MB once)"
+
+
 def summary(demonstration: Demonstration, run: Path, seconds: float) -> list[str]:
     """The scores, the files and the next command."""
     folder = demonstration.folder
@@ -234,5 +255,6 @@ def summary(demonstration: Demonstration, run: Path, seconds: float) -> list[str
         "",
         *(f"  {path!s:<{width}}  {text}" for path, text in places.items()),
         "",
+        f"In the browser: {in_browser(folder)}",
         "With your own images: lookonce train --data FOLDER",
     ]
