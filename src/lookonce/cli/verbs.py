@@ -198,7 +198,7 @@ VERBS: dict[str, Verb] = {
         summary="Write a web page that detects in the browser.",
         shown_by="lookonce.workflows.page:as_text",
         traits={"weights": NO_DEFAULT},
-        examples=("page runs/train-1", "page model.onnx --output site --serve", "page --serve --output site"),
+        examples=("page runs/train-1", "page model.onnx --output site --serve"),
     ),
     "doctor": Verb(
         target="lookonce.workflows.doctor:doctor",
