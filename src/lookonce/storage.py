@@ -38,8 +38,13 @@ class StorageError(LookonceError):
 
 def sha256_file(path: Path) -> str:
     """Hex digest of the file's bytes."""
+    return file_digest(path, "sha256")
+
+
+def file_digest(path: Path, algorithm: str) -> str:
+    """Hex digest of the file's bytes; algorithm: as hashlib names it."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def write_file(path: Path, content: bytes | str) -> None:

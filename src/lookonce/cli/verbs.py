@@ -196,6 +196,13 @@ VERBS: dict[str, Verb] = {
         shown_by="lookonce.workflows.demo:as_text",
         examples=("demo", "demo --epochs 4 --output try"),
     ),
+    "page": Verb(
+        target="lookonce.workflows.page:page",
+        summary="Write a web page that detects in the browser.",
+        shown_by="lookonce.workflows.page:as_text",
+        traits={"weights": NO_DEFAULT},
+        examples=("page runs/train-1", "page model.onnx --output site --serve"),
+    ),
     "doctor": Verb(
         target="lookonce.workflows.doctor:doctor",
         summary="Report what this machine has, and what is missing.",

@@ -10,7 +10,7 @@ from typing import Any
 
 from lookonce.cores import usable_processors, usable_threads
 from lookonce.data.synthetic import SceneOptions, write_synthetic
-from lookonce.errors import SettingsError
+from lookonce.errors import LookonceError, SettingsError
 from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger, logging_to
 from lookonce.request import old_names
@@ -205,6 +205,7 @@ def use(run: Path, data: Path, folder: Path) -> Demonstration:
             title="lookonce: the demo",
         )
         log_lines(report.as_text(page))
+    write_page(exported, folder / "site")
     return Demonstration(folder=folder, run=run, AP50=evaluation.metrics.AP50, AP=evaluation.metrics.AP)
 
 
@@ -219,6 +220,19 @@ def predict_photographs(output: Path) -> Path | None:
     with as_file(files("lookonce.workflows") / "photographs") as source:
         log_lines(predict.as_text(predict.predict(str(source), weights=weights, agnostic=True, output=output)))
     return output
+
+
+def write_page(exported: Path, site: Path) -> None:
+    """The page of the detector, if the runtime for browsers is here: the demo downloads nothing."""
+    from lookonce.web.runtime import runtime_file
+    from lookonce.workflows.page import page
+
+    if not runtime_file().exists():
+        return
+    try:
+        page(exported, output=site, title="The demo's detector")
+    except LookonceError as error:
+        get_logger().warning("%s", error)
 
 
 def log_lines(lines: Iterable[str]) -> None:
@@ -244,6 +258,13 @@ def step(number: int, what: str) -> Iterator[None]:
     get_logger().info(f"      {time.perf_counter() - started:.0f} seconds")
 
 
+def in_browser(folder: Path) -> str:
+    """The command that opens the page of the detector, written or not."""
+    if (folder / "site").exists():
+        return f"lookonce page --serve --output {folder / 'site'}"
+    return f"lookonce page {folder / 'detector.onnx'} --serve (downloads 33 MB once)"
+
+
 def as_text(demonstration: Demonstration) -> Iterator[str]:
     """The scores, the files and the next command; nothing if training was stopped, which logs how to resume."""
     folder, run = demonstration.folder, demonstration.run
@@ -264,4 +285,5 @@ def as_text(demonstration: Demonstration) -> Iterator[str]:
     yield ""
     yield from (f"  {path!s:<{width}}  {text}" for path, text in places.items())
     yield ""
+    yield f"In the browser: {in_browser(folder)}"
     yield "With your own images: lookonce train --data FOLDER"
