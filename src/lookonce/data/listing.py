@@ -116,6 +116,8 @@ class Locator:
 
     def find(self, written: str, split: str | None = None) -> str | None:
         """The relative path of the file that `written` means; of files of several splits, that of `split`."""
+        if not self._by_tail:
+            return None
         parts = _parts(_local(written), stem=self._stems)
         said = split_of_folders("/".join(parts)) or split
         for start in range(len(parts)):
@@ -158,9 +160,10 @@ def locate_images(
     A name that is no file there is compared with all that lies in the folder (`Locator`); two names never become one
     file. None: a name that leads out of the folder and is nowhere inside. stems: the names have no suffix.
     """
-    paths: list[Path | None] = [folder / name for name in names]
+    written = [folder / name for name in names]
+    paths: list[Path | None] = [*written]
     inside = [row for row, name in enumerate(names) if not leaves_folder(name)]
-    missing = {inside[row] for row in missing_rows([folder / names[row] for row in inside])}
+    missing = {inside[row] for row in missing_rows([written[row] for row in inside])}
     missing |= set(range(len(names))) - set(inside)
     if not missing:
         return paths
