@@ -25,6 +25,7 @@ OTHER_IMAGE_SUFFIXES = frozenset(
     {".heic", ".heif", ".hif", ".jxl", ".jxr", ".dng", ".cr2", ".nef", ".arw", ".psd", ".svg", ".tga", ".exr", ".hdr"}
 )
 _AMBIGUOUS = ""
+_OF_THE_SYSTEM = frozenset({"thumbs.db", "desktop.ini"})  # Windows puts them beside images
 
 
 def split_word(name: str) -> tuple[str, str, str] | None:
@@ -47,7 +48,8 @@ def split_of_folders(path: str) -> str | None:
 
 
 class Listing:
-    """The files of a folder and its subfolders, as sorted relative paths with /; without hidden files."""
+    """The files of a folder and its subfolders, as sorted relative paths with /; without hidden files and those of the
+    operating system."""
 
     def __init__(self, root: Path, depth: int = 64) -> None:
         """depth: levels of folders that are listed."""
@@ -70,7 +72,7 @@ class Listing:
                 continue
             seen.add((inode.st_dev, inode.st_ino))
             for entry in entries:
-                if entry.name.startswith((".", "__MACOSX")):
+                if entry.name.startswith((".", "__MACOSX")) or entry.name.lower() in _OF_THE_SYSTEM:
                     continue
                 if entry.is_dir():
                     if level < self._depth:

@@ -46,7 +46,8 @@ def load_coco_json(path: Path, take: Callable[[list[Any]], Result]) -> tuple[dic
         if key not in content:
             keys = ", ".join(map(repr, list(content)[:8])) or "nothing"
             raise DataError(
-                f"{path}: has no {key!r}; expected COCO's images, annotations, categories; found {keys}",
+                f"{path}: has no {key!r}; expected COCO's images, annotations, categories; found {keys}; other "
+                "formats: docs/data.md",
                 path=path,
                 value=key,
             )
