@@ -310,7 +310,8 @@ def test_parts_of_a_large_file_are_all_read(
 
 @pytest.mark.slow
 def test_train2017s_size_is_read_in_seconds(tmp_path: Path) -> None:
-    """118,000 images with 860,000 boxes, each with a polygon, in 10 s and 600 MB."""
+    """118,000 images with 860,000 boxes, each with a polygon: in less time than the JSON parser alone needs for them,
+    measured in the same run, as the machine may be busy (ratio 0.8); and in 600 MB (390 MB)."""
     rng = np.random.default_rng(0)
     polygon = [rng.uniform(0, 400, 40).round(2).tolist()]
     xywh = rng.uniform(1, 200, (860_000, 4)).round(2).tolist()
@@ -326,7 +327,7 @@ def test_train2017s_size_is_read_in_seconds(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(content))
     # In a process of its own, whose peak of memory is that of reading.
     script = """if True:
-        import resource, time
+        import gc, json, resource, time
         from pathlib import Path
         from lookonce.data.annotations import assemble
         from lookonce.data.findings import ignore
@@ -334,13 +335,17 @@ def test_train2017s_size_is_read_in_seconds(tmp_path: Path) -> None:
         started = time.process_time()
         path = Path("a.json")
         num_boxes = len(assemble(read_coco(path, path.parent, "train", ignore), ignore).labels)
-        print(num_boxes, time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        seconds, megabytes = time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        gc.disable()
+        started = time.process_time()
+        json.loads(path.read_bytes())
+        print(num_boxes, seconds / (time.process_time() - started), megabytes)
     """
     command = [sys.executable, "-c", script]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True).stdout
-    num_boxes, seconds, megabytes = map(float, printed.split())
+    num_boxes, ratio, megabytes = map(float, printed.split())
     assert num_boxes == 860_000
-    assert seconds < 10
+    assert ratio < 1
     assert megabytes < 600
 
 
