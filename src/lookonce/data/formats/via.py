@@ -28,8 +28,10 @@ def parse_via(path: Path, report: Report) -> list[LabelledImage]:
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read ({error!r}); expected a file of VIA", path=path) from error
     boxes: dict[str, list[LabelledBox]] = {}
-    for number, (name, shape, attributes) in enumerate(regions, start=1):
+    number = 0
+    for name, shape, attributes in regions:
         boxes.setdefault(name, [])
+        number += bool(shape)
         place = f"{path} region {number} of {name!r}"
         try:
             box = _box(shape) if shape else None
@@ -69,11 +71,11 @@ def _box(shape: dict[str, Any]) -> tuple[float, float, float, float] | None:
         left, top, width, height = (float(shape[key]) for key in ("x", "y", "width", "height"))
         return left, top, left + width, top + height
     if kind == "polygon":
-        xs, ys = ([float(value) for value in shape[key]] for key in ("all_points_x", "all_points_y"))
+        xs, ys = (list(map(float, shape[key])) for key in ("all_points_x", "all_points_y"))
         return min(xs), min(ys), max(xs), max(ys)
     if kind in {"circle", "ellipse"}:
         x, y = float(shape["cx"]), float(shape["cy"])
-        half_width, half_height = (float(shape.get(key, shape.get("r"))) for key in ("rx", "ry"))
+        half_width, half_height = (float(shape["r" if kind == "circle" else key]) for key in ("rx", "ry"))
         return x - half_width, y - half_height, x + half_width, y + half_height
     return None
 
