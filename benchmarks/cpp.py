@@ -21,7 +21,7 @@ import standard
 from predict import seconds_whole
 
 from lookonce.cores import usable_threads
-from lookonce.data.letterbox import fit
+from lookonce.letterbox import fit
 from lookonce.prediction.sources import find_images
 from lookonce.runtimes.cpp import CppRuntime
 from lookonce.runtimes.registry import load_runtime

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import standard
 
-from lookonce.data.letterbox import fit
+from lookonce.letterbox import fit
 from lookonce.prediction.draw import draw
 from lookonce.prediction.renderer import encode
 from lookonce.prediction.sources import ImageSource, find_images

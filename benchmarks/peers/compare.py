@@ -146,7 +146,7 @@ class Ours:
         import numpy as np
         import standard
 
-        from lookonce.data.letterbox import fit
+        from lookonce.letterbox import fit
         from lookonce.prediction.sources import find_images
         from lookonce.runtimes.registry import load_runtime
 

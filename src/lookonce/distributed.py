@@ -1,4 +1,4 @@
-"""Devices, ranks and collectives: the only module that names accelerators and uses torch.distributed.
+"""Devices, ranks, collectives, gradient averaging (as DDP): alone names accelerators and uses torch.distributed.
 
 Without `torchrun` every function here behaves as rank 0 of world size 1, so callers need no special case. With
 `torchrun`, each function that exchanges data is a *collective*: all ranks must call it, in the same order. If a rank

@@ -8,12 +8,14 @@ import errno
 import hashlib
 import io
 import os
+import secrets
 import shutil
 import socket
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
@@ -25,6 +27,9 @@ except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment,unused-ignore]
 
 MARKER = "COMPLETE"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# Of file systems without locks; EBADF: NFS locks no folders.
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
 
 
 class StorageError(LookonceError):
@@ -33,20 +38,37 @@ class StorageError(LookonceError):
 
 def sha256_file(path: Path) -> str:
     """Hex digest of the file's bytes."""
+    return file_digest(path, "sha256")
+
+
+def file_digest(path: Path, algorithm: str) -> str:
+    """Hex digest of the file's bytes; algorithm: as hashlib names it."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Replace a file atomically: readers see the old content or the new content, never a part."""
-    temporary = path.with_name(f".{path.name}.new")
+    """Replace a file atomically: readers see the old content or the new content, never a part.
+
+    The last of several writers wins. A kill may leave the temporary file, which `remove_temporary_files` removes.
+    """
+    # A new name: no other writer has it, and no link in a shared folder leads elsewhere.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     with os_errors_explained(path):
         try:
-            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+            with temporary.open("xb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
             _sync(temporary)
             temporary.rename(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Remove what kills during `write_file` left in a folder that has no other writer."""
+    for path in folder.glob(".*.new"):
+        if not path.is_dir():
+            path.unlink()
 
 
 @contextmanager
@@ -56,6 +78,31 @@ def os_errors_explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(_explain(path, error), path=path) from error
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A private folder in $TMPDIR, removed when the block ends. StorageError if there is no place for it or in it."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="lookonce-")
+    except OSError as error:
+        raise _no_temporary_space(str(error)) from error
+    with made as name:
+        try:
+            yield Path(name)
+        except OSError as error:
+            if error.errno not in NO_SPACE or _free_mib(Path(name)):  # another disk is full
+                raise
+            raise _no_temporary_space(os.strerror(errno.ENOSPC)) from error
+
+
+def _no_temporary_space(reason: str) -> StorageError:
+    place = os.environ.get("TMPDIR", "the folder for temporary files")
+    return StorageError(
+        f"{place}: {reason}; expected a writable folder with free space for temporary files; free some space, or name "
+        "another: export TMPDIR=DIR",
+        path=os.environ.get("TMPDIR"),
+    )
 
 
 @contextmanager
@@ -69,15 +116,16 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         recover(folder)
         new = _new(folder)
         new.mkdir()
-        try:
-            yield new
-            _sync_tree(new)
-            (new / MARKER).touch()  # written last: a folder without it is incomplete
-            _sync(new)
-        except BaseException:
-            shutil.rmtree(new, ignore_errors=True)
-            raise
-        _rename_in(folder)
+        with only_writer(new):
+            try:
+                yield new
+                _sync_tree(new)
+                (new / MARKER).touch()  # written last: a folder without it is incomplete
+                _sync(new)
+            except BaseException:
+                shutil.rmtree(new, ignore_errors=True)
+                raise
+            _rename_in(folder)
 
 
 def find_published(folder: Path) -> Path | None:
@@ -87,15 +135,20 @@ def find_published(folder: Path) -> Path | None:
 
 
 def recover(folder: Path) -> None:
-    """Restore `folder` from the complete version that a killed `atomic_folder` left beside it, and remove the rest."""
-    if not (folder / MARKER).is_file():
-        survivor = find_published(folder)
-        if survivor is not None:
-            remove_published(folder)
-            survivor.rename(folder)
-    remove_published(_new(folder))
-    if (folder / MARKER).is_file():
-        remove_published(_old(folder))
+    """Restore `folder` from the complete version that a killed `atomic_folder` left beside it, and remove the rest.
+
+    StorageError if another process is writing a new version.
+    """
+    new = _new(folder)
+    with only_writer(new) if new.is_dir() else nullcontext():
+        if not (folder / MARKER).is_file():
+            survivor = find_published(folder)
+            if survivor is not None:
+                remove_published(folder)
+                survivor.rename(folder)
+        remove_published(new)
+        if (folder / MARKER).is_file():
+            remove_published(_old(folder))
 
 
 @contextmanager
@@ -108,12 +161,41 @@ def only_user(folder: Path, *, patience_seconds: float = 10) -> Iterator[None]:
     if fcntl is None:
         yield  # type: ignore[unreachable,unused-ignore]
         return
-    with os_errors_explained(folder), (folder / ".lock").open("a+") as file:
+    path = folder / ".lock"
+    with os_errors_explained(folder), open(path, "a+", opener=_open_no_link) as file:
         _take(file, folder, time.monotonic() + patience_seconds)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         yield
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Like `only_user`, without waiting and without a file in the folder; only for writers that use this block."""
+    if fcntl is None:
+        yield  # type: ignore[unreachable,unused-ignore]
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StorageError(
+            f"{folder}: another process writes into it; wait until it ends, or choose another folder", path=folder
+        ) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """A link could lead to a file of the user's, which the lock would empty."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _take(file: TextIO, folder: Path, give_up_at: float) -> None:
@@ -131,7 +213,7 @@ def _take(file: TextIO, folder: Path, give_up_at: float) -> None:
                 ) from None
             time.sleep(0.1)
         except OSError as error:
-            if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            if error.errno in NO_LOCKS:
                 return
             raise
 
@@ -184,6 +266,9 @@ def _old(folder: Path) -> Path:
 
 def remove_published(folder: Path) -> None:
     """Remove the folder, its marker first, so that a kill cannot leave a partial folder that looks complete."""
+    if folder.is_symlink():  # not ours; what it leads to stays
+        folder.unlink()
+        return
     (folder / MARKER).unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
@@ -207,7 +292,7 @@ def _sync(path: Path) -> None:
 
 
 def _explain(path: Path, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in NO_SPACE:
         free = _free_mib(path)
         return (
             f"{path}: no space left on the disk ({free} MiB free); the previous version is unchanged; "

@@ -358,7 +358,7 @@ def test_of_several_machines_whose_number_is_typed_the_first_alone_sends_results
         return nullcontext()
 
     monkeypatch.setattr(module, "results_to", results_to)
-    monkeypatch.setattr("lookonce.workflows.train.train", lambda **flags: SimpleNamespace(exit_code=0))
+    monkeypatch.setattr("lookonce.workflows.train.train", lambda **flags: SimpleNamespace(exit_code=0, is_main=True))
     train(
         data_url=str(zipped),
         train_url=str(tmp_path / "out"),

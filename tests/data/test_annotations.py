@@ -92,7 +92,7 @@ def test_no_images_is_an_error_and_no_boxes_one_for_training_only() -> None:
     assert empty.boxes_xyxy.shape == (0, 4)
     with raises(DataError, "2 images", "0 boxes", setting="split", value="train"):
         require_boxes(empty)
-    with raises(DataError, "1 boxes", "1 of them crowd"):
+    with raises(DataError, "1 box", "1 of them crowd"):
         require_boxes(assemble(annotations([(1, 1, 2, 2)], crowd=[True]), RaiseOnError()))
     require_boxes(assemble(annotations([(1, 1, 2, 2)]), RaiseOnError()))
 

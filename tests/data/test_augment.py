@@ -15,8 +15,8 @@ from lookonce.data.augment import (
     paste,
     plan_crop_paste,
 )
-from lookonce.data.letterbox import ImageArray
 from lookonce.errors import SettingsError
+from lookonce.letterbox import ImageArray
 from lookonce.settings.record import Preprocessing
 
 LETTERBOX = Preprocessing()

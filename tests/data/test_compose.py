@@ -18,8 +18,8 @@ from lookonce.data.compose import (
     sample_plan,
 )
 from lookonce.data.dataset import Dataset
-from lookonce.data.letterbox import ImageArray
 from lookonce.data.order import EpochOrder
+from lookonce.letterbox import ImageArray
 from lookonce.settings.record import Preprocessing
 
 LETTERBOX = Preprocessing()

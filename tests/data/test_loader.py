@@ -17,9 +17,9 @@ from lookonce.boxes import area_xyxy
 from lookonce.data.augment import Augmentation
 from lookonce.data.batch_sheet import draw_sheet
 from lookonce.data.dataset import Dataset
-from lookonce.data.letterbox import ImageArray
 from lookonce.data.loader import Batch, ImageCache, Loader
 from lookonce.errors import DataError, SettingsError
+from lookonce.letterbox import ImageArray
 from lookonce.settings.record import Preprocessing
 
 NUM_IMAGES = 11

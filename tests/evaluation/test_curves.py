@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from lookonce.data.dataset import Dataset
-from lookonce.evaluation.curves import calibration, score_histograms, threshold_curves
+from lookonce.evaluation.curves import calibration, mean_curves, operating_point, score_histograms, threshold_curves
 from lookonce.evaluation.matching import Matches, match
 from lookonce.evaluation.results import Results
 
@@ -26,7 +26,7 @@ def matches(make_dataset: MakeDataset, make_results: MakeResults) -> Matches:
 def test_precision_recall_and_f1_at_each_threshold(matches: Matches) -> None:
     curves = threshold_curves(matches)["a"]
     assert [curves.precision[i] for i in (0, 35, 36, 55, 56, 95, 96)] == pytest.approx(
-        [2 / 3, 2 / 3, 0.5, 0.5, 1, 1, 1]
+        [2 / 3, 2 / 3, 0.5, 0.5, 1, 1, -1]
     )
     assert [curves.recall[i] for i in (0, 35, 36, 55, 56, 95, 96)] == [1, 1, 0.5, 0.5, 0.5, 0.5, 0]
     assert [curves.f1[i] for i in (0, 36, 56, 96)] == pytest.approx([4 / 5, 2 / 4, 2 / 3, 0])
@@ -40,7 +40,29 @@ def test_the_best_threshold_is_the_middle_of_the_best_run(matches: Matches) -> N
 def test_a_class_without_objects_has_no_best_threshold(matches: Matches) -> None:
     curves = threshold_curves(matches)["b"]
     assert (curves.best_threshold, curves.best_f1) == (-1, -1)
-    assert (curves.precision == 1).all()
+    assert (curves.precision == -1).all()
+
+
+def test_the_mean_curves_leave_out_classes_without_objects_and_end_with_the_detections(
+    make_dataset: MakeDataset, make_results: MakeResults, matches: Matches
+) -> None:
+    means = mean_curves(threshold_curves(matches))
+    assert means["precision"][[95, 96]].tolist() == [1, -1]
+    assert means["recall"][35] == 1
+    # b has an object and no detection: it halves the recall, and has no precision.
+    halved = match(make_dataset([[SQUARE, FAR]], [[0, 1]]), make_results([(1, 0, SQUARE, 0.9)]))
+    assert operating_point(halved) == {"precision": 1, "recall": 0.5, "F1": 0.5, "F1_threshold": 0.45}
+
+
+def test_the_operating_point_has_the_highest_f1(matches: Matches) -> None:
+    expected = {"precision": 2 / 3, "recall": 1, "F1": 4 / 5, "F1_threshold": 0.17}
+    assert operating_point(matches) == pytest.approx(expected)
+
+
+def test_nothing_has_no_operating_point(make_dataset: MakeDataset, make_results: MakeResults) -> None:
+    for truth, rows in (([[]], []), ([[SQUARE]], [])):
+        dataset = make_dataset(truth, [[0] * len(truth[0])])
+        assert set(operating_point(match(dataset, make_results(rows))).values()) == {-1.0}
 
 
 def test_calibration_bins(matches: Matches) -> None:

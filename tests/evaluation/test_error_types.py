@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from lookonce.data.dataset import Dataset
+from lookonce.evaluation.analysis import image_errors
 from lookonce.evaluation.coco import score
 from lookonce.evaluation.error_types import KINDS, average_precision, confusion_matrix, split_errors
+from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results
 
 MakeDataset = Callable[..., Dataset]
@@ -30,8 +32,8 @@ def test_a_wrong_detection_has_one_kind(
 ) -> None:
     split = split_errors(make_dataset([[SQUARE]], [[0]]), make_results([(1, label, box, 0.9)]))
     assert KINDS[split.kinds[0]] == kind
-    assert split.missed.tolist() == [other_missed]
-    assert split.counts()["missed"] == int(other_missed)
+    assert split.undetected.tolist() == [other_missed]
+    assert split.counts()["undetected"] == int(other_missed)
 
 
 def test_the_weaker_of_two_on_one_object_is_a_duplicate(make_dataset: MakeDataset, make_results: MakeResults) -> None:
@@ -55,7 +57,7 @@ def test_repairing_the_class_moves_the_detection_there(make_dataset: MakeDataset
     before = split.AP50
     assert before == pytest.approx((51 / 101 + 1 / 2) / 2)
     assert split.gains["class"] == pytest.approx(1 - before)
-    assert split.gains["missed"] == 0
+    assert split.gains["undetected"] == 0
 
 
 def test_missed_objects_cost_what_they_would_not_if_they_were_not_there(
@@ -63,8 +65,8 @@ def test_missed_objects_cost_what_they_would_not_if_they_were_not_there(
 ) -> None:
     dataset = make_dataset([[SQUARE, FAR]], [[0, 0]], class_names=("a",))
     split = split_errors(dataset, make_results([(1, 0, SQUARE, 0.9)]))
-    assert split.missed.tolist() == [False, True]
-    assert split.gains["missed"] == pytest.approx(1 - 51 / 101)
+    assert split.undetected.tolist() == [False, True]
+    assert split.gains["undetected"] == pytest.approx(1 - 51 / 101)
 
 
 def test_only_the_best_chance_of_an_object_becomes_right(make_dataset: MakeDataset, make_results: MakeResults) -> None:
@@ -83,11 +85,11 @@ def test_what_lies_on_a_crowd_is_no_error(make_dataset: MakeDataset, make_result
 
 def test_no_detections_and_no_objects(make_dataset: MakeDataset, make_results: MakeResults) -> None:
     nothing = split_errors(make_dataset([[]], [[]]), make_results([]))
-    assert (nothing.AP50, nothing.counts()["missed"]) == (-1, 0)
+    assert (nothing.AP50, nothing.counts()["undetected"]) == (-1, 0)
     unlabelled = split_errors(make_dataset([[]], [[]]), make_results([(1, 0, SQUARE, 0.5)]))
     assert unlabelled.counts()["background"] == 1
     unseen = split_errors(make_dataset([[SQUARE]], [[0]]), make_results([]))
-    assert (unseen.AP50, unseen.gains["missed"]) == (0, 1)
+    assert (unseen.AP50, unseen.gains["undetected"]) == (0, 1)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -135,12 +137,23 @@ def test_confusion_counts_each_object_and_each_shown_detection(
     dataset = make_dataset([[SQUARE, FAR], [[0, 0, 50, 50]]], [[0, 1], [0]])
     rows = [
         (1, 0, SQUARE, 0.9),  # right
-        (1, 0, FAR, 0.8),  # b taken for a
-        (1, 1, FAR, 0.7),  # the object is taken: background
+        (1, 0, FAR, 0.8),  # b has its own detection: background
+        (1, 1, FAR, 0.7),  # right
         (2, 1, [200, 200, 300, 300], 0.6),  # background
         (2, 0, [0, 0, 50, 50], 0.1),  # below the threshold: the object is missed
     ]
-    assert confusion_matrix(dataset, make_results(rows)).tolist() == [[1, 0, 1], [1, 0, 0], [0, 2, 0]]
+    assert confusion_matrix(dataset, make_results(rows)).tolist() == [[1, 0, 1], [0, 1, 0], [1, 1, 0]]
+
+
+def test_an_object_counts_for_its_own_class_first(make_dataset: MakeDataset, make_results: MakeResults) -> None:
+    # The better box on the cat says dog: the cat is detected all the same, and the dog has no object.
+    dataset = make_dataset([[SQUARE]], [[0]])
+    results = make_results([(1, 1, SQUARE, 0.9), (1, 0, [0, 0, 100, 80], 0.6)])
+    matrix = confusion_matrix(dataset, results)
+    assert matrix.tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 0]]
+    matches = match(dataset, results)
+    missed = image_errors(dataset, matches, [0.25, 0.25]).missed.sum()
+    assert missed == (matrix.sum(1) - matrix.diagonal())[:-1].sum() == 0
 
 
 def test_confusion_leaves_out_what_lies_in_a_crowd(make_dataset: MakeDataset, make_results: MakeResults) -> None:

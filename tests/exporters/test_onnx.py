@@ -11,8 +11,8 @@ from lookonce.detections import Detections
 from lookonce.errors import SettingsError
 from lookonce.exporters.onnx import at_opset
 from lookonce.exporters.wrapper import fold_batchnorm
+from lookonce.model.normalise import to_network_input
 from lookonce.runtimes.onnx import OnnxRuntime, open_session, threshold_inputs
-from lookonce.runtimes.pytorch import to_network_input
 
 
 def assert_same(expected: list[Detections], got: list[Detections]) -> None:

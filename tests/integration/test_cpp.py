@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from lookonce.data.images import IMAGE_SUFFIXES, read_image
-from lookonce.data.letterbox import fit
 from lookonce.errors import DataError
 from lookonce.exporters.base import textured_canvases
+from lookonce.letterbox import fit
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
 from lookonce.prediction.video import read_frames
 from lookonce.runtimes.pytorch import PyTorchRuntime

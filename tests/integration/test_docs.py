@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lookonce.cli import app
 from lookonce.cli import main as command_line
 from lookonce.cli.main import main
 from lookonce.cli.verbs import VERBS, Verb
@@ -84,9 +85,9 @@ def test_every_command_is_understood(page: str, words: list[str], monkeypatch: p
 
         return record
 
-    load, late = Verb.load, command_line._late
+    load, late = Verb.load, app.late
     monkeypatch.setattr(Verb, "load", lambda verb: recorder(load(verb)))
-    monkeypatch.setattr(command_line, "_late", lambda verb: recorder(late(verb)))
+    monkeypatch.setattr(app, "late", lambda verb: recorder(late(verb)))
     assert command_line.run(words) == 0
     assert len(called) == 1
 

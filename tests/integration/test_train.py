@@ -3,6 +3,7 @@
 import hashlib
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 import torch
 from raised import raises
 
+from lookonce.cli.verbs import VERBS
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import DataError, SettingsError, WeightsError
 from lookonce.evaluation.evaluate import evaluate
+from lookonce.layout import PLAIN
 from lookonce.model.yolov3_tiny import initialise
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.pytorch import PyTorchRuntime
@@ -60,6 +63,11 @@ def test_the_run_folder_is_called_after_the_data_and_holds_what_is_promised(trai
     for name in ("last", "best"):
         assert (trained.run.path / "checkpoints" / name / "model.safetensors").is_file()
     assert [row["epoch"] for row in trained.run.metrics()] == [0, 1]
+
+
+def test_the_command_line_shows_the_run_folder_once_for_all_ranks(trained: TrainResult) -> None:
+    assert list(VERBS["train"].lines(trained, PLAIN)) == [f"written: {trained.run.path}"]
+    assert not list(VERBS["train"].lines(replace(trained, is_main=False), PLAIN))
 
 
 def test_the_settings_file_gives_the_settings_back(trained: TrainResult, data: Path) -> None:

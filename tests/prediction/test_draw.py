@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookonce.detections import Detections
-from lookonce.prediction.draw import _hidden, _place_tags, _Tag, class_color, draw, text_color
+from lookonce.prediction.draw import _hidden, class_color, draw, place_tags, text_color
 
 NAMES = ("cell", "Лейкоцит", "赤血球", "", "a very long name that is wider than the picture it is in")
 
@@ -55,16 +55,12 @@ def test_any_box_on_any_image(size, corners):
     assert draw(grey(*size), found(*rows), NAMES).shape == (*size, 3)
 
 
-def tag(width: int, height: int) -> _Tag:
-    return _Tag(ink=np.zeros((0, 0), np.uint8), size_wh=(width, height))
-
-
 def test_a_tag_stands_on_its_box_from_the_left():
-    assert _place_tags([tag(30, 10)], [(50, 60, 150, 160)], (200, 200)) == [(50, 50, 80, 60)]
+    assert place_tags([(30, 10)], [(50, 60, 150, 160)], (200, 200)) == [(50, 50, 80, 60)]
 
 
 def test_a_tag_moves_into_the_image():
-    places = _place_tags([tag(30, 10), tag(30, 10)], [(190, 60, 200, 160), (0, 0, 200, 200)], (200, 200))
+    places = place_tags([(30, 10), (30, 10)], [(190, 60, 200, 160), (0, 0, 200, 200)], (200, 200))
     for left, top, right, bottom in places:
         assert left >= 0
         assert top >= 0
@@ -73,22 +69,26 @@ def test_a_tag_moves_into_the_image():
 
 
 def test_tags_of_boxes_in_one_place_do_not_hide_each_other():
-    places = _place_tags([tag(30, 10)] * 4, [(50, 60, 150, 160)] * 4, (200, 200))
+    places = place_tags([(30, 10)] * 4, [(50, 60, 150, 160)] * 4, (200, 200))
     for row, place in enumerate(places):
         others = np.array(places[:row] + places[row + 1 :], float)
         assert _hidden(np.array([place], float), others)[0] == 0
 
 
-def test_tags_of_a_crowd_hide_little_of_each_other():
+def test_tags_never_cover_each_other_and_few_of_a_crowd_are_left_out():
     generator = np.random.default_rng(0)
-    corners = generator.integers(0, 540, (25, 2))
+    corners = generator.integers(0, 540, (60, 2))
     boxes = [(int(x), int(y), int(x) + 90, int(y) + 90) for x, y in corners]
-    places = _place_tags([tag(60, 16)] * 25, boxes, (640, 640))
-    hidden = sum(
-        _hidden(np.array([place], float), np.array(places[:row], float).reshape(-1, 4))[0]
-        for row, place in enumerate(places)
-    )
-    assert hidden < 0.05 * 25 * 60 * 16
+    places = [place for place in place_tags([(60, 16)] * 60, boxes, (640, 640)) if place is not None]
+    for row, place in enumerate(places[1:], start=1):
+        assert _hidden(np.array([place], float), np.array(places[:row], float)).sum() == 0
+    assert len(places) > 50
+
+
+def test_a_tag_without_a_free_place_is_left_out():
+    places = place_tags([(30, 10)] * 9, [(5, 5, 25, 12)] * 9, (40, 20))
+    assert places[0] is not None
+    assert places[-1] is None
 
 
 def test_colours_of_classes_differ_and_stay():

@@ -8,7 +8,7 @@ from typing import Any
 
 from raised import raises
 
-from lookonce.errors import DataError, LookonceError
+from lookonce.errors import DataError
 from lookonce.remote.lock import work_lock
 from lookonce.remote.objects import Location, ObjectStore, RemoteError
 from lookonce.remote.stage_in import stage_in, unpack_once
@@ -92,16 +92,6 @@ def test_the_lock_of_a_process_that_ended_is_taken_over(tmp_path: Path) -> None:
         assert f'"pid": {os.getpid()}' in (tmp_path / "lock").read_text()
     assert time.monotonic() - started < 2
     assert not (tmp_path / "lock").exists()
-
-
-def test_the_lock_of_another_host_is_respected_while_it_is_touched(tmp_path: Path) -> None:
-    lock = tmp_path / "lock"
-    lock.write_text('{"pid": 1, "host": "elsewhere", "since": "2026"}')
-    with raises(LookonceError, "elsewhere", path=lock), work_lock(lock, patience_seconds=0.5):
-        pass
-    os.utime(lock, (time.time() - 100, time.time() - 100))
-    with work_lock(lock, patience_seconds=0.5):
-        pass
 
 
 def test_an_archive_is_unpacked_once(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The explaining sections, the comparison and the model card, on one analysis that a person can follow."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def analysis(names: tuple[str, ...] = NAMES) -> dict[str, Any]:
     histogram = {"right": [7, *[0] * 17, 2, 0], "wrong": [9, *[0] * 11, 1, *[0] * 7]}
     group = {"num_objects": 30, "AP50": 0.5, "recall": 0.75}
     return {
-        "errors": {"missed": {"count": 4, "AP50": 0.125}, "class": {"count": 3, "AP50": 0.05}},
+        "errors": {"undetected": {"count": 4, "AP50": 0.125}, "class": {"count": 3, "AP50": 0.05}},
         "groups": {
             "size": {"title": "Size", "groups": [{"name": "large", **group}, {"name": "tiny", **group, "AP50": 0.1}]}
         },
@@ -104,7 +105,7 @@ def content(name: str = "run", *, lr: float = 0.01, ap50: float = 0.5) -> Conten
 
 def test_errors_are_listed_by_what_they_cost() -> None:
     html = error_analysis_page.error_analysis(content())
-    assert html.index("<b>missed</b>") < html.index("<b>class</b>")
+    assert html.index("<b>undetected</b>") < html.index("<b>class</b>")
     assert ">12.5<" in html
     assert re.search(r"\b14 \w+ and 18 \w+ .*0\.05", html)
     assert "0.125." in html
@@ -113,7 +114,10 @@ def test_errors_are_listed_by_what_they_cost() -> None:
 
 def test_confusions_of_few_classes_are_a_table_and_of_many_a_list() -> None:
     html = error_analysis_page.error_analysis(content())
-    assert '<td class="number bad" style="--part:0.38">3</td>' in html  # 3 of 8 cats
+    # 3 of 8 cats
+    assert (
+        '<td class="number bad" style="--part:0.38">38 %<small class="interval">3</small></td>' in html
+    )  # 3 of 8 cats
     many = content()
     names = tuple(f"class {number}" for number in range(40))
     html = error_analysis_page.error_analysis(Content(title="", run=many.run, analysis=analysis(names)))
@@ -121,12 +125,33 @@ def test_confusions_of_few_classes_are_a_table_and_of_many_a_list() -> None:
     assert "matrix" not in html
 
 
+def test_precision_is_drawn_only_where_there_are_detections() -> None:
+    known = analysis()
+    known["curves"]["cat"]["precision"][50:] = [-1.0] * 51  # and the other class's with it: one list
+    html = error_analysis_page.error_analysis(Content(title="", run=content().run, analysis=known))
+    ends = [float(x) for x in re.findall(r"precision, confidence threshold ([\d.]+):", html)]
+    assert 0.4 < max(ends) <= 0.49
+    assert float(re.findall(r"recall, confidence threshold ([\d.]+):", html)[-1]) == 1
+
+
+def test_of_many_classes_each_has_a_thin_line_and_the_extremes_a_colour() -> None:
+    names = tuple(f"class {number}" for number in range(12))
+    html = error_analysis_page.error_analysis(Content(title="", run=content().run, analysis=analysis(names)))
+    assert html.count("stroke-opacity:.45") == 8
+
+
+def test_a_weak_run_is_said_in_the_summary() -> None:
+    said = sentences(replace(content(), weak="No detection.", counts=(30, 29, 1), shown_from="a score of 0.05"))
+    assert said[1] == "No detection."
+    assert re.search(r"0\.05 up, 1 of 30 objects .* 29 missed; .* 1\.", said[2])
+
+
 def test_the_summary_says_what_matters_and_warns_of_few_objects() -> None:
     said = " ".join(sentences(content()))
     assert re.search(r"AP50 0\.500 .*0\.450 to 0\.550", said)
-    assert re.search(r"cat \(AP50 0\.750\), worst .*d<g\| \(0\.250\)", said)
-    assert re.search(r"20 objects .*d<g\|", said)
-    assert re.search(r"missed .*\(12\.5\) .*class .*\(5\.0\)", said)
+    assert re.search(r"'cat' \(AP50 0\.750\), worst .*'d<g\|' \(0\.250\)", said)
+    assert re.search(r"20 objects .*'d<g\|'", said)
+    assert re.search(r"undetected .*\(12\.5\) .*class .*\(5\.0\)", said)
     assert "tiny: AP50 0.100" in said
     assert "last epoch" in said
     [alone] = sentences(Content(title="", run=Run(folder=Path(), settings={}, rows=[], record=None)))

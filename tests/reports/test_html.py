@@ -10,16 +10,19 @@ import yaml
 from raised import raises
 
 from lookonce.data.dataset import Dataset
+from lookonce.data.loader import Batch
 from lookonce.detections import Detections
 from lookonce.errors import DataError
 from lookonce.reports.content import Content, Run, best_metrics, read_metrics, read_run
 from lookonce.reports.html import render, write_plots, write_report
 from lookonce.reports.images import ComparedImage
+from lookonce.reports.sections import FIRST_BATCH
+from lookonce.reports.sheets import write_batch
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.schema import Settings
 
-VOID = {"meta"}
+VOID = {"meta", "img"}
 TWELVE = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 RECORD = ModelRecord(dialect=DIALECTS["darknet"], class_names=("cat", "d<g"), category_ids=(1, 2))
 
@@ -169,6 +172,29 @@ def test_the_best_epoch_counts() -> None:
 
 def test_the_curves_are_files_too(tmp_path: Path) -> None:
     written = write_plots(tmp_path / "plots", full_content())
-    assert [path.name for path in written] == ["loss.svg", "precision.svg", "lr.svg"]
+    assert [path.name for path in written] == ["loss.svg", "ap.svg", "lr.svg"]
     for path in written:
         assert ET.parse(path).getroot().tag.endswith("svg")
+
+
+def test_the_first_batch_of_the_run_is_embedded(tmp_path: Path) -> None:
+    batch = Batch(
+        images=np.zeros((2, 32, 64, 3), np.uint8),
+        boxes_xyxy=np.array([[0, 0, 20, 20]], np.float32),
+        labels=np.array([1]),
+        image_index=np.array([1]),
+        crowd=np.zeros(1, np.bool_),
+        positions=np.arange(2),
+        image_ids=np.arange(2),
+    )
+    content = full_content()
+    before = render(content).count("data:image/jpeg")
+    write_batch(tmp_path / FIRST_BATCH, batch, RECORD.class_names)
+    page = render(replace(content, run=replace(content.run, folder=tmp_path)))
+    parse(page)
+    assert page.count("data:image/jpeg") == before + 1
+
+
+def test_boxes_are_mapped_by_position_and_size() -> None:
+    page = render(full_content())
+    assert page.count("The strongest colour: 1 in a cell.") == 2  # two boxes in cells of their own; train only

@@ -50,7 +50,7 @@ def test_a_pair_embeds_its_image_once_and_says_what_was_missed() -> None:
     html = compared_figure(image, (("cat", "#ffcc00"), ("dog", "#0000aa")), "p1")
     assert html.count("data:image/jpeg") == 1
     assert html.count('href="#p1"') == 1
-    assert "1 of 2 found" in html
+    assert "2 labelled, 1 missed, false positives: 0" in html
     assert "a&amp;b.jpg" in html
     assert html.count("stroke-dasharray") == 1  # the dog
     assert "cat 0.80" in html

@@ -51,6 +51,6 @@ def test_a_device_that_openvino_does_not_find_is_an_error() -> None:
 
 def test_a_runtime_for_the_cpu_alone_refuses_another_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "choose_runtime", lambda *_: "opencv")
-    (tmp_path / "a.onnx").touch()
+    (tmp_path / "a.onnx").write_bytes(b"an exported file")
     with raises(SettingsError, "opencv", setting="device", value="cuda"):
         registry.load_runtime(tmp_path / "a.onnx", device="cuda")

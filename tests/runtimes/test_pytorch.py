@@ -6,9 +6,9 @@ import torch
 from lookonce.model.decode import decode_heads
 from lookonce.model.nms import select_detections
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
-from lookonce.runtimes.pytorch import PyTorchRuntime, anchor_tensors, to_network_input
+from lookonce.runtimes.pytorch import PyTorchRuntime, anchor_tensors
 from lookonce.settings.dialects import DIALECTS
-from lookonce.settings.record import ModelRecord, Preprocessing
+from lookonce.settings.record import ModelRecord
 
 THRESHOLDS = {"score_threshold": 0.2, "iou_threshold": 0.5, "max_detections": 20}
 
@@ -78,14 +78,3 @@ def test_weights_may_change_between_calls():
 
 def test_no_images_no_detections():
     assert network().detect(canvases(0), **THRESHOLDS) == []
-
-
-def test_network_input_is_channels_last_and_normalised():
-    images = torch.tensor([[[[255, 0, 51]]]], dtype=torch.uint8)
-    plain = to_network_input(images, Preprocessing())
-    assert plain.shape == (1, 3, 1, 1)
-    assert plain.flatten().tolist() == [1, 0, torch.tensor(0.2).item()]
-    wide = to_network_input(torch.zeros((1, 4, 6, 3), dtype=torch.uint8), Preprocessing())
-    assert wide.is_contiguous(memory_format=torch.channels_last)
-    shifted = to_network_input(images, Preprocessing(mean=(0.5, 0.5, 0.2), std=(0.25, 0.5, 1.0), color_order="RGB"))
-    torch.testing.assert_close(shifted.flatten(), torch.tensor([2.0, -1.0, 0.0]))

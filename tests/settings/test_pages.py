@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 # What a newcomer looks for.
 WORDS = (
     *("loss", "NMS", "IoU", "label assignment", "EMA", "early stopping", "resume", "batch size", "confusion matrix"),
+    *("mixed precision", "label smoothing", "warm-up", "gradient accumulation", "multi-scale"),
+    *("mosaic", "DDP", "workers"),
     *("letterbox", "augmentation", "learning-rate", "quantisation", "mAP", "anchors", "--threshold"),
     *("table of data-set formats", "table of export formats", "table of the verbs", "table of runtimes"),
 )

@@ -7,6 +7,7 @@ byte, on the file descriptors 3 (to the browser) and 4 (from it).
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -56,22 +57,41 @@ class Page:
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
         return self.browser.ask(method, self.session, **parameters)
 
-    def open(self, file: Path, *, width: int, dark: bool = False) -> None:
-        """Loads a file into a window of that many CSS pixels."""
+    def open(self, place: Path | str, *, width: int, dark: bool = False) -> None:
+        """Loads a file or a URL into a window of that many CSS pixels."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[scheme])
         mobile = width < 600
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=844, deviceScaleFactor=1, mobile=mobile)
         self.browser.loaded = False
-        self.ask("Page.navigate", url=file.resolve().as_uri())
+        self.ask("Page.navigate", url=place if isinstance(place, str) else place.resolve().as_uri())
         self.browser.wait(lambda: self.browser.loaded)
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression comes to."""
-        answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
+        """What a JavaScript expression comes to; a promise: what it resolves to."""
+        answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in answer:
             raise AssertionError(answer["exceptionDetails"])
         return answer["result"].get("value")
+
+    def wait(self, expression: str) -> None:
+        """Until a JavaScript expression is true."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not self.value(expression):
+            assert time.monotonic() < end, f"{expression}: not true within {PATIENCE_SECONDS} s; {self.errors}"
+            time.sleep(0.05)
+
+    def choose(self, selector: str, *files: Path) -> None:
+        """Chooses files in a file input, as its dialog would."""
+        found = self.ask("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")
+        paths = [str(file.resolve()) for file in files]
+        self.ask("DOM.setFileInputFiles", files=paths, objectId=found["result"]["objectId"])
+
+    def press(self, key: str) -> None:
+        """Presses and releases a key in the focused element."""
+        text = key if len(key) == 1 else ""
+        self.ask("Input.dispatchKeyEvent", type="keyDown", key=key, text=text)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     def screenshot(self, file: Path, *, top: int = 0, height: int | None = None) -> None:
         """A PNG of the page from `top` on, of all of it without a height."""
@@ -91,13 +111,17 @@ class Browser:
         self._number = 0
         self._answers: dict[int, dict[str, Any]] = {}
 
-    def ask(self, method: str, session: str = "", /, **parameters: Any) -> dict[str, Any]:
+    def send(self, method: str, session: str = "", /, **parameters: Any) -> int:
+        """Sends a message without waiting; returns its number."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if session:
             message["sessionId"] = session
         os.write(self._to, json.dumps(message).encode() + b"\0")
-        number = self._number
+        return self._number
+
+    def ask(self, method: str, session: str = "", /, **parameters: Any) -> dict[str, Any]:
+        number = self.send(method, session, **parameters)
         self.wait(lambda: number in self._answers)
         answer = self._answers.pop(number)
         assert "error" not in answer, answer["error"]
@@ -108,8 +132,16 @@ class Browser:
         """Reads messages until the condition holds."""
         end = time.monotonic() + PATIENCE_SECONDS
         while not condition():
-            assert time.monotonic() < end, f"Chromium has not answered for {PATIENCE_SECONDS} s"
+            readable, _, _ = select.select([self._from], [], [], max(end - time.monotonic(), 0))
+            assert readable, f"Chromium has not answered for {PATIENCE_SECONDS} s"
             self._read()
+
+    def watch(self, session: str) -> None:
+        """Follows what a page or worker requests and logs; and the workers that it starts, before their first line."""
+        for domain in ("Runtime", "Network", "Log"):
+            self.send(f"{domain}.enable", session)
+        self.send("Target.setAutoAttach", session, autoAttach=True, waitForDebuggerOnStart=True, flatten=True)
+        self.send("Runtime.runIfWaitingForDebugger", session)
 
     def _read(self) -> None:
         content = os.read(self._from, 1 << 20)
@@ -124,6 +156,8 @@ class Browser:
     def _note(self, event: str, told: dict[str, Any]) -> None:
         if event == "Page.loadEventFired":
             self.loaded = True
+        elif event == "Target.attachedToTarget":
+            self.watch(told["sessionId"])
         elif self.page is None:
             return
         elif event == "Network.requestWillBeSent":
@@ -137,14 +171,24 @@ class Browser:
 
 
 @contextmanager
-def chromium_page(profile: Path) -> Iterator[Page]:
+def chromium_page(profile: Path, *flags: str) -> Iterator[Page]:
     """A tab of a fresh browser, whose profile lies in the given folder; the browser ends with the block."""
     program = find_chromium()
     assert program is not None
     browser_reads, to_browser = os.pipe()
     from_browser, browser_writes = os.pipe()
     ends = (str(browser_reads), str(browser_writes))
-    arguments = [sys.executable, "-c", START, *ends, program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+    arguments = [
+        sys.executable,
+        "-c",
+        START,
+        *ends,
+        program,
+        *FLAGS,
+        *flags,
+        f"--user-data-dir={profile}",
+        "about:blank",
+    ]
     process = subprocess.Popen(
         arguments, pass_fds=(browser_reads, browser_writes), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -167,7 +211,7 @@ def _first_page(browser: Browser) -> Page:
     target = next(info["targetId"] for info in targets if info["type"] == "page")
     session = browser.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
     page = Page(browser, session)
-    for domain in ("Page", "Runtime", "Network", "Log"):
-        page.ask(f"{domain}.enable")
+    page.ask("Page.enable")
     browser.page = page
+    browser.watch(session)
     return page

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from lookonce.data.anchors import box_sizes_at_input
 from lookonce.data.dataset import Dataset
-from lookonce.data.letterbox import box_sizes_at_input
 from lookonce.settings.record import DEFAULT_ANCHORS, ModelRecord
 from lookonce.settings.schema import Settings
 from lookonce.training.engine import set_training_mode

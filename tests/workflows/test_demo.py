@@ -7,14 +7,40 @@ from raised import raises
 
 from lookonce.errors import DataError, SettingsError
 from lookonce.workflows import demo as demo_module
-from lookonce.workflows.demo import PLANS, Plan, demo, fresh_folder, make_plan, measure
+from lookonce.workflows.demo import (
+    PLANS,
+    Demonstration,
+    Plan,
+    as_text,
+    demo,
+    fresh_folder,
+    make_plan,
+    measure,
+    predict_photographs,
+)
 from lookonce.workflows.report import report
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Demonstration:
     output = tmp_path_factory.mktemp("demo") / "demo"
-    return demo(output=output, image_size=64, epochs=1, num_images=4, held_out=2).folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo_module, "pulled", lambda name: None)
+        return demo(output=output, image_size=64, epochs=1, num_images=4, held_out=2)
+
+
+@pytest.fixture
+def folder(demonstration: Demonstration) -> Path:
+    return demonstration.folder
+
+
+def test_the_text_gives_the_scores_and_files_that_exist(demonstration: Demonstration) -> None:
+    text = "\n".join(as_text(demonstration))
+    assert f"AP50 {demonstration.AP50:.3f}" in text
+    named = [Path(word) for word in text.split() if word.startswith(str(demonstration.folder))]
+    assert len(named) == 6
+    assert all(path.exists() for path in named)
+    assert list(as_text(Demonstration(folder=demonstration.folder, exit_code=75))) == []
 
 
 def test_the_demo_leaves_everything_that_it_names(folder: Path) -> None:
@@ -59,13 +85,22 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("images_per_second", "expected"),
-    [(1000, PLANS[0]), (100, PLANS[0]), (99, PLANS[1]), (56.25, PLANS[1]), (56, PLANS[2]), (1, PLANS[2])],
+    [
+        (1000, PLANS[0]),
+        (100, PLANS[0]),
+        (99, PLANS[1]),
+        (56.25, PLANS[1]),
+        (56, PLANS[2]),
+        (38, PLANS[3]),
+        (1, PLANS[3]),
+    ],
 )
 def test_the_best_plan_that_fits_is_taken(
     images_per_second: float, expected: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """1,500 images and 120 of 160 s: 8 epochs of 256 pixels need 12,000 / 120 images/s; 192 pixels cost 9/16 of it."""
-    monkeypatch.setattr(demo_module, "measure", lambda data: (1500, images_per_second))
+    """1,200 images and 120 of 160 s: 10 epochs at 256 pixels need 12,000 / 120 images/s, at 192 pixels 9/16 of it, at
+    160 pixels 25/64."""
+    monkeypatch.setattr(demo_module, "measure", lambda data: (1200, images_per_second))
     with caplog.at_level("INFO", logger="lookonce"):
         assert make_plan(Path(), 0, 0, seconds=160) == expected
     assert f"{expected.image_size} pixels" in caplog.text
@@ -84,6 +119,24 @@ def test_the_machine_is_measured_on_the_images_made(folder: Path) -> None:
     images, images_per_second = measure(folder / "data")
     assert images == 4
     assert images_per_second > 0
+
+
+def test_photographs_are_shown_where_the_published_weights_are_at_hand(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_module, "pulled", lambda name: folder / "run-1")
+    shown = predict_photographs(tmp_path / "photographs")
+    assert shown is not None
+    page = report(folder / "run-1", output=tmp_path / "page.html", evaluation=folder / "eval", predictions=shown)
+    text = page.read_text(encoding="utf-8")
+    assert 'id="predicted"' in text
+    assert text.count("data:image/jpeg") == 3  # the two test images, the photograph
+
+
+def test_the_demo_downloads_no_weights(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKONCE_WEIGHTS", str(tmp_path / "weights"))
+    assert predict_photographs(tmp_path / "photographs") is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_demo_of_no_images_is_refused_by_name(tmp_path: Path) -> None:

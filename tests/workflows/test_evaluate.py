@@ -20,14 +20,13 @@ from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.analysis import analyse
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import read_coco_results
-from lookonce.evaluation.thresholds import write_thresholds
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord
 from lookonce.weights.checkpoint import load_checkpoint, read_record, save_checkpoint
-from lookonce.workflows.evaluate import as_text, evaluate
+from lookonce.workflows.evaluate import as_text, evaluate, store_thresholds
 
 
 @pytest.fixture
@@ -66,7 +65,7 @@ def test_scores_a_foreign_results_file(coco: Path, foreign: Path, tmp_path: Path
     assert written["intervals"]["AP"]["value"] == pytest.approx(0.5)
     assert written["against"]["AP"]["p_value"] == 1
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == json.loads(foreign.read_text())
-    assert written["errors"]["missed"] == {"count": 1, "AP50": pytest.approx(0.5)}
+    assert written["errors"]["undetected"] == {"count": 1, "AP50": pytest.approx(0.5)}
     analysis = json.loads((tmp_path / "out" / "analysis.json").read_text())
     assert analysis["confusion"]["counts"] == [[0, 0, 1], [0, 1, 0], [0, 0, 0]]  # pen (id 3), cup (7)
     printed = "\n".join(as_text(evaluation))
@@ -136,7 +135,7 @@ def test_the_best_thresholds_are_stored_in_the_checkpoint_on_request(
     dataset = open_data(coco, tmp_path).split("val")
     found = read_coco_results(foreign, dataset)  # the cup at 0.5: 0.00 .. 0.50 find it, 0.25 is the middle
     analysis = analyse(dataset, found, match(dataset, found))
-    assert write_thresholds(best, dataset, analysis) == {"cup": 0.25}
+    assert store_thresholds(best, dataset, analysis) == {"cup": 0.25}
     assert Detector(load_runtime(weights)).record.thresholds.per_class_score == {"cup": 0.25}
     assert load_checkpoint(best).record.thresholds.score == 0.25
 

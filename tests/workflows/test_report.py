@@ -14,7 +14,7 @@ from raised import raises
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import DataError, SettingsError
 from lookonce.workflows.evaluate import evaluate
-from lookonce.workflows.report import report, run_names
+from lookonce.workflows.report import as_text, report, run_names
 from lookonce.workflows.train import train
 
 
@@ -36,11 +36,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_the_run_is_scored_once_and_its_page_and_card_are_written(
     runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = report(runs[0], output=tmp_path / "page.html").read_text(encoding="utf-8")
-    for anchor in ("short", "scores", "classes", "pictures", "errors", "training", "data", "settings", "again"):
+    written = report(runs[0], output=tmp_path / "page.html")
+    assert str(written) in "".join(as_text(written))
+    page = written.read_text(encoding="utf-8")
+    for anchor in ("short", "scores", "classes", "images", "errors", "training", "data", "settings", "again"):
         assert f'<section id="{anchor}">' in page
     assert re.search(r"\b3 images .*\bval\b", page)
-    assert page.count("data:image/jpeg") == 3  # the worst are among them, and embedded once
+    assert page.count("data:image/jpeg") == 4  # the worst are among them, and embedded once; the first batch
+    assert re.search(r"so predict would show (little|nothing): .*--threshold 0\.\d+", page)
     card = (tmp_path / "model-card.md").read_text(encoding="utf-8")
     metrics = json.loads((runs[0] / "evaluation" / "metrics.json").read_text())
     assert re.search(rf"\| AP50 \|.*\| {metrics['AP50']:.3f} \|", card)
@@ -88,7 +91,7 @@ def test_wrong_input_is_named(runs: tuple[Path, Path], tmp_path: Path) -> None:
         report(tmp_path)
     with raises(SettingsError, setting="num_images", value=-1):
         report(runs[0], num_images=-1)
-    with raises(SettingsError, " 2 ", setting="evaluation, weights"):
+    with raises(SettingsError, " 2 ", setting="evaluation, weights, predictions"):
         report(*runs, weights=runs[0])
     with raises(SettingsError, "same run"):
         report(runs[0], runs[0])

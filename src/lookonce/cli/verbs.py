@@ -59,6 +59,7 @@ VERBS: dict[str, Verb] = {
         summary="Train a detector on labelled images.",
         requires="lookonce.workflows.train_inputs:require_inputs",
         from_settings=True,
+        shown_by="lookonce.workflows.train:as_text",
         is_job_when="enable_modelarts",
         examples=("train --data data/ --epochs 30", "train --resume"),
     ),
@@ -185,13 +186,22 @@ VERBS: dict[str, Verb] = {
     "report": Verb(
         target="lookonce.workflows.report:report",
         summary="Write an HTML report of a run.",
+        shown_by="lookonce.workflows.report:as_text",
         traits={"score": NO_DEFAULT},
         examples=("report runs/train-1", "report runs/train-1 runs/train-2 --output compared.html"),
     ),
     "demo": Verb(
         target="lookonce.workflows.demo:demo",
         summary="Train, evaluate and export on synthetic images.",
+        shown_by="lookonce.workflows.demo:as_text",
         examples=("demo", "demo --epochs 4 --output try"),
+    ),
+    "page": Verb(
+        target="lookonce.workflows.page:page",
+        summary="Write a web page that detects in the browser.",
+        shown_by="lookonce.workflows.page:as_text",
+        traits={"weights": NO_DEFAULT},
+        examples=("page runs/train-1", "page model.onnx --output site --serve"),
     ),
     "doctor": Verb(
         target="lookonce.workflows.doctor:doctor",

@@ -101,15 +101,13 @@ OWN = frozenset(field.name for field in fields(JobOptions))
 
 @dataclass(frozen=True, kw_only=True)
 class JobResult:
-    """exit_code: 0, 75 (stopped, the same command resumes) or 74 (finished, but some results are not uploaded)."""
+    """exit_code: 0, 75 (stopped, the same command resumes) or 74 (finished, but some results are not uploaded).
+    is_main: False on all ranks but 0."""
 
     folder: Path
     exit_code: int
     evaluation: "Evaluation | None" = None
-
-    @property
-    def is_main(self) -> bool:
-        return self.evaluation is None or self.evaluation.is_main
+    is_main: bool = True
 
 
 def job(
@@ -263,7 +261,7 @@ def train_job(options: JobOptions, request: Request, plan: JobPlan) -> JobResult
         settings["names"] = str(staged_names(options, Path(settings.get("weights", ""))))
     with results_to(options, folder, sends=is_first(plan, settings)) as sending:
         result = train(**settings, data=str(data), runs=str(runs), run=options.name)
-    return JobResult(folder=folder, exit_code=exit_code(sending, result.exit_code))
+    return JobResult(folder=folder, exit_code=exit_code(sending, result.exit_code), is_main=result.is_main)
 
 
 def is_first(plan: JobPlan, settings: Mapping[str, Any]) -> bool:
@@ -322,15 +320,18 @@ def eval_job(options: JobOptions, request: Request, plan: JobPlan) -> JobResult:
         evaluation = evaluate(
             weights=weights, names=names, data=stage_data(options), split=options.split, output=folder, **passed
         )
-    return JobResult(folder=folder, exit_code=exit_code(sending, 0), evaluation=evaluation)
+    status = exit_code(sending, 0)
+    return JobResult(folder=folder, exit_code=status, evaluation=evaluation, is_main=evaluation.is_main)
 
 
 def as_text(result: JobResult, layout: Layout = PLAIN) -> Iterator[str]:
-    """What `lookonce eval` shows; a training has said all in its log."""
-    if result.evaluation is not None:
-        from lookonce.workflows import evaluate
+    """What `lookonce eval` or `lookonce train` shows."""
+    if result.evaluation is None:
+        yield f"written: {result.folder}"
+        return
+    from lookonce.workflows import evaluate
 
-        yield from evaluate.as_text(result.evaluation, layout)
+    yield from evaluate.as_text(result.evaluation, layout)
 
 
 def of_evaluation(given: Mapping[str, Any], *, warn: bool = False) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import Floats, area_xyxy
-from lookonce.data.letterbox import ImageArray, resize
 from lookonce.errors import SettingsError
+from lookonce.letterbox import ImageArray, resize
 from lookonce.settings.record import Preprocessing
 
 # A box is kept while at least a fifth of its area is visible: less is usually an unrecognisable edge, and training on

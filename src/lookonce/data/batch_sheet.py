@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from lookonce.data.letterbox import ImageArray
 from lookonce.data.loader import Batch
+from lookonce.letterbox import ImageArray
 
 # RGB, distinguishable on tissue as well as on streets; class k has colour k modulo 8. Grey marks crowd boxes.
 COLORS = (

@@ -22,8 +22,8 @@ from lookonce.data.augment import (
     plan_crop_paste,
 )
 from lookonce.data.dataset import Dataset
-from lookonce.data.letterbox import ImageArray
 from lookonce.data.order import EpochOrder
+from lookonce.letterbox import ImageArray
 from lookonce.settings.record import Preprocessing
 
 # Mosaic and mixup partners are drawn from the last 128 positions, the sample's own included. The order is random, so

@@ -23,9 +23,9 @@ from lookonce.data.augment import Augmentation
 from lookonce.data.compose import Composition, sample_plan
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image, require_size
-from lookonce.data.letterbox import ImageArray
 from lookonce.data.order import EpochOrder, batch_size_hw
 from lookonce.errors import DataError, SettingsError
+from lookonce.letterbox import ImageArray
 from lookonce.log import get_logger
 from lookonce.settings.record import Preprocessing
 

@@ -1,4 +1,4 @@
-"""Order of the samples: pure functions of (seed, epoch, position), so that every worker and rank computes it alone.
+"""Order of the samples, sizes of multi-scale training: pure functions of (seed, epoch, position), alike on all ranks.
 
 A *position* counts the samples of an epoch over all ranks, from 0. The order of an epoch is a random permutation of the
 data set; another permutation fills the last batch. So all batches have the same size, every image occurs at least once

@@ -14,6 +14,7 @@ from lookonce.data.local_data import local_data
 from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
 from lookonce.remote.local_copy import local_file
+from lookonce.remote.objects import is_remote
 from lookonce.settings.names import counted
 from lookonce.storage import require_content
 
@@ -40,6 +41,12 @@ def open_data(data: str | Path, images: Path | None = None, *, needs_images: boo
     source = _open(local_data(data), None if images is None else local_file(images), needs_images=needs_images)
     source.needs_images = needs_images
     return source
+
+
+def require_data_source(data: str | Path) -> None:
+    """DataError if `data` is a path and nothing is there; an address in object storage is not looked up."""
+    if not is_remote(data) and not Path(data).exists():
+        open_data(data)  # raises
 
 
 def _open(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:

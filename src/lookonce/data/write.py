@@ -177,7 +177,7 @@ def _place(path: Path, target: Path, placing: str) -> None:
         try:
             shutil.copyfile(path, target)
         except OSError as error:
-            if error.filename == str(path):
+            if error.filename == str(path) and error.filename2 is None:  # with both names either may be the cause
                 raise DataError(f"{path}: cannot be read: {error.strerror}; run: lookonce check", path=path) from error
             raise
         return

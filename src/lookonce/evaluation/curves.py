@@ -3,6 +3,7 @@
 All at IoU 0.5, unless `iou_row` selects another row of the matches.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ RECALLS = np.arange(101) / 100
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdCurves:
-    """One class, counting the detections that score at least THRESHOLDS[i]; precision is 1 where there are none.
+    """One class, counting the detections that score at least THRESHOLDS[i]; precision is -1 where there are none.
 
     best_threshold has the highest F1; of equal ones, the middle of the first run. best_threshold is -1 for a class
     without true positives, best_f1 is -1 for a class without objects. precision_at_recall is COCO's curve: the highest
@@ -66,11 +67,41 @@ def threshold_curves(matches: Matches, *, iou_row: int = 0) -> dict[str, Thresho
     }
 
 
+def mean_curves(curves: Mapping[str, ThresholdCurves]) -> dict[str, NDArray[np.float64]]:
+    """precision, recall and F1 (101,) over THRESHOLDS: means over the classes with objects.
+
+    A class without detections at a threshold has recall and F1 0 there and does not count in the precision, which is -1
+    where no class has any. Empty without objects.
+    """
+    chosen = [curve for curve in curves.values() if curve.best_f1 >= 0]
+    if not chosen:
+        return {}
+    precision = np.stack([curve.precision for curve in chosen])
+    known = precision >= 0
+    return {
+        "precision": np.where(known.any(0), np.where(known, precision, 0).sum(0) / np.maximum(known.sum(0), 1), -1.0),
+        "recall": np.mean([curve.recall for curve in chosen], axis=0),
+        "F1": np.mean([curve.f1 for curve in chosen], axis=0),
+    }
+
+
+def operating_point(matches: Matches) -> dict[str, float]:
+    """precision, recall and F1 at IoU 0.5 and at the one confidence threshold with the highest mean F1 (F1_threshold).
+
+    All -1 without a true positive.
+    """
+    means = mean_curves(threshold_curves(matches))
+    if not means or not means["F1"].any():
+        return dict.fromkeys(("precision", "recall", "F1", "F1_threshold"), -1.0)
+    best = _middle_of_best(means["F1"])
+    return {name: float(values[best]) for name, values in means.items()} | {"F1_threshold": float(THRESHOLDS[best])}
+
+
 def _curves(scores: NDArray[np.float64], right: NDArray[np.bool_], num_objects: int) -> ThresholdCurves:
     """scores (D,) falling, right (D,)."""
     shown = np.searchsorted(-scores, -THRESHOLDS, side="right")  # (101,) detections that score at least the threshold
     found = np.concatenate([[0], np.cumsum(right)])[shown]
-    precision = np.where(shown > 0, found / np.maximum(shown, 1), 1.0)
+    precision = np.where(shown > 0, found / np.maximum(shown, 1), -1.0)
     recall = found / max(num_objects, 1)
     f1 = 2 * found / np.maximum(shown + num_objects, 1)
     best = _middle_of_best(f1)

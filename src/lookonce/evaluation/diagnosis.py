@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.data.anchors import fit_anchors
 from lookonce.data.annotations import Annotations
 from lookonce.data.box_conventions import MOST_SLIPS, convention_evidence, likely_convention, sound_share
 from lookonce.data.dataset import Dataset
@@ -18,7 +19,6 @@ from lookonce.errors import DataError
 from lookonce.evaluation.evaluate import match_classes
 from lookonce.evaluation.matching import close_pairs, image_rows_of_boxes, image_rows_of_detections
 from lookonce.evaluation.results import Results
-from lookonce.model.anchors import fit_anchors
 from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
 

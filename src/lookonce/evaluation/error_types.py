@@ -22,12 +22,13 @@ from lookonce.evaluation.matching import (
 )
 from lookonce.evaluation.results import Results
 
-ErrorKind = Literal["class", "localisation", "both", "duplicate", "background", "missed"]
+ErrorKind = Literal["class", "localisation", "both", "duplicate", "background", "undetected"]
 # A false positive has the first type that fits: "localisation", its IoU with an object of its class is 0.1 to 0.5;
 # "class", its IoU with an object of another class is 0.5 or more; "duplicate", a higher-scoring detection has matched
-# its object; "background", its IoU with every object is at most 0.1; "both", all others. "missed" are unmatched objects
-# that no localisation or class error points at.
-KINDS: tuple[ErrorKind, ...] = ("class", "localisation", "both", "duplicate", "background", "missed")
+# its object; "background", its IoU with every object is at most 0.1; "both", all others. "undetected" are unmatched
+# objects that no localisation or class error points at, whatever the score (TIDE's "missed"; here an object is missed
+# if no detection of its class that reaches a threshold matches it).
+KINDS: tuple[ErrorKind, ...] = ("class", "localisation", "both", "duplicate", "background", "undetected")
 CLASS, LOCALISATION, BOTH, DUPLICATE, BACKGROUND = range(5)
 FOREGROUND_IOU = 0.5
 BACKGROUND_IOU = 0.1
@@ -45,14 +46,14 @@ class ErrorSplit:
 
     kinds: NDArray[np.int64]  # (D,)
     objects: NDArray[np.int64]  # (D,)
-    missed: NDArray[np.bool_]  # (M,)
+    undetected: NDArray[np.bool_]  # (M,)
     AP50: float
     gains: dict[ErrorKind, float]
 
     def counts(self) -> dict[ErrorKind, int]:
         """Number of errors of each type."""
         wrong = {kind: int((self.kinds == number).sum()) for number, kind in enumerate(KINDS)}
-        return wrong | {"missed": int(self.missed.sum())}
+        return wrong | {"undetected": int(self.undetected.sum())}
 
 
 def split_errors(
@@ -69,17 +70,18 @@ def split_errors(
     used[matches.found[0][matches.right[0]]] = True
     kinds, objects = _classify(overlaps, matches, dataset.labels, used)
     pointed_at = objects[np.isin(kinds, (CLASS, LOCALISATION))]
-    missed = ~used & ~dataset.crowd
-    missed[pointed_at] = False
+    undetected = ~used & ~dataset.crowd
+    undetected[pointed_at] = False
     repair = _Repair(dataset, matches, kinds, objects, used)
     ap50 = repair.average_precision()
     repaired = [repair.without(CLASS), repair.without(LOCALISATION)]
     repaired += [repair.without(kind) for kind in (BOTH, DUPLICATE, BACKGROUND)]
-    repaired.append(repair.average_precision(fewer=np.bincount(dataset.labels[missed], minlength=repair.num_classes)))
+    fewer = np.bincount(dataset.labels[undetected], minlength=repair.num_classes)
+    repaired.append(repair.average_precision(fewer=fewer))
     gains = {kind: value - ap50 for kind, value in zip(KINDS, repaired, strict=True)}
     in_order = np.full((2, len(results)), -1, np.int64)
     in_order[:, matches.rows] = kinds, objects
-    return ErrorSplit(kinds=in_order[0], objects=in_order[1], missed=missed, AP50=ap50, gains=gains)
+    return ErrorSplit(kinds=in_order[0], objects=in_order[1], undetected=undetected, AP50=ap50, gains=gains)
 
 
 def _classify(
@@ -195,8 +197,10 @@ def confusion_matrix(
 ) -> NDArray[np.int64]:
     """(C + 1, C + 1) counts. Row: class of the ground truth; column: class of the detection; the last is background.
 
-    Detections that score at least score_threshold take, highest score first and regardless of class, the unmatched
-    object with the highest IoU, if it is at least iou_threshold. Detections on a crowd without an object do not count.
+    Detections that score at least score_threshold take, highest score first, the free object with the highest IoU, if
+    it is at least iou_threshold: first objects of their own class, then any. So the diagonal holds the true positives
+    of that threshold, and the other columns of a row sum to the missed objects of the class. Detections on a crowd
+    without an object do not count.
     """
     shown = results.select(results.scores >= score_threshold)
     images = image_rows_of_detections(dataset, shown)
@@ -211,9 +215,14 @@ def confusion_matrix(
         object_images[objects],
         iou_threshold=iou_threshold,
     )
-    chosen, excused = _choose(close, dataset.crowd, len(order))
-    nothing = len(dataset.class_names)
     labels = shown.labels[order]
+    free = ~dataset.crowd
+    chosen = np.full(len(order), -1, np.int64)
+    for pairs in (labels[close.detections] == dataset.labels[close.objects], np.ones(len(close.ious), np.bool_)):
+        _choose(chosen, free, close, pairs & (chosen[close.detections] < 0))
+    excused = np.zeros(len(order), np.bool_)
+    excused[close.detections[dataset.crowd[close.objects]]] = True
+    nothing = len(dataset.class_names)
     matrix = np.zeros((nothing + 1, nothing + 1), np.int64)
     right = chosen >= 0
     np.add.at(matrix, (dataset.labels[chosen[right]], labels[right]), 1)
@@ -224,18 +233,13 @@ def confusion_matrix(
     return matrix
 
 
-def _choose(
-    close: ClosePairs, crowd: NDArray[np.bool_], num_detections: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """(D,) the object that each detection takes in turn, the closest free one, or -1; (D,) whether it is on a crowd."""
-    chosen = np.full(num_detections, -1, np.int64)
-    excused = np.zeros(num_detections, np.bool_)
-    excused[close.detections[crowd[close.objects]]] = True
-    free = ~crowd
-    for begin, end in runs_of_equal(close.detections):
-        objects = close.objects[begin:end]
-        best = int(np.where(free[objects], close.ious[begin:end], -1.0).argmax())
+def _choose(chosen: NDArray[np.int64], free: NDArray[np.bool_], close: ClosePairs, possible: NDArray[np.bool_]) -> None:
+    """Each detection in turn takes the closest free object among its possible pairs (P,); writes both (D,), (M,)."""
+    places = np.flatnonzero(possible)
+    for begin, end in runs_of_equal(close.detections[places]):
+        pairs = places[begin:end]
+        objects = close.objects[pairs]
+        best = int(np.where(free[objects], close.ious[pairs], -1.0).argmax())
         if free[objects[best]]:
-            chosen[close.detections[begin]] = objects[best]
+            chosen[close.detections[pairs[0]]] = objects[best]
             free[objects[best]] = False
-    return chosen, excused

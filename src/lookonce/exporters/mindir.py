@@ -4,7 +4,6 @@ Input: a normalised image. Outputs: decoded boxes and scores and the raw heads, 
 """
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from lookonce.exporters.plan import ExportPlan
 from lookonce.runtimes.exported import DECODED_OUTPUTS, INTERFACE_KEY, RECORD_KEY, Interface, raw_names
 from lookonce.runtimes.mindir import run_program, user_info_bytes
 from lookonce.settings.record import ModelRecord
+from lookonce.storage import temporary_folder
 from lookonce.weights.mindspore import network_to_ckpt
 
 
@@ -31,8 +31,8 @@ def write_mindir(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: 
     decoded = DECODED_OUTPUTS if plan.outputs == "decoded" else ()
     interface = Interface(takes="normalised", batch=batch, outputs=(*decoded, *raw_names(record)))
     user_info = {RECORD_KEY: describe(record, plan).model_dump_json(), INTERFACE_KEY: interface.model_dump_json()}
-    with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
-        ckpt, mindir, boxes = (Path(folder) / name for name in ("network.ckpt", "network.mindir", "boxes.json"))
+    with temporary_folder() as folder:
+        ckpt, mindir, boxes = (folder / name for name in ("network.ckpt", "network.mindir", "boxes.json"))
         ckpt.write_bytes(network_to_ckpt(record, state, str(path)))
         height, width = record.image_size
         boxes.write_text(json.dumps(heads_of(record)), encoding="utf-8")

@@ -1,7 +1,6 @@
 """Export to ncnn: a folder with the network, written by ncnn's converter pnnx, and the record."""
 
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pnnx
@@ -16,6 +15,7 @@ from lookonce.runtimes.exported import Interface, raw_names
 from lookonce.runtimes.kinds import NCNN_PARAM
 from lookonce.runtimes.ncnn import INTERFACE_FILE, RECORD_FILE, WEIGHTS_FILE
 from lookonce.settings.record import ModelRecord, Preprocessing
+from lookonce.storage import temporary_folder
 
 ANOTHER_SIZE = 32  # pixels added to the converter's second example; dimensions that differ between the two are dynamic
 
@@ -30,8 +30,8 @@ def write_ncnn(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Pa
         )
     interface = Interface(takes="planes" if plan.preprocess else "normalised", batch=1, outputs=raw_names(record))
     path.mkdir()
-    with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
-        param, weights = convert(Planes(model, record, plan), record, plan, Path(folder))
+    with temporary_folder() as folder:
+        param, weights = convert(Planes(model, record, plan), record, plan, folder)
         (path / NCNN_PARAM).write_text(named(param, raw_names(record)), encoding="ascii")
         (path / WEIGHTS_FILE).write_bytes(weights)
     versions = {"torch": torch.__version__, "pnnx": getattr(pnnx, "__version__", "")}

@@ -26,11 +26,9 @@ The last is an option of the session and not of the file, so other programs woul
 
 import io
 import logging
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,9 +36,10 @@ import onnx
 from numpy.typing import NDArray
 
 from lookonce.exporters.plan import ExportPlan
+from lookonce.model.decode_numpy import to_network_input
 from lookonce.runtimes.exported import raw_names
-from lookonce.runtimes.heads import to_network_input
 from lookonce.settings.record import ModelRecord
+from lookonce.storage import temporary_folder
 
 # Operators in int8, so that data between convolutions stay int8 too; preprocessing, decoding and NMS stay float32.
 QUANTISED_OPERATORS = ["Conv", "LeakyRelu", "Relu", "MaxPool", "Concat", "Resize", "Pad"]
@@ -69,8 +68,8 @@ def quantise_onnx(
 
     onnxruntime.set_default_logger_severity(ERRORS_ONLY)
     try:
-        with tempfile.TemporaryDirectory(prefix="lookonce-") as folder, _quiet_root_logger():
-            path = Path(folder) / "quantised.onnx"
+        with temporary_folder() as folder, _quiet_root_logger():
+            path = folder / "quantised.onnx"
             quantization.quantize_static(
                 proto,
                 path,

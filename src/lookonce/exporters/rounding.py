@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from lookonce.exporters.wrapper import fold_batchnorm
 from lookonce.model.backbone import ConvBlock, activate
+from lookonce.model.normalise import to_network_input
 from lookonce.model.yolov3_tiny import YoloV3Tiny
-from lookonce.runtimes.pytorch import to_network_input
 from lookonce.settings.record import ModelRecord
 
-FITTED_IMAGES = 32
 POSITIONS = 6400  # of a layer's output, over all images
 # The rounding errors of larger kernels average out. Those of the COCO network have a noise of 0.022 together, and would
 # take ten times as long as all others.
@@ -61,10 +60,9 @@ def fit_int8(
     assert isinstance(folded, YoloV3Tiny)
     convolutions = {name: one for name, one in folded.named_modules() if isinstance(one, nn.Conv2d)}
     blocks = {f"{name}.conv": one for name, one in folded.named_modules() if isinstance(one, ConvBlock)}
-    rows = np.unique(np.linspace(0, len(canvases) - 1, FITTED_IMAGES).round().astype(int))
-    with _observed(convolutions, blocks, math.ceil(POSITIONS / len(rows))) as seen:
-        for row in rows:
-            folded(to_network_input(torch.from_numpy(canvases[row : row + 1]), record.preprocessing))
+    with _observed(convolutions, blocks, math.ceil(POSITIONS / len(canvases))) as seen:
+        for canvas in canvases:
+            folded(to_network_input(torch.from_numpy(canvas[None]), record.preprocessing))
     for name, conv in convolutions.items():
         if seen[name].windows and not (inner_only and (name not in blocks or conv is folded.backbone.conv0.conv)):
             _round(conv, torch.cat(seen[name].windows), largest)

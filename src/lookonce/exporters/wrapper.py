@@ -13,7 +13,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lookonce.exporters.plan import ExportPlan
 from lookonce.model.decode import decode_heads
-from lookonce.runtimes.pytorch import anchor_tensors, to_network_input
+from lookonce.model.normalise import to_network_input
+from lookonce.runtimes.pytorch import anchor_tensors
 from lookonce.settings.record import ModelRecord
 
 

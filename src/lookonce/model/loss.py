@@ -1,4 +1,4 @@
-"""The detection loss: box IoU, objectness and classes, over dense maps in static shapes.
+"""The detection loss: box IoU, objectness, classes (label smoothing), over dense maps in static shapes.
 
 One class implements two losses. The model zoo's: sums over the batch divided by the number of images, GIoU weighted by
 2 - w * h, objectness target 1 for assigned predictions; unassigned ones with an IoU of 0.7 or more are ignored. The

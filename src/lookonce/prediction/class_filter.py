@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
-from lookonce.model.nms import MOST_CANDIDATES
 from lookonce.prediction.predictor import Detects
 from lookonce.settings.names import suggestion
 
-ALL_BOXES = MOST_CANDIDATES  # maximum detections requested from a detector before filtering
-
 
 class ClassFilter:
-    """A detector that returns only the selected classes, at most max_detections per image."""
+    """A detector that returns only the selected classes, at most max_detections per image.
+
+    detector: expected to return all boxes, since the filter follows its NMS.
+    """
 
     def __init__(self, detector: Detects, class_names: Sequence[str], classes: str, max_detections: int) -> None:
         self._detector, self._max_detections = detector, max_detections

@@ -2,7 +2,7 @@
 
 Line width and font size scale with the image, so that a drawing looks the same on a phone's photograph and on a
 thumbnail. Each label tag has the colour of its box. It is placed inside the image where it covers least of other boxes
-and tags.
+and tags; a tag that finds no free place is left out.
 """
 
 import colorsys
@@ -90,13 +90,15 @@ def draw(
     colors = [class_color(int(label)) for label in detections.labels]
     numbers = _numbers(detections, track_ids, show_scores=show_scores)
     tags = [_tag(class_names, int(label), text, style) for label, text in zip(detections.labels, numbers, strict=True)]
-    places = _place_tags(tags, boxes, (width, height))
+    places = place_tags([tag.size_wh for tag in tags], boxes, (width, height))
     worst_first = range(len(detections) - 1, -1, -1)
     drawn = image.copy()
     for row in worst_first:
         _draw_box(drawn, boxes[row], colors[row], style.line)
     for row in worst_first:
-        _draw_tag(drawn, tags[row], places[row], colors[row], style.padding)
+        place = places[row]
+        if place is not None:
+            _draw_tag(drawn, tags[row], place, colors[row], style.padding)
     return drawn
 
 
@@ -204,20 +206,32 @@ def _draw_tag(image: NDArray[np.uint8], tag: _Tag, place: Rectangle, color: Colo
     letters[:] = np.rint(letters + share * (np.array(text_color(color), np.float32) - letters)).astype(np.uint8)
 
 
-def _place_tags(tags: Sequence[_Tag], boxes: Sequence[Rectangle], image_wh: tuple[int, int]) -> list[Rectangle]:
-    """A place for each tag, best detections first: the place that covers least of other tags, then of boxes."""
+def place_tags(
+    sizes_wh: Sequence[tuple[int, int]], boxes: Sequence[Rectangle], image_wh: tuple[int, int]
+) -> list[Rectangle | None]:
+    """A place for the tag of each box, best detections first: one that covers no other tag and least of other boxes.
+
+    None: every place inside or beside the box would cover a tag.
+    """
     edges = np.array(boxes, np.float64).reshape(-1, 4)
-    taken = np.zeros((len(tags), 4))
-    places: list[Rectangle] = []
-    for row, tag in enumerate(tags):
-        options = _places(boxes[row], tag.size_wh, image_wh)
-        rectangles = np.array(options, np.float64)  # (8, 4)
+    taken: list[Rectangle] = []
+    places: list[Rectangle | None] = []
+    for row, size_wh in enumerate(sizes_wh):
+        options = _free(_places(boxes[row], size_wh, image_wh), taken)
+        options = options or _free(_all_places(boxes[row], size_wh, image_wh), taken)[:1]
         others = np.delete(edges, row, axis=0)
-        less_usual = np.arange(len(options)) * 0.05 * tag.size_wh[0] * tag.size_wh[1]
-        costs = 4 * _hidden(rectangles, taken[:row]) + _hidden(rectangles, others) + less_usual
-        places.append(options[int(np.argmin(costs))])
-        taken[row] = places[-1]
+        less_usual = np.arange(len(options)) * 0.05 * size_wh[0] * size_wh[1]
+        costs = _hidden(np.array(options, np.float64).reshape(-1, 4), others) + less_usual
+        best = options[int(np.argmin(costs))] if options else None
+        places.append(best)
+        taken += [] if best is None else [best]
     return places
+
+
+def _free(options: list[Rectangle], taken: Sequence[Rectangle]) -> list[Rectangle]:
+    """The options that cover none of the taken places."""
+    hidden = _hidden(np.array(options, np.float64), np.array(taken, np.float64).reshape(-1, 4))
+    return [option for option, area in zip(options, hidden.tolist(), strict=True) if area == 0]
 
 
 def _places(box: Rectangle, size_wh: tuple[int, int], image_wh: tuple[int, int]) -> list[Rectangle]:
@@ -226,6 +240,14 @@ def _places(box: Rectangle, size_wh: tuple[int, int], image_wh: tuple[int, int])
     width, height = size_wh
     rows = (top - height, bottom, top, bottom - height)
     columns = (left, right - width)
+    return [_inside((x, y, x + width, y + height), image_wh) for y in rows for x in columns]
+
+
+def _all_places(box: Rectangle, size_wh: tuple[int, int], image_wh: tuple[int, int]) -> list[Rectangle]:
+    """The places in a grid of tags from above the box to below it, and from its left to its right; top left first."""
+    left, top, right, bottom = box
+    width, height = size_wh
+    rows, columns = range(top - height, bottom + 1, height), range(left - width, right + 1, width)
     return [_inside((x, y, x + width, y + height), image_wh) for y in rows for x in columns]
 
 

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -19,11 +19,14 @@ LABELS = "labels"  # folder of the YOLO label files, as that format names it
 
 
 class Output(Protocol):
-    """An open result file. `finish` receives the unreadable images: name -> error message."""
+    """An open result file. `finish` receives the unreadable images: name -> error message; `close` follows in any case,
+    and removes what was not finished."""
 
     def add(self, image: PredictedImage) -> None: ...
 
     def finish(self, failed: Mapping[str, str]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,9 @@ class JsonFile:
         rows.end()
         self._file.publish("}\n")
 
+    def close(self) -> None:
+        self._file.close()
+
 
 class CocoFile:
     """results.json: COCO's results format, with the category ids of the training data."""
@@ -72,6 +78,9 @@ class CocoFile:
     def finish(self, _failed: Mapping[str, str]) -> None:
         self._rows.end()
         self._file.publish("\n")
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class JsonLinesFile:
@@ -91,6 +100,9 @@ class JsonLinesFile:
         with os_errors_explained(self._path):
             self._file.writelines(_dumps({"file": name, "error": error}) + "\n" for name, error in failed.items())
             self._file.close()
+
+    def close(self) -> None:
+        _close(self._file)
 
 
 CSV_COLUMNS = ("file", "image_id", "frame", "seconds", "width", "height", "class", "label", "score")
@@ -118,7 +130,11 @@ class CsvFile:
             self._file.flush()
 
     def finish(self, _failed: Mapping[str, str]) -> None:
-        self._file.close()
+        with os_errors_explained(self._path):
+            self._file.close()
+
+    def close(self) -> None:
+        _close(self._file)
 
 
 class YoloFiles:
@@ -148,6 +164,9 @@ class YoloFiles:
     def finish(self, _failed: Mapping[str, str]) -> None:
         """Nothing is left to do: `add` completes each file."""
 
+    def close(self) -> None:
+        """No file is open."""
+
 
 # Value of --save -> its writers. `images` and `crops` need the images themselves: prediction/renderer.py.
 TEXT_OUTPUTS: dict[str, tuple[Callable[[Context], Output], ...]] = {
@@ -161,12 +180,16 @@ TEXT_OUTPUTS: dict[str, tuple[Callable[[Context], Output], ...]] = {
 @contextmanager
 def open_outputs(words: Sequence[str], context: Context, failed: Mapping[str, str]) -> Iterator[list[Output]]:
     """The outputs for these values of --save. They are finished when the block ends, also after an error."""
-    outputs = [open_output(context) for word in words for open_output in TEXT_OUTPUTS.get(word, ())]
-    try:
-        yield outputs
-    finally:
-        for output in outputs:
-            output.finish(failed)
+    outputs: list[Output] = []
+    with ExitStack() as stack:
+        for open_output in (writer for word in words for writer in TEXT_OUTPUTS.get(word, ())):
+            outputs.append(open_output(context))
+            stack.callback(outputs[-1].close)
+        try:
+            yield outputs
+        finally:
+            for output in outputs:
+                output.finish(failed)
 
 
 def coco_rows(image: PredictedImage, record: ModelRecord) -> list[dict[str, Any]]:
@@ -209,6 +232,10 @@ class _NewFile:
             self._file.close()
             self._new.replace(self._path)
 
+    def close(self) -> None:
+        _close(self._file)
+        self._new.unlink(missing_ok=True)
+
 
 class _Rows:
     """A JSON list, one entry per line."""
@@ -227,6 +254,12 @@ class _Rows:
 def _open_new(path: Path) -> TextIO:
     with os_errors_explained(path):
         return path.open("w", encoding="utf-8", newline="")
+
+
+def _close(file: TextIO) -> None:
+    """Close a file that may hold text for which the disk has no space; the error of the write is on its way already."""
+    with suppress(OSError):
+        file.close()
 
 
 def _dumps(value: Any) -> str:

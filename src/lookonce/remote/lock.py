@@ -5,14 +5,16 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
 from lookonce.errors import LookonceError
 
 BEAT_SECONDS = 5.0
-STALE_SECONDS = 60.0  # a lock on a shared disk that its holder has not touched for this long is stale
+# A lock that its holder has not touched for this long is stale. We watch it for that time by our own monotonic clock:
+# the clocks of two hosts differ, and either may jump.
+STALE_SECONDS = 60.0
 
 
 @contextmanager
@@ -20,14 +22,19 @@ def work_lock(path: Path, *, patience_seconds: float = 6 * 3600) -> Iterator[Non
     """Holds the lock file until the block ends; waits while another process holds it.
 
     The file records the holder's process id, host and start time. A lock whose process has ended (same host) or that
-    has not been touched for a minute (another host) is taken over.
+    is not touched for a minute is taken over.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
+    started = seen_at = time.monotonic()
+    seen = None
     while not _taken(path):
-        if _is_abandoned(path):
+        now, touched, owner = time.monotonic(), _touched(path), _owner(path)
+        if touched != seen:
+            seen, seen_at = touched, now
+        # No owner: its process was killed between creating and filling the file.
+        if _has_ended(owner) or now - seen_at > (STALE_SECONDS if owner else BEAT_SECONDS):
             path.unlink(missing_ok=True)
-        elif time.monotonic() - started > patience_seconds:
+        elif now - started > patience_seconds:
             raise LookonceError(
                 f"{path}: held for too long by {path.read_text(encoding='utf-8')}; delete it if that process has ended",
                 path=path,
@@ -55,16 +62,24 @@ def _taken(path: Path) -> bool:
     return True
 
 
-def _is_abandoned(path: Path) -> bool:
+def _touched(path: Path) -> int | None:
     try:
-        age = time.time() - path.stat().st_mtime
-        owner = json.loads(path.read_text(encoding="utf-8"))
-        pid, host = int(owner["pid"]), str(owner["host"])
+        return path.stat().st_mtime_ns
     except FileNotFoundError:
-        return False
-    except (ValueError, KeyError, TypeError):
-        return age > BEAT_SECONDS  # killed between making and filling it
-    return not _runs(pid) if host == socket.gethostname() else age > STALE_SECONDS
+        return None
+
+
+def _owner(path: Path) -> tuple[int, str] | None:
+    """(process id, host) of the holder."""
+    try:
+        owner = json.loads(path.read_bytes())
+        return int(owner["pid"]), str(owner["host"])
+    except (OSError, LookupError, TypeError, ValueError):
+        return None
+
+
+def _has_ended(owner: tuple[int, str] | None) -> bool:
+    return owner is not None and owner[1] == socket.gethostname() and not _runs(owner[0])
 
 
 def _runs(pid: int) -> bool:
@@ -79,4 +94,5 @@ def _runs(pid: int) -> bool:
 
 def _keep_alive(path: Path, done: Event) -> None:
     while not done.wait(BEAT_SECONDS):
-        path.touch()
+        with suppress(FileNotFoundError):
+            os.utime(path)  # `touch` would create the file again

@@ -6,10 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.data.anchors import (
+    ANCHOR_STRIDES,
+    best_possible_recall,
+    boxes_at_input,
+    crowded_share,
+    fit_anchors,
+    size_overlaps,
+)
 from lookonce.data.dataset import Dataset
-from lookonce.data.letterbox import boxes_at_input
 from lookonce.data.selection import take_images
-from lookonce.model.anchors import ANCHOR_STRIDES, best_possible_recall, crowded_share, fit_anchors, size_overlaps
 from lookonce.settings.image_size import hw_of
 from lookonce.settings.schema import default_of
 

@@ -1,124 +1,30 @@
-"""The edge budget of `lookonce info`: MACs and memory of each layer, for implementations in hardware or C."""
+"""The edge budget of `lookonce info` as a table, as lines of text and as files; model/budget.py computes it."""
 
 import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from lookonce.model.layers import INPUT, Shape, Step, live_values, num_values
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import os_errors_explained, write_file
 
-# Bytes per value. Biases of int8 networks are int32, because they are added to sums of products.
-PRECISIONS = {"fp32": 4, "fp16": 2, "int8": 1}
-INT32_BYTES = 4
+Rows = Sequence[Mapping[str, Any]]  # one per step of the network, in order
 KIB = 1024
 TABLE_WIDTH = 118  # columns of text; a narrower terminal wraps lines, which is better than truncated numbers
 
 
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """steps in order; live: activations in memory during each; record: of the weights, None without weights."""
-
-    steps: tuple[Step, ...]
-    live: tuple[int, ...]
-    size_hw: tuple[int, int]
-    record: ModelRecord | None
-
-    @property
-    def macs(self) -> int:
-        return sum(step.macs for step in self.steps)
-
-    @property
-    def weights(self) -> int:
-        """Number of weights and biases, with BatchNorm folded in."""
-        return sum(step.weights + step.biases for step in self.steps)
-
-    @property
-    def peak(self) -> tuple[Step, int]:
-        """The step with the most activations in memory, and their number."""
-        live, row = max((live, -row) for row, live in enumerate(self.live))
-        return self.steps[-row], live
-
-    @property
-    def largest(self) -> tuple[str, Shape]:
-        """Name and shape of the largest tensor, the first of equal ones; `images` is the network input."""
-        tensors = [(INPUT, self.steps[0].in_shapes[0]), *((step.name, step.out_shape) for step in self.steps)]
-        return max(tensors, key=lambda tensor: num_values(tensor[1]))
-
-
-def budget_of(steps: Sequence[Step], size_hw: tuple[int, int], record: ModelRecord | None) -> Budget:
-    return Budget(steps=tuple(steps), live=tuple(live_values(steps)), size_hw=size_hw, record=record)
-
-
-def weight_bytes(step: Step, precision: str) -> int:
-    """Bytes of weights and biases; for int8 with a float32 scale for each output channel."""
-    if precision == "int8":
-        return step.weights + 2 * INT32_BYTES * step.biases
-    return (step.weights + step.biases) * PRECISIONS[precision]
-
-
-def rows_of(budget: Budget) -> Iterator[dict[str, Any]]:
-    """One row per step, with the columns of budget.csv."""
-    for step, live in zip(budget.steps, budget.live, strict=True):
-        row = {
-            "name": step.name,
-            "kind": step.kind,
-            "inputs": " ".join(step.inputs),
-            "in_shapes": " ".join(shape_text(shape) for shape in step.in_shapes),
-            "out_shape": shape_text(step.out_shape),
-            "kernel": step.kernel,
-            "stride": step.stride,
-            "activation": step.activation,
-            "weights": step.weights,
-            "biases": step.biases,
-            "macs": step.macs,
-            "out_values": step.num_outputs,
-            "live_values": live,
-        }
-        for precision, size in PRECISIONS.items():
-            row[f"weight_bytes_{precision}"] = weight_bytes(step, precision)
-            row[f"out_bytes_{precision}"] = step.num_outputs * size
-            row[f"live_bytes_{precision}"] = live * size
-        yield row
-
-
-def shape_text(shape: Shape) -> str:
-    """channels x height x width."""
-    return "x".join(map(str, shape))
-
-
-def totals_of(budget: Budget) -> dict[str, Any]:
-    """The totals at the top of budget.json."""
-    peak, live = budget.peak
-    largest, shape = budget.largest
-    return {
-        "image_size": {"height": budget.size_hw[0], "width": budget.size_hw[1]},
-        "weights_and_biases": budget.weights,
-        "macs": budget.macs,
-        "weight_bytes": {name: sum(weight_bytes(step, name) for step in budget.steps) for name in PRECISIONS},
-        "peak": {"step": peak.name, "values": live, "bytes": _bytes(live)},
-        "largest_tensor": {"name": largest, "shape": list(shape), "bytes": _bytes(num_values(shape))},
-    }
-
-
-def _bytes(values: int) -> dict[str, int]:
-    return {name: values * size for name, size in PRECISIONS.items()}
-
-
-def table_of(budget: Budget) -> Table:
+def table_of(rows: Rows) -> Table:
     """The table for the terminal. KiB are for int8; fp16 takes twice, fp32 four times as much."""
     table = Table(box=None, pad_edge=False)
     for heading in ("step", "kind", "reads"):
         table.add_column(heading, no_wrap=True)
     for heading in ("output", "weights", "million MACs", "KiB weights", "KiB output", "KiB live"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows_of(budget):
+    for row in rows:
         size = f" {row['kernel']}x{row['kernel']}" if row["kernel"] > 1 or row["kind"] == "conv" else ""
         stride = f" /{row['stride']}" if row["kind"] == "max pool" else ""
         kind = f"{row['kind']}{size}{stride}{', ' if row['activation'] else ''}{row['activation']}"
@@ -129,32 +35,34 @@ def table_of(budget: Budget) -> Table:
     return table
 
 
-def lines_of(budget: Budget) -> Iterator[str]:
+def lines_of(totals: Mapping[str, Any]) -> Iterator[str]:
     """The totals as lines of text."""
-    totals = totals_of(budget)
+    size = totals["image_size"]
     yield (
-        f"{budget.weights:,} weights and biases (BatchNorm folded in), {budget.macs / 1e9:.3f} billion MACs for an "
-        f"image of {budget.size_hw[1]}x{budget.size_hw[0]}"
+        f"{totals['weights_and_biases']:,} weights and biases (BatchNorm folded in), "
+        f"{totals['macs'] / 1e9:.3f} billion MACs for an image of {size['width']}x{size['height']}"
     )
     yield f"weights     {_sizes(totals['weight_bytes'])}"
     yield f"peak        {_sizes(totals['peak']['bytes'])} of activations, in {totals['peak']['step']}"
     largest = totals["largest_tensor"]
-    yield f"largest     {_sizes(largest['bytes'])}: the output of {largest['name']}, {shape_text(largest['shape'])}"
+    shape = "x".join(map(str, largest["shape"]))
+    yield f"largest     {_sizes(largest['bytes'])}: the output of {largest['name']}, {shape}"
 
 
 def _sizes(sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{size / KIB:,.0f} KiB {name}" for name, size in sizes.items())
 
 
-def write_budget(budget: Budget, scales: Mapping[str, Any] | None, folder: Path) -> list[Path]:
+def write_budget(
+    rows: Rows, totals: Mapping[str, Any], record: ModelRecord | None, scales: Mapping[str, Any] | None, folder: Path
+) -> list[Path]:
     """Writes budget.csv, budget.json and, with scales, int8-scales.json; returns their paths."""
-    rows = list(rows_of(budget))
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    record = None if budget.record is None else budget.record.model_dump(mode="json")
-    content = {**totals_of(budget), "steps": rows, "record": record}
+    described = None if record is None else record.model_dump(mode="json")
+    content = {**totals, "steps": rows, "record": described}
     files = {"budget.csv": text.getvalue(), "budget.json": json.dumps(content, indent=1, ensure_ascii=False) + "\n"}
     if scales is not None:
         files["int8-scales.json"] = json.dumps(scales, indent=1) + "\n"

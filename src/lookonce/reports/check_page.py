@@ -16,9 +16,9 @@ from lookonce.data.findings import Finding
 from lookonce.data.images import ImageArray, read_image
 from lookonce.errors import DataError
 from lookonce.reports.advice import Advice, SizeRow
-from lookonce.reports.elements import card, cell, count, head_cell, legend, table
+from lookonce.reports.elements import card, cell, chart_card, count, head_cell, legend, table
 from lookonce.reports.html import fill_page
-from lookonce.reports.images import css_color, data_uri, tag_over
+from lookonce.reports.images import Tag, css_color, data_uri, tags_over
 from lookonce.reports.plots import Series, line_chart
 from lookonce.reports.sections import counts_of_data
 from lookonce.reports.sheets import even_choice
@@ -192,10 +192,11 @@ class _Album:
         height, width = image.shape[:2]
         body = f'<image href="{data_uri(_small(image))}" width="{width}" height="{height}"/>'
         meant = finding.box_xyxy if finding is not None and file == finding.file else None
-        body += _labels(dataset, row, (height, width))
+        frames, tags = _labels(dataset, row, (height, width))
         if finding is not None and meant is not None:
-            body += _frame(meant, max(width, height), MEANT, meant=True)
-            body += tag_over(finding.tag, meant[0], meant[3], MEANT, (height, width)) if finding.tag else ""
+            frames += _frame(meant, max(width, height), MEANT, meant=True)
+            tags = [*([Tag(text=finding.tag, box_xyxy=meant, color=MEANT)] if finding.tag else []), *tags]
+        body += frames + tags_over(tags, (height, width))
         left, top, right, bottom = _view(meant, width, height)
         caption = f"<code>{escape(Path(file).name)}</code><span>{escape(dataset.split)}, {width}×{height}</span>"
         return (
@@ -213,18 +214,14 @@ def _small(image: ImageArray) -> ImageArray:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _labels(dataset: Dataset, row: int, size_hw: tuple[int, int]) -> str:
-    """The boxes of an image in the colours of their classes; the names too, unless there are too many to be read."""
+def _labels(dataset: Dataset, row: int, size_hw: tuple[int, int]) -> tuple[str, list[Tag]]:
+    """The boxes of an image in the colours of their classes, and their names unless there are too many to be read."""
     rows = dataset.rows(row)
     labelled = list(zip(dataset.boxes_xyxy[rows].tolist(), dataset.labels[rows].tolist(), strict=True))
     frames = [_frame(box, max(size_hw), css_color(label), meant=False) for box, label in labelled]
-    if len(labelled) > MOST_NAMES:
-        return "".join(frames)
     names = dataset.class_names
-    tags = [
-        tag_over(names[label], box[0], box[1], css_color(label), size_hw, box[2] - box[0]) for box, label in labelled
-    ]
-    return "".join(frames + tags)
+    tags = [Tag(text=names[label], box_xyxy=box, color=css_color(label), fit=True) for box, label in labelled]
+    return "".join(frames), tags if len(labelled) <= MOST_NAMES else []
 
 
 def _frame(box_xyxy: Iterable[float], side: int, color: str, *, meant: bool) -> str:
@@ -283,9 +280,9 @@ def _advice_chart(advice: Advice) -> str:
         Series(name=name, points=[(row.image_size, 100 * getattr(row, key)) for row in advice.rows], color=color)
         for name, key, color in (("under 8 px", "tiny", 2), ("crowded", "crowded", 1))
     ]
-    title = "Lost objects, in percent"
-    chart = line_chart(title, lines, x_label="image size")
-    return card(f"<h3>{title}</h3>{chart}{legend((line.name, line.color) for line in lines)}")
+    title = "Lost objects by image size"
+    chart = line_chart(title, lines, x_label="image size, pixels", y_label="objects, %")
+    return chart_card(title, chart, names=legend((line.name, line.color) for line in lines))
 
 
 def _all_checks(result: CheckResult) -> str:

@@ -21,14 +21,17 @@ from lookonce.reports.elements import (
 )
 from lookonce.reports.images import ComparedImage, found_figure, truth_figure
 from lookonce.reports.plots import Series, line_chart
-from lookonce.reports.sections import TWELVE, duration, plain
+from lookonce.reports.sections import DASHED, TWELVE, duration, line_series, plain
 from lookonce.settings.schema import Settings, default_of
 
+# Title, column of metrics.jsonl, label and top of the y axis.
 CHARTS = (
-    ("AP50 on the validation images", "AP50", 1.0),
-    ("AP on the validation images", "AP", 1.0),
-    ("Loss, mean of each epoch", "loss", None),
-    ("Learning rate at the end of each epoch", "lr", None),
+    ("AP50 on the validation images", "AP50", "AP50, 0 to 1", 1.0),
+    ("AP on the validation images", "AP", "AP, 0 to 1", 1.0),
+    ("F1 on the validation images", "F1", "F1, 0 to 1", 1.0),
+    ("Training loss, mean of each epoch", "loss", "loss", None),
+    ("Validation loss", "val_loss", "loss", None),
+    ("Learning rate at the end of each epoch", "lr", "learning rate", None),
 )
 # Settings that concern only the location or speed of a run.
 NOT_COMPARED = {"runs", "name", "workers", "cache_mb", "log_interval", "resume"}
@@ -104,19 +107,19 @@ def _difference(known: Mapping[str, Any]) -> str:
 def curves(runs: Sequence[Compared]) -> str:
     """The charts, with one line for each run."""
     charts = []
-    for title, column, y_high in CHARTS:
+    for title, column, y_label, y_high in CHARTS:
         series = [_line(run, column, place) for place, run in enumerate(runs)]
         series = [line for line in series if line.points]
         if series:
             names = legend((line.name, line.color) for line in series)
-            charts.append(chart_card(title, line_chart(title, series, y_high=y_high), names=names))
+            chart = line_chart(title, series, y_label=y_label, y_high=y_high)
+            charts.append(chart_card(title, chart, names=names))
     return f'<div class="grid">{"".join(charts)}</div>' if charts else ""
 
 
 def _line(run: Compared, column: str, place: int) -> Series:
-    rows = run.content.run.rows
-    points = [(row.get("epoch", number) + 1, row[column]) for number, row in enumerate(rows) if column in row]
-    return Series(name=run.name, points=points, color=_color(place))
+    lines = line_series(run.content.run.rows, {column: _color(place)})
+    return Series(name=run.name, points=lines[0].points if lines else [], color=_color(place))
 
 
 def _color(place: int) -> int:
@@ -201,9 +204,9 @@ def images(runs: Sequence[Compared]) -> str:
     figures = []
     for place, image in enumerate(first.images):
         figures.append(card(_figure(runs, place, image)))
-    shown = ", ".join(f"{run.name} from {run.content.shown_from} up" for run in runs)
+    shown = ", ".join(f"'{run.name}' from {run.content.shown_from} up" for run in runs)
     return (
-        f"<p>First the ground truth, then the predictions: {escape(shown)}. Dashed: missed, or false positive.</p>"
+        f"<p>First the ground truth, then the predictions: {escape(shown)}. {DASHED}</p>"
         f'<div class="stack" style="--columns:{1 + len(runs)}">{"".join(figures)}</div>'
     )
 

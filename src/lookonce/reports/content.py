@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
 from lookonce.reports.images import Classes, ComparedImage
 from lookonce.settings.record import ModelRecord
+from lookonce.settings.yaml_file import read_entries
+from lookonce.storage import find_published
+from lookonce.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +35,12 @@ class Content:
 
     metrics: COCO's twelve metrics by name, 0..1 or -1, and other keys of metrics.json of `lookonce eval` if available;
     analysis: its analysis.json. scored_on: the scored images, in words. images: an evenly spaced choice of these;
-    worst: those with most errors. shown_from: the confidence threshold of the predictions in both, in words. classes:
-    name and color of each label in the images. verified: verify.json of `lookonce verify`. facts: rows about the
-    environment. commands: shell commands that reproduce the run.
+    worst: those with most errors. threshold: the confidence threshold of `predict`, in words. shown_from: the
+    confidence threshold of the predictions in both and in the confusion matrix, in words. weak: a sentence if few or no
+    detections reach the threshold of `predict`, else empty. counts: at that of shown_from, numbers of objects, missed
+    objects and false positives. classes: name and color of each label in the images. verified: verify.json of `lookonce
+    verify`. facts: rows about the environment. commands: shell commands that reproduce the run. predicted: annotated
+    images of predicted_by, in words, by name, (H, W, 3) uint8 RGB.
     """
 
     title: str
@@ -44,11 +51,16 @@ class Content:
     analysis: Mapping[str, Any] = field(default_factory=dict)
     images: Sequence[ComparedImage] = ()
     worst: Sequence[ComparedImage] = ()
+    threshold: str = "a score of 0.25"
     shown_from: str = "a score of 0.25"
+    weak: str = ""
+    counts: tuple[int, int, int] | None = None
     classes: Classes = ()
     verified: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     commands: Sequence[str] = ()
+    predicted: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    predicted_by: str = ""
 
 
 def read_run(folder: Path) -> Run:
@@ -59,10 +71,8 @@ def read_run(folder: Path) -> Run:
             f"{folder}: contains no settings.yaml; expected the folder of a training run, such as runs/train-1",
             path=folder,
         )
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(settings, dict):
-        raise DataError(f"{path}: contains {type(settings).__name__}; expected a mapping of settings", path=path)
-    return Run(folder=folder, settings=settings, rows=_read_rows(folder / "metrics.jsonl"), record=_read_record(folder))
+    settings = {entry.name: entry.value for entry in read_entries(path)}
+    return Run(folder=folder, settings=settings, rows=RunFolder(folder).metrics(), record=_read_record(folder))
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
@@ -73,6 +83,11 @@ def read_metrics(path: Path) -> dict[str, Any]:
 def read_analysis(path: Path) -> dict[str, Any]:
     """Reads an analysis.json of `lookonce eval --output`."""
     return _read_json(path, "curves")
+
+
+def read_detections(path: Path) -> dict[str, Any]:
+    """Reads a detections.json of `lookonce predict`."""
+    return _read_json(path, "class_names", verb="predict")
 
 
 def read_verified(folder: Path) -> dict[str, Any]:
@@ -101,25 +116,13 @@ def best_metrics(rows: Sequence[Mapping[str, float]], by: str = "AP") -> dict[st
     return {name: value for name, value in best.items() if name.startswith("A")}
 
 
-def _read_rows(path: Path) -> list[dict[str, float]]:
-    """The rows of metrics.jsonl; a truncated last line, left by a kill, is dropped."""
-    if not path.is_file():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
-
-
 def _read_record(folder: Path) -> ModelRecord | None:
     for name in ("best", "last"):
-        path = folder / "checkpoints" / name / "record.json"
+        checkpoint = folder / "checkpoints" / name
+        path = (find_published(checkpoint) or checkpoint) / "record.json"
         if path.is_file():
             try:
-                return ModelRecord.model_validate_json(path.read_text(encoding="utf-8"))
+                return ModelRecord.model_validate_json(path.read_bytes())
             except ValidationError as error:
                 raise DataError(
                     f"{path}: {error.errors()[0]['msg']}; expected a record of this version of lookonce", path=path

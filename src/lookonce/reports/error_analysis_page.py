@@ -15,9 +15,9 @@ ERROR_WORDS = {
     "both": "wrong class, and IoU below 0.5",
     "duplicate": "another box on an object that is already matched",
     "background": "no labelled object there",
-    "missed": "objects that no detection matches or almost matches",
+    "undetected": "objects that no detection matches or almost matches, whatever its score (TIDE: missed)",
 }
-MOST_LINES = 5  # maximum classes with a curve each; more are unreadable
+MOST_LINES = 5  # maximum classes with a colour each; of more, the two best and the two worst have one
 LARGEST_MATRIX = 25  # classes; a larger table does not fit a screen
 LISTED_CONFUSIONS = 12
 
@@ -27,7 +27,7 @@ def error_analysis(content: Content) -> str:
     analysis = content.analysis
     if not analysis:
         return ""
-    parts = [_split(analysis), _groups(analysis), _charts(analysis), _confusion(analysis)]
+    parts = [_split(analysis), _groups(analysis), _charts(analysis), _confusion(content)]
     return "".join(parts)
 
 
@@ -67,10 +67,11 @@ def _groups(analysis: Mapping[str, Any]) -> str:
         ]
         head = "".join(
             head_cell(name, number=name != grouping["title"])
-            for name in (grouping["title"], "objects", "AP50", "recall")
+            for name in (grouping["title"], "objects", "AP50", "recall at IoU 0.5")
         )
         cards.append(card(table(rows, head=head), scroll=True))
-    return f'<h3 class="above">AP50 by group</h3><div class="grid">{"".join(cards)}</div>'
+    words = "Recall at IoU 0.5: objects matched by a detection of their class, of any score; mean over the classes."
+    return f'<h3 class="above">AP50 by group</h3><p>{words}</p><div class="grid">{"".join(cards)}</div>'
 
 
 def _charts(analysis: Mapping[str, Any]) -> str:
@@ -85,38 +86,52 @@ def _charts(analysis: Mapping[str, Any]) -> str:
 
 
 def _precision_recall(analysis: Mapping[str, Any]) -> str:
+    """A line for each class, and their mean."""
     curves, recalls = analysis["curves"], analysis["recalls"]
-    names = list(curves)
-    mean = _mean([curves[name]["precision_at_recall"] for name in _with_objects(curves)])
-    series = [Series(name="all classes", points=list(zip(recalls, mean, strict=False)), color=6)]
-    if 1 < len(names) <= MOST_LINES:
-        series += [
-            Series(
-                name=name,
-                points=list(zip(recalls, curves[name]["precision_at_recall"], strict=True)),
-                color=place,
-            )
-            for place, name in enumerate(names, start=1)
-        ]
+    known = {name: curves[name]["precision_at_recall"] for name in _with_objects(curves)}
+    best_first = sorted(known, key=lambda name: -sum(known[name]))
+    named = best_first if len(known) <= MOST_LINES else [*best_first[:2], *best_first[-2:]]
+    series = [_until_zero(name, recalls, known[name], 6, thin=True) for name in best_first if name not in named]
+    mean = _mean(list(known.values()))
+    shown = [_until_zero("all classes", recalls, mean, 6)]
+    if len(known) > 1:
+        shown += [_until_zero(name, recalls, known[name], place) for place, name in enumerate(named, start=1)]
     title = "Precision-recall curve"
-    chart = line_chart(title, series, x_label="recall", y_high=1.0, x_range=(0, 1))
-    return chart_card(title, chart, names=_names(series), note="The area under a line is its AP50.")
+    chart = line_chart(
+        title, [*series, *shown], x_label="recall at IoU 0.5", y_label="precision", y_high=1.0, x_range=(0, 1)
+    )
+    note = "The area under a line is its AP50."
+    if series:
+        note += f" Thin lines: the other {len(series)} classes."
+    return chart_card(title, chart, names=_names(shown), note=note)
+
+
+def _until_zero(
+    name: str, recalls: Sequence[float], precision: Sequence[float], color: int, *, thin: bool = False
+) -> Series:
+    """The line ends at the first recall that no detection reaches."""
+    end = next((place for place, value in enumerate(precision) if value <= 0), len(precision))
+    return Series(name=name, points=list(zip(recalls, precision, strict=False))[: end + 1], color=color, thin=thin)
 
 
 def _over_thresholds(analysis: Mapping[str, Any]) -> str:
+    """Precision only where there are detections: of each class, and at all."""
     curves, thresholds = analysis["curves"], analysis["thresholds"]
     chosen = _with_objects(curves)
-    series = [
-        Series(
-            name=words,
-            points=list(zip(thresholds, _mean([curves[n][part] for n in chosen]), strict=False)),
-            color=color,
-        )
-        for color, (part, words) in enumerate((("precision", "precision"), ("recall", "recall"), ("f1", "F1")), start=1)
-    ]
+    series = []
+    for color, (part, words) in enumerate((("precision", "precision"), ("recall", "recall"), ("f1", "F1")), start=1):
+        columns = zip(thresholds, zip(*(curves[name][part] for name in chosen), strict=True), strict=False)
+        known = [(at, [value for value in values if value >= 0]) for at, values in columns]
+        points = [(at, sum(values) / len(values)) for at, values in known if values]
+        series.append(Series(name=words, points=points, color=color))
     title = "Precision, recall and F1 over the confidence threshold"
-    note = "Mean over the classes. The table of classes has the threshold with the highest F1 of each class."
-    chart = line_chart(title, series, x_label="confidence threshold", y_high=1.0, x_range=(0, 1))
+    note = (
+        "Means over the classes; precision over those with detections at the threshold, and it ends with the last "
+        "detection. The table of classes has the threshold with the highest F1 of each class."
+    )
+    chart = line_chart(
+        title, series, x_label="confidence threshold", y_label="at IoU 0.5, 0 to 1", y_high=1.0, x_range=(0, 1)
+    )
     return chart_card(title, chart, names=_names(series), note=note)
 
 
@@ -128,7 +143,7 @@ def _score_histogram(analysis: Mapping[str, Any]) -> str:
     series = [(names[0], [float(n) for n in right[1:]], 3), (names[1], [float(n) for n in wrong[1:]], 2)]
     title = "Scores of true and false positives"
     note = f"Not drawn: {right[0]:,} true and {wrong[0]:,} false positives with a score under 0.05." if right else ""
-    chart = bar_chart(title, labels, series, x_label="score from")
+    chart = bar_chart(title, labels, series, x_label="score, from", y_label="detections")
     return chart_card(title, chart, names=legend([(names[0], 3), (names[1], 2)]), note=note)
 
 
@@ -141,24 +156,27 @@ def _calibration(analysis: Mapping[str, Any]) -> str:
         ("precision", [max(value, 0.0) for value in known["precision"]], 3),
     ]
     title = "Calibration of the scores"
-    chart = bar_chart(title, labels, series, x_label="score from")
+    chart = bar_chart(title, labels, series, x_label="score, from", y_label="mean of the bin, 0 to 1")
     note = f"With calibrated scores, score and precision are equal. Expected calibration error: {known['error']:.3f}."
     return chart_card(title, chart, names=legend([("score", 1), ("precision", 3)]), note=note)
 
 
-def _confusion(analysis: Mapping[str, Any]) -> str:
-    confusion = analysis["confusion"]
+def _confusion(content: Content) -> str:
+    confusion = content.analysis["confusion"]
     names, counts = confusion["classes"], confusion["counts"]
     if len(names) < 2:
         return ""
     title, words, body = "Most frequent confusions", "", _list_of_confusions(names, counts)
     if len(names) <= LARGEST_MATRIX + 1:
         title, body = "Confusion matrix", _matrix(names, counts)
-        words = " Rows: ground truth; columns: predictions. The last column counts missed objects, the last row false "
-        words += "positives without an object."
+        words = (
+            " Rows: ground truth; columns: predictions. Each cell: percent of its row, then the count. An object that "
+            "is not on the diagonal is missed: detected as another class, or (last column) not at all. The last row "
+            "counts the other false positives."
+        )
     return (
-        f'<h3 class="above">{title}</h3><p>Detections with a score of at least {confusion["score_threshold"]:g}.{words}'
-        f"</p>{card(body, scroll=True)}"
+        f'<h3 class="above">{title}</h3><p>Detections from {escape(content.shown_from)} up.{words}</p>'
+        f"{card(body, scroll=True)}"
     )
 
 
@@ -174,7 +192,8 @@ def _matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
 
 def _matrix_cell(number: int, total: int, *, right: bool) -> str:
     kind = "good" if right else "bad"
-    return f'<td class="number {kind}" style="--part:{number / total:.2f}">{number or ""}</td>'
+    words = f'{100 * number / total:.0f} %<small class="interval">{number:,}</small>' if number else ""
+    return f'<td class="number {kind}" style="--part:{number / total:.2f}">{words}</td>'
 
 
 def _list_of_confusions(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:

@@ -17,6 +17,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Content], str]], ...] = (
     ("Images", "images", sections.images),
     ("Errors", "errors", error_analysis_page.error_analysis),
     ("Worst images", "worst", sections.worst),
+    ("Predictions of other weights", "predicted", sections.predicted),
     ("Training", "training", sections.curves),
     ("Data", "data", sections.data_card),
     ("Exported files", "exported", sections.exported_files),
@@ -53,7 +54,7 @@ def write_comparison(path: Path, title: str, runs: Sequence[comparison.Compared]
     """Writes the page that shows several runs side by side; returns `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = [(heading, anchor, make(runs)) for heading, anchor, make in comparison.SECTIONS]
-    words = f"{len(runs)} runs side by side; differences are relative to the first, {runs[0].name}."
+    words = f"{len(runs)} runs side by side; differences are relative to the first, '{runs[0].name}'."
     write_file(path, fill_page(title=title, lead=words, tiles=comparison.tiles(runs), parts=parts))
     return path
 
@@ -81,7 +82,7 @@ def lead(content: Content) -> str:
     if record is None:
         return f"A run of lookonce in {content.run.folder}."
     more = f" and {record.num_classes - 8} more" if record.num_classes > 8 else ""
-    names = ", ".join(record.class_names[:8]) + more
+    names = ", ".join(f"'{name}'" for name in record.class_names[:8]) + more
     return f"YOLOv3-Tiny, trained to detect {names}."
 
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import pairwise_iou_xyxy
 from lookonce.detections import Detections
-from lookonce.prediction.draw import class_color
+from lookonce.prediction.draw import class_color, place_tags
 
 Classes = Sequence[tuple[str, str]]  # name and color, `#rrggbb`, of each label
 LONGEST_SIDE = 640  # pixels; larger images are scaled down
+LETTER = 0.58  # mean width of a letter, in font heights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,11 @@ def data_uri(image: NDArray[np.uint8], quality: int = 82) -> str:
     if scale < 1:
         image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+    return jpeg_uri(encoded.tobytes())
+
+
+def jpeg_uri(content: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode()
 
 
 def css_color(label: int) -> str:
@@ -101,7 +106,7 @@ def ink_on(color: str) -> str:
 def _verdict(num_truth: int, missed: int, extra: int) -> str:
     if not num_truth and not extra:
         return "no objects, no predictions"
-    parts = [f"{num_truth - missed} of {num_truth} found"] + ([f"false positives: {extra}"] if extra else [])
+    parts = [f"{num_truth} labelled", f"{missed} missed", f"false positives: {extra}"]
     return ", ".join(parts)
 
 
@@ -121,33 +126,64 @@ def _boxes(
 ) -> str:
     """Rectangles and tags; dashed for missed ground truth and false positives. Highest scores are drawn last."""
     line = max(size_hw) / 220
-    parts = []
+    parts, tags = [], []
     for row in range(len(boxes))[::-1]:
         left, top, right, bottom = boxes.boxes_xyxy[row].tolist()
         name, color = classes[boxes.labels[row]]
-        tag = f"{name} {boxes.scores[row]:.2f}" if scores else name
+        text = f"{name} {_score(boxes.scores[row])}" if scores else name
         dash = "" if matched[row] else f' stroke-dasharray="{line * 3:.1f} {line * 2:.1f}"'
         place = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
-        parts.append(f'<rect {place} fill="none" stroke="{color}" stroke-width="{line:.2f}"{dash}/>')
-        parts.append(tag_over(tag, left, top, color, size_hw))
-    return "".join(parts)
+        rect = f'<rect {place} fill="none" stroke="{color}" stroke-width="{line:.2f}"{dash}>'
+        parts.append(f"{rect}<title>{escape(text)}</title></rect>")
+        tags.append(Tag(text=text, box_xyxy=(left, top, right, bottom), color=color))
+    return "".join(parts) + tags_over(tags[::-1], size_hw)
 
 
-def tag_over(
-    text: str, left: float, top: float, color: str, size_hw: tuple[int, int], box_width: float = math.inf
-) -> str:
-    """SVG of a text tag above the box, or inside it at the top of the image.
+def _score(value: float) -> str:
+    """Two decimals, or the first digit of a score that they would show as 0."""
+    return f"{value:.2f}" if value >= 0.01 else f"{value:.1g}"
 
-    box_width: the text shrinks, to 40 % at most, to be no wider: long names beside each other hide the objects.
-    """
+
+@dataclass(frozen=True, kw_only=True)
+class Tag:
+    """The text tag of a box. fit: the text shrinks, to 40 % at most, to be no wider than the box."""
+
+    text: str
+    box_xyxy: tuple[float, float, float, float]
+    color: str
+    fit: bool = False
+
+
+def tags_over(tags: Sequence[Tag], size_hw: tuple[int, int]) -> str:
+    """SVG of the tags, the most important first: none covers another, and one without a free place is left out."""
+    fonts = [_font_size(tag, size_hw) for tag in tags]
+    sizes = [
+        (math.ceil(LETTER * font * len(tag.text) + font * 0.5), math.ceil(font * 1.25))
+        for tag, font in zip(tags, fonts, strict=True)
+    ]
+    left, top, right, bottom = (
+        np.rint(edges).astype(int).tolist() for edges in np.array([tag.box_xyxy for tag in tags]).reshape(-1, 4).T
+    )
+    places = place_tags(sizes, list(zip(left, top, right, bottom, strict=True)), (size_hw[1], size_hw[0]))
+    return "".join(
+        _tag_at(tag, font, place) for tag, font, place in zip(tags, fonts, places, strict=True) if place is not None
+    )
+
+
+def _font_size(tag: Tag, size_hw: tuple[int, int]) -> float:
     font = max(size_hw) / 32
-    font = min(max(box_width / (0.58 * len(text) + 0.5), 0.4 * font), font)
-    letters = font * 0.58 * len(text)  # textLength enforces this width with any font
-    width, height = letters + font * 0.5, font * 1.25
-    x = min(max(left, 0.0), max(size_hw[1] - width, 0.0))
-    y = top - height if top >= height else top
-    plate = f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{color}"/>'
-    place = f'x="{x + font * 0.25:.1f}" y="{y + font * 0.95:.1f}" font-size="{font:.1f}" textLength="{letters:.1f}"'
+    if not tag.fit:
+        return font
+    box_width = tag.box_xyxy[2] - tag.box_xyxy[0]
+    return min(max(box_width / (LETTER * len(tag.text) + 0.5), 0.4 * font), font)
+
+
+def _tag_at(tag: Tag, font: float, place: tuple[int, int, int, int]) -> str:
+    x, y, right, bottom = place
+    letters = LETTER * font * len(tag.text)  # textLength enforces this width with any font
+    plate = f'<rect x="{x}" y="{y}" width="{right - x}" height="{bottom - y}" fill="{tag.color}"/>'
+    where = f'x="{x + font * 0.25:.1f}" y="{y + font * 0.95:.1f}" font-size="{font:.1f}" textLength="{letters:.1f}"'
     return (
-        f'{plate}<text class="tag" {place} lengthAdjust="spacingAndGlyphs" fill="{ink_on(color)}">{escape(text)}</text>'
+        f'{plate}<text class="tag" {where} lengthAdjust="spacingAndGlyphs" fill="{ink_on(tag.color)}">'
+        f"{escape(tag.text)}</text>"
     )

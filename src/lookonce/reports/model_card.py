@@ -43,7 +43,7 @@ def _what(content: Content) -> Iterator[str]:
             ("input", f"{width}×{height} pixels, {record.preprocessing.resize}, {record.preprocessing.color_order}"),
             ("channels", ", ".join(map(str, record.channels))),
             ("anchors, pixels", "  ".join(f"{w:g}×{h:g}" for w, h in record.anchors)),
-            ("confidence threshold", content.shown_from),
+            ("confidence threshold", content.threshold),
             ("training data, SHA-256", record.data_hash or "unknown"),
             *record.versions.items(),
         ],
@@ -70,7 +70,7 @@ def _scores(content: Content) -> Iterator[str]:
     best, sure = metrics.get("best_thresholds", {}), metrics.get("class_intervals", {})
     if per_class:
         yield _table(
-            ("class", "objects", "AP50", "95 % interval", "AP", "recall", "best threshold (F1)"),
+            ("class", "objects", "AP50", "95 % interval", "AP", "AR100", "best threshold (F1)"),
             [
                 (
                     _plain(name),

@@ -1,4 +1,4 @@
-"""Charts as SVG text: lines over epochs, and bars, in the colours of the surrounding page.
+"""Charts as SVG text: lines, bars and heat maps in the colours of the surrounding page. `frame` draws all axes.
 
 Every colour is a CSS variable with a fallback (`var(--series-1, ...)`), so one chart suits a light and a dark page;
 `standalone` adds a style sheet for a chart in its own file.
@@ -8,22 +8,29 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 480, 250
-LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 38  # margins around the plotting area
+LEFT, RIGHT, TOP, BOTTOM = 62, 12, 12, 42  # margins around the plotting area
 NUM_SERIES_COLORS = 6
-MOST_MARKS = 60
+MOST_MARKS = 25
+HEAT_LEVELS = 8
+LETTER = 5.6  # mean width in pixels
 
 Format = Callable[[float], str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One line: points (x, y), x ascending; color 1..NUM_SERIES_COLORS."""
+    """One line: points (x, y), x ascending; color 1..NUM_SERIES_COLORS; thin: one of many, without marks."""
 
     name: str
     points: Sequence[tuple[float, float]]
     color: int
+    thin: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,31 +71,34 @@ def line_chart(
     title: str,
     series: Sequence[Series],
     *,
+    y_label: str,
     x_label: str = "epoch",
     y_high: float | None = None,
     format_y: Format = short,
-    named: bool = False,
     x_range: tuple[float, float] | None = None,
 ) -> str:
     """A line chart with y from 0. y_high: top of the y axis; default: 6 % above the largest value.
 
-    named: the names of the lines are below the axis, for charts without a legend. x_range: ends of the x axis, for
-    fractional x; default: the first to the last point, with ticks at whole numbers.
+    x_range: ends of the x axis, for fractional x; default: the first to the last point, with ticks at whole numbers.
     """
     points = [point for line in series for point in line.points]
     highest = max((y for _, y in points if math.isfinite(y)), default=1.0)
     top = y_high or (highest * 1.06 if highest > 0 else 1.0)
     xs = [x for x, _ in points] or [0.0, 1.0]
     low, high = x_range or (min(xs), max(xs))
-    across = Axis(low=low, high=high if high > low else low + 1, start=LEFT, end=WIDTH - RIGHT)
-    up = Axis(low=0, high=top, start=HEIGHT - BOTTOM, end=TOP)
+    across, up = axes((low, high if high > low else low + 1), top)
     x_ticks = [tick for tick in ticks(across.low, across.high, 6) if x_range is not None or tick == int(tick)]
-    parts = [_grid(across, up, x_ticks, ticks(0, top), "" if named else x_label, format_y)]
-    parts += [_line(line, across, up, format_y, x_label) for line in series]
-    if named:
-        parts += [_name(line, place) for place, line in enumerate(series)]
-        parts.append(_text(WIDTH - RIGHT, HEIGHT - 4, x_label, anchor="end"))
-    return _svg(title, "".join(parts))
+    lines = "".join(_line(line, across, up, format_y, x_label) for line in series)
+    return frame(
+        title,
+        lines,
+        across,
+        up,
+        x_ticks=[(tick, f"{tick:g}") for tick in x_ticks],
+        y_ticks=[(tick, format_y(tick)) for tick in ticks(0, top)],
+        x_label=x_label,
+        y_label=y_label,
+    )
 
 
 def bar_chart(
@@ -96,14 +106,14 @@ def bar_chart(
     labels: Sequence[str],
     series: Sequence[tuple[str, Sequence[float], int]],
     *,
-    x_label: str = "",
+    x_label: str,
+    y_label: str,
     format_y: Format = short,
 ) -> str:
     """Bars from 0, one group per label. series: (name, a height for each label, color)."""
     top = max((value for _, values, _ in series for value in values), default=0.0) * 1.06 or 1.0
-    across = Axis(low=0, high=max(len(labels), 1), start=LEFT, end=WIDTH - RIGHT)
-    up = Axis(low=0, high=top, start=HEIGHT - BOTTOM, end=TOP)
-    parts = [_grid(across, up, [], ticks(0, top), x_label, format_y), _bar_labels(labels, across)]
+    across, up = axes((0, max(len(labels), 1)), top)
+    parts = []
     width = (across(1) - across(0)) * 0.76 / max(len(series), 1)
     for place, (name, values, color) in enumerate(series):
         for index, value in enumerate(values):
@@ -113,14 +123,94 @@ def bar_chart(
                 f'height="{up(0) - up(value):.1f}" rx="1.5" style="fill:{_color(color)}">'
                 f"<title>{escape(labels[index])}, {escape(name)}: {format_y(value)}</title></rect>"
             )
-    return _svg(title, "".join(parts))
+    return frame(
+        title,
+        "".join(parts),
+        across,
+        up,
+        x_ticks=_bar_labels(labels, across),
+        y_ticks=[(tick, format_y(tick)) for tick in ticks(0, top)],
+        x_label=x_label,
+        y_label=y_label,
+        lines_at_x=False,
+    )
 
 
-def standalone(svg: str) -> str:
-    """The chart as the content of an SVG file, readable on light and dark backgrounds."""
+def heat_map(title: str, counts: NDArray[np.int64], across: Axis, up: Axis, **labels: Any) -> str:
+    """counts (R, C) of equal cells between the ends of the axes, first row at `up.low`; labels: as of `frame`.
+
+    The darkest of HEAT_LEVELS colours is the largest count, the steps follow the square root; 0 has no colour.
+    """
+    levels = np.ceil(HEAT_LEVELS * np.sqrt(counts / max(counts.max(initial=0), 1))).astype(int)
+    height, width = (up.end - up.start) / counts.shape[0], (across.end - across.start) / counts.shape[1]
+    parts = []
+    for level in np.unique(levels[levels > 0]).tolist():
+        cells = "".join(
+            f"M{across.start + column * width:.1f} {up.start + row * height:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}z"
+            for row, column in np.argwhere(levels == level).tolist()
+        )
+        parts.append(f'<path d="{cells}" style="fill:{_color(1)};fill-opacity:{level / HEAT_LEVELS:.2f}"/>')
+    return frame(title, "".join(parts), across, up, **labels)
+
+
+def axes(
+    x_range: tuple[float, float], y_high: float, *, width: float = WIDTH, height: float = HEIGHT
+) -> tuple[Axis, Axis]:
+    """The x axis, and the y axis from 0 up, of a chart of that size in pixels with room for ticks and labels."""
+    across = Axis(low=x_range[0], high=x_range[1], start=LEFT, end=width - RIGHT)
+    return across, Axis(low=0, high=y_high, start=height - BOTTOM, end=TOP)
+
+
+def frame(
+    title: str,
+    body: str,
+    across: Axis,
+    up: Axis,
+    *,
+    x_ticks: Sequence[tuple[float, str]],
+    y_ticks: Sequence[tuple[float, str]],
+    x_label: str,
+    y_label: str,
+    lines_at_x: bool = True,
+) -> str:
+    """The SVG of any chart: grid, ticks (value, text) and axis labels around `body`. Labels name the unit.
+
+    lines_at_x: vertical lines at the ticks of the x axis.
+    """
+    bottom, top = max(up.start, up.end), min(up.start, up.end)
+    width, height = across.end + RIGHT, bottom + BOTTOM
+    parts = []
+    for value, text in y_ticks:
+        parts.append(f'<path d="M{across.start} {up(value):.1f}H{across.end}" style="{_RULE}"/>')
+        parts.append(_text(across.start - 6, up(value) + 3.5, text, anchor="end"))
+    for value, text in x_ticks:
+        if lines_at_x:
+            parts.append(f'<path d="M{across(value):.1f} {top}V{bottom}" style="{_RULE}"/>')
+        parts.append(_text(across(value), bottom + 16, text, anchor="middle"))
+    middle = (top + bottom) / 2
+    parts.append(_text((across.start + across.end) / 2, height - 5, x_label, anchor="middle"))
+    parts.append(_text(13, middle, y_label, anchor="middle", turned=True))
+    return (
+        f'<svg class="chart" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title)}" '
+        f'font-family="system-ui,sans-serif" font-size="11.5"><title>{escape(title)}</title>'
+        f"{''.join(parts)}{body}</svg>"
+    )
+
+
+def standalone(svg: str, title: str, series: Sequence[Series] = ()) -> str:
+    """A chart as the content of an SVG file, with its title and legend, readable on light and dark backgrounds."""
+    width, height = (float(side) for side in svg.split('viewBox="0 0 ', 1)[1].split('"', 1)[0].split())
+    head = 44 if len(series) > 1 else 24
+    parts = [f'<text x="{LEFT}" y="{16 - head}" font-weight="600" style="fill:{_INK}">{escape(title)}</text>']
+    x = float(LEFT)
+    for line in series if len(series) > 1 else ():
+        parts.append(f'<rect x="{x:.1f}" y="-18" width="9" height="9" rx="2" style="fill:{_color(line.color)}"/>')
+        parts.append(_text(x + 14, -9.5, line.name, anchor="start"))
+        x += 32 + LETTER * len(line.name)
     style = f"<style>{LIGHT}@media (prefers-color-scheme: dark){{{DARK}}}</style>"
     opening, rest = svg.split(">", 1)
-    return f'{opening} xmlns="http://www.w3.org/2000/svg">{style}{rest}\n'
+    opening = opening.replace(f'viewBox="0 0 {width:g} {height:g}"', f'viewBox="0 {-head} {width:g} {height + head:g}"')
+    return f'{opening} xmlns="http://www.w3.org/2000/svg">{style}{"".join(parts)}{rest}\n'
 
 
 # page.css has the same variables for the page; these are for standalone charts.
@@ -134,36 +224,23 @@ def _color(number: int) -> str:
     return f"var(--series-{slot + 1},{_FALLBACKS[slot]})"
 
 
-def _svg(title: str, body: str) -> str:
-    return (
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" '
-        f'font-family="system-ui,sans-serif" font-size="11.5"><title>{escape(title)}</title>{body}</svg>'
-    )
-
-
-def _grid(
-    across: Axis, up: Axis, x_ticks: Sequence[float], y_ticks: Sequence[float], x_label: str, format_y: Format
-) -> str:
-    parts = []
-    for tick in y_ticks:
-        y = up(tick)
-        parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" style="stroke:var(--rule,#ddd)"/>')
-        parts.append(_text(LEFT - 6, y + 3.5, format_y(tick), anchor="end"))
-    parts += [_text(across(tick), HEIGHT - BOTTOM + 16, f"{tick:g}", anchor="middle") for tick in x_ticks]
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, x_label, anchor="middle"))
-    return "".join(parts)
+_RULE = "stroke:var(--rule,#ddd)"
+_INK = "var(--ink,#1c2430)"
 
 
 def _line(series: Series, across: Axis, up: Axis, format_y: Format, x_label: str) -> str:
     places = [(across(x), up(min(y, up.high)), x, y) for x, y in series.points if math.isfinite(y)]
-    path = "L".join(f"{x:.1f} {y:.1f}" for x, y, _, _ in places)
+    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in _corners([(x, y) for x, y, _, _ in places]))
     color = _color(series.color)
+    if series.thin:
+        style = f"fill:none;stroke:{color};stroke-opacity:.45"
+        return f'<path d="M{path}" style="{style}"><title>{escape(series.name)}</title></path>' if path else ""
     parts = (
         [f'<path d="M{path}" style="fill:none;stroke:{color};stroke-width:2;stroke-linejoin:round"/>'] if path else []
     )
     radius = 2.5 if len(places) <= 40 else 1.5
-    every = max(1, len(places) // MOST_MARKS)  # hovering over a mark shows its value
-    for x, y, epoch, value in places[::every]:
+    every = math.ceil(len(places) / MOST_MARKS)  # hovering over a mark shows its value
+    for x, y, epoch, value in places[:: max(every, 1)]:
         parts.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" style="fill:{color}"/>'
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="transparent"><title>{escape(series.name)}, '
@@ -172,26 +249,29 @@ def _line(series: Series, across: Axis, up: Axis, format_y: Format, x_label: str
     return "".join(parts)
 
 
-def _name(series: Series, place: int) -> str:
-    """One name in the row below the axis, where it overlaps no line."""
-    x, y = LEFT + 92 * place, HEIGHT - 4
-    mark = f'<rect x="{x}" y="{y - 8}" width="9" height="9" rx="2" style="fill:{_color(series.color)}"/>'
-    return mark + _text(x + 15, y, series.name, anchor="start")
+def _corners(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points without those inside a level stretch, which add nothing to a line."""
+    last = len(points) - 1
+    return [
+        (x, y)
+        for place, (x, y) in enumerate(points)
+        if place in (0, last) or not points[place - 1][1] == y == points[place + 1][1]
+    ]
 
 
-def _bar_labels(labels: Sequence[str], across: Axis) -> str:
-    """Every label, or every n-th if they would overlap."""
-    room = (across(1) - across(0)) / 5.6  # in letters, which are about 5.6 wide
+def _bar_labels(labels: Sequence[str], across: Axis) -> list[tuple[float, str]]:
+    """(place, text) of every label, or of every n-th if they would overlap."""
+    room = (across(1) - across(0)) / LETTER
     longest = max((len(label) for label in labels), default=1)
     every = max(1, math.ceil((min(longest, 10) + 1) / room))
-    return "".join(
-        _text(
-            across(index + 0.5), HEIGHT - BOTTOM + 15, label if len(label) <= 10 else label[:9] + "…", anchor="middle"
-        )
+    return [
+        (index + 0.5, label if len(label) <= 10 else label[:9] + "…")
         for index, label in enumerate(labels)
         if index % every == 0
-    )
+    ]
 
 
-def _text(x: float, y: float, text: str, *, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" style="fill:var(--faint,#667)">{escape(text)}</text>'
+def _text(x: float, y: float, text: str, *, anchor: str, turned: bool = False) -> str:
+    turn = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else ""
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{turn}'
+    return f'<text {place} style="fill:var(--faint,#667)">{escape(text)}</text>'

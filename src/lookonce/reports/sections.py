@@ -11,8 +11,8 @@ import numpy as np
 from lookonce.data.dataset import Dataset
 from lookonce.reports.content import Content
 from lookonce.reports.elements import card, cell, chart_card, count, fraction, head_cell, legend, sortable_head, table
-from lookonce.reports.images import ComparedImage, compared_figure
-from lookonce.reports.plots import Series, bar_chart, line_chart, short, standalone
+from lookonce.reports.images import ComparedImage, compared_figure, data_uri, jpeg_uri
+from lookonce.reports.plots import Axis, Series, axes, bar_chart, heat_map, line_chart, short, standalone, ticks
 from lookonce.reports.summary import sentences
 from lookonce.settings.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
 
@@ -35,29 +35,63 @@ SIZE_EDGES = (0, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512)  # pixels; 32 and 9
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A chart over the epochs. columns: of metrics.jsonl, each with its color; y_high: top of the y axis."""
+    """A chart over the epochs. columns: of metrics.jsonl, each with its color; y_label: with its unit; y_high: top of
+    the y axis; note: a line under the chart."""
 
     name: str
     title: str
     columns: Mapping[str, int]
+    y_label: str
     y_high: float | None = None
+    note: str = ""
 
 
 CURVES = (
     Curve(
         name="loss",
-        title="Loss, mean of each epoch",
-        columns={"loss": 1, "box": 2, "objectness": 3, "classes": 4},
+        title="Loss of training and validation",
+        columns={"loss": 1, "val_loss": 2},
+        y_label="loss",
+        note="loss: mean over the epoch, with augmentation. val_loss: after the epoch, without.",
+    ),
+    Curve(
+        name="loss-parts",
+        title="Parts of the training loss",
+        columns={"box": 2, "objectness": 3, "classes": 4},
+        y_label="loss",
+    ),
+    Curve(
+        name="val-loss-parts",
+        title="Parts of the validation loss",
+        columns={"val_box": 2, "val_objectness": 3, "val_classes": 4},
+        y_label="loss",
+    ),
+    Curve(
+        name="ap",
+        title="AP on the validation images",
+        columns={"AP50": 1, "AP": 2, "AP75": 3},
+        y_label="AP, 0 to 1",
+        y_high=1.0,
     ),
     Curve(
         name="precision",
-        title="AP on the validation images",
-        columns={"AP50": 1, "AP": 2, "AP75": 3},
+        title="Precision, recall and F1 on the validation images",
+        columns={"precision": 1, "recall": 2, "F1": 3},
+        y_label="0 to 1",
         y_high=1.0,
+        note="At IoU 0.5 and the one confidence threshold with the highest F1 of each epoch; means over the classes.",
     ),
-    Curve(name="lr", title="Learning rate at the end of each epoch", columns={"lr": 1}),
-    Curve(name="speed", title="Throughput, images/s", columns={"images_per_second": 3}),
+    Curve(name="lr", title="Learning rate at the end of each epoch", columns={"lr": 1}, y_label="learning rate"),
+    Curve(name="speed", title="Throughput of training", columns={"images_per_second": 3}, y_label="images/s"),
 )
+DASHED = (
+    "Dashed ground truth: missed, that is, no prediction of its class matches it at IoU 0.5. Dashed prediction: false "
+    "positive."
+)
+UNDEFINED = -1.0  # of a metric, without objects or detections
+FIRST_BATCH = "plots/first-batch.jpg"  # in a run folder
+HEAT_CELLS = 25  # a side
+HEAT_WIDTH, HEAT_HEIGHT = 480, 360  # pixels
 
 
 def tiles(content: Content) -> str:
@@ -91,12 +125,31 @@ def summary(content: Content) -> str:
 
 
 def curves(content: Content) -> str:
-    """Loss, AP, learning rate and throughput over the epochs."""
-    charts = (
-        line_card(curve.title, line_series(content.run.rows, curve.columns), y_high=curve.y_high) for curve in CURVES
-    )
+    """Losses, metrics, learning rate and throughput over the epochs; the first batch."""
+    charts = (_curve_card(curve, line_series(content.run.rows, curve.columns)) for curve in CURVES)
     body = "".join(charts)
-    return f'<div class="grid">{body}</div>' if body else ""
+    return (f'<div class="grid">{body}</div>' if body else "") + _first_batch(content)
+
+
+def _curve_card(curve: Curve, series: Sequence[Series]) -> str:
+    if not series:
+        return ""
+    names = legend((line.name, line.color) for line in series) if len(series) > 1 else ""
+    return chart_card(curve.title, _curve_chart(curve, series), names=names, note=curve.note)
+
+
+def _curve_chart(curve: Curve, series: Sequence[Series]) -> str:
+    return line_chart(curve.title, series, y_label=curve.y_label, y_high=curve.y_high)
+
+
+def _first_batch(content: Content) -> str:
+    """The images and boxes that the network got first."""
+    file = content.run.folder / FIRST_BATCH
+    if not file.is_file():
+        return ""
+    image = f'<img class="photo" alt="first batch of training" src="{jpeg_uri(file.read_bytes())}">'
+    words = "What the network is trained on: images of the first batch with their boxes, after augmentation."
+    return f'<h3 class="above">First batch</h3><p>{words}</p>{card(image)}'
 
 
 def curve_files(content: Content) -> dict[str, str]:
@@ -105,28 +158,22 @@ def curve_files(content: Content) -> dict[str, str]:
     for curve in CURVES:
         series = line_series(content.run.rows, curve.columns)
         if series:
-            files[f"{curve.name}.svg"] = standalone(line_chart(curve.title, series, y_high=curve.y_high, named=True))
+            files[f"{curve.name}.svg"] = standalone(_curve_chart(curve, series), curve.title, series)
     return files
 
 
 def line_series(rows: Sequence[Mapping[str, float]], columns: Mapping[str, int]) -> list[Series]:
-    """One line for each column that the rows have; epochs are counted from 1."""
+    """One line for each column that the rows have, without undefined values; epochs are counted from 1."""
     series = []
     for name, color in columns.items():
         points = [
-            (row.get("epoch", place) + 1, row[name]) for place, row in enumerate(rows) if row.get(name) is not None
+            (row.get("epoch", place) + 1, row[name])
+            for place, row in enumerate(rows)
+            if row.get(name) is not None and row[name] != UNDEFINED
         ]
         if points:
             series.append(Series(name=name, points=points, color=color))
     return series
-
-
-def line_card(title: str, series: Sequence[Series], *, y_high: float | None = None) -> str:
-    """A chart with its heading and, with more than one line, a legend."""
-    if not series:
-        return ""
-    names = legend((line.name, line.color) for line in series) if len(series) > 1 else ""
-    return chart_card(title, line_chart(title, series, y_high=y_high), names=names)
 
 
 def metrics_table(content: Content) -> str:
@@ -158,12 +205,17 @@ def class_table(content: Content) -> str:
         + fraction(row.get("AP50", -1), meter=True, interval=intervals.get(name, {}).get("AP50"))
         + "".join(fraction(row.get(column, -1)) for column in ("AP", "AP75", "AR100"))
         + fraction(best.get(name, {}).get("threshold", -1))
+        + fraction(best.get(name, {}).get("f1", -1))
         + count(row.get("num_detections"))
         for name, row in per_class.items()
     ]
-    names = ("class", "objects", "AP50", "AP", "AP75", "recall", "best threshold", "detections")
+    names = ("class", "objects", "AP50", "AP", "AP75", "AR100", "best threshold", "F1 there", "detections")
+    words = (
+        "AR100: recall with at most 100 detections per image and class, mean over IoU 0.50 to 0.95, at any confidence. "
+        "Best threshold: the confidence threshold with the highest F1 at IoU 0.5. Detections: of any confidence."
+    )
     head = sortable_head(names, text="class")
-    return card(table(rows, head=head, kind="sortable"), scroll=True) if rows else ""
+    return f"<p>{words}</p>{card(table(rows, head=head, kind='sortable'), scroll=True)}" if rows else ""
 
 
 def exported_files(content: Content) -> str:
@@ -214,7 +266,7 @@ def counts_of_data(datasets: Sequence[Dataset]) -> str:
         cell(data.split) + count(len(data)) + count(num_empty(data)) + count(len(data.labels)) + _median_size(data)
         for data in datasets
     ]
-    charts = _class_chart(datasets) + _size_chart(datasets)
+    charts = _class_chart(datasets) + _size_chart(datasets) + _box_maps(datasets[0])
     return f'{card(table(rows, head=head), scroll=True)}<div class="grid below">{charts}</div>'
 
 
@@ -229,8 +281,7 @@ def images(content: Content) -> str:
         return ""
     return (
         f"<p>Evenly spaced images, not selected by score. First the ground truth, then the predictions from "
-        f"{escape(content.shown_from)} up. Dashed ground truth: missed. Dashed prediction: false positive, not "
-        f"labelled or with an IoU below 0.5.</p>{_pairs(content, content.images)}"
+        f"{escape(content.shown_from)} up. {DASHED}</p>{_pairs(content, content.images)}"
     )
 
 
@@ -239,8 +290,24 @@ def worst(content: Content) -> str:
     if not content.worst:
         return ""
     return (
-        "<p>The images with most errors. Check their labels too: some of the errors may be label errors.</p>"
+        f"<p>The images with most missed objects and false positives among the predictions from "
+        f"{escape(content.shown_from)} up. Check their labels too: some of the errors may be label errors. {DASHED}</p>"
         f"{_pairs(content, content.worst, shown_before=content.images)}"
+    )
+
+
+def predicted(content: Content) -> str:
+    """Annotated images of other weights."""
+    if not content.predicted:
+        return ""
+    figures = [
+        f'<figure class="pair"><img class="photo" src="{data_uri(image)}" alt="{escape(name)}: predictions">'
+        f"<figcaption><code>{escape(name)}</code></figcaption></figure>"
+        for name, image in content.predicted.items()
+    ]
+    return (
+        f"<p>Annotated by <code>lookonce predict</code> with {escape(content.predicted_by)}.</p>"
+        f'<div class="pairs">{"".join(map(card, figures))}</div>'
     )
 
 
@@ -289,8 +356,8 @@ def _class_chart(datasets: Sequence[Dataset]) -> str:
         for place, data in enumerate(datasets, start=1)
     ]
     title = "Objects of each class"
-    chart = bar_chart(title, names, series, x_label="class")
-    return card(f"<h3>{title}</h3>{chart}{_split_legend(datasets)}")
+    chart = bar_chart(title, names, series, x_label="class", y_label="objects")
+    return chart_card(title, chart, names=_split_legend(datasets))
 
 
 def _size_chart(datasets: Sequence[Dataset]) -> str:
@@ -301,10 +368,46 @@ def _size_chart(datasets: Sequence[Dataset]) -> str:
     for place, data in enumerate(datasets, start=1):
         counts, _ = np.histogram(object_sizes(data), bins=edges)
         series.append((data.split, (100 * counts / max(counts.sum(), 1)).tolist(), place))
-    title = "Sizes of the objects, in percent of the split"
+    title = "Sizes of the objects"
     labels = [f"{edge:g}+" for edge in edges[:-1]]
-    chart = bar_chart(title, labels, series, x_label="√(width × height), pixels")
-    return card(f"<h3>{title}</h3>{chart}{_split_legend(datasets)}")
+    x_label, y_label = "√(width × height), pixels of the image", "objects, % of the split"
+    chart = bar_chart(title, labels, series, x_label=x_label, y_label=y_label)
+    return chart_card(title, chart, names=_split_legend(datasets))
+
+
+def _box_maps(dataset: Dataset) -> str:
+    """Heat maps of the centres and of the widths and heights of the boxes, relative to their image."""
+    if not len(dataset.labels):
+        return ""
+    rows = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
+    image_wh = np.maximum(dataset.image_sizes_wh, 1)[rows]
+    corners = dataset.boxes_xyxy.reshape(-1, 2, 2) / image_wh[:, None]  # (M, 2, 2) 0..1
+    centers, sizes = corners.mean(axis=1), np.sqrt(np.clip(corners[:, 1] - corners[:, 0], 0, 1))
+    across, up = axes((0, 1), 1, width=HEAT_WIDTH, height=HEAT_HEIGHT)
+    down = Axis(low=0, high=1, start=up.end, end=up.start)
+    even = [(part, f"{100 * part:g}") for part in ticks(0, 1)]
+    roots = [(percent**0.5 / 10, f"{percent}") for percent in (1, 4, 16, 36, 64, 100)]
+    charts = (
+        ("Positions of the objects", centers, down, even, "centre, % of the image's {}"),
+        ("Widths and heights of the objects", sizes, up, roots, "{}, % of the image, square-root scale"),
+    )
+    html = []
+    for title, values, y_axis, labels, words in charts:
+        counts, _, _ = np.histogram2d(values[:, 1], values[:, 0], bins=HEAT_CELLS, range=((0, 1), (0, 1)))
+        x_label, y_label = words.format("width"), words.format("height")
+        chart = heat_map(
+            title,
+            counts.astype(np.int64),
+            across,
+            y_axis,
+            x_ticks=labels,
+            y_ticks=labels,
+            x_label=x_label,
+            y_label=y_label,
+        )
+        note = f"Split '{dataset.split}', {len(values):,} boxes. The strongest colour: {int(counts.max()):,} in a cell."
+        html.append(chart_card(title, chart, note=note))
+    return "".join(html)
 
 
 def object_sizes(dataset: Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:

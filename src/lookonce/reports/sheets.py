@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from lookonce.boxes import xywh_to_xyxy
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
+from lookonce.data.loader import Batch
 from lookonce.detections import Detections
 from lookonce.evaluation.analysis import SHOWN_SCORE, Analysis
 from lookonce.evaluation.results import Results
@@ -21,6 +22,7 @@ from lookonce.storage import write_file
 ImageArray = NDArray[np.uint8]
 
 IMAGE_SIDE = 440  # pixels, of each of the two images of a pair
+BATCH_IMAGES, BATCH_SIDE, BATCH_QUALITY = 16, 240, 75  # images on the sheet of a batch; pixels; of JPEG
 GAP, HEADING = 8, 26
 MISTAKE_COLOR = (230, 20, 20)
 GROUND, INK = (255, 255, 255), (28, 36, 48)
@@ -52,6 +54,21 @@ def write_overlay(file: Path, dataset: Dataset, count: int) -> None:
         boxes = "box" if len(truth) == 1 else "boxes"
         cells.append(_headed(drawn, f"{dataset.image_paths[row].name}: {len(truth)} {boxes}"))
     write_file(file, _jpeg(_arranged(cells, columns=4, cell_width=IMAGE_SIDE)))
+
+
+def write_batch(file: Path, batch: Batch, class_names: Sequence[str]) -> None:
+    """Writes up to BATCH_IMAGES images of a training batch with their boxes, as the network gets them."""
+    cells = []
+    for row, image in enumerate(batch.images[:BATCH_IMAGES]):
+        own = batch.image_index == row
+        boxes = Detections(
+            boxes_xyxy=batch.boxes_xyxy[own], scores=np.ones(own.sum(), np.float32), labels=batch.labels[own]
+        )
+        small, scale = _small(image, BATCH_SIDE)
+        cells.append(draw(small, _scaled(boxes, scale), class_names, show_scores=False))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sheet = _arranged(cells, columns=4, cell_width=max(cell.shape[1] for cell in cells))
+    write_file(file, _jpeg(sheet, BATCH_QUALITY))
 
 
 def even_choice(total: int, count: int) -> NDArray[np.int64]:
@@ -105,9 +122,9 @@ def _pair(dataset: Dataset, results: Results, analysis: Analysis, index: int) ->
     return _headed(np.concatenate([left, gap, right], axis=1), title)
 
 
-def _small(image: ImageArray) -> tuple[ImageArray, float]:
-    """The image scaled to IMAGE_SIDE pixels on its longer side, and the scale factor."""
-    scale = IMAGE_SIDE / max(image.shape[:2])
+def _small(image: ImageArray, side: int = IMAGE_SIDE) -> tuple[ImageArray, float]:
+    """The image scaled to that many pixels on its longer side, and the scale factor."""
+    scale = side / max(image.shape[:2])
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=method), np.uint8), scale
 
@@ -147,6 +164,6 @@ def _arranged(cells: Sequence[ImageArray], *, columns: int, cell_width: int) -> 
     return sheet
 
 
-def _jpeg(image: ImageArray) -> bytes:
-    _, content = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+def _jpeg(image: ImageArray, quality: int = JPEG_QUALITY) -> bytes:
+    _, content = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return content.tobytes()

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lookonce.reports.content import Content
+from lookonce.settings.names import counted
 
 FEW_OBJECTS = 20  # AP of a class with fewer scored objects is unreliable
 
 
 def sentences(content: Content) -> list[str]:
     """The summary as plain text, without markup."""
-    return [*_scores(content), *_classes(content.metrics), *_errors(content), *_training(content)]
+    return [*_scores(content), *_shown(content), *_classes(content.metrics), *_errors(content), *_training(content)]
 
 
 def _scores(content: Content) -> Iterator[str]:
@@ -23,15 +24,26 @@ def _scores(content: Content) -> Iterator[str]:
     yield f"AP50 {metrics['AP50']:.3f}{sure} and AP {metrics['AP']:.3f} on {content.scored_on}."
 
 
+def _shown(content: Content) -> Iterator[str]:
+    if content.weak:
+        yield content.weak
+    if content.counts is not None:
+        objects, missed, wrong = content.counts
+        yield (
+            f"From {content.shown_from} up, {objects - missed:,} of {counted(objects, 'object')} are detected and "
+            f"{missed:,} missed; false positives: {wrong:,}."
+        )
+
+
 def _classes(metrics: Mapping[str, Any]) -> Iterator[str]:
     per_class = {name: row for name, row in metrics.get("per_class", {}).items() if row.get("AP50", -1) >= 0}
     if len(per_class) > 1:
         best, worst = (choose(per_class, key=lambda name: per_class[name]["AP50"]) for choose in (max, min))
         low, high = (per_class[name]["AP50"] for name in (worst, best))
-        yield f"Best class: {best} (AP50 {high:.3f}), worst class: {worst} ({low:.3f})."
+        yield f"Best class: '{best}' (AP50 {high:.3f}), worst class: '{worst}' ({low:.3f})."
     few = [name for name, row in per_class.items() if row.get("num_objects", FEW_OBJECTS) < FEW_OBJECTS]
     if few:
-        shown = ", ".join(few[:6]) + (f" and {len(few) - 6} more" if len(few) > 6 else "")
+        shown = ", ".join(f"'{name}'" for name in few[:6]) + (f" and {len(few) - 6} more" if len(few) > 6 else "")
         yield f"Fewer than {FEW_OBJECTS} objects of {shown} were scored, so these scores are unreliable."
 
 

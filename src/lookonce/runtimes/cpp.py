@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from lookonce.detections import Detections
 from lookonce.errors import MissingExtra, WeightsError
 from lookonce.runtimes.onnx import OnnxRuntime
 from lookonce.settings.record import ModelRecord
+from lookonce.storage import temporary_folder
 
 PROGRAM = "lookonce-infer"
 BUILT = Path(__file__).parents[3] / "cpp" / "build" / "release" / PROGRAM  # in a checkout
@@ -68,8 +68,8 @@ class CppRuntime:
             "multi-label": str(multi_label).lower(),
             "agnostic": str(agnostic).lower(),
         }
-        with tempfile.TemporaryDirectory(prefix="lookonce-cpp-") as scratch:
-            images, output = Path(scratch, "images"), Path(scratch, "output")
+        with temporary_folder() as scratch:
+            images, output = scratch / "images", scratch / "output"
             images.mkdir()
             for number, canvas in enumerate(canvases):
                 content = cv2.imencode(".png", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))[1]

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import area_xyxy
-from lookonce.data.letterbox import Placement, fit
 from lookonce.detections import Detections
+from lookonce.letterbox import Placement, fit
 from lookonce.model.nms import MOST_CANDIDATES, suppress_any_class
 from lookonce.runtimes.base import Runtime
 from lookonce.settings.record import ModelRecord, Thresholds

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lookonce.cores import usable_threads
 from lookonce.detections import Detections
 from lookonce.errors import WeightsError
+from lookonce.model.decode_numpy import decode_heads, to_network_input, to_planes
 from lookonce.model.nms import select_detections
-from lookonce.runtimes.heads import decode_heads, to_network_input, to_planes
 from lookonce.settings.record import ModelRecord
 
 RECORD_KEY = "lookonce_record"  # key in a file's metadata; exporters/metadata.py writes it

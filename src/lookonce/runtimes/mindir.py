@@ -6,7 +6,6 @@ stored in the file's `user_info`, a field of MindSpore's mind_ir.proto.
 
 import os
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import lookonce
 from lookonce.detections import Detections
 from lookonce.errors import LookonceError, WeightsError
 from lookonce.log import get_logger
+from lookonce.model.decode_numpy import decode_heads
 from lookonce.model.nms import select_detections
 from lookonce.runtimes.exported import (
     DECODED_OUTPUTS,
@@ -30,7 +30,7 @@ from lookonce.runtimes.exported import (
     parse_record,
     raw_names,
 )
-from lookonce.runtimes.heads import decode_heads
+from lookonce.storage import temporary_folder
 
 PYTHON_VARIABLE = "LOOKONCE_MINDSPORE"
 PROGRAM = Path(__file__).with_name("mindspore_program.py")
@@ -53,8 +53,8 @@ class MindSporeRuntime(ExportedRuntime):
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:  # noqa: ARG002
         def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
-            with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
-                given, results = Path(folder) / "images.npy", Path(folder) / "outputs.npz"
+            with temporary_folder() as folder:
+                given, results = folder / "images.npy", folder / "outputs.npz"
                 np.save(given, images)
                 names = ",".join(self.interface.outputs)
                 run_program("run", self.path.resolve(), given, results, "--batch", self.group, "--outputs", names)

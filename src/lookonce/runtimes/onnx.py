@@ -33,7 +33,7 @@ PROVIDERS = {
 
 
 class OnnxRuntime(ExportedRuntime):
-    """An .onnx file, run by ONNX Runtime."""
+    """An .onnx file, run by ONNX Runtime. content: its bytes; if it outputs detections, with thresholds as inputs."""
 
     name = "onnxruntime"
 
@@ -41,17 +41,17 @@ class OnnxRuntime(ExportedRuntime):
         path = Path(path)
         self._device = device
         provider_of(device)  # raises now if it is not there
-        self._content = read_onnx(path)
-        session = open_session(self._content, path, 1, optimised=False)
+        self.content = read_onnx(path)
+        session = open_session(self.content, path, 1, optimised=False)
         record = parse_record(session.get_modelmeta().custom_metadata_map.get(RECORD_KEY), path, "onnx")
         interface = interface_of(session)
         if interface.outputs == DETECTION_OUTPUTS and not _settable(session):
-            self._content += threshold_inputs()
+            self.content += threshold_inputs()
         super().__init__(path, record, interface, threads=threads)
         self._engine(self.gives, 1)  # raises now if the file cannot be run
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
-        content, names = self._content, list(outputs)
+        content, names = self.content, list(outputs)
         if not set(names) <= set(self.interface.outputs):
             content = with_outputs(content, names, raw_names(self.record))
         session = open_session(content, self.path, threads if at_once == 1 else 1, device=self._device)

@@ -1,4 +1,4 @@
-"""Runs the network in PyTorch: normalisation of uint8 images (for training too), detection with a checkpoint."""
+"""Runs the network in PyTorch: detection with a checkpoint or with a network that is being trained."""
 
 import os
 
@@ -10,21 +10,8 @@ from torch import Tensor, nn
 from lookonce.detections import Detections
 from lookonce.model.decode import decode_heads
 from lookonce.model.nms import select_detections
-from lookonce.settings.record import ModelRecord, Preprocessing
-
-
-def to_network_input(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """(B, H, W, 3) uint8 RGB -> (B, 3, H, W) float32, normalised, in the record's colour order.
-
-    The memory layout is unchanged: pixel by pixel, PyTorch's channels_last, the faster layout for convolutions.
-    """
-    pixels = images.permute(0, 3, 1, 2).to(torch.float32) / 255
-    if preprocessing.color_order == "BGR":
-        pixels = pixels.flip(1)
-    if preprocessing.mean != (0.0, 0.0, 0.0) or preprocessing.std != (1.0, 1.0, 1.0):
-        mean, std = (pixels.new_tensor(three).view(1, 3, 1, 1) for three in (preprocessing.mean, preprocessing.std))
-        pixels = (pixels - mean) / std
-    return pixels
+from lookonce.model.normalise import to_network_input
+from lookonce.settings.record import ModelRecord
 
 
 def anchor_tensors(record: ModelRecord, device: torch.device | str | None = None) -> list[Tensor]:

@@ -113,6 +113,5 @@ def few(names: Sequence[str], most: int = 8) -> str:
 
 def counted(number: int, noun: str) -> str:
     """ "1 file", "2 files", "2 boxes"."""
-    return (
-        f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{'es' if noun.endswith(('x', 's', 'ch')) else 's'}"
-    )
+    ending = "" if number == 1 else "es" if noun.endswith(("x", "s", "tch")) else "s"  # batches, but epochs
+    return f"{number:,} {noun}{ending}"

@@ -1,4 +1,4 @@
-"""The model record: everything needed to use a set of weights, stored in every checkpoint and exported file."""
+"""The model record: classes, anchors, thresholds, preprocessing; stored in every checkpoint and exported file."""
 
 from collections.abc import Sequence
 from typing import Any, Literal

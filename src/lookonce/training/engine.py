@@ -1,4 +1,4 @@
-"""One epoch of training: forward, loss, backward, gradient accumulation and clipping, optimizer step, EMA."""
+"""One epoch of training: mixed precision, loss, backward, gradient accumulation and clipping, optimizer step, EMA."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ from lookonce.distributed import (
 from lookonce.errors import SettingsError
 from lookonce.model.assign import Targets
 from lookonce.model.loss import DetectionLoss, LossParts
-from lookonce.runtimes.pytorch import to_network_input
+from lookonce.model.normalise import to_network_input
 from lookonce.settings.record import Preprocessing
 from lookonce.training.ema import ExponentialMovingAverage
 from lookonce.training.finite import diverged, forget_batch, what_is_not_finite

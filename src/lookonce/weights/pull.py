@@ -5,19 +5,20 @@ in the current folder, or in $LOOKONCE_WEIGHTS.
 """
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.remote.local_copy import local_weights
 from lookonce.remote.lock import work_lock
+from lookonce.remote.objects import is_remote
 from lookonce.remote.store import is_switched_on
 from lookonce.settings.names import suggestion
 from lookonce.settings.schema import named_path
-from lookonce.storage import find_published, sha256_file
-from lookonce.weights.published import PUBLISHED, Published
+from lookonce.storage import find_published, temporary_folder
+from lookonce.weights.published import PUBLISHED, Content, Published, Source
 
 FOLDER, FOLDER_VARIABLE = "weights", "LOOKONCE_WEIGHTS"
 OFFLINE = "LOOKONCE_OFFLINE"
@@ -64,6 +65,12 @@ def find_weights(place: Path | str) -> Path:
     return pulled(name) or pull_published(name)
 
 
+def require_weights(place: Path | str) -> None:
+    """WeightsError if `place` is a path and nothing is there; published weights and addresses are not looked up."""
+    if str(place) not in PUBLISHED and not is_remote(place):
+        find_weights(place)
+
+
 @cache
 def _note_namesake(name: str) -> None:
     get_logger().info(f"{name}: the published weights; for {name} in the current folder write ./{name}")
@@ -87,53 +94,51 @@ def default_weights() -> Path:
 
 def pull_published(name: str) -> Path:
     """Download published weights unless a copy is at hand, convert them; returns their checkpoint folder."""
-    from lookonce.weights.download import download  # imports what only a download needs
-
     published, folder = PUBLISHED[name], weights_folder() / name
     file = weights_folder() / published.file_name
-    if is_switched_on(OFFLINE) and not file.exists():
-        raise WeightsError(
-            f"{name}: not in {weights_folder()}, and {OFFLINE} forbids the download; {how_to_place(published)}, or "
-            f"unset {OFFLINE}",
-            path=file,
-            value=name,
-        )
+    require_online(name, file, published.sources, published.content)
     with work_lock(folder.with_name(f".{name}.lock")):
         if (there := pulled(name)) is not None:  # another process was faster
             return there
-        is_placed_by_user = _is_intact(file, published)
-        if not is_placed_by_user:
-            try:
-                download(published.sources, file, published.content)
-            except WeightsError as error:
-                raise WeightsError(f"{name}: {error}\n{how_to_place(published)}", path=file, value=name) from error
+        is_placed_by_user = file.exists()
+        obtain(name, file, published.sources, published.content)
         _convert(published, name, file, folder)
         if not is_placed_by_user:
             file.unlink()
     return folder
 
 
-def _is_intact(file: Path, published: Published) -> bool:
-    """Whether the user has put the file there. Another one of its name is not replaced, but an error."""
-    if not file.exists():
-        return False
-    digest = sha256_file(file)
-    if digest != published.content.sha256:
+def obtain(name: str, file: Path, sources: Sequence[Source], content: Content) -> None:
+    """Download a file of known content, unless it is there. Another one of its name is not replaced, but an error."""
+    from lookonce.weights.download import download  # imports what only a download needs
+
+    if file.exists():
+        if difference := content.differs(file):
+            raise WeightsError(f"{file}: {difference}; remove it or replace it", path=file)
+        return
+    require_online(name, file, sources, content)
+    try:
+        download(sources, file, content)
+    except WeightsError as error:
+        words = f"{name}: {error}\n{how_to_place(file, sources, content)}"
+        raise WeightsError(words, path=file, value=name) from error
+
+
+def require_online(name: str, file: Path, sources: Sequence[Source], content: Content) -> None:
+    """WeightsError if the file is missing, and a setting forbids its download."""
+    if is_switched_on(OFFLINE) and not file.exists():
         raise WeightsError(
-            f"{file}: SHA-256 is {digest}; expected {published.content.sha256}; remove it or replace it",
+            f"{name}: not in {file.parent}, and {OFFLINE} forbids the download; "
+            f"{how_to_place(file, sources, content)}, or unset {OFFLINE}",
             path=file,
-            value=digest,
+            value=name,
         )
-    return True
 
 
-def how_to_place(published: Published) -> str:
+def how_to_place(file: Path, sources: Sequence[Source], content: Content) -> str:
     """What to do without a network: which file goes where."""
-    size = "" if published.content.num_bytes is None else f"{published.content.num_bytes:,} bytes, "
-    return (
-        f"copy {published.sources[0]} ({size}SHA-256 {published.content.sha256}) to "
-        f"{weights_folder() / published.file_name}"
-    )
+    size = "" if content.num_bytes is None else f"{content.num_bytes:,} bytes, "
+    return f"copy {sources[0]} ({size}{content.algorithm} {content.checksum[1]}) to {file}"
 
 
 def _convert(published: Published, name: str, file: Path, folder: Path) -> None:
@@ -147,8 +152,8 @@ def _convert(published: Published, name: str, file: Path, folder: Path) -> None:
     options = ReadOptions(class_names=COCO_NAMES)
     if published.dialect == "darknet":
         classes = {"class_names": COCO_NAMES, "category_ids": tuple(range(1, len(COCO_NAMES) + 1))}
-        with TemporaryDirectory() as beside:
-            cfg = Path(beside) / "yolov3-tiny.cfg"
+        with temporary_folder() as beside:
+            cfg = beside / "yolov3-tiny.cfg"
             cfg.write_text(write_cfg(STANDARD_RECORD.model_copy(update=classes)), encoding="utf-8")
             read = read_darknet(cfg, file, options)
     else:

@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from lookonce.data.letterbox import boxes_at_input
-from lookonce.data.source import open_data
-from lookonce.errors import DataError, SettingsError
-from lookonce.model.anchors import (
+from lookonce.data.anchors import (
     ANCHOR_STRIDES,
     best_possible_recall,
+    boxes_at_input,
     fit_anchors,
     mean_best_overlap,
     with_floor,
 )
+from lookonce.data.source import open_data
+from lookonce.errors import DataError, SettingsError
 from lookonce.reports.scatter import write_scatter
 from lookonce.settings.image_size import hw_of
 from lookonce.settings.record import DEFAULT_ANCHORS

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.letterbox import fit
 from lookonce.data.synthetic import SceneOptions, make_scene
 from lookonce.errors import LookonceError
+from lookonce.letterbox import fit
 from lookonce.model.layers import steps_of
 from lookonce.prediction.draw import draw
 from lookonce.prediction.predictor import predict

@@ -1,4 +1,4 @@
-"""Settings -> network, loss, optimizer, loader, automatic batch size; nothing else passes settings to constructors."""
+"""Settings -> network, loss, optimizer, loader, batch size, workers; nothing else passes settings to constructors."""
 
 import importlib.metadata
 import math
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 import lookonce
 from lookonce.cores import usable_processors
+from lookonce.data.anchors import box_sizes_at_input, fit_anchors
 from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
-from lookonce.data.letterbox import box_sizes_at_input
 from lookonce.data.loader import Loader
 from lookonce.data.selection import take_images
 from lookonce.distributed import (
@@ -29,7 +29,6 @@ from lookonce.distributed import (
 )
 from lookonce.errors import DataError
 from lookonce.log import get_logger
-from lookonce.model.anchors import fit_anchors
 from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
 from lookonce.model.loss import DetectionLoss
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
@@ -336,19 +335,23 @@ def num_workers(workers: int | str, device: torch.device) -> int:
 def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | None:
     """Validation during training: the same detector, images and metric as `eval`. None without a validation set.
 
-    Each rank detects on its shard of the images; rank 0 scores all detections and broadcasts the metrics.
+    Metrics: COCO's twelve; precision, recall and F1 at the best threshold; the loss (val_loss and its parts), computed
+    on the same logits. Each rank detects on its shard of the images; rank 0 scores all detections and broadcasts.
     """
     if dataset is None:
         return None
     all_scored = dataset.with_never_found()
     from lookonce.evaluation.coco import score
+    from lookonce.evaluation.curves import operating_point
     from lookonce.evaluation.evaluate import detect_all
+    from lookonce.evaluation.matching import match
     from lookonce.runtimes.detector import Detector
-    from lookonce.runtimes.pytorch import PyTorchRuntime
+    from lookonce.training.validation_loss import LossRuntime, mean_losses
 
     def evaluate_weights(model: torch.nn.Module, record: ModelRecord, on_progress: OnEvaluated) -> Mapping[str, float]:
-        detector = Detector(PyTorchRuntime(model, record))
         bad: dict[Path, str] = {}
+        loss = make_loss(settings, record, next(model.parameters()).device)
+        runtime = LossRuntime(model, record, loss, dataset, rows=own_rank_group().shard(len(dataset)), left_out=bad)
 
         def read(path: Path) -> NDArray[np.uint8]:
             try:
@@ -358,7 +361,7 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
                 return np.zeros((32, 32, 3), np.uint8)
 
         results = detect_all(
-            detector,
+            Detector(runtime),
             dataset,
             batch_size=settings.eval_batch_size,
             on_progress=on_progress,
@@ -371,8 +374,10 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
             more = f" ({len(bad)} such images)" if len(bad) > 1 else ""
             get_logger().warning(f"{min(bad.values())}{more}; left out of this score")
         scored, results = without_images(all_scored, results, bad.keys())
-        twelve: Mapping[str, float] = broadcast_object(score(scored, results).twelve() if is_main() else None)
-        return twelve
+        metrics: dict[str, float] = broadcast_object(
+            score(scored, results).twelve() | operating_point(match(scored, results)) if is_main() else None
+        )
+        return metrics | mean_losses(own_rank_group().gather(runtime.sums.tolist()))
 
     return evaluate_weights
 

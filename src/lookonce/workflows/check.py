@@ -18,6 +18,7 @@ from lookonce.log import get_logger, progress_bar
 from lookonce.reports.advice import IMAGE_SIZES, Advice, advise
 from lookonce.reports.check_page import CheckPage, write_check_page
 from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.names import counted
 from lookonce.settings.resolve import coerce
 from lookonce.settings.schema import default_of
 from lookonce.storage import os_errors_explained, write_file
@@ -267,12 +268,6 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         folder, changes = checked.fixed.copy.folder, checked.fixed.changes
         yield f"written: {folder}, corrected copy with {counted(len(changes), 'change')}; see {folder / 'changes.txt'}"
     yield ", ".join(counted(result.count(severity), severity) for severity in SEVERITIES)
-
-
-def counted(number: int, noun: str) -> str:
-    """1 error, 2 errors, 2 boxes, 2 classes."""
-    ending = "" if number == 1 else "es" if noun.endswith(("s", "x")) else "s"
-    return f"{number} {noun}{ending}"
 
 
 def _advice_lines(advice: Advice) -> Iterator[str]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 import lookonce
 from lookonce.errors import SettingsError, WeightsError
+from lookonce.letterbox import fit
+from lookonce.prediction.sources import find_images
 from lookonce.settings.names import suggestion
 from lookonce.settings.record import ModelRecord
-from lookonce.storage import os_errors_explained, write_file
+from lookonce.storage import os_errors_explained, temporary_folder, write_file
 from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, read_names
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.info import describe_record
@@ -26,6 +30,7 @@ Writer = Callable[[ModelRecord, "dict[str, Tensor]", str], dict[str, bytes]]
 # Name in --to -> "module:function" that returns the files of this program as suffix -> content.
 WRITERS = {"darknet": "lookonce.weights.darknet:to_darknet", "mindspore": "lookonce.weights.mindspore:to_mindspore"}
 WEIGHTS = {".weights", ".ckpt"}  # file name extensions of the weights
+PROBED_IMAGES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,19 +101,43 @@ def convert(
 
 
 def _probe(read: ForeignWeights, images: str | None, output: Path) -> list[str]:
-    """Lines that compare the two anchor masks; the contact sheet is written beside the output."""
+    """Runs the network on images and compares two anchor masks, in lines of text and in a sheet beside the output."""
     if images is None:
         return []
-    from lookonce.reports.mask_sheet import probe as probe_masks
+    from lookonce.reports.mask_sheet import MOST_SHOWN, write_mask_sheet
     from lookonce.weights.darknet import ORIGIN
+    from lookonce.weights.mask_probe import compare_hypotheses, detections_of, hypotheses_of, verdict_lines
 
     if ORIGIN not in read.record.settings or read.is_backbone:
         raise SettingsError(
             "probe: expected a whole network from Darknet's .cfg and .weights to compare anchor masks; leave it out",
             setting="probe",
         )
-    probed = probe_masks(read, images, output.with_name(f"{output.name}-masks.png"))
-    return probed.lines() if probed else ["probe: nothing to compare, the .cfg has no unused anchors for another mask"]
+    hypotheses = hypotheses_of(read.record)
+    if len(hypotheses) < 2:
+        return ["probe: nothing to compare, the .cfg has no unused anchors for another mask"]
+    size_hw, preprocessing = read.record.image_size, read.record.preprocessing
+    canvases = np.stack([fit(image.read(), size_hw, preprocessing)[0] for image in find_images(images)[:PROBED_IMAGES]])
+    raws, sheet = _raw_heads(read, canvases), output.with_name(f"{output.name}-masks.png")
+    shown = range(min(len(canvases), MOST_SHOWN))
+    found = {name: [detections_of(raws, record, image) for image in shown] for name, record in hypotheses.items()}
+    write_mask_sheet(sheet, canvases, found, read.record)
+    return list(verdict_lines(compare_hypotheses(raws, hypotheses), sheet))
+
+
+def _raw_heads(read: ForeignWeights, canvases: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    """(B, H, W, 3) uint8 RGB -> (B, A * (5 + C), H / stride, W / stride) logits of each head."""
+    import torch
+
+    from lookonce.runtimes.pytorch import PyTorchRuntime
+    from lookonce.weights.convolutions import model_from_record
+    from lookonce.weights.load import load_state
+
+    model = model_from_record(read.record)
+    load_state(model, read.state, "the file")
+    runtime = PyTorchRuntime(model, read.record)
+    parts = [runtime.raw_heads(canvases[row : row + 1]) for row in range(len(canvases))]
+    return [torch.cat(heads).numpy() for heads in zip(*parts, strict=True)]
 
 
 def as_text(converted: Converted) -> Iterator[str]:
@@ -217,8 +246,8 @@ def _read_back(files: Mapping[str, bytes], read: ForeignWeights, target: str) ->
     from lookonce.weights.convolutions import NORMALISED_ARRAYS
     from lookonce.weights.load import read_foreign
 
-    with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
-        paths = [Path(folder) / f"network{suffix}" for suffix in files]
+    with temporary_folder() as folder:
+        paths = [folder / f"network{suffix}" for suffix in files]
         for path, content in zip(paths, files.values(), strict=True):
             path.write_bytes(content)
         weights = [path for path in paths if path.suffix != ".names"]

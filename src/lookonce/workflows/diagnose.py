@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from lookonce.data.anchors import box_sizes_at_input
 from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
-from lookonce.data.letterbox import box_sizes_at_input
 from lookonce.data.selection import take_images
 from lookonce.data.source import open_data
 from lookonce.data.splits import DataSource

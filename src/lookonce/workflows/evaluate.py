@@ -20,7 +20,7 @@ from lookonce.evaluation.coco import Metrics, MetricsAt, score, score_at
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
-from lookonce.evaluation.thresholds import checkpoint_to_describe, write_thresholds
+from lookonce.evaluation.thresholds import with_class_thresholds
 from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger
 from lookonce.on_ranks import OnProgress, in_ranks
@@ -170,7 +170,7 @@ def _evaluate(
     dataset = source.split(request.split).with_never_found()
     if rank_group.size > 1:
         rank_group.require_same(data_hash(dataset), "the annotations")
-    stored_in = checkpoint_to_describe(weights) if request.store_thresholds else None
+    stored_in = _checkpoint_to_describe(weights) if request.store_thresholds else None
 
     detectors = [path for path in (weights, against) if path is not None and path.suffix != ".json"]
     names = names_for(detectors, request.names)
@@ -210,10 +210,38 @@ def _evaluate(
     if rank_group.is_main:
         evaluation = _assessed(request, dataset, found, other, sources)
         if stored_in is not None:
-            stored = write_thresholds(stored_in, dataset, evaluation.analysis)
+            stored = store_thresholds(stored_in, dataset, evaluation.analysis)
             evaluation = replace(evaluation, stored_in=stored_in, stored=stored)
     shared: Evaluation = rank_group.broadcast(evaluation)
     return replace(shared, is_main=rank_group.is_main)
+
+
+def _checkpoint_to_describe(weights: Path | None) -> Path:
+    """The checkpoint folder in which thresholds can be stored. Raises SettingsError if there is none."""
+    if weights is None:
+        raise SettingsError(
+            "store_thresholds: a results file has no checkpoint; expected a checkpoint; add --weights",
+            setting="store_thresholds",
+        )
+    if weights.is_file() and weights.suffix == ".onnx":
+        raise SettingsError(
+            f"store_thresholds: {weights} is an exported file; expected a checkpoint; evaluate the checkpoint it was "
+            "exported from with --store-thresholds, then export it again",
+            setting="store_thresholds",
+            path=weights,
+        )
+    from lookonce.weights.load import find_checkpoint
+
+    return find_checkpoint(weights)
+
+
+def store_thresholds(checkpoint: Path, dataset: Dataset, analysis: Analysis) -> dict[str, float]:
+    """Stores the best threshold of each class in the checkpoint's record; returns these thresholds."""
+    from lookonce.weights.checkpoint import read_record, replace_record
+
+    record = with_class_thresholds(read_record(checkpoint), dataset, analysis)
+    replace_record(checkpoint, record)
+    return record.thresholds.per_class_score
 
 
 def _assessed(

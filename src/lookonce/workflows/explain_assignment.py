@@ -12,10 +12,10 @@ import numpy as np
 
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
 from lookonce.data.images import read_image, require_size
-from lookonce.data.letterbox import fit
 from lookonce.data.loader import Batch
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
+from lookonce.letterbox import fit
 from lookonce.reports.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
 from lookonce.request import old_names
 from lookonce.settings.record import ModelRecord

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +19,6 @@ from numpy.typing import NDArray
 
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
-from lookonce.data.letterbox import fit
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, LookonceError, MissingExtra, SettingsError, WeightsError
 from lookonce.evaluation.evaluate import evaluate
@@ -38,6 +36,7 @@ from lookonce.exporters.base import (
 from lookonce.exporters.calibration import CalibrationSet, open_calibration_set
 from lookonce.exporters.formats import FORMATS, Format
 from lookonce.exporters.plan import ExportPlan, Outputs, Precision
+from lookonce.letterbox import fit
 from lookonce.log import get_logger
 from lookonce.prediction.sources import find_images
 from lookonce.request import old_names
@@ -49,6 +48,7 @@ from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.settings.names import suggestion
 from lookonce.settings.record import ModelRecord
+from lookonce.storage import temporary_folder
 from lookonce.weights.pull import find_weights
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def export(
     if agnostic is not None:
         thresholds = record.thresholds.model_copy(update={"agnostic": agnostic})
         record = record.model_copy(update={"thresholds": thresholds})
-    measured = open_calibration_set(calibration, record) if precision == "int8" else None
+    measured = open_calibration_set(calibration, record, _image_readers) if precision == "int8" else None
     reference = make_reference(model, record, *_canvases(record, images, batch), measured)
     files: list[Exported] = []
     refused: list[LookonceError] = []
@@ -217,8 +217,8 @@ def _place(output: Path, check: bool) -> Iterator[Path]:
     if not check:
         yield output
         return
-    with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
-        yield Path(folder)
+    with temporary_folder() as folder:
+        yield folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,12 +280,12 @@ def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
 
     copied = copy.deepcopy(model).cpu().eval()
     lines = []
-    with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
+    with torch.random.fork_rng(devices=[]), temporary_folder() as folder:
         reference = make_reference(copied, record, textured_canvases(2, record.image_size), "synthetic images")
         for name in _formats(to):
             started = time.perf_counter()
             plan = ExportPlan(outputs=FORMATS[name].outputs[0])
-            write_one(copied, record, name, plan, Path(folder) / f"check{FORMATS[name].suffix}", reference)
+            write_one(copied, record, name, plan, folder / f"check{FORMATS[name].suffix}", reference)
             seconds = time.perf_counter() - started
             lines.append(f"checked   this network exports to {name}, and the file's outputs agree ({seconds:.0f} s)")
     return lines
@@ -398,6 +398,10 @@ def _path(output: Path, name: str, suffix: str, num_files: int) -> Path:
     return output / f"{name}{suffix}"
 
 
+def _image_readers(source: str) -> list[Callable[[], NDArray[np.uint8]]]:
+    return [image.read for image in find_images(source)]
+
+
 def _canvases(record: ModelRecord, source: str | None, batch: int) -> tuple[NDArray[np.uint8], str]:
     """(B, H, W, 3) to compare on, B a multiple of `batch`; and their source in words."""
     images, origin = _real_images(record, source)
@@ -418,7 +422,7 @@ def _real_images(record: ModelRecord, images: str | None) -> tuple[list[NDArray[
     if not data or not Path(data).exists():  # an address is not downloaded again for this
         return [], ""
     try:
-        source = open_data(data, Path(folder) if folder else None)
+        source = open_data(data, folder if folder else None)
         wanted = (record.settings.get("val_split", "val"), "val", *source.splits)
         split = next(name for name in wanted if name in source.splits)
         paths = source.read(split, lambda _: None).image_paths  # findings about boxes do not matter here

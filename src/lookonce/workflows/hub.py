@@ -3,7 +3,6 @@
 `pull` also downloads the weights of weights/published.py."""
 
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 from lookonce.errors import LookonceError, MissingExtra, SettingsError, WeightsError
 from lookonce.settings.names import suggestion
 from lookonce.settings.record import ModelRecord
-from lookonce.storage import write_file
+from lookonce.storage import temporary_folder, write_file
 from lookonce.weights.hub_readme import card_text
 from lookonce.weights.published import PUBLISHED
 from lookonce.weights.pull import find_weights, pulled
@@ -72,8 +71,8 @@ def push(
             raise WeightsError(f"{folder}: exists already; name a new folder", path=folder)
         _lay_out(folder, checkpoint.state, checkpoint.record, folder.name)
         return Transferred(place=str(folder))
-    with tempfile.TemporaryDirectory(prefix="lookonce-") as temporary:
-        folder = Path(temporary) / "checkpoint"
+    with temporary_folder() as temporary:
+        folder = temporary / "checkpoint"
         _lay_out(folder, checkpoint.state, checkpoint.record, to.partition("/")[2])
         hub = _hub()
         with _errors_explained(to):
@@ -114,10 +113,10 @@ def pull(
         return _copy(find_weights(source), output)
     if not is_repository(source):
         return _copy(Path(source), output)
-    with tempfile.TemporaryDirectory(prefix="lookonce-") as temporary:
+    with temporary_folder() as temporary:
         with _errors_explained(source):
             _hub().snapshot_download(source, revision=revision, local_dir=temporary, allow_patterns=CHECKPOINT_FILES)
-        return _copy(Path(temporary), output)
+        return _copy(temporary, output)
 
 
 def as_text(done: Transferred | PublishedList) -> Iterator[str]:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from lookonce.data.letterbox import fit
 from lookonce.errors import SettingsError
 from lookonce.layout import PLAIN, Layout
+from lookonce.letterbox import fit
+from lookonce.model.budget import Budget, budget_of, rows_of, totals_of
 from lookonce.model.layers import Step, steps_of
 from lookonce.prediction.sources import find_images
-from lookonce.reports.budget import TABLE_WIDTH, Budget, budget_of, lines_of, table_of, write_budget
+from lookonce.reports.budget import TABLE_WIDTH, lines_of, table_of, write_budget
 from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.image_size import size_hw
 from lookonce.settings.record import ModelRecord, scaled_channels
@@ -150,7 +151,8 @@ def _with_budget(
         scales = None
         if model is not None and found.record is not None:
             scales = scales_of(model, found.record, found.image_size, images)
-        files = tuple(path.name for path in write_budget(budget, scales, output))
+        written = write_budget(list(rows_of(budget)), totals_of(budget), found.record, scales, output)
+        files = tuple(path.name for path in written)
     return replace(found, budget=budget, output=output, files=files)
 
 
@@ -163,8 +165,8 @@ def _steps_without_weights(num_classes: int, width: float | None, size_hw: tuple
 def as_text(found: Info, layout: Layout = PLAIN) -> Iterator[str]:
     """The budget if requested, else the layers and the record."""
     if found.budget is not None:
-        yield from layout.lines(table_of(found.budget), least_width=TABLE_WIDTH)
-        yield from lines_of(found.budget)
+        yield from layout.lines(table_of(list(rows_of(found.budget))), least_width=TABLE_WIDTH)
+        yield from lines_of(totals_of(found.budget))
         if found.output is not None:
             yield f"written: {found.output}: {', '.join(found.files)}"
         return
@@ -183,7 +185,7 @@ def scales_of(model: "YoloV3Tiny", record: ModelRecord, size_hw: tuple[int, int]
     import torch
 
     from lookonce.model.int8_scales import activation_ranges, weight_scales
-    from lookonce.runtimes.pytorch import to_network_input
+    from lookonce.model.normalise import to_network_input
 
     weights = {
         name.rpartition(".")[2]: {"scales": found.scales.tolist(), "biases": found.biases.tolist()}

@@ -12,8 +12,9 @@ from typing import Any
 
 from lookonce.errors import DataError, SettingsError, require_fraction, require_setting
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
+from lookonce.model.nms import MOST_CANDIDATES
 from lookonce.on_ranks import in_ranks
-from lookonce.prediction.class_filter import ALL_BOXES, ClassFilter, chosen_labels
+from lookonce.prediction.class_filter import ClassFilter, chosen_labels
 from lookonce.prediction.draw import draw
 from lookonce.prediction.gather import gather_in_order
 from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, open_outputs
@@ -33,7 +34,7 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.settings.names import counted, suggestion
 from lookonce.signals import StopRequest, stop_on_signals
-from lookonce.storage import make_run_folder, os_errors_explained
+from lookonce.storage import make_run_folder, only_writer, os_errors_explained
 from lookonce.weights.pull import default_weights, find_weights
 from lookonce.workflows.detector_request import DetectorRequest
 
@@ -266,7 +267,7 @@ def predict_with(
         of_frames=bool(media.clips),
         is_main=rank_group.is_main,
     )
-    with logging_to():
+    with logging_to(), only_writer(folder) if rank_group.is_main else nullcontext():
         _run(runtime, media, request, context, predicted, rank_group, window)
     return predicted
 
@@ -377,7 +378,7 @@ def _detector(runtime: Runtime, request: PredictRequest) -> Detector:
         runtime,
         score_threshold=request.threshold,
         iou_threshold=request.iou_threshold,
-        max_detections=request.max_detections if request.classes is None else ALL_BOXES,
+        max_detections=request.max_detections if request.classes is None else MOST_CANDIDATES,
         multi_label=request.multi_label,
         agnostic=request.agnostic,
     )

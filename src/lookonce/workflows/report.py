@@ -2,21 +2,37 @@
 
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, LookonceError, SettingsError
+from lookonce.evaluation.analysis import ImageErrors, image_errors
 from lookonce.evaluation.bootstrap import Resampled, bootstrap, compare
+from lookonce.evaluation.error_types import confusion_matrix
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results
+from lookonce.evaluation.thresholds import threshold_that_shows
 from lookonce.log import get_logger
+from lookonce.prediction.sources import find_images
 from lookonce.reports.comparison import Compared
-from lookonce.reports.content import Content, Run, best_metrics, read_analysis, read_metrics, read_run, read_verified
+from lookonce.reports.content import (
+    Content,
+    Run,
+    best_metrics,
+    read_analysis,
+    read_detections,
+    read_metrics,
+    read_run,
+    read_verified,
+)
 from lookonce.reports.html import write_comparison, write_plots, write_report
 from lookonce.reports.images import ComparedImage, css_color
 from lookonce.reports.model_card import write_model_card
@@ -30,6 +46,7 @@ from lookonce.workflows.validation_split import with_val
 
 EVALUATION = "evaluation"  # the folder in a run that keeps what the report scored
 CARD = "model-card.md"
+ANALYSIS_VERSION = "2"  # of analysis.json; a folder with another one is scored again
 RESAMPLES = 1000
 OnProgress = Callable[[int, int], None]
 
@@ -50,6 +67,7 @@ def report(
     output: Path | None = None,
     evaluation: Path | None = None,
     weights: Path | None = None,
+    predictions: Path | None = None,
     split: str = "",
     num_images: int = 12,
     title: str = "",
@@ -74,6 +92,8 @@ def report(
         Folder written by `lookonce eval --output`; its scores are shown, and nothing is scored.
     weights
         Weights to score, such as an exported file. Default: the run's best.
+    predictions
+        Folder written by `lookonce predict`, whose annotated images are shown too.
     split
         Split to score on. Default: the validation split of training.
     num_images
@@ -87,19 +107,46 @@ def report(
         raise SettingsError(f"num_images: {num_images}; expected 0 or more", setting="num_images", value=num_images)
     options = Options(split=split, num_images=num_images, score=score)
     if more:
-        if evaluation is not None or weights is not None:
+        if any(given is not None for given in (evaluation, weights, predictions)):
             raise SettingsError(
-                f"evaluation, weights: given for {1 + len(more)} runs; expected one run, or leave them out",
-                setting="evaluation, weights",
+                f"evaluation, weights, predictions: given for {1 + len(more)} runs; expected one run; leave them out",
+                setting="evaluation, weights, predictions",
             )
-        return _report_comparison([run, *more], options, output, title, on_progress)
-    known = read_run(run)
-    content, _ = gather(known, options, evaluation=evaluation, weights=weights, title=title, on_progress=on_progress)
-    write_plots(run / "plots", content)
-    page = write_report(output or run / "report.html", content)
-    card = write_model_card(page.with_name(CARD), content)
-    get_logger().info(f"written: {page} ({page.stat().st_size / 1e6:.1f} MB), {card.name}")
+        with _as_lookonce_writes(run, *more):
+            return _report_comparison([run, *more], options, output, title, on_progress)
+    with _as_lookonce_writes(run, evaluation or run / EVALUATION):
+        known = read_run(run)
+        content, _ = gather(
+            known, options, evaluation=evaluation, weights=weights, title=title, on_progress=on_progress
+        )
+        if predictions is not None:
+            content = with_predictions(content, predictions)
+        write_plots(run / "plots", content)
+        page = write_report(output or run / "report.html", content)
+        card = write_model_card(page.with_name(CARD), content)
+    get_logger().info(f"model card: {card}")
     return page
+
+
+def as_text(page: Path) -> Iterator[str]:
+    """The page and its size."""
+    yield f"written: {page} ({page.stat().st_size / 1e6:.1f} MB)"
+
+
+@contextmanager
+def _as_lookonce_writes(*folders: Path) -> Iterator[None]:
+    """DataError where a value in the folders' files has another type or shape than those that lookonce writes."""
+    try:
+        yield
+    except LookonceError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{', '.join(map(str, folders))}: cannot be shown ({type(error).__name__}: {error}); expected "
+            "settings.yaml, metrics.jsonl, metrics.json and analysis.json as lookonce writes them; after an edit, "
+            "run lookonce eval again, with --output",
+            path=folders[-1],
+        ) from error
 
 
 def gather(
@@ -129,8 +176,8 @@ def gather(
         metrics = best_metrics(run.rows, run.settings.get("best_metric", "AP"))
     else:
         metrics = read_metrics(folder / "metrics.json")
-    scored = None if folder is None or dataset is None else read_scored(folder, dataset)
     thresholds = run.record.thresholds if run.record is not None else Thresholds()
+    scored = None if folder is None or dataset is None else read_scored(folder, dataset, thresholds)
     content = Content(
         title=title or f"Run {run.folder.resolve().name}",
         run=run,
@@ -138,9 +185,12 @@ def gather(
         metrics=metrics,
         analysis={} if scored is None else scored.analysis,
         scored_on=scored_on(metrics),
-        images=[] if scored is None else even_images(scored, thresholds, options.num_images),
-        worst=[] if scored is None else worst_images(scored, thresholds, options.num_images),
-        shown_from=shown_from(thresholds),
+        images=[] if scored is None else even_images(scored, options.num_images),
+        worst=[] if scored is None else worst_images(scored, options.num_images),
+        threshold=shown_from(thresholds),
+        shown_from=shown_from(thresholds) if scored is None else scored.shown_from,
+        weak="" if scored is None else scored.weak,
+        counts=None if scored is None else scored.counts,
         classes=[] if dataset is None else css_classes(dataset.class_names),
         verified=read_verified(run.folder),
         facts=facts(run.record),
@@ -151,11 +201,25 @@ def gather(
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """An evaluation folder with its data set."""
+    """An evaluation folder with its data set.
+
+    shown: the detections that reach the threshold of the page, without those on a crowd, which are neither right nor
+    wrong; shown_from, weak: see `Content`. errors: missed objects and false positives among them; the confusion matrix
+    of the analysis is that of them too.
+    """
 
     dataset: Dataset
     results: Results
     analysis: Mapping[str, Any]
+    shown: Results
+    shown_from: str
+    weak: str
+    errors: ImageErrors
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Objects, missed objects, false positives."""
+        return int((~self.dataset.crowd).sum()), int(self.errors.missed.sum()), int(self.errors.wrong.sum())
 
 
 def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnProgress | None) -> Path:
@@ -186,7 +250,7 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
 
 
 def fingerprint(weights: Path, dataset: Dataset) -> str:
-    """SHA-256 of the weights, their record and the annotations of the data set."""
+    """SHA-256 of the weights, their record, the annotations of the data set and the version of the analysis."""
     from hashlib import sha256
 
     from lookonce.data.dataset import data_hash
@@ -194,23 +258,53 @@ def fingerprint(weights: Path, dataset: Dataset) -> str:
     from lookonce.weights.load import find_checkpoint
 
     if weights.is_file():
-        return sha256((sha256_file(weights) + data_hash(dataset)).encode()).hexdigest()
-    checkpoint = find_checkpoint(weights)
-    parts = [sha256_file(checkpoint / name) for name in ("model.safetensors", "record.json")]
-    return sha256("".join([*parts, data_hash(dataset)]).encode()).hexdigest()
+        parts = [sha256_file(weights)]
+    else:
+        checkpoint = find_checkpoint(weights)
+        parts = [sha256_file(checkpoint / name) for name in ("model.safetensors", "record.json")]
+    return sha256("".join([*parts, data_hash(dataset), ANALYSIS_VERSION]).encode()).hexdigest()
 
 
-def read_scored(folder: Path, dataset: Dataset) -> Scored | None:
+def read_scored(folder: Path, dataset: Dataset, thresholds: Thresholds) -> Scored | None:
     """None, with a warning, if the folder lacks the details or belongs to other images."""
     try:
-        return Scored(
-            dataset=dataset,
-            results=read_coco_results(folder / "results.json", dataset),
-            analysis=read_analysis(folder / "analysis.json"),
-        )
+        results = read_coco_results(folder / "results.json", dataset)
+        analysis = read_analysis(folder / "analysis.json")
     except DataError as error:
         get_logger().warning(f"the report omits errors and images: {error}")
         return None
+    lowest = np.array([thresholds.per_class_score.get(name, thresholds.score) for name in dataset.class_names])
+    words, weak = shown_from(thresholds), ""
+    num_objects = int((~dataset.crowd).sum())
+    lower = threshold_that_shows(results.scores, lowest[results.labels], num_objects)
+    if lower is not None:
+        num_shown = int((results.scores >= lowest[results.labels]).sum())
+        weak = weakness(num_shown, num_objects, words, float(results.scores.max()), lower)
+        words, lowest = f"a score of {lower:g} (lowered: too few reach {words})", np.full(len(lowest), lower)
+    matches = match(dataset, results)
+    is_shown = results.scores >= lowest[results.labels]
+    is_shown[matches.rows[matches.ignored[0]]] = False
+    shown = results.select(is_shown)
+    confusion = confusion_matrix(dataset, shown, score_threshold=0)
+    return Scored(
+        dataset=dataset,
+        results=results,
+        analysis=analysis | {"confusion": analysis["confusion"] | {"counts": confusion.tolist()}},
+        shown=shown,
+        shown_from=words,
+        weak=weak,
+        errors=image_errors(dataset, matches, lowest.tolist()),
+    )
+
+
+def weakness(num_shown: int, num_objects: int, threshold: str, highest: float, lower: float) -> str:
+    """A sentence about a network whose scores are too low for its threshold."""
+    shown = f"Only {counted(num_shown, 'detection')} of {counted(num_objects, 'object')} reach"
+    start, what = (f"{shown}", "little") if num_shown else ("No detection reaches", "nothing")
+    return (
+        f"{start} {threshold} (the highest score is {highest:.2g}), so predict would show {what}: train longer, or "
+        f"predict with --threshold {lower:g}."
+    )
 
 
 def open_datasets(run: Run, shown: str) -> list[Dataset]:
@@ -226,27 +320,23 @@ def open_datasets(run: Run, shown: str) -> list[Dataset]:
         return []
 
 
-def even_images(scored: Scored, thresholds: Thresholds, count: int) -> list[ComparedImage]:
+def even_images(scored: Scored, count: int) -> list[ComparedImage]:
     """Up to `count` images, evenly spaced in the data set, whatever their errors."""
-    return [_compared(scored, thresholds, row) for row in even_choice(len(scored.dataset), count).tolist()]
+    return [_compared(scored, row) for row in even_choice(len(scored.dataset), count).tolist()]
 
 
-def worst_images(scored: Scored, thresholds: Thresholds, count: int) -> list[ComparedImage]:
+def worst_images(scored: Scored, count: int) -> list[ComparedImage]:
     """The images with most errors, worst first."""
-    rows = {image_id: row for row, image_id in enumerate(scored.dataset.image_ids.tolist())}
-    chosen = [rows[image["image_id"]] for image in scored.analysis["worst_images"] if image["image_id"] in rows]
-    return [_compared(scored, thresholds, row) for row in chosen[:count]]
+    return [_compared(scored, row) for row in scored.errors.worst()[:count].tolist()]
 
 
-def _compared(scored: Scored, thresholds: Thresholds, row: int) -> ComparedImage:
-    dataset = scored.dataset
-    lowest = [thresholds.per_class_score.get(name, thresholds.score) for name in dataset.class_names]
-    path = dataset.image_paths[row]
+def _compared(scored: Scored, row: int) -> ComparedImage:
+    path = scored.dataset.image_paths[row]
     return ComparedImage(
         name=path.name,
         image=read_image(path),
-        truth=truth_of(dataset, row),
-        found=found_in(dataset, scored.results, row, lowest),
+        truth=truth_of(scored.dataset, row),
+        found=found_in(scored.dataset, scored.shown, row, [0.0] * len(scored.dataset.class_names)),
     )
 
 
@@ -256,6 +346,14 @@ def shown_from(thresholds: Thresholds) -> str:
         return f"a score of {thresholds.score:g}"
     low, high = min(thresholds.per_class_score.values()), max(thresholds.per_class_score.values())
     return f"each class's own score ({low:g} to {high:g})"
+
+
+def with_predictions(content: Content, folder: Path) -> Content:
+    """The content with the annotated images of a folder of `lookonce predict`."""
+    facts = read_detections(folder / "detections.json")
+    images = {str(image.place): image.read() for image in find_images(folder)}
+    by = f"{facts['weights']}, which detects {counted(len(facts['class_names']), 'class')}"
+    return replace(content, predicted=images, predicted_by=by)
 
 
 def css_classes(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -317,9 +415,7 @@ def _report_comparison(
                 differences=_differences(drawn[name], drawn[names[0]]) if name != names[0] else {},
             )
         )
-    page = write_comparison(output or folders[0] / "comparison.html", title or " and ".join(names), runs)
-    get_logger().info(f"written: {page} ({page.stat().st_size / 1e6:.1f} MB)")
-    return page
+    return write_comparison(output or folders[0] / "comparison.html", title or " and ".join(names), runs)
 
 
 def run_names(folders: Sequence[Path]) -> list[str]:

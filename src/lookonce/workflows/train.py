@@ -120,9 +120,12 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherC
         require_space(settings.runs if run is None else run.path, space_for_checkpoints(learner, settings))
         if run is None:
             log_lines(check_export_first(settings, learner, record))
+        is_new = run is None
         run = run or start_run(settings, held_out)
         with writing_to(run):
-            require_same_data(run, record)
+            require_same_run(run, record)
+            if is_new and is_main():
+                draw_first_batch(run, loader, record)
             remember_data(run, val_set, decoded)
             stop = None if line is None else line.stop
             on_epoch = [*make_observers(settings, run), make_score_monitor(settings, learner, record, run)]
@@ -228,7 +231,7 @@ CHOSEN_BY_DATA = {"batch_size": 0, "epochs": 0, "objectness_prior": "auto", "ema
 
 def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
     """The run's own settings, updated with the user's FREE_WHEN_RESUMING; a user setting that would change the weights
-    raises SettingsError. The data of a run with a checkpoint may have moved: `require_same_data` compares its content.
+    raises SettingsError. The data of a run with a checkpoint may have moved: `require_same_run` compares its content.
 
     Values from recipes and defaults are ignored, and so are those that let the run choose, which it has done already.
     """
@@ -304,6 +307,14 @@ def checked_images(settings: Settings, run: RunFolder | None, train_set: Dataset
     if bad:
         get_logger().warning(f"{bad[0]}{more}; left out of training and of the score")
     return facts
+
+
+def draw_first_batch(run: RunFolder, loader: Loader, record: ModelRecord) -> None:
+    """Write RUN/plots/first-batch.jpg: what the network is fed. It is loaded once more in training."""
+    from lookonce.reports.sheets import write_batch
+
+    with closing(loader.epoch(0)) as batches:
+        write_batch(run.plots / "first-batch.jpg", next(batches), record.class_names)
 
 
 def remember_data(run: RunFolder, val_set: Dataset | None, decoded: Decoded) -> None:
@@ -440,14 +451,27 @@ def start_run(settings: Settings, held_out: list[str]) -> RunFolder:
     return RunFolder(broadcast_object(run.path if is_main() else None))
 
 
-def require_same_data(run: RunFolder, record: ModelRecord) -> None:
-    """DataError if the training annotations are not those that the run was started with."""
-    if is_main() and run.has_checkpoint and (before := read_record(run.last).data_hash) != record.data_hash:
+def require_same_run(run: RunFolder, record: ModelRecord) -> None:
+    """DataError if the training annotations are not those that the run was started with; SettingsError if settings.yaml
+    was edited so that other weights would result."""
+    if not (is_main() and run.has_checkpoint):
+        return
+    before = read_record(run.last)
+    if before.data_hash != record.data_hash:
         raise DataError(
-            f"{run.path}: the training annotations changed since this run started (SHA-256 {before[:12]}, now "
-            f"{record.data_hash[:12]}); restore them, or start a new run from these weights: --weights {run.path}",
+            f"{run.path}: the training annotations changed since this run started (SHA-256 {before.data_hash[:12]}, "
+            f"now {record.data_hash[:12]}); restore them, or start a new run from these weights: --weights {run.path}",
             path=run.path,
         )
+    for name in (before.settings.keys() & record.settings.keys()) - FREE_WHEN_RESUMING - {"data", "images"}:
+        if before.settings[name] != record.settings[name]:
+            raise SettingsError(
+                f"{run.settings}: {name} is {record.settings[name]}; expected {before.settings[name]}, with which the "
+                "run was trained so far; restore it, or start another run: --run NAME",
+                path=run.settings,
+                setting=name,
+                value=record.settings[name],
+            )
 
 
 def summary(
@@ -513,6 +537,11 @@ def outcome(result: TrainResult, best_metric: str) -> list[str]:
     if best is None:
         return [f"finished; last weights: {run.last}"]
     return [f"finished; best weights ({best_metric} {best:.3f}): {run.best}; last weights: {run.last}"]
+
+
+def as_text(result: TrainResult) -> Iterator[str]:
+    """The run folder, which `--weights` and `--resume` take; the log has the rest."""
+    yield f"written: {result.run.path}"
 
 
 def log_lines(lines: Iterable[str]) -> None:

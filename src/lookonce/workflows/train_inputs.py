@@ -1,15 +1,12 @@
 """What `lookonce train` needs to exist is looked for first, without PyTorch, which takes seconds to import."""
 
-from pathlib import Path
 from typing import Any
 
-from lookonce.data.source import open_data
+from lookonce.data.source import require_data_source
 from lookonce.errors import SettingsError
-from lookonce.remote.objects import is_remote
 from lookonce.settings.resolve import resolve
 from lookonce.settings.schema import Settings
-from lookonce.weights.published import PUBLISHED
-from lookonce.weights.pull import find_weights
+from lookonce.weights.pull import require_weights
 
 
 def require_inputs(**flags: Any) -> None:
@@ -21,8 +18,8 @@ def require_inputs(**flags: Any) -> None:
         return
     require_data(settings)
     for weights in (settings.weights, settings.backbone_weights):
-        if weights is not None and str(weights) not in PUBLISHED and not is_remote(weights):
-            find_weights(weights)
+        if weights is not None:
+            require_weights(weights)
 
 
 def require_data(settings: Settings) -> None:
@@ -30,5 +27,4 @@ def require_data(settings: Settings) -> None:
         raise SettingsError(
             "data: not given; expected a folder of labelled images, e.g. lookonce train --data DIR", setting="data"
         )
-    if not is_remote(settings.data) and not Path(settings.data).exists():
-        open_data(settings.data, settings.images)  # raises
+    require_data_source(settings.data)

@@ -15,7 +15,6 @@ import lookonce
 from lookonce.cores import usable_threads
 from lookonce.data.dataset import Dataset
 from lookonce.data.held_out import VAL
-from lookonce.data.letterbox import fit
 from lookonce.data.source import open_data
 from lookonce.detections import Detections
 from lookonce.errors import MissingExtra, SettingsError
@@ -25,6 +24,7 @@ from lookonce.evaluation.results import Results
 from lookonce.exporters.base import Tolerances, agreement, size_of
 from lookonce.exporters.metadata import store_verification
 from lookonce.exporters.plan import Precision
+from lookonce.letterbox import fit
 from lookonce.log import get_logger
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector

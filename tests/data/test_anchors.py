@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lookonce.model.anchors import (
+from lookonce.data.anchors import (
     best_possible_recall,
     crowded_share,
     fit_anchors,

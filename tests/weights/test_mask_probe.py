@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from lookonce.evaluation.mask_probe import MaskHypothesis, compare_hypotheses, verdict
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import DEFAULT_ANCHORS, ModelRecord
+from lookonce.weights.mask_probe import MaskHypothesis, compare_hypotheses, hypotheses_of, verdict
 
 
 def described(mask: tuple[int, ...]) -> ModelRecord:
@@ -66,3 +66,11 @@ def test_other_places_and_other_classes_are_other_objects() -> None:
     raws = heads(10, (20, 20), (60, 60))
     raws[1] = np.roll(raws[1], 2, axis=3)  # two cells, 32 pixels to the right
     assert compare_hypotheses(raws, HYPOTHESES)["moved"].num_pairs == 0
+
+
+def test_the_hypotheses_are_the_own_mask_and_the_one_an_anchor_further_if_there_is_such_an_anchor() -> None:
+    assert {name: record.masks[1] for name, record in hypotheses_of(described((0, 1, 2))).items()} == {
+        "mask=0,1,2": (0, 1, 2),
+        "mask=1,2,3": (1, 2, 3),
+    }
+    assert list(hypotheses_of(described((3, 4, 5)))) == ["mask=3,4,5"]

@@ -5,17 +5,19 @@ anchor, the stride-16 head's boxes are about half as large. No labels are needed
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import area_xyxy, xyxy_to_cxcywh
 from lookonce.detections import Detections
+from lookonce.model.decode_numpy import decode_heads
 from lookonce.model.nms import select_detections
-from lookonce.runtimes.heads import decode_heads
 from lookonce.settings.record import ModelRecord
+from lookonce.weights.darknet import HEAD_16, other_masks
 
 Raws = Sequence[NDArray[np.float32]]
 
@@ -34,10 +36,23 @@ class MaskHypothesis:
     ratio: float
     num_pairs: int
 
+    def __str__(self) -> str:
+        if not self.num_pairs:
+            return "both heads detect no common object"
+        times = f"{self.ratio:.2f} times as large as the stride-32 head's"
+        return f"the stride-16 head's boxes are {times} (objects detected by both: {self.num_pairs})"
+
     @property
     def disagreement(self) -> float:
         """Factor between the box sides of the two heads, 1 or more; infinite without common objects."""
         return math.exp(abs(math.log(self.ratio))) if self.num_pairs else math.inf
+
+
+def hypotheses_of(record: ModelRecord) -> dict[str, ModelRecord]:
+    """ "mask=0,1,2" -> the record with this mask: its own mask first, then the other possible one, if there is one."""
+    other = other_masks(record)
+    records = [record] if other is None else [record, record.model_copy(update={"masks": other})]
+    return {"mask=" + ",".join(map(str, one.masks[HEAD_16])): one for one in records}
 
 
 def compare_hypotheses(raws: Raws, hypotheses: Mapping[str, ModelRecord]) -> dict[str, MaskHypothesis]:
@@ -52,6 +67,20 @@ def verdict(found: Mapping[str, MaskHypothesis]) -> str | None:
         return None
     clear = all(found[other].disagreement > CLEAR_FACTOR * found[best].disagreement for other in others)
     return best if clear else None
+
+
+def verdict_lines(found: Mapping[str, MaskHypothesis], sheet: Path) -> Iterator[str]:
+    """The comparison as text. found: the mask in use first. sheet: the file that shows the detections of both."""
+    for name, hypothesis in found.items():
+        yield f"{name}: {hypothesis}"
+    chosen, agreed = next(iter(found)), verdict(found)
+    if agreed is None:
+        yield f"verdict: unclear from these images; compare both in {sheet}, or use more images"
+    elif agreed == chosen:
+        yield f"verdict: {agreed}, which is in use; {sheet} shows both side by side"
+    else:
+        option = agreed.removeprefix("mask=")
+        yield f"verdict: {agreed}, but {chosen} is in use; convert again with --mask {option}"
 
 
 def detections_of(raws: Raws, record: ModelRecord, image: int) -> Detections:

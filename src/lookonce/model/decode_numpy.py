@@ -1,7 +1,7 @@
-"""Preprocessing and decoding in numpy, for files that contain only the network.
+"""Normalisation and decoding in numpy, for files that contain only the network.
 
-The same arithmetic as runtimes/pytorch.py and model/decode.py, for files exported with --no-preprocess or
---outputs raw. It also works in the base install, which has no PyTorch.
+The same arithmetic as normalise.py and decode.py in PyTorch, for files exported with --no-preprocess or --outputs raw.
+It also works in the base install, which has no PyTorch.
 """
 
 from collections.abc import Sequence

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import Floats
-from lookonce.data.dataset import Dataset
 from lookonce.settings.record import Preprocessing
 
 ImageArray = NDArray[np.uint8]
@@ -84,32 +83,3 @@ def resize(image: ImageArray, size_wh: tuple[int, int], preprocessing: Preproces
     return np.asarray(
         cv2.resize(image, size_wh, interpolation=INTERPOLATIONS[preprocessing.interpolation]), dtype=np.uint8
     )
-
-
-def boxes_at_input(
-    dataset: Dataset, size_hw: tuple[int, int], resize_mode: str
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(N, 4) xyxy of the boxes without crowd, in pixels of the network input, and (N,) rows of their images.
-
-    size_hw: height and width of the input in pixels. resize_mode: letterbox (centred) or stretch.
-    """
-    scales = _scales(dataset, size_hw, resize_mode)
-    offsets = (np.array(size_hw[::-1]) - dataset.image_sizes_wh * scales) / 2
-    rows = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))[~dataset.crowd]
-    boxes = dataset.boxes_xyxy[~dataset.crowd] * np.tile(scales, 2)[rows] + np.tile(offsets, 2)[rows]
-    return boxes, rows
-
-
-def box_sizes_at_input(dataset: Dataset, size_hw: tuple[int, int], resize_mode: str) -> NDArray[np.float64]:
-    """(N, 2) widths and heights of the boxes without crowd, in pixels of an input of that height and width."""
-    per_box = np.repeat(_scales(dataset, size_hw, resize_mode), np.diff(dataset.box_offsets), axis=0)
-    return np.asarray(((dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]) * per_box)[~dataset.crowd])
-
-
-def _scales(dataset: Dataset, size_hw: tuple[int, int], resize_mode: str) -> NDArray[np.float64]:
-    """(images, 2) scale factors of width and height."""
-    known_wh = np.maximum(dataset.image_sizes_wh, 1)  # the size of a damaged image is unknown, (0, 0)
-    scales = np.array(size_hw[::-1]) / known_wh
-    if resize_mode == "letterbox":
-        return np.broadcast_to(scales.min(1, keepdims=True), scales.shape)
-    return np.asarray(scales)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookonce.data.letterbox import fit, letterbox_wh
+from lookonce.letterbox import fit, letterbox_wh
 from lookonce.settings.record import Preprocessing
 
 LETTERBOX = Preprocessing()

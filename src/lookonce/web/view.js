@@ -1,0 +1,71 @@
+// The canvas: an image that is fitted, zoomed and moved, with boxes and names of constant size on it.
+
+const LARGEST_ZOOM = 16;
+const view = { zoom: 1, x: 0, y: 0 }; // zoom 1: the whole image; x, y: from the centre, CSS pixels
+
+// CSS pixels of one image pixel, and of the image's left top corner.
+function placed(canvas, image) {
+  const { width, height } = canvas.getBoundingClientRect();
+  const scale = Math.min(width / image.width, height / image.height) * view.zoom;
+  const side = (length, shown, offset) => {
+    const limit = Math.max((length * scale - shown) / 2, 0);
+    return (shown - length * scale) / 2 + Math.min(Math.max(offset, -limit), limit);
+  };
+  return { scale, left: side(image.width, width, view.x), top: side(image.height, height, view.y), width, height };
+}
+
+export function fit() {
+  Object.assign(view, { zoom: 1, x: 0, y: 0 });
+}
+
+export function move(canvas, image, x, y) {
+  const { scale, left, top, width, height } = placed(canvas, image);
+  // From where the image is, which the edges may have held back.
+  view.x = left - (width - image.width * scale) / 2 + x;
+  view.y = top - (height - image.height * scale) / 2 + y;
+}
+
+// Zooms by a factor; the image's point under (x, y), CSS pixels of the canvas, stays there.
+export function zoomAt(canvas, image, factor, x, y) {
+  if (!image) return;
+  const before = placed(canvas, image);
+  view.zoom = Math.min(Math.max(view.zoom * factor, 1), LARGEST_ZOOM);
+  const after = placed(canvas, image);
+  const grown = after.scale / before.scale;
+  view.x = x - (x - before.left) * grown - (after.width - image.width * after.scale) / 2;
+  view.y = y - (y - before.top) * grown - (after.height - image.height * after.scale) / 2;
+}
+
+function textColor(color) {
+  const [red, green, blue] = [1, 3, 5].map((at) => (parseInt(color.slice(at, at + 2), 16) / 255) ** 2.2);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#000000" : "#ffffff"; // the higher contrast
+}
+
+// The image and its detections, the best on top. highlighted: the one with a thick line, or undefined.
+export function draw(canvas, image, detections, { class_names, colors }, highlighted) {
+  const { scale, left, top, width, height } = placed(canvas, image);
+  const ratio = devicePixelRatio;
+  [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
+  canvas.classList.toggle("zoomed", view.zoom > 1);
+  const context = canvas.getContext("2d");
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.imageSmoothingEnabled = scale < 4; // pixels can be seen when zoomed in
+  context.drawImage(image, left, top, image.width * scale, image.height * scale);
+  context.font = "600 13px system-ui, sans-serif";
+  context.textBaseline = "middle";
+  const boxes = detections.map((one) => ({ one, edges: one.box.map((at, edge) => (edge % 2 ? top : left) + at * scale) }));
+  for (const { one, edges: [x0, y0, x1, y1] } of boxes.toReversed()) {
+    context.strokeStyle = colors[one.label];
+    context.lineWidth = one === highlighted ? 5 : 2;
+    context.strokeRect(x0, y0, x1 - x0, y1 - y0);
+  }
+  for (const { one, edges: [x0, y0] } of boxes.toReversed()) {
+    const text = `${class_names[one.label]} ${one.score.toFixed(2)}`;
+    const wide = context.measureText(text).width + 8;
+    const [x, y] = [Math.max(Math.min(x0 - 1, width - wide), 0), Math.max(y0 - 19, 0)];
+    context.fillStyle = colors[one.label];
+    context.fillRect(x, y, wide, 19);
+    context.fillStyle = textColor(colors[one.label]);
+    context.fillText(text, x + 4, y + 10);
+  }
+}

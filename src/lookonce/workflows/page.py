@@ -1,0 +1,125 @@
+"""`lookonce page`: a folder of static files that detects in the browser."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookonce.errors import SettingsError, WeightsError
+from lookonce.log import get_logger
+from lookonce.runtimes.kinds import kind_of
+from lookonce.storage import MARKER, atomic_folder
+from lookonce.web.server import LOOPBACK, serving
+from lookonce.web.site import write_site
+from lookonce.weights.pull import find_weights
+
+DEFAULT_PORT = 8000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """The folder of a page; num_bytes: of all its files."""
+
+    folder: Path
+    num_bytes: int
+
+
+def page(
+    weights: Path | None = None,
+    *,
+    names: Path | None = None,
+    image_size: int | None = None,
+    title: str = "",
+    output: Path = Path("site"),
+    overwrite: bool = False,
+    serve: bool = False,
+    port: int = DEFAULT_PORT,
+) -> Page:
+    """Write a folder of static files that detects in the browser: images, videos, camera. No image leaves the browser.
+
+    Any web server can publish the folder. The detections equal those of `lookonce predict`.
+
+    Parameters
+    ----------
+    weights
+        Checkpoint folder, run folder (its best), .ckpt, .weights, or an exported .onnx file (needs no PyTorch).
+        Without weights, --serve serves the page that `output` holds.
+    names
+        Text file of class names, one per line, for a .ckpt or .weights without names.
+    image_size
+        Side of the square input in pixels, a multiple of 32. Default: that of the weights.
+    title
+        Title of the page. Default: the name of the weights.
+    output
+        Folder to write.
+    overwrite
+        Replace a page that `output` holds.
+    serve
+        Serve the page at 127.0.0.1, with the headers that threads need, until Ctrl-C.
+    port
+        Port of --serve; 0: a free one.
+    """
+    if weights is not None:
+        write_page(weights, output, names=names, image_size=image_size, title=title, overwrite=overwrite)
+    elif not serve:
+        raise SettingsError(
+            "weights: not given; name a checkpoint, a run folder or an .onnx file, e.g. lookonce page runs/train-1",
+            setting="weights",
+        )
+    elif not is_page(output):
+        raise SettingsError(
+            f"output: {output} holds no page; write one with `lookonce page WEIGHTS --output {output}`",
+            setting="output",
+            value=output,
+        )
+    if serve:
+        with serving(output, port) as server, suppress(KeyboardInterrupt):
+            get_logger().info(f"open http://{LOOPBACK}:{server.server_port}/ in a browser; Ctrl-C ends the server")
+            server.serve_forever()
+    return Page(folder=output, num_bytes=sum(path.stat().st_size for path in output.iterdir()))
+
+
+def as_text(page: Page) -> Iterator[str]:
+    yield f"written: {page.folder} ({page.num_bytes / 1e6:.1f} MB)"
+    yield f"see it with: lookonce page --serve --output {page.folder}"
+
+
+def write_page(
+    weights: Path, output: Path, *, names: Path | None, image_size: int | None, title: str, overwrite: bool
+) -> None:
+    """A new page -> the folder `output`. SettingsError if the folder has other content, or a page and not overwrite."""
+    is_empty = not output.exists() or (output.is_dir() and not any(output.iterdir()))
+    if not is_empty and not (overwrite and is_page(output)):
+        next_step = "add --overwrite" if is_page(output) else "name a new folder"
+        raise SettingsError(f"output: {output} exists already; {next_step}", setting="output", value=output)
+    found = find_weights(weights)
+    with exported(found, names, image_size) as model, atomic_folder(output) as folder:
+        write_site(folder, model, title or found.stem)
+
+
+def is_page(folder: Path) -> bool:
+    """Whether `write_page` has written the folder."""
+    return (folder / MARKER).is_file() and (folder / "record.json").is_file()
+
+
+@contextmanager
+def exported(weights: Path, names: Path | None, image_size: int | None) -> Iterator[Path]:
+    """The weights as an .onnx file: themselves, or an export that exists until the end of the block."""
+    kind = kind_of(weights)
+    if kind == "onnx":
+        if image_size is not None:
+            raise SettingsError(
+                f"image_size: {image_size} with an .onnx file, whose size is fixed; name the checkpoint instead",
+                setting="image_size",
+                value=image_size,
+            )
+        yield weights
+        return
+    if kind != "checkpoint":
+        raise WeightsError(f"{weights}: is {kind}; expected a checkpoint, a run folder or an .onnx file", path=weights)
+    from lookonce.workflows.export import export  # needs PyTorch, the rest does not
+
+    with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
+        (file,) = export(weights, names=names, image_size=image_size, output=Path(folder) / "model.onnx").files
+        yield file.path
