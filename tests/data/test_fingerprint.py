@@ -1,10 +1,22 @@
+import time
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 import pytest
 
-from lookonce.data.fingerprint import Likeness, find_likenesses, fingerprint, near_copy_groups
+from lookonce.data.fingerprint import (
+    _MIRROR,
+    COPY,
+    COPY_DEVIATIONS,
+    MOST_BITS,
+    SCENE,
+    Fingerprint,
+    Likeness,
+    find_likenesses,
+    fingerprint,
+    near_copy_groups,
+)
 from lookonce.data.images import ImageArray
 from lookonce.data.synthetic import make_scene
 
@@ -73,3 +85,67 @@ def test_copies_and_frames_of_one_scene_are_a_group_and_different_scenes_are_not
     assert near_copy_groups(prints).tolist() == expected
     assert near_copy_groups([None, None]).tolist() == [0, 1]
     assert near_copy_groups([]).tolist() == []
+
+
+def frame(generator: np.random.Generator, background: np.ndarray, change: float) -> Fingerprint:
+    """A 32x32 frame of a fixed camera: noise, and a patch that differs by `change` grey levels."""
+    picture = background + generator.normal(0, 1, (32, 32))
+    row, column = generator.integers(0, 28, 2)
+    picture[row : row + 4, column : column + 4] += change
+    if generator.random() < 0.2:
+        picture = picture[:, ::-1]
+    grey = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    found = fingerprint(np.ascontiguousarray(np.repeat(grey[..., None], 3, axis=2)))
+    assert found is not None
+    return found
+
+
+def background(generator: np.random.Generator) -> np.ndarray:
+    return cv2.GaussianBlur(generator.normal(128, 400, (32, 32)), (0, 0), 3)
+
+
+def one_by_one(prints: list[Fingerprint]) -> list[Likeness]:
+    """The same in plain Python."""
+    mirror = int(_MIRROR)
+    copies: list[Likeness] = []
+    scenes: dict[int, Likeness] = {}
+    for first, one in enumerate(prints):
+        for second in range(first + 1, len(prints)):
+            if {first, second} & {copy.second for copy in copies}:
+                continue
+            differing = int(one.bits) ^ int(prints[second].bits)
+            direct = differing.bit_count() <= MOST_BITS
+            if not direct and (differing ^ mirror).bit_count() > MOST_BITS:
+                continue
+            a, b = (picture.astype(float) for picture in (one.thumbnail, prints[second].thumbnail))
+            b = b if direct else b[:, ::-1]
+            a, b = (a - a.mean()) / a.std(), (b - b.mean()) / b.std()
+            if (a * b).mean() >= COPY and np.abs(a - b).max() <= COPY_DEVIATIONS:
+                copies.append(Likeness(first=first, second=second, mirrored=not direct, copy=True))
+                scenes.pop(second, None)
+            elif (a * b).mean() >= SCENE:
+                scenes.setdefault(second, Likeness(first=first, second=second, mirrored=not direct, copy=False))
+    return [*copies, *scenes.values()]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_frames_of_several_cameras_are_compared_as_one_by_one(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    cameras = [background(generator) for _ in range(3)]
+    prints = [frame(generator, cameras[index % 3], [5, 60][index % 2]) for index in range(40)]
+    found = list(find_likenesses(prints))
+    assert found == one_by_one(prints)
+    assert {likeness.copy for likeness in found} == {True, False}
+
+
+@pytest.mark.parametrize(("count", "change"), [(5000, 5), (1000, 60)])
+def test_thousands_of_frames_of_one_camera_are_compared_in_seconds(count: int, change: float) -> None:
+    """Each pair of 1,000 frames that are no copies took 30 us: 15 s."""
+    generator = np.random.default_rng(0)
+    camera = background(generator)
+    frames = [frame(generator, camera, change) for _ in range(100)]
+    prints = [frames[index % 100] if change < 10 else frame(generator, camera, change) for index in range(count)]
+    started = time.process_time()
+    found = list(find_likenesses(prints))
+    assert len(found) > 0.9 * count
+    assert time.process_time() - started < 5

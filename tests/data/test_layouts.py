@@ -1,10 +1,11 @@
 """The layouts that labelling programs and public sets hand out, each built from the same synthetic images."""
 
+import json
 import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import combinations
 from pathlib import Path
@@ -20,12 +21,14 @@ from label_layouts import (
     coco_beside,
     coco_fiftyone,
     coco_roboflow,
+    createml,
     csv_open_images,
     csv_tensorflow,
     cvat,
     darknet,
     darknet_without_description,
     labelme,
+    via_json,
     voc_lists,
     voc_mixed,
     voc_roboflow,
@@ -111,8 +114,15 @@ def test_yolo_labels_without_names_have_numbers(source: Source, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("via.json", '{"a.jpg100": {"filename": "a.jpg", "regions": []}}'),
-        ("labels.txt", "Car 0 0 -1.5 599.4 156.4 629.7 189.2"),
+        ("vott.json", '{"name": "x", "version": "2.1", "tags": [], "assets": {"1": {"asset": {}, "regions": []}}}'),
+        ("meta.json", '{"classes": [{"title": "a", "shape": "rectangle"}]}'),  # Supervisely
+        ("coco.json", '{"categories": [{"id": 1, "name": "a"}]}'),
+        ("output.manifest", '{"source-ref": "s3://x/a.jpg", "boxes": {"annotations": []}}'),  # SageMaker
+        ("metadata.jsonl", '{"file_name": "a.jpg", "objects": {"bbox": [[1, 2, 3, 4]], "categories": [0]}}'),
+        ("000001.txt", "Car 0 0 -1.5 599.4 156.4 629.7 189.2"),  # KITTI
+        ("wider_face_train_bbx_gt.txt", "0--Parade/a.jpg\n1\n449 330 122 149 0 0 0 0 0 0\n"),
+        ("P0001.txt", "imagesource:GoogleEarth\ngsd:0.1\n1 2 3 2 3 4 1 4 plane 0\n"),  # DOTA
+        ("gt.txt", "1,1,10,10,20,20,1,1,1\n"),  # MOT
         ("boxes.csv", "a,b,c\n1,2,3\n"),
         ("boxes.tfrecord", "\0\1"),
         ("doc.xml", "<root/>"),
@@ -124,6 +134,88 @@ def test_labels_that_are_not_understood_are_an_error_with_a_description(
     source.copy(tmp_path / "images")
     (tmp_path / name).write_text(text)
     with raises(DataError, name, "docs/data.md", "images: images", f"annotations: {name}", path=tmp_path):
+        open_data(tmp_path)
+
+    if Path(name).suffix not in {".tfrecord", ".xml"}:
+        with raises(DataError, "docs/data.md", path=name):
+            open_data(tmp_path / name).split("train")
+
+
+def nested(root: Path, source: Source) -> None:
+    """As an archive that was unpacked into a folder of its name."""
+    yolo_classes_txt(root / "dataset" / "dataset ü 中文", source)
+
+
+def with_files_of_the_system(root: Path, source: Source) -> None:
+    yolo_classes_txt(root, source)
+    (root / "__MACOSX").mkdir()
+    (root / "__MACOSX" / "._a.jpg").write_bytes(b"\0\5")
+    for folder in (root, root / "images" / "train", root / "labels" / "train"):
+        for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._x.jpg"):
+            (folder / name).write_bytes(b"\0\1")
+
+
+def upper_case(root: Path, source: Source) -> None:
+    for split in source.splits:
+        source.copy(root / split, split)
+        source.txt(root / split, split)
+    for path in list(root.rglob("*.*")):
+        path.rename(path.with_suffix(path.suffix.upper()))
+    (root / "classes.names").write_text("\n".join(source.names))
+
+
+def images_and_labels_nested_the_other_way(root: Path, source: Source) -> None:
+    for split, folder in (("train", "train"), ("val", "dev")):
+        source.copy(root / folder / "images", split)
+        source.txt(root / "labels" / folder, split)
+    (root / "notes.json").write_text(
+        json.dumps({"categories": [{"id": row, "name": name} for row, name in enumerate(source.names)]})
+    )
+
+
+def file_for_each_image_folder(root: Path, source: Source) -> None:
+    for split in source.splits:
+        source.copy(root / f"{split}_images", split)
+        source.coco(root / f"{split}.json", split)
+
+
+def lists_with_dots(root: Path, source: Source) -> None:
+    darknet_without_description(root, source)
+    for split in source.splits:
+        file = root / f"{split}.txt"
+        file.write_text("".join(f"./{line}\r\n" for line in file.read_text().split()))
+    (root / "test").mkdir()
+
+
+SHAPES: list[Callable[[Path, Source], None]] = [
+    *(nested, with_files_of_the_system, upper_case, images_and_labels_nested_the_other_way),
+    *(file_for_each_image_folder, lists_with_dots),
+]
+
+
+@pytest.mark.parametrize("build", SHAPES, ids=lambda build: build.__name__)
+def test_folders_as_people_have_them(build: Callable[[Path, Source], None], source: Source, tmp_path: Path) -> None:
+    (tmp_path / "my data").mkdir()
+    build(tmp_path / "my data", source)
+    found = dict(opened(tmp_path / "my data"))
+    assert {split: len(dataset.labels) for split, dataset in found.items()} == {
+        split: len(dataset.labels) for split, dataset in source.splits.items()
+    }
+    assert found["train"].class_names == tuple(source.names)
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "train_000000000002.txt", "README.txt"])
+def test_a_text_that_lists_no_images_is_no_data_set(source: Source, tmp_path: Path, name: str) -> None:
+    yolo_mixed(tmp_path, source)
+    (tmp_path / "README.txt").write_text("Provided by someone")
+    with raises(DataError, "docs/data.md", path=name):
+        open_data(tmp_path / name)
+
+
+def test_images_without_anything_but_files_of_the_system_are_unlabelled(source: Source, tmp_path: Path) -> None:
+    source.copy(tmp_path)
+    (tmp_path / "Thumbs.db").write_bytes(b"\0")
+    with raises(NoAnnotations, path=tmp_path):
         open_data(tmp_path)
 
 
@@ -146,6 +238,8 @@ BY_CONTENT: dict[str, Build] = {
     "cvat": cvat,
     "labelme": labelme,
     "csv": csv_tensorflow,
+    "via": via_json,
+    "createml": createml,
     "yolo": yolo_mixed,
 }
 

@@ -28,6 +28,7 @@ from lookonce.training.trainer import TrainResult
 from lookonce.weights.checkpoint import read_record, save_checkpoint
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.load import load_weights
+from lookonce.workflows.check import check
 from lookonce.workflows.evaluate import evaluate as evaluate_verb
 from lookonce.workflows.train import train
 from lookonce.workflows.validation_split import with_val_of
@@ -278,6 +279,10 @@ def test_data_without_a_validation_split_are_divided_alike_in_every_command(with
     for weights in (result.run.path, elsewhere):
         source = with_val_of(open_data(without_val), weights)
         assert sorted(path.name for path in source.split("val").image_paths) == sorted(held_out)
+    checked = check(without_val, val_fraction=0.3, seed=3, advice=False).result
+    assert [sorted(path.name for path in one.image_paths) for one in checked.datasets if one.split == "val"] == [
+        sorted(held_out)
+    ]
     scored = evaluate_verb(weights=result.run.path, data=without_val, output=tmp_path / "scores", resamples=0)
     assert set(scored.results.image_ids.tolist()) <= set(source.split("val").image_ids.tolist())
 

@@ -57,4 +57,5 @@ def test_train_takes_a_step(build: Build, source: Source, tmp_path: Path) -> Non
     )
     (row,) = result.run.metrics()
     assert row["loss"] > 0
-    assert ("AP" in row) == ("val" in open_data(data).splits)
+    # Some of the layouts without a split val have enough images with boxes to hold some out.
+    assert ("AP" in row) == ("val" in open_data(data).splits or (result.run.path / "val.txt").exists())

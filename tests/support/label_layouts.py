@@ -348,10 +348,75 @@ def csv_open_images(root: Path, source: Source) -> Path:
     return root
 
 
+def csv_kaggle(root: Path, source: Source) -> Path:
+    columns = ["image_id", "width", "height", "bbox", "label"]
+
+    def line(name: str, size: list[int], label: str, *box: float) -> list[object]:
+        return [Path(name).stem, *size, str([box[0], box[1], box[2] - box[0], box[3] - box[1]]), label]
+
+    source.copy(root / "train")
+    return source.csv(root / "train.csv", columns, line).parent
+
+
+def via_rect(box: list[float]) -> dict[str, object]:
+    return {"name": "rect", "x": box[0], "y": box[1], "width": box[2] - box[0], "height": box[3] - box[1]}
+
+
+def via_json(root: Path, source: Source) -> Path:
+    source.copy(root)
+    content = {}
+    for name, dataset, index in source.items():
+        regions = [
+            {"shape_attributes": via_rect(box), "region_attributes": {"class": source.names[label]}}
+            for box, label in source.boxes(dataset, index)
+        ]
+        content[f"{name}99"] = {"filename": name, "size": 99, "regions": regions, "file_attributes": {}}
+    (root / "via_region_data.json").write_text(json.dumps(content))
+    return root
+
+
+def via_project(root: Path, source: Source) -> Path:
+    file = via_json(root, source) / "via_region_data.json"
+    file.write_text(json.dumps({"_via_settings": {}, "_via_img_metadata": json.loads(file.read_text())}))
+    return file
+
+
+def via_csv(root: Path, source: Source) -> Path:
+    columns = ["#filename", "file_size", "file_attributes", "region_count", "region_id"]
+
+    def line(name: str, _: object, label: str, *box: float) -> list[object]:
+        return [name, 99, "{}", 1, 0, json.dumps(via_rect(list(box))), json.dumps({"kind": label})]
+
+    source.copy(root)
+    return source.csv(root / "via.csv", [*columns, "region_shape_attributes", "region_attributes"], line).parent
+
+
+def createml(root: Path, source: Source) -> Path:
+    for split, folder in (("train", "train"), ("val", "valid")):
+        source.copy(root / folder, split)
+        content = [
+            {
+                "image": name,
+                "annotations": [
+                    {
+                        "label": source.names[label],
+                        "coordinates": dict(
+                            zip(("x", "y", "width", "height"), xyxy_to_cxcywh(np.array([box]))[0].tolist(), strict=True)
+                        ),
+                    }
+                    for box, label in source.boxes(dataset, index)
+                ],
+            }
+            for name, dataset, index in source.items(split)
+        ]
+        (root / folder / "_annotations.createml.json").write_text(json.dumps(content))
+    return root
+
+
 LAYOUTS: tuple[Build, ...] = (
     *(coco_document, coco_beside, coco_file_alone, coco_cvat, coco_cvat_file, coco_label_studio, coco_foreign_paths),
     *(coco_roboflow, coco_fiftyone, yolo_yaml, yolo_classes_txt, yolo_label_studio, yolo_mixed, darknet, darknet_file),
     *(darknet_without_description, darknet_roboflow, voc_lists, voc_without_lists, voc_images_annotations, voc_mixed),
     *(voc_roboflow, labelme, cvat, cvat_file, csv_tensorflow, csv_retinanet_file, csv_open_images),
-    *(datumaro, yolo_names_yaml),
+    *(datumaro, yolo_names_yaml, csv_kaggle, via_json, via_project, via_csv, createml),
 )

@@ -64,46 +64,63 @@ def fingerprint(image: ImageArray) -> Fingerprint | None:
 def find_likenesses(prints: Sequence[Fingerprint | None]) -> Iterator[Likeness]:
     """Each image that is similar to an earlier one, once: with the earliest image it copies, else of the same scene.
 
-    Compares every image with all earlier ones: 20,000 take 0.3 s, and the time grows with the square of the number;
-    decoding 20,000 images takes a hundred times as long.
+    Compares every image with all earlier ones that are no copies: 20,000 different images take 0.3 s, and the time
+    grows with the square of the number; decoding 20,000 images takes a hundred times as long.
     """
     bits = np.array([0 if known is None else known.bits for known in prints], dtype=np.uint64)
     open_rows = np.array([known is not None for known in prints], dtype=np.bool_)
-    scenes: dict[int, Likeness] = {}
+    blank = np.zeros((SIDE, SIDE), np.uint8)
+    thumbnails = np.array([blank if known is None else known.thumbnail for known in prints])
+    scene_of = np.full(len(prints), -1)  # the first image of the same scene
+    mirrored_scene = np.zeros(len(prints), np.bool_)
     for first in range(len(prints)):
         if not open_rows[first]:
             continue  # no contrast, or a copy of an earlier image, which represents it
-        for second, mirrored in _candidates(bits, open_rows, first):
-            likeness = _compare(prints, first, second, mirrored)
-            if likeness is not None and likeness.copy:
-                open_rows[second] = False
-                scenes.pop(second, None)
-                yield likeness
-            elif likeness is not None:
-                scenes.setdefault(second, likeness)
-    yield from scenes.values()
+        seconds, mirrored = _candidates(bits, open_rows, first)
+        for at in range(0, len(seconds), _AT_ONCE):
+            rows, turned = seconds[at : at + _AT_ONCE], mirrored[at : at + _AT_ONCE]
+            alike, copies = _compare(thumbnails[first], thumbnails[rows], turned)
+            new = alike & (scene_of[rows] < 0)
+            scene_of[rows[new]], mirrored_scene[rows[new]] = first, turned[new]
+            open_rows[rows[copies]] = False
+            for second, is_mirrored in zip(rows[copies].tolist(), turned[copies].tolist(), strict=True):
+                yield Likeness(first=first, second=second, mirrored=is_mirrored, copy=True)
+    same_scene = np.flatnonzero(open_rows & (scene_of >= 0))
+    for second in same_scene[np.argsort(scene_of[same_scene], kind="stable")].tolist():
+        mirror = bool(mirrored_scene[second])
+        yield Likeness(first=int(scene_of[second]), second=second, mirrored=mirror, copy=False)
 
 
-def _candidates(bits: NDArray[np.uint64], open_rows: NDArray[np.bool_], first: int) -> Iterator[tuple[int, bool]]:
+def _candidates(
+    bits: NDArray[np.uint64], open_rows: NDArray[np.bool_], first: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Later rows that differ from row `first` in at most MOST_BITS bits, and whether only their mirror image does."""
     differing = bits[first + 1 :] ^ bits[first]
     direct = np.bitwise_count(differing) <= MOST_BITS
     turned = np.bitwise_count(differing ^ _MIRROR) <= MOST_BITS
-    for offset in np.flatnonzero((direct | turned) & open_rows[first + 1 :]):
-        yield first + 1 + int(offset), not bool(direct[offset])
+    offsets = np.flatnonzero((direct | turned) & open_rows[first + 1 :])
+    return first + 1 + offsets, ~direct[offsets]
 
 
-def _compare(prints: Sequence[Fingerprint | None], first: int, second: int, mirrored: bool) -> Likeness | None:
-    one, two = prints[first], prints[second]
-    assert one is not None
-    assert two is not None
-    a = _standardised(one.thumbnail)
-    b = _standardised(two.thumbnail[:, ::-1] if mirrored else two.thumbnail)
-    correlation = float((a * b).mean())
-    if correlation < SCENE:
-        return None
-    copy = correlation >= COPY and float(np.abs(a - b).max()) <= COPY_DEVIATIONS
-    return Likeness(first=first, second=second, mirrored=mirrored, copy=copy)
+def _compare(
+    one: NDArray[np.uint8], others: NDArray[np.uint8], mirrored: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(K,) whether each of `others` (K, 32, 32), mirrored or not, shows the scene of `one`, and whether it copies it.
+
+    One product for all: thousands of frames of a fixed camera are all candidates of each other.
+    """
+    standard = _standardised(one)
+    cells = others.reshape(len(others), -1).astype(np.float32)
+    # The mean of `standard` is 0, so that the means of the others add nothing.
+    covariance = (
+        np.where(mirrored, cells @ standard[:, ::-1].reshape(-1), cells @ standard.reshape(-1)) / cells.shape[1]
+    )
+    correlation = covariance / cells.std(axis=1)
+    copies = correlation >= COPY
+    likely = _standardised(others[copies])
+    likely = np.where(mirrored[copies, None, None], likely[..., ::-1], likely)
+    copies[copies] = np.abs(likely - standard).max(axis=(1, 2)) <= COPY_DEVIATIONS
+    return correlation >= SCENE, copies
 
 
 def near_copy_groups(prints: Sequence[Fingerprint | None]) -> NDArray[np.int64]:

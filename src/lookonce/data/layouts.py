@@ -16,12 +16,14 @@ from pathlib import Path
 from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report, ignore
 from lookonce.data.formats import coco_layout, darknet, description, voc, yolo
+from lookonce.data.formats.createml import parse_createml
 from lookonce.data.formats.csv_boxes import columns_of, parse_csv
 from lookonce.data.formats.cvat import cvat_classes, parse_cvat
 from lookonce.data.formats.datumaro import datumaro_classes, parse_datumaro
 from lookonce.data.formats.labelme import parse_labelme
 from lookonce.data.formats.names import checked_names, read_list
 from lookonce.data.formats.records import LabelledImage, ParseFile, RecordReader
+from lookonce.data.formats.via import parse_via
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.listing import Listing, split_in, split_of_folders
 from lookonce.data.splits import DataSource, in_order
@@ -82,6 +84,21 @@ KINDS: dict[str, FileKind] = {
         suffixes=(".csv", ".tsv"),
         gives_away=lambda head: columns_of(head.partition("\n")[0].strip("\r\ufeff")),
         parse=_without_root(parse_csv),
+        per_image=False,
+    ),
+    "via": FileKind(
+        suffixes=(".json", ".csv"),
+        gives_away=re.compile(
+            r'"_via_img_metadata"\s*:|^\s*\{\s*"[^"]+"\s*:\s*\{[^{}\[\]]*"filename"\s*:(?s:.*)"regions"\s*:'
+            r"|^#?filename,.*\bregion_shape_attributes\b"
+        ).search,
+        parse=_without_root(parse_via),
+        per_image=False,
+    ),
+    "createml": FileKind(
+        suffixes=(".json",),
+        gives_away=re.compile(r'^\s*\[\s*\{(?=(?s:.*)"annotations?"\s*:\s*\[)(?s:.*)"image(filename)?"\s*:').search,
+        parse=_without_root(parse_createml),
         per_image=False,
     ),
 }

@@ -25,6 +25,7 @@ OTHER_IMAGE_SUFFIXES = frozenset(
     {".heic", ".heif", ".hif", ".jxl", ".jxr", ".dng", ".cr2", ".nef", ".arw", ".psd", ".svg", ".tga", ".exr", ".hdr"}
 )
 _AMBIGUOUS = ""
+_OF_THE_SYSTEM = frozenset({"thumbs.db", "desktop.ini"})  # Windows puts them beside images
 
 
 def split_word(name: str) -> tuple[str, str, str] | None:
@@ -47,7 +48,8 @@ def split_of_folders(path: str) -> str | None:
 
 
 class Listing:
-    """The files of a folder and its subfolders, as sorted relative paths with /; without hidden files."""
+    """The files of a folder and its subfolders, as sorted relative paths with /; without hidden files and those of the
+    operating system."""
 
     def __init__(self, root: Path, depth: int = 64) -> None:
         """depth: levels of folders that are listed."""
@@ -70,7 +72,7 @@ class Listing:
                 continue
             seen.add((inode.st_dev, inode.st_ino))
             for entry in entries:
-                if entry.name.startswith((".", "__MACOSX")):
+                if entry.name.startswith((".", "__MACOSX")) or entry.name.lower() in _OF_THE_SYSTEM:
                     continue
                 if entry.is_dir():
                     if level < self._depth:
@@ -116,6 +118,8 @@ class Locator:
 
     def find(self, written: str, split: str | None = None) -> str | None:
         """The relative path of the file that `written` means; of files of several splits, that of `split`."""
+        if not self._by_tail:
+            return None
         parts = _parts(_local(written), stem=self._stems)
         said = split_of_folders("/".join(parts)) or split
         for start in range(len(parts)):
@@ -158,9 +162,10 @@ def locate_images(
     A name that is no file there is compared with all that lies in the folder (`Locator`); two names never become one
     file. None: a name that leads out of the folder and is nowhere inside. stems: the names have no suffix.
     """
-    paths: list[Path | None] = [folder / name for name in names]
+    written = [folder / name for name in names]
+    paths: list[Path | None] = [*written]
     inside = [row for row, name in enumerate(names) if not leaves_folder(name)]
-    missing = {inside[row] for row in missing_rows([folder / names[row] for row in inside])}
+    missing = {inside[row] for row in missing_rows([written[row] for row in inside])}
     missing |= set(range(len(names))) - set(inside)
     if not missing:
         return paths

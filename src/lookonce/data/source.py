@@ -6,6 +6,7 @@ from pathlib import Path
 from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report
 from lookonce.data.formats import coco_layout, darknet, description, yolo
+from lookonce.data.formats.names import read_list
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.layouts import KINDS, LAYOUTS, kind_of, layouts_by_content, open_kind, yolo_names
 from lookonce.data.listing import Listing, split_in
@@ -22,6 +23,7 @@ IMAGES_ALONE = "images"  # format, and name of the only split, of images without
 _LABEL_SUFFIXES = frozenset(
     {".json", ".jsonl", ".ndjson", ".xml", ".csv", ".tsv", ".txt", ".yaml", ".yml", ".tfrecord", ".record", ".parquet"}
     | {".mat", ".npy", ".npz", ".pkl", ".h5", ".hdf5", ".db", ".sqlite", ".geojson", ".arrow", ".data"}
+    | {".manifest", ".pickle", ".rec", ".lst", ".xls", ".xlsx", ".ann", ".lmdb", ".mdb"}
 )
 _DOCUMENTS = ("readme", "license", "copying", "changelog", "requirements", "citation", "notes")
 
@@ -84,6 +86,14 @@ def _open_file(path: Path, images: Path | None, *, needs_images: bool) -> DataSo
 def _open_list(path: Path) -> DataSource:
     """A list of images with YOLO labels, as Darknet reads it."""
     split = split_in(path.stem) or "train"
+    lines = read_list(path)
+    num_images = sum(line.lower().endswith(tuple(IMAGE_SUFFIXES)) for line in lines)
+    if 2 * num_images <= len(lines):
+        raise DataError(
+            f"{path}: {num_images} of {len(lines)} lines are the path of an image; expected a list of images; open its "
+            f"folder: --data {path.parent}; see docs/data.md",
+            path=path,
+        )
 
     def read(_: str, report: Report) -> Annotations:
         images = yolo.list_images(path, report)
@@ -160,8 +170,8 @@ def _not_understood(listing: Listing) -> DataError:
         counts = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(4))
         return DataError(
             f"{root}: has labels that are not understood: {counts}, for example {labels[0]}; expected one of the "
-            f"layouts of docs/data.md; write them as COCO .json, VOC .xml or YOLO .txt and describe them in a YAML "
-            f"file:\n{_description(root, [root / labels[0]])}",
+            f"layouts of docs/data.md, which names converters for others; or describe COCO .json, VOC .xml or YOLO "
+            f".txt in a YAML file:\n{_description(root, [root / labels[0]])}",
             path=root,
             value=labels[0],
         )

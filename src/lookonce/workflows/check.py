@@ -19,6 +19,8 @@ from lookonce.reports.advice import IMAGE_SIZES, Advice, advise
 from lookonce.reports.check_page import CheckPage, write_check_page
 from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.names import counted
+from lookonce.settings.resolve import coerce
+from lookonce.settings.schema import default_of
 from lookonce.storage import os_errors_explained, write_file
 from lookonce.workflows.validation_split import with_val
 
@@ -60,6 +62,8 @@ def check(
     names: Path | None = None,
     decode: bool = True,
     advice: bool = True,
+    val_fraction: float = default_of("val_fraction"),
+    seed: int = default_of("seed"),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
     """Check every annotation and every image before training; exit status 1 if there are errors.
@@ -93,9 +97,14 @@ def check(
         Decode every image; --no-decode reads only the headers, which is faster but misses damaged images.
     advice
         Recommend an image size; the latency of the network is measured on this machine, which takes 1-2 s.
+    val_fraction
+        That of the training, which holds out this fraction where the data have no split val.
+    seed
+        That of the training, which decides what is held out.
     on_progress
         Called with (images done, images in total).
     """
+    held_out = {name: coerce(name, value) for name, value in (("val_fraction", val_fraction), ("seed", seed))}
     checks = chosen_checks(_words(only or ()), _words(skip or ()))
     if weights is None:
         checks -= chosen_checks(["labels"])
@@ -107,7 +116,7 @@ def check(
     if source.format == IMAGES_ALONE:
         checks &= chosen_checks(["images", "copies"])
     if fix is None and decode and any(FINDING_KINDS[name].needs_pixels for name in checks):
-        source = with_val(source, {})
+        source = with_val(source, held_out)
     result = check_data(source, checks=checks, decode=decode, on_progress=on_progress)
     if weights is not None:
         result = _with_label_errors(result, weights, names)

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,8 @@ from raised import raises
 from lookonce.data.annotations import assemble
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import RaiseOnError, Report
-from lookonce.data.formats.coco import load_coco_json, read_coco
+from lookonce.data.formats.coco import read_coco
+from lookonce.data.formats.coco_json import load_coco_json
 from lookonce.errors import DataError
 
 Save = Callable[..., Path]
@@ -53,7 +56,7 @@ def test_polygons_are_cut_out_and_nothing_else(tmp_path: Path, indent: int | Non
     last = {"id": 2, "segmentation": [[1, 2]]}
     content = {"images": [], "annotations": [annotation, last], "categories": []}
     (tmp_path / "a.json").write_text(json.dumps(content, indent=indent))
-    first = load_coco_json(tmp_path / "a.json")["annotations"][0]
+    ((first, _),) = load_coco_json(tmp_path / "a.json", list)[1]
     assert first.pop("segmentation", annotation["segmentation"]) == annotation["segmentation"]
     assert first == {"note": tricky, "bbox": [1, 2, 3, 4], "id": 1}
 
@@ -281,9 +284,34 @@ def test_masks_and_class_lists_are_read_in_linear_time(tmp_path: Path) -> None:
     assert time.process_time() - started < 5
 
 
+@pytest.mark.parametrize("order", [("images", "annotations"), ("annotations", "images")])
+@pytest.mark.parametrize("extra", [{}, {"attributes": [{"a": 1}, {"b": "}, {"}]}])
+def test_parts_of_a_large_file_are_all_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: tuple[str, str], extra: dict[str, object]
+) -> None:
+    """Small parts and blocks; objects inside an annotation; a wrong annotation in a later part."""
+    monkeypatch.setattr("lookonce.data.formats.coco_json._PART_CHARACTERS", 300)
+    monkeypatch.setattr("lookonce.data.formats.coco_json._PART_ITEMS", 3)
+    monkeypatch.setattr("lookonce.data.formats.coco_json._BLOCK_BYTES", 50)
+    box = {"segmentation": [[1, 2, 3], [4, 5]], "image_id": 1, "category_id": 1, "iscrowd": 0, **extra}
+    content = {
+        "images": [{"id": 1, "file_name": "1.png", "width": 100, "height": 50}],
+        "annotations": [box | {"id": row, "bbox": [row, 2, 3, 4]} for row in range(20)],
+    }
+    content["annotations"][17]["bbox"] = "?"
+    text = {key: content[key] for key in order} | {"categories": [{"id": 1, "name": "a"}]}
+    (tmp_path / "a.json").write_text(json.dumps(text))
+    findings = []
+    dataset = read(tmp_path / "a.json", findings.append)
+    np.testing.assert_array_equal(dataset.boxes_xyxy[:, 0], [*range(17), 18, 19])
+    assert [finding.name for finding in findings] == ["malformed-entry"]
+    assert "annotations[17]" in findings[0].message
+
+
 @pytest.mark.slow
 def test_train2017s_size_is_read_in_seconds(tmp_path: Path) -> None:
-    """118,000 images with 860,000 boxes, each with a polygon, in 10 s."""
+    """118,000 images with 860,000 boxes, each with a polygon: in less time than the JSON parser alone needs for them,
+    measured in the same run, as the machine may be busy (ratio 0.8); and in 600 MB (390 MB)."""
     rng = np.random.default_rng(0)
     polygon = [rng.uniform(0, 400, 40).round(2).tolist()]
     xywh = rng.uniform(1, 200, (860_000, 4)).round(2).tolist()
@@ -297,14 +325,32 @@ def test_train2017s_size_is_read_in_seconds(tmp_path: Path) -> None:
         "categories": [{"id": n, "name": f"class {n}"} for n in range(80)],
     }  # fmt: skip
     (tmp_path / "a.json").write_text(json.dumps(content))
-    del content, xywh
-    started = time.process_time()
-    assert len(read(tmp_path / "a.json").labels) == 860_000
-    assert time.process_time() - started < 10
+    # In a process of its own, whose peak of memory is that of reading.
+    script = """if True:
+        import gc, json, resource, time
+        from pathlib import Path
+        from lookonce.data.annotations import assemble
+        from lookonce.data.findings import ignore
+        from lookonce.data.formats.coco import read_coco
+        started = time.process_time()
+        path = Path("a.json")
+        num_boxes = len(assemble(read_coco(path, path.parent, "train", ignore), ignore).labels)
+        seconds, megabytes = time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        gc.disable()
+        started = time.process_time()
+        json.loads(path.read_bytes())
+        print(num_boxes, seconds / (time.process_time() - started), megabytes)
+    """
+    command = [sys.executable, "-c", script]
+    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True).stdout
+    num_boxes, ratio, megabytes = map(float, printed.split())
+    assert num_boxes == 860_000
+    assert ratio < 1
+    assert megabytes < 600
 
 
 @pytest.mark.parametrize("value", ["1" * 5000, "[" * 100_000])
 def test_numbers_and_brackets_without_end_are_invalid_json(tmp_path: Path, value: str) -> None:
     (tmp_path / "train.json").write_text(f'{{"images": {value}')
     with raises(DataError, path="train.json"):
-        load_coco_json(tmp_path / "train.json")
+        load_coco_json(tmp_path / "train.json", list)

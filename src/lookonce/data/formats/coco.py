@@ -1,15 +1,17 @@
 """COCO detection JSON -> Annotations. Format: https://cocodataset.org/#format-data, "Object Detection".
 
 Classes are ordered by category id; ids may be any integers, or text. Masks are read only where an annotation has no
-box; each box's `area` is read. 118,000 images with 860,000 boxes are read in seconds: each key is checked for all items
-at once, and single items are converted and checked only if that check fails.
+box; each box's `area` is read. 118,000 images with 860,000 boxes are read in seconds: annotations become arrays part by
+part, each key is checked for all items of a part at once, and single items are converted only if that check fails.
 """
 
 import gc
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +20,33 @@ from numpy.typing import NDArray
 
 from lookonce.data.annotations import Annotations, snap
 from lookonce.data.dataset import Dataset
-from lookonce.data.findings import Finding, Report
+from lookonce.data.findings import Finding, Report, ignore
+from lookonce.data.formats.coco_json import load_coco_json, show
 from lookonce.data.formats.coco_values import INT64, annotation_values, category_values, image_values
 from lookonce.data.headers import header_sizes_wh
 from lookonce.data.listing import locate_images
 from lookonce.data.shards import is_in_shard
 from lookonce.errors import DataError
 from lookonce.log import get_logger
-from lookonce.storage import read_regular_file, stand_in
 
 Item = dict[str, Any]
 Rule = tuple[Callable[[Any], bool], str]
 Rules = dict[str, Rule]
+Ids = NDArray[np.int64] | NDArray[np.object_]
 
-_SEGMENTATION = b'"segmentation"'
+
+@dataclass(frozen=True, kw_only=True)
+class _Boxes:
+    """Annotations as arrays of M. ids: None where an annotation has none. problems: of the items that are left out."""
+
+    ids: Ids
+    image_ids: Ids
+    category_ids: Ids
+    boxes_xywh: NDArray[np.float64]  # (M, 4) pixels
+    crowd: NDArray[np.bool_]
+    areas: NDArray[np.float64]  # NaN where the annotation has none
+    problems: dict[int, str]
+    num_items: int  # with those that are left out
 
 
 def _is_id(value: object) -> bool:
@@ -71,31 +86,34 @@ def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> 
 
     DataError if the file is not COCO JSON; single invalid items are reported and left out.
     """
-    content = load_coco_json(json_path)
-    class_names, category_ids = read_categories(content, json_path)
+    content, parts = load_coco_json(json_path, _columns)
+    boxes = _joined(parts, json_path, report)
+    class_names, category_ids = _read_categories(content["categories"], boxes.category_ids, json_path)
     images, image_paths = _located(_images(content["images"], json_path, report), images_dir, split, json_path, report)
     own_ids = [image["id"] for image in images]
-    items, rows, labels = _boxes(content["annotations"], own_ids, category_ids, json_path, report)
-    boxes_xywh = np.array([item["bbox"] for item in items], dtype=np.float64).reshape(-1, 4)
+    file_names = [image["file_name"] for image in images]
+    sizes_wh = _sizes_wh(images, image_paths, report)
+    del content, images
+    boxes, rows, labels = _known(boxes, own_ids, category_ids, json_path, report)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is reported with the other boxes
-        right_bottom = boxes_xywh[:, :2] + boxes_xywh[:, 2:]
+        right_bottom = boxes.boxes_xywh[:, :2] + boxes.boxes_xywh[:, 2:]
     fit = all(type(own_id) is int and own_id in INT64 for own_id in own_ids)
 
     def place(row: int) -> str:
-        return f"{json_path} annotation {items[row].get('id', '?')} of {images[int(rows[row])]['file_name']}"
+        return f"{json_path} annotation {_id_of(boxes, row)} of {file_names[int(rows[row])]}"
 
     return Annotations(
         split=split,
         origin=json_path,
         image_paths=image_paths,
-        image_ids=np.array(own_ids if fit else range(1, len(images) + 1), dtype=np.int64),
+        image_ids=np.array(own_ids if fit else range(1, len(own_ids) + 1), dtype=np.int64),
         own_ids=() if fit else own_ids,
-        image_sizes_wh=_sizes_wh(images, image_paths, report),
+        image_sizes_wh=sizes_wh,
         image_rows=rows,
-        boxes_xyxy=np.concatenate([boxes_xywh[:, :2], right_bottom], axis=1),
+        boxes_xyxy=np.concatenate([boxes.boxes_xywh[:, :2], right_bottom], axis=1),
         labels=labels,
-        crowd=np.array([item.get("iscrowd", 0) for item in items], dtype=np.bool_),
-        areas=np.array([item.get("area") for item in items], dtype=np.float64),  # None becomes NaN
+        crowd=boxes.crowd,
+        areas=boxes.areas,
         class_names=class_names,
         # Only integers can be the ids of a results file.
         category_ids=_numbered(category_ids),
@@ -104,97 +122,25 @@ def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> 
     )
 
 
-def load_coco_json(path: Path) -> dict[str, list[Any]]:
-    """A parsed annotation file with the lists images, annotations, categories; polygons may be removed."""
-    try:
-        text = read_regular_file(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}", path=path) from error
-    if words := stand_in(text[:256]):
-        raise DataError(f"{path}: {words}", path=path)
-    short = _without_polygons(text)
-    try:
-        content = json.loads(short)
-    except (ValueError, RecursionError):
-        content = _parse_whole(text, path)
-    else:
-        if len(short) < len(text) and _lacks_boxes(content):
-            content = _parse_whole(text, path)
-    if not isinstance(content, dict):
-        raise DataError(
-            f"{path}: is a JSON {type(content).__name__}; expected a COCO object with images, annotations, categories",
-            path=path,
-        )
-    for key in ("images", "annotations", "categories"):
-        if key not in content:
-            keys = ", ".join(map(repr, list(content)[:8])) or "nothing"
-            raise DataError(
-                f"{path}: has no {key!r}; expected COCO's images, annotations, categories; found {keys}",
-                path=path,
-                value=key,
-            )
-        if not isinstance(content[key], list):
-            raise DataError(f"{path}: {key!r} is {_show(content[key])}; expected a list", path=path, value=key)
-    return content
+def read_coco_names(path: Path) -> tuple[str, ...]:
+    """The class names of an annotation file; DataError as `read_coco`."""
+    content, parts = load_coco_json(path, _columns)
+    return _read_categories(content["categories"], _joined(parts, path, ignore).category_ids, path)[0]
 
 
-def _lacks_boxes(content: Any) -> bool:
-    """Whether an annotation has no box, so that its polygon is needed."""
-    annotations = content.get("annotations") if isinstance(content, dict) else None
-    return isinstance(annotations, list) and any(isinstance(a, dict) and not a.get("bbox") for a in annotations)
+def _read_categories(categories: list[Any], used: Ids, path: Path) -> tuple[tuple[str, ...], tuple[int | str, ...]]:
+    """Class names and category ids, by ascending id; text ids in the order of the file, after the integers.
 
-
-def _without_polygons(text: bytes) -> bytes:
-    """The same JSON without the polygons `"segmentation": [[...]],`.
-
-    Polygons are two thirds of COCO's file and are not needed; removed before parsing, they cost neither time nor memory
-    (train2017: 450 MB). A quote inside a JSON string is escaped, so that the searched bytes can only be a key. Polygons
-    in any other notation are kept.
+    used: the category ids of the boxes.
     """
-    kept = []
-    start = 0
-    key = text.find(_SEGMENTATION)
-    while key >= 0:
-        value = key + len(_SEGMENTATION)
-        is_polygon = text[value : value + 4].replace(b" ", b"").startswith(b":[[")
-        # Searched for polygons only: from the masks of a file without polygons each search would go to its end.
-        end = text.find(b"]]", value) if is_polygon else -1
-        if end >= 0 and text[end + 2 : end + 3] == b"," and text[key - 1 : key] != b"\\":
-            kept.append(text[start:key])
-            start = value = end + 3
-        key = text.find(_SEGMENTATION, value)
-    kept.append(text[start:])
-    return b"".join(kept)
-
-
-def _parse_whole(text: bytes, path: Path) -> Any:
-    """Parse the unmodified file, so that an error has the correct line number."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path} line {error.lineno} column {error.colno}: invalid JSON ({error.msg}); expected COCO annotations",
-            path=path,
-            line=error.lineno,
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: invalid JSON (byte {error.start} is not UTF-8); expected COCO annotations", path=path
-        ) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; thousands of brackets
-        raise DataError(f"{path}: invalid JSON ({error}); expected COCO annotations", path=path) from error
-
-
-def read_categories(content: dict[str, list[Any]], path: Path) -> tuple[tuple[str, ...], tuple[int | str, ...]]:
-    """Class names and category ids, by ascending id; text ids in the order of the file, after the integers."""
-    categories = [category_values(item) for item in content["categories"]]
+    categories = [category_values(item) for item in categories]
     problems = [_first_problem(item, {"id": _ID, "name": _TEXT}) for item in categories]
     for index, problem in enumerate(problems):
         if problem:
             raise DataError(f"{path}: categories[{index}]{problem}", path=path)
     if not categories:
         raise DataError(f"{path}: 'categories' is empty; expected at least one class", path=path)
-    categories = _without_root(categories, content["annotations"], path)
+    categories = _without_root(categories, used, path)
     ordered = sorted(categories, key=lambda category: (0, category["id"]) if type(category["id"]) is int else (1, 0))
     ids = tuple(category["id"] for category in ordered)
     names = tuple(category["name"] for category in ordered)
@@ -209,7 +155,7 @@ def read_categories(content: dict[str, list[Any]], path: Path) -> tuple[tuple[st
     return names, ids
 
 
-def _without_root(categories: list[Item], annotations: list[Any], path: Path) -> list[Item]:
+def _without_root(categories: list[Item], used: Ids, path: Path) -> list[Item]:
     """The categories without Roboflow's root: one that all others name as their supercategory, and that no box has.
 
     It is the name of the project and no class; often it even has the name of a class.
@@ -225,8 +171,8 @@ def _without_root(categories: list[Item], annotations: list[Any], path: Path) ->
     if len(roots) != 1:
         return categories
     root = categories[roots[0]]
-    # As text: an annotation may write the id so.
-    if str(root["id"]) in {str(item.get("category_id")) for item in annotations if isinstance(item, dict)}:
+    # As text: some annotations may write the id so.
+    if str(root["id"]) in set(map(str, set(used.tolist()))):
         return categories
     get_logger().info(
         f"{path}: category {root['id']} {root['name']!r} has no boxes and is the supercategory of all others; it is "
@@ -244,7 +190,8 @@ def _numbered(ids: tuple[int | str, ...]) -> tuple[int, ...]:
 def _images(items: list[Any], path: Path, report: Report) -> list[Item]:
     """The well-formed images with a unique id."""
     rules: Rules = {"id": _ID, "file_name": _TEXT}
-    images = _well_formed(items, rules, {"width": _SIZE, "height": _SIZE}, image_values, "images", path, report)
+    images, problems = _well_formed(items, rules, {"width": _SIZE, "height": _SIZE}, image_values)
+    _report_problems(problems, "images", 0, path, report)
     by_id = {image["id"]: image for image in reversed(images)}
     if len(by_id) < len(images):
         for image in images:
@@ -269,46 +216,94 @@ def _located(images: list[Item], folder: Path, split: str, path: Path, report: R
     return images, inside
 
 
-def _boxes(
-    items: list[Any], image_ids: list[int | str], category_ids: tuple[int | str, ...], path: Path, report: Report
-) -> tuple[list[Item], NDArray[np.int64], NDArray[np.int64]]:
-    """The well-formed annotations of known images and classes, their image rows (M,) and labels (M,)."""
+def _columns(items: list[Any]) -> _Boxes:
+    """The well-formed ones of some annotations; the problems of the others have their index among these annotations."""
     required: Rules = {"image_id": _ID, "category_id": _ID, "bbox": _BOX}
     optional: Rules = {"iscrowd": _FLAG, "area": _AREA}
-    items = _well_formed(items, required, optional, annotation_values, "annotations", path, report)
-    rows = _find([item["image_id"] for item in items], image_ids)
-    labels = _find([item["category_id"] for item in items], category_ids)
-    for index in np.flatnonzero(labels < 0):
-        wanted = items[index]["category_id"]
-        message = f"{path}: annotation {items[index].get('id', '?')}: category_id {_show(wanted)} is unknown"
+    good, problems = _well_formed(items, required, optional, annotation_values)
+    return _Boxes(
+        ids=_id_column([item.get("id") for item in good]),
+        image_ids=_id_column([item["image_id"] for item in good]),
+        category_ids=_id_column([item["category_id"] for item in good]),
+        boxes_xywh=_box_column([item["bbox"] for item in good]),
+        crowd=np.array([item.get("iscrowd", 0) for item in good], dtype=np.bool_),
+        areas=np.array([item.get("area") for item in good], dtype=np.float64),  # None becomes NaN
+        problems=problems,
+        num_items=len(items),
+    )
+
+
+def _id_column(values: list[Any]) -> Ids:
+    """int64 if all are such integers, else the values themselves, of any type."""
+    if set(map(type, values)) <= {int}:
+        with suppress(OverflowError):
+            return np.array(values, dtype=np.int64)
+    return np.fromiter(values, dtype=object, count=len(values))
+
+
+def _box_column(values: list[list[float]]) -> NDArray[np.float64]:
+    """(M, 4); a quarter of the time of np.array."""
+    return np.fromiter(chain.from_iterable(values), dtype=np.float64, count=4 * len(values)).reshape(-1, 4)
+
+
+def _joined(parts: list[_Boxes], path: Path, report: Report) -> _Boxes:
+    """All parts as one; reports the problems of all items."""
+    start = 0
+    for part in parts:
+        _report_problems(part.problems, "annotations", start, path, report)
+        start += part.num_items
+    parts = parts or [_columns([])]
+    names = ("ids", "image_ids", "category_ids", "boxes_xywh", "crowd", "areas")
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return _Boxes(**joined, problems={}, num_items=start)
+
+
+def _known(
+    boxes: _Boxes, image_ids: list[int | str], category_ids: tuple[int | str, ...], path: Path, report: Report
+) -> tuple[_Boxes, NDArray[np.int64], NDArray[np.int64]]:
+    """The boxes of known images and classes, their image rows (M,) and labels (M,)."""
+    rows = _find(boxes.image_ids, image_ids)
+    labels = _find(boxes.category_ids, category_ids)
+    for index in np.flatnonzero(labels < 0).tolist():
+        wanted = show(boxes.category_ids[index : index + 1].tolist()[0])
+        message = f"{path}: annotation {_id_of(boxes, index)}: category_id {wanted} is unknown"
         _report_error(report, "unknown-class", path, f"{message}; 'categories' has {_listed(category_ids)}")
-    for index in np.flatnonzero(rows < 0):
-        wanted = items[index]["image_id"]
-        message = f"{path}: annotation {items[index].get('id', '?')}: image_id {_show(wanted)} is not in 'images'"
+    for index in np.flatnonzero(rows < 0).tolist():
+        wanted = show(boxes.image_ids[index : index + 1].tolist()[0])
+        message = f"{path}: annotation {_id_of(boxes, index)}: image_id {wanted} is not in 'images'"
         message += "; the annotation is left out"
         report(Finding(name="annotation-without-image", file=str(path), message=message))
-    _report_repeated_ids(items, path, report)
-    known = np.flatnonzero((rows >= 0) & (labels >= 0))
-    if len(known) < len(items):
-        items = [items[index] for index in known]
-    return items, rows[known], labels[known]
+    _report_repeated_ids(boxes.ids, path, report)
+    known = (rows >= 0) & (labels >= 0)
+    if known.all():
+        return boxes, rows, labels
+    names = ("ids", "image_ids", "category_ids", "boxes_xywh", "crowd", "areas")
+    return replace(boxes, **{name: getattr(boxes, name)[known] for name in names}), rows[known], labels[known]
 
 
-def _report_repeated_ids(items: list[Item], path: Path, report: Report) -> None:
+def _id_of(boxes: _Boxes, row: int) -> object:
+    return "?" if boxes.ids[row] is None else boxes.ids[row]
+
+
+def _report_repeated_ids(ids: Ids, path: Path, report: Report) -> None:
     """Report annotation ids that occur twice: lookonce ignores them, but other programs keep only one of two boxes."""
-    ids = [item["id"] for item in items if isinstance(item.get("id"), int | str)]
-    if len(set(ids)) == len(ids):
+    if ids.dtype != object and len(np.unique(ids)) == len(ids):
         return
-    for number, times in Counter(ids).items():
+    for number, times in Counter(own for own in ids.tolist() if isinstance(own, int | str)).items():
         if times > 1:
             message = f"{path}: {times} annotations have the id {number}; expected every id once"
             report(Finding(name="duplicate-annotation-id", file=str(path), message=message))
 
 
-def _find(values: list[int | str], known: Sequence[int | str]) -> NDArray[np.int64]:
-    """The index of each value in `known`, -1 for values that are not in it."""
+def _find(values: Ids, known: Sequence[int | str]) -> NDArray[np.int64]:
+    """The index of each value in `known`, whose values are all different; -1 for values that are not in it."""
+    column = _id_column(list(known))
+    if len(known) and values.dtype != object and column.dtype != object:
+        order = np.argsort(column)
+        places = order[np.minimum(np.searchsorted(column, values, sorter=order), len(known) - 1)]
+        return np.where(column[places] == values, places, -1)
     index = {value: row for row, value in enumerate(known)}
-    return np.fromiter((index.get(value, -1) for value in values), dtype=np.int64, count=len(values))
+    return np.fromiter((index.get(value, -1) for value in values.tolist()), dtype=np.int64, count=len(values))
 
 
 def _sizes_wh(images: list[Item], image_paths: list[Path], report: Report) -> NDArray[np.int32]:
@@ -321,28 +316,24 @@ def _sizes_wh(images: list[Item], image_paths: list[Path], report: Report) -> ND
 
 
 def _well_formed(
-    items: list[Any],
-    required: Rules,
-    optional: Rules,
-    convert: Callable[[Any], Any],
-    name: str,
-    path: Path,
-    report: Report,
-) -> list[Item]:
-    """The items that satisfy the rules, as they are or converted; the others are reported.
+    items: list[Any], required: Rules, optional: Rules, convert: Callable[[Any], Any]
+) -> tuple[list[Item], dict[int, str]]:
+    """The items that satisfy the rules, as they are or converted, and the problems of the others by their index.
 
     One check per key if all items satisfy the rules as they are.
     """
     if all(_column_keeps(items, key, rule, key in optional) for key, rule in {**required, **optional}.items()):
-        return items
-    good = []
-    for index, item in enumerate(map(convert, items)):
-        problem = _first_problem(item, required, optional)
-        if problem:
-            _report_error(report, "malformed-entry", path, f"{path}: {name}[{index}]{problem}")
-        else:
-            good.append(item)
-    return good
+        return items, {}
+    converted = list(map(convert, items))
+    found = {index: _first_problem(item, required, optional) for index, item in enumerate(converted)}
+    problems = {index: problem for index, problem in found.items() if problem}
+    return [item for index, item in enumerate(converted) if index not in problems], problems
+
+
+def _report_problems(problems: dict[int, str], name: str, start: int, path: Path, report: Report) -> None:
+    """problems: by the index in the list `name`, counted from `start`."""
+    for index, problem in problems.items():
+        _report_error(report, "malformed-entry", path, f"{path}: {name}[{start + index}]{problem}")
 
 
 def _column_keeps(items: list[Any], key: str, rule: Rule, may_miss: bool) -> bool:
@@ -360,8 +351,8 @@ def _column_keeps(items: list[Any], key: str, rule: Rule, may_miss: bool) -> boo
         return (
             types <= {list}
             and set(map(len, column)) <= {4}
-            and {type(v) for box in column for v in box} <= {int, float}
-            and _fits_float64(column)
+            and set(map(type, chain.from_iterable(column))) <= {int, float}
+            and _fits_float64(list(chain.from_iterable(column)))
         )
     if rule is _AREA:
         return types <= {int, float, type(None)} and _fits_float64(column)
@@ -379,23 +370,18 @@ def _fits_float64(column: list[Any]) -> bool:
 def _first_problem(item: Any, required: Rules, optional: Rules | None = None) -> str:
     """The first problem of an item, as the end of a message that names the item; empty if there is none."""
     if not isinstance(item, dict):
-        return f" is {_show(item)}; expected an object"
+        return f" is {show(item)}; expected an object"
     for key, (keeps, expected) in {**required, **(optional or {})}.items():
         if key not in item:
             if key in required:
                 return f" has no {key!r}; expected {expected}"
         elif not keeps(item[key]):
-            return f".{key} is {_show(item[key])}; expected {expected}"
+            return f".{key} is {show(item[key])}; expected {expected}"
     return ""
 
 
 def _report_error(report: Report, name: str, path: Path, message: str) -> None:
     report(Finding(name=name, file=str(path), message=message))
-
-
-def _show(value: object) -> str:
-    text = json.dumps(value, default=repr)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _listed(ids: tuple[int | str, ...]) -> str:

@@ -1,7 +1,7 @@
-"""CSV with one box a line: TensorFlow's, Pascal's, Open Images', and RetinaNet's without a header -> records.
+"""CSV with one box a line: TensorFlow's, Pascal's, Open Images', Kaggle's, and RetinaNet's without a header -> records.
 
-Columns are known by their names, in any order. A line without a class is an image without boxes. Boxes are fractions
-of the image if no coordinate is above 1.
+Columns are known by their names, in any order. A line without a box is an image without boxes. Boxes are fractions of
+the image if no coordinate is above 1. Kaggle's column bbox is "[left, top, width, height]"; it may lack a class.
 """
 
 import csv
@@ -23,12 +23,15 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "top": ("ymin", "y1", "top"),
     "right": ("xmax", "x2", "right"),
     "bottom": ("ymax", "y2", "bottom"),
+    "bbox": ("bbox",),
     "width": ("width", "imagewidth", "imgwidth"),
     "height": ("height", "imageheight", "imgheight"),
     "crowd": ("isgroupof", "iscrowd", "difficult"),
     "split": ("split", "subset"),
 }
-_NEEDED = ("image", "class", "left", "top", "right", "bottom")
+_SIDES = ("left", "top", "right", "bottom")
+_NEEDED = ("image", "class", *_SIDES)
+ONLY_CLASS = "object"  # of boxes of a file without a column of classes
 _WITHOUT_HEADER = dict(zip(("image", "left", "top", "right", "bottom", "class"), range(6), strict=True))
 
 Columns = dict[str, int]
@@ -44,7 +47,7 @@ def columns_of(line: str) -> tuple[str, Columns, bool] | None:
         for column, names in COLUMNS.items()
         if set(names) & set(plain)
     }
-    if all(column in found for column in _NEEDED):
+    if all(column in found for column in _NEEDED) or {"image", "bbox"} <= found.keys():
         return delimiter, found, True
     corners = words[1:5]
     if len(words) == 6 and (all(map(_is_number, corners)) or not any(words[1:])):
@@ -122,14 +125,17 @@ def _read_row(
         size_wh=size_wh(cells.get("width", ""), cells.get("height", "")),
         split=split_in(cells.get("split", "")) or "",
     )
-    corners = [cells[side] for side in ("left", "top", "right", "bottom")]
-    if not any((cells["class"], *corners)):
+    name = cells.get("class", ONLY_CLASS)
+    written = [cells[side] for side in _SIDES] if "left" in cells else cells["bbox"].strip("[]()").split(",")
+    if not any(written) and ("class" not in cells or not name):
         return image, None
-    if not cells["class"]:
+    if not name:
         raise ValueError
-    left, top, right, bottom = map(float, corners)
+    left, top, right, bottom = map(float, written)
+    if "left" not in cells:
+        right, bottom = left + right, top + bottom
     return image, LabelledBox(
-        name=cells["class"],
+        name=name,
         box_xyxy=(left, top, right, bottom),
         place=f"{path} line {number}",
         crowd=cells.get("crowd", "0").lower() in {"1", "true"},

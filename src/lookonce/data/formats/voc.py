@@ -20,7 +20,7 @@ from xml.etree import ElementTree as ET
 from lookonce.data.annotations import Annotations, leaves_folder, shortest
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report, ignore
-from lookonce.data.formats.coco import load_coco_json, read_categories
+from lookonce.data.formats.coco import read_coco_names
 from lookonce.data.formats.names import NAMES_FILES, checked_names, read_list
 from lookonce.data.formats.records import LabelledBox, LabelledImage, annotations_of, size_wh
 from lookonce.data.images import IMAGE_SUFFIXES
@@ -67,7 +67,7 @@ def _names_from_coco_beside(root: Path, found: set[str]) -> tuple[str, ...]:
     """The categories of the smallest COCO file in annotations/ that has all names; () if none has."""
     for path in sorted(root.glob("annotations/*.json"), key=lambda path: path.stat().st_size):
         try:
-            names, _ = read_categories(load_coco_json(path), path)
+            names = read_coco_names(path)
         except DataError:
             continue
         if found <= set(names):
