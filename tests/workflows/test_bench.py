@@ -42,9 +42,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def done(weights: Path, pictures: str, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """One file measured with two pictures in a call, and one that does not exist."""
-    files = [weights, weights / "absent.onnx"]
+    """One file measured with two images in a call, and one that is damaged."""
     output = tmp_path_factory.mktemp("bench")
+    files = [weights, output / "damaged.onnx"]
+    files[1].write_bytes(b"no protocol buffer")
     return bench(files, threads="1", batch="2", images=pictures, seconds=0.05, pipeline=False, output=output)
 
 
@@ -53,13 +54,13 @@ def test_rates_latencies_and_operations_fit_together(done):
     assert (row["runtime"], row["threads"], row["batch"], row["image_size"]) == ("pytorch", 1, 2, [64, 64])
     assert row["median_ms"] <= row["p95_ms"]
     assert row["images_per_second"] == pytest.approx(2 * 1000 / row["median_ms"])
-    assert row["gflops"] == pytest.approx(row["gflop_per_picture"] * row["images_per_second"])
+    assert row["gflops"] == pytest.approx(row["gflop_per_image"] * row["images_per_second"])
     assert row["share_of_peak"] == pytest.approx(row["gflops"] / row["peak_gflops"])
     assert row["memory_mb"] > 50
 
 
 def test_what_cannot_be_measured_is_told_and_the_rest_is_measured(done):
-    assert "absent.onnx: cannot be read" in done.rows[1]["error"]
+    assert "damaged.onnx (18 bytes): truncated" in done.rows[1]["error"]
     assert done.exit_code == 1
 
 

@@ -23,7 +23,7 @@ def test_findings_are_written_and_shown(shared: Callable[[str], Path], tmp_path:
     assert written["splits"][0]["class_boxes"] == {"RBC": 2381, "WBC": 214, "Platelets": 209}
     assert {finding["severity"] for finding in written["findings"]} == {"warning"}
     lines = list(as_text(checked, shown=1))
-    assert re.fullmatch(r"  train: 205 .*\b0 %.* 640x480; 2804 .*", lines[1])
+    assert re.fullmatch(r"  train: 205 .*\b0 %.* 640x480; 2,804 .*", lines[1])
     assert any(line.startswith("warning: box-without-area (2): ") for line in lines)
     assert lines[-3] == "  and 1 more"
     assert lines[-2].startswith("364 ")

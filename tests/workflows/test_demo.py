@@ -38,7 +38,7 @@ def test_the_text_gives_the_scores_and_files_that_exist(demonstration: Demonstra
     text = "\n".join(as_text(demonstration))
     assert f"AP50 {demonstration.AP50:.3f}" in text
     named = [Path(word) for word in text.split() if word.startswith(str(demonstration.folder))]
-    assert len(named) == 6
+    assert len(named) == 7
     assert all(path.exists() for path in named)
     assert list(as_text(Demonstration(folder=demonstration.folder, exit_code=75))) == []
 
@@ -49,7 +49,7 @@ def test_the_demo_leaves_everything_that_it_names(folder: Path) -> None:
     assert len(list((folder / "predictions").glob("*.jpg"))) == 2
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert re.search(r"\b2 images .*\btest\b", page)
-    assert page.count("data:image/jpeg") == 2
+    assert page.count("data:image/jpeg") == 3  # two test images, the first batch
 
 
 def test_the_scores_shown_are_those_of_the_exported_file(folder: Path) -> None:
@@ -130,7 +130,7 @@ def test_photographs_are_shown_where_the_published_weights_are_at_hand(
     page = report(folder / "run-1", output=tmp_path / "page.html", evaluation=folder / "eval", predictions=shown)
     text = page.read_text(encoding="utf-8")
     assert 'id="predicted"' in text
-    assert text.count("data:image/jpeg") == 3  # the two test images, the photograph
+    assert text.count("data:image/jpeg") == 4  # the two test images, the first batch, the photograph
 
 
 def test_the_demo_downloads_no_weights(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,7 @@ def network_of(runtime: Runtime, sources: list[ImageSource], case: Case, size_hw
         "p95_ms": float(np.percentile(milliseconds, 95)),
         "images_per_second": rate,
         "busy_cores": busy,
-        "gflop_per_picture": gflop,
+        "gflop_per_image": gflop,
         "gflops": gflop * rate,
         "peak_gflops": peak,
         "share_of_peak": gflop * rate / peak,
