@@ -14,6 +14,7 @@ from lookonce.reports.elements import card, cell, chart_card, count, fraction, h
 from lookonce.reports.images import ComparedImage, compared_figure, data_uri, jpeg_uri
 from lookonce.reports.plots import Axis, Series, axes, bar_chart, heat_map, line_chart, short, standalone, ticks
 from lookonce.reports.summary import sentences
+from lookonce.settings.names import counted
 from lookonce.settings.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
 
 TWELVE = {
@@ -239,7 +240,7 @@ def exported_files(content: Content) -> str:
     head = "".join(head_cell(name, number=False) for name in ("file", "runtime", "precision"))
     head += "".join(head_cell(name, number=True) for name in names) + head_cell("", number=False)
     words = (
-        f"Measured on {verified['images']:,} {'image' if verified['images'] == 1 else 'images'} of split "
+        f"Measured on {counted(verified['images'], 'image')} of split "
         f"'{verified['split']}'. Logits, boxes and scores: largest difference from the first row of that image size. "
         "ms: latency of one image through network, decoding and NMS."
     )

@@ -20,6 +20,7 @@ from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.reports.scatter import write_scatter
 from lookonce.settings.image_size import hw_of
+from lookonce.settings.names import counted
 from lookonce.settings.record import DEFAULT_ANCHORS
 from lookonce.settings.schema import Settings, default_of
 from lookonce.settings.text import explain, parse_text, to_text
@@ -129,7 +130,7 @@ def as_text(advice: AnchorAdvice) -> Iterator[str]:
     """Lines for a terminal; the last is the option for `lookonce train`."""
     objects, images = advice.objects, advice.images
     yield (
-        f"{objects} object{'s' * (objects != 1)} in {images} image{'s' * (images != 1)} of split {advice.split}, "
+        f"{counted(objects, 'object')} in {counted(images, 'image')} of split {advice.split}, "
         f"at {advice.image_size} pixels"
     )
     yield "                 within 4x of an anchor of"

@@ -27,6 +27,7 @@ from lookonce.prediction.sources import ImageSource, find_images
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.names import counted
 
 NUM_MADE_IMAGES = 32
 MADE_SIDES = (480, 640)  # pixels: smallest and largest side
@@ -219,7 +220,7 @@ def main() -> None:
         answer = {"error": str(error)}
     except Exception as error:  # noqa: BLE001 (runtimes raise their own types for a size or batch they reject)
         size = f"{case.image_size} pixels" if case.image_size else "its own size"
-        images = f"{case.batch} image{'s' * (case.batch != 1)}"
+        images = counted(case.batch, "image")
         answer = {"error": f"{case.weights}: cannot run {images} of {size}: {type(error).__name__}: {error}"}
     json.dump(answer, sys.stdout)
 

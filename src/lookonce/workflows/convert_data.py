@@ -12,7 +12,7 @@ from lookonce.data.splits import SPLITS, DataSource
 from lookonce.data.write import Copy, Format, Placing, require_format, require_new, write_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.request import old_names
-from lookonce.settings.names import suggestion
+from lookonce.settings.names import counted, suggestion
 
 
 @old_names(pictures="image_files")
@@ -107,7 +107,7 @@ def as_text(copy: Copy) -> Iterator[str]:
     """Lines for a terminal."""
     for split, count in copy.images.items():
         boxes = copy.boxes[split]
-        yield f"{split}: {count} image{'s' * (count != 1)}, {boxes} box{'es' * (boxes != 1)}"
+        yield f"{split}: {counted(count, 'image')}, {counted(boxes, 'box')}"
     if copy.crowd_left_out:
         yield f"crowd boxes left out: {copy.crowd_left_out}; {copy.format} files cannot mark them"
     if copy.renamed:

@@ -18,6 +18,7 @@ from lookonce.errors import SettingsError
 from lookonce.letterbox import fit
 from lookonce.reports.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
 from lookonce.request import old_names
+from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.resolve import resolve
 from lookonce.settings.schema import Settings
@@ -173,7 +174,7 @@ def fresh_file(path: Path) -> Path:
 def as_text(found: Explanation) -> Iterator[str]:
     """One row per anchor."""
     images, boxes = found.num_images, found.num_boxes
-    yield f"assignment {found.assignment}, {boxes} box{'es' * (boxes != 1)} in {images} image{'s' * (images != 1)}"
+    yield f"assignment {found.assignment}, {counted(boxes, 'box')} in {counted(images, 'image')}"
     yield "stride        anchor   boxes  predictions"
     for anchor in found.anchors:
         size = "{:.0f} x {:.0f}".format(*anchor.anchor_wh)

@@ -515,7 +515,7 @@ def counts(dataset: Dataset) -> str:
     num_empty = int((dataset.box_offsets[1:] == dataset.box_offsets[:-1]).sum())
     num_images, num_boxes = len(dataset), len(dataset.labels)
     empty = f" ({num_empty:,} without boxes)" if num_empty else ""
-    return f"{num_images:,} image{'s' * (num_images != 1)}{empty}, {num_boxes:,} box{'es' * (num_boxes != 1)}"
+    return f"{counted(num_images, 'image')}{empty}, {counted(num_boxes, 'box')}"
 
 
 def profiled(trainer: Trainer) -> TrainResult:

@@ -31,6 +31,7 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import PROMISES, kind_of
 from lookonce.runtimes.processor import int8_path
 from lookonce.runtimes.registry import load_runtime, names_for, require_known, runtimes_for
+from lookonce.settings.names import counted
 from lookonce.settings.record import Thresholds
 from lookonce.storage import os_errors_explained, write_file
 from lookonce.weights.pull import find_weights
@@ -394,7 +395,7 @@ def as_text(verification: Verification) -> Iterator[str]:
         if row.wrong:
             yield f"  over tolerance: {', '.join(row.wrong)}"
     images = verification.num_images
-    yield f"{images} image{'s' * (images != 1)} of {verification.data}, split {verification.split}"
+    yield f"{counted(images, 'image')} of {verification.data}, split {verification.split}"
     yield "raw, box px, score: largest difference to the first file of that size"
     yield "missing: fraction of its detections without a match; ms: median per image"
     if any(row.precision == "int8" for row in verification.rows):
