@@ -377,7 +377,7 @@ def test_a_runs_folder_that_cannot_be_made_is_named(data: Path, tmp_path: Path) 
 def test_a_batch_larger_than_the_data_set_trains(data: Path, tmp_path: Path) -> None:
     """Six pictures, batches of sixteen: the order goes on into further passes."""
     result = quick(data, tmp_path, batch_size=16, epochs=1)
-    assert "1 batches of 16" in result.run.log.read_text()
+    assert "1 batch of 16" in result.run.log.read_text()
     assert result.metrics["loss"] > 0
 
 

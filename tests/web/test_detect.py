@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookonce.data.letterbox import fit
+from lookonce.letterbox import fit
 
 import lookonce.web
 from lookonce.settings.record import Preprocessing

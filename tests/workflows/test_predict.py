@@ -273,6 +273,7 @@ for video in videos:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux alone")
 def test_memory_does_not_grow_with_the_length_of_a_video(weights, tmp_path):
     """20 and 320 frames of 320x240: kept in memory the longer would need 69 MB more."""
