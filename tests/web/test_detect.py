@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookonce.letterbox import fit
 
 import lookonce.web
+from lookonce.letterbox import fit
 from lookonce.settings.record import Preprocessing
 
 SCRIPT = """
