@@ -103,7 +103,9 @@ def predicted(weights: Path, source: Path, output: Path, limit: int | None = Non
     return found.num_images, found.exit_code, list(found.failed)
 
 
-@pytest.mark.parametrize(("name", "limit"), [pytest.param("best", None, marks=pytest.mark.slow), ("net.onnx", None), ("net.onnx", 5)])
+@pytest.mark.parametrize(
+    ("name", "limit"), [pytest.param("best", None, marks=pytest.mark.slow), ("net.onnx", None), ("net.onnx", 5)]
+)
 def test_predictions_are_drawn_by_all_and_written_down_once_in_order(
     name: str, limit: int | None, weights: Path, folder: Path, tmp_path: Path, in_ranks: InRanks
 ) -> None:

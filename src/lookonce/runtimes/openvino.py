@@ -93,7 +93,10 @@ def device_of(core: Any, device: str) -> str:
     """OpenVINO's name of a device: `gpu` -> GPU, `gpu:1` or `gpu.1` -> GPU.1, auto -> CPU. SettingsError if it is not
     one of this machine."""
     name = "CPU" if device.lower() == "auto" else device.upper().replace(":", ".")
-    there = list(core.available_devices)
+    if name == "CPU":
+        return name
+    with ThreadPoolExecutor(1) as aside:  # as in open_engine: looking for devices loads their plugins
+        there = list(aside.submit(lambda: core.available_devices).result())
     if name not in {*there, *(one.partition(".")[0] for one in there)}:
         raise SettingsError(
             f"device: {device}; OpenVINO finds {', '.join(there)} here; expected one of these, or its driver",
