@@ -43,6 +43,7 @@ __all__ = [
     "info",
     "job",
     "load",
+    "page",
     "predict",
     "pull",
     "push",

@@ -22,6 +22,7 @@ from lookonce.workflows.export import export as export
 from lookonce.workflows.hub import pull as pull
 from lookonce.workflows.hub import push as push
 from lookonce.workflows.info import info as info
+from lookonce.workflows.page import page as page
 from lookonce.workflows.predict import Predicted as Predicted
 from lookonce.workflows.predict import predict as predict
 from lookonce.workflows.report import report as report

@@ -43,7 +43,7 @@ def test_the_run_is_scored_once_and_its_page_and_card_are_written(
         assert f'<section id="{anchor}">' in page
     assert re.search(r"\b3 images .*\bval\b", page)
     assert page.count("data:image/jpeg") == 4  # the worst are among them, and embedded once; the first batch
-    assert re.search(r"so predict would show (little|nothing): .*--threshold 0\.\d+", page)
+    assert re.search(r"predict would show (little|nothing): .*--threshold 0\.\d+", page)
     card = (tmp_path / "model-card.md").read_text(encoding="utf-8")
     metrics = json.loads((runs[0] / "evaluation" / "metrics.json").read_text())
     assert re.search(rf"\| AP50 \|.*\| {metrics['AP50']:.3f} \|", card)
