@@ -166,7 +166,7 @@ def _in_our_words(error: CycloptsError, verb: str) -> SettingsError:
         value, choices = error.token.value, [str(choice) for choice in get_args(error.target_type)]
         expected = " or ".join(choices) or EXPECTED.get(error.target_type, error.target_type.__name__)
         words = f"{setting}: {value}; expected {expected}{suggestion(value, choices)}"
-    elif isinstance(error, UnusedCliTokensError):
+    elif isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         value = error.unused_tokens[0]
         words = f"{value!r}: a value too many; quote a pattern ('*.jpg'), and type --NAME before the value of an option"
     return SettingsError(f"{words}; `lookonce {verb} --help` lists the options", setting=setting, value=value)
