@@ -224,7 +224,7 @@ def require_space(folder: Path, num_bytes: int, purpose: str = "the checkpoints 
     if free < needed:
         raise StorageError(
             f"{folder}: {free} MiB free on its disk; about {needed} MiB needed for {purpose}; "
-            "free some space or choose another folder, e.g. --runs DIR",
+            "free some space or choose another folder",
             path=folder,
         )
 
@@ -299,9 +299,9 @@ def _explain(path: Path, error: OSError) -> str:
             "free some space or choose another folder, then resume with --resume"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{path}: no write permission ({error.strerror}); choose a writable folder, e.g. --runs DIR"
+        return f"{path}: no write permission ({error.strerror}); choose a writable folder"
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return f"{path}: a file exists where a folder is needed ({error.strerror}); choose another, e.g. --runs DIR"
+        return f"{path}: a file exists where a folder is needed ({error.strerror}); choose another folder"
     return f"{path}: read or write failed ({error}); check the path and its disk"
 
 

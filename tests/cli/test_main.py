@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -84,6 +84,12 @@ def test_help_of_train_has_every_setting_by_group(capsys: pytest.CaptureFixture[
     assert "[default: 416 pixels]" in text
 
 
+def test_the_overview_breaks_each_paragraph_once(capsys: pytest.CaptureFixture[str]):
+    assert main(["--help"]) == 0
+    end = capsys.readouterr().out.partition("For every verb: ")[2]
+    assert [len(paragraph.splitlines()) for paragraph in end.strip().split("\n\n")] == [3, 2]
+
+
 def test_no_verb_shows_the_verbs(capsys: pytest.CaptureFixture[str]):
     assert main([]) == 0
     assert "lookonce VERB --help" in capsys.readouterr().out
@@ -99,6 +105,12 @@ def test_version(typed: str, capsys: pytest.CaptureFixture[str]):
     ("typed", "status", "message"),
     [
         ("trian", 2, " train?"),
+        ("--verison", 2, " --version?"),
+        ("eval", 2, "lookonce: weights: "),
+        ("eval --weights", 2, "lookonce: weights: "),
+        ("eval --weights a --tile x", 2, "lookonce: tile: x; "),
+        ("eval --weights a --precision fp7", 2, "lookonce: precision: fp7; expected fp32 or fp16"),
+        ("eval a b", 2, "lookonce: 'b': "),
         ("config --learning_rat 1", 2, " lr?"),
         ("config batch_size=3 per_batch_size=2", 2, "per_batch_size=2"),
         ("config --batch-size", 2, "lookonce config --help"),
@@ -117,7 +129,7 @@ def test_wrong_use_is_told_in_words(
     add_verb: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    def evaluate(*, weights: str) -> None: ...
+    def evaluate(weights: str, *, tile: int = 1, precision: Literal["fp32", "fp16"] = "fp32") -> None: ...
 
     add_verb(evaluate)
     monkeypatch.setitem(VERBS, "eval", VERBS["try"])

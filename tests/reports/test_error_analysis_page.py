@@ -81,7 +81,10 @@ def content(name: str = "run", *, lr: float = 0.01, ap50: float = 0.5) -> Conten
     return Content(
         title=name,
         run=Run(
-            folder=Path(name), settings=Settings(data="d", lr=lr).model_dump(mode="json"), rows=rows, record=RECORD
+            folder=Path(name),
+            settings=Settings(data="d", lr=lr, weights="weights/coco").model_dump(mode="json"),
+            rows=rows,
+            record=RECORD,
         ),
         datasets=[dataset()],
         metrics={
@@ -164,6 +167,7 @@ def test_the_model_card_is_markdown_whose_tables_have_equal_lines(tmp_path: Path
     assert "| cat | 30 | 0.750 | 0.450 to 0.550 | 0.200 | 0.400 | 0.400 |" in text
     assert "d\\<g\\|" in text
     assert "| val | 1 | 0 | 2 |" in text
+    assert "| weights | weights/coco |" in text
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         columns = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
         assert len(columns) == 1, table

@@ -17,10 +17,10 @@ EPILOGUE = """\
 lookonce VERB --help lists the options of a verb.
 --batch-size 8, --batch_size=8 and batch_size=8 are equivalent.
 
-For every verb: --quiet shows no progress, only warnings, errors and results. --json prints the result as JSON to
+For every verb: --quiet shows no progress, only warnings, errors and results. --json prints the result as JSON to \
 standard output, and everything else to standard error. --traceback prints the Python traceback of an error.
 
-lookonce --install-completion [bash|zsh|fish] completes verbs and options with Tab; --show-completion only prints the
+lookonce --install-completion [bash|zsh|fish] completes verbs and options with Tab; --show-completion only prints the \
 script."""
 
 

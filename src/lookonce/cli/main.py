@@ -8,9 +8,9 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 from threading import Timer
-from typing import Any
+from typing import Any, get_args
 
-from cyclopts import CycloptsError
+from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
 from rich.console import Console
 
 import lookonce
@@ -29,7 +29,9 @@ EXTRAS = {"torch": "train", "onnx": "train", "onnxscript": "train"}
 EXTRAS |= {"google": "mindspore", "huggingface_hub": "hub"}
 MODES = ("--quiet", "--json", "--traceback")
 COMPLETIONS = ("--install-completion", "--show-completion")
+FLAGS = ("--help", "--version", *MODES, *COMPLETIONS)
 SECONDS_OF_SILENCE = 0.7
+EXPECTED = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def main(tokens: Sequence[str] | None = None, *, from_document: bool = False) -> int:
@@ -85,7 +87,8 @@ def run(tokens: Sequence[str], *, json: bool = False) -> int:
     name, *rest = tokens
     if name not in VERBS:
         raise SettingsError(
-            f"unknown verb {name!r}{suggestion(name, VERBS) or '; lookonce --help lists all verbs'}", value=name
+            f"unknown verb {name!r}{suggestion(name, (*VERBS, *FLAGS)) or '; lookonce --help lists all verbs'}",
+            value=name,
         )
     if (switch := VERBS[name].is_job_when) and is_switched_on(switch, rest):
         name, rest = "job", [f"task={name}", *rest]
@@ -138,7 +141,7 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False
             normalised = options_of(function, name).normalised(_typed(token) for token in tokens)
             result = app(normalised, console=_console(), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        raise SettingsError(f"{error}\n`lookonce {name} --help` lists its options") from error
+        raise _in_our_words(error, name) from error
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
@@ -151,6 +154,22 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False
     if result is not None:  # None: after --help
         _show(verb, result, json)
     return int(getattr(result, "exit_code", 0)) or int(getattr(result, "num_errors", 0) > 0)
+
+
+def _in_our_words(error: CycloptsError, verb: str) -> SettingsError:
+    """The parser's error as one that names the option, the value and what was expected."""
+    setting = error.argument.name.removeprefix("--").replace("-", "_") if error.argument else None
+    value, words = None, str(error)
+    if isinstance(error, MissingArgumentError):
+        words = f"{setting}: {'not given' if error.keyword is None else 'typed without a value'}"
+    elif isinstance(error, CoercionError) and error.token is not None and error.target_type is not None:
+        value, choices = error.token.value, [str(choice) for choice in get_args(error.target_type)]
+        expected = " or ".join(choices) or EXPECTED.get(error.target_type, error.target_type.__name__)
+        words = f"{setting}: {value}; expected {expected}{suggestion(value, choices)}"
+    elif isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        value = error.unused_tokens[0]
+        words = f"{value!r}: a value too many; quote a pattern ('*.jpg'), and type --NAME before the value of an option"
+    return SettingsError(f"{words}; `lookonce {verb} --help` lists the options", setting=setting, value=value)
 
 
 def _show(verb: Verb, result: Any, json: bool) -> None:

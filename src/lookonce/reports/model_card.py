@@ -134,7 +134,7 @@ def _training(content: Content) -> Iterator[str]:
         return
     yield "## Training"
     shown = ["recipe", "epochs", "batch_size", "optimizer", "lr", "schedule", "image_size", "width", "seed"]
-    shown += ["multi_scale"] if settings.get("multi_scale") else []
+    shown += [name for name in ("weights", "backbone_weights", "multi_scale") if settings.get(name)]
     minutes = sum(row.get("seconds", 0.0) for row in rows) / 60
     known = [(name, str(settings[name])) for name in shown if name in settings]
     yield _table(("setting", "value"), [*known, ("epochs done", str(len(rows))), ("minutes", f"{minutes:.1f}")])

@@ -19,6 +19,7 @@ import lookonce
 from lookonce.cores import usable_processors, usable_threads
 from lookonce.errors import NO_CANN, NO_TORCH_NPU, how_to_install
 from lookonce.runtimes.processor import int8_path, processor_name
+from lookonce.settings.names import counted
 
 CheckResult = Literal["ok", "note", "missing", "wrong"]
 # With less than this the disk may fill up during a run of a few hundred epochs.
@@ -192,7 +193,7 @@ def _torch() -> MachineCheck:
         if kind != "cpu"
         for number in range(count_devices(kind)[1])
     ]
-    text = f"{torch.__version__}, {torch.get_num_threads()} threads; devices: {', '.join(['cpu', *devices])}"
+    text = f"{torch.__version__}, {counted(torch.get_num_threads(), 'thread')}; devices: {', '.join(['cpu', *devices])}"
     return MachineCheck(name="PyTorch", verdict="ok", text=text)
 
 

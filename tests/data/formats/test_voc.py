@@ -111,6 +111,14 @@ def test_a_bad_file_is_named(tmp_path: Path, save_voc: Save, save_image: Save, x
     assert [finding.severity for finding in findings] == ["error"]
 
 
+def test_a_file_beside_its_image_is_named_like_a_listed_one(tmp_path: Path, save_image: Save) -> None:
+    save_image(tmp_path / "a.jpg", 100, 50)
+    (tmp_path / "a.xml").write_text("<annotation><object><bndbox/></object></annotation>")
+    with raises(DataError, "object 1", "<name>", path="a.xml") as caught:
+        open_data(tmp_path).split("train")
+    assert "XML" not in str(caught.value)
+
+
 def test_a_nan_corner_is_refused_by_file(tmp_path: Path, save_voc: Save, save_image: Save) -> None:
     save_voc(tmp_path, {"a": [("cat", ("nan", 1, 2, 3))]}, {"train": ["a"]})
     add_images(tmp_path, save_image, "a")

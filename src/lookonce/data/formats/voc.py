@@ -114,9 +114,10 @@ def _read_image(root: ET.Element, path: Path, report: Report) -> LabelledImage:
 def parse_voc(path: Path, root: Path, report: Report) -> list[LabelledImage]:
     """The one image of an XML file in the folder `root`, under its path there without suffix."""
     try:
-        image = _read_image(ET.fromstring(read_regular_file(path)), path, report)
+        element = ET.fromstring(read_regular_file(path))
     except (ET.ParseError, OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as XML ({error}); expected a VOC annotation", path=path) from error
+    image = _read_image(element, path, report)
     return [replace(image, name=path.relative_to(root).with_suffix("").as_posix())]
 
 

@@ -26,6 +26,7 @@ from lookonce.data.headers import header_sizes_wh, missing_rows
 from lookonce.data.listing import Listing, Locator, locate_images, split_of_folders
 from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
+from lookonce.settings.names import counted
 from lookonce.storage import read_text_file
 
 MAX_CLASSES = 100_000
@@ -121,7 +122,7 @@ def _read_line(words: Sequence[str], class_names: tuple[str, ...], names_file: P
     if not (label.is_integer() and 0 <= label < len(class_names)):
         count = len(class_names)
         raise _BadLabel(
-            "unknown-class", f"class {words[0]} is outside 0..{count - 1} ({names_file.name}: {count} names)"
+            "unknown-class", f"class {words[0]} is outside 0..{count - 1} ({names_file.name}: {counted(count, 'name')})"
         )
     return label, *_box_of(numbers[:4] if row_kind.has_keypoints else numbers)
 
