@@ -177,3 +177,8 @@ def test_paths_may_be_text_in_every_verb(weights: Path, folder: Path, tmp_path: 
     assert predicted.output == tmp_path / "out"
     assert lookonce.convert(str(weights), to="darknet", output=str(tmp_path / "files")) is not None
     assert (tmp_path / "files").is_dir()
+
+
+def test_an_unknown_option_of_predict_is_named(detector: lookonce.LoadedDetector, image: np.ndarray) -> None:
+    with raises(SettingsError, "mean threshold?", setting="treshold"):
+        detector.predict(image, treshold=0.1)

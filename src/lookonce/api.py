@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -12,6 +13,7 @@ from lookonce.errors import SettingsError, require_fraction
 from lookonce.request import takes_text_paths
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.names import suggestion
 from lookonce.settings.record import ModelRecord
 from lookonce.weights.pull import as_typed
 
@@ -121,6 +123,9 @@ class LoadedDetector:
                 "lookonce.predict",
                 setting=min(fixed),
             )
+        known = {field.name for field in fields(PredictRequest)}
+        for name in options.keys() - known:
+            raise SettingsError(f"{name}: unknown option of predict{suggestion(name, known)}", setting=name)
         named = os.fspath(source) if isinstance(source, str | PathLike) else type(source).__name__
         return takes_text_paths(PredictRequest)(named, weights=self.path, **options)
 

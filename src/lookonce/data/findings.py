@@ -45,7 +45,8 @@ class RaiseOnError:
 
     def __call__(self, finding: Finding) -> None:
         if finding.severity == "error":
-            raise DataError(finding.message, path=finding.file, check=finding.name)
+            more = "" if "lookonce check" in finding.message else "; `lookonce check DATA` lists every error"
+            raise DataError(finding.message + more, path=finding.file, check=finding.name)
         if finding.severity == "warning":
             self._warnings[finding.name].append(finding.message)
 

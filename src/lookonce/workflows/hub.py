@@ -25,10 +25,11 @@ CHECKPOINT_FILES = ["model.safetensors", "record.json", "manifest.json", "COMPLE
 
 @dataclass(frozen=True, kw_only=True)
 class Transferred:
-    """Where the checkpoint is now: a folder, or with is_on_hub OWNER/NAME there."""
+    """Where the checkpoint is now: a folder, or with is_on_hub OWNER/NAME there. was_here: pulled before."""
 
     place: str
     is_on_hub: bool = False
+    was_here: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +101,12 @@ def pull(
     if source is None:
         return PublishedList(pulled={name: pulled(name) for name in PUBLISHED})
     if output is None and source in PUBLISHED:
-        return Transferred(place=str(find_weights(source)))
+        was_here = pulled(source) is not None
+        return Transferred(place=str(find_weights(source)), was_here=was_here)
     if output is None:
         raise SettingsError(
-            f"output: not given; expected the checkpoint folder to create for {source}; published weights, which need "
-            f"none, are {', '.join(PUBLISHED)}{suggestion(source, PUBLISHED)}",
+            f"{source}: is not one of the published weights ({', '.join(PUBLISHED)}){suggestion(source, PUBLISHED)}; "
+            "for weights on the hub or in a folder add the checkpoint folder to create: --output DIR",
             setting="output",
         )
     if output.exists():
@@ -122,7 +124,7 @@ def pull(
 def as_text(done: Transferred | PublishedList) -> Iterator[str]:
     """Where it is now; or the table of published weights."""
     if isinstance(done, Transferred):
-        yield f"{'pushed' if done.is_on_hub else 'written'}: {done.place}"
+        yield f"{'pushed' if done.is_on_hub else 'here already' if done.was_here else 'written'}: {done.place}"
         return
     for name, folder in done.pulled.items():
         published = PUBLISHED[name]
