@@ -25,6 +25,7 @@ from lookonce.data.listing import locate_images
 from lookonce.data.shards import is_in_shard
 from lookonce.errors import DataError
 from lookonce.log import get_logger
+from lookonce.parsed import parse_json
 from lookonce.storage import read_regular_file, stand_in
 
 Item = dict[str, Any]
@@ -114,8 +115,8 @@ def load_coco_json(path: Path) -> dict[str, list[Any]]:
         raise DataError(f"{path}: {words}", path=path)
     short = _without_polygons(text)
     try:
-        content = json.loads(short)
-    except (ValueError, RecursionError):
+        content = parse_json(short)
+    except ValueError:
         content = _parse_whole(text, path)
     else:
         if len(short) < len(text) and _lacks_boxes(content):
@@ -170,7 +171,7 @@ def _without_polygons(text: bytes) -> bytes:
 def _parse_whole(text: bytes, path: Path) -> Any:
     """Parse the unmodified file, so that an error has the correct line number."""
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path} line {error.lineno} column {error.colno}: invalid JSON ({error.msg}); expected COCO annotations",
@@ -181,7 +182,7 @@ def _parse_whole(text: bytes, path: Path) -> Any:
         raise DataError(
             f"{path}: invalid JSON (byte {error.start} is not UTF-8); expected COCO annotations", path=path
         ) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; thousands of brackets
+    except ValueError as error:  # a number of thousands of digits; thousands of brackets
         raise DataError(f"{path}: invalid JSON ({error}); expected COCO annotations", path=path) from error
 
 
