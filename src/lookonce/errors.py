@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
+from lookonce.shown import shown
+
 # Part of torch's error if torch-npu is installed without CANN (`import torch` loads torch-npu), and our message.
 NO_TORCH_NPU = "backend extension: torch_npu"
 NO_CANN = (
@@ -54,7 +56,8 @@ class LookonceError(ValueError):
         value: Any = None,
         check: str | None = None,
     ) -> None:
-        super().__init__(message)
+        name = "" if path is None else str(path)
+        super().__init__(message.replace(name, shown(name)) if name else message)
         self.setting = setting
         self.path = path
         self.line = line

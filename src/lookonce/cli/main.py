@@ -32,6 +32,7 @@ from lookonce.exit_codes import ExitCode
 from lookonce.layout import Layout
 from lookonce.log import command_here, get_logger, has_logged, logging_to, quiet
 from lookonce.settings.names import suggestion
+from lookonce.shown import shown_lines
 
 HELP_WIDTH = 80
 # Missing module -> the extra that installs it.
@@ -182,7 +183,7 @@ def _show(verb: Verb, result: Any, json: bool) -> None:
     """Print a result; only the main rank does."""
     if not json:
         for line in verb.lines(result, _layout()):
-            print(command_here(line))
+            print(shown_lines(command_here(line)))
     elif getattr(result, "is_main", True):
         print(as_json(result))
 
@@ -246,7 +247,7 @@ def _fail(message: str, status: int, show_traceback: bool) -> int:
     if show_traceback:
         traceback.print_exc()
     rank = f"rank {os.environ['RANK']}: " if os.environ.get("WORLD_SIZE", "1") != "1" and "RANK" in os.environ else ""
-    print(f"lookonce: {rank}{command_here(message)}", file=sys.stderr)
+    print(f"lookonce: {rank}{shown_lines(command_here(message))}", file=sys.stderr)
     return status
 
 

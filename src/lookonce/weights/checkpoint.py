@@ -8,7 +8,6 @@ manifest.json            SHA-256 and size of each file above: safetensors does n
 COMPLETE                 empty, written last
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from torch import Tensor
 from lookonce.errors import WeightsError
 from lookonce.parsed import parse_json
 from lookonce.settings.record import ModelRecord
+from lookonce.shown import to_json
 from lookonce.storage import MARKER, atomic_folder, find_published, require_content, sha256_file
 
 MODEL_FILE = "model.safetensors"
@@ -201,7 +201,7 @@ def _read_arrays(path: Path) -> dict[str, Tensor]:
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(to_json(value, indent=2) + "\n", encoding="utf-8")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
