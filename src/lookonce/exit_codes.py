@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
         74,
         "finished, but `NOT-SYNCED.txt` in the run folder lists results to upload; the same command uploads them",
     )
-    STOPPED = 75, "stopped on request (Ctrl-C or SIGTERM during training); the same command resumes"
+    STOPPED = 75, "stopped on request (Ctrl-C, SIGTERM or SIGHUP during training); the same command resumes"
     INTERRUPTED = 130, "Ctrl-C"
 
 
