@@ -79,10 +79,10 @@ def stop_before(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A SIGTERM, as a platform sends it, before the first batch of an epoch (from 0)."""
     original = Loader._begin
 
-    def begin(self: Loader, number: int, order: Any, *more: Any) -> Any:
-        if (order.epoch, number) == (epoch, 0):
+    def begin(self: Loader, positions: range, size_hw: tuple[int, int], order: Any, *more: Any) -> Any:
+        if (order.epoch, positions.start) == (epoch, 0):
             signal.raise_signal(signal.SIGTERM)
-        return original(self, number, order, *more)
+        return original(self, positions, size_hw, order, *more)
 
     monkeypatch.setattr(Loader, "_begin", begin)
 

@@ -52,10 +52,10 @@ def stopped_by_a_signal(of_rank: int, epoch: int, batch: int, *arguments: Any, *
     """`quick`, where one rank gets a SIGTERM before it makes a batch."""
     original = Loader._begin
 
-    def begin(self: Loader, number: int, order: Any, *more: Any) -> Any:
-        if (rank(), order.epoch, number) == (of_rank, epoch, batch):
+    def begin(self: Loader, positions: range, size_hw: tuple[int, int], order: Any, *more: Any) -> Any:
+        if (rank(), order.epoch, positions.start // self.batch_size) == (of_rank, epoch, batch):
             signal.raise_signal(signal.SIGTERM)
-        return original(self, number, order, *more)
+        return original(self, positions, size_hw, order, *more)
 
     Loader._begin = begin  # type: ignore[method-assign]
     return quick(*arguments, **flags)
