@@ -24,7 +24,7 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals(request: StopRequest, *, insist_after: float = 0.0) -> Iterator[None]:
-    """Inside the block the first Ctrl-C, SIGTERM or SIGHUP only sets the request; a second one ends the process at once.
+    """Inside the block the first Ctrl-C, SIGTERM or SIGHUP only sets the request; a second one ends it at once.
 
     insist_after: a second signal within this many seconds of the first counts as the same one. Each of several ranks
     may get it twice: from the system that ends all processes of a job (a batch system, systemd), and from torchrun,
