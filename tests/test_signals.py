@@ -52,3 +52,17 @@ def test_signals_that_come_together_are_one() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, b"still here\n")
+
+
+def test_a_hang_up_asks_as_well_unless_nohup_has_it_ignored() -> None:
+    asked, before = [], signal.getsignal(signal.SIGHUP)
+    for handler in (signal.SIG_DFL, signal.SIG_IGN):
+        request = StopRequest()
+        signal.signal(signal.SIGHUP, handler)
+        try:
+            with stop_on_signals(request):
+                signal.raise_signal(signal.SIGHUP)
+        finally:
+            signal.signal(signal.SIGHUP, before)
+        asked.append(request.asked)
+    assert asked == [True, False]

@@ -1,5 +1,6 @@
 """Exceptions for errors that are caused by the input and not by lookonce."""
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -7,11 +8,19 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
+from lookonce.shown import shown
+
 # Part of torch's error if torch-npu is installed without CANN (`import torch` loads torch-npu), and our message.
 NO_TORCH_NPU = "backend extension: torch_npu"
 NO_CANN = (
     "torch-npu is installed, but Ascend's CANN cannot be loaded. Install CANN, or set its environment variables: "
     "source /usr/local/Ascend/ascend-toolkit/set_env.sh. To use the CPU instead: export TORCH_DEVICE_BACKEND_AUTOLOAD=0"
+)
+NO_MEMORY = ("can't allocate memory", "Insufficient memory", "Cannot allocate memory", "std::bad_alloc")
+OUT_OF_MEMORY = (
+    "out of memory; expected enough for the batches and the network; reduce --batch-size, or --image-size, or train "
+    "with a smaller --batch-size and --accumulate N for the same images in a step; a training run has its last "
+    "checkpoint: --resume continues it"
 )
 
 
@@ -47,7 +56,8 @@ class LookonceError(ValueError):
         value: Any = None,
         check: str | None = None,
     ) -> None:
-        super().__init__(message)
+        name = "" if path is None else str(path)
+        super().__init__(message.replace(name, shown(name)) if name else message)
         self.setting = setting
         self.path = path
         self.line = line
@@ -89,3 +99,28 @@ def require_setting(name: str, value: Any, fits: Callable[[Any], bool], expected
 def require_fraction(name: str, value: float | None) -> None:
     """SettingsError unless `value` is None or 0..1, as a threshold of confidence or IoU; NaN is neither."""
     require_setting(name, value, lambda part: 0 <= part <= 1, "a number from 0 to 1")
+
+
+def shortened(value: Any, *, limit: int = 200) -> str:
+    """A value for an error: the first characters of a long one."""
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no integer of over 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is that the memory of the machine or of the accelerator is used up.
+
+    PyTorch's allocator of the CPU and OpenCV's have no type for it: their texts are "can't allocate memory" (c10's
+    alloc_cpu.cpp) and "Insufficient memory" (alloc.cpp).
+    """
+    while error is not None:
+        words = str(error)
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return True
+        if type(error).__name__ == "OutOfMemoryError" or any(text in words for text in NO_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

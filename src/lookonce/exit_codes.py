@@ -20,11 +20,12 @@ class ExitCode(IntEnum):
         "invalid input (file, weights, data), an unreadable image among others, or a finding of `check`, `doctor` ...",
     )
     WRONG_USE = 2, "invalid verb, option or setting"
+    UNFORESEEN = 70, "an error in lookonce itself, which it did not foresee; please report it"
     NOT_SYNCED = (
         74,
         "finished, but `NOT-SYNCED.txt` in the run folder lists results to upload; the same command uploads them",
     )
-    STOPPED = 75, "stopped on request (Ctrl-C or SIGTERM during training); the same command resumes"
+    STOPPED = 75, "stopped on request (Ctrl-C, SIGTERM or SIGHUP during training); the same command resumes"
     INTERRUPTED = 130, "Ctrl-C"
 
 

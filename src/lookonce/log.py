@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lookonce.shown import shown, shown_lines
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -63,6 +65,13 @@ def console() -> "Console":
     return Console(stderr=True, soft_wrap=True)
 
 
+class FileFormatter(logging.Formatter):
+    """Lines of a log file: nothing in a name acts on the terminal that shows the file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown_lines(super().format(record))
+
+
 class ConsoleHandler(logging.Handler):
     """Prints each record as a line on stderr.
 
@@ -87,10 +96,12 @@ class ConsoleHandler(logging.Handler):
             return
         if not console().is_terminal:
             # In one write: a launcher and its processes may share the file. Rich would print an emoji for `:WARNING:`.
-            sys.stderr.write(f"{command_here(self._file_formatter.format(record))}\n")
+            sys.stderr.write(f"{shown_lines(command_here(self._file_formatter.format(record)))}\n")
             return
         style = "yellow" if record.levelno == logging.WARNING else "red" if record.levelno > logging.WARNING else ""
-        console().print(command_here(self.format(record)), style=style, markup=False, highlight=False, emoji=False)
+        console().print(
+            shown_lines(command_here(self.format(record))), style=style, markup=False, highlight=False, emoji=False
+        )
 
     def repeat_to(self, other: logging.Handler) -> None:
         """Pass the kept records to another handler, and forget them."""
@@ -144,7 +155,7 @@ def silenced(silent: bool) -> Iterator[None]:
 
 def _file_handler(file: Path) -> logging.Handler:
     handler = logging.FileHandler(file, encoding="utf-8")
-    handler.setFormatter(logging.Formatter(FILE_FORMAT))
+    handler.setFormatter(FileFormatter(FILE_FORMAT))
     return handler
 
 
@@ -176,6 +187,7 @@ def progress_bar(title: str, total: int | None) -> Iterator[Advance]:
     if not console().is_terminal or get_logger().disabled or is_quiet():
         yield _line_per_minute(title, total)
         return
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (
@@ -188,7 +200,7 @@ def progress_bar(title: str, total: int | None) -> Iterator[Advance]:
         bar = bars.add_task(title, total=total, text="")
 
         def advance(done: int, text: str) -> None:
-            bars.update(bar, completed=done, text=text)
+            bars.update(bar, completed=done, text=escape(shown(text)))
 
         yield advance
 

@@ -6,7 +6,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast, get_args, get_type_hints
 
-from lookonce.errors import SettingsError
+from lookonce.errors import SettingsError, shortened
+from lookonce.parsed import has_only_int64
 
 PARAMETERS = "Parameters\n----------\n"  # the heading that cyclopts reads
 P = ParamSpec("P")
@@ -24,7 +25,12 @@ def takes(request: Callable[P, Request]) -> Callable[[Callable[[Request], Result
     def decorate(function: Callable[[Request], Result]) -> Callable[P, Result]:
         @wraps(function)
         def verb(*args: P.args, **options: P.kwargs) -> Result:
-            return function(request(*args, **options))
+            asked = request(*args, **options)
+            for name, value in vars(asked).items():
+                if not has_only_int64(value):
+                    told = f"{name}: {shortened(value)}; expected whole numbers of up to 64 bits"
+                    raise SettingsError(told, setting=name, value=value)
+            return function(asked)
 
         result = get_type_hints(function)["return"]
         known = cast("Any", verb)  # to mypy a Callable has no attributes

@@ -1,4 +1,4 @@
-"""Stop signals (Ctrl-C, SIGTERM): the first requests a stop, the second ends the process at once."""
+"""Stop signals (Ctrl-C, SIGTERM, SIGHUP): the first requests a stop, the second ends the process at once."""
 
 import signal
 import threading
@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 Handler = Callable[[int, FrameType | None], None]
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
 class StopRequest:
@@ -23,7 +24,7 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals(request: StopRequest, *, insist_after: float = 0.0) -> Iterator[None]:
-    """Inside the block the first Ctrl-C or SIGTERM only sets the request; a second one ends the process at once.
+    """Inside the block the first Ctrl-C, SIGTERM or SIGHUP only sets the request; a second one ends it at once.
 
     insist_after: a second signal within this many seconds of the first counts as the same one. Each of several ranks
     may get it twice: from the system that ends all processes of a job (a batch system, systemd), and from torchrun,
@@ -48,10 +49,17 @@ def stop_on_signals(request: StopRequest, *, insist_after: float = 0.0) -> Itera
 
 @contextmanager
 def signals_handled_by(handler: Handler) -> Iterator[None]:
-    """Inside the block `handler` handles Ctrl-C and SIGTERM; call it in the main thread only."""
-    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    """Inside the block `handler` handles the stop signals; call it in the main thread only.
+
+    `nohup` has SIGHUP ignored: it stays so.
+    """
+    before = {number: signal.signal(number, handler) for number in SIGNALS if not _is_ignored_hang_up(number)}
     try:
         yield
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+
+
+def _is_ignored_hang_up(number: int) -> bool:
+    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) is signal.SIG_IGN

@@ -1,5 +1,6 @@
 """The command line as its user meets it: help, exit status, messages."""
 
+import errno
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from lookonce.cli import verbs
 from lookonce.cli.main import is_switched_on, main
 from lookonce.cli.verbs import VERBS
 from lookonce.errors import DataError
+from lookonce.exit_codes import ExitCode
 from lookonce.log import console, get_logger, logging_to
 from lookonce.settings.schema import Settings
 
@@ -215,10 +217,41 @@ def test_a_missing_extra_is_named_with_its_command(add_verb: Callable[..., None]
     assert 'pip install "lookonce[train]' in capsys.readouterr().err
 
 
-def test_an_error_of_ours_is_not_hidden(add_verb: Callable[..., None]):
+def test_an_error_of_ours_has_its_own_status_and_a_traceback_when_asked_for(
+    add_verb: Callable[..., None], capsys: pytest.CaptureFixture[str]
+):
     add_verb(lambda: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        main(["try"])
+    assert main(["try"]) == ExitCode.UNFORESEEN
+    shown = capsys.readouterr().err
+    assert all(word in shown for word in ("ZeroDivisionError", "--traceback"))
+    assert "Traceback" not in shown
+    assert main(["try", "--traceback"]) == ExitCode.UNFORESEEN
+    assert "Traceback" in capsys.readouterr().err
+
+
+NO_MEMORY = (
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory"),
+    type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+)
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: type(error).__name__)
+def test_out_of_memory_names_the_settings(error: Exception, add_verb, capsys: pytest.CaptureFixture[str]):
+    def fill() -> None:
+        raise error
+
+    add_verb(fill)
+    assert main(["try"]) == ExitCode.FAILED
+    shown = capsys.readouterr().err
+    assert all(option in shown for option in ("--batch-size", "--image-size", "--accumulate", "--resume"))
+
+
+def test_an_error_of_the_system_names_its_file(add_verb: Callable[..., None], capsys: pytest.CaptureFixture[str]):
+    add_verb(lambda: Path("x" * 300).exists())
+    assert main(["try"]) == ExitCode.FAILED
+    assert "xxx..." in capsys.readouterr().err
 
 
 def test_the_package_runs_as_a_module():

@@ -31,6 +31,8 @@ Read = Callable[[Path, Path], Any]
 # File of a run -> what reads it, given the run's folder and the data.
 READERS: dict[str, Read] = {
     "checkpoints/best/record.json": lambda run, _: read_run(run),
+    "checkpoints/best/manifest.json": lambda run, _: load_checkpoint(run / "checkpoints" / "best"),
+    "checkpoints/last/manifest.json": lambda run, data: train(resume=str(run), data=str(data)),
     "checkpoints/best/model.safetensors": lambda run, _: load_checkpoint(run / "checkpoints" / "best"),
     "checkpoints/last/training.json": lambda run, data: train(resume=str(run), data=str(data)),
     "settings.yaml": lambda run, data: train(resume=str(run), data=str(data)),

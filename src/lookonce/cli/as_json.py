@@ -1,6 +1,5 @@
 """The result of a verb as JSON, for `--json`: whatever a verb returns, without a description of its own."""
 
-import json
 import math
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -8,10 +7,12 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from lookonce.shown import to_json
+
 
 def as_json(result: Any) -> str:
     """One line of JSON. Numbers that JSON does not have (NaN, infinity) are null."""
-    return json.dumps(jsonable(result), ensure_ascii=False, allow_nan=False)
+    return to_json(jsonable(result), allow_nan=False)
 
 
 def jsonable(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """`lookonce VERB ...`: parses the options, runs the verb's function, and reports errors as messages and exit codes."""
 
+import io
 import os
 import sys
 import traceback
@@ -17,11 +18,21 @@ import lookonce
 from lookonce.cli.app import app_of, completion, overview
 from lookonce.cli.as_json import as_json
 from lookonce.cli.verbs import VERBS, Verb
-from lookonce.errors import NO_CANN, NO_TORCH_NPU, LookonceError, MissingExtra, SettingsError
+from lookonce.errors import (
+    NO_CANN,
+    NO_TORCH_NPU,
+    OUT_OF_MEMORY,
+    LookonceError,
+    MissingExtra,
+    SettingsError,
+    is_out_of_memory,
+    shortened,
+)
 from lookonce.exit_codes import ExitCode
 from lookonce.layout import Layout
 from lookonce.log import command_here, get_logger, has_logged, logging_to, quiet
 from lookonce.settings.names import suggestion
+from lookonce.shown import shown_lines
 
 HELP_WIDTH = 80
 # Missing module -> the extra that installs it.
@@ -40,6 +51,8 @@ def main(tokens: Sequence[str] | None = None, *, from_document: bool = False) ->
     from_document: it was typed in the model zoo's form, so that errors name options in this form too.
     """
     tokens = list(sys.argv[1:] if tokens is None else tokens)
+    for stream in (sys.stdout, sys.stderr):
+        escape_what_it_cannot_show(stream)
     tokens, modes = modes_of(tokens)
     show_traceback = os.environ.get("LOOKONCE_TRACEBACK", "") not in {"", "0"} or "traceback" in modes
     try:
@@ -55,6 +68,19 @@ def main(tokens: Sequence[str] | None = None, *, from_document: bool = False) ->
         # The reader (`| head`) has closed the pipe; Python would report it again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
+    except OSError as error:
+        return _fail(_of_system(error), ExitCode.FAILED, show_traceback)
+    except Exception as error:  # noqa: BLE001 (the last resort)
+        if is_out_of_memory(error):
+            return _fail(OUT_OF_MEMORY, ExitCode.FAILED, show_traceback)
+        return _fail(_unforeseen(error, show_traceback), ExitCode.UNFORESEEN, show_traceback)
+
+
+def escape_what_it_cannot_show(stream: Any) -> None:
+    """Write `\\xfc`, `\\u732b`, `\\udcff` for a character that the encoding of a stream lacks (Latin-1, ASCII),
+    and for a byte of a file name that is not UTF-8, where a strict stream would end the verb."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def modes_of(tokens: Sequence[str]) -> tuple[list[str], set[str]]:
@@ -176,7 +202,7 @@ def _show(verb: Verb, result: Any, json: bool) -> None:
     """Print a result; only the main rank does."""
     if not json:
         for line in verb.lines(result, _layout()):
-            print(command_here(line))
+            print(shown_lines(command_here(line)))
     elif getattr(result, "is_main", True):
         print(as_json(result))
 
@@ -218,11 +244,29 @@ def _layout() -> Layout:
     return Layout(width=console.width, is_terminal=console.is_terminal)
 
 
+def _of_system(error: OSError) -> str:
+    """What the system refused, such as a name of over 255 bytes, a device's error or a full disk."""
+    if is_out_of_memory(error):
+        return OUT_OF_MEMORY
+    name = "" if error.filename is None else f"{shortened(os.fsdecode(error.filename))}: "
+    return f"{name}{error.strerror or error}; expected a file or folder that can be used; check the path and its disk"
+
+
+def _unforeseen(error: Exception, show_traceback: bool) -> str:
+    words = shortened(" ".join(str(error).split()))
+    again = "" if show_traceback else "; add --traceback to the command to see where it happened"
+    return (
+        f"unforeseen error: {type(error).__name__}: {words}{again}; if the settings and files are as they should be, "
+        "please report it to the maintainers of lookonce, with the command, the traceback and the output of "
+        "`lookonce doctor`"
+    )
+
+
 def _fail(message: str, status: int, show_traceback: bool) -> int:
     if show_traceback:
         traceback.print_exc()
     rank = f"rank {os.environ['RANK']}: " if os.environ.get("WORLD_SIZE", "1") != "1" and "RANK" in os.environ else ""
-    print(f"lookonce: {rank}{command_here(message)}", file=sys.stderr)
+    print(f"lookonce: {rank}{shown_lines(command_here(message))}", file=sys.stderr)
     return status
 
 

@@ -10,7 +10,6 @@ The first of these sources that is present is used:
     none of these                            this machine, with the devices it has
 """
 
-import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lookonce.errors import SettingsError
+from lookonce.parsed import parse_json
 from lookonce.settings.names import counted
 
 NO_PLATFORM = "no platform"  # source of a plan
@@ -242,7 +242,7 @@ def _own_server(
 
 def _read_rank_table(path: Path) -> list[_Server]:
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = parse_json(path.read_text(encoding="utf-8"))
         if "server_list" in table:
             return [_server(entry["server_id"], entry["device"]) for entry in table["server_list"]]
         groups = [instance for group in table["group_list"] for instance in group["instance_list"]]

@@ -5,7 +5,6 @@ known by that. All others are known by the content of their annotation files, wh
 are in the names of their files or folders, and their images are found by their names (`listing.Locator`).
 """
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from lookonce.data.listing import Listing, split_in, split_of_folders
 from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
 from lookonce.log import get_logger
+from lookonce.parsed import parse_json
 from lookonce.settings.names import counted
 from lookonce.storage import read_regular_file, read_text_file
 
@@ -298,9 +298,9 @@ def yolo_names(listing: Listing, labels: Sequence[Path]) -> tuple[str, ...]:
 
 def _names_of_notes(path: Path) -> tuple[str, ...]:
     try:
-        categories = json.loads(read_regular_file(path))["categories"]
+        categories = parse_json(read_regular_file(path))["categories"]
         return tuple(str(item["name"]) for item in sorted(categories, key=lambda item: item["id"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return ()
 
 

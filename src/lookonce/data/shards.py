@@ -19,6 +19,7 @@ from pathlib import Path
 
 from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
+from lookonce.parsed import parse_json
 from lookonce.remote.objects import Location, ObjectStore
 from lookonce.remote.store import open_store
 from lookonce.storage import read_regular_file
@@ -81,7 +82,7 @@ def names_in_shard(archive: Path) -> set[str]:
 def open_shards(folder: Path) -> Shards:
     """The shards of a folder, by its index. DataError if the index cannot be read."""
     try:
-        content = json.loads(read_regular_file(folder / INDEX))
+        content = parse_json(read_regular_file(folder / INDEX))
         places = {
             archive: {name: (int(start), int(length)) for name, (start, length) in images.items()}
             for archive, images in content["archives"].items()

@@ -20,6 +20,7 @@ from lookonce.exporters.torch_programs import Program
 from lookonce.exporters.wrapper import example_input, quiet_exporter
 from lookonce.runtimes.exported import INTERFACE_KEY, RECORD_KEY, Interface
 from lookonce.settings.record import ModelRecord
+from lookonce.shown import to_json
 
 
 def write_executorch(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
@@ -77,7 +78,7 @@ def _fixed(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> tuple[Pro
 
 def _describe_beside(program: Program, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     texts = {key: json.loads(text) for key, text in _texts(program, record, plan).items()}
-    path.with_suffix(".json").write_text(json.dumps(texts, indent=1, ensure_ascii=False), encoding="utf-8")
+    path.with_suffix(".json").write_text(to_json(texts, indent=1), encoding="utf-8")
 
 
 def _texts(program: Program, record: ModelRecord, plan: ExportPlan) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Writes detections image by image: JSON, COCO results, JSON Lines, CSV, YOLO text. Memory use stays constant."""
 
 import csv
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from lookonce.boxes import xyxy_to_cxcywh, xyxy_to_xywh
 from lookonce.prediction.result import PredictedImage
 from lookonce.settings.record import ModelRecord
+from lookonce.shown import csv_cell, to_json
 from lookonce.storage import os_errors_explained
 
 LABELS = "labels"  # folder of the YOLO label files, as that format names it
@@ -125,7 +125,7 @@ class CsvFile:
             for one in entry["detections"]:
                 values = entry | one
                 self._rows.writerow(
-                    [*(values.get(name) for name in CSV_COLUMNS), *values["box_xyxy"], values.get("track")]
+                    [*(csv_cell(values.get(name)) for name in CSV_COLUMNS), *values["box_xyxy"], values.get("track")]
                 )
             self._file.flush()
 
@@ -179,7 +179,8 @@ TEXT_OUTPUTS: dict[str, tuple[Callable[[Context], Output], ...]] = {
 
 @contextmanager
 def open_outputs(words: Sequence[str], context: Context, failed: Mapping[str, str]) -> Iterator[list[Output]]:
-    """The outputs for these values of --save. They are finished when the block ends, also after an error."""
+    """The outputs for these values of --save. They are finished when the block ends, also by Ctrl-C; after an
+    error no JSON file appears."""
     outputs: list[Output] = []
     with ExitStack() as stack:
         for open_output in (writer for word in words for writer in TEXT_OUTPUTS.get(word, ())):
@@ -187,9 +188,15 @@ def open_outputs(words: Sequence[str], context: Context, failed: Mapping[str, st
             stack.callback(outputs[-1].close)
         try:
             yield outputs
-        finally:
-            for output in outputs:
-                output.finish(failed)
+        except KeyboardInterrupt:
+            _finish(outputs, failed)
+            raise
+        _finish(outputs, failed)
+
+
+def _finish(outputs: Sequence[Output], failed: Mapping[str, str]) -> None:
+    for output in outputs:
+        output.finish(failed)
 
 
 def coco_rows(image: PredictedImage, record: ModelRecord) -> list[dict[str, Any]]:
@@ -263,4 +270,4 @@ def _close(file: TextIO) -> None:
 
 
 def _dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return to_json(value)

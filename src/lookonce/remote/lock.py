@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from lookonce.errors import LookonceError
+from lookonce.parsed import parse_json
 
 BEAT_SECONDS = 5.0
 # A lock that its holder has not touched for this long is stale. We watch it for that time by our own monotonic clock:
@@ -72,7 +73,7 @@ def _touched(path: Path) -> int | None:
 def _owner(path: Path) -> tuple[int, str] | None:
     """(process id, host) of the holder."""
     try:
-        owner = json.loads(path.read_bytes())
+        owner = parse_json(path.read_bytes())
         return int(owner["pid"]), str(owner["host"])
     except (OSError, LookupError, TypeError, ValueError):
         return None
@@ -86,6 +87,8 @@ def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
+        return False
+    except OverflowError:  # no number of a process
         return False
     except PermissionError:
         return True

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 from lookonce.log import get_logger, progress_bar
+from lookonce.parsed import parse_json
 from lookonce.remote.archives import unzip
 from lookonce.remote.lock import work_lock
 from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteError, agrees, require_inside
@@ -110,7 +111,7 @@ def _remember(entries: Sequence[Entry], folder: Path) -> None:
 
 def _remembered(folder: Path) -> dict[str, str]:
     try:
-        known: dict[str, str] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        known: dict[str, str] = parse_json((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return known

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from lookonce.settings.record import ModelRecord
+from lookonce.shown import to_json
 from lookonce.storage import os_errors_explained, write_file
 
 Rows = Sequence[Mapping[str, Any]]  # one per step of the network, in order
@@ -63,7 +64,7 @@ def write_budget(
     writer.writerows(rows)
     described = None if record is None else record.model_dump(mode="json")
     content = {**totals, "steps": rows, "record": described}
-    files = {"budget.csv": text.getvalue(), "budget.json": json.dumps(content, indent=1, ensure_ascii=False) + "\n"}
+    files = {"budget.csv": text.getvalue(), "budget.json": to_json(content, indent=1) + "\n"}
     if scales is not None:
         files["int8-scales.json"] = json.dumps(scales, indent=1) + "\n"
     with os_errors_explained(folder):

@@ -1,6 +1,5 @@
 """The content of a report: one training run with its scores, analysis, images and environment."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
+from lookonce.parsed import parse_json
 from lookonce.reports.images import Classes, ComparedImage
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.yaml_file import read_entries
@@ -98,7 +98,7 @@ def read_verified(folder: Path) -> dict[str, Any]:
 
 def _read_json(path: Path, key: str, *, verb: str = "eval") -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: cannot be read as JSON ({error}); expected a {path.name} of `lookonce {verb}`",

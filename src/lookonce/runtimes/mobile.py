@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.errors import WeightsError
+from lookonce.parsed import parse_json
 from lookonce.runtimes.exported import (
     INTERFACE_KEY,
     RECORD_KEY,
@@ -79,7 +80,7 @@ class LiteRtRuntime(DescribedBesideRuntime):
 def _texts_beside(path: Path) -> dict[str, str]:
     beside = path.with_suffix(".json")
     try:
-        content = json.loads(beside.read_text(encoding="utf-8"))
+        content = parse_json(beside.read_text(encoding="utf-8"))
         return {key: json.dumps(value) for key, value in content.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise WeightsError(

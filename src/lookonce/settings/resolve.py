@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from lookonce.errors import SettingsError
+from lookonce.errors import SettingsError, shortened
+from lookonce.parsed import has_only_int64
 from lookonce.settings.aliases import BY_OLD_NAME, as_named, chosen_of, is_true, taken_not, without_effect
 from lookonce.settings.names import suggestion
 from lookonce.settings.schema import WITH_SGD, Settings, default_of
@@ -140,9 +141,14 @@ def recipe_names() -> list[str]:
 def coerce(name: str, value: Any) -> Any:
     """Validated value of a setting, from text or YAML; SettingsError states the expected value."""
     try:
-        return _adapter(name).validate_python(parse_text(name, value))
+        valid = _adapter(name).validate_python(parse_text(name, value))
     except ValidationError as error:
-        raise SettingsError(f"{name}={value}: {explain(name, error)}", setting=name, value=value) from None
+        raise SettingsError(f"{name}={shortened(value)}: {explain(name, error)}", setting=name, value=value) from None
+    if not has_only_int64(valid):
+        raise SettingsError(
+            f"{name}={shortened(value)}: expected whole numbers of up to 64 bits", setting=name, value=value
+        )
+    return valid
 
 
 def _merge(layers: Iterable[_Layer]) -> Resolved:

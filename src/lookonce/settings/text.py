@@ -9,6 +9,7 @@ import yaml
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
 
+from lookonce.parsed import parse_yaml
 from lookonce.settings.schema import Settings, unit_of
 
 NOTHING = {"", "none", "null"}
@@ -38,8 +39,8 @@ def parse_text(name: str, value: Any) -> Any:
         return ()
     if text.startswith(("[", "(")):
         try:
-            lists = yaml.safe_load(f"[{text.translate(BRACKETS)}]")
-        except yaml.YAMLError:
+            lists, _ = parse_yaml(f"[{text.translate(BRACKETS)}]")
+        except (yaml.YAMLError, ValueError):
             return text
         return lists[0] if len(lists) == 1 else lists
     parts = text.replace(",", " ").split()

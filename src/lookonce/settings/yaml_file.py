@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import yaml
 
 from lookonce.errors import SettingsError
+from lookonce.parsed import compose_yaml, construct_yaml
 from lookonce.settings.aliases import BY_OLD_NAME
 from lookonce.settings.schema import GROUPS, Settings, group_of, help_of, unit_of
+from lookonce.storage import read_regular_file
 
 
 class Entry(NamedTuple):
@@ -38,15 +40,15 @@ def read_entries(path: Path) -> list[Entry]:
     Only the first YAML document is read: the model zoo's files describe their options in further ones.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular_file(path).decode("utf-8")
     except OSError as error:
         raise SettingsError(
-            f"{path}: cannot be read ({error.strerror}); expected a YAML file; check the path", path=path
+            f"{path}: cannot be read ({error.strerror or error}); expected a YAML file; check the path", path=path
         ) from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path}: not UTF-8 text; expected a YAML file; check the path", path=path) from None
     try:
-        return _entries(path, next(yaml.compose_all(text, yaml.SafeLoader), None))
+        return _entries(path, compose_yaml(text))
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise SettingsError(
@@ -54,7 +56,9 @@ def read_entries(path: Path) -> list[Entry]:
             path=path,
             line=error.problem_mark.line + 1 if error.problem_mark else None,
         ) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
+        if isinstance(error, SettingsError):
+            raise
         raise SettingsError(f"{path}: invalid YAML: {error}", path=path) from None
 
 
@@ -65,7 +69,6 @@ def _entries(path: Path, root: yaml.Node | None) -> list[Entry]:
         raise SettingsError(
             f"{path} line 1: expected lines of the form `name: value`, for example `batch_size: 16`", path=path, line=1
         )
-    constructor = yaml.constructor.SafeConstructor()
     entries: dict[str, Entry] = {}
     for key, node in root.value:
         name = str(key.value).replace("-", "_")
@@ -78,7 +81,12 @@ def _entries(path: Path, root: yaml.Node | None) -> list[Entry]:
                 path=path,
                 line=line,
             )
-        entries[name] = Entry(name, constructor.construct_object(node, deep=True), place, path, line)
+        try:
+            entries[name] = Entry(name, construct_yaml(node), place, path, line)
+        except ValueError as error:
+            raise SettingsError(
+                f"{place}: {name}: {error}; expected a value", setting=name, path=path, line=line
+            ) from error
     return list(entries.values())
 
 

@@ -1,6 +1,5 @@
 """All images of a run decoded once before its first step, so that a damaged one does not end it in the night."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +8,7 @@ from lookonce.cores import decoding_threads
 from lookonce.data.images import read_image
 from lookonce.data.shards import is_in_shard
 from lookonce.errors import DataError
+from lookonce.parsed import parse_json
 
 # (size in bytes, time of the last change in ns, error or "") of each file that was decoded.
 Decoded = dict[str, tuple[int, int, str]]
@@ -44,15 +44,15 @@ def decode_all(
 def read_decoded(path: Path) -> Decoded:
     """What an earlier start of the run wrote; empty where there is nothing to read."""
     try:
-        facts = json.loads(path.read_bytes())["decoded"]
+        facts = parse_json(path.read_bytes())["decoded"]
         return {name: (int(size), int(time), str(error)) for name, (size, time, error) in facts.items()}
-    except (OSError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+    except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return {}
 
 
 def read_val_hash(path: Path) -> str | None:
     """The hash of the validation annotations at an earlier start of the run; None where none was written."""
     try:
-        return str(json.loads(path.read_bytes())["val"])
-    except (OSError, LookupError, RecursionError, TypeError, ValueError):
+        return str(parse_json(path.read_bytes())["val"])
+    except (OSError, LookupError, TypeError, ValueError):
         return None

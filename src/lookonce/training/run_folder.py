@@ -17,6 +17,7 @@ import numpy as np
 from lookonce.data.batch_sheet import draw_boxes
 from lookonce.data.loader import Batch
 from lookonce.errors import DataError, WeightsError
+from lookonce.parsed import parse_json
 from lookonce.storage import (
     find_published,
     make_run_folder,
@@ -128,8 +129,8 @@ class RunFolder:
 def _row_in(line: bytes) -> dict[str, float] | None:
     """The row in a line of metrics.jsonl; None if the line was edited or truncated."""
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
+        row = parse_json(line)
+    except ValueError:
         return None
     is_row = isinstance(row, dict) and all(isinstance(value, (int, float)) for value in row.values())
     return row if is_row else None

@@ -8,7 +8,6 @@ manifest.json            SHA-256 and size of each file above: safetensors does n
 COMPLETE                 empty, written last
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +21,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from lookonce.errors import WeightsError
+from lookonce.parsed import parse_json
 from lookonce.settings.record import ModelRecord
+from lookonce.shown import to_json
 from lookonce.storage import MARKER, atomic_folder, find_published, require_content, sha256_file
 
 MODEL_FILE = "model.safetensors"
@@ -30,6 +31,7 @@ RECORD_FILE = "record.json"
 TRAINING_ARRAYS_FILE = "training.safetensors"
 TRAINING_FILE = "training.json"
 MANIFEST_FILE = "manifest.json"
+FILES = (MODEL_FILE, RECORD_FILE, TRAINING_ARRAYS_FILE, TRAINING_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,7 @@ def read_training_values(folder: Path) -> Mapping[str, Any]:
     source = find_published(folder)
     if source is None or not (source / TRAINING_FILE).is_file():
         return {}
-    manifest = _read_json(source / MANIFEST_FILE)
+    manifest = _read_manifest(source)
     if TRAINING_FILE in manifest:
         _verify(source / TRAINING_FILE, manifest[TRAINING_FILE])
     return _read_json(source / TRAINING_FILE)
@@ -130,7 +132,7 @@ def _fingerprint(path: Path) -> dict[str, Any]:
 
 def _verified_files(folder: Path) -> set[str]:
     """Names of the files in the manifest, after verifying their sizes and hashes."""
-    manifest = _read_json(folder / MANIFEST_FILE)
+    manifest = _read_manifest(folder)
     missing = {MODEL_FILE, RECORD_FILE} - manifest.keys()
     if missing:
         raise WeightsError(
@@ -142,7 +144,22 @@ def _verified_files(folder: Path) -> set[str]:
     return set(manifest)
 
 
-def _verify(path: Path, expected: Mapping[str, Any]) -> None:
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """File name -> its fingerprint; WeightsError if an entry is not one, or names a file elsewhere."""
+    path = folder / MANIFEST_FILE
+    manifest = _read_json(path)
+    for name, expected in manifest.items():
+        is_fingerprint = isinstance(expected, dict) and expected.keys() >= {"sha256", "bytes"}
+        if not is_fingerprint or name not in FILES:
+            raise WeightsError(
+                f"{path}: {name[:80]!r}: {str(expected)[:80]}; expected one of {', '.join(FILES)}, with sha256 and "
+                f"bytes; {NEXT_STEP}",
+                path=path,
+            )
+    return manifest
+
+
+def _verify(path: Path, expected: Any) -> None:
     if not path.is_file():
         raise WeightsError(f"{path}: missing, but listed in {MANIFEST_FILE}; {NEXT_STEP}", path=path)
     size = path.stat().st_size
@@ -184,12 +201,12 @@ def _read_arrays(path: Path) -> dict[str, Tensor]:
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(to_json(value, indent=2) + "\n", encoding="utf-8")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read as JSON ({error}); {NEXT_STEP}", path=path) from error
     if not isinstance(value, dict):

@@ -25,6 +25,7 @@ from lookonce.request import old_names
 from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.registry import names_for, runtimes_for
 from lookonce.settings.image_size import STRIDE
+from lookonce.shown import to_json
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
 from lookonce.workflows.bench_process import THREADS_VARIABLE, Case, as_json
 
@@ -122,7 +123,7 @@ def bench(
         pipelines=tuple(row for (case, _), row in zip(cases, measured, strict=True) if case.pipeline),
     )
     content = {"machine": done.machine, "cases": done.rows, "pipelines": done.pipelines}
-    write_file(folder / "bench.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_file(folder / "bench.json", to_json(content, indent=1) + "\n")
     return done
 
 

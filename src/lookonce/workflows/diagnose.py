@@ -1,6 +1,5 @@
 """`lookonce diagnose`: finds the cause of a low score. Training runs it if AP50 stays near 0 or collapses."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +39,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime, names_for
 from lookonce.settings.record import ModelRecord
+from lookonce.shown import to_json
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.validation_split import with_val, with_val_of
@@ -124,7 +124,7 @@ def diagnose(
         on_progress=on_progress,
     )
     content = {**asdict(diagnosis), "cause": diagnosis.cause.name if diagnosis.cause else None}
-    write_file(folder / "diagnosis.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_file(folder / "diagnosis.json", to_json(content, indent=1) + "\n")
     return Diagnosed(diagnosis=diagnosis, output=folder)
 
 

@@ -1,6 +1,5 @@
 """`lookonce eval`: AP and AR of a detector or a results file, with confidence intervals and an error analysis."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
@@ -31,6 +30,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
 from lookonce.settings.image_size import size_hw, size_in_words
+from lookonce.shown import shown, to_json
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.detector_request import DetectorRequest
@@ -412,7 +412,7 @@ def _write(evaluation: Evaluation, dataset: Dataset, sources: Mapping[str, Any],
         "evaluated": dict(sources),
     }
     _write_json(evaluation.output / "metrics.json", content)
-    analysis = json.dumps(analysis_as_json(evaluation.analysis, dataset), ensure_ascii=False)
+    analysis = to_json(analysis_as_json(evaluation.analysis, dataset))
     write_file(evaluation.output / "analysis.json", analysis + "\n")
     results_file = evaluation.output / "results.json"
     if keep is None or keep.resolve() != results_file.resolve():
@@ -421,7 +421,7 @@ def _write(evaluation: Evaluation, dataset: Dataset, sources: Mapping[str, Any],
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_file(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_file(path, to_json(content, indent=1) + "\n")
 
 
 def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
@@ -458,7 +458,7 @@ def _class_table(evaluation: Evaluation) -> Table:
         numbers = (row.num_objects, row.num_images, row.num_detections)
         fractions = (row.AP, row.AP50, row.AP75, row.AR100, evaluation.analysis.curves[name].best_threshold)
         table.add_row(
-            escape(name),
+            escape(shown(name)),
             *(f"{number:,}" for number in numbers),
             *("-" if part < 0 else f"{part:.3f}" for part in fractions),
         )

@@ -1,6 +1,5 @@
 """Layouts of COCO data sets: a folder, one annotation file, or images in tar archives (shards)."""
 
-import json
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from lookonce.data.shards import INDEX
 from lookonce.data.splits import DataSource, in_order, listed
 from lookonce.errors import DataError
 from lookonce.log import get_logger
+from lookonce.parsed import parse_json
 from lookonce.storage import read_regular_file
 
 # The images lie beside a folder of this name; beside any other folder they may be those of another data set.
@@ -130,7 +130,7 @@ def _first_file_name(file: Path) -> str | None:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}", path=file) from error
     match = re.search(r'"file_name"\s*:\s*("(?:[^"\\]|\\.)+")', start)
     try:
-        return str(json.loads(match[1])) if match else None
+        return str(parse_json(match[1])) if match else None
     except ValueError:  # a control character, say; `read_coco` reports it
         return None
 

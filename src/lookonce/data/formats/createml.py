@@ -2,19 +2,19 @@
 
 Source: https://developer.apple.com/documentation/createml/building-an-object-detector-data-source"""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.records import LabelledBox, LabelledImage
 from lookonce.errors import DataError
+from lookonce.parsed import parse_json
 from lookonce.storage import read_regular_file
 
 
 def parse_createml(path: Path, report: Report) -> list[LabelledImage]:
     try:
-        content = json.loads(read_regular_file(path))
+        content = parse_json(read_regular_file(path))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}); expected a Create ML file", path=path) from error
     images = []

@@ -2,13 +2,13 @@
 
 Source: https://open-edge-platform.github.io/datumaro/latest/docs/data-formats/formats/datumaro.html"""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.records import LabelledBox, LabelledImage, size_wh
 from lookonce.errors import DataError
+from lookonce.parsed import parse_json
 from lookonce.storage import read_regular_file
 
 # Keys with the numbers of each type of annotation that has an area.
@@ -66,8 +66,8 @@ def _boxes(written: dict[str, Any], names: list[str], place: str) -> list[Labell
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_regular_file(path))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(read_regular_file(path))
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}); expected a datumaro file", path=path) from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: is a JSON {type(content).__name__}; expected a datumaro file", path=path)

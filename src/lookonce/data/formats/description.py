@@ -13,6 +13,7 @@ from lookonce.data.formats.names import checked_names, read_list
 from lookonce.data.formats.records import annotations_of
 from lookonce.data.splits import SPELLINGS, SPLITS, DataSource, in_order, listed
 from lookonce.errors import DataError
+from lookonce.parsed import parse_yaml
 from lookonce.storage import read_text_file
 
 
@@ -74,8 +75,8 @@ def open_yaml(path: Path) -> DataSource:
 def _load_yaml(path: Path) -> dict[str, Any]:
     try:
         text = read_text_file(path)
-        content, as_text = yaml.safe_load(text), yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 (text only)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OSError) as error:
+        content, as_text = parse_yaml(text)
+    except (yaml.YAMLError, ValueError, OSError) as error:
         raise DataError(f"{path}: is not YAML: {' '.join(str(error).split())}", path=path) from error
     if not isinstance(content, dict):
         raise DataError(

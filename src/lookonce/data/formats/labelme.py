@@ -1,6 +1,5 @@
 """LabelMe JSON, one file an image: https://github.com/wkentaro/labelme. A shape becomes its bounding box."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.records import LabelledBox, LabelledImage, size_wh
 from lookonce.errors import DataError
+from lookonce.parsed import parse_json
 from lookonce.storage import read_regular_file
 
 # Shapes without an area; they have no box.
@@ -17,8 +17,8 @@ _NOT_AREAS = frozenset({"point", "points", "line", "linestrip"})
 def parse_labelme(path: Path, report: Report) -> list[LabelledImage]:
     """The one image of the file, under its imagePath."""
     try:
-        content = json.loads(read_regular_file(path))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(read_regular_file(path))
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}); expected a LabelMe file", path=path) from error
     shapes = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(shapes, list):

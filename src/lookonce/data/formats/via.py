@@ -5,7 +5,6 @@ Source: the files that VIA 1 and 2 write, https://www.robots.ox.ac.uk/~vgg/softw
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.records import LabelledBox, LabelledImage
 from lookonce.errors import DataError
+from lookonce.parsed import parse_json
 from lookonce.storage import read_text_file
 
 # The attribute of a region that is its class, if there are several; VIA's users name it themselves.
@@ -24,7 +24,7 @@ def parse_via(path: Path, report: Report) -> list[LabelledImage]:
     """The images of the file, each with its rectangles, polygons, circles and ellipses."""
     try:
         text = read_text_file(path)
-        regions = list(_of_csv(text) if path.suffix.lower() != ".json" else _of_json(json.loads(text)))
+        regions = list(_of_csv(text) if path.suffix.lower() != ".json" else _of_json(parse_json(text)))
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read ({error!r}); expected a file of VIA", path=path) from error
     boxes: dict[str, list[LabelledBox]] = {}
@@ -59,8 +59,8 @@ def _of_csv(text: str) -> Iterator[tuple[str, Any, Any]]:
     for row in csv.DictReader(io.StringIO(text)):
         yield (
             row.get("#filename") or row["filename"],
-            json.loads(row["region_shape_attributes"]),
-            json.loads(row["region_attributes"]),
+            parse_json(row["region_shape_attributes"]),
+            parse_json(row["region_attributes"]),
         )
 
 

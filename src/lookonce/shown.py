@@ -1,0 +1,40 @@
+"""Names and texts of others as they are shown: nothing in them acts on a terminal, a line or a spreadsheet."""
+
+import json
+import re
+from typing import Any
+
+# Control characters (C0, DEL, C1: escape sequences begin with ESC or CSI), separators of lines and of direction, and
+# halves of surrogate pairs, which stand for the bytes of a file name that is not UTF-8.
+_ACTING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_ACTING_IN_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_HALVES = re.compile("[\ud800-\udfff]")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def shown(text: str) -> str:
+    """A name on one line: `a\\nb`, `\\x1b[31m`, `\\udcff`."""
+    return _ACTING.sub(_escaped, text)
+
+
+def shown_lines(text: str) -> str:
+    """The same for a message of several lines: its tabs and ends of lines stay."""
+    return _ACTING_IN_LINES.sub(_escaped, text)
+
+
+def to_json(value: Any, **options: Any) -> str:
+    """JSON in UTF-8, readable, with `\\udcff` for a byte of a name that is not UTF-8: `json.loads` gives it back."""
+    text = json.dumps(value, ensure_ascii=False, **options)
+    return _HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+
+
+def csv_cell(value: Any) -> Any:
+    """A cell of a CSV file: text that a spreadsheet would take for a formula begins with `'`; numbers stay."""
+    if not isinstance(value, str):
+        return value
+    text = f"'{value}" if value.startswith(_FORMULA) else value
+    return shown(text)
+
+
+def _escaped(character: re.Match[str]) -> str:
+    return character[0].encode("unicode_escape").decode("ascii")
