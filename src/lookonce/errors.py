@@ -16,18 +16,18 @@ NO_CANN = (
     "torch-npu is installed, but Ascend's CANN cannot be loaded. Install CANN, or set its environment variables: "
     "source /usr/local/Ascend/ascend-toolkit/set_env.sh. To use the CPU instead: export TORCH_DEVICE_BACKEND_AUTOLOAD=0"
 )
+COMMAND = "LOOKONCE_COMMAND"  # set by ./run, which runs lookonce where no command of that name is on PATH
 NO_MEMORY = ("can't allocate memory", "Insufficient memory", "Cannot allocate memory", "std::bad_alloc")
 OUT_OF_MEMORY = (
-    "out of memory; expected enough for the batches and the network; reduce --batch-size, or --image-size, or train "
-    "with a smaller --batch-size and --accumulate N for the same images in a step; a training run has its last "
-    "checkpoint: --resume continues it"
+    "out of memory; reduce --batch-size or --image-size; --accumulate N with a smaller --batch-size keeps the number "
+    "of images per step; --resume continues a training run from its last checkpoint"
 )
 
 
 def how_to_install(extra: str) -> str:
     """The command that adds an extra: of ./run, which has an environment of its own, or of pip, from where lookonce was
     installed (direct_url.json, PEP 610: a folder, wheel or repository), else from the package index."""
-    if command := os.environ.get("LOOKONCE_COMMAND"):
+    if command := os.environ.get(COMMAND):
         return f"{command} uv sync --inexact --extra {extra}"
     try:
         origin = json.loads(distribution("lookonce").read_text("direct_url.json") or "{}")

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lookonce.errors import COMMAND
 from lookonce.shown import shown, shown_lines
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ FILE_FORMAT = "%(asctime)s:%(levelname)s:%(message)s"
 Advance = Callable[[int, str], None]
 SECONDS_BETWEEN_LINES = 60.0
 QUIET = "LOOKONCE_QUIET"  # in the environment, so that ranks and other processes of ours are quiet too
-COMMAND = "LOOKONCE_COMMAND"  # set by ./run, which runs lookonce where no command of that name is on PATH
 
 
 def get_logger() -> logging.Logger:

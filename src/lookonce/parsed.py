@@ -11,7 +11,7 @@ MOST_VALUES = 1_000_000
 INT64 = range(-(2**63), 2**63)
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes | bytearray) -> Any:
     """The value; ValueError for what is no JSON, not UTF-8, nested too deeply, or has a number of thousands of digits.
 
     Integers may be over 64 bits, and text may hold lone surrogates.

@@ -10,7 +10,7 @@ from raised import raises
 from lookonce.errors import SettingsError
 from lookonce.runtimes import registry
 from lookonce.runtimes.onnx import CPU, provider_of
-from lookonce.runtimes.openvino import device_of
+from lookonce.runtimes.openvino import openvino_device
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_a_device_that_onnx_runtime_has_not_is_an_error(device: str, monkeypatch
 
 @pytest.mark.parametrize(("device", "name"), [("auto", "CPU"), ("gpu", "GPU"), ("gpu:1", "GPU.1"), ("CPU", "CPU")])
 def test_openvino_has_its_own_names(device: str, name: str) -> None:
-    assert device_of(SimpleNamespace(available_devices=["CPU", "GPU.0", "GPU.1"]), device) == name
+    assert openvino_device(SimpleNamespace(available_devices=["CPU", "GPU.0", "GPU.1"]), device) == name
 
 
 def test_a_device_that_openvino_does_not_find_is_an_error() -> None:
     with raises(SettingsError, "CPU", setting="device", value="npu"):
-        device_of(SimpleNamespace(available_devices=["CPU"]), "npu")
+        openvino_device(SimpleNamespace(available_devices=["CPU"]), "npu")
 
 
 def test_a_runtime_for_the_cpu_alone_refuses_another_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 from cyclopts import App, Group, Parameter
 
 import lookonce
-from lookonce.cli.verbs import VERBS, Verb, imported
+from lookonce.cli.verbs import VERBS, Verb
 from lookonce.errors import SettingsError
 from lookonce.log import command_here
+from lookonce.targets import imported
 
 SHELLS = ("bash", "zsh", "fish")
 INTRODUCTION = "The complete YOLOv3-Tiny detector: train, evaluate, predict, export."

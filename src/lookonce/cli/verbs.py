@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any
 
 from lookonce.layout import Layout
+from lookonce.targets import imported
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,8 @@ class Verb:
     examples: tuple[str, ...] = ()
 
     def load(self) -> Callable[..., Any]:
-        return imported(self.target)
+        loaded: Callable[..., Any] = imported(self.target)
+        return loaded
 
     def lines(self, result: Any, layout: Layout) -> Iterable[str]:
         """Lines to print after the function has returned; only the main rank prints."""
@@ -43,12 +44,6 @@ class Verb:
         as_text = imported(self.shown_by)
         lines: Iterable[str] = as_text(result, layout) if self.has_tables else as_text(result)
         return lines
-
-
-def imported(target: str) -> Callable[..., Any]:
-    module, _, function = target.partition(":")
-    loaded: Callable[..., Any] = getattr(import_module(module), function)
-    return loaded
 
 
 NO_DEFAULT = {"show_default": False}

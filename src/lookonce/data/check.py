@@ -17,6 +17,7 @@ from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, Severity
 from lookonce.data.findings import Finding, Report
 from lookonce.data.splits import DataSource, listed
 from lookonce.errors import DataError
+from lookonce.settings.names import counted
 
 # Formats whose annotations state the image sizes.
 _SIZES_STATED = frozenset({"coco", "voc", "shards"})
@@ -129,7 +130,7 @@ def _read_splits(source: DataSource, splits: Sequence[str], report: Report) -> I
         message = f"{source.origin}: has no split 'val', and too few images to hold some out for it"
         report(Finding(name="missing-split", file=str(source.origin), message=message))
     elif source.num_held_out or "val" not in source.splits:
-        count = f"{source.num_held_out} images" if source.num_held_out else "a part of the images"
+        count = counted(source.num_held_out, "image") if source.num_held_out else "a part of the images"
         message = f"{source.origin}: has no split 'val'; training holds out {count} of train, unless val_split is none"
         report(Finding(name="held-out-val", file=str(source.origin), message=message))
 

@@ -85,7 +85,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "note",
             "annotations",
             "there is no split val; training holds out a part of train for validation",
-            "nothing, or create a split: lookonce convert-data SRC DST --split 0.8/0.2 --stratify",
+            "none needed; to divide the data yourself: lookonce convert-data SRC DST --split 0.8/0.2 --stratify",
         ),
         FindingKind(
             "annotation-without-image",
@@ -429,22 +429,22 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "unlabelled-object",
             "note",
             "labels",
-            "the detector finds an object (score 0.5 or more) where no label is",
-            "look at the image: if it is an object, label it",
+            "an object is detected (score 0.5 or more) where there is no label",
+            "open the image; if it shows an object, label it",
         ),
         FindingKind(
             "doubtful-class",
             "note",
             "labels",
-            "the detector finds another class (score 0.5 or more) than a box is labelled with",
-            "look at the image: which is right?",
+            "a labelled box is detected (score 0.5 or more) as another class",
+            "open the image and correct the class if it is wrong",
         ),
         FindingKind(
             "undetected-label",
             "note",
             "labels",
             "no detection overlaps a label, not even with score 0.05",
-            "look at the image: is the object there, and the box on it? Small objects are often just hard",
+            "open the image and correct the box if it is wrong; small objects are often just hard to detect",
         ),
     )
 }

@@ -98,7 +98,6 @@ _DAMAGE = (
     *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError, OverflowError),
     *(struct.error, zlib.error, Image.DecompressionBombError),  # a GIF's frame has a size of its own
     RuntimeError,  # libavif
-    RuntimeError,  # libavif
 )
 
 

@@ -102,7 +102,6 @@ KINDS: dict[str, FileKind] = {
         per_image=False,
     ),
 }
-_IS_CAPTIONS = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +146,7 @@ def _files_by_kind(listing: Listing) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for file in listing.with_suffix(*suffixes):
         path = listing.root / file
-        if (name := kind_of(path)) and not (name == "coco" and path.name.startswith(_IS_CAPTIONS)):
+        if (name := kind_of(path)) and not (name == "coco" and path.name.startswith(coco_layout.NOT_BOXES)):
             found.setdefault(name, []).append(path)
     return found
 

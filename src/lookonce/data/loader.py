@@ -19,13 +19,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.boxes import Floats
 from lookonce.data.augment import Augmentation
 from lookonce.data.compose import Composition, sample_plan
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image, require_size
 from lookonce.data.order import EpochOrder, batch_size_hw
 from lookonce.errors import DataError, SettingsError
-from lookonce.letterbox import ImageArray
+from lookonce.letterbox import ImageArray, fit
 from lookonce.log import get_logger
 from lookonce.settings.record import Preprocessing
 
@@ -93,6 +94,27 @@ class ImageCache:
             self._bytes += image.nbytes
             while self._bytes > self._max_bytes:
                 self._bytes -= self._images.popitem(last=False)[1].nbytes
+
+
+def read_row(dataset: Dataset, row: int, read: ReadImage = read_image) -> ImageArray:
+    """The image of a row; DataError if its size is not the annotated one, and an error of `read` names the file."""
+    path = dataset.image_paths[row]
+    width, height = dataset.image_sizes_wh[row].tolist()
+    try:
+        image = read(path)
+    except Exception as error:
+        error.add_note(f"while reading the image {path}")
+        raise
+    require_size(image, path, (width, height))
+    return image
+
+
+def fitted_row(
+    dataset: Dataset, row: int, size_hw: tuple[int, int], preprocessing: Preprocessing
+) -> tuple[ImageArray, Floats]:
+    """The network input (H, W, 3) of a row, as at inference, and its boxes (M, 4) there."""
+    canvas, placement = fit(read_row(dataset, row), size_hw, preprocessing)
+    return canvas, placement.to_input(dataset.boxes_xyxy[dataset.rows(row)])
 
 
 class Loader:
@@ -224,15 +246,7 @@ class Loader:
                 row = (row + 1) % len(self.dataset)
 
     def _decode(self, row: int) -> ImageArray:
-        path = self.dataset.image_paths[row]
-        width, height = self.dataset.image_sizes_wh[row].tolist()
-        try:
-            image = self._read_file(path)
-        except Exception as error:
-            error.add_note(f"while reading the image {path}")
-            raise
-        require_size(image, path, (width, height))
-        return image
+        return read_row(self.dataset, row, self._read_file)
 
     def _finish(self, pending: _Pending) -> Batch:
         started = time.perf_counter()

@@ -161,9 +161,8 @@ def _not_understood(listing: Listing) -> DataError:
         if Path(file).suffix.lower() in _LABEL_SUFFIXES and not Path(file).name.lower().startswith(_DOCUMENTS)
     ]
     if labels:
-        filled = next(
-            (file for file in labels if (root / file).stat().st_size), None
-        )  # a background's labels are empty
+        # The label file of an image without objects may be empty.
+        filled = next((file for file in labels if (root / file).stat().st_size), None)
         if filled:
             require_content(root / filled, DataError)
         suffixes = Counter(Path(file).suffix.lower() for file in labels)

@@ -1,13 +1,13 @@
 """The table of export formats: the use of each file, its outputs and precisions, and how far it is tested."""
 
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 from lookonce.errors import MissingExtra, WeightsError
 from lookonce.exporters.plan import ExportPlan, Outputs, Precision
 from lookonce.settings.record import ModelRecord
+from lookonce.targets import imported
 
 # validated: the tests and every export write, run and compare the file; available: the converter is not an extra of
 # lookonce, or no runtime here can run the file; blocked: not written, for the reason in the table.
@@ -34,9 +34,8 @@ class Format:
 
     def write(self, model: Any, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
         """Writes the file; `model` is a torch.nn.Module. Raises MissingExtra or WeightsError if a module is missing."""
-        module, _, function = self.writer.partition(":")
         try:
-            write = getattr(import_module(module), function)
+            write = imported(self.writer)
         except ModuleNotFoundError as error:
             raise MissingExtra(f"export to {self.suffix}", self.extra or "train") from error
         try:

@@ -8,9 +8,9 @@ Measured on the COCO network with 281 labelled images of val2017, which float32 
 logits of 12 of them, and AP:
                                                                      ONNX              OpenVINO
   before                                                             0.250  .1979      0.175  .1969
-  weights from exporters/rounding.py; ranges of convolution outputs     0.115  .2010      -
+  weights from exporters/rounding.py; ranges of convolution outputs  0.115  .2010      -
   and the first convolution in float32                               0.101  .2064
-  weights from exporters/rounding.py, asymmetric ranges (MIXED)                           0.097  .2068
+  weights from exporters/rounding.py, asymmetric ranges (MIXED)                        0.097  .2068
 NNCF's bias correction took two minutes and is left out, since rounding.py corrects the biases.
 
 Weights have seven bits, -64..64, so that a file gives the same outputs on every CPU. An x86 CPU without VNNI adds pairs

@@ -103,6 +103,11 @@ def draw(
 
 
 @cache
+def css_color(label: int) -> str:
+    """The colour of a class as `#rrggbb`."""
+    return "#{:02x}{:02x}{:02x}".format(*class_color(label))
+
+
 def class_color(label: int) -> Color:
     """(red, green, blue) of a class; the same in every image."""
     if label < len(FIRST_COLORS):

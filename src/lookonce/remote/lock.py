@@ -86,9 +86,7 @@ def _has_ended(owner: tuple[int, str] | None) -> bool:
 def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OverflowError:  # no number of a process
+    except (ProcessLookupError, OverflowError):  # OverflowError: no number of a process
         return False
     except PermissionError:
         return True

@@ -15,10 +15,11 @@ from lookonce.data.finding_kinds import FINDING_KINDS
 from lookonce.data.findings import Finding
 from lookonce.data.images import ImageArray, read_image
 from lookonce.errors import DataError
+from lookonce.prediction.draw import css_color
 from lookonce.reports.advice import Advice, SizeRow
 from lookonce.reports.elements import card, cell, chart_card, count, head_cell, legend, table
 from lookonce.reports.html import fill_page
-from lookonce.reports.images import Tag, css_color, data_uri, tags_over
+from lookonce.reports.images import Tag, data_uri, tags_over
 from lookonce.reports.plots import Series, line_chart
 from lookonce.reports.sections import counts_of_data
 from lookonce.reports.sheets import even_choice

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import pairwise_iou_xyxy
 from lookonce.detections import Detections
-from lookonce.prediction.draw import class_color, place_tags
+from lookonce.prediction.draw import place_tags
 
 Classes = Sequence[tuple[str, str]]  # name and color, `#rrggbb`, of each label
 LONGEST_SIDE = 640  # pixels; larger images are scaled down
@@ -90,11 +90,6 @@ def data_uri(image: NDArray[np.uint8], quality: int = 82) -> str:
 
 def jpeg_uri(content: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(content).decode()
-
-
-def css_color(label: int) -> str:
-    """The colour in which `predict` draws a class, as #rrggbb."""
-    return "#{:02x}{:02x}{:02x}".format(*class_color(label))
 
 
 def ink_on(color: str) -> str:

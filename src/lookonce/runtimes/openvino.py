@@ -32,7 +32,7 @@ class OpenVinoRuntime(ExportedRuntime):
     def __init__(self, path: Path | str, *, threads: int | None = None, device: str = "auto") -> None:
         path = Path(path)
         self._core = import_openvino().Core()
-        self._device = device_of(self._core, device)
+        self._device = openvino_device(self._core, device)
         self._model_names: Mapping[str, str] = {}
         if path.suffix.lower() == ".onnx":
             known = OnnxRuntime(path, threads=1)
@@ -89,7 +89,7 @@ class OpenVinoRuntime(ExportedRuntime):
             ) from error
 
 
-def device_of(core: Any, device: str) -> str:
+def openvino_device(core: Any, device: str) -> str:
     """OpenVINO's name of a device: `gpu` -> GPU, `gpu:1` or `gpu.1` -> GPU.1, auto -> CPU. SettingsError if it is not
     one of this machine."""
     name = "CPU" if device.lower() == "auto" else device.upper().replace(":", ".")

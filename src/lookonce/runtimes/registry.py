@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from lookonce.cores import usable_threads
@@ -11,6 +10,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.kinds import Kind, kind_of
 from lookonce.settings.names import suggestion
 from lookonce.storage import require_content
+from lookonce.targets import imported
 from lookonce.weights.pull import find_weights
 
 
@@ -112,9 +112,8 @@ def load_runtime(
             setting="device",
             value=device,
         )
-    module, _, attribute = chosen.opens.partition(":")
     try:
-        opened = getattr(import_module(module), attribute)
+        opened = imported(chosen.opens)
     except ModuleNotFoundError as error:
         if not chosen.extra or (error.name or "").partition(".")[0] == "lookonce":
             raise

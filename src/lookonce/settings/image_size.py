@@ -17,11 +17,12 @@ def read_size(size: Any) -> Any:
     if not isinstance(sides, list | tuple):
         sides = [sides]
     try:
-        numbers = [multiple_of_32(int(str(side))) for side in sides]
-    except ValueError as error:
-        raise ValueError(str(error) if "multiple" in str(error) else EXPECTED) from error
+        numbers = [int(str(side)) for side in sides]
+    except ValueError:
+        raise ValueError(EXPECTED) from None
     if len(numbers) not in (1, 2):
         raise ValueError(EXPECTED)
+    numbers = list(map(multiple_of_32, numbers))
     return numbers[0] if len(set(numbers)) == 1 else tuple(numbers)
 
 

@@ -77,9 +77,9 @@ def exit_codes_page() -> str:
 
 SIGNALLED = """\
 A process that a signal ends has the shell's code for it: 128 + the signal's number, such as 143 for SIGTERM and 137
-for SIGKILL (out of memory, for example): eval, check and predict of files end at SIGTERM
-with 143, at SIGHUP with 129; predict of a
-camera or stream finishes its files and ends with 0.
+for SIGKILL (which the system sends when memory is used up). So `eval`, `check` and `predict` of files end with 143
+after SIGTERM and with 129 after SIGHUP; `predict` of a camera or stream completes its files and ends with 0.
+
 Messages and errors go to standard error, results to standard output.
 """
 

@@ -10,10 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lookonce.data.augment import Augmentation
-from lookonce.data.images import read_image
-from lookonce.data.loader import Loader
+from lookonce.data.loader import Loader, fitted_row
 from lookonce.data.source import open_data
-from lookonce.letterbox import fit
 from lookonce.model.assign import Targets
 from lookonce.model.normalise import to_network_input
 from lookonce.settings.record import Preprocessing
@@ -82,9 +80,8 @@ class Samples(Dataset[Sample]):
         if not 0 <= position < len(self):
             raise IndexError(position)
         if self._loader is None:
-            canvas, placement = fit(read_image(self.dataset.image_paths[position]), self._size_hw, self.preprocessing)
+            canvas, boxes_xyxy = fitted_row(self.dataset, position, self._size_hw, self.preprocessing)
             rows = self.dataset.rows(position)
-            boxes_xyxy = placement.to_input(self.dataset.boxes_xyxy[rows])
             labels, crowd = self.dataset.labels[rows], self.dataset.crowd[rows]
         else:
             batch = self._loader.sample(self.epoch, position)

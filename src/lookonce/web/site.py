@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from lookonce.errors import WeightsError
-from lookonce.prediction.draw import class_color
+from lookonce.prediction.draw import css_color
 from lookonce.runtimes.exported import DETECTION_OUTPUTS
 from lookonce.runtimes.onnx import OnnxRuntime
 from lookonce.web.runtime import write_runtime
@@ -25,7 +25,7 @@ def write_site(folder: Path, model: Path, title: str) -> None:
         (folder / name).write_bytes((resources.files("lookonce.web") / name).read_bytes())
     content = without_defaults(runtime.content)
     (folder / "model.onnx").write_bytes(content)
-    colors = ["#{:02x}{:02x}{:02x}".format(*class_color(label)) for label in range(runtime.record.num_classes)]
+    colors = [css_color(label) for label in range(runtime.record.num_classes)]
     more = {"title": title, "colors": colors, "model_bytes": len(content)}
     record = runtime.record.model_dump(mode="json", include=READ) | more
     (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import Any
 from rich.padding import Padding
 from rich.text import Text
 
+from lookonce.errors import how_to_install
 from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger
 from lookonce.settings.resolve import DEFAULT_ORIGIN, Resolved, resolve
@@ -66,7 +67,7 @@ def at_weights(resolved: Resolved) -> Resolved:
     try:
         from lookonce.workflows.starting_weights import at_weights as with_values_of_weights
     except ModuleNotFoundError:
-        _warn_of_unread(path, 'reading them needs: pip install "lookonce[train]"')
+        _warn_of_unread(path, f"reading them needs: {how_to_install('train')}")
         return resolved
     return with_values_of_weights(resolved)
 

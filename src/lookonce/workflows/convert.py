@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from lookonce.prediction.sources import find_images
 from lookonce.settings.names import suggestion
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import os_errors_explained, temporary_folder, write_file
+from lookonce.targets import imported
 from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, read_names
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.info import describe_record
@@ -219,8 +219,7 @@ def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, sou
 
     contents: dict[Path, bytes] = {}
     for target in targets:
-        module, _, function = WRITERS[target].partition(":")
-        write: Writer = getattr(import_module(module), function)
+        write: Writer = imported(WRITERS[target])
         files = write(read.record, dict(read.state), source)
         again = _read_back(files, read, target)
         written = {stem.with_name(stem.name + suffix): content for suffix, content in files.items()}

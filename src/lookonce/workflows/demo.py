@@ -54,7 +54,7 @@ class Plan:
         return self.epochs * images / images_per_second * (self.image_size / PLANS[0].image_size) ** 2
 
 
-# The best first. AP50 is 0.781 with the last, 0.524 with half of its epochs (docs/demo.md). A machine too slow for the
+# The best first. AP50 is 0.824 with the third, 0.781 with the last (docs/demo.md). A machine too slow for the
 # last one uses it nevertheless.
 PLANS = (
     Plan(image_size=256, epochs=10),
@@ -90,7 +90,7 @@ def demo(
     held_out: int = 100,
     seed: int = 0,
 ) -> Demonstration:
-    """The whole workflow in about four minutes on two cores: make images, train, evaluate, export, predict, report.
+    """The whole workflow in four to five minutes on two cores: make images, train, evaluate, export, predict, report.
 
     A few training steps are timed first, and the image size and the epochs are chosen so that the demo ends in time.
     Nothing is downloaded and nothing is overwritten: if the folder exists, demo-2, demo-3 and so on is used.

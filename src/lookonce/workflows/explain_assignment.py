@@ -11,11 +11,9 @@ import cv2
 import numpy as np
 
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
-from lookonce.data.images import read_image, require_size
-from lookonce.data.loader import Batch
+from lookonce.data.loader import Batch, fitted_row
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
-from lookonce.letterbox import fit
 from lookonce.reports.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
 from lookonce.request import old_names
 from lookonce.settings.names import counted
@@ -121,13 +119,8 @@ def with_boxes(dataset: Dataset, count: int) -> Dataset:
 
 def fitted_batch(dataset: Dataset, record: ModelRecord) -> Batch:
     """All images of the data set in one batch, preprocessed as at inference."""
-    images, boxes_xyxy = [], []
-    for row, path in enumerate(dataset.image_paths):
-        image, (width, height) = read_image(path), dataset.image_sizes_wh[row].tolist()
-        require_size(image, path, (width, height))
-        fitted, placement = fit(image, record.image_size, record.preprocessing)
-        images.append(fitted)
-        boxes_xyxy.append(placement.to_input(dataset.boxes_xyxy[dataset.rows(row)]))
+    fitted = [fitted_row(dataset, row, record.image_size, record.preprocessing) for row in range(len(dataset))]
+    images, boxes_xyxy = zip(*fitted, strict=True)
     return Batch(
         images=np.stack(images),
         boxes_xyxy=np.concatenate(boxes_xyxy).astype(np.float32),

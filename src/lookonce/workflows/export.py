@@ -22,6 +22,7 @@ from lookonce.data.images import read_image
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, LookonceError, MissingExtra, SettingsError, WeightsError
 from lookonce.evaluation.evaluate import evaluate
+from lookonce.exit_codes import ExitCode
 from lookonce.exporters.base import (
     COMPARED_DETECTIONS,
     COMPARED_FROM_SCORE,
@@ -83,7 +84,7 @@ class Exports:
 
     @property
     def exit_code(self) -> int:
-        return 1 if self.refused else 0
+        return ExitCode.FAILED if self.refused else ExitCode.SUCCEEDED
 
 
 @old_names(pictures="images")

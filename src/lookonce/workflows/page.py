@@ -1,6 +1,5 @@
 """`lookonce page`: a folder of static files that detects in the browser."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.runtimes.kinds import kind_of
-from lookonce.storage import MARKER, atomic_folder
+from lookonce.storage import MARKER, atomic_folder, temporary_folder
 from lookonce.web.server import LOOPBACK, serving
 from lookonce.web.site import write_site
 from lookonce.weights.pull import find_weights
@@ -120,6 +119,6 @@ def exported(weights: Path, names: Path | None, image_size: int | None) -> Itera
         raise WeightsError(f"{weights}: is {kind}; expected a checkpoint, a run folder or an .onnx file", path=weights)
     from lookonce.workflows.export import export  # needs PyTorch, the rest does not
 
-    with tempfile.TemporaryDirectory(prefix="lookonce-") as folder:
-        (file,) = export(weights, names=names, image_size=image_size, output=Path(folder) / "model.onnx").files
+    with temporary_folder() as folder:
+        (file,) = export(weights, names=names, image_size=image_size, output=folder / "model.onnx").files
         yield file.path

@@ -21,6 +21,7 @@ from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results
 from lookonce.evaluation.thresholds import threshold_that_shows
 from lookonce.log import get_logger
+from lookonce.prediction.draw import css_color
 from lookonce.prediction.sources import find_images
 from lookonce.reports.comparison import Compared
 from lookonce.reports.content import (
@@ -34,7 +35,7 @@ from lookonce.reports.content import (
     read_verified,
 )
 from lookonce.reports.html import write_comparison, write_plots, write_report
-from lookonce.reports.images import ComparedImage, css_color
+from lookonce.reports.images import ComparedImage
 from lookonce.reports.model_card import write_model_card
 from lookonce.reports.sheets import even_choice, found_in, truth_of
 from lookonce.request import old_names

@@ -22,12 +22,13 @@ from lookonce.data.annotations import Annotations, snap
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.formats.coco_json import load_coco_json, show
-from lookonce.data.formats.coco_values import INT64, annotation_values, category_values, image_values
+from lookonce.data.formats.coco_values import annotation_values, category_values, image_values
 from lookonce.data.headers import header_sizes_wh
 from lookonce.data.listing import locate_images
 from lookonce.data.shards import is_in_shard
 from lookonce.errors import DataError
 from lookonce.log import get_logger
+from lookonce.parsed import INT64
 
 Item = dict[str, Any]
 Rule = tuple[Callable[[Any], bool], str]
@@ -47,6 +48,9 @@ class _Boxes:
     areas: NDArray[np.float64]  # NaN where the annotation has none
     problems: dict[int, str]
     num_items: int  # with those that are left out
+
+
+_COLUMNS = ("ids", "image_ids", "category_ids", "boxes_xywh", "crowd", "areas")
 
 
 def _is_id(value: object) -> bool:
@@ -253,8 +257,7 @@ def _joined(parts: list[_Boxes], path: Path, report: Report) -> _Boxes:
         _report_problems(part.problems, "annotations", start, path, report)
         start += part.num_items
     parts = parts or [_columns([])]
-    names = ("ids", "image_ids", "category_ids", "boxes_xywh", "crowd", "areas")
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
     return _Boxes(**joined, problems={}, num_items=start)
 
 
@@ -277,8 +280,7 @@ def _known(
     known = (rows >= 0) & (labels >= 0)
     if known.all():
         return boxes, rows, labels
-    names = ("ids", "image_ids", "category_ids", "boxes_xywh", "crowd", "areas")
-    return replace(boxes, **{name: getattr(boxes, name)[known] for name in names}), rows[known], labels[known]
+    return replace(boxes, **{name: getattr(boxes, name)[known] for name in _COLUMNS}), rows[known], labels[known]
 
 
 def _id_of(boxes: _Boxes, row: int) -> object:

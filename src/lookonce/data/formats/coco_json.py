@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lookonce.errors import DataError
+from lookonce.parsed import parse_json
 from lookonce.storage import require_regular_file, stand_in
 
 Result = TypeVar("Result")
@@ -168,7 +169,7 @@ def _after(pattern: re.Pattern[str], text: str, at: int) -> tuple[int, str]:
 
 def _parse_whole(path: Path) -> Any:
     try:
-        return json.loads(_read(path, polygons=True))
+        return parse_json(_read(path, polygons=True))
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path} line {error.lineno} column {error.colno}: invalid JSON ({error.msg}); expected COCO annotations",
@@ -179,7 +180,7 @@ def _parse_whole(path: Path) -> Any:
         raise DataError(
             f"{path}: invalid JSON (byte {error.start} is not UTF-8); expected COCO annotations", path=path
         ) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; thousands of brackets
+    except ValueError as error:  # a number of thousands of digits; thousands of brackets
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: invalid JSON ({error}); expected COCO annotations", path=path) from error

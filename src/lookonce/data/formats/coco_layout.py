@@ -18,12 +18,12 @@ from lookonce.storage import read_regular_file
 # The images lie beside a folder of this name; beside any other folder they may be those of another data set.
 _ANNOTATION_FOLDERS = frozenset({"annotations", "annotation", "anns", "ann", "labels", "label", "json", "coco"})
 IS_COCO = re.compile(r'^\s*\{(?!(?s:.*)"dm_format_version")(?s:.*)"(images|annotations)"\s*:\s*\[').search
-_NOT_BOXES = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")
+NOT_BOXES = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")
 
 
 def find_coco(root: Path) -> list[Path]:
     """Annotation files with boxes, in annotations/ or one in each image folder."""
-    files = [path for path in sorted(root.glob("annotations/*.json")) if not path.name.startswith(_NOT_BOXES)]
+    files = [path for path in sorted(root.glob("annotations/*.json")) if not path.name.startswith(NOT_BOXES)]
     instances = [path for path in files if path.name.startswith("instances")]
     return (
         instances

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 Item = dict[str, Any]
 
-INT64 = range(-(2**63), 2**63)
-
 
 def image_values(item: Any) -> Any:
     """An image with an integer id where possible, and without a size that is none: the file itself then says it."""

@@ -15,7 +15,7 @@ from lookonce.storage import read_regular_file
 def parse_createml(path: Path, report: Report) -> list[LabelledImage]:
     try:
         content = parse_json(read_regular_file(path))
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}); expected a Create ML file", path=path) from error
     images = []
     for number, item in enumerate(content if isinstance(content, list) else [], start=1):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lookonce.data.findings import Finding, Report
-from lookonce.data.formats.records import LabelledBox, LabelledImage, size_wh
+from lookonce.data.formats.records import ONLY_CLASS, LabelledBox, LabelledImage, size_wh
 from lookonce.data.listing import split_in
 from lookonce.errors import DataError
 from lookonce.storage import read_text_file
@@ -31,7 +31,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 _SIDES = ("left", "top", "right", "bottom")
 _NEEDED = ("image", "class", *_SIDES)
-ONLY_CLASS = "object"  # of boxes of a file without a column of classes
 _WITHOUT_HEADER = dict(zip(("image", "left", "top", "right", "bottom", "class"), range(6), strict=True))
 
 Columns = dict[str, int]

@@ -15,6 +15,7 @@ from lookonce.data.splits import in_order, listed
 from lookonce.errors import DataError
 
 LARGEST_SIDE = 1 << 30
+ONLY_CLASS = "object"  # of boxes whose file has no column or attribute for a class
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from lookonce.data.findings import Finding, Report
-from lookonce.data.formats.records import LabelledBox, LabelledImage
+from lookonce.data.formats.records import ONLY_CLASS, LabelledBox, LabelledImage
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
 from lookonce.storage import read_text_file
 
 # The attribute of a region that is its class, if there are several; VIA's users name it themselves.
 _CLASS_ATTRIBUTES = ("class", "label", "name", "category", "type")
-ONLY_CLASS = "object"  # of regions without any attribute
 
 
 def parse_via(path: Path, report: Report) -> list[LabelledImage]:
@@ -25,7 +24,7 @@ def parse_via(path: Path, report: Report) -> list[LabelledImage]:
     try:
         text = read_text_file(path)
         regions = list(_of_csv(text) if path.suffix.lower() != ".json" else _of_json(parse_json(text)))
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError, csv.Error) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read ({error!r}); expected a file of VIA", path=path) from error
     boxes: dict[str, list[LabelledBox]] = {}
     number = 0

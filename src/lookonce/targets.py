@@ -1,0 +1,10 @@
+"""Imports by text: "module:name" in a table, imported when the entry is used."""
+
+from importlib import import_module
+from typing import Any
+
+
+def imported(target: str) -> Any:
+    """The object that "module:name" names."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
