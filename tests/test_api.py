@@ -1,9 +1,9 @@
 """`import lookonce`: its names, the detector that `load` opens, and the results that it returns."""
 
-import ast
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +19,8 @@ from untrained import save_untrained
 import lookonce
 from lookonce.cli.verbs import VERBS
 from lookonce.errors import DataError, SettingsError
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +58,30 @@ def test_every_verb_is_a_function_of_its_name() -> None:
         _ = lookonce.nonsense
 
 
-def test_type_checkers_know_the_same_names() -> None:
-    stub = ast.parse(Path(lookonce.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
-    named = {name.asname for line in stub.body if isinstance(line, ast.ImportFrom) for name in line.names}
-    assert named | {"eval"} == set(lookonce.__all__)
+def test_type_checkers_and_editors_know_the_functions_as_they_are() -> None:
+    made = subprocess.run([sys.executable, ROOT / ".ci/stubs.py"], capture_output=True, text=True, check=True).stdout
+    assert Path(lookonce.__file__).with_suffix(".pyi").read_text(encoding="utf-8") == made
+
+
+@pytest.mark.parametrize(
+    ("call", "setting", "value"),
+    [
+        (lambda: lookonce.report(["runs/a"]), "run", ["runs/a"]),  # type: ignore[arg-type]
+        (lambda: lookonce.report("runs/a", 5), "more", 5),  # type: ignore[arg-type]
+        (lambda: lookonce.export(None, names=3.5), "names", 3.5),  # type: ignore[arg-type]
+        (lambda: lookonce.convert_data("a", None, to="yolo"), "destination", None),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_no_path_is_told_by_name(call: Callable[[], object], setting: str, value: object) -> None:
+    with raises(lookonce.SettingsError, setting=setting, value=value):
+        call()
+
+
+def test_one_path_stands_for_a_list_of_one(tmp_path: Path) -> None:
+    with raises(lookonce.LookonceError, path=tmp_path / "none.onnx"):
+        lookonce.bench(tmp_path / "none.onnx")
+    with raises(lookonce.LookonceError, path=tmp_path / "none.onnx"):
+        lookonce.bench([str(tmp_path / "none.onnx")])
 
 
 def test_import_is_light() -> None:

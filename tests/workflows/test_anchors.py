@@ -72,6 +72,13 @@ def test_few_images_prove_nothing(data: Callable[..., tuple[Path, Path]]) -> Non
     assert any("fewer than 10" in line for line in as_text(advice))
 
 
+def test_an_input_that_is_not_square_changes_the_sizes(data: Callable[..., tuple[Path, Path]]) -> None:
+    file, images = data([(100, 50)])
+    square, wide = (anchors(file, images=images, restarts=2, image_size=size) for size in (416, "224x416"))
+    assert (square.image_size, wide.image_size) == ((416, 416), (224, 416))
+    np.testing.assert_allclose(wide.fitted.anchors, np.array(square.fitted.anchors) * 224 / 416, atol=8)
+
+
 def test_settings_that_training_would_refuse_are_refused(data: Callable[..., tuple[Path, Path]]) -> None:
     file, images = data([(20, 20)])
     with raises(SettingsError, setting="image_size", value=400):

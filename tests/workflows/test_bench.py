@@ -86,8 +86,13 @@ def test_numbers_are_numbers(weights, threads):
         bench([weights], threads=threads)
 
 
+def test_sizes_are_sides_or_height_x_width(weights, tmp_path):
+    rows = bench([weights], image_size="32,64x96", batch="1", seconds=0.01, pipeline=False, output=tmp_path).rows
+    assert [row["image_size"] for row in rows] == [[32, 32], [64, 96]]
+
+
 def test_a_size_that_no_network_takes_is_refused(weights):
-    with raises(SettingsError, setting="image_size", value=70):
+    with raises(SettingsError, setting="image_size", value="70"):
         bench([weights], image_size="64,70")
 
 

@@ -57,6 +57,16 @@ def test_a_checkpoint_becomes_darknets_files_and_comes_back(
     assert [raw.shape for raw in model(torch.zeros(1, 3, 64, 64))] == [(1, 21, 2, 2), (1, 21, 4, 4)]
 
 
+@pytest.mark.parametrize(("size", "hw"), [(96, (96, 96)), ("64x96", (64, 96))])
+def test_the_size_of_the_input_can_be_another(
+    tmp_path: Path, darknet_files: tuple[Path, Path, Path], size: int | str, hw: tuple[int, int]
+) -> None:
+    convert(*darknet_files[:2], output=tmp_path / "again", image_size=size)
+    assert load_checkpoint(tmp_path / "again").record.image_size == hw
+    with raises(SettingsError, setting="image_size", value="64x90"):
+        convert(*darknet_files[:2], output=tmp_path / "third", image_size="64x90")
+
+
 def test_files_are_known_by_their_content(tmp_path: Path, darknet_files: tuple[Path, Path, Path]) -> None:
     cfg, weights, _ = darknet_files
     convert(weights.rename(tmp_path / "a.bin"), cfg.rename(tmp_path / "b.txt"), output=tmp_path / "again")

@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 from threading import Timer
+from types import NoneType
 from typing import Any, get_args
 
 from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
@@ -189,8 +190,9 @@ def _in_our_words(error: CycloptsError, verb: str) -> SettingsError:
     if isinstance(error, MissingArgumentError):
         words = f"{setting}: {'not given' if error.keyword is None else 'typed without a value'}"
     elif isinstance(error, CoercionError) and error.token is not None and error.target_type is not None:
-        value, choices = error.token.value, [str(choice) for choice in get_args(error.target_type)]
-        expected = " or ".join(choices) or EXPECTED.get(error.target_type, error.target_type.__name__)
+        kinds = [kind for kind in get_args(error.target_type) or (error.target_type,) if kind is not NoneType]
+        value, choices = error.token.value, [EXPECTED.get(kind, str(kind)) for kind in kinds]
+        expected = " or ".join(choices)
         words = f"{setting}: {value}; expected {expected}{suggestion(value, choices)}"
     elif isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         value = error.unused_tokens[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from lookonce.errors import SettingsError
 from lookonce.log import get_logger, progress_bar
@@ -294,7 +294,14 @@ def _annotated(parameter: inspect.Parameter, hint: Any, traits: Mapping[str, Any
     implied: dict[str, Any] = {"negative": ()} if parameter.default is False else {}
     if parameter.default == ():
         implied = {"show_default": False}
+    if int in (hint, *get_args(hint)) and str not in get_args(hint):
+        implied |= {"converter": _whole}
     return Annotated[hint, Parameter(**{**implied, **traits})]
+
+
+def _whole(_: Any, tokens: Sequence[Token]) -> int:
+    """ValueError for 5.5, which cyclopts would round."""
+    return int(tokens[0].value)
 
 
 def unwrapped(docstring: str) -> str:

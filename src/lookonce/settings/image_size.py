@@ -6,6 +6,7 @@ from typing import Any
 from lookonce.errors import SettingsError
 
 STRIDE = 32
+ImageSize = int | str | tuple[int, int]  # as it is given: a side, text, or (height, width)
 
 
 def read_size(size: Any) -> Any:
@@ -41,7 +42,7 @@ def hw_of(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
-def size_hw(image_size: int | str | tuple[int, int]) -> tuple[int, int]:
+def size_hw(image_size: ImageSize) -> tuple[int, int]:
     """Height and width of the option image_size of a verb; SettingsError unless multiples of 32."""
     try:
         return hw_of(read_size(image_size))

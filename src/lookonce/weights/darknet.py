@@ -190,7 +190,7 @@ def choose_masks(
 def other_masks(record: ModelRecord) -> tuple[tuple[int, ...], ...] | None:
     """Alternative masks for a network from Darknet: those of its .cfg; if equal, shifted by one anchor."""
     text = record.settings.get(ORIGIN, {}).get("cfg", "")
-    own = read_cfg(text, "the .cfg in the record", record.image_size[0]).masks if text else record.masks
+    own = read_cfg(text, "the .cfg in the record", record.image_size).masks if text else record.masks
     if own != record.masks:
         return own
     moved = tuple(row + 1 for row in own[HEAD_16])

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 from lookonce.errors import WeightsError
 from lookonce.settings.dialects import DIALECTS, Activation, Dialect
+from lookonce.settings.image_size import STRIDE, ImageSize, size_hw
 from lookonce.settings.record import FULL_CHANNELS, ModelRecord
-from lookonce.weights.foreign import LARGEST_STRIDE, MOST_CLASSES, num_classes_of, square_size
+from lookonce.weights.foreign import MOST_CLASSES, num_classes_of
 
 MOST_CHARACTERS = 1_000_000
 MOST_FILTERS = 65_536
@@ -83,7 +84,7 @@ class CfgSection:
         return self.kind == "convolutional" and not self.place.startswith("head")
 
 
-def read_cfg(text: str, source: str, image_size: int | None = None) -> ModelRecord:
+def read_cfg(text: str, source: str, image_size: ImageSize | None = None) -> ModelRecord:
     """The record of the network a .cfg describes; class names are numbers. `source` is the file's name in errors.
 
     image_size replaces the file's own; anchors are not rescaled: they are pixels of the network input, as in Darknet.
@@ -109,9 +110,7 @@ def read_cfg(text: str, source: str, image_size: int | None = None) -> ModelReco
         strides=STRIDES[: len(heads)],
         anchors=anchors,
         masks=masks,
-        image_size=square_size(image_size)
-        if image_size
-        else (_side(net, "height", source), _side(net, "width", source)),
+        image_size=size_hw(image_size or (_side(net, "height", source), _side(net, "width", source))),
     )
 
 
@@ -405,9 +404,9 @@ def _filters(section: Section, source: str) -> int:
 
 def _side(net: Section, name: str, source: str) -> int:
     side = _number(net, name, source, 0)
-    if side % LARGEST_STRIDE or not LARGEST_STRIDE <= side <= MOST_PIXELS:
+    if side % STRIDE or not STRIDE <= side <= MOST_PIXELS:
         raise WeightsError(
-            f"{source} line {net.line}: {name}={side}; expected a multiple of {LARGEST_STRIDE} from {LARGEST_STRIDE} "
+            f"{source} line {net.line}: {name}={side}; expected a multiple of {STRIDE} from {STRIDE} "
             f"to {MOST_PIXELS} pixels; replace it with --image-size N",
             path=source,
             line=net.line,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lookonce.errors import SettingsError, WeightsError
+from lookonce.errors import WeightsError
+from lookonce.settings.image_size import ImageSize
 from lookonce.settings.record import ModelRecord
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 Resize = Literal["auto", "letterbox", "stretch"]
 Masks = Literal["auto", "cfg"] | tuple[int, ...]
-LARGEST_STRIDE = 32
 MOST_CLASSES = 10_000
 COCO_CLASSES = 80
 # COCO's category ids of its 80 classes: 1 to 90 without the unused ones.
@@ -46,12 +46,12 @@ VOC_WORDS = {
 class ReadOptions:
     """Facts that a file of another program lacks, or has wrong.
 
-    class_names: empty for the file's own. image_size: side of the network input in pixels; None for the file's own.
+    class_names: empty for the file's own. image_size: of the network input; None for the file's own.
     masks: anchors of the stride-16 head, see weights.darknet.
     """
 
     class_names: tuple[str, ...] = ()
-    image_size: int | None = None
+    image_size: ImageSize | None = None
     resize: Resize = "auto"
     masks: Masks = "auto"
 
@@ -108,17 +108,6 @@ def named_classes(num_classes: int, given: Sequence[str], source: str) -> tuple[
 
 def _classes(names: tuple[str, ...], ids: tuple[int, ...], *, known: bool) -> dict[str, Any]:
     return {"class_names": names, "category_ids": ids, "names_known": known}
-
-
-def square_size(size: int) -> tuple[int, int]:
-    """Height and width of a square input; SettingsError unless it is a multiple of the largest stride."""
-    if size < LARGEST_STRIDE or size % LARGEST_STRIDE:
-        raise SettingsError(
-            f"image_size: {size}; expected a multiple of {LARGEST_STRIDE}, for example 416",
-            setting="image_size",
-            value=size,
-        )
-    return size, size
 
 
 def require_all_used(left: Sequence[str], source: str) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lookonce.errors import MissingExtra, WeightsError
 from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.image_size import size_hw
 from lookonce.settings.record import FULL_CHANNELS, ModelRecord, Preprocessing
 from lookonce.weights.convolutions import Convolution, convolutions, require_finite, with_epsilon
 from lookonce.weights.foreign import (
@@ -25,7 +26,6 @@ from lookonce.weights.foreign import (
     named_classes,
     num_classes_of,
     require_all_used,
-    square_size,
 )
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -194,7 +194,7 @@ def _record(arrays: Arrays, options: ReadOptions, source: str) -> ModelRecord:
         channels=tuple(channels),
         class_names=tuple(map(str, range(num_classes))),
         category_ids=tuple(range(num_classes)),
-        image_size=square_size(options.image_size or MODEL_ZOO_SIZE),
+        image_size=size_hw(options.image_size or MODEL_ZOO_SIZE),
         preprocessing=Preprocessing(
             resize="stretch" if options.resize == "auto" else options.resize, mean=IMAGENET_MEAN, std=IMAGENET_STD
         ),

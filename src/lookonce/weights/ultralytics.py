@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lookonce.errors import WeightsError
 from lookonce.settings.dialects import DIALECTS, Activation, Dialect
+from lookonce.settings.image_size import size_hw
 from lookonce.settings.record import ModelRecord, Preprocessing
 from lookonce.weights.convolutions import BATCH_COUNTER, Convolution, convolutions, require_finite
 from lookonce.weights.foreign import (
@@ -21,7 +22,6 @@ from lookonce.weights.foreign import (
     named_classes,
     num_classes_of,
     require_all_used,
-    square_size,
 )
 from lookonce.weights.pickled import Module, Pickled, read_pickled
 
@@ -135,7 +135,7 @@ def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
         category_ids=tuple(range(num_classes)),
         anchors=tuple((round(float(w), 4), round(float(h), 4)) for w, h in pixels),
         masks=(tuple(range(count, 2 * count)), tuple(range(count))),
-        image_size=square_size(options.image_size or DEFAULT_SIZE),
+        image_size=size_hw(options.image_size or DEFAULT_SIZE),
         preprocessing=Preprocessing(resize="letterbox" if options.resize == "auto" else options.resize),
     )
 

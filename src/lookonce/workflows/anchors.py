@@ -19,7 +19,7 @@ from lookonce.data.anchors import (
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.reports.scatter import write_scatter
-from lookonce.settings.image_size import hw_of
+from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.settings.names import counted
 from lookonce.settings.record import DEFAULT_ANCHORS
 from lookonce.settings.schema import Settings, default_of
@@ -53,7 +53,7 @@ class AnchorAdvice:
     split: str
     objects: int
     images: int
-    image_size: int
+    image_size: tuple[int, int]  # height and width
     now: Fit
     fitted: Fit
     held_out: tuple[tuple[float, float], ...]
@@ -73,7 +73,7 @@ def anchors(
     *,
     images: Path | None = None,
     split: str = "train",
-    image_size: int = 416,
+    image_size: int | str = 416,
     current: str = "default",
     restarts: int = 100,
     seed: int = 0,
@@ -93,7 +93,7 @@ def anchors(
     split
         Split to fit to.
     image_size
-        Side of the square network input in pixels; images are letterboxed into it.
+        Side of the network input in pixels, or height x width, such as 416x224; images are letterboxed into it.
     current
         Current anchors: default (those of COCO), or six [width,height] pairs in pixels.
     restarts
@@ -107,7 +107,8 @@ def anchors(
         raise SettingsError(f"restarts: {restarts}; expected 1 or more", setting="restarts", value=restarts)
     before = np.array(_checked(image_size, current))
     dataset = open_data(data, images).split(split)
-    boxes, rows = boxes_at_input(dataset, hw_of(image_size), default_of("resize_mode"))
+    hw = size_hw(image_size)
+    boxes, rows = boxes_at_input(dataset, hw, default_of("resize_mode"))
     if not len(boxes):
         raise DataError(f"{data}: split {split!r} has no boxes; anchors need at least 1, see lookonce check", path=data)
     sizes = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
@@ -116,13 +117,13 @@ def anchors(
         split=split,
         objects=len(sizes),
         images=len(dataset),
-        image_size=image_size,
+        image_size=hw,
         now=_measure(sizes, before),
         fitted=_measure(sizes, after),
         held_out=tuple(_held_out(sizes, rows, before, seed, restarts)),
     )
     if plot is not None:
-        write_scatter(plot, sizes, {"now": before, "fitted": after}, image_size)
+        write_scatter(plot, sizes, {"now": before, "fitted": after}, max(hw))
     return advice
 
 
@@ -131,7 +132,7 @@ def as_text(advice: AnchorAdvice) -> Iterator[str]:
     objects, images = advice.objects, advice.images
     yield (
         f"{counted(objects, 'object')} in {counted(images, 'image')} of split {advice.split}, "
-        f"at {advice.image_size} pixels"
+        f"at {size_in_words(advice.image_size)} pixels"
     )
     yield "                 within 4x of an anchor of"
     yield "        mean IoU  stride 16  stride 32  either  anchors"
@@ -154,7 +155,7 @@ def _verdict(advice: AnchorAdvice) -> str:
     )
 
 
-def _checked(image_size: int, current: str) -> tuple[tuple[float, float], ...]:
+def _checked(image_size: int | str, current: str) -> tuple[tuple[float, float], ...]:
     """The current anchors; SettingsError unless training would accept both values."""
     try:
         settings = Settings(image_size=image_size, anchors=parse_text("anchors", current))

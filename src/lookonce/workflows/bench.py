@@ -24,7 +24,7 @@ from lookonce.log import progress_bar
 from lookonce.request import old_names
 from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.registry import names_for, runtimes_for
-from lookonce.settings.image_size import STRIDE
+from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.shown import to_json
 from lookonce.storage import make_run_folder, os_errors_explained, write_file
 from lookonce.workflows.bench_process import THREADS_VARIABLE, Case, as_json
@@ -81,7 +81,8 @@ def bench(
     batch
         Batch sizes, separated by commas: 1,8. Default: 1, and four per thread.
     image_size
-        Sides of the network's input in pixels, separated by commas: 320,416. Default: that of the weights.
+        Sizes of the network's input in pixels, separated by commas: 320,416x224 (height x width). Default: that of the
+        weights.
     images
         Images to measure with (file, folder, pattern, list). Default: synthetic images of about 640x480.
     seconds
@@ -98,12 +99,7 @@ def bench(
     if seconds <= 0:
         raise SettingsError(f"seconds: {seconds}; expected more than 0", setting="seconds", value=seconds)
     thread_counts = _numbers("threads", threads) or [usable_threads()]
-    sizes: Sequence[int | None] = _numbers("image_size", image_size) or [None]
-    for size in sizes:
-        if size is not None and size % STRIDE:
-            raise SettingsError(
-                f"image_size: {size}; expected a multiple of {STRIDE}", setting="image_size", value=size
-            )
+    sizes = [None] if image_size is None else [size_hw(word) for word in image_size.split(",")]
     named = {file: str(path) if path else None for file, path in names_for(files, names).items()}
     common = Case(weights="", images=images, seconds=seconds, device=device)
     cases = []
@@ -226,11 +222,10 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        height, width = row["image_size"]
         table.add_row(
             escape(Path(row["file"]).name),
             row["runtime"],
-            f"{width}x{height}",
+            size_in_words(row["image_size"]),
             str(row["threads"]),
             str(row["batch"]),
             f"{row['median_ms']:.1f}",

@@ -27,6 +27,7 @@ from lookonce.prediction.sources import ImageSource, find_images
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.image_size import size_in_words
 from lookonce.settings.names import counted
 
 NUM_MADE_IMAGES = 32
@@ -40,13 +41,16 @@ THREADS_VARIABLE = "OMP_NUM_THREADS"  # `lookonce bench` sets it for each case
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What to measure. image_size: side in pixels, None for that of the weights; images: a SOURCE, None for synthetic
-    images; seconds: approximate duration; pipeline: measure reading and drawing too, not the network alone."""
+    """What to measure.
+
+    image_size: height and width of the network's input, None for that of the weights; images: a SOURCE, None for
+    synthetic images; seconds: approximate duration; pipeline: measure reading and drawing too, not the network alone.
+    """
 
     weights: str
     names: str | None = None
     batch: int = 1
-    image_size: int | None = None
+    image_size: tuple[int, int] | None = None
     images: str | None = None
     seconds: float = 5.0
     pipeline: bool = False
@@ -62,7 +66,7 @@ def measure(case: Case) -> dict[str, Any]:
     )
     loaded = time.perf_counter() - started
     sources = _sources(case.images)
-    size_hw = (case.image_size,) * 2 if case.image_size else runtime.record.image_size
+    size_hw = case.image_size or runtime.record.image_size
     measured = pipeline_of(runtime, sources, case) if case.pipeline else network_of(runtime, sources, case, size_hw)
     return {
         "runtime": runtime.name,
@@ -219,7 +223,7 @@ def main() -> None:
     except LookonceError as error:
         answer = {"error": str(error)}
     except Exception as error:  # noqa: BLE001 (runtimes raise their own types for a size or batch they reject)
-        size = f"{case.image_size} pixels" if case.image_size else "its own size"
+        size = size_in_words(case.image_size) if case.image_size else "its own size"
         images = counted(case.batch, "image")
         answer = {"error": f"{case.weights}: cannot run {images} of {size}: {type(error).__name__}: {error}"}
     json.dump(answer, sys.stdout)

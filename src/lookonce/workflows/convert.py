@@ -15,6 +15,7 @@ import lookonce
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.letterbox import fit
 from lookonce.prediction.sources import find_images
+from lookonce.settings.image_size import size_hw
 from lookonce.settings.names import suggestion
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import os_errors_explained, temporary_folder, write_file
@@ -47,7 +48,7 @@ def convert(
     *files: Path,
     output: Path,
     names: Path | None = None,
-    image_size: int | None = None,
+    image_size: int | str | None = None,
     to: str = "",
     mask: str = "auto",
     resize: Resize = "auto",
@@ -66,7 +67,8 @@ def convert(
     names
         Text file of class names, one per line.
     image_size
-        Side of the network input in pixels, a multiple of 32; default: the value in the file, else 640.
+        Side of the network input in pixels, a multiple of 32, or height x width, such as 416x224. Default: the value in
+        the file, else 640.
     to
         Programs to write files for, separated by commas: darknet, mindspore. Default: write a checkpoint.
     mask
@@ -80,7 +82,10 @@ def convert(
     """
     targets = _targets(to)
     options = ReadOptions(
-        class_names=read_names(names) if names else (), image_size=image_size, resize=resize, masks=_masks(mask)
+        class_names=read_names(names) if names else (),
+        image_size=None if image_size is None else size_hw(image_size),
+        resize=resize,
+        masks=_masks(mask),
     )
     files = tuple(find_weights(file) for file in files)
     read = _read(files, options)

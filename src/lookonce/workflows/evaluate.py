@@ -429,6 +429,7 @@ def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
     yield from evaluation.metrics.lines()
     yield from map(_line_at, evaluation.at)
     yield from layout.lines(_class_table(evaluation))
+    yield "best at: the confidence threshold with the highest F1"
     for name, interval in evaluation.intervals.items():
         yield f"{name} {interval.value:.4f}, 95 % interval {interval.low:.4f} .. {interval.high:.4f}"
     for name, comparison in evaluation.against.items():

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lookonce.errors import SettingsError, WeightsError
+from lookonce.errors import LookonceError, SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.runtimes.kinds import kind_of
 from lookonce.storage import MARKER, atomic_folder, temporary_folder
@@ -28,7 +28,7 @@ def page(
     weights: Path | None = None,
     *,
     names: Path | None = None,
-    image_size: int | None = None,
+    image_size: int | str | None = None,
     title: str = "",
     output: Path = Path("site"),
     overwrite: bool = False,
@@ -47,7 +47,7 @@ def page(
     names
         Text file of class names, one per line, for a .ckpt or .weights without names.
     image_size
-        Side of the square input in pixels, a multiple of 32. Default: that of the weights.
+        Side of the input in pixels, a multiple of 32, or height x width, such as 416x224. Default: that of the weights.
     title
         Title of the page. Default: the name of the weights.
     output
@@ -67,10 +67,8 @@ def page(
             setting="weights",
         )
     elif not is_page(output):
-        raise SettingsError(
-            f"output: {output} holds no page; write one with `lookonce page WEIGHTS --output {output}`",
-            setting="output",
-            value=output,
+        raise LookonceError(
+            f"{output}: holds no page; write one with `lookonce page WEIGHTS --output {output}`", path=output
         )
     if serve:
         with serving(output, port) as server, suppress(KeyboardInterrupt):
@@ -85,13 +83,13 @@ def as_text(page: Page) -> Iterator[str]:
 
 
 def write_page(
-    weights: Path, output: Path, *, names: Path | None, image_size: int | None, title: str, overwrite: bool
+    weights: Path, output: Path, *, names: Path | None, image_size: int | str | None, title: str, overwrite: bool
 ) -> None:
-    """A new page -> the folder `output`. SettingsError if the folder has other content, or a page and not overwrite."""
+    """A new page -> the folder `output`. LookonceError if the folder has other content, or a page and not overwrite."""
     is_empty = not output.exists() or (output.is_dir() and not any(output.iterdir()))
     if not is_empty and not (overwrite and is_page(output)):
         next_step = "add --overwrite" if is_page(output) else "name a new folder"
-        raise SettingsError(f"output: {output} exists already; {next_step}", setting="output", value=output)
+        raise LookonceError(f"{output}: exists already; {next_step}", path=output)
     found = find_weights(weights)
     with exported(found, names, image_size) as model, atomic_folder(output) as folder:
         write_site(folder, model, title or found.stem)
@@ -103,7 +101,7 @@ def is_page(folder: Path) -> bool:
 
 
 @contextmanager
-def exported(weights: Path, names: Path | None, image_size: int | None) -> Iterator[Path]:
+def exported(weights: Path, names: Path | None, image_size: int | str | None) -> Iterator[Path]:
     """The weights as an .onnx file: themselves, or an export that exists until the end of the block."""
     kind = kind_of(weights)
     if kind == "onnx":
