@@ -1,4 +1,4 @@
-"""Exports of real labelling programs, in their own environment (`./run labels -c 1` makes it)."""
+"""Exports of real labelling programs, in their own environments (`./run labels -c 1`, `./run fiftyone -c 1`)."""
 
 import json
 import subprocess
@@ -11,23 +11,19 @@ import pytest
 from lookonce.data.source import open_data
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON = ROOT / ".venv-labels" / "bin" / "python"
 WRITES = {
     "datumaro": ("coco", "coco_instances", "cvat", "datumaro", "open_images", "voc", "yolo", "yolo_ultralytics"),
     "supervision": ("coco", "voc", "yolo"),
     "labelme2coco": ("labelme", "coco"),
     "label_studio": ("coco", "voc", "yolo"),
+    "fiftyone": ("coco", "cvat", "darknet", "fiftyone", "labels", "voc", "yolo"),
 }
 # Pixels. supervision counts corners in VOC files from 1 and writes five digits of a fraction in YOLO files; Label
 # Studio cuts corners off to whole pixels; others write six digits of a fraction at least.
 TOLERANCES = {("supervision", "voc"): 1, ("supervision", "yolo"): 1e-5 * 640, ("label_studio", "voc"): 2}
+TOLERANCES |= {("fiftyone", name): 1 for name in ("cvat", "voc")}  # FiftyOne writes whole pixels there
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not PYTHON.exists(), reason="no labelling programs: `./run labels -c 1` makes their environment"
-    ),
-]
+pytestmark = pytest.mark.slow
 Boxes = dict[str, list[tuple[str, list[float]]]]
 
 
@@ -65,11 +61,15 @@ def in_order(boxes: object) -> list[tuple[str, list[float]]]:
 
 @pytest.mark.parametrize("program", WRITES)
 def test_what_a_labelling_program_writes_is_read(program: str, shared: Callable[[str], Path], tmp_path: Path) -> None:
+    environment = "fiftyone" if program == "fiftyone" else "labels"
+    python = ROOT / f".venv-{environment}" / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"{program} is not installed: `./run {environment} -c 1` installs it")
     data = shared("data/bccd")
     source = {"names": list(open_data(data).class_names), "images": images_of(data, 3)}
     (tmp_path / "source.json").write_text(json.dumps(source))
     script = ROOT / "tests" / "support" / "label_programs.py"
-    command = [PYTHON, script, program, tmp_path / "source.json", tmp_path / "written"]
+    command = [python, script, program, tmp_path / "source.json", tmp_path / "written"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     wanted = {

@@ -305,6 +305,55 @@ def datumaro(root: Path, source: Source) -> Path:
     return root
 
 
+def fiftyone_labels(root: Path, source: Source) -> Path:
+    """An image detection data set for each split: numbers of classes, names without suffix."""
+    for split, dataset in source.splits.items():
+        source.copy(root / split / "data", split)
+        labels = {
+            Path(name).stem: [
+                {"label": label, "bounding_box": fractions(box, dataset.image_sizes_wh[index])}
+                for box, label in source.boxes(dataset, index)
+            ]
+            for name, _, index in source.items(split)
+        }
+        content = {"classes": list(source.names), "labels": labels}
+        (root / split / "labels.json").write_text(json.dumps(content))
+    return root
+
+
+def fiftyone_samples(root: Path, source: Source) -> Path:
+    """A whole data set for each split, as FiftyOne writes it."""
+    for split, dataset in source.splits.items():
+        source.copy(root / split / "data", split)
+        samples = [
+            {
+                "_id": {"$oid": str(index)},
+                "filepath": f"data/{name}",
+                "ground_truth": {
+                    "_cls": "Detections",
+                    "detections": [
+                        {
+                            "_cls": "Detection",
+                            "label": source.names[label],
+                            "bounding_box": fractions(box, dataset.image_sizes_wh[index]),
+                        }
+                        for box, label in source.boxes(dataset, index)
+                    ],
+                },
+                "predictions": {"_cls": "Detections", "detections": []},
+            }
+            for name, _, index in source.items(split)
+        ]
+        (root / split / "samples.json").write_text(json.dumps({"samples": samples}))
+        (root / split / "metadata.json").write_text(json.dumps({"name": split, "media_type": "image"}))
+    return root
+
+
+def fractions(box: list[float], size_wh: np.ndarray) -> list[float]:
+    width, height = size_wh.tolist()
+    return [box[0] / width, box[1] / height, (box[2] - box[0]) / width, (box[3] - box[1]) / height]
+
+
 def yolo_names_yaml(root: Path, source: Source) -> Path:
     """As supervision writes it: the data.yaml has the names only."""
     for split in source.splits:
@@ -418,5 +467,15 @@ LAYOUTS: tuple[Build, ...] = (
     *(coco_roboflow, coco_fiftyone, yolo_yaml, yolo_classes_txt, yolo_label_studio, yolo_mixed, darknet, darknet_file),
     *(darknet_without_description, darknet_roboflow, voc_lists, voc_without_lists, voc_images_annotations, voc_mixed),
     *(voc_roboflow, labelme, cvat, cvat_file, csv_tensorflow, csv_retinanet_file, csv_open_images),
-    *(datumaro, yolo_names_yaml, csv_kaggle, via_json, via_project, via_csv, createml),
+    *(
+        datumaro,
+        fiftyone_labels,
+        fiftyone_samples,
+        yolo_names_yaml,
+        csv_kaggle,
+        via_json,
+        via_project,
+        via_csv,
+        createml,
+    ),
 )

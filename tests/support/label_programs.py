@@ -1,13 +1,17 @@
 """Writes labelled images with real labelling programs: `python label_programs.py PROGRAM SOURCE OUTPUT`.
 
-It runs in the environment of these programs (`./run labels`), without lookonce. SOURCE is a JSON file: {"names": [...],
-"images": [{"path", "split", "size_wh", "boxes": [[class, left, top, right, bottom], ...]}, ...]}. Each format becomes a
-folder of OUTPUT.
+It runs in the environments of these programs (`./run labels`, `./run fiftyone`), without lookonce. SOURCE is a JSON
+file: {"names": [...], "images": [IMAGE, ...]}; an IMAGE is {"path", "split", "size_wh", "boxes": [[class, left, top,
+right, bottom], ...]}. Each format becomes a folder of OUTPUT.
 """
 
 import json
+import os
 import shutil
+import socket
+import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -54,6 +58,64 @@ def supervision(source, output):
             images_directory_path=str(yolo / "images"),
             annotations_directory_path=str(yolo / "labels"),
             data_yaml_path=str(output / "yolo" / "data.yaml"),
+        )
+
+
+def fiftyone(source, output):
+    """With a MongoDB server of its own, which FiftyOne's start-up script does not find on every system."""
+    database = output.parent / "database"
+    database.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = Path(find_spec("fiftyone").submodule_search_locations[0]) / "db" / "bin" / "mongod"
+    command = [server, "--dbpath", database, "--port", str(port), "--bind_ip", "127.0.0.1", "--quiet"]
+    os.environ |= {
+        "FIFTYONE_DATABASE_URI": f"mongodb://127.0.0.1:{port}",  # the client waits until the server answers
+        "FIFTYONE_DO_NOT_TRACK": "1",
+        "FIFTYONE_DATABASE_VALIDATION": "false",
+        "HOME": str(output.parent),
+    }
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
+        try:
+            _fiftyone(source, output)
+        finally:
+            running.terminate()
+
+
+def _fiftyone(source, output):
+    import fiftyone as fo
+    from fiftyone import types
+
+    samples = fo.Dataset()
+    for image in source["images"]:
+        width, height = image["size_wh"]
+        boxes = [
+            fo.Detection(
+                label=source["names"][label],
+                bounding_box=[left / width, top / height, (right - left) / width, (bottom - top) / height],
+            )
+            for label, left, top, right, bottom in image["boxes"]
+        ]
+        sample = fo.Sample(filepath=image["path"], tags=[image["split"]], ground_truth=fo.Detections(detections=boxes))
+        samples.add_sample(sample)
+    for name, kind in (
+        ("coco", types.COCODetectionDataset),
+        ("cvat", types.CVATImageDataset),
+        ("fiftyone", types.FiftyOneDataset),
+        ("labels", types.FiftyOneImageDetectionDataset),
+        ("voc", types.VOCDetectionDataset),
+        ("darknet", types.YOLOv4Dataset),
+    ):
+        samples.export(str(output / name), dataset_type=kind, label_field="ground_truth")
+    for split in ("train", "val"):
+        view = samples.match_tags(split)
+        view.export(
+            str(output / "yolo"),
+            dataset_type=types.YOLOv5Dataset,
+            label_field="ground_truth",
+            split=split,
+            classes=source["names"],
         )
 
 
@@ -133,6 +195,7 @@ PROGRAMS = {
     "supervision": supervision,
     "labelme2coco": labelme2coco,
     "label_studio": label_studio,
+    "fiftyone": fiftyone,
 }
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from lookonce.data.formats.createml import parse_createml
 from lookonce.data.formats.csv_boxes import columns_of, parse_csv
 from lookonce.data.formats.cvat import cvat_classes, parse_cvat
 from lookonce.data.formats.datumaro import datumaro_classes, parse_datumaro
+from lookonce.data.formats.fiftyone import fiftyone_classes, parse_fiftyone
 from lookonce.data.formats.labelme import parse_labelme
 from lookonce.data.formats.names import checked_names, read_list
 from lookonce.data.formats.records import LabelledImage, ParseFile, RecordReader
@@ -79,6 +80,16 @@ KINDS: dict[str, FileKind] = {
         parse=_without_root(parse_datumaro),
         per_image=False,
         classes=datumaro_classes,
+    ),
+    "fiftyone": FileKind(
+        suffixes=(".json",),
+        gives_away=re.compile(
+            r'^\s*\{\s*("classes"\s*:\s*(null|\[[^\[\]]*\])\s*,\s*)?"labels"\s*:\s*\{'
+            r'|^\s*\{\s*"samples"\s*:\s*\[\s*(\]|\{(?s:.*)"filepath"\s*:)'
+        ).search,
+        parse=_without_root(parse_fiftyone),
+        per_image=False,
+        classes=fiftyone_classes,
     ),
     "csv": FileKind(
         suffixes=(".csv", ".tsv"),

@@ -1,0 +1,80 @@
+"""FiftyOne's own JSON: `labels.json` of an image detection data set, `samples.json` of a whole data set.
+
+Source: https://docs.voxel51.com/user_guide/export_datasets.html"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lookonce.data.findings import Finding, Report
+from lookonce.data.formats.records import LabelledBox, LabelledImage
+from lookonce.errors import DataError
+from lookonce.parsed import parse_json
+from lookonce.storage import read_regular_file
+
+USUAL_FIELD = "ground_truth"
+
+
+def parse_fiftyone(path: Path, report: Report) -> list[LabelledImage]:
+    """Boxes are left, top, width, height in fractions of the image. DataError if several fields hold boxes and none
+    is `ground_truth`."""
+    try:
+        content = parse_json(read_regular_file(path))
+        classes, entries = content.get("classes"), list(_entries(content, path))
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: cannot be read ({error}); expected a FiftyOne file", path=path) from error
+    images = []
+    for name, written in entries:
+        boxes = []
+        for row, one in enumerate(written, start=1):
+            place = f"{path} {name} box {row}"
+            try:
+                boxes.append(_box(one, classes, place))
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError):
+                message = f"{place}: {str(one)[:90]}; expected label and bounding_box"
+                report(Finding(name="malformed-entry", file=str(path), message=message))
+        images.append(LabelledImage(file=path, name=name, boxes=tuple(boxes), fractions=True))
+    return images
+
+
+def fiftyone_classes(path: Path) -> list[str]:
+    """The classes that labels.json declares."""
+    try:
+        return [str(name) for name in parse_json(read_regular_file(path)).get("classes") or []]
+    except (OSError, AttributeError, TypeError, ValueError):
+        return []
+
+
+def _entries(content: dict[str, Any], path: Path) -> Iterator[tuple[str, list[Any]]]:
+    """The name of each image, and what is written of its boxes."""
+    if "samples" not in content:
+        for name, boxes in content["labels"].items():
+            yield str(name), list(boxes or [])
+        return
+    fields = {
+        name
+        for sample in content["samples"]
+        for name, value in sample.items()
+        if isinstance(value, dict) and value.get("_cls") == "Detections"
+    }
+    if len(fields) > 1 and USUAL_FIELD not in fields:
+        raise DataError(
+            f"{path}: has boxes in the fields {', '.join(sorted(fields))}; expected one field, or {USUAL_FIELD}; "
+            "export one: dataset.export(label_field=...)",
+            path=path,
+        )
+    field = USUAL_FIELD if USUAL_FIELD in fields else next(iter(fields), USUAL_FIELD)
+    for sample in content["samples"]:
+        yield str(sample["filepath"]), list((sample.get(field) or {}).get("detections") or [])
+
+
+def _box(written: dict[str, Any], classes: list[str] | None, place: str) -> LabelledBox:
+    label = written["label"]
+    name = str(classes[label] if isinstance(label, int) and classes else label).strip()
+    left, top, width, height = map(float, written["bounding_box"])
+    if not name or (isinstance(label, int) and label < 0):
+        raise ValueError
+    crowd = bool(written.get("iscrowd") or (written.get("attributes") or {}).get("iscrowd"))
+    return LabelledBox(name=name, box_xyxy=(left, top, left + width, top + height), place=place, crowd=crowd)
