@@ -45,11 +45,11 @@ class Arm:
 ARMS = (
     Arm("modern", {}),
     Arm("weights", {}, "modern"),
-    Arm("ema auto", {"ema_decay": "auto"}),
+    Arm("ema 0.998, prior 0.01", {"ema_decay": 0.998, "objectness_prior": 0.01}),  # the default until 2026-11-29
+    Arm("ema 0.998", {"ema_decay": 0.998}),
     Arm("ema off", {"ema_decay": 0}),
-    Arm("prior auto", {"objectness_prior": "auto"}),
+    Arm("prior 0.01", {"objectness_prior": 0.01}),
     Arm("prior 0.5", {"objectness_prior": 0.5}),
-    Arm("ema, prior auto", {"ema_decay": "auto", "objectness_prior": "auto"}),
     Arm("lr 0.008", {"lr": 0.008}),
     Arm("warm-up 0.5", {"warmup_epochs": 0.5}),
     Arm("mosaic 0.5", {"mosaic": 0.5}),
@@ -57,7 +57,7 @@ ARMS = (
     Arm("recipe finetune", {"recipe": "finetune"}, "weights"),
     Arm("weights, lr 0.001", {"lr": 0.001}, "weights"),
     Arm("weights, lr 0.002", {"lr": 0.002}, "weights"),
-    Arm("weights, ema auto", {"ema_decay": "auto"}, "weights"),
+    Arm("weights, ema 0.998", {"ema_decay": 0.998}, "weights"),
     Arm("weights, dialect ultralytics", {"dialect": "ultralytics"}, "weights"),
     Arm("weights, anchors auto", {"anchors": "auto"}, "weights"),
     Arm("weights, freeze 4", {"freeze_stages": 4}, "weights"),

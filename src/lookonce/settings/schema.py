@@ -382,7 +382,7 @@ class Settings(BaseModel):
         "networks), none (the network has no stride-1 pool), or auto (that of the dialect).",
     )
     objectness_prior: Literal["auto"] | Prior = _setting(
-        0.01,
+        "auto",
         "model",
         "Initial objectness probability, set through the biases of the heads (as RetinaNet's prior); 0.5 means "
         "zero bias; auto computes the share of positive predictions in the training set.",
@@ -519,7 +519,7 @@ class Settings(BaseModel):
         10, "optimisation", "Gradient clipping: maximum L2 norm of the gradient; 0 disables it.", ge=0
     )
     ema_decay: Literal["auto"] | Decay = _setting(
-        0.998,
+        "auto",
         "optimisation",
         "EMA (exponential moving average) decay of the weights. The averaged weights are evaluated and saved; 0 "
         "disables EMA; auto averages over a thirtieth of the run, with a decay of at most 0.998.",

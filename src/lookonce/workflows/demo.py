@@ -29,6 +29,7 @@ SETTINGS: dict[str, Any] = {
     "lr": 0.005,
     "warmup_epochs": 0.4,
     "ema_decay": 0.99,
+    "objectness_prior": 0.01,
     "aspect_jitter": 0.05,
     "hue": 0,
     "saturation": 1,
