@@ -45,8 +45,13 @@ def imported_at_once(body: Sequence[ast.stmt]) -> Iterator[str]:
 
 
 @cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(SOURCES[module].read_text(encoding="utf-8"))
+
+
+@cache
 def imports_of(module: str) -> frozenset[str]:
-    return frozenset(imported_at_once(ast.parse(SOURCES[module].read_text(encoding="utf-8")).body))
+    return frozenset(imported_at_once(tree_of(module).body))
 
 
 def loaded_with(*modules: str) -> set[str]:
@@ -94,8 +99,8 @@ def targets() -> list[tuple[str, str]]:
     """(module, what it names) for each string in the sources that is a module, or one and a name in it."""
     return [
         (module, node.value)
-        for module, path in SOURCES.items()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for module in SOURCES
+        for node in ast.walk(tree_of(module))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and TARGET.fullmatch(node.value)
     ]
 
@@ -114,16 +119,15 @@ def test_the_tables_that_import_by_text_are_among_the_targets() -> None:
     assert {known.writer for known in FORMATS.values() if known.writer} <= written
 
 
-@pytest.mark.parametrize(("module", "target"), targets())
-def test_what_is_imported_by_text_is_there_and_not_above(module: str, target: str) -> None:
-    name, _, attribute = target.partition(":")
-    assert name in SOURCES
-    if attribute:
-        assert callable(getattr(importlib.import_module(name), attribute))
-    if module == "lookonce":  # the package itself is above all
-        return
-    (own, theirs), floor = (one.split(".")[1] for one in (module, name)), floors()
-    assert own == theirs or floor[own] < floor[theirs]
+def test_what_is_imported_by_text_is_there_and_not_above() -> None:
+    floor = floors()
+    for module, target in targets():
+        name, _, attribute = target.partition(":")
+        assert name in SOURCES, target
+        assert not attribute or callable(getattr(importlib.import_module(name), attribute)), target
+        if module != "lookonce":  # the package itself is above all
+            own, theirs = (one.split(".")[1] for one in (module, name))
+            assert own == theirs or floor[own] < floor[theirs], f"{module} names {target}"
 
 
 # ---- who prints: the command line alone
@@ -132,10 +136,10 @@ def test_what_is_imported_by_text_is_there_and_not_above(module: str, target: st
 PROGRAMS = {"lookonce.runtimes.mindspore_program", "lookonce.weights.pickled", "lookonce.workflows.bench_process"}
 
 
-def prints(path: Path) -> list[int]:
+def prints(module: str) -> list[int]:
     """Lines that call print, take stdout for something to write to, or import cyclopts."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(module)):
         is_print = isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
         is_stdout = isinstance(node, ast.Attribute) and ast.unparse(node).startswith("sys.stdout.write")
         is_console = isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Console") and not node.keywords
@@ -146,14 +150,13 @@ def prints(path: Path) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("module", sorted(SOURCES.keys() - PROGRAMS))
-def test_only_the_command_line_prints_and_knows_cyclopts(module: str) -> None:
-    assert module.startswith("lookonce.cli") or prints(SOURCES[module]) == []
+def test_only_the_command_line_prints_and_knows_cyclopts() -> None:
+    silent = [module for module in SOURCES if module not in PROGRAMS and not module.startswith("lookonce.cli")]
+    assert {module: lines for module in silent if (lines := prints(module))} == {}
 
 
-@pytest.mark.parametrize("name", VERBS)
-def test_what_a_verb_returns_has_a_text(name: str) -> None:
-    assert VERBS[name].shown_by.endswith(":as_text")
+def test_what_a_verb_returns_has_a_text() -> None:
+    assert {name for name, verb in VERBS.items() if not verb.shown_by.endswith(":as_text")} == set()
 
 
 def run_python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
@@ -207,9 +210,8 @@ assert not changed, changed
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("word", ["utils", "misc", "common", "helpers"])
-def test_no_module_is_named_for_nothing(word: str) -> None:
-    assert not [path for path in PACKAGE.rglob("*") if path.stem == word]
+def test_no_module_is_named_for_nothing() -> None:
+    assert not {path.stem for path in PACKAGE.rglob("*")} & {"utils", "misc", "common", "helpers"}
 
 
 def test_version_is_one_fact() -> None:
