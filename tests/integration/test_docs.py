@@ -179,5 +179,6 @@ def test_every_python_example_runs(
     for name, replaced in NAMES.items():
         text = text.replace(f'"{name}"', f'"{replaced}"')
     text = text.replace("image_size=320, epochs=30", "image_size=64, epochs=1")
+    text = text.replace("image_size=64, epochs=1", "image_size=64, epochs=1, width=0.125")
     before = {"image": np.zeros((48, 64, 3), np.uint8)}
     exec(compile(inspect.cleandoc(text), page, "exec"), {"__name__": "__main__", **before})

@@ -163,18 +163,39 @@ def run_python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False)
 
 
-def test_base_install_imports_where_there_is_no_torch() -> None:
-    names = modules_of_base_install()
-    assert len(names) > 100
-    # A None in sys.modules makes `import torch` fail as if it were not installed.
-    code = """
-import importlib, sys
+# Imports each module that it is given. sys.argv[1]: modules that are absent; a None in sys.modules makes `import torch`
+# fail as if it were not installed. cv2 adds to LD_LIBRARY_PATH, rich draws a number.
+IMPORT_EACH = """
+import importlib, os, random, socket, sys
+import cv2, numpy, rich.default_styles
 absent, *names = sys.argv[1:]
-sys.modules.update(dict.fromkeys(absent.split(",")))
+sys.modules.update(dict.fromkeys(filter(None, absent.split(","))))
+seed = "torch" in sys.modules or importlib.import_module("torch").initial_seed
+def state():
+    return dict(os.environ), random.getstate(), str(numpy.random.get_state()), seed is True or seed(), sys.argv[:]
+def refuse(*args, **kwargs):
+    raise RuntimeError("an import opens a socket")
+before = state()
+socket.socket.connect = refuse
 for name in names:
     importlib.import_module(name)
+parts = ("environment", "random", "numpy.random", "torch's seed", "argv")
+changed = [part for part, old, new in zip(parts, before, state(), strict=True) if old != new]
+assert not changed, changed
 """
-    done = run_python(code, ",".join(TRAIN_EXTRA), *names)
+
+
+def test_base_install_imports_where_there_is_no_torch_and_leaves_the_process_as_it_was() -> None:
+    names = modules_of_base_install()
+    assert len(names) > 100
+    done = run_python(IMPORT_EACH, ",".join(TRAIN_EXTRA), *names)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow  # PyTorch and its exporter take ten seconds to load; the test above imports most modules
+def test_importing_everything_leaves_the_process_as_it_was() -> None:
+    programs = ("__main__", "mindspore_program")  # the second one's Python is another
+    done = run_python(IMPORT_EACH, "", *(module for module in SOURCES if not module.endswith(programs)))
     assert done.returncode == 0, done.stderr
 
 
@@ -187,27 +208,6 @@ print(*sorted({"torch", "onnxruntime", "cv2"} & set(sys.modules)))
     done = run_python(code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""
-
-
-def test_importing_everything_leaves_the_process_as_it_was() -> None:
-    code = """
-import importlib, os, pkgutil, random, socket, sys
-import cv2, lookonce, numpy, rich.default_styles, torch  # cv2 adds to LD_LIBRARY_PATH, rich draws a number
-def state():
-    return dict(os.environ), random.getstate(), str(numpy.random.get_state()), torch.initial_seed(), sys.argv[:]
-def refuse(*args, **kwargs):
-    raise RuntimeError("an import opens a socket")
-before = state()
-socket.socket.connect = refuse
-for module in pkgutil.walk_packages(lookonce.__path__, "lookonce."):
-    if not module.name.endswith(("__main__", "mindspore_program")):  # programs; the second one's Python is another
-        importlib.import_module(module.name)
-names = ("environment", "random", "numpy.random", "torch's seed", "argv")
-changed = [name for name, old, new in zip(names, before, state(), strict=True) if old != new]
-assert not changed, changed
-"""
-    done = run_python(code)
-    assert done.returncode == 0, done.stderr
 
 
 def test_no_module_is_named_for_nothing() -> None:
