@@ -131,8 +131,12 @@ FILES: dict[str, dict[str, Any]] = {
     },
     "onnx, raw, any size": {"dialect": "mindspore", "outputs": "raw", "dynamic_size": True},
     "openvino, detections": {"to": "openvino", "num_classes": 30},
-    "openvino, detections, a box of one class": {"to": "openvino", "num_classes": 30, "multi_label": False},
-    "openvino, detections, class-agnostic": {"to": "openvino", "num_classes": 30, "agnostic": True},
+    "openvino, detections, a box of one class, class-agnostic": {
+        "to": "openvino",
+        "num_classes": 30,
+        "multi_label": False,
+        "agnostic": True,
+    },
     "openvino, decoded, two normalised pictures of any size at once": {
         "to": "openvino",
         "dialect": "ultralytics",

@@ -52,7 +52,7 @@ def exported(folder: Path) -> Path:
     return path
 
 
-# Verb -> its arguments, from a folder as above and one to write into.
+# Verb -> its arguments, from a folder as above and one to write into. bench, which starts processes: test_bench.py.
 CALLS: dict[str, Callable[[Path, Path], tuple[list[Any], dict[str, Any]]]] = {
     "export": lambda at, to: ([at / "run"], {"output": at / "net.onnx", "file_name": "a", "overwrite": True}),
     "eval": lambda at, to: (
@@ -79,10 +79,6 @@ CALLS: dict[str, Callable[[Path, Path], tuple[list[Any], dict[str, Any]]]] = {
     ),
     "config": lambda at, to: ([], {"epochs": 3}),
     "info": lambda at, to: ([at / "run"], {"budget": True, "output": to}),
-    "bench": lambda at, to: (
-        [[exported(at)]],
-        {"threads": "1", "batch": "1", "seconds": 0.01, "pipeline": False, "output": to},
-    ),
     "doctor": lambda at, to: ([], {}),
 }
 
