@@ -17,12 +17,14 @@ from hypothesis import settings
 
 from lookonce.cores import usable_processors
 
-pytest_plugins = ["planted_faults", "published_coco", "s3_server", "started"]  # of tests/support
+pytest_plugins = ["planted_faults", "published_coco", "s3_server", "started", "traced"]  # of tests/support
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ONE_RANK = PROJECT_ROOT / "tests" / "one_rank.py"
 # All that a training imports, also what its libraries import late: an optimizer brings torch._dynamo.
 PRELOADED = ["torch", "torch._dynamo", "lookonce.workflows.train", "lookonce.evaluation.evaluate", "hotcoco"]
+LONGEST = ("integration", "exporters", "workflows", "cloud", "faults")  # rooms, by their processor time
+TOGETHER = {"exporters", "faults", "web"}
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 # Read when torch, onnxruntime or numpy start their thread pools, here and in the processes a test starts: small
@@ -57,16 +59,30 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(usable_processors(), 8) if config.args == config.getini("testpaths") else 0
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files are handed out to the processes whole, and rooms of which the files share long fixtures, too."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileOrRoom(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            room = Path(file).parent.name
+            return room if room in TOGETHER else file
+
+    return ByFileOrRoom(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests whose ranks are forks of this process come first, and last among them those whose `weights` are exported:
-    once torch.export has run, autograd has threads, and then it refuses to work in a fork. Then `integration`, whose
-    tests are the longest, so that no process is left with them at the end.
+    once torch.export has run, autograd has threads, and then it refuses to work in a fork. Then the longest rooms, so
+    that no process is left with them at the end.
 
-    Files are handed out to the processes in the order of their first test here, each as a whole."""
+    Files are handed out to the processes in the order of their first test here."""
 
-    def order(item: pytest.Item) -> tuple[bool, bool, bool]:
-        names = getattr(item, "fixturenames", ())
-        return "in_ranks" not in names, "weights" in names, item.path.parent.name != "integration"
+    def order(item: pytest.Item) -> tuple[bool, bool, int]:
+        names, room = getattr(item, "fixturenames", ()), item.path.parent.name
+        place = LONGEST.index(room) if room in LONGEST else len(LONGEST)
+        return "in_ranks" not in names, "in_ranks" in names and "weights" in names, place
 
     items.sort(key=order)
 
