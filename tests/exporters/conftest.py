@@ -108,12 +108,13 @@ FILES: dict[str, dict[str, Any]] = {
     "onnx, detections": {"num_classes": 30},
     "onnx, detections, a box of one class": {"num_classes": 30, "multi_label": False},
     "onnx, detections, class-agnostic": {"num_classes": 30, "agnostic": True},
-    "onnx, decoded, two normalised pictures at once": {
+    "onnx, decoded, two normalised pictures at once, any size": {
         "dialect": "ultralytics",
         "preprocessing": IMAGENET,
         "outputs": "decoded",
         "preprocess": False,
         "batch": 2,
+        "dynamic_size": True,  # as the file of OpenVINO below, so that both are made of one trace
     },
     "onnx, raw, any size": {"dialect": "mindspore", "outputs": "raw", "dynamic_size": True},
     "openvino, detections": {"to": "openvino", "num_classes": 30},

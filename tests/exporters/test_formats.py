@@ -36,6 +36,7 @@ from lookonce.settings.record import Preprocessing
 IMAGENET = Preprocessing(color_order="BGR", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 ANY_SIZE = [
     "ncnn, raw, normalised, any size",
+    "onnx, decoded, two normalised pictures at once, any size",
     "onnx, raw, any size",
     "openvino, decoded, two normalised pictures of any size at once",
     "torch-export, decoded, any size",
@@ -169,7 +170,7 @@ def test_openvino_without_its_weights_is_refused(file_of, tmp_path):
 
 @pytest.mark.parametrize("runtime", ["openvino", "opencv"])
 @pytest.mark.parametrize(
-    "name", ["onnx, detections", "onnx, decoded, two normalised pictures at once", "onnx, raw, any size"]
+    "name", ["onnx, detections", "onnx, decoded, two normalised pictures at once, any size", "onnx, raw, any size"]
 )
 def test_onnx_files_run_elsewhere_too(file_of, name, runtime):
     if find_spec({"opencv": "cv2"}.get(runtime, runtime)) is None:
