@@ -278,6 +278,14 @@ def test_run_test_calls_pytest_at_the_root_of_the_checkout(checkout: Path) -> No
     assert call(checkout, "test", "-k", "a b").stdout == f"python|{checkout}|-m|pytest|-k|a b|"
 
 
+def test_run_test_may_write_bytecode(checkout: Path) -> None:
+    stand_in(checkout / ".venv" / "bin" / "python", 'echo "${PYTHONDONTWRITEBYTECODE:-may}"')
+    told = [
+        call(checkout, verb, PYTHONDONTWRITEBYTECODE="1", UV_NO_SYNC="1").stdout.strip() for verb in ("test", "python")
+    ]
+    assert told == ["may", "1"]
+
+
 def test_run_works_through_a_symbolic_link(checkout: Path) -> None:
     link = checkout.parents[1] / "elsewhere"
     link.symlink_to(checkout / "run")
