@@ -24,7 +24,8 @@ ONE_RANK = PROJECT_ROOT / "tests" / "one_rank.py"
 # All that a training imports, also what its libraries import late: an optimizer brings torch._dynamo.
 PRELOADED = ["torch", "torch._dynamo", "lookonce.workflows.train", "lookonce.evaluation.evaluate", "hotcoco"]
 LONGEST = ("integration", "exporters", "workflows", "cloud", "faults")  # rooms, by their processor time
-TOGETHER = {"exporters", "faults", "web"}
+TOGETHER = {"exporters", "faults", "web"}  # rooms
+OF_FRESH_RANKS = {"test_ranks.py", "test_rank_groups.py", "test_job.py"}
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 # Read when torch, onnxruntime or numpy start their thread pools, here and in the processes a test starts: small
@@ -60,14 +61,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Files are handed out to the processes whole, and rooms of which the files share long fixtures, too."""
+    """Files are handed out to the processes whole. Those that share long fixtures stay together: some rooms, and the
+    files whose ranks are forks of one process that has imported all."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFileOrRoom(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = super()._split_scope(nodeid)
-            room = Path(file).parent.name
-            return room if room in TOGETHER else file
+            file = Path(super()._split_scope(nodeid))
+            if file.parent.name in TOGETHER:
+                return file.parent.name
+            return "ranks" if file.name in OF_FRESH_RANKS else str(file)
 
     return ByFileOrRoom(config, log) if config.getoption("dist") == "loadfile" else None
 

@@ -94,7 +94,7 @@ def test_a_file_for_any_size_takes_another_size(file_of, name):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_answer_for_an_image_does_not_depend_on_its_neighbours(pair, threads):
     thresholds = {"score_threshold": 0.01, "iou_threshold": 0.5, "max_detections": 100}
-    runtime = type(pair.exported)(pair.path, threads=threads)
+    runtime = pair.exported if threads == 1 else type(pair.exported)(pair.path, threads=threads)
     together = runtime.detect(pair.canvases, **thresholds)
     for canvas, found in zip(pair.canvases, together, strict=True):
         (alone,) = runtime.detect(canvas[None], **thresholds)

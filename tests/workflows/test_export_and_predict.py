@@ -18,6 +18,7 @@ from lookonce.cli.main import main
 from lookonce.errors import DataError, MissingExtra, SettingsError, WeightsError
 from lookonce.exporters.base import textured_canvases
 from lookonce.exporters.formats import FORMATS
+from lookonce.exporters.onnx import build_onnx
 from lookonce.prediction.sources import ImageSource, image_ids
 from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows import export as export_module
@@ -307,7 +308,9 @@ def test_several_formats_and_outputs_through_the_command_line(run_folder, pictur
     assert {path.name for path in tmp_path.iterdir()} == names
     for name in names:
         assert load_runtime(tmp_path / name).record.image_size == (96, 96)
-    assert "raw logits" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "raw logits" in told
+    assert "torch" not in told.replace("torchscript", "")  # what PyTorch's exporter would print
 
 
 def test_images_to_compare_on_must_be_readable(run_folder, pictures):
@@ -344,6 +347,8 @@ def test_eight_bits_are_fitted_to_bare_images(exported, run_folder, pictures, tm
 
 
 def test_with_labels_the_price_of_eight_bits_is_told_and_limited(run_folder, tmp_path, monkeypatch):
+    """Of a file in 32 bits, which is written sooner; the test above writes one in eight."""
+    monkeypatch.setattr("lookonce.exporters.onnx._in_int8", build_onnx)
     (tmp_path / "data").mkdir()
     images = [{"id": 1, "file_name": "1.png", "width": 64, "height": 64}]
     save(tmp_path / "data" / "1.png", textured_canvases(1, (64, 64))[0])
@@ -361,6 +366,7 @@ def test_with_labels_the_price_of_eight_bits_is_told_and_limited(run_folder, tmp
     assert file.path.exists()
 
 
+@pytest.mark.slow  # 12 s; that OpenVINO's file in eight bits computes right: exporters/test_quantised.py
 def test_openvino_in_eight_bits(run_folder, pictures, tmp_path):
     pytest.importorskip("nncf", reason="lookonce[int8] is not installed")
     options = {"to": "openvino", "precision": "int8", "calibration": str(pictures / "sub"), "output": tmp_path}
