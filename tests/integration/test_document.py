@@ -151,9 +151,8 @@ def test_other_verbs_take_the_file_and_each_of_its_values(
     for name, value in values.items():
         caplog.clear()
         typed = options.normalised([f"{name}={text(value)}", f"--file={configuration}"])
-        if verb == "eval":  # one reading of the words for all verbs
-            spaced = options.normalised([f"--file={configuration}", f"--{name}", text(value)])
-            assert name in options.names or sorted(spaced) == sorted(typed)
+        spaced = options.normalised([f"--file={configuration}", f"--{name}", text(value)])
+        assert name in options.names or sorted(spaced) == sorted(typed)
         assert {option.partition("=")[0] for option in of_file} <= {option.partition("=")[0] for option in typed}
         meant = BY_OLD_NAME[name].means_in(verb, options.names) or name in options.names
         assert meant or [name in note for note in caplog.messages] == [True, True]
