@@ -17,12 +17,15 @@ from hypothesis import settings
 
 from lookonce.cores import usable_processors
 
-pytest_plugins = ["published_coco", "s3_server", "started"]  # of tests/support
+pytest_plugins = ["planted_faults", "published_coco", "s3_server", "started", "traced"]  # of tests/support
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ONE_RANK = PROJECT_ROOT / "tests" / "one_rank.py"
 # All that a training imports, also what its libraries import late: an optimizer brings torch._dynamo.
 PRELOADED = ["torch", "torch._dynamo", "lookonce.workflows.train", "lookonce.evaluation.evaluate", "hotcoco"]
+LONGEST = ("integration", "exporters", "workflows", "cloud", "faults")  # rooms, by their processor time
+TOGETHER = {"exporters", "faults", "web"}  # rooms
+OF_FRESH_RANKS = {"test_ranks.py", "test_rank_groups.py", "test_job.py"}
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 # Read when torch, onnxruntime or numpy start their thread pools, here and in the processes a test starts: small
@@ -57,16 +60,32 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(usable_processors(), 8) if config.args == config.getini("testpaths") else 0
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files are handed out to the processes whole. Those that share long fixtures stay together: some rooms, and the
+    files whose ranks are forks of one process that has imported all."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileOrRoom(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = Path(super()._split_scope(nodeid))
+            if file.parent.name in TOGETHER:
+                return file.parent.name
+            return "ranks" if file.name in OF_FRESH_RANKS else str(file)
+
+    return ByFileOrRoom(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests whose ranks are forks of this process come first, and last among them those whose `weights` are exported:
-    once torch.export has run, autograd has threads, and then it refuses to work in a fork. Then `integration`, whose
-    tests are the longest, so that no process is left with them at the end.
+    once torch.export has run, autograd has threads, and then it refuses to work in a fork. Then the longest rooms, so
+    that no process is left with them at the end.
 
-    Files are handed out to the processes in the order of their first test here, each as a whole."""
+    Files are handed out to the processes in the order of their first test here."""
 
-    def order(item: pytest.Item) -> tuple[bool, bool, bool]:
-        names = getattr(item, "fixturenames", ())
-        return "in_ranks" not in names, "weights" in names, item.path.parent.name != "integration"
+    def order(item: pytest.Item) -> tuple[bool, bool, int]:
+        names, room = getattr(item, "fixturenames", ()), item.path.parent.name
+        place = LONGEST.index(room) if room in LONGEST else len(LONGEST)
+        return "in_ranks" not in names, "in_ranks" in names and "weights" in names, place
 
     items.sort(key=order)
 

@@ -1,9 +1,12 @@
 """Kills are real ones: a child process ends itself, without any clean-up, before its n-th operation on the disk."""
 
 import errno
-import subprocess
+import multiprocessing
+import os
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 from raised import raises
@@ -19,27 +22,7 @@ from lookonce.storage import (
     write_file,
 )
 
-PUBLISH = """
-import os, sys
-from pathlib import Path
-from lookonce.storage import atomic_folder
-
-folder, last = Path(sys.argv[1]), int(sys.argv[2])
-operations = {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}
-count = 0
-
-def watch(event, arguments):
-    global count
-    if event in operations or (event == "open" and str(folder.parent) in str(arguments[0])):
-        count += 1
-        if count == last:
-            os._exit(9)
-
-sys.addaudithook(watch)
-with atomic_folder(folder) as new:
-    (new / "a.txt").write_text("new")
-    (new / "b.txt").write_text("new")
-"""
+OPERATIONS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}
 
 
 def content(folder: Path) -> str:
@@ -62,10 +45,27 @@ def publish_half(folder: Path, error: Exception) -> None:
 
 
 def killed_publish(folder: Path, operation: int) -> bool:
-    """Publish "new" in a child that is killed before its n-th operation; False when it got to the end."""
-    status = subprocess.run([sys.executable, "-c", PUBLISH, folder, str(operation)], check=False).returncode
-    assert status in (0, 9)
-    return status == 9
+    """Publish "new" in a fork that is killed before its n-th operation; False when it got to the end."""
+    count = 0
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event in OPERATIONS or (event == "open" and str(folder.parent) in str(arguments[0])):
+            count += 1
+            if count == operation:
+                os._exit(9)
+
+    def run() -> None:
+        sys.addaudithook(watch)
+        publish(folder, "new")
+
+    child = multiprocessing.get_context("fork").Process(target=run)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks of a process with threads
+        child.start()
+    child.join()
+    assert child.exitcode in (0, 9)
+    return child.exitcode == 9
 
 
 def test_a_kill_before_any_operation_leaves_a_complete_version(tmp_path: Path) -> None:

@@ -86,9 +86,9 @@ def test_its_names_come_out_of_each_verb(bare: Path, data: Path, tmp_path: Path)
     assert main(["push", str(bare), str(tmp_path / "pushed"), "--names", str(tmp_path / "x.txt")]) == 0
     assert load_checkpoint(tmp_path / "pushed").record.class_names == NAMES
     given = ["--ckpt_file", str(bare), "--names", str(tmp_path / "x.txt"), "--image-size", "64"]
-    place = ["--output", str(tmp_path), "--file_name", "y", "--file_format", "ONNX", "--keep_detect", "False"]
+    place = ["--output", str(tmp_path), "--file_name", "y", "--to", "torchscript", "--keep_detect", "False"]
     assert main(["export", *given, *place, "--device_target", "Ascend", "--device_id", "0"]) == 0
-    assert lookonce.load(tmp_path / "y.onnx").class_names == NAMES
+    assert lookonce.load(tmp_path / "y.torchscript").class_names == NAMES
 
 
 def test_weights_without_names_are_scored_in_order_and_others_not(

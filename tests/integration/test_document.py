@@ -296,10 +296,9 @@ def test_is_save_on_master(data: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert seen == [True, False]
 
 
-def test_need_profiler(data: Path, tmp_path: Path) -> None:
-    profiled = trained(data, tmp_path, need_profiler=1)
-    assert (profiled.run.path / "profile.txt").is_file()
-    assert not profiled.run.has_checkpoint
+def test_need_profiler(data: Path) -> None:
+    """What a profile does: test_train.py."""
+    assert [made(data, need_profiler=on)[0].profile for on in (0, 1)] == [False, True]
 
 
 def test_resize_rate(data: Path) -> None:

@@ -96,14 +96,10 @@ def test_a_run_from_published_weights_resumes_without_their_name_and_without_a_n
     assert lookonce.train(resume=True).run.path == Path("runs/two")
 
 
-@pytest.mark.parametrize("door", ["python", "file"])
-def test_a_backbone_of_published_weights_by_name(tmp_path: Path, published_coco: bytes, door: str) -> None:
+def test_a_backbone_of_published_weights_named_in_a_file(tmp_path: Path, published_coco: bytes) -> None:
     data = write_data(tmp_path / "two", ("dog", "raccoon"))
-    if door == "python":
-        run = lookonce.train(data=data, backbone_weights="coco", **FEW_STEPS, **UNCHANGED).run
-    else:
-        (tmp_path / "mine.yaml").write_text("backbone_weights: coco\n", encoding="utf-8")
-        run = lookonce.train(data=data, file=tmp_path / "mine.yaml", **FEW_STEPS, **UNCHANGED).run
+    (tmp_path / "mine.yaml").write_text("backbone_weights: coco\n", encoding="utf-8")
+    run = lookonce.train(data=data, file=tmp_path / "mine.yaml", **FEW_STEPS, **UNCHANGED).run
     coco, trained = load_checkpoint(Path("weights/coco")), load_checkpoint(run.last)
     backbone = [name for name in coco.state if name.startswith(BACKBONE)]
     assert backbone

@@ -45,8 +45,13 @@ def imported_at_once(body: Sequence[ast.stmt]) -> Iterator[str]:
 
 
 @cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(SOURCES[module].read_text(encoding="utf-8"))
+
+
+@cache
 def imports_of(module: str) -> frozenset[str]:
-    return frozenset(imported_at_once(ast.parse(SOURCES[module].read_text(encoding="utf-8")).body))
+    return frozenset(imported_at_once(tree_of(module).body))
 
 
 def loaded_with(*modules: str) -> set[str]:
@@ -94,8 +99,8 @@ def targets() -> list[tuple[str, str]]:
     """(module, what it names) for each string in the sources that is a module, or one and a name in it."""
     return [
         (module, node.value)
-        for module, path in SOURCES.items()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for module in SOURCES
+        for node in ast.walk(tree_of(module))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and TARGET.fullmatch(node.value)
     ]
 
@@ -114,16 +119,15 @@ def test_the_tables_that_import_by_text_are_among_the_targets() -> None:
     assert {known.writer for known in FORMATS.values() if known.writer} <= written
 
 
-@pytest.mark.parametrize(("module", "target"), targets())
-def test_what_is_imported_by_text_is_there_and_not_above(module: str, target: str) -> None:
-    name, _, attribute = target.partition(":")
-    assert name in SOURCES
-    if attribute:
-        assert callable(getattr(importlib.import_module(name), attribute))
-    if module == "lookonce":  # the package itself is above all
-        return
-    (own, theirs), floor = (one.split(".")[1] for one in (module, name)), floors()
-    assert own == theirs or floor[own] < floor[theirs]
+def test_what_is_imported_by_text_is_there_and_not_above() -> None:
+    floor = floors()
+    for module, target in targets():
+        name, _, attribute = target.partition(":")
+        assert name in SOURCES, target
+        assert not attribute or callable(getattr(importlib.import_module(name), attribute)), target
+        if module != "lookonce":  # the package itself is above all
+            own, theirs = (one.split(".")[1] for one in (module, name))
+            assert own == theirs or floor[own] < floor[theirs], f"{module} names {target}"
 
 
 # ---- who prints: the command line alone
@@ -132,10 +136,10 @@ def test_what_is_imported_by_text_is_there_and_not_above(module: str, target: st
 PROGRAMS = {"lookonce.runtimes.mindspore_program", "lookonce.weights.pickled", "lookonce.workflows.bench_process"}
 
 
-def prints(path: Path) -> list[int]:
+def prints(module: str) -> list[int]:
     """Lines that call print, take stdout for something to write to, or import cyclopts."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(module)):
         is_print = isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
         is_stdout = isinstance(node, ast.Attribute) and ast.unparse(node).startswith("sys.stdout.write")
         is_console = isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Console") and not node.keywords
@@ -146,32 +150,52 @@ def prints(path: Path) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("module", sorted(SOURCES.keys() - PROGRAMS))
-def test_only_the_command_line_prints_and_knows_cyclopts(module: str) -> None:
-    assert module.startswith("lookonce.cli") or prints(SOURCES[module]) == []
+def test_only_the_command_line_prints_and_knows_cyclopts() -> None:
+    silent = [module for module in SOURCES if module not in PROGRAMS and not module.startswith("lookonce.cli")]
+    assert {module: lines for module in silent if (lines := prints(module))} == {}
 
 
-@pytest.mark.parametrize("name", VERBS)
-def test_what_a_verb_returns_has_a_text(name: str) -> None:
-    assert VERBS[name].shown_by.endswith(":as_text")
+def test_what_a_verb_returns_has_a_text() -> None:
+    assert {name for name, verb in VERBS.items() if not verb.shown_by.endswith(":as_text")} == set()
 
 
 def run_python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False)
 
 
-def test_base_install_imports_where_there_is_no_torch() -> None:
-    names = modules_of_base_install()
-    assert len(names) > 100
-    # A None in sys.modules makes `import torch` fail as if it were not installed.
-    code = """
-import importlib, sys
+# Imports each module that it is given. sys.argv[1]: modules that are absent; a None in sys.modules makes `import torch`
+# fail as if it were not installed. cv2 adds to LD_LIBRARY_PATH, rich draws a number.
+IMPORT_EACH = """
+import importlib, os, random, socket, sys
+import cv2, numpy, rich.default_styles
 absent, *names = sys.argv[1:]
-sys.modules.update(dict.fromkeys(absent.split(",")))
+sys.modules.update(dict.fromkeys(filter(None, absent.split(","))))
+seed = "torch" in sys.modules or importlib.import_module("torch").initial_seed
+def state():
+    return dict(os.environ), random.getstate(), str(numpy.random.get_state()), seed is True or seed(), sys.argv[:]
+def refuse(*args, **kwargs):
+    raise RuntimeError("an import opens a socket")
+before = state()
+socket.socket.connect = refuse
 for name in names:
     importlib.import_module(name)
+parts = ("environment", "random", "numpy.random", "torch's seed", "argv")
+changed = [part for part, old, new in zip(parts, before, state(), strict=True) if old != new]
+assert not changed, changed
 """
-    done = run_python(code, ",".join(TRAIN_EXTRA), *names)
+
+
+def test_base_install_imports_where_there_is_no_torch_and_leaves_the_process_as_it_was() -> None:
+    names = modules_of_base_install()
+    assert len(names) > 100
+    done = run_python(IMPORT_EACH, ",".join(TRAIN_EXTRA), *names)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow  # PyTorch and its exporter take ten seconds to load; the test above imports most modules
+def test_importing_everything_leaves_the_process_as_it_was() -> None:
+    programs = ("__main__", "mindspore_program")  # the second one's Python is another
+    done = run_python(IMPORT_EACH, "", *(module for module in SOURCES if not module.endswith(programs)))
     assert done.returncode == 0, done.stderr
 
 
@@ -186,30 +210,8 @@ print(*sorted({"torch", "onnxruntime", "cv2"} & set(sys.modules)))
     assert done.stdout.strip() == ""
 
 
-def test_importing_everything_leaves_the_process_as_it_was() -> None:
-    code = """
-import importlib, os, pkgutil, random, socket, sys
-import cv2, lookonce, numpy, rich.default_styles, torch  # cv2 adds to LD_LIBRARY_PATH, rich draws a number
-def state():
-    return dict(os.environ), random.getstate(), str(numpy.random.get_state()), torch.initial_seed(), sys.argv[:]
-def refuse(*args, **kwargs):
-    raise RuntimeError("an import opens a socket")
-before = state()
-socket.socket.connect = refuse
-for module in pkgutil.walk_packages(lookonce.__path__, "lookonce."):
-    if not module.name.endswith(("__main__", "mindspore_program")):  # programs; the second one's Python is another
-        importlib.import_module(module.name)
-names = ("environment", "random", "numpy.random", "torch's seed", "argv")
-changed = [name for name, old, new in zip(names, before, state(), strict=True) if old != new]
-assert not changed, changed
-"""
-    done = run_python(code)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("word", ["utils", "misc", "common", "helpers"])
-def test_no_module_is_named_for_nothing(word: str) -> None:
-    assert not [path for path in PACKAGE.rglob("*") if path.stem == word]
+def test_no_module_is_named_for_nothing() -> None:
+    assert not {path.stem for path in PACKAGE.rglob("*")} & {"utils", "misc", "common", "helpers"}
 
 
 def test_version_is_one_fact() -> None:
@@ -274,6 +276,14 @@ def test_run_lookonce_and_a_bare_verb_are_the_same(checkout: Path) -> None:
 
 def test_run_test_calls_pytest_at_the_root_of_the_checkout(checkout: Path) -> None:
     assert call(checkout, "test", "-k", "a b").stdout == f"python|{checkout}|-m|pytest|-k|a b|"
+
+
+def test_run_test_may_write_bytecode(checkout: Path) -> None:
+    stand_in(checkout / ".venv" / "bin" / "python", 'echo "${PYTHONDONTWRITEBYTECODE:-may}"')
+    told = [
+        call(checkout, verb, PYTHONDONTWRITEBYTECODE="1", UV_NO_SYNC="1").stdout.strip() for verb in ("test", "python")
+    ]
+    assert told == ["may", "1"]
 
 
 def test_run_works_through_a_symbolic_link(checkout: Path) -> None:

@@ -36,7 +36,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def weights(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a checkpoint, best, and net.onnx made of it."""
     folder = tmp_path_factory.mktemp("weights")
     save_untrained(folder / "best", CLASS_NAMES[:2], (1, 2))
@@ -142,7 +142,7 @@ def test_a_results_file_is_scored_by_one(data: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_starts_the_processes_and_returns_what_they_found(
-    weights: Path, data: Path, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    weights: Path, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """From Python and as typed: the value, the printed lines and the exit status are those of one process."""
     told: list[tuple[int, int]] = []
@@ -153,6 +153,10 @@ def test_the_command_starts_the_processes_and_returns_what_they_found(
     assert told[-1] == (21, 21)
     assert [line.replace("/found", "/alone") for line in as_text(found)] == list(as_text(alone))
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.slow  # starts two more processes, as `eval` above; test_predictions_are_drawn_by_all has their work
+def test_predict_starts_the_processes_too(weights: Path, folder: Path, tmp_path: Path) -> None:
     drawn = predict(str(folder), weights=weights / "best", output=tmp_path / "drawn", device="cpu", devices=2)
     assert (drawn.num_images, drawn.exit_code, len(drawn.images)) == (NUM_IMAGES, 1, NUM_IMAGES)
 

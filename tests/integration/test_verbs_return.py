@@ -8,18 +8,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
+from untrained import save_untrained
 
 from lookonce.cli.verbs import VERBS
 from lookonce.layout import Layout
-from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
-from lookonce.settings.dialects import DIALECTS
-from lookonce.settings.record import ModelRecord
-from lookonce.weights.checkpoint import save_checkpoint
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two images with a box each and their annotations; a run folder with untrained weights."""
     root = tmp_path_factory.mktemp("verbs")
     noise = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
@@ -27,20 +23,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(root / f"{number}.png"), pixels)
     annotations = {
         "images": [{"id": n, "file_name": f"{n}.png", "width": 64, "height": 64} for n in (1, 2)],
-        "categories": [{"id": 1, "name": "a"}],
+        "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
         "annotations": [
             {"id": n, "image_id": n, "category_id": 1, "bbox": [5, 5, 40, 40], "area": 1600, "iscrowd": 0}
             for n in (1, 2)
         ],
     }
     (root / "instances_val.json").write_text(json.dumps(annotations))
-    channels = scaled_channels(1 / 16)
-    record = ModelRecord(
-        dialect=DIALECTS["darknet"], channels=channels, class_names=("a",), category_ids=(1,), image_size=(64, 64)
-    )
-    model = YoloV3Tiny(1, channels=channels)
-    initialise(model, torch.Generator().manual_seed(0))
-    save_checkpoint(root / "run" / "checkpoints" / "best", state=model.state_dict(), record=record)
+    save_untrained(root / "run" / "checkpoints" / "best", ("a", "b"), (1, 2))
     return root
 
 
@@ -52,7 +42,7 @@ def exported(folder: Path) -> Path:
     return path
 
 
-# Verb -> its arguments, from a folder as above and one to write into.
+# Verb -> its arguments, from a folder as above and one to write into. bench, which starts processes: test_bench.py.
 CALLS: dict[str, Callable[[Path, Path], tuple[list[Any], dict[str, Any]]]] = {
     "export": lambda at, to: ([at / "run"], {"output": at / "net.onnx", "file_name": "a", "overwrite": True}),
     "eval": lambda at, to: (
@@ -79,10 +69,6 @@ CALLS: dict[str, Callable[[Path, Path], tuple[list[Any], dict[str, Any]]]] = {
     ),
     "config": lambda at, to: ([], {"epochs": 3}),
     "info": lambda at, to: ([at / "run"], {"budget": True, "output": to}),
-    "bench": lambda at, to: (
-        [[exported(at)]],
-        {"threads": "1", "batch": "1", "seconds": 0.01, "pipeline": False, "output": to},
-    ),
     "doctor": lambda at, to: ([], {}),
 }
 

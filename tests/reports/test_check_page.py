@@ -1,8 +1,9 @@
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from planted_faults import plant_faults, write_clean
+from planted_faults import plant_faults
 
 from lookonce.data.check import CheckResult, check_data
 from lookonce.data.finding_kinds import FINDING_KINDS
@@ -12,8 +13,8 @@ from lookonce.reports.check_page import CheckPage, render_check, verdict, write_
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> CheckResult:
-    folder = write_clean(tmp_path_factory.mktemp("page") / "data")
+def result(clean_data: Path, tmp_path_factory: pytest.TempPathFactory) -> CheckResult:
+    folder = shutil.copytree(clean_data, tmp_path_factory.mktemp("page") / "data")
     plant_faults(folder)
     return check_data(open_data(folder))
 
@@ -81,9 +82,9 @@ def test_a_box_without_area_is_drawn_as_a_line(page: str, result: CheckResult) -
     assert f'<path d="M{left:.1f} {top:.1f}H{right:.1f}V{bottom:.1f}H{left:.1f}Z"' in page
 
 
-def test_the_verdict_is_one_sentence(result: CheckResult, tmp_path: Path) -> None:
+def test_the_verdict_is_one_sentence(result: CheckResult, clean_data: Path) -> None:
     assert "errors" in verdict(result)
-    clean = check_data(open_data(write_clean(tmp_path / "clean")), decode=False)
+    clean = check_data(open_data(clean_data), decode=False)
     assert "errors" not in verdict(clean)
     assert "every check passed" in render_check(CheckPage(title="a", result=clean))
 

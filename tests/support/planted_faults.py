@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image, ImageOps
 
 from lookonce.data.synthetic import write_synthetic
@@ -286,13 +287,14 @@ FAULTS: tuple[Plant, ...] = (
 )
 
 
-def write_clean(folder: Path, *, seed: int = 0) -> Path:
-    """Synthetic pictures with nothing wrong."""
-    return write_synthetic(folder, train=TRAIN, val=VAL, seed=seed)
+@pytest.fixture(scope="session")
+def clean_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Synthetic images with nothing wrong; for reading, and to be copied."""
+    return write_synthetic(tmp_path_factory.mktemp("clean") / "data", train=TRAIN, val=VAL)
 
 
 def plant_faults(folder: Path, *, seed: int = 0) -> list[Fault]:
-    """Plants every one of FAULTS into what `write_clean` has written."""
+    """Plants every one of FAULTS into a copy of `clean_data`."""
     corpus = Corpus(folder, np.random.default_rng(seed))
     faults = [plant(corpus) for plant in FAULTS]
     corpus.save()

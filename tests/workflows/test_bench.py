@@ -1,6 +1,8 @@
 """`lookonce bench`: numbers that belong together, and what cannot be measured is told."""
 
+import io
 import json
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import cv2
@@ -9,7 +11,9 @@ import pytest
 import torch
 from raised import raises
 
+from lookonce.cli.verbs import VERBS
 from lookonce.errors import SettingsError
+from lookonce.layout import Layout
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
 from lookonce.runtimes.processor import int8_path
 from lookonce.settings.dialects import DIALECTS
@@ -46,7 +50,11 @@ def done(weights: Path, pictures: str, tmp_path_factory: pytest.TempPathFactory)
     output = tmp_path_factory.mktemp("bench")
     files = [weights, output / "damaged.onnx"]
     files[1].write_bytes(b"no protocol buffer")
-    return bench(files, threads="1", batch="2", images=pictures, seconds=0.05, pipeline=False, output=output)
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        found = bench(files, threads="1", batch="2", images=pictures, seconds=0.05, pipeline=False, output=output)
+    assert printed.getvalue() == ""
+    return found
 
 
 def test_rates_latencies_and_operations_fit_together(done):
@@ -70,6 +78,10 @@ def test_where_the_time_goes_is_told(weights, pictures):
     assert all(value > 0 for value in told["processor_ms"].values())
     assert told["images"] == 2
     assert told["pipeline_per_second"] > 0
+
+
+def test_the_command_line_shows_a_table(done):
+    assert list(VERBS["bench"].lines(done, Layout()))
 
 
 def test_everything_is_in_the_file(done):
