@@ -38,7 +38,8 @@ def dataset(sizes_wh: list[tuple[float, float]], *, image_wh: tuple[int, int] = 
 
 
 def settings(**values: Any) -> Settings:
-    return Settings(**{"data": "d", "image_size": 64, "width": 0.0625, **values})
+    chosen = {"ema_decay": 0.998, "objectness_prior": 0.01}  # what a run chooses from its data
+    return Settings(**{"data": "d", "image_size": 64, "width": 0.0625, **chosen, **values})
 
 
 def record(given: Settings) -> ModelRecord:
