@@ -1,7 +1,10 @@
 """Names and texts of others as they are shown: nothing in them acts on a terminal, a line or a spreadsheet."""
 
+import csv
+import io
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Control characters (C0, DEL, C1: escape sequences begin with ESC or CSI), separators of lines and of direction, and
@@ -34,6 +37,17 @@ def csv_cell(value: Any) -> Any:
         return value
     text = f"'{value}" if value.startswith(_FORMULA) else value
     return shown(text)
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A CSV file: a line with the names of the columns, in the order in which they appear, and a line per row. A value
+    that is missing is an empty cell."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(csv_cell, columns))
+    writer.writerows([csv_cell(row.get(name)) for name in columns] for row in rows)
+    return text.getvalue()
 
 
 def _escaped(character: re.Match[str]) -> str:

@@ -106,10 +106,11 @@ def _no_temporary_space(reason: str) -> StorageError:
 
 
 @contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path, *, previous: Path | None = None) -> Iterator[Path]:
     """Write a new version of `folder`: the block writes into the yielded path, which then replaces `folder`.
 
-    If the block raises, the new version is removed and the previous one stays unchanged.
+    If the block raises, the new version is removed and the previous one stays unchanged. previous: where the version
+    that is replaced stays, on the same disk; None removes it.
     """
     with os_errors_explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +126,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             except BaseException:
                 shutil.rmtree(new, ignore_errors=True)
                 raise
-            _rename_in(folder)
+            _rename_in(folder, previous or _old(folder))
 
 
 def find_published(folder: Path) -> Path | None:
@@ -248,9 +249,10 @@ def _run_number(path: Path, name: str) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def _rename_in(folder: Path) -> None:
+def _rename_in(folder: Path, previous: Path) -> None:
     if folder.exists():
-        folder.rename(_old(folder))
+        remove_published(previous)
+        folder.rename(previous)
     _new(folder).rename(folder)
     _sync(folder.parent)
     remove_published(_old(folder))

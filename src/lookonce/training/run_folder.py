@@ -1,10 +1,9 @@
 """The run folder: paths of its files, and its metrics table.
 
-RUNS/NAME-K/settings.yaml  log.txt  metrics.csv  metrics.jsonl  plots/  checkpoints/last/  checkpoints/best/
+RUNS/NAME-K/settings.yaml  log.txt  metrics.csv  metrics.jsonl  plots/
+            checkpoints/last/  checkpoints/.previous/  checkpoints/best/
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from lookonce.data.batch_sheet import draw_boxes
 from lookonce.data.loader import Batch
 from lookonce.errors import DataError, WeightsError
 from lookonce.parsed import parse_json
+from lookonce.shown import csv_text
 from lookonce.storage import (
     find_published,
     make_run_folder,
@@ -28,6 +28,7 @@ from lookonce.storage import (
     remove_temporary_files,
     write_file,
 )
+from lookonce.weights.checkpoint import fault_of
 
 Row = Mapping[str, float | int]
 
@@ -54,7 +55,14 @@ class RunFolder:
     @property
     def has_checkpoint(self) -> bool:
         """Whether the run has a complete checkpoint to resume from."""
-        return find_published(self.last) is not None
+        return any(find_published(folder) for folder in (self.last, self.previous))
+
+    def checkpoint_to_resume(self) -> Path:
+        """`last`; the save before it, if `last` is damaged or missing. WeightsError of `last` if both are."""
+        fault = fault_of(self.last)
+        if fault is not None and fault_of(self.previous) is not None:
+            raise fault
+        return self.last if fault is None else self.previous
 
     @property
     def plots(self) -> Path:
@@ -63,6 +71,11 @@ class RunFolder:
     @property
     def last(self) -> Path:
         return self.path / "checkpoints" / "last"
+
+    @property
+    def previous(self) -> Path:
+        """The save before `last`, in case that `last` is damaged; hidden, so that no copy of it is uploaded."""
+        return self.path / "checkpoints" / ".previous"
 
     @property
     def best(self) -> Path:
@@ -118,12 +131,7 @@ class RunFolder:
         """Replace metrics.jsonl and metrics.csv; a missing value is an empty cell in the CSV."""
         rows = list(rows)
         write_file(self.path / "metrics.jsonl", "".join(json.dumps(dict(row)) + "\n" for row in rows))
-        table = io.StringIO()
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        writer = csv.DictWriter(table, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_file(self.path / "metrics.csv", table.getvalue())
+        write_file(self.path / "metrics.csv", csv_text(rows))
 
 
 def _row_in(line: bytes) -> dict[str, float] | None:
@@ -189,6 +197,6 @@ def newest_run(runs: Path, name: str | None = None) -> RunFolder:
 
 
 def _last_change(run: RunFolder) -> float:
-    checkpoint = find_published(run.last)
+    checkpoint = find_published(run.last) or find_published(run.previous)
     assert checkpoint is not None
     return (checkpoint / "manifest.json").stat().st_mtime

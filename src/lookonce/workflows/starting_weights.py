@@ -83,7 +83,8 @@ def located(resolved: Resolved) -> Resolved:
 def starting_record(settings: Settings, run: RunFolder | None) -> ModelRecord | None:
     """The record that training continues: of the run's last checkpoint, else of its weights; None from random ones."""
     if broadcast_object(run is not None and run.has_checkpoint):
-        own: ModelRecord = broadcast_object(read_record(run.last) if run is not None and is_main() else None)
+        main = run if is_main() else None
+        own: ModelRecord = broadcast_object(None if main is None else read_record(main.checkpoint_to_resume()))
         return own
     path = weights_of(settings)
     return None if path is None else _read(settings, path)

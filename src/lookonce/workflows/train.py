@@ -167,7 +167,9 @@ def settings_of(run: RunFolder) -> Settings:
 
 def batch_of_run(run: RunFolder | None) -> int:
     """Global batch size (images, all ranks together) of the run so far; 0 if there is no checkpoint."""
-    values = read_training_values(run.last) if run is not None and is_main() else {}
+    values: Mapping[str, Any] = {}
+    if run is not None and run.has_checkpoint and is_main():
+        values = read_training_values(run.checkpoint_to_resume())
     return int(broadcast_object(values.get("global_batch", 0)))
 
 
@@ -432,11 +434,12 @@ def space_for_checkpoints(learner: Learner, settings: Settings) -> int:
     """Bytes of disk space that the checkpoints need at most.
 
     `last` holds the EMA, the weights and one or two arrays of optimizer state; `best` and the kept epochs hold the EMA
-    alone. `last` and `best` exist twice while they are replaced; `keep` + 1 epochs exist until the oldest is deleted.
+    alone. Of `last` the save before stays, and both exist once more while they are replaced, as `best` does; `keep` + 1
+    epochs exist until the oldest is deleted.
     """
     bytes_of_weights: int = sum(array.nbytes for array in learner.model.state_dict().values())
     kept = min(settings.keep, settings.epochs) + 1 if settings.keep else 0
-    return (2 * 4 + 2 + kept) * bytes_of_weights
+    return (3 * 4 + 2 + kept) * bytes_of_weights
 
 
 def start_run(settings: Settings, held_out: list[str]) -> RunFolder:
@@ -456,7 +459,7 @@ def require_same_run(run: RunFolder, record: ModelRecord) -> None:
     was edited so that other weights would result."""
     if not (is_main() and run.has_checkpoint):
         return
-    before = read_record(run.last)
+    before = read_record(run.checkpoint_to_resume())
     if before.data_hash != record.data_hash:
         raise DataError(
             f"{run.path}: the training annotations changed since this run started (SHA-256 {before.data_hash[:12]}, "
