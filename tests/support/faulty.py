@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,9 +22,17 @@ KILLED = 9
 Act = Callable[[], None]
 
 
+class Killed(BaseException):
+    """Stands for SIGKILL in a process that goes on: every later change of files raises it again."""
+
+
 def kill() -> NoReturn:
     """The process ends without any clean-up."""
     os._exit(KILLED)
+
+
+def raise_killed() -> NoReturn:
+    raise Killed
 
 
 def fill() -> NoReturn:
@@ -31,9 +40,41 @@ def fill() -> NoReturn:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+class Watch:
+    """Counts the changes of files in a folder; before the `at`-th (from 1), and before each that follows, `act` is
+    called. Python takes no audit hook away, so one hook serves all watches of a process."""
+
+    current: "Watch | None" = None
+    is_hooked = False
+
+    def __init__(self, folder: Path, at: int, act: Act) -> None:
+        self.folder, self.at, self.act, self.count = str(folder), at, act, 0
+
+    def __enter__(self) -> "Watch":
+        if not Watch.is_hooked:
+            sys.addaudithook(_see)
+            Watch.is_hooked = True
+        Watch.current = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Watch.current = None
+
+
+def _see(event: str, arguments: tuple[Any, ...]) -> None:
+    watch = Watch.current
+    if watch is None or (event != "open" and event not in CHANGES):
+        return
+    is_writing = event in CHANGES or (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR))
+    if is_writing and str(arguments[0]).startswith(watch.folder):
+        watch.count += 1
+        if watch.count >= watch.at:
+            watch.act()
+
+
 def command(*tokens: str, log: Path, watched: Path | None = None, at: int = 0, act: Act = kill) -> BaseProcess:
-    """Start `lookonce TOKENS`; its exit status is the process's. Before the `at`-th change (from 1) of files in
-    `watched`, and before each that follows, `act` is called. log: file that its output is added to."""
+    """Start `lookonce TOKENS`; its exit status is the process's. watched, at, act: as of `Watch`; None watches nothing.
+    log: file that its output is added to."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=_run, args=(tokens, log, watched, at, act))
@@ -50,19 +91,9 @@ def _run(tokens: tuple[str, ...], log: Path, watched: Path | None, at: int, act:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    count = 0
-
-    def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal count
-        is_writing = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        if (is_writing or event in CHANGES) and str(arguments[0]).startswith(str(watched)):
-            count += 1
-            if count >= at:
-                act()
-
-    if watched is not None:
-        sys.addaudithook(watch)
-    status = main(list(tokens))
-    print(f"status {status}, {count} changes", flush=True)
+    watch = Watch(watched or Path("nothing"), at, act)
+    with nullcontext() if watched is None else watch:
+        status = main(list(tokens))
+    print(f"status {status}, {watch.count} changes", flush=True)
     sys.stderr.flush()
     os._exit(status)
