@@ -4,8 +4,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
 
 # Control characters (C0, DEL, C1: escape sequences begin with ESC or CSI), separators of lines and of direction, and
 # halves of surrogate pairs, which stand for the bytes of a file name that is not UTF-8.
@@ -44,10 +44,14 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     that is missing is an empty cell."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(csv_cell, columns))
-    writer.writerows([csv_cell(row.get(name)) for name in columns] for row in rows)
+    write_csv(text, [columns, *([row.get(name) for name in columns] for row in rows)])
     return text.getvalue()
+
+
+def write_csv(file: TextIO, rows: Iterable[Iterable[Any]]) -> None:
+    """Add rows to a CSV file, each cell by `csv_cell`."""
+    writer = csv.writer(file, lineterminator="\n")  # noqa: TID251 (the only one)
+    writer.writerows(map(csv_cell, row) for row in rows)
 
 
 def _escaped(character: re.Match[str]) -> str:

@@ -15,7 +15,7 @@ from faulty import KILLED, SETTINGS, Act, Killed, Watch, command, fill, kill, ra
 from raised import raises
 
 from lookonce.errors import WeightsError
-from lookonce.storage import StorageError, sha256_file
+from lookonce.storage import StorageError, find_published, sha256_file
 from lookonce.weights.checkpoint import fault_of
 from lookonce.workflows.train import train
 
@@ -135,9 +135,9 @@ def test_faults_at_random_positions_of_a_life_change_no_bit(faults: int, data: P
             with suppress(Killed, StorageError):
                 goes_on(data, runs, act, int(generator.integers(1, changes)))
             done[act.__name__] += 1
-            intact = [save for name in ("last", ".previous") if fault_of(save := checkpoints / name) is None]
-            if len(intact) == 2 and generator.random() < 0.5:
-                flip_a_bit(intact[int(generator.integers(2))], generator)
+            saves = [save for name in ("last", ".previous") if (save := find_published(checkpoints / name))]
+            if list(map(fault_of, saves)) == [None, None] and generator.random() < 0.5:
+                flip_a_bit(saves[int(generator.integers(2))], generator)
                 done["flip"] += 1
         goes_on(data, runs)
         assert hashes_of(checkpoints / "last") == hashes, (number, done)

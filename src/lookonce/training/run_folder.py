@@ -28,7 +28,6 @@ from lookonce.storage import (
     remove_temporary_files,
     write_file,
 )
-from lookonce.weights.checkpoint import fault_of
 
 Row = Mapping[str, float | int]
 
@@ -55,14 +54,7 @@ class RunFolder:
     @property
     def has_checkpoint(self) -> bool:
         """Whether the run has a complete checkpoint to resume from."""
-        return any(find_published(folder) for folder in (self.last, self.previous))
-
-    def checkpoint_to_resume(self) -> Path:
-        """`last`; the save before it, if `last` is damaged or missing. WeightsError of `last` if both are."""
-        fault = fault_of(self.last)
-        if fault is not None and fault_of(self.previous) is not None:
-            raise fault
-        return self.last if fault is None else self.previous
+        return any(map(find_published, self.saves))
 
     @property
     def plots(self) -> Path:
@@ -76,6 +68,11 @@ class RunFolder:
     def previous(self) -> Path:
         """The save before `last`, in case that `last` is damaged; hidden, so that no copy of it is uploaded."""
         return self.path / "checkpoints" / ".previous"
+
+    @property
+    def saves(self) -> tuple[Path, Path]:
+        """What a resume starts from, newest first."""
+        return self.last, self.previous
 
     @property
     def best(self) -> Path:
@@ -197,6 +194,5 @@ def newest_run(runs: Path, name: str | None = None) -> RunFolder:
 
 
 def _last_change(run: RunFolder) -> float:
-    checkpoint = find_published(run.last) or find_published(run.previous)
-    assert checkpoint is not None
+    checkpoint = next(filter(None, map(find_published, run.saves)))
     return (checkpoint / "manifest.json").stat().st_mtime

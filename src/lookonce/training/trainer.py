@@ -1,4 +1,4 @@
-"""A training run: epochs, evaluation, checkpoints, early stopping (`patience`), bit-exact resume (`restore`).
+"""A training run: epochs, evaluation, checkpoints, early stopping (`patience`), resume (`restore`), on a CPU bit-exact.
 
 The model, its EMA, the optimizer state and the position in the run decide the weights. Everything else is a function
 of the position: the learning rate, the order of the images and their augmentation.
@@ -26,7 +26,14 @@ from lookonce.training.finite import TrainingDiverged
 from lookonce.training.optimizer import optimizer_tensors, restore_optimizer
 from lookonce.training.progress import Progress, Speed, duration
 from lookonce.training.run_folder import RunFolder
-from lookonce.weights.checkpoint import Checkpoint, TrainingState, fault_of, load_checkpoint, save_checkpoint
+from lookonce.weights.checkpoint import (
+    Checkpoint,
+    TrainingState,
+    fault_of,
+    first_intact,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 OnEvaluated = Callable[[int], None]
 OnEpoch = Callable[[Sequence[Mapping[str, float]]], None]
@@ -193,7 +200,7 @@ class Trainer:
 
     def _checkpoint(self) -> Checkpoint:
         """`last`, or the save before it if `last` is damaged."""
-        last, chosen = self.run_folder.last, self.run_folder.checkpoint_to_resume()
+        last, chosen = self.run_folder.last, first_intact(self.run_folder.saves)
         if chosen != last:
             get_logger().warning(f"{fault_of(last)}; the run resumes from the save before it, {chosen}")
         return load_checkpoint(chosen)

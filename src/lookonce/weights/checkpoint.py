@@ -9,7 +9,7 @@ COMPLETE                 empty, written last
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ FILES = (MODEL_FILE, RECORD_FILE, TRAINING_ARRAYS_FILE, TRAINING_FILE)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """What a run needs, besides its settings, to resume bit-exactly.
+    """What a run needs, besides its settings, to resume, on a CPU bit-exactly.
 
     tensors: name -> array, any dtype; values: any JSON values (floats are restored bit-exactly).
     """
@@ -110,6 +110,17 @@ def fault_of(folder: Path) -> WeightsError | None:
     except WeightsError as error:
         return error
     return None
+
+
+def first_intact(folders: Sequence[Path]) -> Path:
+    """The first checkpoint whose files are those that were written. WeightsError of the first if there is none."""
+    fault = fault_of(folders[0])
+    if fault is None:
+        return folders[0]
+    intact = next((folder for folder in folders[1:] if fault_of(folder) is None), None)
+    if intact is None:
+        raise fault
+    return intact
 
 
 def read_training_values(folder: Path) -> Mapping[str, Any]:
