@@ -6,12 +6,16 @@ The processes are forks of one that has imported everything and done nothing, fo
 import errno
 import multiprocessing
 import os
+import signal
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
+
+import pytest
 
 # Of a run of a second: three epochs of three batches, of a network that Darknet's files can hold.
 SETTINGS = {"epochs": 3, "batch_size": 2, "image_size": 64, "width": 0.0625, "device": "cpu", "log_interval": 1}
@@ -97,3 +101,24 @@ def _run(tokens: tuple[str, ...], log: Path, watched: Path | None, at: int, act:
     print(f"status {status}, {watch.count} changes", flush=True)
     sys.stderr.flush()
     os._exit(status)
+
+
+def become_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@contextmanager
+def nobody_waits(seconds: int = 20) -> Iterator[None]:
+    """Fails if the block, of the main thread, takes longer, as the opening of a FIFO does, which waits for a writer."""
+
+    def waited(_number: int, _frame: FrameType | None) -> NoReturn:
+        pytest.fail(f"it waits for {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, waited)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

@@ -146,12 +146,19 @@ def create_run_folder(runs: Path, name: str) -> RunFolder:
     return RunFolder(make_run_folder(runs, name))
 
 
-def name_run_folder(runs: Path, name: str) -> RunFolder:
-    """RUNS/NAME for a new run; it may exist if it is empty, as a start that failed early leaves it."""
+def name_run_folder(runs: Path, name: str, *, begun_with: str = "") -> RunFolder:
+    """RUNS/NAME for a new run; it may exist if it is empty, as a start that failed early leaves it.
+
+    begun_with: file that a start writes before settings.yaml; what a kill left of it is removed.
+    """
     folder = runs / name
     with os_errors_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    if any(path.name != ".lock" for path in folder.iterdir()):
+        remove_temporary_files(folder)
+    left = [path for path in folder.iterdir() if path.name != ".lock"]
+    if [path.name for path in left] == [begun_with]:
+        left.pop().unlink()
+    if left:
         raise WeightsError(
             f"{folder}: not empty and no run folder (it has no settings.yaml); choose another name", path=folder
         )
