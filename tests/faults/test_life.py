@@ -16,6 +16,7 @@ from raised import raises
 
 from lookonce.errors import WeightsError
 from lookonce.storage import StorageError, find_published, sha256_file
+from lookonce.training.run_folder import name_run_folder
 from lookonce.weights.checkpoint import fault_of
 from lookonce.workflows.train import train
 
@@ -142,7 +143,6 @@ def test_faults_at_random_positions_of_a_life_change_no_bit(faults: int, data: P
         goes_on(data, runs)
         assert hashes_of(checkpoints / "last") == hashes, (number, done)
         shutil.rmtree(runs)
-    print(done, "in", number, "lives")
 
 
 def test_a_damaged_last_is_refused_where_no_save_is_before_it(run: Path) -> None:
@@ -160,3 +160,14 @@ def test_a_damaged_last_falls_back_to_the_save_before_it(run: Path) -> None:
     assert str(path) in (run / "log.txt").read_text()
     assert path.read_bytes() == content
     assert hashes_of(last) == hashes
+
+
+@pytest.mark.parametrize("left", [".settings.yaml.0a1b2c3d.new", "val.txt"])
+def test_a_start_that_was_killed_before_its_settings_were_written_is_started_again(left: str, tmp_path: Path) -> None:
+    (tmp_path / "life").mkdir()
+    (tmp_path / "life" / left).write_text("half")
+    run = name_run_folder(tmp_path, "life", begun_with="val.txt")
+    assert not list(run.path.iterdir())
+    (run.path / "notes.txt").write_text("mine")
+    with raises(WeightsError, path=run.path):
+        name_run_folder(tmp_path, "life", begun_with="val.txt")

@@ -57,7 +57,7 @@ from lookonce.weights.checkpoint import first_intact, read_record, read_training
 from lookonce.workflows import build
 from lookonce.workflows.starting_weights import at_weights, located, log_facts, starting_record
 from lookonce.workflows.train_inputs import require_data
-from lookonce.workflows.validation_split import NO_VAL, held_out_names, write_names
+from lookonce.workflows.validation_split import NO_VAL, VAL_FILE, held_out_names, write_names
 
 
 def train(**flags: Any) -> TrainResult:
@@ -445,7 +445,7 @@ def start_run(settings: Settings, held_out: list[str]) -> RunFolder:
     """Create the run folder, which holds only settings.yaml and the names of the images that are held out; rank 0
     creates it and broadcasts its path."""
     if is_main():
-        named = name_run_folder(settings.runs, settings.run) if settings.run else None
+        named = name_run_folder(settings.runs, settings.run, begun_with=VAL_FILE) if settings.run else None
         run = named or create_run_folder(settings.runs, settings.name)
         write_names(run.path, held_out)
         write_file(run.settings, to_yaml(settings, comments=True))  # last: with it the folder is a run
