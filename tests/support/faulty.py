@@ -109,7 +109,7 @@ def become_fifo(path: Path) -> None:
 
 
 @contextmanager
-def nobody_waits(seconds: int = 20) -> Iterator[None]:
+def nobody_waits(seconds: int = 8) -> Iterator[None]:
     """Fails if the block, of the main thread, takes longer, as the opening of a FIFO does, which waits for a writer."""
 
     def waited(_number: int, _frame: FrameType | None) -> NoReturn:

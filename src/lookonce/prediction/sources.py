@@ -25,6 +25,7 @@ from lookonce.prediction.http import is_url, open_url, without_password
 from lookonce.prediction.video import USUAL_RATE, VIDEO_SUFFIXES, Frame, read_frames, read_header
 from lookonce.remote.local_copy import local_file
 from lookonce.remote.objects import is_remote
+from lookonce.storage import read_text_file, require_regular_file
 
 LIST_SUFFIX = ".txt"
 SCREEN = "screen"
@@ -214,7 +215,7 @@ def _fitting(pattern: str) -> list[Path]:
 
 def _in_list(listing: Path) -> list[Path]:
     try:
-        lines = [line.strip() for line in listing.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in read_text_file(listing).splitlines()]
     except UnicodeDecodeError as error:
         raise DataError(
             f"{listing}: not UTF-8 text ({error}); expected one image path per line",
@@ -244,7 +245,10 @@ def _entry(path: Path, place: Path) -> ImageSource | Clip:
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         return ImageSource(name=name, place=place, path=path)
     try:
+        require_regular_file(path)
         header = read_header(name, name)
+    except OSError as error:
+        return _unreadable(name, place, DataError(f"{name}: {error.strerror}", path=name))
     except MissingExtra as error:
         return _unreadable(name, place, DataError(f"{name}: {error}", path=name))
     except DataError as error:

@@ -15,7 +15,7 @@ from lookonce.parsed import parse_json
 from lookonce.reports.images import Classes, ComparedImage
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.yaml_file import read_entries
-from lookonce.storage import find_published
+from lookonce.storage import find_published, read_text_file
 from lookonce.training.run_folder import RunFolder
 
 
@@ -98,7 +98,7 @@ def read_verified(folder: Path) -> dict[str, Any]:
 
 def _read_json(path: Path, key: str, *, verb: str = "eval") -> dict[str, Any]:
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(read_text_file(path))
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: cannot be read as JSON ({error}); expected a {path.name} of `lookonce {verb}`",

@@ -23,6 +23,7 @@ from lookonce.storage import (
     make_run_folder,
     only_user,
     os_errors_explained,
+    read_regular_file,
     recover,
     remove_published,
     remove_temporary_files,
@@ -107,9 +108,11 @@ class RunFolder:
         """One row per epoch, oldest first. DataError for a line that is no row, except a truncated last one."""
         path = self.path / "metrics.jsonl"
         try:
-            lines = path.read_bytes().splitlines()
+            lines = read_regular_file(path).splitlines()
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); restore or delete it", path=path) from error
         rows = []
         for number, line in enumerate(lines, start=1):
             row = _row_in(line)

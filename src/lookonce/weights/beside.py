@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lookonce.errors import WeightsError
 from lookonce.settings.record import ModelRecord
-from lookonce.storage import sha256_file
+from lookonce.storage import read_regular_file, sha256_file
 from lookonce.weights.foreign import ForeignWeights, ReadOptions
 
 
@@ -66,7 +66,7 @@ NEXT_STEP = "move it away to read the weights without it, or write both files ag
 def read_beside(path: Path, weights: Path) -> ModelRecord:
     """The record in the file; WeightsError when it is another kind of file, or belongs to other weights."""
     try:
-        found = Beside.model_validate_json(path.read_bytes())
+        found = Beside.model_validate_json(read_regular_file(path))
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:

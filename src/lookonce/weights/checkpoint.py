@@ -25,7 +25,7 @@ from lookonce.log import get_logger
 from lookonce.parsed import parse_json
 from lookonce.settings.record import ModelRecord
 from lookonce.shown import to_json
-from lookonce.storage import MARKER, atomic_folder, find_published, require_content, sha256_file
+from lookonce.storage import MARKER, atomic_folder, find_published, read_text_file, require_content, sha256_file
 
 MODEL_FILE = "model.safetensors"
 RECORD_FILE = "record.json"
@@ -237,7 +237,7 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = parse_json(path.read_text(encoding="utf-8"))
+        value = parse_json(read_text_file(path))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read as JSON ({error}); {NEXT_STEP}", path=path) from error
     if not isinstance(value, dict):
