@@ -50,14 +50,15 @@ def file_digest(path: Path, algorithm: str) -> str:
 def write_file(path: Path, content: bytes | str) -> None:
     """Replace a file atomically: readers see the old content or the new content, never a part.
 
-    The last of several writers wins. A kill may leave the temporary file, which `remove_temporary_files` removes.
+    Text is written in UTF-8, a byte of a file name that is not UTF-8 as `\\udcff`, which JSON reads back. The last of
+    several writers wins. A kill may leave the temporary file, which `remove_temporary_files` removes.
     """
     # A new name: no other writer has it, and no link in a shared folder leads elsewhere.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     with os_errors_explained(path):
         try:
             with temporary.open("xb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+                file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
             _sync(temporary)
             temporary.rename(path)
         finally:

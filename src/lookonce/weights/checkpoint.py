@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from lookonce.errors import WeightsError
@@ -25,7 +25,15 @@ from lookonce.log import get_logger
 from lookonce.parsed import parse_json
 from lookonce.settings.record import ModelRecord
 from lookonce.shown import to_json
-from lookonce.storage import MARKER, atomic_folder, find_published, read_text_file, require_content, sha256_file
+from lookonce.storage import (
+    MARKER,
+    atomic_folder,
+    find_published,
+    read_regular_file,
+    read_text_file,
+    require_content,
+    sha256_file,
+)
 
 MODEL_FILE = "model.safetensors"
 RECORD_FILE = "record.json"
@@ -226,7 +234,7 @@ def _write_arrays(path: Path, arrays: Mapping[str, Tensor]) -> None:
 
 def _read_arrays(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        return load(read_regular_file(path))  # `load_file` refuses a path that is not UTF-8
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a safetensors file ({error}); {NEXT_STEP}", path=path) from error
 

@@ -263,7 +263,7 @@ def fingerprint(weights: Path, dataset: Dataset) -> str:
     else:
         checkpoint = find_checkpoint(weights)
         parts = [sha256_file(checkpoint / name) for name in ("model.safetensors", "record.json")]
-    return sha256("".join([*parts, data_hash(dataset), ANALYSIS_VERSION]).encode()).hexdigest()
+    return sha256("".join([*parts, data_hash(dataset), ANALYSIS_VERSION]).encode(errors="backslashreplace")).hexdigest()
 
 
 def read_scored(folder: Path, dataset: Dataset, thresholds: Thresholds) -> Scored | None:
