@@ -31,6 +31,12 @@ def to_json(value: Any, **options: Any) -> str:
     return _HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
+def utf8(values: Any) -> Any:
+    """JSON values with the text `\\udcff` for a byte of a name that is not UTF-8, for files that others read."""
+    text = json.dumps(values, ensure_ascii=False)
+    return json.loads(_HALVES.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text))
+
+
 def csv_cell(value: Any) -> Any:
     """A cell of a CSV file: text that a spreadsheet would take for a formula begins with `'`; numbers stay."""
     if not isinstance(value, str):

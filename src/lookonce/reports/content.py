@@ -122,9 +122,8 @@ def _read_record(folder: Path) -> ModelRecord | None:
         path = (find_published(checkpoint) or checkpoint) / "record.json"
         if path.is_file():
             try:
-                return ModelRecord.model_validate_json(path.read_bytes())
-            except ValidationError as error:
-                raise DataError(
-                    f"{path}: {error.errors()[0]['msg']}; expected a record of this version of lookonce", path=path
-                ) from error
+                return ModelRecord.model_validate(parse_json(read_text_file(path)))
+            except ValueError as error:
+                words = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+                raise DataError(f"{path}: {words}; expected a record of this version of lookonce", path=path) from error
     return None

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lookonce.errors import WeightsError
 from lookonce.settings.record import ModelRecord
+from lookonce.shown import utf8
 from lookonce.storage import read_regular_file, sha256_file
 from lookonce.weights.foreign import ForeignWeights, ReadOptions
 
@@ -32,6 +33,7 @@ def record_file(weights: Path) -> Path:
 
 def text_beside(record: ModelRecord, weights: bytes) -> str:
     """Content of the record file for these weights."""
+    record = record.model_copy(update={"settings": utf8(dict(record.settings))})
     beside = Beside(lookonce_record=record, sha256=hashlib.sha256(weights).hexdigest())
     return beside.model_dump_json(indent=1) + "\n"
 
