@@ -6,6 +6,7 @@ The processes are forks of one that has imported everything and done nothing, fo
 import errno
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -76,17 +77,19 @@ def _see(event: str, arguments: tuple[Any, ...]) -> None:
             watch.act()
 
 
-def command(*tokens: str, log: Path, watched: Path | None = None, at: int = 0, act: Act = kill) -> BaseProcess:
+def command(
+    *tokens: str, log: Path, watched: Path | None = None, at: int = 0, act: Act = kill, memory: int = 0
+) -> BaseProcess:
     """Start `lookonce TOKENS`; its exit status is the process's. watched, at, act: as of `Watch`; None watches nothing.
-    log: file that its output is added to."""
+    log: file that its output is added to. memory: bytes of address space that it may add (RLIMIT_AS); 0: no limit."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=_run, args=(tokens, log, watched, at, act))
+    process = context.Process(target=_run, args=(tokens, log, watched, at, act, memory))
     process.start()
     return process
 
 
-def _run(tokens: tuple[str, ...], log: Path, watched: Path | None, at: int, act: Act) -> NoReturn:
+def _run(tokens: tuple[str, ...], log: Path, watched: Path | None, at: int, act: Act, memory: int) -> NoReturn:
     import torch
 
     from lookonce.cli.main import main
@@ -95,6 +98,9 @@ def _run(tokens: tuple[str, ...], log: Path, watched: Path | None, at: int, act:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    if memory:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + memory, resource.RLIM_INFINITY))
     watch = Watch(watched or Path("nothing"), at, act)
     with nullcontext() if watched is None else watch:
         status = main(list(tokens))
