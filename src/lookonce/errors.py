@@ -17,8 +17,10 @@ NO_CANN = (
     "source /usr/local/Ascend/ascend-toolkit/set_env.sh. To use the CPU instead: export TORCH_DEVICE_BACKEND_AUTOLOAD=0"
 )
 COMMAND = "LOOKONCE_COMMAND"  # set by ./run, which runs lookonce where no command of that name is on PATH
-NO_MEMORY = ("can't allocate memory", "Insufficient memory", "Cannot allocate memory", "std::bad_alloc")
-NO_MEMORY += ("can't start new thread", "DefaultCPUAllocator")
+NO_MEMORY = (
+    *("can't allocate memory", "Insufficient memory", "Cannot allocate memory", "std::bad_alloc"),
+    "can't start new thread",  # there is no room for its stack
+)
 # Of the loader; on a disk without permission to execute, the reason follows.
 NO_ROOM_TO_LOAD = "failed to map segment from shared object"
 # Verb -> what makes it smaller.
