@@ -84,7 +84,8 @@ class LoadedDetector:
         from lookonce.prediction.arrays import media_of
         from lookonce.workflows.predict import predict_in_memory, predict_with
 
-        request, media = self._request(source, options), media_of(source, bgr=bgr)
+        request = self._request(source, options)
+        media = media_of(source, bgr=bgr, follow_links=request.follow_links)
         if options.keys() & {"output", "save"}:
             return predict_with(self.runtime, request, media=media)
         return predict_in_memory(self.runtime, request, media)
@@ -99,7 +100,8 @@ class LoadedDetector:
         from lookonce.prediction.arrays import media_of
         from lookonce.workflows.predict import stream
 
-        return stream(self.runtime, self._request(source, options), media_of(source, bgr=bgr))
+        request = self._request(source, options)
+        return stream(self.runtime, request, media_of(source, bgr=bgr, follow_links=request.follow_links))
 
     def evaluate(self, data: str | PathLike[str], **options: Any) -> "Evaluation":
         """`lookonce eval --data DATA`, with the same options."""

@@ -69,7 +69,7 @@ def average_over_ranks(tensors: Sequence[torch.Tensor]) -> None:
     """Replace each tensor (the same shapes on all ranks, one dtype) by its mean over the ranks.
 
     The tensors travel in a single buffer in the given order. The rounding of a sum depends on its position in the
-    buffer, so only a constant layout makes a resumed run bit-exact (docs/decisions/0011).
+    buffer, so only a constant layout makes a resumed run bit-exact on CPUs (docs/decisions/0011).
     """
     if not _is_initialised() or not tensors:
         return

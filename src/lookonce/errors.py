@@ -17,11 +17,26 @@ NO_CANN = (
     "source /usr/local/Ascend/ascend-toolkit/set_env.sh. To use the CPU instead: export TORCH_DEVICE_BACKEND_AUTOLOAD=0"
 )
 COMMAND = "LOOKONCE_COMMAND"  # set by ./run, which runs lookonce where no command of that name is on PATH
-NO_MEMORY = ("can't allocate memory", "Insufficient memory", "Cannot allocate memory", "std::bad_alloc")
-OUT_OF_MEMORY = (
-    "out of memory; reduce --batch-size or --image-size; --accumulate N with a smaller --batch-size keeps the number "
-    "of images per step; --resume continues a training run from its last checkpoint"
+NO_MEMORY = (
+    *("can't allocate memory", "Insufficient memory", "Cannot allocate memory", "std::bad_alloc"),
+    "can't start new thread",  # there is no room for its stack
 )
+# Of the loader; on a disk without permission to execute, the reason follows.
+NO_ROOM_TO_LOAD = "failed to map segment from shared object"
+# Verb -> what makes it smaller.
+LESS_MEMORY = {
+    "train": "reduce --batch-size or --image-size; --accumulate N with a smaller --batch-size keeps the number of "
+    "images per step; --resume continues a training run from its last checkpoint",
+    "eval": "reduce --batch-size or --image-size",
+    "predict": "omit --tile, choose smaller images, or weights with a smaller input",
+    "export": "reduce --image-size or --batch",
+}
+LESS_MEMORY |= {"job": LESS_MEMORY["train"], "demo": LESS_MEMORY["train"]}
+
+
+def out_of_memory(verb: str) -> str:
+    """The sentence for memory that is used up."""
+    return f"out of memory; {LESS_MEMORY.get(verb, 'close other programs')}, or raise the limit of memory (ulimit -v)"
 
 
 def how_to_install(extra: str) -> str:
@@ -120,7 +135,11 @@ def is_out_of_memory(error: BaseException | None) -> bool:
         words = str(error)
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
             return True
-        if type(error).__name__ == "OutOfMemoryError" or any(text in words for text in NO_MEMORY):
+        if (
+            type(error).__name__ == "OutOfMemoryError"
+            or words.endswith(NO_ROOM_TO_LOAD)
+            or any(text in words for text in NO_MEMORY)
+        ):
             return True
         error = error.__cause__ or error.__context__
     return False

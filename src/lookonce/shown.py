@@ -1,8 +1,11 @@
 """Names and texts of others as they are shown: nothing in them acts on a terminal, a line or a spreadsheet."""
 
+import csv
+import io
 import json
 import re
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
 
 # Control characters (C0, DEL, C1: escape sequences begin with ESC or CSI), separators of lines and of direction, and
 # halves of surrogate pairs, which stand for the bytes of a file name that is not UTF-8.
@@ -28,12 +31,33 @@ def to_json(value: Any, **options: Any) -> str:
     return _HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
+def utf8(values: Any) -> Any:
+    """JSON values with the text `\\udcff` for a byte of a name that is not UTF-8, for files that others read."""
+    text = json.dumps(values, ensure_ascii=False)
+    return json.loads(_HALVES.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text))
+
+
 def csv_cell(value: Any) -> Any:
     """A cell of a CSV file: text that a spreadsheet would take for a formula begins with `'`; numbers stay."""
     if not isinstance(value, str):
         return value
     text = f"'{value}" if value.startswith(_FORMULA) else value
     return shown(text)
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A CSV file: a line with the names of the columns, in the order in which they appear, and a line per row. A value
+    that is missing is an empty cell."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    write_csv(text, [columns, *([row.get(name) for name in columns] for row in rows)])
+    return text.getvalue()
+
+
+def write_csv(file: TextIO, rows: Iterable[Iterable[Any]]) -> None:
+    """Add rows to a CSV file, each cell by `csv_cell`."""
+    writer = csv.writer(file, lineterminator="\n")  # noqa: TID251 (the only one)
+    writer.writerows(map(csv_cell, row) for row in rows)
 
 
 def _escaped(character: re.Match[str]) -> str:

@@ -50,14 +50,15 @@ def file_digest(path: Path, algorithm: str) -> str:
 def write_file(path: Path, content: bytes | str) -> None:
     """Replace a file atomically: readers see the old content or the new content, never a part.
 
-    The last of several writers wins. A kill may leave the temporary file, which `remove_temporary_files` removes.
+    Text is written in UTF-8, a byte of a file name that is not UTF-8 as `\\udcff`, which JSON reads back. The last of
+    several writers wins. A kill may leave the temporary file, which `remove_temporary_files` removes.
     """
     # A new name: no other writer has it, and no link in a shared folder leads elsewhere.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     with os_errors_explained(path):
         try:
             with temporary.open("xb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+                file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
             _sync(temporary)
             temporary.rename(path)
         finally:
@@ -106,10 +107,11 @@ def _no_temporary_space(reason: str) -> StorageError:
 
 
 @contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path, *, previous: Path | None = None) -> Iterator[Path]:
     """Write a new version of `folder`: the block writes into the yielded path, which then replaces `folder`.
 
-    If the block raises, the new version is removed and the previous one stays unchanged.
+    If the block raises, the new version is removed and the previous one stays unchanged. previous: where the version
+    that is replaced stays, on the same disk; None removes it.
     """
     with os_errors_explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +127,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             except BaseException:
                 shutil.rmtree(new, ignore_errors=True)
                 raise
-            _rename_in(folder)
+            _rename_in(folder, previous or _old(folder))
 
 
 def find_published(folder: Path) -> Path | None:
@@ -248,9 +250,10 @@ def _run_number(path: Path, name: str) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def _rename_in(folder: Path) -> None:
+def _rename_in(folder: Path, previous: Path) -> None:
     if folder.exists():
-        folder.rename(_old(folder))
+        remove_published(previous)
+        folder.rename(previous)
     _new(folder).rename(folder)
     _sync(folder.parent)
     remove_published(_old(folder))

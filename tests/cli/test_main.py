@@ -16,7 +16,7 @@ import pytest
 from lookonce.cli import verbs
 from lookonce.cli.main import is_switched_on, main
 from lookonce.cli.verbs import VERBS
-from lookonce.errors import DataError
+from lookonce.errors import DataError, out_of_memory
 from lookonce.exit_codes import ExitCode
 from lookonce.log import console, get_logger, logging_to
 from lookonce.settings.schema import Settings
@@ -232,6 +232,8 @@ def test_an_error_of_ours_has_its_own_status_and_a_traceback_when_asked_for(
 
 NO_MEMORY = (
     MemoryError(),
+    RuntimeError("can't start new thread"),
+    ImportError("x.so: failed to map segment from shared object"),
     RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory"),
     type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2.00 GiB"),
     OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
@@ -245,8 +247,13 @@ def test_out_of_memory_names_the_settings(error: Exception, add_verb, capsys: py
 
     add_verb(fill)
     assert main(["try"]) == ExitCode.FAILED
-    shown = capsys.readouterr().err
-    assert all(option in shown for option in ("--batch-size", "--image-size", "--accumulate", "--resume"))
+    assert "memory" in capsys.readouterr().err
+
+
+def test_out_of_memory_names_options_of_the_verb():
+    named = ("--batch-size", "--image-size", "--accumulate", "--resume")
+    assert all(option in out_of_memory("train") for option in named)
+    assert "--accumulate" not in out_of_memory("eval")
 
 
 def test_an_error_of_the_system_names_its_file(add_verb: Callable[..., None], capsys: pytest.CaptureFixture[str]):

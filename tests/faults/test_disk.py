@@ -31,6 +31,10 @@ FAST: dict[str, Command] = {
 }
 SLOW: dict[str, Command] = {
     "check": lambda run, data, disk: ["check", str(data), f"--json={disk / 'c.json'}", f"--html={disk / 'c.html'}"],
+    "job": lambda run, data, disk: [
+        *("job", f"--data_url={data}", f"--output_path={disk / 'o'}", f"--data_path={disk / 'i'}", "--run=job"),
+        *OPTIONS,
+    ],
     "export": lambda run, data, disk: ["export", str(run), "--to=onnx", f"--output={disk / 'x.onnx'}"],
 }
 COMMANDS = FAST | SLOW

@@ -12,7 +12,7 @@ from lookonce.cli.main import main
 from lookonce.errors import DataError
 from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger, logging_to
-from lookonce.shown import csv_cell, shown, shown_lines, to_json
+from lookonce.shown import csv_cell, csv_text, shown, shown_lines, to_json
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9.jpg")
 ACTING = "a\x1b[31mb\nc\x9b2J\u202e"
@@ -36,6 +36,7 @@ def test_a_formula_is_text_and_a_number_stays_one(text: str):
     assert csv_cell(text).startswith("'")
     assert csv_cell(-1.5) == -1.5
     assert csv_cell("a=b") == "a=b"
+    assert csv_text([{"n": 1}, {text: text}]).splitlines() == [f"n,{csv_cell(text)}", "1,", f",{csv_cell(text)}"]
 
 
 def test_a_log_file_and_an_error_show_a_name_escaped(tmp_path: Path):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faulty import become_fifo, nobody_waits
 from mutations import mutated
 from odd_json import with_odd_value
 
@@ -65,3 +66,10 @@ def test_a_damaged_file_is_read_or_refused(name: str, count: int, run: Path, dat
         with suppress(LookonceError):
             READERS[name](run, data)
         assert time.process_time() - started < LONGEST_SECONDS, number
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_fifo_in_place_of_a_file_is_refused(name: str, run: Path, data: Path) -> None:
+    become_fifo(run / name)
+    with nobody_waits(), suppress(LookonceError):
+        READERS[name](run, data)

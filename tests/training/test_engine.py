@@ -1,4 +1,5 @@
 import copy
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -190,3 +191,16 @@ def test_reproducible_puts_everything_back() -> None:
         assert torch.are_deterministic_algorithms_enabled()
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+
+
+def test_on_an_accelerator_deterministic_algorithms_are_used_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # restored after the test, also if it is not set
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    with reproducible(torch.device("cuda")):
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    with reproducible(torch.device("cuda"), deterministic=True):
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()

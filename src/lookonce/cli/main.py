@@ -22,11 +22,11 @@ from lookonce.cli.verbs import VERBS, Verb
 from lookonce.errors import (
     NO_CANN,
     NO_TORCH_NPU,
-    OUT_OF_MEMORY,
     LookonceError,
     MissingExtra,
     SettingsError,
     is_out_of_memory,
+    out_of_memory,
     shortened,
 )
 from lookonce.exit_codes import ExitCode
@@ -70,10 +70,10 @@ def main(tokens: Sequence[str] | None = None, *, from_document: bool = False) ->
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
     except OSError as error:
-        return _fail(_of_system(error), ExitCode.FAILED, show_traceback)
+        return _fail(_of_system(error, tokens), ExitCode.FAILED, show_traceback)
     except Exception as error:  # noqa: BLE001 (the last resort)
         if is_out_of_memory(error):
-            return _fail(OUT_OF_MEMORY, ExitCode.FAILED, show_traceback)
+            return _fail(out_of_memory("".join(tokens[:1])), ExitCode.FAILED, show_traceback)
         return _fail(_unforeseen(error, show_traceback), ExitCode.UNFORESEEN, show_traceback)
 
 
@@ -246,10 +246,10 @@ def _layout() -> Layout:
     return Layout(width=console.width, is_terminal=console.is_terminal)
 
 
-def _of_system(error: OSError) -> str:
+def _of_system(error: OSError, tokens: Sequence[str]) -> str:
     """What the system refused, such as a name of over 255 bytes, a device's error or a full disk."""
     if is_out_of_memory(error):
-        return OUT_OF_MEMORY
+        return out_of_memory("".join(tokens[:1]))
     name = "" if error.filename is None else f"{shortened(os.fsdecode(error.filename))}: "
     return f"{name}{error.strerror or error}; expected a file or folder that can be used; check the path and its disk"
 

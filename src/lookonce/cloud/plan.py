@@ -19,6 +19,7 @@ from typing import Any
 from lookonce.errors import SettingsError
 from lookonce.parsed import parse_json
 from lookonce.settings.names import counted
+from lookonce.storage import read_text_file
 
 NO_PLATFORM = "no platform"  # source of a plan
 PORT = 29500  # torchrun's own default
@@ -242,7 +243,7 @@ def _own_server(
 
 def _read_rank_table(path: Path) -> list[_Server]:
     try:
-        table = parse_json(path.read_text(encoding="utf-8"))
+        table = parse_json(read_text_file(path))
         if "server_list" in table:
             return [_server(entry["server_id"], entry["device"]) for entry in table["server_list"]]
         groups = [instance for group in table["group_list"] for instance in group["instance_list"]]

@@ -133,8 +133,8 @@ def data_hash(dataset: Dataset) -> str:
     of a division does not matter.
     """
     digest = hashlib.sha256()
-    digest.update("\0".join(dataset.class_names).encode() + b"\1")
-    digest.update("\0".join(path.name for path in dataset.image_paths).encode() + b"\1")
+    digest.update("\0".join(dataset.class_names).encode(errors="backslashreplace") + b"\1")
+    digest.update("\0".join(path.name for path in dataset.image_paths).encode(errors="backslashreplace") + b"\1")
     for array in (
         dataset.image_sizes_wh.astype("<i8"),
         dataset.box_offsets.astype("<i8"),

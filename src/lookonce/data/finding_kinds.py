@@ -156,6 +156,14 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "use paths inside the image folder",
             _LEFT_OUT,
         ),
+        FindingKind(
+            "link-outside-folder",
+            "error",
+            "images",
+            "an image is read through a symbolic link that leads out of the data set",
+            "copy the image there; or, if you trust the links, set --follow-links",
+            _LEFT_OUT,
+        ),
         # images
         FindingKind(
             "missing-image",

@@ -20,7 +20,7 @@ from lookonce.data.selection import take_boxes, take_images, unify_classes
 from lookonce.data.splits import SPLITS
 
 # Images with one of these findings are left out.
-_UNUSABLE = ("missing-image", "truncated-image", "unreadable-image", "size-differs")
+_UNUSABLE = ("missing-image", "link-outside-folder", "truncated-image", "unreadable-image", "size-differs")
 _SAME_BYTES = ("copied-image", "leaked-image")
 _SAME_IMAGE = (*_SAME_BYTES, "near-copy", "leaked-near-copy")
 

@@ -32,14 +32,24 @@ class NoAnnotations(DataError):
     """A folder of images in which nothing looks like labels."""
 
 
-def open_data(data: str | Path, images: Path | None = None, *, needs_images: bool = True) -> DataSource:
+def open_data(
+    data: str | Path, images: Path | None = None, *, needs_images: bool = True, follow_links: bool = False
+) -> DataSource:
     """The data set at `data`: a folder, a file, a .zip or an address in object storage.
 
     images: the image folder of an annotation JSON. needs_images False: COCO and VOC annotations are read even if the
-    images do not exist. Reads folder listings and small YAML files only. DataError if `data` matches no format, or two.
+    images do not exist. follow_links: images may be read through symbolic links that lead out of the data set. Reads
+    folder listings and small YAML files only. DataError if `data` matches no format, or two.
     """
-    source = _open(local_data(data), None if images is None else local_file(images), needs_images=needs_images)
+    path, folder = local_data(data), None if images is None else local_file(images)
+    source = _open(path, folder, needs_images=needs_images)
     source.needs_images = needs_images
+    return source if follow_links else bounded(source, folder or path)
+
+
+def bounded(source: DataSource, place: Path) -> DataSource:
+    """The data set, whose links have to stay in `place`, a folder, or in the folder of `place`, a file."""
+    source.links_stay_in = place if place.is_dir() else place.parent
     return source
 
 

@@ -9,6 +9,7 @@ from lookonce.data.box_conventions import BoxConvention
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import RaiseOnError, Report
 from lookonce.data.headers import report_missing
+from lookonce.data.links import report_links
 from lookonce.errors import DataError
 
 ReadSplit = Callable[[str, Report], Annotations]
@@ -32,6 +33,7 @@ class DataSource:
         self._read = read
         self._any_split = any_split
         self.needs_images = True  # False: only annotations are needed, as for evaluating another program's results
+        self.links_stay_in: Path | None = None  # a folder that symbolic links must not lead out of; None: they may
         self.boxes: BoxConvention | None = None  # another convention than that of the format, as the user says
         self.num_held_out: int | None = None  # images of train that became val; 0: none can; None: not tried
         self._loaded: dict[str, Dataset] = {}
@@ -68,6 +70,8 @@ class DataSource:
                 value=name,
             )
         found = self._read(name, report)
+        if self.links_stay_in is not None and self.needs_images:
+            report_links(found.image_paths, self.links_stay_in, report)
         if self.boxes is None:
             return found
         boxes_xyxy = self.boxes.undo(found.boxes_xyxy, found.box_sizes_wh)

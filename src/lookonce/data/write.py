@@ -4,6 +4,7 @@ The new folder appears only when it is complete. The original files are not chan
 """
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -108,19 +109,21 @@ def write_data(
     )
 
 
+_BYTE = re.compile("[\udc80-\udcff]")  # how Python shows a byte of a file name that is not UTF-8 (PEP 383)
 Targets = dict[tuple[str, Path], Path]  # (split, original path) -> path relative to the new folder
 
 
 def _targets(datasets: Sequence[Dataset], to: str, new_names: Mapping[Path, str]) -> Targets:
-    """Images keep their names; of two with the same name in a folder, or names that differ only by case, one gets a
-    number."""
+    """Images keep their names, except bytes that are not UTF-8 and become `%E9`, as no other program reads them in an
+    annotation file; of two names in a folder that are equal or differ only by case, one gets a number."""
     targets: Targets = {}
     taken: dict[str, Path] = {}
     for dataset in datasets:
         folder = Path(_IMAGE_FOLDER[to].format(split=dataset.split))
         for path in dataset.image_paths:
             if (dataset.split, path) not in targets:
-                targets[dataset.split, path] = _free_name(path, folder / new_names.get(path, path.name), to, taken)
+                name = _BYTE.sub(lambda byte: f"%{ord(byte[0]) & 0xFF:02X}", new_names.get(path, path.name))
+                targets[dataset.split, path] = _free_name(path, folder / name, to, taken)
     return targets
 
 

@@ -14,6 +14,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.detections import Detections
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
+from lookonce.storage import read_regular_file
 
 # A thousandth of a pixel is far too small to change a score, and JSON stores this decimal without loss. So the file,
 # read by any program, scores exactly as the arrays in memory do.
@@ -127,7 +128,7 @@ def read_coco_results(path: Path, dataset: Dataset) -> Results:
 
 def _read_rows(path: Path) -> list[Any]:
     try:
-        rows = parse_json(path.read_bytes())
+        rows = parse_json(read_regular_file(path))
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}); expected a COCO results file", path=path

@@ -47,7 +47,7 @@ def open_calibration_set(given: str | None, record: ModelRecord, find_images: Fi
             setting="calibration",
         )
     try:
-        splits = open_data(source)
+        splits = open_data(source, follow_links=True)
         fitted, scored = (
             splits.split(next((name for name in wanted if name in splits.splits), next(iter(splits.splits))))
             for wanted in (("train", "val"), ("val", "test", "train"))

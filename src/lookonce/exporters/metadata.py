@@ -11,6 +11,7 @@ from lookonce.exporters.plan import ExportPlan
 from lookonce.runtimes.exported import RECORD_KEY
 from lookonce.runtimes.kinds import kind_of
 from lookonce.settings.record import ModelRecord
+from lookonce.shown import utf8
 from lookonce.storage import write_file
 
 VERIFIED_KEY = "lookonce_verified"  # beside the record
@@ -19,7 +20,10 @@ VERIFIED_KEY = "lookonce_verified"  # beside the record
 def describe(record: ModelRecord, plan: ExportPlan, **versions: str) -> ModelRecord:
     """The record of an exported file: `record` with the precision of the file and the versions of the exporters."""
     written_by = {"lookonce": lookonce.__version__, **versions}
-    return record.model_copy(update={"precision": plan.precision, "versions": {**record.versions, **written_by}})
+    versions = {**record.versions, **written_by}
+    return record.model_copy(
+        update={"precision": plan.precision, "versions": versions, "settings": utf8(dict(record.settings))}
+    )
 
 
 def embed(model: onnx.ModelProto, record: ModelRecord) -> None:

@@ -20,14 +20,15 @@ EXPECTED = (
 )
 
 
-def media_of(source: Any, *, bgr: bool = False) -> Media:
+def media_of(source: Any, *, bgr: bool = False, follow_links: bool = False) -> Media:
     """The images of a SOURCE of Python: what `find_media` takes, images in memory, or a list of both.
 
-    bgr: the arrays have OpenCV's order of channels. DataError names what was given and what is expected.
+    bgr: the arrays have OpenCV's order of channels. follow_links: as in `find_media`. DataError names what was given
+    and what is expected.
     """
     if isinstance(source, str | os.PathLike):
-        return find_media(os.fspath(source))
-    entries = list(_entries(source, bgr))
+        return find_media(os.fspath(source), follow_links=follow_links)
+    entries = list(_entries(source, bgr, follow_links))
     if not entries:
         raise DataError(f"no images in an empty {type(source).__name__}; {EXPECTED}")
     places = unique_places([entry.place for entry in entries])
@@ -35,11 +36,11 @@ def media_of(source: Any, *, bgr: bool = False) -> Media:
     return Media(entries=entries, total=len(entries))
 
 
-def _entries(source: Any, bgr: bool) -> Iterator[ImageSource]:
+def _entries(source: Any, bgr: bool, follow_links: bool) -> Iterator[ImageSource]:
     given = source if isinstance(source, list | tuple) or _dimensions(source) == 4 else [source]
     for number, one in enumerate(given, start=1):
         if isinstance(one, str | os.PathLike):
-            media = find_media(os.fspath(one))
+            media = find_media(os.fspath(one), follow_links=follow_links)
             if not media.is_finite:
                 raise DataError(f"{one}: is a video or a stream; expected images in a list; predict it by itself")
             yield from media.images()

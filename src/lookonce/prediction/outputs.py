@@ -1,6 +1,5 @@
 """Writes detections image by image: JSON, COCO results, JSON Lines, CSV, YOLO text. Memory use stays constant."""
 
-import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from lookonce.boxes import xyxy_to_cxcywh, xyxy_to_xywh
 from lookonce.prediction.result import PredictedImage
 from lookonce.settings.record import ModelRecord
-from lookonce.shown import csv_cell, to_json
+from lookonce.shown import to_json, write_csv
 from lookonce.storage import os_errors_explained
 
 LABELS = "labels"  # folder of the YOLO label files, as that format names it
@@ -116,17 +115,14 @@ class CsvFile:
         self._record = context.record
         self._path = context.folder / "detections.csv"
         self._file = _open_new(self._path)
-        self._rows = csv.writer(self._file, lineterminator="\n")
-        self._rows.writerow((*CSV_COLUMNS, *CSV_BOX_COLUMNS))
+        write_csv(self._file, [(*CSV_COLUMNS, *CSV_BOX_COLUMNS)])
 
     def add(self, image: PredictedImage) -> None:
         entry = image.to_dict()
         with os_errors_explained(self._path):
-            for one in entry["detections"]:
-                values = entry | one
-                self._rows.writerow(
-                    [*(csv_cell(values.get(name)) for name in CSV_COLUMNS), *values["box_xyxy"], values.get("track")]
-                )
+            for values in (entry | one for one in entry["detections"]):
+                cells = [*map(values.get, CSV_COLUMNS), *values["box_xyxy"], values.get("track")]
+                write_csv(self._file, [cells])
             self._file.flush()
 
     def finish(self, _failed: Mapping[str, str]) -> None:

@@ -14,7 +14,10 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.data.findings import RaiseOnError
 from lookonce.data.images import IMAGE_SUFFIXES, TruncatedImage, read_image
+from lookonce.data.links import report_links
+from lookonce.data.listing import Listing
 from lookonce.errors import DataError, MissingExtra
 from lookonce.prediction.byte_stream import images_in
 from lookonce.prediction.camera import LatestFrame, camera_frames, reconnecting, screen_frames
@@ -22,6 +25,7 @@ from lookonce.prediction.http import is_url, open_url, without_password
 from lookonce.prediction.video import USUAL_RATE, VIDEO_SUFFIXES, Frame, read_frames, read_header
 from lookonce.remote.local_copy import local_file
 from lookonce.remote.objects import is_remote
+from lookonce.storage import read_text_file, require_regular_file
 
 LIST_SUFFIX = ".txt"
 SCREEN = "screen"
@@ -112,7 +116,7 @@ def read_streamed(content: bytes, name: str) -> NDArray[np.uint8]:
         raise DataError(f"{name}: broke off inside an image, after {len(content):,} bytes of it", path=name) from error
 
 
-def find_media(source: str | Path, *, reconnect: int = 0) -> Media:
+def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = False) -> Media:
     """The images and clips of SOURCE, sorted by name (a list keeps its order); DataError when there are none.
 
     folder: all image and video files in it and its subfolders, by suffix
@@ -123,7 +127,8 @@ def find_media(source: str | Path, *, reconnect: int = 0) -> Media:
     `-`: one image, or several in a row, from standard input
     URL: an image, a video or a stream
     s3://BUCKET/KEY, obs://BUCKET/KEY: the objects at or below the key, downloaded first
-    Only the last two use the network. reconnect: see `reconnecting`.
+    Only the last two use the network. reconnect: see `reconnecting`. follow_links: files of a folder may be symbolic
+    links to places outside it.
     """
     text = str(source)
     if text == "-":
@@ -134,7 +139,7 @@ def find_media(source: str | Path, *, reconnect: int = 0) -> Media:
         return _at_url(text, reconnect)
     if not Path(text).exists() and (text == SCREEN or (text.isdecimal() and text.isascii())):
         return _clip_alone(_live_clip(text, reconnect))
-    paths, folder = _paths(text)
+    paths, folder = _paths(text, follow_links)
     places = unique_places([path.relative_to(folder) if folder else Path(path.name) for path in paths])
     entries = [_entry(path, place) for path, place in zip(paths, places, strict=True)]
     if len(entries) == 1 and isinstance(entries[0], ImageSource) and entries[0].pixels is not None:
@@ -144,8 +149,8 @@ def find_media(source: str | Path, *, reconnect: int = 0) -> Media:
 
 
 def find_images(source: str | Path) -> list[ImageSource]:
-    """The images of a file, folder, pattern or list, at least one; see `find_media`."""
-    entries = [entry for entry in find_media(source).entries if isinstance(entry, ImageSource)]
+    """The images of a file, folder, pattern or list, at least one, also those that links lead to; see `find_media`."""
+    entries = [entry for entry in find_media(source, follow_links=True).entries if isinstance(entry, ImageSource)]
     found = [entry for entry in entries if entry.pixels is None]
     if not found:
         raise DataError(
@@ -176,11 +181,14 @@ def _in_store(address: str) -> Media:
     return replace(media, entries=[addressed(entry) for entry in media.known])
 
 
-def _paths(text: str) -> tuple[list[Path], Path | None]:
+def _paths(text: str, follow_links: bool) -> tuple[list[Path], Path | None]:
     """The files, and the folder to which their places are relative."""
     path = Path(text)
     if path.is_dir():
-        return _in_folder(path), path
+        found = _in_folder(path)
+        if not follow_links:
+            report_links(found, path, RaiseOnError())
+        return found, path
     if path.suffix.lower() == LIST_SUFFIX and path.is_file():
         return _in_list(path), None
     if path.exists():
@@ -192,14 +200,10 @@ def _paths(text: str) -> tuple[list[Path], Path | None]:
 
 def _in_folder(folder: Path) -> list[Path]:
     wanted = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    found = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in wanted and not path.name.startswith(".") and path.is_file()
-    ]
+    found = sorted(folder / file for file in Listing(folder).with_suffix(*wanted))
     if not found:
         raise DataError(f"{folder}: holds no images; expected files ending in {', '.join(sorted(wanted))}", path=folder)
-    return sorted(found)
+    return found
 
 
 def _fitting(pattern: str) -> list[Path]:
@@ -211,7 +215,7 @@ def _fitting(pattern: str) -> list[Path]:
 
 def _in_list(listing: Path) -> list[Path]:
     try:
-        lines = [line.strip() for line in listing.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in read_text_file(listing).splitlines()]
     except UnicodeDecodeError as error:
         raise DataError(
             f"{listing}: not UTF-8 text ({error}); expected one image path per line",
@@ -241,7 +245,10 @@ def _entry(path: Path, place: Path) -> ImageSource | Clip:
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         return ImageSource(name=name, place=place, path=path)
     try:
+        require_regular_file(path)
         header = read_header(name, name)
+    except OSError as error:
+        return _unreadable(name, place, DataError(f"{name}: {error.strerror}", path=name))
     except MissingExtra as error:
         return _unreadable(name, place, DataError(f"{name}: {error}", path=name))
     except DataError as error:

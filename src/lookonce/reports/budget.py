@@ -1,7 +1,5 @@
 """The edge budget of `lookonce info` as a table, as lines of text and as files; model/budget.py computes it."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from lookonce.settings.record import ModelRecord
-from lookonce.shown import to_json
+from lookonce.shown import csv_text, to_json
 from lookonce.storage import os_errors_explained, write_file
 
 Rows = Sequence[Mapping[str, Any]]  # one per step of the network, in order
@@ -58,13 +56,9 @@ def write_budget(
     rows: Rows, totals: Mapping[str, Any], record: ModelRecord | None, scales: Mapping[str, Any] | None, folder: Path
 ) -> list[Path]:
     """Writes budget.csv, budget.json and, with scales, int8-scales.json; returns their paths."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
     described = None if record is None else record.model_dump(mode="json")
     content = {**totals, "steps": rows, "record": described}
-    files = {"budget.csv": text.getvalue(), "budget.json": to_json(content, indent=1) + "\n"}
+    files = {"budget.csv": csv_text(rows), "budget.json": to_json(content, indent=1) + "\n"}
     if scales is not None:
         files["int8-scales.json"] = json.dumps(scales, indent=1) + "\n"
     with os_errors_explained(folder):

@@ -15,7 +15,7 @@ from lookonce.parsed import parse_json
 from lookonce.reports.images import Classes, ComparedImage
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.yaml_file import read_entries
-from lookonce.storage import find_published
+from lookonce.storage import find_published, read_text_file
 from lookonce.training.run_folder import RunFolder
 
 
@@ -98,7 +98,7 @@ def read_verified(folder: Path) -> dict[str, Any]:
 
 def _read_json(path: Path, key: str, *, verb: str = "eval") -> dict[str, Any]:
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(read_text_file(path))
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: cannot be read as JSON ({error}); expected a {path.name} of `lookonce {verb}`",
@@ -122,9 +122,8 @@ def _read_record(folder: Path) -> ModelRecord | None:
         path = (find_published(checkpoint) or checkpoint) / "record.json"
         if path.is_file():
             try:
-                return ModelRecord.model_validate_json(path.read_bytes())
-            except ValidationError as error:
-                raise DataError(
-                    f"{path}: {error.errors()[0]['msg']}; expected a record of this version of lookonce", path=path
-                ) from error
+                return ModelRecord.model_validate(parse_json(read_text_file(path)))
+            except ValueError as error:
+                words = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+                raise DataError(f"{path}: {words}; expected a record of this version of lookonce", path=path) from error
     return None

@@ -22,6 +22,7 @@ from lookonce.runtimes.exported import (
     parse_interface,
     parse_record,
 )
+from lookonce.storage import read_text_file
 
 
 class DescribedBesideRuntime(ExportedRuntime):
@@ -80,7 +81,7 @@ class LiteRtRuntime(DescribedBesideRuntime):
 def _texts_beside(path: Path) -> dict[str, str]:
     beside = path.with_suffix(".json")
     try:
-        content = parse_json(beside.read_text(encoding="utf-8"))
+        content = parse_json(read_text_file(beside))
         return {key: json.dumps(value) for key, value in content.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise WeightsError(

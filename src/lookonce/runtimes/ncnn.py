@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lookonce.errors import MissingExtra, WeightsError
 from lookonce.runtimes.exported import Engine, ExportedRuntime, parse_interface, parse_record
 from lookonce.runtimes.kinds import NCNN_PARAM
+from lookonce.storage import read_text_file
 
 WEIGHTS_FILE = "model.ncnn.bin"
 RECORD_FILE = "record.json"
@@ -64,6 +65,6 @@ def import_ncnn() -> Any:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text_file(path)
     except (OSError, UnicodeDecodeError):
         return ""

@@ -159,6 +159,11 @@ class Settings(BaseModel):
         "and annotations, or a COCO .json file (then set images too). Required for training.",
     )
     images: Path | None = _setting(None, "data", "Image folder; needed only where the annotations do not name it.")
+    follow_links: bool = _setting(
+        False,
+        "data",
+        "Read images through symbolic links that lead out of the data set; without it they are refused.",
+    )
     train_split: str = _setting("train", "data", "Split used for training.")
     val_split: str = _setting(
         "val",
@@ -250,6 +255,12 @@ class Settings(BaseModel):
         "CPU cores to pin each rank of this node to, adjacent to each other; 0 disables pinning.",
         unit="cores",
         ge=0,
+    )
+    deterministic: bool = _setting(
+        False,
+        "machine",
+        "Use deterministic algorithms on an accelerator, where PyTorch has them; it names the others in a warning. "
+        "Slower. On a CPU they are always used.",
     )
     rank_logs: str = _setting(
         "",

@@ -1,6 +1,7 @@
 """One epoch of training: mixed precision, loss, backward, gradient accumulation and clipping, optimizer step, EMA."""
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -264,18 +265,24 @@ def _skipped(learner: Learner, batch: Batch, epoch: int, index: int) -> StepResu
 
 
 @contextmanager
-def reproducible(device: torch.device) -> Iterator[None]:
-    """Inside the block PyTorch uses deterministic algorithms on a CPU; on accelerators nothing changes."""
-    if device.type != "cpu":
+def reproducible(device: torch.device, *, deterministic: bool = False) -> Iterator[None]:
+    """Inside the block PyTorch uses deterministic algorithms on a CPU; on an accelerator only if `deterministic`.
+
+    There PyTorch lacks some (of the gradient of max pooling, on CUDA): it warns and uses another.
+    """
+    is_cpu = device.type == "cpu"
+    if not (is_cpu or deterministic):
         yield
         return
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    if device.type == "cuda":  # cuBLAS reads it when it starts; the values are those of its documentation
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=not is_cpu)
     # It fills every new tensor so that reads of uninitialised memory are reproducible; nothing here reads such memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(deterministic)
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from lookonce.data.images import read_image
 from lookonce.data.shards import is_in_shard
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
+from lookonce.storage import read_regular_file
 
 # (size in bytes, time of the last change in ns, error or "") of each file that was decoded.
 Decoded = dict[str, tuple[int, int, str]]
@@ -44,7 +45,7 @@ def decode_all(
 def read_decoded(path: Path) -> Decoded:
     """What an earlier start of the run wrote; empty where there is nothing to read."""
     try:
-        facts = parse_json(path.read_bytes())["decoded"]
+        facts = parse_json(read_regular_file(path))["decoded"]
         return {name: (int(size), int(time), str(error)) for name, (size, time, error) in facts.items()}
     except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return {}
@@ -53,6 +54,6 @@ def read_decoded(path: Path) -> Decoded:
 def read_val_hash(path: Path) -> str | None:
     """The hash of the validation annotations at an earlier start of the run; None where none was written."""
     try:
-        return str(parse_json(path.read_bytes())["val"])
+        return str(parse_json(read_regular_file(path))["val"])
     except (OSError, LookupError, TypeError, ValueError):
         return None

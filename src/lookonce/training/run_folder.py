@@ -1,10 +1,9 @@
 """The run folder: paths of its files, and its metrics table.
 
-RUNS/NAME-K/settings.yaml  log.txt  metrics.csv  metrics.jsonl  plots/  checkpoints/last/  checkpoints/best/
+RUNS/NAME-K/settings.yaml  log.txt  metrics.csv  metrics.jsonl  plots/
+            checkpoints/last/  checkpoints/.previous/  checkpoints/best/
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,11 +17,13 @@ from lookonce.data.batch_sheet import draw_boxes
 from lookonce.data.loader import Batch
 from lookonce.errors import DataError, WeightsError
 from lookonce.parsed import parse_json
+from lookonce.shown import csv_text
 from lookonce.storage import (
     find_published,
     make_run_folder,
     only_user,
     os_errors_explained,
+    read_regular_file,
     recover,
     remove_published,
     remove_temporary_files,
@@ -54,7 +55,7 @@ class RunFolder:
     @property
     def has_checkpoint(self) -> bool:
         """Whether the run has a complete checkpoint to resume from."""
-        return find_published(self.last) is not None
+        return any(map(find_published, self.saves))
 
     @property
     def plots(self) -> Path:
@@ -63,6 +64,16 @@ class RunFolder:
     @property
     def last(self) -> Path:
         return self.path / "checkpoints" / "last"
+
+    @property
+    def previous(self) -> Path:
+        """The save before `last`, in case that `last` is damaged; hidden, so that no copy of it is uploaded."""
+        return self.path / "checkpoints" / ".previous"
+
+    @property
+    def saves(self) -> tuple[Path, Path]:
+        """What a resume starts from, newest first."""
+        return self.last, self.previous
 
     @property
     def best(self) -> Path:
@@ -97,9 +108,11 @@ class RunFolder:
         """One row per epoch, oldest first. DataError for a line that is no row, except a truncated last one."""
         path = self.path / "metrics.jsonl"
         try:
-            lines = path.read_bytes().splitlines()
+            lines = read_regular_file(path).splitlines()
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); restore or delete it", path=path) from error
         rows = []
         for number, line in enumerate(lines, start=1):
             row = _row_in(line)
@@ -118,12 +131,7 @@ class RunFolder:
         """Replace metrics.jsonl and metrics.csv; a missing value is an empty cell in the CSV."""
         rows = list(rows)
         write_file(self.path / "metrics.jsonl", "".join(json.dumps(dict(row)) + "\n" for row in rows))
-        table = io.StringIO()
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        writer = csv.DictWriter(table, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_file(self.path / "metrics.csv", table.getvalue())
+        write_file(self.path / "metrics.csv", csv_text(rows))
 
 
 def _row_in(line: bytes) -> dict[str, float] | None:
@@ -141,12 +149,19 @@ def create_run_folder(runs: Path, name: str) -> RunFolder:
     return RunFolder(make_run_folder(runs, name))
 
 
-def name_run_folder(runs: Path, name: str) -> RunFolder:
-    """RUNS/NAME for a new run; it may exist if it is empty, as a start that failed early leaves it."""
+def name_run_folder(runs: Path, name: str, *, begun_with: str = "") -> RunFolder:
+    """RUNS/NAME for a new run; it may exist if it is empty, as a start that failed early leaves it.
+
+    begun_with: file that a start writes before settings.yaml; what a kill left of it is removed.
+    """
     folder = runs / name
     with os_errors_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    if any(path.name != ".lock" for path in folder.iterdir()):
+        remove_temporary_files(folder)
+    left = [path for path in folder.iterdir() if path.name != ".lock"]
+    if [path.name for path in left] == [begun_with]:
+        left.pop().unlink()
+    if left:
         raise WeightsError(
             f"{folder}: not empty and no run folder (it has no settings.yaml); choose another name", path=folder
         )
@@ -189,6 +204,5 @@ def newest_run(runs: Path, name: str | None = None) -> RunFolder:
 
 
 def _last_change(run: RunFolder) -> float:
-    checkpoint = find_published(run.last)
-    assert checkpoint is not None
+    checkpoint = next(filter(None, map(find_published, run.saves)))
     return (checkpoint / "manifest.json").stat().st_mtime

@@ -31,6 +31,7 @@ class Samples(Dataset[Sample]):
     """A split of any data set that lookonce reads; sample i is a function of (seed, epoch, i) alone.
 
     data: a COCO, VOC or YOLO data set, or an annotation JSON with `images`, as for `lookonce train --data`.
+    follow_links: as `lookonce train --follow-links`.
     image_size: side of the network input in pixels, or (height, width); multiples of 32. augmentation: None fits the
     images as at inference, in the data set's order; else they are augmented, in a new random order each epoch. Set
     `epoch` before each epoch; a DataLoader with persistent workers keeps the old one. cache_mb: decoded images that
@@ -43,6 +44,7 @@ class Samples(Dataset[Sample]):
         split: str = "train",
         *,
         images: str | PathLike[str] | None = None,
+        follow_links: bool = False,
         image_size: int | tuple[int, int] = 416,
         augmentation: Augmentation | None = None,
         preprocessing: Preprocessing | None = None,
@@ -51,7 +53,8 @@ class Samples(Dataset[Sample]):
     ) -> None:
         self.epoch = 0
         self.preprocessing = preprocessing or Preprocessing()
-        self.dataset = open_data(Path(data), None if images is None else Path(images)).split(split)
+        source = open_data(Path(data), None if images is None else Path(images), follow_links=follow_links)
+        self.dataset = source.split(split)
         self._size_hw = (image_size, image_size) if isinstance(image_size, int) else image_size
         self._loader = (
             None

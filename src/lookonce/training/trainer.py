@@ -1,4 +1,4 @@
-"""A training run: epochs, evaluation, checkpoints, early stopping (`patience`), bit-exact resume (`restore`).
+"""A training run: epochs, evaluation, checkpoints, early stopping (`patience`), resume (`restore`), on a CPU bit-exact.
 
 The model, its EMA, the optimizer state and the position in the run decide the weights. Everything else is a function
 of the position: the learning rate, the order of the images and their augmentation.
@@ -26,7 +26,14 @@ from lookonce.training.finite import TrainingDiverged
 from lookonce.training.optimizer import optimizer_tensors, restore_optimizer
 from lookonce.training.progress import Progress, Speed, duration
 from lookonce.training.run_folder import RunFolder
-from lookonce.weights.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from lookonce.weights.checkpoint import (
+    Checkpoint,
+    TrainingState,
+    fault_of,
+    first_intact,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 OnEvaluated = Callable[[int], None]
 OnEpoch = Callable[[Sequence[Mapping[str, float]]], None]
@@ -177,7 +184,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Restore the run from its last checkpoint. WeightsError if the checkpoint has no training state."""
-        checkpoint = broadcast_object(load_checkpoint(self.run_folder.last) if is_main() else None)
+        checkpoint = broadcast_object(self._checkpoint() if is_main() else None)
         if checkpoint.training is None:
             raise WeightsError(
                 f"{checkpoint.folder}: contains weights without training state; expected a checkpoint of a run; start "
@@ -190,6 +197,13 @@ class Trainer:
         self._warn_about_differences(checkpoint.training.values)
         rows = broadcast_object(self.run_folder.metrics() if is_main() else None)
         self.rows = [row for row in rows if row["epoch"] < self.position.epoch]
+
+    def _checkpoint(self) -> Checkpoint:
+        """`last`, or the save before it if `last` is damaged."""
+        last, chosen = self.run_folder.last, first_intact(self.run_folder.saves)
+        if chosen != last:
+            get_logger().warning(f"{fault_of(last)}; the run resumes from the save before it, {chosen}")
+        return load_checkpoint(chosen)
 
     def _dump(self, error: TrainingDiverged) -> None:
         """Write the batches of the non-finite step to the run folder, for inspection."""
@@ -339,6 +353,7 @@ class Trainer:
             state=self.learner.result_model.state_dict(),
             record=self._described(metrics or {}),
             training_state=training_state(self.learner, self.position, self.options.global_batch),
+            previous=self.run_folder.previous if is_main() else None,
         )
 
     def _keep_epoch(self, metrics: Mapping[str, float]) -> None:

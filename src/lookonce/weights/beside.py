@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lookonce.errors import WeightsError
 from lookonce.settings.record import ModelRecord
-from lookonce.storage import sha256_file
+from lookonce.shown import utf8
+from lookonce.storage import read_regular_file, sha256_file
 from lookonce.weights.foreign import ForeignWeights, ReadOptions
 
 
@@ -32,6 +33,7 @@ def record_file(weights: Path) -> Path:
 
 def text_beside(record: ModelRecord, weights: bytes) -> str:
     """Content of the record file for these weights."""
+    record = record.model_copy(update={"settings": utf8(dict(record.settings))})
     beside = Beside(lookonce_record=record, sha256=hashlib.sha256(weights).hexdigest())
     return beside.model_dump_json(indent=1) + "\n"
 
@@ -66,7 +68,7 @@ NEXT_STEP = "move it away to read the weights without it, or write both files ag
 def read_beside(path: Path, weights: Path) -> ModelRecord:
     """The record in the file; WeightsError when it is another kind of file, or belongs to other weights."""
     try:
-        found = Beside.model_validate_json(path.read_bytes())
+        found = Beside.model_validate_json(read_regular_file(path))
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:

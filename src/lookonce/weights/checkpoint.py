@@ -9,7 +9,7 @@ COMPLETE                 empty, written last
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,23 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from lookonce.errors import WeightsError
+from lookonce.log import get_logger
 from lookonce.parsed import parse_json
 from lookonce.settings.record import ModelRecord
 from lookonce.shown import to_json
-from lookonce.storage import MARKER, atomic_folder, find_published, require_content, sha256_file
+from lookonce.storage import (
+    MARKER,
+    atomic_folder,
+    find_published,
+    read_regular_file,
+    read_text_file,
+    require_content,
+    sha256_file,
+)
 
 MODEL_FILE = "model.safetensors"
 RECORD_FILE = "record.json"
@@ -36,7 +45,7 @@ FILES = (MODEL_FILE, RECORD_FILE, TRAINING_ARRAYS_FILE, TRAINING_FILE)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """What a run needs, besides its settings, to resume bit-exactly.
+    """What a run needs, besides its settings, to resume, on a CPU bit-exactly.
 
     tensors: name -> array, any dtype; values: any JSON values (floats are restored bit-exactly).
     """
@@ -56,10 +65,21 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: Path, *, state: Mapping[str, Tensor], record: ModelRecord, training_state: TrainingState | None = None
+    folder: Path,
+    *,
+    state: Mapping[str, Tensor],
+    record: ModelRecord,
+    training_state: TrainingState | None = None,
+    previous: Path | None = None,
 ) -> None:
-    """Write or replace a checkpoint atomically: after a kill or a full disk the previous one is still complete."""
-    with atomic_folder(folder) as new:
+    """Write or replace a checkpoint atomically: after a kill or a full disk the one before is still complete.
+
+    previous: folder for the checkpoint that is replaced. A damaged one does not go there, so that what is there stays.
+    """
+    if previous is not None and find_published(folder) is not None and (fault := fault_of(folder)) is not None:
+        get_logger().warning(f"{fault}; replaced by a new save; is the disk in order?")
+        previous = None
+    with atomic_folder(folder, previous=previous) as new:
         _write_arrays(new / MODEL_FILE, {name: _as_float32(array) for name, array in state.items()})
         _write_json(new / RECORD_FILE, record.model_dump(mode="json"))
         if training_state is not None:
@@ -70,10 +90,7 @@ def save_checkpoint(
 
 def replace_record(folder: Path, record: ModelRecord) -> None:
     """Replace the record of a complete checkpoint atomically; its other files stay byte for byte."""
-    source = find_published(folder)
-    if source is None:
-        raise WeightsError(_not_complete(folder), path=folder)
-    files = _verified_files(source) - {RECORD_FILE}
+    files = _verified_files(_complete(folder)) - {RECORD_FILE}
     with atomic_folder(folder) as new:  # it moves the complete version to `folder` first, if it was elsewhere
         for name in files:
             shutil.copyfile(folder / name, new / name)
@@ -83,9 +100,7 @@ def replace_record(folder: Path, record: ModelRecord) -> None:
 
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint after verifying every file against the manifest; WeightsError names the fault."""
-    source = find_published(folder)
-    if source is None:
-        raise WeightsError(_not_complete(folder), path=folder)
+    source = _complete(folder)
     files = _verified_files(source)
     training = None
     if TRAINING_FILE in files:
@@ -94,6 +109,26 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(
         folder=source, state=_read_arrays(source / MODEL_FILE), record=read_record(source), training=training
     )
+
+
+def fault_of(folder: Path) -> WeightsError | None:
+    """The error of a checkpoint that is missing, or whose files are not those that were written; None if they are."""
+    try:
+        _verified_files(_complete(folder))
+    except WeightsError as error:
+        return error
+    return None
+
+
+def first_intact(folders: Sequence[Path]) -> Path:
+    """The first checkpoint whose files are those that were written. WeightsError of the first if there is none."""
+    fault = fault_of(folders[0])
+    if fault is None:
+        return folders[0]
+    intact = next((folder for folder in folders[1:] if fault_of(folder) is None), None)
+    if intact is None:
+        raise fault
+    return intact
 
 
 def read_training_values(folder: Path) -> Mapping[str, Any]:
@@ -179,12 +214,16 @@ def _verify(path: Path, expected: Any) -> None:
 NEXT_STEP = "copy the folder again from its source, or use the other checkpoint of the run (checkpoints/best or last)"
 
 
-def _not_complete(folder: Path) -> str:
-    if not folder.exists():
-        return f"{folder}: no such folder; expected a checkpoint folder with {MODEL_FILE}, {RECORD_FILE} and {MARKER}"
-    return (
-        f"{folder}: an incomplete copy, or not a checkpoint; expected a checkpoint folder with the file {MARKER}; "
-        f"{NEXT_STEP}"
+def _complete(folder: Path) -> Path:
+    """Where the complete version of a checkpoint is; WeightsError without one."""
+    source = find_published(folder)
+    if source is not None:
+        return source
+    what = "an incomplete copy, or not a checkpoint" if folder.exists() else "no such folder"
+    more = f"; {NEXT_STEP}" if folder.exists() else ""
+    raise WeightsError(
+        f"{folder}: {what}; expected a checkpoint folder with {MODEL_FILE}, {RECORD_FILE} and {MARKER}{more}",
+        path=folder,
     )
 
 
@@ -195,7 +234,7 @@ def _write_arrays(path: Path, arrays: Mapping[str, Tensor]) -> None:
 
 def _read_arrays(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        return load(read_regular_file(path))  # `load_file` refuses a path that is not UTF-8
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a safetensors file ({error}); {NEXT_STEP}", path=path) from error
 
@@ -206,7 +245,7 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = parse_json(path.read_text(encoding="utf-8"))
+        value = parse_json(read_text_file(path))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read as JSON ({error}); {NEXT_STEP}", path=path) from error
     if not isinstance(value, dict):

@@ -19,7 +19,7 @@ from torch import Tensor
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord, Preprocessing
-from lookonce.storage import sha256_file
+from lookonce.storage import read_regular_file, sha256_file
 from lookonce.weights.convolutions import (
     BATCH_COUNTER,
     HEAD_ARRAYS,
@@ -263,7 +263,7 @@ def _describe(header: Header, count: int) -> str:
 def _read_text(path: Path) -> str:
     try:
         # Darknet looks at bytes, and a comment may be in any encoding.
-        return path.read_bytes().decode("utf-8-sig", errors="replace")
+        return read_regular_file(path).decode("utf-8-sig", errors="replace")
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read as a Darknet .cfg ({error})", path=path) from error
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lookonce.errors import WeightsError
 from lookonce.settings.image_size import ImageSize
 from lookonce.settings.record import ModelRecord
+from lookonce.storage import read_text_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +73,7 @@ class ForeignWeights:
 def read_names(path: Path) -> tuple[str, ...]:
     """Class names from a text file, one per line; empty lines are ignored."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text_file(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise WeightsError(
             f"{path}: cannot be read ({error}); expected UTF-8 text with one class name per line", path=path

@@ -11,7 +11,7 @@ from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.remote.local_copy import local_file
 from lookonce.settings.record import ModelRecord
-from lookonce.storage import find_published, require_content
+from lookonce.storage import find_published, read_regular_file, require_content
 from lookonce.weights.beside import record_file, with_record_beside
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
 from lookonce.weights.convolutions import model_from_record
@@ -152,8 +152,7 @@ def foreign_kind(path: Path) -> str:
     """The kind of a weights file, by its first bytes; WeightsError for an unsupported one."""
     require_content(path, WeightsError)
     try:
-        with path.open("rb") as file:
-            start = file.read(HEAD_BYTES)
+        start = read_regular_file(path, HEAD_BYTES)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}); expected {EXPECTED}", path=path) from error
     if is_darknet_weights(start):

@@ -17,7 +17,7 @@ from lookonce.remote.objects import is_remote
 from lookonce.remote.store import is_switched_on
 from lookonce.settings.names import suggestion
 from lookonce.settings.schema import named_path
-from lookonce.storage import find_published, temporary_folder
+from lookonce.storage import find_published, require_regular_file, temporary_folder
 from lookonce.weights.published import PUBLISHED, Content, Published, Source
 
 FOLDER, FOLDER_VARIABLE = "weights", "LOOKONCE_WEIGHTS"
@@ -59,6 +59,10 @@ def find_weights(place: Path | str) -> Path:
                 f"published weights ({', '.join(PUBLISHED)}){suggestion(name, PUBLISHED)}",
                 path=path,
             )
+        try:
+            require_regular_file(path)
+        except OSError as error:
+            raise WeightsError(f"{path}: {error.strerror} or folder of weights", path=path) from error
         return path
     if Path(name).exists():
         _note_namesake(name)

@@ -72,6 +72,7 @@ def anchors(
     data: str | Path,
     *,
     images: Path | None = None,
+    follow_links: bool = False,
     split: str = "train",
     image_size: int | str = 416,
     current: str = "default",
@@ -90,6 +91,8 @@ def anchors(
         Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     images
         Image folder of an annotation JSON.
+    follow_links
+        Read images through symbolic links that lead out of the data set; without it they are refused.
     split
         Split to fit to.
     image_size
@@ -106,7 +109,7 @@ def anchors(
     if restarts < 1:
         raise SettingsError(f"restarts: {restarts}; expected 1 or more", setting="restarts", value=restarts)
     before = np.array(_checked(image_size, current))
-    dataset = open_data(data, images).split(split)
+    dataset = open_data(data, images, follow_links=follow_links).split(split)
     hw = size_hw(image_size)
     boxes, rows = boxes_at_input(dataset, hw, default_of("resize_mode"))
     if not len(boxes):

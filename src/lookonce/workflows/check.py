@@ -10,7 +10,7 @@ from lookonce.data.check import CheckResult, SplitSummary, check_data
 from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, chosen_checks
 from lookonce.data.findings import Finding
 from lookonce.data.repair import repair
-from lookonce.data.source import IMAGES_ALONE, NoAnnotations, open_data, open_images
+from lookonce.data.source import IMAGES_ALONE, NoAnnotations, bounded, open_data, open_images
 from lookonce.data.splits import DataSource
 from lookonce.data.write import Copy, Format, require_new, write_data
 from lookonce.errors import DataError
@@ -53,6 +53,7 @@ def check(
     data: str | Path,
     *,
     images: Path | None = None,
+    follow_links: bool = False,
     only: Sequence[str] | None = None,
     skip: Sequence[str] | None = None,
     json_file: Path | None = None,
@@ -77,6 +78,8 @@ def check(
         folder of images without annotations, only the image files are checked.
     images
         Image folder of an annotation JSON.
+    follow_links
+        Read images through symbolic links that lead out of the data set; without it they are refused.
     only
         Checks to run, by name (tiny-box) or group: annotations, images (image files), copies (duplicates), boxes,
         classes. docs/check.md lists them.
@@ -110,7 +113,7 @@ def check(
         checks -= chosen_checks(["labels"])
     if fix is not None:
         require_new(fix)
-    source = _open(data, images)
+    source = _open(data, images, follow_links)
     if source.format == IMAGES_ALONE and fix is not None:
         raise DataError(f"{data}: has no annotations; --fix {fix} expects labelled images, leave it out", path=data)
     if source.format == IMAGES_ALONE:
@@ -129,19 +132,19 @@ def check(
     return checked
 
 
-def _open(data: str | Path, images: Path | None) -> DataSource:
+def _open(data: str | Path, images: Path | None, follow_links: bool) -> DataSource:
     """The data set; without annotations, the images alone."""
     path = Path(data)
     images_alone = open_images(path) if images is None else None
     if images_alone is not None and path.is_file():
         return images_alone
     try:
-        return open_data(data, images)
+        return open_data(data, images, follow_links=follow_links)
     except NoAnnotations:
         if images_alone is None:
             raise
         get_logger().info(f"{path}: no annotations found; only the image files are checked")
-        return images_alone
+        return images_alone if follow_links else bounded(images_alone, path)
 
 
 def _with_label_errors(result: CheckResult, weights: Path, names: Path | None) -> CheckResult:

@@ -22,6 +22,7 @@ def convert_data(
     *,
     to: Format,
     images: Path | None = None,
+    follow_links: bool = False,
     splits: Sequence[str] | None = None,
     merge: Sequence[Path] | None = None,
     rename: Sequence[str] | None = None,
@@ -49,6 +50,8 @@ def convert_data(
         Format of the copy.
     images
         Image folder of an annotation JSON.
+    follow_links
+        Read images through symbolic links that lead out of the data set; without it they are refused.
     splits
         Splits to copy; default: train, val and test, those that exist.
     merge
@@ -83,10 +86,10 @@ def convert_data(
         )
     if count < 0:
         raise SettingsError(f"count: {count}; expected 0 (all) or more", setting="count", value=count)
-    opened = open_data(source, images)
+    opened = open_data(source, images, follow_links=follow_links)
     if boxes:
         opened.boxes = _convention(boxes)
-    datasets = _merged([opened, *map(open_data, merge or ())], splits)
+    datasets = _merged([opened, *(open_data(more, follow_links=follow_links) for more in merge or ())], splits)
     datasets = [_with_classes(dataset, rename or (), classes or ()) for dataset in datasets]
     if count:
         datasets = [sample(dataset, count, seed) for dataset in datasets]

@@ -78,6 +78,7 @@ def diagnose(
     names: Path | None = None,
     data: Path | None = None,
     images: Path | None = None,
+    follow_links: bool = False,
     split: str = "",
     train_split: str = "",
     num_images: int = IMAGES,
@@ -99,6 +100,8 @@ def diagnose(
         Labelled images; default: the data set that the run was trained on.
     images
         Image folder of an annotation JSON.
+    follow_links
+        Read images through symbolic links that lead out of the data set; without it they are refused.
     split
         Split with the low score; default: the validation split of the run, else val.
     train_split
@@ -112,7 +115,12 @@ def diagnose(
         raise SettingsError(f"num_images: {num_images}; expected 1 or more", setting="num_images", value=num_images)
     weights = find_weights(weights)
     subject = read_subject(weights, names)
-    source = with_val_of(open_data(data or _data_of(subject, weights), images or _images_of(subject)), weights, names)
+    opened = open_data(
+        data or _data_of(subject, weights),
+        images or _images_of(subject),
+        follow_links=follow_links or subject.settings.get("follow_links", False),
+    )
+    source = with_val_of(opened, weights, names)
     folder = _folder(weights, output)
     diagnosis = examine(
         subject,
@@ -339,7 +347,8 @@ class ScoreMonitor:
 
     def _examine(self, rows: Sequence[Mapping[str, float]]) -> Diagnosis:
         images = self.settings.get("images")
-        source = open_data(self.settings["data"], Path(images) if images else None)
+        follow_links = self.settings.get("follow_links", False)
+        source = open_data(self.settings["data"], Path(images) if images else None, follow_links=follow_links)
         source = with_val(source, self.settings, self._folder)
         return examine(
             Subject(settings=self.settings, rows=rows, runtime=self._look()),

@@ -56,6 +56,8 @@ class EvaluateRequest(DetectorRequest):
         Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     images
         Image folder of an annotation JSON; --results needs none.
+    follow_links
+        Read images through symbolic links that lead out of the data set; without it they are refused.
     split
         Split of the data set: train, val or test.
     results
@@ -85,6 +87,7 @@ class EvaluateRequest(DetectorRequest):
     weights: Path | None = None
     data: Path
     images: Path | None = None
+    follow_links: bool = False
     split: str = "val"
     results: Path | None = None
     against: Path | None = None
@@ -164,7 +167,7 @@ def _evaluate(
         if path is not None and path.suffix != ".json":
             find_weights(path)  # before anything slow
     needs_images = results is None or (against is not None and against.suffix != ".json")
-    source = open_data(request.data, request.images, needs_images=needs_images)
+    source = open_data(request.data, request.images, needs_images=needs_images, follow_links=request.follow_links)
     if needs_images and request.split == VAL:
         source = with_val_of(source, weights or against, request.names)
     dataset = source.split(request.split).with_never_found()

@@ -97,7 +97,9 @@ def prepare(
         flags = {name: known[name] for name in Settings.model_fields if known.get(name) is not None} | given(flags)
         flags = {**flags, "weights": None, "names": None, "backbone_weights": None, "freeze_stages": 0, "resume": False}
     settings = resolve(flags).settings
-    dataset = open_data(settings.data, settings.images).split(split or settings.train_split)
+    dataset = open_data(settings.data, settings.images, follow_links=settings.follow_links).split(
+        split or settings.train_split
+    )
     require_boxes(dataset)
     if trained is None:
         settings = build.choose_objectness_prior(settings, dataset)

@@ -423,7 +423,7 @@ def _real_images(record: ModelRecord, images: str | None) -> tuple[list[NDArray[
     if not data or not Path(data).exists():  # an address is not downloaded again for this
         return [], ""
     try:
-        source = open_data(data, folder if folder else None)
+        source = open_data(data, folder if folder else None, follow_links=True)
         wanted = (record.settings.get("val_split", "val"), "val", *source.splits)
         split = next(name for name in wanted if name in source.splits)
         paths = source.read(split, lambda _: None).image_paths  # findings about boxes do not matter here

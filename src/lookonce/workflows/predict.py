@@ -124,6 +124,8 @@ class PredictRequest(DetectorRequest):
         Track objects across frames (ByteTrack) and give each a track ID.
     limit
         Maximum number of images or frames, 1 or more. Default: all; a camera or stream runs until Ctrl-C.
+    follow_links
+        Read images of a folder through symbolic links that lead out of it; without it they are refused.
     reconnect
         Attempts in a row to reconnect a camera or stream that ends or breaks, 1, 2, 4 ... up to 30 seconds apart; 0
         ends there.
@@ -143,6 +145,7 @@ class PredictRequest(DetectorRequest):
     tile_overlap: float = OVERLAP
     track: bool = False
     limit: int | None = None
+    follow_links: bool = False
     reconnect: int = 0
     show: bool = False
     images: bool = True
@@ -159,7 +162,7 @@ class PredictRequest(DetectorRequest):
 
     def media(self) -> Media:
         """The images and clips of `source`."""
-        return find_media(self.source, reconnect=self.reconnect)
+        return find_media(self.source, reconnect=self.reconnect, follow_links=self.follow_links)
 
     @property
     def chosen_weights(self) -> Path:

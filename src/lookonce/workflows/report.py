@@ -263,7 +263,7 @@ def fingerprint(weights: Path, dataset: Dataset) -> str:
     else:
         checkpoint = find_checkpoint(weights)
         parts = [sha256_file(checkpoint / name) for name in ("model.safetensors", "record.json")]
-    return sha256("".join([*parts, data_hash(dataset), ANALYSIS_VERSION]).encode()).hexdigest()
+    return sha256("".join([*parts, data_hash(dataset), ANALYSIS_VERSION]).encode(errors="backslashreplace")).hexdigest()
 
 
 def read_scored(folder: Path, dataset: Dataset, thresholds: Thresholds) -> Scored | None:
@@ -313,7 +313,9 @@ def open_datasets(run: Run, shown: str) -> list[Dataset]:
     settings = run.settings
     images = settings.get("images")
     try:
-        source = with_val(open_data(settings["data"], Path(images) if images else None), settings, run.folder)
+        follow_links = settings.get("follow_links", False)
+        opened = open_data(settings["data"], Path(images) if images else None, follow_links=follow_links)
+        source = with_val(opened, settings, run.folder)
         wanted = (settings.get("train_split", "train"), settings.get("val_split", "val"), shown)
         return [source.split(name) for name in dict.fromkeys(wanted) if name in source.splits]
     except (KeyError, LookonceError) as error:

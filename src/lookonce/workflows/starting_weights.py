@@ -13,7 +13,7 @@ from lookonce.settings.resolve import Resolved, with_defaults
 from lookonce.settings.schema import NUM_ANCHORS, NUM_HEADS, Settings
 from lookonce.settings.text import to_text
 from lookonce.training.run_folder import RunFolder
-from lookonce.weights.checkpoint import read_record
+from lookonce.weights.checkpoint import first_intact, read_record
 from lookonce.weights.load import open_checkpoint
 from lookonce.weights.published import PUBLISHED
 from lookonce.weights.pull import find_weights, place_of
@@ -83,7 +83,8 @@ def located(resolved: Resolved) -> Resolved:
 def starting_record(settings: Settings, run: RunFolder | None) -> ModelRecord | None:
     """The record that training continues: of the run's last checkpoint, else of its weights; None from random ones."""
     if broadcast_object(run is not None and run.has_checkpoint):
-        own: ModelRecord = broadcast_object(read_record(run.last) if run is not None and is_main() else None)
+        main = run if is_main() else None
+        own: ModelRecord = broadcast_object(None if main is None else read_record(first_intact(main.saves)))
         return own
     path = weights_of(settings)
     return None if path is None else _read(settings, path)

@@ -53,11 +53,11 @@ from lookonce.training.run_folder import (
 )
 from lookonce.training.tensorboard import tensorboard_writer
 from lookonce.training.trainer import OnEpoch, Position, Trainer, TrainResult
-from lookonce.weights.checkpoint import read_record, read_training_values
+from lookonce.weights.checkpoint import first_intact, read_record, read_training_values
 from lookonce.workflows import build
 from lookonce.workflows.starting_weights import at_weights, located, log_facts, starting_record
 from lookonce.workflows.train_inputs import require_data
-from lookonce.workflows.validation_split import NO_VAL, held_out_names, write_names
+from lookonce.workflows.validation_split import NO_VAL, VAL_FILE, held_out_names, write_names
 
 
 def train(**flags: Any) -> TrainResult:
@@ -99,7 +99,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherC
         pin_to_cores(settings.cpus_per_rank),
         process_group(device, machine=settings.node_rank, timeout_seconds=settings.rank_timeout),
         silenced(not is_main() and not settings.rank_logs),
-        reproducible(device),
+        reproducible(device, deterministic=settings.deterministic),
     ):
         if run is None and (run := run_before_restart()) is not None:
             settings = settings_of(run)
@@ -167,7 +167,9 @@ def settings_of(run: RunFolder) -> Settings:
 
 def batch_of_run(run: RunFolder | None) -> int:
     """Global batch size (images, all ranks together) of the run so far; 0 if there is no checkpoint."""
-    values = read_training_values(run.last) if run is not None and is_main() else {}
+    values: Mapping[str, Any] = {}
+    if run is not None and run.has_checkpoint and is_main():
+        values = read_training_values(first_intact(run.saves))
     return int(broadcast_object(values.get("global_batch", 0)))
 
 
@@ -219,8 +221,7 @@ FREE_WHEN_RESUMING = frozenset(
         *("save_steps", "save_on", "keep", "patience", "time", "profile", "tensorboard", "export_check"),
         *("devices", "nnodes", "node_rank", "rdzv_endpoint", "max_restarts", "rank_timeout", "cpus_per_rank"),
         "rank_logs",
-        "check_images",
-        "on_bad_image",
+        *("check_images", "on_bad_image", "follow_links"),
     }
 )
 
@@ -256,7 +257,7 @@ def open_splits(settings: Settings, run: RunFolder | None = None) -> tuple[Datas
     The first error is raised. run: what it held out stays held out.
     """
     require_data(settings)
-    source = open_data(settings.data, settings.images)
+    source = open_data(settings.data, settings.images, follow_links=settings.follow_links)
     held_out = held_out_names(source, settings.model_dump(), run.path if run else None, rank_group=own_rank_group())
     if held_out:
         source = with_held_out(source, settings.train_split, held_out)
@@ -432,18 +433,19 @@ def space_for_checkpoints(learner: Learner, settings: Settings) -> int:
     """Bytes of disk space that the checkpoints need at most.
 
     `last` holds the EMA, the weights and one or two arrays of optimizer state; `best` and the kept epochs hold the EMA
-    alone. `last` and `best` exist twice while they are replaced; `keep` + 1 epochs exist until the oldest is deleted.
+    alone. Of `last` the save before stays, and both exist once more while they are replaced, as `best` does; `keep` + 1
+    epochs exist until the oldest is deleted.
     """
     bytes_of_weights: int = sum(array.nbytes for array in learner.model.state_dict().values())
     kept = min(settings.keep, settings.epochs) + 1 if settings.keep else 0
-    return (2 * 4 + 2 + kept) * bytes_of_weights
+    return (3 * 4 + 2 + kept) * bytes_of_weights
 
 
 def start_run(settings: Settings, held_out: list[str]) -> RunFolder:
     """Create the run folder, which holds only settings.yaml and the names of the images that are held out; rank 0
     creates it and broadcasts its path."""
     if is_main():
-        named = name_run_folder(settings.runs, settings.run) if settings.run else None
+        named = name_run_folder(settings.runs, settings.run, begun_with=VAL_FILE) if settings.run else None
         run = named or create_run_folder(settings.runs, settings.name)
         write_names(run.path, held_out)
         write_file(run.settings, to_yaml(settings, comments=True))  # last: with it the folder is a run
@@ -456,7 +458,7 @@ def require_same_run(run: RunFolder, record: ModelRecord) -> None:
     was edited so that other weights would result."""
     if not (is_main() and run.has_checkpoint):
         return
-    before = read_record(run.last)
+    before = read_record(first_intact(run.saves))
     if before.data_hash != record.data_hash:
         raise DataError(
             f"{run.path}: the training annotations changed since this run started (SHA-256 {before.data_hash[:12]}, "

@@ -88,9 +88,9 @@ def run_of(weights: Path | None) -> Path | None:
 def read_names(run: Path) -> list[str]:
     """What `write_names` wrote; [] for a run that held nothing out."""
     file = run / VAL_FILE
-    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return file.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if file.is_file() else []
 
 
 def write_names(run: Path, names: list[str]) -> None:
     if names:
-        write_file(run / VAL_FILE, "".join(f"{name}\n" for name in names))
+        write_file(run / VAL_FILE, "".join(f"{name}\n" for name in names).encode(errors="surrogateescape"))

@@ -141,6 +141,7 @@ def verify(
     names: Path | None = None,
     data: Path,
     images: Path | None = None,
+    follow_links: bool = False,
     split: str = "val",
     runtimes: str = "auto",
     output: Path | None = None,
@@ -163,6 +164,8 @@ def verify(
         Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     images
         Image folder of an annotation JSON.
+    follow_links
+        Read images through symbolic links that lead out of the data set; without it they are refused.
     split
         Split of the data set: train, val or test.
     runtimes
@@ -174,7 +177,7 @@ def verify(
         Store the result in the metadata of each file whose format supports it; --no-store does not change the files.
     """
     paths = with_files_of_run([find_weights(file) for file in files])
-    source = open_data(str(data), images)
+    source = open_data(str(data), images, follow_links=follow_links)
     dataset = (with_val_of(source, paths[0], names) if split == VAL else source).split(split)
     subjects = open_subjects(paths, runtimes, names)
     add_references(subjects)
