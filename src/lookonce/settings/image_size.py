@@ -6,6 +6,7 @@ from typing import Any
 from lookonce.errors import SettingsError
 
 STRIDE = 32
+LARGEST_SIDE = 16_384  # of a record, in every reader
 
 
 def read_size(size: Any) -> Any:
@@ -33,6 +34,8 @@ def multiple_of_32(size: int) -> int:
     if size < STRIDE or size % STRIDE:
         below = max(size // STRIDE, 1) * STRIDE
         raise ValueError(f"expected a multiple of 32, the largest stride of the network: {below} or {below + STRIDE}")
+    if size > LARGEST_SIDE:
+        raise ValueError(f"expected at most {LARGEST_SIDE}")
     return size
 
 
