@@ -9,6 +9,7 @@ import pytest
 from lookonce.cli.main import main
 from lookonce.remote.objects import ObjectStore
 from lookonce.shown import without_secrets
+from lookonce.workflows.doctor import doctor
 
 SECRET, PASSWORD = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYplanted", "hunter2-planted"
 NOWHERE = "127.0.0.1:1"  # refuses connections
@@ -32,7 +33,6 @@ COMMANDS = {
     "config": ("config", f"data={URL}"),
     "job": ("job", f"--data_url={URL}", "--train_url=out", "--data_path=staged", "--output_path=made"),
     "doctor": ("doctor",),
-    "doctor with a bundle": ("doctor", "--bundle=bundle.zip", "--run={run}"),
 }
 
 
@@ -63,11 +63,19 @@ def test_no_secret_is_printed_or_written(
     for path in tmp_path.rglob("*"):
         if path.is_file() and "data" not in path.relative_to(tmp_path).parts[:1]:
             assert not list(planted(path.read_bytes())), path
-    if name == "doctor with a bundle":
-        with zipfile.ZipFile("bundle.zip") as archive:
-            held = {entry: archive.read(entry) for entry in archive.namelist()}
-        assert {"doctor.txt", "run/settings.yaml", "run/log.txt"} <= held.keys()
-        assert not list(planted(b"".join(held.values())))
+
+
+def test_a_bundle_holds_the_run_without_its_secrets(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    for name in ("settings.yaml", "log.txt"):
+        with (run / name).open("a") as file:
+            file.write(f"\n# {URL} {SECRET}\n")
+    doctor(bundle=tmp_path / "bundle.zip", run=run)
+    with zipfile.ZipFile(tmp_path / "bundle.zip") as archive:
+        held = {entry: archive.read(entry) for entry in archive.namelist()}
+    assert held.keys() == {"doctor.txt", "packages.txt", "run/settings.yaml", "run/log.txt"}
+    assert b"user:***@" in held["run/log.txt"]
+    assert not list(planted(b"".join(held.values())))
 
 
 @pytest.mark.parametrize(
