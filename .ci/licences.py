@@ -1,9 +1,10 @@
-"""Refuses GPL and AGPL in whatever `uv.lock` installs by default: `python .ci/licences.py`.
+"""Refuses GPL and AGPL in whatever `uv.lock` installs by default, and in the web page: `python .ci/licences.py`.
 
 Reads the metadata of the installed packages (run it in the project's environment) and the names of the shared
 libraries that lie inside their wheels. What the metadata leaves open is named here, with the reason.
 """
 
+import json
 import re
 import sys
 import tomllib
@@ -95,6 +96,12 @@ def allowed_libraries(distribution: metadata.Distribution) -> set[str]:
     return {reason for pattern, reason in ALLOWED_LIBRARIES.items() if any(pattern.match(name) for name in names)}
 
 
+def npm_licences(lock: Path) -> dict[str, str]:
+    """Package -> the licence that package-lock.json states of it."""
+    packages = json.loads(lock.read_text(encoding="utf-8"))["packages"]
+    return {path: str(entry.get("license", "")) for path, entry in packages.items() if path}
+
+
 def main() -> int:
     lock = tomllib.loads((PROJECT_ROOT / "uv.lock").read_text(encoding="utf-8"))
     complaints, licences, absent = [], Counter[str](), []
@@ -115,6 +122,9 @@ def main() -> int:
         licences[licence[:60] or STATED_ELSEWHERE.get(name, "none stated")] += 1
         for reason in sorted(allowed_libraries(distribution)) if name not in optional else ():
             print(f"allowed inside {name}: {reason}")
+    for name, licence in npm_licences(PROJECT_ROOT / "src" / "lookonce" / "web" / "package-lock.json").items():
+        complaints += [text for text in [complaint(name, licence)] if text]
+        licences[licence or "none stated"] += 1
     for licence, count in licences.most_common():
         print(f"{count:4d}  {licence}")
     print(f"{sum(licences.values())} packages read; not for this platform, so not read: {', '.join(absent) or 'none'}")

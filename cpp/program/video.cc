@@ -106,7 +106,7 @@ struct Video::Decoder {
     if (kind == nullptr) require(AVERROR_DECODER_NOT_FOUND);
     codec = avcodec_alloc_context3(kind);
     require(avcodec_parameters_to_context(codec, stream->codecpar));
-    codec->max_pixels = kMaxPixels;
+    codec->max_pixels = max_pixels();
     codec->thread_count = 1;  // the network uses the processors
     require(avcodec_open2(codec, kind, nullptr));
     packet = av_packet_alloc();

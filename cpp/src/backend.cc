@@ -2,12 +2,16 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
+#include <string_view>
 
 #include "backends.h"
 #include "lookonce/errors.h"
 
 namespace lookonce {
 namespace {
+
+constexpr std::string_view kRawPrefix = "raw_stride";
 
 struct Runtime {
   std::string name;
@@ -61,7 +65,26 @@ std::unique_ptr<Backend> open_backend(const std::filesystem::path& model, const 
 }
 
 std::string raw_output_name(const HeadRecord& head) {
-  return "raw_stride" + std::to_string(head.stride);
+  return std::string(kRawPrefix) + std::to_string(head.stride);
+}
+
+void require_heads(const std::vector<std::string>& names, const Record& record, const std::string& source) {
+  std::set<std::string> found;
+  std::set<std::string> expected;
+  for (const std::string& name : names) {
+    const bool is_raw = name.rfind(kRawPrefix, 0) == 0 && name.size() > kRawPrefix.size() &&
+                        name.find_first_not_of("0123456789", kRawPrefix.size()) == std::string::npos;
+    if (is_raw) found.insert(name);
+  }
+  for (const HeadRecord& head : record.heads) expected.insert(raw_output_name(head));
+  if (found == expected) return;
+  const auto joined = [](const std::set<std::string>& some) {
+    std::string text;
+    for (const std::string& name : some) text += (text.empty() ? "" : ", ") + name;
+    return text.empty() ? std::string("none") : text;
+  };
+  throw Error(source + ": heads " + joined(found) + "; expected " + joined(expected) +
+              " by the strides in its record; export it again");
 }
 
 }  // namespace lookonce

@@ -25,7 +25,7 @@ StoredImage decode_pnm(std::string_view bytes, const std::string& name);
 std::string encode_jpeg(const Image& image, int quality);
 std::string encode_png(const Image& image);
 
-/// Error when width * height is over kMaxPixels.
+/// Before memory is taken for pixels. Error: none, or over max_pixels().
 void require_readable_size(std::int64_t width, std::int64_t height, const std::string& name);
 
 /// `rgba` (4 bytes a pixel) on white, with the rounding of Pillow's alpha_composite.

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 
 #include "bytes.h"
@@ -14,6 +16,7 @@ namespace lookonce {
 namespace {
 
 constexpr int kJpegQuality = 92;
+constexpr const char* kPixelsVariable = "LOOKONCE_MAX_PIXELS";
 
 std::string printable(std::string_view bytes) {
   std::string text;
@@ -49,11 +52,25 @@ StoredImage decode_stored(std::string_view bytes, const std::string& name) {
 
 }  // namespace
 
+std::int64_t max_pixels() {
+  const char* const given = std::getenv(kPixelsVariable);
+  const std::string_view text = given == nullptr ? "" : given;
+  if (text.empty()) return kMaxPixels;
+  std::int64_t pixels = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), pixels);
+  if (problem != std::errc() || end != text.data() + text.size() || pixels < 1 || pixels > kMostMaxPixels) {
+    throw Error(std::string(kPixelsVariable) + ": '" + printable(text) + "'; expected a number of pixels from 1 to " +
+                std::to_string(kMostMaxPixels) + "; set it anew, or unset it for " + std::to_string(kMaxPixels));
+  }
+  return pixels;
+}
+
 void require_readable_size(std::int64_t width, std::int64_t height, const std::string& name) {
   if (width <= 0 || height <= 0) throw Error(name + ": damaged image: its header gives it no pixels; copy it again");
-  if (width * height > kMaxPixels) {
-    throw Error(name + ": " + std::to_string(width) + "x" + std::to_string(height) + " is " +
-                std::to_string(width * height) + " pixels; at most " + std::to_string(kMaxPixels) + " are read");
+  const std::int64_t limit = max_pixels();
+  if (width > limit / height) {  // the product of two 32-bit sides may not fit into 64 bits
+    throw Error(name + ": " + std::to_string(width) + "x" + std::to_string(height) + " pixels; expected at most " +
+                std::to_string(limit) + " in all; resize it, or set " + kPixelsVariable);
   }
 }
 

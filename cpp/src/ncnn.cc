@@ -71,8 +71,8 @@ class NcnnBackend final : public Backend {
  public:
   NcnnBackend(const std::filesystem::path& folder, const BackendOptions& options)
       : record_(parse_record(read_file(folder / "record.json"), (folder / "record.json").string())),
-        takes_pixels_(read_interface(folder / "interface.json")),
-        source_(folder.string()) {
+        source_(folder.string()),
+        takes_pixels_(read_interface(folder / "interface.json")) {
     if (lower_case(options.device) != "cpu")
       throw Error("device is " + options.device + "; ncnn runs on the processor here, so cpu");
     net_.opt.num_threads = std::max(1, options.threads / options.lanes);
@@ -98,18 +98,23 @@ class NcnnBackend final : public Backend {
 
  private:
   /// Whether the network takes pixels (as planes), and not what is normalised already.
-  static bool read_interface(const std::filesystem::path& path) {
+  [[nodiscard]] bool read_interface(const std::filesystem::path& path) const {
     const auto told = nlohmann::json::parse(read_file(path), nullptr, false);
     const std::string takes = told.is_object() ? told.value("takes", nlohmann::json()).dump() : "";
     if (takes != R"("planes")" && takes != R"("normalised")") {
       throw Error(path.string() + R"(: does not say "takes": "planes" or "normalised"; export it again)");
     }
+    std::vector<std::string> names;
+    for (const auto& name : told.value("outputs", nlohmann::json::array())) {
+      if (name.is_string()) names.push_back(name.get<std::string>());
+    }
+    require_heads(names, record_, source_);
     return takes == R"("planes")";
   }
 
   Record record_;
-  bool takes_pixels_;
   std::string source_;
+  bool takes_pixels_;
   ncnn::Net net_;
 };
 

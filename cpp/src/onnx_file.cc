@@ -9,12 +9,14 @@
 namespace lookonce {
 namespace {
 
-// Field numbers of onnx.proto: ModelProto, StringStringEntryProto, GraphProto, ValueInfoProto.
+// Field numbers of onnx.proto: ModelProto, StringStringEntryProto, GraphProto, NodeProto, ValueInfoProto.
 constexpr std::uint64_t kModelGraph = 7;
 constexpr std::uint64_t kModelMetadata = 14;
 constexpr std::uint64_t kEntryKey = 1;
 constexpr std::uint64_t kEntryValue = 2;
+constexpr std::uint64_t kGraphNode = 1;
 constexpr std::uint64_t kGraphOutput = 12;
+constexpr std::uint64_t kNodeOutput = 2;
 constexpr std::uint64_t kValueName = 1;
 
 enum WireType : std::uint64_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
@@ -92,14 +94,15 @@ void append_bytes(std::string& message, std::uint64_t number, std::string_view c
   message += content;
 }
 
-std::set<std::string_view> output_names(std::string_view file) {
+/// The texts in field `inner` of each field `outer` of the graph.
+std::set<std::string_view> names_in_graph(std::string_view file, std::uint64_t outer, std::uint64_t inner) {
   std::set<std::string_view> names;
   for (Fields model(file); model.next();) {
     if (model.number != kModelGraph) continue;
     for (Fields graph(model.content); graph.next();) {
-      if (graph.number != kGraphOutput) continue;
-      for (Fields value_info(graph.content); value_info.next();) {
-        if (value_info.number == kValueName) names.insert(value_info.content);
+      if (graph.number != outer) continue;
+      for (Fields part(graph.content); part.next();) {
+        if (part.number == inner) names.insert(part.content);
       }
     }
   }
@@ -136,8 +139,13 @@ std::string onnx_metadata(std::string_view file, std::string_view key, const std
   return std::string(*value);
 }
 
+std::vector<std::string> onnx_values(std::string_view file) {
+  const std::set<std::string_view> names = names_in_graph(file, kGraphNode, kNodeOutput);
+  return {names.begin(), names.end()};
+}
+
 std::string with_onnx_outputs(std::string_view file, const std::vector<std::string>& names) {
-  const std::set<std::string_view> present = output_names(file);
+  const std::set<std::string_view> present = names_in_graph(file, kGraphOutput, kValueName);
   std::string graph;
   for (const std::string& name : names) {
     if (present.count(name) != 0) continue;

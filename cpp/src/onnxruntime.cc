@@ -171,6 +171,7 @@ class OnnxBackend final : public Backend {
     // From bytes, not by its path: a file that names other files as its weights does not get them read.
     const std::string file = read_file(path);
     record_ = parse_record(onnx_metadata(file, kRecordKey, source_), source_);
+    require_heads(onnx_values(file), record_, source_);
     std::vector<std::string> names;
     for (const HeadRecord& head : record_.heads) names.push_back(raw_output_name(head));
     const std::string bytes = with_onnx_outputs(file, names);

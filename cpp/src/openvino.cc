@@ -1,3 +1,4 @@
+#include <map>
 #include <openvino/openvino.hpp>
 #include <utility>
 
@@ -39,21 +40,42 @@ std::shared_ptr<ov::op::v0::Parameter> images_of(const ov::Model& model, const s
 
 /// The part of the network that leads to the heads' raw outputs; decoding and selecting are left to our own code.
 std::shared_ptr<ov::Model> cut_at_heads(const ov::Model& model, const Record& record, const std::string& source) {
-  ov::OutputVector outputs;
-  for (const HeadRecord& head : record.heads) {
-    const std::string name = raw_output_name(head);
-    for (const auto& operation : model.get_ordered_ops()) {
-      if (ov::is_type<ov::op::v0::Result>(operation)) continue;  // goes by the name of what it gives out
-      for (const auto& output : operation->outputs()) {
-        if (output.get_names().count(name) != 0) outputs.push_back(output);
-      }
+  std::map<std::string, ov::Output<ov::Node>> values;
+  std::vector<std::string> names;
+  for (const auto& operation : model.get_ordered_ops()) {
+    if (ov::is_type<ov::op::v0::Result>(operation)) continue;  // goes by the name of what it gives out
+    for (const auto& output : operation->outputs()) {
+      for (const std::string& name : output.get_names()) values.emplace(name, output);
     }
   }
-  if (outputs.size() != record.heads.size()) {
-    throw Error(source + ": its graph does not name the raw outputs of its heads (" +
-                raw_output_name(record.heads.front()) + " ...); export it again");
-  }
+  for (const auto& [name, _] : values) names.push_back(name);
+  require_heads(names, record, source);
+  ov::OutputVector outputs;
+  for (const HeadRecord& head : record.heads) outputs.push_back(values.at(raw_output_name(head)));
   return std::make_shared<ov::Model>(outputs, ov::ParameterVector{images_of(model, source)}, "lookonce");
+}
+
+/// The graph, too, says how large images are, and how many values there are for each place; the batch aside.
+void require_shapes(const ov::Model& heads, const Record& record, const std::string& source) {
+  const auto require = [&](const std::string& what, ov::PartialShape shape, const ov::Shape& expected) {
+    if (shape.compatible(expected)) return;
+    throw Error(source + ": " + what + ": " + shape.to_string() + "; expected " + expected.to_string() +
+                " by the record (image_size, class_names, masks, strides) in the file; export it again");
+  };
+  const auto height = static_cast<std::size_t>(record.height);
+  const auto width = static_cast<std::size_t>(record.width);
+  const ov::Output<const ov::Node> images = heads.input();
+  const ov::PartialShape given = images.get_partial_shape();
+  const bool is_fixed = given.rank().is_static() && given.size() == 4 && given[0].is_static();
+  const std::size_t batch = is_fixed ? static_cast<std::size_t>(given[0].get_length()) : 1;
+  const bool takes_pixels = images.get_element_type() == ov::element::u8;
+  require("images", given, takes_pixels ? ov::Shape{batch, height, width, 3} : ov::Shape{batch, 3, height, width});
+  for (std::size_t index = 0; index < record.heads.size(); ++index) {
+    const HeadRecord& head = record.heads[index];
+    const auto stride = static_cast<std::size_t>(head.stride);
+    require(raw_output_name(head), heads.output(index).get_partial_shape(),
+            {batch, static_cast<std::size_t>(record.channels(head)), height / stride, width / stride});
+  }
 }
 
 class OpenVinoLane final : public Lane {
@@ -125,7 +147,9 @@ class OpenVinoBackend final : public Backend {
     const ov::Output<ov::Node> input = images_of(*model, source_)->output(0);
     takes_pixels_ = input.get_element_type() == ov::element::u8;
     group_ = input.get_partial_shape()[0].is_static() ? static_cast<int>(input.get_shape()[0]) : 0;
-    compiled_ = core_.compile_model(cut_at_heads(*model, record_, source_), options.device, properties(options));
+    const std::shared_ptr<ov::Model> heads = cut_at_heads(*model, record_, source_);
+    require_shapes(*heads, record_, source_);
+    compiled_ = core_.compile_model(heads, options.device, properties(options));
   }
 
   std::shared_ptr<ov::Model> read(const std::filesystem::path& path) {

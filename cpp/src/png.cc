@@ -35,8 +35,9 @@ class PngReader {
 
   StoredImage read() {
     if (!read_header()) damaged();
+    require_readable_size(width_, height_, name_);  // libpng takes memory for rows as it begins to convert them
+    if (!begin_rows()) damaged();
     find_metadata();
-    require_readable_size(width_, height_, name_);
     StoredImage stored;
     const auto orientation = read_orientation(exif_, xmp_);
     if (!orientation) throw Error(name_ + ": damaged PNG: its EXIF data cannot be read; copy it again");
@@ -78,6 +79,11 @@ class PngReader {
     png_set_chunk_malloc_max(png_, 16U << 20U);
     png_read_info(png_, info_);
     png_get_IHDR(png_, info_, &width_, &height_, &depth_, &color_type_, nullptr, nullptr, nullptr);
+    return true;
+  }
+
+  bool begin_rows() {
+    if (setjmp(png_jmpbuf(png_)) != 0) return false;  // NOLINT(*-err52-cpp)
     choose_samples();
     png_set_interlace_handling(png_);
     png_read_update_info(png_, info_);

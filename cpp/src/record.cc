@@ -12,12 +12,14 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Far above any detector, and small enough that no product of them overflows.
+// Ranges as in src/lookonce/settings/record.py (tests/record_cases.json holds both to the same verdicts): far above any
+// detector, and small enough that no product of them overflows.
 constexpr int kMaxClasses = 100'000;
 constexpr int kMaxSide = 16'384;
 constexpr int kMaxStride = 1'024;
 constexpr int kMaxAnchors = 1'000;
 constexpr int kMaxHeads = 16;
+constexpr int kMaxChannels = 65'536;
 
 /// A JSON value with the place it stands at, so that every complaint can name it.
 class Field {
@@ -77,12 +79,36 @@ class Field {
     refuse("one of " + names);
   }
 
+  void require_one_of(const std::vector<std::string>& names) const {
+    std::vector<std::pair<std::string, bool>> choices;
+    for (const std::string& name : names) choices.emplace_back(name, true);
+    static_cast<void>(one_of<bool>(choices));
+  }
+
   [[nodiscard]] bool truth() const {
     if (!value_.is_boolean()) refuse("true or false");
     return value_.get<bool>();
   }
 
-  [[nodiscard]] bool has(const std::string& key) const { return value_.is_object() && value_.contains(key); }
+  /// Calls `check` with the field of that name, which files from before it was a choice do without.
+  template <typename Check>
+  void if_there(const std::string& key, const Check& check) const {
+    if (value_.contains(key)) check(at(key));
+  }
+
+  [[nodiscard]] std::vector<std::pair<std::string, Field>> members() const {
+    if (!value_.is_object()) refuse("an object");
+    std::vector<std::pair<std::string, Field>> fields;
+    for (const auto& [key, value] : value_.items()) fields.emplace_back(key, Field(value, inner(key), source_));
+    return fields;
+  }
+
+  /// What a later version says may change what the rest means.
+  void only(const std::vector<std::string>& keys) const {
+    for (const auto& [key, member] : members()) {
+      if (std::find(keys.begin(), keys.end(), key) == keys.end()) member.refuse("nothing of this name");
+    }
+  }
 
   [[nodiscard]] const Json& json() const { return value_; }
 
@@ -109,6 +135,7 @@ std::array<float, 3> three_numbers(const Field& field, float low, float high) {
 }
 
 Preprocessing parse_preprocessing(const Field& field) {
+  field.only({"resize", "pad_value", "interpolation", "color_order", "mean", "std"});
   Preprocessing how;
   how.resize = field.at("resize").one_of<Resize>({{"letterbox", Resize::letterbox}, {"stretch", Resize::stretch}});
   how.pad_value = static_cast<std::uint8_t>(field.at("pad_value").whole(0, 255));
@@ -123,21 +150,54 @@ Preprocessing parse_preprocessing(const Field& field) {
 }
 
 Thresholds parse_thresholds(const Field& field, const Record& record) {
+  field.only({"score", "evaluation_score", "iou", "max_detections", "multi_label", "agnostic", "per_class_score"});
+  constexpr float kAboveZero = std::numeric_limits<float>::denorm_min();
+  constexpr float kBelowOne = 1 - std::numeric_limits<float>::epsilon() / 2;
   Thresholds thresholds;
   thresholds.score = field.at("score").number(0, 1);
-  thresholds.iou = field.at("iou").number(0, 1);
+  thresholds.iou = field.at("iou").number(kAboveZero, 1);
   thresholds.max_detections = static_cast<int>(field.at("max_detections").whole(1, std::numeric_limits<int>::max()));
-  // Files from before these were choices do without.
-  if (field.has("multi_label")) thresholds.multi_label = field.at("multi_label").truth();
-  if (field.has("agnostic")) thresholds.agnostic = field.at("agnostic").truth();
-  const Field per_class = field.at("per_class_score");
-  if (!per_class.json().is_object()) per_class.refuse("an object");
-  for (const auto& [name, _] : per_class.json().items()) {
+  field.if_there("evaluation_score", [&](const Field& score) { static_cast<void>(score.number(0, kBelowOne)); });
+  field.if_there("multi_label", [&](const Field& choice) { thresholds.multi_label = choice.truth(); });
+  field.if_there("agnostic", [&](const Field& choice) { thresholds.agnostic = choice.truth(); });
+  for (const auto& [name, own] : field.at("per_class_score").members()) {
+    const float score = own.number(0, 1);
     if (std::find(record.class_names.begin(), record.class_names.end(), name) != record.class_names.end()) {
-      thresholds.per_class_score[name] = per_class.at(name).number(0, 1);
+      thresholds.per_class_score[name] = score;
     }
   }
   return thresholds;
+}
+
+void parse_dialect(const Field& field, Record& record) {
+  field.only({"name", "activation", "center_scales", "size_rule", "batchnorm_eps", "pool_edge"});
+  record.dialect = field.at("name").text();
+  record.size_rule = field.at("size_rule").one_of<SizeRule>(
+      {{"exp", SizeRule::exponential}, {"square", SizeRule::square}});
+  field.at("activation").require_one_of({"leaky", "relu", "silu"});
+  static_cast<void>(field.at("batchnorm_eps").number(0, 1));
+  field.if_there("pool_edge", [](const Field& edge) { edge.require_one_of({"repeat", "zero", "none"}); });
+  for (const auto& [stride, scale] : field.at("center_scales").members()) {
+    const bool is_stride = !stride.empty() && stride.find_first_not_of("0123456789") == std::string::npos;
+    if (!is_stride) scale.refuse("a stride as its name");
+    static_cast<void>(scale.number(0.1F, 10));
+  }
+}
+
+/// What this program has no use for, but which shows whether the file is one of ours.
+void check_description(const Field& root) {
+  for (const Field& count : root.at("channels").items(0, kMaxClasses)) static_cast<void>(count.whole(0, kMaxChannels));
+  root.if_there("names_known", [](const Field& known) { static_cast<void>(known.truth()); });
+  root.if_there("precision", [](const Field& precision) { precision.require_one_of({"fp32", "fp16", "int8"}); });
+  root.if_there("settings", [](const Field& settings) { static_cast<void>(settings.members()); });
+  root.if_there("data_hash", [](const Field& hash) { static_cast<void>(hash.text()); });
+  root.if_there("versions", [](const Field& versions) {
+    for (const auto& [_, version] : versions.members()) static_cast<void>(version.text());
+  });
+  root.if_there("metrics", [](const Field& metrics) {
+    constexpr float kMost = std::numeric_limits<float>::max();
+    for (const auto& [_, metric] : metrics.members()) static_cast<void>(metric.number(-kMost, kMost));
+  });
 }
 
 std::vector<Anchor> parse_anchors(const Field& field) {
@@ -160,6 +220,9 @@ std::vector<HeadRecord> parse_heads(const Field& root, const Record& record) {
     head.stride = static_cast<int>(strides[index].whole(1, kMaxStride));
     if (record.height % head.stride != 0 || record.width % head.stride != 0) {
       strides[index].refuse("a number that divides the size of the network's input");
+    }
+    for (const HeadRecord& other : heads) {
+      if (other.stride == head.stride) strides[index].refuse("another number for each head");
     }
     head.center_scale = scales.at(std::to_string(head.stride)).number(0.1F, 10);
     for (const Field& row : masks[index].items(1, kMaxAnchors)) {
@@ -187,10 +250,10 @@ Record parse_record(std::string_view json, const std::string& source) {
   const Field root(document, "", source);
   static_cast<void>(root.at("format_version").whole(1, 1));
   Record record;
-  record.dialect = root.at("dialect").at("name").text();
-  record.size_rule = root.at("dialect")
-                         .at("size_rule")
-                         .one_of<SizeRule>({{"exp", SizeRule::exponential}, {"square", SizeRule::square}});
+  root.only({"format_version", "dialect", "channels", "class_names", "names_known", "category_ids", "strides",
+             "anchors", "masks", "image_size", "preprocessing", "thresholds", "precision", "settings", "data_hash",
+             "versions", "metrics"});
+  parse_dialect(root.at("dialect"), record);
   parse_classes(root, record);
   const auto size = root.at("image_size").items(2, 2);
   record.height = static_cast<int>(size[0].whole(1, kMaxSide));
@@ -198,6 +261,7 @@ Record parse_record(std::string_view json, const std::string& source) {
   record.heads = parse_heads(root, record);
   record.preprocessing = parse_preprocessing(root.at("preprocessing"));
   record.thresholds = parse_thresholds(root.at("thresholds"), record);
+  check_description(root);
   return record;
 }
 

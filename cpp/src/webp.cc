@@ -62,7 +62,8 @@ StoredImage decode_webp(std::string_view bytes, const std::string& name) {
   WebPBitstreamFeatures features;
   if (WebPGetFeatures(as_bytes(bytes), bytes.size(), &features) != VP8_STATUS_OK) damaged(name);
   require_readable_size(features.width, features.height, name);
-  StoredImage stored{Image(features.width, features.height), orientation_in(bytes, name)};
+  const int orientation = orientation_in(bytes, name);
+  StoredImage stored{Image(features.width, features.height), orientation};
   Image& image = stored.image;
   if (features.has_animation != 0) {
     decode_animation(bytes, features.has_alpha != 0, image, name);

@@ -1,6 +1,10 @@
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "check.h"
+#include "lookonce/backend.h"
+#include "lookonce/errors.h"
+#include "lookonce/images.h"
 #include "lookonce/onnx_file.h"
 #include "lookonce/record.h"
 #include "records.h"
@@ -77,6 +81,35 @@ TEST(what_is_wrong_in_a_record_is_named_with_its_place_and_value) {
   CONTAINS(error_of([] { parse_record("{", "x.onnx"); }), "not JSON");
 }
 
+TEST(records_that_were_edited_get_the_verdicts_that_python_gives) {
+  const auto table = nlohmann::json::parse(read_file(LOOKONCE_RECORD_CASES));
+  const std::string hole = "in place of a text";
+  const auto verdict = [&](const nlohmann::json& one) {
+    nlohmann::json record = table.at("record");
+    const nlohmann::json::json_pointer place(one.at("at").get<std::string>());
+    if (one.contains("value")) {
+      record[place] = one["value"];
+    } else if (one.contains("text")) {
+      record[place] = hole;
+    } else {
+      record[place.parent_pointer()].erase(place.back());
+    }
+    std::string text = record.dump();
+    const std::size_t at = text.find('"' + hole + '"');
+    if (at != std::string::npos) text.replace(at, hole.size() + 2, one["text"].get<std::string>());
+    try {
+      parse_record(text, "x.onnx");
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  };
+  std::string wrong;
+  for (const auto& one : table.at("accepted")) wrong += verdict(one) ? "" : " refused: " + one.dump();
+  for (const auto& one : table.at("refused")) wrong += verdict(one) ? " accepted: " + one.dump() : "";
+  EQUAL(wrong, "");
+}
+
 TEST(metadata_is_found_in_an_onnx_file_and_outputs_are_added_behind_it) {
   const std::string file =
       field(7, "") + field(14, field(1, "other") + field(2, "no")) + field(14, field(1, "key") + field(2, "value"));
@@ -85,6 +118,19 @@ TEST(metadata_is_found_in_an_onnx_file_and_outputs_are_added_behind_it) {
   const std::string extended = file + field(7, field(12, field(1, "raw")));
   EQUAL(with_onnx_outputs(file, {"raw"}), extended);
   EQUAL(with_onnx_outputs(extended, {"raw"}), extended + field(7, ""));
+}
+
+TEST(the_heads_of_a_graph_are_those_of_its_record) {
+  const Record record = parse_record(record_json(), "x.onnx");
+  const auto node = [](const std::string& output) { return field(1, field(1, "input") + field(2, output)); };
+  const std::string graph = node("raw_stride32") + node("raw_stride16") + node("raw_stride_of_another");
+  require_heads(onnx_values(field(7, graph)), record, "x.onnx");
+  const auto refusal_of = [&](const std::string& other) {
+    return error_of([&] { require_heads(onnx_values(field(7, other)), record, "x.onnx"); });
+  };
+  CONTAINS(refusal_of(node("raw_stride32")), "heads raw_stride32; expected raw_stride16, raw_stride32");
+  CONTAINS(refusal_of(graph + node("raw_stride8")), "raw_stride8");
+  CONTAINS(refusal_of(""), "heads none");
 }
 
 TEST(what_is_no_onnx_file_is_refused) {

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
@@ -12,6 +13,15 @@ from typing import Any, TextIO
 _ACTING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _ACTING_IN_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _HALVES = re.compile("[\ud800-\udfff]")
+# Of a URL the password, whose @ may stand there as it is, and what stands for one in its query; in an address of object
+# storage also a secret key, which may hold slashes.
+_PASSWORDS = re.compile(
+    r"([a-z][a-z0-9+.-]*:/{1,2}[^\s/@:]*):[^\s/]*@|((?:s3|obs):/{1,2}[^\s/@:]*):\S*@",  # a path has one slash left
+    re.IGNORECASE,
+)
+_SIGNATURES = re.compile(r"([?&][\w.-]*(?:signature|token|credential|password|secret|key)=)[^&\s'\"]+", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|(^|_)KEY(_ID)?$|APIKEY", re.IGNORECASE)
+_SHORTEST_SECRET = 8  # a shorter value of a variable could be a word of the text
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -21,8 +31,18 @@ def shown(text: str) -> str:
 
 
 def shown_lines(text: str) -> str:
-    """The same for a message of several lines: its tabs and ends of lines stay."""
-    return _ACTING_IN_LINES.sub(_escaped, text)
+    """The same for a message of several lines: its tabs and ends of lines stay; secrets do not."""
+    return _ACTING_IN_LINES.sub(_escaped, without_secrets(text))
+
+
+def without_secrets(text: str) -> str:
+    """The text with *** for passwords in URLs, and for values of environment variables whose names tell of a secret."""
+    text = _PASSWORDS.sub(lambda found: f"{found[1] or found[2]}:***@", text)
+    text = _SIGNATURES.sub(r"\1***", text)
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST_SECRET and value in text and _SECRET_NAME.search(name):
+            text = text.replace(value, "***")
+    return text
 
 
 def to_json(value: Any, **options: Any) -> str:

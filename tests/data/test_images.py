@@ -3,17 +3,18 @@ import io
 import os
 import struct
 import warnings
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bombs import png
 from PIL import Image
 from raised import raises
 
 from lookonce.data.images import (
     MAX_PIXELS,
+    PIXELS_VARIABLE,
     SUFFIXES,
     TruncatedImage,
     image_header,
@@ -23,7 +24,7 @@ from lookonce.data.images import (
     require_size,
     turn_boxes_upright,
 )
-from lookonce.errors import DataError
+from lookonce.errors import DataError, SettingsError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 # 2 rows of 3: every pixel another colour, so that any turn shows.
@@ -40,16 +41,6 @@ def exif(orientation: int) -> Image.Exif:
     tags = Image.Exif()
     tags[0x0112] = orientation
     return tags
-
-
-def png_header_of(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds nothing."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
-    parts = [
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP"])
@@ -168,10 +159,23 @@ def test_an_embedded_thumbnails_end_does_not_hide_a_missing_one() -> None:
         read_image(marked[:-200])
 
 
-def test_a_bomb_costs_nothing() -> None:
+def test_an_image_over_the_limit_is_refused_with_both_numbers() -> None:
     side = int(MAX_PIXELS**0.5) + 1
     with raises(DataError, f"{side}x{side} ", f"{MAX_PIXELS:,}"):
-        read_image(png_header_of(side, side))
+        read_image(png(side, side))
+
+
+def test_the_environment_sets_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = encoded(Image.fromarray(SMALL), "PNG")
+    for wrong in ("0", "-1", "many", "1e6", "\u0663", "178956971", "99999999999999999999"):
+        monkeypatch.setenv(PIXELS_VARIABLE, wrong)
+        with raises(SettingsError, setting=PIXELS_VARIABLE, value=wrong):
+            read_image(image)
+    monkeypatch.setenv(PIXELS_VARIABLE, "5")
+    with raises(DataError, "3x2"):
+        read_image(image)
+    monkeypatch.setenv(PIXELS_VARIABLE, "6")
+    assert read_image(image).shape == (2, 3, 3)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """The record travels inside an exported file."""
 
 import onnx
+from raised import raises
 
 import lookonce
+from lookonce.errors import WeightsError
 from lookonce.exporters.metadata import describe, embed, read_record
 from lookonce.exporters.plan import ExportPlan
 from lookonce.runtimes.exported import RECORD_KEY
+from lookonce.runtimes.onnx import OnnxRuntime
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord, Thresholds
 
@@ -44,3 +47,19 @@ def test_a_file_says_who_wrote_it():
 def test_a_real_file_carries_it(detections_file):
     assert detections_file.exported.record.class_names == detections_file.record.class_names
     assert set(detections_file.exported.record.versions) == {"lookonce", "torch", "onnxscript"}
+
+
+def test_a_graph_of_detections_with_another_record_is_refused(detections_file, tmp_path):
+    record = detections_file.record
+    names, ids = record.class_names[1:], record.category_ids[1:]
+    wrong = {
+        "classes": {"class_names": names, "category_ids": ids},
+        "size": {"image_size": (record.image_size[0] * 2, record.image_size[1])},
+        "heads": {"strides": (32,), "masks": (record.masks[0],)},
+    }
+    for name, update in wrong.items():
+        model = onnx.load(detections_file.path)
+        embed(model, record.model_copy(update=update))
+        onnx.save(model, tmp_path / f"{name}.onnx")
+        with raises(WeightsError, path=f"{name}.onnx"):
+            OnnxRuntime(tmp_path / f"{name}.onnx")

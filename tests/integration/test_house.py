@@ -3,8 +3,10 @@
 import ast
 import importlib
 import importlib.util
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -354,7 +356,11 @@ def test_run_is_replaced_by_the_command_so_that_a_kill_reaches_it(checkout: Path
 
 @pytest.fixture(scope="module")
 def licences() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("licences", PROJECT_ROOT / ".ci" / "licences.py")
+    return of_ci("licences")
+
+
+def of_ci(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, PROJECT_ROOT / ".ci" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -391,3 +397,32 @@ def test_locked_names_follow_dependencies_extras_and_groups(licences: ModuleType
     assert licences.locked_names(lock, groups=False) == {"a", "b", "d"}
     assert licences.locked_names(lock, groups=True) == {"a", "b", "c", "d"}
     assert licences.locked_names(lock, groups=True, without="train") == {"a", "c", "d"}
+
+
+def test_licences_of_npm_packages_are_read(licences: ModuleType) -> None:
+    found = licences.npm_licences(PROJECT_ROOT / "src" / "lookonce" / "web" / "package-lock.json")
+    assert found == {"node_modules/onnxruntime-web": "MIT"}
+
+
+# ---- vulnerabilities, and the list of what is inside
+
+
+def test_a_service_that_cannot_be_reached_is_a_warning_and_a_finding_is_an_error() -> None:
+    audit = of_ci("audit")
+    assert [audit.of_uv(status, "", "")[0] for status in (0, 1, 2, -1)] == [True, False, None, None]
+    clean, found = (json.dumps({"metadata": {"vulnerabilities": {"total": total}}}) for total in (0, 2))
+    assert audit.of_npm(0, clean, "")[0] is True
+    assert audit.of_npm(1, found, "")[0] is False
+    assert audit.of_npm(1, '{"message": "ECONNREFUSED"}', "")[0] is None
+    assert audit.of_npm(-1, "", "no npm")[0] is None
+
+
+def test_the_bill_of_materials_names_every_locked_package(licences: ModuleType) -> None:
+    (command,) = re.findall(r"^(\./run uv export .*cyclonedx.*)$", (PROJECT_ROOT / "CONTRIBUTING.md").read_text(), re.M)
+    told = shlex.split(command.partition(" --output-file")[0])
+    done = subprocess.run([*told, "--offline"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    bill = json.loads(done.stdout)
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
+    named = {component["name"] for component in bill["components"]}
+    lock = tomllib.loads((PROJECT_ROOT / "uv.lock").read_text(encoding="utf-8"))
+    assert named - {"lookonce"} == licences.locked_names(lock, groups=False)

@@ -218,7 +218,7 @@ def test_a_rank_that_hangs_is_named_in_time(start: Start, weights: Path, endless
     process = begun(start, weights, endless, tmp_path / "out", "--rank-timeout=4")
     hanging = workers_of(process)[1]
     os.kill(hanging, signal.SIGSTOP)
-    wait_for(process.log, rf"rank 0: rank 1 \(process {hanging} on \S+\) did not come to meeting", seconds=30)
+    wait_for(process.log, rf"rank 0: rank 1 \(process {hanging} on \S+\) did not enter collective", seconds=30)
     ends(process, 1, seconds=60)
     assert all_gone([hanging])
     assert holds_no_results(tmp_path / "out")

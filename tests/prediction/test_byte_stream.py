@@ -9,7 +9,6 @@ from PIL import Image
 from raised import raises
 
 from lookonce.errors import DataError
-from lookonce.prediction import byte_stream
 from lookonce.prediction.byte_stream import images_in
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
@@ -100,6 +99,6 @@ def test_of_several_views_in_one_file_the_first_counts_as_it_does_on_disk(tmp_pa
 
 
 def test_a_stream_without_end_is_refused_before_it_fills_the_memory(monkeypatch):
-    monkeypatch.setattr(byte_stream, "MAX_IMAGE_BYTES", 1 << 18)
+    monkeypatch.setenv("LOOKONCE_MAX_PIXELS", str(1 << 16))
     with raises(DataError, "JPEG", "PNG"):
         list(images_in(io.BytesIO(bytes(1 << 20))))

@@ -174,6 +174,13 @@ def test_what_is_no_video_is_refused_by_name(tmp_path, content):
         read_header(str(path), str(path))
 
 
+def test_frames_over_the_limit_are_refused(tmp_path, monkeypatch):
+    path = write_lossless(tmp_path / "clip.mkv", [picture(0)])
+    monkeypatch.setenv("LOOKONCE_MAX_PIXELS", str(32 * 48 - 1))
+    with raises(DataError):
+        next(read_frames(str(path), "clip.mkv")).pixels()
+
+
 def test_a_file_without_images_is_refused(tmp_path):
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as container:

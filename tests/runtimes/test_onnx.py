@@ -1,11 +1,18 @@
 """ONNX files that are not ours, or not whole. What they answer: tests/exporters/test_onnx.py."""
 
+import subprocess
+from contextlib import suppress
+
+import cv2
 import numpy as np
 import onnx.parser
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from raised import raises
 
 from lookonce.errors import WeightsError
+from lookonce.runtimes.cpp import BUILT
 from lookonce.runtimes.exported import RECORD_KEY
 from lookonce.runtimes.onnx import OnnxRuntime
 from lookonce.settings.dialects import DIALECTS
@@ -13,6 +20,21 @@ from lookonce.settings.record import ModelRecord
 
 RECORD = ModelRecord(
     dialect=DIALECTS["darknet"], class_names=("a",), category_ids=(1,), image_size=(32, 32), masks=((0,), (1,))
+)
+SCALES = {32: 1.0, 16: 1.0, 8: 1.0}
+# What numbers, texts and JSON are made of, and what is often not expected in their place.
+PIECES = (
+    *'0123456789-.e"[]{},:',
+    "",
+    "null",
+    "true",
+    "1e999",
+    "NaN",
+    "-1",
+    "2147483648",
+    "18446744073709551616",
+    "\0",
+    "ü",
 )
 # Heads of one anchor and one class, 6 channels: a graph without weights that a person can see through.
 RAW_GRAPH = """
@@ -72,6 +94,49 @@ def test_an_onnx_file_of_another_program_is_refused(write):
 def test_a_record_of_another_version_is_refused_by_field(write):
     with raises(WeightsError, "class_names", path="file.onnx"):
         OnnxRuntime(write(record=RECORD.model_dump_json(exclude={"class_names"})))
+
+
+# Records whose values are in range, but contradict the graph: 32 x 32 pixels, one class, one anchor for each head.
+CONTRADICTIONS: dict[str, dict[str, object]] = {
+    "another size": {"image_size": (64, 32)},
+    "too few names": {"class_names": (), "category_ids": ()},
+    "too many names": {"class_names": ("a", "b"), "category_ids": (1, 2)},
+    "more anchors": {"masks": ((0, 1), (2,))},
+    "another stride": {"strides": (32, 8), "dialect": DIALECTS["darknet"].model_copy(update={"center_scales": SCALES})},
+    "one head": {"strides": (32,), "masks": ((0,),)},
+}
+
+
+@pytest.mark.parametrize("changes", CONTRADICTIONS.values(), ids=list(CONTRADICTIONS))
+def test_a_record_that_contradicts_the_graph_is_refused_by_python_and_cpp(write, changes, tmp_path):
+    path = write(record=RECORD.model_copy(update=changes).model_dump_json())
+    with raises(WeightsError, path="file.onnx"):
+        OnnxRuntime(path)
+    if BUILT.is_file():
+        cv2.imwrite(str(tmp_path / "image.png"), np.zeros((32, 32, 3), np.uint8))
+        command = [BUILT, path, tmp_path / "image.png", "--output", tmp_path / "found"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "file.onnx" in done.stderr
+
+
+def test_a_graph_that_takes_no_images_is_refused(write):
+    for text in (RAW_GRAPH.replace("images", "frames"), RAW_GRAPH.replace("32, 3] images", "32] images")):
+        with raises(WeightsError, path="file.onnx"):
+            OnnxRuntime(write(text))
+
+
+@pytest.mark.parametrize("examples", [20, pytest.param(2_000, marks=pytest.mark.slow)])
+def test_a_mutated_record_is_read_or_refused(write, examples):
+    text = RECORD.model_dump_json()
+
+    @settings(max_examples=examples, deadline=None, derandomize=True, database=None)
+    @given(st.integers(0, len(text)), st.sampled_from(PIECES), st.integers(0, 3))
+    def check(at, put, removed):
+        with suppress(WeightsError):
+            OnnxRuntime(write(record=text[:at] + put + text[at + removed :]), threads=1)
+
+    check()
 
 
 def test_other_outputs_are_refused(write):

@@ -62,4 +62,8 @@ std::unique_ptr<Backend> open_backend(const std::filesystem::path& model, const 
 /// "raw_stride32": the value inside every exported graph that is the head's raw output.
 std::string raw_output_name(const HeadRecord& head);
 
+/// Error unless the raw outputs among the names of a graph's values are those of the record's heads. With fewer heads
+/// in the record, the detections of the others would be lost.
+void require_heads(const std::vector<std::string>& names, const Record& record, const std::string& source);
+
 }  // namespace lookonce

@@ -22,8 +22,12 @@ struct Image {
   [[nodiscard]] const std::uint8_t* row(int y) const { return pixels.data() + static_cast<std::size_t>(y) * width * 3; }
 };
 
-/// Half a gigabyte decoded; larger images are refused by their header.
-inline constexpr std::int64_t kMaxPixels = 178'956'970;
+/// The most pixels of an image that is read, 300 MB decoded, and the most that LOOKONCE_MAX_PIXELS may allow instead.
+inline constexpr std::int64_t kMaxPixels = 100'000'000, kMostMaxPixels = 178'956'970;
+
+/// kMaxPixels, or the environment's LOOKONCE_MAX_PIXELS; larger images are refused by their header. Error: no number
+/// from 1 to kMostMaxPixels.
+std::int64_t max_pixels();
 
 /// The bytes of an image file -> the same pixels as lookonce's Python reader, src/lookonce/data/images.py, gives:
 /// EXIF orientation applied, alpha laid on white, 16 bits brought to 8, CMYK by Adobe's convention, first frame.

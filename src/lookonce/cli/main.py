@@ -33,7 +33,7 @@ from lookonce.exit_codes import ExitCode
 from lookonce.layout import Layout
 from lookonce.log import command_here, get_logger, has_logged, logging_to, quiet
 from lookonce.settings.names import suggestion
-from lookonce.shown import shown_lines
+from lookonce.shown import shown_lines, without_secrets
 
 HELP_WIDTH = 80
 # Missing module -> the extra that installs it.
@@ -206,7 +206,7 @@ def _show(verb: Verb, result: Any, json: bool) -> None:
         for line in verb.lines(result, _layout()):
             print(shown_lines(command_here(line)))
     elif getattr(result, "is_main", True):
-        print(as_json(result))
+        print(without_secrets(as_json(result)))
 
 
 @contextmanager
@@ -266,7 +266,7 @@ def _unforeseen(error: Exception, show_traceback: bool) -> str:
 
 def _fail(message: str, status: int, show_traceback: bool) -> int:
     if show_traceback:
-        traceback.print_exc()
+        print(without_secrets(traceback.format_exc()), end="", file=sys.stderr)
     rank = f"rank {os.environ['RANK']}: " if os.environ.get("WORLD_SIZE", "1") != "1" and "RANK" in os.environ else ""
     print(f"lookonce: {rank}{shown_lines(command_here(message))}", file=sys.stderr)
     return status

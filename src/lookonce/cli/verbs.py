@@ -202,6 +202,6 @@ VERBS: dict[str, Verb] = {
         target="lookonce.workflows.doctor:doctor",
         summary="Report what this machine has, and what is missing.",
         shown_by="lookonce.workflows.doctor:as_text",
-        examples=("doctor", "doctor --json"),
+        examples=("doctor", "doctor --bundle report.zip --run runs/train-1"),
     ),
 }

@@ -18,6 +18,7 @@ whole. FIFOs and devices, which would block, are errors.
 
 import ctypes
 import io
+import os
 import re
 import struct
 import warnings
@@ -49,14 +50,15 @@ from PIL import (
 )
 
 from lookonce.data.shards import is_in_shard, read_file, read_from_shard
-from lookonce.errors import DataError
+from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger
 from lookonce.storage import require_regular_file, stand_in
 
 ImageArray = NDArray[np.uint8]
 
-# Half a gigabyte when decoded; twice Pillow's MAX_IMAGE_PIXELS, where Pillow raises DecompressionBombError.
-MAX_PIXELS = 178_956_970
+PIXELS_VARIABLE = "LOOKONCE_MAX_PIXELS"
+MAX_PIXELS = 100_000_000  # 300 MB decoded
+MOST_MAX_PIXELS = 178_956_970  # Pillow raises DecompressionBombError from there on, whatever we allow
 # The suffixes of each format, the usual one first.
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg", ".jfif", ".jpe", ".mpo"),  # an .mpo of a camera is a JPEG with further ones behind it
@@ -118,10 +120,25 @@ class ImageHeader:
     orientation: int
 
 
+def max_pixels() -> int:
+    """The most pixels of an image that is read: MAX_PIXELS, or the environment's LOOKONCE_MAX_PIXELS."""
+    text = os.environ.get(PIXELS_VARIABLE, "")
+    if not text:
+        return MAX_PIXELS
+    if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 9 and 1 <= int(text) <= MOST_MAX_PIXELS):
+        raise SettingsError(
+            f"{PIXELS_VARIABLE}: {text!r}; expected a number of pixels from 1 to {MOST_MAX_PIXELS}; set it anew, or "
+            f"unset it for {MAX_PIXELS}",
+            setting=PIXELS_VARIABLE,
+            value=text,
+        )
+    return int(text)
+
+
 def read_image(source: Path | bytes, *, name: str | None = None) -> ImageArray:
     """An image file, or its bytes -> (H, W, 3) uint8 RGB, upright, contiguous, writable.
 
-    name: for error messages. DataError: missing, empty, not an image, damaged, truncated, over MAX_PIXELS pixels.
+    name: for error messages. DataError: missing, empty, not an image, damaged, truncated, over max_pixels().
     """
     name = name or (str(source) if isinstance(source, Path) else "image")
     _silence_libtiff()
@@ -198,6 +215,8 @@ def _open(file: io.BytesIO | io.BufferedReader, name: str) -> tuple[ImageFile.Im
         raise DataError(f"{name}: {words}", path=name)
     for kind, magic, opener in _OPENERS:
         if magic.match(start):
+            if kind == "WebP":  # Pillow takes memory for the canvas as it opens the file
+                _require_readable_size(_webp_canvas_wh(start), name)
             return _open_as(kind, opener, file, name)
     kinds = ", ".join(kind for kind, _, _ in _OPENERS)
     raise DataError(f"{name}: is not an image (it starts with {start[:8]!r}); expected one of {kinds}", path=name)
@@ -212,15 +231,40 @@ def _open_as(
             orientation = _orientation(opened, kind)
     except _DAMAGE as error:
         raise _damaged(name, kind, error, f"its header cannot be read ({error}); copy it again") from error
+    for stored_wh in (opened.size, _tile_wh(opened)):
+        _require_readable_size(stored_wh, name)
     width, height = opened.size
-    if width * height > MAX_PIXELS:
-        raise DataError(
-            f"{name}: {width}x{height} is {width * height:,} pixels; expected at most {MAX_PIXELS:,}; resize it",
-            path=name,
-        )
     size_wh = (height, width) if orientation in _SWAPS_SIDES else (width, height)
     stored = getattr(opened, "_tile_size", opened.size) if kind == "TIFF" else opened.size
     return opened, ImageHeader(kind=kind, size_wh=size_wh, stored_wh=stored, orientation=orientation)
+
+
+def _require_readable_size(size_wh: tuple[int, int], name: str) -> None:
+    width, height = size_wh
+    if width * height > (limit := max_pixels()):
+        raise DataError(
+            f"{name}: {width}x{height} is {width * height:,} pixels; expected at most {limit:,}; resize it, or set "
+            f"{PIXELS_VARIABLE}",
+            path=name,
+        )
+
+
+def _tile_wh(opened: ImageFile.ImageFile) -> tuple[int, int]:
+    """Size of the tiles of a TIFF file, each of which is decoded whole; (0, 0) in other files."""
+    tags = opened.tag_v2 if isinstance(opened, TiffImagePlugin.TiffImageFile) else {}
+    return int(tags.get(TiffImagePlugin.TILEWIDTH, 0)), int(tags.get(TiffImagePlugin.TILELENGTH, 0))
+
+
+def _webp_canvas_wh(start: bytes) -> tuple[int, int]:
+    """Size from a WebP file's first 30 bytes (RFC 9649, 2.5 to 2.7); (0, 0) if they do not hold it."""
+    kind, bits = start[12:16], int.from_bytes(start[21:25], "little")
+    if len(start) < 30 or kind not in {b"VP8X", b"VP8L", b"VP8 "}:
+        return 0, 0
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(start[24:27], "little"), 1 + int.from_bytes(start[27:30], "little")
+    if kind == b"VP8L":
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(start[26:28], "little") & 0x3FFF, int.from_bytes(start[28:30], "little") & 0x3FFF
 
 
 def _orientation(opened: ImageFile.ImageFile, kind: str) -> int:

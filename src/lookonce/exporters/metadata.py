@@ -10,7 +10,7 @@ import lookonce
 from lookonce.exporters.plan import ExportPlan
 from lookonce.runtimes.exported import RECORD_KEY
 from lookonce.runtimes.kinds import kind_of
-from lookonce.settings.record import ModelRecord
+from lookonce.settings.record import ModelRecord, parse_record
 from lookonce.shown import utf8
 from lookonce.storage import write_file
 
@@ -40,7 +40,7 @@ def set_metadata(model: onnx.ModelProto, key: str, value: str) -> None:
 def read_record(model: onnx.ModelProto) -> ModelRecord:
     """The record that `embed` stored."""
     values = {entry.key: entry.value for entry in model.metadata_props}
-    return ModelRecord.model_validate_json(values[RECORD_KEY])
+    return parse_record(values[RECORD_KEY])
 
 
 def store_verification(path: Path, text: str) -> bool:

@@ -5,19 +5,22 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from lookonce.data.images import MAX_PIXELS
+from lookonce.data.images import max_pixels
 from lookonce.errors import DataError
 
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 CHUNK_BYTES = 1 << 16
-# Limit on the bytes buffered without an end-of-image marker; the largest image that is read needs less.
-MAX_IMAGE_BYTES = 4 * MAX_PIXELS
 _ANY_START = re.compile(re.escape(JPEG_START) + b"|" + re.escape(PNG_START))
 # In coded data 0x00 or a restart marker follows 0xFF (ITU T.81, B.1.1.2); before a marker 0xFF may be repeated.
 _MARKER_IN_CODED_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _MP_IMAGES = 0xB001  # CIPA DC-007: number of images in a multi-picture JPEG
+
+
+def max_image_bytes() -> int:
+    """Limit on the bytes buffered without an end-of-image marker; the largest image that is read needs less."""
+    return 4 * max_pixels()
 
 
 def images_in(file: BinaryIO, *, multipart: bool = False) -> Iterator[bytes]:
@@ -45,6 +48,7 @@ class _Stream:
 
     def __init__(self, file: BinaryIO) -> None:
         self.data = bytearray()
+        self._max_bytes = max_image_bytes()
         # read1 returns the bytes that are available; read blocks for the full count, until a camera's next image.
         self._read = getattr(file, "read1", file.read)
 
@@ -58,7 +62,7 @@ class _Stream:
     def _more(self) -> bool:
         chunk = self._read(CHUNK_BYTES)
         self.data += chunk
-        if len(self.data) > MAX_IMAGE_BYTES:
+        if len(self.data) > self._max_bytes:
             raise DataError(f"no end of image within {len(self.data):,} bytes; expected JPEG or PNG images")
         return bool(chunk)
 

@@ -10,7 +10,7 @@ from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from lookonce.errors import DataError
-from lookonce.prediction.byte_stream import MAX_IMAGE_BYTES, images_in
+from lookonce.prediction.byte_stream import images_in, max_image_bytes
 from lookonce.prediction.video import WAIT_SECONDS
 from lookonce.remote.urls import request_of
 
@@ -56,7 +56,7 @@ class HttpResponse:
         """The whole body."""
         with self._response:
             try:
-                return self._response.read(MAX_IMAGE_BYTES)
+                return self._response.read(max_image_bytes())
             except (OSError, HTTPException) as error:
                 raise DataError(f"{self._name}: connection lost: {error}", path=self._name) from error
 

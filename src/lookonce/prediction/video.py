@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.data.images import max_pixels
 from lookonce.errors import DataError, MissingExtra
 from lookonce.storage import os_errors_explained
 
@@ -161,7 +162,9 @@ def _opened(address: str, name: str) -> Iterator[tuple[InputContainer, VideoStre
     with container:
         if not container.streams.video:
             raise DataError(f"{name}: contains no video stream", path=name)
-        yield container, container.streams.video[0]
+        stream = container.streams.video[0]
+        stream.codec_context.options = {"max_pixels": str(max_pixels())}
+        yield container, stream
 
 
 def _refuse(error: DataError) -> ImageArray:

@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
 from lookonce.reports.images import Classes, ComparedImage
-from lookonce.settings.record import ModelRecord
+from lookonce.settings.record import ModelRecord, parse_record
 from lookonce.settings.yaml_file import read_entries
-from lookonce.storage import find_published, read_text_file
+from lookonce.storage import find_published, read_regular_file, read_text_file
 from lookonce.training.run_folder import RunFolder
 
 
@@ -122,8 +121,7 @@ def _read_record(folder: Path) -> ModelRecord | None:
         path = (find_published(checkpoint) or checkpoint) / "record.json"
         if path.is_file():
             try:
-                return ModelRecord.model_validate(parse_json(read_text_file(path)))
+                return parse_record(read_regular_file(path))
             except ValueError as error:
-                words = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-                raise DataError(f"{path}: {words}; expected a record of this version of lookonce", path=path) from error
+                raise DataError(f"{path}: {error}; expected a record of this version of lookonce", path=path) from error
     return None

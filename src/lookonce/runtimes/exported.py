@@ -1,8 +1,9 @@
 """The common part of all runtimes for exported files."""
 
 import os
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from lookonce.detections import Detections
 from lookonce.errors import WeightsError
 from lookonce.model.decode_numpy import decode_heads, to_network_input, to_planes
 from lookonce.model.nms import select_detections
+from lookonce.settings import record as records
 from lookonce.settings.record import ModelRecord
 
 RECORD_KEY = "lookonce_record"  # key in a file's metadata; exporters/metadata.py writes it
@@ -29,7 +31,7 @@ THRESHOLDS = ("score_threshold", "iou_threshold", "max_detections")
 INNER_NAMES = {"boxes_xyxy": "decoded_boxes_xyxy", "scores": "decoded_scores"}
 
 Float32 = NDArray[np.float32]
-Parsed = TypeVar("Parsed", bound=BaseModel)
+Parsed = TypeVar("Parsed")
 # (images as the file takes them, thresholds by name) -> values of the outputs. Thread-safe for the number of callers
 # it was opened for.
 Engine = Callable[[NDArray[Any], Mapping[str, NDArray[Any]]], Sequence[NDArray[Any]]]
@@ -109,10 +111,10 @@ class ExportedRuntime(ABC):
         }
 
         def detect_group(group: NDArray[np.uint8]) -> list[Detections]:
-            prepared = self._prepare(group)
+            prepared, size_hw = self._prepare(group), group.shape[1:3]
             if gives == DETECTION_OUTPUTS:
-                return _split_detections(*engine(prepared, _threshold_arrays(**thresholds)), num_images=len(group))
-            values = engine(prepared, {})
+                return self._split(*engine(prepared, _threshold_arrays(**thresholds)), num_images=len(group))
+            values = self._as_recorded(gives, engine(prepared, {}), size_hw)
             boxes_xyxy, scores = values if gives == DECODED_OUTPUTS else decode_heads(values, self.record)
             return [
                 select_detections(boxes_xyxy[row], scores[row], **selection, **thresholds) for row in range(len(group))
@@ -124,9 +126,40 @@ class ExportedRuntime(ABC):
     def raw_heads(self, canvases: NDArray[np.uint8]) -> list[Float32]:
         """Logits of the heads, (B, A * (5 + C), H, W) each, whatever the file's own outputs are."""
         self._survive_fork()
-        engine = self._engine(raw_names(self.record), 1)
-        batches = [engine(self._prepare(group), {}) for group in self._groups(canvases)]
+        names = raw_names(self.record)
+        engine = self._engine(names, 1)
+        batches = [
+            self._as_recorded(names, engine(self._prepare(group), {}), canvases.shape[1:3])
+            for group in self._groups(canvases)
+        ]
         return [np.concatenate(parts)[: len(canvases)] for parts in zip(*batches, strict=True)]
+
+    def _as_recorded(
+        self, names: Sequence[str], values: Sequence[Float32], size_hw: tuple[int, ...]
+    ) -> Sequence[Float32]:
+        """The values, which have the shapes that the record gives them for images of this size; WeightsError if not."""
+        shapes = {name: value.shape for name, value in zip(names, values, strict=True)}
+        require_shapes(shapes, self.record, self.interface, self.path, size_hw)
+        return values
+
+    def _split(
+        self,
+        boxes_xyxy: Float32,
+        scores: Float32,
+        labels: NDArray[np.int64],
+        image_index: NDArray[np.int64],
+        *,
+        num_images: int,
+    ) -> list[Detections]:
+        """Detections of a whole batch -> one Detections per image; WeightsError for a class without a name."""
+        if len(labels) and not 0 <= labels.min() <= labels.max() < self.record.num_classes:
+            raise WeightsError(
+                f"{self.path}: class {labels.max()}; expected less than {self.record.num_classes}, the number of "
+                "class_names in its record; export it again",
+                path=self.path,
+            )
+        everything = Detections(boxes_xyxy=boxes_xyxy, scores=scores, labels=labels)
+        return [everything.select(image_index == row) for row in range(num_images)]
 
     def _survive_fork(self) -> None:
         """In a forked process, opens everything anew with one thread: pools would wait for threads of the parent."""
@@ -166,6 +199,20 @@ def raw_names(record: ModelRecord) -> tuple[str, ...]:
     return tuple(f"raw_stride{stride}" for stride in record.strides)
 
 
+def require_heads(names: Iterable[str], record: ModelRecord, path: Path) -> None:
+    """WeightsError unless the raw heads among the names of a graph's values are those of the record.
+
+    With fewer heads in the record, readers that decode raw heads would lose the detections of the others.
+    """
+    found = {name for name in names if re.fullmatch(r"raw_stride\d+", name)}
+    if found != set(raw_names(record)):
+        raise WeightsError(
+            f"{path}: heads {sorted(found)}; expected {sorted(raw_names(record))} by the strides in its record; export "
+            "it again",
+            path=path,
+        )
+
+
 def parse_record(text: str | None, path: Path, to: str) -> ModelRecord:
     """The record from a file's metadata. to: export format, named in the error when there is no record."""
     if not text:
@@ -174,24 +221,62 @@ def parse_record(text: str | None, path: Path, to: str) -> ModelRecord:
             f"export it with `lookonce export WEIGHTS --to {to}`",
             path=path,
         )
-    return _parsed(ModelRecord, text, path)
+    return _parsed(records.parse_record, text, path)
 
 
 def parse_interface(text: str | None, path: Path) -> Interface:
-    return _parsed(Interface, text or "", path)
+    return _parsed(Interface.model_validate_json, text or "", path)
 
 
-def _parsed(kind: type[Parsed], text: str, path: Path) -> Parsed:
+def _parsed(parse: Callable[[str], Parsed], text: str, path: Path) -> Parsed:
     try:
-        return kind.model_validate_json(text)
+        return parse(text)
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"]) or kind.__name__
-        raise WeightsError(
-            f"{path}: invalid record: {where}: {problem['msg']}; "
-            "another version of lookonce exported it, or it was edited; export it again",
-            path=path,
-        ) from error
+        reason = f"{'.'.join(map(str, problem['loc'])) or 'its interface'}: {problem['msg']}"
+    except ValueError as error:
+        reason = str(error)
+    raise WeightsError(
+        f"{path}: invalid record: {reason}; another version of lookonce exported it, or it was edited; export it again",
+        path=path,
+    )
+
+
+def require_shapes(
+    shapes: Mapping[str, Sequence[object]],
+    record: ModelRecord,
+    interface: Interface,
+    path: Path,
+    size_hw: tuple[int, ...] = (),
+) -> None:
+    """WeightsError unless a graph's inputs and outputs have the shapes that the record gives them.
+
+    shapes: name -> size of each axis; the first one, the batch, and sizes that are no number, are not compared.
+    size_hw: of the images, for a file that takes any size; by default that of the record.
+    """
+    expected = _expected_shapes(record, interface, *(size_hw or record.image_size))
+    for name, shape in shapes.items():
+        wanted = expected.get(name, shape)
+        sizes = [size if isinstance(size, int) else other for size, other in zip(shape, wanted, strict=False)]
+        if len(shape) != len(wanted) or sizes[1:] != list(wanted[1:]):
+            raise WeightsError(
+                f"{path}: {name}: {list(shape)}; expected {['batch', *wanted[1:]]} by the record (image_size, "
+                "class_names, masks, strides) in the file; export it again",
+                path=path,
+            )
+
+
+def _expected_shapes(record: ModelRecord, interface: Interface, height: int, width: int) -> dict[str, tuple[int, ...]]:
+    channels = 5 + record.num_classes
+    heads = [
+        (len(mask) * channels, height // stride, width // stride)
+        for stride, mask in zip(record.strides, record.masks, strict=True)
+    ]
+    num_boxes = sum(planes // channels * rows * columns for planes, rows, columns in heads)
+    raw = {name: (0, *shape) for name, shape in zip(raw_names(record), heads, strict=True)}
+    decoded = {"boxes_xyxy": (0, num_boxes, 4), "scores": (0, num_boxes, record.num_classes)}
+    images = (0, height, width, 3) if interface.takes == "pixels" else (0, 3, height, width)
+    return {"images": images, **raw, **({} if "labels" in interface.outputs else decoded)}
 
 
 def _gives(names: Sequence[str], record: ModelRecord, path: Path) -> tuple[str, ...]:
@@ -214,16 +299,3 @@ def _threshold_arrays(
         "iou_threshold": np.array(iou_threshold, np.float32),
         "max_detections": np.array(max_detections, np.int64),
     }
-
-
-def _split_detections(
-    boxes_xyxy: Float32,
-    scores: Float32,
-    labels: NDArray[np.int64],
-    image_index: NDArray[np.int64],
-    *,
-    num_images: int,
-) -> list[Detections]:
-    """Detections of a whole batch -> one Detections per image."""
-    everything = Detections(boxes_xyxy=boxes_xyxy, scores=scores, labels=labels)
-    return [everything.select(image_index == row) for row in range(num_images)]

@@ -30,6 +30,7 @@ from lookonce.runtimes.exported import (
     parse_record,
     raw_names,
 )
+from lookonce.runtimes.protobuf import as_field, fields
 from lookonce.storage import temporary_folder
 
 PYTHON_VARIABLE = "LOOKONCE_MINDSPORE"
@@ -69,7 +70,7 @@ class MindSporeRuntime(ExportedRuntime):
     def _ask(self, canvases: NDArray[np.uint8], outputs: Sequence[str]) -> list[Float32]:
         prepared = np.concatenate([self._prepare(group) for group in self._groups(canvases)])
         values = self.open_engine(outputs, threads=1, at_once=1)(prepared, {})
-        return [value[: len(canvases)] for value in values]
+        return [value[: len(canvases)] for value in self._as_recorded(outputs, values, canvases.shape[1:3])]
 
     def detect(
         self,
@@ -121,7 +122,8 @@ def run_program(*arguments: object) -> None:
 def user_info_bytes(info: Mapping[str, str]) -> bytes:
     """A MindIR with only `user_info`; appended to a .mindir file it becomes part of it (protobuf merges messages)."""
     return b"".join(
-        _field(USER_INFO, _field(KEY, name.encode()) + _field(VALUE, text.encode())) for name, text in info.items()
+        as_field(USER_INFO, as_field(KEY, name.encode()) + as_field(VALUE, text.encode()))
+        for name, text in info.items()
     )
 
 
@@ -129,7 +131,7 @@ def read_user_info(path: Path) -> dict[str, str]:
     """The `user_info` of a MindIR file: key -> text; the network itself is skipped."""
     try:
         content = memoryview(path.read_bytes())
-        entries = [dict(_fields(value)) for number, value in _fields(content) if number == USER_INFO]
+        entries = [dict(fields(value)) for number, value in fields(content) if number == USER_INFO]
         return {bytes(entry[KEY]).decode(): bytes(entry[VALUE]).decode() for entry in entries}
     except OSError as error:
         raise WeightsError(
@@ -139,45 +141,3 @@ def read_user_info(path: Path) -> dict[str, str]:
         raise WeightsError(
             f"{path}: truncated or not a MindIR file; export it again with --to mindir", path=path
         ) from error
-
-
-def _fields(content: memoryview) -> list[tuple[int, memoryview]]:
-    """Number and content of each length-delimited field of a protocol buffer."""
-    found, at = [], 0
-    while at < len(content):
-        key, at = _varint(content, at)
-        if key & 7 == 0:
-            _, at = _varint(content, at)
-        elif key & 7 == 2:
-            size, at = _varint(content, at)
-            if at + size > len(content):
-                raise ValueError("a field longer than the file")
-            found.append((key >> 3, content[at : at + size]))
-            at += size
-        else:
-            raise ValueError(f"a field of wire type {key & 7}")
-    return found
-
-
-def _varint(content: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while shift < 64:
-        byte = content[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise ValueError("a number longer than 64 bits")
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return _as_varint(number << 3 | 2) + _as_varint(len(content)) + content
-
-
-def _as_varint(value: int) -> bytes:
-    parts = []
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*parts, value])

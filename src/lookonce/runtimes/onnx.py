@@ -1,6 +1,6 @@
 """Runs exported .onnx files with ONNX Runtime, on the CPU or an accelerator, without PyTorch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,10 @@ from lookonce.runtimes.exported import (
     Interface,
     parse_record,
     raw_names,
+    require_heads,
+    require_shapes,
 )
+from lookonce.runtimes.protobuf import as_field, fields
 
 ERRORS_ONLY = 3
 CPU = "CPUExecutionProvider"
@@ -44,11 +47,21 @@ class OnnxRuntime(ExportedRuntime):
         self.content = read_onnx(path)
         session = open_session(self.content, path, 1, optimised=False)
         record = parse_record(session.get_modelmeta().custom_metadata_map.get(RECORD_KEY), path, "onnx")
-        interface = interface_of(session)
+        interface = interface_of(session, path)
         if interface.outputs == DETECTION_OUTPUTS and not _settable(session):
             self.content += threshold_inputs()
         super().__init__(path, record, interface, threads=threads)
+        require_heads(_values_of(self.content), record, path)
+        require_shapes(self._shapes(session), record, interface, path)
         self._engine(self.gives, 1)  # raises now if the file cannot be run
+
+    def _shapes(self, session: onnxruntime.InferenceSession) -> dict[str, Sequence[object]]:
+        """Shapes of the images, of the outputs and of the raw heads inside the graph, which ONNX Runtime infers."""
+        known = {value.name: value.shape for value in (*session.get_inputs(), *session.get_outputs())}
+        if inner := [name for name in raw_names(self.record) if name not in known]:
+            outputs = b"".join(as_field(12, as_field(1, name.encode())) for name in inner)
+            session = open_session(self.content + as_field(7, outputs), self.path, 1, optimised=False)
+        return known | {value.name: value.shape for value in session.get_outputs()}
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         content, names = self.content, list(outputs)
@@ -71,6 +84,13 @@ def read_onnx(path: Path) -> bytes:
         raise WeightsError(
             f"{path}: cannot be read ({error.strerror}); expected an exported .onnx file", path=path
         ) from error
+
+
+def _values_of(content: bytes) -> Iterator[str]:
+    """Names of the values inside a graph. onnx.proto: ModelProto.graph 7; GraphProto.node 1; NodeProto.output 2."""
+    graphs = (graph for number, graph in fields(memoryview(content)) if number == 7)
+    nodes = (node for graph in graphs for number, node in fields(graph) if number == 1)
+    return (bytes(name).decode(errors="replace") for node in nodes for number, name in fields(node) if number == 2)
 
 
 def provider_of(device: str) -> tuple[str, dict[str, str]]:
@@ -139,19 +159,22 @@ def threshold_inputs() -> bytes:
     TypeProto.tensor_type 1; Tensor.elem_type 1 (float 1, int64 7), shape 2, which is empty: a scalar.
     """
 
-    def field(number: int, content: bytes) -> bytes:
-        assert len(content) < 128  # a longer one would have a longer length
-        return bytes([8 * number + 2, len(content)]) + content
-
     kinds = dict(zip(THRESHOLDS, (1, 1, 7), strict=True))
-    types = {name: field(1, bytes([8, kind]) + field(2, b"")) for name, kind in kinds.items()}
-    inputs = (field(11, field(1, name.encode()) + field(2, kind)) for name, kind in types.items())
-    return field(7, b"".join(inputs))
+    types = {name: as_field(1, bytes([8, kind]) + as_field(2, b"")) for name, kind in kinds.items()}
+    inputs = (as_field(11, as_field(1, name.encode()) + as_field(2, kind)) for name, kind in types.items())
+    return as_field(7, b"".join(inputs))
 
 
-def interface_of(session: onnxruntime.InferenceSession) -> Interface:
+def interface_of(session: onnxruntime.InferenceSession, path: Path) -> Interface:
     """Input and outputs as the graph declares them."""
-    image = session.get_inputs()[0]
+    inputs = session.get_inputs()
+    if [given.name for given in inputs] != ["images"] or len(inputs[0].shape) != 4:
+        raise WeightsError(
+            f"{path}: inputs {[(given.name, given.shape) for given in inputs]}; expected images with 4 axes; export it "
+            "again",
+            path=path,
+        )
+    image = inputs[0]
     return Interface(
         takes="pixels" if image.type == "tensor(uint8)" else "normalised",
         batch=image.shape[0] if isinstance(image.shape[0], int) else 0,

@@ -20,6 +20,9 @@ from lookonce.runtimes.exported import (
     ExportedRuntime,
     Interface,
     parse_record,
+    raw_names,
+    require_heads,
+    require_shapes,
 )
 from lookonce.runtimes.onnx import OnnxRuntime
 
@@ -44,8 +47,12 @@ class OpenVinoRuntime(ExportedRuntime):
         else:
             model = self._read(path)
             text = model.get_rt_info(RECORD_KEY).astype(str) if model.has_rt_info(RECORD_KEY) else None
-            record, interface = parse_record(text, path, "openvino"), interface_of(model)
+            record, interface = parse_record(text, path, "openvino"), interface_of(model, path)
         super().__init__(path, record, interface, threads=threads)
+        if path.suffix.lower() != ".onnx":
+            ports = (port for operation in model.get_ops() for port in operation.outputs())
+            require_heads((name for port in ports for name in port.get_names()), record, path)
+            require_shapes(self._shapes(model), record, interface, path)
         self._engine(self.gives, 1)  # raises now if the file cannot be run
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
@@ -75,6 +82,15 @@ class OpenVinoRuntime(ExportedRuntime):
             return [values[name].copy() for name in names]  # the request reuses this memory for its next result
 
         return run
+
+    def _shapes(self, model: Any) -> dict[str, list[int | str]]:
+        """Shapes of the images and of the raw heads inside the graph."""
+        names = raw_names(self.record)
+        ports = {"images": model.input("images"), **{name: model.add_outputs([name])[0] for name in names}}
+        return {
+            name: ["any" if size.is_dynamic else size.get_length() for size in port.partial_shape]
+            for name, port in ports.items()
+        }
 
     def _read(self, path: Path) -> Any:
         if not path.is_file():
@@ -123,9 +139,12 @@ def with_outputs(model: Any, names: Sequence[str]) -> Any:
     return openvino.Model([port.get_node().input_value(0) for port in ports], model.get_parameters(), "lookonce")
 
 
-def interface_of(model: Any) -> Interface:
+def interface_of(model: Any, path: Path) -> Interface:
     """Input and outputs as the graph declares them."""
-    image = model.input("images")
+    named = [port for port in model.inputs if "images" in port.get_names()]
+    if len(named) != 1 or named[0].partial_shape.rank != 4:
+        raise WeightsError(f"{path}: inputs {model.inputs}; expected images with 4 axes; export it again", path=path)
+    image = named[0]
     batch = image.partial_shape[0]
     return Interface(
         takes="pixels" if image.element_type.get_type_name() == "u8" else "normalised",

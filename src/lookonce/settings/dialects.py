@@ -4,9 +4,9 @@ The architecture is the same in all of them; they differ in box decoding, activa
 the loss, the exporters and the runtimes read this table.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Activation = Literal["leaky", "relu", "silu"]
 PoolEdge = Literal["repeat", "zero", "none"]
@@ -23,9 +23,9 @@ class Dialect(BaseModel):
 
     name: str
     activation: Activation
-    center_scales: dict[int, float]
+    center_scales: dict[int, Annotated[float, Field(ge=0.1, le=10)]]
     size_rule: Literal["exp", "square"]
-    batchnorm_eps: float
+    batchnorm_eps: float = Field(ge=0, le=1)
     # Padding of the stride-1 pool, right and bottom: the edge repeated (equal to Darknet's -inf), or zeros; none: the
     # network has no such pool, as for chips that cannot run one.
     pool_edge: PoolEdge = "repeat"

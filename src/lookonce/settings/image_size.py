@@ -7,6 +7,7 @@ from lookonce.errors import SettingsError
 
 STRIDE = 32
 ImageSize = int | str | tuple[int, int]  # as it is given: a side, text, or (height, width)
+LARGEST_SIDE = 16_384  # of a record, in every reader
 
 
 def read_size(size: Any) -> Any:
@@ -34,6 +35,8 @@ def multiple_of_32(size: int) -> int:
     if size < STRIDE or size % STRIDE:
         below = max(size // STRIDE, 1) * STRIDE
         raise ValueError(f"expected a multiple of 32, the largest stride of the network: {below} or {below + STRIDE}")
+    if size > LARGEST_SIDE:
+        raise ValueError(f"expected at most {LARGEST_SIDE}")
     return size
 
 

@@ -1,11 +1,12 @@
 """The model record: classes, anchors, thresholds, preprocessing; stored in every checkpoint and exported file."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lookonce.settings.dialects import Dialect
+from lookonce.settings.image_size import LARGEST_SIDE
 
 # Output channels of convolutions 0..6 of the backbone, 7 the 1x1 neck, 8 before the stride-32 head, 9 the lateral 1x1,
 # 10 before the stride-16 head, numbered as in yolov3-tiny.cfg and in the model zoo. Slim variants omit 7 and 8 (0);
@@ -13,6 +14,19 @@ from lookonce.settings.dialects import Dialect
 FULL_CHANNELS = (16, 32, 64, 128, 256, 512, 1024, 256, 512, 128, 256)
 # yolov3-tiny.cfg: (width, height) in pixels of the network input in training.
 DEFAULT_ANCHORS = ((10, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319))
+
+
+# Ranges of a record's numbers, the same in cpp/src/record.cc (tests/record_cases.json): far above any detector, small
+# enough that no product of them overflows.
+MOST_CLASSES, MOST_ANCHORS, MOST_HEADS = 100_000, 1_000, 16
+Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
+Stride = Annotated[int, Field(ge=1, le=1_024)]
+Channels = Annotated[int, Field(ge=0, le=65_536)]
+Pixels = Annotated[float, Field(ge=1e-3, le=1e6)]
+Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Mean = Annotated[float, Field(ge=-1e3, le=1e3)]
+Std = Annotated[float, Field(ge=1e-6, le=1e6)]
+Score = Annotated[float, Field(ge=0, le=1)]
 
 
 def scaled_channels(width: float | Sequence[int]) -> tuple[int, ...]:
@@ -31,8 +45,8 @@ class Preprocessing(BaseModel):
     pad_value: int = Field(default=114, ge=0, le=255)
     interpolation: Literal["linear", "area", "nearest", "cubic"] = "linear"
     color_order: Literal["RGB", "BGR"] = "RGB"
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    mean: tuple[Mean, Mean, Mean] = (0.0, 0.0, 0.0)
+    std: tuple[Std, Std, Std] = (1.0, 1.0, 1.0)
 
 
 class Thresholds(BaseModel):
@@ -40,13 +54,13 @@ class Thresholds(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    score: float = Field(default=0.25, ge=0, le=1)
+    score: Score = 0.25
     evaluation_score: float = Field(default=0.001, ge=0, lt=1)  # COCO's metric uses the whole curve
     iou: float = Field(default=0.5, gt=0, le=1)
-    max_detections: int = Field(default=300, ge=1)
+    max_detections: int = Field(default=300, ge=1, lt=2**31)
     multi_label: bool = True  # False: only the best class of a box is a candidate
     agnostic: bool = False  # True: class-agnostic NMS
-    per_class_score: dict[str, float] = {}
+    per_class_score: dict[str, Score] = {}
 
 
 class ModelRecord(BaseModel):
@@ -54,16 +68,16 @@ class ModelRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: int = 1
+    format_version: int = Field(default=1, ge=1, le=1)
     dialect: Dialect
-    channels: tuple[int, ...] = FULL_CHANNELS
+    channels: tuple[Channels, ...] = FULL_CHANNELS
     class_names: tuple[str, ...]
     names_known: bool = True  # False: the source file had no names; they are numbers, or COCO's by count
-    category_ids: tuple[int, ...]  # the data set's id of each class, for COCO results
-    strides: tuple[int, ...] = (32, 16)  # of the heads, in the order of the network outputs
-    anchors: tuple[tuple[float, float], ...] = DEFAULT_ANCHORS  # (width, height) in pixels of the network input
+    category_ids: tuple[Int64, ...]  # the data set's id of each class, for COCO results
+    strides: tuple[Stride, ...] = (32, 16)  # of the heads, in the order of the network outputs
+    anchors: tuple[tuple[Pixels, Pixels], ...] = DEFAULT_ANCHORS  # (width, height) in pixels of the network input
     masks: tuple[tuple[int, ...], ...] = ((3, 4, 5), (0, 1, 2))  # rows of `anchors` for each head
-    image_size: tuple[int, int] = (416, 416)  # (height, width) of the network input, multiples of 32
+    image_size: tuple[Side, Side] = (416, 416)  # (height, width) of the network input, multiples of 32
     preprocessing: Preprocessing = Preprocessing()
     thresholds: Thresholds = Thresholds()
     precision: Literal["fp32", "fp16", "int8"] = "fp32"  # of the weights in the file
@@ -90,3 +104,60 @@ class ModelRecord(BaseModel):
     def head_anchors(self, head: int) -> tuple[tuple[float, float], ...]:
         """Anchors (width, height) in pixels of head 0 (stride 32), 1 (stride 16) or 2 (stride 8)."""
         return tuple(self.anchors[row] for row in self.masks[head])
+
+
+# What a stored record must say; the rest is younger than the first files, or only described.
+_REQUIRED = {
+    "": {"format_version", "channels", "strides", "anchors", "masks", "image_size", "preprocessing", "thresholds"},
+    "preprocessing": set(Preprocessing.model_fields),
+    "thresholds": {"score", "iou", "max_detections", "per_class_score"},
+}
+
+
+def parse_record(text: str | bytes) -> ModelRecord:
+    """A stored record: every value of its own type and in range, and all of them consistent with each other.
+
+    ValueError with the place in the record, the value and what is expected. cpp/src/record.cc gives the same verdict.
+    """
+    try:
+        record = ModelRecord.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        value = "" if problem["type"] in {"missing", "json_invalid"} else f"{repr(problem['input'])[:60]}; "
+        where = ".".join(map(str, problem["loc"])) or "the record"
+        raise ValueError(f"{where}: {value}{problem['msg']}") from error
+    require_consistent(record)
+    return record
+
+
+def require_consistent(record: ModelRecord) -> None:
+    """ValueError if a part is missing that other programs cannot do without, or parts contradict each other."""
+    for place, required in _REQUIRED.items():
+        part = getattr(record, place) if place else record
+        if missing := sorted(required - part.model_fields_set):
+            raise ValueError(f"{place}{'.' if place else ''}{missing[0]}: is missing")
+    counts = {
+        "class_names": (record.num_classes, range(1, MOST_CLASSES + 1)),
+        "category_ids": (len(record.category_ids), range(record.num_classes, record.num_classes + 1)),
+        "strides": (len(record.strides), range(1, MOST_HEADS + 1)),
+        "anchors": (len(record.anchors), range(1, MOST_ANCHORS + 1)),
+        "masks": (len(record.masks), range(len(record.strides), len(record.strides) + 1)),
+        **{f"masks.{head}": (len(mask), range(1, MOST_ANCHORS + 1)) for head, mask in enumerate(record.masks)},
+    }
+    for name, (count, wanted) in counts.items():
+        if count not in wanted:
+            limits = str(wanted[0]) if len(wanted) == 1 else f"{wanted[0]} to {wanted[-1]}"
+            raise ValueError(f"{name}: {count} values; expected {limits}")
+    _require_usable_heads(record)
+
+
+def _require_usable_heads(record: ModelRecord) -> None:
+    scales = record.dialect.center_scales
+    for head, (stride, mask) in enumerate(zip(record.strides, record.masks, strict=True)):
+        if any(side % stride for side in record.image_size) or record.strides.count(stride) > 1:
+            raise ValueError(f"strides.{head}: {stride}; expected another for each head, which divides image_size")
+        if stride not in scales:
+            raise ValueError(f"dialect.center_scales: {scales}; expected a value for stride {stride}")
+        for row in mask:
+            if row not in range(len(record.anchors)):
+                raise ValueError(f"masks.{head}: {row}; expected a row of the {len(record.anchors)} anchors, from 0")

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lookonce.errors import WeightsError
-from lookonce.settings.record import ModelRecord
+from lookonce.settings.record import ModelRecord, require_consistent
 from lookonce.shown import utf8
 from lookonce.storage import read_regular_file, sha256_file
 from lookonce.weights.foreign import ForeignWeights, ReadOptions
@@ -68,13 +68,16 @@ NEXT_STEP = "move it away to read the weights without it, or write both files ag
 def read_beside(path: Path, weights: Path) -> ModelRecord:
     """The record in the file; WeightsError when it is another kind of file, or belongs to other weights."""
     try:
-        found = Beside.model_validate_json(read_regular_file(path))
+        found = Beside.model_validate_json(read_regular_file(path), strict=True)
+        require_consistent(found.lookonce_record)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"]) or "the file"
         raise WeightsError(f"{path}: not a lookonce record: {where}: {problem['msg']}; {NEXT_STEP}") from error
+    except ValueError as error:
+        raise WeightsError(f"{path}: not a lookonce record: {error}; {NEXT_STEP}") from error
     if found.sha256 != sha256_file(weights):
         raise WeightsError(f"{path}: does not belong to {weights} (different SHA-256); {NEXT_STEP}")
     return found.lookonce_record

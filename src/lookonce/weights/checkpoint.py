@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -23,7 +22,7 @@ from torch import Tensor
 from lookonce.errors import WeightsError
 from lookonce.log import get_logger
 from lookonce.parsed import parse_json
-from lookonce.settings.record import ModelRecord
+from lookonce.settings.record import ModelRecord, parse_record
 from lookonce.shown import to_json
 from lookonce.storage import (
     MARKER,
@@ -146,13 +145,12 @@ def read_record(folder: Path) -> ModelRecord:
     """The record of a checkpoint folder, also after a kill, without its arrays."""
     path = (find_published(folder) or folder) / RECORD_FILE
     try:
-        return ModelRecord.model_validate(_read_json(path))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
+        return parse_record(path.read_bytes())
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}); {NEXT_STEP}", path=path) from error
+    except ValueError as error:
         raise WeightsError(
-            f"{path}: {where}: {problem['msg']}; another version of lookonce wrote it, or it was edited; {NEXT_STEP}",
-            path=path,
+            f"{path}: {error}; another version of lookonce wrote it, or it was edited; {NEXT_STEP}", path=path
         ) from error
 
 

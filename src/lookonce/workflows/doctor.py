@@ -1,12 +1,14 @@
 """`lookonce doctor`: reports the hardware and software of this machine, and what is missing or broken."""
 
 import importlib.metadata
+import io
 import os
 import platform
 import re
 import shutil
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,13 +19,16 @@ import numpy as np
 
 import lookonce
 from lookonce.cores import usable_processors, usable_threads
-from lookonce.errors import NO_CANN, NO_TORCH_NPU, how_to_install
+from lookonce.errors import NO_CANN, NO_TORCH_NPU, SettingsError, how_to_install
 from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.settings.names import counted
+from lookonce.shown import without_secrets
+from lookonce.storage import os_errors_explained, read_regular_file, write_file
 
 CheckResult = Literal["ok", "note", "missing", "wrong"]
 # With less than this the disk may fill up during a run of a few hundred epochs.
 LITTLE_SPACE_GB = 2.0
+LOG_LINES = 2_000  # of a run, in a bundle
 # y = x + x for two float32: the smallest ONNX graph that computes something. Made with onnx.helper, opset 17, IR 8.
 TINY_ONNX = bytes.fromhex(
     "080812003a350a0e0a01780a017812017922034164641201675a0f0a0178120a0a08080112040a020802620f0a0179120a0a08080112040a02"
@@ -51,9 +56,40 @@ class Health:
         return int(any(finding.verdict == "wrong" for finding in self.findings))
 
 
-def doctor() -> Health:
-    """Report the hardware and software of this machine, what is missing, and the command to fix it."""
-    return Health(findings=tuple(examine()))
+def doctor(*, bundle: Path | None = None, run: Path | None = None) -> Health:
+    """Report the hardware and software of this machine, what is missing, and the command to fix it.
+
+    bundle: a .zip file to attach to a bug report: this report, the installed versions and, of a run, its settings and
+        the end of its log; no images, weights or credentials.
+    run: the run folder for the bundle.
+    """
+    if run is not None and bundle is None:
+        raise SettingsError("run: only the bundle takes it; add --bundle FILE.zip", setting="run", value=run)
+    health = Health(findings=tuple(examine()))
+    if bundle is not None:
+        write_bundle(bundle, health, run)
+    return health
+
+
+def write_bundle(path: Path, health: Health, run: Path | None) -> None:
+    """The report, the versions of all installed packages, and the run's settings and log -> a .zip file.
+
+    Credentials are replaced by ***, the home folder by ~."""
+    texts = {"doctor.txt": "\n".join(as_text(health)), "packages.txt": "\n".join(_installed_packages())}
+    for name in ("settings.yaml", "log.txt") if run is not None else ():
+        assert run is not None
+        text = read_regular_file(run / name).decode("utf-8", errors="replace")
+        texts[f"run/{name}"] = "\n".join(text.splitlines()[-LOG_LINES:])
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in texts.items():
+            archive.writestr(name, without_secrets(text).replace(str(Path.home()), "~"))
+    with os_errors_explained(path):
+        write_file(path, content.getvalue())
+
+
+def _installed_packages() -> list[str]:
+    return sorted(f"{package.name} {package.version}" for package in importlib.metadata.distributions())
 
 
 def as_text(health: Health) -> Iterator[str]:
