@@ -1,4 +1,4 @@
-"""Names and texts of others as they are shown: nothing in them acts on a terminal, a line or a spreadsheet."""
+"""Names and texts as they are shown: secrets as ***, and nothing that acts on a terminal, a line or a spreadsheet."""
 
 import csv
 import io

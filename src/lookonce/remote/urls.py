@@ -1,4 +1,4 @@
-"""URLs with a user name and password: sent as basic authentication, never shown."""
+"""URLs with a user name and password: sent as basic authentication; shown.py masks them in all that is shown."""
 
 import urllib.request
 from base64 import b64encode

@@ -1,4 +1,4 @@
-"""The section that explains the score: error types, groups of objects, curves and the confusion matrix."""
+"""The section that explains the score: error types, groups of objects, curves and the confusion matrix (a table)."""
 
 from collections.abc import Mapping, Sequence
 from html import escape

@@ -1,4 +1,4 @@
-"""The detector: images of any size -> detections in their own pixels, with any runtime."""
+"""The detector: images of any size -> detections in their own pixels, with any runtime; thresholds of each class."""
 
 from collections.abc import Sequence
 

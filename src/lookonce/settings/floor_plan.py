@@ -14,7 +14,8 @@ INTRODUCTION = """\
 Every module of `src/lookonce` with what one finds in it: search this page for the field's word. The rooms are in the
 order of the floors, from the command line down. A module imports only from its own room or from rooms further down
 ([CONTRIBUTING.md](../CONTRIBUTING.md)). Tests mirror this plan: `src/lookonce/model/loss.py` is tested in
-`tests/model/test_loss.py`. The C++ runtime uses the same names: `cpp/src/letterbox.cc`, `decode.cc`, `nms.cc`.
+`tests/model/test_loss.py`. The C++ runtime uses the same names: `cpp/src/letterbox.cc`, `decode.cc`, `nms.cc`; the
+options of its program are in `cpp/program/options.cc`. JavaScript of the browser page: [page.md](page.md#the-files).
 """
 
 

@@ -1,4 +1,4 @@
-"""`lookonce train`: trains on labelled images and writes a run folder with the best and the last checkpoint."""
+"""`lookonce train`: trains and writes a run folder with checkpoints; `FREE_WHEN_RESUMING`: what a resume may change."""
 
 import json
 import statistics
