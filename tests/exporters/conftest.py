@@ -129,6 +129,8 @@ FILES: dict[str, dict[str, Any]] = {
         "preprocess": False,
         "batch": 2,
     },
+    "onnx, packed": {"outputs": "packed"},
+    "onnx, padded, a box of one class": {"num_classes": 30, "multi_label": False, "outputs": "padded"},
     "onnx, raw, any size": {"dialect": "mindspore", "outputs": "raw", "dynamic_size": True},
     "openvino, detections": {"to": "openvino", "num_classes": 30},
     "openvino, detections, a box of one class": {"to": "openvino", "num_classes": 30, "multi_label": False},
