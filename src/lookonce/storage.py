@@ -19,7 +19,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
-from lookonce.errors import LookonceError
+from lookonce.errors import LookonceError, SettingsError
 
 try:
     import fcntl
@@ -126,6 +126,14 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
                 shutil.rmtree(new, ignore_errors=True)
                 raise
             _rename_in(folder)
+
+
+def require_replaceable(folder: Path, *, overwrite: bool, is_own: bool) -> None:
+    """SettingsError unless `folder` is new or empty, or is_own (an earlier version) and overwrite."""
+    is_empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not is_empty and not (overwrite and is_own):
+        next_step = "add --overwrite" if is_own else "name a new folder"
+        raise SettingsError(f"output: {folder} exists already; {next_step}", setting="output", value=folder)
 
 
 def find_published(folder: Path) -> Path | None:

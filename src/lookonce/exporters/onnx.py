@@ -315,3 +315,13 @@ def _keep_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> None:
     outputs = {output.name: output for output in proto.graph.output}
     del proto.graph.output[:]
     proto.graph.output.extend(outputs[name] for name in names)
+
+
+def prefix_outputs(path: Path, prefix: str) -> None:
+    """Puts `prefix` before the names of the outputs of an .onnx file, for a client that looks for names of its own."""
+    proto = onnx.load_model_from_string(path.read_bytes())
+    for output in proto.graph.output:
+        proto.graph.node.append(helper.make_node("Identity", [output.name], [f"{prefix}{output.name}"]))
+        output.name = f"{prefix}{output.name}"
+    onnx.checker.check_model(proto)
+    write_file(path, proto.SerializeToString())
