@@ -25,7 +25,7 @@ class Client:
     """One client. text: what it is; checked_by: the code of the client that tests run on its files, or NOT_RUN.
 
     to: onnx; darknet, .cfg and .weights; or web, the folder of `lookonce page`. model: path of the .onnx file in the
-    folder; plan: its options. numbered: each line of LABELS begins with its number. output_prefix: put before the names
+    folder; plan: its options. numbered: each line of LABELS begins with its number. output_suffix: put after the names
     of the outputs. decodes: the client decodes raw heads itself, as Darknet does.
     """
 
@@ -35,7 +35,7 @@ class Client:
     model: str = "model.onnx"
     plan: ExportPlan = field(default_factory=ExportPlan)
     numbered: bool = False
-    output_prefix: str = ""
+    output_suffix: str = ""
     decodes: bool = False
 
 
@@ -71,7 +71,7 @@ CLIENTS: dict[str, Client] = {
         text="OAK cameras (DepthAI 3): model and config.json of an archive for Luxonis' ModelConverter",
         checked_by="config.json by luxonis-ml 0.10; no camera was at hand",
         plan=ExportPlan(outputs="raw", batch=1, preprocess=False),
-        output_prefix="yolo_",
+        output_suffix="_yolo",
         decodes=True,
     ),
     "rknn": Client(
@@ -114,7 +114,7 @@ def client_files(name: str, record: ModelRecord) -> dict[str, str]:
     client = CLIENTS[name]
     lines = (f"{number} {label}" if client.numbered else label for number, label in enumerate(record.class_names))
     files = {LABELS: "".join(f"{line}\n" for line in lines)}
-    values = _values(record, client.output_prefix)
+    values = _values(record, client.output_suffix)
     folder = resources.files("lookonce.exporters") / "client_files" / name
     for path in folder.iterdir() if folder.is_dir() else ():
         text = Template(path.read_text(encoding="utf-8")).substitute(values)
@@ -122,11 +122,11 @@ def client_files(name: str, record: ModelRecord) -> dict[str, str]:
     return files
 
 
-def _values(record: ModelRecord, output_prefix: str) -> dict[str, str]:
+def _values(record: ModelRecord, output_suffix: str) -> dict[str, str]:
     """Name in a template -> text. Lists are JSON, which YAML and Python read too."""
     (height, width), preprocessing, thresholds = record.image_size, record.preprocessing, record.thresholds
     heads = sorted(zip(record.strides, record.masks, strict=True))  # by stride
-    names = [f"{output_prefix}raw_stride{stride}" for stride, _ in heads]
+    names = [f"raw_stride{stride}{output_suffix}" for stride, _ in heads]
     outputs = [
         {"name": name, "dtype": "float32", "shape": [1, len(mask) * (5 + record.num_classes), height // s, width // s]}
         for name, (s, mask) in zip(names, heads, strict=True)

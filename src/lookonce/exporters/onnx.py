@@ -317,11 +317,11 @@ def _keep_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> None:
     proto.graph.output.extend(outputs[name] for name in names)
 
 
-def prefix_outputs(path: Path, prefix: str) -> None:
-    """Puts `prefix` before the names of the outputs of an .onnx file, for a client that looks for names of its own."""
+def suffix_outputs(path: Path, suffix: str) -> None:
+    """Puts `suffix` after the names of the outputs of an .onnx file, for a client that looks for names of its own."""
     proto = onnx.load_model_from_string(path.read_bytes())
     for output in proto.graph.output:
-        proto.graph.node.append(helper.make_node("Identity", [output.name], [f"{prefix}{output.name}"]))
-        output.name = f"{prefix}{output.name}"
+        proto.graph.node.append(helper.make_node("Identity", [output.name], [f"{output.name}{suffix}"]))
+        output.name = f"{output.name}{suffix}"
     onnx.checker.check_model(proto)
     write_file(path, proto.SerializeToString())

@@ -51,7 +51,7 @@ def _write(client: Client, weights: Path, write_model: WriteModel, folder: Path,
     write_model(model)
     if client.to == "web":
         write_site(folder, model, title)
-    elif client.output_prefix:
-        from lookonce.exporters.onnx import prefix_outputs  # which needs PyTorch, as write_model does
+    elif client.output_suffix:
+        from lookonce.exporters.onnx import suffix_outputs  # which needs PyTorch, as write_model does
 
-        prefix_outputs(model, client.output_prefix)
+        suffix_outputs(model, client.output_suffix)
