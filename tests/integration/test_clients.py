@@ -77,7 +77,7 @@ def test_a_client_finds_what_lookonce_finds(
 
 @pytest.mark.skipif("FRIGATE_SOURCE" not in os.environ, reason="no source of Frigate: set FRIGATE_SOURCE to its folder")
 def test_frigate_finds_boxes_of_lookonce(weights: Path, network_input: Path, tmp_path: Path) -> None:
-    """Frigate's non-maximum suppression takes corners for sizes, so it keeps fewer: each of its boxes is one of ours."""
+    """Frigate's non-maximum suppression takes corners for sizes, so it keeps fewer; each is one of ours."""
     found = detections_of("frigate", weights, network_input, tmp_path / "frigate")
     wanted = ours(weights, network_input, threshold=0.4, iou_threshold=1.0, multi_label=False)
     assert found

@@ -1,7 +1,7 @@
 """Runs files of `lookonce export --for` with the code of their client: `python client_programs.py CLIENT FOLDER IMAGE`.
 
 It runs in the environment of these programs (`./run clients`), and prints the detections as JSON, [[class, score, left,
-top, right, bottom], ...], best first. Boxes are pixels of IMAGE, which the client triton, frigate or oak does not resize.
+top, right, bottom], ...], best first. Boxes are pixels of IMAGE, which triton, frigate and oak do not resize.
 """
 
 import json
@@ -108,7 +108,7 @@ def oak(folder, image):
             yield (
                 one.labelName,
                 one.confidence,
-                *np.multiply((one.xmin, one.ymin, one.xmax, one.ymax), [width, height] * 2),
+                *(one.xmin * width, one.ymin * height, one.xmax * width, one.ymax * height),
             )
 
 
