@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(not PYTHON.exists(), reason="no clients here: `./run clients -c 1` makes their environment"),
 ]
 # Options of our own prediction by which it selects as the client does.
-SELECTION = {"triton": {}, "opencv4": {}, "cvat": {"threshold": 0.3}, "oak": {"multi_label": False}}
+SELECTION = {"triton": {}, "opencv4": {}, "cvat": {"threshold": 0.3}, "label-studio": {}, "oak": {"multi_label": False}}
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,11 @@ def test_a_client_finds_what_lookonce_finds(
 ) -> None:
     """Measured: boxes within 0.001 pixel, DepthAI's, which rounds values to 16 bits, within 0.02."""
     image = network_input if client in {"triton", "oak"} else photograph
-    found = detections_of(client, weights, image, tmp_path / client)
-    wanted = ours(weights, image, **SELECTION[client])
+    wanted, given = ours(weights, image, **SELECTION[client]), image
+    if client == "label-studio":
+        done = lookonce.predict(str(image), weights=weights, output=tmp_path, as_labels=client, save="json")
+        given = done.pre_labels / "tasks_train.json"
+    found = detections_of(client, weights, given, tmp_path / client)
     assert len(wanted) > 5
     assert [row[0] for row in found] == wanted.names
     np.testing.assert_allclose([row[2:] for row in found], wanted.boxes_xyxy, atol=0.05)

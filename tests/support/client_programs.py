@@ -2,6 +2,7 @@
 
 It runs in the environment of these programs (`./run clients`), and prints the detections as JSON, [[class, score, left,
 top, right, bottom], ...], best first. Boxes are pixels of IMAGE, which triton, frigate and oak do not resize.
+For label-studio, IMAGE is a file of tasks.
 """
 
 import json
@@ -136,7 +137,31 @@ def cvat(folder, image):
         yield names[shape.label_id - 100], None, *shape.points
 
 
-CLIENTS = {"opencv4": opencv4, "triton": triton, "frigate": frigate, "oak": oak, "cvat": cvat}
+def label_studio(folder, tasks):
+    """The labelling interface, and pre-labels as its server validates them at an import."""
+    from label_studio_sdk.label_interface import LabelInterface
+
+    interface = LabelInterface((folder / "label_config.xml").read_text(encoding="utf-8"))
+    interface.validate()
+    for task in json.loads(tasks.read_text(encoding="utf-8")):
+        assert interface.validate_task({"data": task["data"]})
+        (prediction,) = task["predictions"]
+        assert interface.validate_prediction(prediction, return_errors=True) == []
+        for result in prediction["result"]:
+            sides = np.array([result["original_width"], result["original_height"]])
+            x, y, width, height = (result["value"][key] / 100 for key in ("x", "y", "width", "height"))
+            box = np.array([[x, y], [x + width, y + height]]) * sides
+            yield result["value"]["rectanglelabels"][0], result["score"], *box.ravel()
+
+
+CLIENTS = {
+    "label-studio": label_studio,
+    "opencv4": opencv4,
+    "triton": triton,
+    "frigate": frigate,
+    "oak": oak,
+    "cvat": cvat,
+}
 
 if __name__ == "__main__":
     rows = CLIENTS[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))

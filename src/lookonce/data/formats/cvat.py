@@ -58,12 +58,10 @@ def write_cvat(folder: Path, datasets: Sequence[Dataset]) -> None:
         labels = ET.SubElement(ET.SubElement(ET.SubElement(root, "meta"), "task"), "labels")
         for name in dataset.class_names:
             ET.SubElement(ET.SubElement(labels, "label"), "name").text = name
-        # CVAT finds an image by its number among the sorted names.
-        numbers = {name: str(number) for number, name in enumerate(sorted(path.name for path in dataset.image_paths))}
         for index, path in enumerate(dataset.image_paths):
             width, height = map(str, dataset.image_sizes_wh[index].tolist())
             image = ET.SubElement(
-                root, "image", id=numbers[path.name], name=path.name, subset=dataset.split, width=width, height=height
+                root, "image", id=str(index), name=path.name, subset=dataset.split, width=width, height=height
             )
             rows = dataset.rows(index)
             for label, box in zip(dataset.labels[rows], dataset.boxes_xyxy[rows], strict=True):
