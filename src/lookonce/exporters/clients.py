@@ -42,18 +42,18 @@ class Client:
 CLIENTS: dict[str, Client] = {
     "frigate": Client(
         text="Frigate 0.16 and later: model, labelmap and a piece of config.yml",
-        checked_by="Frigate's post-processing of YOLO outputs, from its source (July 2026)",
+        checked_by="its own post-processing and model configuration, from its source of July 2026",
         plan=ExportPlan(outputs="packed", batch=1),
         numbered=True,
     ),
     "opencv4": Client(
         text="OpenCV 4.10 and later, which cannot load the default file: model and a program",
-        checked_by="opencv-python-headless 4.10, which runs the program",
+        checked_by="OpenCV 4.10, 4.12 and 4.14 run the program",
         plan=ExportPlan(outputs="decoded", batch=1),
     ),
     "triton": Client(
         text="Triton Inference Server: a folder of a model repository, batched by the server",
-        checked_by="config.pbtxt by tritonclient 2.73; the server was not run",
+        checked_by="tritonclient 2.73 parses config.pbtxt; the server was not run",
         model="1/model.onnx",
         plan=ExportPlan(outputs="padded"),
     ),
@@ -69,14 +69,14 @@ CLIENTS: dict[str, Client] = {
     ),
     "oak": Client(
         text="OAK cameras (DepthAI 3): model and config.json of an archive for Luxonis' ModelConverter",
-        checked_by="config.json by luxonis-ml 0.10; no camera was at hand",
+        checked_by="DepthAI 3.12 reads the archive and decodes the heads; no camera was at hand",
         plan=ExportPlan(outputs="raw", batch=1, preprocess=False),
         output_suffix="_yolo",
         decodes=True,
     ),
     "rknn": Client(
         text="NPUs of Rockchip: model with raw heads, and a program that converts it",
-        checked_by="rknn-toolkit2 2.5 converts the model and simulates it; no NPU was at hand",
+        checked_by="rknn-toolkit2 2.5, once by hand: converted, simulated; no NPU was at hand",
         plan=ExportPlan(outputs="raw", batch=1, preprocess=False),
     ),
     "cvat": Client(
