@@ -44,9 +44,9 @@ def correct(tasks: Path) -> None:
 @pytest.mark.slow
 def test_the_loop_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = SceneOptions(sides=(96, 96))
-    write_synthetic(tmp_path / "labelled", train=4, val=2, options=options)
+    write_synthetic(tmp_path / "data", train=4, val=2, options=options)
     (write_synthetic(tmp_path / "others", train=3, val=0, seed=1, options=options) / "train2017").rename(
-        tmp_path / "rest"
+        tmp_path / "photographs"
     )
     monkeypatch.chdir(tmp_path)
     done = []
@@ -56,7 +56,7 @@ def test_the_loop_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         if words[0] == "predict":
             correct(tmp_path / "round-1" / "pre-labels" / "tasks_train.json")
     assert done == ["check", "train", "predict", "convert-data", "train"]
-    before, after = (open_data(tmp_path / name).split("train") for name in ("labelled", "round-2"))
+    before, after = (open_data(tmp_path / name).split("train") for name in ("data", "round-2"))
     assert len(after) == len(before) + 3
     assert len(after.labels) >= len(before.labels) + 3
     assert after.class_names == before.class_names

@@ -46,7 +46,7 @@ def test_a_folder_of_others_is_never_replaced(weights, tmp_path):
 
 
 def test_an_unknown_client_is_named_with_a_suggestion(weights):
-    with raises(SettingsError, "did you mean frigate", setting="for", value="frigat"):
+    with raises(SettingsError, "frigate", setting="for", value="frigat"):
         export(weights, for_="frigat")
 
 
