@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from raised import raises
 from untrained import save_untrained
@@ -9,6 +10,7 @@ from untrained import save_untrained
 import lookonce
 from lookonce.cli.main import main
 from lookonce.errors import SettingsError
+from lookonce.exporters.base import textured_canvases
 from lookonce.exporters.clients import CLIENTS
 from lookonce.workflows.export import as_text, export
 
@@ -63,3 +65,19 @@ def test_the_list_names_every_client_and_how_it_is_checked():
     text = " ".join(" ".join(as_text(export(list_formats=True))).split())
     for name, client in CLIENTS.items():
         assert f"{name} {' '.join(client.checked_by.split())}" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", [name for name, row in CLIENTS.items() if row.to == "onnx"])
+def test_the_model_of_a_client_detects_what_the_weights_detect(weights, client, tmp_path):
+    exports = export(weights, for_=client, output=tmp_path / client)
+    (one,) = exports.files
+    assert one.path == tmp_path / client / CLIENTS[client].model
+    assert one.path.is_file()
+    assert one.parity.passed
+    assert one.parity.num_detections > 0
+    if not CLIENTS[client].output_suffix:  # whose outputs have names of the client
+        image = textured_canvases(1, (64, 64))[0]
+        found, wanted = (lookonce.load(path).detect([image])[0] for path in (one.path, weights))
+        np.testing.assert_array_equal(found.labels, wanted.labels)
+        np.testing.assert_allclose(found.boxes_xyxy, wanted.boxes_xyxy, atol=0.01)
