@@ -26,10 +26,10 @@ SELECTION = {"triton": {}, "opencv4": {}, "cvat": {"threshold": 0.3}, "label-stu
 
 @pytest.fixture(scope="module")
 def weights(shared: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real network of 60 classes at 320 pixels."""
+    """A real network of 60 classes at 320 pixels; letterboxed, which its makers did not, as most others are."""
     folder, path = shared("data/aix2022"), tmp_path_factory.mktemp("weights") / "aix2022"
     files = (folder / f"yolov3-tiny-aix2022{suffix}" for suffix in (".cfg", ".weights"))
-    lookonce.convert(*files, names=folder / "yolohw.names", output=path)
+    lookonce.convert(*files, names=folder / "yolohw.names", resize="letterbox", output=path)
     return path
 
 
