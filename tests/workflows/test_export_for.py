@@ -1,5 +1,6 @@
 """`export --for` writes one folder for a client. DeepStream's is the quickest: Darknet's files, nothing is traced."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,13 @@ def test_a_folder_of_others_is_never_replaced(weights, tmp_path):
     with raises(SettingsError, setting="output", value=tmp_path):
         export(weights, for_="deepstream", output=tmp_path, overwrite=True)
     assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_a_checkpoint_is_never_replaced(weights):
+    for verb in (partial(export, for_="deepstream"), lookonce.page):
+        with raises(SettingsError, setting="output", value=weights):
+            verb(weights, output=weights, overwrite=True)
+    assert lookonce.load(weights).class_names == ("Blatt", "叶子")
 
 
 def test_an_unknown_client_is_named_with_a_suggestion(weights):

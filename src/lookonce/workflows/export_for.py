@@ -32,7 +32,7 @@ def write_for(
     """
     client = CLIENTS[name]
     require_decodable(client, record)
-    is_own = (folder / MARKER).is_file() and any((folder / file).is_file() for file in (LABELS, "record.json"))
+    is_own = (folder / MARKER).is_file() and any((folder / file).is_file() for file in (LABELS, "index.html"))
     require_replaceable(folder, overwrite=overwrite, is_own=is_own)
     with atomic_folder(folder) as new:
         _write(client, weights, write_model, new, title=weights.stem)

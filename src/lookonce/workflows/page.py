@@ -95,8 +95,8 @@ def write_page(
 
 
 def is_page(folder: Path) -> bool:
-    """Whether `write_page` has written the folder."""
-    return (folder / MARKER).is_file() and (folder / "record.json").is_file()
+    """Whether `write_page` has written the folder; a checkpoint folder also has a marker and a record."""
+    return all((folder / file).is_file() for file in (MARKER, "index.html", "record.json"))
 
 
 @contextmanager
