@@ -102,6 +102,8 @@ def write_data(
             else:
                 _place_images(targets, new, placing, on_progress)
                 placed = [_placed(dataset, new, targets) for dataset in datasets]
+            if to == "labelme":  # has no list of images, so they are read in the order of their files
+                placed = [_by_file(dataset) for dataset in placed]
             _write_annotations(placed, new, to, scores)
             difference = _compare(placed, open_data(new), to)
             for name, text in (notes or {}).items():
@@ -201,6 +203,12 @@ def _place(path: Path, target: Path, placing: str) -> None:
 
 def _placed(dataset: Dataset, folder: Path, targets: Targets) -> Dataset:
     return replace(dataset, image_paths=[folder / targets[dataset.split, path] for path in dataset.image_paths])
+
+
+def _by_file(dataset: Dataset) -> Dataset:
+    """Images in the order of their .json files."""
+    names = [f"{path.stem}.json" for path in dataset.image_paths]
+    return dataset.take(sorted(range(len(dataset)), key=names.__getitem__))
 
 
 def _write_annotations(datasets: Sequence[Dataset], folder: Path, to: str, scores: NDArray[np.float32] | None) -> None:

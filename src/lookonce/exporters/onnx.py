@@ -52,7 +52,7 @@ select_detections (
 ) => (RESULT)
 <int64[1] at_0 = {0}, int64[1] at_1 = {1}, int64[1] at_last = {-1}, int64[1] one = {1}, int64 zero = {0},
  int64 step = {1}, int64[2] picture_and_pair = {0, 2}, int64[2] column = {-1, 1}, int64[1] most_pairs = {2000},
- float never = {-1.0}, float nought = {0.0}>
+ float never = {-1.0}CONSTANTS>
 {
     num_images = Shape <start = 0, end = 1> (decoded_scores)
     num_classes = Shape <start = 2, end = 3> (decoded_scores)
@@ -85,7 +85,7 @@ GROUPS
 ROWS
 }
 """
-# Results of the selection: parameters, nodes. One row per detection of the batch:
+# Results of the selection: parameters, nodes, constants of these alone. One row per detection of the batch:
 LISTED = (
     "float[D, 4] boxes_xyxy, float[D] scores, int64[D] labels, int64[D] image_index",
     """
@@ -96,6 +96,7 @@ LISTED = (
     labels = GatherND (top_labels, detection_places)
     image_index = Gather <axis = 0> (detection_columns, zero)
 """,
+    "",
 )
 # or D rows per image, D = min(max_detections, K), for servers that split outputs by the batch dimension:
 PADDED = (
@@ -116,6 +117,7 @@ PADDED = (
     row_is_detection_last = Unsqueeze (row_is_detection, at_last)
     boxes_xyxy = Where (row_is_detection_last, row_boxes, nought)
 """,
+    ", float nought = {0.0}",
 )
 # Decoded boxes and scores in one array, as programs for newer YOLO networks expect them.
 PACKED_GRAPH = """
@@ -269,9 +271,9 @@ def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def selection_graph(*, multi_label: bool, agnostic: bool = False, padded: bool = False) -> str:
     """Decoded boxes and scores -> detections, as ONNX text."""
-    result, rows = PADDED if padded else LISTED
+    result, rows, constants = PADDED if padded else LISTED
     graph = DETECTIONS_GRAPH.replace("GROUPS", AGNOSTIC if agnostic else PER_CLASS)
-    graph = graph.replace("RESULT", result).replace("ROWS", rows)
+    graph = graph.replace("RESULT", result).replace("ROWS", rows).replace("CONSTANTS", constants)
     if multi_label:
         return graph.replace("CANDIDATES", "").replace("candidate_scores", "decoded_scores")
     return graph.replace("CANDIDATES", BEST_CLASS)
