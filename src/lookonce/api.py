@@ -78,15 +78,16 @@ class LoadedDetector:
         an array (H, W), (H, W, 3) or (H, W, 4), uint8 or float 0..1; a tensor (3, H, W); a batch or a list of these.
         bgr: arrays have OpenCV's order of channels.
 
-        Options are those of `lookonce predict`. Nothing is written, unless `output` (a folder) or `save` is given:
-        then the same files as on the command line. DataError: an image that cannot be read, of several only logged.
+        Options are those of `lookonce predict`. Nothing is written, unless `output` (a folder), `save` or `as_labels`
+        is given: then the same files as on the command line. DataError: an image that cannot be read, of several only
+        logged.
         """
         from lookonce.prediction.arrays import media_of
         from lookonce.workflows.predict import predict_in_memory, predict_with
 
         request = self._request(source, options)
         media = media_of(source, bgr=bgr, follow_links=request.follow_links)
-        if options.keys() & {"output", "save"}:
+        if options.keys() & {"output", "save", "as_labels"}:
             return predict_with(self.runtime, request, media=media)
         return predict_in_memory(self.runtime, request, media)
 

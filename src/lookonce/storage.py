@@ -130,6 +130,14 @@ def atomic_folder(folder: Path, *, previous: Path | None = None) -> Iterator[Pat
             _rename_in(folder, previous or _old(folder))
 
 
+def require_replaceable(folder: Path, *, overwrite: bool, is_own: bool) -> None:
+    """LookonceError unless `folder` is new or empty, or is_own (an earlier version) and overwrite."""
+    is_empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not is_empty and not (overwrite and is_own):
+        next_step = "add --overwrite" if is_own else "name a new folder"
+        raise LookonceError(f"{folder}: exists already; {next_step}", path=folder)
+
+
 def find_published(folder: Path) -> Path | None:
     """Path of the complete version of `folder`, also after a kill; None if there is none."""
     candidates = (folder, _new(folder), _old(folder))

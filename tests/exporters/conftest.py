@@ -116,6 +116,8 @@ FILES: dict[str, dict[str, Any]] = {
         "batch": 2,
         "dynamic_size": True,  # as the file of OpenVINO below, so that both are made of one trace
     },
+    "onnx, packed": {"outputs": "packed"},
+    "onnx, padded, a box of one class": {"num_classes": 30, "multi_label": False, "outputs": "padded"},
     "onnx, raw, any size": {"dialect": "mindspore", "outputs": "raw", "dynamic_size": True},
     "openvino, detections": {"to": "openvino", "num_classes": 30},
     "openvino, detections, a box of one class, class-agnostic": {

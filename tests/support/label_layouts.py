@@ -284,6 +284,39 @@ def cvat_file(root: Path, source: Source) -> Path:
     return cvat(root, source) / "annotations.xml"
 
 
+def label_studio(root: Path, source: Source) -> Path:
+    """As its server exports JSON: images were uploaded, which puts eight digits before their names."""
+    for split in source.splits:
+        source.copy(root / split, split)
+        tasks = []
+        for name, dataset, index in source.items(split):
+            width, height = dataset.image_sizes_wh[index].tolist()
+            results = [
+                {
+                    "original_width": width,
+                    "original_height": height,
+                    "value": {
+                        "x": box[0] * 100 / width,
+                        "y": box[1] * 100 / height,
+                        "width": (box[2] - box[0]) * 100 / width,
+                        "height": (box[3] - box[1]) * 100 / height,
+                        "rotation": 0,
+                        "rectanglelabels": [source.names[label]],
+                    },
+                    "from_name": "label",
+                    "to_name": "image",
+                    "type": "rectanglelabels",
+                }
+                for box, label in source.boxes(dataset, index)
+            ]
+            annotations = [{"id": index, "result": results, "was_cancelled": False}]
+            tasks.append(
+                {"id": index, "annotations": annotations, "data": {"image": f"/data/upload/1/0a1b2c3d-{name}"}}
+            )
+        (root / f"project-1-{split}.json").write_text(json.dumps(tasks))
+    return root
+
+
 def datumaro(root: Path, source: Source) -> Path:
     (root / "annotations").mkdir(parents=True)
     labels = [{"name": name, "parent": "", "attributes": []} for name in source.names]
@@ -466,7 +499,7 @@ LAYOUTS: tuple[Build, ...] = (
     *(coco_document, coco_beside, coco_file_alone, coco_cvat, coco_cvat_file, coco_label_studio, coco_foreign_paths),
     *(coco_roboflow, coco_fiftyone, yolo_yaml, yolo_classes_txt, yolo_label_studio, yolo_mixed, darknet, darknet_file),
     *(darknet_without_description, darknet_roboflow, voc_lists, voc_without_lists, voc_images_annotations, voc_mixed),
-    *(voc_roboflow, labelme, cvat, cvat_file, csv_tensorflow, csv_retinanet_file, csv_open_images),
+    *(voc_roboflow, labelme, label_studio, cvat, cvat_file, csv_tensorflow, csv_retinanet_file, csv_open_images),
     *(
         datumaro,
         fiftyone_labels,

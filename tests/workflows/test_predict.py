@@ -20,6 +20,7 @@ from untrained import save_untrained
 
 import lookonce
 from lookonce.cli.main import main
+from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
 from lookonce.exporters.base import textured_canvases
 from lookonce.prediction import sources
@@ -125,6 +126,44 @@ def test_a_video_is_drawn_as_a_video_and_written_down_frame_by_frame(weights, im
     assert [one["image_id"] for one in content["images"]] == [1, 2, 3, 4, 5]
     assert all("track" in one for one in content["images"][0]["detections"])
     assert len(list((tmp_path / "out" / "labels" / "clip").iterdir())) == 5
+
+
+@pytest.mark.parametrize("program", ["yolo", "coco", "voc", "labelme", "label-studio", "cvat"])
+def test_pre_labels_are_a_data_set_with_the_detections_as_boxes(program, weights, folder, tmp_path):
+    predicted = predict(str(folder), weights=weights, output=tmp_path, save="json", as_labels=program)
+    source = open_data(predicted.pre_labels)
+    dataset = source.split(*source.splits)
+    assert dataset.class_names == ("cat", "dog")
+    assert [path.name for path in dataset.image_paths] == [path.name for path in sorted(folder.iterdir())]
+    for index, image in enumerate(predicted):
+        np.testing.assert_array_equal(dataset.labels[dataset.rows(index)], image.labels)
+        np.testing.assert_allclose(dataset.boxes_xyxy[dataset.rows(index)], image.boxes_xyxy, atol=0.0006)
+    assert "pre-labels/" in list(as_text(predicted))[-1]
+
+
+def test_pre_labels_of_label_studio_are_predictions_with_scores(weights, folder, tmp_path):
+    predicted = predict(str(folder), weights=weights, output=tmp_path, save="json", as_labels="label-studio")
+    (task, *_) = json.loads((tmp_path / "pre-labels" / "tasks_train.json").read_text(encoding="utf-8"))
+    (prediction,) = task["predictions"]
+    scores = [result["score"] for result in prediction["result"]]
+    np.testing.assert_allclose(scores, predicted[0].scores, rtol=1e-6)
+    assert prediction["score"] == min(scores)
+    assert task["data"]["image"] == "/data/local-files/?d=train/a.png"
+
+
+def test_images_that_were_labelled_before_are_not_replaced(weights, folder, tmp_path):
+    (tmp_path / "pre-labels").mkdir()
+    (tmp_path / "pre-labels" / "corrected.txt").write_text("mine")
+    with raises(SettingsError, "pre-labels", setting="output"):
+        predict(str(folder), weights=weights, output=tmp_path, as_labels="yolo")
+
+
+def test_a_video_has_no_pre_labels(weights, images, tmp_path):
+    lossless_video(tmp_path / "clip.mkv", images[:1])
+    with raises(SettingsError, "clip.mkv", setting="as_labels"):
+        predict(str(tmp_path / "clip.mkv"), weights=weights, output=tmp_path / "out", as_labels="yolo")
+    with raises(SettingsError, "cvat", setting="as_labels", value="excel"):
+        PredictRequest("x", as_labels="excel")
 
 
 def test_images_and_videos_may_lie_in_one_folder_and_a_bad_video_costs_nothing_else(weights, images, tmp_path):

@@ -61,8 +61,8 @@ class Options:
 
     @property
     def _typed_names(self) -> dict[str, str]:
-        """Other spelling of an option, as typed -> its name."""
-        return {**self.synonyms, **self.new_names}
+        """Other spelling of an option, as typed -> its name. `for` is the option `for_`: a word of Python."""
+        return {**self.synonyms, **self.new_names, **{name[:-1]: name for name in self.names if name.endswith("_")}}
 
     def normalised(self, tokens: Iterable[str]) -> list[str]:
         """`--batch_size 8`, `batch_size=8`, `--per_batch_size=8` -> `--batch-size=8`; unknown names raise.
@@ -193,7 +193,7 @@ class Options:
         if name not in self.names and self.tolerant:
             is_off = name.startswith("no_") and name.removeprefix("no_") in Settings.model_fields and value is None
             return f"--{name.removeprefix('no_')}=false" if is_off else f"--{name}={'true' if value is None else value}"
-        option = f"--{name.replace('_', '-')}"
+        option = f"--{name.rstrip('_').replace('_', '-')}"
         if value is None and name == "resume":
             value = "true"  # the only setting whose value is optional
         return option if value is None else f"{option}={value}"

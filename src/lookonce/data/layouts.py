@@ -20,6 +20,7 @@ from lookonce.data.formats.csv_boxes import columns_of, parse_csv
 from lookonce.data.formats.cvat import cvat_classes, parse_cvat
 from lookonce.data.formats.datumaro import datumaro_classes, parse_datumaro
 from lookonce.data.formats.fiftyone import fiftyone_classes, parse_fiftyone
+from lookonce.data.formats.label_studio import parse_label_studio
 from lookonce.data.formats.labelme import parse_labelme
 from lookonce.data.formats.names import checked_names, read_list
 from lookonce.data.formats.records import LabelledImage, ParseFile, RecordReader
@@ -106,6 +107,12 @@ KINDS: dict[str, FileKind] = {
         parse=_without_root(parse_via),
         per_image=False,
     ),
+    "label-studio": FileKind(  # before createml, whose keys it has too
+        suffixes=(".json",),
+        gives_away=re.compile(r'^\s*\[\s*\{(?s:.*)("from_name"\s*:|"data"\s*:\s*\{)').search,
+        parse=_without_root(parse_label_studio),
+        per_image=False,
+    ),
     "createml": FileKind(
         suffixes=(".json",),
         gives_away=re.compile(r'^\s*\[\s*\{(?=(?s:.*)"annotations?"\s*:\s*\[)(?s:.*)"image(filename)?"\s*:').search,
@@ -172,7 +179,7 @@ def open_kind(name: str, listing: Listing, files: Sequence[Path], origin: Path) 
 
     def classes_of(names: set[str]) -> tuple[str, ...]:
         declared = list(dict.fromkeys(name for file in files for name in kind.classes(file)))
-        return tuple(declared) if names <= set(declared) else _listed_classes(listing, names)
+        return tuple(declared) if declared and names <= set(declared) else _listed_classes(listing, names)
 
     parse = partial(_parse, kind, listing.root)
     reader = RecordReader(listing.root, [(file, split_of(file)) for file in files], parse, classes_of)

@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lookonce.data.dataset import Dataset
 from lookonce.data.formats.coco import write_coco
+from lookonce.data.formats.cvat import write_cvat
+from lookonce.data.formats.label_studio import write_label_studio
+from lookonce.data.formats.labelme import write_labelme
 from lookonce.data.formats.voc import write_voc
 from lookonce.data.formats.yolo import write_yolo
 from lookonce.data.shards import is_in_shard, read_file, write_archives, write_index
@@ -24,7 +28,7 @@ from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
 from lookonce.storage import os_errors_explained
 
-Format = Literal["coco", "voc", "yolo", "shards"]
+Format = Literal["coco", "voc", "yolo", "labelme", "cvat", "label-studio", "shards"]
 Placing = Literal["copy", "link"]
 OnProgress = Callable[[int, int], None]
 
@@ -32,8 +36,12 @@ _IMAGE_FOLDER: dict[str, str] = {
     "coco": "{split}",
     "voc": "JPEGImages",
     "yolo": "images/{split}",
+    "labelme": "{split}",
+    "cvat": "{split}",
+    "label-studio": "{split}",
     "shards": "{split}",
 }
+_MARKS_CROWD = frozenset({"coco", "voc", "shards"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +55,7 @@ class Copy:
     format: str
     images: dict[str, int]  # split -> count
     boxes: dict[str, int]
-    crowd_left_out: int  # YOLO has no flag for crowd boxes
+    crowd_left_out: int  # of a format without a flag for crowd boxes
     largest_difference: float
     renamed: Mapping[Path, str]
 
@@ -73,12 +81,14 @@ def write_data(
     placing: Placing = "copy",
     new_names: Mapping[Path, str] | None = None,
     notes: Mapping[str, str] | None = None,
+    scores: NDArray[np.float32] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Copy:
     """Write the splits, which must have the same classes, into a new or empty folder.
 
     placing: copy the images, or make hard links. new_names: image -> new file name. notes: additional text files,
-    name -> content. on_progress(done, total) counts images.
+    name -> content. scores: of the boxes of the only data set, for the format that holds them (label-studio).
+    on_progress(done, total) counts images.
     """
     require_format(to)
     require_new(folder)
@@ -93,7 +103,9 @@ def write_data(
             else:
                 _place_images(targets, new, placing, on_progress)
                 placed = [_placed(dataset, new, targets) for dataset in datasets]
-            _write_annotations(placed, new, to)
+            if to == "labelme":  # has no list of images, so they are read in the order of their files
+                placed = [_by_file(dataset) for dataset in placed]
+            _write_annotations(placed, new, to, scores)
             difference = _compare(placed, open_data(new), to)
             for name, text in (notes or {}).items():
                 (new / name).write_text(text, encoding="utf-8")
@@ -103,7 +115,7 @@ def write_data(
         format=to,
         images={dataset.split: len(dataset) for dataset in datasets},
         boxes={dataset.split: len(_kept_rows(dataset, to)) for dataset in datasets},
-        crowd_left_out=sum(int(dataset.crowd.sum()) for dataset in datasets) if to == "yolo" else 0,
+        crowd_left_out=0 if to in _MARKS_CROWD else sum(int(dataset.crowd.sum()) for dataset in datasets),
         largest_difference=difference,
         renamed={path: target.name for (_, path), target in targets.items() if target.name != path.name},
     )
@@ -196,19 +208,46 @@ def _placed(dataset: Dataset, folder: Path, targets: Targets) -> Dataset:
     return replace(dataset, image_paths=[folder / targets[dataset.split, path] for path in dataset.image_paths])
 
 
-def _write_annotations(datasets: Sequence[Dataset], folder: Path, to: str) -> None:
-    if to in {"coco", "shards"}:
-        (folder / "annotations").mkdir()
-        for dataset in datasets:
-            write_coco(folder / "annotations" / f"instances_{dataset.split}.json", dataset)
-    elif to == "voc":
-        write_voc(folder, datasets)
+def _by_file(dataset: Dataset) -> Dataset:
+    """Images in the order of their .json files."""
+    names = [f"{path.stem}.json" for path in dataset.image_paths]
+    return dataset.take(sorted(range(len(dataset)), key=names.__getitem__))
+
+
+def _write_annotations(datasets: Sequence[Dataset], folder: Path, to: str, scores: NDArray[np.float32] | None) -> None:
+    if to not in _MARKS_CROWD:
+        datasets = [_without_crowd(dataset) for dataset in datasets]
+    if to == "label-studio":
+        write_label_studio(folder, datasets, scores)
     else:
-        write_yolo(folder, datasets)
+        _WRITERS[to](folder, datasets)
+
+
+def _write_coco(folder: Path, datasets: Sequence[Dataset]) -> None:
+    (folder / "annotations").mkdir()
+    for dataset in datasets:
+        write_coco(folder / "annotations" / f"instances_{dataset.split}.json", dataset)
+
+
+_WRITERS: dict[str, Callable[[Path, Sequence[Dataset]], None]] = {
+    "coco": _write_coco,
+    "shards": _write_coco,
+    "voc": write_voc,
+    "yolo": write_yolo,
+    "labelme": write_labelme,
+    "cvat": write_cvat,
+}
+
+
+def _without_crowd(dataset: Dataset) -> Dataset:
+    kept = np.flatnonzero(~dataset.crowd)
+    offsets = np.concatenate([[0], np.cumsum(~dataset.crowd)])[dataset.box_offsets].astype(np.int64)
+    fields = ("boxes_xyxy", "labels", "crowd", "areas")
+    return replace(dataset, box_offsets=offsets, **{name: getattr(dataset, name)[kept] for name in fields})
 
 
 def _kept_rows(dataset: Dataset, to: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.flatnonzero(~dataset.crowd) if to == "yolo" else np.arange(len(dataset.labels))
+    return np.arange(len(dataset.labels)) if to in _MARKS_CROWD else np.flatnonzero(~dataset.crowd)
 
 
 def _compare(datasets: Sequence[Dataset], copy: DataSource, to: str) -> float:

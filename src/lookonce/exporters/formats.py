@@ -55,7 +55,7 @@ FORMATS: dict[str, Format] = {
         text="ONNX Runtime, OpenCV, OpenVINO; the input of TensorRT and of most compilers for chips",
         writer="lookonce.exporters.onnx:write_onnx",
         runtime="onnxruntime",
-        outputs=("detections", "decoded", "raw"),
+        outputs=("detections", "decoded", "raw", "packed", "padded"),
         precisions=("fp32", "fp16", "int8"),
     ),
     "openvino": Format(

@@ -26,7 +26,15 @@ from lookonce.exporters.plan import ExportPlan
 from lookonce.exporters.quantised import LARGEST_WEIGHT_ONNX, quantise_onnx
 from lookonce.exporters.rounding import fit_int8
 from lookonce.exporters.wrapper import ExportWrapper, dynamic_dimensions, example_input, quiet_exporter
-from lookonce.runtimes.exported import DECODED_OUTPUTS, DETECTION_OUTPUTS, INNER_NAMES, THRESHOLDS, raw_names
+from lookonce.runtimes.exported import (
+    DECODED_OUTPUTS,
+    DETECTION_OUTPUTS,
+    INNER_NAMES,
+    PACKED_OUTPUTS,
+    PADDED_OUTPUTS,
+    THRESHOLDS,
+    raw_names,
+)
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import write_file
 
@@ -41,10 +49,10 @@ DETECTIONS_GRAPH = """
 select_detections (
     float[B, N, 4] decoded_boxes_xyxy, float[B, N, C] decoded_scores,
     float score_threshold, float iou_threshold, int64 max_detections
-) => (float[D, 4] boxes_xyxy, float[D] scores, int64[D] labels, int64[D] image_index)
+) => (RESULT)
 <int64[1] at_0 = {0}, int64[1] at_1 = {1}, int64[1] at_last = {-1}, int64[1] one = {1}, int64 zero = {0},
  int64 step = {1}, int64[2] picture_and_pair = {0, 2}, int64[2] column = {-1, 1}, int64[1] most_pairs = {2000},
- float never = {-1.0}>
+ float never = {-1.0}CONSTANTS>
 {
     num_images = Shape <start = 0, end = 1> (decoded_scores)
     num_classes = Shape <start = 2, end = 3> (decoded_scores)
@@ -74,12 +82,55 @@ GROUPS
     is_survivor = Cast <to = 9> (survives)
     is_detection = And (is_survivor, among_the_best)
 
+ROWS
+}
+"""
+# Results of the selection: parameters, nodes, constants of these alone. One row per detection of the batch:
+LISTED = (
+    "float[D, 4] boxes_xyxy, float[D] scores, int64[D] labels, int64[D] image_index",
+    """
     detection_columns = NonZero (is_detection)
     detection_places = Transpose <perm = [1, 0]> (detection_columns)
     boxes_xyxy = GatherND (top_boxes, detection_places)
     scores = GatherND (top_scores, detection_places)
     labels = GatherND (top_labels, detection_places)
     image_index = Gather <axis = 0> (detection_columns, zero)
+""",
+    "",
+)
+# or D rows per image, D = min(max_detections, K), for servers that split outputs by the batch dimension:
+PADDED = (
+    "int64[B, E] num_detections, float[B, D, 4] boxes_xyxy, float[B, D] scores, int64[B, D] labels",
+    """
+    detection_scores = Where (is_detection, top_scores, never)
+    most_rows = Unsqueeze (max_detections, at_0)
+    num_rows = Min (most_rows, num_kept)
+    row_scores, row_places = TopK <axis = 1, largest = 1, sorted = 1> (detection_scores, num_rows)
+    row_is_detection = GreaterOrEqual (row_scores, nought)
+    row_counts = Cast <to = 7> (row_is_detection)
+    num_detections = ReduceSum <keepdims = 1> (row_counts, at_1)
+    scores = Where (row_is_detection, row_scores, nought)
+    row_places_last = Unsqueeze (row_places, at_last)
+    row_labels = GatherND <batch_dims = 1> (top_labels, row_places_last)
+    labels = Where (row_is_detection, row_labels, at_last)
+    row_boxes = GatherND <batch_dims = 1> (top_boxes, row_places_last)
+    row_is_detection_last = Unsqueeze (row_is_detection, at_last)
+    boxes_xyxy = Where (row_is_detection_last, row_boxes, nought)
+""",
+    ", float nought = {0.0}",
+)
+# Decoded boxes and scores in one array, as programs for newer YOLO networks expect them.
+PACKED_GRAPH = """
+<ir_version: 10, opset_import: ["" : 18]>
+pack (float[B, N, 4] decoded_boxes_xyxy, float[B, N, C] decoded_scores) => (float[B, D, N] predictions)
+<float half = {0.5}>
+{
+    left_top, right_bottom = Split <axis = 2, num_outputs = 2> (decoded_boxes_xyxy)
+    corner_sums = Add (left_top, right_bottom)
+    centers = Mul (corner_sums, half)
+    sizes = Sub (right_bottom, left_top)
+    rows = Concat <axis = 2> (centers, sizes, decoded_scores)
+    predictions = Transpose <perm = [0, 2, 1]> (rows)
 }
 """
 
@@ -150,8 +201,10 @@ def halve_weights(proto: onnx.ModelProto) -> None:
 def build_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> onnx.ModelProto:
     """The graph with its record, in float32; one that outputs detections has its thresholds as optional inputs."""
     proto = _trace(ExportWrapper(model, record, plan), record, plan)
-    if plan.outputs == "detections":
-        proto = _append_selection(proto, record)
+    if plan.outputs in ("detections", "padded"):
+        proto = _append_selection(proto, record, padded=plan.outputs == "padded")
+    elif plan.outputs == "packed":
+        proto = _append(proto, PACKED_GRAPH, PACKED_OUTPUTS)
     elif plan.outputs == "decoded":
         _keep_outputs(proto, DECODED_OUTPUTS)
     if plan.opset not in (0, OPSET):
@@ -174,7 +227,8 @@ def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 
 def _trace(network: ExportWrapper, record: ModelRecord, plan: ExportPlan) -> onnx.ModelProto:
-    decoded = {"detections": tuple(INNER_NAMES.values()), "decoded": DECODED_OUTPUTS, "raw": ()}[plan.outputs]
+    inner = tuple(INNER_NAMES.values())
+    decoded = {"decoded": DECODED_OUTPUTS, "raw": ()}.get(plan.outputs, inner)
     with quiet_exporter():
         program = torch.onnx.export(
             network,
@@ -215,24 +269,21 @@ def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
-def selection_graph(*, multi_label: bool, agnostic: bool = False) -> str:
+def selection_graph(*, multi_label: bool, agnostic: bool = False, padded: bool = False) -> str:
     """Decoded boxes and scores -> detections, as ONNX text."""
+    result, rows, constants = PADDED if padded else LISTED
     graph = DETECTIONS_GRAPH.replace("GROUPS", AGNOSTIC if agnostic else PER_CLASS)
+    graph = graph.replace("RESULT", result).replace("ROWS", rows).replace("CONSTANTS", constants)
     if multi_label:
         return graph.replace("CANDIDATES", "").replace("candidate_scores", "decoded_scores")
     return graph.replace("CANDIDATES", BEST_CLASS)
 
 
-def _append_selection(proto: onnx.ModelProto, record: ModelRecord) -> onnx.ModelProto:
+def _append_selection(proto: onnx.ModelProto, record: ModelRecord, *, padded: bool) -> onnx.ModelProto:
     """Appends the selection of detections; its thresholds are optional inputs with defaults from the record."""
     known = record.thresholds
-    selection = onnx.parser.parse_model(selection_graph(multi_label=known.multi_label, agnostic=known.agnostic))
-    for node in selection.graph.node:
-        node.name = f"{selection.graph.name}.{node.output[0]}"
-    proto.ir_version = selection.ir_version
-    joined = onnx.compose.merge_models(
-        proto, selection, io_map=[(name, name) for name in INNER_NAMES.values()], prefix2="", outputs=None
-    )
+    text = selection_graph(multi_label=known.multi_label, agnostic=known.agnostic, padded=padded)
+    joined = _append(proto, text, PADDED_OUTPUTS if padded else DETECTION_OUTPUTS)
     joined.graph.initializer.extend(
         [
             helper.make_tensor(name, kind, (), [value])
@@ -244,8 +295,20 @@ def _append_selection(proto: onnx.ModelProto, record: ModelRecord) -> onnx.Model
             )
         ]
     )
+    return joined
+
+
+def _append(proto: onnx.ModelProto, text: str, outputs: Sequence[str]) -> onnx.ModelProto:
+    """Appends a graph, as ONNX text, that takes decoded boxes and scores; keeps its outputs only."""
+    appended = onnx.parser.parse_model(text)
+    for node in appended.graph.node:
+        node.name = f"{appended.graph.name}.{node.output[0]}"
+    proto.ir_version = appended.ir_version
+    joined = onnx.compose.merge_models(
+        proto, appended, io_map=[(name, name) for name in INNER_NAMES.values()], prefix2="", outputs=None
+    )
     del joined.opset_import[1:]  # both parts have the same one
-    _keep_outputs(joined, DETECTION_OUTPUTS)
+    _keep_outputs(joined, outputs)
     return joined
 
 
@@ -254,3 +317,13 @@ def _keep_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> None:
     outputs = {output.name: output for output in proto.graph.output}
     del proto.graph.output[:]
     proto.graph.output.extend(outputs[name] for name in names)
+
+
+def suffix_outputs(path: Path, suffix: str) -> None:
+    """Puts `suffix` after the names of the outputs of an .onnx file, for a client that looks for names of its own."""
+    proto = onnx.load_model_from_string(path.read_bytes())
+    for output in proto.graph.output:
+        proto.graph.node.append(helper.make_node("Identity", [output.name], [f"{output.name}{suffix}"]))
+        output.name = f"{output.name}{suffix}"
+    onnx.checker.check_model(proto)
+    write_file(path, proto.SerializeToString())

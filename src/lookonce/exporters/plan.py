@@ -6,14 +6,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Outputs = Literal["detections", "decoded", "raw"]
+Outputs = Literal["detections", "decoded", "raw", "packed", "padded"]
 Precision = Literal["fp32", "fp16", "int8"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportPlan:
-    """outputs: detections after NMS; decoded boxes and scores; or raw heads. batch: images per call, 0 for any number.
-    dynamic_size: height and width may be any multiple of 32. preprocess: the file takes uint8 pixels instead of
+    """outputs: detections after NMS; decoded boxes and scores; raw heads; packed: decoded boxes and scores as one
+    array; padded: detections after NMS, the same number of rows for each image. batch: images per call, 0 for any
+    number. dynamic_size: height and width may be any multiple of 32. preprocess: the file takes uint8 pixels instead of
     normalised values. opset: of ONNX's operators, 0 for the one that PyTorch writes. precision: fp16 stores weights in
     16 bits; int8 also computes in 8 bits, with ranges measured on `calibration`, network inputs (B, H, W, 3) uint8 RGB.
     """

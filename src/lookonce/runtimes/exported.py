@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lookonce.boxes import cxcywh_to_xyxy
 from lookonce.cores import usable_threads
 from lookonce.detections import Detections
 from lookonce.errors import WeightsError
@@ -25,6 +26,9 @@ RECORD_KEY = "lookonce_record"  # key in a file's metadata; exporters/metadata.p
 INTERFACE_KEY = "lookonce_interface"  # second key, in formats that do not describe their own inputs and outputs
 DETECTION_OUTPUTS = ("boxes_xyxy", "scores", "labels", "image_index")
 DECODED_OUTPUTS = ("boxes_xyxy", "scores")
+PACKED_OUTPUTS = ("predictions",)  # (B, 4 + C, N): centre x, centre y, width, height in pixels, scores of the classes
+# (B, 1), (B, D, 4), (B, D), (B, D): after the number of detections, boxes and scores are 0, labels -1.
+PADDED_OUTPUTS = ("num_detections", "boxes_xyxy", "scores", "labels")
 # Scalars of a graph that outputs detections: inputs, or constants of an .onnx file.
 THRESHOLDS = ("score_threshold", "iou_threshold", "max_detections")
 # Names of decoded boxes and scores inside an ONNX graph that ends in detections.
@@ -102,7 +106,7 @@ class ExportedRuntime(ABC):
         }
         # Both are fixed in a graph that ends in detections; for other values the raw heads are used.
         is_own = selection == {"multi_label": own.multi_label, "agnostic": own.agnostic}
-        gives = raw_names(self.record) if self.gives == DETECTION_OUTPUTS and not is_own else self.gives
+        gives = self.gives if is_own or self.gives not in SELECTED else raw_names(self.record)
         engine = self._engine(gives, self.threads if several else 1)
         thresholds: dict[str, Any] = {
             "score_threshold": score_threshold,
@@ -112,16 +116,24 @@ class ExportedRuntime(ABC):
 
         def detect_group(group: NDArray[np.uint8]) -> list[Detections]:
             prepared, size_hw = self._prepare(group), group.shape[1:3]
-            if gives == DETECTION_OUTPUTS:
-                return self._split(*engine(prepared, _threshold_arrays(**thresholds)), num_images=len(group))
+            if gives in SELECTED:
+                found = SELECTED[gives](*engine(prepared, _threshold_arrays(**thresholds)), num_images=len(group))
+                return self._with_known_classes(found)
             values = self._as_recorded(gives, engine(prepared, {}), size_hw)
-            boxes_xyxy, scores = values if gives == DECODED_OUTPUTS else decode_heads(values, self.record)
+            boxes_xyxy, scores = self._decoded(gives, values)
             return [
                 select_detections(boxes_xyxy[row], scores[row], **selection, **thresholds) for row in range(len(group))
             ]
 
         found = self._pool.map(detect_group, groups) if several else map(detect_group, groups)
         return [one for group in found for one in group][: len(canvases)]
+
+    def _decoded(self, gives: tuple[str, ...], values: Sequence[NDArray[Any]]) -> tuple[Float32, Float32]:
+        """Values of these outputs -> boxes_xyxy (B, N, 4) in pixels of the network input, scores (B, N, C)."""
+        if gives == PACKED_OUTPUTS:
+            rows = values[0].transpose(0, 2, 1)
+            return cxcywh_to_xyxy(rows[..., :4]), rows[..., 4:]
+        return (values[0], values[1]) if gives == DECODED_OUTPUTS else decode_heads(values, self.record)
 
     def raw_heads(self, canvases: NDArray[np.uint8]) -> list[Float32]:
         """Logits of the heads, (B, A * (5 + C), H, W) each, whatever the file's own outputs are."""
@@ -142,24 +154,16 @@ class ExportedRuntime(ABC):
         require_shapes(shapes, self.record, self.interface, self.path, size_hw)
         return values
 
-    def _split(
-        self,
-        boxes_xyxy: Float32,
-        scores: Float32,
-        labels: NDArray[np.int64],
-        image_index: NDArray[np.int64],
-        *,
-        num_images: int,
-    ) -> list[Detections]:
-        """Detections of a whole batch -> one Detections per image; WeightsError for a class without a name."""
+    def _with_known_classes(self, found: list[Detections]) -> list[Detections]:
+        """The detections; WeightsError for a class without a name."""
+        labels = np.concatenate([one.labels for one in found])
         if len(labels) and not 0 <= labels.min() <= labels.max() < self.record.num_classes:
             raise WeightsError(
                 f"{self.path}: class {labels.max()}; expected less than {self.record.num_classes}, the number of "
                 "class_names in its record; export it again",
                 path=self.path,
             )
-        everything = Detections(boxes_xyxy=boxes_xyxy, scores=scores, labels=labels)
-        return [everything.select(image_index == row) for row in range(num_images)]
+        return found
 
     def _survive_fork(self) -> None:
         """In a forked process, opens everything anew with one thread: pools would wait for threads of the parent."""
@@ -276,19 +280,19 @@ def _expected_shapes(record: ModelRecord, interface: Interface, height: int, wid
     raw = {name: (0, *shape) for name, shape in zip(raw_names(record), heads, strict=True)}
     decoded = {"boxes_xyxy": (0, num_boxes, 4), "scores": (0, num_boxes, record.num_classes)}
     images = (0, height, width, 3) if interface.takes == "pixels" else (0, 3, height, width)
-    return {"images": images, **raw, **({} if "labels" in interface.outputs else decoded)}
+    packed = {PACKED_OUTPUTS[0]: (0, 4 + record.num_classes, num_boxes)}
+    return {"images": images, **raw, **packed, **({} if "labels" in interface.outputs else decoded)}
 
 
 def _gives(names: Sequence[str], record: ModelRecord, path: Path) -> tuple[str, ...]:
     """The outputs used for detection: all of the file's outputs except raw heads beside decoded ones."""
     raw = raw_names(record)
-    for wanted in (DETECTION_OUTPUTS, DECODED_OUTPUTS, raw):
+    known = (*SELECTED, DECODED_OUTPUTS, PACKED_OUTPUTS, raw)
+    for wanted in known:
         if tuple(names) in (wanted, wanted + raw):
             return wanted
-    raise WeightsError(
-        f"{path}: outputs {list(names)}; expected {list(DETECTION_OUTPUTS)}, {list(DECODED_OUTPUTS)} or {list(raw)}",
-        path=path,
-    )
+    expected = " or ".join(", ".join(wanted) for wanted in known)
+    raise WeightsError(f"{path}: outputs {', '.join(names)}; expected {expected}", path=path)
 
 
 def _threshold_arrays(
@@ -299,3 +303,39 @@ def _threshold_arrays(
         "iou_threshold": np.array(iou_threshold, np.float32),
         "max_detections": np.array(max_detections, np.int64),
     }
+
+
+def _split_detections(
+    boxes_xyxy: Float32,
+    scores: Float32,
+    labels: NDArray[np.int64],
+    image_index: NDArray[np.int64],
+    *,
+    num_images: int,
+) -> list[Detections]:
+    """Detections of a whole batch -> one Detections per image."""
+    everything = Detections(boxes_xyxy=boxes_xyxy, scores=scores, labels=labels)
+    return [everything.select(image_index == row) for row in range(num_images)]
+
+
+def _unpadded(
+    num_detections: NDArray[np.int64],
+    boxes_xyxy: Float32,
+    scores: Float32,
+    labels: NDArray[np.int64],
+    *,
+    num_images: int,
+) -> list[Detections]:
+    """PADDED_OUTPUTS -> one Detections per image."""
+    counts = num_detections[:num_images, 0].tolist()
+    return [
+        Detections(boxes_xyxy=boxes_xyxy[row, :count], scores=scores[row, :count], labels=labels[row, :count])
+        for row, count in enumerate(counts)
+    ]
+
+
+# Outputs of graphs that end in detections, and take THRESHOLDS -> function of their values.
+SELECTED: dict[tuple[str, ...], Callable[..., list[Detections]]] = {
+    DETECTION_OUTPUTS: _split_detections,
+    PADDED_OUTPUTS: _unpadded,
+}

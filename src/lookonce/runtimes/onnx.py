@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
 from lookonce.runtimes.exported import (
-    DETECTION_OUTPUTS,
     RECORD_KEY,
+    SELECTED,
     THRESHOLDS,
     Engine,
     ExportedRuntime,
@@ -48,7 +48,7 @@ class OnnxRuntime(ExportedRuntime):
         session = open_session(self.content, path, 1, optimised=False)
         record = parse_record(session.get_modelmeta().custom_metadata_map.get(RECORD_KEY), path, "onnx")
         interface = interface_of(session, path)
-        if interface.outputs == DETECTION_OUTPUTS and not _settable(session):
+        if interface.outputs in SELECTED and not _settable(session):
             self.content += threshold_inputs()
         super().__init__(path, record, interface, threads=threads)
         require_heads(_values_of(self.content), record, path)

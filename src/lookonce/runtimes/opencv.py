@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from lookonce.errors import WeightsError
 from lookonce.runtimes.exported import (
     DECODED_OUTPUTS,
-    DETECTION_OUTPUTS,
     INNER_NAMES,
+    SELECTED,
     Engine,
     ExportedRuntime,
     raw_names,
@@ -35,7 +35,7 @@ class OpenCvRuntime(ExportedRuntime):
         path = Path(path)
         known = OnnxRuntime(path, threads=1)
         interface, self._inside = known.interface, dict[str, str]()
-        if interface.outputs == DETECTION_OUTPUTS:
+        if interface.outputs in SELECTED:
             interface = interface.model_copy(update={"outputs": DECODED_OUTPUTS})
             self._inside = INNER_NAMES
         self._own_outputs = known.interface.outputs

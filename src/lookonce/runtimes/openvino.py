@@ -16,6 +16,7 @@ from lookonce.runtimes.exported import (
     DETECTION_OUTPUTS,
     INNER_NAMES,
     RECORD_KEY,
+    SELECTED,
     Engine,
     ExportedRuntime,
     Interface,
@@ -40,7 +41,7 @@ class OpenVinoRuntime(ExportedRuntime):
         if path.suffix.lower() == ".onnx":
             known = OnnxRuntime(path, threads=1)
             record, interface = known.record, known.interface
-            if interface.outputs == DETECTION_OUTPUTS:
+            if interface.outputs in SELECTED:
                 # OpenVINO treats an input with a default as a constant, so the thresholds would be fixed.
                 interface = interface.model_copy(update={"outputs": DECODED_OUTPUTS})
                 self._model_names = INNER_NAMES

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -35,6 +35,7 @@ from lookonce.exporters.base import (
     write_compared,
 )
 from lookonce.exporters.calibration import CalibrationSet, open_calibration_set
+from lookonce.exporters.clients import CLIENTS, Client
 from lookonce.exporters.formats import FORMATS, Format
 from lookonce.exporters.plan import ExportPlan, Outputs, Precision
 from lookonce.letterbox import fit
@@ -51,6 +52,7 @@ from lookonce.settings.names import suggestion
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import temporary_folder
 from lookonce.weights.pull import find_weights
+from lookonce.workflows.export_for import ClientFolder, write_for
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 
 POINTS_TOLERANCE = 1.5  # of AP, that eight bits may cost
 COMPARED_IMAGES = 8
+DEFAULT_FORMAT = "onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +78,13 @@ class Exported:
 @dataclass(frozen=True, kw_only=True)
 class Exports:
     """The files of one call. refused: of several files, why each of the others was not kept. is_kept: the files still
-    exist; is_list: the table of formats was requested instead."""
+    exist; is_list: the table of formats was requested instead. for_client: the folder that --for has written."""
 
     files: tuple[Exported, ...]
     refused: tuple[LookonceError, ...] = ()
     is_kept: bool = True
     is_list: bool = False
+    for_client: ClientFolder | None = None
 
     @property
     def exit_code(self) -> int:
@@ -92,7 +96,8 @@ def export(
     weights: Path | None = None,
     *,
     names: Path | None = None,
-    to: str = "onnx",
+    for_: str | None = None,
+    to: str = DEFAULT_FORMAT,
     outputs: str | None = None,
     image_size: int | str | None = None,
     batch: int = 0,
@@ -117,6 +122,9 @@ def export(
         Checkpoint folder, run folder (its best), or MindSpore's .ckpt or Darknet's .weights.
     names
         Text file of class names, one per line, for a .ckpt or .weights without names.
+    for_
+        Client, a program that runs the files: its form of the model, labels and configuration are written into one
+        folder; --list shows all clients.
     to
         Formats, separated by commas; --list shows all.
     outputs
@@ -141,7 +149,7 @@ def export(
         Calibration set for int8: a data set (with labels, the AP before and after is reported), a folder or a
         pattern. Default: the training data.
     output
-        File or folder to write. Default: beside the weights.
+        File or folder to write. Default: beside the weights; of --for, a new folder there with the client's name.
     file_name
         Name of the files without their ending, here or in the folder `output`.
     images
@@ -151,7 +159,7 @@ def export(
     check
         Write, reload and compare, then delete the files: checks whether this network exports.
     list_formats
-        List the formats and how well each is verified; write nothing.
+        List the formats and clients, and how well each is verified; write nothing.
     """
     if list_formats:
         return Exports(files=(), is_list=True)
@@ -159,13 +167,12 @@ def export(
         raise SettingsError(
             "weights: not given; name a checkpoint or run folder, e.g. lookonce export runs/train-1", setting="weights"
         )
-    if batch < 0:
-        raise SettingsError(
-            f"batch: {batch}; expected 0 or more (0 accepts any batch size)", setting="batch", value=batch
-        )
     asked = ExportPlan(
         batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision, opset=opset or 0
     )
+    if for_ is not None:
+        plan = _client(for_, asked, to=to, outputs=outputs, file_name=file_name, check=check).plan
+        asked, outputs = replace(plan, precision=precision), plan.outputs
     plans = _plans(_formats(to), asked, outputs)
     weights = find_weights(weights)
     model, record = _open(weights, names, image_size)
@@ -174,6 +181,9 @@ def export(
         record = record.model_copy(update={"thresholds": thresholds})
     measured = open_calibration_set(calibration, record, _image_readers) if precision == "int8" else None
     reference = make_reference(model, record, *_canvases(record, images, batch), measured)
+    if for_ is not None:
+        write = partial(write_one, model, record, *plans[0], reference=reference)
+        return _exports_for(for_, weights, record, write, output or _beside(weights) / for_, overwrite=overwrite)
     files: list[Exported] = []
     refused: list[LookonceError] = []
     with _place(output or (_beside(weights) if file_name is None else Path()), check) as place:
@@ -192,6 +202,18 @@ def export(
     return Exports(files=tuple(files), refused=tuple(refused), is_kept=not check)
 
 
+def _exports_for(
+    client: str, weights: Path, record: ModelRecord, write: Callable[..., Exported], folder: Path, *, overwrite: bool
+) -> Exports:
+    """The folder of a client, whose model `write(path=...)` writes."""
+    files: list[Exported] = []
+    written = write_for(
+        client, weights, record, lambda path: files.append(write(path=path)), folder, overwrite=overwrite
+    )
+    moved = (replace(one, path=folder / CLIENTS[client].model) for one in files)
+    return Exports(files=tuple(moved), for_client=written)
+
+
 def as_text(exports: Exports) -> Iterator[str]:
     """A few lines per file, or the table of formats."""
     if exports.is_list:
@@ -206,6 +228,8 @@ def as_text(exports: Exports) -> Iterator[str]:
         yield f"{done} ({size}), compared with its weights on {images}"
         yield from fitted
         yield from one.parity.table().splitlines()
+    if exports.for_client is not None:
+        yield f"for {exports.for_client.client}: {exports.for_client.folder}: {', '.join(exports.for_client.files)}"
     for error in exports.refused:
         yield from str(error).splitlines()
     if exports.refused:
@@ -293,7 +317,11 @@ def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
 
 
 def _plans(formats: list[str], asked: ExportPlan, outputs: str | None) -> list[tuple[str, ExportPlan]]:
-    """(format, plan) of each file. SettingsError for a precision that the format does not support."""
+    """(format, plan) of each file. SettingsError for a precision that the format does not support, or no batch size."""
+    if asked.batch < 0:
+        raise SettingsError(
+            f"batch: {asked.batch}; expected 0 or more (0 accepts any batch size)", setting="batch", value=asked.batch
+        )
     for name in formats:
         if asked.opset and name != "onnx":
             raise SettingsError(
@@ -309,6 +337,22 @@ def _plans(formats: list[str], asked: ExportPlan, outputs: str | None) -> list[t
                 value=asked.precision,
             )
     return [(name, replace(asked, outputs=one)) for name in formats for one in _outputs(name, outputs)]
+
+
+def _client(name: str, asked: ExportPlan, **others: object) -> Client:
+    """The client; SettingsError for an unknown one, and for an option that it decides."""
+    if name not in CLIENTS:
+        known = suggestion(name, CLIENTS) or f"; expected one of {', '.join(CLIENTS)}"
+        raise SettingsError(f"for: unknown client {name!r}{known}", setting="for", value=name)
+    defaults = {"to": DEFAULT_FORMAT, "outputs": None, "file_name": None, "check": False}
+    given = [option for option, value in others.items() if value != defaults[option]]
+    plain = ExportPlan(precision=asked.precision)
+    given += [field.name for field in fields(plain) if getattr(asked, field.name) != getattr(plain, field.name)]
+    if CLIENTS[name].to != "onnx" and asked.precision != "fp32":
+        given.append("precision")
+    if given:
+        raise SettingsError(f"{given[0]}: --for {name} decides it; leave it out", setting=given[0])
+    return CLIENTS[name]
 
 
 def _formats(to: str) -> list[str]:
@@ -480,10 +524,15 @@ def _score(runtime: Runtime, dataset: Dataset) -> float:
 
 
 def _format_lines() -> Iterator[str]:
-    """The table of formats: one line each, then its use, at most 80 columns."""
+    """The tables of formats and clients: one line each, then its use, at most 80 columns."""
     yield f"{'format':<14}{'state':<11}{'outputs':<27}{'precision':<18}needs"
     for name, row in FORMATS.items():
         needs = ", ".join(["train", row.extra] if row.extra else ["train"]) if row.writer else ""
         numbers = ", ".join(row.precisions) if row.writer else ""
         yield f"{name:<14}{row.verdict:<11}{', '.join(row.outputs):<27}{numbers:<18}{needs}".rstrip()
         yield from wrap(f"{row.suffix}: {row.text}", width=78, initial_indent="  ", subsequent_indent="  ")
+    yield ""
+    yield f"{'for client':<16}checked by"
+    for name, client in CLIENTS.items():
+        yield from wrap(f"{name:<16}{client.checked_by}", width=80, subsequent_indent=" " * 16)
+        yield from wrap(client.text, width=78, initial_indent="  ", subsequent_indent="  ")

@@ -8,7 +8,7 @@ from pathlib import Path
 from lookonce.errors import LookonceError, SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.runtimes.kinds import kind_of
-from lookonce.storage import MARKER, atomic_folder, temporary_folder
+from lookonce.storage import MARKER, atomic_folder, require_replaceable, temporary_folder
 from lookonce.web.server import LOOPBACK, serving
 from lookonce.web.site import write_site
 from lookonce.weights.pull import find_weights
@@ -86,18 +86,15 @@ def write_page(
     weights: Path, output: Path, *, names: Path | None, image_size: int | str | None, title: str, overwrite: bool
 ) -> None:
     """A new page -> the folder `output`. LookonceError if the folder has other content, or a page and not overwrite."""
-    is_empty = not output.exists() or (output.is_dir() and not any(output.iterdir()))
-    if not is_empty and not (overwrite and is_page(output)):
-        next_step = "add --overwrite" if is_page(output) else "name a new folder"
-        raise LookonceError(f"{output}: exists already; {next_step}", path=output)
+    require_replaceable(output, overwrite=overwrite, is_own=is_page(output))
     found = find_weights(weights)
     with exported(found, names, image_size) as model, atomic_folder(output) as folder:
         write_site(folder, model, title or found.stem)
 
 
 def is_page(folder: Path) -> bool:
-    """Whether `write_page` has written the folder."""
-    return (folder / MARKER).is_file() and (folder / "record.json").is_file()
+    """Whether `write_page` has written the folder; a checkpoint folder also has a marker and a record."""
+    return all((folder / file).is_file() for file in (MARKER, "index.html", "record.json"))
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
+from lookonce.data.write import write_data
 from lookonce.errors import DataError, SettingsError, require_fraction, require_setting
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
 from lookonce.model.nms import MOST_CANDIDATES
@@ -18,6 +19,7 @@ from lookonce.prediction.class_filter import ClassFilter, chosen_labels
 from lookonce.prediction.draw import draw
 from lookonce.prediction.gather import gather_in_order
 from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, open_outputs
+from lookonce.prediction.pre_labels import are_files, pre_labels
 from lookonce.prediction.predictor import Detects, Prediction, Unreadable
 from lookonce.prediction.predictor import predict as predict_images
 from lookonce.prediction.renderer import CROPS, Renderer, encode, require_untouched
@@ -42,6 +44,8 @@ SAVES = ("images", *TEXT_OUTPUTS, "crops")
 SAVE_ALIASES = {"pictures": "images"}  # an earlier name, which scripts may still use
 DEFAULT_SAVES = "images,json"
 SHOWN_IN_NOTEBOOK = 12
+PRE_LABELS = "pre-labels"  # folder of --as-labels in the output folder
+Labels = Literal["yolo", "coco", "voc", "labelme", "label-studio", "cvat"]
 
 
 @dataclass(kw_only=True)
@@ -50,12 +54,13 @@ class Predicted:
 
     images: the result of each image; empty for videos and streams, whose results are in the files only. failed: name
     -> error message of each image that could not be read; exit_code is 1 if there are any. output: the folder, None if
-    nothing was written; saves: what was written; of_frames: SOURCE contains videos; is_main: False on all ranks but 0,
-    whose result is the same.
+    nothing was written; saves: what was written; pre_labels: the data set of --as-labels; of_frames: SOURCE contains
+    videos; is_main: False on all ranks but 0, whose result is the same.
     """
 
     output: Path | None
     saves: Sequence[str] = ()
+    pre_labels: Path | None = None
     of_frames: bool = False
     is_main: bool = True
     images: list[PredictedImage] = field(default_factory=list)
@@ -113,6 +118,9 @@ class PredictRequest(DetectorRequest):
     save
         Outputs, separated by commas: images, json, jsonl, csv, yolo, crops. json is detections.json and results.json
         (COCO format).
+    as_labels
+        Also write a data set into OUTPUT/pre-labels, with the images and the detections as its labels, to correct in a
+        labelling program: yolo, coco, voc, labelme, label-studio or cvat.
     classes
         Classes to detect, by name or number, separated by commas: person,bicycle. Default: all.
     tile
@@ -140,6 +148,7 @@ class PredictRequest(DetectorRequest):
     threshold: float | None = None
     output: Path | None = None
     save: str = DEFAULT_SAVES
+    as_labels: Labels | None = None
     classes: str | None = None
     tile: int | None = None
     tile_overlap: float = OVERLAP
@@ -153,6 +162,7 @@ class PredictRequest(DetectorRequest):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_fraction("threshold", self.threshold)
+        require_setting("as_labels", self.as_labels, get_args(Labels).__contains__, " or ".join(get_args(Labels)))
         require_setting("limit", self.limit, lambda number: number >= 1, "at least 1")
         require_setting("reconnect", self.reconnect, lambda number: number >= 0, "0 or more")
         require_setting("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
@@ -250,10 +260,16 @@ def predict_with(
     saves, detector = request.saves, _detector(runtime, request)
     media = request.media() if media is None else media
     _require_possible(runtime, request)
+    if request.as_labels and not are_files(media):
+        raise SettingsError(
+            f"as_labels: {request.source} is no set of image files; save the images or frames first",
+            setting="as_labels",
+            value=request.source,
+        )
     window = Window(request.source) if request.show else None  # before the folder is made
     if rank_group.size > 1:
         rank_group.require_same([str(entry.place) for entry in media.known], "the images")
-    folder = rank_group.broadcast(_free_folder(request.output, media, saves) if rank_group.is_main else None)
+    folder = rank_group.broadcast(_free_folder(request, media, saves) if rank_group.is_main else None)
     head = {
         "weights": str(request.chosen_weights),
         "class_names": runtime.record.class_names,
@@ -272,6 +288,10 @@ def predict_with(
     )
     with logging_to(), only_writer(folder) if rank_group.is_main else nullcontext():
         _run(runtime, media, request, context, predicted, rank_group, window)
+        if request.as_labels and predicted.images and rank_group.is_main:
+            dataset, scores = pre_labels(predicted.images, runtime.record)
+            predicted.pre_labels = folder / PRE_LABELS
+            write_data([dataset], predicted.pre_labels, to=request.as_labels, scores=scores)
     return predicted
 
 
@@ -441,21 +461,20 @@ def _require_shareable(request: PredictRequest, media: Media) -> None:
         raise SettingsError("track: one process tracks objects from frame to frame; leave devices out", setting="track")
 
 
-def _free_folder(output: Path | None, media: Media, saves: Sequence[str]) -> Path:
+def _free_folder(request: PredictRequest, media: Media, saves: Sequence[str]) -> Path:
     """The output folder; SettingsError if the images or files in it would be overwritten."""
-    if output is None:
-        output = make_run_folder(Path("runs"), "predict")
+    output = request.output or make_run_folder(Path("runs"), "predict")
     with os_errors_explained(output):
         output.mkdir(parents=True, exist_ok=True)
     if "images" in saves:
         require_untouched(media, output)
-    _require_new_folders(output, saves)
+    _require_new_folders(output, [*saves, *(["as_labels"] if request.as_labels else [])])
     return output
 
 
 def _require_new_folders(folder: Path, saves: Sequence[str]) -> None:
     """SettingsError if a folder for labels or crops exists with content, which may be the user's own work."""
-    for word, name in (("yolo", LABELS), ("crops", CROPS)):
+    for word, name in (("yolo", LABELS), ("crops", CROPS), ("as_labels", PRE_LABELS)):
         there = folder / name
         if word in saves and there.exists() and (not there.is_dir() or any(there.iterdir())):
             raise SettingsError(
@@ -482,4 +501,5 @@ def as_text(predicted: Predicted) -> Iterator[str]:
         "yolo": f"{LABELS}/",
         "crops": f"{CROPS}/",
     }
-    yield f"written: {predicted.output}: {', '.join(names[word] for word in predicted.saves)}"
+    written = [names[word] for word in predicted.saves] + ([f"{PRE_LABELS}/"] if predicted.pre_labels else [])
+    yield f"written: {predicted.output}: {', '.join(written)}"

@@ -3,9 +3,12 @@
 Source: https://docs.cvat.ai/docs/manual/advanced/formats/format-cvat/"""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from lookonce.data.annotations import shortest
+from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.records import LabelledBox, LabelledImage, size_wh
 from lookonce.data.listing import split_in
@@ -45,6 +48,30 @@ def cvat_classes(path: Path) -> list[str]:
     except DataError:
         return []
     return list(filter(None, dict.fromkeys(names)))
+
+
+def write_cvat(folder: Path, datasets: Sequence[Dataset]) -> None:
+    """annotations_SPLIT.xml for each split: a task of CVAT with the images of that split."""
+    for dataset in datasets:
+        root = ET.Element("annotations")
+        ET.SubElement(root, "version").text = "1.1"
+        labels = ET.SubElement(ET.SubElement(ET.SubElement(root, "meta"), "task"), "labels")
+        for name in dataset.class_names:
+            ET.SubElement(ET.SubElement(labels, "label"), "name").text = name
+        for index, path in enumerate(dataset.image_paths):
+            width, height = map(str, dataset.image_sizes_wh[index].tolist())
+            image = ET.SubElement(
+                root, "image", id=str(index), name=path.name, subset=dataset.split, width=width, height=height
+            )
+            rows = dataset.rows(index)
+            for label, box in zip(dataset.labels[rows], dataset.boxes_xyxy[rows], strict=True):
+                corners = dict(zip(("xtl", "ytl", "xbr", "ybr"), map(shortest, box), strict=True))
+                name = dataset.class_names[label]
+                ET.SubElement(
+                    image, "box", {"label": name, "source": "auto", "occluded": "0", **corners, "z_order": "0"}
+                )
+        ET.indent(root)
+        ET.ElementTree(root).write(folder / f"annotations_{dataset.split}.xml", encoding="utf-8", xml_declaration=True)
 
 
 def _root(path: Path) -> ET.Element:

@@ -1,13 +1,17 @@
 """LabelMe JSON, one file an image: https://github.com/wkentaro/labelme. A shape becomes its bounding box."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
+from lookonce.data.formats.names import write_names
 from lookonce.data.formats.records import LabelledBox, LabelledImage, size_wh
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
+from lookonce.shown import to_json
 from lookonce.storage import read_regular_file
 
 # Shapes without an area; they have no box.
@@ -54,3 +58,31 @@ def _boxes(shape: dict[str, Any], place: str, report: Report) -> list[LabelledBo
         radius = math.hypot(xs[1] - xs[0], ys[1] - ys[0])
         xs, ys = (xs[0] - radius, xs[0] + radius), (ys[0] - radius, ys[0] + radius)
     return [LabelledBox(name=label.strip(), box_xyxy=(min(xs), min(ys), max(xs), max(ys)), place=place)]
+
+
+def write_labelme(folder: Path, datasets: Sequence[Dataset]) -> None:
+    """A JSON file beside each image, and the list of classes."""
+    for dataset in datasets:
+        for index, path in enumerate(dataset.image_paths):
+            rows, (width, height) = dataset.rows(index), dataset.image_sizes_wh[index].tolist()
+            shapes = [
+                {
+                    "label": dataset.class_names[label],
+                    "points": [box[:2], box[2:]],
+                    "group_id": None,
+                    "shape_type": "rectangle",
+                    "flags": {},
+                }
+                for label, box in zip(dataset.labels[rows], dataset.boxes_xyxy[rows].tolist(), strict=True)
+            ]
+            content = {
+                "version": "5.5.0",
+                "flags": {},
+                "shapes": shapes,
+                "imagePath": path.name,
+                "imageData": None,
+                "imageHeight": height,
+                "imageWidth": width,
+            }
+            path.with_suffix(".json").write_text(to_json(content), encoding="utf-8")
+    write_names(folder, datasets[0].class_names)

@@ -20,6 +20,11 @@ def read_list(path: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+def write_names(folder: Path, class_names: Sequence[str]) -> None:
+    """The list of classes that readers prefer."""
+    (folder / NAMES_FILES[0]).write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+
+
 def checked_names(names: Sequence[str], path: Path) -> tuple[str, ...]:
     """The names as a tuple. DataError if there are none, or one occurs twice."""
     if not names:

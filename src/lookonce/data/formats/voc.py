@@ -21,7 +21,7 @@ from lookonce.data.annotations import Annotations, leaves_folder, shortest
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.formats.coco import read_coco_names
-from lookonce.data.formats.names import NAMES_FILES, checked_names, read_list
+from lookonce.data.formats.names import NAMES_FILES, checked_names, read_list, write_names
 from lookonce.data.formats.records import LabelledBox, LabelledImage, annotations_of, size_wh
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.splits import DataSource, in_order
@@ -227,8 +227,7 @@ def write_voc(folder: Path, datasets: Sequence[Dataset]) -> None:
             (folder / "Annotations" / f"{path.stem}.xml").write_text(_image_xml(dataset, index), encoding="utf-8")
         lines = "".join(f"{path.stem}\n" for path in dataset.image_paths)
         (folder / "ImageSets" / "Main" / f"{dataset.split}.txt").write_text(lines, encoding="utf-8")
-    names = "".join(f"{name}\n" for name in datasets[0].class_names)
-    (folder / NAMES_FILES[0]).write_text(names, encoding="utf-8")
+    write_names(folder, datasets[0].class_names)
 
 
 def _image_xml(dataset: Dataset, index: int) -> str:
