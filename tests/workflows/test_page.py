@@ -146,7 +146,7 @@ def test_what_cannot_be_done_is_refused_by_name(
 
 def test_a_file_that_the_page_cannot_run_is_refused(package: Path, tmp_path: Path) -> None:
     decoded = save_network(tmp_path / "decoded.onnx", outputs="float[1, 4] boxes_xyxy, float[1] scores")
-    with raises(WeightsError, "lookonce export", path=decoded):
+    with raises(WeightsError, path=decoded):
         page(decoded, output=tmp_path / "site")
     cubic = RECORD.model_copy(update={"preprocessing": Preprocessing(interpolation="cubic")})
     with raises(WeightsError, value="cubic"):

@@ -204,12 +204,12 @@ def raw_names(record: ModelRecord) -> tuple[str, ...]:
 
 
 def require_heads(names: Iterable[str], record: ModelRecord, path: Path) -> None:
-    """WeightsError unless the raw heads among the names of a graph's values are those of the record.
+    """WeightsError unless the raw heads among the names of a graph's values, if there are any, are those of the record.
 
     With fewer heads in the record, readers that decode raw heads would lose the detections of the others.
     """
     found = {name for name in names if re.fullmatch(r"raw_stride\d+", name)}
-    if found != set(raw_names(record)):
+    if found not in (set(), set(raw_names(record))):
         raise WeightsError(
             f"{path}: heads {sorted(found)}; expected {sorted(raw_names(record))} by the strides in its record; export "
             "it again",

@@ -51,14 +51,15 @@ class OnnxRuntime(ExportedRuntime):
         if interface.outputs in SELECTED and not _settable(session):
             self.content += threshold_inputs()
         super().__init__(path, record, interface, threads=threads)
-        require_heads(_values_of(self.content), record, path)
-        require_shapes(self._shapes(session), record, interface, path)
+        inside = set(_values_of(self.content))
+        require_heads(inside, record, path)
+        require_shapes(self._shapes(session, inside), record, interface, path)
         self._engine(self.gives, 1)  # raises now if the file cannot be run
 
-    def _shapes(self, session: onnxruntime.InferenceSession) -> dict[str, Sequence[object]]:
+    def _shapes(self, session: onnxruntime.InferenceSession, inside: set[str]) -> dict[str, Sequence[object]]:
         """Shapes of the images, of the outputs and of the raw heads inside the graph, which ONNX Runtime infers."""
         known = {value.name: value.shape for value in (*session.get_inputs(), *session.get_outputs())}
-        if inner := [name for name in raw_names(self.record) if name not in known]:
+        if inner := [name for name in raw_names(self.record) if name in inside - known.keys()]:
             outputs = b"".join(as_field(12, as_field(1, name.encode())) for name in inner)
             session = open_session(self.content + as_field(7, outputs), self.path, 1, optimised=False)
         return known | {value.name: value.shape for value in session.get_outputs()}
