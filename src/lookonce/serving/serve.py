@@ -58,8 +58,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
-        is_host = isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL
-        setting, value = ("host", host) if is_host else ("port", port)
+        is_port = isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES)
+        setting, value = ("port", port) if is_port else ("host", host)
         raise SettingsError(
             f"{setting}: {value} cannot be used ({error}); expected a free port of an address of this machine",
             setting=setting,
