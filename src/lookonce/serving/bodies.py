@@ -20,7 +20,7 @@ from starlette.requests import Request
 from lookonce.errors import DataError, LookonceError, SettingsError
 from lookonce.parsed import parse_json
 from lookonce.prediction.http import HTTP, without_password
-from lookonce.remote.urls import request_of
+from lookonce.remote.urls import NO_HEADERS, request_of
 from lookonce.serving.gate import too_long
 from lookonce.serving.refusals import Refused
 
@@ -105,7 +105,9 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None  # the error that names the redirect's status follows
 
 
-def fetch(url: str, hosts: Collection[str], *, max_bytes: int, seconds: float) -> bytes:
+def fetch(
+    url: str, hosts: Collection[str], *, max_bytes: int, seconds: float, headers: Mapping[str, str] = NO_HEADERS
+) -> bytes:
     """The content of a URL on one of these hosts ("*": any). Redirects are not followed.
 
     Refused (403): the host is not among them; DataError: not reachable, or no answer within the seconds.
@@ -117,7 +119,7 @@ def fetch(url: str, hosts: Collection[str], *, max_bytes: int, seconds: float) -
     content = bytearray()
     try:
         opener = urllib.request.build_opener(_NoRedirects)
-        with opener.open(request_of(url), timeout=min(seconds, SECONDS_WITHOUT_DATA)) as response:
+        with opener.open(request_of(url, headers), timeout=min(seconds, SECONDS_WITHOUT_DATA)) as response:
             while chunk := response.read1(CHUNK_BYTES):
                 content += chunk
                 if len(content) > max_bytes:

@@ -14,6 +14,7 @@ from lookonce.log import get_logger
 from lookonce.runtimes.kinds import kind_of
 from lookonce.serving.app import Context, create_app
 from lookonce.serving.batching import Limits
+from lookonce.serving.doors import deepstack, kserve, label_studio
 from lookonce.serving.gate import Rules
 from lookonce.serving.metrics import Metrics
 from lookonce.serving.models import Models, ServedModel, Source
@@ -23,6 +24,7 @@ from lookonce.storage import temporary_folder
 from lookonce.web.runtime import runtime_file
 from lookonce.web.site import write_site
 
+DOORS = (deepstack.router, kserve.router, label_studio.router)
 SECONDS_KEPT_ALIVE = 5  # of a connection without a request
 
 
@@ -91,7 +93,7 @@ def written_page(weights: Path) -> Iterator[Path | None]:
 
 def config_of(request: ServeRequest, context: Context, page: Path | None) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(context, page=page),
+        create_app(context, page=page, doors=DOORS),
         loop="asyncio",
         http="h11",  # httptools would be faster to parse, and is no dependency
         ws="none",
