@@ -57,3 +57,15 @@ def test_label_studio_sdk_accepts_the_predictions(server: Served, tmp_path: Path
     prediction = ask("label_studio", server, tmp_path)
     names = [region["value"]["rectanglelabels"][0] for region in prediction["result"]]
     assert names == [one["class"] for one in server.post("/detect", IMAGE).json["detections"]]
+
+
+def test_schemathesis_finds_no_answer_that_openapi_does_not_describe(server: Served, tmp_path: Path) -> None:
+    """No answer with an unknown status, type or body, and no server error. Which base64 text is an image, and which
+    tensors fit together, no schema can say: so right data may be refused."""
+    (tmp_path / "schemathesis.toml").write_text('[parameters]\n"path.name" = "colours"\n"path.model" = "colours"\n')
+    url = f"http://127.0.0.1:{server.port}/openapi.json"
+    options = ["--max-examples", "20", "--generation-deterministic", "--exclude-checks", "positive_data_acceptance"]
+    command = [PYTHON.with_name("schemathesis"), "run", url, "--no-color", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert server.post("/detect", IMAGE).status == 200

@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
+from fastapi.telemetry import TelemetryConfig
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 from starlette.exceptions import HTTPException
@@ -30,6 +31,8 @@ from lookonce.workflows.predict import PredictRequest
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
 Absent = SkipJsonSchema[None]  # not given; the schema says "not required" instead of "or null"
+Fraction = Annotated[float, Field(ge=0, le=1)]
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
 # A PNG of 8x8 grey pixels: an example that works.
 EXAMPLE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAADklEQVR42mNogAIGyhgAgIQgARDoahcAAAAASUVORK5CYII="
@@ -76,20 +79,29 @@ class Context:
         return await self.models.in_worker(fetch, url, self.hosts, **limits)
 
 
+def optional(description: str) -> Any:
+    """A field that may be absent; its default, None, is not in the schema."""
+
+    def without_default(schema: dict[str, Any]) -> None:
+        schema.pop("default", None)
+
+    return Field(None, description=description, json_schema_extra=without_default)
+
+
 class DetectOptions(BaseModel):
     """Options of /detect, in the query, the form or the JSON; defaults are stored with the weights."""
 
     model_config = ConfigDict(extra="forbid")
 
     model: str = Field("", description="Name of a served model. Default: the first.")
-    threshold: float | Absent = Field(None, ge=0, le=1, description="Confidence threshold.")
-    iou_threshold: float | Absent = Field(None, ge=0, le=1, description="IoU threshold of NMS.")
-    max_detections: int | Absent = Field(None, ge=1, le=MOST_CANDIDATES, description="Maximum detections.")
-    classes: str | Absent = Field(None, description="Classes to detect, by name or number, separated by commas.")
-    format: Literal["json", "jpeg", "png"] | Absent = Field(
-        None, description="Detections, or the annotated image. Default: what the header Accept names first."
+    threshold: Fraction | Absent = optional("Confidence threshold.")
+    iou_threshold: Fraction | Absent = optional("IoU threshold of NMS.")
+    max_detections: Annotated[int, Field(ge=1, le=MOST_CANDIDATES)] | Absent = optional("Maximum detections.")
+    classes: str | Absent = optional("Classes to detect, by name or number, separated by commas.")
+    format: Literal["json", "jpeg", "png"] | Absent = optional(
+        "Detections, or the annotated image. Default: what the header Accept names first."
     )
-    url: str | Absent = Field(None, description="URL of the image, on a host of --allow-urls.")
+    url: str | Absent = optional("URL of the image, on a host of --allow-urls.")
 
     def request(self) -> PredictRequest:
         """The same as options of `lookonce predict`."""
@@ -102,7 +114,7 @@ class Body(DetectOptions):
 
     model_config = ConfigDict(json_schema_extra={"example": {"image": EXAMPLE, "threshold": 0.3}})
 
-    image: str | Absent = Field(None, description="The image file in base64, or a data: URL.")
+    image: str | Absent = optional("The image file in base64, or a data: URL.")
 
 
 class FormBody(DetectOptions):
@@ -166,6 +178,7 @@ def create_app(context: Context, *, page: Path | None, doors: Sequence[Callable[
         description="Object detection.",
         docs_url=None,  # its pages load programs of other hosts
         redoc_url=None,
+        telemetry=NO_TELEMETRY,
     )
     app.add_middleware(Gate, rules=context.rules, on_request=context.metrics.on_request)
     app.add_exception_handler(LookonceError, _on_error)
@@ -257,7 +270,7 @@ def parsed_as(kind: type[Parsed], values: Any) -> Parsed:
 
 
 def _first_problem(problem: Any, kind: type[BaseModel] | None = None) -> SettingsError:
-    place = ".".join(str(part) for part in problem["loc"])
+    place = ".".join(str(part) for part in problem["loc"] if part not in ("query", "path"))
     if problem["type"] == "extra_forbidden":
         known = DetectOptions.model_fields if kind is None else kind.model_fields
         name = str(problem["loc"][-1])

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from lookonce.errors import LookonceError
-from lookonce.serving.app import BINARY, PROBLEMS, Context, parsed_as
+from lookonce.serving.app import BINARY, PROBLEMS, Context, Problem, parsed_as
 from lookonce.serving.bodies import FORM, upload_of
 from lookonce.serving.gate import UNAUTHORIZED, token_of
 from lookonce.serving.models import Answer
@@ -44,7 +44,7 @@ FORM_BODY = {
 
 
 def router(context: Context) -> APIRouter:
-    routes = APIRouter(prefix="/v1", tags=["DeepStack, CodeProject.AI"], responses=PROBLEMS)
+    routes = APIRouter(prefix="/v1", tags=["DeepStack, CodeProject.AI"], responses=PROBLEMS | {400: {"model": Problem}})
 
     async def answered(request: Request, model: str) -> Response:
         """Errors as these servers give them: an image that cannot be read has status 400."""
@@ -68,7 +68,7 @@ def router(context: Context) -> APIRouter:
     async def detection(request: Request) -> Response:
         return await answered(request, "")
 
-    @routes.api_route("/vision/custom/list", methods=["GET", "POST"], summary="Names of the models")
+    @routes.post("/vision/custom/list", summary="Names of the models")
     async def names() -> dict[str, Any]:
         return {"success": True, "models": list(context.models.by_name)}
 

@@ -57,10 +57,16 @@ CONFIG = (
     "</RectangleLabels></View>"
 )
 EXAMPLE = {"tasks": [{"id": 1, "data": {"image": f"data:image/png;base64,{IMAGE}"}}], "label_config": CONFIG}
+TASK = {"type": "object", "required": ["data"], "properties": {"data": {"type": "object"}}}
+SCHEMA = {
+    "type": "object",
+    "required": ["tasks", "label_config"],
+    "properties": {"tasks": {"type": "array", "items": TASK}, "label_config": {"type": "string"}},
+}
 BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"type": "object"}, "example": EXAMPLE}},
+        "content": {"application/json": {"schema": SCHEMA, "example": EXAMPLE}},
     }
 }
 
