@@ -7,6 +7,7 @@ from lookonce.errors import LookonceError as LookonceError
 from lookonce.errors import SettingsError as SettingsError
 from lookonce.prediction.predictor import Prediction as Prediction
 from lookonce.prediction.result import PredictedImage as PredictedImage
+from lookonce.serving.serve import serve as serve
 from lookonce.workflows.anchors import anchors as anchors
 from lookonce.workflows.bench import bench as bench
 from lookonce.workflows.check import check as check

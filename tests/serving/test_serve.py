@@ -56,8 +56,9 @@ def test_models_have_different_names(weights: Path, tmp_path: Path) -> None:
         _ = ServeRequest((weights, tmp_path / "other" / "colours.onnx")).named_weights
     request = ServeRequest((weights, tmp_path / "b"), model_names="first, second")
     assert request.named_weights == {"first": weights, "second": tmp_path / "b"}
-    with raises(SettingsError, setting="weights"):
-        _ = ServeRequest(()).named_weights
+    for none in ((), "model.onnx"):
+        with raises(SettingsError, setting="weights", value=none):
+            ServeRequest(none)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])
@@ -146,6 +147,9 @@ def test_a_page_is_served_with_its_headers_and_only_its_files(weights: Path, tmp
         assert reply.body.decode().endswith("page")
         assert reply.headers["cross-origin-opener-policy"] == "same-origin"
         assert reply.headers["content-security-policy"].startswith(policy)
+        for name, kind in (("a.mjs", "text/javascript"), ("a.wasm", "application/wasm")):
+            (page / name).write_text("x")
+            assert server.get(f"/{name}").headers["content-type"] == kind
         assert server.get("/../colours.onnx").status == 404
         assert server.get("/%2e%2e/colours.onnx").status == 404
         assert server.post("/detect", IMAGE).status == 200

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.telemetry import TelemetryConfig
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,6 +26,7 @@ from lookonce.serving.models import Answer, Models
 from lookonce.serving.refusals import Refused, response_to
 from lookonce.settings.names import suggestion
 from lookonce.shown import to_json
+from lookonce.web.server import CONTENT_TYPES
 from lookonce.web.site import headers as page_headers
 from lookonce.workflows.predict import PredictRequest
 
@@ -205,6 +206,9 @@ class Page(StaticFiles):
     async def get_response(self, path: str, scope: Any) -> Response:
         response = await super().get_response(path, scope)
         response.headers.update(self._headers)
+        if isinstance(response, FileResponse):
+            kind = CONTENT_TYPES.get(Path(response.path).suffix, "application/octet-stream")
+            response.headers["Content-Type"] = kind
         return response
 
 

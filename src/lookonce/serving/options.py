@@ -77,6 +77,8 @@ class ServeRequest:
     json_log: bool = False
 
     def __post_init__(self) -> None:
+        is_list = isinstance(self.weights, list | tuple) and len(self.weights) > 0
+        require_setting("weights", self.weights, lambda _: is_list, "a list of exported files or checkpoints")
         for name in ("max_batch", "max_queue", "max_requests"):
             require_setting(name, getattr(self, name), lambda number: number >= 1, "1 or more")
         for name in ("max_body", "max_pixels", "timeout"):
@@ -86,9 +88,7 @@ class ServeRequest:
 
     @property
     def named_weights(self) -> dict[str, Path]:
-        """Name -> place; SettingsError for none, or for names that are not one per model."""
-        if not self.weights:
-            raise SettingsError("weights: not given; name an exported file or a checkpoint", setting="weights")
+        """Name -> place; SettingsError for names that are not one per model."""
         names = [name.strip() for name in self.model_names.split(",") if name.strip()]
         names = names or [Path(path).resolve().stem for path in self.weights]
         repeated = [name for name, count in Counter(names).items() if count > 1]
