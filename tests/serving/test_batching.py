@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lookonce.serving.batching import Batch, Limits, ModelThread, QueueFull, Stopped, TooLate
+from lookonce.serving.batching import Batch, Limits, ModelThreads, QueueFull, Stopped, TooLate
 
 SOON = 20.0  # seconds, which no test that passes waits
 
@@ -41,9 +41,9 @@ def batches() -> list[Batch]:
 
 
 @pytest.fixture
-def thread(model: Held, batches: list[Batch]) -> Iterator[ModelThread[str, str, Any]]:
+def thread(model: Held, batches: list[Batch]) -> Iterator[ModelThreads[str, str, Any]]:
     """It runs the item "first" already, so that what a test submits waits."""
-    owner = ModelThread(model, Limits(max_batch=4, max_wait=0.0, max_queue=6), batches.append)
+    owner = ModelThreads(model, Limits(max_batch=4, max_wait=0.0, max_queue=6), batches.append)
     submit(owner, "first")
     assert model.begun.wait(SOON)
     yield owner
@@ -51,12 +51,12 @@ def thread(model: Held, batches: list[Batch]) -> Iterator[ModelThread[str, str, 
     owner.close()
 
 
-def submit(thread: ModelThread[str, str, Any], item: str, options: str = "", seconds: float = SOON) -> "Future[Any]":
+def submit(thread: ModelThreads[str, str, Any], item: str, options: str = "", seconds: float = SOON) -> "Future[Any]":
     return thread.submit(item, options, deadline=time.monotonic() + seconds)
 
 
 def test_waiting_items_run_together_in_order_up_to_the_largest_batch(
-    model: Held, thread: ModelThread[str, str, Any], batches: list[Batch]
+    model: Held, thread: ModelThreads[str, str, Any], batches: list[Batch]
 ) -> None:
     waiting = [submit(thread, item) for item in "abcdef"]
     model.go.set()
@@ -69,16 +69,16 @@ def test_waiting_items_run_together_in_order_up_to_the_largest_batch(
 
 def test_an_item_waits_for_others_no_longer_than_it_may(model: Held) -> None:
     model.go.set()
-    thread = ModelThread(model, Limits(max_batch=2, max_wait=SOON))
+    thread = ModelThreads(model, Limits(max_batch=2, max_wait=SOON))
     pair = [submit(thread, item) for item in "ab"]
     assert [one.result(SOON / 2)[2] for one in pair] == ["a", "b"]  # a full batch does not wait
     thread.close()
-    thread = ModelThread(model, Limits(max_batch=2, max_wait=0.01))
+    thread = ModelThreads(model, Limits(max_batch=2, max_wait=0.01))
     assert submit(thread, "alone").result(SOON)[2] == "alone"
     thread.close()
 
 
-def test_items_with_equal_options_run_in_one_call(model: Held, thread: ModelThread[str, str, Any]) -> None:
+def test_items_with_equal_options_run_in_one_call(model: Held, thread: ModelThreads[str, str, Any]) -> None:
     waiting = [submit(thread, item, options) for item, options in zip("abcd", "xyxy", strict=True)]
     model.go.set()
     assert [one.result(SOON)[1:] for one in waiting] == [("x", "a"), ("y", "b"), ("x", "c"), ("y", "d")]
@@ -86,7 +86,7 @@ def test_items_with_equal_options_run_in_one_call(model: Held, thread: ModelThre
 
 
 def test_an_error_reaches_its_own_request_only(
-    model: Held, thread: ModelThread[str, str, Any], batches: list[Batch]
+    model: Held, thread: ModelThreads[str, str, Any], batches: list[Batch]
 ) -> None:
     waiting = [submit(thread, item) for item in ("a", "bad", "b")]
     model.go.set()
@@ -97,13 +97,13 @@ def test_an_error_reaches_its_own_request_only(
 
 
 def test_a_model_that_returns_too_little_fails_its_requests_and_the_next_is_answered() -> None:
-    thread = ModelThread[str, str, str](lambda _, items: list(items) if "a" not in items else [], Limits())
+    thread = ModelThreads[str, str, str](lambda _, items: list(items) if "a" not in items else [], Limits())
     assert isinstance(submit(thread, "a").exception(SOON), ValueError)
     assert submit(thread, "b").result(SOON) == "b"
     thread.close()
 
 
-def test_a_full_queue_refuses_and_says_when_to_try_again(model: Held, thread: ModelThread[str, str, Any]) -> None:
+def test_a_full_queue_refuses_and_says_when_to_try_again(model: Held, thread: ModelThreads[str, str, Any]) -> None:
     waiting = [submit(thread, item) for item in "abcdef"]
     assert thread.num_waiting == 6
     with pytest.raises(QueueFull):
@@ -114,7 +114,7 @@ def test_a_full_queue_refuses_and_says_when_to_try_again(model: Held, thread: Mo
     assert thread.seconds_to_wait > 0
 
 
-def test_cancelled_and_late_items_do_not_run_and_make_room(model: Held, thread: ModelThread[str, str, Any]) -> None:
+def test_cancelled_and_late_items_do_not_run_and_make_room(model: Held, thread: ModelThreads[str, str, Any]) -> None:
     cancelled = [submit(thread, item) for item in "abc"]
     late = [submit(thread, item, seconds=-1) for item in "def"]
     for one in cancelled:
@@ -126,13 +126,13 @@ def test_cancelled_and_late_items_do_not_run_and_make_room(model: Held, thread: 
     assert [items for _, items in model.calls] == [["first"], ["g"]]
 
 
-def test_a_batch_of_cancelled_items_does_not_end_the_thread(model: Held, thread: ModelThread[str, str, Any]) -> None:
+def test_a_batch_of_cancelled_items_does_not_end_the_thread(model: Held, thread: ModelThreads[str, str, Any]) -> None:
     assert submit(thread, "a").cancel()
     model.go.set()
     assert submit(thread, "b").result(SOON)[2] == "b"
 
 
-def test_a_new_model_runs_whole_batches(model: Held, thread: ModelThread[str, str, Any]) -> None:
+def test_a_new_model_runs_whole_batches(model: Held, thread: ModelThreads[str, str, Any]) -> None:
     second = Held("second")
     second.go.set()
     before = [submit(thread, item, options) for item, options in zip("ab", "xy", strict=True)]
@@ -147,7 +147,7 @@ def test_a_new_model_runs_whole_batches(model: Held, thread: ModelThread[str, st
 
 def test_the_model_is_never_changed_within_a_batch() -> None:
     """Each model sees the number that its batch began with: two calls of one batch agree."""
-    thread: ModelThread[int, int, int]
+    thread: ModelThreads[int, int, int]
 
     def numbered(number: int) -> Any:
         def run(_options: int, items: Sequence[int]) -> list[int]:
@@ -156,14 +156,14 @@ def test_the_model_is_never_changed_within_a_batch() -> None:
 
         return run
 
-    thread = ModelThread(numbered(0), Limits(max_batch=4, max_wait=SOON))
+    thread = ModelThreads(numbered(0), Limits(max_batch=4, max_wait=SOON))
     for batch in range(3):
         results = [thread.submit(0, options, deadline=time.monotonic() + SOON) for options in range(4)]
         assert [one.result(SOON) for one in results] == [batch] * 4
     thread.close()
 
 
-def test_closing_runs_what_waits_and_refuses_what_follows(model: Held, thread: ModelThread[str, str, Any]) -> None:
+def test_closing_runs_what_waits_and_refuses_what_follows(model: Held, thread: ModelThreads[str, str, Any]) -> None:
     waiting = [submit(thread, item) for item in "abcde"]
     closing = threading.Thread(target=thread.close)
     closing.start()
@@ -176,14 +176,14 @@ def test_closing_runs_what_waits_and_refuses_what_follows(model: Held, thread: M
     closing.join()
 
 
-def test_closing_answers_all_even_if_the_model_hangs(model: Held, thread: ModelThread[str, str, Any]) -> None:
+def test_closing_answers_all_even_if_the_model_hangs(model: Held, thread: ModelThreads[str, str, Any]) -> None:
     waiting = [submit(thread, item) for item in "ab"]
     thread.close(seconds=0.01)
     assert all(isinstance(one.exception(SOON), Stopped) for one in waiting)
 
 
 def test_many_callers_get_their_own_results() -> None:
-    thread = ModelThread[int, int, int](lambda _, items: [2 * item for item in items], Limits(max_queue=1000))
+    thread = ModelThreads[int, int, int](lambda _, items: [2 * item for item in items], Limits(max_queue=1000))
     results: dict[int, int] = {}
 
     def call(number: int) -> None:
@@ -197,3 +197,17 @@ def test_many_callers_get_their_own_results() -> None:
         caller.join()
     thread.close()
     assert results == {item: 2 * item for item in range(400)}
+
+
+def test_two_threads_run_two_batches_at_once_and_end_together() -> None:
+    both = threading.Barrier(2)
+
+    def run(_options: int, items: Sequence[int]) -> list[int]:
+        both.wait(SOON)
+        return list(items)
+
+    threads = ModelThreads[int, int, int](run, Limits(max_batch=1, num_threads=2))
+    waiting = [threads.submit(item, 0, deadline=time.monotonic() + SOON) for item in range(6)]
+    assert [one.result(SOON) for one in waiting] == list(range(6))
+    threads.close()
+    assert not threads.is_alive

@@ -15,7 +15,7 @@ import pytest
 from colours_served import Served, image_of, save_colours, served
 
 from lookonce.log import get_logger
-from lookonce.serving.batching import Limits, ModelThread
+from lookonce.serving.batching import Limits, ModelThreads
 from lookonce.serving.json_log import json_log
 
 IMAGE = image_of(250, 80, 10)
@@ -38,7 +38,7 @@ class Held:
 
     def __init__(self, server: Served, limits: Limits) -> None:
         self.model, self.go, self.begun = server.context.models[""], threading.Event(), threading.Event()
-        self.before = self.model.thread
+        self.before = self.model.threads
         real = self.model._opened()
 
         def run(options: Any, images: Any) -> Any:
@@ -46,15 +46,15 @@ class Held:
             assert self.go.wait(20)
             return real(options, images)
 
-        self.model.thread = ModelThread(run, limits)
+        self.model.threads = ModelThreads(run, limits)
 
     def __enter__(self) -> "Held":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.go.set()
-        self.model.thread.close()
-        self.model.thread = self.before
+        self.model.threads.close()
+        self.model.threads = self.before
 
 
 def connect(server: Served) -> socket.socket:
@@ -132,7 +132,7 @@ def test_large_images_at_once_are_limited_together(weights: Path) -> None:
 def test_stopping_answers_what_was_taken(weights: Path) -> None:
     with served(weights) as server, Held(server, Limits(max_batch=1)) as held, ThreadPoolExecutor(3) as pool:
         replies = [pool.submit(server.post, "/detect", IMAGE) for _ in range(3)]
-        while server.context.models[""].thread.num_waiting < 2:
+        while server.context.models[""].threads.num_waiting < 2:
             time.sleep(0.005)
         server.server.should_exit = True
         while server.server.servers and server.server.servers[0].sockets:
@@ -143,7 +143,7 @@ def test_stopping_answers_what_was_taken(weights: Path) -> None:
 
 def test_a_model_whose_thread_has_ended_is_not_ready(weights: Path) -> None:
     with served(weights) as server:
-        server.context.models[""].thread.close()
+        server.context.models[""].threads.close()
         assert (server.get("/health/live").status, server.get("/health/ready").status) == (200, 503)
         assert server.post("/detect", IMAGE).status == 503
 

@@ -1,4 +1,4 @@
-"""A thread that owns a model: requests wait in a bounded queue and run in batches. It knows no HTTP and no images."""
+"""Threads that own a model: requests wait in a bounded queue and run in batches. They know no HTTP and no images."""
 
 import threading
 import time
@@ -36,16 +36,18 @@ class TooLate(NotRun):
 
 
 class Stopped(NotRun):
-    """The thread takes no more requests."""
+    """No more requests are taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """max_batch: items per batch; max_wait: seconds that an item waits for others; max_queue: items that wait."""
+    """max_batch: items per batch; max_wait: seconds that an item waits for others; max_queue: items that wait;
+    num_threads: batches in the model at once."""
 
     max_batch: int = 8
     max_wait: float = 0.002
     max_queue: int = 64
+    num_threads: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +72,11 @@ class _Job(Generic[Options, Item, Result]):
         return time.monotonic() > self.deadline
 
 
-class ModelThread(Generic[Options, Item, Result]):
+class ModelThreads(Generic[Options, Item, Result]):
     """Runs a model for many callers. Items of one batch have run by one model, also while `replace` changes it.
 
     Of a batch, items with equal options run in one call. If a call raises, each of its items runs alone, so that an
-    item's error reaches its own caller only. on_batch: called by the thread after each batch.
+    item's error reaches its own caller only. on_batch: called by a thread after each batch.
     """
 
     def __init__(
@@ -88,13 +90,15 @@ class ModelThread(Generic[Options, Item, Result]):
         self._changed = threading.Condition()
         self._closed = False
         self._seconds_each = 0.0
-        self._thread = threading.Thread(target=self._run, name="lookonce-model", daemon=True)
-        self._thread.start()
+        names = [f"lookonce-model-{number}" for number in range(limits.num_threads)]
+        self._threads = [threading.Thread(target=self._run, name=name, daemon=True) for name in names]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def is_alive(self) -> bool:
-        """Whether it takes requests."""
-        return self._thread.is_alive() and not self._closed
+        """Whether requests are taken."""
+        return not self._closed and all(thread.is_alive() for thread in self._threads)
 
     @property
     def num_waiting(self) -> int:
@@ -131,24 +135,24 @@ class ModelThread(Generic[Options, Item, Result]):
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join(seconds)
+        end = None if seconds is None else time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(None if end is None else max(0.0, end - time.monotonic()))
         self._fail_waiting()
 
     def _run(self) -> None:
-        try:
-            while batch := self._next_batch():
-                self._run_batch(batch)
-        finally:
-            self._fail_waiting()
+        while batch := self._next_batch():
+            self._run_batch(batch)
 
     def _next_batch(self) -> list[_Job[Options, Item, Result]]:
-        """Blocks until an item waits, and then for the rest of its batch; empty: closed, and nothing waits."""
+        """Blocks until items wait, and for the rest of their batch; empty: closed, and nothing waits."""
         limits = self._limits
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
                 if not self._waiting:
                     return []
+                # Meanwhile another thread may take them.
                 until = self._waiting[0].since + limits.max_wait
                 self._changed.wait_for(
                     lambda: len(self._waiting) >= limits.max_batch or self._closed, max(0, until - time.monotonic())

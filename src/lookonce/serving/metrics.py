@@ -65,6 +65,6 @@ class _OfModels(Collector):
         waiting = GaugeMetricFamily("lookonce_queue_length", "Images that wait.", labels=("model",))
         version = GaugeMetricFamily("lookonce_model_version", "1, and one more after each reload.", labels=("model",))
         for model in self._models:
-            waiting.add_metric((model.name,), model.thread.num_waiting)
+            waiting.add_metric((model.name,), model.threads.num_waiting)
             version.add_metric((model.name,), model.version)
         return waiting, version

@@ -1,4 +1,4 @@
-"""The served models: each has a thread of its own; decoding and drawing have others. All doors detect through here."""
+"""The served models: each has threads of its own; decoding and drawing have others. All doors detect through here."""
 
 import asyncio
 import threading
@@ -22,7 +22,7 @@ from lookonce.prediction.renderer import encode
 from lookonce.prediction.result import PredictedImage
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.registry import load_runtime
-from lookonce.serving.batching import Batch, Limits, ModelThread, QueueFull
+from lookonce.serving.batching import Batch, Limits, ModelThreads, QueueFull
 from lookonce.settings.names import suggestion
 from lookonce.settings.record import ModelRecord
 from lookonce.workflows.predict import PredictRequest, detects_as
@@ -65,19 +65,19 @@ class Found:
 
 
 class ServedModel:
-    """A model with its name and thread. record and version are those that new requests get."""
+    """A model with its name and threads. record and version are those that new requests get."""
 
     def __init__(self, name: str, source: Source, limits: Limits, on_batch: Callable[[Batch], None]) -> None:
         self.name, self.source = name, source
         self.version = 0
         self.record: ModelRecord
         self._reloading = threading.Lock()
-        self.thread = ModelThread(self._opened(), limits, on_batch)
+        self.threads = ModelThreads(self._opened(), limits, on_batch)
 
     def reload(self) -> None:
         """Read the weights again; batches that begin afterwards run with them. After an error the old ones stay."""
         with self._reloading:
-            self.thread.replace(self._opened())
+            self.threads.replace(self._opened())
 
     def _opened(self) -> Callable[[PredictRequest, Sequence[ImageArray]], list[Found]]:
         opened = self.source.open()
@@ -136,7 +136,7 @@ class Models:
 
     @property
     def are_ready(self) -> bool:
-        return all(model.thread.is_alive for model in self.by_name.values())
+        return all(model.threads.is_alive for model in self.by_name.values())
 
     async def detect(
         self, content: bytes | ImageArray, options: PredictRequest, *, model: str = "", name: str = "image"
@@ -150,7 +150,7 @@ class Models:
         width, height = content.shape[1::-1] if not isinstance(content, bytes) else await self._size_wh(content, name)
         with self._decoding(width * height, name):
             image = await self.in_worker(read_image, content, name=name) if isinstance(content, bytes) else content
-            found = await asyncio.wrap_future(served.thread.submit(image, options, deadline=deadline))
+            found = await asyncio.wrap_future(served.threads.submit(image, options, deadline=deadline))
         return Answer(model=served.name, name=name, image=image, found=found)
 
     async def in_worker(self, function: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
@@ -160,7 +160,7 @@ class Models:
     def close(self, seconds: float | None = None) -> None:
         """Answer what waits, for at most so many seconds, and end the threads."""
         for model in self.by_name.values():
-            model.thread.close(seconds=seconds)
+            model.threads.close(seconds=seconds)
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     async def _size_wh(self, content: bytes, name: str) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import uvicorn
 
 from lookonce.errors import LookonceError
 from lookonce.log import get_logger
+from lookonce.prediction.predictor import NUM_RUNNERS
 from lookonce.runtimes.kinds import kind_of
 from lookonce.serving.app import Context, create_app
 from lookonce.serving.batching import Limits
@@ -48,7 +49,12 @@ def run(request: ServeRequest, weights: Mapping[str, Path], token: str, listener
 @contextmanager
 def opened(request: ServeRequest, weights: Mapping[str, Path], token: str) -> Iterator[Context]:
     """The models and limits of a request; the models answer what waits when the block ends."""
-    limits = Limits(max_batch=request.max_batch, max_wait=request.max_wait / 1000, max_queue=request.max_queue)
+    limits = Limits(
+        max_batch=request.max_batch,
+        max_wait=request.max_wait / 1000,
+        max_queue=request.max_queue,
+        num_threads=NUM_RUNNERS,
+    )
     metrics = Metrics()
     served = [
         ServedModel(

@@ -118,7 +118,7 @@ def _add_models(routes: APIRouter, context: Context) -> None:
     @routes.get("/models/{name}/ready", summary="Whether a model takes requests")
     @routes.get("/models/{name}/versions/{version}/ready", summary="Whether a version takes requests")
     async def model_ready(name: str, version: str = "") -> Response:
-        return _ready(model_of(context, name, version).thread.is_alive)
+        return _ready(model_of(context, name, version).threads.is_alive)
 
     @routes.post("/models/{name}/infer", summary="Detect objects in tensors of images", openapi_extra=BODY)
     @routes.post("/models/{name}/versions/{version}/infer", summary="Detect with a version", openapi_extra=BODY)
