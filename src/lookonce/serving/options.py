@@ -4,6 +4,7 @@ import ipaddress
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lookonce.errors import SettingsError, require_setting
 
@@ -51,6 +52,9 @@ class ServeRequest:
         Maximum number of requests at once, 1 or more; further ones get status 503.
     timeout
         Maximum duration of a request in seconds, above 0; also of those that are answered before the server ends.
+    zmq
+        Also answer Frigate's zmq detector with the first model, at this address: tcp://127.0.0.1:5555, ipc:///tmp/zmq.
+        It has no token. Default: none.
     page
         Show a page at /: that of `lookonce page`, if its runtime has been downloaded; else a form.
     json_log
@@ -73,6 +77,7 @@ class ServeRequest:
     max_pixels: float = 50.0
     max_requests: int = 64
     timeout: float = 30.0
+    zmq: str = ""
     page: bool = True
     json_log: bool = False
 
@@ -99,6 +104,19 @@ class ServeRequest:
                 value=self.model_names,
             )
         return dict(zip(names, self.weights, strict=True))
+
+
+def require_zmq_for_few(endpoint: str, *, insecure: bool) -> None:
+    """SettingsError for an address of ZeroMQ that is none, or that others can reach, without `insecure`."""
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("ipc", "tcp"):
+        raise SettingsError(f"zmq: {endpoint}; expected tcp:// or ipc://", setting="zmq", value=endpoint)
+    if parts.scheme == "tcp" and not is_loopback(parts.hostname or "") and not insecure:
+        raise SettingsError(
+            f"zmq: {endpoint} is reachable for others, and has no token; name tcp://127.0.0.1:PORT, or add --insecure",
+            setting="zmq",
+            value=endpoint,
+        )
 
 
 def is_loopback(host: str) -> bool:

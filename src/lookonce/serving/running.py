@@ -34,6 +34,10 @@ def run(request: ServeRequest, weights: Mapping[str, Path], token: str, listener
     in_main = threading.current_thread() is threading.main_thread()
     with ExitStack() as stack:
         context = stack.enter_context(opened(request, weights, token))
+        if request.zmq:
+            from lookonce.serving.doors import frigate  # its extra is needed for nothing else
+
+            stack.enter_context(frigate.answering(request.zmq, context.models[""], request.timeout))
         page = stack.enter_context(written_page(next(iter(weights.values())))) if request.page else None
         server = uvicorn.Server(config_of(request, context, page))
         # uvicorn stops at SIGINT and SIGTERM, and sends itself the signal again when it has: this handler ignores that.

@@ -6,10 +6,11 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from importlib import import_module
 
 from lookonce.errors import MissingExtra, SettingsError
 from lookonce.request import takes
-from lookonce.serving.options import ServeRequest, is_loopback
+from lookonce.serving.options import ServeRequest, is_loopback, require_zmq_for_few
 from lookonce.settings.names import counted
 from lookonce.weights.pull import find_weights
 
@@ -28,11 +29,19 @@ class Served:
 @takes(ServeRequest)
 def serve(request: ServeRequest) -> Served:
     token = required_token(request)
+    if request.zmq:
+        require_zmq_for_few(request.zmq, insecure=request.insecure)
     try:
         from lookonce.serving.json_log import json_log
         from lookonce.serving.running import run
+
+        if request.zmq:
+            import_module("lookonce.serving.doors.frigate")
     except ModuleNotFoundError as error:
-        raise MissingExtra("lookonce serve", "serve") from error
+        is_zmq = error.name == "zmq"
+        raise MissingExtra(
+            "lookonce serve --zmq" if is_zmq else "lookonce serve", "zmq" if is_zmq else "serve"
+        ) from error
     weights = {name: find_weights(path) for name, path in request.named_weights.items()}
     with listening(request.host, request.port) as listener, json_log() if request.json_log else nullcontext():
         return Served(models=list(weights), num_requests=run(request, weights, token, listener))
