@@ -114,9 +114,26 @@ def test_a_full_queue_refuses_and_says_when_to_try_again(model: Held, thread: Mo
     assert thread.seconds_to_wait > 0
 
 
+def test_an_item_that_would_be_late_behind_others_is_refused_at_once(
+    model: Held, thread: ModelThreads[str, str, Any]
+) -> None:
+    time.sleep(0.02)  # of the first run
+    model.go.set()
+    submit(thread, "a").result(SOON)
+    model.go.clear()
+    model.begun.clear()
+    submit(thread, "b")
+    assert model.begun.wait(SOON)
+    submit(thread, "waits")
+    with pytest.raises(QueueFull):
+        submit(thread, "late", seconds=1e-6)
+    submit(thread, "in time")
+
+
 def test_cancelled_and_late_items_do_not_run_and_make_room(model: Held, thread: ModelThreads[str, str, Any]) -> None:
     cancelled = [submit(thread, item) for item in "abc"]
-    late = [submit(thread, item, seconds=-1) for item in "def"]
+    late = [submit(thread, item, seconds=0.001) for item in "def"]
+    time.sleep(0.002)
     for one in cancelled:
         assert one.cancel()
     last = submit(thread, "g")

@@ -106,8 +106,8 @@ class ModelThreads(Generic[Options, Item, Result]):
 
     @property
     def seconds_to_wait(self) -> float:
-        """Expected seconds until a new item would run."""
-        return self._seconds_each * (1 + len(self._waiting))
+        """Expected seconds until a new item has run."""
+        return self._seconds_each * (1 + len(self._waiting)) / len(self._threads)
 
     def submit(self, item: Item, options: Options, *, deadline: float) -> "Future[Result]":
         """The item's result, once it has run. A cancelled future does not run. deadline: value of time.monotonic().
@@ -120,7 +120,9 @@ class ModelThreads(Generic[Options, Item, Result]):
                 raise Stopped("stopping; expected requests before; try again", 1.0)
             if len(self._waiting) >= self._limits.max_queue:
                 self._drop_dead()
-            if len(self._waiting) >= self._limits.max_queue:
+            # One that would be late is refused at once: its caller may ask elsewhere, and the others do not wait for it.
+            is_late = self._waiting and self.seconds_to_wait > deadline - time.monotonic()
+            if is_late or len(self._waiting) >= self._limits.max_queue:
                 raise QueueFull(f"{len(self._waiting)} requests wait already; try again later", self.seconds_to_wait)
             self._waiting.append(job)
             self._changed.notify_all()

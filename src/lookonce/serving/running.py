@@ -26,7 +26,7 @@ from lookonce.web.runtime import runtime_file
 from lookonce.web.site import write_site
 
 DOORS = (deepstack.router, kserve.router, label_studio.router)
-SECONDS_KEPT_ALIVE = 5  # of a connection without a request
+SECONDS_KEPT_ALIVE = 75  # as nginx; of a connection without a request
 
 
 def run(request: ServeRequest, weights: Mapping[str, Path], token: str, listener: socket.socket) -> int:
