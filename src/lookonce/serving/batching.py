@@ -120,7 +120,7 @@ class ModelThreads(Generic[Options, Item, Result]):
                 raise Stopped("stopping; expected requests before; try again", 1.0)
             if len(self._waiting) >= self._limits.max_queue:
                 self._drop_dead()
-            # One that would be late is refused at once: its caller may ask elsewhere, and the others do not wait for it.
+            # One that would be late is refused at once: its caller may ask elsewhere, and others do not wait for it.
             is_late = self._waiting and self.seconds_to_wait > deadline - time.monotonic()
             if is_late or len(self._waiting) >= self._limits.max_queue:
                 raise QueueFull(f"{len(self._waiting)} requests wait already; try again later", self.seconds_to_wait)
