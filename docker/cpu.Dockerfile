@@ -18,5 +18,5 @@ WORKDIR /models
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --start-period=30s CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health/ready', timeout=3)"]
-ENTRYPOINT ["lookonce", "serve", "--host", "0.0.0.0", "--json-log"]
+ENTRYPOINT ["lookonce", "serve", "--host", "0.0.0.0", "--quiet", "--json-log"]
 CMD ["model.onnx"]

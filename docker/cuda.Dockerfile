@@ -22,5 +22,5 @@ WORKDIR /models
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --start-period=60s CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health/ready', timeout=3)"]
-ENTRYPOINT ["lookonce", "serve", "--host", "0.0.0.0", "--json-log", "--device", "cuda"]
+ENTRYPOINT ["lookonce", "serve", "--host", "0.0.0.0", "--quiet", "--json-log", "--device", "cuda"]
 CMD ["model.onnx"]

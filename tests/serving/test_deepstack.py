@@ -36,7 +36,9 @@ def test_a_custom_model_is_named_in_the_path(server: Served) -> None:
     reply = server.post_form("/v1/vision/custom/second", IMAGE, api_key="secret", min_confidence="0.9")
     assert [one["label"] for one in reply.json["predictions"]] == ["rot"]
     assert server.post_form("/v1/vision/custom/third", IMAGE, api_key="secret").status == 404
-    assert server.post("/v1/vision/custom/list").json == {"success": True, "models": ["colours", "second"]}
+    names = server.post("/v1/vision/custom/list", Authorization="Bearer secret")
+    assert names.json == {"success": True, "models": ["colours", "second"]}
+    assert server.post("/v1/vision/custom/list").status == 401
     assert server.get("/v1/status/ping").json == {"success": True}
 
 

@@ -141,6 +141,22 @@ def test_stopping_answers_what_was_taken(weights: Path) -> None:
         assert [one.result().status for one in replies] == [200] * 3
 
 
+def test_an_unforeseen_error_has_status_500_and_is_logged_once(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("secret detail")
+
+    with served(weights) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(server.context.models, "detect", fail)
+            reply = server.post("/detect", IMAGE)
+        assert (reply.status, "RuntimeError" in reply.json["error"], b"secret" in reply.body) == (500, True, False)
+        assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
+        assert server.post("/detect", IMAGE).status == 200
+        assert 'status="500"' in server.get("/metrics").body.decode()
+
+
 def test_a_model_whose_thread_has_ended_is_not_ready(weights: Path) -> None:
     with served(weights) as server:
         server.context.models[""].threads.close()

@@ -17,7 +17,6 @@ from starlette.exceptions import HTTPException
 
 import lookonce
 from lookonce.errors import DataError, LookonceError, SettingsError
-from lookonce.log import get_logger
 from lookonce.model.nms import MOST_CANDIDATES
 from lookonce.serving.bodies import FORM, JSON, Upload, fetch, upload_of
 from lookonce.serving.gate import Gate, Rules
@@ -185,7 +184,6 @@ def create_app(context: Context, *, page: Path | None, doors: Sequence[Callable[
     app.add_exception_handler(LookonceError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(Exception, _on_unforeseen)
     for router in (_detection(context), _health(context), *(door(context) for door in doors)):
         app.include_router(router)
     _describe_bodies(app)
@@ -295,11 +293,6 @@ def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
 def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-
-
-def _on_unforeseen(_request: Request, error: Exception) -> JSONResponse:
-    get_logger().error("%s", error, exc_info=error)
-    return JSONResponse({"error": f"{type(error).__name__}; see the server's log"}, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _describe_bodies(app: FastAPI) -> None:

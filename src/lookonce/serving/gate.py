@@ -20,9 +20,11 @@ from lookonce.shown import shown
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 # For a load balancer, which has no token.
-OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
+OPEN_PATHS = frozenset(
+    {"/health", "/health/live", "/health/ready", "/v1/status/ping", "/v2/health/live", "/v2/health/ready"}
+)
 # The clients of this door send the token in their form; deepstack.py checks it.
-TOKEN_IN_FORM = "/v1/"
+TOKEN_IN_FORM = "/v1/vision/"
 UNAUTHORIZED = {"WWW-Authenticate": 'Basic realm="lookonce", charset="UTF-8"'}
 RETRY = {"Retry-After": "1"}
 
@@ -89,6 +91,12 @@ class Gate:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"not answered {within}; try again later", RETRY) from None
         except ClientDisconnect:
             exchange.status = 499  # as in nginx's logs: nobody is left to answer
+        except Refused:
+            raise
+        except Exception as error:
+            get_logger().error("%s %s", scope["method"], shown(scope["path"]), exc_info=error)
+            told = f"{type(error).__name__}; see the server's log"
+            raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, told) from error
         finally:
             self._active -= takes_place
 

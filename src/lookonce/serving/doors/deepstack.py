@@ -46,6 +46,10 @@ FORM_BODY = {
 def router(context: Context) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["DeepStack, CodeProject.AI"], responses=PROBLEMS | {400: {"model": Problem}})
 
+    def require_key(request: Request, api_key: str = "") -> None:
+        if not any(map(context.rules.is_token, (api_key, token_of(request.headers)))):
+            raise Refused(HTTPStatus.UNAUTHORIZED, "api_key: wrong or missing; expected LOOKONCE_TOKEN's", UNAUTHORIZED)
+
     async def answered(request: Request, model: str) -> Response:
         """Errors as these servers give them: an image that cannot be read has status 400."""
         try:
@@ -58,8 +62,7 @@ def router(context: Context) -> APIRouter:
     async def detected(request: Request, model: str) -> dict[str, Any]:
         upload = await upload_of(request, takes_json=False)
         fields = parsed_as(Fields, dict(upload.fields))
-        if not any(map(context.rules.is_token, (fields.api_key, token_of(request.headers)))):
-            raise Refused(HTTPStatus.UNAUTHORIZED, "api_key: wrong or missing; expected LOOKONCE_TOKEN's", UNAUTHORIZED)
+        require_key(request, fields.api_key)
         content = await context.content_of(upload, None)
         options = PredictRequest("", threshold=fields.min_confidence)
         return as_predictions(await context.models.detect(content, options, model=model, name=upload.name))
@@ -69,7 +72,8 @@ def router(context: Context) -> APIRouter:
         return await answered(request, "")
 
     @routes.post("/vision/custom/list", summary="Names of the models")
-    async def names() -> dict[str, Any]:
+    async def names(request: Request) -> dict[str, Any]:
+        require_key(request)
         return {"success": True, "models": list(context.models.by_name)}
 
     @routes.post("/vision/custom/{model}", openapi_extra=FORM_BODY, summary="Detect objects with a model")
