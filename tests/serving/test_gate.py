@@ -92,6 +92,31 @@ def test_a_cut_connection_disturbs_nobody(sent: str, server: Served, caplog: pyt
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+@pytest.mark.parametrize(
+    ("path", "length", "more", "status"),
+    [
+        ("/detect?threshold=2", 190_000, "", 422),  # refused before its body is read
+        ("/detect", 190_000, "Content-Encoding: gzip\r\n", 415),
+        ("/detect", 300_000, "", 413),
+        ("/detect", 300_000, "Expect: 100-continue\r\n", 413),
+    ],
+)
+def test_a_client_gets_the_answer_though_it_still_sends(
+    path: str, length: int, more: str, status: int, weights: Path
+) -> None:
+    """The connection stays open for the next request, unless the body was not sent."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{more}\r\n".encode()
+    with served(weights, max_body=0.2) as server, connect(server) as client:
+        client.sendall(head)
+        if "Expect" not in more:
+            time.sleep(0.05)
+            client.sendall(b"0" * length)
+            client.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answers = received(client)
+    assert answers.startswith(f"HTTP/1.1 {status} ".encode())
+    assert (b'"live"' in answers) == ("Expect" not in more)
+
+
 def test_what_is_no_http_gets_400(server: Served) -> None:
     with connect(server) as other:
         other.sendall(b"\x16\x03\x01\x02\x00\x01\r\n\r\n")

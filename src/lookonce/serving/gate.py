@@ -6,6 +6,7 @@ import binascii
 import hmac
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ OPEN_PATHS = frozenset(
 TOKEN_IN_FORM = "/v1/vision/"
 UNAUTHORIZED = {"WWW-Authenticate": 'Basic realm="lookonce", charset="UTF-8"'}
 RETRY = {"Retry-After": "1"}
+SECONDS_TO_DISCARD = 2.0  # the rest of a body that is refused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +137,7 @@ class Gate:
 
 def too_long(max_bytes: int) -> Refused:
     expected = f"body: too long; expected at most {max_bytes:,} bytes; send a smaller image"
-    return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, expected, {"Connection": "close"})
+    return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, expected)
 
 
 def _hostname(host: str) -> str | None:
@@ -156,21 +158,36 @@ class _Exchange:
 
     async def receive(self) -> Message:
         message = await self._receive()
-        self.num_bytes += len(message.get("body", b""))
+        self._count(message)
         if self.num_bytes > self._max_bytes:
             raise too_long(self._max_bytes)
-        self.is_received = self.is_received or not message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if not self.is_received and not await self._discard():
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
         await self._send(message)
 
     async def refuse(self, error: Refused) -> None:
-        """Answer, unless the answer has begun: then the connection is cut. What was not read of a body is not."""
+        """Answer, unless an answer has begun: then the connection is cut."""
         if self.status:
             raise error
-        if not self.is_received:
-            error.headers["Connection"] = "close"
         await response_to(error)(self._scope, self._receive, self.send)
+
+    async def _discard(self) -> bool:
+        """Receive the rest of the body; whether it ended. A client that still sends it would get a reset, not the
+        answer. Not for one that is slow, or that waits for the answer before it sends (Expect: 100-continue)."""
+        if self.status == HTTPStatus.REQUEST_TIMEOUT or "expect" in Headers(scope=self._scope):
+            return False
+        most = self.num_bytes + self._max_bytes
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS_TO_DISCARD):
+                while not self.is_received and self.num_bytes <= most:
+                    self._count(await self._receive())
+        return self.is_received
+
+    def _count(self, message: Message) -> None:
+        self.num_bytes += len(message.get("body", b""))
+        self.is_received = self.is_received or not message.get("more_body", False)
