@@ -48,6 +48,7 @@ __all__ = [
     "pull",
     "push",
     "report",
+    "serve",
     "train",
     "verify",
 ]
@@ -67,6 +68,7 @@ _MODULES = {
     "load": "lookonce.api",
     "pull": "lookonce.workflows.hub",
     "push": "lookonce.workflows.hub",
+    "serve": "lookonce.serving.serve",
 }
 
 

@@ -14,6 +14,7 @@ from lookonce.errors import LookonceError as LookonceError
 from lookonce.errors import SettingsError as SettingsError
 from lookonce.prediction.predictor import Prediction as Prediction
 from lookonce.prediction.result import PredictedImage as PredictedImage
+from lookonce.serving.serve import Served
 from lookonce.training.trainer import TrainResult
 from lookonce.workflows.anchors import AnchorAdvice
 from lookonce.workflows.bench import Bench
@@ -312,6 +313,28 @@ def report(
     score: bool = ...,
     on_progress: Callable[[int, int], None] | None = ...,
 ) -> Path: ...
+def serve(
+    weights: Sequence[_Path],
+    *,
+    model_names: str = ...,
+    names: _Path | None = ...,
+    device: str = ...,
+    runtime: str = ...,
+    host: str = ...,
+    port: int = ...,
+    insecure: bool = ...,
+    allow_urls: str = ...,
+    max_batch: int = ...,
+    max_wait: float = ...,
+    max_queue: int = ...,
+    max_body: float = ...,
+    max_pixels: float = ...,
+    max_requests: int = ...,
+    timeout: float = ...,
+    zmq: str = ...,
+    page: bool = ...,
+    json_log: bool = ...,
+) -> Served: ...
 def train(
     *,
     data: _Path = ...,

@@ -270,7 +270,7 @@ def test_the_package_runs_as_a_module():
 def test_every_target_is_spelled_module_and_function():
     for verb in verbs.VERBS.values():
         module, _, function = verb.target.partition(":")
-        assert module.startswith(("lookonce.workflows.", "lookonce.cloud."))
+        assert module.startswith(("lookonce.workflows.", "lookonce.serving.", "lookonce.cloud."))
         assert function.isidentifier()
         assert verb.summary.endswith(".")
 

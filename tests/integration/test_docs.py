@@ -24,8 +24,8 @@ from lookonce.workflows.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-# test_extending.py runs its examples: they are files, and need what surrounds them.
-PYTHON_PAGES = [page for page in PAGES if page.name not in {"extending.md", "README_CN.md"}]
+# Other tests run the examples of extending.md, which need what surrounds them, and of serve.md, which need a server.
+PYTHON_PAGES = [page for page in PAGES if page.name not in {"extending.md", "serve.md", "README_CN.md"}]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(?:\$ )?(?:lookonce|\./run) (?P<words>[a-z-]+\b[^#\n]*)", re.MULTILINE)
 # Names that a reader replaces by his own, and what stands for them here.

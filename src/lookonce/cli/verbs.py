@@ -198,6 +198,12 @@ VERBS: dict[str, Verb] = {
         traits={"weights": NO_DEFAULT},
         examples=("page runs/train-1", "page model.onnx --output site --serve"),
     ),
+    "serve": Verb(
+        target="lookonce.serving.serve:serve",
+        summary="Serve detections over HTTP.",
+        shown_by="lookonce.serving.serve:as_text",
+        examples=("serve model.onnx", "serve runs/train-1 model.onnx --port 9000 --json-log"),
+    ),
     "doctor": Verb(
         target="lookonce.workflows.doctor:doctor",
         summary="Report what this machine has, and what is missing.",

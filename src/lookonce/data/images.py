@@ -183,8 +183,11 @@ def image_size_wh(path: Path) -> tuple[int, int]:
     return image_header(path).size_wh
 
 
-def image_header(path: Path) -> ImageHeader:
-    """Format, size and orientation of an image file, without decoding it."""
+def image_header(source: Path | bytes, *, name: str | None = None) -> ImageHeader:
+    """Format, size and orientation of an image file, or its bytes, without decoding it. name: for error messages."""
+    if isinstance(source, bytes):
+        return _open(io.BytesIO(source), name or "image")[1]
+    path = source
     try:
         if not is_in_shard(path):
             require_regular_file(path)

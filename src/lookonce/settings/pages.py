@@ -78,7 +78,8 @@ def exit_codes_page() -> str:
 SIGNALLED = """\
 A process that a signal ends has the shell's code for it: 128 + the signal's number, such as 143 for SIGTERM and 137
 for SIGKILL (which the system sends when memory is used up). So `eval`, `check` and `predict` of files end with 143
-after SIGTERM and with 129 after SIGHUP; `predict` of a camera or stream completes its files and ends with 0.
+after SIGTERM and with 129 after SIGHUP; `predict` of a camera or stream completes its files and ends with 0. `serve`
+answers the requests that it has taken and ends with 0.
 
 Messages and errors go to standard error, results to standard output.
 """

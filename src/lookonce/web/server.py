@@ -12,21 +12,22 @@ from lookonce.errors import SettingsError
 from lookonce.web.site import headers
 
 LOOPBACK = "127.0.0.1"
+# Python reads the machine's table of types, which may lack these; a browser refuses modules of another type.
+CONTENT_TYPES = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".wasm": "application/wasm",
+    ".html": "text/html",
+    ".css": "text/css",
+    ".json": "application/json",
+    ".txt": "text/plain; charset=utf-8",
+}
 
 
 class Handler(SimpleHTTPRequestHandler):
     """The files of one folder."""
 
-    # Python reads the machine's table of types, which may lack these; a browser refuses modules of another type.
-    extensions_map = SimpleHTTPRequestHandler.extensions_map | {
-        ".js": "text/javascript",
-        ".mjs": "text/javascript",
-        ".wasm": "application/wasm",
-        ".html": "text/html",
-        ".css": "text/css",
-        ".json": "application/json",
-        ".txt": "text/plain; charset=utf-8",
-    }
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | CONTENT_TYPES
 
     def __init__(self, *args: Any, added: dict[str, str], **kwargs: Any) -> None:
         self.added = added

@@ -375,17 +375,13 @@ def _predictions(
     stop: StopRequest | None = None,
     rank_group: RankGroup = SINGLE_RANK,
 ) -> Iterator[Prediction]:
-    detector = _detector(runtime, request)
-    detects = _tiled(detector, request)
-    if request.classes is not None:
-        detects = ClassFilter(detects, runtime.record.class_names, request.classes, _most(detector, request))
     found = predict_images(
-        detects,
+        detects_as(runtime, request),
         islice(_first(media.images(), request.limit, stop or StopRequest()), rank_group.rank, None, rank_group.size),
         live=media.live,
         on_unreadable=on_unreadable,
     )
-    return track_objects(found, threshold=detector.score_threshold) if request.track else found
+    return track_objects(found, threshold=_detector(runtime, request).score_threshold) if request.track else found
 
 
 def _first(images: Iterator[ImageSource], limit: int | None, stop: StopRequest) -> Iterator[ImageSource]:
@@ -394,6 +390,15 @@ def _first(images: Iterator[ImageSource], limit: int | None, stop: StopRequest) 
         yield image
         if number == limit or stop.asked:
             return
+
+
+def detects_as(runtime: Runtime, request: PredictRequest) -> Detects:
+    """The detector with the thresholds, classes and tiles of a request."""
+    detector = _detector(runtime, request)
+    detects = _tiled(detector, request)
+    if request.classes is None:
+        return detects
+    return ClassFilter(detects, runtime.record.class_names, request.classes, _most(detector, request))
 
 
 def _detector(runtime: Runtime, request: PredictRequest) -> Detector:

@@ -1,0 +1,1 @@
+"""`lookonce serve`: detection over HTTP."""

@@ -1,0 +1,1 @@
+"""Protocols of other programs, each a thin file over the same detection."""

@@ -1,0 +1,82 @@
+"""`lookonce serve`: a server of detections; options.py has its options and help."""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib import import_module
+
+from lookonce.errors import MissingExtra, SettingsError
+from lookonce.request import takes
+from lookonce.serving.options import ServeRequest, is_loopback, require_zmq_for_few
+from lookonce.settings.names import counted
+from lookonce.weights.pull import find_weights
+
+TOKEN = "LOOKONCE_TOKEN"
+BACKLOG = 2048  # connections that wait to be accepted, as uvicorn's default
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """What a server has done; models: their names."""
+
+    models: Sequence[str]
+    num_requests: int
+
+
+@takes(ServeRequest)
+def serve(request: ServeRequest) -> Served:
+    token = required_token(request)
+    if request.zmq:
+        require_zmq_for_few(request.zmq, insecure=request.insecure)
+    try:
+        from lookonce.serving.json_log import json_log
+        from lookonce.serving.running import run
+
+        if request.zmq:
+            import_module("lookonce.serving.doors.frigate")
+    except ModuleNotFoundError as error:
+        is_zmq = error.name == "zmq"
+        raise MissingExtra(
+            "lookonce serve --zmq" if is_zmq else "lookonce serve", "zmq" if is_zmq else "serve"
+        ) from error
+    weights = {name: find_weights(path) for name, path in request.named_weights.items()}
+    with listening(request.host, request.port) as listener, json_log() if request.json_log else nullcontext():
+        return Served(models=list(weights), num_requests=run(request, weights, token, listener))
+
+
+def required_token(request: ServeRequest) -> str:
+    """The token, "" for none; SettingsError where others could ask without one."""
+    token = os.environ.get(TOKEN, "")
+    if not token and not is_loopback(request.host) and not request.insecure:
+        raise SettingsError(
+            f"host: {request.host} is reachable for others, and {TOKEN} is not set; set it to a secret, or add "
+            "--insecure to let everybody ask",
+            setting="host",
+            value=request.host,
+        )
+    return token
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens; SettingsError if the address cannot be used."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        is_port = isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES)
+        setting, value = ("port", port) if is_port else ("host", host)
+        raise SettingsError(
+            f"{setting}: {value} cannot be used ({error}); expected a free port of an address of this machine",
+            setting=setting,
+            value=value,
+        ) from error
+    with listener:
+        yield listener
+
+
+def as_text(served: Served) -> Iterator[str]:
+    yield f"{counted(served.num_requests, 'request')} answered"
