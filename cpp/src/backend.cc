@@ -77,7 +77,7 @@ void require_heads(const std::vector<std::string>& names, const Record& record, 
     if (is_raw) found.insert(name);
   }
   for (const HeadRecord& head : record.heads) expected.insert(raw_output_name(head));
-  if (found.empty() || found == expected) return;
+  if (found == expected) return;
   const auto joined = [](const std::set<std::string>& some) {
     std::string text;
     for (const std::string& name : some) text += (text.empty() ? "" : ", ") + name;
