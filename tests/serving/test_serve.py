@@ -18,6 +18,7 @@ from raised import raises
 
 from lookonce.cli.main import main
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
+from lookonce.serving import running
 from lookonce.serving.options import ServeRequest
 from lookonce.serving.serve import as_text, serve
 
@@ -153,3 +154,29 @@ def test_a_page_is_served_with_its_headers_and_only_its_files(weights: Path, tmp
         assert server.get("/../colours.onnx").status == 404
         assert server.get("/%2e%2e/colours.onnx").status == 404
         assert server.post("/detect", IMAGE).status == 200
+
+
+def test_the_page_is_written_where_its_runtime_is_and_never_hinders(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    written: list[Path] = []
+
+    def write(folder: Path, model: Path, title: str) -> None:
+        if title == "damaged":
+            raise WeightsError("runtime: damaged", path=model)
+        written.append(model)
+        (folder / "index.html").touch()
+
+    def page_of(path: Path) -> bool:
+        with running.written_page(path) as folder:
+            return folder is not None and (folder / "index.html").exists()
+
+    monkeypatch.setattr(running, "write_site", write)
+    monkeypatch.setattr(running, "runtime_file", lambda: tmp_path / "absent.tgz")
+    assert not page_of(weights)
+    monkeypatch.setattr(running, "runtime_file", lambda: weights)
+    assert page_of(weights)
+    assert not page_of(tmp_path)  # a checkpoint: its export would take seconds
+    assert not page_of(save_colours(tmp_path / "damaged.onnx"))
+    assert "damaged" in caplog.text
+    assert written == [weights]

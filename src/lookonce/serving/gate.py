@@ -181,10 +181,9 @@ class _Exchange:
         answer. Not for one that is slow, or that waits for the answer before it sends (Expect: 100-continue)."""
         if self.status == HTTPStatus.REQUEST_TIMEOUT or "expect" in Headers(scope=self._scope):
             return False
-        most = self.num_bytes + self._max_bytes
         with suppress(TimeoutError):
             async with asyncio.timeout(SECONDS_TO_DISCARD):
-                while not self.is_received and self.num_bytes <= most:
+                while not self.is_received:
                     self._count(await self._receive())
         return self.is_received
 
