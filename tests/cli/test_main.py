@@ -119,7 +119,7 @@ def test_version(typed: str, capsys: pytest.CaptureFixture[str]):
         ("config lr=1 lr=2", 2, "lr"),
         ("config rank=3", 2, "lookonce: rank=3: "),
         ("eval --help-me", 2, "help_me"),
-        ("eval w --tile 5.5", 2, "tile: 5.5; expected a whole number"),
+        ("eval w --tile 5.5", 2, "tile: 5.5; "),
         ("config image_size=100", 2, "image_size=100: "),
         ("config file=/nowhere.yaml", 2, "lookonce: /nowhere.yaml: "),
     ],

@@ -6,7 +6,7 @@ import pytest
 from raised import raises
 
 import lookonce
-from lookonce.errors import SettingsError, WeightsError
+from lookonce.errors import MissingExtra, SettingsError, WeightsError
 from lookonce.weights import pull as module
 from lookonce.weights.checkpoint import load_checkpoint
 from lookonce.weights.darknet import RELEASED_COCO_SHA256
@@ -43,6 +43,15 @@ def test_offline_the_file_and_its_place_are_named_and_nothing_is_made(published_
         find_weights("coco")
     assert not Path("weights").exists()
     with raises(SettingsError, "lookonce pull coco", setting="weights"):
+        default_weights()
+
+
+def test_without_pytorch_nothing_is_downloaded(published_coco: bytes, monkeypatch):
+    monkeypatch.setattr("lookonce.weights.pull.find_spec", lambda name: None)
+    with raises(MissingExtra, "lookonce[train]", "coco"):
+        find_weights("coco")
+    assert not Path("weights").exists()
+    with raises(SettingsError, "--weights", "lookonce[train]", setting="weights"):
         default_weights()
 
 

@@ -26,8 +26,9 @@ def test_findings_are_written_and_shown(shared: Callable[[str], Path], tmp_path:
     lines = list(as_text(checked, shown=1))
     assert re.fullmatch(r"  train: 205 .*\b0 %.* 640x480; 2,804 .*", lines[1])
     assert any(line.startswith("warning: box-without-area (2): ") for line in lines)
-    assert lines[-3] == "  and 1 more"
-    assert lines[-2].startswith("364 ")
+    assert lines[-4] == "  and 1 more"
+    assert lines[-3].startswith("364 ")
+    assert "--fix CORRECTED" in lines[-2]  # both boxes without area are left out
     assert lines[-1] == "0 errors, 2 warnings, 0 notes"
 
 
@@ -68,6 +69,8 @@ def test_a_corrected_copy_has_only_what_a_person_must_decide(planted: Path, tmp_
     assert Counter(found.name for found in again) == to_decide
     assert checked.fixed is not None
     assert len(checked.fixed.changes) == len(FAULTS) - to_decide.total()
+    assert any("--fix" in line for line in as_text(check(planted, advice=False)))
+    assert not any("--fix" in line for line in as_text(checked))
     told = (tmp_path / "copy" / "changes.txt").read_text().splitlines()
     assert set(checked.fixed.changes) < set(told)
     assert (tmp_path / "copy" / "train" / "Photo-2.JPG").is_file()

@@ -399,6 +399,7 @@ def test_the_list_shows_every_format_as_the_documents_do(capsys):
     for name, one in FORMATS.items():
         assert any(line.startswith(f"{name} ") and one.verdict in line for line in told.splitlines())
         assert any(line.startswith(f"| {name} |") and f"| {one.verdict} |" in line for line in page.splitlines())
+    assert not any(line.lstrip().startswith(":") for line in told.splitlines())  # air has no suffix
 
 
 def test_an_unknown_or_unfit_runtime_is_said(exported, run_folder):

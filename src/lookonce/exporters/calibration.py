@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.data.source import open_data
+from lookonce.data.splits import DataSource
 from lookonce.errors import DataError, SettingsError
 from lookonce.letterbox import fit
 from lookonce.settings.names import counted
@@ -33,11 +34,14 @@ class CalibrationSet:
     text: str
 
 
-def open_calibration_set(given: str | None, record: ModelRecord, find_images: FindImages) -> CalibrationSet:
+def open_calibration_set(
+    given: str | None, record: ModelRecord, find_images: FindImages, divided: Callable[[DataSource], DataSource]
+) -> CalibrationSet:
     """From a labelled data set (train for calibration, val for AP; without one of them the other serves) or images.
 
     given: the user's data set, file or folder; default: the training data, if they are still at their path.
     find_images: returns a reader of (H, W, 3) uint8 RGB for each image of a source without labels.
+    divided: adds the split val that training held out, if the data set has none.
     """
     source = given or str(record.settings.get("data") or "")
     if not source or (given is None and not Path(source).exists()):
@@ -47,7 +51,7 @@ def open_calibration_set(given: str | None, record: ModelRecord, find_images: Fi
             setting="calibration",
         )
     try:
-        splits = open_data(source, follow_links=True)
+        splits = divided(open_data(source, follow_links=True))
         fitted, scored = (
             splits.split(next((name for name in wanted if name in splits.splits), next(iter(splits.splits))))
             for wanted in (("train", "val"), ("val", "test", "train"))

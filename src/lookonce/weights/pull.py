@@ -7,9 +7,10 @@ in the current folder, or in $LOOKONCE_WEIGHTS.
 import os
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
-from lookonce.errors import SettingsError, WeightsError
+from lookonce.errors import MissingExtra, SettingsError, WeightsError, how_to_install
 from lookonce.log import get_logger
 from lookonce.remote.local_copy import local_weights
 from lookonce.remote.lock import work_lock
@@ -87,6 +88,12 @@ def as_typed(text: str) -> str:
 
 def default_weights() -> Path:
     """The weights of a command that names none. They must be here: only naming weights allows their download."""
+    if pulled(DEFAULT) is None and find_spec("torch") is None:
+        raise SettingsError(
+            f"weights: not given; name an exported file, e.g. --weights model.onnx, or install what {DEFAULT} needs: "
+            f"{how_to_install('train')}",
+            setting="weights",
+        )
     if pulled(DEFAULT) is None:
         raise SettingsError(
             f"weights: not given, and {DEFAULT} is not in {weights_folder()}; run `lookonce pull {DEFAULT}` once, or "
@@ -98,6 +105,8 @@ def default_weights() -> Path:
 
 def pull_published(name: str) -> Path:
     """Download published weights unless a copy is at hand, convert them; returns their checkpoint folder."""
+    if find_spec("torch") is None:  # known before anything is downloaded
+        raise MissingExtra(f"{name}: converting published weights", "train")
     published, folder = PUBLISHED[name], weights_folder() / name
     file = weights_folder() / published.file_name
     require_online(name, file, published.sources, published.content)

@@ -209,10 +209,10 @@ def _changes_text(origin: str, changes: Sequence[str], left: Sequence[str]) -> s
     lines = [
         f"A copy of {origin}, corrected by lookonce check --fix.",
         "",
-        f"{counted(len(changes), 'change')}:",
+        f"{counted(len(changes), 'change')}{':' if changes else ''}",
         *changes,
     ]
-    return "\n".join([*lines, "", f"{len(left)} left for you to decide:", *left]) + "\n"
+    return "\n".join([*lines, "", f"{len(left)} left for you to decide{':' if left else ''}", *left]) + "\n"
 
 
 def _words(typed: Sequence[str]) -> list[str]:
@@ -270,7 +270,16 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
     if checked.fixed:
         folder, changes = checked.fixed.copy.folder, checked.fixed.changes
         yield f"written: {folder}, corrected copy with {counted(len(changes), 'change')}; see {folder / 'changes.txt'}"
+    elif fixable := _num_fixable(result):
+        yield f"`lookonce check DATA --fix CORRECTED` writes a copy with {counted(fixable, 'finding')} corrected"
     yield ", ".join(counted(result.count(severity), severity) for severity in SEVERITIES)
+
+
+def _num_fixable(result: CheckResult) -> int:
+    """Findings that `--fix` corrects; 0 if it would refuse the data."""
+    if not result.datasets or result.format == IMAGES_ALONE:
+        return 0
+    return sum(bool(FINDING_KINDS[finding.name].fix) for finding in result.findings)
 
 
 def _advice_lines(advice: Advice) -> Iterator[str]:

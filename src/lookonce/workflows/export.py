@@ -53,6 +53,7 @@ from lookonce.settings.record import ModelRecord
 from lookonce.storage import temporary_folder
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.export_for import ClientFolder, write_for
+from lookonce.workflows.validation_split import run_of, with_val
 
 if TYPE_CHECKING:
     from torch import nn
@@ -179,8 +180,9 @@ def export(
     if agnostic is not None:
         thresholds = record.thresholds.model_copy(update={"agnostic": agnostic})
         record = record.model_copy(update={"thresholds": thresholds})
-    measured = open_calibration_set(calibration, record, _image_readers) if precision == "int8" else None
-    reference = make_reference(model, record, *_canvases(record, images, batch), measured)
+    run = run_of(weights)
+    measured = _calibration_set(record, calibration, run) if precision == "int8" else None
+    reference = make_reference(model, record, *_canvases(record, images, batch, run), measured)
     if for_ is not None:
         write = partial(write_one, model, record, *plans[0], reference=reference)
         return _exports_for(for_, weights, record, write, output or _beside(weights) / for_, overwrite=overwrite)
@@ -447,9 +449,16 @@ def _image_readers(source: str) -> list[Callable[[], NDArray[np.uint8]]]:
     return [image.read for image in find_images(source)]
 
 
-def _canvases(record: ModelRecord, source: str | None, batch: int) -> tuple[NDArray[np.uint8], str]:
+def _calibration_set(record: ModelRecord, given: str | None, run: Path | None) -> CalibrationSet:
+    """The AP of an INT8 file is that of the images that training held out, which do not calibrate it."""
+    return open_calibration_set(given, record, _image_readers, lambda source: with_val(source, record.settings, run))
+
+
+def _canvases(
+    record: ModelRecord, source: str | None, batch: int, run: Path | None = None
+) -> tuple[NDArray[np.uint8], str]:
     """(B, H, W, 3) to compare on, B a multiple of `batch`; and their source in words."""
-    images, origin = _real_images(record, source)
+    images, origin = _real_images(record, source, run)
     count = max(COMPARED_IMAGES, batch) if not images else len(images)
     count = -(-count // max(batch, 1)) * max(batch, 1)
     if not images:
@@ -458,7 +467,7 @@ def _canvases(record: ModelRecord, source: str | None, batch: int) -> tuple[NDAr
     return np.stack([fitted[index % len(fitted)] for index in range(count)]), origin
 
 
-def _real_images(record: ModelRecord, images: str | None) -> tuple[list[NDArray[np.uint8]], str]:
+def _real_images(record: ModelRecord, images: str | None, run: Path | None) -> tuple[list[NDArray[np.uint8]], str]:
     """The given images; else the first validation images of the run, if its data can still be opened; else none."""
     if images is not None:
         sources = find_images(images)
@@ -468,6 +477,8 @@ def _real_images(record: ModelRecord, images: str | None) -> tuple[list[NDArray[
         return [], ""
     try:
         source = open_data(data, folder if folder else None, follow_links=True)
+        if run is not None:  # without its list, dividing the data would decode all images
+            source = with_val(source, record.settings, run)
         wanted = (record.settings.get("val_split", "val"), "val", *source.splits)
         split = next(name for name in wanted if name in source.splits)
         paths = source.read(split, lambda _: None).image_paths  # findings about boxes do not matter here
@@ -530,7 +541,8 @@ def _format_lines() -> Iterator[str]:
         needs = ", ".join(["train", row.extra] if row.extra else ["train"]) if row.writer else ""
         numbers = ", ".join(row.precisions) if row.writer else ""
         yield f"{name:<14}{row.verdict:<11}{', '.join(row.outputs):<27}{numbers:<18}{needs}".rstrip()
-        yield from wrap(f"{row.suffix}: {row.text}", width=78, initial_indent="  ", subsequent_indent="  ")
+        text = f"{row.suffix}: {row.text}" if row.suffix else row.text
+        yield from wrap(text, width=78, initial_indent="  ", subsequent_indent="  ")
     yield ""
     yield f"{'for client':<16}checked by"
     for name, client in CLIENTS.items():

@@ -105,6 +105,14 @@ def test_a_path_that_is_nowhere_is_named(dogs: Save) -> None:
         open_data(dogs("", entries="train: pictures")).split("train")
 
 
+def test_without_a_described_val_the_way_to_leave_it_out_is_named(dogs: Save) -> None:
+    source = open_data(dogs("0 .5 .5 .1 .1", entries="train: images/train\nval: ../valid/images\ntest: gone"))
+    with raises(DataError, "holds out", path="data.yaml", setting="val"):
+        source.split("val")
+    with raises(DataError, "remove this entry", path="data.yaml", setting="test"):
+        source.split("test")
+
+
 def test_listed_images_that_are_missing_or_damaged_are_named(dogs: Save) -> None:
     root = dogs("", entries="train: train.txt")
     (root / "train.txt").write_text("./images/train/gone.png\n")

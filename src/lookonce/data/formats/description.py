@@ -134,7 +134,8 @@ class _Part:
         for key, path in (("images", self._images), ("annotations", self._annotations), ("list", self._list)):
             if path is not None and not path.exists():
                 raise DataError(
-                    f"{file}: {split}.{key}: {path} does not exist; expected a path relative to {file.parent}",
+                    f"{file}: {split}.{key}: {path} does not exist; expected a path relative to {file.parent}"
+                    + yolo.or_without(split),
                     path=file,
                     setting=f"{split}.{key}",
                     value=path,

@@ -378,11 +378,18 @@ def described_path(file: Path, entry: object, setting: str, root: object = None)
         if _exists(candidate):
             return candidate
     raise DataError(
-        f"{file}: {setting} is {entry!r}, but {candidates[0]} does not exist; expected a path relative to {bases[0]}",
+        f"{file}: {setting} is {entry!r}, but {candidates[0]} does not exist; expected a path relative to {bases[0]}"
+        + or_without(setting),
         path=file,
         setting=setting,
         value=entry,
     )
+
+
+def or_without(split: str) -> str:
+    """The other next step where the files of a described split are missing; "" for train and for other entries."""
+    more = {"val": ": training then holds out a part of train", "test": ""}.get(split)
+    return "" if more is None else f"; if there are no {split} images, remove this entry{more}"
 
 
 def _exists(path: Path) -> bool:
