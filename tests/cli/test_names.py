@@ -122,7 +122,7 @@ def test_a_training_takes_its_class_rows_in_order_or_by_name(
     bare: Path, data: Path, tmp_path: Path, state: dict[str, torch.Tensor]
 ) -> None:
     others = RECORD.model_copy(update={"class_names": tuple("abcdef")})
-    flags = {"data": str(data), "weights": bare}
+    flags = {"data": str(data), "weights": bare, "objectness_prior": 0.01}
     in_order = make_model(resolve(flags).settings, others).state_dict()
     assert all(torch.equal(array, state[name]) for name, array in in_order.items())
     by_name = make_model(resolve({**flags, "names": tmp_path / "x.txt"}).settings, others).state_dict()

@@ -118,7 +118,7 @@ def assert_all_has_arrived(folder: Path, place: str, tmp_path: Path) -> None:
         {
             path.relative_to(root): sha256_file(path)
             for path in root.rglob("*")
-            if path.is_file() and path.name[0] != "."
+            if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
         }
         for root in (folder, copy)
     )

@@ -114,10 +114,11 @@ _REQUIRED = {
 }
 
 
-def parse_record(text: str | bytes) -> ModelRecord:
+def parse_record(text: str | bytes, *, can_be_backbone: bool = False) -> ModelRecord:
     """A stored record: every value of its own type and in range, and all of them consistent with each other.
 
     ValueError with the place in the record, the value and what is expected. cpp/src/record.cc gives the same verdict.
+    can_be_backbone: without classes it describes a backbone, which only a checkpoint holds.
     """
     try:
         record = ModelRecord.model_validate_json(text, strict=True)
@@ -126,18 +127,18 @@ def parse_record(text: str | bytes) -> ModelRecord:
         value = "" if problem["type"] in {"missing", "json_invalid"} else f"{repr(problem['input'])[:60]}; "
         where = ".".join(map(str, problem["loc"])) or "the record"
         raise ValueError(f"{where}: {value}{problem['msg']}") from error
-    require_consistent(record)
+    require_consistent(record, can_be_backbone=can_be_backbone)
     return record
 
 
-def require_consistent(record: ModelRecord) -> None:
+def require_consistent(record: ModelRecord, *, can_be_backbone: bool = False) -> None:
     """ValueError if a part is missing that other programs cannot do without, or parts contradict each other."""
     for place, required in _REQUIRED.items():
         part = getattr(record, place) if place else record
         if missing := sorted(required - part.model_fields_set):
             raise ValueError(f"{place}{'.' if place else ''}{missing[0]}: is missing")
     counts = {
-        "class_names": (record.num_classes, range(1, MOST_CLASSES + 1)),
+        "class_names": (record.num_classes, range(0 if can_be_backbone else 1, MOST_CLASSES + 1)),
         "category_ids": (len(record.category_ids), range(record.num_classes, record.num_classes + 1)),
         "strides": (len(record.strides), range(1, MOST_HEADS + 1)),
         "anchors": (len(record.anchors), range(1, MOST_ANCHORS + 1)),

@@ -145,7 +145,7 @@ def read_record(folder: Path) -> ModelRecord:
     """The record of a checkpoint folder, also after a kill, without its arrays."""
     path = (find_published(folder) or folder) / RECORD_FILE
     try:
-        return parse_record(path.read_bytes())
+        return parse_record(path.read_bytes(), can_be_backbone=True)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}); {NEXT_STEP}", path=path) from error
     except ValueError as error:
