@@ -26,7 +26,7 @@ from lookonce.prediction.sources import ImageSource, find_images
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
-from lookonce.workflows.predict import predict_with
+from lookonce.workflows.predict import PredictRequest, predict_with
 
 BATCH = 20  # for the network alone: large enough that the tail of a batch does not matter
 PARTS = {"predict": "json", "with drawings": "images,json"}
@@ -83,8 +83,8 @@ def seconds_alone(runtime: Runtime, canvases: np.ndarray, detector: Detector) ->
 
 def seconds_whole(runtime: Runtime, weights: Path, images: str, threshold: float, save: str) -> float:
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        done = predict_with(runtime, images, weights=weights, threshold=threshold, save=save, output=Path(folder))
-    return done.seconds
+        request = PredictRequest(images, weights=weights, threshold=threshold, save=save, output=Path(folder))
+        return predict_with(runtime, request).seconds
 
 
 def print_stages(sources: list[ImageSource], detector: Detector) -> None:

@@ -4,14 +4,14 @@ import json
 import os
 import re
 import shutil
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from faulty import nobody_waits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from label_layouts import (
@@ -274,24 +274,10 @@ def test_a_fifo_in_place_of_an_annotation_file_never_blocks(build: Build, source
         content = path.read_bytes()
         path.unlink()
         os.mkfifo(path)
-        with limited(seconds=5), suppress(LookonceError):
+        with nobody_waits(5), suppress(LookonceError):
             opened(data)
         path.unlink()
         path.write_bytes(content)
-
-
-@contextmanager
-def limited(seconds: int) -> Iterator[None]:
-    def stop(*_: object) -> None:
-        raise AssertionError(f"still reading after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -308,7 +294,7 @@ def test_damaged_annotation_files_are_read_or_refused(
     damaged, odd = (files[int(index)] for index in generator.integers(0, len(files), 2))
     damaged.write_bytes(mutated(damaged.read_bytes(), generator))
     odd.write_bytes(with_odd_value(odd.read_bytes(), generator))
-    with limited(seconds=10):
+    with nobody_waits(10):
         for place in dict.fromkeys((data, root / "data", damaged)):
             with suppress(LookonceError):
                 found = open_data(place)

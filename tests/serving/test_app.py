@@ -20,11 +20,6 @@ RED, GREEN = image_of(250, 80, 10), image_of(10, 200, 10, suffix=".jpg")
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_colours(tmp_path_factory.mktemp("weights") / "colours.onnx")
-
-
-@pytest.fixture(scope="module")
 def server(weights: Path) -> Iterator[Served]:
     second = save_colours(weights.with_name("second.onnx"), ("rot", "gruen", "blau"))
     with served(weights, second, max_pixels=0.1, max_body=0.2) as running:

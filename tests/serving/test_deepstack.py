@@ -10,11 +10,6 @@ IMAGE = image_of(250, 80, 140)
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_colours(tmp_path_factory.mktemp("weights") / "colours.onnx")
-
-
-@pytest.fixture(scope="module")
 def server(weights: Path) -> Iterator[Served]:
     second = save_colours(weights.with_name("second.onnx"), ("rot", "gruen", "blau"))
     with served(weights, second, token="secret") as running:

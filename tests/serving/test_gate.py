@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from colours_served import Served, image_of, save_colours, served
+from colours_served import Served, image_of, served
 
 from lookonce.log import get_logger
 from lookonce.serving.batching import Limits, ModelThreads
@@ -20,11 +20,6 @@ from lookonce.serving.json_log import json_log
 
 IMAGE = image_of(250, 80, 10)
 HEAD = f"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {len(IMAGE)}\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_colours(tmp_path_factory.mktemp("weights") / "colours.onnx")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from colours_served import Reply, Served, image_of, save_colours, served
+from colours_served import Reply, Served, image_of, served
 from numpy.typing import NDArray
 
 from lookonce.data.images import read_image
@@ -18,11 +18,6 @@ FILES = [image_of(250, 80, 140), image_of(20, 250, 20), image_of(0, 0, 0)]
 IMAGES = np.stack([read_image(file) for file in FILES])
 LENGTH = HEADER_LENGTH.replace("-", "_")
 NUMPY = {"FP32": np.float32, "INT64": np.int64}
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_colours(tmp_path_factory.mktemp("weights") / "colours.onnx")
 
 
 @pytest.fixture(scope="module")
