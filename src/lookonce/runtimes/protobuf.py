@@ -1,12 +1,21 @@
-"""Protocol buffers, as far as exported files need them: length-delimited fields."""
+"""Protocol buffers, as far as exported files need them."""
+
+import struct
+from collections.abc import Iterator
 
 FIXED_SIZES = {1: 8, 5: 4}  # wire type -> bytes
 
 
 def fields(content: memoryview) -> list[tuple[int, memoryview]]:
     """Number and content of each length-delimited field of a protocol buffer."""
-    found, at = [], 0
+    return [(number, value) for number, value, _ in all_fields(content) if value is not None]
+
+
+def all_fields(content: memoryview) -> Iterator[tuple[int, memoryview | None, memoryview]]:
+    """Number, content (None for a field that is not length-delimited) and all bytes of each field."""
+    at = 0
     while at < len(content):
+        start, value = at, None
         key, at = _varint(content, at)
         if key & 7 == 0:
             _, at = _varint(content, at)
@@ -14,13 +23,13 @@ def fields(content: memoryview) -> list[tuple[int, memoryview]]:
             size, at = _varint(content, at)
             if at + size > len(content):
                 raise ValueError("a field longer than the file")
-            found.append((key >> 3, content[at : at + size]))
+            value = content[at : at + size]
             at += size
         elif key & 7 in FIXED_SIZES:
             at += FIXED_SIZES[key & 7]
         else:
             raise ValueError(f"a field of wire type {key & 7}")
-    return found
+        yield key >> 3, value, content[start:at]
 
 
 def _varint(content: memoryview, at: int) -> tuple[int, int]:
@@ -35,8 +44,13 @@ def _varint(content: memoryview, at: int) -> tuple[int, int]:
     raise ValueError("a number longer than 64 bits")
 
 
-def as_field(number: int, content: bytes) -> bytes:
-    return _as_varint(number << 3 | 2) + _as_varint(len(content)) + content
+def as_field(number: int, value: bytes | int | float) -> bytes:
+    """One field: its number and wire type, then a length and bytes, a varint, or four bytes."""
+    if isinstance(value, bytes):
+        return _as_varint(number << 3 | 2) + _as_varint(len(value)) + value
+    if isinstance(value, float):
+        return _as_varint(number << 3 | 5) + struct.pack("<f", value)
+    return _as_varint(number << 3) + _as_varint(value)
 
 
 def _as_varint(value: int) -> bytes:

@@ -5,9 +5,8 @@ file as protobuf fields, because the package `onnx` and PyTorch belong to the ex
 Source of the field numbers: onnx/onnx.proto3.
 """
 
-import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from onnxruntime import InferenceSession
 
 from lookonce.cores import usable_threads
 from lookonce.runtimes.onnx import open_session
+from lookonce.runtimes.protobuf import as_field
 from lookonce.settings.record import FULL_CHANNELS
 
 _MEASURED_SIZES = (320, 480, 640)
@@ -97,61 +97,44 @@ class _Graph:
     def add(self, operator: str, inputs: Sequence[str], **attributes: float | str | Sequence[int]) -> str:
         """NodeProto: input 1, output 2, op_type 4, attribute 5. Returns the name of the output."""
         output = f"x{len(self._nodes)}"
-        fields = [_field(1, name.encode()) for name in inputs] + [_field(2, output.encode())]
-        fields += [_field(4, operator.encode())] + [_field(5, _attribute(*item)) for item in attributes.items()]
+        fields = [as_field(1, name.encode()) for name in inputs] + [as_field(2, output.encode())]
+        fields += [as_field(4, operator.encode())] + [as_field(5, _attribute(*item)) for item in attributes.items()]
         self._nodes.append(b"".join(fields))
         return output
 
     def initializer(self, name: str, values: NDArray[np.float32]) -> None:
         """TensorProto: dims 1, data_type 2, name 8, raw_data 9."""
-        dims = b"".join(_field(1, length) for length in values.shape)
+        dims = b"".join(as_field(1, length) for length in values.shape)
         raw = values.astype("<f4").tobytes()
-        self._initializers.append(dims + _field(2, _FLOAT) + _field(8, name.encode()) + _field(9, raw))
+        self._initializers.append(dims + as_field(2, _FLOAT) + as_field(8, name.encode()) + as_field(9, raw))
 
     def model(self, outputs: Sequence[str]) -> bytes:
         """ModelProto: ir_version 1, graph 7, opset_import 8.
 
         GraphProto: node 1, name 2, initializer 5, input 11, output 12.
         """
-        graph = b"".join(_field(1, node) for node in self._nodes) + _field(2, b"network")
-        graph += b"".join(_field(5, values) for values in self._initializers)
-        graph += _field(11, _value_info("images", (1, 3, "height", "width")))
+        graph = b"".join(as_field(1, node) for node in self._nodes) + as_field(2, b"network")
+        graph += b"".join(as_field(5, values) for values in self._initializers)
+        graph += as_field(11, _value_info("images", (1, 3, "height", "width")))
         for name in outputs:
-            graph += _field(12, _value_info(name, (1, f"outputs_{name}", f"rows_{name}", f"columns_{name}")))
-        return _field(1, 8) + _field(7, graph) + _field(8, _field(2, 17))
+            graph += as_field(12, _value_info(name, (1, f"outputs_{name}", f"rows_{name}", f"columns_{name}")))
+        return as_field(1, 8) + as_field(7, graph) + as_field(8, as_field(2, 17))
 
 
 def _attribute(name: str, value: float | str | Sequence[int]) -> bytes:
     """AttributeProto: name 1, f 2, i 3, s 4, ints 8, type 20."""
-    start = _field(1, name.encode())
+    start = as_field(1, name.encode())
     if isinstance(value, str):
-        return start + _field(4, value.encode()) + _field(20, _ATTRIBUTE_STRING)
+        return start + as_field(4, value.encode()) + as_field(20, _ATTRIBUTE_STRING)
     if isinstance(value, float):
-        return start + _field(2, value) + _field(20, _ATTRIBUTE_FLOAT)
+        return start + as_field(2, value) + as_field(20, _ATTRIBUTE_FLOAT)
     if isinstance(value, int):
-        return start + _field(3, value) + _field(20, _ATTRIBUTE_INT)
-    return start + b"".join(_field(8, number) for number in value) + _field(20, _ATTRIBUTE_INTS)
+        return start + as_field(3, value) + as_field(20, _ATTRIBUTE_INT)
+    return start + b"".join(as_field(8, number) for number in value) + as_field(20, _ATTRIBUTE_INTS)
 
 
 def _value_info(name: str, shape: Sequence[int | str]) -> bytes:
     """ValueInfoProto: name 1, type 2; tensor_type 1 with elem_type 1, shape 2; a dim 1 has a value 1 or a name 2."""
-    dims = b"".join(_field(1, _field(1, d) if isinstance(d, int) else _field(2, d.encode())) for d in shape)
-    tensor = _field(1, _FLOAT) + _field(2, dims)
-    return _field(1, name.encode()) + _field(2, _field(1, tensor))
-
-
-def _field(number: int, value: bytes | int | float) -> bytes:
-    """One field of a protobuf message: its number and wire type, then a varint, four bytes, or a length and bytes."""
-    if isinstance(value, bytes):
-        return bytes([*_varint(number << 3 | 2), *_varint(len(value))]) + value
-    if isinstance(value, float):
-        return bytes(_varint(number << 3 | 5)) + struct.pack("<f", value)
-    return bytes([*_varint(number << 3), *_varint(value)])
-
-
-def _varint(value: int) -> Iterator[int]:
-    """Seven bits a byte, the lowest first, the top bit set where more follow."""
-    while value > 0x7F:
-        yield value & 0x7F | 0x80
-        value >>= 7
-    yield value
+    dims = b"".join(as_field(1, as_field(1, d) if isinstance(d, int) else as_field(2, d.encode())) for d in shape)
+    tensor = as_field(1, _FLOAT) + as_field(2, dims)
+    return as_field(1, name.encode()) + as_field(2, as_field(1, tensor))

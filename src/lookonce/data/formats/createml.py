@@ -6,17 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from lookonce.data.findings import Finding, Report
-from lookonce.data.formats.records import LabelledBox, LabelledImage
-from lookonce.errors import DataError
-from lookonce.parsed import parse_json
-from lookonce.storage import read_regular_file
+from lookonce.data.formats.records import LabelledBox, LabelledImage, read_json
 
 
 def parse_createml(path: Path, report: Report) -> list[LabelledImage]:
-    try:
-        content = parse_json(read_regular_file(path))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}); expected a Create ML file", path=path) from error
+    content = read_json(path, "a Create ML file")
     images = []
     for number, item in enumerate(content if isinstance(content, list) else [], start=1):
         place = f"{path} image {number}"

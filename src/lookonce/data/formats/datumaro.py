@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lookonce.data.findings import Finding, Report
-from lookonce.data.formats.records import LabelledBox, LabelledImage, size_wh
+from lookonce.data.formats.records import LabelledBox, LabelledImage, read_json, size_wh
 from lookonce.errors import DataError
-from lookonce.parsed import parse_json
-from lookonce.storage import read_regular_file
 
 # Keys with the numbers of each type of annotation that has an area.
 _NUMBERS = {"bbox": "bbox", "polygon": "points"}
@@ -65,10 +63,7 @@ def _boxes(written: dict[str, Any], names: list[str], place: str) -> list[Labell
 
 
 def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = parse_json(read_regular_file(path))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}); expected a datumaro file", path=path) from error
+    content = read_json(path, "a datumaro file")
     if not isinstance(content, dict):
         raise DataError(f"{path}: is a JSON {type(content).__name__}; expected a datumaro file", path=path)
     return content

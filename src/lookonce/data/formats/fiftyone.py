@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lookonce.data.findings import Finding, Report
-from lookonce.data.formats.records import LabelledBox, LabelledImage
+from lookonce.data.formats.records import LabelledBox, LabelledImage, read_json
 from lookonce.errors import DataError
-from lookonce.parsed import parse_json
-from lookonce.storage import read_regular_file
 
 USUAL_FIELD = "ground_truth"
 
@@ -18,12 +16,10 @@ USUAL_FIELD = "ground_truth"
 def parse_fiftyone(path: Path, report: Report) -> list[LabelledImage]:
     """Boxes are left, top, width, height in fractions of the image. DataError if several fields hold boxes and none
     is `ground_truth`."""
+    content = read_json(path, "a FiftyOne file")
     try:
-        content = parse_json(read_regular_file(path))
         classes, entries = content.get("classes"), list(_entries(content, path))
-    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+    except (AttributeError, KeyError, TypeError) as error:
         raise DataError(f"{path}: cannot be read ({error}); expected a FiftyOne file", path=path) from error
     images = []
     for name, written in entries:
@@ -42,8 +38,8 @@ def parse_fiftyone(path: Path, report: Report) -> list[LabelledImage]:
 def fiftyone_classes(path: Path) -> list[str]:
     """The classes that labels.json declares."""
     try:
-        return [str(name) for name in parse_json(read_regular_file(path)).get("classes") or []]
-    except (OSError, AttributeError, TypeError, ValueError):
+        return [str(name) for name in read_json(path, "a FiftyOne file").get("classes") or []]
+    except (DataError, AttributeError, TypeError):
         return []
 
 

@@ -17,11 +17,8 @@ from numpy.typing import NDArray
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.names import write_names
-from lookonce.data.formats.records import LabelledBox, LabelledImage, size_wh
-from lookonce.errors import DataError
-from lookonce.parsed import parse_json
+from lookonce.data.formats.records import LabelledBox, LabelledImage, read_json, size_wh
 from lookonce.shown import to_json
-from lookonce.storage import read_regular_file
 
 LOCAL_FILES = "/data/local-files/?d="  # of a server with LOCAL_FILES_SERVING_ENABLED
 _UPLOADED = re.compile(r"^/?data/upload/(?:.*/)?(?:[0-9a-f]{8}-)?")  # an upload gets eight hex digits before its name
@@ -30,12 +27,7 @@ _SHAPES = {"rectanglelabels", "polygonlabels"}
 
 def parse_label_studio(path: Path, report: Report) -> list[LabelledImage]:
     """Rectangles, and the boxes around polygons, of every task."""
-    try:
-        tasks = parse_json(read_regular_file(path))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be read as JSON ({error}); expected tasks of Label Studio", path=path
-        ) from error
+    tasks = read_json(path, "tasks of Label Studio")
     images = []
     for number, task in enumerate(tasks if isinstance(tasks, list) else [], start=1):
         place = f"{path} task {number}"

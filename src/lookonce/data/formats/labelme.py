@@ -8,11 +8,9 @@ from typing import Any
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.names import write_names
-from lookonce.data.formats.records import LabelledBox, LabelledImage, size_wh
+from lookonce.data.formats.records import LabelledBox, LabelledImage, read_json, size_wh
 from lookonce.errors import DataError
-from lookonce.parsed import parse_json
 from lookonce.shown import to_json
-from lookonce.storage import read_regular_file
 
 # Shapes without an area; they have no box.
 _NOT_AREAS = frozenset({"point", "points", "line", "linestrip"})
@@ -20,10 +18,7 @@ _NOT_AREAS = frozenset({"point", "points", "line", "linestrip"})
 
 def parse_labelme(path: Path, report: Report) -> list[LabelledImage]:
     """The one image of the file, under its imagePath."""
-    try:
-        content = parse_json(read_regular_file(path))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}); expected a LabelMe file", path=path) from error
+    content = read_json(path, "a LabelMe file")
     shapes = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(shapes, list):
         raise DataError(f"{path}: has no list shapes; expected a LabelMe file", path=path)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.listing import Listing, locate_images
 from lookonce.data.splits import in_order, listed
 from lookonce.errors import DataError
+from lookonce.parsed import parse_json
+from lookonce.storage import read_regular_file
 
 LARGEST_SIDE = 1 << 30
 ONLY_CLASS = "object"  # of boxes whose file has no column or attribute for a class
@@ -53,6 +56,14 @@ def size_wh(width: object, height: object) -> tuple[int, int]:
     if not all(side.is_integer() and 0 < side <= LARGEST_SIDE for side in sides):
         return 0, 0
     return int(sides[0]), int(sides[1])
+
+
+def read_json(path: Path, expected: str) -> Any:
+    """The content of an annotation file; DataError if it cannot be read. expected: "a LabelMe file"."""
+    try:
+        return parse_json(read_regular_file(path))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error}); expected {expected}", path=path) from error
 
 
 def annotations_of(
