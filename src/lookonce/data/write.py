@@ -22,6 +22,7 @@ from lookonce.data.formats.label_studio import write_label_studio
 from lookonce.data.formats.labelme import write_labelme
 from lookonce.data.formats.voc import write_voc
 from lookonce.data.formats.yolo import write_yolo
+from lookonce.data.selection import take_boxes
 from lookonce.data.shards import is_in_shard, read_file, write_archives, write_index
 from lookonce.data.source import open_data
 from lookonce.data.splits import DataSource
@@ -216,7 +217,7 @@ def _by_file(dataset: Dataset) -> Dataset:
 
 def _write_annotations(datasets: Sequence[Dataset], folder: Path, to: str, scores: NDArray[np.float32] | None) -> None:
     if to not in _MARKS_CROWD:
-        datasets = [_without_crowd(dataset) for dataset in datasets]
+        datasets = [take_boxes(dataset, ~dataset.crowd) for dataset in datasets]
     if to == "label-studio":
         write_label_studio(folder, datasets, scores)
     else:
@@ -237,13 +238,6 @@ _WRITERS: dict[str, Callable[[Path, Sequence[Dataset]], None]] = {
     "labelme": write_labelme,
     "cvat": write_cvat,
 }
-
-
-def _without_crowd(dataset: Dataset) -> Dataset:
-    kept = np.flatnonzero(~dataset.crowd)
-    offsets = np.concatenate([[0], np.cumsum(~dataset.crowd)])[dataset.box_offsets].astype(np.int64)
-    fields = ("boxes_xyxy", "labels", "crowd", "areas")
-    return replace(dataset, box_offsets=offsets, **{name: getattr(dataset, name)[kept] for name in fields})
 
 
 def _kept_rows(dataset: Dataset, to: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -27,7 +27,7 @@ def write_for(
 ) -> ClientFolder:
     """All files of the client -> `folder`, which appears when it is complete.
 
-    SettingsError if the folder has other content, or these files and not overwrite. WeightsError if the client cannot
+    LookonceError if the folder has other content, or these files and not overwrite. WeightsError if the client cannot
     run the network.
     """
     client = CLIENTS[name]
