@@ -81,7 +81,10 @@ def site(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
             write(model, output=folder)
         except WeightsError as error:
             pytest.skip(str(error))
-    flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    flags = (
+        *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+        *("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"),  # WebGPU computed by the CPU
+    )
     with serving(folder, 0) as server, chromium_page(tmp_path_factory.mktemp("profile"), *flags) as browser:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -103,6 +106,20 @@ def assert_equal(saved: dict[str, Any], model: Path, images: list[Path]) -> int:
             values = [[row[name] for row in one["detections"]] for one in (ours, theirs)]
             np.testing.assert_allclose(*values, atol=tolerance, rtol=0, err_msg=ours["file"])
     return sum(len(one["detections"]) for one in expected)
+
+
+def test_detections_on_webgpu_equal_pythons(site: Site, model: Path, images: list[Path]) -> None:
+    site.open()
+    if not site.browser.value("!!navigator.gpu && navigator.gpu.requestAdapter().then(adapter => !!adapter)"):
+        pytest.skip("this Chromium has no WebGPU adapter, not even SwiftShader")
+    site.browser.value(
+        "(box => { box.value = 'webgpu'; box.dispatchEvent(new Event('change')); })(document.querySelector('#provider'))"
+    )
+    site.browser.wait(f"{TEXT.format('#timing')}.startsWith('webgpu')")
+    site.show(*images)
+    site.wait_for_all(len(images))
+    assert assert_equal(site.saved(), model, images) > 50
+    assert site.browser.errors == []
 
 
 def test_detections_equal_pythons_and_nothing_comes_from_outside(site: Site, model: Path, images: list[Path]) -> None:
