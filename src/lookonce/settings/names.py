@@ -17,7 +17,7 @@ SAME: dict[str, str] = {
     **dict.fromkeys(("img_dir", "image_dir", "images_dir"), "images"),
     **dict.fromkeys(("class_names", "labels"), "names"),
     **dict.fromkeys(("input", "inputs"), "source"),
-    **dict.fromkeys(("out_dir", "output_dir", "save_dir"), "output"),
+    **dict.fromkeys(("output", "out", "out_dir", "output_dir", "save_dir"), "output destination"),
     **dict.fromkeys(("format", "formats"), "to"),
     **dict.fromkeys(("epoch", "num_epochs", "max_epochs"), "epochs"),
     **dict.fromkeys(("batch", "batch_size", "bs"), "batch_size batch"),
