@@ -68,6 +68,12 @@ def test_a_spelling_of_another_kind_leads_to_the_option(verb: str, typed: str, o
         options(verb).normalised([typed])
 
 
+def test_files_without_an_option_can_be_typed_with_one() -> None:
+    assert options("convert").normalised(["--weights", "a.cfg", "--output=o", "b.weights"]) == [
+        *("a.cfg", "--output=o", "b.weights")
+    ]
+
+
 def test_two_spellings_of_one_option_are_refused() -> None:
     with raises(SettingsError, setting="threshold"):
         options("predict").normalised(["--conf=.1", "--threshold=.2"])

@@ -45,8 +45,9 @@ class Options:
     verb: its name; names: its options, with `_`; positional: options that can be given without a name; switches:
     options that need no value; one_value_each: all others take exactly one, so that in `--ckpt_interval -1` the second
     word is a value; takes_old_names: the model zoo's names are passed on unchanged; tolerant: any other name too;
-    new_names: old name of an option -> its name; synonyms: the field's other spellings, likewise, when typed: in a
-    file that several verbs share, `score_threshold` is the one of training.
+    words: the parameter `*files`, which the parser takes without a name only; new_names: old name of an option -> its
+    name; synonyms: the field's other spellings, likewise, when typed: in a file that several verbs share,
+    `score_threshold` is the one of training.
     """
 
     verb: str
@@ -56,6 +57,7 @@ class Options:
     one_value_each: bool
     takes_old_names: bool
     tolerant: bool = False
+    words: frozenset[str] = frozenset()
     new_names: Mapping[str, str] = field(default_factory=dict)
     synonyms: Mapping[str, str] = field(default_factory=dict)
 
@@ -172,7 +174,7 @@ class Options:
         name = self._typed_names.get(name, name)
         if name in self.switches:
             return following.lower() in TRUTH
-        return self.one_value_each or name not in self.names
+        return self.one_value_each or name in self.words or name not in self.names
 
     def _is_known(self, name: str) -> bool:
         known = {*self.names, *self._typed_names, "file", "config_path"}
@@ -193,6 +195,8 @@ class Options:
         if name not in self.names and self.tolerant:
             is_off = name.startswith("no_") and name.removeprefix("no_") in Settings.model_fields and value is None
             return f"--{name.removeprefix('no_')}=false" if is_off else f"--{name}={'true' if value is None else value}"
+        if name in self.words and value is not None:
+            return value
         option = f"--{name.rstrip('_').replace('_', '-')}"
         if value is None and name == "resume":
             value = "true"  # the only setting whose value is optional
@@ -236,6 +240,7 @@ def options_of(function: Callable[..., Any], verb: str) -> Options:
         one_value_each=takes_settings or bool(flags),
         takes_old_names=takes_settings,
         tolerant=bool(flags),
+        words=frozenset(parameter.name for parameter in parameters if parameter.kind is parameter.VAR_POSITIONAL),
         new_names=old_names_of(function),
         synonyms={word: name for word in SAME if word not in of_others and (name := taken_for(word, meant))},
     )
