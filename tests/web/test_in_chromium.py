@@ -112,9 +112,8 @@ def test_detections_on_webgpu_equal_pythons(site: Site, model: Path, images: lis
     site.open()
     if not site.browser.value("!!navigator.gpu && navigator.gpu.requestAdapter().then(adapter => !!adapter)"):
         pytest.skip("this Chromium has no WebGPU adapter, not even SwiftShader")
-    site.browser.value(
-        "(box => { box.value = 'webgpu'; box.dispatchEvent(new Event('change')); })(document.querySelector('#provider'))"
-    )
+    choose = "(list => { list.value = 'webgpu'; list.dispatchEvent(new Event('change')); })"
+    site.browser.value(f"{choose}(document.querySelector('#provider'))")
     site.browser.wait(f"{TEXT.format('#timing')}.startsWith('webgpu')")
     site.show(*images)
     site.wait_for_all(len(images))
