@@ -28,7 +28,6 @@ from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.launch import is_wanted
 from lookonce.remote.objects import Location, ObjectStore
 from lookonce.settings.aliases import BY_OLD_NAME
-from lookonce.settings.pages import TRAIN_PARAMETERS
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.resolve import is_said, resolve
 from lookonce.settings.schema import Settings
@@ -133,9 +132,10 @@ def test_each_value_may_be_typed_beside_the_file(configuration: Path, values: di
     for name, value in values.items():
         typed = resolve({"file": configuration, name: text(value)})
         assert typed.settings.recipe == "modelzoo"
-        if name in TRAIN_PARAMETERS and BY_OLD_NAME[name].new and str(value):
+        if BY_OLD_NAME[name].program == "train" and BY_OLD_NAME[name].new and str(value):
             of_recipe = getattr(resolve({"recipe": "modelzoo"}).settings, BY_OLD_NAME[name].new)
-            differs = {"data_dir", "device_target", "ckpt_path"}  # places and devices are no part of a recipe
+            # places and devices are no part of a recipe; multi_scale counts only without training_shape, which is here
+            differs = {"data_dir", "device_target", "ckpt_path", "multi_scale"}
             assert name in differs or getattr(typed.settings, BY_OLD_NAME[name].new) == of_recipe, name
 
 

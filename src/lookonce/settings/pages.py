@@ -1,4 +1,4 @@
-"""Generates the pages settings.md, floor-plan.md, exit-codes.md, and option tables of modelzoo.md and the READMEs.
+"""Generates the pages settings.md, floor-plan.md, exit-codes.md, and the option tables of modelzoo.md.
 
 `./run python -m lookonce.settings.pages` writes them in the current checkout; a test checks that they are up to date.
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lookonce.exit_codes import OF_CPP, ExitCode
-from lookonce.settings.aliases import ALIASES, BY_OLD_NAME, Alias, Program
+from lookonce.settings.aliases import ALIASES, Alias, Program
 from lookonce.settings.floor_plan import floor_plan
 from lookonce.settings.resolve import recipe_names, resolve
 from lookonce.settings.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
@@ -29,18 +29,7 @@ settings file to start from. For an unknown name, the error suggests a similar o
 `[[10,14], [23,27]]`. Every option name of the model zoo's document works
 too: [modelzoo.md](modelzoo.md).
 """
-# "Script Parameters" of the document, in its order.
-TRAIN_PARAMETERS = (
-    *("device_target", "data_dir", "per_batch_size", "pretrained_backbone", "resume_yolo", "lr_scheduler", "lr"),
-    *("lr_epochs", "lr_gamma", "eta_min", "t_max", "max_epoch", "warmup_epochs", "weight_decay", "momentum"),
-    *("loss_scale", "label_smooth", "label_smooth_factor", "log_interval", "ckpt_path", "ckpt_interval"),
-    *("is_save_on_master", "is_distributed", "rank", "group_size", "need_profiler", "training_shape", "resize_rate"),
-)
 BEGIN, END = "<!-- made by ./run python -m lookonce.settings.pages -->", "<!-- until here -->"
-HEADINGS = {
-    "README.md": ("parameter", "default", "lookonce setting"),
-    "README_CN.md": ("参数", "默认值", "对应设置"),
-}
 PROGRAMS: dict[Program, str] = {
     "train": "Training (`lookonce train`)",
     "eval": "Evaluation (`lookonce eval`)",
@@ -95,15 +84,6 @@ def option_tables() -> str:
     return "\n".join(parts)
 
 
-def parameter_table(columns: Sequence[str]) -> str:
-    """The parameters of the document's train.py, for the READMEs."""
-    rows = []
-    for name in TRAIN_PARAMETERS:
-        alias = BY_OLD_NAME[name]
-        rows.append((f"`{name}`", _code(alias.default), _code(alias.new) or "-"))
-    return _table(columns, rows)
-
-
 def with_section(text: str, section: str) -> str:
     """A page with the section between its two marks replaced."""
     before, _, rest = text.partition(BEGIN)
@@ -138,9 +118,8 @@ def pages(root: Path) -> dict[Path, str]:
     """Every page of a checkout with generated parts: path -> its full text."""
     made = {root / "docs" / "settings.md": settings_page(), root / "docs" / "floor-plan.md": floor_plan(root)}
     made[root / "docs" / "exit-codes.md"] = exit_codes_page()
-    sections = {name: parameter_table(columns) for name, columns in HEADINGS.items()}
-    for name, section in (sections | {"docs/modelzoo.md": option_tables()}).items():
-        made[root / name] = with_section((root / name).read_text(encoding="utf-8"), section)
+    options = root / "docs" / "modelzoo.md"
+    made[options] = with_section(options.read_text(encoding="utf-8"), option_tables())
     return made
 
 
