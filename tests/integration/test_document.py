@@ -128,14 +128,15 @@ def test_the_configuration_file_trains_as_it_is(configuration: Path, values: dic
     assert not any(is_said(origin) for origin in resolved.origins.values())
 
 
-def test_each_value_may_be_typed_beside_the_file(configuration: Path, values: dict[str, Any]) -> None:
+def test_each_value_may_be_typed_beside_the_file(document: str, configuration: Path, values: dict[str, Any]) -> None:
+    section = document[document.index("Major parameters train.py") : document.index("## [Training Process]")]
+    parameters = set(re.findall(r"^  --(\w+)", section, re.MULTILINE))
     for name, value in values.items():
         typed = resolve({"file": configuration, name: text(value)})
         assert typed.settings.recipe == "modelzoo"
-        if BY_OLD_NAME[name].program == "train" and BY_OLD_NAME[name].new and str(value):
+        if name in parameters and BY_OLD_NAME[name].new and str(value):
             of_recipe = getattr(resolve({"recipe": "modelzoo"}).settings, BY_OLD_NAME[name].new)
-            # places and devices are no part of a recipe; multi_scale counts only without training_shape, which is here
-            differs = {"data_dir", "device_target", "ckpt_path", "multi_scale"}
+            differs = {"data_dir", "device_target", "ckpt_path"}  # places and devices are no part of a recipe
             assert name in differs or getattr(typed.settings, BY_OLD_NAME[name].new) == of_recipe, name
 
 
