@@ -28,6 +28,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 PYTHON_PAGES = [page for page in PAGES if page.name not in {"extending.md", "serve.md", "README_CN.md"}]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(?:\$ )?(?:lookonce|\./run) (?P<words>[a-z-]+\b[^#\n]*)", re.MULTILINE)
+IN_TABLE = re.compile(r"\| `\./run (?P<words>[^`]+)` \|")
 # Names that a reader replaces by his own, and what stands for them here.
 NAMES = {"N": "1", "PATH/TO/lookonce": str(ROOT)}
 
@@ -49,13 +50,15 @@ def docstring_examples() -> Iterator[tuple[str, str]]:
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """(page, words after `lookonce`) of every command in a block."""
-    for language in ("", "sh", "console"):
-        for page, text in examples(language):
-            for match in COMMAND.finditer(text.replace("\\\n", " ")):
-                words = shlex.split(match["words"].split(" && ")[0])
-                if words[0] in VERBS:
-                    yield page, [NAMES.get(word, word) for word in words]
+    """(page, words after `lookonce`) of every command in a block, and in the READMEs' tables."""
+    blocks = (block for language in ("", "sh", "console") for block in examples(language))
+    found = [(page, match) for page, text in blocks for match in COMMAND.finditer(text.replace("\\\n", " "))]
+    readmes = [page for page in PAGES if page.name.startswith("README")]
+    found += [(page.name, match) for page in readmes for match in IN_TABLE.finditer(page.read_text(encoding="utf-8"))]
+    for page, match in found:
+        words = shlex.split(match["words"].split(" && ")[0])
+        if words[0] in VERBS:
+            yield page, [NAMES.get(word, word) for word in words]
 
 
 ALL_COMMANDS = list(commands())
