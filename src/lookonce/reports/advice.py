@@ -15,7 +15,7 @@ from lookonce.data.anchors import (
     size_overlaps,
 )
 from lookonce.data.dataset import Dataset
-from lookonce.data.selection import take_images
+from lookonce.data.selection import even_choice, take_images
 from lookonce.model.layers import steps_of
 from lookonce.settings.image_size import hw_of
 from lookonce.settings.record import FULL_CHANNELS
@@ -65,9 +65,7 @@ def advise(dataset: Dataset) -> Advice | None:
 
     The anchors are fitted to the objects, as in training, and scale with the image size.
     """
-    if len(dataset) > MOST_IMAGES:
-        rows_taken = np.linspace(0, len(dataset) - 1, MOST_IMAGES).round().astype(np.int64)
-        dataset = take_images(dataset, rows_taken)
+    dataset = take_images(dataset, even_choice(len(dataset), MOST_IMAGES))
     boxes, _ = boxes_at_input(dataset, hw_of(IMAGE_SIZES[-1]), default_of("resize_mode"))
     if not len(boxes):
         return None

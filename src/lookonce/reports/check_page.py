@@ -14,6 +14,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.finding_kinds import FINDING_KINDS
 from lookonce.data.findings import Finding
 from lookonce.data.images import ImageArray, read_image
+from lookonce.data.selection import even_choice
 from lookonce.errors import DataError
 from lookonce.prediction.draw import css_color
 from lookonce.reports.advice import Advice, SizeRow
@@ -22,7 +23,6 @@ from lookonce.reports.html import fill_page
 from lookonce.reports.images import Tag, data_uri, tags_over
 from lookonce.reports.plots import Series, line_chart
 from lookonce.reports.sections import counts_of_data
-from lookonce.reports.sheets import even_choice
 from lookonce.storage import os_errors_explained, write_file
 
 MOST_IMAGES = 6  # per check

@@ -18,7 +18,7 @@ from lookonce.log import get_logger, progress_bar
 from lookonce.reports.advice import Advice, advise
 from lookonce.reports.check_page import CheckPage, write_check_page
 from lookonce.runtimes.registry import load_runtime
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, few
 from lookonce.settings.resolve import coerce
 from lookonce.settings.schema import default_of
 from lookonce.storage import os_errors_explained, write_file
@@ -303,5 +303,4 @@ def _summary_lines(split: SplitSummary) -> Iterator[str]:
         f"{counted(split.boxes, 'box')}{crowd}"
     )
     counts = sorted(split.class_boxes.items(), key=lambda item: -item[1])
-    more = f", and {len(counts) - 10} more classes" if len(counts) > 10 else ""
-    yield "    " + ", ".join(f"{name} {count}" for name, count in counts[:10]) + more
+    yield f"    {few([f'{name} {count}' for name, count in counts], 10)}"
