@@ -53,7 +53,10 @@ def repair(datasets: Sequence[Dataset], findings: Sequence[Finding]) -> Repair:
     ]
     return Repair(
         datasets=tuple(unify_classes([dataset for dataset in repaired if len(dataset)])),
-        new_names={path: _right_name(path) for path in _files(by_name["wrong-suffix"])},
+        new_names={
+            path: path.with_suffix(SUFFIXES[image_header(path).kind][0]).name
+            for path in _files(by_name["wrong-suffix"])
+        },
         changes=tuple(changes),
     )
 
@@ -65,10 +68,6 @@ def _usual(datasets: Sequence[Dataset]) -> list[Dataset]:
 
 def _files(findings: Iterable[Finding]) -> list[Path]:
     return [Path(finding.file) for finding in findings]
-
-
-def _right_name(path: Path) -> str:
-    return path.with_suffix(SUFFIXES[image_header(path).kind][0]).name
 
 
 def _without_images(dataset: Dataset, left_out: set[Path]) -> Dataset:
