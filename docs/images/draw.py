@@ -91,11 +91,8 @@ def suppression() -> str:
     kept = select_detections(boxes, scores, score_threshold=0.25, iou_threshold=0.5, max_detections=300)
 
     def parts() -> Iterator[str]:
-        for shift, shown in (
-            (0.0, zip(boxes, scores[:, 0], strict=True)),
-            (260.0, zip(kept.boxes_xyxy, kept.scores, strict=True)),
-        ):
-            for (left, top, right, bottom), score in ((box.tolist(), float(score)) for box, score in shown):
+        for shift, shown, values in ((0, boxes, scores[:, 0]), (260, kept.boxes_xyxy, kept.scores)):
+            for (left, top, right, bottom), score in zip(shown.tolist(), values.tolist(), strict=True):
                 yield rect(left + shift, top, right - left, bottom - top, line=BLUE)
                 yield text(left + shift + 4, top + 13, f"{score:.1f}", color=BLUE)
         yield text(20, 172, "above the score threshold") + text(280, 172, "after NMS at IoU 0.5")

@@ -57,7 +57,10 @@ def check_classes(datasets: Sequence[Dataset], report: Report) -> None:
         report(Finding(name="mostly-background", file=train.split, message=message))
     val = next((dataset for dataset in datasets if dataset.split == "val"), None)
     if val is not None and val.class_names == train.class_names:
-        _check_scored(counts, val, report)
+        for name, count in class_counts(val).items():
+            if counts[name] and not count:
+                message = f"split {val.split!r}: class {name!r} has no boxes; its AP cannot be measured"
+                report(Finding(name="unscored-class", file=val.split, message=message))
 
 
 def class_counts(dataset: Dataset) -> dict[str, int]:
@@ -91,13 +94,6 @@ def _check_balance(train: Dataset, counts: dict[str, int], report: Report) -> No
         few = f"{seen[least]} {'box' if seen[least] == 1 else 'boxes'}"
         message = f"split {train.split!r}: class {least!r} has {few}, {most!r} has {seen[most]}{more}"
         report(Finding(name="class-imbalance", file=train.split, message=message))
-
-
-def _check_scored(counts: dict[str, int], val: Dataset, report: Report) -> None:
-    for name, count in class_counts(val).items():
-        if counts[name] and not count:
-            message = f"split {val.split!r}: class {name!r} has no boxes; its AP cannot be measured"
-            report(Finding(name="unscored-class", file=val.split, message=message))
 
 
 def _check_pairs(dataset: Dataset, report: Report) -> None:

@@ -39,7 +39,8 @@ def repair(datasets: Sequence[Dataset], findings: Sequence[Finding]) -> Repair:
     by_name: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_name[finding.name].append(finding)
-    usual = _usual(datasets)
+    # train, val and test; lists such as VOC's trainval only repeat their images.
+    usual = [dataset for dataset in datasets if dataset.split in SPLITS] or list(datasets)
     unusable = {path for name in _UNUSABLE for path in _files(by_name[name])}
     doubles = _doubles(usual, by_name)
     repaired = [_without_images(dataset, unusable | doubles[dataset.split]) for dataset in usual]
@@ -59,11 +60,6 @@ def repair(datasets: Sequence[Dataset], findings: Sequence[Finding]) -> Repair:
         },
         changes=tuple(changes),
     )
-
-
-def _usual(datasets: Sequence[Dataset]) -> list[Dataset]:
-    """train, val and test; lists such as VOC's trainval only repeat their images."""
-    return [dataset for dataset in datasets if dataset.split in SPLITS] or list(datasets)
 
 
 def _files(findings: Iterable[Finding]) -> list[Path]:
