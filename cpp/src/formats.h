@@ -19,8 +19,6 @@ struct StoredImage {
 StoredImage decode_jpeg(std::string_view bytes, const std::string& name);
 StoredImage decode_png(std::string_view bytes, const std::string& name);
 StoredImage decode_webp(std::string_view bytes, const std::string& name);
-StoredImage decode_bmp(std::string_view bytes, const std::string& name);
-StoredImage decode_pnm(std::string_view bytes, const std::string& name);
 
 std::string encode_jpeg(const Image& image, int quality);
 std::string encode_png(const Image& image);

@@ -32,21 +32,19 @@ std::string printable(std::string_view bytes) {
 
 [[noreturn]] void refuse(std::string_view bytes, const std::string& name) {
   if (bytes.empty()) throw Error(name + ": is empty (0 bytes); expected an image");
-  for (const std::string_view start : {"GIF8", "II*", "MM", "II+"}) {
+  for (const std::string_view start : {"GIF8", "II*", "MM", "II+", "BM", "P1", "P2", "P3", "P4", "P5", "P6"}) {
     if (starts_with(bytes, start)) {
-      throw Error(name + ": GIF and TIFF are read by `lookonce predict` alone; save it as PNG or JPEG");
+      throw Error(name + ": BMP, GIF, PNM and TIFF are read by `lookonce predict` alone; save it as PNG or JPEG");
     }
   }
   throw Error(name + ": is not an image (it starts with '" + printable(bytes.substr(0, 8)) +
-              "'); expected JPEG, PNG, WebP, BMP or PNM");
+              "'); expected JPEG, PNG or WebP");
 }
 
 StoredImage decode_stored(std::string_view bytes, const std::string& name) {
   if (starts_with(bytes, "\xff\xd8\xff")) return decode_jpeg(bytes, name);
   if (starts_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_png(bytes, name);
   if (starts_with(bytes, "RIFF") && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP") return decode_webp(bytes, name);
-  if (starts_with(bytes, "BM")) return decode_bmp(bytes, name);
-  if (bytes.size() > 2 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6') return decode_pnm(bytes, name);
   refuse(bytes, name);
 }
 

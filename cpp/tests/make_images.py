@@ -117,75 +117,10 @@ def webps(pixels: NDArray[np.uint8]) -> Iterator[tuple[str, bytes]]:
     yield "animated.webp", encoded(image, "WEBP", save_all=True, append_images=more, duration=100)
 
 
-def bmps(pixels: NDArray[np.uint8]) -> Iterator[tuple[str, bytes]]:
-    image, grey = Image.fromarray(pixels), pixels[..., 0]
-    alpha = np.dstack([pixels, np.arange(WIDTH * HEIGHT, dtype=np.uint8).reshape(HEIGHT, WIDTH)])
-    bgra = alpha[..., [2, 1, 0, 3]]
-    red, green, blue = (pixels[..., channel].astype(np.uint16) >> 3 for channel in range(3))
-    yield "rgb.bmp", encoded(image, "BMP")
-    yield "grey.bmp", encoded(image.convert("L"), "BMP")
-    yield "palette.bmp", encoded(image.quantize(200), "BMP")
-    yield "bits-1.bmp", encoded(image.convert("1"), "BMP")
-    yield "alpha.bmp", encoded(Image.fromarray(alpha), "BMP")
-    yield "unused.bmp", bmp(32, bgra, header_size=40)
-    yield "top-down.bmp", bmp(24, bgra[..., :3], height=-HEIGHT)
-    yield "bits-4.bmp", bmp(4, np.arange(HEIGHT * 12, dtype=np.uint8).reshape(HEIGHT, 12), colors=bytes(range(64)))
-    yield "os2.bmp", bmp(8, grey // 32, header_size=12, colors=bytes(range(24)))
-    yield "deep-555.bmp", bmp(16, (red << 10 | green << 5 | blue).astype("<u2"))
-    masks = struct.pack("<III", 0xF800, 0x7E0, 0x1F)
-    yield "deep-565.bmp", bmp(16, (red << 11 | green << 6 | blue).astype("<u2"), masks=masks)
-    masks = struct.pack("<IIII", 0xFF, 0xFF00, 0xFF0000, 0xFF000000)
-    yield "rgba.bmp", bmp(32, alpha, header_size=56, masks=masks)
-
-
-def bmp(
-    bits: int,
-    rows: NDArray[np.generic],
-    *,
-    header_size: int = 40,
-    height: int = HEIGHT,
-    colors: bytes = b"",
-    masks: bytes = b"",
-) -> bytes:
-    """rows (H, W, ...) from the top as a file has them; those that grow upwards are turned here."""
-    lines = [row.tobytes() for row in (rows if height < 0 else rows[::-1])]
-    body = b"".join(line + bytes(-len(line) % 4) for line in lines)
-    if header_size == 12:
-        header = struct.pack("<IHHHH", 12, WIDTH, height, 1, bits)
-        num_colors = 256
-        colors += bytes(3 * num_colors - len(colors))
-    else:
-        compression, num_colors = (3 if masks else 0), len(colors) // 4
-        header = struct.pack("<IiiHHIIiiII", 40, WIDTH, height, 1, bits, compression, len(body), 0, 0, num_colors, 0)
-        header = struct.pack("<I", header_size) + header[4:]
-    start = 14 + len(header) + len(masks) + len(colors)
-    return struct.pack("<2sIHHI", b"BM", start + len(body), 0, 0, start) + header + masks + colors + body
-
-
-def pnms(pixels: NDArray[np.uint8]) -> Iterator[tuple[str, bytes]]:
-    size, grey = f"{WIDTH} {HEIGHT}".encode(), pixels[..., 0]
-    deep = pixels.astype(np.uint16) * 251 + np.arange(WIDTH, dtype=np.uint16)[None, :, None]
-    bits = np.array(Image.fromarray(pixels).convert("1"))
-    yield "rgb.pnm", b"P6\n# a comment\n" + size + b"\n255\n" + pixels.tobytes() + b"tail"
-    yield "grey.pgm", b"P5 " + size + b" 255\n" + grey.tobytes()
-    yield "bits-1.pbm", b"P4 " + size + b"\n" + np.packbits(bits, axis=1).tobytes()
-    yield "levels-100.pnm", b"P6 " + size + b" 100\n" + (pixels // 2).tobytes()  # some beyond
-    yield "deep.pnm", b"P6 " + size + b" 65535\n" + deep.astype(">u2").tobytes()
-    yield "deep-grey.pgm", b"P5 " + size + b" 65535\n" + deep[..., 0].astype(">u2").tobytes()
-    yield "levels-1000.pgm", b"P5 " + size + b" 1000\n" + (deep[..., 1] // 64).astype(">u2").tobytes()
-    yield "text-bits.pbm", b"P1\n" + size + b"\n" + b"\n".join(b"".join(b"%d" % bit for bit in row) for row in bits)
-    yield "text-grey.pgm", b"P2 #c\n" + size + b" 1000\n" + text(deep[..., 2] // 66)
-    yield "text.pnm", b"P3\n" + size + b"\n255\n#begin\n" + text(pixels) + b"\n# end"
-
-
-def text(samples: NDArray[np.integer]) -> bytes:
-    return b"\n".join(b" ".join(b"%d" % value for value in row.ravel()) for row in samples)
-
-
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     pixels = photograph()
-    for name, content in (*jpegs(pixels), *pngs(pixels), *webps(pixels), *bmps(pixels), *pnms(pixels)):
+    for name, content in (*jpegs(pixels), *pngs(pixels), *webps(pixels)):
         path = FOLDER / name
         path.write_bytes(content)
         read = read_image(path)

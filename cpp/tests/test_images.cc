@@ -44,12 +44,14 @@ TEST(images_of_every_kind_give_the_pixels_that_python_reads) {
 TEST(what_is_no_image_is_named_with_the_bytes_it_starts_with) {
   CONTAINS(error_of([] { decode_image("", "a.jpg"); }), "a.jpg: is empty");
   CONTAINS(error_of([] { decode_image("hello\x01", "a.jpg"); }), "it starts with 'hello\\x01'");
-  CONTAINS(error_of([] { decode_image("GIF89a", "a.gif"); }), "save it as PNG or JPEG");
+  for (const char* start : {"GIF89a", "BM6", "P6 2 2 255\n", "II*"}) {
+    CONTAINS(error_of([&] { decode_image(start, "a"); }), "save it as PNG or JPEG");
+  }
   CONTAINS(error_of([] { read_image("/no/such.jpg"); }), "/no/such.jpg: no such file");
 }
 
 TEST(a_file_that_ends_early_is_an_error_wherever_it_ends) {
-  for (const char* name : {"rgb.jpg", "rgb.png", "rgb.webp", "rgb.bmp", "rgb.pnm"}) {
+  for (const char* name : {"rgb.jpg", "rgb.png", "rgb.webp"}) {
     const std::string whole = read_file(kFolder / name);
     for (std::size_t size = 3; size + 1 < whole.size(); size += 7) {
       error_of([&] { decode_image(whole.substr(0, size), name); });
@@ -61,13 +63,7 @@ TEST(a_bomb_is_refused_by_its_header) {
   const std::string header("\xff\xd8\xff\xc0\0\x11\x08\xff\xff\xff\xff\x03\x01\x11\0\x02\x11\0\x03\x11\0\xff\xda\0\x02",
                            25);
   CONTAINS(error_of([&] { decode_image(header, "bomb.jpg"); }), "65535x65535");
-  CONTAINS(error_of([] { decode_image("P6 99999 99999 255\n", "b.ppm"); }), "99999x99999");
-  CONTAINS(error_of([] { decode_image("P1 9999 9999\n1", "b.pbm"); }), "truncated PNM");
   CONTAINS(error_of([&] { decode_image(png_header(std::string("\0\0\x40\0\0\0\x40\0", 8)), "b.png"); }), "b.png");
-  // 2^32 - 1 squared does not fit into 64 bits.
-  std::string bmp = read_file(kFolder / "rgb.bmp");
-  bmp.replace(18, 8, "\xff\xff\xff\xff\xff\xff\xff\x7f");
-  CONTAINS(error_of([&] { decode_image(bmp, "b.bmp"); }), "4294967295x2147483647");
 }
 
 TEST(the_environment_sets_the_most_pixels_of_an_image) {

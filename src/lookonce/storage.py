@@ -121,7 +121,9 @@ def atomic_folder(folder: Path, *, previous: Path | None = None) -> Iterator[Pat
         with only_writer(new):
             try:
                 yield new
-                _sync_tree(new)
+                for path in new.iterdir():
+                    _sync(path)
+                _sync(new)
                 (new / MARKER).touch()  # written last: a folder without it is incomplete
                 _sync(new)
             except BaseException:
@@ -283,12 +285,6 @@ def remove_published(folder: Path) -> None:
     (folder / MARKER).unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
-
-
-def _sync_tree(folder: Path) -> None:
-    for path in folder.iterdir():
-        _sync(path)
-    _sync(folder)
 
 
 def _sync(path: Path) -> None:

@@ -18,7 +18,6 @@ from lookonce.evaluation.diagnosis import (
     check_training_images,
     found_as,
     other_mapping,
-    reachable_share,
 )
 from lookonce.evaluation.results import Results
 from lookonce.settings.dialects import DIALECTS
@@ -68,12 +67,6 @@ def test_the_head_needs_an_output_for_each_class(make_dataset: MakeDataset) -> N
     assert check_class_names(RECORD, more).evidence.endswith(" 'c'")
     other = make_dataset([], [], class_names=("x", "y", "z"))
     assert check_class_names(RECORD, other).verdict == "cause"
-
-
-def test_an_anchor_reaches_a_factor_of_four_in_both_sides() -> None:
-    anchors = np.array([[10.0, 10.0]])
-    sizes = np.array([[39.0, 39.0], [41.0, 10.0], [2.6, 10.0], [2.4, 10.0]])
-    assert reachable_share(sizes, anchors) == 0.5
 
 
 def test_anchors_far_from_all_objects_are_the_cause_and_better_ones_are_named() -> None:

@@ -19,7 +19,7 @@ from lookonce.weights.darknet_cfg import STANDARD_RECORD
 
 PREPARE = Path(__file__).parents[2] / "cpp" / "build" / "release" / "lookonce-prepare"
 # Formats that the C++ program does not read.
-PYTHON_ONLY = frozenset({".gif", ".tif", ".j2k", ".avif"})
+PYTHON_ONLY = frozenset({".bmp", ".ppm", ".gif", ".tif", ".j2k", ".avif"})
 MOST_BYTES = 50_000_000
 # Reads each file twice in one process; how much its peak memory grew, and what it answered.
 READ_ALL = """

@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import re
+import runpy
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -69,6 +70,12 @@ def test_the_readmes_have_the_same_python() -> None:
         [text for page, text in examples("python") if page == name] for name in ("README.md", "README_CN.md")
     )
     assert english == chinese != []
+
+
+def test_the_pictures_of_the_network_are_those_that_the_source_draws() -> None:
+    draw = runpy.run_path(str(ROOT / "docs/images/draw.py"))
+    for name, picture in draw["PICTURES"].items():
+        assert (ROOT / "docs/images" / f"{name}.svg").read_text(encoding="utf-8") == picture()
 
 
 def test_there_are_examples_to_run() -> None:

@@ -219,6 +219,10 @@ def test_no_module_is_named_for_nothing() -> None:
 def test_version_is_one_fact() -> None:
     stated = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert f'__version__ = "{stated}"' in (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+    assert f"\nversion: {stated}\n" in (PROJECT_ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    newest = re.search(r"^## \[?([^\]\n]+)", (PROJECT_ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] in (stated, "Unreleased")
 
 
 def test_decisions_are_numbered_without_gaps_and_say_context_decision_consequence() -> None:

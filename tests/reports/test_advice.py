@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from lookonce.data.dataset import Dataset
-from lookonce.reports.advice import IMAGE_SIZES, Advice, advise
+from lookonce.reports.advice import Advice, advise
 
 
 def dataset(sides: list[float], *, picture: int = 640, spread: bool = True) -> Dataset:
@@ -30,7 +30,7 @@ def dataset(sides: list[float], *, picture: int = 640, spread: bool = True) -> D
 
 
 def advice_on(sides: list[float], **options: object) -> Advice:
-    advice = advise(dataset(sides, **options), {size: size / 10 for size in IMAGE_SIZES})
+    advice = advise(dataset(sides, **options))
     assert advice is not None
     return advice
 
@@ -39,7 +39,8 @@ def test_large_objects_need_no_large_images() -> None:
     advice = advice_on([60.0] * 8)
     assert advice.image_size == 320
     assert "--image-size 320" in advice.words[0]
-    assert re.search(r"32 ms .* 64 ms at 640", " ".join(advice.words))
+    # Darknet prints 5.56 for 80 classes at 416, which is 3.3 at 320 and 13.2 at 640.
+    assert re.search(r"3\.2 GFLOP .* 12\.9 at 640", " ".join(advice.words))
 
 
 def test_objects_that_become_too_small_ask_for_a_larger_size() -> None:
@@ -66,15 +67,8 @@ def test_enlarging_small_images_is_called_what_it_is() -> None:
     assert any("200 pixels" in sentence for sentence in advice.words)
 
 
-def test_times_that_were_not_measured_are_not_told() -> None:
-    advice = advise(dataset([60.0]), {})
-    assert advice is not None
-    assert {row.milliseconds for row in advice.rows} == {None}
-    assert not any("ms" in sentence for sentence in advice.words)
-
-
 def test_without_objects_there_is_no_advice() -> None:
-    assert advise(dataset([]), {}) is None
+    assert advise(dataset([])) is None
 
 
 def test_an_image_of_unknown_size_does_not_disturb() -> None:
@@ -87,4 +81,4 @@ def test_an_image_of_unknown_size_does_not_disturb() -> None:
         image_sizes_wh=np.array([[640, 640], [0, 0]], np.int32),
         box_offsets=np.array([0, 1, 1]),
     )
-    assert advise(damaged, {}) == advise(data, {})
+    assert advise(damaged) == advise(data)

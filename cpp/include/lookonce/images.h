@@ -32,7 +32,7 @@ std::int64_t max_pixels();
 /// The bytes of an image file -> the same pixels as lookonce's Python reader, src/lookonce/data/images.py, gives:
 /// EXIF orientation applied, alpha laid on white, 16 bits brought to 8, CMYK by Adobe's convention, first frame.
 ///
-/// JPEG, PNG, WebP, BMP, PNM. `name` is what errors call it. Error: no image, another kind, truncated, damaged, too
+/// JPEG, PNG, WebP. `name` is what errors call it. Error: no image, another kind, truncated, damaged, too
 /// large.
 Image decode_image(std::string_view bytes, const std::string& name);
 

@@ -22,10 +22,13 @@ _MOSTLY_BACKGROUND = 0.9
 def check_boxes(dataset: Dataset, report: Report) -> None:
     """Check the boxes of one split, singly and in pairs."""
     _check_pairs(dataset, report)
-    for row, image_row in _with_images(dataset, _tiny(dataset)):
+    sides = (dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]).min(axis=1, initial=np.inf)
+    for row, image_row in _with_images(dataset, sides < _TINY_PIXELS):
         message = f"box {_corners(dataset, row)} is under {_TINY_PIXELS:g} pixels wide or high"
         report(_of_box("tiny-box", dataset, row, image_row, message))
-    for row, image_row in _with_images(dataset, _huge(dataset)):
+    areas = np.repeat(dataset.image_sizes_wh.prod(axis=1, dtype=np.int64), np.diff(dataset.box_offsets))
+    huge = (area_xyxy(dataset.boxes_xyxy) > _HUGE_SHARE * areas) & ~dataset.crowd
+    for row, image_row in _with_images(dataset, huge):
         width, height = dataset.image_sizes_wh[image_row]
         message = f"box {_corners(dataset, row)} covers over {100 * _HUGE_SHARE:g} % of the {width}x{height} image"
         report(_of_box("huge-box", dataset, row, image_row, message))
@@ -54,7 +57,10 @@ def check_classes(datasets: Sequence[Dataset], report: Report) -> None:
         report(Finding(name="mostly-background", file=train.split, message=message))
     val = next((dataset for dataset in datasets if dataset.split == "val"), None)
     if val is not None and val.class_names == train.class_names:
-        _check_scored(counts, val, report)
+        for name, count in class_counts(val).items():
+            if counts[name] and not count:
+                message = f"split {val.split!r}: class {name!r} has no boxes; its AP cannot be measured"
+                report(Finding(name="unscored-class", file=val.split, message=message))
 
 
 def class_counts(dataset: Dataset) -> dict[str, int]:
@@ -90,13 +96,6 @@ def _check_balance(train: Dataset, counts: dict[str, int], report: Report) -> No
         report(Finding(name="class-imbalance", file=train.split, message=message))
 
 
-def _check_scored(counts: dict[str, int], val: Dataset, report: Report) -> None:
-    for name, count in class_counts(val).items():
-        if counts[name] and not count:
-            message = f"split {val.split!r}: class {name!r} has no boxes; its AP cannot be measured"
-            report(Finding(name="unscored-class", file=val.split, message=message))
-
-
 def _check_pairs(dataset: Dataset, report: Report) -> None:
     """Report each box that overlaps an earlier box of its image (IoU over 0.95), once, with the first such box."""
     for first, second, image_row in overlapping_pairs(dataset):
@@ -117,16 +116,6 @@ def overlapping_pairs(dataset: Dataset) -> Iterator[tuple[int, int, int]]:
         same = np.triu(pairwise_iou_xyxy(boxes, boxes) > _SAME_IOU, k=1) & real & real[:, None]  # (N, N)
         for second in np.flatnonzero(same.any(axis=0)).tolist():
             yield rows.start + int(same[:, second].argmax()), rows.start + second, index
-
-
-def _tiny(dataset: Dataset) -> NDArray[np.bool_]:
-    sides = (dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]).min(axis=1, initial=np.inf)
-    return np.asarray(sides < _TINY_PIXELS)
-
-
-def _huge(dataset: Dataset) -> NDArray[np.bool_]:
-    areas = np.repeat(dataset.image_sizes_wh.prod(axis=1, dtype=np.int64), np.diff(dataset.box_offsets))
-    return np.asarray((area_xyxy(dataset.boxes_xyxy) > _HUGE_SHARE * areas) & ~dataset.crowd)
 
 
 def _with_images(dataset: Dataset, chosen: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:

@@ -47,6 +47,11 @@ def polar(radii: Points) -> Points:
     return np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
 
 
+def rotation(angle: float) -> Points:
+    """(2, 2)."""
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
 def rectangle(left: float, top: float, right: float, bottom: float) -> Points:
     """(4, 2) corners."""
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
@@ -138,9 +143,8 @@ def star(rng: np.random.Generator) -> Shape:
     crest = 1 - np.abs((angles * 5 / (2 * np.pi)) % 1 - 0.5) * 2  # 0 between arms, 1 at a tip
     radii = inner + (0.98 - inner) * crest ** rng.uniform(0.9, 1.5)
     tips = polar(np.full(5, 0.72))
-    turn = np.pi / 5  # crest is 1 in the middle of each fifth
-    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    arms = tuple((np.array([[0.0, 0.0], tip]), 0.05) for tip in tips @ rotation.T)
+    # Crest is 1 in the middle of each fifth.
+    arms = tuple((np.array([[0.0, 0.0], tip]), 0.05) for tip in tips @ rotation(np.pi / 5).T)
     return Shape(solids=(polar(radii),), grooves=arms)
 
 

@@ -39,7 +39,8 @@ def repair(datasets: Sequence[Dataset], findings: Sequence[Finding]) -> Repair:
     by_name: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_name[finding.name].append(finding)
-    usual = _usual(datasets)
+    # train, val and test; lists such as VOC's trainval only repeat their images.
+    usual = [dataset for dataset in datasets if dataset.split in SPLITS] or list(datasets)
     unusable = {path for name in _UNUSABLE for path in _files(by_name[name])}
     doubles = _doubles(usual, by_name)
     repaired = [_without_images(dataset, unusable | doubles[dataset.split]) for dataset in usual]
@@ -53,22 +54,16 @@ def repair(datasets: Sequence[Dataset], findings: Sequence[Finding]) -> Repair:
     ]
     return Repair(
         datasets=tuple(unify_classes([dataset for dataset in repaired if len(dataset)])),
-        new_names={path: _right_name(path) for path in _files(by_name["wrong-suffix"])},
+        new_names={
+            path: path.with_suffix(SUFFIXES[image_header(path).kind][0]).name
+            for path in _files(by_name["wrong-suffix"])
+        },
         changes=tuple(changes),
     )
 
 
-def _usual(datasets: Sequence[Dataset]) -> list[Dataset]:
-    """train, val and test; lists such as VOC's trainval only repeat their images."""
-    return [dataset for dataset in datasets if dataset.split in SPLITS] or list(datasets)
-
-
 def _files(findings: Iterable[Finding]) -> list[Path]:
     return [Path(finding.file) for finding in findings]
-
-
-def _right_name(path: Path) -> str:
-    return path.with_suffix(SUFFIXES[image_header(path).kind][0]).name
 
 
 def _without_images(dataset: Dataset, left_out: set[Path]) -> Dataset:

@@ -15,6 +15,13 @@ from lookonce.errors import DataError
 Rows = NDArray[np.int64]
 
 
+def even_choice(total: int, count: int) -> Rows:
+    """Up to `count` of the indices 0..total-1, evenly spaced."""
+    if not total or not count:
+        return np.zeros(0, np.int64)
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))
+
+
 def take_images(dataset: Dataset, rows: Rows) -> Dataset:
     """The images `rows` (K,) with their boxes, in that order."""
     counts = np.diff(dataset.box_offsets)[rows]

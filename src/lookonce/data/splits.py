@@ -88,10 +88,6 @@ class DataSource:
             report_missing(dataset.image_paths, found.origin, report)
         else:
             _require_sizes(dataset)
-        self._same_classes(dataset)
-        return dataset
-
-    def _same_classes(self, dataset: Dataset) -> None:
         for other in self._loaded.values():
             if other.class_names != dataset.class_names:
                 raise DataError(
@@ -99,6 +95,7 @@ class DataSource:
                     f"those of split {other.split!r} in the same order: {listed(other.class_names)}",
                     path=self.origin,
                 )
+        return dataset
 
 
 def _require_sizes(dataset: Dataset) -> None:

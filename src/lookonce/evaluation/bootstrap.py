@@ -9,12 +9,9 @@ and the fewer objects of each: interpolated precision takes a maximum, which cop
 that a resample lacks leaves the mean over the classes. `benchmarks/intervals.py` measures the coverage of both.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +19,10 @@ from numpy.typing import NDArray
 from lookonce.cores import usable_processors
 from lookonce.errors import DataError
 from lookonce.evaluation.matching import Matches
+from lookonce.ordered import ordered_map
 
 NUM_RECALLS = 101
 AP50_ROW, AP75_ROW = 0, 5
-Given = TypeVar("Given")
-Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,22 +76,12 @@ def bootstrap(
             yield np.bincount(draws, minlength=matches.num_images)
 
     with ThreadPoolExecutor(usable_processors()) as pool:  # numpy releases the GIL while it counts
-        for row, values in enumerate(_in_order(pool, counter.average_precision, weights())):
+        for row, values in enumerate(ordered_map(pool, counter.average_precision, weights(), ahead=32)):
             drawn[row] = values
             if on_progress is not None:
                 on_progress(row + 1)
     whole = counter.average_precision(np.ones(matches.num_images, np.int64))
     return Resampled(class_names=matches.class_names, drawn=drawn, whole=whole)
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, work: Callable[[Given], Done], given: Iterator[Given], ahead: int = 32
-) -> Iterator[Done]:
-    """`work` of each item, in order; at most `ahead` results are pending in memory."""
-    waiting = deque(pool.submit(work, item) for item in islice(given, ahead))
-    while waiting:
-        yield waiting.popleft().result()
-        waiting.extend(pool.submit(work, item) for item in islice(given, 1))
 
 
 def compare(first: Resampled, second: Resampled, metric: str = "AP") -> Comparison:

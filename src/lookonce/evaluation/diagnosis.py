@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.anchors import fit_anchors
+from lookonce.data.anchors import MOST_STRETCH, best_possible_recall, fit_anchors
 from lookonce.data.annotations import Annotations
 from lookonce.data.box_conventions import MOST_SLIPS, convention_evidence, likely_convention, sound_share
 from lookonce.data.dataset import Dataset
@@ -28,9 +28,6 @@ Verdict = Literal["cause", "suspect", "fine", "look", "unknown"]
 NOTHING_AP50 = 0.01
 HEALTHY_AP50 = 0.1
 FEWEST_OBJECTS = 10  # with fewer, a class is not judged
-# A box can become this many times its anchor (dialect ultralytics: exactly, (2 * sigmoid)^2); beyond it, or under the
-# inverse, learning is slow in the other dialects.
-ANCHOR_REACH = 4.0
 # Usual peak learning rates of such networks, to within a small factor, for batches of up to 64 images.
 USUAL_LR: dict[str, tuple[float, float]] = {"sgd": (3e-4, 0.05), "adamw": (3e-5, 0.008)}
 FEWEST_STEPS = 200
@@ -174,14 +171,14 @@ def check_anchors(sizes_wh: NDArray[np.float64], record: ModelRecord) -> Check:
     name = "recall bound of the anchors"
     if not len(sizes_wh):
         return Check(name=name, verdict="unknown", evidence="no objects")
-    anchors = np.asarray(record.anchors, np.float64)
-    bound = reachable_share(sizes_wh, anchors)
+    anchors, sizes_wh = np.asarray(record.anchors, np.float64), np.maximum(sizes_wh, 1e-9)
+    bound = best_possible_recall(sizes_wh, anchors)
     shown = " ".join(f"{width:g}x{height:g}" for width, height in record.anchors)
-    evidence = f"{100 * bound:.1f} % of the objects are within a factor of {ANCHOR_REACH:g} of an anchor ({shown})"
+    evidence = f"{100 * bound:.1f} % of the objects are within a factor of {MOST_STRETCH:g} of an anchor ({shown})"
     if bound >= 0.9:
         return Check(name=name, verdict="fine", evidence=evidence)
     fitted = fit_anchors(np.maximum(sizes_wh, 1.0))
-    better = reachable_share(sizes_wh, fitted)
+    better = best_possible_recall(sizes_wh, fitted)
     median = np.median(sizes_wh, axis=0)
     return Check(
         name=name,
@@ -191,12 +188,6 @@ def check_anchors(sizes_wh: NDArray[np.float64], record: ModelRecord) -> Check:
         advice="train with anchors=auto, or with: "
         f"anchors='[{', '.join(f'[{width:.0f},{height:.0f}]' for width, height in fitted)}]'",
     )
-
-
-def reachable_share(sizes_wh: NDArray[np.float64], anchors_wh: NDArray[np.float64]) -> float:
-    """(N, 2), (A, 2) -> fraction of the sizes whose sides are within a factor of ANCHOR_REACH of an anchor's, 0..1."""
-    ratios = np.maximum(sizes_wh, 1e-9)[:, None] / anchors_wh[None]  # (N, A, 2)
-    return float((np.maximum(ratios, 1 / ratios).max(axis=2).min(axis=1) < ANCHOR_REACH).mean())
 
 
 def check_learning(

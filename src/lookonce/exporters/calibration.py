@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
+from lookonce.data.selection import even_choice
 from lookonce.data.source import open_data
 from lookonce.data.splits import DataSource
 from lookonce.errors import DataError, SettingsError
@@ -17,7 +17,6 @@ from lookonce.letterbox import fit
 from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
 
-Item = TypeVar("Item")
 FindImages = Callable[[str], list[Callable[[], NDArray[np.uint8]]]]
 # Evenly spaced. ONNX INT8 of the COCO network has AP .2064 with 32 and .2063 with 128 (281 images of val2017). With
 # 128, export takes 45 seconds longer on a core.
@@ -59,11 +58,13 @@ def open_calibration_set(
     except DataError:
         if given is None or Path(source).suffix in {".json", ".yaml", ".yml"}:
             raise
-        canvases = _fitted([read() for read in _evenly(find_images(source))], record)
+        readers = find_images(source)
+        chosen = even_choice(len(readers), CALIBRATION_IMAGES).tolist()
+        canvases = _fitted([readers[row]() for row in chosen], record)
         return CalibrationSet(
             canvases=canvases, labelled=None, text=f"calibrated on {counted(len(canvases), 'image')} of {source}"
         )
-    paths = _evenly(list(fitted.image_paths))
+    paths = [fitted.image_paths[row] for row in even_choice(len(fitted), CALIBRATION_IMAGES).tolist()]
     return CalibrationSet(
         canvases=_fitted([read_image(path) for path in paths], record),
         labelled=scored,
@@ -72,11 +73,6 @@ def open_calibration_set(
             f"AP on {counted(len(scored), 'image')} of split '{scored.split}'"
         ),
     )
-
-
-def _evenly(items: list[Item]) -> list[Item]:
-    rows = np.unique(np.linspace(0, len(items) - 1, min(CALIBRATION_IMAGES, len(items))).round().astype(int))
-    return [items[row] for row in rows.tolist()]
 
 
 def _fitted(images: list[NDArray[np.uint8]], record: ModelRecord) -> NDArray[np.uint8]:

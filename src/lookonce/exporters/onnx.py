@@ -243,7 +243,10 @@ def _trace(network: ExportWrapper, record: ModelRecord, plan: ExportPlan) -> onn
     assert program is not None  # dynamo=True returns a program
     proto = program.model_proto  # which is made anew each time that it is asked for
     _name_nodes(proto)
-    return _without_traces(proto)
+    # Without the exporter's metadata of every node: stack traces with paths of this machine.
+    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.output, *proto.graph.input):
+        del part.metadata_props[:]
+    return proto
 
 
 def _name_nodes(proto: onnx.ModelProto) -> None:
@@ -260,13 +263,6 @@ def _name_nodes(proto: onnx.ModelProto) -> None:
         name = f"{module}.{node.op_type}"
         counts[name] += 1
         node.name = name if counts[name] == 1 else f"{name}_{counts[name]}"
-
-
-def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Removes the exporter's metadata of every node: stack traces with paths of this machine."""
-    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.output, *proto.graph.input):
-        del part.metadata_props[:]
-    return proto
 
 
 def selection_graph(*, multi_label: bool, agnostic: bool = False, padded: bool = False) -> str:

@@ -51,21 +51,17 @@ class Range:
 def weight_scales(model: YoloV3Tiny) -> dict[str, Weights]:
     """Name of each convolution (of its block, as in `layers.Step.module`) -> its scales and biases."""
     weights = {}
-    for name, conv in _folded(model).items():
-        assert conv.bias is not None
-        largest = conv.weight.detach().abs().amax(dim=(1, 2, 3)).cpu().numpy()
-        scales = np.where(largest > 0, largest / LARGEST_WEIGHT, 1.0).astype(np.float32)
-        weights[name] = Weights(scales=scales, biases=conv.bias.detach().cpu().numpy().astype(np.float32))
-    return weights
-
-
-def _folded(model: YoloV3Tiny) -> dict[str, nn.Conv2d]:
     convolutions = {
         name: fuse_conv_bn_eval(block.conv, block.norm)
         for name, block in model.eval().named_modules()
         if isinstance(block, ConvBlock)
     }
-    return convolutions | {"head32": model.head32, "head16": model.head16}
+    for name, conv in (convolutions | {"head32": model.head32, "head16": model.head16}).items():
+        assert conv.bias is not None
+        largest = conv.weight.detach().abs().amax(dim=(1, 2, 3)).cpu().numpy()
+        scales = np.where(largest > 0, largest / LARGEST_WEIGHT, 1.0).astype(np.float32)
+        weights[name] = Weights(scales=scales, biases=conv.bias.detach().cpu().numpy().astype(np.float32))
+    return weights
 
 
 @torch.inference_mode()

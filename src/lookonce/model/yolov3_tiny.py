@@ -107,15 +107,11 @@ def initialise(model: YoloV3Tiny, generator: torch.Generator, *, objectness_prio
             module.weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
     for head, num_anchors in zip(model.heads, model.num_anchors, strict=True):
         head.weight.normal_(0, 0.01, generator=generator)
-        _set_prior(head, num_anchors, model.num_classes, objectness_prior)
-
-
-def _set_prior(head: nn.Conv2d, num_anchors: int, num_classes: int, objectness_prior: float) -> None:
-    """Set biases for which the box is the anchor, objectness is the prior, and each class has the same probability."""
-    assert head.bias is not None
-    bias = head.bias.zero_().view(num_anchors, 5 + num_classes)
-    bias[:, 4] = _logit(objectness_prior)
-    bias[:, 5:] = _logit(1 / max(num_classes, 2))
+        # With these biases the box is the anchor, objectness is the prior, and all classes have the same probability.
+        assert head.bias is not None
+        bias = head.bias.zero_().view(num_anchors, 5 + model.num_classes)
+        bias[:, 4] = _logit(objectness_prior)
+        bias[:, 5:] = _logit(1 / max(model.num_classes, 2))
 
 
 def _logit(probability: float) -> float:

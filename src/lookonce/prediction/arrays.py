@@ -37,7 +37,7 @@ def media_of(source: Any, *, bgr: bool = False, follow_links: bool = False) -> M
 
 
 def _entries(source: Any, bgr: bool, follow_links: bool) -> Iterator[ImageSource]:
-    given = source if isinstance(source, list | tuple) or _dimensions(source) == 4 else [source]
+    given = source if isinstance(source, list | tuple) or int(getattr(source, "ndim", 0)) == 4 else [source]
     for number, one in enumerate(given, start=1):
         if isinstance(one, str | os.PathLike):
             media = find_media(os.fspath(one), follow_links=follow_links)
@@ -51,10 +51,6 @@ def _entries(source: Any, bgr: bool, follow_links: bool) -> Iterator[ImageSource
 
 def _held(image: NDArray[np.uint8], name: str, place: Path) -> ImageSource:
     return ImageSource(name=name, place=place, pixels=lambda: image)
-
-
-def _dimensions(value: Any) -> int:
-    return int(getattr(value, "ndim", 0))
 
 
 def as_image(value: Any, *, bgr: bool = False, name: str = "image") -> NDArray[np.uint8]:

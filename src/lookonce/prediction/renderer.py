@@ -51,7 +51,13 @@ class Renderer:
         with closing(self), ThreadPoolExecutor(NUM_WRITERS, "lookonce-draw") as writers:
             for one, frame in ordered_map(writers, self._finish, predictions, ahead=0 if live else DRAWN_AHEAD):
                 if frame is not None:
-                    self._film(one, frame)
+                    clip = one.source.clip
+                    assert clip is not None
+                    if clip is not self._clip or self._writer is None:
+                        self.close()
+                        self._clip = clip
+                        self._writer = VideoWriter(drawing_path(clip, self._folder), frame_rate=clip.frame_rate)
+                    self._writer.add(frame, one.source.seconds)
                 yield one
 
     def close(self) -> None:
@@ -77,15 +83,6 @@ class Renderer:
             place = one.source.place
             name = place.with_name(f"{place.stem}-{number}{_suffix(place)}")
             _write(self._folder / CROPS / folder_name(self._record.class_names, label) / name, crop)
-
-    def _film(self, one: Prediction, frame: ImageArray) -> None:
-        clip = one.source.clip
-        assert clip is not None
-        if clip is not self._clip or self._writer is None:
-            self.close()
-            self._clip = clip
-            self._writer = VideoWriter(drawing_path(clip, self._folder), frame_rate=clip.frame_rate)
-        self._writer.add(frame, one.source.seconds)
 
 
 def drawing_path(source: ImageSource | Clip, folder: Path) -> Path:

@@ -1,6 +1,6 @@
-"""Recommends an image size: fraction of tiny objects, recall bound of the anchors, time per image."""
+"""Recommends an image size: fraction of tiny objects, recall bound of the anchors, operations per image."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,10 @@ from lookonce.data.anchors import (
     size_overlaps,
 )
 from lookonce.data.dataset import Dataset
-from lookonce.data.selection import take_images
+from lookonce.data.selection import even_choice, take_images
+from lookonce.model.layers import steps_of
 from lookonce.settings.image_size import hw_of
+from lookonce.settings.record import FULL_CHANNELS
 from lookonce.settings.schema import default_of
 
 IMAGE_SIZES = tuple(range(320, 641, 32))
@@ -30,11 +32,11 @@ MOST_IMAGES = 5000  # evenly spaced; more change no shown digit, and COCO's 118,
 
 @dataclass(frozen=True, kw_only=True)
 class SizeRow:
-    """All but image_size and milliseconds are 0..1; fractions are of the objects to learn.
+    """All but image_size and gflop are 0..1; fractions are of the objects to learn.
 
     tiny: fraction with sqrt(width * height) under TINY_PIXELS. recall_16, recall_32, recall: fraction that an anchor of
     the stride-16 head, of the stride-32 head, of either can fit. overlap: mean IoU with the best anchor. crowded:
-    fraction that shares cell and anchor with another object. milliseconds: per image, None if not measured.
+    fraction that shares cell and anchor with another object. gflop: of the network of full width, per image.
     """
 
     image_size: int
@@ -44,7 +46,7 @@ class SizeRow:
     recall: float
     overlap: float
     crowded: float
-    milliseconds: float | None
+    gflop: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,19 +60,17 @@ class Advice:
     words: tuple[str, ...]
 
 
-def advise(dataset: Dataset, milliseconds: Mapping[int, float]) -> Advice | None:
-    """The advice, or None if there are no objects. milliseconds: image size -> time per image; may be empty.
+def advise(dataset: Dataset) -> Advice | None:
+    """The advice, or None if there are no objects.
 
     The anchors are fitted to the objects, as in training, and scale with the image size.
     """
-    if len(dataset) > MOST_IMAGES:
-        rows_taken = np.linspace(0, len(dataset) - 1, MOST_IMAGES).round().astype(np.int64)
-        dataset = take_images(dataset, rows_taken)
+    dataset = take_images(dataset, even_choice(len(dataset), MOST_IMAGES))
     boxes, _ = boxes_at_input(dataset, hw_of(IMAGE_SIZES[-1]), default_of("resize_mode"))
     if not len(boxes):
         return None
     shares = fit_anchors(_sizes(boxes)) / IMAGE_SIZES[-1]
-    rows = tuple(_row(dataset, size, shares * size, milliseconds.get(size)) for size in IMAGE_SIZES)
+    rows = tuple(_row(dataset, size, shares * size) for size in IMAGE_SIZES)
     best = _recommended(rows)
     return Advice(
         split=dataset.split,
@@ -85,10 +85,11 @@ def _sizes(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 1.0)
 
 
-def _row(dataset: Dataset, image_size: int, anchors: NDArray[np.float64], milliseconds: float | None) -> SizeRow:
+def _row(dataset: Dataset, image_size: int, anchors: NDArray[np.float64]) -> SizeRow:
     boxes, image_rows = boxes_at_input(dataset, hw_of(image_size), default_of("resize_mode"))
     sizes = _sizes(boxes)
     half = len(anchors) // 2
+    steps = steps_of(FULL_CHANNELS, len(dataset.class_names), hw_of(image_size))
     return SizeRow(
         image_size=image_size,
         tiny=float((np.sqrt(sizes.prod(1)) < TINY_PIXELS).mean()),
@@ -97,7 +98,7 @@ def _row(dataset: Dataset, image_size: int, anchors: NDArray[np.float64], millis
         recall=best_possible_recall(sizes, anchors),
         overlap=float(size_overlaps(sizes, anchors).max(1).mean()),
         crowded=crowded_share(boxes, image_rows, anchors, ANCHOR_STRIDES),
-        milliseconds=milliseconds,
+        gflop=2 * sum(step.macs for step in steps) / 1e9,
     )
 
 
@@ -125,9 +126,9 @@ def _words(rows: Sequence[SizeRow], best: SizeRow, usual_side: int) -> Iterator[
         yield f"At {before.image_size}, {_lost(before)}; at {best.image_size}, {_lost(best)}."
     else:
         yield f"Even at {best.image_size}, {_lost(best)}."
-    if best.milliseconds and last.milliseconds and best is not last:
+    if best is not last:
         yield (
-            f"An image takes {best.milliseconds:.0f} ms at {best.image_size} and {last.milliseconds:.0f} ms at "
+            f"An image takes {best.gflop:.1f} GFLOP at {best.image_size} and {last.gflop:.1f} at "
             f"{last.image_size}, where few more objects can be detected, although boxes may be more precise."
         )
     if last.tiny > TOO_MANY_TINY:

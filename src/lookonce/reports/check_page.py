@@ -14,6 +14,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.finding_kinds import FINDING_KINDS
 from lookonce.data.findings import Finding
 from lookonce.data.images import ImageArray, read_image
+from lookonce.data.selection import even_choice
 from lookonce.errors import DataError
 from lookonce.prediction.draw import css_color
 from lookonce.reports.advice import Advice, SizeRow
@@ -22,7 +23,6 @@ from lookonce.reports.html import fill_page
 from lookonce.reports.images import Tag, data_uri, tags_over
 from lookonce.reports.plots import Series, line_chart
 from lookonce.reports.sections import counts_of_data
-from lookonce.reports.sheets import even_choice
 from lookonce.storage import os_errors_explained, write_file
 
 MOST_IMAGES = 6  # per check
@@ -41,7 +41,6 @@ class CheckPage:
     title: str
     result: CheckResult
     advice: Advice | None = None
-    speed_note: str = ""
     changes: Sequence[str] = ()
     commands: Sequence[str] = ()
 
@@ -61,7 +60,7 @@ def render_check(page: CheckPage) -> str:
         ("Findings", "found", _overview(page.result)),
         ("Details", "findings", _details(page.result, album)),
         ("Labelled images", "labelled", _ordinary(page.result, album)),
-        ("Image size", "size", _advice(page.advice, page.speed_note)),
+        ("Image size", "size", _advice(page.advice)),
         ("Data", "data", counts_of_data([data for data in page.result.datasets if data.class_names and len(data)])),
         ("Changes in the corrected copy", "changes", _messages(page.changes)),
         ("All checks", "checks", _all_checks(page.result)),
@@ -252,16 +251,17 @@ def _view(meant: tuple[float, float, float, float] | None, width: int, height: i
     )
 
 
-def _advice(advice: Advice | None, speed_note: str) -> str:
+def _advice(advice: Advice | None) -> str:
     if advice is None:
         return ""
     words = "".join(f"<p>{escape(sentence)}</p>" for sentence in advice.words)
-    heads = ("size", "under 8 px", "stride 16", "stride 32", "either", "crowded", "ms")
+    heads = ("size", "under 8 px", "stride 16", "stride 32", "either", "crowded", "GFLOP")
     rows = [_size_cells(row, chosen=row.image_size == advice.image_size) for row in advice.rows]
     explained = (
         "Under 8 px: objects too small to keep much detail. Stride 16, stride 32, either: objects whose sides are "
         "within a factor of four of those of an anchor of that head (best possible recall). Crowded: objects that "
-        f"share cell and anchor with another object; only one of them can be detected. {speed_note}"
+        "share cell and anchor with another object; only one of them can be detected. GFLOP: billions of operations of "
+        "the network per image, at full width."
     )
     shown = table(rows, head="".join(head_cell(name, number=True) for name in heads))
     chart = _advice_chart(advice)
@@ -273,7 +273,7 @@ def _size_cells(row: SizeRow, *, chosen: bool) -> str:
     size = f"<b>{row.image_size}</b>" if chosen else str(row.image_size)
     shares = (row.tiny, row.recall_16, row.recall_32, row.recall, row.crowded)
     cells = (f'<td class="number" data-value="{share}">{100 * share:.1f} %</td>' for share in shares)
-    return f'<td class="number">{size}</td>' + "".join(cells) + count(row.milliseconds)
+    return f'<td class="number">{size}</td>' + "".join(cells) + f'<td class="number">{row.gflop:.1f}</td>'
 
 
 def _advice_chart(advice: Advice) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lookonce.reports import comparison, error_analysis_page, sections
 from lookonce.reports.content import Content
+from lookonce.settings.names import few
 from lookonce.storage import write_file
 
 # Heading, anchor and function of each section, in the order of the page; empty sections are omitted.
@@ -81,9 +82,8 @@ def lead(content: Content) -> str:
     record = content.run.record
     if record is None:
         return f"A run of lookonce in {content.run.folder}."
-    more = f" and {record.num_classes - 8} more" if record.num_classes > 8 else ""
-    names = ", ".join(f"'{name}'" for name in record.class_names[:8]) + more
-    return f"YOLOv3-Tiny, trained to detect {names}."
+    names = [f"'{name}'" for name in record.class_names]
+    return f"YOLOv3-Tiny, trained to detect {few(names)}."
 
 
 # A browser may load only the images, styles and scripts embedded in the page.

@@ -12,6 +12,7 @@ from lookonce.boxes import xywh_to_xyxy
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.data.loader import Batch
+from lookonce.data.selection import even_choice
 from lookonce.detections import Detections
 from lookonce.evaluation.analysis import SHOWN_SCORE, Analysis
 from lookonce.evaluation.results import Results
@@ -69,13 +70,6 @@ def write_batch(file: Path, batch: Batch, class_names: Sequence[str]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     sheet = _arranged(cells, columns=4, cell_width=max(cell.shape[1] for cell in cells))
     write_file(file, _jpeg(sheet, BATCH_QUALITY))
-
-
-def even_choice(total: int, count: int) -> NDArray[np.int64]:
-    """Up to `count` of the indices 0..total-1, evenly spaced."""
-    if not total or not count:
-        return np.zeros(0, np.int64)
-    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))
 
 
 def truth_of(dataset: Dataset, index: int) -> Detections:

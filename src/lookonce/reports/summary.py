@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lookonce.reports.content import Content
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, few
 
 FEW_OBJECTS = 20  # AP of a class with fewer scored objects is unreliable
 
@@ -41,10 +41,9 @@ def _classes(metrics: Mapping[str, Any]) -> Iterator[str]:
         best, worst = (choose(per_class, key=lambda name: per_class[name]["AP50"]) for choose in (max, min))
         low, high = (per_class[name]["AP50"] for name in (worst, best))
         yield f"Best class: '{best}' (AP50 {high:.3f}), worst class: '{worst}' ({low:.3f})."
-    few = [name for name, row in per_class.items() if row.get("num_objects", FEW_OBJECTS) < FEW_OBJECTS]
-    if few:
-        shown = ", ".join(f"'{name}'" for name in few[:6]) + (f" and {len(few) - 6} more" if len(few) > 6 else "")
-        yield f"Fewer than {FEW_OBJECTS} objects of {shown} were scored, so these scores are unreliable."
+    rare = [f"'{name}'" for name, row in per_class.items() if row.get("num_objects", FEW_OBJECTS) < FEW_OBJECTS]
+    if rare:
+        yield f"Fewer than {FEW_OBJECTS} objects of {few(rare, 6)} were scored, so these scores are unreliable."
 
 
 def _errors(content: Content) -> Iterator[str]:

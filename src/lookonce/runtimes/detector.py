@@ -54,7 +54,7 @@ class Detector:
         late = self._suppresses_late
         found = self.runtime.detect(
             np.stack([canvas for canvas, _ in fitted]),
-            score_threshold=self._lowest_score(),
+            score_threshold=self.score_threshold if self._class_scores is None else float(self._class_scores.min()),
             iou_threshold=1.0 if late else self.iou_threshold,  # no IoU exceeds 1
             max_detections=MOST_CANDIDATES if late else self.max_detections,
             multi_label=self.multi_label,
@@ -68,9 +68,6 @@ class Detector:
 
         Within one class it cannot: its higher score would be over the threshold that both share."""
         return self.agnostic and self._class_scores is not None
-
-    def _lowest_score(self) -> float:
-        return self.score_threshold if self._class_scores is None else float(self._class_scores.min())
 
     def _finish(self, found: Detections, placement: Placement) -> Detections:
         if self._class_scores is not None:

@@ -40,7 +40,16 @@ def _kind_of_content(path: Path) -> Kind | None:
     except OSError:
         return None
     if head.startswith(b"PK\x03\x04"):
-        return _kind_of_archive(path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except (zipfile.BadZipFile, OSError):
+            return None
+        if any(name.endswith("/models/model.json") for name in names):
+            return "torch-export"
+        if any("/code/" in name for name in names):
+            return "torchscript"
+        return None
     if head.lstrip().startswith((b"<?xml", b"<net")) and b"<net" in head:
         return "openvino"
     if head[4:8] in FLATBUFFERS:
@@ -48,17 +57,4 @@ def _kind_of_content(path: Path) -> Kind | None:
     # Protobuf: field 1, ir_version, a small number; then a length-delimited field.
     if len(head) > 2 and head[0] == 0x08 and head[1] < 32 and head[2] & 7 == 2:
         return "onnx"
-    return None
-
-
-def _kind_of_archive(path: Path) -> Kind | None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
-        return None
-    if any(name.endswith("/models/model.json") for name in names):
-        return "torch-export"
-    if any("/code/" in name for name in names):
-        return "torchscript"
     return None

@@ -1,6 +1,5 @@
 """Protocol buffers, as far as exported files need them."""
 
-import struct
 from collections.abc import Iterator
 
 FIXED_SIZES = {1: 8, 5: 4}  # wire type -> bytes
@@ -44,12 +43,10 @@ def _varint(content: memoryview, at: int) -> tuple[int, int]:
     raise ValueError("a number longer than 64 bits")
 
 
-def as_field(number: int, value: bytes | int | float) -> bytes:
-    """One field: its number and wire type, then a length and bytes, a varint, or four bytes."""
+def as_field(number: int, value: bytes | int) -> bytes:
+    """One field: its number and wire type, then a length and bytes, or a varint."""
     if isinstance(value, bytes):
         return _as_varint(number << 3 | 2) + _as_varint(len(value)) + value
-    if isinstance(value, float):
-        return _as_varint(number << 3 | 5) + struct.pack("<f", value)
     return _as_varint(number << 3) + _as_varint(value)
 
 

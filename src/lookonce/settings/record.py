@@ -149,10 +149,6 @@ def require_consistent(record: ModelRecord, *, can_be_backbone: bool = False) ->
         if count not in wanted:
             limits = str(wanted[0]) if len(wanted) == 1 else f"{wanted[0]} to {wanted[-1]}"
             raise ValueError(f"{name}: {count} values; expected {limits}")
-    _require_usable_heads(record)
-
-
-def _require_usable_heads(record: ModelRecord) -> None:
     scales = record.dialect.center_scales
     for head, (stride, mask) in enumerate(zip(record.strides, record.masks, strict=True)):
         if any(side % stride for side in record.image_size) or record.strides.count(stride) > 1:

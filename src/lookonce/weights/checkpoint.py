@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -79,7 +78,9 @@ def save_checkpoint(
         get_logger().warning(f"{fault}; replaced by a new save; is the disk in order?")
         previous = None
     with atomic_folder(folder, previous=previous) as new:
-        _write_arrays(new / MODEL_FILE, {name: _as_float32(array) for name, array in state.items()})
+        # Float32, but for BatchNorm's integer batch counters.
+        floats = {name: array.float() if array.is_floating_point() else array for name, array in state.items()}
+        _write_arrays(new / MODEL_FILE, floats)
         _write_json(new / RECORD_FILE, record.model_dump(mode="json"))
         if training_state is not None:
             _write_arrays(new / TRAINING_ARRAYS_FILE, training_state.tensors)
@@ -155,12 +156,9 @@ def read_record(folder: Path) -> ModelRecord:
 
 
 def _write_manifest(folder: Path) -> None:
-    files = sorted(path for path in folder.iterdir())
-    _write_json(folder / MANIFEST_FILE, {path.name: _fingerprint(path) for path in files})
-
-
-def _fingerprint(path: Path) -> dict[str, Any]:
-    return {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+    files = sorted(folder.iterdir())
+    entries = {path.name: {"sha256": sha256_file(path), "bytes": path.stat().st_size} for path in files}
+    _write_json(folder / MANIFEST_FILE, entries)
 
 
 def _verified_files(folder: Path) -> set[str]:
@@ -249,8 +247,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise WeightsError(f"{path}: contains a {type(value).__name__}; expected a JSON object; {NEXT_STEP}", path=path)
     return value
-
-
-def _as_float32(array: Tensor) -> Tensor:
-    """The array as float32; BatchNorm's integer batch counters are unchanged."""
-    return array.to(torch.float32) if array.is_floating_point() else array

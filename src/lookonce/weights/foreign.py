@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lookonce.errors import WeightsError
 from lookonce.settings.image_size import ImageSize
+from lookonce.settings.names import few
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import read_text_file
 
@@ -114,9 +115,8 @@ def _classes(names: tuple[str, ...], ids: tuple[int, ...], *, known: bool) -> di
 def require_all_used(left: Sequence[str], source: str) -> None:
     """WeightsError when arrays of a file are left over: the file belongs to another network."""
     if left:
-        shown = ", ".join(repr(name) for name in left[:10]) + (f" and {len(left) - 10} more" if len(left) > 10 else "")
         raise WeightsError(
-            f"{source}: unknown arrays ({len(left)}): {shown}; expected weights of YOLOv3-Tiny",
+            f"{source}: unknown arrays ({len(left)}): {few([*map(repr, left)], 10)}; expected weights of YOLOv3-Tiny",
             path=source,
         )
 

@@ -241,13 +241,32 @@ def _take(arrays: Arrays, name: str, shape: tuple[int, ...], source: str) -> Ten
 
 def to_mindspore(record: ModelRecord, state: Mapping[str, Tensor], source: str) -> dict[str, bytes]:
     """suffix -> content of the .ckpt, with the names and the order of the model zoo's evaluation."""
-    _require_the_model_zoos_boxes(record, source)
+    ours, theirs = record.dialect, DIALECTS["mindspore"]
+    _require(
+        record,
+        {
+            f"size rule {ours.size_rule}": ours.size_rule == theirs.size_rule,
+            f"centre scales {ours.center_scales}": ours.center_scales == theirs.center_scales,
+            f"{tuple(map(len, record.masks))} anchors per head": all(len(mask) == NUM_ANCHORS for mask in record.masks),
+        },
+        source,
+    )
     return {".ckpt": network_to_ckpt(record, state, source)}
 
 
 def network_to_ckpt(record: ModelRecord, state: Mapping[str, Tensor], source: str) -> bytes:
     """The content of a .ckpt for the model zoo's network, for any decoding of the heads."""
-    _require_the_model_zoos_layers(record, source)
+    dialect = record.dialect
+    _require(
+        record,
+        {
+            f"activation {dialect.activation}": dialect.activation == "leaky",
+            f"pool edge {dialect.pool_edge}": dialect.pool_edge == "repeat",
+            f"{len(record.masks)} heads": len(record.masks) == len(HEADS),
+            f"channels {record.channels}": 0 not in record.channels,
+        },
+        source,
+    )
     moved = with_epsilon(state, record.dialect.batchnorm_eps, DIALECTS["mindspore"].batchnorm_eps, source)
     message = checkpoint_message()()
     for name, array in _in_file_order(record, moved):
@@ -265,33 +284,6 @@ def _in_file_order(record: ModelRecord, state: Mapping[str, Tensor]) -> Iterator
     for one in ordered:
         for theirs, (ours, _) in _names(one).items():
             yield theirs, state[ours]
-
-
-def _require_the_model_zoos_layers(record: ModelRecord, source: str) -> None:
-    dialect = record.dialect
-    _require(
-        record,
-        {
-            f"activation {dialect.activation}": dialect.activation == "leaky",
-            f"pool edge {dialect.pool_edge}": dialect.pool_edge == "repeat",
-            f"{len(record.masks)} heads": len(record.masks) == len(HEADS),
-            f"channels {record.channels}": 0 not in record.channels,
-        },
-        source,
-    )
-
-
-def _require_the_model_zoos_boxes(record: ModelRecord, source: str) -> None:
-    ours, theirs = record.dialect, DIALECTS["mindspore"]
-    _require(
-        record,
-        {
-            f"size rule {ours.size_rule}": ours.size_rule == theirs.size_rule,
-            f"centre scales {ours.center_scales}": ours.center_scales == theirs.center_scales,
-            f"{tuple(map(len, record.masks))} anchors per head": all(len(mask) == NUM_ANCHORS for mask in record.masks),
-        },
-        source,
-    )
 
 
 def _require(record: ModelRecord, needs: Mapping[str, bool], source: str) -> None:

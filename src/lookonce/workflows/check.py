@@ -15,10 +15,10 @@ from lookonce.data.splits import DataSource
 from lookonce.data.write import Copy, Format, require_new, write_data
 from lookonce.errors import DataError
 from lookonce.log import get_logger, progress_bar
-from lookonce.reports.advice import IMAGE_SIZES, Advice, advise
+from lookonce.reports.advice import Advice, advise
 from lookonce.reports.check_page import CheckPage, write_check_page
 from lookonce.runtimes.registry import load_runtime
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, few
 from lookonce.settings.resolve import coerce
 from lookonce.settings.schema import default_of
 from lookonce.storage import os_errors_explained, write_file
@@ -162,19 +162,11 @@ def _with_label_errors(result: CheckResult, weights: Path, names: Path | None) -
 
 def _advise(result: CheckResult) -> Advice | None:
     """Advice from the train split, else from the first split; None without boxes."""
-    from lookonce.runtimes.speed import milliseconds_by_size  # ONNX Runtime takes a moment to import
-
     by_split = {dataset.split: dataset for dataset in reversed(result.datasets)}
     dataset = by_split.get("train", result.datasets[0] if result.datasets else None)
     if dataset is None or not len(dataset.labels):
         return None
-    return advise(dataset, milliseconds_by_size(IMAGE_SIZES, len(dataset.class_names)))
-
-
-SPEED_NOTE = (
-    "ms: latency of one image on this machine, full-width network without pre- and post-processing, ONNX Runtime on "
-    "all cores, measured at 320, 480 and 640 pixels."
-)
+    return advise(dataset)
 
 
 def _page(checked: Checked, data: str | Path, images: Path | None) -> CheckPage:
@@ -183,7 +175,6 @@ def _page(checked: Checked, data: str | Path, images: Path | None) -> CheckPage:
         title=f"Data check: {Path(data).resolve().name}",
         result=checked.result,
         advice=checked.advice,
-        speed_note=SPEED_NOTE,
         changes=checked.fixed.changes if checked.fixed else (),
         commands=(command, f"{command} --fix CORRECTED"),
     )
@@ -284,15 +275,13 @@ def _num_fixable(result: CheckResult) -> int:
 
 def _advice_lines(advice: Advice) -> Iterator[str]:
     yield f"image size, from {counted(advice.objects, 'object')} of split {advice.split}:"
-    yield "        under   within 4x of an anchor of   cell and     ms per"
+    yield "        under   within 4x of an anchor of   cell and  GFLOP per"
     yield "  size   8 px  stride 16 stride 32  either  anchor shared image"
     for row in advice.rows:
-        shown = "     -" if row.milliseconds is None else f"{row.milliseconds:6.0f}"
         yield (
             f"  {row.image_size:4}{row.tiny:7.1%}{row.recall_16:11.1%}{row.recall_32:10.1%}{row.recall:8.1%}"
-            f"{row.crowded:13.1%}  {shown}"
+            f"{row.crowded:13.1%}{row.gflop:9.1f}"
         )
-    yield f"  {SPEED_NOTE}"
     yield from (f"  {sentence}" for sentence in advice.words)
 
 
@@ -314,5 +303,4 @@ def _summary_lines(split: SplitSummary) -> Iterator[str]:
         f"{counted(split.boxes, 'box')}{crowd}"
     )
     counts = sorted(split.class_boxes.items(), key=lambda item: -item[1])
-    more = f", and {len(counts) - 10} more classes" if len(counts) > 10 else ""
-    yield "    " + ", ".join(f"{name} {count}" for name, count in counts[:10]) + more
+    yield f"    {few([f'{name} {count}' for name, count in counts], 10)}"

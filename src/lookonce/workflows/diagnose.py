@@ -11,7 +11,7 @@ from lookonce.data.anchors import box_sizes_at_input
 from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
-from lookonce.data.selection import take_images
+from lookonce.data.selection import even_choice, take_images
 from lookonce.data.source import open_data
 from lookonce.data.splits import DataSource
 from lookonce.errors import DataError, SettingsError
@@ -33,7 +33,7 @@ from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.results import Results
 from lookonce.log import get_logger
 from lookonce.reports.content import read_run
-from lookonce.reports.sheets import even_choice, write_overlay
+from lookonce.reports.sheets import write_overlay
 from lookonce.request import old_names
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector

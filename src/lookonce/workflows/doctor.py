@@ -106,7 +106,13 @@ def examine() -> Iterator[MachineCheck]:
     yield MachineCheck(name="lookonce", verdict="ok", text=lookonce.__version__)
     yield MachineCheck(name="python", verdict="ok", text=f"{platform.python_version()}, {sys.executable}")
     yield MachineCheck(name="system", verdict="ok", text=platform.platform())
-    yield _processor()
+    limits = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)}
+    limited = "".join(f", {name}={value}" for name, value in limits.items())
+    yield MachineCheck(
+        name="processor",
+        verdict="ok",
+        text=f"{processor_name()}; usable cores: {usable_processors()}; compute threads: {usable_threads()}{limited}",
+    )
     yield MachineCheck(name="int8", verdict="ok" if int8_path() != "unknown" else "note", text=int8_path())
     yield from _packages()
     yield _tried("images", _images_work)
@@ -114,16 +120,6 @@ def examine() -> Iterator[MachineCheck]:
     yield _torch()
     yield _space("free here", Path.cwd())
     yield _space("free in temp", Path(tempfile.gettempdir()))
-
-
-def _processor() -> MachineCheck:
-    limits = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)}
-    limited = "".join(f", {name}={value}" for name, value in limits.items())
-    return MachineCheck(
-        name="processor",
-        verdict="ok",
-        text=f"{processor_name()}; usable cores: {usable_processors()}; compute threads: {usable_threads()}{limited}",
-    )
 
 
 def _packages() -> Iterator[MachineCheck]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
 from lookonce.data.loader import Batch, fitted_row
+from lookonce.data.selection import even_choice, take_images
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
 from lookonce.reports.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
@@ -115,8 +116,7 @@ def given(flags: dict[str, Any]) -> dict[str, Any]:
 def with_boxes(dataset: Dataset, count: int) -> Dataset:
     """At most `count` images, evenly spaced over those with boxes."""
     rows = np.flatnonzero(np.diff(dataset.box_offsets))
-    picks = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
-    return dataset.take(rows[picks].tolist())
+    return take_images(dataset, rows[even_choice(len(rows), count)])
 
 
 def fitted_batch(dataset: Dataset, record: ModelRecord) -> Batch:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
+from lookonce.data.selection import even_choice
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, LookonceError, SettingsError
 from lookonce.evaluation.analysis import ImageErrors, image_errors
@@ -37,7 +38,7 @@ from lookonce.reports.content import (
 from lookonce.reports.html import write_comparison, write_plots, write_report
 from lookonce.reports.images import ComparedImage
 from lookonce.reports.model_card import write_model_card
-from lookonce.reports.sheets import even_choice, found_in, truth_of
+from lookonce.reports.sheets import found_in, truth_of
 from lookonce.request import old_names
 from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord, Thresholds

@@ -166,7 +166,12 @@ class _Part:
         if self.format == "coco":
             return self._with_names(coco.read_coco(self._annotations, self._images, self._split, report))
         if self.format == "voc":
-            return self._read_voc(report)
+            stems = read_list(self._list) if self._list else [p.stem for p in sorted(self._annotations.glob("*.xml"))]
+            origin = self._list or self._annotations
+            images = voc.read_voc_images(self._annotations, stems, origin, report)
+            names = self._names or tuple(sorted({box.name for image in images for box in image.boxes}))
+            paths = voc.image_paths_of(images, self._annotations, self._images)
+            return annotations_of(images, paths, names, self._split, origin, report)
         others = [part for part in parts.values() if part is not self and part.format == "yolo"]
         return self._read_yolo(others, report)
 
@@ -178,14 +183,6 @@ class _Part:
                 path=self._annotations,
             )
         return found
-
-    def _read_voc(self, report: Report) -> Annotations:
-        stems = read_list(self._list) if self._list else [p.stem for p in sorted(self._annotations.glob("*.xml"))]
-        origin = self._list or self._annotations
-        images = voc.read_voc_images(self._annotations, stems, origin, report)
-        names = self._names or tuple(sorted({box.name for image in images for box in image.boxes}))
-        paths = voc.image_paths_of(images, self._annotations, self._images)
-        return annotations_of(images, paths, names, self._split, origin, report)
 
     def _read_yolo(self, others: Sequence["_Part"], report: Report) -> Annotations:
         if self._names is None:

@@ -140,7 +140,12 @@ class RecordReader:
         paths = [path for path in located if path is not None]
         images = [image for image, path in zip(images, located, strict=True) if path is not None]
         if len(self.splits()) == 1:
-            _report_unlisted(self._root, paths, report)
+            # Images beside the annotated ones.
+            known, folders = set(paths), {path.parent for path in paths}
+            for path in (self._root / file for file in Listing(self._root).images):
+                if path.parent in folders and path not in known:
+                    message = f"{path}: has no annotation and is not used"
+                    report(Finding(name="image-without-annotation", file=str(path), message=message))
         return annotations_of(images, paths, self._classes(split, images), split, origin, report)
 
     def splits(self) -> list[str]:
@@ -184,12 +189,3 @@ class RecordReader:
                 path=self._root,
             )
         return self._class_names
-
-
-def _report_unlisted(root: Path, paths: Sequence[Path], report: Report) -> None:
-    """Report the images beside the annotated ones that have no annotation."""
-    known, folders = set(paths), {path.parent for path in paths}
-    for path in (root / file for file in Listing(root).images):
-        if path.parent in folders and path not in known:
-            message = f"{path}: has no annotation and is not used"
-            report(Finding(name="image-without-annotation", file=str(path), message=message))

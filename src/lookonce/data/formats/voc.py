@@ -192,14 +192,11 @@ class _VocReader:
         self._class_names: tuple[str, ...] = ()
 
     def read(self, split: str, report: Report) -> Annotations:
-        images = self._images(split, report)
+        file = self._lists[split]
+        images = read_voc_images(self._root / "Annotations", read_list(file), file, report)
         names = self._classes(split, images)
         paths = image_paths_of(images, self._root / "Annotations", self._root / "JPEGImages")
-        return annotations_of(images, paths, names, split, self._lists[split], report)
-
-    def _images(self, split: str, report: Report) -> list[LabelledImage]:
-        file = self._lists[split]
-        return read_voc_images(self._root / "Annotations", read_list(file), file, report)
+        return annotations_of(images, paths, names, split, file, report)
 
     def _classes(self, split: str, images: list[LabelledImage]) -> tuple[str, ...]:
         if not self._class_names:
