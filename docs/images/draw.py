@@ -41,7 +41,7 @@ def network() -> str:
     def rows() -> Iterator[str]:
         for row, step in enumerate(steps):
             y = 20 + 19 * row
-            length = 14 * np.log2(step.num_outputs) - 130
+            length = 14 * np.log2(step.num_outputs) - 110
             color = INK if step.name.startswith("head") else COLORS[step.kind]
             yield text(8, y, step.name) + text(82, y, does(step), color="#566")
             yield rect(250, y - 11, length, 14, fill=color)
@@ -86,7 +86,7 @@ def decoding() -> str:
 
 def suppression() -> str:
     """Boxes before and after NMS."""
-    boxes = np.array([[20, 30, 120, 150], [28, 38, 130, 152], [12, 22, 112, 140], [150, 60, 230, 150]], np.float32)
+    boxes = np.array([[20, 36, 120, 152], [28, 50, 128, 156], [12, 22, 112, 144], [150, 60, 230, 150]], np.float32)
     scores = np.array([[0.9], [0.7], [0.6], [0.8]], np.float32)
     kept = select_detections(boxes, scores, score_threshold=0.25, iou_threshold=0.5, max_detections=300)
 
