@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from lookonce.errors import LookonceError, SettingsError
@@ -594,6 +595,38 @@ def count_devices(kind: str) -> tuple[str, int]:
     if kind == "auto":
         kind = next(present for present in BACKENDS if _is_present(present))
     return kind, (getattr(torch, kind).device_count() if kind != "cpu" and _is_present(kind) else int(kind == "cpu"))
+
+
+# Kinds of device that copy from and to page-locked memory of the host while it goes on.
+PAGE_LOCKED = ("cuda", "npu", "xpu")
+
+
+def copy_to_device(values: Tensor, device: torch.device) -> Tensor:
+    """A copy on the device that the host does not wait for: a copy from pageable memory waits for all queued work."""
+    return (values.pin_memory() if device.type in PAGE_LOCKED else values).to(device, non_blocking=True)
+
+
+class HostCopy:
+    """A copy of a tensor on the host, started now and read later; reading it waits for no work queued afterwards."""
+
+    def __init__(self, values: Tensor) -> None:
+        self._values, self._arrived = values, None
+        if values.device.type in PAGE_LOCKED:
+            pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            self._values = pinned.copy_(values, non_blocking=True)
+            self._arrived = getattr(torch, values.device.type).Event()
+            self._arrived.record()
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether the device has finished the work before it; always True for a CPU, and where it cannot be told."""
+        return self._arrived is None or bool(self._arrived.query())
+
+    def tolist(self) -> list[float]:
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        numbers: list[float] = self._values.tolist()
+        return numbers
 
 
 def synchronize(device: torch.device) -> None:

@@ -1,5 +1,6 @@
 """Who answers for which box: by hand, and against plain loops."""
 
+import pytest
 import torch
 
 from lookonce.model.assign import BestAnchors, HeadPrediction, Targets, TaskAligned
@@ -75,6 +76,11 @@ def test_padding_keeps_each_image_apart():
     assert batch.labels.shape == (4, 8)
     assert batch.labels[:, :2].tolist() == [[1, -1], [-1, -1], [2, 0], [-1, -1]]
     assert batch.boxes_xyxy[2, 1].tolist() == [8, 9, 10, 11]
+
+
+@pytest.mark.parametrize(("most", "padded"), [(0, 8), (8, 8), (9, 16), (16, 16), (17, 32), (90, 128)])
+def test_few_numbers_of_padded_boxes_occur(most, padded):
+    assert targets(*[[0, 0, 8, 8]] * most).labels.shape == (1, padded)
 
 
 def test_task_aligned_equals_a_plain_loop():

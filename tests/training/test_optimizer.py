@@ -56,6 +56,18 @@ def test_a_restored_optimizer_takes_the_same_next_step(name: str) -> None:
         assert torch.equal(ours, theirs)
 
 
-def test_before_the_first_step_there_is_no_memory() -> None:
-    model = small_model()
-    assert optimizer_tensors(make_optimizer(model, name="sgd", lr=1, momentum=0.9, weight_decay=0), model) == {}
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_first_step_that_is_not_finite_changes_nothing_and_leaves_a_clean_memory(name: str) -> None:
+    model, other = small_model(), small_model()
+    optimizer, twin = (
+        make_optimizer(each, name=name, lr=0.1, momentum=0.9, weight_decay=0.5)  # type: ignore[arg-type]
+        for each in (model, other)
+    )
+    optimizer.found_inf = torch.ones(())  # type: ignore[attr-defined]
+    step(model, optimizer, float("nan"))
+    assert all(bool((parameter == 1).all()) for parameter in model.parameters())
+    assert not any(value.any() for value in optimizer_tensors(optimizer, model).values())
+    optimizer.found_inf = torch.zeros(())  # type: ignore[attr-defined]
+    step(model, optimizer, 1.0)
+    step(other, twin, 1.0)
+    assert all(torch.equal(*pair) for pair in zip(model.parameters(), other.parameters(), strict=True))

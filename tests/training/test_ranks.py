@@ -10,8 +10,8 @@ import torch
 
 from lookonce.data.loader import Batch
 from lookonce.distributed import rank, world_size
-from lookonce.training.engine import Learner, statistics_of, train_one_epoch
-from lookonce.training.finite import TrainingDiverged
+from lookonce.training.engine import Learner, train_one_epoch
+from lookonce.training.finite import TrainingDiverged, statistics_of
 from lookonce.training.sync_batchnorm import synchronise_batchnorm
 
 MakeLearner = Callable[..., Learner]

@@ -68,11 +68,42 @@ def test_default_anchors_and_masks_are_the_papers() -> None:
 
 @pytest.mark.parametrize(("num_images", "batch_size"), [(1, 4), (205, 4), (400, 8), (800, 16), (1600, 32), (10**6, 32)])
 def test_few_images_get_small_batches(num_images: int, batch_size: int) -> None:
-    assert build.choose_batch_size(settings(batch_size=0), num_images).batch_size == batch_size
+    chosen = build.choose_batch_size(settings(batch_size=0), num_images, CPU)
+    assert (chosen.batch_size, chosen.lr) == (batch_size, settings().lr)
 
 
-def test_a_given_batch_size_stays() -> None:
-    assert build.choose_batch_size(settings(batch_size=7), 1000).batch_size == 7
+def test_a_given_batch_size_and_its_learning_rate_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "world_size", lambda: 8)
+    chosen = build.choose_batch_size(settings(batch_size=7), 10**6, torch.device("cuda"))
+    assert (chosen.batch_size, chosen.lr) == (7, settings().lr)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ranks", "num_images", "optimizer", "batch_size", "lr_factor"),
+    [
+        ("cpu", 8, 10**6, "adamw", 4, 1.0),
+        ("cuda", 1, 10**6, "adamw", 32, 1.0),
+        ("cuda", 8, 10**6, "adamw", 16, 2.0),  # 128 images a step: 4 times as many
+        ("cuda", 8, 10**6, "sgd", 16, 4.0),
+        ("cuda", 8, 3200, "adamw", 8, 2**0.5),  # 50 steps of 64
+        ("cuda", 8, 800, "adamw", 2, 1.0),  # 50 steps of 16
+        ("cuda", 6, 10**6, "sgd", 16, 3.0),
+    ],
+)
+def test_many_accelerators_get_enough_images_and_their_learning_rate(
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    ranks: int,
+    num_images: int,
+    optimizer: str,
+    batch_size: int,
+    lr_factor: float,
+) -> None:
+    monkeypatch.setattr(build, "world_size", lambda: ranks)
+    given = settings(batch_size=0, optimizer=optimizer)
+    chosen = build.choose_batch_size(given, num_images, torch.device(kind))
+    assert chosen.batch_size == batch_size
+    assert chosen.lr == pytest.approx(given.lr * lr_factor)
 
 
 @pytest.mark.parametrize(

@@ -42,10 +42,11 @@ class Targets:
     def from_flat(
         boxes_xyxy: Tensor, labels: Tensor, image_index: Tensor, crowd: Tensor, *, batch_size: int
     ) -> "Targets":
-        """(K, 4), (K,), (K,), (K,) sorted by image_index -> padded; M is a multiple of 8, so that few shapes occur."""
+        """(K, 4), (K,), (K,), (K,) sorted by image_index -> padded; M is 8, 16, 32, ..., so that few shapes occur."""
         counts = torch.bincount(image_index, minlength=batch_size)
         columns = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[image_index]
-        size = -(-max(int(counts.max()) if batch_size else 0, 1) // 8) * 8
+        most = int(counts.numpy().max(initial=8))
+        size = 1 << (most - 1).bit_length()
         padded_boxes = torch.zeros(batch_size, size, 4)
         padded_labels = torch.full((batch_size, size), -1, dtype=torch.int64)
         padded_crowd = torch.zeros(batch_size, size, dtype=torch.bool)
@@ -122,9 +123,9 @@ class BestAnchors:
         own = centers.floor()
         if not self.neighbours:
             return own.long()[:, :, None]
-        step = torch.where(centers - own < 0.5, -1.0, 1.0)  # towards the nearer edge
-        sideways = own + step * centers.new_tensor([1.0, 0.0])
-        upright = own + step * centers.new_tensor([0.0, 1.0])
+        column, row = (own + torch.where(centers - own < 0.5, -1.0, 1.0)).unbind(-1)  # towards the nearer edge
+        sideways = torch.stack([column, own[..., 1]], dim=-1)
+        upright = torch.stack([own[..., 0], row], dim=-1)
         return torch.stack([own, sideways, upright], dim=2).long()
 
 

@@ -73,7 +73,7 @@ class DetectionLoss:
         if self.per_object:
             count = torch.stack([(assigned >= 0).sum() for assigned in assigned_maps]).sum().float()
         else:
-            count = parts.new_tensor(float(len(targets.labels)))
+            count = parts.new_full((), float(len(targets.labels)))
         box, objectness, classes = parts / (sum_over_ranks(count).clamp(min=1.0) / num_ranks)
         return LossParts(box + objectness + classes, box, objectness, classes)
 
@@ -117,8 +117,8 @@ class DetectionLoss:
 
     def _bonus(self, boxes_xyxy: Tensor, input_wh: tuple[int, int]) -> Tensor:
         """2 - w * h, sides relative to the network input: a small box weighs up to twice as much (Darknet)."""
-        wh = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]) / boxes_xyxy.new_tensor(input_wh)
-        return 2 - wh[..., 0] * wh[..., 1]
+        left, top, right, bottom = boxes_xyxy.unbind(-1)
+        return 2 - (right - left) / input_wh[0] * ((bottom - top) / input_wh[1])
 
     def _objectness(self, head: HeadPrediction, assigned: Tensor, assigned_boxes: Tensor, targets: Targets) -> Tensor:
         is_assigned = assigned >= 0
@@ -136,9 +136,9 @@ class DetectionLoss:
     def _classes(self, head: HeadPrediction, is_assigned: Tensor, assigned_labels: Tensor) -> Tensor:
         logits = head.logits[..., 5:]
         num_classes = logits.shape[-1]
-        target = F.one_hot(assigned_labels, num_classes).to(logits.dtype)
-        if self.label_smoothing:
-            target = torch.where(target > 0, 1 - self.label_smoothing, self.label_smoothing / max(num_classes - 1, 1))
+        is_class = assigned_labels[..., None] == torch.arange(num_classes, device=logits.device)
+        others = self.label_smoothing / max(num_classes - 1, 1)
+        target = torch.where(is_class, 1 - self.label_smoothing, others).to(logits.dtype)
         entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(-1)
         return torch.where(is_assigned, entropy, 0.0).sum()
 

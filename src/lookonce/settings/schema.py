@@ -444,7 +444,8 @@ class Settings(BaseModel):
     batch_size: int = _setting(
         0,
         "optimisation",
-        "Batch size: images per device. 0 chooses 4 to 32 over all devices, for about 50 steps per epoch.",
+        "Batch size: images per device. 0 chooses 4 to 32 over all devices, for about 50 steps per epoch; more than "
+        "two accelerators get up to 16 each, and lr grows with a batch of more than 32.",
         unit="images",
         ge=0,
     )

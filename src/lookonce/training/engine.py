@@ -2,9 +2,11 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -13,18 +15,20 @@ from torch.profiler import record_function
 
 from lookonce.data.loader import Batch
 from lookonce.distributed import (
+    HostCopy,
     all_reduce_sum,
     average_over_ranks,
+    copy_to_device,
     supports_bfloat16,
     world_size,
 )
 from lookonce.errors import SettingsError
 from lookonce.model.assign import Targets
 from lookonce.model.loss import DetectionLoss, LossParts
-from lookonce.model.normalise import to_network_input
+from lookonce.model.normalise import channel_constants, to_network_input
 from lookonce.settings.record import Preprocessing
 from lookonce.training.ema import ExponentialMovingAverage
-from lookonce.training.finite import diverged, forget_batch, what_is_not_finite
+from lookonce.training.finite import NUM_VALUES, Guard, diverged, flat, statistics_of, values_from
 from lookonce.training.optimizer import set_lr
 from lookonce.training.schedule import Schedule
 
@@ -40,7 +44,9 @@ class StepResult:
 
     batch: 0-based within the epoch; num_images: of this rank, all other values over all ranks; gradient_norm: L2 norm
     before clipping; updated: whether the optimizer changed the weights after this batch; skipped: whether its loss or
-    gradient was not finite, or that of another batch of the same update.
+    gradient was not finite, or that of an earlier batch of the same update; waited: seconds of waiting for the batch
+    while the device was idle. asked: what any rank asked for when the batch began. is_newest: whether no later batch
+    has begun, so that the weights are those after this one.
     """
 
     batch: int
@@ -53,6 +59,9 @@ class StepResult:
     gradient_norm: float
     updated: bool
     skipped: bool = False
+    waited: float = 0.0
+    asked: tuple[bool, ...] = ()
+    is_newest: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,28 +97,67 @@ class Learner:
         return self.model if self.ema is None else self.ema.model
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Begun:
+    """A batch whose work the device has been given; `values`, the sums over the ranks of StepValues, arrive later."""
+
+    batch: Batch
+    index: int
+    lr: float
+    is_last_of_update: bool
+    own_loss: Tensor
+    values: HostCopy
+    waited: float = 0.0
+
+
 def train_one_epoch(
-    learner: Learner, batches: Iterable[Batch], *, epoch: int, first_batch: int = 0
+    learner: Learner,
+    batches: Iterable[Batch],
+    *,
+    epoch: int,
+    first_batch: int = 0,
+    asks: Callable[[int], Sequence[bool]] = lambda _index: (),
+    settle: Callable[[int], bool] = lambda _index: False,
 ) -> Iterator[StepResult]:
     """Train on the batches of one epoch, the first of them batch `first_batch` (0-based); yield one result per batch.
 
-    Each result is yielded after its step is complete, so the caller may save or stop. Loss and gradients are checked
-    before the update, so weights, EMA and checkpoints never contain a NaN.
+    A result is read and yielded once the next batch has begun, so the device never waits for the host. If
+    `settle(index)`, called after a batch has begun, is true, its result is yielded before the next batch begins; only
+    such a result and the last one are `is_newest`, and only then may the caller save or stop. asks(index): flags of
+    this rank before a batch begins; its result says which of them any rank has set.
+
+    Loss and gradients are checked on the device before the update, so weights, EMA and checkpoints never contain a NaN.
     """
-    set_training_mode(learner.model, freeze_batchnorm=learner.options.freeze_batchnorm)
+    options = learner.options
+    set_training_mode(learner.model, freeze_batchnorm=options.freeze_batchnorm)
+    guard = Guard(learner.model, options.device, skip=options.skip_nonfinite)
+    before: _Begun | None = None  # its result has not been read
     skipped_update = -1  # index of the update that contains a non-finite batch
-    for index, batch in enumerate(batches, first_batch):
-        update = index // learner.options.accumulate
-        if update == skipped_update:
-            yield _skipped(learner, batch, epoch, index)
-            continue
-        result = train_step(learner, batch, epoch=epoch, index=index)
-        if result.skipped:
-            skipped_update = update
-        yield result
+
+    def result_of(begun: _Begun, *, is_newest: bool) -> StepResult:
+        nonlocal skipped_update
+        update = begun.index // options.accumulate
+        result = _result(learner, begun, epoch, is_skipped=update == skipped_update, is_newest=is_newest)
+        skipped_update = update if result.skipped else skipped_update
+        return result
+
+    for index, (batch, waited) in enumerate(_timed(batches), first_batch):
+        was_idle = before is None or before.values.has_arrived
+        step = train_step(learner, guard, batch, epoch=epoch, index=index, asks=asks(index))
+        begun = replace(step, waited=waited if was_idle else 0.0)
+        if before is not None:
+            yield result_of(before, is_newest=False)
+        before = begun
+        if settle(index):
+            yield result_of(before, is_newest=True)
+            before = None
+    if before is not None:
+        yield result_of(before, is_newest=True)
 
 
-def train_step(learner: Learner, batch: Batch, *, epoch: int, index: int) -> StepResult:
+def train_step(
+    learner: Learner, guard: Guard, batch: Batch, *, epoch: int, index: int, asks: Sequence[bool] = ()
+) -> _Begun:
     """Batch `index` of the epoch: forward, loss, backward, and after each `accumulate` batches the optimizer step.
 
     With several ranks each trains on its shard of the batch. The mean of their gradients is the gradient of the whole
@@ -117,7 +165,7 @@ def train_step(learner: Learner, batch: Batch, *, epoch: int, index: int) -> Ste
     synchronised); its running statistics are averaged over the ranks, so that all hold the same network.
     """
     options, scaler = learner.options, learner.scaler
-    before = [value.clone() for value in learner.model.buffers()] if options.skip_nonfinite else []
+    guard.begin(first_of_update=index % options.accumulate == 0)
     with record_function("to the device"):
         images, targets = to_device(batch, options)
     autocast = torch.autocast(options.device.type, DTYPES[options.precision], enabled=options.precision != "fp32")
@@ -131,42 +179,42 @@ def train_step(learner: Learner, batch: Batch, *, epoch: int, index: int) -> Ste
         scaler.scale(parts.total / group_size).backward()  # type: ignore[no-untyped-call]
     if is_last_of_group:
         with record_function("average over ranks"):
-            average_over_ranks(shared_between_ranks(learner.model))
+            average_over_ranks([*shared_between_ranks(learner.model), guard.before])
     with record_function("gradient norm"):
         norm = gradient_norm(learner, clip=is_last_of_group)
-        values = fetch(parts, norm, statistics_of(learner.model))
-    problem = what_is_not_finite(values, overflow_allowed=scaler.is_enabled() and scaler.get_scale() >= 1)
-    if problem and options.skip_nonfinite:
-        forget_batch(learner.model, learner.optimizer, scaler, before, statistics_of(learner.model))
-        return _skipped(learner, batch, epoch, index)
-    if problem:
-        raise diverged(problem, values, parts, batch, epoch, index)
+        scale = scaler.scale(torch.ones_like(norm)) if scaler.is_enabled() else torch.zeros_like(norm)
+        values = summed_values(parts, norm, statistics_of(learner.model), scale, asks)
+        guard.end(values, scale)
 
     lr = learner.schedule.lr_at(epoch * learner.schedule.steps_per_epoch + index)
-    with record_function("update"):
-        updated = is_last_of_group and update_weights(learner, lr, gradient_is_finite=math.isfinite(values[4]))
-    return _result(index, len(batch.images), lr, values, updated=updated)
+    if is_last_of_group:
+        with record_function("update"):
+            update_weights(learner, lr, unless=(guard.broken | ~torch.isfinite(norm)).float())
+    return _Begun(
+        batch=batch,
+        index=index,
+        lr=lr,
+        is_last_of_update=is_last_of_group,
+        own_loss=parts.total.detach(),
+        values=HostCopy(values),
+    )
 
 
-def update_weights(learner: Learner, lr: float, *, gradient_is_finite: bool) -> bool:
-    """One optimizer step and EMA update; returns False if the scaler skipped the step because float16 overflowed."""
-    set_lr(learner.optimizer, lr)
-    learner.scaler.step(learner.optimizer)
-    learner.scaler.update()
-    learner.optimizer.zero_grad()
-    if gradient_is_finite and learner.ema is not None:
-        learner.ema.update(learner.model)
-    return gradient_is_finite
+def update_weights(learner: Learner, lr: float, *, unless: Tensor) -> None:
+    """One optimizer step and EMA update. unless: () float32 on the device, other than 0 to leave all as it is."""
+    optimizer, scaler = learner.optimizer, learner.scaler
+    set_lr(optimizer, lr)
+    optimizer.found_inf = unless  # type: ignore[attr-defined] # its own name for it: see make_optimizer
+    optimizer.step()
+    scaler.update()
+    optimizer.zero_grad()
+    if learner.ema is not None:
+        learner.ema.update(learner.model, unless=unless)
 
 
 def shared_between_ranks(model: nn.Module) -> list[Tensor]:
     """The tensors to average over the ranks: gradients, then BatchNorm statistics, each in the model's order."""
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None] + statistics_of(model)
-
-
-def statistics_of(model: nn.Module) -> list[Tensor]:
-    """BatchNorm's running means and variances."""
-    return [buffer for buffer in model.buffers() if buffer.is_floating_point()]
 
 
 def set_training_mode(model: nn.Module, *, freeze_batchnorm: bool) -> None:
@@ -180,12 +228,19 @@ def set_training_mode(model: nn.Module, *, freeze_batchnorm: bool) -> None:
 
 def to_device(batch: Batch, options: StepOptions) -> tuple[Tensor, Targets]:
     """(images (B, 3, H, W) float32, targets) on the device. Images are copied as uint8 and normalised there."""
-    pixels = torch.from_numpy(batch.images).to(options.device, non_blocking=True)
+    device = options.device
+    pixels = copy_to_device(torch.from_numpy(batch.images), device)
     targets = Targets.from_flat(
         *(torch.from_numpy(array) for array in (batch.boxes_xyxy, batch.labels, batch.image_index, batch.crowd)),
         batch_size=len(batch.images),
     )
-    return to_network_input(pixels, options.preprocessing), targets.to(options.device)
+    on_device = (copy_to_device(values, device) for values in (targets.boxes_xyxy, targets.labels, targets.crowd))
+    return to_network_input(pixels, options.preprocessing, _kept_constants(options.preprocessing, device)), Targets(
+        *on_device
+    )
+
+
+_kept_constants = lru_cache(maxsize=1)(channel_constants)
 
 
 def gradient_norm(learner: Learner, *, clip: bool) -> Tensor:
@@ -199,14 +254,13 @@ def gradient_norm(learner: Learner, *, clip: bool) -> Tensor:
     return norm
 
 
-def fetch(parts: LossParts, norm: Tensor, statistics: Sequence[Tensor]) -> list[float]:
-    """[total, box, objectness, classes, gradient norm, sum of the BatchNorm statistics], each the mean over the ranks.
-
-    If a value is not finite on one rank, its mean is not finite on all ranks. Synchronises with the device once.
-    """
-    sums = torch.stack([values.sum() for values in statistics]).sum()
-    values = torch.stack([parts.total, parts.box, parts.objectness, parts.classes, norm, sums]).detach()
-    return [float(value) / world_size() for value in all_reduce_sum(values).tolist()]
+def summed_values(
+    parts: LossParts, norm: Tensor, statistics: Sequence[Tensor], scale: Tensor, asks: Sequence[bool]
+) -> Tensor:
+    """Sums over the ranks, on the device, in the order of StepValues; then those of the flags `asks`."""
+    flags = [torch.full_like(norm, float(flag)) for flag in asks]
+    sums = [parts.total, parts.box, parts.objectness, parts.classes, norm, flat(statistics).sum(), scale, *flags]
+    return all_reduce_sum(torch.stack(sums).detach())
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
@@ -244,24 +298,42 @@ def _group(index: int, accumulate: int, num_batches: int) -> tuple[int, bool]:
     return size, index == first + size - 1
 
 
-def _result(index: int, num_images: int, lr: float, values: Sequence[float], *, updated: bool) -> StepResult:
-    loss, box, objectness, classes, norm, _ = values
+def _result(learner: Learner, begun: _Begun, epoch: int, *, is_skipped: bool, is_newest: bool) -> StepResult:
+    """Read the values of a batch. is_skipped: an earlier batch of the same update was not finite.
+
+    TrainingDiverged: they are not finite, and the batch is not to be skipped.
+    """
+    sums = begun.values.tolist()
+    values = values_from(sums[:NUM_VALUES])
+    if values.problem and not (is_skipped or learner.options.skip_nonfinite):
+        raise diverged(values, begun.batch, epoch, begun.index, own_loss=float(begun.own_loss))
+    is_skipped = is_skipped or bool(values.problem)
     return StepResult(
-        batch=index,
-        num_images=num_images,
-        lr=lr,
-        loss=loss,
-        box=box,
-        objectness=objectness,
-        classes=classes,
-        gradient_norm=norm,
-        updated=updated,
+        batch=begun.index,
+        num_images=len(begun.batch.images),
+        lr=begun.lr,
+        loss=values.loss,
+        box=values.box,
+        objectness=values.objectness,
+        classes=values.classes,
+        gradient_norm=values.norm,
+        updated=begun.is_last_of_update and not is_skipped and math.isfinite(values.norm),
+        skipped=is_skipped,
+        waited=begun.waited,
+        asked=tuple(flag > 0 for flag in sums[NUM_VALUES:]),
+        is_newest=is_newest,
     )
 
 
-def _skipped(learner: Learner, batch: Batch, epoch: int, index: int) -> StepResult:
-    lr = learner.schedule.lr_at(epoch * learner.schedule.steps_per_epoch + index)
-    return replace(_result(index, len(batch.images), lr, [math.nan] * 6, updated=False), skipped=True)
+def _timed(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
+    """The batches, each with the seconds of waiting for it."""
+    source = iter(batches)
+    while True:
+        started = time.perf_counter()
+        batch = next(source, None)
+        if batch is None:
+            return
+        yield batch, time.perf_counter() - started
 
 
 @contextmanager

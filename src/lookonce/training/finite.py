@@ -1,15 +1,15 @@
-"""A non-finite loss, gradient or BatchNorm statistic: detected before the update, then raised or skipped."""
+"""A non-finite loss, gradient or BatchNorm statistic: kept out of the weights on the device, then raised or skipped."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
 from lookonce.data.loader import Batch
-from lookonce.distributed import average_over_ranks, gather_objects, world_size
+from lookonce.distributed import gather_objects, world_size
 from lookonce.errors import LookonceError
-from lookonce.model.loss import LossParts
 
 
 class TrainingDiverged(LookonceError):
@@ -26,25 +26,88 @@ class TrainingDiverged(LookonceError):
         self.batches = batches
 
 
-def what_is_not_finite(values: Sequence[float], *, overflow_allowed: bool) -> str:
-    """Name of the first that is not finite: loss, gradient, then BatchNorm statistics; "" if all are finite.
+@dataclass(frozen=True)
+class StepValues:
+    """What the host reads of a step: the mean over the ranks of its losses, of the L2 norm of the gradient before
+    clipping, and of the sum of BatchNorm's statistics. scale: loss scale, 0 without float16.
 
-    values: as `engine.fetch` returns them. overflow_allowed: float16 gradients may overflow; the scaler then skips the
-    step.
+    If a value is not finite on one rank, its mean is not finite on all ranks.
     """
-    *losses, norm, statistics = values
-    if not all(map(math.isfinite, losses)):
-        return "loss"
-    if not math.isfinite(norm) and not overflow_allowed:
-        return "gradient"
-    return "" if math.isfinite(statistics) else "BatchNorm's mean or variance"
+
+    loss: float
+    box: float
+    objectness: float
+    classes: float
+    norm: float
+    statistics: float
+    scale: float
+
+    @property
+    def problem(self) -> str:
+        """Name of the first that is not finite: loss, gradient, then BatchNorm statistics; "" if all are finite."""
+        if not all(map(math.isfinite, (self.loss, self.box, self.objectness, self.classes))):
+            return "loss"
+        if not math.isfinite(self.norm) and self.scale < 1:
+            return "gradient"
+        return "" if math.isfinite(self.statistics) else "BatchNorm's mean or variance"
 
 
-def diverged(
-    problem: str, values: Sequence[float], parts: LossParts, batch: Batch, epoch: int, index: int
-) -> TrainingDiverged:
+NUM_VALUES = len(fields(StepValues))
+
+
+def values_from(sums: Sequence[float]) -> StepValues:
+    """sums: over the ranks, in the order of StepValues."""
+    return StepValues(*(value / world_size() for value in sums))
+
+
+class Guard:
+    """Keeps a batch that is not finite out of weights, EMA and BatchNorm statistics; the host reads nothing for it.
+
+    broken () bool on the device: whether a batch of this update was not finite. Unless `skip`, it stays set, so that no
+    later batch changes anything until the host has read the values and raised TrainingDiverged.
+    before: BatchNorm's statistics before the batch in one tensor; with several ranks, the caller averages it over them
+    as it does the statistics.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device, *, skip: bool) -> None:
+        self.broken = torch.zeros((), dtype=torch.bool, device=device)
+        self._skip = skip
+        self._statistics = statistics_of(model)
+        self._counters = [buffer for buffer in model.buffers() if not buffer.is_floating_point()]
+        self.before = self._counts_before = torch.empty(0)
+
+    def begin(self, *, first_of_update: bool) -> None:
+        """Remember BatchNorm's buffers before a batch."""
+        if self._skip and first_of_update:
+            self.broken.zero_()
+        self.before, self._counts_before = flat(self._statistics), flat(self._counters)
+
+    @torch.no_grad()
+    def end(self, values: Tensor, scale: Tensor) -> None:
+        """Restore BatchNorm's buffers unless the batch, and those before it, are finite.
+
+        values: sums over the ranks in the order of StepValues; scale () of this rank; as StepValues.problem decides.
+        """
+        finite = torch.isfinite(values)
+        self.broken |= ~(finite[:4].all() & (finite[4] | (scale >= 1)) & finite[5])
+        for tensors, before in ((self._statistics, self.before), (self._counters, self._counts_before)):
+            kept = torch.split(torch.where(self.broken, before, flat(tensors)), [tensor.numel() for tensor in tensors])
+            torch._foreach_copy_(tensors, [part.view_as(tensor) for part, tensor in zip(kept, tensors, strict=True)])
+
+
+def flat(tensors: Sequence[Tensor]) -> Tensor:
+    """(N,) a copy of all their values."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def statistics_of(model: nn.Module) -> list[Tensor]:
+    """BatchNorm's running means and variances."""
+    return [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+
+
+def diverged(values: StepValues, batch: Batch, epoch: int, index: int, *, own_loss: float) -> TrainingDiverged:
     """The same error on all ranks, with the batches of the ranks with a non-finite loss. Weights are unchanged."""
-    is_ours = not bool(torch.isfinite(parts.total))
+    is_ours = not math.isfinite(own_loss)
     every = dict(enumerate(gather_objects((is_ours, batch))))
     batches = {rank: given for rank, (is_theirs, given) in every.items() if is_theirs}
     batches = batches or {rank: given for rank, (_, given) in every.items()}
@@ -53,27 +116,11 @@ def diverged(
         for rank, given in batches.items()
     )
     return TrainingDiverged(
-        f"epoch {epoch}, batch {index}: the {problem} is not finite (loss {values[0]:g}: box {values[1]:g}, "
-        f"objectness {values[2]:g}, classes {values[3]:g}; gradient norm {values[4]:g}); image ids {ids}. "
-        "The weights are unchanged and the last checkpoint is valid. Try a lower lr, clip_norm 10 or precision fp32",
+        f"epoch {epoch}, batch {index}: the {values.problem} is not finite (loss {values.loss:g}: box {values.box:g}, "
+        f"objectness {values.objectness:g}, classes {values.classes:g}; gradient norm {values.norm:g}); image ids "
+        f"{ids}. The weights are unchanged and the last checkpoint is valid. Try a lower lr, clip_norm 10 or precision "
+        "fp32",
         epoch,
         index,
         batches,
     )
-
-
-def forget_batch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    buffers: Sequence[Tensor],
-    statistics: Sequence[Tensor],
-) -> None:
-    """Undo a skipped batch: restore BatchNorm's buffers, and drop the gradients of the update it belongs to."""
-    optimizer.zero_grad()
-    with torch.no_grad():
-        for present, before in zip(model.buffers(), buffers, strict=True):
-            present.copy_(before)
-    average_over_ranks(statistics)  # the update would have done it
-    if scaler.is_enabled():
-        scaler.update(scaler.get_scale())  # unscale_ may have been called for the skipped update

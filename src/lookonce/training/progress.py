@@ -82,12 +82,12 @@ class Progress:
     def advance(self, done: int) -> None:
         self._table.done = done
 
-    def step(self, epoch: int, result: StepResult, waited: float) -> None:
-        """Count one batch; waited: seconds spent waiting for it."""
+    def step(self, epoch: int, result: StepResult) -> None:
+        """Count one batch."""
         for speed in (self.run, self._since_line):
             speed.images += result.num_images * self.num_ranks
             speed.steps += 1
-            speed.waiting += waited
+            speed.waiting += result.waited
         self._losses.append(result.loss)
         step = epoch * self.steps_per_epoch + result.batch
         if step % self.log_interval == 0:

@@ -34,7 +34,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         pixels = x.float()
-        count = all_reduce_sum(pixels.new_tensor(pixels.numel() // pixels.shape[1]))
+        count = all_reduce_sum(pixels.new_full((), pixels.numel() // pixels.shape[1]))
         mean = _sum_over_ranks(pixels.sum((0, 2, 3))) / count  # (C,)
         centred = pixels - mean.view(1, -1, 1, 1)
         variance = _sum_over_ranks(centred.square().sum((0, 2, 3))) / count  # (C,)

@@ -5,10 +5,10 @@ of the position: the learning rate, the order of the images and their augmentati
 """
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -129,6 +129,14 @@ class TrainResult:
         return ExitCode.STOPPED if self.stopped else 0
 
 
+class Asks(NamedTuple):
+    """What a rank asks for between two batches: to stop, to end the run with this epoch, to save."""
+
+    stop: bool = False
+    end: bool = False
+    save: bool = False
+
+
 class Stopped(Exception):
     """The run was asked to stop; the checkpoint is saved."""
 
@@ -162,6 +170,7 @@ class Trainer:
         self.rows: list[dict[str, float]] = []
         self._clock = _Clock()
         self._stop = StopRequest() if stop is None else stop
+        self._asked = Asks()  # by any rank
         self._saved_at, self._saved_step = time.perf_counter(), self._step()
         self._progress = self._new_progress()
 
@@ -217,7 +226,7 @@ class Trainer:
             self._train(speed)
         row = self._row(speed)
         if self.evaluate is not None and (self.position.over or self._due(self.options.eval_every)):
-            if self._is_save_late():
+            if self._is_save_late(self._step()):
                 self._save_last()
             row |= self._score(self.evaluate)
         self._finish_epoch(row)
@@ -226,8 +235,8 @@ class Trainer:
         """Whether the run is complete. An epoch that the time limit cut short must still be evaluated."""
         return self.position.epoch >= self.options.epochs or (self.position.over and self.position.batch == 0)
 
-    def _is_save_late(self) -> bool:
-        by_steps = 0 < self.options.save_steps <= self._step() - self._saved_step
+    def _is_save_late(self, step: int) -> bool:
+        by_steps = 0 < self.options.save_steps <= step - self._saved_step
         return by_steps or time.perf_counter() - self._saved_at > self.options.save_seconds
 
     def _step(self) -> int:
@@ -243,16 +252,31 @@ class Trainer:
         epoch, first_batch = self.position.epoch, self.position.batch
         self._progress.begin(f"epoch {epoch + 1}/{self.options.epochs}", len(self.batches))
         with closing(self.batches.epoch(epoch, first_batch)) as source:
-            batches = _Timed(source)
-            for result in train_one_epoch(self.learner, batches, epoch=epoch, first_batch=first_batch):
-                self._count(result, speed, batches.waited)
+            for result in train_one_epoch(
+                self.learner, source, epoch=epoch, first_batch=first_batch, asks=self._asks, settle=self._is_due
+            ):
+                self._count(result, speed)
                 if not result.skipped:
-                    self._progress.step(epoch, result, batches.waited)
-                self._save_or_stop()
+                    self._progress.step(epoch, result)
+                if world_size() > 1:
+                    self._asked = Asks(*result.asked)
+                if result.is_newest:
+                    self._save_or_stop()
                 if self.position.over:
                     break
 
-    def _count(self, result: StepResult, speed: Speed, waited: float) -> None:
+    def _asks(self, batch: int) -> Asks:
+        """What this rank asks for, once `batch` is done."""
+        step = self.position.epoch * len(self.batches) + batch + 1
+        return Asks(stop=self._stop.asked, end=self._is_time_up(), save=self._is_save_late(step))
+
+    def _is_due(self, batch: int) -> bool:
+        """Whether anything is asked for. Several ranks learn what the others ask for from the result of a batch."""
+        if world_size() == 1:
+            self._asked = self._asks(batch)
+        return any(self._asked)
+
+    def _count(self, result: StepResult, speed: Speed) -> None:
         self.position.batch = result.batch + 1
         if result.skipped:
             self.position.skipped += 1
@@ -264,20 +288,24 @@ class Trainer:
         for name in LOSSES:
             self.position.sums[name] = self.position.sums.get(name, 0.0) + getattr(result, name)
         speed.images += result.num_images * world_size()
-        speed.waiting += waited
+        speed.waiting += result.waited
 
     def _save_or_stop(self) -> None:
         """Save or stop if due, after an optimizer step only: a checkpoint holds no accumulated gradients."""
         is_last = self.position.batch == len(self.batches)
         if not is_last and self.position.batch % self.learner.options.accumulate:
             return
-        self.position.over = self._time_is_up()
+        asked, self._asked = self._asked, Asks()
+        if asked.end:
+            self.position.over = True
+            get_logger().info(
+                f"time limit of {duration(self.options.time_limit)} reached; stopping after a final evaluation"
+            )
         if is_last:
             return
-        stop = self._stop_asked()
-        if stop or self.position.over or self._is_save_late():
+        if any(asked):
             self._save_last()
-        if stop:
+        if asked.stop:
             self._log_stop()
             raise Stopped
 
@@ -363,16 +391,10 @@ class Trainer:
             save_checkpoint(folder, state=self.learner.result_model.state_dict(), record=self._described(metrics))
             self.run_folder.forget_epochs(self.options.keep)
 
-    def _time_is_up(self) -> bool:
-        """Whether the time limit leaves time for the last evaluation only; the same on all ranks."""
+    def _is_time_up(self) -> bool:
+        """Whether the time limit leaves time for the last evaluation only."""
         limit = self.options.time_limit
-        if not limit:
-            return False
-        remaining = limit - self._clock.seconds - self._clock.last_evaluation
-        if any_rank(remaining <= 0, self.learner.options.device):
-            get_logger().info(f"time limit of {duration(limit)} reached; stopping after a final evaluation")
-            return True
-        return False
+        return limit > 0 and limit <= self._clock.seconds + self._clock.last_evaluation
 
     def _ends_early(self) -> bool:
         """Whether the run ends with this epoch, by early stopping or the time limit."""
@@ -435,23 +457,6 @@ class _Clock:
         return time.perf_counter() - self._started
 
 
-class _Timed:
-    """Iterates over the batches; `waited`: seconds of waiting for the latest batch."""
-
-    def __init__(self, batches: Iterable[Batch]) -> None:
-        self._batches = iter(batches)
-        self.waited = 0.0
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self
-
-    def __next__(self) -> Batch:
-        started = time.perf_counter()
-        batch = next(self._batches)
-        self.waited = time.perf_counter() - started
-        return batch
-
-
 def training_state(learner: Learner, position: Position, global_batch: int) -> TrainingState:
     """Everything that a resume needs besides the settings and the EMA weights."""
     ema = learner.ema
@@ -462,7 +467,7 @@ def training_state(learner: Learner, position: Position, global_batch: int) -> T
     values = {
         "position": asdict(position),
         "global_batch": global_batch,
-        "ema_updates": 0 if ema is None else ema.updates,
+        "ema_updates": 0 if ema is None else int(ema.updates),
         "scaler": learner.scaler.state_dict(),
         "image_stream": STREAM_VERSION,
         "machine": machine(learner.options.device),
@@ -482,7 +487,7 @@ def restore(learner: Learner, average: Mapping[str, Tensor], training: TrainingS
         learner.scaler.load_state_dict(training.values["scaler"])
     if learner.ema is not None:
         learner.ema.model.load_state_dict(average)
-        learner.ema.updates = training.values["ema_updates"]
+        learner.ema.updates.fill_(training.values["ema_updates"])
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -99,16 +99,30 @@ def make_record(settings: Settings, dataset: Dataset, data_hash: str, start: Mod
     )
 
 
-def choose_batch_size(settings: Settings, num_images: int) -> Settings:
-    """The settings with batch_size (images per rank) chosen if it is 0.
+# Largest global batch that `batch_size: 0` chooses, for which `lr` holds; and images that each of many accelerators
+# gets if the data set is large enough, since fewer leave it idle between two kernels.
+LARGEST_BATCH, IMAGES_PER_ACCELERATOR = 32, 16
 
-    The global batch (all ranks together) is then the power of two that gives about 50 steps an epoch, limited to 4..32;
-    training must not depend on the number of devices.
+
+def choose_batch_size(settings: Settings, num_images: int, device: torch.device) -> Settings:
+    """The settings with batch_size (images per rank) chosen if it is 0, and with the learning rate of this batch.
+
+    The global batch (all ranks together) is then the power of two that gives about 50 steps an epoch, at least 4 and at
+    most LARGEST_BATCH, or IMAGES_PER_ACCELERATOR on each if that is more. A batch larger than LARGEST_BATCH multiplies
+    lr by the ratio of the two with sgd (Goyal et al. 2017), by its square root with adamw (Malladi et al. 2022).
     """
     if settings.batch_size:
         return settings
-    together = min(max(2 ** round(math.log2(num_images / 50)), 4), 32)
-    return settings.model_copy(update={"batch_size": max(together // world_size(), 1)})
+    most = LARGEST_BATCH if device.type == "cpu" else max(LARGEST_BATCH, IMAGES_PER_ACCELERATOR * world_size())
+    together = min(max(2 ** round(math.log2(num_images / 50)), 4), most)
+    batch_size = max(together // world_size(), 1)
+    ratio = max(batch_size * world_size() / LARGEST_BATCH, 1.0) if most > LARGEST_BATCH else 1.0
+    lr = settings.lr * (ratio if settings.optimizer == "sgd" else math.sqrt(ratio))
+    if ratio > 1:
+        get_logger().info(
+            f"lr        {lr:.4g}: {settings.lr:g} of {LARGEST_BATCH} images, for {together} (docs/training.md)"
+        )
+    return settings.model_copy(update={"batch_size": batch_size, "lr": lr})
 
 
 # Optimizer steps that `epochs: 0` aims at. From random weights: 100 epochs of choose_batch_size's 50 steps. From

@@ -282,7 +282,7 @@ def chosen_by_data(
     settings: Settings, train_set: Dataset, val_set: Dataset | None, start: ModelRecord | None, device: torch.device
 ) -> Settings:
     """The settings of a new run, with numbers for all that is chosen from the data or measured."""
-    settings = build.choose_batch_size(settings, len(train_set))
+    settings = build.choose_batch_size(settings, len(train_set), device)
     settings = build.choose_epochs(settings, len(train_set))
     settings = build.choose_objectness_prior(settings, train_set)
     settings = fit_to_time(settings, train_set, val_set, start, device)
