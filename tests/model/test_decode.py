@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from lookonce.model.decode import decode_boxes, decode_heads, split_raw
+from lookonce.model.decode import decode_boxes, decode_candidates, decode_heads, split_raw
 from lookonce.settings.dialects import DIALECTS
 
 ANCHOR = torch.tensor([[100.0, 50.0]])
@@ -51,3 +51,17 @@ def test_heads_follow_each_other_then_rows_columns_anchors():
     assert boxes.shape == (1, 12 + 48, 4)
     assert probabilities.shape == (1, 60, 2)
     assert objectness[0].argmax() == 12 + (1 * 4 + 2) * 3 + 1
+
+
+def test_candidates_are_the_boxes_above_the_threshold_in_their_order_bit_for_bit():
+    generator = torch.Generator().manual_seed(0)
+    raws = [torch.randn(3, 3 * 25, side, 2 * side, generator=generator) for side in (2, 4)]
+    raws[0][1], raws[1][1] = -20.0, -20.0  # an image without candidates
+    raws = [raw.contiguous(memory_format=torch.channels_last) for raw in raws]  # as PyTorchRuntime's network gives them
+    heads = (raws, [torch.full((3, 2), 32.0), torch.full((3, 2), 16.0)], (32, 16), DIALECTS["mindspore"])
+    boxes, objectness, probabilities = decode_heads(*heads)
+    found, scores, image_index = decode_candidates(*heads, score_threshold=0.6)
+    for image, expected in enumerate(objectness > 0.6):
+        assert torch.equal(found[image_index == image], boxes[image, expected])
+        assert torch.equal(scores[image_index == image], (objectness[..., None] * probabilities)[image, expected])
+    assert image_index.bincount(minlength=3)[1] == 0

@@ -26,6 +26,19 @@ def test_decodes_as_the_network_does(dialect):
     np.testing.assert_allclose(got_scores, (objectness[..., None] * classes).numpy(), atol=1e-6)
 
 
+def test_candidates_are_the_boxes_above_the_threshold_in_their_order():
+    record = ModelRecord(dialect=DIALECTS["ultralytics"], class_names=("a", "b"), category_ids=(1, 2))
+    generator = np.random.default_rng(0)
+    raws = [generator.normal(0, 3, (1, 21, *shape)).astype(np.float32) for shape in ((2, 3), (4, 6))]
+    boxes_xyxy, scores = decode_numpy.decode_heads(raws, record)
+    found, found_scores = decode_numpy.decode_candidates(raws, record, score_threshold=0.5)
+    objectness = np.concatenate(
+        [raw.reshape(3, 7, -1)[:, 4].T.ravel() for raw in raws]  # heads, then cells and anchors
+    )
+    np.testing.assert_array_equal(found, boxes_xyxy[0, objectness > 0])
+    np.testing.assert_array_equal(found_scores, scores[0, objectness > 0])
+
+
 def test_cell_5_2_at_stride_32_with_zero_logits_is_its_anchor_around_176_80():
     record = ModelRecord(dialect=DIALECTS["darknet"], class_names=("a",), category_ids=(1,), strides=(32,))
     boxes_xyxy, scores = decode_numpy.decode_heads([np.zeros((1, 18, 4, 8), np.float32)], record)

@@ -1,11 +1,12 @@
 """Suppression against a plain loop, and by hand."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookonce.boxes import pairwise_iou_xyxy
-from lookonce.model.nms import select_detections
+from lookonce.model.nms import BLOCK, select_detections
 
 
 def select(boxes, scores, **changes):
@@ -70,6 +71,26 @@ def test_equals_a_plain_loop(seed, count, iou_threshold, multi_label, agnostic):
     expected = plain_loop(boxes, scores, iou_threshold, multi_label, agnostic)
     found = select(boxes, scores, iou_threshold=iou_threshold, multi_label=multi_label, agnostic=agnostic)
     assert [(label, score) for label, score in zip(found.labels, found.scores, strict=True)] == expected
+
+
+@pytest.mark.parametrize("agnostic", [False, True])
+def test_blocks_of_boxes_equal_a_plain_loop(agnostic):
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, 100, (3 * BLOCK, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(5, 40, corner.shape)], 1).astype(np.float32)
+    scores = (rng.integers(0, 50, (len(boxes), 2)) / 50).astype(np.float32)  # with ties
+    expected = plain_loop(boxes, scores, 0.5, True, agnostic)
+    for limit in (20, 1000):
+        found = select(boxes, scores, agnostic=agnostic, max_detections=limit)
+        assert list(zip(found.labels, found.scores, strict=True)) == expected[:limit]
+    assert len(expected) > 2 * 20
+
+
+def test_a_few_of_many_candidates_are_the_highest_and_the_first_of_equal_ones():
+    boxes = [[10 * i, 0, 10 * i + 5, 5] for i in range(20)]
+    scores = [[0.5 if i % 2 else 0.75] for i in range(20)]
+    found = select(boxes, scores, pre_nms_top=12)
+    assert found.boxes_xyxy[:, 0].tolist() == [*range(0, 200, 20), 10, 30]
 
 
 def plain_loop(boxes, scores, iou_threshold, multi_label, agnostic):

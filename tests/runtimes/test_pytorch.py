@@ -42,12 +42,16 @@ def test_detect_is_preprocessing_network_decoding_and_suppression():
     np.testing.assert_array_equal(got.labels, expected.labels)
 
 
-def test_decode_gives_every_box_and_class_a_score():
-    boxes_xyxy, scores = network().decode(canvases(2))
-    assert boxes_xyxy.shape == (2, 90, 4)  # (2 * 3 + 4 * 6) * 3
-    assert scores.shape == (2, 90, 2)
-    assert scores.min() >= 0
-    assert scores.max() <= 1
+def test_selection_on_the_device_gives_the_detections_of_selection_in_numpy():
+    runtime = network()
+    images = canvases(3)
+    expected = runtime.detect(images, **THRESHOLDS)
+    runtime.selects_on_device = True
+    for got, one in zip(runtime.detect(images, **THRESHOLDS), expected, strict=True):
+        assert len(got) == 20
+        np.testing.assert_array_equal(got.labels, one.labels)
+        # Convolutions of a batch round differently.
+        np.testing.assert_allclose(got.boxes_xyxy, one.boxes_xyxy, atol=1e-3)
 
 
 def test_the_answer_for_an_image_does_not_depend_on_its_neighbours():
@@ -61,19 +65,19 @@ def test_the_answer_for_an_image_does_not_depend_on_its_neighbours():
 
 def test_a_network_in_training_is_evaluated_with_its_running_statistics():
     runtime = network()
-    expected = runtime.decode(canvases(1))[1]
+    expected = runtime.raw_heads(canvases(1))[0]
     runtime.model.train()
     before = runtime.model.backbone.conv0.norm.running_mean.clone()
-    np.testing.assert_array_equal(runtime.decode(canvases(1))[1], expected)
+    assert torch.equal(runtime.raw_heads(canvases(1))[0], expected)
     assert torch.equal(runtime.model.backbone.conv0.norm.running_mean, before)
 
 
 def test_weights_may_change_between_calls():
     runtime = network()
-    before = runtime.decode(canvases(1))[1]
+    before = runtime.raw_heads(canvases(1))[0]
     with torch.no_grad():
         runtime.model.head32.bias.add_(1)
-    assert not np.array_equal(runtime.decode(canvases(1))[1], before)
+    assert not torch.equal(runtime.raw_heads(canvases(1))[0], before)
 
 
 def test_no_images_no_detections():

@@ -38,18 +38,53 @@ def decode_heads(raws: Sequence[Float32], record: ModelRecord) -> tuple[Float32,
     return np.concatenate([boxes for boxes, _ in decoded], axis=1), np.concatenate([s for _, s in decoded], axis=1)
 
 
+def decode_candidates(
+    raws: Sequence[Float32], record: ModelRecord, *, score_threshold: float
+) -> tuple[Float32, Float32]:
+    """Raw maps of one image -> as `decode_heads`, (R, 4) and (R, C), of the boxes with objectness > score_threshold.
+
+    No score of another box can exceed it."""
+    boxes, scores = [], []
+    for head, raw in enumerate(raws):
+        logits = _logits(raw, head, record)[0]
+        rows, columns, anchors = np.nonzero(_sigmoid(logits[..., 4]) > score_threshold)
+        cells, anchors_wh = _cells_and_anchors(logits.shape, head, record)
+        found = _decode(logits[rows, columns, anchors], cells[rows, columns, 0], anchors_wh[anchors], head, record)
+        boxes.append(found[0])
+        scores.append(found[1])
+    return np.concatenate(boxes), np.concatenate(scores)
+
+
 def _decode_head(raw: Float32, head: int, record: ModelRecord) -> tuple[Float32, Float32]:
-    anchors_wh = np.array(record.head_anchors(head), np.float32)
+    logits = _logits(raw, head, record)
+    boxes_xyxy, scores = _decode(logits, *_cells_and_anchors(logits.shape[1:], head, record), head, record)
+    return boxes_xyxy.reshape(len(raw), -1, 4), scores.reshape(len(raw), -1, record.num_classes)
+
+
+def _logits(raw: Float32, head: int, record: ModelRecord) -> Float32:
+    """(B, A * (5 + C), H, W) -> (B, H, W, A, 5 + C), a view."""
     batch, _, height, width = raw.shape
-    logits = raw.reshape(batch, len(anchors_wh), 5 + record.num_classes, height, width).transpose(0, 3, 4, 1, 2)
+    num_anchors = len(record.head_anchors(head))
+    return raw.reshape(batch, num_anchors, 5 + record.num_classes, height, width).transpose(0, 3, 4, 1, 2)
+
+
+def _cells_and_anchors(shape: tuple[int, ...], head: int, record: ModelRecord) -> tuple[Float32, Float32]:
+    """(H, W, 1, 2) column and row of each cell, (A, 2) anchors in pixels, for logits (H, W, A, 5 + C)."""
+    height, width = shape[:2]
+    cells = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)[:, :, None, :]
+    return cells, np.array(record.head_anchors(head), np.float32)
+
+
+def _decode(
+    logits: Float32, cells: Float32, anchors_wh: Float32, head: int, record: ModelRecord
+) -> tuple[Float32, Float32]:
+    """(..., 5 + C), (..., 2), (..., 2) -> boxes_xyxy (..., 4) input pixels, scores (..., C)."""
     stride, dialect = record.strides[head], record.dialect
     scale = dialect.center_scales[stride]
-    cells = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)[:, :, None, :]
-    centers = (scale * _sigmoid(logits[..., :2]) - (scale - 1) / 2 + cells) * stride  # (B, H, W, A, 2)
+    centers = (scale * _sigmoid(logits[..., :2]) - (scale - 1) / 2 + cells) * stride
     sizes = _size_factor(logits[..., 2:4], dialect) * anchors_wh
     boxes_xyxy = np.concatenate([centers - sizes / 2, centers + sizes / 2], axis=-1)
-    scores = _sigmoid(logits[..., 4:5]) * _sigmoid(logits[..., 5:])
-    return boxes_xyxy.reshape(batch, -1, 4), scores.reshape(batch, -1, record.num_classes)
+    return boxes_xyxy, _sigmoid(logits[..., 4:5]) * _sigmoid(logits[..., 5:])
 
 
 def _size_factor(logits_wh: Float32, dialect: Dialect) -> Float32:

@@ -10,6 +10,7 @@ from lookonce.boxes import area_xyxy
 from lookonce.detections import Detections
 
 MOST_CANDIDATES = 2000  # boxes that NMS takes
+BLOCK = 128  # boxes that are compared with each other at once: of 64, 128 and 256 the fastest for 500 to 2,000 boxes
 
 
 def select_detections(
@@ -35,7 +36,7 @@ def select_detections(
         is_best = scores.argmax(axis=1)[rows] == labels
         rows, labels = rows[is_best], labels[is_best]
     candidates = scores[rows, labels]
-    order = np.argsort(-candidates, kind="stable")[:pre_nms_top]
+    order = _highest(candidates, pre_nms_top)
     rows, labels, candidates = rows[order], labels[order], candidates[order]
     groups = np.zeros_like(labels) if agnostic else labels
     keep = _suppress(boxes_xyxy[rows], groups, iou_threshold, max_detections)
@@ -51,25 +52,63 @@ def suppress_any_class(found: Detections, iou_threshold: float, max_detections: 
     return found.select(_suppress(found.boxes_xyxy, np.zeros_like(found.labels), iou_threshold, max_detections))
 
 
+def _highest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Indices of the `count` highest scores, highest first; ties keep the input's order."""
+    if len(scores) <= count:
+        return np.argsort(-scores, kind="stable")
+    # An untrained network has 200,000 candidates at 0.001: to find the lowest that counts is faster than to sort all.
+    rows = np.flatnonzero(scores >= np.partition(scores, -count)[-count])
+    return np.asarray(rows[np.argsort(-scores[rows], kind="stable")[:count]])
+
+
 def _suppress(
     boxes_xyxy: NDArray[np.float32], groups: NDArray[np.int64], iou_threshold: float, max_detections: int
 ) -> NDArray[np.int64]:
     """Indices of the kept boxes, at most max_detections; boxes_xyxy and groups are sorted by falling score.
 
     A box is suppressed by boxes of its own group only."""
-    areas = area_xyxy(boxes_xyxy)
-    alive = np.ones(len(boxes_xyxy), np.bool_)
-    kept: list[int] = []
-    for index in range(len(boxes_xyxy)):
-        if not alive[index]:
-            continue
-        kept.append(index)
-        if len(kept) == max_detections:
-            break
-        rest = np.flatnonzero(alive[index + 1 :] & (groups[index + 1 :] == groups[index])) + index + 1
-        top_left = np.maximum(boxes_xyxy[rest, :2], boxes_xyxy[index, :2])
-        bottom_right = np.minimum(boxes_xyxy[rest, 2:], boxes_xyxy[index, 2:])
-        overlap = np.prod(np.maximum(bottom_right - top_left, 0), axis=1)
-        union = areas[rest] + areas[index] - overlap
-        alive[rest[overlap > iou_threshold * union]] = False
-    return np.array(kept, np.int64)
+    order = np.argsort(groups, kind="stable")  # by group, then highest score first
+    table = _Boxes(boxes_xyxy[order], groups[order])
+    kept = np.zeros(len(order), np.bool_)
+    for start in range(0, len(order), BLOCK):
+        block = np.arange(start, min(start + BLOCK, len(order)))
+        # Only the group of the block's first box can have boxes in earlier blocks.
+        first = int(table.groups.searchsorted(table.groups[start]))
+        before = first + np.flatnonzero(kept[first:start])
+        if len(before) >= max_detections:  # the rest of its group comes too late
+            block = block[table.groups[block] != table.groups[start]]
+        elif len(before):
+            block = block[~table.overlap(before, block, iou_threshold).any(axis=0)]
+        kept[block] = _first_come(np.triu(table.overlap(block, block, iou_threshold), 1))
+    return np.sort(order[kept])[:max_detections]
+
+
+class _Boxes:
+    """N boxes with a group each, side by side by their sides, which numpy compares fastest."""
+
+    def __init__(self, boxes_xyxy: NDArray[np.float32], groups: NDArray[np.int64]) -> None:
+        self.groups = groups
+        self._sides = np.ascontiguousarray(boxes_xyxy.T)  # (4, N) left, top, right, bottom
+        self._areas = area_xyxy(boxes_xyxy)
+
+    def overlap(self, rows: NDArray[np.int64], columns: NDArray[np.int64], iou_threshold: float) -> NDArray[np.bool_]:
+        """(R, C) whether two boxes are of one group and their IoU exceeds the threshold."""
+        left, top, right, bottom = self._sides[:, rows, None]
+        other_left, other_top, other_right, other_bottom = self._sides[:, None, columns]
+        width = np.maximum(np.minimum(right, other_right) - np.maximum(left, other_left), 0)
+        overlap = width * np.maximum(np.minimum(bottom, other_bottom) - np.maximum(top, other_top), 0)
+        exceeds = overlap > iou_threshold * (self._areas[rows, None] + self._areas[columns] - overlap)
+        return np.asarray(exceeds & (self.groups[rows, None] == self.groups[columns]))
+
+
+def _first_come(suppresses: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(N, N) whether box i suppresses box j > i, if i is kept -> (N,) which are kept.
+
+    Each round settles at least one more box, and all of them after the longest chain of suppressions: 3 to 8 rounds.
+    """
+    kept: NDArray[np.bool_] = np.ones(len(suppresses), np.bool_)
+    while True:
+        remaining = np.logical_not(suppresses[kept].any(axis=0))
+        if np.array_equal(remaining, kept):
+            return kept
+        kept = remaining

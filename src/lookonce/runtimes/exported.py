@@ -17,7 +17,7 @@ from lookonce.boxes import cxcywh_to_xyxy
 from lookonce.cores import usable_threads
 from lookonce.detections import Detections
 from lookonce.errors import WeightsError
-from lookonce.model.decode_numpy import decode_heads, to_network_input, to_planes
+from lookonce.model.decode_numpy import decode_candidates, to_network_input, to_planes
 from lookonce.model.nms import select_detections
 from lookonce.settings import record as records
 from lookonce.settings.record import ModelRecord
@@ -120,20 +120,27 @@ class ExportedRuntime(ABC):
                 found = SELECTED[gives](*engine(prepared, _threshold_arrays(**thresholds)), num_images=len(group))
                 return self._with_known_classes(found)
             values = self._as_recorded(gives, engine(prepared, {}), size_hw)
-            boxes_xyxy, scores = self._decoded(gives, values)
-            return [
-                select_detections(boxes_xyxy[row], scores[row], **selection, **thresholds) for row in range(len(group))
-            ]
+            found = []
+            for row in range(len(group)):
+                boxes_xyxy, scores = self._decoded(gives, [value[row : row + 1] for value in values], score_threshold)
+                found.append(select_detections(boxes_xyxy, scores, **selection, **thresholds))
+            return found
 
         found = self._pool.map(detect_group, groups) if several else map(detect_group, groups)
         return [one for group in found for one in group][: len(canvases)]
 
-    def _decoded(self, gives: tuple[str, ...], values: Sequence[NDArray[Any]]) -> tuple[Float32, Float32]:
-        """Values of these outputs -> boxes_xyxy (B, N, 4) in pixels of the network input, scores (B, N, C)."""
+    def _decoded(
+        self, gives: tuple[str, ...], values: Sequence[NDArray[Any]], score_threshold: float
+    ) -> tuple[Float32, Float32]:
+        """One image's values of these outputs -> boxes_xyxy (R, 4) in pixels of the network input, scores (R, C).
+
+        Raw heads: only of boxes that can have a score above score_threshold."""
         if gives == PACKED_OUTPUTS:
-            rows = values[0].transpose(0, 2, 1)
-            return cxcywh_to_xyxy(rows[..., :4]), rows[..., 4:]
-        return (values[0], values[1]) if gives == DECODED_OUTPUTS else decode_heads(values, self.record)
+            rows = values[0][0].T
+            return cxcywh_to_xyxy(rows[:, :4]), rows[:, 4:]
+        if gives == DECODED_OUTPUTS:
+            return values[0][0], values[1][0]
+        return decode_candidates(values, self.record, score_threshold=score_threshold)
 
     def raw_heads(self, canvases: NDArray[np.uint8]) -> list[Float32]:
         """Logits of the heads, (B, A * (5 + C), H, W) each, whatever the file's own outputs are."""

@@ -1,6 +1,7 @@
 """Runs the network in PyTorch: detection with a checkpoint or with a network that is being trained."""
 
 import os
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,8 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lookonce.detections import Detections
-from lookonce.model.decode import decode_heads
+from lookonce.model.decode import decode_candidates
 from lookonce.model.nms import select_detections
+from lookonce.model.nms_torch import select_batch
 from lookonce.model.normalise import to_network_input
 from lookonce.settings.record import ModelRecord
 
@@ -28,7 +30,8 @@ def use_threads(threads: int) -> None:
 
 class PyTorchRuntime:
     """The network as a Runtime (see runtimes.base). The model is not copied, so its weights may change between calls,
-    as EMA weights do during training. `detect` switches it to evaluation mode.
+    as EMA weights do during training. `detect` switches it to evaluation mode. selects_on_device: the network gets
+    whole batches, and NMS runs on its device.
     """
 
     name = "pytorch"
@@ -37,6 +40,7 @@ class PyTorchRuntime:
         self.record = record
         self.device = next(model.parameters()).device if device is None else torch.device(device)
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.selects_on_device = self.device.type != "cpu"
         self._anchors = anchor_tensors(record, self.device)
         self._process = os.getpid()
 
@@ -47,13 +51,6 @@ class PyTorchRuntime:
             use_threads(1)  # a forked process would wait for OpenMP's threads, which only its parent has
         images = torch.from_numpy(np.ascontiguousarray(canvases)).to(self.device)
         return list(self.model.eval()(to_network_input(images, self.record.preprocessing)))
-
-    @torch.inference_mode()
-    def decode(self, canvases: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(B, H, W, 3) uint8 RGB -> boxes_xyxy (B, N, 4) input pixels, scores (B, N, C) objectness * class."""
-        raws = self.raw_heads(canvases)
-        boxes_xyxy, objectness, classes = decode_heads(raws, self._anchors, self.record.strides, self.record.dialect)
-        return boxes_xyxy.cpu().numpy(), (objectness[..., None] * classes).cpu().numpy()
 
     def detect(
         self,
@@ -66,21 +63,30 @@ class PyTorchRuntime:
         agnostic: bool | None = None,
     ) -> list[Detections]:
         """See runtimes.base.Runtime.detect."""
+        selection: dict[str, Any] = {
+            "score_threshold": score_threshold,
+            "iou_threshold": iou_threshold,
+            "max_detections": max_detections,
+            "multi_label": self.record.thresholds.multi_label if multi_label is None else multi_label,
+            "agnostic": self.record.thresholds.agnostic if agnostic is None else agnostic,
+        }
+        if self.selects_on_device:
+            return select_batch(*self._decode(canvases, score_threshold), batch_size=len(canvases), **selection)
         # On a CPU one image at a time: rounding in convolutions depends on the batch size, so the detections of
         # an image would depend on the rest of the batch; and larger batches are not faster there.
-        step = 1 if self.device.type == "cpu" else max(len(canvases), 1)
-        found: list[Detections] = []
-        for start in range(0, len(canvases), step):
-            found += [
-                select_detections(
-                    boxes_xyxy,
-                    scores,
-                    score_threshold=score_threshold,
-                    iou_threshold=iou_threshold,
-                    max_detections=max_detections,
-                    multi_label=self.record.thresholds.multi_label if multi_label is None else multi_label,
-                    agnostic=self.record.thresholds.agnostic if agnostic is None else agnostic,
-                )
-                for boxes_xyxy, scores in zip(*self.decode(canvases[start : start + step]), strict=True)
-            ]
+        found = []
+        for row in range(len(canvases)):
+            boxes_xyxy, scores, _ = self._decode(canvases[row : row + 1], score_threshold)
+            found.append(select_detections(boxes_xyxy.numpy(), scores.numpy(), **selection))
         return found
+
+    @torch.inference_mode()
+    def _decode(self, canvases: NDArray[np.uint8], score_threshold: float) -> tuple[Tensor, Tensor, Tensor]:
+        """boxes_xyxy (R, 4) input pixels, scores (R, C) and image_index (R,): see `decode_candidates`."""
+        return decode_candidates(
+            self.raw_heads(canvases),
+            self._anchors,
+            self.record.strides,
+            self.record.dialect,
+            score_threshold=score_threshold,
+        )
