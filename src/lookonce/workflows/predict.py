@@ -75,7 +75,9 @@ class Predicted:
 
     def __iter__(self) -> Iterator[PredictedImage]:
         if self.num_images > len(self.images):
-            raise DataError("the results of videos and streams are in the files only; iterate over model.stream(...)")
+            raise DataError(
+                "results of videos, streams, manifests are in the files only; iterate over model.stream(...)"
+            )
         return iter(self.images)
 
     def __len__(self) -> int:
@@ -172,7 +174,8 @@ class PredictRequest(DetectorRequest):
 
     def media(self) -> Media:
         """The images and clips of `source`."""
-        return find_media(self.source, reconnect=self.reconnect, follow_links=self.follow_links)
+        needs_files = self.as_labels is not None
+        return find_media(self.source, reconnect=self.reconnect, follow_links=self.follow_links, as_files=needs_files)
 
     @property
     def chosen_weights(self) -> Path:
@@ -222,7 +225,8 @@ def predict_in_memory(runtime: Runtime, request: PredictRequest, media: Media) -
     several, it is logged and in `failed`."""
     if not media.is_finite:
         raise SettingsError(
-            f"source: {request.source} is a video or a stream; iterate over model.stream(...), or set output=FOLDER",
+            f"source: {request.source} is a video, a stream or a manifest; iterate over model.stream(...), or set "
+            "output=FOLDER",
             setting="source",
             value=request.source,
         )
@@ -378,6 +382,7 @@ def _predictions(
     found = predict_images(
         detects_as(runtime, request),
         islice(_first(media.images(), request.limit, stop or StopRequest()), rank_group.rank, None, rank_group.size),
+        num_readers=media.num_readers,
         live=media.live,
         on_unreadable=on_unreadable,
     )
@@ -455,8 +460,8 @@ def _require_possible(runtime: Runtime, request: PredictRequest) -> None:
 def _require_shareable(request: PredictRequest, media: Media) -> None:
     if not media.is_finite:
         raise SettingsError(
-            f"devices: {request.source} contains videos or streams, which one process reads in order; "
-            "leave devices out",
+            f"devices: {request.source} contains videos or streams, which one process reads in order, or is a manifest; "
+            "leave devices out; a manifest is divided with --part",
             setting="devices",
             value=request.source,
         )
