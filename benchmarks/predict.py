@@ -26,7 +26,8 @@ from lookonce.prediction.sources import ImageSource, find_images
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
-from lookonce.workflows.predict import PredictRequest, predict_with
+from lookonce.workflows.predict import predict_with
+from lookonce.workflows.predict_request import PredictRequest
 
 BATCH = 20  # for the network alone: large enough that the tail of a batch does not matter
 PARTS = {"predict": "json", "with drawings": "images,json"}

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from lookonce.prediction.predictor import Prediction
     from lookonce.workflows.evaluate import Evaluation
     from lookonce.workflows.export import Exports
-    from lookonce.workflows.predict import Predicted, PredictRequest
+    from lookonce.workflows.predict import Predicted
+    from lookonce.workflows.predict_request import PredictRequest
 
 # Options of `lookonce predict` that say how weights are opened and by how many processes.
 FIXED = frozenset({"names", "device", "runtime", "devices", "nnodes", "node_rank", "rdzv_endpoint", "rank_timeout"})
@@ -117,7 +118,7 @@ class LoadedDetector:
         return takes_text_paths(export)(self.path, names=self.names, **options)
 
     def _request(self, source: Any, options: Mapping[str, Any]) -> "PredictRequest":
-        from lookonce.workflows.predict import PredictRequest
+        from lookonce.workflows.predict_request import PredictRequest
 
         fixed = FIXED & options.keys()
         if fixed:

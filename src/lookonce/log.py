@@ -178,6 +178,15 @@ def live_table(table: "RenderableType") -> Iterator[bool]:
             handler.shows_table = False
 
 
+def pace(done: int, total: int | None, seconds: float) -> str:
+    """`24.1 images/s, 0:35 left`."""
+    rate = done / seconds
+    if total is None or done > total:
+        return f"{rate:.1f} images/s"
+    minutes, rest = divmod(round((total - done) / rate), 60)
+    return f"{rate:.1f} images/s, {minutes}:{rest:02} left"
+
+
 @contextmanager
 def progress_bar(title: str, total: int | None) -> Iterator[Advance]:
     """Yields `advance(done, text)`: number done out of `total` (None: unknown), and a short text to show.

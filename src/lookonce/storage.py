@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from lookonce.errors import LookonceError
 
@@ -48,17 +48,25 @@ def file_digest(path: Path, algorithm: str) -> str:
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Replace a file atomically: readers see the old content or the new content, never a part.
+    """Replace a file atomically, as `new_file` does. Text is written in UTF-8, a byte of a file name that is not UTF-8
+    as `\\udcff`, which JSON reads back."""
+    with new_file(path) as file:
+        file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
-    Text is written in UTF-8, a byte of a file name that is not UTF-8 as `\\udcff`, which JSON reads back. The last of
-    several writers wins. A kill may leave the temporary file, which `remove_temporary_files` removes.
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which replaces `path` when the block ends: readers see the old content or the new content, never
+    a part.
+
+    The last of several writers wins. A kill may leave the temporary file, which `remove_temporary_files` removes.
     """
     # A new name: no other writer has it, and no link in a shared folder leads elsewhere.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     with os_errors_explained(path):
         try:
             with temporary.open("xb") as file:
-                file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
+                yield file
             _sync(temporary)
             temporary.rename(path)
         finally:

@@ -11,7 +11,7 @@ from lookonce.cli.options import command_of, options_of
 from lookonce.cli.verbs import VERBS
 from lookonce.errors import SettingsError
 from lookonce.request import old_names, old_names_of
-from lookonce.workflows.predict import PredictRequest
+from lookonce.workflows.predict_request import PredictRequest
 
 # Verb -> (old name, new name) of an option.
 EXPECTED = {

@@ -27,7 +27,8 @@ from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord, Preprocessing, Thresholds
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.workflows.export import export
-from lookonce.workflows.predict import PredictRequest, predict_with
+from lookonce.workflows.predict import predict_with
+from lookonce.workflows.predict_request import PredictRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "cpp" / "build" / "release"

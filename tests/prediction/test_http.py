@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from raised import raises
 
+from lookonce.data.images import read_image
 from lookonce.errors import DataError
+from lookonce.prediction import http
 from lookonce.prediction.http import is_url, open_url, without_password
 from lookonce.prediction.sources import find_media
 
@@ -120,3 +122,29 @@ def test_no_answer_and_a_bad_answer_are_told():
         open_url(f"{address}/nothing")
     with raises(DataError, path=address):
         open_url(address)
+
+
+def test_the_urls_of_a_list_are_fetched_and_one_that_is_wrong_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(http, "PAUSES_SECONDS", (0, None))
+    with serving({"/a?signature=s3cret": ("application/octet-stream", JPEG)}) as address:
+        (tmp_path / "list.txt").write_text(f"{address}/a?signature=s3cret\n{address}/b.jpg\nhttp://127.0.0.1:9/c.jpg\n")
+        first, *others = find_media(tmp_path / "list.txt").images()
+        assert first.name == f"{address}/a?signature=***"
+        np.testing.assert_array_equal(first.read(), read_image(JPEG))
+        for wrong, name in zip(others, ("b.jpg", "c.jpg"), strict=True):
+            with raises(DataError, path=name):
+                wrong.read()
+        monkeypatch.setattr(http, "_answered", refusing_once(http._answered))
+        np.testing.assert_array_equal(first.read(), read_image(JPEG))
+
+
+def refusing_once(answered):
+    """A server that is away at the first request."""
+    requests = iter([DataError("not reachable")])
+
+    def answer(url, name):
+        for error in requests:
+            raise error
+        return answered(url, name)
+
+    return answer

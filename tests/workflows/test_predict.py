@@ -23,12 +23,14 @@ from lookonce.cli.main import main
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
 from lookonce.exporters.base import textured_canvases
+from lookonce.log import pace
 from lookonce.prediction import sources
 from lookonce.prediction.sources import find_media
 from lookonce.prediction.video import Frame
 from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows.export import export
-from lookonce.workflows.predict import Predicted, PredictRequest, as_text, pace, predict, stream
+from lookonce.workflows.predict import Predicted, as_text, predict, stream
+from lookonce.workflows.predict_request import PredictRequest
 
 av = pytest.importorskip("av", reason="the extra `video` is not installed")
 

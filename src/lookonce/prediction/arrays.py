@@ -42,7 +42,7 @@ def _entries(source: Any, bgr: bool, follow_links: bool) -> Iterator[ImageSource
         if isinstance(one, str | os.PathLike):
             media = find_media(os.fspath(one), follow_links=follow_links)
             if not media.is_finite:
-                raise DataError(f"{one}: is a video or a stream; expected images in a list; predict it by itself")
+                raise DataError(f"{one}: is a video, a stream or a manifest; expected images; predict it by itself")
             yield from media.images()
         else:
             name = f"image {number}"

@@ -19,6 +19,8 @@ HTTP = ("http", "https")
 STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp")
 IMAGE_TYPES = ("image/",)
 MOTION_JPEG = "multipart/"
+PAUSES_SECONDS = (1.0, 3.0, None)  # after each attempt to fetch an image; None: it was the last
+PASSING = (408, 425, 429)  # HTTP statuses below 500 that are worth another attempt
 
 
 def is_url(text: str) -> bool:
@@ -54,11 +56,7 @@ class HttpResponse:
 
     def read(self) -> bytes:
         """The whole body."""
-        with self._response:
-            try:
-                return self._response.read(max_image_bytes())
-            except (OSError, HTTPException) as error:
-                raise DataError(f"{self._name}: connection lost: {error}", path=self._name) from error
+        return _whole(self._response, self._name)
 
     def images(self) -> Iterator[tuple[Fraction, bytes]]:
         """Seconds since the start and the bytes of each image, until the server closes the connection."""
@@ -76,10 +74,37 @@ def open_url(url: str) -> HttpResponse | None:
     if urlsplit(url).scheme.lower() not in HTTP:
         return None
     name = without_password(url)
+    return HttpResponse(_answered(url, name), name)
+
+
+def fetch(url: str) -> bytes:
+    """The image at an http:// or https:// URL, of whatever type the server calls it. DataError after three attempts, or
+    at once if the server answers that the URL is wrong."""
+    name = without_password(url)
+    for pause in PAUSES_SECONDS:
+        try:
+            return _whole(_answered(url, name), name)
+        except DataError as error:
+            status = getattr(error.__cause__, "code", None)
+            if pause is None or (status is not None and status < 500 and status not in PASSING):
+                raise
+        time.sleep(pause)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _answered(url: str, name: str) -> HTTPResponse:
     try:
-        response = urllib.request.urlopen(request_of(url), timeout=WAIT_SECONDS)
+        response: HTTPResponse = urllib.request.urlopen(request_of(url), timeout=WAIT_SECONDS)
     except urllib.error.HTTPError as error:
         raise DataError(f"{name}: the server returned HTTP status {error.code} {error.reason}", path=name) from error
     except (OSError, HTTPException, ValueError) as error:
         raise DataError(f"{name}: not reachable: {getattr(error, 'reason', error)}", path=name) from error
-    return HttpResponse(response, name)
+    return response
+
+
+def _whole(response: HTTPResponse, name: str) -> bytes:
+    with response:
+        try:
+            return response.read(max_image_bytes())
+        except (OSError, HTTPException) as error:
+            raise DataError(f"{name}: connection lost: {error}", path=name) from error

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from lookonce.detections import Detections
 from lookonce.errors import DataError
 from lookonce.ordered import ordered_map
-from lookonce.prediction.sources import ImageSource
+from lookonce.prediction.sources import NUM_READERS, ImageSource
 
-NUM_READERS = 2
 # Batches in the detector at once: the first images of the next batch run beside the last of the current one.
 NUM_RUNNERS = 2
 
@@ -47,19 +46,20 @@ def predict(
     sources: Iterable[ImageSource],
     *,
     batch_size: int = 4,
+    num_readers: int = NUM_READERS,
     live: bool = False,
     on_unreadable: Unreadable | None = None,
 ) -> Iterator[Prediction]:
     """Yields one Prediction per readable image, in the order of `sources`.
 
     An unreadable image is skipped, and on_unreadable is called for it in order; without on_unreadable its DataError is
-    raised. While the caller handles a batch, the next two are in the detector and two more are being read, so about
-    five batches of images are in memory. Detections do not depend on the batch. live: each result is yielded before
-    the next frame is grabbed.
+    raised. While the caller handles a batch, the next two are in the detector and two more are being read, by
+    num_readers threads of one image each, so about five batches of images are in memory, or num_readers more than
+    three. Detections do not depend on the batch. live: each result is yielded before the next frame is grabbed.
     """
-    readers_ahead, batches_ahead = (0, 0) if live else (2 * batch_size, NUM_RUNNERS)
+    readers_ahead, batches_ahead = (0, 0) if live else (max(2 * batch_size, num_readers), NUM_RUNNERS)
     with (
-        ThreadPoolExecutor(NUM_READERS, "lookonce-read") as readers,
+        ThreadPoolExecutor(num_readers, "lookonce-read") as readers,
         ThreadPoolExecutor(NUM_RUNNERS, "lookonce-detect") as runners,
     ):
         images = _readable(ordered_map(readers, _read, sources, ahead=readers_ahead), on_unreadable)

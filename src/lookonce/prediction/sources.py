@@ -1,6 +1,7 @@
 """Resolves `predict SOURCE`: images from files, bytes or the network; clips from videos, cameras or the screen."""
 
 import glob
+import os
 import re
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
@@ -19,15 +20,20 @@ from lookonce.data.images import IMAGE_SUFFIXES, TruncatedImage, read_image
 from lookonce.data.links import report_links
 from lookonce.data.listing import Listing
 from lookonce.errors import DataError, MissingExtra
-from lookonce.prediction.byte_stream import images_in
+from lookonce.prediction.byte_stream import images_in, max_image_bytes
 from lookonce.prediction.camera import LatestFrame, camera_frames, reconnecting, screen_frames
-from lookonce.prediction.http import is_url, open_url, without_password
+from lookonce.prediction.http import HTTP, fetch, is_url, open_url, without_password
+from lookonce.prediction.manifest import LIST_SUFFIX, Manifest, is_manifest, open_manifest
 from lookonce.prediction.video import USUAL_RATE, VIDEO_SUFFIXES, Frame, read_frames, read_header
-from lookonce.remote.local_copy import local_file
-from lookonce.remote.objects import is_remote
-from lookonce.storage import read_text_file, require_regular_file
+from lookonce.remote.local_copy import CACHE
+from lookonce.remote.objects import Entry, Location, ObjectStore, UnreadableObject, is_remote
+from lookonce.remote.stage_in import cache_name, require_entries, stage_in
+from lookonce.remote.store import open_store
+from lookonce.shown import without_secrets
+from lookonce.storage import require_regular_file
 
-LIST_SUFFIX = ".txt"
+NUM_READERS, NUM_FETCHERS = 2, 16  # threads that read images; those that fetch them wait for a network most of the time
+LONGEST_NAME = 60  # characters of an image's name in the name of its results
 SCREEN = "screen"
 EXPECTED = "expected an image, a video, a folder, a pattern, a .txt list, a camera index, a URL, s3://, screen, or -"
 
@@ -50,7 +56,8 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSource:
-    """One image that has not been read yet. It comes from one of path, content (encoded bytes) or pixels (a decoder).
+    """One image that has not been read yet. It comes from one of path, content (encoded bytes), fetch (from which these
+    come when it is read) or pixels (a decoder).
 
     name: its name in errors and result files. place: relative path for its results, unique within one SOURCE.
     image_id: as in COCO. clip, frame, seconds: the clip it is a frame of, its 0-based index, and the time since the
@@ -61,6 +68,7 @@ class ImageSource:
     place: Path
     path: Path | None = None
     content: bytes | None = None
+    fetch: Callable[[], bytes] | None = None
     pixels: Callable[[], NDArray[np.uint8]] | None = None
     image_id: int = 0
     clip: Clip | None = None
@@ -71,6 +79,8 @@ class ImageSource:
         """(H, W, 3) uint8 RGB, upright; DataError when it cannot be read as an image."""
         if self.pixels is not None:
             return self.pixels()
+        if self.fetch is not None:
+            return read_streamed(self.fetch(), self.name)
         if self.path is None:
             return read_streamed(self.content or b"", self.name)
         return read_image(self.path, name=self.name)
@@ -78,11 +88,13 @@ class ImageSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Media:
-    """All images and clips of one SOURCE. total: number of images and frames, None when unknown."""
+    """All images and clips of one SOURCE. total: number of images and frames, None when unknown. num_readers: threads
+    that read them."""
 
     entries: Iterable[ImageSource | Clip]
     total: int | None
     live: bool = False
+    num_readers: int = NUM_READERS
 
     @property
     def is_finite(self) -> bool:
@@ -105,7 +117,7 @@ class Media:
         ids = iter(image_ids(images)) if self.is_finite else count(1)
         for entry in self.entries:
             for image in (entry,) if isinstance(entry, ImageSource) else _frames_of(entry):
-                yield replace(image, image_id=next(ids))
+                yield image if image.image_id else replace(image, image_id=next(ids))
 
 
 def read_streamed(content: bytes, name: str) -> NDArray[np.uint8]:
@@ -116,36 +128,36 @@ def read_streamed(content: bytes, name: str) -> NDArray[np.uint8]:
         raise DataError(f"{name}: broke off inside an image, after {len(content):,} bytes of it", path=name) from error
 
 
-def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = False) -> Media:
+def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = False, as_files: bool = False) -> Media:
     """The images and clips of SOURCE, sorted by name (a list keeps its order); DataError when there are none.
 
     folder: all image and video files in it and its subfolders, by suffix
     pattern (`*`, `?`, `[...]`, `**` for any folders): every matching file
-    .txt file: one path per line, relative to the file's folder or to the working folder
+    .txt file: one path per line, relative to the file's folder or to the working folder; with a URL or an s3:// address
+    in it, and every other file of `prediction/manifest.py`, a manifest: its rows are read when they are needed
     number: the camera with this index
     `screen`: the screen
     `-`: one image, or several in a row, from standard input
     URL: an image, a video or a stream
-    s3://BUCKET/KEY, obs://BUCKET/KEY: the objects at or below the key, downloaded first
+    s3://BUCKET/KEY, obs://BUCKET/KEY: the objects at or below the key. Images are fetched when they are read, or
+    downloaded first (as_files); videos are downloaded first
     Only the last two use the network. reconnect: see `reconnecting`. follow_links: files of a folder may be symbolic
     links to places outside it.
     """
     text = str(source)
     if text == "-":
         return Media(entries=_in_stream(sys.stdin.buffer), total=None)
+    if is_manifest(text) and (is_remote(text) or _has_addresses(Path(text))):
+        return _of_manifest(open_manifest(text))
     if is_remote(text):
-        return _in_store(text)
+        return _in_store(text, as_files=as_files)
     if is_url(text):
         return _at_url(text, reconnect)
     if not Path(text).exists() and (text == SCREEN or (text.isdecimal() and text.isascii())):
         return _clip_alone(_live_clip(text, reconnect))
     paths, folder = _paths(text, follow_links)
     places = unique_places([path.relative_to(folder) if folder else Path(path.name) for path in paths])
-    entries = [_entry(path, place) for path, place in zip(paths, places, strict=True)]
-    if len(entries) == 1 and isinstance(entries[0], ImageSource) and entries[0].pixels is not None:
-        entries[0].read()  # the only one, and it cannot be opened: raises
-    counts = [entry.num_frames if isinstance(entry, Clip) else 1 for entry in entries]
-    return Media(entries=entries, total=None if None in counts else sum(number or 0 for number in counts))
+    return _media_of([_entry(path, place) for path, place in zip(paths, places, strict=True)])
 
 
 def find_images(source: str | Path) -> list[ImageSource]:
@@ -167,18 +179,93 @@ def image_ids(sources: Sequence[ImageSource]) -> list[int]:
     return list(range(1, len(sources) + 1))
 
 
-def _in_store(address: str) -> Media:
-    """Objects at an s3:// address, downloaded; their names are addresses, not local paths."""
-    here = local_file(address)
-    media = find_media(here)
+def _in_store(address: str, *, as_files: bool) -> Media:
+    """The images and videos at or below an s3:// address; their names are addresses."""
+    location, store = Location.parse(address), open_store()
+    listed = require_entries(location, store.entries(location))
+    is_one = listed[0].location == location
+    chosen = listed if is_one else [one for one in listed if _is_shown(one.name)]
+    if not chosen:
+        raise _no_images(address)
+    chosen.sort(key=lambda one: Path(one.name))
+    files = [one for one in chosen if as_files or Path(one.name).suffix.lower() in VIDEO_SUFFIXES]
+    names, folder = {one.name for one in files}, CACHE / cache_name(location)
+    if files:
+        stage_in(location, folder, store, choose=lambda _: files)
 
-    def addressed(entry: ImageSource | Clip) -> ImageSource | Clip:
-        if entry.path is None or not entry.path.is_relative_to(here):
-            return entry  # a damaged video, or a local path from a list
-        below = entry.path.relative_to(here).as_posix()
-        return replace(entry, name=address if below == "." else f"{address.rstrip('/')}/{below}")
+    def entry(one: Entry, place: Path) -> ImageSource | Clip:
+        address = str(one.location)
+        if one.name in names:
+            return replace(_entry(folder / one.name, place), name=address)
+        return ImageSource(name=address, place=place, fetch=partial(fetch_object, store, one.location))
 
-    return replace(media, entries=[addressed(entry) for entry in media.known])
+    places = unique_places([Path(one.name) for one in chosen])
+    entries = [entry(one, place) for one, place in zip(chosen, places, strict=True)]
+    return _media_of(entries, num_readers=NUM_FETCHERS)
+
+
+def _has_addresses(path: Path) -> bool:
+    """Whether a manifest is more than a list of paths on this machine, which all kinds of outputs can be made of."""
+    if path.suffix.lower() != LIST_SUFFIX or not path.is_file():
+        return path.is_file()
+    manifest = open_manifest(str(path))
+    return any(is_remote(row) or is_url(row) for _, row in manifest.rows(0, manifest.num_rows))
+
+
+def _of_manifest(manifest: Manifest) -> Media:
+    class Rows:
+        """Iterates over the images, each time from the first row."""
+
+        def __iter__(self) -> Iterator[ImageSource]:
+            return images_of(manifest, range(manifest.num_rows))
+
+    return Media(entries=Rows(), total=manifest.num_rows, num_readers=NUM_FETCHERS)
+
+
+def images_of(manifest: Manifest, rows: range) -> Iterator[ImageSource]:
+    """The images of these rows, counted from 0, as they are needed. image_id: number of the row, from 1."""
+    store, digits = open_store(), len(str(manifest.num_rows))
+    for number, row in manifest.rows(rows.start, rows.stop):
+        place = Path(f"{number:0{digits}}-{PurePosixPath(row).name[-LONGEST_NAME:]}")
+        yield replace(_of_row(manifest, row, place, store), image_id=number)
+
+
+def _of_row(manifest: Manifest, row: str, place: Path, store: ObjectStore) -> ImageSource:
+    base = manifest.base
+    if manifest.is_of_shards:
+        return ImageSource(name=f"{base}/{row}", place=place, path=manifest.path.parent / row)
+    address = f"{base}/{row}" if is_remote(base) and not (is_remote(row) or is_url(row)) else row
+    if is_remote(address):
+        location = Location.parse(address)
+        return ImageSource(name=str(location), place=place, fetch=partial(fetch_object, store, location))
+    if address.partition("://")[0].lower() in HTTP:
+        return ImageSource(name=without_secrets(address), place=place, fetch=partial(fetch, address))
+    path = _beside(Path(base), Path(row))
+    return ImageSource(name=str(path), place=place, path=path)
+
+
+def _is_shown(name: str) -> bool:
+    """Whether a folder's listing has the file: an image or a video that is not hidden."""
+    path = Path(name)
+    is_hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    return path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not is_hidden
+
+
+def fetch_object(store: ObjectStore, location: Location) -> bytes:
+    """The bytes of an image in object storage; DataError if it alone cannot be read."""
+    try:
+        return store.get(location, max_image_bytes())
+    except UnreadableObject as error:
+        raise DataError(str(error), path=str(location)) from error
+
+
+def _media_of(entries: Sequence[ImageSource | Clip], *, num_readers: int = NUM_READERS) -> Media:
+    """What is known before it is read; a single entry that cannot be opened raises its error."""
+    if len(entries) == 1 and isinstance(entries[0], ImageSource) and entries[0].pixels is not None:
+        entries[0].read()
+    counts = [entry.num_frames if isinstance(entry, Clip) else 1 for entry in entries]
+    total = None if None in counts else sum(number or 0 for number in counts)
+    return Media(entries=entries, total=total, num_readers=num_readers)
 
 
 def _paths(text: str, follow_links: bool) -> tuple[list[Path], Path | None]:
@@ -199,11 +286,15 @@ def _paths(text: str, follow_links: bool) -> tuple[list[Path], Path | None]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    wanted = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    found = sorted(folder / file for file in Listing(folder).with_suffix(*wanted))
+    found = sorted(folder / file for file in Listing(folder).with_suffix(*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
     if not found:
-        raise DataError(f"{folder}: holds no images; expected files ending in {', '.join(sorted(wanted))}", path=folder)
+        raise _no_images(folder)
     return found
+
+
+def _no_images(place: str | Path) -> DataError:
+    suffixes = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+    return DataError(f"{place}: holds no images; expected files ending in {suffixes}", path=place)
 
 
 def _fitting(pattern: str) -> list[Path]:
@@ -214,18 +305,14 @@ def _fitting(pattern: str) -> list[Path]:
 
 
 def _in_list(listing: Path) -> list[Path]:
-    try:
-        lines = [line.strip() for line in read_text_file(listing).splitlines()]
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{listing}: not UTF-8 text ({error}); expected one image path per line",
-            path=listing,
-        ) from error
-    paths = [Path(line) for line in lines if line]
-    if not paths:
-        raise DataError(f"{listing}: is empty; expected one image path per line", path=listing)
-    beside = [listing.parent / path for path in paths]
-    return [there if there.exists() else path for there, path in zip(beside, paths, strict=True)]
+    manifest = open_manifest(str(listing))
+    return [_beside(listing.parent, Path(row)) for _, row in manifest.rows(0, manifest.num_rows)]
+
+
+def _beside(folder: Path, path: Path) -> Path:
+    """A path of a list: relative to the folder of the list if it is there, else to the working folder."""
+    there = folder / path
+    return there if os.path.exists(there) else path  # noqa: PTH110 (Path.exists raises for a name that is too long)
 
 
 def unique_places(places: Sequence[Path]) -> Sequence[Path]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import Any, Self, TypeVar
 
 from lookonce.errors import DataError, LookonceError, MissingExtra
@@ -34,10 +35,17 @@ TOKEN = ("AWS_SESSION_TOKEN", "SECURITY_TOKEN", "OBS_SECURITY_TOKEN")
 REGION = ("AWS_REGION", "AWS_DEFAULT_REGION", "S3_REGION", "OBS_REGION")
 # Error codes worth a retry, like every 5xx.
 PASSING = {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "Throttling", "TooManyRequests", "OperationAborted"}
+# Error codes of one object: no such key, a version that was deleted, one in an archive, a key that is too long.
+OF_OBJECT = {"NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "InvalidObjectState", "KeyTooLongError"}
+DENIED = "AccessDenied"
 
 
 class RemoteError(LookonceError):
     """Object storage refused a request, does not exist, or was unreachable for too long."""
+
+
+class UnreadableObject(RemoteError):
+    """One object that is not there or cannot be read, in a bucket that can be."""
 
 
 class RemoteAway(RemoteError):
@@ -95,6 +103,7 @@ class ObjectStore:
         self.environment = os.environ if environment is None else environment
         self.patience_seconds = patience_seconds
         self._warned = False
+        self._connecting = Lock()
 
     def entries(self, location: Location) -> list[Entry]:
         """All objects at or below a location, sorted by key; folder placeholders are omitted."""
@@ -174,9 +183,37 @@ class ObjectStore:
         """Reads `length` bytes of an object from offset `start`."""
         return self._body(location, Range=f"bytes={start}-{start + length - 1}")
 
-    def _body(self, location: Location, **request: str) -> bytes:
+    def get(self, location: Location, max_bytes: int) -> bytes:
+        """Reads an object of at most max_bytes. UnreadableObject: it alone cannot be read; RemoteError: nor can others,
+        because of the bucket, the credentials or the network."""
+        try:
+            return self._body(location, max_bytes=max_bytes)
+        except RemoteError as error:
+            # Without the right to list the bucket, the service answers "denied" for an object that is not there, too.
+            if error.value in OF_OBJECT or (error.value == DENIED and self._is_listed(location.bucket)):
+                raise UnreadableObject(f"{location}: {error.value}", path=str(location), value=error.value) from error
+            raise
+
+    def _is_listed(self, bucket: str) -> bool:
+        """Whether the bucket exists, and the credentials list its objects."""
+        place = Location(bucket=bucket)
+        try:
+            self._patiently(place, lambda: self._client.list_objects_v2(Bucket=bucket, MaxKeys=1))
+        except RemoteAway:
+            raise
+        except RemoteError:
+            return False
+        return True
+
+    def _body(self, location: Location, *, max_bytes: int | None = None, **request: str) -> bytes:
         def fetch() -> bytes:
             answer = self._client.get_object(Bucket=location.bucket, Key=location.key, **request)
+            size = answer["ContentLength"]
+            if max_bytes is not None and size > max_bytes:
+                answer["Body"].close()
+                raise UnreadableObject(
+                    f"{location}: {size:,} bytes; expected an image of at most {max_bytes:,}", path=str(location)
+                )
             return bytes(answer["Body"].read())
 
         return self._patiently(location, fetch)
@@ -277,7 +314,9 @@ class ObjectStore:
                 return result
             except self._errors as error:
                 if not self._may_pass(error):
-                    raise RemoteError(f"{location}: {_words(error)}; {_advice(error)}", path=str(location)) from error
+                    raise RemoteError(
+                        f"{location}: {_words(error)}; {_advice(error)}", path=str(location), value=_code(error)
+                    ) from error
                 if progress() > level:
                     last_good, level, pause = time.monotonic(), progress(), FIRST_PAUSE_SECONDS
                 waited = time.monotonic() - last_good
@@ -310,8 +349,13 @@ class ObjectStore:
 
         return BotoCoreError, ClientError, HTTPError, ConnectionError, TimeoutError
 
-    @cached_property
+    @property
     def _client(self) -> Any:
+        with self._connecting:  # boto3.client is not safe in several threads; the clients that it makes are
+            return self._connected
+
+    @cached_property
+    def _connected(self) -> Any:
         try:
             import boto3
             from botocore.config import Config
@@ -415,8 +459,11 @@ def _words(error: Exception) -> str:
     return f"{answer['Code']}: {answer.get('Message', '')}".strip(": ") if "Code" in answer else str(error)
 
 
+def _code(error: Exception) -> str:
+    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+
+
 def _advice(error: Exception) -> str:
-    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
-    if code in {"NoSuchBucket", "NoSuchKey", "404"}:
+    if _code(error) in {"NoSuchBucket", "NoSuchKey", "404"}:
         return "check bucket and key of the address"
     return "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL, and check the permissions of their user"

@@ -28,14 +28,7 @@ def stage_in(
     downloaded again. A second process waits for the first. Raises DataError for names that leave the folder.
     """
     with work_lock(folder.with_name(f".{folder.name}.lock")):
-        entries = choose(store.entries(location))
-        if not entries:
-            raise RemoteError(
-                f"{location}: no object has this key or is below it; check bucket and key of the address",
-                path=str(location),
-            )
-        for entry in entries:
-            require_inside(entry)
+        entries = require_entries(location, choose(store.entries(location)))
         missing = _missing(entries, folder)
         if missing:
             folder.mkdir(parents=True, exist_ok=True)
@@ -47,6 +40,18 @@ def stage_in(
             _remember(entries, folder)
     is_one = len(entries) == 1 and entries[0].location == location
     return folder / entries[0].name if is_one else folder
+
+
+def require_entries(location: Location, entries: list[Entry]) -> list[Entry]:
+    """The entries of a listing. RemoteError without any; DataError for a name that leaves the folder."""
+    if not entries:
+        raise RemoteError(
+            f"{location}: no object has this key or is below it; check bucket and key of the address",
+            path=str(location),
+        )
+    for entry in entries:
+        require_inside(entry)
+    return entries
 
 
 def unpack_once(archive: Path, folder: Path) -> Path:

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteError, etag_of
+from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteError, UnreadableObject, etag_of
 
 ASKED_FOR = "LOOKONCE_MOXING"
 
@@ -86,11 +86,21 @@ class MoxingStore(ObjectStore):
             with _errors_explained(entry.location):
                 self._file.remove(_address(entry.location))
 
-    def _body(self, location: Location, **request: str) -> bytes:
+    def get(self, location: Location, max_bytes: int) -> bytes:
+        try:
+            return self._body(location, max_bytes=max_bytes)
+        except RemoteError as error:
+            with _errors_explained(location):
+                is_there = self._file.exists(_address(location))
+            if is_there:
+                raise
+            raise UnreadableObject(f"{location}: no such object", path=str(location)) from error
+
+    def _body(self, location: Location, *, max_bytes: int | None = None, **request: str) -> bytes:
         first, _, last = request.get("Range", "").removeprefix("bytes=").partition("-")
         with _errors_explained(location), self._file.File(_address(location), "rb") as file:
             file.seek(int(first or 0))
-            return bytes(file.read(int(last) + 1 - int(first)) if last else file.read())
+            return bytes(file.read(int(last) + 1 - int(first)) if last else file.read())[:max_bytes]
 
 
 @contextmanager

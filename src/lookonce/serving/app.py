@@ -27,7 +27,7 @@ from lookonce.settings.names import suggestion
 from lookonce.shown import to_json
 from lookonce.web.server import CONTENT_TYPES
 from lookonce.web.site import headers as page_headers
-from lookonce.workflows.predict import PredictRequest
+from lookonce.workflows.predict_request import PredictRequest
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
 Absent = SkipJsonSchema[None]  # not given; the schema says "not required" instead of "or null"

@@ -25,7 +25,7 @@ from lookonce.runtimes.registry import load_runtime
 from lookonce.serving.batching import Batch, Limits, ModelThreads, QueueFull
 from lookonce.settings.names import suggestion
 from lookonce.settings.record import ModelRecord
-from lookonce.workflows.predict import PredictRequest, detects_as
+from lookonce.workflows.predict_request import PredictRequest, detects_as
 
 ImageArray = NDArray[np.uint8]
 Result = TypeVar("Result")

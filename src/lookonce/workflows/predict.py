@@ -8,44 +8,43 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, get_args
 
 from lookonce.data.write import write_data
-from lookonce.errors import DataError, SettingsError, require_fraction, require_setting
-from lookonce.log import Advance, get_logger, logging_to, progress_bar
-from lookonce.model.nms import MOST_CANDIDATES
+from lookonce.errors import DataError, SettingsError
+from lookonce.log import Advance, get_logger, logging_to, pace, progress_bar
 from lookonce.on_ranks import in_ranks
-from lookonce.prediction.class_filter import ClassFilter, chosen_labels
+from lookonce.prediction.class_filter import chosen_labels
 from lookonce.prediction.draw import draw
 from lookonce.prediction.gather import gather_in_order
-from lookonce.prediction.outputs import LABELS, TEXT_OUTPUTS, Context, open_outputs
+from lookonce.prediction.outputs import LABELS, Context, open_outputs
 from lookonce.prediction.pre_labels import are_files, pre_labels
-from lookonce.prediction.predictor import Detects, Prediction, Unreadable
+from lookonce.prediction.predictor import Prediction, Unreadable
 from lookonce.prediction.predictor import predict as predict_images
 from lookonce.prediction.renderer import CROPS, Renderer, encode, require_untouched
 from lookonce.prediction.result import PredictedImage, without_image
-from lookonce.prediction.sources import ImageSource, Media, find_media
-from lookonce.prediction.tiles import OVERLAP, TiledDetector
+from lookonce.prediction.sources import ImageSource, Media
 from lookonce.prediction.tracks import require_tracker
 from lookonce.prediction.tracks import track as track_objects
 from lookonce.prediction.window import Window
 from lookonce.rank_group import SINGLE_RANK, RankGroup
-from lookonce.request import old_names, takes
+from lookonce.request import takes
 from lookonce.runtimes.base import Runtime
-from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime
-from lookonce.settings.names import counted, suggestion
+from lookonce.settings.names import counted
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import make_run_folder, only_writer, os_errors_explained
-from lookonce.weights.pull import default_weights, find_weights
-from lookonce.workflows.detector_request import DetectorRequest
+from lookonce.weights.pull import find_weights
+from lookonce.workflows.predict_parts import PredictedParts, predict_parts
+from lookonce.workflows.predict_request import (
+    PredictRequest,
+    detector_of,
+    detects_as,
+    most_detections,
+    other_choices,
+)
 
-SAVES = ("images", *TEXT_OUTPUTS, "crops")
-SAVE_ALIASES = {"pictures": "images"}  # an earlier name, which scripts may still use
-DEFAULT_SAVES = "images,json"
 SHOWN_IN_NOTEBOOK = 12
 PRE_LABELS = "pre-labels"  # folder of --as-labels in the output folder
-Labels = Literal["yolo", "coco", "voc", "labelme", "label-studio", "cvat"]
 
 
 @dataclass(kw_only=True)
@@ -55,11 +54,13 @@ class Predicted:
     images: the result of each image; empty for videos and streams, whose results are in the files only. failed: name
     -> error message of each image that could not be read; exit_code is 1 if there are any. output: the folder, None if
     nothing was written; saves: what was written; pre_labels: the data set of --as-labels; of_frames: SOURCE contains
-    videos; is_main: False on all ranks but 0, whose result is the same.
+    videos; is_main: False on all ranks but 0, whose result is the same. parts: those of a manifest; what could not be
+    read is in their files, and counted there.
     """
 
     output: Path | None
     saves: Sequence[str] = ()
+    parts: PredictedParts | None = None
     pre_labels: Path | None = None
     of_frames: bool = False
     is_main: bool = True
@@ -75,7 +76,9 @@ class Predicted:
 
     def __iter__(self) -> Iterator[PredictedImage]:
         if self.num_images > len(self.images):
-            raise DataError("the results of videos and streams are in the files only; iterate over model.stream(...)")
+            raise DataError(
+                "results of videos, streams, manifests are in the files only; iterate over model.stream(...)"
+            )
         return iter(self.images)
 
     def __len__(self) -> int:
@@ -95,106 +98,11 @@ class Predicted:
         return f"{drawn}<pre>{escape(str(self))}</pre>"
 
 
-@old_names(pictures="images")
-@dataclass(frozen=True, kw_only=True)
-class PredictRequest(DetectorRequest):
-    """Detect objects in images and videos; write annotated images and files with the detections.
-
-    Images that cannot be read are reported and skipped; the exit status is then 1. With several devices, the images of
-    a folder, pattern or list are distributed; the files stay the same.
-
-    Parameters
-    ----------
-    source
-        Image, video, folder (with its subfolders), pattern ("street/*.jpg"), .txt file with one path per line, camera
-        index (0, 1 ...), screen, URL (http, https, rtsp ... or s3://), or - for images from standard input.
-    weights
-        Exported file, checkpoint folder, run folder (its best), published weights such as coco, or MindSpore's .ckpt
-        or Darknet's .weights. Default: coco, if it has been pulled.
-    threshold
-        Confidence threshold: minimum score of a detection, 0 to 1. Default: the value stored with the weights.
-    output
-        Folder to write into. Default: a new runs/predict-N.
-    save
-        Outputs, separated by commas: images, json, jsonl, csv, yolo, crops. json is detections.json and results.json
-        (COCO format).
-    as_labels
-        Also write a data set into OUTPUT/pre-labels, with the images and the detections as its labels, to correct in a
-        labelling program: yolo, coco, voc, labelme, label-studio or cvat.
-    classes
-        Classes to detect, by name or number, separated by commas: person,bicycle. Default: all.
-    tile
-        Tiled detection of small objects in large images: side of a tile in pixels, 32 or more. The detector also runs
-        on the whole image. Default: no tiles.
-    tile_overlap
-        Overlap of neighbouring tiles as a fraction of their side, 0 to 0.9. Tiles do not cut objects up to that size.
-    track
-        Track objects across frames (ByteTrack) and give each a track ID.
-    limit
-        Maximum number of images or frames, 1 or more. Default: all; a camera or stream runs until Ctrl-C.
-    follow_links
-        Read images of a folder through symbolic links that lead out of it; without it they are refused.
-    reconnect
-        Attempts in a row to reconnect a camera or stream that ends or breaks, 1, 2, 4 ... up to 30 seconds apart; 0
-        ends there.
-    show
-        Show annotated images in a window, which Escape closes; a stream ends with it. Needs a display and tkinter.
-    images
-        Write annotated images; --no-images omits them, whatever --save lists.
-    """
-
-    source: str = field(kw_only=False)
-    weights: Path | None = None
-    threshold: float | None = None
-    output: Path | None = None
-    save: str = DEFAULT_SAVES
-    as_labels: Labels | None = None
-    classes: str | None = None
-    tile: int | None = None
-    tile_overlap: float = OVERLAP
-    track: bool = False
-    limit: int | None = None
-    follow_links: bool = False
-    reconnect: int = 0
-    show: bool = False
-    images: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_fraction("threshold", self.threshold)
-        require_setting("as_labels", self.as_labels, get_args(Labels).__contains__, " or ".join(get_args(Labels)))
-        require_setting("limit", self.limit, lambda number: number >= 1, "at least 1")
-        require_setting("reconnect", self.reconnect, lambda number: number >= 0, "0 or more")
-        require_setting("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
-        require_setting(
-            "tile_overlap", self.tile_overlap, lambda part: 0 <= part <= 0.9, "a part of the tile from 0 to 0.9"
-        )
-
-    def media(self) -> Media:
-        """The images and clips of `source`."""
-        return find_media(self.source, reconnect=self.reconnect, follow_links=self.follow_links)
-
-    @property
-    def chosen_weights(self) -> Path:
-        """`weights`, or the default ones."""
-        return self.weights or default_weights()
-
-    @property
-    def saves(self) -> list[str]:
-        """The words of `save`, without `images` if --no-images is given."""
-        typed = [word.strip().lower() for word in self.save.split(",") if word.strip()]
-        words = [SAVE_ALIASES.get(word, word) for word in typed]
-        for word in words:
-            if word not in SAVES:
-                known = suggestion(word, SAVES) or f"; expected some of {','.join(SAVES)}"
-                raise SettingsError(f"save: unknown output {word!r}{known}", setting="save", value=word)
-        if not words:
-            raise SettingsError(f"save: empty; expected some of {','.join(SAVES)}", setting="save")
-        return [word for word in dict.fromkeys(words) if self.images or word != "images"]
-
-
 @takes(PredictRequest)
 def predict(request: PredictRequest) -> Predicted:
+    if request.part is not None:
+        parts = predict_parts(request)
+        return Predicted(output=Path(parts.output), saves=("jsonl",), parts=parts, **parts.totals())
     several = request.several()
     if several is None:
         return _load_and_predict(request)
@@ -222,7 +130,8 @@ def predict_in_memory(runtime: Runtime, request: PredictRequest, media: Media) -
     several, it is logged and in `failed`."""
     if not media.is_finite:
         raise SettingsError(
-            f"source: {request.source} is a video or a stream; iterate over model.stream(...), or set output=FOLDER",
+            f"source: {request.source} is a video, a stream or a manifest; iterate over model.stream(...), or set "
+            "output=FOLDER",
             setting="source",
             value=request.source,
         )
@@ -257,7 +166,7 @@ def predict_with(
 
     Returns the same on all ranks; rank 0 writes the detections of all.
     """
-    saves, detector = request.saves, _detector(runtime, request)
+    saves, detector = request.saves, detector_of(runtime, request)
     media = request.media() if media is None else media
     _require_possible(runtime, request)
     if request.as_labels and not are_files(media):
@@ -275,11 +184,11 @@ def predict_with(
         "class_names": runtime.record.class_names,
         "threshold": detector.score_threshold,
         "iou_threshold": detector.iou_threshold,
-        "max_detections": _most(detector, request),
+        "max_detections": most_detections(detector, request),
         "multi_label": detector.multi_label,
         "agnostic": detector.agnostic,
     }
-    context = Context(folder=folder, record=runtime.record, head=head | _choices(request))
+    context = Context(folder=folder, record=runtime.record, head=head | other_choices(request))
     predicted = Predicted(
         output=folder,
         saves=saves,
@@ -378,10 +287,11 @@ def _predictions(
     found = predict_images(
         detects_as(runtime, request),
         islice(_first(media.images(), request.limit, stop or StopRequest()), rank_group.rank, None, rank_group.size),
+        num_readers=media.num_readers,
         live=media.live,
         on_unreadable=on_unreadable,
     )
-    return track_objects(found, threshold=_detector(runtime, request).score_threshold) if request.track else found
+    return track_objects(found, threshold=detector_of(runtime, request).score_threshold) if request.track else found
 
 
 def _first(images: Iterator[ImageSource], limit: int | None, stop: StopRequest) -> Iterator[ImageSource]:
@@ -390,58 +300,6 @@ def _first(images: Iterator[ImageSource], limit: int | None, stop: StopRequest) 
         yield image
         if number == limit or stop.asked:
             return
-
-
-def detects_as(runtime: Runtime, request: PredictRequest) -> Detects:
-    """The detector with the thresholds, classes and tiles of a request."""
-    detector = _detector(runtime, request)
-    detects = _tiled(detector, request)
-    if request.classes is None:
-        return detects
-    return ClassFilter(detects, runtime.record.class_names, request.classes, _most(detector, request))
-
-
-def _detector(runtime: Runtime, request: PredictRequest) -> Detector:
-    return Detector(
-        runtime,
-        score_threshold=request.threshold,
-        iou_threshold=request.iou_threshold,
-        max_detections=request.max_detections if request.classes is None else MOST_CANDIDATES,
-        multi_label=request.multi_label,
-        agnostic=request.agnostic,
-    )
-
-
-def _most(detector: Detector, request: PredictRequest) -> int:
-    return request.max_detections or detector.record.thresholds.max_detections
-
-
-def _tiled(detector: Detector, request: PredictRequest) -> Detects:
-    if request.tile is None:
-        return detector
-    return TiledDetector(
-        detector,
-        tile=request.tile,
-        overlap=request.tile_overlap,
-        iou_threshold=detector.iou_threshold,
-        max_detections=detector.max_detections,
-        agnostic=detector.agnostic,
-    )
-
-
-def _choices(request: PredictRequest) -> dict[str, Any]:
-    """The options besides the thresholds, for detections.json."""
-    tiles = {} if request.tile is None else {"tile": request.tile, "tile_overlap": request.tile_overlap}
-    return ({} if request.classes is None else {"classes": request.classes}) | tiles
-
-
-def pace(done: int, total: int | None, seconds: float) -> str:
-    """`24.1 images/s, 0:35 left`."""
-    rate = done / seconds
-    if total is None or done > total:
-        return f"{rate:.1f} images/s"
-    minutes, rest = divmod(round((total - done) / rate), 60)
-    return f"{rate:.1f} images/s, {minutes}:{rest:02} left"
 
 
 def _require_possible(runtime: Runtime, request: PredictRequest) -> None:
@@ -455,8 +313,8 @@ def _require_possible(runtime: Runtime, request: PredictRequest) -> None:
 def _require_shareable(request: PredictRequest, media: Media) -> None:
     if not media.is_finite:
         raise SettingsError(
-            f"devices: {request.source} contains videos or streams, which one process reads in order; "
-            "leave devices out",
+            f"devices: {request.source} contains videos or streams, which one process reads in order, or is a "
+            "manifest; leave devices out; divide a manifest with --part",
             setting="devices",
             value=request.source,
         )
@@ -491,6 +349,9 @@ def _require_new_folders(folder: Path, saves: Sequence[str]) -> None:
 
 def as_text(predicted: Predicted) -> Iterator[str]:
     """The detections of each image, the totals, the throughput and the files."""
+    if predicted.parts is not None:
+        yield from predicted.parts.lines()
+        return
     yield from map(str, predicted.images)
     what = "frame" if predicted.of_frames else "image"
     rate = f"{predicted.num_images / max(predicted.seconds, 1e-9):.1f} {what}s/s in {predicted.seconds:.1f} s"

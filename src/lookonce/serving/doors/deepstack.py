@@ -13,7 +13,7 @@ from lookonce.serving.bodies import FORM, upload_of
 from lookonce.serving.gate import UNAUTHORIZED, token_of
 from lookonce.serving.models import Answer
 from lookonce.serving.refusals import Refused, headers_of, status_of
-from lookonce.workflows.predict import PredictRequest
+from lookonce.workflows.predict_request import PredictRequest
 
 
 class Fields(BaseModel):

@@ -21,7 +21,7 @@ from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger
 from lookonce.serving.bodies import json_object
 from lookonce.serving.models import ServedModel
-from lookonce.workflows.predict import PredictRequest
+from lookonce.workflows.predict_request import PredictRequest
 
 ROWS = 20  # of Frigate's arrays; unused rows are 0
 MILLISECONDS = 100  # until the end of the server is noticed

@@ -24,7 +24,7 @@ from lookonce.serving.app import EXAMPLE as IMAGE
 from lookonce.serving.app import PROBLEMS, Context, parsed_as
 from lookonce.serving.bodies import fetch, from_base64, json_object
 from lookonce.serving.models import Answer
-from lookonce.workflows.predict import PredictRequest
+from lookonce.workflows.predict_request import PredictRequest
 
 # Where Label Studio is, for tasks that name its own files, and the token of a user; label-studio-sdk's names.
 URL, KEY = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"

@@ -1,0 +1,116 @@
+"""A folder of results on a disk or in object storage, with the same functions for both."""
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+
+from lookonce.remote.objects import Location, is_remote
+from lookonce.remote.store import open_store
+from lookonce.storage import new_file, os_errors_explained, temporary_folder, write_file
+
+
+class Folder(ABC):
+    """A folder, made when its first file is written. Files in it appear when they are complete."""
+
+    @abstractmethod
+    def size(self, name: str) -> int | None:
+        """Bytes of a file, None if it is not there."""
+
+    @abstractmethod
+    def names(self, folder: str) -> list[str]:
+        """The files in a folder of it."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """A file that is there."""
+
+    @abstractmethod
+    def write(self, name: str, text: str) -> None:
+        """A small file."""
+
+    @abstractmethod
+    def write_pieces(self, name: str, pieces: Iterable[bytes]) -> None:
+        """A file of any size."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """A file, or a folder with its files; nothing if it is not there."""
+
+
+class _OnDisk(Folder):
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __str__(self) -> str:
+        return str(self._folder)
+
+    def size(self, name: str) -> int | None:
+        path = self._folder / name
+        with os_errors_explained(path):
+            return path.stat().st_size if path.exists() else None
+
+    def names(self, folder: str) -> list[str]:
+        with os_errors_explained(self._folder / folder):
+            return [path.name for path in (self._folder / folder).glob("*")]
+
+    def read(self, name: str) -> bytes:
+        with os_errors_explained(self._folder / name):
+            return (self._folder / name).read_bytes()
+
+    def write(self, name: str, text: str) -> None:
+        path = self._folder / name
+        with os_errors_explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, text)
+
+    def write_pieces(self, name: str, pieces: Iterable[bytes]) -> None:
+        path = self._folder / name
+        for killed in path.parent.glob(f".{path.name}.*.new"):
+            killed.unlink(missing_ok=True)
+        with new_file(path) as file:
+            file.writelines(pieces)
+
+    def remove(self, name: str) -> None:
+        path = self._folder / name
+        with os_errors_explained(path):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+class _InStore(Folder):
+    def __init__(self, location: Location) -> None:
+        self._location, self._store = location, open_store()
+
+    def __str__(self) -> str:
+        return str(self._location)
+
+    def size(self, name: str) -> int | None:
+        place = self._location / name
+        return next((entry.size for entry in self._store.entries(place) if entry.location == place), None)
+
+    def names(self, folder: str) -> list[str]:
+        return [entry.name for entry in self._store.entries(self._location / folder)]
+
+    def read(self, name: str) -> bytes:
+        return self._store.get_text(self._location / name).encode()
+
+    def write(self, name: str, text: str) -> None:
+        self._store.put_text(text, self._location / name)
+
+    def write_pieces(self, name: str, pieces: Iterable[bytes]) -> None:
+        with temporary_folder() as folder:
+            path = folder / "joined"
+            with path.open("wb") as file:
+                file.writelines(pieces)
+            self._store.upload(path, self._location / name)
+
+    def remove(self, name: str) -> None:
+        self._store.delete(self._store.entries(self._location / name))
+
+
+def open_folder(place: str | Path) -> Folder:
+    """The folder at a path or an address."""
+    return _InStore(Location.parse(str(place))) if is_remote(place) else _OnDisk(Path(place))
