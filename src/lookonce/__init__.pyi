@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from lookonce.api import LoadedDetector as LoadedDetector
 from lookonce.cloud.job import JobResult
+from lookonce.cloud.manifest import Manifest
 from lookonce.data.write import Copy
 from lookonce.detections import Detections as Detections
 from lookonce.errors import DataError as DataError
@@ -253,6 +254,9 @@ def job(
 def load(
     path: str | PathLike[str], *, names: str | PathLike[str] | None = ..., device: str = ..., runtime: str = ...
 ) -> LoadedDetector: ...
+def manifest(
+    platform: str, *, image: str, devices: int = ..., nnodes: str = ..., gpu: str = ..., **flags: Any
+) -> Manifest: ...
 def page(
     weights: _Path | None = ...,
     *,

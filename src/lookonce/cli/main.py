@@ -204,7 +204,7 @@ def _show(verb: Verb, result: Any, json: bool) -> None:
     """Print a result; only the main rank does."""
     if not json:
         for line in verb.lines(result, _layout()):
-            print(shown_lines(command_here(line)))
+            print(shown_lines(line if verb.is_file else command_here(line)))
     elif getattr(result, "is_main", True):
         print(without_secrets(as_json(result)))
 

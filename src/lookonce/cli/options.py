@@ -275,6 +275,7 @@ def command_of(
             of_group = {"group": group("machine")} if name in ON_MACHINE else {}
             annotation = _annotated(parameter, hints[parameter.name], of_group | {**traits.get(parameter.name, {})})
             parameters.append(parameter.replace(name=name, annotation=annotation))
+    parameters = sorted([*parameters, *of_ranks], key=lambda parameter: parameter.kind)  # **flags stay last
     originals = {option: parameter for parameter, option in renames.items()}
 
     def call(*args: Any, **options: Any) -> Any:
@@ -284,8 +285,8 @@ def command_of(
         with progress() as on_progress:
             return function(*args, **flags, on_progress=on_progress)
 
-    call.__signature__ = signature.replace(parameters=[*parameters, *of_ranks])  # type: ignore[attr-defined]
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in [*parameters, *of_ranks]}
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     call.__doc__ = unwrapped(function.__doc__ or "")
     for parameter_name, option in renames.items():
         call.__doc__ = re.sub(rf"\b{parameter_name}\b", option, call.__doc__)

@@ -14,7 +14,8 @@ class Verb:
 
     requires: "module:function" that is called with the same options before the target is imported, to raise what it can
     without PyTorch. from_settings: the function takes every setting by name (**flags), so help does not import it.
-    shown_by: "module:function" that formats the result as lines to print; has_tables: it takes the layout for them.
+    shown_by: "module:function" that formats the result as lines to print; has_tables: it takes the layout for them;
+    is_file: they are a file's, in which `lookonce VERB` is not written as it is typed here.
     renames: parameter -> option, where they differ. traits: parameter -> arguments of cyclopts' Parameter that its
     signature does not imply. tolerant: options that are not parameters of the function are passed to its **flags as
     typed. is_job_when: a switch that runs the verb as `job`. examples: two command lines, without `lookonce`, for its
@@ -27,6 +28,7 @@ class Verb:
     from_settings: bool = False
     shown_by: str = ""
     has_tables: bool = False
+    is_file: bool = False
     renames: Mapping[str, str] = field(default_factory=dict)
     traits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tolerant: bool = False
@@ -155,6 +157,17 @@ VERBS: dict[str, Verb] = {
         examples=(
             "job --data_url s3://bucket/data --train_url s3://bucket/runs",
             "job --task eval --data_url /data --checkpoint_url /weights",
+        ),
+    ),
+    "manifest": Verb(
+        target="lookonce.cloud.manifest:manifest",
+        summary="Print the manifest of a cloud job for a cluster.",
+        shown_by="lookonce.cloud.manifest:as_text",
+        is_file=True,
+        tolerant=True,
+        examples=(
+            "manifest kubernetes --image IMAGE --devices 8 --data_url s3://bucket/data --train_url s3://bucket/runs",
+            "manifest skypilot --image IMAGE --gpu L4 --data_url s3://bucket/data --train_url s3://bucket/runs",
         ),
     ),
     "config": Verb(
