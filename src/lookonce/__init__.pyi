@@ -297,6 +297,8 @@ def predict(
     reconnect: int = ...,
     show: bool = ...,
     images: bool = ...,
+    part: str | None = ...,
+    resume: bool = ...,
 ) -> Predicted: ...
 def pull(
     source: _Path | None = ..., output: _Path | None = ..., *, revision: str | None = ...
