@@ -2,11 +2,13 @@
 
 import math
 import os
+import resource
 
 import pytest
+from forked import in_a_fork
 
 from lookonce import cores as threads
-from lookonce.cores import cores_of_quota, usable_processors, usable_threads
+from lookonce.cores import cores_of_quota, memory_kept, usable_processors, usable_threads
 
 
 @pytest.mark.parametrize(("variable", "expected"), [("3", 3), ("2,4", 2)])
@@ -69,3 +71,21 @@ def test_the_older_control_groups_are_read_too(tmp_path):
     assert cores_of_quota(tmp_path, "") == math.inf
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("200000\n")
     assert cores_of_quota(tmp_path, "") == 2
+
+
+def faults_of_a_second_array() -> int:
+    """Page faults of writing 48 MB, after as many were freed."""
+    len(b"1" * 48_000_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    len(b"1" * 48_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def test_freed_memory_is_kept_inside_the_block_only() -> None:
+    def faults() -> tuple[int, int]:
+        with memory_kept():
+            kept = faults_of_a_second_array()
+        return kept, faults_of_a_second_array()
+
+    kept, returned = in_a_fork(faults)
+    assert kept < returned / 2

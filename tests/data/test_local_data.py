@@ -6,16 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from raised import raises
 
 from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import data_hash
-from lookonce.data.images import read_image
+from lookonce.data.images import image_size_wh, read_image
 from lookonce.data.loader import Loader
 from lookonce.data.local_data import local_data
 from lookonce.data.shards import write_archives
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.data.write import write_data
+from lookonce.errors import DataError
 from lookonce.remote.local_copy import local_file
 from lookonce.remote.objects import Location, ObjectStore
 from lookonce.settings.record import Preprocessing
@@ -47,6 +49,28 @@ def test_a_data_set_of_objects_is_fetched_once(loose: Path, s3: Any, tmp_path: P
     s3.requests.clear()
     assert local_data("obs://bucket/data", tmp_path / "cache") == folder
     assert not [request for request in s3.requests if request.startswith("GET /bucket/data/")]
+
+
+def test_images_beside_coco_annotations_may_stay_in_object_storage(loose: Path, s3: Any, tmp_path: Path) -> None:
+    put(loose, "s3://bucket/data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        files = open_data(loose).split("val")
+        (annotations,) = loose.glob("annotations/*val*.json")
+        images = Path("s3://bucket/data") / files.image_paths[0].parent.relative_to(loose)
+        objects = open_data("s3://bucket/data", streamed=True).split("val")
+        named = open_data(annotations, images, streamed=True).split("val")
+        assert data_hash(objects) == data_hash(named) == data_hash(files)
+        for one, *others in zip(files.image_paths, objects.image_paths, named.image_paths, strict=True):
+            for other in others:
+                assert not other.exists()
+                assert image_size_wh(other) == image_size_wh(one)
+                np.testing.assert_array_equal(read_image(other), read_image(one))
+        with raises(DataError, path=objects.image_paths[0].with_name("no.jpg")):
+            read_image(objects.image_paths[0].with_name("no.jpg"))
+        ObjectStore().delete(ObjectStore().entries(Location.parse(str(images))))
+        with raises(DataError, path=objects.image_paths[0]):
+            read_image(objects.image_paths[0])
 
 
 @pytest.mark.parametrize("inside", ["", "coco2017"])

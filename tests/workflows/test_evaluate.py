@@ -21,6 +21,7 @@ from lookonce.evaluation.analysis import analyse
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import read_coco_results
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
+from lookonce.remote.objects import Location, ObjectStore
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.dialects import DIALECTS
@@ -138,6 +139,25 @@ def test_the_best_thresholds_are_stored_in_the_checkpoint_on_request(
     assert store_thresholds(best, dataset, analysis) == {"cup": 0.25}
     assert Detector(load_runtime(weights)).record.thresholds.per_class_score == {"cup": 0.25}
     assert load_checkpoint(best).record.thresholds.score == 0.25
+
+
+def test_images_in_object_storage_give_the_same_files_and_stay_there(
+    coco: Path, weights: Path, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for path in (coco, *tmp_path.glob("*.png")):
+        ObjectStore().upload(path, Location.parse("s3://bucket/set") / path.name)
+    written = []
+    for data, images in ((coco, tmp_path), (Path("s3://bucket/set/instances_val.json"), Path("s3://bucket/set"))):
+        output = tmp_path / f"out {len(written)}"
+        evaluate(weights=weights, data=data, images=images, output=output, resamples=0)
+        metrics = json.loads((output / "metrics.json").read_text())
+        del metrics["evaluated"]["data"]
+        files = ("analysis.json", "results.json", "worst.jpg", "images.jpg")
+        written.append([metrics, *((output / name).read_bytes() for name in files)])
+    assert written[0] == written[1]
+    assert not list((tmp_path / "here").rglob("*.png"))
 
 
 def test_thresholds_are_stored_where_there_is_a_checkpoint(coco: Path, foreign: Path, tmp_path: Path) -> None:

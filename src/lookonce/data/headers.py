@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lookonce.data.findings import Finding, Report
 from lookonce.data.images import TruncatedImage, image_size_wh
 from lookonce.data.shards import SUFFIX, names_in_shard
+from lookonce.data.stored import stored_in
 from lookonce.errors import DataError
 
 _THREADS = 8  # they wait for the disk or the network; parsing a header takes microseconds
@@ -61,7 +62,7 @@ def _names_in(folder: Path) -> set[str]:
         return names_in_shard(folder)
     try:
         with os.scandir(folder) as entries:
-            return {entry.name for entry in entries}
+            return {entry.name for entry in entries} | stored_in(folder)
     except (OSError, ValueError):  # no such folder, or a name that cannot be one
         return set()
 

@@ -49,7 +49,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from lookonce.data.shards import is_in_shard, read_file, read_from_shard
+from lookonce.data.shards import is_in_shard, read_file
+from lookonce.data.stored import is_stored
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger
 from lookonce.storage import require_regular_file, stand_in
@@ -189,9 +190,10 @@ def image_header(source: Path | bytes, *, name: str | None = None) -> ImageHeade
         return _open(io.BytesIO(source), name or "image")[1]
     path = source
     try:
-        if not is_in_shard(path):
+        is_no_file = is_in_shard(path) or is_stored(path)
+        if not is_no_file:
             require_regular_file(path)
-        with io.BytesIO(read_from_shard(path)) if is_in_shard(path) else path.open("rb") as file:
+        with io.BytesIO(read_file(path)) if is_no_file else path.open("rb") as file:
             return _open(file, str(path))[1]
     except OSError as error:
         raise _unreadable(path, error) from error

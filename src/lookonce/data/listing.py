@@ -14,6 +14,7 @@ from lookonce.data.findings import Finding, Report
 from lookonce.data.headers import missing_rows
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.splits import SPELLINGS
+from lookonce.data.stored import stored_below
 from lookonce.log import get_logger
 
 # "instances_train2017" -> "train", "2017"
@@ -48,8 +49,8 @@ def split_of_folders(path: str) -> str | None:
 
 
 class Listing:
-    """The files of a folder and its subfolders, as sorted relative paths with /; without hidden files and those of the
-    operating system."""
+    """The files of a folder and its subfolders, also images in object storage, as sorted relative paths with /; without
+    hidden files and those of the operating system."""
 
     def __init__(self, root: Path, depth: int = 64) -> None:
         """depth: levels of folders that are listed."""
@@ -79,7 +80,7 @@ class Listing:
                         folders.append((f"{prefix}{entry.name}/", Path(entry.path), level + 1))
                 elif entry.is_file():
                     found.append(prefix + entry.name)
-        return sorted(found)
+        return sorted({*found, *stored_below(self.root)})
 
     def with_suffix(self, *suffixes: str) -> list[str]:
         return [file for file in self.files if file[file.rfind(".") :].lower() in suffixes]

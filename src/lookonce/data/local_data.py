@@ -1,27 +1,52 @@
 """Bring a data set to this machine: from a folder, a zip file or object storage, as files or as shards."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.shards import INDEX, REMOTE
+from lookonce.data.stored import keep_in_store
 from lookonce.remote.local_copy import CACHE, unpacked
 from lookonce.remote.objects import Entry, Location, is_remote
-from lookonce.remote.stage_in import cache_name, stage_in
+from lookonce.remote.stage_in import cache_name, require_entries, stage_in
 from lookonce.remote.store import open_store
 from lookonce.storage import write_file
 
+DOCUMENTS = frozenset({"", ".md", ".rst", ".pdf", ".html"})  # suffixes of files that are no annotations
 
-def local_data(place: str | Path, cache: Path = CACHE) -> Path:
+
+def local_data(place: str | Path, cache: Path = CACHE, *, streamed: bool = False) -> Path:
     """Local path of a data set. Objects are downloaded once and a .zip is unpacked once, both into `cache`. Of shards
-    only the index and annotations are downloaded; each image is fetched when it is read."""
+    only the index and annotations are downloaded; each image is fetched when it is read.
+
+    streamed: likewise for images beside COCO annotations, and for images alone. Other formats list the files of their
+    images, or read their headers, so they are downloaded.
+    """
     if not is_remote(place):
         return unpacked(Path(place), cache)
-    location = Location.parse(str(place))
+    location, store = Location.parse(str(place)), open_store()
     folder = cache / cache_name(location)
-    found = stage_in(location, folder, open_store(), choose=_without_archives)
+    if streamed:
+        entries = require_entries(location, store.entries(location))
+        annotations = [one for one in entries if one.name.endswith(".json")]
+        if images := _beside_coco(entries):
+            if annotations:
+                stage_in(location, folder, store, choose=lambda _: annotations)
+            keep_in_store(folder, location, images)
+            return folder
+    found = stage_in(location, folder, store, choose=_without_archives)
     if not (folder / INDEX).is_file():
         return unpacked(found, cache)
     write_file(folder / REMOTE, str(location))
     return folder
+
+
+def _beside_coco(entries: list[Entry]) -> set[str]:
+    """Names of the images of a data set whose only other files are JSON; empty for other data sets."""
+    suffixes = {one.name: PurePosixPath(one.name).suffix.lower() for one in entries}
+    images = {name for name, suffix in suffixes.items() if suffix in IMAGE_SUFFIXES}
+    others = {suffix for name, suffix in suffixes.items() if name not in images} - DOCUMENTS
+    is_shards = any(one.name == INDEX for one in entries)
+    return images if others <= {".json"} and not is_shards else set()
 
 
 def _without_archives(entries: list[Entry]) -> list[Entry]:

@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lookonce.data.dataset import Dataset
+from lookonce.data.stored import read_stored
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
 from lookonce.remote.objects import Location, ObjectStore
@@ -132,10 +133,13 @@ def write_index(folder: Path, places: Mapping[str, Mapping[str, tuple[int, int]]
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of an image file, loose or in an archive."""
+    """The bytes of an image file, loose, in an archive or in object storage."""
     if is_in_shard(path):
         return read_from_shard(path)
-    return read_regular_file(path)
+    try:
+        return read_regular_file(path)
+    except FileNotFoundError:
+        return read_stored(path)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> tuple[int, int]:

@@ -33,18 +33,29 @@ class NoAnnotations(DataError):
 
 
 def open_data(
-    data: str | Path, images: Path | None = None, *, needs_images: bool = True, follow_links: bool = False
+    data: str | Path,
+    images: Path | None = None,
+    *,
+    needs_images: bool = True,
+    follow_links: bool = False,
+    streamed: bool = False,
 ) -> DataSource:
     """The data set at `data`: a folder, a file, a .zip or an address in object storage.
 
     images: the image folder of an annotation JSON. needs_images False: COCO and VOC annotations are read even if the
-    images do not exist. follow_links: images may be read through symbolic links that lead out of the data set. Reads
-    folder listings and small YAML files only. DataError if `data` matches no format, or two.
+    images do not exist. follow_links: images may be read through symbolic links that lead out of the data set.
+    streamed: images may stay in object storage until they are read, as `local_data` describes. Reads folder listings
+    and small YAML files only. DataError if `data` matches no format, or two.
     """
-    path, folder = local_data(data), None if images is None else local_file(images)
+    path = local_data(data, streamed=streamed)
+    folder = None if images is None else _image_folder(images, streamed=streamed)
     source = _open(path, folder, needs_images=needs_images)
     source.needs_images = needs_images
     return source if follow_links else bounded(source, folder or path)
+
+
+def _image_folder(images: Path, *, streamed: bool) -> Path:
+    return local_data(images, streamed=True) if streamed and is_remote(images) else local_file(images)
 
 
 def bounded(source: DataSource, place: Path) -> DataSource:

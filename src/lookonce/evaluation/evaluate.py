@@ -21,6 +21,8 @@ from lookonce.runtimes.detector import Detector
 from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
 
+NUM_FETCHERS = 16  # threads that fetch images which are no files, and wait for a network most of the time
+
 
 def evaluate(
     detector: Detector,
@@ -67,7 +69,9 @@ def detect_all(
     found: list[Detections] = []
     at_once = images_at_once(detector.runtime, batch_size)
     paths = [dataset.image_paths[row] for row in rank_group.shard(len(dataset))]
-    batches = _batches(read_ahead(paths, ahead=max(8, 2 * at_once), read=read), at_once)
+    num_readers = 1 if paths and paths[0].is_file() else NUM_FETCHERS
+    images = read_ahead(paths, ahead=max(8, 2 * at_once), read=read, num_readers=num_readers)
+    batches = _batches(images, at_once)
     longest_shard = len(RankGroup(size=rank_group.size).shard(len(dataset)))
     for _ in range(-(-longest_shard // at_once)):
         found += [relabel(detections, labels) for detections in _detect_full(searcher, next(batches, []), at_once)]
@@ -100,13 +104,18 @@ def images_at_once(runtime: Runtime, batch_size: int) -> int:
 
 
 def read_ahead(
-    paths: Sequence[Path], *, ahead: int, read: Callable[[Path], NDArray[np.uint8]] = read_image
+    paths: Sequence[Path],
+    *,
+    ahead: int,
+    read: Callable[[Path], NDArray[np.uint8]] = read_image,
+    num_readers: int = 1,
 ) -> Iterator[NDArray[np.uint8]]:
-    """The images in order, upright (H, W, 3) uint8 RGB; a thread decodes up to `ahead` of them in advance."""
+    """The images in order, upright (H, W, 3) uint8 RGB; num_readers threads decode up to `ahead` of them in advance, or
+    one each."""
     remaining = iter(paths)
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as pool:
+    with ThreadPoolExecutor(max_workers=num_readers, thread_name_prefix="read-ahead") as pool:
         waiting: deque[Future[NDArray[np.uint8]]] = deque(
-            pool.submit(read, path) for path in islice(remaining, max(1, ahead))
+            pool.submit(read, path) for path in islice(remaining, max(num_readers, ahead))
         )
         try:
             while waiting:

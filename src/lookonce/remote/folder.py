@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lookonce.remote.objects import Location, is_remote
 from lookonce.remote.store import open_store
-from lookonce.storage import new_file, os_errors_explained, temporary_folder, write_file
+from lookonce.storage import new_file, os_errors_explained, temporary_folder
 
 
 class Folder(ABC):
@@ -59,15 +59,14 @@ class _OnDisk(Folder):
             return (self._folder / name).read_bytes()
 
     def write(self, name: str, text: str) -> None:
-        path = self._folder / name
-        with os_errors_explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, text)
+        self.write_pieces(name, [text.encode()])
 
     def write_pieces(self, name: str, pieces: Iterable[bytes]) -> None:
         path = self._folder / name
-        for killed in path.parent.glob(f".{path.name}.*.new"):
-            killed.unlink(missing_ok=True)
+        with os_errors_explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for of_killed in path.parent.glob(f".{path.name}.*.new"):
+                of_killed.unlink(missing_ok=True)
         with new_file(path) as file:
             file.writelines(pieces)
 

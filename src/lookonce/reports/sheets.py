@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lookonce.boxes import xywh_to_xyxy
 from lookonce.data.dataset import Dataset
+from lookonce.data.headers import missing_rows
 from lookonce.data.images import read_image
 from lookonce.data.loader import Batch
 from lookonce.data.selection import even_choice
@@ -35,7 +36,7 @@ def write_sheets(folder: Path, dataset: Dataset, results: Results, analysis: Ana
     worst = analysis.images.worst()[:count]
     files = []
     for name, rows in (("worst.jpg", worst), ("images.jpg", even_choice(len(dataset), count))):
-        if len(rows) and all(dataset.image_paths[row].is_file() for row in rows):
+        if len(rows) and not missing_rows([dataset.image_paths[row] for row in rows]):
             pairs = [_pair(dataset, results, analysis, row) for row in rows.tolist()]
             write_file(folder / name, _jpeg(_arranged(pairs, columns=2, cell_width=2 * IMAGE_SIDE + GAP // 2)))
             files.append(folder / name)

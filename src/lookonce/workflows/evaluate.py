@@ -167,7 +167,8 @@ def _evaluate(
         if path is not None and path.suffix != ".json":
             find_weights(path)  # before anything slow
     needs_images = results is None or (against is not None and against.suffix != ".json")
-    source = open_data(request.data, request.images, needs_images=needs_images, follow_links=request.follow_links)
+    links = request.follow_links
+    source = open_data(request.data, request.images, needs_images=needs_images, follow_links=links, streamed=True)
     if needs_images and request.split == VAL:
         source = with_val_of(source, weights or against, request.names)
     dataset = source.split(request.split).with_never_found()

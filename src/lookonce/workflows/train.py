@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from lookonce import launch
-from lookonce.cores import usable_threads
+from lookonce.cores import memory_kept, usable_threads
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
 from lookonce.data.held_out import VAL, with_held_out
 from lookonce.data.loader import Loader
@@ -100,6 +100,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherC
         process_group(device, machine=settings.node_rank, timeout_seconds=settings.rank_timeout),
         silenced(not is_main() and not settings.rank_logs),
         reproducible(device, deterministic=settings.deterministic),
+        memory_kept(),
     ):
         if run is None and (run := run_before_restart()) is not None:
             settings = settings_of(run)
