@@ -26,6 +26,7 @@ def test_one_process_is_rank_0_of_1_and_its_sums_are_its_own() -> None:
     assert (distributed.rank(), distributed.world_size(), distributed.is_main()) == (0, 1, True)
     assert distributed.all_reduce_sum(torch.tensor([2.0])).tolist() == [2.0]
     assert distributed.gather_objects("a") == ["a"]
+    assert distributed.gather_objects_to_main("a") == ["a"]
     assert distributed.broadcast_object("a") == "a"
     assert distributed.any_rank(True, CPU)
     assert not distributed.any_rank(False, CPU)
@@ -69,7 +70,7 @@ def test_a_name_without_a_number_is_the_device_of_this_process(monkeypatch: pyte
         distributed.resolve_device("cuda:2")
 
 
-def sums_and_means() -> tuple[list[float], list[list[float]], list[str], str, bool, int]:
+def sums_and_means() -> tuple[list[float], list[list[float]], list[str], list[str], str, bool, int]:
     own = distributed.rank()
     tensors = [torch.tensor([[1.0, 2.0]]) * (own + 1), torch.tensor(3.0) + own]
     distributed.average_over_ranks(tensors)
@@ -81,6 +82,7 @@ def sums_and_means() -> tuple[list[float], list[list[float]], list[str], str, bo
         total.tolist(),
         [tensor.flatten().tolist() for tensor in tensors],
         distributed.gather_objects(f"rank {own}"),
+        distributed.gather_objects_to_main("ab"[: own + 1] * own),
         distributed.broadcast_object(f"from {own}"),
         distributed.any_rank(own == 2, CPU),
         int(copied.sum()),
@@ -90,8 +92,8 @@ def sums_and_means() -> tuple[list[float], list[list[float]], list[str], str, bo
 def test_three_ranks_sum_average_gather_and_agree(in_ranks: Callable[..., list[Any]]) -> None:
     """Means over ranks 0, 1, 2 of 1, 2, 3 times [1, 2], and of 3, 4, 5."""
     ends = in_ranks(3, sums_and_means)
-    expected = ([3.0, 3.0], [[2.0, 4.0], [4.0]], ["rank 0", "rank 1", "rank 2"], "from 0", True, 0)
-    assert ends == [expected] * 3
+    before, after = ([3.0, 3.0], [[2.0, 4.0], [4.0]], ["rank 0", "rank 1", "rank 2"]), ("from 0", True, 0)
+    assert ends == [(*before, own, *after) for own in (["", "ab", "abab"], [], [])]
 
 
 def leave_early() -> str:

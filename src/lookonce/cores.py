@@ -58,9 +58,14 @@ def memory_kept() -> Iterator[None]:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def processes_here() -> int:
+    """Number of ranks on this node."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def decoding_threads() -> int:
-    """Number of threads that read and decode many image files: one waits for the disk while the others compute."""
-    return min(32, usable_processors() + 1)
+    """Number of threads of this rank that read and decode many images: one waits for the disk while others compute."""
+    return min(32, usable_processors() // processes_here() + 1)
 
 
 def _processors_allowed() -> set[int]:

@@ -27,6 +27,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
+from lookonce.cores import processes_here
 from lookonce.errors import LookonceError, SettingsError
 
 # Device type -> its torch.distributed backend, fastest device first: "auto" takes the first one present.
@@ -110,6 +111,25 @@ def gather_objects(value: Any) -> list[Any]:
     return values
 
 
+def gather_objects_to_main(value: Any) -> list[Any]:
+    """Gather: one picklable value per rank, in rank order, on rank 0; an empty list on the others.
+
+    Sent from rank to rank, because HCCL has no gather (ProcessGroupHCCL.cpp of torch-npu 2.7).
+    """
+    if not _is_initialised():
+        return [value]
+    values: list[Any] = [value]
+    with _collective():
+        if not is_main():
+            dist.send_object_list(values, dst=0)
+            return []
+        for sender in range(1, world_size()):
+            received: list[Any] = [None]
+            dist.recv_object_list(received, src=sender)
+            values += received
+    return values
+
+
 def broadcast_object(value: Any) -> Any:
     """Broadcast: return the picklable value of rank 0 on every rank."""
     if not _is_initialised():
@@ -123,11 +143,6 @@ def broadcast_object(value: Any) -> Any:
 def started_by_torchrun() -> bool:
     """Whether torchrun, or a launcher that sets the same environment variables, started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ or "WORLD_SIZE" in os.environ
-
-
-def processes_here() -> int:
-    """Number of ranks on this node."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 @contextmanager

@@ -23,8 +23,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-from lookonce.cores import usable_cores, wanted_threads
-from lookonce.distributed import Job, RankLost, count_devices, processes_here, run_job, started_by_torchrun
+from lookonce.cores import processes_here, usable_cores, wanted_threads
+from lookonce.distributed import Job, RankLost, count_devices, run_job, started_by_torchrun
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import get_logger, logging_to
 from lookonce.settings.schema import Settings

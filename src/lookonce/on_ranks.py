@@ -104,6 +104,12 @@ def _joined(settings: Settings, function: Callable[..., Result], options: Mappin
 
 def own_rank_group() -> RankGroup:
     """The RankGroup of this process, over all ranks."""
-    from lookonce.distributed import broadcast_object, gather_objects, rank, world_size
+    from lookonce.distributed import broadcast_object, gather_objects, gather_objects_to_main, rank, world_size
 
-    return RankGroup(rank=rank(), size=world_size(), gather=gather_objects, broadcast=broadcast_object)
+    return RankGroup(
+        rank=rank(),
+        size=world_size(),
+        gather=gather_objects,
+        gather_to_main=gather_objects_to_main,
+        broadcast=broadcast_object,
+    )

@@ -15,13 +15,14 @@ STEPS_PER_COLLECTIVE = 16
 class RankGroup:
     """Rank `rank` of `size` processes; its shard is the images rank, rank + size, rank + 2 * size, ...
 
-    Two collectives, called by all ranks in the same order: `gather` returns one value per rank, in rank order;
-    `broadcast` returns rank 0's value.
+    Three collectives, called by all ranks in the same order: `gather` returns one value per rank, in rank order;
+    `gather_to_main` the same on rank 0 only, and an empty list on the others; `broadcast` returns rank 0's value.
     """
 
     rank: int = 0
     size: int = 1
     gather: Callable[[Any], list[Any]] = lambda value: [value]
+    gather_to_main: Callable[[Any], list[Any]] = lambda value: [value]
     broadcast: Callable[[Any], Any] = lambda value: value
 
     @property

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -100,6 +103,29 @@ def test_an_accelerator_always_gets_full_batches(squares: Dataset) -> None:
     assert results.image_ids.tolist() == [50, 40, 20, 10]
 
 
+def test_a_runtime_that_can_begin_gets_the_next_batch_before_the_last_is_asked_for(squares: Dataset) -> None:
+    begun: list[int] = []
+    second_has_begun = Event()
+
+    class Begins(BrightSquares):
+        device = SimpleNamespace(type="accelerator")
+
+        def begin(self, canvases: NDArray[np.uint8], **options: Any) -> Callable[[], list[Detections]]:
+            begun.append(len(canvases))
+            if len(begun) == 2:
+                second_has_begun.set()
+
+            def select() -> list[Detections]:
+                assert second_has_begun.wait(10)
+                return self.detect(canvases, **options)
+
+            return select
+
+    results = detect_all(Detector(Begins()), squares, batch_size=2)
+    assert results.image_ids.tolist() == [50, 40, 20, 10]
+    assert begun == [2, 2, 2]
+
+
 def test_classes_are_matched_by_name_and_unknown_ones_left_out(squares: Dataset) -> None:
     swapped = detect_all(Detector(BrightSquares(("b", "a"), (2, 1))), squares)
     assert swapped.labels.tolist() == [1, 1, 1, 1]
@@ -159,14 +185,16 @@ def test_shares_find_each_image_once_and_come_together_in_the_order_of_the_data_
             found[rank] = own
             raise Kept
 
-        rank_group = RankGroup(rank=rank, size=num_shares, gather=keep)
+        rank_group = RankGroup(rank=rank, size=num_shares, gather_to_main=keep)
         with pytest.raises(Kept):
             detect_all(Detector(BrightSquares()), squares, rank_group=rank_group, on_progress=calls[rank].append)
     assert sum(map(len, found.values())) == 5
     # Equally often in all shares, also where one has a picture fewer: ranks meet in it.
     assert {len(told) for told in calls.values()} == {-(-5 // num_shares)}
-    last = RankGroup(rank=0, size=num_shares, gather=lambda _own: [found[rank] for rank in range(num_shares)])
+    last = RankGroup(size=num_shares, gather_to_main=lambda _own: [found[rank] for rank in range(num_shares)])
     together = detect_all(Detector(BrightSquares()), squares, rank_group=last)
     assert vars(together).keys() == vars(whole).keys()
     for name, value in vars(whole).items():
         np.testing.assert_array_equal(getattr(together, name), value)
+    other = RankGroup(rank=1, size=num_shares + 1, gather_to_main=lambda _own: [])
+    assert len(detect_all(Detector(BrightSquares()), squares, rank_group=other)) == 0

@@ -1,23 +1,24 @@
 """Runs a detector on every image of a data set and scores it."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, zip_longest
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.cores import decoding_threads
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.detections import Detections
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.coco import Metrics, score
 from lookonce.evaluation.results import Results
+from lookonce.ordered import ordered_map
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.runtimes.base import Runtime
-from lookonce.runtimes.detector import Detector
+from lookonce.runtimes.detector import Detector, Fitted
 from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
 
@@ -35,7 +36,7 @@ def evaluate(
 
     The record's evaluation_score is the confidence threshold, regardless of the detector's own, because the metric
     covers the whole precision-recall curve. batch_size: images per call on an accelerator; see `images_at_once`.
-    on_progress is called after each batch with the number of images done. A thread decodes images ahead.
+    on_progress is called after each batch with the number of images done. Threads decode images ahead.
     """
     results = detect_all(detector, dataset, batch_size=batch_size, on_progress=on_progress)
     return score(dataset.with_never_found(), results), results
@@ -54,8 +55,8 @@ def detect_all(
     """Detections in every image of `dataset`, with the labels of the data set; see `evaluate`.
 
     score_threshold: confidence threshold; default: the record's evaluation_score. rank_group: each rank processes its
-    shard of the images, every image once, and every rank gets the detections of all. on_progress is called equally
-    often on every rank, so that it may call a collective.
+    shard of the images, every image once; rank 0 gets the detections of all, the others none. on_progress is called
+    equally often on every rank, so that it may call a collective.
     """
     labels = match_classes(detector.record, dataset)
     searcher = Detector(
@@ -66,23 +67,28 @@ def detect_all(
         multi_label=detector.multi_label,
         agnostic=detector.agnostic,
     )
-    found: list[Detections] = []
     at_once = images_at_once(detector.runtime, batch_size)
     paths = [dataset.image_paths[row] for row in rank_group.shard(len(dataset))]
-    num_readers = 1 if paths and paths[0].is_file() else NUM_FETCHERS
-    images = read_ahead(paths, ahead=max(8, 2 * at_once), read=read, num_readers=num_readers)
-    batches = _batches(images, at_once)
-    longest_shard = len(RankGroup(size=rank_group.size).shard(len(dataset)))
-    for _ in range(-(-longest_shard // at_once)):
-        found += [relabel(detections, labels) for detections in _detect_full(searcher, next(batches, []), at_once)]
-        if on_progress is not None:
-            on_progress(len(found))
-    return Results.from_detections(dataset.image_ids.tolist(), interleaved(rank_group.gather(found)))
+    found: list[Detections] = []
+    num_readers = decoding_threads() if not paths or paths[0].is_file() else NUM_FETCHERS
+    ahead = max(8, 2 * at_once, num_readers)
+    with ThreadPoolExecutor(num_readers, "read-ahead") as readers, ThreadPoolExecutor(1, "select") as selector:
+        fitted = ordered_map(readers, lambda path: searcher.fit(read(path)), paths, ahead=ahead)
+        begun = (searcher.begin(_full(batch, at_once)) for batch in _batches(fitted, at_once))
+        # The network runs on the next batch while the selector finishes this one.
+        batches = ordered_map(selector, lambda select: select(), begun, ahead=1)
+        longest_shard = len(RankGroup(size=rank_group.size).shard(len(dataset)))
+        for _ in range(-(-longest_shard // at_once)):
+            found += [relabel(one, labels) for one in next(batches, [])[: len(paths) - len(found)]]
+            if on_progress is not None:
+                on_progress(len(found))
+    image_ids = dataset.image_ids.tolist() if rank_group.is_main else []
+    return Results.from_detections(image_ids, interleaved(rank_group.gather_to_main(found)))
 
 
-def _detect_full(searcher: Detector, images: list[NDArray[np.uint8]], at_once: int) -> list[Detections]:
-    """Pads the last batch with copies, because an accelerator may compute another batch size differently."""
-    return searcher.detect(images + images[-1:] * (at_once - len(images)))[: len(images)]
+def _full(batch: list[Fitted], at_once: int) -> list[Fitted]:
+    """Padded with copies, because an accelerator may compute another batch size differently."""
+    return batch + batch[-1:] * (at_once - len(batch))
 
 
 def interleaved(found: Sequence[list[Detections]]) -> list[Detections]:
@@ -103,32 +109,8 @@ def images_at_once(runtime: Runtime, batch_size: int) -> int:
     return batch_size if device is not None and getattr(device, "type", "cpu") != "cpu" else 1
 
 
-def read_ahead(
-    paths: Sequence[Path],
-    *,
-    ahead: int,
-    read: Callable[[Path], NDArray[np.uint8]] = read_image,
-    num_readers: int = 1,
-) -> Iterator[NDArray[np.uint8]]:
-    """The images in order, upright (H, W, 3) uint8 RGB; num_readers threads decode up to `ahead` of them in advance, or
-    one each."""
-    remaining = iter(paths)
-    with ThreadPoolExecutor(max_workers=num_readers, thread_name_prefix="read-ahead") as pool:
-        waiting: deque[Future[NDArray[np.uint8]]] = deque(
-            pool.submit(read, path) for path in islice(remaining, max(num_readers, ahead))
-        )
-        try:
-            while waiting:
-                image = waiting.popleft().result()
-                waiting.extend(pool.submit(read, path) for path in islice(remaining, 1))
-                yield image
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _batches(images: Iterator[NDArray[np.uint8]], batch_size: int) -> Iterator[list[NDArray[np.uint8]]]:
-    while batch := list(islice(images, batch_size)):
+def _batches(fitted: Iterator[Fitted], batch_size: int) -> Iterator[list[Fitted]]:
+    while batch := list(islice(fitted, batch_size)):
         yield batch
 
 

@@ -1,6 +1,8 @@
 """The detector: images of any size -> detections in their own pixels, with any runtime; thresholds of each class."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,16 @@ from lookonce.letterbox import Placement, fit
 from lookonce.model.nms import MOST_CANDIDATES, suppress_any_class
 from lookonce.runtimes.base import Runtime
 from lookonce.settings.record import ModelRecord, Thresholds
+
+Fitted = tuple[NDArray[np.uint8], Placement]
+
+
+class Begins(Protocol):
+    """A Runtime that can start the network and return before its results are there."""
+
+    def begin(self, canvases: NDArray[np.uint8], **options: Any) -> Callable[[], list[Detections]]:
+        """Arguments of `Runtime.detect` -> a function that returns its result, for one call by any thread."""
+        ...
 
 
 class Detector:
@@ -48,19 +60,32 @@ class Detector:
 
         images: (H, W, 3) uint8 RGB, upright, each of any size. Boxes without area inside the image are dropped.
         """
-        if len(images) == 0:
-            return []
-        fitted = [fit(image, self.record.image_size, self.record.preprocessing) for image in images]
+        return self.begin([self.fit(image) for image in images])()
+
+    def fit(self, image: NDArray[np.uint8]) -> Fitted:
+        """An image as the network takes it, for `begin`."""
+        return fit(image, self.record.image_size, self.record.preprocessing)
+
+    def begin(self, fitted: Sequence[Fitted]) -> Callable[[], list[Detections]]:
+        """Starts the network, where the runtime can (`Begins`); the result waits for it and returns as `detect` does.
+
+        So the caller prepares and starts the next batch while another thread selects the detections of this one.
+        """
+        if len(fitted) == 0:
+            return list
         late = self._suppresses_late
-        found = self.runtime.detect(
-            np.stack([canvas for canvas, _ in fitted]),
-            score_threshold=self.score_threshold if self._class_scores is None else float(self._class_scores.min()),
-            iou_threshold=1.0 if late else self.iou_threshold,  # no IoU exceeds 1
-            max_detections=MOST_CANDIDATES if late else self.max_detections,
-            multi_label=self.multi_label,
-            agnostic=self.agnostic and not late,
-        )
-        return [self._finish(one, placement) for one, (_, placement) in zip(found, fitted, strict=True)]
+        canvases = np.stack([canvas for canvas, _ in fitted])
+        options: dict[str, Any] = {
+            "score_threshold": self.score_threshold if self._class_scores is None else float(self._class_scores.min()),
+            "iou_threshold": 1.0 if late else self.iou_threshold,  # no IoU exceeds 1
+            "max_detections": MOST_CANDIDATES if late else self.max_detections,
+            "multi_label": self.multi_label,
+            "agnostic": self.agnostic and not late,
+        }
+        begin: Callable[..., Callable[[], list[Detections]]] | None = getattr(self.runtime, "begin", None)
+        select = begin(canvases, **options) if begin else partial(self.runtime.detect, canvases, **options)
+        placements = [placement for _, placement in fitted]
+        return lambda: [self._finish(one, placement) for one, placement in zip(select(), placements, strict=True)]
 
     @property
     def _suppresses_late(self) -> bool:

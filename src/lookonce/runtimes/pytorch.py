@@ -1,6 +1,7 @@
 """Runs the network in PyTorch: detection with a checkpoint or with a network that is being trained."""
 
 import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,11 @@ class PyTorchRuntime:
         images = torch.from_numpy(np.ascontiguousarray(canvases)).to(self.device)
         return list(self.model.eval()(to_network_input(images, self.record.preprocessing)))
 
-    def detect(
+    def detect(self, canvases: NDArray[np.uint8], **options: Any) -> list[Detections]:
+        """See runtimes.base.Runtime.detect."""
+        return self.begin(canvases, **options)()
+
+    def begin(
         self,
         canvases: NDArray[np.uint8],
         *,
@@ -61,32 +66,32 @@ class PyTorchRuntime:
         max_detections: int,
         multi_label: bool | None = None,
         agnostic: bool | None = None,
-    ) -> list[Detections]:
-        """See runtimes.base.Runtime.detect."""
+    ) -> Callable[[], list[Detections]]:
+        """See runtimes.detector.Begins."""
+        own = self.record.thresholds
         selection: dict[str, Any] = {
             "score_threshold": score_threshold,
             "iou_threshold": iou_threshold,
             "max_detections": max_detections,
-            "multi_label": self.record.thresholds.multi_label if multi_label is None else multi_label,
-            "agnostic": self.record.thresholds.agnostic if agnostic is None else agnostic,
+            "multi_label": own.multi_label if multi_label is None else multi_label,
+            "agnostic": own.agnostic if agnostic is None else agnostic,
         }
-        if self.selects_on_device:
-            return select_batch(*self._decode(canvases, score_threshold), batch_size=len(canvases), **selection)
         # On a CPU one image at a time: rounding in convolutions depends on the batch size, so the detections of
         # an image would depend on the rest of the batch; and larger batches are not faster there.
-        found = []
-        for row in range(len(canvases)):
-            boxes_xyxy, scores, _ = self._decode(canvases[row : row + 1], score_threshold)
-            found.append(select_detections(boxes_xyxy.numpy(), scores.numpy(), **selection))
-        return found
+        step = max(len(canvases), 1) if self.selects_on_device else 1
+        raws = [self.raw_heads(canvases[start : start + step]) for start in range(0, len(canvases), step)]
+        return lambda: [one for batch in raws for one in self._select(batch, selection)]
 
     @torch.inference_mode()
-    def _decode(self, canvases: NDArray[np.uint8], score_threshold: float) -> tuple[Tensor, Tensor, Tensor]:
-        """boxes_xyxy (R, 4) input pixels, scores (R, C) and image_index (R,): see `decode_candidates`."""
-        return decode_candidates(
-            self.raw_heads(canvases),
+    def _select(self, raws: Sequence[Tensor], selection: dict[str, Any]) -> list[Detections]:
+        """Raw maps of a batch -> detections of each image; on a CPU the batch is one image."""
+        boxes_xyxy, scores, image_index = decode_candidates(
+            raws,
             self._anchors,
             self.record.strides,
             self.record.dialect,
-            score_threshold=score_threshold,
+            score_threshold=selection["score_threshold"],
         )
+        if self.selects_on_device:
+            return select_batch(boxes_xyxy, scores, image_index, batch_size=len(raws[0]), **selection)
+        return [select_detections(boxes_xyxy.numpy(), scores.numpy(), **selection)]

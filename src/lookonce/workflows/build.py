@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 import lookonce
-from lookonce.cores import usable_processors
+from lookonce.cores import processes_here, usable_processors
 from lookonce.data.anchors import box_sizes_at_input, fit_anchors
 from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import Dataset
@@ -23,7 +23,6 @@ from lookonce.distributed import (
     broadcast_object,
     broadcast_tensors,
     is_main,
-    processes_here,
     rank,
     world_size,
 )

@@ -4,6 +4,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,19 @@ import lookonce
 from lookonce.cores import usable_threads
 from lookonce.data.dataset import Dataset
 from lookonce.data.held_out import VAL
+from lookonce.data.images import read_image
 from lookonce.data.source import open_data
 from lookonce.detections import Detections
 from lookonce.errors import MissingExtra, SettingsError
 from lookonce.evaluation.coco import score
-from lookonce.evaluation.evaluate import match_classes, read_ahead, relabel
+from lookonce.evaluation.evaluate import match_classes, relabel
 from lookonce.evaluation.results import Results
 from lookonce.exporters.base import Tolerances, agreement, size_of
 from lookonce.exporters.metadata import store_verification
 from lookonce.exporters.plan import Precision
 from lookonce.letterbox import fit
 from lookonce.log import get_logger
+from lookonce.ordered import ordered_map
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import PROMISES, kind_of
@@ -257,13 +260,14 @@ def ask_all(
     """Run all subjects in turn on each image, so that other load on the machine affects all of them alike."""
     known = subjects[0].runtime.record.thresholds
     first: list[NDArray[np.uint8]] = []
-    for done, image in enumerate(read_ahead(dataset.image_paths, ahead=8), start=1):
-        if len(first) < RAW_IMAGES:
-            first.append(image)
-        for subject in subjects:
-            subject.ask(image, known)
-        if on_progress is not None:
-            on_progress(done, len(dataset))
+    with ThreadPoolExecutor(1, "read-ahead") as reader:  # one thread, since the subjects are timed
+        for done, image in enumerate(ordered_map(reader, read_image, dataset.image_paths, ahead=8), start=1):
+            if len(first) < RAW_IMAGES:
+                first.append(image)
+            for subject in subjects:
+                subject.ask(image, known)
+            if on_progress is not None:
+                on_progress(done, len(dataset))
     for subject in subjects:
         record = subject.runtime.record
         subject.ask_raw(np.stack([fit(image, record.image_size, record.preprocessing)[0] for image in first]))
