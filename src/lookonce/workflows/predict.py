@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from lookonce.data.write import write_data
 from lookonce.errors import DataError, SettingsError, require_fraction, require_setting
 from lookonce.log import Advance, get_logger, logging_to, progress_bar
 from lookonce.model.nms import MOST_CANDIDATES
@@ -289,6 +288,8 @@ def predict_with(
     with logging_to(), only_writer(folder) if rank_group.is_main else nullcontext():
         _run(runtime, media, request, context, predicted, rank_group, window)
         if request.as_labels and predicted.images and rank_group.is_main:
+            from lookonce.data.write import write_data  # imports all formats of data sets
+
             dataset, scores = pre_labels(predicted.images, runtime.record)
             predicted.pre_labels = folder / PRE_LABELS
             write_data([dataset], predicted.pre_labels, to=request.as_labels, scores=scores)
