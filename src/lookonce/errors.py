@@ -4,7 +4,6 @@ import errno
 import json
 import os
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +43,8 @@ def how_to_install(extra: str) -> str:
     installed (direct_url.json, PEP 610: a folder, wheel or repository), else from the package index."""
     if command := os.environ.get(COMMAND):
         return f"{command} uv sync --inexact --extra {extra}"
+    from importlib.metadata import PackageNotFoundError, distribution  # takes 0.03 s, which most starts do not need
+
     try:
         origin = json.loads(distribution("lookonce").read_text("direct_url.json") or "{}")
     except PackageNotFoundError:

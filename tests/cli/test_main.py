@@ -21,7 +21,7 @@ from lookonce.exit_codes import ExitCode
 from lookonce.log import console, get_logger, logging_to
 from lookonce.settings.schema import Settings
 
-HEAVY = ("torch", "cv2", "onnxruntime", "onnx", "hotcoco", "numpy")
+HEAVY = ("torch", "cv2", "onnxruntime", "onnx", "hotcoco", "numpy", "pydantic", "cyclopts", "rich")
 
 
 def test_help_is_quick_and_imports_nothing_heavy():
@@ -37,7 +37,7 @@ def test_help_is_quick_and_imports_nothing_heavy():
         ended = os.times()
         assert done.returncode == 0, done.stderr
         seconds.append(ended.children_user + ended.children_system - started.children_user - started.children_system)
-    assert 0 < min(seconds) < 1
+    assert 0 < min(seconds) < 0.5  # 0.1 here
     assert all(verb in done.stdout for verb in VERBS)
 
 

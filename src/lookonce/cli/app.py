@@ -1,28 +1,19 @@
-"""The help pages of `lookonce` and of each verb, and completion for shells."""
+"""The help page of each verb, and completion for shells."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, Parameter
 
 import lookonce
+from lookonce.cli.overview import INTRODUCTION
 from lookonce.cli.verbs import VERBS, Verb
 from lookonce.errors import SettingsError
 from lookonce.log import command_here
 from lookonce.targets import imported
 
 SHELLS = ("bash", "zsh", "fish")
-INTRODUCTION = "The complete YOLOv3-Tiny detector: train, evaluate, predict, export."
-EPILOGUE = """\
-lookonce VERB --help lists the options of a verb.
---batch-size 8, --batch_size=8 and batch_size=8 are equivalent.
-
-For every verb: --quiet shows no progress, only warnings, errors and results. --json prints the result as JSON to \
-standard output, and everything else to standard error. --traceback prints the Python traceback of an error.
-
-lookonce --install-completion [bash|zsh|fish] completes verbs and options with Tab; --show-completion only prints the \
-script."""
 
 
 def app_of(name: str, verb: Verb) -> tuple[App, Callable[..., Any]]:
@@ -49,23 +40,6 @@ def app_of(name: str, verb: Verb) -> tuple[App, Callable[..., Any]]:
 def examples_of(verb: Verb) -> str:
     """The end of a verb's help."""
     return "\n".join(["Examples:", *(f"  {command_here(f'lookonce {example}')}" for example in verb.examples)])
-
-
-def overview() -> App:
-    """The page of `lookonce --help`."""
-    app = App(
-        name="lookonce",
-        help=INTRODUCTION,
-        help_epilogue=EPILOGUE,
-        help_format="plaintext",
-        version=lookonce.__version__,
-    )
-    verbs, others = Group("Verbs", sort_key=1), Group("Other options", sort_key=2)
-    for number, (name, verb) in enumerate(VERBS.items()):
-        app.command(late(verb), name=name, help=verb.summary, group=verbs, sort_key=number)
-    for flag in ("--help", "--version"):
-        app[flag].group = others
-    return app
 
 
 def completion(shell: str, *, install: bool) -> str:

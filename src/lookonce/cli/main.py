@@ -10,14 +10,11 @@ from itertools import pairwise
 from pathlib import Path
 from threading import Timer
 from types import NoneType
-from typing import Any, get_args
-
-from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
-from rich.console import Console
+from typing import TYPE_CHECKING, Any, get_args
 
 import lookonce
-from lookonce.cli.app import app_of, completion, overview
 from lookonce.cli.as_json import as_json
+from lookonce.cli.overview import overview
 from lookonce.cli.verbs import VERBS, Verb
 from lookonce.errors import (
     NO_CANN,
@@ -34,6 +31,10 @@ from lookonce.layout import Layout
 from lookonce.log import command_here, get_logger, has_logged, logging_to, quiet
 from lookonce.settings.names import suggestion
 from lookonce.shown import shown_lines, without_secrets
+
+if TYPE_CHECKING:  # cyclopts and Rich take 0.2 s, which `lookonce --help` does not need
+    from cyclopts import CycloptsError
+    from rich.console import Console
 
 HELP_WIDTH = 80
 # Missing module -> the extra that installs it.
@@ -103,12 +104,14 @@ def modes_of(tokens: Sequence[str]) -> tuple[list[str], set[str]]:
 def run(tokens: Sequence[str], *, json: bool = False) -> int:
     """Like `main`, but errors are raised."""
     if not tokens or tokens[0] in {"--help", "-h", "help"}:
-        overview().help_print([], console=_console())
+        print(overview())
         return 0
     if tokens[0] == "version" or "--version" in tokens:
         print(lookonce.__version__)
         return 0
     if tokens[0] in COMPLETIONS:
+        from lookonce.cli.app import completion
+
         print(completion("".join(tokens[1:2]), install=tokens[0] == "--install-completion"))
         return 0
     name, *rest = tokens
@@ -159,6 +162,9 @@ def _value_of(option: str, tokens: Sequence[str]) -> str | None:
 def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False) -> int:
     """Call the verb's function with the typed options and return the exit status, from `exit_code` or `num_errors` of
     its result. json: print the result as JSON, and whatever is printed meanwhile to stderr."""
+    from cyclopts import CycloptsError
+
+    from lookonce.cli.app import app_of
     from lookonce.cli.options import options_of  # importing the settings takes 0.25 s
 
     try:
@@ -183,8 +189,10 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False
     return int(getattr(result, "exit_code", 0)) or int(getattr(result, "num_errors", 0) > 0)
 
 
-def _in_our_words(error: CycloptsError, verb: str) -> SettingsError:
+def _in_our_words(error: "CycloptsError", verb: str) -> SettingsError:
     """The parser's error as one that names the option, the value and what was expected."""
+    from cyclopts import CoercionError, MissingArgumentError, UnusedCliTokensError
+
     setting = error.argument.name.removeprefix("--").replace("-", "_") if error.argument else None
     value, words = None, str(error)
     if isinstance(error, MissingArgumentError):
@@ -234,14 +242,18 @@ def _typed(token: str) -> str:
     return f"{option}{equals}{as_typed(value)}"
 
 
-def _console() -> Console:
+def _console() -> "Console":
     """Help uses 80 columns also on wider terminals: long lines are hard to read."""
+    from rich.console import Console
+
     console = Console()
     console.width = min(console.width, HELP_WIDTH)
     return console
 
 
 def _layout() -> Layout:
+    from rich.console import Console
+
     console = Console()
     return Layout(width=console.width, is_terminal=console.is_terminal)
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
@@ -342,7 +343,8 @@ def progress() -> Iterator[Callable[[int, int], None]]:
         yield on_progress
 
 
-def setting_parameters() -> list[inspect.Parameter]:
+@cache
+def setting_parameters() -> tuple[inspect.Parameter, ...]:
     """Keyword-only parameters for all settings; default None, which means not typed."""
     groups = {key: group(key) for key in GROUPS}
     shown = [_parameter("file", str, groups["run"], "YAML file with settings; typed options override it.", "")]
@@ -360,7 +362,7 @@ def setting_parameters() -> list[inspect.Parameter]:
         for alias in ALIASES
         if alias.old.isidentifier() and alias.old not in Settings.model_fields
     ]
-    return [*shown, *old]
+    return (*shown, *old)
 
 
 def group(key: str) -> Group:

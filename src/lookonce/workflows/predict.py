@@ -9,7 +9,6 @@ from html import escape
 from itertools import islice
 from pathlib import Path
 
-from lookonce.data.write import write_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import Advance, get_logger, logging_to, pace, progress_bar
 from lookonce.on_ranks import in_ranks
@@ -198,6 +197,8 @@ def predict_with(
     with logging_to(), only_writer(folder) if rank_group.is_main else nullcontext():
         _run(runtime, media, request, context, predicted, rank_group, window)
         if request.as_labels and predicted.images and rank_group.is_main:
+            from lookonce.data.write import write_data  # imports all formats of data sets
+
             dataset, scores = pre_labels(predicted.images, runtime.record)
             predicted.pre_labels = folder / PRE_LABELS
             write_data([dataset], predicted.pre_labels, to=request.as_labels, scores=scores)
