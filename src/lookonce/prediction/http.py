@@ -58,7 +58,7 @@ class HttpResponse:
             try:
                 return self._response.read(max_image_bytes())
             except (OSError, HTTPException) as error:
-                raise DataError(f"{self._name}: connection lost: {error}", path=self._name) from error
+                raise DataError.at(self._name, f"connection lost: {error}") from error
 
     def images(self) -> Iterator[tuple[Fraction, bytes]]:
         """Seconds since the start and the bytes of each image, until the server closes the connection."""
@@ -68,7 +68,7 @@ class HttpResponse:
                 for content in images_in(self._response, multipart=True):
                     yield Fraction(time.monotonic() - started).limit_denominator(90_000), content
             except (OSError, HTTPException) as error:
-                raise DataError(f"{self._name}: connection lost: {error}", path=self._name) from error
+                raise DataError.at(self._name, f"connection lost: {error}") from error
 
 
 def open_url(url: str) -> HttpResponse | None:
@@ -79,7 +79,7 @@ def open_url(url: str) -> HttpResponse | None:
     try:
         response = urllib.request.urlopen(request_of(url), timeout=WAIT_SECONDS)
     except urllib.error.HTTPError as error:
-        raise DataError(f"{name}: the server returned HTTP status {error.code} {error.reason}", path=name) from error
+        raise DataError.at(name, f"the server returned HTTP status {error.code} {error.reason}") from error
     except (OSError, HTTPException, ValueError) as error:
-        raise DataError(f"{name}: not reachable: {getattr(error, 'reason', error)}", path=name) from error
+        raise DataError.at(name, f"not reachable: {getattr(error, 'reason', error)}") from error
     return HttpResponse(response, name)

@@ -161,8 +161,8 @@ def lines_without_value(text: str, source: str) -> list[str]:
 def parse(text: str, source: str) -> list[Section]:
     """The sections of a file, [net] first. Whitespace is ignored everywhere, as in Darknet."""
     if len(text) > MOST_CHARACTERS:
-        raise WeightsError(
-            f"{source}: {len(text):,} characters; expected a Darknet .cfg of at most {MOST_CHARACTERS:,}", path=source
+        raise WeightsError.at(
+            source, f"{len(text):,} characters; expected a Darknet .cfg of at most {MOST_CHARACTERS:,}"
         )
     sections: list[Section] = []
     for number, line in enumerate(text.split("\n"), start=1):
@@ -179,7 +179,7 @@ def parse(text: str, source: str) -> list[Section]:
         if not equals or value:  # Darknet passes over "key="
             sections[-1].options.setdefault(key, value.partition("#")[0])
     if not sections or sections[0].kind != "net":
-        raise WeightsError(f"{source}: does not start with [net]; expected a Darknet .cfg", path=source)
+        raise WeightsError.at(source, "does not start with [net]; expected a Darknet .cfg")
     return sections
 
 
@@ -223,10 +223,10 @@ def _matching_topology(sections: Sequence[Section], source: str) -> tuple[CfgSec
             return layers
     index, difference = max((difference for difference, _ in reached), key=lambda one: one[0])
     where = f"layer {index}" if index < len(sections) else f"after layer {len(sections) - 1}"
-    raise WeightsError(
-        f"{source}: {where}: {difference}; only YOLOv3-Tiny is supported: as in yolov3-tiny.cfg, without the "
-        "convolutions before the first head or the stride-1 pool, or with three heads as in yolov3-tiny_3l.cfg",
-        path=source,
+    raise WeightsError.at(
+        source,
+        f"{where}: {difference}; only YOLOv3-Tiny is supported: as in yolov3-tiny.cfg, without the convolutions "
+        "before the first head or the stride-1 pool, or with three heads as in yolov3-tiny_3l.cfg",
     )
 
 
@@ -349,9 +349,7 @@ def _read_dialect(
 ) -> Dialect:
     used = {places[layer.place].options["activation"] for layer in layers if layer.is_block}
     if len(used) != 1:
-        raise WeightsError(
-            f"{source}: activations {', '.join(sorted(used))}; expected one for all convolutions", path=source
-        )
+        raise WeightsError.at(source, f"activations {', '.join(sorted(used))}; expected one for all convolutions")
     scales = {
         stride: section.decimal("scale_x_y", section.get("scale_x_y", "1"))
         for section, stride in zip(heads, STRIDES, strict=False)
