@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from lookonce.shown import shown
 
@@ -80,6 +80,11 @@ class LookonceError(ValueError):
         self.value = value
         self.check = check
 
+    @classmethod
+    def at(cls, path: str | Path, problem: str, **fields: Any) -> Self:
+        """About a file, folder or URL: `path: problem`. problem: what is wrong; what was expected; the next step."""
+        return cls(f"{path}: {problem}", path=path, **fields)
+
     @property
     def fields(self) -> dict[str, Any]:
         """All fields except the message, to raise the error with another one: `SettingsError(text, **error.fields)`."""
@@ -92,6 +97,11 @@ class DataError(LookonceError):
 
 class SettingsError(LookonceError):
     """A setting that is unknown, of the wrong type or out of range. The command line exits with status 2."""
+
+    @classmethod
+    def of(cls, setting: str, value: Any, problem: str, **fields: Any) -> Self:
+        """About a value: `setting: value; problem`. problem: what was expected; the next step."""
+        return cls(f"{setting}: {value}; {problem}", setting=setting, value=value, **fields)
 
 
 class WeightsError(LookonceError):
@@ -109,7 +119,7 @@ class MissingExtra(LookonceError):
 def require_setting(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
     """SettingsError unless `value` is None, the default, or fits. expected: in words, after "expected"."""
     if value is not None and not fits(value):
-        raise SettingsError(f"{name}: {value}; expected {expected}", setting=name, value=value)
+        raise SettingsError.of(name, value, f"expected {expected}")
 
 
 def require_fraction(name: str, value: float | None) -> None:

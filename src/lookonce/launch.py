@@ -56,11 +56,11 @@ def is_wanted(settings: Settings) -> bool:
     if not started_by_torchrun():
         return settings.devices > 1 or settings.nnodes != "1"
     if settings.devices not in (1, processes_here()):
-        raise SettingsError(
-            f"devices: {settings.devices}; torchrun started {processes_here()} "
-            f"process{'' if processes_here() == 1 else 'es'} on this machine; omit devices under torchrun",
-            setting="devices",
-            value=settings.devices,
+        raise SettingsError.of(
+            "devices",
+            settings.devices,
+            f"torchrun started {processes_here()} process{'' if processes_here() == 1 else 'es'} on this machine; "
+            "omit devices under torchrun",
         )
     return False
 
@@ -81,10 +81,8 @@ def launch(
     reported, or the rank that died.
     """
     if threading.current_thread() is not threading.main_thread():
-        raise SettingsError(
-            f"devices: {settings.devices}; several processes can be started from the main thread only; use devices=1",
-            setting="devices",
-            value=settings.devices,
+        raise SettingsError.of(
+            "devices", settings.devices, "several processes can be started from the main thread only; use devices=1"
         )
     require_devices(settings)
     job = Job(
@@ -117,11 +115,11 @@ def require_devices(settings: Settings) -> None:
         )
     kind, present = count_devices(kind)
     if kind != "cpu" and settings.devices > present:
-        raise SettingsError(
-            f"devices: {settings.devices}; this machine has {present} ({kind}); reduce devices, or use device=cpu, "
-            "which allows any number of processes",
-            setting="devices",
-            value=settings.devices,
+        raise SettingsError.of(
+            "devices",
+            settings.devices,
+            f"this machine has {present} ({kind}); reduce devices, or use device=cpu, which allows any number of "
+            "processes",
         )
 
 

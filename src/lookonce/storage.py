@@ -145,7 +145,7 @@ def require_replaceable(folder: Path, *, overwrite: bool, is_own: bool) -> None:
     is_empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     if not is_empty and not (overwrite and is_own):
         next_step = "add --overwrite" if is_own else "name a new folder"
-        raise LookonceError(f"{folder}: exists already; {next_step}", path=folder)
+        raise LookonceError.at(folder, f"exists already; {next_step}")
 
 
 def find_published(folder: Path) -> Path | None:

@@ -217,9 +217,8 @@ def _find_darknet(listing: Listing) -> list[Path]:
 
 def _open_darknet(listing: Listing, files: list[Path], _needs_images: bool) -> DataSource:
     if len(files) > 1:
-        raise DataError(
-            f"{listing.root}: has {len(files)} Darknet .data files; expected one; choose one: --data {files[0]}",
-            path=listing.root,
+        raise DataError.at(
+            listing.root, f"has {len(files)} Darknet .data files; expected one; choose one: --data {files[0]}"
         )
     return darknet.open_darknet(files[0])
 
@@ -293,10 +292,10 @@ def yolo_names(listing: Listing, labels: Sequence[Path]) -> tuple[str, ...]:
     lists = {checked_names(read_list(file), file): file for file in reversed(yolo.names_files(listing))}
     if len(lists) > 1:
         files = list(lists.values())
-        raise DataError(
-            f"{listing.root}: {files[-1]} and {files[0]} have different class names; expected one list; remove one, or "
-            "write a data.yaml",
-            path=listing.root,
+        raise DataError.at(
+            listing.root,
+            f"{files[-1]} and {files[0]} have different class names; expected one list; remove one, or write a "
+            "data.yaml",
         )
     if lists:
         return next(iter(lists))

@@ -72,12 +72,10 @@ def require_data_source(data: str | Path) -> None:
 
 def _open(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder; expected a data set (see docs/data.md)", path=path)
+        raise DataError.at(path, "no such file or folder; expected a data set (see docs/data.md)")
     if images is not None and (path.is_dir() or path.suffix.lower() not in {".json", ".csv", ".tsv", ".xml"}):
         what = "a folder" if path.is_dir() else "no annotation file"
-        raise DataError(
-            f"{path}: is {what}; --images {images} is valid only with an annotation file; leave it out", path=path
-        )
+        raise DataError.at(path, f"is {what}; --images {images} is valid only with an annotation file; leave it out")
     if path.is_dir():
         return _open_folder(path, needs_images=needs_images)
     return _open_file(path, images, needs_images=needs_images)
@@ -97,10 +95,10 @@ def _open_file(path: Path, images: Path | None, *, needs_images: bool) -> DataSo
         return open_kind(kind, Listing(images or path.parent), [path], path)
     if suffix == ".json":
         return coco_layout.open_json(path, images, needs_images=needs_images)
-    raise DataError(
-        f"{path}: has {f'the suffix {suffix}' if suffix else 'no suffix'} and no boxes that are understood; expected a "
+    raise DataError.at(
+        path,
+        f"has {f'the suffix {suffix}' if suffix else 'no suffix'} and no boxes that are understood; expected a "
         f"folder, a .yaml, a COCO .json, or one of {', '.join(KINDS)}; see docs/data.md",
-        path=path,
     )
 
 
@@ -110,10 +108,10 @@ def _open_list(path: Path) -> DataSource:
     lines = read_list(path)
     num_images = sum(line.lower().endswith(tuple(IMAGE_SUFFIXES)) for line in lines)
     if 2 * num_images <= len(lines):
-        raise DataError(
-            f"{path}: {num_images} of {len(lines)} lines are the path of an image; expected a list of images; open its "
+        raise DataError.at(
+            path,
+            f"{num_images} of {len(lines)} lines are the path of an image; expected a list of images; open its "
             f"folder: --data {path.parent}; see docs/data.md",
-            path=path,
         )
 
     def read(_: str, report: Report) -> Annotations:
@@ -159,10 +157,10 @@ def _open_folder(root: Path, *, needs_images: bool) -> DataSource:
 def _ambiguous(root: Path, found: dict[str, list[Path]]) -> DataError:
     seen = " and ".join(f"{len(files)} {name} ({files[0].relative_to(root)})" for name, files in found.items())
     choices = ", or ".join(f"--data {files[0]}" for name, files in found.items() if name != "yolo")
-    return DataError(
-        f"{root}: has annotations of several formats: {seen}; expected one; choose a file: {choices}; or describe the "
-        f"folder: {_description(root, found[next(iter(found))])}",
-        path=root,
+    return DataError.at(
+        root,
+        f"has annotations of several formats: {seen}; expected one; choose a file: {choices}; or describe the folder: "
+        f"{_description(root, found[next(iter(found))])}",
     )
 
 
@@ -171,10 +169,10 @@ def _not_understood(listing: Listing) -> DataError:
     root = listing.root
     if not listing.images:
         there = ", ".join(sorted(entry.name for entry in root.iterdir())[:8]) or "nothing"
-        return DataError(
-            f"{root}: is not a data set; expected annotations/*.json (COCO), Annotations and ImageSets/Main/train.txt "
-            f"(VOC) or data.yaml (YOLO), with images; found {there}; see docs/data.md",
-            path=root,
+        return DataError.at(
+            root,
+            "is not a data set; expected annotations/*.json (COCO), Annotations and ImageSets/Main/train.txt (VOC) or "
+            f"data.yaml (YOLO), with images; found {there}; see docs/data.md",
         )
     labels = [
         file
@@ -188,20 +186,20 @@ def _not_understood(listing: Listing) -> DataError:
             require_content(root / filled, DataError)
         suffixes = Counter(Path(file).suffix.lower() for file in labels)
         counts = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(4))
-        return DataError(
-            f"{root}: has labels that are not understood: {counts}, for example {labels[0]}; expected one of the "
-            f"layouts of docs/data.md, which names converters for others; or describe COCO .json, VOC .xml or YOLO "
-            f".txt in a YAML file:\n{_description(root, [root / labels[0]])}",
-            path=root,
+        return DataError.at(
+            root,
+            f"has labels that are not understood: {counts}, for example {labels[0]}; expected one of the layouts of "
+            "docs/data.md, which names converters for others; or describe COCO .json, VOC .xml or YOLO .txt in a YAML "
+            f"file:\n{_description(root, [root / labels[0]])}",
             value=labels[0],
         )
     folders = Counter(file.split("/")[-2] for file in listing.images if "/" in file)
     if len(folders) > 1 and not any(map(split_in, folders)):
         shown = ", ".join(f"{name} ({count})" for name, count in folders.most_common(5))
-        return DataError(
-            f"{root}: is a data set for classification: the folders {shown} have images and no boxes; expected boxes, "
-            "drawn with a labelling program; see docs/data.md",
-            path=root,
+        return DataError.at(
+            root,
+            f"is a data set for classification: the folders {shown} have images and no boxes; expected boxes, drawn "
+            "with a labelling program; see docs/data.md",
         )
     return NoAnnotations(
         f"{root}: has {counted(len(listing.images), 'image')} and no annotations; expected labels of one of the "

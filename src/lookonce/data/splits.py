@@ -63,11 +63,8 @@ class DataSource:
         Boxes of another convention (`boxes`) are converted.
         """
         if name not in self.splits and not self._any_split:
-            raise DataError(
-                f"{self.origin}: has no split {name!r}; it has {', '.join(self.splits)}",
-                path=self.origin,
-                setting="split",
-                value=name,
+            raise DataError.at(
+                self.origin, f"has no split {name!r}; it has {', '.join(self.splits)}", setting="split", value=name
             )
         found = self._read(name, report)
         if self.links_stay_in is not None and self.needs_images:
@@ -90,10 +87,10 @@ class DataSource:
             _require_sizes(dataset)
         for other in self._loaded.values():
             if other.class_names != dataset.class_names:
-                raise DataError(
-                    f"{self.origin}: split {dataset.split!r} has the classes {listed(dataset.class_names)}; expected "
-                    f"those of split {other.split!r} in the same order: {listed(other.class_names)}",
-                    path=self.origin,
+                raise DataError.at(
+                    self.origin,
+                    f"split {dataset.split!r} has the classes {listed(dataset.class_names)}; expected those of split "
+                    f"{other.split!r} in the same order: {listed(other.class_names)}",
                 )
         return dataset
 
@@ -102,10 +99,10 @@ def _require_sizes(dataset: Dataset) -> None:
     unknown = (dataset.image_sizes_wh == 0).any(axis=1)
     if unknown.any():
         count = int(unknown.sum())
-        raise DataError(
-            f"{dataset.image_paths[int(unknown.argmax())]}: no such image file, and the annotations do not state its "
-            f"width and height ({count} such image{'' if count == 1 else 's'}); set the image folder: --images FOLDER",
-            path=dataset.image_paths[int(unknown.argmax())],
+        raise DataError.at(
+            dataset.image_paths[int(unknown.argmax())],
+            f"no such image file, and the annotations do not state its width and height ({count} such "
+            f"image{'' if count == 1 else 's'}); set the image folder: --images FOLDER",
         )
 
 

@@ -85,7 +85,7 @@ def write_synthetic(
     because drawing holds the GIL; with more than one, a script that calls this needs `if __name__ == "__main__":`.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise DataError(f"{folder}: is not empty; expected a new or empty folder; choose another", path=folder)
+        raise DataError.at(folder, "is not empty; expected a new or empty folder; choose another")
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     categories = [{"id": number, "name": name} for number, name in enumerate(CLASS_NAMES, start=1)]
     with ExitStack() as stack:

@@ -69,9 +69,7 @@ def require_format(to: str) -> None:
 def require_new(folder: Path) -> None:
     """DataError unless `folder` does not exist or is an empty folder."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise DataError(
-            f"{folder}: exists and is not empty; expected a new or empty folder; choose another", path=folder
-        )
+        raise DataError.at(folder, "exists and is not empty; expected a new or empty folder; choose another")
 
 
 def write_data(
@@ -194,14 +192,14 @@ def _place(path: Path, target: Path, placing: str) -> None:
             shutil.copyfile(path, target)
         except OSError as error:
             if error.filename == str(path) and error.filename2 is None:  # with both names either may be the cause
-                raise DataError(f"{path}: cannot be read: {error.strerror}; run: lookonce check", path=path) from error
+                raise DataError.at(path, f"cannot be read: {error.strerror}; run: lookonce check") from error
             raise
         return
     try:
         os.link(path.resolve(), target)
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be hard-linked into {target.parent} ({error}); copy the images instead", path=path
+        raise DataError.at(
+            path, f"cannot be hard-linked into {target.parent} ({error}); copy the images instead"
         ) from error
 
 

@@ -202,9 +202,8 @@ def write_compared(
             write(folder / path.name)
             parity = compare_file(folder / path.name)
             if not parity.passed:
-                raise WeightsError(
-                    f"{path}: not kept; its outputs differ from those of the weights by too much\n{parity.table()}",
-                    path=path,
+                raise WeightsError.at(
+                    path, f"not kept; its outputs differ from those of the weights by too much\n{parity.table()}"
                 )
             _move_in(folder, path, overwrite=overwrite)
         finally:
@@ -215,9 +214,7 @@ def write_compared(
 def require_free(path: Path, *, overwrite: bool) -> None:
     """Raises WeightsError if `path` exists and overwrite is False."""
     if path.exists() and not overwrite:
-        raise WeightsError(
-            f"{path}: exists already; replace it with --overwrite, or set another path with --output", path=path
-        )
+        raise WeightsError.at(path, "exists already; replace it with --overwrite, or set another path with --output")
 
 
 def _move_in(folder: Path, path: Path, *, overwrite: bool) -> None:

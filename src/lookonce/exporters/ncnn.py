@@ -23,11 +23,7 @@ ANOTHER_SIZE = 32  # pixels added to the converter's second example; dimensions 
 def write_ncnn(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Writes the folder PATH. The network takes one image per call and returns the raw heads."""
     if plan.batch > 1:
-        raise SettingsError(
-            f"batch: {plan.batch}; expected 1, ncnn takes one image per call; leave it out",
-            setting="batch",
-            value=plan.batch,
-        )
+        raise SettingsError.of("batch", plan.batch, "expected 1, ncnn takes one image per call; leave it out")
     interface = Interface(takes="planes" if plan.preprocess else "normalised", batch=1, outputs=raw_names(record))
     path.mkdir()
     with temporary_folder() as folder:

@@ -219,10 +219,8 @@ def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     try:
         return onnx.version_converter.convert_version(proto, opset)
     except Exception as error:  # ONNX's converter raises errors without a base class of its own
-        raise SettingsError(
-            f"opset: {opset}; ONNX cannot convert this network ({error}); expected {OPSET} or higher",
-            setting="opset",
-            value=opset,
+        raise SettingsError.of(
+            "opset", opset, f"ONNX cannot convert this network ({error}); expected {OPSET} or higher"
         ) from error
 
 

@@ -66,7 +66,7 @@ class HttpResponse:
                 for content in images_in(self._response, multipart=True):
                     yield Fraction(time.monotonic() - started).limit_denominator(90_000), content
             except (OSError, HTTPException) as error:
-                raise DataError(f"{self._name}: connection lost: {error}", path=self._name) from error
+                raise DataError.at(self._name, f"connection lost: {error}") from error
 
 
 def open_url(url: str) -> HttpResponse | None:
@@ -96,9 +96,9 @@ def _answered(url: str, name: str) -> HTTPResponse:
     try:
         response: HTTPResponse = urllib.request.urlopen(request_of(url), timeout=WAIT_SECONDS)
     except urllib.error.HTTPError as error:
-        raise DataError(f"{name}: the server returned HTTP status {error.code} {error.reason}", path=name) from error
+        raise DataError.at(name, f"the server returned HTTP status {error.code} {error.reason}") from error
     except (OSError, HTTPException, ValueError) as error:
-        raise DataError(f"{name}: not reachable: {getattr(error, 'reason', error)}", path=name) from error
+        raise DataError.at(name, f"not reachable: {getattr(error, 'reason', error)}") from error
     return response
 
 
@@ -107,4 +107,4 @@ def _whole(response: HTTPResponse, name: str) -> bytes:
         try:
             return response.read(max_image_bytes())
         except (OSError, HTTPException) as error:
-            raise DataError(f"{name}: connection lost: {error}", path=name) from error
+            raise DataError.at(name, f"connection lost: {error}") from error

@@ -67,10 +67,10 @@ class PredictedImage:
             raise DataError(f"{self.name}: its pixels were not kept; use stream() for the frames of a video")
         image = self.source.read()
         if image.shape[1::-1] != self.size_wh:
-            raise DataError(
-                f"{self.name}: is {image.shape[1]}x{image.shape[0]} pixels; expected {self.size_wh[0]}x"
-                f"{self.size_wh[1]}: the file has changed since; predict it again",
-                path=self.name,
+            raise DataError.at(
+                self.name,
+                f"is {image.shape[1]}x{image.shape[0]} pixels; expected {self.size_wh[0]}x{self.size_wh[1]}: the file "
+                "has changed since; predict it again",
             )
         return image
 
@@ -82,7 +82,7 @@ class PredictedImage:
         """Write the annotated image as .jpg or .png, and return its path. An existing file is replaced."""
         path = Path(path)
         if path.suffix.lower() not in DRAWN_SUFFIXES:
-            raise DataError(f"{path}: expected a name that ends in {', '.join(DRAWN_SUFFIXES)}", path=path)
+            raise DataError.at(path, f"expected a name that ends in {', '.join(DRAWN_SUFFIXES)}")
         content = encode(self.plot(), path.suffix)
         with os_errors_explained(path):
             path.write_bytes(content)

@@ -98,7 +98,7 @@ def read_frames(address: str, name: str) -> Generator[Frame]:
             seconds = given if given > seconds else max(seconds, Fraction(0)) + 1 / rate
             yield Frame(seconds=seconds, pixels=partial(_upright_rgb, frame))
         if Path(address).is_file() and (_ends_early(container, stream) or _segment_ends_early(Path(address))):
-            short = DataError(f"{name}: truncated video: the file is shorter than its header says", path=name)
+            short = DataError.at(name, "truncated video: the file is shorter than its header says")
             yield Frame(seconds=max(seconds, Fraction(0)), pixels=partial(_refuse, short))
 
 
@@ -145,9 +145,9 @@ def _decoded(container: InputContainer, stream: VideoStream, name: str) -> Itera
         except av.error.EOFError:
             return
         except av.error.InvalidDataError as error:
-            yield DataError(f"{name}: damaged video: {error.strerror}", path=name)
+            yield DataError.at(name, f"damaged video: {error.strerror}")
         except av.error.FFmpegError as error:  # the stream broke off or timed out
-            yield DataError(f"{name}: broke off: {error.strerror}", path=name)
+            yield DataError.at(name, f"broke off: {error.strerror}")
             return
 
 
@@ -158,10 +158,10 @@ def _opened(address: str, name: str) -> Iterator[tuple[InputContainer, VideoStre
     try:
         container = av.open(address, options=options, timeout=WAIT_SECONDS)
     except (av.error.FFmpegError, OSError) as error:
-        raise DataError(f"{name}: cannot be opened as a video: {error.strerror or error}", path=name) from error
+        raise DataError.at(name, f"cannot be opened as a video: {error.strerror or error}") from error
     with container:
         if not container.streams.video:
-            raise DataError(f"{name}: contains no video stream", path=name)
+            raise DataError.at(name, "contains no video stream")
         stream = container.streams.video[0]
         stream.codec_context.options = {"max_pixels": str(max_pixels())}
         yield container, stream

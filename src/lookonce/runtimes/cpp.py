@@ -82,9 +82,8 @@ class CppRuntime:
         command = [self.program, self.path, *arguments, "--no-images"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise WeightsError(
-                f"{self.path}: {PROGRAM} failed: {done.stderr.strip() or f'exit status {done.returncode}'}",
-                path=self.path,
+            raise WeightsError.at(
+                self.path, f"{PROGRAM} failed: {done.stderr.strip() or f'exit status {done.returncode}'}"
             )
 
 

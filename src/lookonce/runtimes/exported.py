@@ -165,10 +165,10 @@ class ExportedRuntime(ABC):
         """The detections; WeightsError for a class without a name."""
         labels = np.concatenate([one.labels for one in found])
         if len(labels) and not 0 <= labels.min() <= labels.max() < self.record.num_classes:
-            raise WeightsError(
-                f"{self.path}: class {labels.max()}; expected less than {self.record.num_classes}, the number of "
-                "class_names in its record; export it again",
-                path=self.path,
+            raise WeightsError.at(
+                self.path,
+                f"class {labels.max()}; expected less than {self.record.num_classes}, the number of class_names in "
+                "its record; export it again",
             )
         return found
 
@@ -217,20 +217,20 @@ def require_heads(names: Iterable[str], record: ModelRecord, path: Path) -> None
     """
     found = {name for name in names if re.fullmatch(r"raw_stride\d+", name)}
     if found not in (set(), set(raw_names(record))):
-        raise WeightsError(
-            f"{path}: heads {sorted(found)}; expected {sorted(raw_names(record))} by the strides in its record; export "
-            "it again",
-            path=path,
+        raise WeightsError.at(
+            path,
+            f"heads {sorted(found)}; expected {sorted(raw_names(record))} by the strides in its record; export it "
+            "again",
         )
 
 
 def parse_record(text: str | None, path: Path, to: str) -> ModelRecord:
     """The record from a file's metadata. to: export format, named in the error when there is no record."""
     if not text:
-        raise WeightsError(
-            f"{path}: has no lookonce record (class names, anchors, preprocessing); "
-            f"export it with `lookonce export WEIGHTS --to {to}`",
-            path=path,
+        raise WeightsError.at(
+            path,
+            "has no lookonce record (class names, anchors, preprocessing); export it with `lookonce export WEIGHTS "
+            f"--to {to}`",
         )
     return _parsed(records.parse_record, text, path)
 
@@ -247,9 +247,8 @@ def _parsed(parse: Callable[[str], Parsed], text: str, path: Path) -> Parsed:
         reason = f"{'.'.join(map(str, problem['loc'])) or 'its interface'}: {problem['msg']}"
     except ValueError as error:
         reason = str(error)
-    raise WeightsError(
-        f"{path}: invalid record: {reason}; another version of lookonce exported it, or it was edited; export it again",
-        path=path,
+    raise WeightsError.at(
+        path, f"invalid record: {reason}; another version of lookonce exported it, or it was edited; export it again"
     )
 
 
@@ -270,10 +269,10 @@ def require_shapes(
         wanted = expected.get(name, shape)
         sizes = [size if isinstance(size, int) else other for size, other in zip(shape, wanted, strict=False)]
         if len(shape) != len(wanted) or sizes[1:] != list(wanted[1:]):
-            raise WeightsError(
-                f"{path}: {name}: {list(shape)}; expected {['batch', *wanted[1:]]} by the record (image_size, "
-                "class_names, masks, strides) in the file; export it again",
-                path=path,
+            raise WeightsError.at(
+                path,
+                f"{name}: {list(shape)}; expected {['batch', *wanted[1:]]} by the record (image_size, class_names, "
+                "masks, strides) in the file; export it again",
             )
 
 
@@ -299,7 +298,7 @@ def _gives(names: Sequence[str], record: ModelRecord, path: Path) -> tuple[str, 
         if tuple(names) in (wanted, wanted + raw):
             return wanted
     expected = " or ".join(", ".join(wanted) for wanted in known)
-    raise WeightsError(f"{path}: outputs {', '.join(names)}; expected {expected}", path=path)
+    raise WeightsError.at(path, f"outputs {', '.join(names)}; expected {expected}")
 
 
 def _threshold_arrays(

@@ -134,10 +134,6 @@ def read_user_info(path: Path) -> dict[str, str]:
         entries = [dict(fields(value)) for number, value in fields(content) if number == USER_INFO]
         return {bytes(entry[KEY]).decode(): bytes(entry[VALUE]).decode() for entry in entries}
     except OSError as error:
-        raise WeightsError(
-            f"{path}: cannot be read ({error.strerror}); expected an exported .mindir file", path=path
-        ) from error
+        raise WeightsError.at(path, f"cannot be read ({error.strerror}); expected an exported .mindir file") from error
     except (ValueError, KeyError, IndexError) as error:
-        raise WeightsError(
-            f"{path}: truncated or not a MindIR file; export it again with --to mindir", path=path
-        ) from error
+        raise WeightsError.at(path, "truncated or not a MindIR file; export it again with --to mindir") from error

@@ -84,6 +84,6 @@ def _texts_beside(path: Path) -> dict[str, str]:
         content = parse_json(read_text_file(beside))
         return {key: json.dumps(value) for key, value in content.items()}
     except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(
-            f"{path}: {beside.name} beside it cannot be read ({error}); copy both files, or export again", path=path
+        raise WeightsError.at(
+            path, f"{beside.name} beside it cannot be read ({error}); copy both files, or export again"
         ) from error

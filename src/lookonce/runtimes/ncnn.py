@@ -39,10 +39,8 @@ class NcnnRuntime(ExportedRuntime):
         net.opt.use_bf16_storage = False
         for load, name in ((net.load_param, NCNN_PARAM), (net.load_model, WEIGHTS_FILE)):
             if not (self.path / name).is_file() or load(str(self.path / name)) != 0:
-                raise WeightsError(
-                    f"{self.path}: ncnn cannot read its {name}; export it again with "
-                    "`lookonce export WEIGHTS --to ncnn`",
-                    path=self.path,
+                raise WeightsError.at(
+                    self.path, f"ncnn cannot read its {name}; export it again with `lookonce export WEIGHTS --to ncnn`"
                 )
 
         def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:

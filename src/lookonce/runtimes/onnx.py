@@ -82,9 +82,7 @@ def read_onnx(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise WeightsError(
-            f"{path}: cannot be read ({error.strerror}); expected an exported .onnx file", path=path
-        ) from error
+        raise WeightsError.at(path, f"cannot be read ({error.strerror}); expected an exported .onnx file") from error
 
 
 def _values_of(content: bytes) -> Iterator[str]:
@@ -103,11 +101,11 @@ def provider_of(device: str) -> tuple[str, dict[str, str]]:
     known = ["cpu", *(name for name, (provider, _) in PROVIDERS.items() if provider in there)]
     if kind not in known:
         why = "ONNX Runtime here has no provider for it" if kind in PROVIDERS else "unknown to ONNX Runtime"
-        raise SettingsError(
-            f"device: {device}; {why}; expected {' or '.join(known)}, or install ONNX Runtime for that device, such as "
-            "onnxruntime-gpu in place of onnxruntime",
-            setting="device",
-            value=device,
+        raise SettingsError.of(
+            "device",
+            device,
+            f"{why}; expected {' or '.join(known)}, or install ONNX Runtime for that device, such as onnxruntime-gpu "
+            "in place of onnxruntime",
         )
     provider, option = PROVIDERS[kind]
     return provider, {option: device.partition(":")[2]} if detail else {}
@@ -139,10 +137,8 @@ def open_session(
             path=path,
         ) from error
     if provider not in session.get_providers():
-        raise SettingsError(
-            f"device: {device}; ONNX Runtime cannot load {provider}; install its libraries, or use device=cpu",
-            setting="device",
-            value=device,
+        raise SettingsError.of(
+            "device", device, f"ONNX Runtime cannot load {provider}; install its libraries, or use device=cpu"
         )
     return session
 
@@ -170,10 +166,9 @@ def interface_of(session: onnxruntime.InferenceSession, path: Path) -> Interface
     """Input and outputs as the graph declares them."""
     inputs = session.get_inputs()
     if [given.name for given in inputs] != ["images"] or len(inputs[0].shape) != 4:
-        raise WeightsError(
-            f"{path}: inputs {[(given.name, given.shape) for given in inputs]}; expected images with 4 axes; export it "
-            "again",
-            path=path,
+        raise WeightsError.at(
+            path,
+            f"inputs {[(given.name, given.shape) for given in inputs]}; expected images with 4 axes; export it again",
         )
     image = inputs[0]
     return Interface(

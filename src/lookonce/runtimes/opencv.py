@@ -51,8 +51,8 @@ class OpenCvRuntime(ExportedRuntime):
         try:
             net = cv2.dnn.readNetFromONNX(np.frombuffer(content, np.uint8))
         except cv2.error as error:
-            raise WeightsError(
-                f"{self.path}: OpenCV {cv2.__version__} cannot run it ({error}); use another runtime", path=self.path
+            raise WeightsError.at(
+                self.path, f"OpenCV {cv2.__version__} cannot run it ({error}); use another runtime"
             ) from error
 
         def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:

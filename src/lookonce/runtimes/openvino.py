@@ -71,8 +71,8 @@ class OpenVinoRuntime(ExportedRuntime):
             with ThreadPoolExecutor(1) as aside:
                 compiled = aside.submit(self._core.compile_model, graph, self._device, options).result()
         except RuntimeError as error:
-            raise WeightsError(
-                f"{self.path}: OpenVINO cannot run it ({last_line(error)}); use another runtime", path=self.path
+            raise WeightsError.at(
+                self.path, f"OpenVINO cannot run it ({last_line(error)}); use another runtime"
             ) from error
         requests = threading.local()  # a request serves one caller at a time
 
@@ -95,14 +95,14 @@ class OpenVinoRuntime(ExportedRuntime):
 
     def _read(self, path: Path) -> Any:
         if not path.is_file():
-            raise WeightsError(f"{path}: no such file; expected an exported .xml file", path=path)
+            raise WeightsError.at(path, "no such file; expected an exported .xml file")
         try:
             return self._core.read_model(path)
         except RuntimeError as error:
-            raise WeightsError(
-                f"{path}: OpenVINO cannot read it, or the .bin beside it ({last_line(error)}); "
-                "export it again with `lookonce export WEIGHTS --to openvino`",
-                path=path,
+            raise WeightsError.at(
+                path,
+                f"OpenVINO cannot read it, or the .bin beside it ({last_line(error)}); export it again with `lookonce "
+                "export WEIGHTS --to openvino`",
             ) from error
 
 
@@ -115,10 +115,8 @@ def openvino_device(core: Any, device: str) -> str:
     with ThreadPoolExecutor(1) as aside:  # as in open_engine: looking for devices loads their plugins
         there = list(aside.submit(lambda: core.available_devices).result())
     if name not in {*there, *(one.partition(".")[0] for one in there)}:
-        raise SettingsError(
-            f"device: {device}; OpenVINO finds {', '.join(there)} here; expected one of these, or its driver",
-            setting="device",
-            value=device,
+        raise SettingsError.of(
+            "device", device, f"OpenVINO finds {', '.join(there)} here; expected one of these, or its driver"
         )
     return name
 
@@ -144,7 +142,7 @@ def interface_of(model: Any, path: Path) -> Interface:
     """Input and outputs as the graph declares them."""
     named = [port for port in model.inputs if "images" in port.get_names()]
     if len(named) != 1 or named[0].partial_shape.rank != 4:
-        raise WeightsError(f"{path}: inputs {model.inputs}; expected images with 4 axes; export it again", path=path)
+        raise WeightsError.at(path, f"inputs {model.inputs}; expected images with 4 axes; export it again")
     image = named[0]
     batch = image.partial_shape[0]
     return Interface(

@@ -107,10 +107,8 @@ def load_runtime(
     name = choose_runtime(path, runtime)
     chosen = RUNTIMES[name]
     if not chosen.has_devices and chosen is not RUNTIMES["pytorch"] and device.lower() not in ("auto", "cpu"):
-        raise SettingsError(
-            f"device: {device}; {name} runs {path} on the CPU only; leave device out, or choose another runtime",
-            setting="device",
-            value=device,
+        raise SettingsError.of(
+            "device", device, f"{name} runs {path} on the CPU only; leave device out, or choose another runtime"
         )
     try:
         opened = imported(chosen.opens)
@@ -124,8 +122,8 @@ def load_runtime(
         else:
             loaded = opened(path, **({"device": device} if chosen.has_devices else {}))
     except ModuleNotFoundError as error:  # the runtime is not an extra of ours
-        raise WeightsError(
-            f"{path}: needs {chosen.text}, which is not installed (no module {error.name!r})", path=path
+        raise WeightsError.at(
+            path, f"needs {chosen.text}, which is not installed (no module {error.name!r})"
         ) from error
     return loaded
 
@@ -151,7 +149,7 @@ def choose_runtime(path: Path, runtime: str = "auto") -> str:
     if runtime != "auto":
         require_known(runtime)
     if not able:
-        raise WeightsError(f"{path}: no runtime of lookonce runs the format {kind_of(path)}", path=path)
+        raise WeightsError.at(path, f"no runtime of lookonce runs the format {kind_of(path)}")
     if runtime == "auto":
         return able[0]
     if runtime not in able:

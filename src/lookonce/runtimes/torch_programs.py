@@ -81,10 +81,10 @@ def _load(path: Path, name: str, extra: dict[str, Any]) -> Function:
     except WeightsError:
         raise
     except Exception as error:  # PyTorch's errors for damaged archives share no narrower base class
-        raise WeightsError(
-            f"{path}: PyTorch cannot read it ({str(error).strip().splitlines()[0]}); "
-            f"export it again with `lookonce export WEIGHTS --to {name}`",
-            path=path,
+        raise WeightsError.at(
+            path,
+            f"PyTorch cannot read it ({str(error).strip().splitlines()[0]}); export it again with `lookonce export "
+            f"WEIGHTS --to {name}`",
         ) from error
 
 
@@ -98,10 +98,10 @@ def require_plain_tensors(path: Path) -> None:
         configs = b"".join(archive.read(name) for name in names if name.endswith("_config.json"))
         suspicious = [name for name in names if re.search(r"/(custom|opaque)_obj_", name) or names.count(name) > 1]
         if suspicious or re.search(rb'"use_pickle": *true', configs):
-            raise WeightsError(
-                f"{path}: holds pickled objects, which can run any code; lookonce did not write this file; "
-                "export the weights again",
-                path=path,
+            raise WeightsError.at(
+                path,
+                "holds pickled objects, which can run any code; lookonce did not write this file; export the weights "
+                "again",
             )
         for name in names:
             if "/sample_inputs/" in name:

@@ -130,9 +130,9 @@ def fetch(
         raise
     except urllib.error.HTTPError as error:
         with error:
-            raise DataError(f"{name}: HTTP status {error.code}; expected 200", path=name) from error
+            raise DataError.at(name, f"HTTP status {error.code}; expected 200") from error
     except (OSError, HTTPException, ValueError) as error:
-        raise DataError(f"{name}: not reachable: {getattr(error, 'reason', error)}", path=name) from error
+        raise DataError.at(name, f"not reachable: {getattr(error, 'reason', error)}") from error
     return bytes(content)
 
 

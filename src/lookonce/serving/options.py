@@ -110,7 +110,7 @@ def require_zmq_for_few(endpoint: str, *, insecure: bool) -> None:
     """SettingsError for an address of ZeroMQ that is none, or that others can reach, without `insecure`."""
     parts = urlsplit(endpoint)
     if parts.scheme not in ("ipc", "tcp"):
-        raise SettingsError(f"zmq: {endpoint}; expected tcp:// or ipc://", setting="zmq", value=endpoint)
+        raise SettingsError.of("zmq", endpoint, "expected tcp:// or ipc://")
     if parts.scheme == "tcp" and not is_loopback(parts.hostname or "") and not insecure:
         raise SettingsError(
             f"zmq: {endpoint} is reachable for others, and has no token; name tcp://127.0.0.1:PORT, or add --insecure",

@@ -50,7 +50,7 @@ def size_hw(image_size: ImageSize) -> tuple[int, int]:
     try:
         return hw_of(read_size(image_size))
     except ValueError as error:
-        raise SettingsError(f"image_size: {image_size}; {error}", setting="image_size", value=image_size) from None
+        raise SettingsError.of("image_size", image_size, f"{error}") from None
 
 
 def size_in_words(size_hw: tuple[int, int]) -> str:

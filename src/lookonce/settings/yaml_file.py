@@ -42,11 +42,11 @@ def read_entries(path: Path) -> list[Entry]:
     try:
         text = read_regular_file(path).decode("utf-8")
     except OSError as error:
-        raise SettingsError(
-            f"{path}: cannot be read ({error.strerror or error}); expected a YAML file; check the path", path=path
+        raise SettingsError.at(
+            path, f"cannot be read ({error.strerror or error}); expected a YAML file; check the path"
         ) from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{path}: not UTF-8 text; expected a YAML file; check the path", path=path) from None
+        raise SettingsError.at(path, "not UTF-8 text; expected a YAML file; check the path") from None
     try:
         return _entries(path, compose_yaml(text))
     except yaml.MarkedYAMLError as error:
@@ -59,7 +59,7 @@ def read_entries(path: Path) -> list[Entry]:
     except (yaml.YAMLError, ValueError) as error:
         if isinstance(error, SettingsError):
             raise
-        raise SettingsError(f"{path}: invalid YAML: {error}", path=path) from None
+        raise SettingsError.at(path, f"invalid YAML: {error}") from None
 
 
 def _entries(path: Path, root: yaml.Node | None) -> list[Entry]:

@@ -112,7 +112,7 @@ class RunFolder:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); restore or delete it", path=path) from error
+            raise DataError.at(path, f"cannot be read ({error.strerror}); restore or delete it") from error
         rows = []
         for number, line in enumerate(lines, start=1):
             row = _row_in(line)
@@ -162,9 +162,7 @@ def name_run_folder(runs: Path, name: str, *, begun_with: str = "") -> RunFolder
     if [path.name for path in left] == [begun_with]:
         left.pop().unlink()
     if left:
-        raise WeightsError(
-            f"{folder}: not empty and no run folder (it has no settings.yaml); choose another name", path=folder
-        )
+        raise WeightsError.at(folder, "not empty and no run folder (it has no settings.yaml); choose another name")
     return RunFolder(folder)
 
 
@@ -173,9 +171,8 @@ def open_run_folder(path: Path) -> RunFolder:
     candidates = (path, path.parent.parent)
     run = next((RunFolder(folder) for folder in candidates if (folder / "settings.yaml").is_file()), None)
     if run is None:
-        raise WeightsError(
-            f"{path}: no run to resume; expected a run folder with settings.yaml and checkpoints/last; check the path",
-            path=path,
+        raise WeightsError.at(
+            path, "no run to resume; expected a run folder with settings.yaml and checkpoints/last; check the path"
         )
     return run
 
@@ -195,10 +192,10 @@ def newest_run(runs: Path, name: str | None = None) -> RunFolder:
     folders = [RunFolder(path) for path in runs.glob(f"{name}-*/" if name else "*/")] if runs.is_dir() else []
     resumable = [run for run in folders if run.settings.is_file() and run.has_checkpoint]
     if not resumable:
-        raise WeightsError(
-            f"{runs}: no run to resume; none of its {len(folders)} matching folders has settings.yaml and a complete "
+        raise WeightsError.at(
+            runs,
+            f"no run to resume; none of its {len(folders)} matching folders has settings.yaml and a complete "
             "checkpoints/last; start a run without --resume, or name its folder: --resume PATH",
-            path=runs,
         )
     return open_run_folder(max(resumable, key=_last_change).path)
 

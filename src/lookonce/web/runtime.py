@@ -57,7 +57,7 @@ def write_runtime(folder: Path) -> None:
                 assert member is not None, name  # the content of the archive is known
                 (folder / name).write_bytes(member.read())
     except (OSError, EOFError, tarfile.TarError) as error:
-        raise WeightsError(f"{archive}: cannot be read ({error}); remove it and run again", path=archive) from error
+        raise WeightsError.at(archive, f"cannot be read ({error}); remove it and run again") from error
     installed = Path(onnxruntime.__file__).parent
     for name, source in LICENCES.items():
         (folder / name).write_bytes((installed / source).read_bytes())

@@ -40,15 +40,14 @@ def require_usable(runtime: OnnxRuntime) -> None:
     interface, interpolation = runtime.interface, runtime.record.preprocessing.interpolation
     if interface.outputs != DETECTION_OUTPUTS or interface.takes != "pixels" or interface.batch > 1:
         given = f"takes {interface.takes}, batch {interface.batch or 'any'}, outputs {', '.join(interface.outputs)}"
-        raise WeightsError(
-            f"{runtime.path}: {given}; expected pixels, batch 1 or any, detections; export it with "
-            "`lookonce export WEIGHTS`",
-            path=runtime.path,
+        raise WeightsError.at(
+            runtime.path,
+            f"{given}; expected pixels, batch 1 or any, detections; export it with `lookonce export WEIGHTS`",
         )
     if interpolation != "linear":
-        raise WeightsError(
-            f"{runtime.path}: interpolation {interpolation}; expected linear, the only one of the page",
-            path=runtime.path,
+        raise WeightsError.at(
+            runtime.path,
+            f"interpolation {interpolation}; expected linear, the only one of the page",
             value=interpolation,
         )
 

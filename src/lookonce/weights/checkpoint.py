@@ -148,10 +148,10 @@ def read_record(folder: Path) -> ModelRecord:
     try:
         return parse_record(path.read_bytes(), can_be_backbone=True)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror}); {NEXT_STEP}", path=path) from error
+        raise WeightsError.at(path, f"cannot be read ({error.strerror}); {NEXT_STEP}") from error
     except ValueError as error:
-        raise WeightsError(
-            f"{path}: {error}; another version of lookonce wrote it, or it was edited; {NEXT_STEP}", path=path
+        raise WeightsError.at(
+            path, f"{error}; another version of lookonce wrote it, or it was edited; {NEXT_STEP}"
         ) from error
 
 
@@ -166,10 +166,7 @@ def _verified_files(folder: Path) -> set[str]:
     manifest = _read_manifest(folder)
     missing = {MODEL_FILE, RECORD_FILE} - manifest.keys()
     if missing:
-        raise WeightsError(
-            f"{folder / MANIFEST_FILE}: does not list {', '.join(sorted(missing))}; {NEXT_STEP}",
-            path=folder / MANIFEST_FILE,
-        )
+        raise WeightsError.at(folder / MANIFEST_FILE, f"does not list {', '.join(sorted(missing))}; {NEXT_STEP}")
     for name, expected in manifest.items():
         _verify(folder / name, expected)
     return set(manifest)
@@ -182,28 +179,25 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     for name, expected in manifest.items():
         is_fingerprint = isinstance(expected, dict) and expected.keys() >= {"sha256", "bytes"}
         if not is_fingerprint or name not in FILES:
-            raise WeightsError(
-                f"{path}: {name[:80]!r}: {str(expected)[:80]}; expected one of {', '.join(FILES)}, with sha256 and "
-                f"bytes; {NEXT_STEP}",
-                path=path,
+            raise WeightsError.at(
+                path,
+                f"{name[:80]!r}: {str(expected)[:80]}; expected one of {', '.join(FILES)}, with sha256 and bytes; "
+                f"{NEXT_STEP}",
             )
     return manifest
 
 
 def _verify(path: Path, expected: Any) -> None:
     if not path.is_file():
-        raise WeightsError(f"{path}: missing, but listed in {MANIFEST_FILE}; {NEXT_STEP}", path=path)
+        raise WeightsError.at(path, f"missing, but listed in {MANIFEST_FILE}; {NEXT_STEP}")
     size = path.stat().st_size
     if size != expected["bytes"]:
         require_content(path, WeightsError)
-        raise WeightsError(
-            f"{path}: {size} bytes, expected {expected['bytes']} ({MANIFEST_FILE}); {NEXT_STEP}", path=path
-        )
+        raise WeightsError.at(path, f"{size} bytes, expected {expected['bytes']} ({MANIFEST_FILE}); {NEXT_STEP}")
     digest = sha256_file(path)
     if digest != expected["sha256"]:
-        raise WeightsError(
-            f"{path}: damaged: SHA-256 is {digest}, expected {expected['sha256']} ({MANIFEST_FILE}); {NEXT_STEP}",
-            path=path,
+        raise WeightsError.at(
+            path, f"damaged: SHA-256 is {digest}, expected {expected['sha256']} ({MANIFEST_FILE}); {NEXT_STEP}"
         )
 
 
@@ -217,9 +211,8 @@ def _complete(folder: Path) -> Path:
         return source
     what = "an incomplete copy, or not a checkpoint" if folder.exists() else "no such folder"
     more = f"; {NEXT_STEP}" if folder.exists() else ""
-    raise WeightsError(
-        f"{folder}: {what}; expected a checkpoint folder with {MODEL_FILE}, {RECORD_FILE} and {MARKER}{more}",
-        path=folder,
+    raise WeightsError.at(
+        folder, f"{what}; expected a checkpoint folder with {MODEL_FILE}, {RECORD_FILE} and {MARKER}{more}"
     )
 
 
@@ -232,7 +225,7 @@ def _read_arrays(path: Path) -> dict[str, Tensor]:
     try:
         return load(read_regular_file(path))  # `load_file` refuses a path that is not UTF-8
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not a safetensors file ({error}); {NEXT_STEP}", path=path) from error
+        raise WeightsError.at(path, f"not a safetensors file ({error}); {NEXT_STEP}") from error
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -243,7 +236,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = parse_json(read_text_file(path))
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read as JSON ({error}); {NEXT_STEP}", path=path) from error
+        raise WeightsError.at(path, f"cannot be read as JSON ({error}); {NEXT_STEP}") from error
     if not isinstance(value, dict):
-        raise WeightsError(f"{path}: contains a {type(value).__name__}; expected a JSON object; {NEXT_STEP}", path=path)
+        raise WeightsError.at(path, f"contains a {type(value).__name__}; expected a JSON object; {NEXT_STEP}")
     return value

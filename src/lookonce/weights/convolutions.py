@@ -71,16 +71,12 @@ def require_finite(state: Mapping[str, Tensor], source: str) -> None:
     """WeightsError for NaN, infinity or a negative variance: signs of a damaged file."""
     for name, array in state.items():
         if array.is_floating_point() and not bool(torch.isfinite(array).all()):
-            raise WeightsError(
-                f"{source}: array {name!r} contains NaN or infinity; the file is damaged; copy it again",
-                path=source,
-                value=name,
+            raise WeightsError.at(
+                source, f"array {name!r} contains NaN or infinity; the file is damaged; copy it again", value=name
             )
         if name.endswith(NORMALISED_ARRAYS["variance"]) and bool((array < 0).any()):
-            raise WeightsError(
-                f"{source}: array {name!r} contains negative variances; the file is damaged; copy it again",
-                path=source,
-                value=name,
+            raise WeightsError.at(
+                source, f"array {name!r} contains negative variances; the file is damaged; copy it again", value=name
             )
 
 
@@ -93,10 +89,10 @@ def with_epsilon(state: Mapping[str, Tensor], epsilon: float, wanted: float, sou
         if name.endswith(NORMALISED_ARRAYS["variance"]):
             moved[name] = (array.double() + (epsilon - wanted)).float()
             if bool((moved[name] < 0).any()):
-                raise WeightsError(
-                    f"{source}: array {name!r} contains variances below {wanted - epsilon:g}, so BatchNorm's epsilon "
-                    f"cannot be changed from {epsilon:g} to {wanted:g}; export to ONNX instead",
-                    path=source,
+                raise WeightsError.at(
+                    source,
+                    f"array {name!r} contains variances below {wanted - epsilon:g}, so BatchNorm's epsilon cannot be "
+                    f"changed from {epsilon:g} to {wanted:g}; export to ONNX instead",
                     value=name,
                 )
     return moved

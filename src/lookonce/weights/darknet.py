@@ -132,18 +132,17 @@ def read_weights(path: Path) -> tuple[Header, Floats]:
             header = Header(version=(version[0], version[1], version[2]), seen=0)
             seen = file.read(struct.calcsize(header.seen_format))
             if not is_version(header.version) or len(seen) < struct.calcsize(header.seen_format):
-                raise WeightsError(
-                    f"{path}: not a Darknet .weights file: version {'.'.join(map(str, version))} in its header; "
-                    "expected 0.1 or 0.2, then the number of images seen",
-                    path=path,
+                raise WeightsError.at(
+                    path,
+                    f"not a Darknet .weights file: version {'.'.join(map(str, version))} in its header; expected 0.1 "
+                    "or 0.2, then the number of images seen",
                 )
             body = file.read()
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})", path=path) from error
+        raise WeightsError.at(path, f"cannot be read ({error.strerror})") from error
     if len(body) % FLOAT_BYTES:
-        raise WeightsError(
-            f"{path}: {len(body):,} bytes after the header; expected a multiple of {FLOAT_BYTES}; is it truncated?",
-            path=path,
+        raise WeightsError.at(
+            path, f"{len(body):,} bytes after the header; expected a multiple of {FLOAT_BYTES}; is it truncated?"
         )
     header = Header(version=header.version, seen=struct.unpack(header.seen_format, seen)[0])
     return header, np.frombuffer(body, "<f4").astype(np.float32, copy=False)
@@ -205,16 +204,15 @@ def _reached(wanted: Sequence[Convolution], count: int, source: str, cfg: Path |
     if fits and (cfg is not None or kept + 1 < len(wanted)):
         return kept + 1
     if cfg is None:
-        raise WeightsError(
-            f"{source}: a .weights file needs its .cfg; name the .cfg too, or put it in the same folder under the same "
-            "name",
-            path=source,
+        raise WeightsError.at(
+            source,
+            "a .weights file needs its .cfg; name the .cfg too, or put it in the same folder under the same name",
         )
     where = f"ends inside {wanted[kept].name}" if kept < len(wanted) else "continues after the last convolution"
-    raise WeightsError(
-        f"{source}: has {count:,} values and {where}; expected {ends[-1]:,} for {cfg}; check that this is the .cfg it "
-        "was trained with (classes, filters), and that the file is not truncated",
-        path=source,
+    raise WeightsError.at(
+        source,
+        f"has {count:,} values and {where}; expected {ends[-1]:,} for {cfg}; check that this is the .cfg it was "
+        "trained with (classes, filters), and that the file is not truncated",
     )
 
 
@@ -265,7 +263,7 @@ def _read_text(path: Path) -> str:
         # Darknet looks at bytes, and a comment may be in any encoding.
         return read_regular_file(path).decode("utf-8-sig", errors="replace")
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read as a Darknet .cfg ({error})", path=path) from error
+        raise WeightsError.at(path, f"cannot be read as a Darknet .cfg ({error})") from error
 
 
 def to_darknet(record: ModelRecord, state: dict[str, Tensor], source: str) -> dict[str, bytes]:
@@ -316,8 +314,8 @@ def _require_darknets_arithmetic(record: ModelRecord, source: str) -> None:
     }
     for what, fine in needs.items():
         if not fine:
-            raise WeightsError(
-                f"{source}: trained with {what} (dialect {dialect.name}), which a Darknet .cfg cannot express; train "
-                "with --dialect darknet --normalize unit for files that Darknet runs, or export to ONNX",
-                path=source,
+            raise WeightsError.at(
+                source,
+                f"trained with {what} (dialect {dialect.name}), which a Darknet .cfg cannot express; train with "
+                "--dialect darknet --normalize unit for files that Darknet runs, or export to ONNX",
             )

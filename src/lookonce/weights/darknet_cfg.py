@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lookonce.errors import WeightsError
-from lookonce.settings.dialects import DIALECTS, Activation, Dialect
+from lookonce.model.layers import steps_of
+from lookonce.settings.dialects import DIALECTS, Activation, Dialect, PoolEdge
 from lookonce.settings.image_size import STRIDE, ImageSize, size_hw
 from lookonce.settings.record import FULL_CHANNELS, ModelRecord
 from lookonce.weights.foreign import MOST_CLASSES, num_classes_of
@@ -31,8 +32,9 @@ STRIDES = (32, 16, 8)
 # Darknet's defaults for options that a cfg omits (parser.c).
 DEFAULTS: dict[str, dict[str, int]] = {
     "convolutional": {"size": 1, "stride": 1, "batch_normalize": 0},
-    "maxpool": {"stride": 1, "size": 1},
+    "maxpool": {"size": 1, "stride": 1},
     "upsample": {"stride": 2},
+    "route": {},
 }
 # Options that change the arithmetic, unless they have these values.
 PLAIN: dict[str, dict[str, float]] = {
@@ -58,15 +60,42 @@ PLAIN: dict[str, dict[str, float]] = {
 class Section:
     """[kind] at a line of the file, with its options as text; of repeated options the first counts, as in Darknet.
 
-    A line without = is an option without a value, which then has its default.
+    A line without = is an option without a value, which then has its default. source: the file's name in errors.
     """
 
     kind: str
+    source: str
     line: int
     options: dict[str, str] = field(default_factory=dict)
 
     def get(self, name: str, default: str) -> str:
         return self.options.get(name) or default
+
+    def number(self, name: str, default: int) -> int:
+        return self.whole(name, self.get(name, str(default)))
+
+    def whole(self, name: str, text: str) -> int:
+        """`text`, which is a part of option `name`, as an integer."""
+        number = INTEGER.match(text)  # as atoi, but "many" is an error and not 0
+        if number is None:
+            raise self.error(name, text, "an integer")
+        return int(number[0])
+
+    def decimal(self, name: str, text: str) -> float:
+        number = DECIMAL.match(text)
+        value = float(number[0]) if number else float("nan")
+        if not -1e6 < value < 1e6:
+            raise self.error(name, text, "a number from -1e6 to 1e6")
+        return value
+
+    def error(self, name: str, value: str | int, expected: str) -> WeightsError:
+        return WeightsError(
+            f"{self.source} line {self.line}: {name}={str(value)[:60]}; expected {expected}",
+            path=self.source,
+            line=self.line,
+            setting=name,
+            value=value,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,27 +119,22 @@ def read_cfg(text: str, source: str, image_size: ImageSize | None = None) -> Mod
     image_size replaces the file's own; anchors are not rescaled: they are pixels of the network input, as in Darknet.
     """
     net, *sections = parse(text, source)
-    if _number(net, "channels", source, 3) != 3:
-        raise WeightsError(
-            f"{source} line {net.line}: channels={net.options['channels']}; expected 3 (red, green, blue)",
-            path=source,
-            line=net.line,
-            setting="channels",
-        )
+    if net.number("channels", 3) != 3:
+        raise net.error("channels", net.options["channels"], "3 (red, green, blue)")
     layers = _matching_topology(sections, source)
     places = {layer.place: section for layer, section in zip(layers, sections, strict=True) if layer.place}
     heads = [section for section in sections if section.kind == "yolo"]
-    anchors, masks, num_classes = _read_heads(heads, places, source)
+    anchors, masks, num_classes = _read_heads(heads, places)
     names = tuple(str(number) for number in range(num_classes))
     return ModelRecord(
         dialect=_read_dialect(heads, places, layers, source),
-        channels=tuple(_filters(places[place], source) if place in places else 0 for place in _blocks(len(heads))),
+        channels=tuple(_filters(places[place]) if place in places else 0 for place in _blocks(len(heads))),
         class_names=names,
         category_ids=tuple(range(1, num_classes + 1)),
         strides=STRIDES[: len(heads)],
         anchors=anchors,
         masks=masks,
-        image_size=size_hw(image_size or (_side(net, "height", source), _side(net, "width", source))),
+        image_size=size_hw(image_size or (_side(net, "height"), _side(net, "width"))),
     )
 
 
@@ -125,7 +149,7 @@ def merged_convolutions(text: str, source: str) -> set[str]:
     return {
         layer.place
         for layer, section in zip(_matching_topology(sections, source), sections, strict=True)
-        if layer.is_block and not _number(section, "batch_normalize", source, 0)
+        if layer.is_block and not section.number("batch_normalize", 0)
     }
 
 
@@ -137,8 +161,8 @@ def lines_without_value(text: str, source: str) -> list[str]:
 def parse(text: str, source: str) -> list[Section]:
     """The sections of a file, [net] first. Whitespace is ignored everywhere, as in Darknet."""
     if len(text) > MOST_CHARACTERS:
-        raise WeightsError(
-            f"{source}: {len(text):,} characters; expected a Darknet .cfg of at most {MOST_CHARACTERS:,}", path=source
+        raise WeightsError.at(
+            source, f"{len(text):,} characters; expected a Darknet .cfg of at most {MOST_CHARACTERS:,}"
         )
     sections: list[Section] = []
     for number, line in enumerate(text.split("\n"), start=1):
@@ -147,7 +171,7 @@ def parse(text: str, source: str) -> list[Section]:
             continue
         if line[0] == "[":
             kind = line.strip("[]").lower()
-            sections.append(Section(kind=ALIASES.get(kind, kind), line=number))
+            sections.append(Section(kind=ALIASES.get(kind, kind), source=source, line=number))
             continue
         if not sections:
             raise WeightsError(f"{source} line {number}: {line[:60]!r}; expected [net]", path=source, line=number)
@@ -155,86 +179,64 @@ def parse(text: str, source: str) -> list[Section]:
         if not equals or value:  # Darknet passes over "key="
             sections[-1].options.setdefault(key, value.partition("#")[0])
     if not sections or sections[0].kind != "net":
-        raise WeightsError(f"{source}: does not start with [net]; expected a Darknet .cfg", path=source)
+        raise WeightsError.at(source, "does not start with [net]; expected a Darknet .cfg")
     return sections
 
 
-POOL5 = {"size": 2, "stride": 1}
+KINDS = {"conv": "convolutional", "max pool": "maxpool", "upsample": "upsample", "concat": "route"}
 
 
-def topology(
-    *, neck7: bool = True, neck8: bool = True, three_heads: bool = False, pool5: bool = True
-) -> tuple[CfgSection, ...]:
-    """The layers of one variant of YOLOv3-Tiny, in file order."""
-    backbone: list[CfgSection] = []
-    for index in range(7):
-        backbone.append(_conv(f"backbone.conv{index}", 3))
-        if index < 5:
-            backbone.append(CfgSection(kind="maxpool", options={"size": 2, "stride": 2}))
-        elif index == 5 and pool5:
-            backbone.append(CfgSection(kind="maxpool", options=POOL5))
-    shared = "neck7" if neck7 else "backbone.conv6"
-    layers = [
-        *backbone,
-        *([_conv("neck7", 1)] if neck7 else []),
-        *([_conv("neck8", 3)] if neck8 else []),
-        *_head("head32"),
-        *_finer(shared, "lateral9", "backbone.conv4", "neck10"),
-        *_head("head16"),
-    ]
-    if three_heads:
-        layers += [*_finer("neck10", "lateral11", "backbone.conv3", "neck12"), *_head("head8")]
+def topology(channels: Sequence[int], pool_edge: PoolEdge) -> tuple[CfgSection, ...]:
+    """The layers of one variant of YOLOv3-Tiny, in file order: the network's steps, and what a .cfg has beside them.
+
+    That is a [yolo] after each head, and a [route] before the next convolution, back to the layer that it reads.
+    """
+    layers: list[CfgSection] = []
+    places: dict[str, str] = {}
+    for step in steps_of(channels, 1, (STRIDE, STRIDE), pool_edge=pool_edge):
+        kind, place = KINDS[step.kind], step.module or step.name
+        places[step.name] = place
+        sources = tuple(places[name] for name in step.inputs if name in places)
+        if layers and layers[-1].kind == "yolo":
+            layers.append(CfgSection(kind="route", sources=sources))
+        known = {"size": step.kernel, "stride": step.stride, "batch_normalize": 0}
+        options = {name: known[name] for name in DEFAULTS[kind] if name != "batch_normalize" or not step.activation}
+        layers.append(CfgSection(kind=kind, options=options, place=place, sources=sources if kind == "route" else ()))
+        if place.startswith("head"):
+            layers.append(CfgSection(kind="yolo"))
     return tuple(layers)
 
 
-def _conv(place: str, size: int) -> CfgSection:
-    return CfgSection(kind="convolutional", options={"size": size, "stride": 1}, place=place)
-
-
-def _head(place: str) -> tuple[CfgSection, CfgSection]:
-    options = {"size": 1, "stride": 1, "batch_normalize": 0}
-    return CfgSection(kind="convolutional", options=options, place=place), CfgSection(kind="yolo")
-
-
-def _finer(coarse: str, lateral: str, skip: str, neck: str) -> tuple[CfgSection, ...]:
-    """Layers from a coarse map to the next finer head: upsample by two, concatenate with the backbone's map."""
-    return (
-        CfgSection(kind="route", sources=(coarse,)),
-        _conv(lateral, 1),
-        CfgSection(kind="upsample", options={"stride": 2}, place=f"{lateral} upsampled"),
-        CfgSection(kind="route", sources=(f"{lateral} upsampled", skip)),
-        _conv(neck, 3),
-    )
-
-
+POOL_EDGES: tuple[PoolEdge, ...] = ("repeat", "none")
+# Every variant: with two heads or three, with or without the convolutions before the first head and the pool.
 TOPOLOGIES = tuple(
-    topology(neck7=neck7, neck8=neck8, three_heads=three_heads, pool5=pool5)
-    for three_heads, neck7, neck8, pool5 in itertools.product((False, True), *[(True, False)] * 3)
+    topology((*[1] * 7, neck7, neck8, *[1] * more), pool_edge)
+    for more, neck7, neck8, pool_edge in itertools.product((2, 4), (1, 0), (1, 0), POOL_EDGES)
 )
 
 
 def _matching_topology(sections: Sequence[Section], source: str) -> tuple[CfgSection, ...]:
     """The variant of YOLOv3-Tiny of these sections; WeightsError names the first layer that fits no variant."""
-    reached = [(_first_difference(sections, layers, source), layers) for layers in TOPOLOGIES]
+    reached = [(_first_difference(sections, layers), layers) for layers in TOPOLOGIES]
     for (_, difference), layers in reached:
         if not difference:
             return layers
     index, difference = max((difference for difference, _ in reached), key=lambda one: one[0])
     where = f"layer {index}" if index < len(sections) else f"after layer {len(sections) - 1}"
-    raise WeightsError(
-        f"{source}: {where}: {difference}; only YOLOv3-Tiny is supported: as in yolov3-tiny.cfg, without the "
-        "convolutions before the first head or the stride-1 pool, or with three heads as in yolov3-tiny_3l.cfg",
-        path=source,
+    raise WeightsError.at(
+        source,
+        f"{where}: {difference}; only YOLOv3-Tiny is supported: as in yolov3-tiny.cfg, without the convolutions "
+        "before the first head or the stride-1 pool, or with three heads as in yolov3-tiny_3l.cfg",
     )
 
 
-def _first_difference(sections: Sequence[Section], layers: Sequence[CfgSection], source: str) -> tuple[int, str]:
+def _first_difference(sections: Sequence[Section], layers: Sequence[CfgSection]) -> tuple[int, str]:
     """Index and description of the first layer that differs; the description is empty when none does."""
     positions = {layer.place: index for index, layer in enumerate(layers) if layer.place}
     for index, layer in enumerate(layers):
         if index >= len(sections):
             return index, f"the file ends, expected [{layer.kind}]"
-        difference = _difference(sections[index], layer, index, positions, source)
+        difference = _difference(sections[index], layer, index, positions)
         if difference:
             return index, difference
     if len(sections) > len(layers):
@@ -243,15 +245,15 @@ def _first_difference(sections: Sequence[Section], layers: Sequence[CfgSection],
     return len(layers), ""
 
 
-def _difference(section: Section, layer: CfgSection, index: int, positions: Mapping[str, int], source: str) -> str:
+def _difference(section: Section, layer: CfgSection, index: int, positions: Mapping[str, int]) -> str:
     here = f"[{section.kind}] (line {section.line})"
     if section.kind != layer.kind:
         return f"{here}: expected [{layer.kind}]"
     for name, wanted in layer.options.items():
         default = DEFAULTS[layer.kind][name]
         if (layer.kind, name) == ("maxpool", "size"):  # as the stride
-            default = _number(section, "stride", source, default)
-        value = _number(section, name, source, default)
+            default = section.number("stride", default)
+        value = section.number(name, default)
         if value != wanted:
             return f"{here}: {name}={value}; expected {wanted}"
     for name, plain in PLAIN.get(layer.kind, {}).items():
@@ -259,30 +261,25 @@ def _difference(section: Section, layer: CfgSection, index: int, positions: Mapp
         if number is None or float(number[0]) != plain:
             return f"{here}: {name}={section.options[name]}; expected {plain}, the default"
     if layer.kind == "convolutional":
-        return _convolution_difference(section, layer, here, source)
-    return _route_difference(section, layer, index, positions, here, source) if layer.kind == "route" else ""
+        return _convolution_difference(section, layer, here)
+    if layer.kind == "route":
+        given = [section.whole("layers", text) for text in section.get("layers", "").split(",") if text]
+        absolute = [number if number >= 0 else index + number for number in given]
+        wanted_layers = [positions[place] for place in layer.sources]
+        if absolute != wanted_layers:
+            return f"{here}: concatenates layers {absolute}; expected {wanted_layers}"
+    return ""
 
 
-def _convolution_difference(section: Section, layer: CfgSection, here: str, source: str) -> str:
+def _convolution_difference(section: Section, layer: CfgSection, here: str) -> str:
     activation = section.get("activation", "logistic")
     if layer.is_block and activation not in ACTIVATIONS:
         return f"{here}: activation={activation}; expected {' or '.join(ACTIVATIONS)}"
     if not layer.is_block and activation != "linear":
         return f"{here}: activation={activation}; expected linear before [yolo]"
-    size = _number(section, "size", source, 1)
-    padding = size // 2 if _number(section, "pad", source, 0) else _number(section, "padding", source, 0)
+    size = section.number("size", 1)
+    padding = size // 2 if section.number("pad", 0) else section.number("padding", 0)
     return "" if padding == size // 2 else f"{here}: padding {padding}; expected {size // 2}, set by pad=1"
-
-
-def _route_difference(
-    section: Section, layer: CfgSection, index: int, positions: Mapping[str, int], here: str, source: str
-) -> str:
-    given = [_whole(text, section, "layers", source) for text in section.get("layers", "").split(",") if text]
-    absolute = [number if number >= 0 else index + number for number in given]
-    wanted = [positions[place] for place in layer.sources]
-    if absolute == wanted:
-        return ""
-    return f"{here}: concatenates layers {absolute}; expected {wanted}"
 
 
 def _blocks(num_heads: int) -> list[str]:
@@ -292,30 +289,21 @@ def _blocks(num_heads: int) -> list[str]:
 
 
 def _read_heads(
-    heads: Sequence[Section], places: Mapping[str, Section], source: str
+    heads: Sequence[Section], places: Mapping[str, Section]
 ) -> tuple[tuple[tuple[float, float], ...], tuple[tuple[int, ...], ...], int]:
     """Anchors, the mask of each head (rows of the anchors), and the number of classes."""
-    lists = [_read_anchors(section, source) for section in heads]
+    lists = [_read_anchors(section) for section in heads]
     masks: list[tuple[int, ...]] = []
-    num_classes = _number(heads[0], "classes", source, 20)
+    num_classes = heads[0].number("classes", 20)
     for section, stride, anchors in zip(heads, STRIDES, lists, strict=False):
-        if _number(section, "classes", source, 20) != num_classes:
-            raise WeightsError(
-                f"{source}: [yolo] (line {section.line}): classes={section.get('classes', '20')} differs from "
-                f"classes={num_classes} of line {heads[0].line}; expected the same classes in every [yolo]",
-                path=source,
-                line=section.line,
-                setting="classes",
-            )
-        mask = _read_mask(section, len(anchors), source)
+        if (other := section.number("classes", 20)) != num_classes:
+            raise section.error("classes", other, f"{num_classes}, as in the [yolo] of line {heads[0].line}")
+        mask = _read_mask(section, len(anchors))
         convolution = places[f"head{stride}"]
-        found = num_classes_of(_filters(convolution, source), len(mask), f"{source} line {convolution.line}")
-        if found != num_classes:
-            raise WeightsError(
-                f"{source}: [convolutional] (line {convolution.line}): filters={_filters(convolution, source)}; "
-                f"expected {len(mask) * (5 + num_classes)} for {len(mask)} anchors and classes={num_classes}",
-                path=source,
-            )
+        filters = _filters(convolution)
+        if num_classes_of(filters, len(mask), f"{section.source} line {convolution.line}") != num_classes:
+            wanted = f"{len(mask) * (5 + num_classes)} for {len(mask)} anchors and classes={num_classes}"
+            raise convolution.error("filters", filters, wanted)
         masks.append(mask)
     if any(anchors != lists[0] for anchors in lists):
         return *_joined(lists, masks), num_classes
@@ -337,34 +325,22 @@ def _joined(
     return tuple(anchors), tuple(joined)
 
 
-def _read_anchors(section: Section, source: str) -> tuple[tuple[float, float], ...]:
+def _read_anchors(section: Section) -> tuple[tuple[float, float], ...]:
     written = section.get("anchors", "")
-    numbers = [_decimal(text, section, "anchors", source) for text in written.rstrip(",").split(",")]
+    numbers = [section.decimal("anchors", text) for text in written.rstrip(",").split(",")]
     if len(numbers) % 2 or min(numbers) <= 0 or len(numbers) > 2 * MOST_CLASSES:
-        raise WeightsError(
-            f"{source} line {section.line}: anchors={written[:60]}; expected pairs of "
-            "width and height in pixels, greater than 0",
-            path=source,
-            line=section.line,
-            setting="anchors",
-        )
+        raise section.error("anchors", written, "pairs of width and height in pixels, greater than 0")
     return tuple(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def _read_mask(section: Section, num_anchors: int, source: str) -> tuple[int, ...]:
+def _read_mask(section: Section, num_anchors: int) -> tuple[int, ...]:
     text = section.get("mask", "").rstrip(",")
     if not text:
         return tuple(range(num_anchors))
-    mask = tuple(_whole(part, section, "mask", source) for part in text.split(","))
+    mask = tuple(section.whole("mask", part) for part in text.split(","))
     if not all(0 <= row < num_anchors for row in mask) or len(set(mask)) != len(mask):
-        raise WeightsError(
-            f"{source} line {section.line}: mask={text}; expected distinct numbers from 0 to {num_anchors - 1}, "
-            "one for each anchor of the head",
-            path=source,
-            line=section.line,
-            setting="mask",
-            value=text,
-        )
+        wanted = f"distinct numbers from 0 to {num_anchors - 1}, one for each anchor of the head"
+        raise section.error("mask", text, wanted)
     return mask
 
 
@@ -373,14 +349,12 @@ def _read_dialect(
 ) -> Dialect:
     used = {places[layer.place].options["activation"] for layer in layers if layer.is_block}
     if len(used) != 1:
-        raise WeightsError(
-            f"{source}: activations {', '.join(sorted(used))}; expected one for all convolutions", path=source
-        )
+        raise WeightsError.at(source, f"activations {', '.join(sorted(used))}; expected one for all convolutions")
     scales = {
-        stride: _decimal(section.get("scale_x_y", "1"), section, "scale_x_y", source)
+        stride: section.decimal("scale_x_y", section.get("scale_x_y", "1"))
         for section, stride in zip(heads, STRIDES, strict=False)
     }
-    has_pool = any(layer.options == POOL5 for layer in layers)
+    has_pool = any(layer.place == "pool5" for layer in layers)
     update = {
         "activation": ACTIVATIONS[used.pop()],
         "center_scales": scales,
@@ -389,62 +363,19 @@ def _read_dialect(
     return DIALECTS["darknet"].model_copy(update=update)
 
 
-def _filters(section: Section, source: str) -> int:
-    filters = _number(section, "filters", source, 1)
+def _filters(section: Section) -> int:
+    filters = section.number("filters", 1)
     if not 1 <= filters <= MOST_FILTERS:
-        raise WeightsError(
-            f"{source} line {section.line}: filters={filters}; expected 1 to {MOST_FILTERS}",
-            path=source,
-            line=section.line,
-            setting="filters",
-            value=filters,
-        )
+        raise section.error("filters", filters, f"1 to {MOST_FILTERS}")
     return filters
 
 
-def _side(net: Section, name: str, source: str) -> int:
-    side = _number(net, name, source, 0)
+def _side(net: Section, name: str) -> int:
+    side = net.number(name, 0)
     if side % STRIDE or not STRIDE <= side <= MOST_PIXELS:
-        raise WeightsError(
-            f"{source} line {net.line}: {name}={side}; expected a multiple of {STRIDE} from {STRIDE} "
-            f"to {MOST_PIXELS} pixels; replace it with --image-size N",
-            path=source,
-            line=net.line,
-            setting=name,
-            value=side,
-        )
+        wanted = f"a multiple of {STRIDE} from {STRIDE} to {MOST_PIXELS} pixels; replace it with --image-size N"
+        raise net.error(name, side, wanted)
     return side
-
-
-def _number(section: Section, name: str, source: str, default: int) -> int:
-    return _whole(section.get(name, str(default)), section, name, source)
-
-
-def _whole(text: str, section: Section, name: str, source: str) -> int:
-    number = INTEGER.match(text)  # as atoi, but "many" is an error and not 0
-    if number is None:
-        raise WeightsError(
-            f"{source} line {section.line}: {name}={text[:40]}; expected an integer",
-            path=source,
-            line=section.line,
-            setting=name,
-            value=text,
-        )
-    return int(number[0])
-
-
-def _decimal(text: str, section: Section, name: str, source: str) -> float:
-    number = DECIMAL.match(text)
-    value = float(number[0]) if number else float("nan")
-    if not -1e6 < value < 1e6:
-        raise WeightsError(
-            f"{source} line {section.line}: {name}={text[:40]}; expected a number from -1e6 to 1e6",
-            path=source,
-            line=section.line,
-            setting=name,
-            value=text,
-        )
-    return value
 
 
 def with_masks(text: str, masks: Sequence[tuple[int, ...]]) -> str:
@@ -463,12 +394,7 @@ def write_cfg(record: ModelRecord) -> str:
     """The .cfg of a record, for inference with Darknet; training options have Darknet's usual values."""
     height, width = record.image_size
     channels = dict(zip(_blocks(len(record.masks)), record.channels, strict=True))
-    layers = topology(
-        neck7=bool(channels["neck7"]),
-        neck8=bool(channels["neck8"]),
-        three_heads=len(record.masks) == 3,
-        pool5=record.dialect.pool_edge != "none",
-    )
+    layers = topology(record.channels, record.dialect.pool_edge)
     positions = {layer.place: index for index, layer in enumerate(layers) if layer.place}
     outputs = {
         f"head{stride}": len(mask) * (5 + record.num_classes)

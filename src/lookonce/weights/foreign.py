@@ -76,23 +76,20 @@ def read_names(path: Path) -> tuple[str, ...]:
     try:
         lines = read_text_file(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(
-            f"{path}: cannot be read ({error}); expected UTF-8 text with one class name per line", path=path
+        raise WeightsError.at(
+            path, f"cannot be read ({error}); expected UTF-8 text with one class name per line"
         ) from error
     names = tuple(line.strip() for line in lines if line.strip())
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise WeightsError(f"{path}: class name {twice!r} appears twice; expected distinct names", path=path)
+        raise WeightsError.at(path, f"class name {twice!r} appears twice; expected distinct names")
     return names
 
 
 def named_classes(num_classes: int, given: Sequence[str], source: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Class fields of the record, and what was assumed; WeightsError if their number is wrong."""
     if given and len(given) != num_classes:
-        raise WeightsError(
-            f"{source}: {len(given)} class names given; expected {num_classes}, one per class",
-            path=source,
-        )
+        raise WeightsError.at(source, f"{len(given)} class names given; expected {num_classes}, one per class")
     numbers = tuple(range(1, num_classes + 1))
     if num_classes == COCO_CLASSES and tuple(VOC_WORDS.get(name, name) for name in given) in {(), COCO_NAMES}:
         note = (
@@ -115,9 +112,8 @@ def _classes(names: tuple[str, ...], ids: tuple[int, ...], *, known: bool) -> di
 def require_all_used(left: Sequence[str], source: str) -> None:
     """WeightsError when arrays of a file are left over: the file belongs to another network."""
     if left:
-        raise WeightsError(
-            f"{source}: unknown arrays ({len(left)}): {few([*map(repr, left)], 10)}; expected weights of YOLOv3-Tiny",
-            path=source,
+        raise WeightsError.at(
+            source, f"unknown arrays ({len(left)}): {few([*map(repr, left)], 10)}; expected weights of YOLOv3-Tiny"
         )
 
 

@@ -31,10 +31,10 @@ def load_weights(path: Path, names: Path | None = None) -> tuple[YoloV3Tiny, Mod
     """The network on the CPU in evaluation mode, and its record. path, names: see `open_checkpoint`."""
     checkpoint = open_checkpoint(path, names)
     if checkpoint.state and not any(name.startswith(HEADS) for name in checkpoint.state):
-        raise WeightsError(
-            f"{checkpoint.folder}: a backbone without detection heads; expected a full network; "
-            f"train one from it with `lookonce train --backbone-weights {checkpoint.folder}`",
-            path=checkpoint.folder,
+        raise WeightsError.at(
+            checkpoint.folder,
+            "a backbone without detection heads; expected a full network; train one from it with `lookonce train "
+            f"--backbone-weights {checkpoint.folder}`",
         )
     model = model_from_record(checkpoint.record)
     load_state(model, checkpoint.state, str(checkpoint.folder / MODEL_FILE))
@@ -72,7 +72,7 @@ def _of_another_program(path: Path, names: Path | None) -> Checkpoint:
     """Reads a file as `lookonce convert` does, with the .cfg, .names and record of the same name beside it."""
     kind = foreign_kind(path)
     if kind == ULTRALYTICS_PT:
-        raise WeightsError(f"{path}: holds pickled objects; convert it first with `lookonce convert {path}`", path=path)
+        raise WeightsError.at(path, f"holds pickled objects; convert it first with `lookonce convert {path}`")
     files = [path, *_beside(path, PARTNERS.get(kind, path.suffix))]
     lists = [local_file(names)] if names else [] if record_file(path).is_file() else _beside(path, ".names")
     read = read_foreign(files, ReadOptions(class_names=tuple(name for file in lists for name in read_names(file))))
@@ -101,14 +101,13 @@ def find_checkpoint(path: Path) -> Path:
     if found is not None:
         return found
     if path.is_file():
-        raise WeightsError(
-            f"{path}: not a checkpoint; convert weight files of other programs with `lookonce convert {path}`",
-            path=path,
+        raise WeightsError.at(
+            path, f"not a checkpoint; convert weight files of other programs with `lookonce convert {path}`"
         )
-    raise WeightsError(
-        f"{path}: contains no checkpoint; expected a run folder (with checkpoints/best or checkpoints/last) "
-        f"or a checkpoint folder (with {MODEL_FILE} and COMPLETE)",
-        path=path,
+    raise WeightsError.at(
+        path,
+        "contains no checkpoint; expected a run folder (with checkpoints/best or checkpoints/last) or a checkpoint "
+        f"folder (with {MODEL_FILE} and COMPLETE)",
     )
 
 
@@ -129,10 +128,7 @@ def read_foreign(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
         kinds[kind] = path
     if set(kinds) <= {DARKNET_CFG, DARKNET_WEIGHTS}:
         if DARKNET_WEIGHTS not in kinds:
-            raise WeightsError(
-                f"{kinds[DARKNET_CFG]}: a .cfg contains no weights; name the .weights file too",
-                path=kinds[DARKNET_CFG],
-            )
+            raise WeightsError.at(kinds[DARKNET_CFG], "a .cfg contains no weights; name the .weights file too")
         weights = kinds[DARKNET_WEIGHTS]
         return with_record_beside(read_darknet(kinds.get(DARKNET_CFG), weights, options), weights, options)
     if len(kinds) > 1:
@@ -154,7 +150,7 @@ def foreign_kind(path: Path) -> str:
     try:
         start = read_regular_file(path, HEAD_BYTES)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror}); expected {EXPECTED}", path=path) from error
+        raise WeightsError.at(path, f"cannot be read ({error.strerror}); expected {EXPECTED}") from error
     if is_darknet_weights(start):
         return DARKNET_WEIGHTS
     if b"\0" not in start and b"[net" in start.replace(b" ", b""):
@@ -163,7 +159,7 @@ def foreign_kind(path: Path) -> str:
         return ULTRALYTICS_PT
     if start.startswith(PROTOCOL_BUFFER):
         return MINDSPORE_CKPT
-    raise WeightsError(f"{path}: unsupported weights file; expected {EXPECTED}", path=path)
+    raise WeightsError.at(path, f"unsupported weights file; expected {EXPECTED}")
 
 
 EXPECTED = "Darknet's .cfg and .weights, MindSpore's .ckpt, Ultralytics' .pt, or a checkpoint folder of lookonce"
@@ -180,16 +176,16 @@ def load_state(model: YoloV3Tiny, state: Mapping[str, Tensor], source: str) -> N
 def require_array(name: str, expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
     """WeightsError unless the array is in both, with one shape."""
     if name not in state:
-        raise WeightsError(f"{source}: array {name!r} is missing; the network needs it", path=source, value=name)
+        raise WeightsError.at(source, f"array {name!r} is missing; the network needs it", value=name)
     if name not in expected:
-        raise WeightsError(
-            f"{source}: array {name!r} is not in the network; expected weights of this network", path=source, value=name
+        raise WeightsError.at(
+            source, f"array {name!r} is not in the network; expected weights of this network", value=name
         )
     got, want = tuple(state[name].shape), tuple(expected[name].shape)
     if got != want:
-        raise WeightsError(
-            f"{source}: array {name!r} has shape {got}; expected {want}; "
-            "use the width, classes and anchors that the weights were trained with",
-            path=source,
+        raise WeightsError.at(
+            source,
+            f"array {name!r} has shape {got}; expected {want}; use the width, classes and anchors that the weights "
+            "were trained with",
             value=name,
         )

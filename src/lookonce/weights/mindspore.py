@@ -137,20 +137,18 @@ def read_arrays(path: Path) -> Arrays:
         for value in message.value:
             # protobuf returns bytes for text that is not UTF-8
             if not isinstance(value.tag, str) or not isinstance(value.tensor.tensor_type, str):
-                raise WeightsError(
-                    f"{path}: the name or type of an array is not UTF-8; the file is damaged; copy it again",
-                    path=path,
+                raise WeightsError.at(
+                    path, "the name or type of an array is not UTF-8; the file is damaged; copy it again"
                 )
             pieces.setdefault(value.tag, []).append(value.tensor)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})", path=path) from error
+        raise WeightsError.at(path, f"cannot be read ({error.strerror})") from error
     except (DecodeError, UnicodeDecodeError) as error:
-        raise WeightsError(
-            f"{path}: truncated or not a MindSpore .ckpt ({error}); copy it again from its source",
-            path=path,
+        raise WeightsError.at(
+            path, f"truncated or not a MindSpore .ckpt ({error}); copy it again from its source"
         ) from error
     if not pieces:
-        raise WeightsError(f"{path}: contains no arrays; expected a MindSpore .ckpt", path=path)
+        raise WeightsError.at(path, "contains no arrays; expected a MindSpore .ckpt")
     return {name: _joined(name, tensors, path) for name, tensors in pieces.items()}
 
 
@@ -158,18 +156,16 @@ def _joined(name: str, tensors: list[Any], path: Path) -> NDArray[np.generic]:
     kind, shape = tensors[0].tensor_type, tuple(tensors[0].dims)
     content = tensors[0].tensor_content if len(tensors) == 1 else b"".join(one.tensor_content for one in tensors)
     if kind not in DTYPES:
-        raise WeightsError(
-            f"{path}: array {name!r} has type {kind[:40]!r}; expected one of {', '.join(DTYPES)}",
-            path=path,
-            value=name,
+        raise WeightsError.at(
+            path, f"array {name!r} has type {kind[:40]!r}; expected one of {', '.join(DTYPES)}", value=name
         )
     dtype = np.dtype(DTYPES[kind])
     fits = len(shape) <= MOST_DIMENSIONS and min(shape, default=1) >= 0
     if not fits or math.prod(shape) * dtype.itemsize != len(content):
-        raise WeightsError(
-            f"{path}: array {name!r} has shape {shape[:MOST_DIMENSIONS]} of {kind} but {len(content):,} bytes; "
-            "the file is damaged; copy it again from its source",
-            path=path,
+        raise WeightsError.at(
+            path,
+            f"array {name!r} has shape {shape[:MOST_DIMENSIONS]} of {kind} but {len(content):,} bytes; the file is "
+            "damaged; copy it again from its source",
             value=name,
         )
     return np.frombuffer(content, dtype).reshape(shape)
@@ -203,14 +199,10 @@ def _record(arrays: Arrays, options: ReadOptions, source: str) -> ModelRecord:
 
 def _outputs(arrays: Arrays, name: str, source: str) -> int:
     if name not in arrays:
-        raise WeightsError(
-            f"{source}: no array {name!r}; expected the model zoo's YOLOv3-Tiny", path=source, value=name
-        )
+        raise WeightsError.at(source, f"no array {name!r}; expected the model zoo's YOLOv3-Tiny", value=name)
     if arrays[name].ndim != 4 or arrays[name].shape[0] < 1:
-        raise WeightsError(
-            f"{source}: array {name!r} has shape {arrays[name].shape}; expected (out, in, k, k)",
-            path=source,
-            value=name,
+        raise WeightsError.at(
+            source, f"array {name!r} has shape {arrays[name].shape}; expected (out, in, k, k)", value=name
         )
     return int(arrays[name].shape[0])
 
@@ -226,14 +218,12 @@ def _names(one: Convolution) -> dict[str, tuple[str, tuple[int, ...]]]:
 def _take(arrays: Arrays, name: str, shape: tuple[int, ...], source: str) -> Tensor:
     """Removes the array from `arrays` and returns it."""
     if name not in arrays:
-        raise WeightsError(
-            f"{source}: no array {name!r}; expected the model zoo's YOLOv3-Tiny", path=source, value=name
-        )
+        raise WeightsError.at(source, f"no array {name!r}; expected the model zoo's YOLOv3-Tiny", value=name)
     array = arrays.pop(name)
     if array.shape != shape or array.dtype.kind != "f":
-        raise WeightsError(
-            f"{source}: array {name!r} is {array.dtype} of shape {array.shape}; expected floats of shape {shape}",
-            path=source,
+        raise WeightsError.at(
+            source,
+            f"array {name!r} is {array.dtype} of shape {array.shape}; expected floats of shape {shape}",
             value=name,
         )
     return torch.from_numpy(array.astype(np.float32))
@@ -289,8 +279,8 @@ def _in_file_order(record: ModelRecord, state: Mapping[str, Tensor]) -> Iterator
 def _require(record: ModelRecord, needs: Mapping[str, bool], source: str) -> None:
     for what, fine in needs.items():
         if not fine:
-            raise WeightsError(
-                f"{source}: has {what} (dialect {record.dialect.name}), unlike the model zoo's network; train with "
-                "--recipe modelzoo for files that the model zoo runs, or export to ONNX",
-                path=source,
+            raise WeightsError.at(
+                source,
+                f"has {what} (dialect {record.dialect.name}), unlike the model zoo's network; train with --recipe "
+                "modelzoo for files that the model zoo runs, or export to ONNX",
             )

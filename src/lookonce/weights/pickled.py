@@ -139,14 +139,14 @@ def read_pickled(path: Path) -> Pickled:
                 command, capture_output=True, text=True, timeout=WALL_SECONDS, env=environment, check=False
             )
         except subprocess.TimeoutExpired as error:
-            raise WeightsError(
-                f"{path}: reading it timed out after {WALL_SECONDS} s; the file is damaged or malicious", path=path
+            raise WeightsError.at(
+                path, f"reading it timed out after {WALL_SECONDS} s; the file is damaged or malicious"
             ) from error
         if done.returncode:
             reason = done.stdout.strip() or (
                 f"reading it exceeded the limits on memory, time or file size (exit status {done.returncode})"
             )
-            raise WeightsError(f"{path}: {reason}", path=path)
+            raise WeightsError.at(path, f"{reason}")
         return _collect(folder, path)
 
 
@@ -155,7 +155,7 @@ def _collect(folder: Path, path: Path) -> Pickled:
         arrays = load_file(folder / ARRAYS_FILE)
         content = json.loads((folder / MODULES_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError) as error:
-        raise WeightsError(f"{path}: its content cannot be used ({error})", path=path) from error
+        raise WeightsError.at(path, f"its content cannot be used ({error})") from error
     modules = {
         name: Module(kind=kind, attributes=attributes) for name, (kind, attributes) in content["modules"].items()
     }

@@ -55,15 +55,15 @@ def find_weights(place: Path | str) -> Path:
     if name not in PUBLISHED:
         path = local_weights(place)
         if not path.exists():
-            raise WeightsError(
-                f"{path}: no such file or folder; expected a run folder, a checkpoint folder, a weights file, or "
-                f"published weights ({', '.join(PUBLISHED)}){suggestion(name, PUBLISHED)}",
-                path=path,
+            raise WeightsError.at(
+                path,
+                "no such file or folder; expected a run folder, a checkpoint folder, a weights file, or published "
+                f"weights ({', '.join(PUBLISHED)}){suggestion(name, PUBLISHED)}",
             )
         try:
             require_regular_file(path)
         except OSError as error:
-            raise WeightsError(f"{path}: {error.strerror} or folder of weights", path=path) from error
+            raise WeightsError.at(path, f"{error.strerror} or folder of weights") from error
         return path
     if Path(name).exists():
         _note_namesake(name)
@@ -127,7 +127,7 @@ def obtain(name: str, file: Path, sources: Sequence[Source], content: Content) -
 
     if file.exists():
         if difference := content.differs(file):
-            raise WeightsError(f"{file}: {difference}; remove it or replace it", path=file)
+            raise WeightsError.at(file, f"{difference}; remove it or replace it")
         return
     require_online(name, file, sources, content)
     try:

@@ -100,17 +100,13 @@ def _require_tiny(pickled: Pickled, source: str) -> None:
         module = pickled.modules.get(f"model.{index}")
         found = module.kind if module else "nothing"
         if module is None or found != kind:
-            raise WeightsError(
-                f"{source}: layer {index} is {found}; expected {kind}; only YOLOv3-Tiny is supported", path=source
-            )
+            raise WeightsError.at(source, f"layer {index} is {found}; expected {kind}; only YOLOv3-Tiny is supported")
         for name, wanted in FIXED.get(index, {}).items():
             value = module.attributes.get(name)
             if value != wanted and value != [wanted, wanted]:
-                raise WeightsError(
-                    f"{source}: layer {index} ({kind}) has {name}={value}; expected {wanted}", path=source
-                )
+                raise WeightsError.at(source, f"layer {index} ({kind}) has {name}={value}; expected {wanted}")
     if f"model.{len(LAYERS)}" in pickled.modules:
-        raise WeightsError(f"{source}: has more than {len(LAYERS)} layers; only YOLOv3-Tiny is supported", path=source)
+        raise WeightsError.at(source, f"has more than {len(LAYERS)} layers; only YOLOv3-Tiny is supported")
 
 
 def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
@@ -120,11 +116,9 @@ def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
     anchors = pickled.arrays.get(f"{DETECT}.anchors")
     strides = pickled.modules[DETECT].attributes.get("stride")
     if anchors is None or anchors.ndim != 3 or anchors.shape[0] != 2 or anchors.shape[2] != 2:
-        raise WeightsError(
-            f"{source}: {DETECT} has no anchors of shape (2, anchors, 2); expected two heads", path=source
-        )
+        raise WeightsError.at(source, f"{DETECT} has no anchors of shape (2, anchors, 2); expected two heads")
     if strides != HEAD_STRIDES:
-        raise WeightsError(f"{source}: heads have strides {strides}; expected {HEAD_STRIDES}", path=source)
+        raise WeightsError.at(source, f"heads have strides {strides}; expected {HEAD_STRIDES}")
     count = anchors.shape[1]
     pixels = (anchors * np.array(HEAD_STRIDES)[:, None, None]).reshape(-1, 2)
     num_classes = num_classes_of(_shape(pickled, f"{CONVOLUTION_LAYERS['head32']}.weight", 4, source)[0], count, source)
@@ -142,14 +136,10 @@ def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
 
 def _shape(pickled: Pickled, name: str, dimensions: int, source: str) -> tuple[int, ...]:
     if name not in pickled.arrays:
-        raise WeightsError(
-            f"{source}: no array {name!r}; expected Ultralytics' YOLOv3-Tiny, not fused", path=source, value=name
-        )
+        raise WeightsError.at(source, f"no array {name!r}; expected Ultralytics' YOLOv3-Tiny, not fused", value=name)
     shape = pickled.arrays[name].shape
     if len(shape) != dimensions or 0 in shape:
-        raise WeightsError(
-            f"{source}: array {name!r} has shape {shape}; expected {dimensions} dimensions", path=source, value=name
-        )
+        raise WeightsError.at(source, f"array {name!r} has shape {shape}; expected {dimensions} dimensions", value=name)
     return shape
 
 
@@ -157,15 +147,15 @@ def _dialect(pickled: Pickled, source: str) -> Dialect:
     activations = {_activation(module, name, source) for name, module in pickled.modules.items() if is_act(name)}
     epsilons = {module.attributes.get("eps") for module in pickled.modules.values() if module.kind == "BatchNorm2d"}
     if len(activations) != 1 or len(epsilons) != 1:
-        raise WeightsError(
-            f"{source}: activations {sorted(activations)} and BatchNorm epsilons {sorted(map(str, epsilons))}; "
-            "expected one of each",
-            path=source,
+        raise WeightsError.at(
+            source,
+            f"activations {sorted(activations)} and BatchNorm epsilons {sorted(map(str, epsilons))}; expected one of "
+            "each",
         )
     (epsilon,) = epsilons
     if not isinstance(epsilon, float) or not 0 < epsilon < 1:
-        raise WeightsError(
-            f"{source}: BatchNorm epsilon is {epsilon}; expected a number between 0 and 1, such as 0.001", path=source
+        raise WeightsError.at(
+            source, f"BatchNorm epsilon is {epsilon}; expected a number between 0 and 1, such as 0.001"
         )
     update = {"activation": activations.pop(), "batchnorm_eps": epsilon, "pool_edge": "zero"}
     return DIALECTS["ultralytics"].model_copy(update=update)
@@ -182,9 +172,7 @@ def _activation(module: Module, name: str, source: str) -> Activation:
     if module.kind == "LeakyReLU" and module.attributes.get("negative_slope") == 0.1:
         return "leaky"
     slope = module.attributes.get("negative_slope", "")
-    raise WeightsError(
-        f"{source}: {name} is {module.kind}{slope and f'({slope})'}; expected SiLU or LeakyReLU(0.1)", path=source
-    )
+    raise WeightsError.at(source, f"{name} is {module.kind}{slope and f'({slope})'}; expected SiLU or LeakyReLU(0.1)")
 
 
 def _take(one: Convolution, arrays: dict[str, Any], source: str) -> dict[str, Tensor]:
@@ -194,14 +182,14 @@ def _take(one: Convolution, arrays: dict[str, Any], source: str) -> dict[str, Te
     for role, (ours, shape) in one.arrays.items():
         name = f"{layer}.{ARRAYS[role] if one.normalised else role}"
         if name not in arrays:
-            raise WeightsError(
-                f"{source}: no array {name!r}; expected Ultralytics' YOLOv3-Tiny, not fused", path=source, value=name
+            raise WeightsError.at(
+                source, f"no array {name!r}; expected Ultralytics' YOLOv3-Tiny, not fused", value=name
             )
         array = arrays.pop(name)
         if array.shape != shape or array.dtype.kind != "f":
-            raise WeightsError(
-                f"{source}: array {name!r} is {array.dtype} of shape {array.shape}; expected floats of shape {shape}",
-                path=source,
+            raise WeightsError.at(
+                source,
+                f"array {name!r} is {array.dtype} of shape {array.shape}; expected floats of shape {shape}",
                 value=name,
             )
         taken[ours] = torch.from_numpy(array)

@@ -107,13 +107,13 @@ def anchors(
         SVG file to write with a plot of box sizes and anchors.
     """
     if restarts < 1:
-        raise SettingsError(f"restarts: {restarts}; expected 1 or more", setting="restarts", value=restarts)
+        raise SettingsError.of("restarts", restarts, "expected 1 or more")
     before = np.array(_checked(image_size, current))
     dataset = open_data(data, images, follow_links=follow_links).split(split)
     hw = size_hw(image_size)
     boxes, rows = boxes_at_input(dataset, hw, default_of("resize_mode"))
     if not len(boxes):
-        raise DataError(f"{data}: split {split!r} has no boxes; anchors need at least 1, see lookonce check", path=data)
+        raise DataError.at(data, f"split {split!r} has no boxes; anchors need at least 1, see lookonce check")
     sizes = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
     after = _fit(sizes, seed, restarts)
     advice = AnchorAdvice(
@@ -165,7 +165,7 @@ def _checked(image_size: int | str, current: str) -> tuple[tuple[float, float], 
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         setting, value = ("current", current) if name == "anchors" else ("image_size", image_size)
-        raise SettingsError(f"{setting}: {value}; {explain(name, error)}", setting=setting, value=value) from error
+        raise SettingsError.of(setting, value, f"{explain(name, error)}") from error
     if settings.anchors == "auto":
         raise SettingsError(
             "current: auto; expected default or six [width,height] pairs (this verb computes auto)",

@@ -97,7 +97,7 @@ def bench(
         Folder for bench.json. Default: a new runs/bench-N.
     """
     if seconds <= 0:
-        raise SettingsError(f"seconds: {seconds}; expected more than 0", setting="seconds", value=seconds)
+        raise SettingsError.of("seconds", seconds, "expected more than 0")
     thread_counts = _numbers("threads", threads) or [usable_threads()]
     sizes = [None] if image_size is None else [size_hw(word) for word in image_size.split(",")]
     named = {file: str(path) if path else None for file, path in names_for(files, names).items()}
@@ -133,11 +133,7 @@ def _numbers(name: str, text: str | None) -> list[int]:
         return []
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise SettingsError(
-            f"{name}: {text}; expected numbers from 1, separated by commas, for example 1,2",
-            setting=name,
-            value=text,
-        )
+        raise SettingsError.of(name, text, "expected numbers from 1, separated by commas, for example 1,2")
     return [int(word) for word in words]
 
 
@@ -154,9 +150,7 @@ def _measured(case: Case, threads: int) -> dict[str, Any]:
     done = subprocess.run(command, input=as_json(case), env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise LookonceError(
-            f"{case.weights}: the measurement exited with status {done.returncode}: {last}", path=case.weights
-        )
+        raise LookonceError.at(case.weights, f"the measurement exited with status {done.returncode}: {last}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 

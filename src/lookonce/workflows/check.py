@@ -115,7 +115,7 @@ def check(
         require_new(fix)
     source = _open(data, images, follow_links)
     if source.format == IMAGES_ALONE and fix is not None:
-        raise DataError(f"{data}: has no annotations; --fix {fix} expects labelled images, leave it out", path=data)
+        raise DataError.at(data, f"has no annotations; --fix {fix} expects labelled images, leave it out")
     if source.format == IMAGES_ALONE:
         checks &= chosen_checks(["images", "copies"])
     if fix is None and decode and any(FINDING_KINDS[name].needs_pixels for name in checks):
@@ -184,10 +184,7 @@ def write_fixed(result: CheckResult, folder: Path) -> Fixed:
     """Write the data set with all automatic fixes, in its own format (COCO if it mixes several)."""
     repaired = repair(result.datasets, result.findings)
     if not repaired.datasets:
-        raise DataError(
-            f"{result.origin}: no split can be read, so {folder} was not written; correct the annotations",
-            path=result.origin,
-        )
+        raise DataError.at(result.origin, f"no split can be read, so {folder} was not written; correct the annotations")
     left = [found.message for found in result.sorted_findings if not FINDING_KINDS[found.name].fix]
     notes = {"changes.txt": _changes_text(result.origin, repaired.changes, left)}
     copy = write_data(

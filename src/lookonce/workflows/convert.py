@@ -94,9 +94,7 @@ def convert(
         written = _write_foreign(read, targets, _path(output, files), str(files[0]))
     else:
         if output.exists():
-            raise WeightsError(
-                f"{output}: exists already; expected a new folder, choose another with --output", path=output
-            )
+            raise WeightsError.at(output, "exists already; expected a new folder, choose another with --output")
         from lookonce.weights.checkpoint import save_checkpoint
 
         save_checkpoint(output, state=read.state, record=_stamped(read.record))
@@ -189,10 +187,10 @@ def _read(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
     if not is_checkpoint(files[0]):
         return read_foreign(files, options)
     if len(files) > 1 or options != ReadOptions():
-        raise SettingsError(
-            f"{files[0]}: is a checkpoint, which holds its class names, image size, masks and preprocessing; leave the "
-            "other files and options out",
-            path=files[0],
+        raise SettingsError.at(
+            files[0],
+            "is a checkpoint, which holds its class names, image size, masks and preprocessing; leave the other files "
+            "and options out",
         )
     model, record = load_weights(files[0])
     return ForeignWeights(state=model.state_dict(), record=record)
@@ -217,8 +215,8 @@ def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, sou
     """Write each program's files after reading them back bit for bit, and the record, which these formats cannot hold,
     beside the weights."""
     if read.is_backbone:
-        raise WeightsError(
-            f"{source}: holds a backbone only; expected a whole network to write for {', '.join(targets)}", path=source
+        raise WeightsError.at(
+            source, f"holds a backbone only; expected a whole network to write for {', '.join(targets)}"
         )
     from lookonce.weights.beside import record_file, text_beside
 
@@ -233,7 +231,7 @@ def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, sou
         contents |= {**written, record_file(weights): text_beside(record, written[weights]).encode()}
     for path in contents:
         if path.exists():
-            raise WeightsError(f"{path}: exists already; expected a new file, choose another with --output", path=path)
+            raise WeightsError.at(path, "exists already; expected a new file, choose another with --output")
     for path, content in reversed(contents.items()):  # the record first, so that a kill never leaves weights without it
         with os_errors_explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -260,9 +258,9 @@ def _read_back(files: Mapping[str, bytes], read: ForeignWeights, target: str) ->
     for name, array in again.state.items():
         comparable = array.is_floating_point() and not (moved and name.endswith(NORMALISED_ARRAYS["variance"]))
         if comparable and not torch.equal(array, read.state[name]):
-            raise WeightsError(f"{target}: array {name!r} does not read back as it was written", path=target)
+            raise WeightsError.at(target, f"array {name!r} does not read back as it was written")
     facts = ("channels", "masks", "anchors", "image_size") if target == "darknet" else ("channels",)
     for fact in facts:
         if getattr(again.record, fact) != getattr(read.record, fact):
-            raise WeightsError(f"{target}: {fact} does not read back as it was written", path=target)
+            raise WeightsError.at(target, f"{fact} does not read back as it was written")
     return again.record

@@ -85,7 +85,7 @@ def convert_data(
             "stratify: expected together with split, e.g. --split 0.8/0.1/0.1 --stratify", setting="stratify"
         )
     if count < 0:
-        raise SettingsError(f"count: {count}; expected 0 (all) or more", setting="count", value=count)
+        raise SettingsError.of("count", count, "expected 0 (all) or more")
     opened = open_data(source, images, follow_links=follow_links)
     if boxes:
         opened.boxes = _convention(boxes)

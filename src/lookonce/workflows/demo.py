@@ -113,7 +113,7 @@ def demo(
     """
     for name, count, least in (("epochs", epochs, 0), ("num_images", num_images, 1), ("held_out", held_out, 1)):
         if count < least:
-            raise SettingsError(f"{name}: {count}; expected {least} or more", setting=name, value=count)
+            raise SettingsError.of(name, count, f"expected {least} or more")
     started = time.perf_counter()
     with logging_to():
         folder = fresh_folder(output)

@@ -112,7 +112,7 @@ def diagnose(
         Folder to write into; default: diagnosis in the run folder, else a new runs/diagnose-N.
     """
     if num_images < 1:
-        raise SettingsError(f"num_images: {num_images}; expected 1 or more", setting="num_images", value=num_images)
+        raise SettingsError.of("num_images", num_images, "expected 1 or more")
     weights = find_weights(weights)
     subject = read_subject(weights, names)
     opened = open_data(
@@ -196,9 +196,8 @@ def examine(
         refused = Check(name="reading the annotations", verdict="cause", evidence=str(error))
         return Diagnosis(checks=(refused,), AP50=-1.0)
     if not datasets:
-        raise DataError(
-            f"{source.origin}: has neither split {train_split!r} nor {split!r}; choose from {source.splits}",
-            path=source.origin,
+        raise DataError.at(
+            source.origin, f"has neither split {train_split!r} nor {split!r}; choose from {source.splits}"
         )
     record = subject.runtime.record if subject.runtime is not None else planned_record(subject, datasets[0])
     found = _found(subject.runtime, record, datasets, images, on_progress)

@@ -61,9 +61,7 @@ def explain_assignment(
         PNG file to write; if it exists, a number is appended to its name.
     """
     if sheet_images < 1:
-        raise SettingsError(
-            f"sheet_images: {sheet_images}; expected 1 or more", setting="sheet_images", value=sheet_images
-        )
+        raise SettingsError.of("sheet_images", sheet_images, "expected 1 or more")
     settings, model, record, shown = prepare(data, split, sheet_images, flags)
     batch = fitted_batch(shown, record)
     heads = answers(settings, model, record, batch)

@@ -321,23 +321,15 @@ def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
 def _plans(formats: list[str], asked: ExportPlan, outputs: str | None) -> list[tuple[str, ExportPlan]]:
     """(format, plan) of each file. SettingsError for a precision that the format does not support, or no batch size."""
     if asked.batch < 0:
-        raise SettingsError(
-            f"batch: {asked.batch}; expected 0 or more (0 accepts any batch size)", setting="batch", value=asked.batch
-        )
+        raise SettingsError.of("batch", asked.batch, "expected 0 or more (0 accepts any batch size)")
     for name in formats:
         if asked.opset and name != "onnx":
-            raise SettingsError(
-                f"opset: {asked.opset}; {name} files have none; leave it out, or export to onnx alone",
-                setting="opset",
-                value=asked.opset,
+            raise SettingsError.of(
+                "opset", asked.opset, f"{name} files have none; leave it out, or export to onnx alone"
             )
         possible = FORMATS[name].precisions
         if asked.precision not in possible:
-            raise SettingsError(
-                f"precision: {asked.precision}; {name} files support {' or '.join(possible)} only",
-                setting="precision",
-                value=asked.precision,
-            )
+            raise SettingsError.of("precision", asked.precision, f"{name} files support {' or '.join(possible)} only")
     return [(name, replace(asked, outputs=one)) for name in formats for one in _outputs(name, outputs)]
 
 
@@ -383,9 +375,7 @@ def _outputs(name: str, outputs: str | None) -> list[Outputs]:
     chosen = [known for known in held if known in wanted]
     for one in wanted:
         if one not in held:
-            raise SettingsError(
-                f"outputs: {one}; {name} files support {' or '.join(held)}", setting="outputs", value=one
-            )
+            raise SettingsError.of("outputs", one, f"{name} files support {' or '.join(held)}")
     if not chosen:
         raise SettingsError(f"outputs: empty; expected {' or '.join(held)}", setting="outputs")
     return chosen
@@ -394,9 +384,7 @@ def _outputs(name: str, outputs: str | None) -> list[Outputs]:
 def _open(weights: Path, names: Path | None, image_size: int | str | None) -> tuple[YoloV3Tiny, ModelRecord]:
     """The network, and its record with the input size of the file."""
     if kind_of(weights) != "checkpoint":
-        raise SettingsError(
-            f"{weights}: is an exported file already; name the checkpoint or run folder it came from", path=weights
-        )
+        raise SettingsError.at(weights, "is an exported file already; name the checkpoint or run folder it came from")
     from lookonce.weights.load import load_weights
 
     model, record = load_weights(weights, names)

@@ -69,7 +69,7 @@ def push(
     if not is_repository(to):
         folder = Path(to)
         if folder.exists():
-            raise WeightsError(f"{folder}: exists already; name a new folder", path=folder)
+            raise WeightsError.at(folder, "exists already; name a new folder")
         _lay_out(folder, checkpoint.state, checkpoint.record, folder.name)
         return Transferred(place=str(folder))
     with temporary_folder() as temporary:
@@ -110,7 +110,7 @@ def pull(
             setting="output",
         )
     if output.exists():
-        raise WeightsError(f"{output}: exists already; name a new folder", path=output)
+        raise WeightsError.at(output, "exists already; name a new folder")
     if source in PUBLISHED:
         return _copy(find_weights(source), output)
     if not is_repository(source):

@@ -106,9 +106,7 @@ def info(
             setting="num_classes, width",
         )
     if weights is None and names is not None:
-        raise SettingsError(
-            f"names: {names}; expected together with weights, whose classes it names", setting="names", value=names
-        )
+        raise SettingsError.of("names", names, "expected together with weights, whose classes it names")
     asked = None if image_size is None else size_hw(image_size)
     runtime = None if weights is None else load_runtime(weights, names=names, device="cpu")
     record = None if runtime is None else runtime.record
@@ -135,10 +133,8 @@ def _with_budget(
 ) -> Info:
     """The same with the budget of each step, also written into `output` unless that is None."""
     if images is not None and model is None:
-        raise SettingsError(
-            f"int8_scales: {images}; given without weights in PyTorch; expected a checkpoint or run folder too",
-            setting="int8_scales",
-            value=images,
+        raise SettingsError.of(
+            "int8_scales", images, "given without weights in PyTorch; expected a checkpoint or run folder too"
         )
     if images is not None and output is None:
         raise SettingsError(
@@ -158,7 +154,7 @@ def _with_budget(
 
 def _steps_without_weights(num_classes: int, width: float | None, size_hw: tuple[int, int]) -> list[Step]:
     if num_classes < 1:
-        raise SettingsError(f"num_classes: {num_classes}; expected 1 or more", setting="num_classes", value=num_classes)
+        raise SettingsError.of("num_classes", num_classes, "expected 1 or more")
     return steps_of(scaled_channels(1.0 if width is None else width), num_classes, size_hw)
 
 

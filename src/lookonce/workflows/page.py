@@ -67,9 +67,7 @@ def page(
             setting="weights",
         )
     elif not is_page(output):
-        raise LookonceError(
-            f"{output}: holds no page; write one with `lookonce page WEIGHTS --output {output}`", path=output
-        )
+        raise LookonceError.at(output, f"holds no page; write one with `lookonce page WEIGHTS --output {output}`")
     if serve:
         with serving(output, port) as server, suppress(KeyboardInterrupt):
             get_logger().info(f"open http://{LOOPBACK}:{server.server_port}/ in a browser; Ctrl-C ends the server")
@@ -111,7 +109,7 @@ def exported(weights: Path, names: Path | None, image_size: int | str | None) ->
         yield weights
         return
     if kind != "checkpoint":
-        raise WeightsError(f"{weights}: is {kind}; expected a checkpoint, a run folder or an .onnx file", path=weights)
+        raise WeightsError.at(weights, f"is {kind}; expected a checkpoint, a run folder or an .onnx file")
     from lookonce.workflows.export import export  # needs PyTorch, the rest does not
 
     with temporary_folder() as folder:

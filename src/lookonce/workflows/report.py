@@ -106,7 +106,7 @@ def report(
         Score the weights if they have no scores yet; --no-score shows the scores of the training log.
     """
     if num_images < 0:
-        raise SettingsError(f"num_images: {num_images}; expected 0 or more", setting="num_images", value=num_images)
+        raise SettingsError.of("num_images", num_images, "expected 0 or more")
     options = Options(split=split, num_images=num_images, score=score)
     if more:
         if any(given is not None for given in (evaluation, weights, predictions)):

@@ -122,10 +122,10 @@ def _read(settings: Settings, path: Path) -> ModelRecord:
     with silenced(True):  # what the reader assumes is logged when the weights are copied
         record = open_checkpoint(path).record
     if settings.weights and (len(record.masks) != NUM_HEADS or len(record.anchors) != NUM_ANCHORS):
-        raise WeightsError(
-            f"{path}: {len(record.masks)} heads and {len(record.anchors)} anchors; expected {NUM_HEADS} and "
-            f"{NUM_ANCHORS} to train from; --backbone-weights {path} starts from the backbone alone",
-            path=path,
+        raise WeightsError.at(
+            path,
+            f"{len(record.masks)} heads and {len(record.anchors)} anchors; expected {NUM_HEADS} and {NUM_ANCHORS} to "
+            f"train from; --backbone-weights {path} starts from the backbone alone",
         )
     return record
 

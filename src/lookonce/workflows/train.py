@@ -243,11 +243,11 @@ def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
     for name in said - free:
         before, now = getattr(kept, name), getattr(asked.settings, name)
         if before != now and CHOSEN_BY_DATA.get(name) != now:
-            raise SettingsError(
-                f"{name}: {now}; expected {before}, with which {run.path} was started; leave {name} out to resume it, "
-                f"or start another run: --run NAME, from these weights with --weights {run.path}",
-                setting=name,
-                value=now,
+            raise SettingsError.of(
+                name,
+                now,
+                f"expected {before}, with which {run.path} was started; leave {name} out to resume it, or start "
+                f"another run: --run NAME, from these weights with --weights {run.path}",
             )
     return kept.model_copy(update={name: getattr(asked.settings, name) for name in said & free})
 
@@ -267,10 +267,8 @@ def open_splits(settings: Settings, run: RunFolder | None = None) -> tuple[Datas
     if settings.val_split in source.splits:
         return train_set, source.split(settings.val_split), held_out
     if settings.val_split not in {VAL, NO_VAL}:
-        raise SettingsError(
-            f"val_split: {settings.val_split}; expected one of {', '.join(source.splits)}, or none for no validation",
-            setting="val_split",
-            value=settings.val_split,
+        raise SettingsError.of(
+            "val_split", settings.val_split, f"expected one of {', '.join(source.splits)}, or none for no validation"
         )
     return train_set, None, []
 
@@ -461,17 +459,17 @@ def require_same_run(run: RunFolder, record: ModelRecord) -> None:
         return
     before = read_record(first_intact(run.saves))
     if before.data_hash != record.data_hash:
-        raise DataError(
-            f"{run.path}: the training annotations changed since this run started (SHA-256 {before.data_hash[:12]}, "
-            f"now {record.data_hash[:12]}); restore them, or start a new run from these weights: --weights {run.path}",
-            path=run.path,
+        raise DataError.at(
+            run.path,
+            f"the training annotations changed since this run started (SHA-256 {before.data_hash[:12]}, now "
+            f"{record.data_hash[:12]}); restore them, or start a new run from these weights: --weights {run.path}",
         )
     for name in (before.settings.keys() & record.settings.keys()) - FREE_WHEN_RESUMING - {"data", "images"}:
         if before.settings[name] != record.settings[name]:
-            raise SettingsError(
-                f"{run.settings}: {name} is {record.settings[name]}; expected {before.settings[name]}, with which the "
-                "run was trained so far; restore it, or start another run: --run NAME",
-                path=run.settings,
+            raise SettingsError.at(
+                run.settings,
+                f"{name} is {record.settings[name]}; expected {before.settings[name]}, with which the run was trained "
+                "so far; restore it, or start another run: --run NAME",
                 setting=name,
                 value=record.settings[name],
             )

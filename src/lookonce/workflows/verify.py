@@ -206,9 +206,7 @@ def with_files_of_run(files: Sequence[Path]) -> list[Path]:
         path for path in sorted(files[0].iterdir()) if path.suffix in PROMISES and kind_of(path) != "checkpoint"
     ]
     if not exported:
-        raise SettingsError(
-            f"{files[0]}: contains no exported file to verify; run `lookonce export {files[0]}` first", path=files[0]
-        )
+        raise SettingsError.at(files[0], f"contains no exported file to verify; run `lookonce export {files[0]}` first")
     return [files[0], *exported]
 
 
@@ -246,10 +244,10 @@ def add_references(subjects: list[Subject]) -> None:
     others.pop(own)
     for place, size in enumerate(others, start=1):
         if not hasattr(first.runtime, "model"):
-            raise SettingsError(
-                f"{first.path}: has image size {_size(own)}, another file {_size(size)}; give the "
-                "checkpoint they were made from first, which runs at both sizes",
-                path=first.path,
+            raise SettingsError.at(
+                first.path,
+                f"has image size {_size(own)}, another file {_size(size)}; give the checkpoint they were made from "
+                "first, which runs at both sizes",
             )
         subjects.insert(place, Subject(path=first.path, runtime=at_size(first.runtime, size[1], first.path)))
 

@@ -141,9 +141,9 @@ def _read_categories(categories: list[Any], used: Ids, path: Path) -> tuple[tupl
     problems = [_first_problem(item, {"id": _ID, "name": _TEXT}) for item in categories]
     for index, problem in enumerate(problems):
         if problem:
-            raise DataError(f"{path}: categories[{index}]{problem}", path=path)
+            raise DataError.at(path, f"categories[{index}]{problem}")
     if not categories:
-        raise DataError(f"{path}: 'categories' is empty; expected at least one class", path=path)
+        raise DataError.at(path, "'categories' is empty; expected at least one class")
     categories = _without_root(categories, used, path)
     ordered = sorted(categories, key=lambda category: (0, category["id"]) if type(category["id"]) is int else (1, 0))
     ids = tuple(category["id"] for category in ordered)
@@ -151,10 +151,8 @@ def _read_categories(categories: list[Any], used: Ids, path: Path) -> tuple[tupl
     for what, values in (("id", ids), ("name", names)):
         twice = [value for value, times in Counter(values).items() if times > 1]
         if twice:
-            raise DataError(
-                f"{path}: two categories have the {what} {twice[0]!r}; expected every {what} once",
-                path=path,
-                value=twice[0],
+            raise DataError.at(
+                path, f"two categories have the {what} {twice[0]!r}; expected every {what} once", value=twice[0]
             )
     return names, ids
 

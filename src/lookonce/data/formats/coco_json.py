@@ -37,23 +37,22 @@ def load_coco_json(path: Path, take: Callable[[list[Any]], Result]) -> tuple[dic
     try:
         content = _load(path, take)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}", path=path) from error
+        raise DataError.at(path, f"cannot be read: {error.strerror or error}") from error
     if not isinstance(content, dict):
-        raise DataError(
-            f"{path}: is a JSON {type(content).__name__}; expected a COCO object with images, annotations, categories",
-            path=path,
+        raise DataError.at(
+            path, f"is a JSON {type(content).__name__}; expected a COCO object with images, annotations, categories"
         )
     for key in ("images", "annotations", "categories"):
         if key not in content:
             keys = ", ".join(map(repr, list(content)[:8])) or "nothing"
-            raise DataError(
-                f"{path}: has no {key!r}; expected COCO's images, annotations, categories; found {keys}; other "
-                "formats: docs/data.md",
-                path=path,
+            raise DataError.at(
+                path,
+                f"has no {key!r}; expected COCO's images, annotations, categories; found {keys}; other formats: "
+                "docs/data.md",
                 value=key,
             )
         if not isinstance(content[key], list):
-            raise DataError(f"{path}: {key!r} is {show(content[key])}; expected a list", path=path, value=key)
+            raise DataError.at(path, f"{key!r} is {show(content[key])}; expected a list", value=key)
     return content, content.pop("annotations")
 
 
@@ -83,7 +82,7 @@ def _read(path: Path, *, polygons: bool) -> bytes | bytearray:
     content, rest = bytearray(), b""
     with path.open("rb") as file:
         if words := stand_in(file.read(256)):
-            raise DataError(f"{path}: {words}", path=path)
+            raise DataError.at(path, f"{words}")
         file.seek(0)
         if polygons:
             return file.read()
@@ -177,10 +176,10 @@ def _parse_whole(path: Path) -> Any:
             line=error.lineno,
         ) from error
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: invalid JSON (byte {error.start} is not UTF-8); expected COCO annotations", path=path
+        raise DataError.at(
+            path, f"invalid JSON (byte {error.start} is not UTF-8); expected COCO annotations"
         ) from error
     except ValueError as error:  # a number of thousands of digits; thousands of brackets
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path}: invalid JSON ({error}); expected COCO annotations", path=path) from error
+        raise DataError.at(path, f"invalid JSON ({error}); expected COCO annotations") from error

@@ -62,10 +62,9 @@ def open_shards(root: Path, _index: list[Path], _needs_images: bool) -> DataSour
     """A folder with shards.json; images in object storage are fetched when they are read."""
     files = find_coco(root)
     if not files:
-        raise DataError(
-            f"{root}: has {INDEX}, but no annotation file; expected annotations/instances_train.json; copy the whole "
-            "folder",
-            path=root,
+        raise DataError.at(
+            root,
+            f"has {INDEX}, but no annotation file; expected annotations/instances_train.json; copy the whole folder",
         )
     by_split = _file_of_each_split(root, files)
 
@@ -83,19 +82,19 @@ def _file_of_each_split(root: Path, files: list[Path]) -> dict[str, Path]:
         if split is None:
             continue
         if split in by_split:
-            raise DataError(
-                f"{root}: {by_split[split].name} and {file.name} both match split {split!r}; expected one file; choose "
-                f"it: --data {file} --images FOLDER",
-                path=root,
+            raise DataError.at(
+                root,
+                f"{by_split[split].name} and {file.name} both match split {split!r}; expected one file; choose it: "
+                f"--data {file} --images FOLDER",
             )
         by_split[split] = file
     if not by_split and len(files) == 1:
         return {"train": files[0]}
     if not by_split:
-        raise DataError(
-            f"{root}: {listed([file.name for file in files])}: no file name has a split; expected train, val or test, "
-            f"as in instances_train2017.json; or choose one: --data {files[0]}",
-            path=root,
+        raise DataError.at(
+            root,
+            f"{listed([file.name for file in files])}: no file name has a split; expected train, val or test, as in "
+            f"instances_train2017.json; or choose one: --data {files[0]}",
         )
     return by_split
 
@@ -115,10 +114,10 @@ def _image_folder(root: Path, file: Path, split: str, *, must_exist: bool) -> Pa
     if not must_exist or Listing(root).by_name.find(first or "", split):
         return root
     tried = ", ".join(str(folder.relative_to(root)) for folder in folders[:6])
-    raise DataError(
-        f"{file}: its first image {first!r} was not found in {root}; expected it in one of {tried}; set the image "
-        f"folder: --data {file} --images FOLDER",
-        path=file,
+    raise DataError.at(
+        file,
+        f"its first image {first!r} was not found in {root}; expected it in one of {tried}; set the image folder: "
+        f"--data {file} --images FOLDER",
     )
 
 
@@ -127,7 +126,7 @@ def _first_file_name(file: Path) -> str | None:
     try:
         start = read_regular_file(file, 1 << 20).decode("utf-8", errors="replace")
     except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror or error}", path=file) from error
+        raise DataError.at(file, f"cannot be read: {error.strerror or error}") from error
     match = re.search(r'"file_name"\s*:\s*("(?:[^"\\]|\\.)+")', start)
     try:
         return str(parse_json(match[1])) if match else None
@@ -143,9 +142,8 @@ def open_json(path: Path, images: Path | None, *, needs_images: bool) -> DataSou
     """
     folder = _folder_around(path, needs_images=needs_images) if images is None else images
     if not folder.is_dir():
-        raise DataError(
-            f"{folder}: no such folder; expected the folder with the images of {path}; set it: --images FOLDER",
-            path=folder,
+        raise DataError.at(
+            folder, f"no such folder; expected the folder with the images of {path}; set it: --images FOLDER"
         )
     own = split_in(path.stem) or "train"
     siblings = {}
@@ -176,10 +174,10 @@ def _folder_around(path: Path, *, needs_images: bool) -> Path:
             return _image_folder(folder, path, split, must_exist=True)
     if not needs_images:
         return path.parent
-    raise DataError(
-        f"{path}: its first image {first!r} is not in {path.parent} or beside that folder; set the image folder: "
-        "--images FOLDER",
-        path=path,
+    raise DataError.at(
+        path,
+        f"its first image {first!r} is not in {path.parent} or beside that folder; set the image folder: --images "
+        "FOLDER",
     )
 
 

@@ -67,10 +67,10 @@ def parse_csv(path: Path, report: Report) -> list[LabelledImage]:
     try:
         text = read_text_file(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}", path=path) from error
+        raise DataError.at(path, f"cannot be read as UTF-8 text: {error}") from error
     found = columns_of(text.partition("\n")[0].strip("\r"))
     if found is None:
-        raise DataError(f"{path}: line 1 names no columns {', '.join(_NEEDED)}; see docs/data.md", path=path, line=1)
+        raise DataError.at(path, f"line 1 names no columns {', '.join(_NEEDED)}; see docs/data.md", line=1)
     delimiter, columns, has_header = found
     images: dict[str, LabelledImage] = {}
     boxes: dict[str, list[LabelledBox]] = {}

@@ -78,7 +78,7 @@ def _root(path: Path) -> ET.Element:
     try:
         return ET.fromstring(read_regular_file(path))
     except (ET.ParseError, OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as XML ({error}); expected CVAT annotations", path=path) from error
+        raise DataError.at(path, f"cannot be read as XML ({error}); expected CVAT annotations") from error
 
 
 def _box(shape: ET.Element) -> tuple[float, float, float, float] | None:

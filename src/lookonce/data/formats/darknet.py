@@ -27,9 +27,7 @@ def open_darknet(path: Path) -> DataSource:
     content = read_darknet_data(path)
     lists = {split: content[key] for split, keys in _SPLITS.items() for key in keys if content.get(key)}
     if not lists:
-        raise DataError(
-            f"{path}: has no train, valid or test; expected key = value lines, such as train = train.txt", path=path
-        )
+        raise DataError.at(path, "has no train, valid or test; expected key = value lines, such as train = train.txt")
     entries = {split: yolo.described_path(path, written, split) for split, written in lists.items()}
     if entries.get("val") == entries.get("train") and "train" in entries:
         get_logger().info(f"{path}: valid is the list of train; there is no split val")
@@ -50,4 +48,4 @@ def _names(path: Path, content: dict[str, str]) -> tuple[str, ...]:
     if content.get("classes", "").isdecimal() and 0 < int(content["classes"]) <= yolo.MAX_CLASSES:
         get_logger().warning(f"{path}: names no file of class names; the classes are named by their numbers")
         return tuple(map(str, range(int(content["classes"]))))
-    raise DataError(f"{path}: has neither names nor classes; expected names = FILE", path=path, setting="names")
+    raise DataError.at(path, "has neither names nor classes; expected names = FILE", setting="names")

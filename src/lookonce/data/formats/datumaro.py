@@ -65,7 +65,7 @@ def _boxes(written: dict[str, Any], names: list[str], place: str) -> list[Labell
 def _content(path: Path) -> dict[str, Any]:
     content = read_json(path, "a datumaro file")
     if not isinstance(content, dict):
-        raise DataError(f"{path}: is a JSON {type(content).__name__}; expected a datumaro file", path=path)
+        raise DataError.at(path, f"is a JSON {type(content).__name__}; expected a datumaro file")
     return content
 
 

@@ -43,8 +43,8 @@ def _has_split(path: Path) -> bool:
 def open_only_yaml(root: Path, files: list[Path], _needs_images: bool) -> DataSource:
     """A folder with one YAML file."""
     if len(files) > 1:
-        raise DataError(
-            f"{root}: has {len(files)} YAML files; expected one, or data.yaml; choose one: --data {files[0]}", path=root
+        raise DataError.at(
+            root, f"has {len(files)} YAML files; expected one, or data.yaml; choose one: --data {files[0]}"
         )
     return open_yaml(files[0])
 
@@ -55,18 +55,16 @@ def open_yaml(path: Path) -> DataSource:
         SPELLINGS.get(key, key): content[key] for key in (*SPLITS, *SPELLINGS) if content.get(key)
     }
     if not entries:
-        raise DataError(
-            f"{path}: has no split; expected train, val or test; found the keys "
-            f"{', '.join(map(str, content)) or 'none'}",
-            path=path,
+        raise DataError.at(
+            path, f"has no split; expected train, val or test; found the keys {', '.join(map(str, content)) or 'none'}"
         )
     described = [split for split, entry in entries.items() if isinstance(entry, dict)]
     if len(described) == len(entries):
         return open_description(path, content, entries)
     if described:
-        raise DataError(
-            f"{path}: {described[0]} is a mapping, other splits are paths; expected all mappings or all paths",
-            path=path,
+        raise DataError.at(
+            path,
+            f"{described[0]} is a mapping, other splits are paths; expected all mappings or all paths",
             setting=described[0],
         )
     return yolo.open_yolo(path, content, entries)
@@ -77,11 +75,9 @@ def _load_yaml(path: Path) -> dict[str, Any]:
         text = read_text_file(path)
         content, as_text = parse_yaml(text)
     except (yaml.YAMLError, ValueError, OSError) as error:
-        raise DataError(f"{path}: is not YAML: {' '.join(str(error).split())}", path=path) from error
+        raise DataError.at(path, f"is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise DataError(
-            f"{path}: is a YAML {type(content).__name__}; expected keys such as train, val, names", path=path
-        )
+        raise DataError.at(path, f"is a YAML {type(content).__name__}; expected keys such as train, val, names")
     if "names" in content:  # no, 010 and null are names too, not False, 8 and None
         content["names"] = as_text["names"]
     return content
@@ -111,17 +107,17 @@ class _Part:
     def __init__(self, file: Path, split: str, entry: dict[str, Any], names: tuple[str, ...] | None) -> None:
         unknown = sorted(set(entry) - {"images", "annotations", "list"})
         if unknown:
-            raise DataError(
-                f"{file}: {split} has the unknown key {unknown[0]!r}; expected images, annotations and optionally list",
-                path=file,
+            raise DataError.at(
+                file,
+                f"{split} has the unknown key {unknown[0]!r}; expected images, annotations and optionally list",
                 setting=split,
                 value=unknown[0],
             )
         for key in ("images", "annotations"):
             if not isinstance(entry.get(key), str):
-                raise DataError(
-                    f"{file}: {split}.{key} is {entry.get(key)!r}; expected a path",
-                    path=file,
+                raise DataError.at(
+                    file,
+                    f"{split}.{key} is {entry.get(key)!r}; expected a path",
                     setting=f"{split}.{key}",
                     value=entry.get(key),
                 )
@@ -152,13 +148,9 @@ class _Part:
             if ".txt" in suffixes and ".xml" not in suffixes:
                 return "yolo"
             if suffixes >= {".txt", ".xml"}:
-                raise DataError(
-                    f"{self._annotations}: has .xml and .txt files; expected annotations of one format",
-                    path=self._annotations,
-                )
-        raise DataError(
-            f"{self._annotations}: no annotations; expected a COCO .json, or a folder of VOC .xml or YOLO .txt files",
-            path=self._annotations,
+                raise DataError.at(self._annotations, "has .xml and .txt files; expected annotations of one format")
+        raise DataError.at(
+            self._annotations, "no annotations; expected a COCO .json, or a folder of VOC .xml or YOLO .txt files"
         )
 
     def read(self, parts: Mapping[str, "_Part"], report: Report) -> Annotations:
@@ -177,18 +169,18 @@ class _Part:
 
     def _with_names(self, found: Annotations) -> Annotations:
         if self._names is not None and self._names != found.class_names:
-            raise DataError(
-                f"{self._annotations}: has the classes {listed(found.class_names)}, by category id; expected names of "
-                f"{self._file}: {listed(self._names)}; leave out names, or put them in this order",
-                path=self._annotations,
+            raise DataError.at(
+                self._annotations,
+                f"has the classes {listed(found.class_names)}, by category id; expected names of {self._file}: "
+                f"{listed(self._names)}; leave out names, or put them in this order",
             )
         return found
 
     def _read_yolo(self, others: Sequence["_Part"], report: Report) -> Annotations:
         if self._names is None:
-            raise DataError(
-                f"{self._file}: has no class names, and YOLO labels have none; expected names: [...] or names: FILE",
-                path=self._file,
+            raise DataError.at(
+                self._file,
+                "has no class names, and YOLO labels have none; expected names: [...] or names: FILE",
                 setting="names",
             )
         origin = self._list or self._images

@@ -20,7 +20,7 @@ def parse_fiftyone(path: Path, report: Report) -> list[LabelledImage]:
     try:
         classes, entries = content.get("classes"), list(_entries(content, path))
     except (AttributeError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected a FiftyOne file", path=path) from error
+        raise DataError.at(path, f"cannot be read ({error}); expected a FiftyOne file") from error
     images = []
     for name, written in entries:
         boxes = []
@@ -56,10 +56,10 @@ def _entries(content: dict[str, Any], path: Path) -> Iterator[tuple[str, list[An
         if isinstance(value, dict) and value.get("_cls") == "Detections"
     }
     if len(fields) > 1 and USUAL_FIELD not in fields:
-        raise DataError(
-            f"{path}: has boxes in the fields {', '.join(sorted(fields))}; expected one field, or {USUAL_FIELD}; "
-            "export one: dataset.export(label_field=...)",
-            path=path,
+        raise DataError.at(
+            path,
+            f"has boxes in the fields {', '.join(sorted(fields))}; expected one field, or {USUAL_FIELD}; export one: "
+            "dataset.export(label_field=...)",
         )
     field = USUAL_FIELD if USUAL_FIELD in fields else next(iter(fields), USUAL_FIELD)
     for sample in content["samples"]:

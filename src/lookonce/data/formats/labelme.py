@@ -21,7 +21,7 @@ def parse_labelme(path: Path, report: Report) -> list[LabelledImage]:
     content = read_json(path, "a LabelMe file")
     shapes = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(shapes, list):
-        raise DataError(f"{path}: has no list shapes; expected a LabelMe file", path=path)
+        raise DataError.at(path, "has no list shapes; expected a LabelMe file")
     boxes = []
     for number, shape in enumerate(shapes, start=1):
         try:

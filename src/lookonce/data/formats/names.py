@@ -16,7 +16,7 @@ def read_list(path: Path) -> list[str]:
     try:
         text = read_text_file(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}", path=path) from error
+        raise DataError.at(path, f"cannot be read as UTF-8 text: {error}") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
@@ -28,10 +28,10 @@ def write_names(folder: Path, class_names: Sequence[str]) -> None:
 def checked_names(names: Sequence[str], path: Path) -> tuple[str, ...]:
     """The names as a tuple. DataError if there are none, or one occurs twice."""
     if not names:
-        raise DataError(f"{path}: has no class names; expected one a line", path=path)
+        raise DataError.at(path, "has no class names; expected one a line")
     if len(set(names)) < len(names):
         twice = Counter(names).most_common(1)[0][0]
-        raise DataError(f"{path}: class {twice!r} occurs twice; expected every name once", path=path, value=twice)
+        raise DataError.at(path, f"class {twice!r} occurs twice; expected every name once", value=twice)
     return tuple(names)
 
 

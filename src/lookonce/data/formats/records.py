@@ -63,7 +63,7 @@ def read_json(path: Path, expected: str) -> Any:
     try:
         return parse_json(read_regular_file(path))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}); expected {expected}", path=path) from error
+        raise DataError.at(path, f"cannot be read as JSON ({error}); expected {expected}") from error
 
 
 def annotations_of(
@@ -184,8 +184,7 @@ class RecordReader:
                     names |= {box.name for image in self._images(other, ignore) for box in image.boxes}
             self._class_names = self._classes_of(names)
         if not self._class_names:
-            raise DataError(
-                f"{self._root}: has no classes; expected at least one labelled object in {self._files[0][0]}",
-                path=self._root,
+            raise DataError.at(
+                self._root, f"has no classes; expected at least one labelled object in {self._files[0][0]}"
             )
         return self._class_names

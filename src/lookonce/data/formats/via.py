@@ -25,7 +25,7 @@ def parse_via(path: Path, report: Report) -> list[LabelledImage]:
         text = read_text_file(path)
         regions = list(_of_csv(text) if path.suffix.lower() != ".json" else _of_json(parse_json(text)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({error!r}); expected a file of VIA", path=path) from error
+        raise DataError.at(path, f"cannot be read ({error!r}); expected a file of VIA") from error
     boxes: dict[str, list[LabelledBox]] = {}
     number = 0
     for name, shape, attributes in regions:

@@ -116,7 +116,7 @@ def parse_voc(path: Path, root: Path, report: Report) -> list[LabelledImage]:
     try:
         element = ET.fromstring(read_regular_file(path))
     except (ET.ParseError, OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as XML ({error}); expected a VOC annotation", path=path) from error
+        raise DataError.at(path, f"cannot be read as XML ({error}); expected a VOC annotation") from error
     image = _read_image(element, path, report)
     return [replace(image, name=path.relative_to(root).with_suffix("").as_posix())]
 
@@ -140,7 +140,7 @@ def _corner(element: ET.Element, tag: str, place: str) -> float:
         return float(text or "")
     except ValueError:
         seen = "missing" if text is None else repr(text)
-        raise DataError(f"{place}: {tag} is {seen}; expected a number of pixels", path=place) from None
+        raise DataError.at(place, f"{tag} is {seen}; expected a number of pixels") from None
 
 
 def image_paths_of(images: Sequence[LabelledImage], annotations_dir: Path, images_dir: Path) -> list[Path]:
@@ -209,9 +209,7 @@ class _VocReader:
                     everything += read_voc_images(self._root / "Annotations", new, file, ignore)
             self._class_names = class_names_of(self._root, everything)
         if not self._class_names:
-            raise DataError(
-                f"{self._root}: has no classes; expected at least one object in the listed XML files", path=self._root
-            )
+            raise DataError.at(self._root, "has no classes; expected at least one object in the listed XML files")
         return self._class_names
 
 

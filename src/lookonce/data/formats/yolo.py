@@ -151,9 +151,7 @@ def list_images(entry: Path, report: Report) -> list[Path]:
         base = next((base for base in bases if lines and not missing_rows([base / lines[0]])), entry.parent)
         located = locate_images(lines, base, None, entry, report)
         return [found or base / line for found, line in zip(located, lines, strict=True)]
-    raise DataError(
-        f"{entry}: is no folder and no .txt file; expected a folder of images, or a list of them", path=entry
-    )
+    raise DataError.at(entry, "is no folder and no .txt file; expected a folder of images, or a list of them")
 
 
 def report_other_images(listing: Listing, report: Report) -> None:
@@ -267,27 +265,20 @@ def class_names_in(content: dict[str, object], path: Path) -> tuple[str, ...]:
     if isinstance(names, dict):
         names = _in_order(names, path)
     if not isinstance(names, list) or not names:
-        raise DataError(
-            f"{path}: names is {names!r}; expected a list of class names, or a mapping index: name",
-            path=path,
-            setting="names",
+        raise DataError.at(
+            path, f"names is {names!r}; expected a list of class names, or a mapping index: name", setting="names"
         )
     wrong = [name for name in names if not isinstance(name, str) or not name]
     if wrong:
-        raise DataError(f"{path}: names has {wrong[0]!r}; expected texts", path=path, setting="names", value=wrong[0])
+        raise DataError.at(path, f"names has {wrong[0]!r}; expected texts", setting="names", value=wrong[0])
     texts = tuple(names)
     if len(set(texts)) < len(texts):
         twice = Counter(texts).most_common(1)[0][0]
-        raise DataError(
-            f"{path}: class {twice!r} occurs twice in names; expected every name once",
-            path=path,
-            setting="names",
-            value=twice,
+        raise DataError.at(
+            path, f"class {twice!r} occurs twice in names; expected every name once", setting="names", value=twice
         )
     if content.get("nc", len(texts)) != len(texts):
-        raise DataError(
-            f"{path}: nc is {content['nc']!r}; expected {len(texts)}, the number of names", path=path, setting="nc"
-        )
+        raise DataError.at(path, f"nc is {content['nc']!r}; expected {len(texts)}, the number of names", setting="nc")
     return texts
 
 
@@ -295,10 +286,8 @@ def _in_order(names: dict[str, object], path: Path) -> list[object]:
     by_index = {int(key): name for key, name in names.items() if isinstance(key, str) and key.isdecimal()}
     if len(by_index) < len(names) or sorted(by_index) != list(range(len(names))):
         shown = ", ".join(map(str, list(names)[:8]))
-        raise DataError(
-            f"{path}: names has the keys [{shown}]; expected 0..{len(names) - 1} without gaps",
-            path=path,
-            setting="names",
+        raise DataError.at(
+            path, f"names has the keys [{shown}]; expected 0..{len(names) - 1} without gaps", setting="names"
         )
     return [by_index[label] for label in range(len(names))]
 
@@ -344,11 +333,8 @@ def _kpt_shape(content: dict[str, Any], path: Path) -> tuple[int, int] | None:
         return None
     whole = isinstance(shape, list) and len(shape) == 2 and all(type(number) is int for number in shape)
     if not whole or shape[0] < 1 or shape[1] not in {2, 3}:
-        raise DataError(
-            f"{path}: kpt_shape is {shape!r}; expected [number of keypoints, 2 or 3]",
-            path=path,
-            setting="kpt_shape",
-            value=shape,
+        raise DataError.at(
+            path, f"kpt_shape is {shape!r}; expected [number of keypoints, 2 or 3]", setting="kpt_shape", value=shape
         )
     return shape[0], shape[1]
 
@@ -360,9 +346,9 @@ def described_path(file: Path, entry: object, setting: str, root: object = None)
     longest end of it that exists in the folder of the file, or in that above, is used.
     """
     if not isinstance(entry, str) or "\0" in entry:
-        raise DataError(
-            f"{file}: {setting} is {entry!r}; expected a folder, a .txt list, or a list of these",
-            path=file,
+        raise DataError.at(
+            file,
+            f"{setting} is {entry!r}; expected a folder, a .txt list, or a list of these",
             setting=setting,
             value=entry,
         )
