@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from lookonce.api import LoadedDetector as LoadedDetector
 from lookonce.cloud.job import JobResult
-from lookonce.cloud.manifest import Manifest
+from lookonce.cloud.job_file import JobFile
 from lookonce.data.write import Copy
 from lookonce.detections import Detections as Detections
 from lookonce.errors import DataError as DataError
@@ -251,12 +251,12 @@ def job(
     split: str | None = ...,
     **flags: Any,
 ) -> JobResult: ...
+def job_file(
+    platform: str, *, image: str, devices: int = ..., nnodes: str = ..., gpu: str = ..., **flags: Any
+) -> JobFile: ...
 def load(
     path: str | PathLike[str], *, names: str | PathLike[str] | None = ..., device: str = ..., runtime: str = ...
 ) -> LoadedDetector: ...
-def manifest(
-    platform: str, *, image: str, devices: int = ..., nnodes: str = ..., gpu: str = ..., **flags: Any
-) -> Manifest: ...
 def page(
     weights: _Path | None = ...,
     *,

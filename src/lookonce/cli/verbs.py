@@ -159,15 +159,15 @@ VERBS: dict[str, Verb] = {
             "job --task eval --data_url /data --checkpoint_url /weights",
         ),
     ),
-    "manifest": Verb(
-        target="lookonce.cloud.manifest:manifest",
-        summary="Print the manifest of a cloud job for a cluster.",
-        shown_by="lookonce.cloud.manifest:as_text",
+    "job-file": Verb(
+        target="lookonce.cloud.job_file:job_file",
+        summary="Print a cloud job as a file for a cluster.",
+        shown_by="lookonce.cloud.job_file:as_text",
         is_file=True,
         tolerant=True,
         examples=(
-            "manifest kubernetes --image IMAGE --devices 8 --data_url s3://bucket/data --train_url s3://bucket/runs",
-            "manifest skypilot --image IMAGE --gpu L4 --data_url s3://bucket/data --train_url s3://bucket/runs",
+            "job-file kubernetes --image IMAGE --devices 8 --data_url s3://bucket/data --train_url s3://bucket/runs",
+            "job-file skypilot --image IMAGE --gpu L4 --data_url s3://bucket/data --train_url s3://bucket/runs",
         ),
     ),
     "config": Verb(

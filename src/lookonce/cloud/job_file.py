@@ -1,4 +1,4 @@
-"""`lookonce manifest`: a cloud job as a file for Kubernetes, Kubeflow Trainer, SkyPilot or dstack."""
+"""`lookonce job-file`: a cloud job as a file for Kubernetes, Kubeflow Trainer, SkyPilot or dstack."""
 
 import json
 import re
@@ -45,18 +45,18 @@ PATTERNS = {
     "image": (r"[\w.:/@-]+", "a container image, such as registry.example.com/lookonce:1"),
     "gpu": (r"([A-Za-z][\w-]*)?", "a model of GPU, such as L4"),
     "devices": (r"[1-9]\d*", "a number of at least 1"),
-    "nnodes": (r"[1-9]\d*", "a number of at least 1: a manifest has a fixed number of nodes"),
+    "nnodes": (r"[1-9]\d*", "a number of at least 1: a job file has a fixed number of nodes"),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
+class JobFile:
     """text: YAML."""
 
     text: str
 
 
-def manifest(
+def job_file(
     platform: str,
     *,
     image: str,
@@ -64,8 +64,8 @@ def manifest(
     nnodes: str = "1",
     gpu: str = "",
     **flags: Any,
-) -> Manifest:
-    """Print the manifest of a cloud job for Kubernetes, Kubeflow Trainer, SkyPilot or dstack.
+) -> JobFile:
+    """Print a cloud job as a file for Kubernetes, Kubeflow Trainer, SkyPilot or dstack.
 
     All other options are those of lookonce job, of which data_url and train_url are required. They are checked here,
     before a machine is rented. A job that is preempted or stopped is started again and resumes.
@@ -95,7 +95,7 @@ def manifest(
         pattern, expected = PATTERNS[name]
         if not re.fullmatch(pattern, str(value)):
             raise SettingsError(f"{name}: {value!r}; expected {expected}", setting=name, value=value)
-    template = resources.files("lookonce.cloud") / "manifests" / f"{platform}.yaml"
+    template = resources.files("lookonce.cloud") / "job_files" / f"{platform}.yaml"
     text = Template(template.read_text(encoding="utf-8")).substitute(
         name=f"lookonce-{run}",
         image=image,
@@ -106,7 +106,7 @@ def manifest(
         stopped=int(ExitCode.STOPPED),
         invalid=int(ExitCode.WRONG_USE),
     )
-    return Manifest(text=text)
+    return JobFile(text=text)
 
 
 def job_options(flags: dict[str, Any]) -> list[str]:
@@ -114,7 +114,7 @@ def job_options(flags: dict[str, Any]) -> list[str]:
     for name in ("file", "config_path", "node_rank", "rdzv_endpoint"):
         if name in flags:
             raise SettingsError(
-                f"{name}: {flags[name]}; a manifest cannot contain it; give each setting as an option, and leave the "
+                f"{name}: {flags[name]}; a job file cannot contain it; give each setting as an option, and leave the "
                 "nodes to the platform",
                 setting=name,
                 value=flags[name],
@@ -130,5 +130,5 @@ def job_options(flags: dict[str, Any]) -> list[str]:
     return [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
 
 
-def as_text(manifest: Manifest) -> Iterator[str]:
-    yield manifest.text.rstrip("\n")
+def as_text(result: JobFile) -> Iterator[str]:
+    yield result.text.rstrip("\n")

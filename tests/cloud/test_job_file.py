@@ -1,4 +1,4 @@
-"""Manifests: the platforms' own schemas, that their parts agree, and what the nodes run, as processes on loopback."""
+"""Job files: the platforms' own schemas, that their parts agree, and what the nodes run, as processes on loopback."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from ports import free_port
 from raised import raises
 
 from lookonce.cli.main import main
-from lookonce.cloud.manifest import manifest
+from lookonce.cloud.job_file import job_file
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import SettingsError
 from lookonce.exit_codes import ExitCode
@@ -27,7 +27,7 @@ from lookonce.remote.stage_in import cache_name
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ("--epochs=6", "--batch-size=2", "--image-size=64", "--width=0.0625", "--device=cpu", "--log-interval=1")
 URLS = {"data_url": "s3://bucket/coco.zip", "train_url": "s3://bucket/out"}
-# Of each platform: the package that has its schema, and a program that reads a manifest from stdin.
+# Of each platform: the package that has its schema, and a program that reads a job file from stdin.
 SCHEMAS = {
     "kubeflow": ("kubeflow-trainer-api==2.3.*", """
 from kubeflow_trainer_api import models
@@ -64,7 +64,7 @@ NODES = {
 
 
 def text_for(platform: str, **flags: Any) -> str:
-    return manifest(
+    return job_file(
         platform, **{"image": "registry.example.com/lookonce", "devices": 8, "nnodes": "2", **URLS, **flags}
     ).text
 
@@ -157,7 +157,7 @@ def test_kubernetes_expands_nothing_in_an_option(platform: str) -> None:
 )
 def test_what_no_node_could_run_is_refused(flags: dict[str, Any]) -> None:
     with raises(SettingsError, setting=next(iter(flags))):
-        manifest("skypilot", **{"image": "image", **URLS, **flags})
+        job_file("skypilot", **{"image": "image", **URLS, **flags})
 
 
 def test_an_unknown_platform_is_refused() -> None:
@@ -165,17 +165,17 @@ def test_an_unknown_platform_is_refused() -> None:
         text_for("slurm")
 
 
-def test_the_printed_manifest_runs_lookonce_and_not_the_checkout(
+def test_the_printed_file_runs_lookonce_and_not_the_checkout(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LOOKONCE_COMMAND", "./run")
-    assert main(["manifest", "dstack", "--image=image", *(f"--{name}={url}" for name, url in URLS.items())]) == 0
+    assert main(["job-file", "dstack", "--image=image", *(f"--{name}={url}" for name, url in URLS.items())]) == 0
     assert "exec lookonce job" in capsys.readouterr().out
 
 
 @pytest.mark.network
 @pytest.mark.parametrize("kubernetes", ["1.31", "1.37"])
-def test_kubernetes_own_schema_takes_the_manifest(kubernetes: str, tmp_path: Path) -> None:
+def test_kubernetes_own_schema_takes_the_file(kubernetes: str, tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(text_for("kubernetes"))
     program = ["uv", "run", "--no-project", "--with", "kubernetes-validate==1.37.*", "kubernetes-validate"]
     command = [str(ROOT / "run"), *program, "--strict", "-k", kubernetes, str(tmp_path / "job.yaml")]
@@ -185,7 +185,7 @@ def test_kubernetes_own_schema_takes_the_manifest(kubernetes: str, tmp_path: Pat
 
 @pytest.mark.network
 @pytest.mark.parametrize("platform", SCHEMAS)
-def test_the_platforms_own_schema_takes_the_manifest_and_no_unknown_field(platform: str, tmp_path: Path) -> None:
+def test_the_platforms_own_schema_takes_the_file_and_no_unknown_field(platform: str, tmp_path: Path) -> None:
     package, program = SCHEMAS[platform]
     home = f"import os; os.environ['HOME'] = {str(tmp_path)!r}"  # SkyPilot writes there when it is imported
     reading = f"{home}\nimport sys, yaml\ndocuments = list(yaml.safe_load_all(sys.stdin))\n{program}"
