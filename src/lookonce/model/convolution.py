@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # With fewer channels the copies cost what the products save. One thread, ms of oneDNN's gradient and of ours, 8 images:
-# 32 to 64 channels at 104x104 154 and 99, 128 to 256 at 26x26 57 and 50, 384 to 256 at 26x26 257 and 139, 512 to 1024 at
-# 13x13 363 and 196. With two threads on a busy machine the first was slower, the last two faster.
+# 32 to 64 channels at 104x104 154 and 99, 128 to 256 at 26x26 57 and 50, 384 to 256 at 26x26 257 and 139, 512 to 1024
+# at 13x13 363 and 196. With two threads on a busy machine the first was slower, the last two faster.
 FEWEST_CHANNELS = 256
 
 
