@@ -105,15 +105,22 @@ class Peer:
     def predict(self, images: Path) -> Speed:
         return self._ask(len(list(images.iterdir())), f"predict {images}")
 
+    def train_step(self, batch: int) -> float:
+        """Seconds of a training step with `batch` images."""
+        return float(self._reply(f"train {batch}").split()[0])
+
     def close(self) -> None:
         self._process.communicate()
 
     def _ask(self, count: int, question: str) -> Speed:
+        seconds, processor = self._reply(question).split()
+        return Speed.of(count, float(seconds), float(processor))
+
+    def _reply(self, question: str) -> str:
         assert self._process.stdin is not None
         self._process.stdin.write(question + "\n")
         self._process.stdin.flush()
-        seconds, processor = self._answer().split()
-        return Speed.of(count, float(seconds), float(processor))
+        return self._answer()
 
     def _answer(self) -> str:
         assert self._process.stdout is not None
@@ -169,18 +176,14 @@ class Ours:
         return Speed.of(NETWORK_IMAGES, time.perf_counter() - started, time.process_time() - processor)
 
     def predict(self) -> Speed:
-        from lookonce.workflows.predict import predict_with
+        from lookonce.workflows.predict import PredictRequest, predict_with
 
         processor = time.process_time()
         with tempfile.TemporaryDirectory() as output, contextlib.redirect_stdout(io.StringIO()):
-            done = predict_with(
-                self.runtime,
-                str(self.images),
-                weights=self._weights,
-                threshold=self._threshold,
-                save="json",
-                output=Path(output),
+            request = PredictRequest(
+                str(self.images), weights=self._weights, threshold=self._threshold, save="json", output=Path(output)
             )
+            done = predict_with(self.runtime, request)
         return Speed.of(done.num_images, done.seconds, time.process_time() - processor)
 
 

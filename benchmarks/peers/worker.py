@@ -2,6 +2,7 @@
 
     predict FOLDER    -> seconds of its `predict` on the folder, and seconds of processor time
     network COUNT B   -> the same for COUNT images through the network with batch size B
+    train B           -> the same for the fastest of a few training steps with B random images
 
 Started by benchmarks/peers/compare.py. The ultralytics package is under the AGPL; nothing here is taken from it.
 """
@@ -11,8 +12,11 @@ import time
 
 import torch
 from ultralytics import YOLO
+from ultralytics.cfg import get_cfg
+from ultralytics.utils.torch_utils import ModelEMA
 
 SIZE = 416
+WARM_UP, STEPS = 2, 4
 
 
 def main() -> None:
@@ -26,6 +30,8 @@ def main() -> None:
         command, *arguments = line.split()
         if command == "network":
             answer(time_network(network, int(arguments[0]), int(arguments[1])))
+        elif command == "train":
+            answer(time_training(int(arguments[0])))
         else:
             answer(time_predict(detector, arguments[0], threads))
 
@@ -60,6 +66,32 @@ def time_network(network: torch.nn.Module, count: int, batch: int) -> str:
         for _ in range(count // batch):
             network(images)
     return since(*started)
+
+
+def time_training(batch: int) -> str:
+    """Forward, loss, backward, clipping, SGD and EMA, as its trainer does in float32 on a CPU."""
+    model = YOLO("yolov3-tiny.yaml").model.train().requires_grad_(True)
+    model.args = get_cfg()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.937, nesterov=True)
+    ema = ModelEMA(model)
+    boxes = 7 * batch
+    given = {
+        "img": torch.randint(0, 256, (batch, 3, SIZE, SIZE), dtype=torch.uint8),
+        "cls": torch.randint(0, 80, (boxes, 1)).float(),
+        "bboxes": torch.rand(boxes, 4) * 0.3 + 0.2,
+        "batch_idx": torch.arange(batch).repeat_interleave(7).float(),
+    }
+    spent = []
+    for _ in range(WARM_UP + STEPS):
+        started = time.perf_counter(), time.process_time()
+        loss, _ = model({**given, "img": given["img"].float() / 255})
+        loss.sum().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=10.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        ema.update(model)
+        spent.append(since(*started))
+    return min(spent[WARM_UP:], key=lambda one: float(one.split()[0]))
 
 
 def time_predict(detector: YOLO, folder: str, threads: int) -> str:

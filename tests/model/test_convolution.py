@@ -23,6 +23,11 @@ def test_the_weight_gradient_is_that_of_pytorch(shape: tuple[int, int, int], lay
     assert got.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.fixture(autouse=True)
+def few_channels_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution, "FEWEST_CHANNELS", 32)
+
+
 def test_both_gradients_reach_their_tensors_in_the_weights_layout() -> None:
     conv = nn.Conv2d(32, 8, 3, padding=1, bias=False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     twin = nn.Conv2d(32, 8, 3, padding=1, bias=False)

@@ -7,7 +7,7 @@ import torch
 from lookonce.model.assign import BestAnchors, Targets, TaskAligned
 from lookonce.model.decode import decode_heads
 from lookonce.model.iou import iou
-from lookonce.model.loss import DetectionLoss
+from lookonce.model.loss import DetectionLoss, ignored_predictions
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
 from lookonce.settings.dialects import DIALECTS
 
@@ -52,6 +52,20 @@ def test_an_empty_image_teaches_objectness_alone():
 def test_predictions_inside_a_crowd_are_not_called_background():
     # All 16 small predictions and the four of 80 x 80 pixels, whose part inside is over half, lie in the crowd.
     assert detection_loss()(raw_maps(), one_box(-80, -80, 160, 160, crowd=True)).objectness.item() == 0
+
+
+def test_a_table_in_pieces_ignores_the_same_predictions(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(2, 20, 2, generator=generator) * 50
+    boxes = torch.cat([corners, corners + 20], -1)
+    predicted = boxes.repeat(1, 3, 1)[:, :48].view(2, 4, 4, 3, 4) + torch.randn(2, 4, 4, 3, 4, generator=generator)
+    crowd = torch.arange(20).expand(2, 20) == 7
+    targets = Targets(boxes, torch.arange(20).expand(2, 20) % 5, crowd)
+    whole = ignored_predictions(predicted, targets, targets.real, 0.8)
+    assert 0 < whole.sum() < whole.numel()
+    for largest in (1, 2 * 48 * 6):  # one box at a time; 6, and the last 2
+        monkeypatch.setattr("lookonce.model.loss.LARGEST_TABLE", largest)
+        assert torch.equal(ignored_predictions(predicted, targets, targets.real, 0.8), whole)
 
 
 def test_sums_may_be_divided_by_images_or_by_owners():

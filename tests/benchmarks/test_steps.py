@@ -1,0 +1,73 @@
+"""The benchmarks of limits, training steps and accelerators run, on a CPU with tiny sizes."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+Script = Callable[[str], ModuleType]
+TINY = ("--image-size", "64", "--batch", "2", "--width", "0.0625")
+
+
+def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", [script.__name__, *arguments])
+    script.main()
+
+
+def test_the_limits_are_measured(script: Script) -> None:
+    values = script("limits").measure(1, side=32, copied=2**12, images=1)
+    assert len(values) == 5
+    assert all(value > 0 for value in values.values())
+
+
+def test_a_step_is_compared_with_plain_pytorch(script: Script, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run(script("train_step"), monkeypatch, *TINY, "--threads", "1", "--rounds", "1", "--json", str(tmp_path / "json"))
+    result = json.loads((tmp_path / "json").read_text())
+    assert result["ours / eager"] > 0
+    assert result["ours, of sgemm"] > 0
+
+
+def test_medians_are_of_ratios_within_a_round(script: Script) -> None:
+    rounds = [{"sgemm": 100.0, "ours": 4.0, "eager": 2.0}, {"sgemm": 50.0, "ours": 1.0, "eager": 1.0}]
+    result = script("train_step").summary(rounds, 10.0)
+    assert result["ours / eager"] == 1.5
+    assert result["ours, of sgemm"] == pytest.approx(0.3)
+
+
+def test_a_step_of_eight_images_at_416_counts_three_passes(script: Script) -> None:
+    steps = script("steps")
+    record = steps.make_record(416)
+    forward = 5.57 * 8
+    first = 2 * 8 * 416 * 416 * 16 * 27 / 1e9
+    assert steps.gflop_a_step(record, 8) == pytest.approx(3 * forward - first, rel=2e-3)
+
+
+def test_the_plain_network_computes_the_same(script: Script) -> None:
+    """Up to rounding: pool before or after the activation, and another layout."""
+    import torch
+
+    steps, plain = script("steps"), script("train_step")
+    learner = steps.make_learner(steps.make_settings(64, 2, width=0.0625), steps.make_record(64, 0.0625), plain.CPU)
+    eager = plain.Eager(learner, steps.random_batch(64, 2))
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for ours, theirs in zip(learner.model.train()(images), eager.model.train()(images), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_every_section_runs_and_is_written(script: Script, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(script("gpu"), "WARM_UP", 1)
+    monkeypatch.setattr("lookonce.training.profile.PROFILED_STEPS", 1)
+    monkeypatch.setattr("lookonce.training.profile.SKIPPED_STEPS", 1)
+    run(
+        script("gpu"),
+        monkeypatch,
+        *TINY,
+        *("--device", "cpu", "--images", "6", "--steps", "2", "--output", str(tmp_path)),
+    )
+    values = json.loads((tmp_path / "gpu.json").read_text())
+    for section in ("step", "step + copy", "epoch", "evaluation", "predict"):
+        assert values[section]["images_per_second"] > 0
+    assert (tmp_path / "profile.json").exists()
