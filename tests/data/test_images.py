@@ -21,6 +21,7 @@ from lookonce.data.images import (
     image_size_wh,
     lacks_end_marker,
     read_image,
+    reduced,
     require_size,
     turn_boxes_upright,
 )
@@ -82,6 +83,29 @@ def test_a_jpeg_is_turned_by_its_exif_too() -> None:
     wide = np.kron(SMALL, np.ones((16, 16, 1), np.uint8))
     plain, turned = (read_image(encoded(Image.fromarray(wide), "JPEG", exif=exif(tag))) for tag in (1, 6))
     np.testing.assert_array_equal(turned, np.rot90(plain, -1))
+
+
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+@pytest.mark.parametrize(
+    ("kind", "mode", "orientation"),
+    [("JPEG", "RGB", 1), ("JPEG", "L", 1), ("JPEG", "CMYK", 1), ("JPEG", "RGB", 6), ("PNG", "RGB", 3)],
+)
+def test_a_reduced_image_is_the_mean_of_squares(kind: str, mode: str, orientation: int, reduction: int) -> None:
+    slope = np.add.outer(np.arange(50), np.arange(90))[..., None].repeat(3, 2)
+    image = Image.fromarray(slope.astype(np.uint8)).convert(mode)
+    content = encoded(image, kind, exif=exif(orientation), **({"quality": 95} if kind == "JPEG" else {}))
+    full, small = read_image(content), read_image(content, reduction)
+    expected = reduced(full, reduction)
+    assert small.shape == (-(-full.shape[0] // reduction), -(-full.shape[1] // reduction), 3)
+    assert np.abs(small.astype(int) - expected).max() <= 3
+    square = slice(reduction, 2 * reduction)
+    np.testing.assert_allclose(expected[1, 1], full[square, square].mean((0, 1)), atol=0.5)
+
+
+def test_a_truncated_jpeg_is_an_error_when_it_is_read_reduced_too() -> None:
+    content = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)), "JPEG")
+    with pytest.raises(TruncatedImage):
+        read_image(content[: len(content) // 2], 2)
 
 
 def test_grey_becomes_three_equal_channels() -> None:

