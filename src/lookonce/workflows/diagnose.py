@@ -38,7 +38,7 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime, names_for
 from lookonce.settings.record import ModelRecord
 from lookonce.shown import to_json
-from lookonce.storage import make_run_folder, os_errors_explained, write_file
+from lookonce.storage import os_errors_explained, output_folder, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.validation_split import with_val, with_val_of
 
@@ -119,7 +119,8 @@ def diagnose(
         follow_links=follow_links or subject.settings.get("follow_links", False),
     )
     source = with_val_of(opened, weights, names)
-    folder = _folder(weights, output)
+    inside = weights / "diagnosis" if (weights / "settings.yaml").is_file() else None  # of the run
+    folder = output_folder(output or inside, "diagnose")
     diagnosis = examine(
         subject,
         source,
@@ -273,15 +274,6 @@ def _data_of(subject: Subject, weights: Path) -> Path:
             path=weights,
         )
     return Path(known)
-
-
-def _folder(weights: Path, output: Path | None) -> Path:
-    if output is None and not (weights / "settings.yaml").is_file():
-        return make_run_folder(Path("runs"), "diagnose")
-    folder = output or weights / "diagnosis"
-    with os_errors_explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 class ScoreMonitor:

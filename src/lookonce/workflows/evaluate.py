@@ -31,7 +31,7 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
 from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.shown import shown, to_json
-from lookonce.storage import make_run_folder, os_errors_explained, write_file
+from lookonce.storage import os_errors_explained, output_folder, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.detector_request import DetectorRequest
 from lookonce.workflows.validation_split import with_val_of
@@ -254,7 +254,7 @@ def _assessed(
     return assess(
         dataset,
         found,
-        _folder(request.output),
+        output_folder(request.output, "eval"),
         {**sources, "of": str(request.results or request.weights)},
         iou=request.iou,
         other=other,
@@ -377,15 +377,6 @@ def at_size(runtime: Runtime, image_size: int | str, weights: Path) -> Runtime:
     from lookonce.runtimes.pytorch import PyTorchRuntime
 
     return PyTorchRuntime(model, runtime.record.model_copy(update={"image_size": wanted_hw}))
-
-
-def _folder(output: Path | None) -> Path:
-    """`output`, else a new run folder, so that no other evaluation is overwritten."""
-    if output is None:
-        return make_run_folder(Path("runs"), "eval")
-    with os_errors_explained(output):
-        output.mkdir(parents=True, exist_ok=True)
-    return output
 
 
 def _write(evaluation: Evaluation, dataset: Dataset, sources: Mapping[str, Any], *, keep: Path | None) -> None:
