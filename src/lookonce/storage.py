@@ -249,11 +249,22 @@ def require_space(folder: Path, num_bytes: int, purpose: str = "the checkpoints 
         )
 
 
+def make_folder(folder: Path) -> Path:
+    """The folder, made with its parents unless it exists."""
+    with os_errors_explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def output_folder(output: Path | None, name: str) -> Path:
+    """The folder of the option `output`; by default a new runs/NAME-K, so that nothing is overwritten."""
+    return make_run_folder(Path("runs"), name) if output is None else make_folder(output)
+
+
 def make_run_folder(runs: Path, name: str) -> Path:
     """Create a new folder RUNS/NAME-K, K from 1; two processes never get the same one."""
     number = 1 + max((_run_number(path, name) for path in runs.glob(f"{name}-*")), default=0)
-    with os_errors_explained(runs):
-        runs.mkdir(parents=True, exist_ok=True)
+    with os_errors_explained(make_folder(runs)):
         while True:
             folder = runs / f"{name}-{number}"
             try:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from lookonce.settings.schema import GROUPS, Settings, default_of, group_of, help_of, seconds_of, unit_of
+from lookonce.settings.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
+from lookonce.settings.values import seconds_of
 
 PROJECT = Path(__file__).parents[2]
 

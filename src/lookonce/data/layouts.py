@@ -181,13 +181,11 @@ def open_kind(name: str, listing: Listing, files: Sequence[Path], origin: Path) 
         declared = list(dict.fromkeys(name for file in files for name in kind.classes(file)))
         return tuple(declared) if declared and names <= set(declared) else _listed_classes(listing, names)
 
-    parse = partial(_parse, kind, listing.root)
+    def parse(file: Path, report: Report) -> list[LabelledImage]:
+        return kind.parse(file, listing.root, report)
+
     reader = RecordReader(listing.root, [(file, split_of(file)) for file in files], parse, classes_of)
     return DataSource(origin, name, reader.splits(), reader.read)
-
-
-def _parse(kind: FileKind, root: Path, file: Path, report: Report) -> list[LabelledImage]:
-    return kind.parse(file, root, report)
 
 
 def _listed_classes(listing: Listing, names: set[str]) -> tuple[str, ...]:

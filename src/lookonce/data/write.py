@@ -101,7 +101,10 @@ def write_data(
                 placed = _pack_images(datasets, targets, new, on_progress)
             else:
                 _place_images(targets, new, placing, on_progress)
-                placed = [_placed(dataset, new, targets) for dataset in datasets]
+                placed = [
+                    replace(dataset, image_paths=[new / targets[dataset.split, path] for path in dataset.image_paths])
+                    for dataset in datasets
+                ]
             if to == "labelme":  # has no list of images, so they are read in the order of their files
                 placed = [_by_file(dataset) for dataset in placed]
             _write_annotations(placed, new, to, scores)
@@ -201,10 +204,6 @@ def _place(path: Path, target: Path, placing: str) -> None:
         raise DataError.at(
             path, f"cannot be hard-linked into {target.parent} ({error}); copy the images instead"
         ) from error
-
-
-def _placed(dataset: Dataset, folder: Path, targets: Targets) -> Dataset:
-    return replace(dataset, image_paths=[folder / targets[dataset.split, path] for path in dataset.image_paths])
 
 
 def _by_file(dataset: Dataset) -> Dataset:

@@ -103,13 +103,11 @@ class _Stream:
             if marker == _START_OF_IMAGE:
                 return at
             segment = at
-            at += 1 if marker == 0xFF else 2 if marker in _WITHOUT_LENGTH else 2 + self._length(at + 2)
+            length = int.from_bytes(self.data[at + 2 : at + 4], "big")
+            at += 1 if marker == 0xFF else 2 if marker in _WITHOUT_LENGTH else 2 + length
             if marker == _START_OF_SCAN:
                 at = self.find(_MARKER_IN_CODED_DATA, at)
         return len(self.data)
-
-    def _length(self, at: int) -> int:
-        return int.from_bytes(self.data[at : at + 2], "big")
 
     def _png_end(self) -> int:
         at = len(PNG_START)

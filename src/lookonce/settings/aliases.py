@@ -316,10 +316,6 @@ def _ckpt_interval(given: Given) -> Translation:
     return Translation({"save_steps": steps} if steps > 0 else {"save_every": 1, "save_steps": 0})
 
 
-def _is_save_on_master(given: Given) -> Translation:
-    return Translation({"save_on": "main" if is_true(given["is_save_on_master"]) else "all"})
-
-
 def _factor(old: str, new: str, default: str, differs: str) -> Alias:
     """The document samples a factor between 1 and the number, or its inverse: 0.4 and 2.5 are the same range."""
 
@@ -393,7 +389,7 @@ ALIASES: tuple[Alias, ...] = (
         "save_on",
         "1",
         "1 -> main, 0 -> all: rank R writes into checkpoints/rank-R",
-        _is_save_on_master,
+        lambda given: Translation({"save_on": "main" if is_true(given["is_save_on_master"]) else "all"}),
     ),
     _renamed("log_interval", "log_interval", "100", "batches"),
     # Starting points

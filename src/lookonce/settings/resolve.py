@@ -200,7 +200,8 @@ def _layer(
             meaning, notes = _meaning(entry, own, {**(below or {}), **own})
             layer.notes += notes
             for name, value in meaning.items():
-                _set(layer, name, coerce(name, value), entry, origin or _origin(entry, name))
+                own_place = entry.place if entry.name == name else f"{entry.place}, {entry.name}"
+                _set(layer, name, coerce(name, value), entry, origin or own_place)
         except SettingsError as error:
             place = "" if entry.place == COMMAND_LINE else f"{entry.place}: "
             raise SettingsError(
@@ -259,10 +260,6 @@ def require_known(entries: Iterable[Entry], more: Iterable[str] = ()) -> None:
         first = unknown[0][0]
         words = "\n".join(message for _, message in unknown)
         raise SettingsError(words, setting=first.name, path=first.path, line=first.line)
-
-
-def _origin(entry: Entry, name: str) -> str:
-    return entry.place if entry.name == name else f"{entry.place}, {entry.name}"
 
 
 def _recipe_entries(recipe: str) -> list[Entry]:

@@ -92,7 +92,9 @@ def read_darknet(cfg: Path | None, weights: Path, options: ReadOptions) -> Forei
     is_backbone = kept < len(wanted)
     state = _with_norms(dict(_split(wanted[:kept], floats)), merged, record.dialect.batchnorm_eps)
     require_finite(state, source)
-    notes, assumed, warnings = [_describe(header, len(floats))], list[str](), list[str]()
+    version = ".".join(map(str, header.version))
+    notes = [f"Darknet {version}, trained on {header.seen:,} images, {len(floats):,} parameters"]
+    assumed, warnings = list[str](), list[str]()
     if merged:
         notes.append(f"BatchNorm is merged into {len(merged)} convolutions; it gets statistics that change nothing")
     if is_backbone:
@@ -251,11 +253,6 @@ def _resize(wanted: Resize, header: Header, *, letterbox: bool) -> Resize:
     if wanted != "auto":
         return wanted
     return "stretch" if header.version >= ALEXEYAB and not letterbox else "letterbox"
-
-
-def _describe(header: Header, count: int) -> str:
-    version = ".".join(map(str, header.version))
-    return f"Darknet {version}, trained on {header.seen:,} images, {count:,} parameters"
 
 
 def _read_text(path: Path) -> str:

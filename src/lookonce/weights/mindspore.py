@@ -40,7 +40,6 @@ DTYPES = {
     "UInt8": "u1",
     "Bool": "?",
 }
-FLOATS = {"Float32", "Float16", "Float64"}
 TRAINING_PREFIX = "yolo_network."  # added by training, which saves the network with its loss
 NETWORK_PREFIX = "feature_map."
 # What training saves besides the network: optimizer state, and scalars such as counters and the loss scale.

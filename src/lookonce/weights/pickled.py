@@ -212,20 +212,12 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_rest:
     return TensorPlace(storage, offset, tuple(shape), tuple(strides))
 
 
-def _rebuild_parameter(tensor: Any, *_rest: Any) -> Any:
-    return tensor
-
-
-def _shape(sizes: Any = ()) -> tuple[Any, ...]:
-    return tuple(sizes)
-
-
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": OrderedDict,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_tensor": _rebuild_tensor,
-    "torch._utils._rebuild_parameter": _rebuild_parameter,
-    "torch.Size": _shape,
+    "torch._utils._rebuild_parameter": lambda tensor, *_rest: tensor,
+    "torch.Size": tuple,
     "builtins.set": set,
     "__builtin__.set": set,
 }

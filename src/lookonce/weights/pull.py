@@ -17,7 +17,7 @@ from lookonce.remote.lock import work_lock
 from lookonce.remote.objects import is_remote
 from lookonce.remote.store import is_switched_on
 from lookonce.settings.names import suggestion
-from lookonce.settings.schema import named_path
+from lookonce.settings.values import named_path
 from lookonce.storage import find_published, require_regular_file, temporary_folder
 from lookonce.weights.published import PUBLISHED, Content, Published, Source
 

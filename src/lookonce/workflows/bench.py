@@ -26,7 +26,7 @@ from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.registry import names_for, runtimes_for
 from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.shown import to_json
-from lookonce.storage import make_run_folder, os_errors_explained, write_file
+from lookonce.storage import output_folder, write_file
 from lookonce.workflows.bench_process import THREADS_VARIABLE, Case, as_json
 
 # Each numeric library reads one of these when it starts.
@@ -110,7 +110,7 @@ def bench(
                 cases.append((replace(one, image_size=size, batch=number), count))
             if pipeline and count == max(thread_counts):
                 cases.append((replace(one, pipeline=True), count))
-    folder = _folder(output)
+    folder = output_folder(output, "bench")
     measured = list(_measure_all(cases))
     done = Bench(
         output=folder,
@@ -167,14 +167,6 @@ def machine() -> dict[str, Any]:
         "lookonce": __version__,
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
-
-
-def _folder(output: Path | None) -> Path:
-    if output is None:
-        return make_run_folder(Path("runs"), "bench")
-    with os_errors_explained(output):
-        output.mkdir(parents=True, exist_ok=True)
-    return output
 
 
 def as_text(done: Bench, layout: Layout = PLAIN) -> Iterator[str]:

@@ -36,7 +36,8 @@ from lookonce.runtimes.pytorch import anchor_tensors
 from lookonce.settings.dialects import DIALECTS, Dialect
 from lookonce.settings.image_size import hw_of
 from lookonce.settings.record import DEFAULT_ANCHORS, ModelRecord, Preprocessing, Thresholds, scaled_channels
-from lookonce.settings.schema import Settings, seconds_of
+from lookonce.settings.schema import Settings
+from lookonce.settings.values import seconds_of
 from lookonce.signals import StopRequest
 from lookonce.training.ema import ExponentialMovingAverage
 from lookonce.training.engine import Learner, StepOptions, choose_precision, make_scaler

@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lookonce.data.anchors import box_sizes_at_input
 from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.dataset import Dataset
@@ -40,7 +38,7 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime, names_for
 from lookonce.settings.record import ModelRecord
 from lookonce.shown import to_json
-from lookonce.storage import make_run_folder, os_errors_explained, write_file
+from lookonce.storage import os_errors_explained, output_folder, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.validation_split import with_val, with_val_of
 
@@ -117,11 +115,12 @@ def diagnose(
     subject = read_subject(weights, names)
     opened = open_data(
         data or _data_of(subject, weights),
-        images or _images_of(subject),
+        images or (Path(known) if (known := subject.settings.get("images")) else None),
         follow_links=follow_links or subject.settings.get("follow_links", False),
     )
     source = with_val_of(opened, weights, names)
-    folder = _folder(weights, output)
+    inside = weights / "diagnosis" if (weights / "settings.yaml").is_file() else None  # of the run
+    folder = output_folder(output or inside, "diagnose")
     diagnosis = examine(
         subject,
         source,
@@ -191,7 +190,7 @@ def examine(
     names = [name for name in dict.fromkeys((train_split, split)) if name in source.splits]
     try:
         written = [source.as_written(name, _raise_error) for name in names]
-        datasets = [assemble(found, _ignore) for found in written]
+        datasets = [assemble(found, lambda _: None) for found in written]
     except DataError as error:
         refused = Check(name="reading the annotations", verdict="cause", evidence=str(error))
         return Diagnosis(checks=(refused,), AP50=-1.0)
@@ -208,7 +207,7 @@ def examine(
         check_class_names(record, datasets[-1]),
         check_labels(written),
         _overlay(written, datasets, overlay),
-        check_anchors(_sizes(datasets[0], record), record),
+        check_anchors(box_sizes_at_input(datasets[0], record.image_size, record.preprocessing.resize), record),
         check_learning(subject.rows, subject.settings, diverged=subject.diverged, healthy=val_ap50 >= HEALTHY_AP50),
         check_training_images(train_ap50, val_ap50, min(images, len(datasets[0]))),
         check_scores(found),
@@ -248,10 +247,6 @@ def _found(
     return found
 
 
-def _sizes(dataset: Dataset, record: ModelRecord) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return box_sizes_at_input(dataset, record.image_size, record.preprocessing.resize)
-
-
 def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: Path | None) -> Check:
     """Draw the ground truth as it was read, and count the boxes that were left out."""
     name = "overlay of ground truth"
@@ -270,9 +265,6 @@ def _raise_error(finding: Finding) -> None:
         raise DataError(finding.message, path=finding.file, check=finding.name)
 
 
-def _ignore(_: Finding) -> None: ...
-
-
 def _data_of(subject: Subject, weights: Path) -> Path:
     known = subject.settings.get("data")
     if not known:
@@ -282,20 +274,6 @@ def _data_of(subject: Subject, weights: Path) -> Path:
             path=weights,
         )
     return Path(known)
-
-
-def _images_of(subject: Subject) -> Path | None:
-    known = subject.settings.get("images")
-    return Path(known) if known else None
-
-
-def _folder(weights: Path, output: Path | None) -> Path:
-    if output is None and not (weights / "settings.yaml").is_file():
-        return make_run_folder(Path("runs"), "diagnose")
-    folder = output or weights / "diagnosis"
-    with os_errors_explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 class ScoreMonitor:

@@ -75,7 +75,8 @@ def write_bundle(path: Path, health: Health, run: Path | None) -> None:
     """The report, the versions of all installed packages, and the run's settings and log -> a .zip file.
 
     Credentials are replaced by ***, the home folder by ~."""
-    texts = {"doctor.txt": "\n".join(as_text(health)), "packages.txt": "\n".join(_installed_packages())}
+    packages = sorted(f"{package.name} {package.version}" for package in importlib.metadata.distributions())
+    texts = {"doctor.txt": "\n".join(as_text(health)), "packages.txt": "\n".join(packages)}
     for name in ("settings.yaml", "log.txt") if run is not None else ():
         assert run is not None
         text = read_regular_file(run / name).decode("utf-8", errors="replace")
@@ -86,10 +87,6 @@ def write_bundle(path: Path, health: Health, run: Path | None) -> None:
             archive.writestr(name, without_secrets(text).replace(str(Path.home()), "~"))
     with os_errors_explained(path):
         write_file(path, content.getvalue())
-
-
-def _installed_packages() -> list[str]:
-    return sorted(f"{package.name} {package.version}" for package in importlib.metadata.distributions())
 
 
 def as_text(health: Health) -> Iterator[str]:

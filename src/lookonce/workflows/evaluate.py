@@ -14,7 +14,7 @@ from lookonce.data.held_out import VAL
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError, require_setting
 from lookonce.evaluation.analysis import Analysis, analyse, analysis_as_json, errors_as_json
-from lookonce.evaluation.bootstrap import Comparison, Interval, Resampled, bootstrap, compare
+from lookonce.evaluation.bootstrap import Comparison, Interval, bootstrap, compare
 from lookonce.evaluation.coco import Metrics, MetricsAt, score, score_at
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.matching import match
@@ -31,7 +31,7 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
 from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.shown import shown, to_json
-from lookonce.storage import make_run_folder, os_errors_explained, write_file
+from lookonce.storage import os_errors_explained, output_folder, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.detector_request import DetectorRequest
 from lookonce.workflows.validation_split import with_val_of
@@ -205,7 +205,8 @@ def _evaluate(
     if results is not None:
         found = read_coco_results(results, dataset)
     else:
-        found, detector = detections_of(_given(weights), request.runtime)
+        assert weights is not None  # as checked above: weights or results
+        found, detector = detections_of(weights, request.runtime)
         sources["image_size"] = list(detector.record.image_size)
     other = None
     if against is not None:
@@ -254,7 +255,7 @@ def _assessed(
     return assess(
         dataset,
         found,
-        _folder(request.output),
+        output_folder(request.output, "eval"),
         {**sources, "of": str(request.results or request.weights)},
         iou=request.iou,
         other=other,
@@ -285,7 +286,8 @@ def assess(
     resampled = bootstrap(matches, resamples=resamples) if resamples else None
     comparison: Mapping[str, Comparison] = {}
     if other is not None and resampled is not None:
-        comparison = _comparison(resampled, bootstrap(match(dataset, other), resamples=resamples))
+        others = bootstrap(match(dataset, other), resamples=resamples)
+        comparison = {name: compare(resampled, others, name) for name in INTERVALS}
     analysis = analyse(dataset, found, matches)
     sheets = write_sheets(output, dataset, found, analysis, images)
     evaluation = Evaluation(
@@ -294,19 +296,17 @@ def assess(
         results=found,
         analysis=analysis,
         intervals={name: resampled.interval(name) for name in INTERVALS} if resampled is not None else {},
-        class_intervals=_class_intervals(resampled),
+        class_intervals={
+            name: {metric: resampled.interval(metric, name) for metric in INTERVALS} for name in resampled.class_names
+        }
+        if resampled is not None
+        else {},
         against=comparison,
         output=output,
         files=("metrics.json", "analysis.json", "results.json", *(path.name for path in sheets)),
     )
     _write(evaluation, dataset, sources, keep=kept)
     return evaluation
-
-
-def _class_intervals(resampled: Resampled | None) -> dict[str, dict[str, Interval]]:
-    if resampled is None:
-        return {}
-    return {name: {metric: resampled.interval(metric, name) for metric in INTERVALS} for name in resampled.class_names}
 
 
 def open_detector(
@@ -380,24 +380,6 @@ def at_size(runtime: Runtime, image_size: int | str, weights: Path) -> Runtime:
     return PyTorchRuntime(model, runtime.record.model_copy(update={"image_size": wanted_hw}))
 
 
-def _given(weights: Path | None) -> Path:
-    assert weights is not None
-    return weights
-
-
-def _comparison(first: Resampled, second: Resampled) -> dict[str, Comparison]:
-    return {name: compare(first, second, name) for name in INTERVALS}
-
-
-def _folder(output: Path | None) -> Path:
-    """`output`, else a new run folder, so that no other evaluation is overwritten."""
-    if output is None:
-        return make_run_folder(Path("runs"), "eval")
-    with os_errors_explained(output):
-        output.mkdir(parents=True, exist_ok=True)
-    return output
-
-
 def _write(evaluation: Evaluation, dataset: Dataset, sources: Mapping[str, Any], *, keep: Path | None) -> None:
     """Writes the three files; `keep`, the results file that was scored, is not overwritten."""
     content = evaluation.metrics.as_json() | {
@@ -415,7 +397,7 @@ def _write(evaluation: Evaluation, dataset: Dataset, sources: Mapping[str, Any],
         },
         "evaluated": dict(sources),
     }
-    _write_json(evaluation.output / "metrics.json", content)
+    write_file(evaluation.output / "metrics.json", to_json(content, indent=1) + "\n")
     analysis = to_json(analysis_as_json(evaluation.analysis, dataset))
     write_file(evaluation.output / "analysis.json", analysis + "\n")
     results_file = evaluation.output / "results.json"
@@ -424,14 +406,11 @@ def _write(evaluation: Evaluation, dataset: Dataset, sources: Mapping[str, Any],
             write_coco_results(results_file, evaluation.results, dataset)
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_file(path, to_json(content, indent=1) + "\n")
-
-
 def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
     """COCO's twelve lines, one row per class, the intervals, and the AP50 lost to each type of error."""
     yield from evaluation.metrics.lines()
-    yield from map(_line_at, evaluation.at)
+    for one in evaluation.at:
+        yield f" AP and AR at IoU {one.iou:g}, area = all, maxDets = 100: {one.AP:0.3f}, {one.AR:0.3f}"
     yield from layout.lines(_class_table(evaluation))
     yield "best at: the confidence threshold with the highest F1"
     for name, interval in evaluation.intervals.items():
@@ -448,10 +427,6 @@ def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
     if evaluation.stored_in is not None:
         shown = ", ".join(f"{name} {threshold:g}" for name, threshold in evaluation.stored.items())
         yield f"stored in {evaluation.stored_in}: confidence thresholds {shown}"
-
-
-def _line_at(metrics: MetricsAt) -> str:
-    return f" AP and AR at IoU {metrics.iou:g}, area = all, maxDets = 100: {metrics.AP:0.3f}, {metrics.AR:0.3f}"
 
 
 def _class_table(evaluation: Evaluation) -> Table:

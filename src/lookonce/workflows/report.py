@@ -42,7 +42,7 @@ from lookonce.reports.sheets import found_in, truth_of
 from lookonce.request import old_names
 from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord, Thresholds
-from lookonce.storage import os_errors_explained
+from lookonce.storage import make_folder
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.validation_split import with_val
 
@@ -245,9 +245,7 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
         f"scoring {source} on {counted(len(dataset), 'image')} of split {dataset.split}; --no-score skips this"
     )
     found = find(open_detector(source), dataset, on_progress=on_progress)
-    with os_errors_explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    assess(dataset, found, folder, sources, resamples=RESAMPLES)
+    assess(dataset, found, make_folder(folder), sources, resamples=RESAMPLES)
     return folder
 
 

@@ -10,8 +10,9 @@ from lookonce.errors import WeightsError
 from lookonce.log import get_logger, silenced
 from lookonce.settings.record import DEFAULT_ANCHORS, ModelRecord, scaled_channels
 from lookonce.settings.resolve import Resolved, with_defaults
-from lookonce.settings.schema import NUM_ANCHORS, NUM_HEADS, Settings
+from lookonce.settings.schema import Settings
 from lookonce.settings.text import to_text
+from lookonce.settings.values import NUM_ANCHORS, NUM_HEADS
 from lookonce.training.run_folder import RunFolder
 from lookonce.weights.checkpoint import first_intact, read_record
 from lookonce.weights.load import open_checkpoint

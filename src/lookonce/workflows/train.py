@@ -36,7 +36,8 @@ from lookonce.settings.image_size import hw_of
 from lookonce.settings.names import counted, few
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.resolve import DEFAULT_ORIGIN, Resolved, is_said, resolve
-from lookonce.settings.schema import Settings, seconds_of
+from lookonce.settings.schema import Settings
+from lookonce.settings.values import seconds_of
 from lookonce.settings.yaml_file import to_yaml
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible, train_one_epoch

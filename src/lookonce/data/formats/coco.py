@@ -227,7 +227,9 @@ def _columns(items: list[Any]) -> _Boxes:
         ids=_id_column([item.get("id") for item in good]),
         image_ids=_id_column([item["image_id"] for item in good]),
         category_ids=_id_column([item["category_id"] for item in good]),
-        boxes_xywh=_box_column([item["bbox"] for item in good]),
+        boxes_xywh=np.fromiter(  # a quarter of the time of np.array
+            chain.from_iterable(item["bbox"] for item in good), np.float64, 4 * len(good)
+        ).reshape(-1, 4),
         crowd=np.array([item.get("iscrowd", 0) for item in good], dtype=np.bool_),
         areas=np.array([item.get("area") for item in good], dtype=np.float64),  # None becomes NaN
         problems=problems,
@@ -241,11 +243,6 @@ def _id_column(values: list[Any]) -> Ids:
         with suppress(OverflowError):
             return np.array(values, dtype=np.int64)
     return np.fromiter(values, dtype=object, count=len(values))
-
-
-def _box_column(values: list[list[float]]) -> NDArray[np.float64]:
-    """(M, 4); a quarter of the time of np.array."""
-    return np.fromiter(chain.from_iterable(values), dtype=np.float64, count=4 * len(values)).reshape(-1, 4)
 
 
 def _joined(parts: list[_Boxes], path: Path, report: Report) -> _Boxes:

@@ -66,7 +66,9 @@ def _load(path: Path, take: Callable[[list[Any]], Result]) -> Any:
     """The parsed file; a list of annotations is replaced by the results of `take`."""
     for polygons in (False, True):
         try:
-            return _parse(_decoded(_read(path, polygons=polygons)), take, needs_boxes=not polygons)
+            content = _read(path, polygons=polygons)
+            text = content.decode(json.detect_encoding(content), "surrogatepass")
+            return _parse(text, take, needs_boxes=not polygons)
         except (ValueError, RecursionError) as error:  # the unmodified file gives the correct line number
             if isinstance(error, DataError):
                 raise
@@ -106,10 +108,6 @@ def _without_polygons(text: bytes) -> bytes:
         end = piece.find(b"]]") if is_polygon else -1
         kept += [piece[end + 3 :]] if end >= 0 and piece[end + 2 : end + 3] == b"," else [_SEGMENTATION, piece]
     return b"".join(kept)
-
-
-def _decoded(content: bytes | bytearray) -> str:
-    return content.decode(json.detect_encoding(content), "surrogatepass")
 
 
 def _parse(text: str, take: Callable[[list[Any]], Result], *, needs_boxes: bool) -> dict[str, Any]:

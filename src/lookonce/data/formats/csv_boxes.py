@@ -7,6 +7,7 @@ the image if no coordinate is above 1. Kaggle's column bbox is "[left, top, widt
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lookonce.data.findings import Finding, Report
@@ -87,7 +88,7 @@ def parse_csv(path: Path, report: Report) -> list[LabelledImage]:
         images.setdefault(image.name, image)
         boxes.setdefault(image.name, [])
         if box:
-            boxes[image.name].append(_named(box, names))
+            boxes[image.name].append(replace(box, name=names.get(box.name, box.name)))
     fractions = all(max(map(abs, box.box_xyxy)) <= 1 for found_boxes in boxes.values() for box in found_boxes)
     return [
         LabelledImage(
@@ -139,10 +140,6 @@ def _read_row(
         place=f"{path} line {number}",
         crowd=cells.get("crowd", "0").lower() in {"1", "true"},
     )
-
-
-def _named(box: LabelledBox, names: dict[str, str]) -> LabelledBox:
-    return LabelledBox(name=names.get(box.name, box.name), box_xyxy=box.box_xyxy, place=box.place, crowd=box.crowd)
 
 
 def _names_of_codes(path: Path) -> dict[str, str]:
