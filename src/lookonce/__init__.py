@@ -44,6 +44,7 @@ __all__ = [
     "job",
     "load",
     "manifest",
+    "monitor",
     "page",
     "predict",
     "pull",

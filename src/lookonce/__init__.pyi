@@ -257,6 +257,7 @@ def load(
 def manifest(
     platform: str, *, image: str, devices: int = ..., nnodes: str = ..., gpu: str = ..., **flags: Any
 ) -> Manifest: ...
+def monitor(run: _Path, *more: _Path, output: _Path | None = ..., port: int = ...) -> _Path | None: ...
 def page(
     weights: _Path | None = ...,
     *,
@@ -381,6 +382,7 @@ def train(
     time: str = ...,
     profile: bool = ...,
     tensorboard: bool = ...,
+    page: bool = ...,
     width: float | Sequence[int] = ...,
     dialect: Literal["darknet", "mindspore", "ultralytics"] = ...,
     activation: Literal["auto", "leaky", "relu", "silu"] = ...,

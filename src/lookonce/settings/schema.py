@@ -351,6 +351,9 @@ class Settings(BaseModel):
     tensorboard: bool = _setting(
         False, "run", "Also write the metrics for TensorBoard into the run folder (needs the extra tensorboard)."
     )
+    page: bool = _setting(
+        False, "run", "Show the run in the browser while it trains; the log names the address, on this machine only."
+    )
 
     # Model
     width: Factor | Channels = _setting(
