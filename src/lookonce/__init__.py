@@ -44,6 +44,7 @@ __all__ = [
     "job",
     "job_file",
     "load",
+    "monitor",
     "page",
     "predict",
     "pull",

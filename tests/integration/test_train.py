@@ -242,6 +242,7 @@ def test_a_profile_trains_nothing(data: Path, tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_curves_are_drawn_while_it_runs(trained: TrainResult) -> None:
+    assert trained.run.validation_sheet.stat().st_mtime > trained.run.first_batch.stat().st_mtime
     drawn = {path.name for path in trained.run.plots.glob("*.svg")}
     assert {"loss.svg", "precision.svg"} <= drawn
 

@@ -16,11 +16,11 @@ from lookonce.errors import DataError
 from lookonce.reports.content import Content, Run, best_metrics, read_metrics, read_run
 from lookonce.reports.html import render, write_plots, write_report
 from lookonce.reports.images import ComparedImage
-from lookonce.reports.sections import FIRST_BATCH
 from lookonce.reports.sheets import write_batch
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.schema import Settings
+from lookonce.training.run_folder import RunFolder
 
 VOID = {"meta", "img"}
 TWELVE = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -189,7 +189,7 @@ def test_the_first_batch_of_the_run_is_embedded(tmp_path: Path) -> None:
     )
     content = full_content()
     before = render(content).count("data:image/jpeg")
-    write_batch(tmp_path / FIRST_BATCH, batch, RECORD.class_names)
+    write_batch(RunFolder(tmp_path).first_batch, batch, RECORD.class_names)
     page = render(replace(content, run=replace(content.run, folder=tmp_path)))
     parse(page)
     assert page.count("data:image/jpeg") == before + 1

@@ -198,6 +198,12 @@ VERBS: dict[str, Verb] = {
         traits={"score": NO_DEFAULT},
         examples=("report runs/train-1", "report runs/train-1 runs/train-2 --output compared.html"),
     ),
+    "monitor": Verb(
+        target="lookonce.workflows.monitor:monitor",
+        summary="Follow runs in the browser while they train.",
+        shown_by="lookonce.workflows.monitor:as_text",
+        examples=("monitor runs/train-1", "monitor runs/train-1 runs/train-2 --output now.html"),
+    ),
     "demo": Verb(
         target="lookonce.workflows.demo:demo",
         summary="Train, evaluate and export on synthetic images.",

@@ -55,7 +55,7 @@ def tiles(runs: Sequence[Compared]) -> str:
     cells = []
     for place, run in enumerate(runs):
         value = three_digits(run.content.metrics.get("AP50", -1))
-        mark = f'<i class="dot" style="background:var(--series-{_color(place)})"></i>'
+        mark = f'<i class="dot" style="background:var(--series-{series_color(place)})"></i>'
         cells.append(f'<div class="card tile"><b>{value}</b><span>{mark}AP50 of {escape(run.name)}</span></div>')
     return f'<div class="tiles">{"".join(cells)}</div>'
 
@@ -118,11 +118,11 @@ def curves(runs: Sequence[Compared]) -> str:
 
 
 def _line(run: Compared, column: str, place: int) -> Series:
-    lines = line_series(run.content.run.rows, {column: _color(place)})
-    return Series(name=run.name, points=lines[0].points if lines else [], color=_color(place))
+    lines = line_series(run.content.run.rows, {column: series_color(place)})
+    return Series(name=run.name, points=lines[0].points if lines else [], color=series_color(place))
 
 
-def _color(place: int) -> int:
+def series_color(place: int) -> int:
     return place % 6 + 1
 
 

@@ -60,20 +60,38 @@ def write_comparison(path: Path, title: str, runs: Sequence[comparison.Compared]
     return path
 
 
-def fill_page(*, title: str, lead: str, tiles: str, parts: Sequence[tuple[str, str, str]]) -> str:
-    """A whole page. tiles: HTML under the title; parts: heading, anchor and HTML of each section, omitted if empty."""
+# A browser may load only the images, styles and scripts embedded in the page.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+FOOTER = "Written by lookonce. This page is self-contained: it loads nothing from the network."
+
+
+def fill_page(
+    *,
+    title: str,
+    lead: str,
+    tiles: str,
+    parts: Sequence[tuple[str, str, str]],
+    policy: str = POLICY,
+    script: str = "page.js",
+    footer: str = FOOTER,
+) -> str:
+    """A whole page. tiles: HTML under the title; parts: heading, anchor and HTML of each section, omitted if empty.
+
+    policy: its Content-Security-Policy; script: file of this package; footer: HTML.
+    """
     parts = [part for part in parts if part[2]]
     links = "".join(f'<a href="#{anchor}">{heading}</a>' for heading, anchor, _ in parts)
     body = "".join(f'<section id="{anchor}"><h2>{heading}</h2>{html}</section>' for heading, anchor, html in parts)
     return PAGE.format(
-        policy=POLICY,
+        policy=policy,
         title=escape(title),
         style=_asset("page.css"),
-        script=_asset("page.js"),
+        script=_asset(script),
         lead=escape(lead),
         tiles=tiles,
         links=links,
         body=body,
+        footer=footer,
     )
 
 
@@ -86,8 +104,6 @@ def lead(content: Content) -> str:
     return f"YOLOv3-Tiny, trained to detect {few(names)}."
 
 
-# A browser may load only the images, styles and scripts embedded in the page.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -105,7 +121,7 @@ PAGE = """<!doctype html>
 {tiles}
 <nav aria-label="Sections">{links}</nav>
 {body}
-<footer>Written by lookonce. This page is self-contained: it loads nothing from the network.</footer>
+<footer>{footer}</footer>
 </main>
 <script>
 {script}</script>

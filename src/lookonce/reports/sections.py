@@ -16,6 +16,7 @@ from lookonce.reports.plots import Axis, Series, axes, bar_chart, heat_map, line
 from lookonce.reports.summary import sentences
 from lookonce.settings.names import counted
 from lookonce.settings.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
+from lookonce.training.run_folder import RunFolder
 
 TWELVE = {
     "AP": "Average precision, mean over IoU 0.50 to 0.95",
@@ -90,7 +91,6 @@ DASHED = (
     "positive."
 )
 UNDEFINED = -1.0  # of a metric, without objects or detections
-FIRST_BATCH = "plots/first-batch.jpg"  # in a run folder
 HEAT_CELLS = 25  # a side
 HEAT_WIDTH, HEAT_HEIGHT = 480, 360  # pixels
 
@@ -145,7 +145,7 @@ def _curve_chart(curve: Curve, series: Sequence[Series]) -> str:
 
 def _first_batch(content: Content) -> str:
     """The images and boxes that the network got first."""
-    file = content.run.folder / FIRST_BATCH
+    file = RunFolder(content.run.folder).first_batch
     if not file.is_file():
         return ""
     image = f'<img class="photo" alt="first batch of training" src="{jpeg_uri(file.read_bytes())}">'

@@ -25,6 +25,7 @@ ImageArray = NDArray[np.uint8]
 
 IMAGE_SIDE = 440  # pixels, of each of the two images of a pair
 BATCH_IMAGES, BATCH_SIDE, BATCH_QUALITY = 16, 240, 75  # images on the sheet of a batch; pixels; of JPEG
+VALIDATION_IMAGES = 4  # reading and drawing them takes 0.1 s after each evaluation
 GAP, HEADING = 8, 26
 MISTAKE_COLOR = (230, 20, 20)
 GROUND, INK = (255, 255, 255), (28, 36, 48)
@@ -37,10 +38,24 @@ def write_sheets(folder: Path, dataset: Dataset, results: Results, analysis: Ana
     files = []
     for name, rows in (("worst.jpg", worst), ("images.jpg", even_choice(len(dataset), count))):
         if len(rows) and not missing_rows([dataset.image_paths[row] for row in rows]):
-            pairs = [_pair(dataset, results, analysis, row) for row in rows.tolist()]
+            lowest = lowest_scores(dataset, analysis)
+            pairs = [_pair(dataset, results, lowest, row) for row in rows.tolist()]
             write_file(folder / name, _jpeg(_arranged(pairs, columns=2, cell_width=2 * IMAGE_SIDE + GAP // 2)))
             files.append(folder / name)
     return files
+
+
+def write_validation(file: Path, dataset: Dataset, results: Results, threshold: float) -> None:
+    """Writes a sheet of up to VALIDATION_IMAGES images, the same for each epoch: ground truth, then predictions.
+
+    threshold: of the predictions, such as the one with the best F1; below 0 it is unknown, and SHOWN_SCORE is taken.
+    """
+    lowest = [threshold if threshold >= 0 else SHOWN_SCORE] * len(dataset.class_names)
+    rows = even_choice(len(dataset), VALIDATION_IMAGES).tolist()
+    pairs = [_pair(dataset, results, lowest, row) for row in rows]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sheet = _arranged(pairs, columns=2, cell_width=2 * IMAGE_SIDE + GAP // 2)
+    write_file(file, _jpeg(sheet, BATCH_QUALITY))
 
 
 def write_overlay(file: Path, dataset: Dataset, count: int) -> None:
@@ -99,11 +114,11 @@ def lowest_scores(dataset: Dataset, analysis: Analysis) -> list[float]:
     return [best.get(name, SHOWN_SCORE) for name in dataset.class_names]
 
 
-def _pair(dataset: Dataset, results: Results, analysis: Analysis, index: int) -> ImageArray:
-    """Heading, ground truth and predictions of one image; errors have a red frame."""
+def _pair(dataset: Dataset, results: Results, lowest: Sequence[float], index: int) -> ImageArray:
+    """Heading, ground truth and predictions of one image; errors have a red frame. lowest: as of `found_in`."""
     image = read_image(dataset.image_paths[index])
     truth = truth_of(dataset, index)
-    found = found_in(dataset, results, index, lowest_scores(dataset, analysis))
+    found = found_in(dataset, results, index, lowest)
     hit_truth, hit_found = match(truth, found)
     small, scale = _small(image)
     names = dataset.class_names

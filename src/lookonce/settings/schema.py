@@ -160,6 +160,8 @@ class Settings(BaseModel):
     """Profile ten training steps part by part, write profile.txt and profile.json into the run folder, and stop."""
     tensorboard: bool = _setting(False, "run")
     """Also write the metrics for TensorBoard into the run folder (needs the extra tensorboard)."""
+    page: bool = _setting(False, "run")
+    """Show the run in the browser while it trains; the log names the address, on this machine only."""
 
     # Model
     width: Factor | Channels = _setting(1.0, "model")

@@ -62,6 +62,16 @@ class RunFolder:
         return self.path / "plots"
 
     @property
+    def first_batch(self) -> Path:
+        """Images of the first batch, as the network gets them."""
+        return self.plots / "first-batch.jpg"
+
+    @property
+    def validation_sheet(self) -> Path:
+        """Validation images with ground truth and predictions, of the newest evaluation."""
+        return self.plots / "validation.jpg"
+
+    @property
     def last(self) -> Path:
         return self.path / "checkpoints" / "last"
 

@@ -346,8 +346,10 @@ def num_workers(workers: int | str, device: torch.device) -> int:
     return 1 if device.type == "cpu" else min(max(usable_processors() // (2 * processes_here()), 2), 16)
 
 
-def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | None:
+def make_evaluate(settings: Settings, dataset: Dataset | None, sheet: Path | None = None) -> Evaluate | None:
     """Validation during training: the same detector, images and metric as `eval`. None without a validation set.
+
+    sheet: image file that shows some of the validation images with their boxes, written anew by each evaluation.
 
     Metrics: COCO's twelve; precision, recall and F1 at the best threshold; the loss (val_loss and its parts), computed
     on the same logits. Each rank detects on its shard of the images; rank 0 scores all detections and broadcasts.
@@ -359,6 +361,7 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
     from lookonce.evaluation.curves import operating_point
     from lookonce.evaluation.evaluate import detect_all
     from lookonce.evaluation.matching import match
+    from lookonce.reports.sheets import write_validation
     from lookonce.runtimes.detector import Detector
     from lookonce.training.validation_loss import LossRuntime, mean_losses
 
@@ -388,9 +391,12 @@ def make_evaluate(settings: Settings, dataset: Dataset | None) -> Evaluate | Non
             more = f" ({len(bad)} such images)" if len(bad) > 1 else ""
             get_logger().warning(f"{min(bad.values())}{more}; left out of this score")
         scored, results = without_images(all_scored, results, bad.keys())
-        metrics: dict[str, float] = broadcast_object(
-            score(scored, results).twelve() | operating_point(match(scored, results)) if is_main() else None
-        )
+        metrics: dict[str, float] = {}
+        if is_main():
+            metrics = score(scored, results).twelve() | operating_point(match(scored, results))
+            if sheet is not None:
+                write_validation(sheet, scored, results, metrics["F1_threshold"])
+        metrics = broadcast_object(metrics)
         return metrics | mean_losses(own_rank_group().gather(runtime.sums.tolist()))
 
     return evaluate_weights
@@ -433,7 +439,7 @@ def make_trainer(
     return Trainer(
         learner,
         loader,
-        evaluate=make_evaluate(settings, val_set),
+        evaluate=make_evaluate(settings, val_set, run.validation_sheet),
         record=record,
         run=run,
         options=TrainerOptions(

@@ -4,7 +4,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ from lookonce.training.tensorboard import tensorboard_writer
 from lookonce.training.trainer import OnEpoch, Position, Trainer, TrainResult
 from lookonce.weights.checkpoint import first_intact, read_record, read_training_values
 from lookonce.workflows import build
+from lookonce.workflows.monitor import shown_in_browser
 from lookonce.workflows.starting_weights import at_weights, located, log_facts, starting_record
 from lookonce.workflows.train_inputs import require_data
 from lookonce.workflows.validation_split import NO_VAL, VAL_FILE, held_out_names, write_names
@@ -124,7 +125,7 @@ def train_here(settings: Settings, run: RunFolder | None, line: launch.LauncherC
             log_lines(check_export_first(settings, learner, record))
         is_new = run is None
         run = run or start_run(settings, held_out)
-        with writing_to(run):
+        with writing_to(run), shown_in_browser(run.path) if settings.page and is_main() else nullcontext():
             require_same_run(run, record)
             if is_new and is_main():
                 draw_first_batch(run, loader, record)
@@ -220,7 +221,7 @@ def named_after_data(resolved: Resolved) -> Settings:
 FREE_WHEN_RESUMING = frozenset(
     {
         *("runs", "name", "run", "recipe", "device", "workers", "log_interval", "eval_every", "save_every", "cache_mb"),
-        *("save_steps", "save_on", "keep", "patience", "time", "profile", "tensorboard", "export_check"),
+        *("save_steps", "save_on", "keep", "patience", "time", "profile", "tensorboard", "page", "export_check"),
         *("devices", "nnodes", "node_rank", "rdzv_endpoint", "max_restarts", "rank_timeout", "cpus_per_rank"),
         "rank_logs",
         *("check_images", "on_bad_image", "follow_links"),
@@ -315,7 +316,7 @@ def draw_first_batch(run: RunFolder, loader: Loader, record: ModelRecord) -> Non
     from lookonce.reports.sheets import write_batch
 
     with closing(loader.epoch(0)) as batches:
-        write_batch(run.plots / "first-batch.jpg", next(batches), record.class_names)
+        write_batch(run.first_batch, next(batches), record.class_names)
 
 
 def remember_data(run: RunFolder, val_set: Dataset | None, decoded: Decoded) -> None:

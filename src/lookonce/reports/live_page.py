@@ -1,0 +1,105 @@
+"""The page of `lookonce monitor`: runs in progress with the curves of the report, one run over the other."""
+
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from lookonce.reports.comparison import Compared, curves, series_color
+from lookonce.reports.content import Content, Run, best_metrics, read_run
+from lookonce.reports.elements import card, three_digits
+from lookonce.reports.html import POLICY, fill_page
+from lookonce.reports.images import jpeg_uri
+from lookonce.storage import read_regular_file
+from lookonce.training.run_folder import RunFolder
+
+TILES = "tiles"
+HEADINGS = {"training": "Training", "images": "Validation images", "log": "Log"}
+LOG_LINES = 30
+LOG_BYTES = 1 << 14
+# The page asks its own server only.
+LIVE_POLICY = POLICY.replace("img-src data:", "img-src 'self'; connect-src 'self'")
+
+
+def live_page(title: str, parts: Mapping[str, str], *, is_live: bool) -> str:
+    """The page as HTML. is_live: it replaces its parts by newer ones of its server; else it stays as it is."""
+    places = {name: f'<div id="part-{name}">{html}</div>' for name, html in parts.items()}
+    options = {"policy": LIVE_POLICY, "script": "live.js", "footer": LIVE_FOOTER} if is_live else {}
+    return fill_page(
+        title=title,
+        lead="Curves, images and log of runs while they train." if is_live else "Runs as they stood.",
+        tiles=places[TILES],
+        parts=[(heading, name, places[name]) for name, heading in HEADINGS.items()],
+        **options,
+    )
+
+
+LIVE_FOOTER = '<span id="state">Updated every two seconds, from this machine only.</span>'
+
+
+def parts_of(folders: Mapping[str, Path], address_of: Callable[[Path], str]) -> dict[str, str]:
+    """The HTML of each part, by name. folders: of the runs, by the name to show; address_of: image file -> its URL.
+
+    DataError if a folder is no run.
+    """
+    runs = [_compared(name, read_run(folder)) for name, folder in folders.items()]
+    return {
+        TILES: _tiles(runs),
+        "training": curves(runs) or "<p>No epoch is finished yet.</p>",
+        "images": f'<div class="stack">{"".join(_images(run, address_of) for run in runs)}</div>',
+        "log": "".join(
+            f"<h3>{escape(run.name)}</h3><pre>{escape(log_end(run.content.run.folder))}</pre>" for run in runs
+        ),
+    }
+
+
+def _compared(name: str, run: Run) -> Compared:
+    metrics = best_metrics(run.rows, run.settings.get("best_metric", "AP"))
+    return Compared(name=name, content=Content(title=name, run=run, metrics=metrics))
+
+
+def _tiles(runs: Sequence[Compared]) -> str:
+    """For each run: its epochs, and the best AP and AP50 so far."""
+    cells = []
+    for place, run in enumerate(runs):
+        mark = f'<i class="dot" style="background:var(--series-{series_color(place)})"></i>'
+        epochs = f"{len(run.content.run.rows)}/{run.content.run.settings.get('epochs', '?')}"
+        shown = {"epochs": escape(epochs)} | {
+            f"best {name}": three_digits(run.content.metrics.get(name, -1)) for name in ("AP", "AP50")
+        }
+        cells += [
+            f'<div class="card tile"><b>{value}</b><span>{mark}{words} of {escape(run.name)}</span></div>'
+            for words, value in shown.items()
+        ]
+    return f'<div class="tiles">{"".join(cells)}</div>'
+
+
+def _images(run: Compared, address_of: Callable[[Path], str]) -> str:
+    """The images of the newest evaluation; before the first one, those of the first batch."""
+    folder = RunFolder(run.content.run.folder)
+    sheets = {
+        folder.validation_sheet: "ground truth, then predictions of the newest evaluation; errors have a red frame",
+        folder.first_batch: "the first batch of training, as the network gets it",
+    }
+    shown = next((path for path in sheets if path.is_file()), None)
+    if shown is None:
+        return f"<h3>{escape(run.name)}</h3><p>No images yet.</p>"
+    words = escape(f"{run.name}: {sheets[shown]}")
+    return card(f'<h3>{words}</h3><img class="photo" src="{escape(address_of(shown))}" alt="{words}">')
+
+
+def _log(run: Compared) -> str:
+    return f"<h3>{escape(run.name)}</h3><pre>{escape(log_end(run.content.run.folder))}</pre>"
+
+
+def embedded(image: Path) -> str:
+    """The image file as a data URL."""
+    return jpeg_uri(read_regular_file(image))
+
+
+def log_end(folder: Path) -> str:
+    """The last LOG_LINES lines of the log of a run; empty if there is none."""
+    try:
+        content = read_regular_file(RunFolder(folder).log)[-LOG_BYTES:]
+    except FileNotFoundError:
+        return ""
+    return "\n".join(content.decode(errors="replace").splitlines()[-LOG_LINES:])
