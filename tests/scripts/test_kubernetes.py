@@ -49,10 +49,11 @@ def test_the_names_and_numbers_of_the_manifest_agree() -> None:
 
 
 @pytest.mark.network
+@pytest.mark.parametrize("manifest", [MANIFEST, MANIFEST.with_name("predict-kubernetes.yaml")])
 @pytest.mark.parametrize("kubernetes", ["1.31", "1.37"])
-def test_kubernetes_own_schema_takes_the_manifest(kubernetes: str) -> None:
+def test_kubernetes_own_schema_takes_the_manifest(kubernetes: str, manifest: Path) -> None:
     program = ["uv", "run", "--no-project", "--with", "kubernetes-validate==1.37.*", "kubernetes-validate"]
-    command = [str(ROOT / "run"), *program, "--strict", "-k", kubernetes, str(MANIFEST)]
+    command = [str(ROOT / "run"), *program, "--strict", "-k", kubernetes, str(manifest)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
