@@ -175,10 +175,11 @@ def test_the_printed_file_runs_lookonce_and_not_the_checkout(
 
 @pytest.mark.network
 @pytest.mark.parametrize("kubernetes", ["1.31", "1.37"])
-def test_kubernetes_own_schema_takes_the_file(kubernetes: str, tmp_path: Path) -> None:
+def test_kubernetes_own_schema_takes_the_files(kubernetes: str, tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(text_for("kubernetes"))
+    files = [str(tmp_path / "job.yaml"), str(ROOT / "scripts" / "predict-kubernetes.yaml")]
     program = ["uv", "run", "--no-project", "--with", "kubernetes-validate==1.37.*", "kubernetes-validate"]
-    command = [str(ROOT / "run"), *program, "--strict", "-k", kubernetes, str(tmp_path / "job.yaml")]
+    command = [str(ROOT / "run"), *program, "--strict", "-k", kubernetes, *files]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

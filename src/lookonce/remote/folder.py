@@ -19,7 +19,7 @@ class Folder(ABC):
 
     @abstractmethod
     def names(self, folder: str) -> list[str]:
-        """The files in a folder of it."""
+        """The files in a folder of it; "": in itself."""
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -91,7 +91,7 @@ class _InStore(Folder):
         return next((entry.size for entry in self._store.entries(place) if entry.location == place), None)
 
     def names(self, folder: str) -> list[str]:
-        return [entry.name for entry in self._store.entries(self._location / folder)]
+        return [entry.name for entry in self._store.entries(self._location / folder if folder else self._location)]
 
     def read(self, name: str) -> bytes:
         return self._store.get_text(self._location / name).encode()

@@ -34,6 +34,7 @@ from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import make_run_folder, only_writer, os_errors_explained
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.predict_parts import PredictedParts, predict_parts
+from lookonce.workflows.predict_ray import predict_on_ray
 from lookonce.workflows.predict_request import (
     PredictRequest,
     detector_of,
@@ -99,8 +100,8 @@ class Predicted:
 
 @takes(PredictRequest)
 def predict(request: PredictRequest) -> Predicted:
-    if request.part is not None:
-        parts = predict_parts(request)
+    if request.part is not None or request.engine == "ray":
+        parts = predict_on_ray(request) if request.engine == "ray" else predict_parts(request)
         return Predicted(output=Path(parts.output), saves=("jsonl",), parts=parts, **parts.totals())
     several = request.several()
     if several is None:

@@ -28,6 +28,7 @@ from lookonce.storage import make_run_folder, sha256_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.predict_request import PredictRequest, detects_as
 
+MOST_SHOWN = 20  # parts that have a line of their own
 # Options on which the lines of a result depend, besides the weights and the manifest.
 OPTIONS = (
     *("threshold", "iou_threshold", "max_detections", "multi_label", "agnostic", "classes", "tile", "tile_overlap"),
@@ -53,10 +54,13 @@ class PredictedParts:
 
     def lines(self) -> Iterator[str]:
         """A line for each part, the throughput of this run, and the place of the results."""
-        for record in self.parts:
+        for record in self.parts[:MOST_SHOWN]:
             numbers = f"{counted(record['images'], 'image')}, {counted(record['detections'], 'detection')}"
             failed = f", {record['failed']:,} could not be read" if record["failed"] else ""
             yield f"part {record['part']}: {numbers}{failed}; SHA-256 {record['sha256']}"
+        if len(self.parts) > MOST_SHOWN:
+            failed = sum(record["failed"] for record in self.parts)
+            yield f"{len(self.parts) - MOST_SHOWN:,} more parts; in all {failed:,} images could not be read"
         rate = f"{self.num_new / max(self.seconds, 1e-9):.1f} images/s in {self.seconds:.1f} s"
         yield f"{counted(self.num_new, 'image')} in this run, {rate}"
         yield f"written: {self.output}: {counted(len(self.parts), 'part')}"

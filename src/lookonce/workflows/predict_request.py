@@ -21,6 +21,7 @@ from lookonce.workflows.detector_request import DetectorRequest
 SAVES = ("images", *TEXT_OUTPUTS, "crops")
 SAVE_ALIASES = {"pictures": "images"}  # an earlier name, which scripts may still use
 DEFAULT_SAVES = "images,json"
+Engine = Literal["local", "ray"]
 Labels = Literal["yolo", "coco", "voc", "labelme", "label-studio", "cvat"]
 
 
@@ -77,6 +78,10 @@ class PredictRequest(DetectorRequest):
         one after another, are those of one process.
     resume
         With --part: keep parts that are complete, and continue one that was interrupted.
+    engine
+        local, or ray: distribute the parts of a manifest over a Ray cluster, all/N of --part. Default: local.
+    address
+        Address of the Ray cluster, such as auto or ray://HOST:10001. Default: RAY_ADDRESS, or this machine alone.
     """
 
     source: str = field(kw_only=False)
@@ -96,11 +101,14 @@ class PredictRequest(DetectorRequest):
     images: bool = True
     part: str | None = None
     resume: bool = False
+    engine: Engine = "local"
+    address: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_fraction("threshold", self.threshold)
         require_setting("as_labels", self.as_labels, get_args(Labels).__contains__, " or ".join(get_args(Labels)))
+        require_setting("engine", self.engine, get_args(Engine).__contains__, " or ".join(get_args(Engine)))
         require_setting("limit", self.limit, lambda number: number >= 1, "at least 1")
         require_setting("reconnect", self.reconnect, lambda number: number >= 0, "0 or more")
         require_setting("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
