@@ -257,6 +257,7 @@ def job_file(
 def load(
     path: str | PathLike[str], *, names: str | PathLike[str] | None = ..., device: str = ..., runtime: str = ...
 ) -> LoadedDetector: ...
+def monitor(run: _Path, *more: _Path, output: _Path | None = ..., port: int = ...) -> _Path | None: ...
 def page(
     weights: _Path | None = ...,
     *,
@@ -299,6 +300,8 @@ def predict(
     images: bool = ...,
     part: str | None = ...,
     resume: bool = ...,
+    engine: Literal["local", "ray"] = ...,
+    address: str | None = ...,
 ) -> Predicted: ...
 def pull(
     source: _Path | None = ..., output: _Path | None = ..., *, revision: str | None = ...
@@ -383,6 +386,7 @@ def train(
     time: str = ...,
     profile: bool = ...,
     tensorboard: bool = ...,
+    page: bool = ...,
     width: float | Sequence[int] = ...,
     dialect: Literal["darknet", "mindspore", "ultralytics"] = ...,
     activation: Literal["auto", "leaky", "relu", "silu"] = ...,
