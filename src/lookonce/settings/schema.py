@@ -79,8 +79,8 @@ def _eleven_counts(channels: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _device_name(device: str) -> str:
-    if not re.fullmatch(r"auto|cpu|(cuda|npu|xpu)(:\d+)?", device):
-        raise ValueError("expected auto, cpu, cuda, npu or xpu, or one of several devices, such as cuda:1")
+    if not re.fullmatch(r"auto|cpu|(cuda|npu|xpu|mps)(:\d+)?", device):
+        raise ValueError("expected auto, cpu, cuda, npu, xpu or mps, or one of several devices, such as cuda:1")
     return device
 
 
@@ -229,8 +229,8 @@ class Settings(BaseModel):
     device: DeviceName = _setting(
         "auto",
         "machine",
-        "Device: auto, cpu, cuda, npu, xpu, or one of several, such as cuda:1. auto picks an accelerator if there"
-        " is one.",
+        "Device: auto, cpu, cuda, npu, xpu, mps, or one of several, such as cuda:1. auto picks an accelerator if there"
+        " is one, but not mps.",
     )
     devices: int = _setting(
         1,
