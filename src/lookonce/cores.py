@@ -32,8 +32,8 @@ def usable_processors() -> int:
     return _within_quota(len(_processors_allowed()))
 
 
-# Parameters of glibc's mallopt(3), and their values afterwards: those at which glibc's own adaptation ends, which a call
-# of mallopt switches off.
+# Parameters of glibc's mallopt(3), and their values afterwards: those at which glibc's own adaptation ends, which a
+# call of mallopt switches off.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = 2**26, 2**25, 65536
 
