@@ -30,7 +30,7 @@ from lookonce.cores import memory_kept, usable_processors
 from lookonce.data.dataset import Dataset
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
-from lookonce.distributed import memory_in_use, resolve_device, synchronize
+from lookonce.distributed import device_name, memory_in_use, resolve_device, synchronize
 from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.schema import Settings
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
         "predict": lambda: predict(own, record, data / "val2017"),
     }
     done: dict[str, object] = {
-        "device": name_of(device),
+        "device": device_name(device),
         "torch": str(torch.__version__),
         "precision": learner.options.precision,
         "batch": options.batch,
@@ -95,10 +95,6 @@ def run(options: argparse.Namespace) -> None:
         (options.output / "gpu.json").write_text(json.dumps(done, indent=1))
     loader = build.make_train_loader(settings, train_set, record.preprocessing, device)
     print(*profile_training(own, loader, options.output), sep="\n")
-
-
-def name_of(device: torch.device) -> str:
-    return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else str(device)
 
 
 def write_scenes(folder: Path, count: int) -> Path:

@@ -13,7 +13,8 @@ pixels, float32, a batch in memory. Random weights and images.
                  in an environment and process of its own (benchmarks/peers/compare.py)
 
 Ratios are computed within a round; their medians are the result. "of sgemm" compares 3 x 5.57 GFLOP an image (forward
-and twice as much backward) with the machine's matrix product, measured in the same round.
+and twice as much backward) with a matrix product of 1024 x 1024, measured in the same round. Other programs disturb
+processor time less than wall-clock time, but with several threads it counts the waiting of one for another.
 """
 
 import argparse
@@ -25,10 +26,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from limits import sgemm
+from limits import SIDE
 from steps import gflop_a_step, make_learner, make_record, make_settings, random_batch
 from torch import Tensor, nn
 
@@ -57,44 +59,61 @@ def main() -> None:
     record = make_record(options.image_size, options.width)
     learner = make_learner(make_settings(options.image_size, options.batch, width=options.width), record, CPU)
     batch = random_batch(options.image_size, options.batch)
-    steps: dict[str, Callable[[], float]] = {"ours": lambda: our_step(learner, batch), "eager": Eager(learner, batch)}
+    steps: dict[str, Callable[[], Seconds]] = {"ours": lambda: our_step(learner, batch), "eager": Eager(learner, batch)}
     if options.peer:
         steps["ultralytics"] = peer_step(options.folder, options.threads, options.batch)
-    rounds = [
-        {"sgemm": sgemm()} | {name: options.batch / step() for name, step in steps.items()}
-        for _ in range(options.rounds)
-    ]
-    result = summary(rounds, gflop_a_step(record, options.batch) / options.batch)
+    rounds = [{"sgemm": sgemm()} | {name: step() for name, step in steps.items()} for _ in range(options.rounds)]
+    result = summary(
+        rounds, images=options.batch, gflop=gflop_a_step(record, options.batch), sgemm_gflop=2 * SIDE**3 / 1e9
+    )
     result |= {"threads": options.threads, "batch": options.batch, "load": os.getloadavg()[0]}
     for name, value in result.items():
-        print(f"{name:24s} {value:8.3f}")
+        print(f"{name:36s} {value:8.3f}")
     if options.json:
         options.json.write_text(json.dumps({"rounds": rounds, **result}, indent=1))
 
 
-def summary(rounds: list[dict[str, float]], gflop_an_image: float) -> dict[str, float]:
+class Seconds(NamedTuple):
+    """Of a step or a product; processor: summed over all threads."""
+
+    wall: float
+    processor: float
+
+
+def summary(rounds: list[dict[str, Seconds]], *, images: int, gflop: float, sgemm_gflop: float) -> dict[str, float]:
     """Medians over the rounds: images/s of each, ours as a ratio to the others, and the share of sgemm."""
     names = [name for name in rounds[0] if name != "sgemm"]
-    result = {f"{name}, images/s": statistics.median(one[name] for one in rounds) for name in names}
+    result = {f"{name}, images/s": statistics.median(images / one[name].wall for one in rounds) for name in names}
     for name in names[1:]:
-        result[f"ours / {name}"] = statistics.median(one["ours"] / one[name] for one in rounds)
-    result["ours, of sgemm"] = statistics.median(one["ours"] * gflop_an_image / one["sgemm"] for one in rounds)
+        result[f"ours / {name}"] = statistics.median(one[name].wall / one["ours"].wall for one in rounds)
+        result[f"ours / {name}, processor time"] = statistics.median(
+            one[name].processor / one["ours"].processor for one in rounds
+        )
+    for kind, index in {"ours, of sgemm": 0, "ours, of sgemm, processor time": 1}.items():
+        result[kind] = statistics.median(
+            (gflop / one["ours"][index]) / (sgemm_gflop / one["sgemm"][index]) for one in rounds
+        )
     return result
 
 
-def our_step(learner: Learner, batch: Batch) -> float:
-    """Seconds of the fastest of STEPS steps."""
+def sgemm() -> Seconds:
+    a, b, out = (torch.rand(SIDE, SIDE) for _ in range(3))
+    return least_seconds(lambda: torch.mm(a, b, out=out))
+
+
+def our_step(learner: Learner, batch: Batch) -> Seconds:
     with memory_kept(), reproducible(CPU):
         return least_seconds(lambda: list(train_one_epoch(learner, [batch], epoch=0)))
 
 
-def least_seconds(step: Callable[[], object]) -> float:
+def least_seconds(step: Callable[[], object]) -> Seconds:
+    """The least of each over STEPS steps."""
     seconds = []
     for _ in range(WARM_UP + STEPS):
-        started = time.perf_counter()
+        started = time.perf_counter(), time.process_time()
         step()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds[WARM_UP:])
+        seconds.append((time.perf_counter() - started[0], time.process_time() - started[1]))
+    return Seconds(*map(min, zip(*seconds[WARM_UP:], strict=True)))
 
 
 class PlainBlock(ConvBlock):
@@ -119,7 +138,7 @@ class Eager:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, weight_decay=0.05)
         self.batch = batch
 
-    def __call__(self) -> float:
+    def __call__(self) -> Seconds:
         return least_seconds(self.step)
 
     def step(self) -> None:
@@ -135,13 +154,13 @@ class Eager:
                 average.mul_(0.998).add_(present, alpha=0.002)
 
 
-def peer_step(folder: Path, threads: int, batch: int) -> Callable[[], float]:
+def peer_step(folder: Path, threads: int, batch: int) -> Callable[[], Seconds]:
     sys.path.insert(0, str(Path(__file__).parent / "peers"))
     from compare import Peer
 
     peer = Peer((folder / "peers").absolute(), threads)
     print(f"ultralytics: {peer.version}, {peer.greeting}")
-    return lambda: peer.train_step(batch)
+    return lambda: Seconds(*peer.train_step(batch))
 
 
 if __name__ == "__main__":

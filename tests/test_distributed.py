@@ -17,6 +17,7 @@ from raised import raises
 from lookonce import distributed
 from lookonce.distributed import HangWatchdog, RankLost
 from lookonce.errors import SettingsError
+from lookonce.training.engine import choose_precision
 
 CPU = torch.device("cpu")
 LITTLE = timedelta(seconds=20)
@@ -50,7 +51,7 @@ def test_cpu_is_always_there_and_auto_finds_something() -> None:
 
 
 def test_an_unknown_device_names_the_known_ones() -> None:
-    with raises(SettingsError, "cuda, npu, xpu, cpu", setting="device", value="tpu"):
+    with raises(SettingsError, "cuda, npu, xpu, mps, cpu", setting="device", value="tpu"):
         distributed.resolve_device("tpu")
 
 
@@ -187,6 +188,27 @@ def start_sooner(watch: HangWatchdog) -> None:
 def test_a_word_for_the_next_start_needs_torchrun() -> None:
     distributed.remember_for_job("run", "runs/a-1")
     assert distributed.recall_for_job("run") is None
+
+
+def test_a_mac_is_used_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "_is_present", lambda kind: kind in ("mps", "cpu"))
+    calls: list[str] = []
+    monkeypatch.setattr(torch.mps, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: calls.append("synchronize"))
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 42)
+    device = distributed.resolve_device("mps")
+    assert device == torch.device("mps", 0)
+    assert distributed.resolve_device("auto") == CPU
+    assert distributed.count_devices("mps") == ("mps", 1)
+    assert distributed.count_devices("auto") == ("cpu", 1)
+    assert not distributed.supports_bfloat16(device)
+    assert (distributed.memory_in_use(device), distributed.device_name(device)) == (42, "mps")
+    assert choose_precision("auto", device) == "fp32"
+    distributed.synchronize(device)
+    assert calls == ["synchronize"]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with raises(SettingsError, setting="device", value="mps"), distributed.process_group(device):
+        pass
 
 
 def test_devices_are_counted() -> None:

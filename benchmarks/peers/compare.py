@@ -105,9 +105,10 @@ class Peer:
     def predict(self, images: Path) -> Speed:
         return self._ask(len(list(images.iterdir())), f"predict {images}")
 
-    def train_step(self, batch: int) -> float:
-        """Seconds of a training step with `batch` images."""
-        return float(self._reply(f"train {batch}").split()[0])
+    def train_step(self, batch: int) -> tuple[float, float]:
+        """Seconds and processor seconds of a training step with `batch` images."""
+        seconds, processor = self._reply(f"train {batch}").split()
+        return float(seconds), float(processor)
 
     def close(self) -> None:
         self._process.communicate()

@@ -32,9 +32,10 @@ def usable_processors() -> int:
     return _within_quota(len(_processors_allowed()))
 
 
-# Parameters of glibc's mallopt(3), and their defaults.
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-TRIM_THRESHOLD, MMAP_MAX = 128 * 1024, 65536
+# Parameters of glibc's mallopt(3), and their values afterwards: those at which glibc's own adaptation ends, which a
+# call of mallopt switches off.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = 2**26, 2**25, 65536
 
 
 @contextmanager
@@ -54,6 +55,7 @@ def memory_kept() -> Iterator[None]:
         yield
     finally:
         mallopt(M_MMAP_MAX, MMAP_MAX)
+        mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
         mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -30,9 +30,10 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 from lookonce.cores import processes_here
 from lookonce.errors import LookonceError, SettingsError
 
-# Device type -> its torch.distributed backend, fastest device first: "auto" takes the first one present.
-# This module calls only functions that torch.KIND shares with torch.cuda; torch.mps lacks half of them.
-BACKENDS: dict[str, str] = {"cuda": "nccl", "npu": "hccl", "xpu": "xccl", "cpu": "gloo"}
+# Device type -> its torch.distributed backend, "" for one process only; fastest device first: "auto" takes the first
+# one present, but not mps, on which nobody has tried this. Of torch.KIND this module calls only functions that it
+# shares with torch.cuda; torch.mps lacks half of them.
+BACKENDS: dict[str, str] = {"cuda": "nccl", "npu": "hccl", "xpu": "xccl", "mps": "", "cpu": "gloo"}
 
 
 class RankLost(LookonceError):
@@ -155,6 +156,12 @@ def process_group(device: torch.device, *, machine: int = 0, timeout_seconds: fl
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _is_initialised():
         yield
         return
+    if not BACKENDS[device.type]:
+        raise SettingsError(
+            f"device: {device.type} trains in one process; leave devices, nnodes and torchrun out, or use device=cpu",
+            setting="device",
+            value=device.type,
+        )
     if device.type != "cpu":
         getattr(torch, device.type).set_device(device)
     own_rank, num_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -570,7 +577,7 @@ def resolve_device(name: str) -> torch.device:
     A name without a number means the device with the number LOCAL_RANK (0 without torchrun).
     """
     present = [kind for kind in BACKENDS if _is_present(kind)]
-    chosen = present[0] if name == "auto" else name.lower()
+    chosen = next(kind for kind in present if kind != "mps") if name == "auto" else name.lower()
     kind, _, number = chosen.partition(":")
     if kind not in BACKENDS or not (number == "" or number.isdigit()):
         raise SettingsError(
@@ -608,7 +615,7 @@ def _way_to_ascend() -> str:
 def count_devices(kind: str) -> tuple[str, int]:
     """(kind, number of its devices on this machine). "auto" -> the fastest kind present. The CPU counts as 1 device."""
     if kind == "auto":
-        kind = next(present for present in BACKENDS if _is_present(present))
+        kind = next(present for present in BACKENDS if present != "mps" and _is_present(present))
     return kind, (getattr(torch, kind).device_count() if kind != "cpu" and _is_present(kind) else int(kind == "cpu"))
 
 
@@ -646,12 +653,24 @@ class HostCopy:
 
 def synchronize(device: torch.device) -> None:
     """Wait until the device has finished all queued work; for timing."""
-    if device.type != "cpu":
+    if device.type == "mps":
+        torch.mps.synchronize()
+    elif device.type != "cpu":
         getattr(torch, device.type).synchronize(device)
 
 
+def device_name(device: torch.device) -> str:
+    """The maker's name of an accelerator; "cpu" and "mps" for these."""
+    if device.type in ("cpu", "mps"):
+        return device.type
+    return str(getattr(torch, device.type).get_device_name(device.index))
+
+
 def memory_in_use(device: torch.device) -> int:
-    """Bytes: peak memory of an accelerator so far; on a CPU the current memory of this process (0 outside Linux)."""
+    """Bytes: peak memory of an accelerator so far, on mps what is allocated now; on a CPU the current memory of this
+    process (0 outside Linux)."""
+    if device.type == "mps":
+        return int(torch.mps.driver_allocated_memory())
     if device.type != "cpu":
         return int(getattr(torch, device.type).max_memory_allocated(device))
     try:
@@ -662,8 +681,8 @@ def memory_in_use(device: torch.device) -> int:
 
 def supports_bfloat16(device: torch.device) -> bool:
     """Whether the device is an accelerator with bfloat16. Always False for a CPU: without bfloat16 instructions a
-    training step takes 14 times as long as in float32."""
-    return device.type != "cpu" and bool(getattr(torch, device.type).is_bf16_supported())
+    training step takes 14 times as long as in float32; and for mps, which cannot be asked."""
+    return device.type not in ("cpu", "mps") and bool(getattr(torch, device.type).is_bf16_supported())
 
 
 def _is_initialised() -> bool:

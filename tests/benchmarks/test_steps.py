@@ -24,17 +24,23 @@ def test_the_limits_are_measured(script: Script) -> None:
 
 
 def test_a_step_is_compared_with_plain_pytorch(script: Script, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    run(script("train_step"), monkeypatch, *TINY, "--threads", "1", "--rounds", "1", "--json", str(tmp_path / "json"))
+    plain = script("train_step")
+    for name, value in {"WARM_UP": 1, "STEPS": 1}.items():
+        monkeypatch.setattr(plain, name, value)
+    run(plain, monkeypatch, *TINY, "--threads", "1", "--rounds", "1", "--json", str(tmp_path / "json"))
     result = json.loads((tmp_path / "json").read_text())
     assert result["ours / eager"] > 0
     assert result["ours, of sgemm"] > 0
 
 
 def test_medians_are_of_ratios_within_a_round(script: Script) -> None:
-    rounds = [{"sgemm": 100.0, "ours": 4.0, "eager": 2.0}, {"sgemm": 50.0, "ours": 1.0, "eager": 1.0}]
-    result = script("train_step").summary(rounds, 10.0)
-    assert result["ours / eager"] == 1.5
-    assert result["ours, of sgemm"] == pytest.approx(0.3)
+    train_step = script("train_step")
+    seconds = ({"sgemm": 0.01, "ours": 0.25, "eager": 0.5}, {"sgemm": 0.02, "ours": 1.0, "eager": 1.0})
+    rounds = [{name: train_step.Seconds(value, 2 * value) for name, value in one.items()} for one in seconds]
+    result = train_step.summary(rounds, images=2, gflop=10.0, sgemm_gflop=1.0)
+    assert result["ours, images/s"] == (8 + 2) / 2
+    assert result["ours / eager"] == result["ours / eager, processor time"] == 1.5
+    assert result["ours, of sgemm"] == pytest.approx((0.4 + 0.2) / 2)
 
 
 def test_a_step_of_eight_images_at_416_counts_three_passes(script: Script) -> None:
@@ -65,7 +71,7 @@ def test_every_section_runs_and_is_written(script: Script, monkeypatch: pytest.M
         script("gpu"),
         monkeypatch,
         *TINY,
-        *("--device", "cpu", "--images", "6", "--steps", "2", "--output", str(tmp_path)),
+        *("--device", "cpu", "--images", "4", "--steps", "2", "--output", str(tmp_path)),
     )
     values = json.loads((tmp_path / "gpu.json").read_text())
     for section in ("step", "step + copy", "epoch", "evaluation", "predict"):

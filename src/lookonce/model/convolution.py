@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# With fewer channels the copies cost what the products save. One thread, ms of oneDNN's gradient and of ours, 8 images:
-# 32 to 64 channels at 104x104 154 and 99, 128 to 256 at 26x26 57 and 50, 384 to 256 at 26x26 257 and 139, 512 to 1024
-# at 13x13 363 and 196. With two threads on a busy machine the first was slower, the last two faster.
-FEWEST_CHANNELS = 256
+# With fewer channels the matrices are too narrow. One thread, ms of oneDNN's gradient and of ours, 8 images: 16 to 32
+# channels at 208x208 197 and 159, 32 to 64 at 104x104 206 and 97, 64 to 128 at 52x52 142 and 79, 128 to 256 at 26x26
+# 102 and 67, 384 to 256 at 26x26 311 and 170, 512 to 1024 at 13x13 340 and 319.
+FEWEST_CHANNELS = 16
 
 
 def convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
@@ -51,8 +51,8 @@ def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
 
     The pixels of all images lie in one list, a zero after each row and a row of zeros after each image, so the
     neighbour (dy, dx) of every pixel is dy * (W + 1) + dx places further. Of each dy, one product sums over all pixels.
-    oneDNN 3.13's gradient for channels_last reaches 50 to 55 % of the speed of a matrix product (AVX2), this one 77 to
-    100 %, copies included.
+    oneDNN 3.13's gradient for channels_last reaches 46 % of the speed of a matrix product over the network's layers
+    (AVX2, one thread), while the other two passes reach 95 % and more.
     """
     batch, channels, height, width = x.shape
     line = width + 1

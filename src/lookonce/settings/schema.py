@@ -101,8 +101,8 @@ class Settings(BaseModel):
     seed: int = _setting(0, "run", ge=0, le=2**32 - 1)
     """Random seed; the same seed gives the same samples in the same order."""
     device: DeviceName = _setting("auto", "machine")
-    """Device: auto, cpu, cuda, npu, xpu, or one of several, such as cuda:1. auto picks an accelerator if there is one.
-    """
+    """Device: auto, cpu, cuda, npu, xpu, mps, or one of several, such as cuda:1. auto picks an accelerator if there is
+    one, but not mps."""
     devices: int = _setting(1, "machine", ge=1, le=1024)
     """Number of devices of this node, one process (rank) each; on a CPU, the number of processes."""
     nnodes: NumNodes = _setting("1", "machine")

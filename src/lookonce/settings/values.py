@@ -62,8 +62,8 @@ def eleven_counts(channels: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def device_name(device: str) -> str:
-    if not re.fullmatch(r"auto|cpu|(cuda|npu|xpu)(:\d+)?", device):
-        raise ValueError("expected auto, cpu, cuda, npu or xpu, or one of several devices, such as cuda:1")
+    if not re.fullmatch(r"auto|cpu|(cuda|npu|xpu|mps)(:\d+)?", device):
+        raise ValueError("expected auto, cpu, cuda, npu, xpu or mps, or one of several devices, such as cuda:1")
     return device
 
 

@@ -264,9 +264,9 @@ def summed_values(
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
-    """ "auto" -> bf16 on accelerators that support it, fp16 on other accelerators, fp32 on a CPU."""
+    """ "auto" -> bf16 on accelerators that support it, fp16 on other accelerators, fp32 on a CPU and on mps."""
     if name == "auto":
-        if device.type == "cpu":
+        if device.type in ("cpu", "mps"):
             return "fp32"
         return "bf16" if supports_bfloat16(device) else "fp16"
     if name == "fp16" and device.type == "cpu":

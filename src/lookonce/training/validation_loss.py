@@ -37,7 +37,7 @@ class LossRuntime(PyTorchRuntime):
         left_out: Container[Path],
     ) -> None:
         super().__init__(model, record)
-        self.sums = torch.zeros(4, dtype=torch.float64, device=self.device)
+        self.sums = torch.zeros(4, dtype=torch.float64)  # on the CPU: mps has no float64
         self._loss, self._dataset, self._left_out = loss, dataset, left_out
         self._rows = iter(rows)
         self._boxes_xyxy, _ = all_boxes_at_input(dataset, record.image_size, record.preprocessing.resize)
@@ -60,7 +60,7 @@ class LossRuntime(PyTorchRuntime):
             return torch.ones_like(divisor)
 
         parts = self._loss(raws, targets, sum_over_ranks=undivided)
-        self.sums += torch.stack([parts.box, parts.objectness, parts.classes, *divisors]).double()
+        self.sums += torch.stack([parts.box, parts.objectness, parts.classes, *divisors]).cpu().double()
 
     def _targets(self, rows: Sequence[int]) -> Targets:
         of_rows = [self._dataset.rows(row) for row in rows]

@@ -92,7 +92,7 @@ def bench(
     runtime
         Runtime: auto for the file's own, all for each that reads it, or names, separated by commas.
     device
-        Device, as for predict: auto, cpu, cuda, cuda:1, npu, xpu, or one that the file's runtime has.
+        Device, as for predict: auto, cpu, cuda, cuda:1, npu, xpu, mps, or one that the file's runtime has.
     output
         Folder for bench.json. Default: a new runs/bench-N.
     """

@@ -24,9 +24,9 @@ class DetectorRequest(RanksRequest):
     agnostic
         Class-agnostic NMS: a box is removed by a better one of any class. Default: the value stored with the weights.
     device
-        Device. Checkpoint: auto, cpu, cuda, cuda:1, npu, xpu. ONNX Runtime: cpu, or cuda, tensorrt, openvino, coreml,
-        directml, npu if installed. OpenVINO: cpu, gpu, gpu.1, npu. Other exported files: cpu. auto for exported files:
-        cpu.
+        Device. Checkpoint: auto, cpu, cuda, cuda:1, npu, xpu, mps. ONNX Runtime: cpu, or cuda, tensorrt, openvino,
+        coreml, directml, npu if installed. OpenVINO: cpu, gpu, gpu.1, npu. Other exported files: cpu. auto for
+        exported files: cpu.
     runtime
         Runtime: auto for the file's own, or one that reads it: onnxruntime, openvino, opencv ...
     """

@@ -212,12 +212,12 @@ def _torch() -> MachineCheck:
     try:
         import torch
 
-        from lookonce.distributed import BACKENDS, count_devices
+        from lookonce.distributed import BACKENDS, count_devices, device_name
     except (ImportError, OSError, RuntimeError) as error:
         advice = NO_CANN if NO_TORCH_NPU in str(error) else "reinstall torch"
         return MachineCheck(name="PyTorch", verdict="wrong", text=f"{type(error).__name__}: {error}", advice=advice)
     devices = [
-        f"{kind}:{number} {getattr(torch, kind).get_device_name(number)}"
+        f"{kind}:{number} {device_name(torch.device(kind, number))}"
         for kind in BACKENDS
         if kind != "cpu"
         for number in range(count_devices(kind)[1])
