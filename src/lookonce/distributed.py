@@ -611,6 +611,11 @@ def count_devices(kind: str) -> tuple[str, int]:
     return kind, (getattr(torch, kind).device_count() if kind != "cpu" and _is_present(kind) else int(kind == "cpu"))
 
 
+def upload(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on the device. From page-locked memory an accelerator copies it without making the caller wait."""
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until the device has finished all queued work; for timing."""
     if device.type != "cpu":
