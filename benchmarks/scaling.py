@@ -235,7 +235,7 @@ def write(curves: Sequence[Curve], output: Path) -> None:
 
 def as_text(curve: Curve) -> str:
     points = "  ".join(f"{x:g}: {y:.3g}" for x, y in curve.points)
-    grows = "" if curve.flat else f"; exponent {curve.exponent:.2f}"
+    grows = f"; exponent {curve.exponent:.2f}" if curve.linear and not curve.flat else ""
     return f"{curve.y_label}, by {curve.x_label}:  {points}{grows}{'' if curve.holds else '  GROWS TOO FAST'}"
 
 

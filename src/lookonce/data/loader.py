@@ -151,6 +151,7 @@ def fitted_row(
 class Loader:
     """Batches of a data set, epoch after epoch.
 
+    as_read: the data set with the sizes and boxes of its images as they are read, large ones reduced.
     batch_size: images of all ranks together; each rank takes its slice of every batch, and slices differ by at most one
     image. All batches are full.
     image_sizes: side of the network input in pixels, or (height, width); of several, one is drawn every `resize_every`
@@ -211,7 +212,7 @@ class Loader:
         self.bad_rows: set[int] = set()  # of the data set, left out so far
         self._read_file = read
         self._reductions = reductions_of(dataset.image_sizes_wh, self._sizes_hw, preprocessing.resize)
-        self._as_read = reduced_dataset(dataset, self._reductions)
+        self.as_read = reduced_dataset(dataset, self._reductions)
         self._images = ImageCache(self._decode, int(cache_mb * 1e6))
 
     def __len__(self) -> int:
@@ -258,7 +259,7 @@ class Loader:
     ) -> _Pending:
         images = np.empty((len(positions), *size_hw, 3), dtype=np.uint8)
         plan = sample_plan(order, positions, augmentation)
-        inputs = Composition(plan, self._as_read, size_hw, self._preprocessing)
+        inputs = Composition(plan, self.as_read, size_hw, self._preprocessing)
         written = [start(partial(inputs.write, *item, self._read)) for item in enumerate(images)]
         indices = np.array(positions)
         return _Pending(images=images, positions=indices, rows=order.rows(indices), inputs=inputs, written=written)

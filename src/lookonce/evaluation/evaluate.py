@@ -75,8 +75,8 @@ def detect_all(
     with ThreadPoolExecutor(num_readers, "read-ahead") as readers, ThreadPoolExecutor(1, "select") as selector:
         fitted = ordered_map(readers, lambda path: searcher.fit(read(path)), paths, ahead=ahead)
         begun = (searcher.begin(_full(batch, at_once)) for batch in _batches(fitted, at_once))
-        # The network runs on the next batch while the selector finishes this one.
-        batches = ordered_map(selector, lambda select: select(), begun, ahead=1)
+        # The network runs on the next batches while the selector finishes this one; a second waits at the device.
+        batches = ordered_map(selector, lambda select: select(), begun, ahead=2)
         longest_shard = len(RankGroup(size=rank_group.size).shard(len(dataset)))
         for _ in range(-(-longest_shard // at_once)):
             found += [relabel(one, labels) for one in next(batches, [])[: len(paths) - len(found)]]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lookonce.detections import Detections
+from lookonce.distributed import copy_to_device
 from lookonce.model.decode import decode_candidates
 from lookonce.model.nms import select_detections
 from lookonce.model.nms_torch import select_batch
@@ -50,7 +51,7 @@ class PyTorchRuntime:
         """(B, H, W, 3) uint8 RGB -> (B, A * (5 + C), H / stride, W / stride) logits of each head."""
         if self._process != os.getpid():
             use_threads(1)  # a forked process would wait for OpenMP's threads, which only its parent has
-        images = torch.from_numpy(np.ascontiguousarray(canvases)).to(self.device)
+        images = copy_to_device(torch.from_numpy(np.ascontiguousarray(canvases)), self.device)
         return list(self.model.eval()(to_network_input(images, self.record.preprocessing)))
 
     def detect(self, canvases: NDArray[np.uint8], **options: Any) -> list[Detections]:

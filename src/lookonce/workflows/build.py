@@ -453,7 +453,7 @@ def make_trainer(
             best_metric=settings.best_metric,
             patience=settings.patience,
             time_limit=seconds_of(settings.time),
-            against_waiting=against_waiting(settings, loader.dataset, learner.options.device),
+            against_waiting=against_waiting(settings, loader.as_read, learner.options.device),
             log_interval=settings.log_interval,
             global_batch=loader.batch_size,
             same_command=f"the same command (run={settings.run})" if settings.run else "",
