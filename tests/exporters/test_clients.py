@@ -76,6 +76,8 @@ def test_numbers_are_those_of_the_record(files):
     config.read_string(files["deepstream"]["config_infer_primary.txt"])
     assert config.getint("property", "maintain-aspect-ratio") == 0
     assert config.getfloat("class-attrs-all", "nms-iou-threshold") == 0.45
+    assert "mean, std = np.float32([0.5, 0.25, 0.0]), np.float32([1.0, 0.5, 1.0])" in files["litert"]["convert.py"]
+    assert "(160, 96)" in files["litert"]["convert.py"]
     assert "mean_values=[[127.5, 63.75, 0.0]], std_values=[[255.0, 127.5, 255.0]]" in files["rknn"]["convert.py"]
 
 

@@ -59,6 +59,19 @@ def test_label_studio_sdk_accepts_the_predictions(server: Served, tmp_path: Path
     assert names == [one["class"] for one in server.post("/detect", IMAGE).json["detections"]]
 
 
+def test_inference_sdk(tmp_path: Path) -> None:
+    """Its JPEG changes scores by up to 0.01; the token is in the header that it calls api_key_transport."""
+    with served(save_colours(tmp_path / "colours.onnx", ("red", "green", "blue")), token="secret") as server:
+        wanted = server.post("/detect?threshold=0.3", IMAGE, Authorization="Bearer secret").json["detections"]
+        for found in ask("inference_sdk", server, tmp_path):
+            assert found["image"] == {"width": 48, "height": 48}
+            assert [one["class"] for one in found["predictions"]] == [one["class"] for one in wanted]
+            for one, other in zip(found["predictions"], wanted, strict=True):
+                assert one["confidence"] == pytest.approx(other["score"], abs=0.02)
+                left, _, right, _ = other["box_xyxy"]
+                assert (one["x"], one["width"]) == pytest.approx(((left + right) / 2, right - left), abs=0.5)
+
+
 def test_schemathesis_finds_no_answer_that_openapi_does_not_describe(server: Served, tmp_path: Path) -> None:
     """No answer with an unknown status, type or body, and no server error. Which base64 text is an image, and which
     tensors fit together, no schema can say: so right data may be refused."""

@@ -83,6 +83,23 @@ def label_studio(port, image):
     return prediction
 
 
+def inference_sdk(port, image):
+    import cv2
+    import numpy as np
+    from inference_sdk import InferenceConfiguration, InferenceHTTPClient
+    from inference_sdk.http.entities import ApiKeyTransport
+
+    client = InferenceHTTPClient(api_url=f"http://127.0.0.1:{port}", api_key="secret")
+    chosen = {"confidence_threshold": 0.3, "api_key_transport": ApiKeyTransport.HEADER}
+    client.configure(InferenceConfiguration(**chosen))
+    pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    found = client.infer(pixels, model_id="colours")
+    client.configure(InferenceConfiguration(max_batch_size=2, **chosen))
+    several = client.infer([pixels, pixels], model_id="colours")
+    assert "404" in str(error_of(client.infer, pixels, "other"))
+    return [found, *several]
+
+
 if __name__ == "__main__":
     asked = globals()[sys.argv[1]](int(sys.argv[2]), Path(sys.argv[3]).read_bytes())
     print(json.dumps(asked))

@@ -79,6 +79,11 @@ CLIENTS: dict[str, Client] = {
         checked_by="rknn-toolkit2 2.5, once by hand: converted, simulated; no NPU was at hand",
         plan=ExportPlan(outputs="raw", batch=1, preprocess=False),
     ),
+    "litert": Client(
+        text="LiteRT in INT8 (in float: --to tflite): model with raw heads, and a program that converts it",
+        checked_by="onnx2tf 1.29 and LiteRT 2.1, once by hand: converted and run; no AP was measured in INT8",
+        plan=ExportPlan(outputs="raw", batch=1, preprocess=False),
+    ),
     "cvat": Client(
         text="CVAT: a function for cvat-cli, which labels a task automatically",
         checked_by="cvat-sdk 2.80, which loads and calls the function",
@@ -139,6 +144,8 @@ def _values(record: ModelRecord, output_suffix: str) -> dict[str, str]:
         "resize_mode": preprocessing.resize.upper(),
         "pad_value": str(preprocessing.pad_value),
         "interpolation": preprocessing.interpolation.upper(),
+        "mean": _json(list(preprocessing.mean)),
+        "std": _json(list(preprocessing.std)),
         "mean_255": _json([round(255 * value, 6) for value in preprocessing.mean]),
         "std_255": _json([round(255 * value, 6) for value in preprocessing.std]),
         "color_order": preprocessing.color_order,

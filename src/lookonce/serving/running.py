@@ -15,7 +15,7 @@ from lookonce.prediction.predictor import NUM_RUNNERS
 from lookonce.runtimes.kinds import kind_of
 from lookonce.serving.app import Context, create_app
 from lookonce.serving.batching import Limits
-from lookonce.serving.doors import deepstack, kserve, label_studio
+from lookonce.serving.doors import deepstack, kserve, label_studio, roboflow
 from lookonce.serving.gate import Rules
 from lookonce.serving.metrics import Metrics
 from lookonce.serving.models import Models, ServedModel, Source
@@ -25,7 +25,7 @@ from lookonce.storage import temporary_folder
 from lookonce.web.runtime import runtime_file
 from lookonce.web.site import write_site
 
-DOORS = (deepstack.router, kserve.router, label_studio.router)
+DOORS = (deepstack.router, kserve.router, label_studio.router, roboflow.router)
 SECONDS_KEPT_ALIVE = 75  # as nginx; of a connection without a request
 
 
