@@ -28,9 +28,9 @@ from lookonce.training.trainer import TrainResult
 from lookonce.weights.checkpoint import read_record, save_checkpoint
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.load import load_weights
-from lookonce.workflows import export as export_module
 from lookonce.workflows.check import check
 from lookonce.workflows.evaluate import evaluate as evaluate_verb
+from lookonce.workflows.export_reference import calibration_set, canvases_of
 from lookonce.workflows.train import train
 from lookonce.workflows.validation_split import with_val_of
 
@@ -289,8 +289,8 @@ def test_data_without_a_validation_split_are_divided_alike_in_every_command(with
     assert set(scored.results.image_ids.tolist()) <= set(source.split("val").image_ids.tolist())
 
     record = load_weights(result.run.path)[1]
-    assert export_module._canvases(record, None, 0, result.run.path)[1].endswith("split 'val'")
-    calibration = export_module._calibration_set(record, None, result.run.path)
+    assert canvases_of(record, None, 0, result.run.path)[1].endswith("split 'val'")
+    calibration = calibration_set(record, None, result.run.path)
     assert calibration.labelled is not None
     assert sorted(path.name for path in calibration.labelled.image_paths) == sorted(held_out)
     assert len(calibration.canvases) == 6 - len(held_out)

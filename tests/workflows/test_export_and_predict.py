@@ -22,9 +22,9 @@ from lookonce.exporters.formats import FORMATS
 from lookonce.exporters.onnx import build_onnx
 from lookonce.prediction.sources import ImageSource, image_ids
 from lookonce.runtimes.registry import load_runtime
-from lookonce.workflows import export as export_module
 from lookonce.workflows.evaluate import evaluate
 from lookonce.workflows.export import as_text, export
+from lookonce.workflows.export_reference import canvases_of
 from lookonce.workflows.info import info
 from lookonce.workflows.predict import predict
 
@@ -190,12 +190,12 @@ def test_an_export_is_compared_on_the_validation_images_of_its_run(run_folder, d
     if "images" in settings:
         settings = {"images": str(data / settings["images"])}
     record = record.model_copy(update={"settings": {"data": str(data / name), **settings}})
-    canvases, origin = export_module._canvases(record, None, 0)
+    canvases, origin = canvases_of(record, None, 0)
     split = settings.get("val_split", "val")
     assert origin == f"images of {data / name}, split '{split}'"
     assert len(canvases) == {"val": 2, "train": 1}[split]
     gone = record.model_copy(update={"settings": {"data": str(data / "gone.yaml")}})
-    assert export_module._canvases(gone, None, 0)[1] == "synthetic images"
+    assert canvases_of(gone, None, 0)[1] == "synthetic images"
 
 
 def test_predicts_without_pytorch_and_soon(exported, pictures, predicted, tmp_path):
@@ -365,7 +365,7 @@ def test_with_labels_the_price_of_eight_bits_is_told_and_limited(run_folder, tmp
     options = {"precision": "int8", "calibration": str(tmp_path / "data.yaml"), "output": tmp_path}
     (file,) = export(run_folder, **options).files
     assert file.parity.differences[-1].quantity.startswith("AP points lost, ")
-    monkeypatch.setattr("lookonce.workflows.export.POINTS_TOLERANCE", -1000.0)
+    monkeypatch.setattr("lookonce.workflows.export_reference.POINTS_TOLERANCE", -1000.0)
     with raises(WeightsError, "AP points lost", "too much", path=file.path):
         export(run_folder, overwrite=True, **options)
     assert file.path.exists()
