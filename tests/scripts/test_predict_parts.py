@@ -1,4 +1,4 @@
-"""The manifests that divide `lookonce predict` among pods of Kubernetes and tasks of Slurm: which part each one takes."""
+"""The manifests that divide `lookonce predict` among pods of Kubernetes and tasks of Slurm: who takes which part."""
 
 import os
 import subprocess
