@@ -293,6 +293,10 @@ def predict(
     reconnect: int = ...,
     show: bool = ...,
     images: bool = ...,
+    part: str | None = ...,
+    resume: bool = ...,
+    engine: Literal["local", "ray"] = ...,
+    address: str | None = ...,
 ) -> Predicted: ...
 def pull(
     source: _Path | None = ..., output: _Path | None = ..., *, revision: str | None = ...
