@@ -153,7 +153,8 @@ class PartsOf:
             unreadable.append((source.image_id, to_json(row) + "\n"))
 
         images = (image for rows in _joined(ranges) for image in images_of(self._manifest, rows))
-        for one in predict_images(detects, images, num_readers=NUM_FETCHERS, on_unreadable=failed):
+        # Padded, because where batches end depends on where a part begins and where it was interrupted.
+        for one in predict_images(detects, images, num_readers=NUM_FETCHERS, pad=True, on_unreadable=failed):
             while unreadable and unreadable[0][0] < one.source.image_id:
                 yield unreadable.popleft()
             self.num_images += 1
