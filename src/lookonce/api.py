@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # Options of `lookonce predict` that say how weights are opened and by how many processes.
 FIXED = frozenset({"names", "device", "runtime", "devices", "nnodes", "node_rank", "rdzv_endpoint", "rank_timeout"})
+FIXED |= {"part", "resume", "engine", "address"}
 
 
 def load(

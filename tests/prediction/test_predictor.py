@@ -52,6 +52,13 @@ def test_every_image_once_in_order_whatever_the_batch():
         assert max(detector.batches) <= batch_size
 
 
+def test_a_padded_batch_is_full_and_gives_the_same():
+    detector = Brightness()
+    found = list(predict(detector, [picture(value) for value in range(7)], batch_size=4, num_readers=9, pad=True))
+    assert [round(float(one.detections.scores[0]) * 255) for one in found] == list(range(7))
+    assert detector.batches == [4, 4]
+
+
 def test_unreadable_images_are_told_and_the_others_done():
     told: list[tuple[str, str | Path | None]] = []
     sources = [broken("first"), picture(1), broken("middle"), picture(2), broken("last")]

@@ -55,7 +55,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def run(weights: Path, manifest: Path) -> Callable[..., Predicted]:
     def run(part: str, output: Any, source: Any = manifest, **options: Any) -> Predicted:
-        return predict(str(source), weights=weights, output=Path(output), part=part, **options)
+        return predict(str(source), weights=weights, output=output and Path(output), part=part, **options)
 
     return run
 
@@ -159,6 +159,10 @@ def interrupt_after(run: Any, output: Path, chunks: int) -> None:
         ({"track": True}, "track"),
         ({"show": True}, "show"),
         ({"devices": 2}, "devices"),
+        ({"part": None, "resume": True}, "resume"),
+        ({"address": "auto"}, "address"),
+        ({"engine": "dask"}, "engine"),
+        ({"part": None, "engine": "ray", "output": None}, "output"),
     ],
 )
 def test_what_parts_cannot_do_is_refused(options: dict[str, Any], setting: str, run: Any, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from lookonce.errors import SettingsError
 from lookonce.log import get_logger
 from lookonce.parsed import parse_json
 from lookonce.remote.folder import Folder
+from lookonce.remote.objects import RemoteError
 from lookonce.shown import to_json
 from lookonce.storage import StorageError
 
@@ -106,9 +107,23 @@ class PartResult:
 
     def finish(self, rows: range, num_chunks: int) -> dict[str, Any]:
         """Join the chunks; returns the record."""
+        try:
+            return self._joined(rows, num_chunks)
+        except (StorageError, RemoteError):
+            # Another process may have worked on this part too, and have removed the chunks when it had joined them.
+            record = self.record()
+            if record is None:
+                raise
+            self.clean()
+            return record
+
+    def _joined(self, rows: range, num_chunks: int) -> dict[str, Any]:
         names = self._names()
         if len(names) < num_chunks:
-            return self._finished_by_another()
+            place = f"{self._folder}/{self._chunks}"
+            raise StorageError(
+                f"{place}: {len(names)} of {num_chunks} chunks; run the same command again, with --resume", path=place
+            )
         total = _Total()
         chunks = (total.add(self._read(names[chunk])) for chunk in sorted(names))
         self._folder.write_pieces(f"{self.name}.jsonl", chunks)
@@ -118,20 +133,11 @@ class PartResult:
         self.clean()
         return record
 
-    def _finished_by_another(self) -> dict[str, Any]:
-        """Another process worked on this part too, and removed the chunks when it had joined them."""
-        record = self.record()
-        if record is None:
-            raise StorageError(
-                f"{self._folder}/{self._chunks}: chunks have disappeared; run the same command again, with --resume",
-                path=f"{self._folder}/{self._chunks}",
-            )
-        self.clean()
-        return record
-
     def clean(self) -> None:
-        """Remove the chunks of a complete result, which a kill may have left."""
+        """Remove the chunks of a complete result, and what killed writers have left."""
         self._folder.remove(self._chunks)
+        self._folder.remove_leftovers(f"{self.name}.json")
+        self._folder.remove_leftovers(f"{self.name}.jsonl")
 
     def _names(self) -> dict[int, str]:
         matches = [match for name in self._folder.names(self._chunks) if (match := _CHUNK.fullmatch(name))]

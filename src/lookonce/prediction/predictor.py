@@ -48,6 +48,7 @@ def predict(
     batch_size: int = 4,
     num_readers: int = NUM_READERS,
     live: bool = False,
+    pad: bool = False,
     on_unreadable: Unreadable | None = None,
 ) -> Iterator[Prediction]:
     """Yields one Prediction per readable image, in the order of `sources`.
@@ -55,7 +56,8 @@ def predict(
     An unreadable image is skipped, and on_unreadable is called for it in order; without on_unreadable its DataError is
     raised. While the caller handles a batch, the next two are in the detector and two more are being read, by
     num_readers threads of one image each, so about five batches of images are in memory, or num_readers more than
-    three. Detections do not depend on the batch. live: each result is yielded before the next frame is grabbed.
+    three. Detections do not depend on the batch on a CPU; on an accelerator they may depend on its size. pad: a
+    batch that is not full gets copies of its last image. live: each result is yielded before the next frame is grabbed.
     """
     readers_ahead, batches_ahead = (0, 0) if live else (max(2 * batch_size, num_readers), NUM_RUNNERS)
     with (
@@ -64,7 +66,8 @@ def predict(
     ):
         images = _readable(ordered_map(readers, _read, sources, ahead=readers_ahead), on_unreadable)
         batches = _batches(images, 1 if live else batch_size)
-        for batch in ordered_map(runners, lambda batch: _detect(detector, batch), batches, ahead=batches_ahead):
+        size = batch_size if pad else 1
+        for batch in ordered_map(runners, lambda batch: _detect(detector, batch, size), batches, ahead=batches_ahead):
             yield from batch
 
 
@@ -94,8 +97,9 @@ def _batches(
         yield batch
 
 
-def _detect(detector: Detects, batch: list[tuple[ImageSource, ImageArray]]) -> list[Prediction]:
-    found = detector.detect([image for _, image in batch])
+def _detect(detector: Detects, batch: list[tuple[ImageSource, ImageArray]], size: int) -> list[Prediction]:
+    images = [image for _, image in batch]
+    found = detector.detect(images + images[-1:] * (size - len(images)))[: len(images)]
     return [
         Prediction(source=source, image=image, detections=detections)
         for (source, image), detections in zip(batch, found, strict=True)

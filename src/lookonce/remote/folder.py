@@ -37,6 +37,10 @@ class Folder(ABC):
     def remove(self, name: str) -> None:
         """A file, or a folder with its files; nothing if it is not there."""
 
+    @abstractmethod
+    def remove_leftovers(self, name: str) -> None:
+        """What killed writers of a file have left beside it."""
+
 
 class _OnDisk(Folder):
     def __init__(self, folder: Path) -> None:
@@ -65,8 +69,6 @@ class _OnDisk(Folder):
         path = self._folder / name
         with os_errors_explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            for of_killed in path.parent.glob(f".{path.name}.*.new"):
-                of_killed.unlink(missing_ok=True)
         with new_file(path) as file:
             file.writelines(pieces)
 
@@ -74,9 +76,13 @@ class _OnDisk(Folder):
         path = self._folder / name
         with os_errors_explained(path):
             if path.is_dir():
-                shutil.rmtree(path)
+                shutil.rmtree(path, ignore_errors=True)  # another process may write into it
             else:
                 path.unlink(missing_ok=True)
+
+    def remove_leftovers(self, name: str) -> None:
+        for path in self._folder.glob(f".{name}.*.new"):
+            path.unlink(missing_ok=True)
 
 
 class _InStore(Folder):
@@ -108,6 +114,9 @@ class _InStore(Folder):
 
     def remove(self, name: str) -> None:
         self._store.delete(self._store.entries(self._location / name))
+
+    def remove_leftovers(self, name: str) -> None:
+        """An upload that was not completed is no object."""
 
 
 def open_folder(place: str | Path) -> Folder:

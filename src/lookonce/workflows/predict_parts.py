@@ -19,6 +19,7 @@ from lookonce.prediction.predictor import predict as predict_images
 from lookonce.prediction.result import without_image
 from lookonce.prediction.sources import NUM_FETCHERS, ImageSource, images_of
 from lookonce.remote.folder import open_folder
+from lookonce.remote.local_copy import local_file
 from lookonce.remote.stage_out import version_of
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.registry import load_runtime
@@ -106,7 +107,7 @@ class PartsOf:
             "rows": self.num_rows,
             "manifest": sha256_file(self._manifest.path),
             "weights": _digest(self._weights),
-            "names": None if request.names is None else sha256_file(request.names),
+            "names": None if request.names is None else sha256_file(local_file(request.names)),
             **{name: getattr(request, name) for name in OPTIONS},
         }
         self.num_images = 0
@@ -153,7 +154,8 @@ class PartsOf:
             unreadable.append((source.image_id, to_json(row) + "\n"))
 
         images = (image for rows in _joined(ranges) for image in images_of(self._manifest, rows))
-        for one in predict_images(detects, images, num_readers=NUM_FETCHERS, on_unreadable=failed):
+        # Padded, because where batches end depends on where a part begins and where it was interrupted.
+        for one in predict_images(detects, images, num_readers=NUM_FETCHERS, pad=True, on_unreadable=failed):
             while unreadable and unreadable[0][0] < one.source.image_id:
                 yield unreadable.popleft()
             self.num_images += 1

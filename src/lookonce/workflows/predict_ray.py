@@ -4,6 +4,7 @@ Ray Data places the parts, repeats those whose worker or node has died, and scal
 one of a single process is the work of `predict_parts`: each part is idempotent.
 """
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from lookonce.errors import MissingExtra, SettingsError
+from lookonce.log import console
 from lookonce.parsed import parse_json
 from lookonce.prediction.manifest import open_manifest
 from lookonce.prediction.parts import Part
 from lookonce.remote.folder import open_folder
-from lookonce.remote.objects import is_remote
 from lookonce.shown import to_json
-from lookonce.weights.pull import PUBLISHED
 from lookonce.workflows.predict_parts import PartsOf, PredictedParts, require_divisible
 from lookonce.workflows.predict_request import PredictRequest
 
@@ -29,7 +29,9 @@ GPUS = ("cuda", "tensorrt")
 class Worker:
     """An actor of Ray: it loads the weights once, and works through part after part."""
 
-    def __init__(self, request: PredictRequest) -> None:
+    def __init__(self, request: PredictRequest, folder: Path) -> None:
+        if folder.is_dir():  # paths of the request are relative to it, and are written into the results as they are
+            os.chdir(folder)
         self._parts = PartsOf(request)
 
     def __call__(self, row: Mapping[str, str]) -> dict[str, Any]:
@@ -53,17 +55,18 @@ def predict_on_ray(request: PredictRequest) -> PredictedParts:
     parts = Part.parse(request.part or f"all/{-(-min(num_rows, request.limit or num_rows) // ROWS_PER_PART)}")
     _require_free(request, parts)
     started = time.perf_counter()
-    ray.init(address=request.address, log_to_driver=False)
+    ray.init(address=request.address, log_to_driver=False, logging_level=logging.WARNING)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = console().is_terminal
+    context.execution_no_progress_timeout_s = -1  # a part may take hours
     try:
         rows = ray.data.from_items([{"part": str(part)} for part in parts], override_num_blocks=len(parts))
         done = rows.map(
             Worker,
-            fn_constructor_args=(_for_workers(request),),
-            concurrency=(1, len(parts)),
+            fn_constructor_args=(replace(request, resume=True), Path.cwd()),
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=len(parts)),
             num_cpus=1,
             num_gpus=1 if request.device.startswith(GPUS) else 0,
-            max_restarts=-1,
-            max_task_retries=-1,
         ).take_all()
     finally:
         ray.shutdown()
@@ -84,19 +87,3 @@ def _require_free(request: PredictRequest, parts: Sequence[Part]) -> None:
             setting="output",
             value=request.output,
         )
-
-
-def _for_workers(request: PredictRequest) -> PredictRequest:
-    """The request as a worker needs it, whose working folder is another."""
-
-    def absolute(place: str | Path) -> str:
-        return str(place) if is_remote(place) or str(place) in PUBLISHED else os.path.abspath(place)  # noqa: PTH100
-
-    return replace(
-        request,
-        source=absolute(request.source),
-        weights=Path(absolute(request.chosen_weights)),
-        output=Path(absolute(str(request.output))),
-        names=None if request.names is None else Path(absolute(request.names)),
-        resume=True,
-    )

@@ -109,6 +109,10 @@ class PredictRequest(DetectorRequest):
         require_fraction("threshold", self.threshold)
         require_setting("as_labels", self.as_labels, get_args(Labels).__contains__, " or ".join(get_args(Labels)))
         require_setting("engine", self.engine, get_args(Engine).__contains__, " or ".join(get_args(Engine)))
+        if self.resume and self.part is None and self.engine == "local":
+            raise SettingsError("resume: expected with --part, of a manifest; add --part all/1", setting="resume")
+        if self.address is not None and self.engine != "ray":
+            raise SettingsError("address: expected with --engine ray", setting="address", value=self.address)
         require_setting("limit", self.limit, lambda number: number >= 1, "at least 1")
         require_setting("reconnect", self.reconnect, lambda number: number >= 0, "0 or more")
         require_setting("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
