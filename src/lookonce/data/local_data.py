@@ -1,4 +1,4 @@
-"""Bring a data set to this machine: from a folder, a zip file or object storage, as files or as shards."""
+"""Bring a data set to this machine: a folder, a zip file, objects; images of shards, and those of `eval`, may stay."""
 
 from pathlib import Path, PurePosixPath
 

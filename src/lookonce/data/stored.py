@@ -1,4 +1,4 @@
-"""Images of a data set that stay in object storage: listed once, and fetched when they are read.
+"""Images of a data set that `eval` leaves in object storage: listed once, and fetched when they are read.
 
 A folder on this machine has the annotations, empty folders for the images, and a marker that names them.
 """

@@ -1,4 +1,4 @@
-"""Runs a detector on every image of a data set and scores it."""
+"""Runs a detector on every image of a data set, with threads that read ahead, and scores it; also for validation."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

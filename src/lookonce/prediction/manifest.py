@@ -1,4 +1,4 @@
-"""Manifests: files that name the images of one SOURCE, read row by row, so that memory does not grow with the rows.
+"""Manifests of `predict`: lists, Parquet, S3 Inventory or shards that name images; rows are read as they are needed.
 
     .txt                               a path, URL or s3:// address per line, relative to the folder of the file
     .parquet                           a column of such (extra `parquet`)

@@ -1,4 +1,4 @@
-"""Options that every verb with a detector has: how it runs, and which of its detections are kept."""
+"""Options of every verb with a detector, and their help: --iou-threshold, --max-detections, --device, --runtime ..."""
 
 from dataclasses import dataclass
 from pathlib import Path

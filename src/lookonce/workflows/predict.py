@@ -1,4 +1,4 @@
-"""`lookonce predict`: detects objects; `PredictRequest` has its options (--threshold, --iou-threshold ...) and help."""
+"""`lookonce predict`: detects objects and writes the results; predict_request.py has its options and their help."""
 
 import time
 from base64 import b64encode

@@ -1,4 +1,4 @@
-"""Options of `lookonce predict`, and the detector that they describe."""
+"""Options of `lookonce predict` and their help (--threshold, --part ...), and the detector that they describe."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
