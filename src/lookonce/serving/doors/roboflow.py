@@ -11,7 +11,7 @@ from lookonce.boxes import xyxy_to_cxcywh
 from lookonce.serving.app import EXAMPLE, PROBLEMS, Context, parsed_as
 from lookonce.serving.bodies import Upload, from_base64, json_object
 from lookonce.serving.models import Answer
-from lookonce.workflows.predict import PredictRequest
+from lookonce.workflows.predict_request import PredictRequest
 
 TASK = "object-detection"
 MOST_IMAGES = 16  # of a request; inference-sdk sends one, unless it is told otherwise
