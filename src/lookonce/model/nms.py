@@ -104,7 +104,8 @@ class _Boxes:
 def _first_come(suppresses: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(N, N) whether box i suppresses box j > i, if i is kept -> (N,) which are kept.
 
-    Each round settles at least one more box, and all of them after the longest chain of suppressions: 3 to 8 rounds.
+    Each round settles at least one more box, and all of them after the longest chain of suppressions: 1 to 6 rounds for
+    8 images at 640 pixels with COCO weights.
     """
     kept: NDArray[np.bool_] = np.ones(len(suppresses), np.bool_)
     while True:
