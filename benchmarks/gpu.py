@@ -111,7 +111,7 @@ def write_scenes(folder: Path, count: int) -> Path:
 
 def steps(learner: Learner, options: argparse.Namespace) -> dict[str, float]:
     batch = random_batch(options.image_size, options.batch)
-    return rate_of(train_one_epoch(learner, repeat(batch, WARM_UP + options.steps), epoch=0), learner)
+    return rate_of(train_one_epoch(learner, repeat(batch, WARM_UP + 1 + options.steps), epoch=0), learner)
 
 
 def steps_on_device(learner: Learner, options: argparse.Namespace) -> dict[str, float]:
@@ -126,7 +126,7 @@ def rate_of(results: Iterator[StepResult], learner: Learner) -> dict[str, float]
         pass
     synchronize(learner.options.device)
     started, images, waited = time.perf_counter(), 0, 0.0
-    for result in results:
+    for result in islice(results, 1, None):  # the batch of the first was done before
         images += result.num_images
         waited += result.waited
     synchronize(learner.options.device)

@@ -71,7 +71,7 @@ def test_every_section_runs_and_is_written(script: Script, monkeypatch: pytest.M
         script("gpu"),
         monkeypatch,
         *TINY,
-        *("--device", "cpu", "--images", "4", "--steps", "2", "--output", str(tmp_path)),
+        *("--device", "cpu", "--images", "6", "--steps", "2", "--output", str(tmp_path)),
     )
     values = json.loads((tmp_path / "gpu.json").read_text())
     for section in ("step", "step + copy", "epoch", "evaluation", "predict"):

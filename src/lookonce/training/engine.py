@@ -29,7 +29,7 @@ from lookonce.model.normalise import channel_constants, to_network_input
 from lookonce.settings.record import Preprocessing
 from lookonce.training.ema import ExponentialMovingAverage
 from lookonce.training.finite import NUM_VALUES, Guard, diverged, flat, statistics_of, values_from
-from lookonce.training.optimizer import set_lr
+from lookonce.training.optimizer import set_lr, step_unless
 from lookonce.training.schedule import Schedule
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -204,8 +204,7 @@ def update_weights(learner: Learner, lr: float, *, unless: Tensor) -> None:
     """One optimizer step and EMA update. unless: () float32 on the device, other than 0 to leave all as it is."""
     optimizer, scaler = learner.optimizer, learner.scaler
     set_lr(optimizer, lr)
-    optimizer.found_inf = unless  # type: ignore[attr-defined] # its own name for it: see make_optimizer
-    optimizer.step()
+    step_unless(optimizer, unless)
     scaler.update()
     optimizer.zero_grad()
     if learner.ema is not None:

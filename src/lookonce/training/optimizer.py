@@ -6,6 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+# Devices with PyTorch's fused optimizers, which leave out a step by `found_inf` without a read by the host. Whether
+# torch-npu has them could not be tried.
+FUSED = ("cpu", "cuda", "mps", "xpu")
+
 
 def make_optimizer(
     model: nn.Module,
@@ -18,7 +22,7 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """SGD (v = momentum * v + gradient; p -= lr * v) or AdamW (beta1 = momentum, beta2 = 0.999).
 
-    An attribute `found_inf` of the optimizer, () float32 on the device, other than 0 makes `step` change nothing.
+    step_unless takes the steps.
     weight_decay applies to convolution weights only; biases and BatchNorm's scale and shift are excluded, since
     limiting them does not limit the network's capacity.
     """
@@ -27,13 +31,24 @@ def make_optimizer(
         {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
         {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
+    fused = parameters[0].device.type in FUSED
     if name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=True)
-    optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
+        return torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=fused)
+    optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=fused)
     if momentum:  # PyTorch 2.15 allocates them at the first step, and if that changes nothing, they stay uninitialised
         for parameter in parameters:
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
+
+
+def step_unless(optimizer: torch.optim.Optimizer, left_out: Tensor) -> None:
+    """One step. left_out: () float32 on the device, other than 0 to change nothing."""
+    if not optimizer.defaults["fused"]:
+        if not left_out.item():
+            optimizer.step()
+        return
+    optimizer.found_inf = left_out  # type: ignore[attr-defined]
+    optimizer.step()
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

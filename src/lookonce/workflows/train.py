@@ -370,7 +370,8 @@ def fit_to_time(
 def seconds_a_step(learner: Learner, loader: Loader) -> float:
     ends = []
     with closing(loader.epoch(0)) as batches:
-        for _ in train_one_epoch(learner, islice(batches, SKIPPED_STEPS + TIMED_STEPS), epoch=0):
+        few = islice(batches, SKIPPED_STEPS + TIMED_STEPS)
+        for _ in train_one_epoch(learner, few, epoch=0, settle=lambda _batch: True):
             synchronize(learner.options.device)
             ends.append(time.perf_counter())
     gaps = [after - before for before, after in pairwise(ends)]
