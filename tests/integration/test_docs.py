@@ -133,6 +133,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = sorted((data / "val2017").iterdir())
     for name in ("photographs", "photos", "street"):
         shutil.copytree(data / "val2017", folder / name)
+    (folder / "images.txt").write_text("".join(f"street/{image.name}\n" for image in images))
     video = cv2.VideoWriter(str(folder / "car.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 64))
     for image in images:
         video.write(cv2.resize(cv2.imread(str(image)), (64, 64)))
