@@ -18,7 +18,7 @@ from lookonce.prediction.parts import Part
 from lookonce.remote.folder import open_folder
 from lookonce.remote.objects import is_remote
 from lookonce.shown import to_json
-from lookonce.weights.pull import PUBLISHED
+from lookonce.weights.published import PUBLISHED
 from lookonce.workflows.predict_parts import PartsOf, PredictedParts, require_divisible
 from lookonce.workflows.predict_request import PredictRequest
 
