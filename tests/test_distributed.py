@@ -29,7 +29,7 @@ def test_one_process_is_rank_0_of_1_and_its_sums_are_its_own() -> None:
     assert distributed.gather_objects("a") == ["a"]
     assert distributed.gather_objects_to_main("a") == ["a"]
     tensor = torch.ones(2)
-    assert distributed.upload(tensor, CPU) is tensor
+    assert distributed.copy_to_device(tensor, CPU) is tensor
     assert distributed.broadcast_object("a") == "a"
     assert distributed.any_rank(True, CPU)
     assert not distributed.any_rank(False, CPU)

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from lookonce import errors
 from lookonce.errors import how_to_install
 
 REPOSITORY = {"url": "https://host/lookonce.git", "vcs_info": {"vcs": "git"}}
@@ -23,7 +22,7 @@ def test_pip_takes_the_extra_from_where_lookonce_came(
     origin: dict[str, str] | None, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = None if origin is None else json.dumps(origin)
-    monkeypatch.setattr(errors, "distribution", lambda _: SimpleNamespace(read_text=lambda _: text))
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _: SimpleNamespace(read_text=lambda _: text))
     assert how_to_install("train") == command
 
 

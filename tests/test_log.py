@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lookonce import log
-from lookonce.log import console, get_logger, logging_to, progress_bar
+from lookonce.log import console, get_logger, logging_to, progress_bar, progress_of
 
 
 def test_the_file_has_the_documents_time_and_level(tmp_path: Path) -> None:
@@ -67,6 +67,15 @@ def test_without_a_terminal_long_work_tells_how_far_it_is_once_a_minute(
         monkeypatch.setattr(log, "SECONDS_BETWEEN_LINES", 0)  # as if they had passed
         advance(2000, "MiB")
     assert caplog.messages == ["fetching: 2,000 of 18,000 MiB"]
+
+
+def test_a_bar_shows_a_total_that_is_known_once_the_work_has_begun(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "SECONDS_BETWEEN_LINES", 0)
+    with logging_to(), progress_of("unpacking", "files") as on_progress:
+        on_progress(2, 59)
+    assert caplog.messages == ["unpacking: 2 of 59 files"]
 
 
 def test_what_was_said_before_the_file_was_opened_is_in_it_once(tmp_path: Path) -> None:

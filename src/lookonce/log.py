@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -212,6 +212,20 @@ def progress_bar(title: str, total: int | None) -> Iterator[Advance]:
             bars.update(bar, completed=done, text=escape(shown(text)))
 
         yield advance
+
+
+@contextmanager
+def progress_of(title: str, text: str = "") -> Iterator[Callable[[int, int], None]]:
+    """Yields `on_progress(done, total)`: a progress bar whose total is known once the work has begun."""
+    with ExitStack() as stack:
+        advance: list[Advance] = []
+
+        def on_progress(done: int, total: int) -> None:
+            if not advance:
+                advance.append(stack.enter_context(progress_bar(title, total)))
+            advance[0](done, text)
+
+        yield on_progress
 
 
 def _line_per_minute(title: str, total: int | None) -> Advance:

@@ -21,7 +21,7 @@ def result(clean_data: Path, tmp_path_factory: pytest.TempPathFactory) -> CheckR
 
 @pytest.fixture(scope="module")
 def page(result: CheckResult) -> str:
-    advice = advise(result.datasets[0], {})
+    advice = advise(result.datasets[0])
     return render_check(CheckPage(title="<mine>", result=result, advice=advice, changes=("a change",)))
 
 

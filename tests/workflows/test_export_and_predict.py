@@ -405,6 +405,10 @@ def test_the_list_shows_every_format_as_the_documents_do(capsys):
         assert any(line.startswith(f"{name} ") and one.verdict in line for line in told.splitlines())
         assert any(line.startswith(f"| {name} |") and f"| {one.verdict} |" in line for line in page.splitlines())
     assert not any(line.lstrip().startswith(":") for line in told.splitlines())  # air has no suffix
+    header, *rows = told.split("\n\n")[0].splitlines()
+    column = header.index("precision")  # which the longest list of outputs does not reach
+    assert {row[column - 2 : column] for row in rows if "fp32" in row} == {"  "}
+    assert all(len(line) <= 80 for line in told.splitlines())
 
 
 def test_an_unknown_or_unfit_runtime_is_said(exported, run_folder):

@@ -3,7 +3,6 @@
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 from cyclopts import Group, Parameter, Token
 
 from lookonce.errors import SettingsError
-from lookonce.log import get_logger, progress_bar
+from lookonce.log import get_logger, progress_of
 from lookonce.on_ranks import RanksRequest
 from lookonce.request import old_names_of, require_one_name
 from lookonce.settings.aliases import ALIASES, BY_OLD_NAME, Given, Translation, for_verb, taken_not
@@ -283,7 +282,7 @@ def command_of(
         flags = {originals.get(name, name): value for name, value in options.items()}
         if ON_PROGRESS not in signature.parameters:
             return function(*args, **flags)
-        with progress() as on_progress:
+        with progress_of(function.__name__.replace("_", "-")) as on_progress:
             return function(*args, **flags, on_progress=on_progress)
 
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -327,20 +326,6 @@ def unwrapped(docstring: str) -> str:
 
 def _indent(line: str) -> int:
     return len(line) - len(line.lstrip())
-
-
-@contextmanager
-def progress() -> Iterator[Callable[[int, int], None]]:
-    """Yield `on_progress(done, total)`, which draws a progress bar, on a terminal only, until the block ends."""
-    with ExitStack() as stack:
-        advance: list[Callable[[int, str], None]] = []
-
-        def on_progress(done: int, total: int) -> None:
-            if not advance:
-                advance.append(stack.enter_context(progress_bar("", total)))
-            advance[0](done, "")
-
-        yield on_progress
 
 
 @cache

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
-from lookonce.log import get_logger, progress_bar
+from lookonce.log import get_logger, progress_bar, progress_of
 from lookonce.parsed import parse_json
 from lookonce.remote.archives import unzip
 from lookonce.remote.lock import work_lock
@@ -62,8 +62,8 @@ def unpack_once(archive: Path, folder: Path) -> Path:
         if folder.exists() and mark.is_file() and mark.read_text(encoding="utf-8") == identity:
             return folder
         get_logger().info(f"unpacking {archive} to {folder}")
-        with progress_bar(f"unpacking {archive.name}", None) as advance:
-            unzip(archive, folder, lambda done, total: advance(done, f"of {total:,} files"))
+        with progress_of(f"unpacking {archive.name}", "files") as on_progress:
+            unzip(archive, folder, on_progress)
         write_file(mark, identity)
     return folder
 

@@ -349,11 +349,13 @@ def _path(output: Path, name: str, suffix: str, num_files: int) -> Path:
 
 def _format_lines() -> Iterator[str]:
     """The tables of formats and clients: one line each, then its use, at most 80 columns."""
-    yield f"{'format':<14}{'state':<11}{'outputs':<27}{'precision':<18}needs"
+    yield f"{'format':<13}{'state':<11}{'outputs':<22}{'precision':<18}needs"
     for name, row in FORMATS.items():
         needs = ", ".join(["train", row.extra] if row.extra else ["train"]) if row.writer else ""
         numbers = ", ".join(row.precisions) if row.writer else ""
-        yield f"{name:<14}{row.verdict:<11}{', '.join(row.outputs):<27}{numbers:<18}{needs}".rstrip()
+        outputs, *more = wrap(", ".join(row.outputs), width=20) or [""]
+        yield f"{name:<13}{row.verdict:<11}{outputs:<22}{numbers:<18}{needs}".rstrip()
+        yield from (" " * 24 + line for line in more)
         text = f"{row.suffix}: {row.text}" if row.suffix else row.text
         yield from wrap(text, width=78, initial_indent="  ", subsequent_indent="  ")
     yield ""

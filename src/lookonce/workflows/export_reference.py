@@ -105,6 +105,7 @@ def write_one(
     if reference.calibration is not None:
         plan = replace(plan, calibration=reference.calibration.canvases)
     compare_file = partial(_compare, FORMATS[name], plan, reference) if FORMATS[name].runtime else _not_compared
+    get_logger().info(f"{path.name}: writing, and comparing with the weights")  # takes 10 to 30 s
     parity = write_compared(path, partial(FORMATS[name].write, model, record, plan), compare_file, overwrite=overwrite)
     fitted = () if reference.calibration is None else (reference.calibration.text,)
     return Exported(path=path, parity=parity, size=size_of(path), compared_on=(reference.origin, *fitted))

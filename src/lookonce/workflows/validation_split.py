@@ -7,7 +7,7 @@ from typing import Any
 from lookonce.data.findings import ignore
 from lookonce.data.held_out import choose_held_out, lacks_val, relative_names, with_held_out
 from lookonce.data.splits import DataSource
-from lookonce.log import get_logger, progress_bar
+from lookonce.log import get_logger, progress_of
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.reports.content import read_run
 from lookonce.runtimes.registry import load_runtime
@@ -60,13 +60,13 @@ def held_out_names(
     names: list[str] | None = None
     if rank_group.is_main:
         get_logger().info(f"{source.origin}: has no split val; comparing the images of {train_split} to divide it")
-        with progress_bar("compare images", None) as advance:
+        with progress_of("compare images") as on_progress:
             names = choose_held_out(
                 source,
                 train_split,
                 fraction=chosen["val_fraction"],
                 seed=chosen["seed"],
-                on_progress=lambda done, total: advance(done, f"of {total}"),
+                on_progress=on_progress,
             )
     shared: list[str] = rank_group.broadcast(names)
     return shared
