@@ -91,7 +91,7 @@ def demo(
     held_out: int = 100,
     seed: int = 0,
 ) -> Demonstration:
-    """The whole workflow in four to five minutes on two cores: make images, train, evaluate, export, predict, report.
+    """The whole workflow in about four minutes on two cores: make images, train, evaluate, export, predict, report.
 
     A few training steps are timed first, and the image size and the epochs are chosen so that the demo ends in time.
     Nothing is downloaded and nothing is overwritten: if the folder exists, demo-2, demo-3 and so on is used.
