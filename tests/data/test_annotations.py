@@ -132,3 +132,9 @@ def test_the_hash_counts_contents_and_no_folders() -> None:
     assert data_hash(one) != data_hash(assemble(annotations([(1, 1, 2, 2.5)]), RaiseOnError()))
     assert data_hash(one) != data_hash(assemble(annotations([(1, 1, 2, 2)], crowd=[True]), RaiseOnError()))
     assert len(data_hash(one)) == 64
+
+
+def test_an_error_gives_the_command_that_lists_all_of_them() -> None:
+    with pytest.raises(DataError) as caught:
+        assemble(annotations([(1, 1, 2, 2), (1, math.nan, 2, 2)]), RaiseOnError("my data"))
+    assert " check 'my data'`" in str(caught.value)

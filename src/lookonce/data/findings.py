@@ -3,6 +3,8 @@
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
 
 from lookonce.data.finding_kinds import FINDING_KINDS, Severity
 from lookonce.errors import DataError
@@ -37,15 +39,19 @@ def ignore(_: Finding) -> None:
 
 
 class RaiseOnError:
-    """The report of training and evaluation: raises the first error; `log` logs all warnings together at the end."""
+    """The report of training and evaluation: raises the first error; `log` logs all warnings together at the end.
 
-    def __init__(self, shown: int = 3) -> None:
-        self._shown = shown
+    data: the data set, for the command that lists all errors.
+    """
+
+    def __init__(self, data: str | Path = "DATA", *, shown: int = 3) -> None:
+        self._data, self._shown = data, shown
         self._warnings: dict[str, list[str]] = defaultdict(list)
 
     def __call__(self, finding: Finding) -> None:
         if finding.severity == "error":
-            more = "" if "lookonce check" in finding.message else "; `lookonce check DATA` lists every error"
+            command = f"lookonce check {quote(str(self._data))}"
+            more = "" if "lookonce check" in finding.message else f"; `{command}` lists every error"
             raise DataError(finding.message + more, path=finding.file, check=finding.name)
         if finding.severity == "warning":
             self._warnings[finding.name].append(finding.message)

@@ -52,7 +52,7 @@ class DataSource:
     def split(self, name: str) -> Dataset:
         """One split. DataError at the first error; logs a warning for annotations that were left out or changed."""
         if name not in self._loaded:
-            report = RaiseOnError()
+            report = RaiseOnError(self.origin)
             self._loaded[name] = self.read(name, report)
             report.log()
         return self._loaded[name]

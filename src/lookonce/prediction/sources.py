@@ -274,7 +274,7 @@ def _paths(text: str, follow_links: bool) -> tuple[list[Path], Path | None]:
     if path.is_dir():
         found = _in_folder(path)
         if not follow_links:
-            report_links(found, path, RaiseOnError())
+            report_links(found, path, RaiseOnError(path))
         return found, path
     if path.suffix.lower() == LIST_SUFFIX and path.is_file():
         return _in_list(path), None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from shlex import quote
 
 from lookonce.data.check import CheckResult, SplitSummary, check_data
 from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, chosen_checks
@@ -259,7 +260,8 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         folder, changes = checked.fixed.copy.folder, checked.fixed.changes
         yield f"written: {folder}, corrected copy with {counted(len(changes), 'change')}; see {folder / 'changes.txt'}"
     elif fixable := _num_fixable(result):
-        yield f"`lookonce check DATA --fix CORRECTED` writes a copy with {counted(fixable, 'finding')} corrected"
+        command = f"lookonce check {quote(str(result.origin))} --fix CORRECTED"
+        yield f"`{command}` writes a copy with {counted(fixable, 'finding')} corrected"
     yield ", ".join(counted(result.count(severity), severity) for severity in SEVERITIES)
 
 
