@@ -61,3 +61,9 @@ def test_the_registry_names_the_served_models(server: Served) -> None:
 )
 def test_what_cannot_be_answered_is_refused(fields: dict[str, Any], status: int, server: Served) -> None:
     assert infer(server, **fields).status == status
+
+
+def test_a_list_of_the_largest_images_does_not_use_up_the_pixels_of_its_own_request(weights: Path) -> None:
+    with served(weights, max_pixels=48 * 48 / 1e6) as server:
+        answer = infer(server, image=[GIVEN] * 9)
+    assert (answer.status, len(answer.json)) == (200, 9)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,9 +28,21 @@ from lookonce.settings.record import ModelRecord
 from lookonce.workflows.predict_request import PredictRequest, detects_as
 
 ImageArray = NDArray[np.uint8]
+Given = TypeVar("Given")
 Result = TypeVar("Result")
 # Pixels of all images that are decoded at once, as a multiple of the most that one may have.
 IMAGES_AT_ONCE = 4
+
+
+async def answer_each(answer: Callable[[Given], Awaitable[Result]], given: Iterable[Given]) -> list[Result]:
+    """`answer` of each, in order; of few at a time, so that one request does not use up the pixels of all."""
+    places = asyncio.Semaphore(IMAGES_AT_ONCE)
+
+    async def in_turn(one: Given) -> Result:
+        async with places:
+            return await answer(one)
+
+    return await asyncio.gather(*map(in_turn, given))
 
 
 class TooLarge(DataError):

@@ -22,7 +22,7 @@ from lookonce.errors import DataError
 from lookonce.serving.app import BINARY, PROBLEMS, Context, DetectOptions, parsed_as
 from lookonce.serving.app import EXAMPLE as IMAGE
 from lookonce.serving.bodies import from_base64, json_object
-from lookonce.serving.models import Answer, ServedModel
+from lookonce.serving.models import Answer, ServedModel, answer_each
 from lookonce.serving.refusals import Refused
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -40,7 +40,6 @@ OUTPUTS: dict[str, tuple[str, type[np.generic], list[int]]] = {
     "image_index": ("INT64", np.int64, []),
 }
 OPTIONS = frozenset({"threshold", "iou_threshold", "max_detections", "classes"})
-IMAGES_AT_ONCE = 4  # of one request
 
 
 class Tensor(BaseModel):
@@ -128,13 +127,11 @@ def _add_models(routes: APIRouter, context: Context) -> None:
         _require_outputs(asked.outputs)
         images = images_of(asked.inputs, binary)
         options = parsed_as(DetectOptions, {key: asked.parameters[key] for key in OPTIONS & asked.parameters.keys()})
-        places = asyncio.Semaphore(IMAGES_AT_ONCE)
 
         async def detect(image: Any) -> Answer:
-            async with places:
-                return await context.models.detect(image, options.request(), model=model.name)
+            return await context.models.detect(image, options.request(), model=model.name)
 
-        return answer_of(model.name, asked, await asyncio.gather(*map(detect, images)))
+        return answer_of(model.name, asked, await answer_each(detect, images))
 
 
 def _add_repository(routes: APIRouter, context: Context) -> None:

@@ -4,7 +4,6 @@ Source: HumanSignal/label-studio-ml-backend, label_studio_ml/api.py (the paths a
 Label Studio's results, in percent of the image.
 """
 
-import asyncio
 import os
 import re
 from collections.abc import Mapping
@@ -23,12 +22,11 @@ from lookonce.remote.urls import NO_HEADERS
 from lookonce.serving.app import EXAMPLE as IMAGE
 from lookonce.serving.app import PROBLEMS, Context, parsed_as
 from lookonce.serving.bodies import fetch, from_base64, json_object
-from lookonce.serving.models import Answer
+from lookonce.serving.models import Answer, answer_each
 from lookonce.workflows.predict_request import PredictRequest
 
 # Where Label Studio is, for tasks that name its own files, and the token of a user; label-studio-sdk's names.
 URL, KEY = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
-TASKS_AT_ONCE = 4
 
 
 class Task(BaseModel):
@@ -93,13 +91,12 @@ def router(context: Context) -> APIRouter:
     @routes.post("/predict", summary="Predictions for tasks", openapi_extra=BODY)
     async def predict(request: Request) -> dict[str, Any]:
         asked = parsed_as(Tasks, json_object(await request.body()))
-        rectangles, places = rectangles_of(asked.label_config), asyncio.Semaphore(TASKS_AT_ONCE)
+        rectangles = rectangles_of(asked.label_config)
 
         async def result(task: Task) -> dict[str, Any]:
-            async with places:
-                return {**await _result(context, task, rectangles), "model_version": version()}
+            return {**await _result(context, task, rectangles), "model_version": version()}
 
-        return {"results": await asyncio.gather(*map(result, asked.tasks)), "model_version": version()}
+        return {"results": await answer_each(result, asked.tasks), "model_version": version()}
 
     return routes
 

@@ -1,6 +1,5 @@
 """Roboflow Inference: /infer/object_detection and /model/registry, as inference-sdk asks for them."""
 
-import asyncio
 import time
 from typing import Annotated, Any, Literal
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel, Field
 from lookonce.boxes import xyxy_to_cxcywh
 from lookonce.serving.app import EXAMPLE, PROBLEMS, Context, parsed_as
 from lookonce.serving.bodies import Upload, from_base64, json_object
-from lookonce.serving.models import Answer
+from lookonce.serving.models import Answer, answer_each
 from lookonce.workflows.predict_request import PredictRequest
 
 TASK = "object-detection"
@@ -102,9 +101,11 @@ def router(context: Context) -> APIRouter:
     async def infer(request: Request) -> Any:
         asked = parsed_as(Asked, json_object(await request.body()))
         options = asked.request()
-        if isinstance(asked.image, list):
-            return await asyncio.gather(*(_detected(context, asked.model_id, one, options) for one in asked.image))
-        return await _detected(context, asked.model_id, asked.image, options)
+
+        async def detected(given: Given) -> dict[str, Any]:
+            return await _detected(context, asked.model_id, given, options)
+
+        return await (answer_each(detected, asked.image) if isinstance(asked.image, list) else detected(asked.image))
 
     return routes
 
