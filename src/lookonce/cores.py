@@ -60,6 +60,9 @@ def memory_kept() -> Iterator[None]:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+NUM_FETCHERS = 16  # threads that fetch images from object storage: they wait for the network most of the time
+
+
 def processes_here() -> int:
     """Number of ranks on this node."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

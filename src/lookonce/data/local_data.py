@@ -25,15 +25,13 @@ def local_data(place: str | Path, cache: Path = CACHE, *, streamed: bool = False
         return unpacked(Path(place), cache)
     location, store = Location.parse(str(place)), open_store()
     folder = cache / cache_name(location)
-    if streamed:
-        entries = require_entries(location, store.entries(location))
-        annotations = [one for one in entries if one.name.endswith(".json")]
-        if images := _beside_coco(entries):
-            if annotations:
-                stage_in(location, folder, store, choose=lambda _: annotations)
-            keep_in_store(folder, location, images)
-            return folder
-    found = stage_in(location, folder, store, choose=_without_archives)
+    entries = require_entries(location, store.entries(location))
+    if streamed and (images := _beside_coco(entries)):
+        if annotations := [one for one in entries if one.name.endswith(".json")]:
+            stage_in(location, folder, store, entries=annotations)
+        keep_in_store(folder, location, images)
+        return folder
+    found = stage_in(location, folder, store, entries=_without_archives(entries))
     if not (folder / INDEX).is_file():
         return unpacked(found, cache)
     write_file(folder / REMOTE, str(location))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.cores import decoding_threads
+from lookonce.cores import NUM_FETCHERS, decoding_threads
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.detections import Detections
@@ -19,10 +19,8 @@ from lookonce.ordered import ordered_map
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector, Fitted
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, few
 from lookonce.settings.record import ModelRecord
-
-NUM_FETCHERS = 16  # threads that fetch images which are no files, and wait for a network most of the time
 
 
 def evaluate(
@@ -128,15 +126,15 @@ def match_classes(record: ModelRecord, dataset: Dataset) -> NDArray[np.int64]:
         counts = f"{record.num_classes} and {counted(len(dataset.class_names), 'class')}"
         unnamed = f" ({counts}; the weights store no class names, set them with --names FILE)"
         raise DataError(
-            f"split '{dataset.split}': its classes are {_sample(dataset.class_names)}, those of the weights "
-            f"{_sample(record.class_names)}; expected a class in common{'' if record.names_known else unnamed}; "
+            f"split '{dataset.split}': its classes are {_quoted(dataset.class_names)}, those of the weights "
+            f"{_quoted(record.class_names)}; expected a class in common{'' if record.names_known else unnamed}; "
             "evaluate on data labelled with the classes that the network was trained on"
         )
     return labels
 
 
-def _sample(names: Sequence[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def _quoted(names: Sequence[str]) -> str:
+    return few([f"'{name}'" for name in names], 5)
 
 
 def relabel(detections: Detections, labels: NDArray[np.int64]) -> Detections:

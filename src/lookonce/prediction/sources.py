@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.cores import NUM_FETCHERS
 from lookonce.data.findings import RaiseOnError
 from lookonce.data.images import IMAGE_SUFFIXES, TruncatedImage, read_image
 from lookonce.data.links import report_links
@@ -32,7 +33,7 @@ from lookonce.remote.store import open_store
 from lookonce.shown import without_secrets
 from lookonce.storage import require_regular_file
 
-NUM_READERS, NUM_FETCHERS = 2, 16  # threads that read images; those that fetch them wait for a network most of the time
+NUM_READERS = 2  # threads that read images
 LONGEST_NAME = 60  # characters of an image's name in the name of its results
 SCREEN = "screen"
 EXPECTED = "expected an image, a video, a folder, a pattern, a .txt list, a camera index, a URL, s3://, screen, or -"
@@ -191,7 +192,7 @@ def _in_store(address: str, *, as_files: bool) -> Media:
     files = [one for one in chosen if as_files or Path(one.name).suffix.lower() in VIDEO_SUFFIXES]
     names, folder = {one.name for one in files}, CACHE / cache_name(location)
     if files:
-        stage_in(location, folder, store, choose=lambda _: files)
+        stage_in(location, folder, store, entries=files)
 
     def entry(one: Entry, place: Path) -> ImageSource | Clip:
         address = str(one.location)

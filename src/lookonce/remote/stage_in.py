@@ -19,16 +19,15 @@ MARKER = ".staged.json"
 UNPACKED = ".unzipped"
 
 
-def stage_in(
-    location: Location, folder: Path, store: ObjectStore, *, choose: Callable[[list[Entry]], list[Entry]] = list
-) -> Path:
+def stage_in(location: Location, folder: Path, store: ObjectStore, *, entries: list[Entry] | None = None) -> Path:
     """Downloads all objects at or below `location` to `folder`; returns `folder`, or the file if it is a single object.
 
-    choose: selects the objects to download. Files that an earlier call downloaded, even one that was killed, are not
-    downloaded again. A second process waits for the first. Raises DataError for names that leave the folder.
+    entries: those to download, where the caller has listed them. Files that an earlier call downloaded, even one that
+    was killed, are not downloaded again. A second process waits for the first. Raises DataError for names that leave
+    the folder.
     """
     with work_lock(folder.with_name(f".{folder.name}.lock")):
-        entries = require_entries(location, choose(store.entries(location)))
+        entries = require_entries(location, store.entries(location) if entries is None else entries)
         missing = _missing(entries, folder)
         if missing:
             folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lookonce
+from lookonce.cores import NUM_FETCHERS
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, pace, progress_bar
 from lookonce.prediction.manifest import open_manifest
@@ -17,7 +18,7 @@ from lookonce.prediction.parts import CHUNK_ROWS, Part, PartResult
 from lookonce.prediction.predictor import Detects
 from lookonce.prediction.predictor import predict as predict_images
 from lookonce.prediction.result import without_image
-from lookonce.prediction.sources import NUM_FETCHERS, ImageSource, images_of
+from lookonce.prediction.sources import ImageSource, images_of
 from lookonce.remote.folder import open_folder
 from lookonce.remote.local_copy import local_file
 from lookonce.remote.stage_out import version_of
