@@ -625,7 +625,7 @@ PAGE_LOCKED = ("cuda", "npu", "xpu")
 
 def copy_to_device(values: Tensor, device: torch.device) -> Tensor:
     """A copy on the device that the host does not wait for: a copy from pageable memory waits for all queued work."""
-    return (values.pin_memory() if device.type in PAGE_LOCKED else values).to(device, non_blocking=True)
+    return values.pin_memory().to(device, non_blocking=True) if device.type in PAGE_LOCKED else values.to(device)
 
 
 class HostCopy:

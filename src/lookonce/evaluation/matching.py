@@ -227,13 +227,9 @@ def _last_best(values: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.where(values.max(axis=1) > -1, columns, -1)
 
 
-def coco_iou(boxes_xywh: Floats, objects_xywh: Floats, crowd: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(D, 4), (G, 4), (G,) -> (D, G) IoU; against a crowd, the fraction of the detection that lies inside it."""
-    return elementwise_iou(boxes_xywh[:, None], objects_xywh[None], crowd)
-
-
 def elementwise_iou(boxes_xywh: Floats, objects_xywh: Floats, crowd: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(..., 4), (..., 4), (...) -> (...): `coco_iou` of each box with its object; shapes broadcast.
+    """(..., 4), (..., 4), (...) -> (...): IoU of each box with its object, against a crowd the fraction of the box that
+    lies inside it; shapes broadcast.
 
     Source: pycocotools `maskApi.c`, bbIou, in its order of operations.
     """

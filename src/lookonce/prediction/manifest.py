@@ -66,7 +66,7 @@ def is_manifest(name: str) -> bool:
 def open_manifest(source: str) -> Manifest:
     """The manifest at a path or an address, from where it is downloaded. DataError if it is none, or has no rows."""
     if not is_manifest(source) or not (is_remote(source) or Path(source).is_file()):
-        raise DataError(f"{source}: is no manifest; {EXPECTED}", path=source)
+        raise DataError(f"{source}: is not a manifest; {EXPECTED}", path=source)
     base = source.rpartition("/")[0] if is_remote(source) else str(Path(source).parent)
     kind = KINDS.get(PurePosixPath(source).suffix.lower(), _Inventory)
     if PurePosixPath(source).name == INDEX:

@@ -87,10 +87,6 @@ def _images(run: Compared, address_of: Callable[[Path], str]) -> str:
     return card(f'<h3>{words}</h3><img class="photo" src="{escape(address_of(shown))}" alt="{words}">')
 
 
-def _log(run: Compared) -> str:
-    return f"<h3>{escape(run.name)}</h3><pre>{escape(log_end(run.content.run.folder))}</pre>"
-
-
 def embedded(image: Path) -> str:
     """The image file as a data URL."""
     return jpeg_uri(read_regular_file(image))
