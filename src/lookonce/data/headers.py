@@ -1,6 +1,7 @@
 """Sizes and existence of many image files, without decoding them."""
 
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from lookonce.data.images import TruncatedImage, image_size_wh
 from lookonce.data.shards import SUFFIX, names_in_shard
 from lookonce.data.stored import stored_in
 from lookonce.errors import DataError
+from lookonce.storage import read_text_file
 
 _THREADS = 8  # they wait for the disk or the network; parsing a header takes microseconds
 
@@ -68,9 +70,13 @@ def _names_in(folder: Path) -> set[str]:
 
 
 def report_missing(paths: Sequence[Path], origin: Path, report: Report) -> None:
-    """Report each image file that does not exist. origin: the file or folder that lists it."""
+    """Report each image file that does not exist. origin: the file or folder that lists it; a .txt is told with the line."""
     missing = missing_rows(paths)
     count = f" ({len(missing)} of {len(paths)} are missing)" if len(missing) > 1 else ""
+    listed = read_text_file(origin).splitlines() if missing and origin.suffix.lower() == ".txt" else []
+    lines = {re.split(r"[/\\]", line.strip())[-1]: number for number, line in enumerate(listed, start=1)}
     for row in missing:
-        message = f"{paths[row]}: no such image file, though {origin} lists it{count}; is the image folder right?"
+        number = lines.get(paths[row].name) or lines.get(paths[row].stem)  # VOC lists names without a suffix
+        place = f"line {number} of {origin}" if number else origin
+        message = f"{paths[row]}: no such image file, though {place} lists it{count}; is the image folder right?"
         report(Finding(name="missing-image", file=str(paths[row]), message=message))

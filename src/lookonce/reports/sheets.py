@@ -26,7 +26,8 @@ ImageArray = NDArray[np.uint8]
 IMAGE_SIDE = 440  # pixels, of each of the two images of a pair
 BATCH_IMAGES, BATCH_SIDE, BATCH_QUALITY = 16, 240, 75  # images on the sheet of a batch; pixels; of JPEG
 VALIDATION_IMAGES = 4  # reading and drawing them takes 0.1 s after each evaluation
-GAP, HEADING = 8, 26
+GAP, HEADING, FONT = 8, 26, ImageFont.load_default(14)
+PAIR_WIDTH = 2 * IMAGE_SIDE + GAP // 2
 MISTAKE_COLOR = (230, 20, 20)
 GROUND, INK = (255, 255, 255), (28, 36, 48)
 JPEG_QUALITY = 88
@@ -40,7 +41,7 @@ def write_sheets(folder: Path, dataset: Dataset, results: Results, analysis: Ana
         if len(rows) and not missing_rows([dataset.image_paths[row] for row in rows]):
             lowest = lowest_scores(dataset, analysis)
             pairs = [_pair(dataset, results, lowest, row) for row in rows.tolist()]
-            write_file(folder / name, _jpeg(_arranged(pairs, columns=2, cell_width=2 * IMAGE_SIDE + GAP // 2)))
+            write_file(folder / name, _jpeg(_arranged(pairs, columns=2, cell_width=PAIR_WIDTH)))
             files.append(folder / name)
     return files
 
@@ -54,7 +55,7 @@ def write_validation(file: Path, dataset: Dataset, results: Results, threshold: 
     rows = even_choice(len(dataset), VALIDATION_IMAGES).tolist()
     pairs = [_pair(dataset, results, lowest, row) for row in rows]
     file.parent.mkdir(parents=True, exist_ok=True)
-    sheet = _arranged(pairs, columns=2, cell_width=2 * IMAGE_SIDE + GAP // 2)
+    sheet = _arranged(pairs, columns=2, cell_width=PAIR_WIDTH)
     write_file(file, _jpeg(sheet, BATCH_QUALITY))
 
 
@@ -69,7 +70,7 @@ def write_overlay(file: Path, dataset: Dataset, count: int) -> None:
         truth = truth_of(dataset, row)
         drawn = draw(small, _scaled(truth, scale), dataset.class_names, show_scores=False)
         boxes = "box" if len(truth) == 1 else "boxes"
-        cells.append(_headed(drawn, f"{dataset.image_paths[row].name}: {len(truth)} {boxes}"))
+        cells.append(_headed(drawn, dataset.image_paths[row].name, f": {len(truth)} {boxes}", IMAGE_SIDE))
     write_file(file, _jpeg(_arranged(cells, columns=4, cell_width=IMAGE_SIDE)))
 
 
@@ -127,9 +128,9 @@ def _pair(dataset: Dataset, results: Results, lowest: Sequence[float], index: in
     )
     right = _framed(draw(small, _scaled(found, scale), names), _scaled(found.select(~hit_found), scale))
     missed, wrong = int((~hit_truth).sum()), int((~hit_found).sum())
-    title = f"{dataset.image_paths[index].name}: {len(truth)} labelled, {missed} missed, false positives: {wrong}"
+    counts = f": {len(truth)} labelled, {missed} missed, false positives: {wrong}"
     gap = np.full((small.shape[0], GAP // 2, 3), GROUND, np.uint8)
-    return _headed(np.concatenate([left, gap, right], axis=1), title)
+    return _headed(np.concatenate([left, gap, right], axis=1), dataset.image_paths[index].name, counts, PAIR_WIDTH)
 
 
 def _small(image: ImageArray, side: int = IMAGE_SIDE) -> tuple[ImageArray, float]:
@@ -153,10 +154,17 @@ def _framed(image: ImageArray, boxes: Detections) -> ImageArray:
     return framed
 
 
-def _headed(image: ImageArray, title: str) -> ImageArray:
-    strip = Image.new("RGB", (image.shape[1], HEADING), GROUND)
-    ImageDraw.Draw(strip).text((1, 5), title, fill=INK, font=ImageFont.load_default(14))
-    return np.concatenate([np.asarray(strip), image])
+def _headed(image: ImageArray, name: str, counts: str, width: int) -> ImageArray:
+    """The image below its name and counts, in a cell of that width. Of a long name the start is cut: ends differ more."""
+    cut = name
+    while cut and FONT.getlength(title := (name if cut == name else f"...{cut}") + counts) > width - 2:
+        cut = cut[1:]
+    cell = np.full((HEADING + image.shape[0], width, 3), GROUND, np.uint8)
+    cell[HEADING:, : image.shape[1]] = image
+    strip = Image.fromarray(cell[:HEADING])
+    ImageDraw.Draw(strip).text((1, 5), title, fill=INK, font=FONT)
+    cell[:HEADING] = np.asarray(strip)
+    return cell
 
 
 def _arranged(cells: Sequence[ImageArray], *, columns: int, cell_width: int) -> ImageArray:

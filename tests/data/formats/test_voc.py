@@ -129,7 +129,7 @@ def test_a_nan_corner_is_refused_by_file(tmp_path: Path, save_voc: Save, save_im
 def test_missing_images_and_annotations_are_named(tmp_path: Path, save_voc: Save, save_image: Save) -> None:
     save_voc(tmp_path, {"a": [CAT]}, {"train": ["a"], "val": ["gone"]})
     add_images(tmp_path, save_image, "other")
-    with raises(DataError, "train.txt", path="JPEGImages/a.jpg", check="missing-image"):
+    with raises(DataError, "line 1 of", "train.txt", path="JPEGImages/a.jpg", check="missing-image"):
         open_data(tmp_path).split("train")
     with raises(DataError, "val.txt", "'gone'", path="gone.xml", check="missing-annotation"):
         open_data(tmp_path).split("val")

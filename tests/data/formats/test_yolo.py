@@ -115,8 +115,8 @@ def test_without_a_described_val_the_way_to_leave_it_out_is_named(dogs: Save) ->
 
 def test_listed_images_that_are_missing_or_damaged_are_named(dogs: Save) -> None:
     root = dogs("", entries="train: train.txt")
-    (root / "train.txt").write_text("./images/train/gone.png\n")
-    with raises(DataError, "train.txt", path="gone.png", check="missing-image"):
+    (root / "train.txt").write_text("\n./images/train/dog.png\n./images/train/gone.png\n")
+    with raises(DataError, "line 3 of", "train.txt", path="gone.png", check="missing-image"):
         open_data(root).split("train")
     (root / "train.txt").write_text("./images/train/dog.png\n")
     (root / "images" / "train" / "dog.png").write_bytes(b"no picture")
