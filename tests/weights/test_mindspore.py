@@ -1,10 +1,13 @@
 import importlib.util
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from raised import raises
 
 from lookonce.errors import WeightsError
@@ -13,7 +16,7 @@ from lookonce.settings.record import ModelRecord
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.foreign import ReadOptions
 from lookonce.weights.load import load_state
-from lookonce.weights.mindspore import checkpoint_message, read_mindspore, to_mindspore
+from lookonce.weights.mindspore import read_mindspore, to_mindspore
 
 CHANNELS = (4, 6, 4, 8, 4, 4, 8, 4, 6, 4, 8)
 State = dict[str, torch.Tensor]
@@ -28,6 +31,32 @@ def described(**changes: object) -> ModelRecord:
         "image_size": (64, 64),
     }
     return ModelRecord.model_validate({**values, **changes})
+
+
+@cache
+def checkpoint_message() -> type[Any]:
+    """Google's reader and writer of a .ckpt, by MindSpore's checkpoint.proto: the independent reference."""
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="lookonce_checkpoint.proto", syntax="proto2")
+
+    def add(name: str, *fields: tuple[str, int, int, int, str]) -> None:
+        message = file.message_type.add(name=name)
+        for field_name, number, label, kind, type_name in fields:
+            message.field.add(name=field_name, number=number, label=label, type=kind, type_name=type_name or None)
+
+    one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
+    add("Checkpoint", ("value", 1, many, field.TYPE_MESSAGE, ".Value"))
+    add("Value", ("tag", 1, one, field.TYPE_STRING, ""), ("tensor", 2, one, field.TYPE_MESSAGE, ".Tensor"))
+    add(
+        "Tensor",
+        ("dims", 1, many, field.TYPE_INT64, ""),
+        ("tensor_type", 2, one, field.TYPE_STRING, ""),
+        ("tensor_content", 3, one, field.TYPE_BYTES, ""),
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    message_class: type[Any] = message_factory.GetMessageClass(pool.FindMessageTypeByName("Checkpoint"))
+    return message_class
 
 
 def write(path: Path, arrays: dict[str, np.ndarray], kind: str = "Float32") -> Path:

@@ -70,7 +70,7 @@ def _names_in(folder: Path) -> set[str]:
 
 
 def report_missing(paths: Sequence[Path], origin: Path, report: Report) -> None:
-    """Report each image file that does not exist. origin: the file or folder that lists it; a .txt is told with the line."""
+    """Report each image file that does not exist. origin: the folder or file that lists it, of a .txt with the line."""
     missing = missing_rows(paths)
     count = f" ({len(missing)} of {len(paths)} are missing)" if len(missing) > 1 else ""
     listed = read_text_file(origin).splitlines() if missing and origin.suffix.lower() == ".txt" else []

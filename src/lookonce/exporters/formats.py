@@ -125,7 +125,6 @@ FORMATS: dict[str, Format] = {
         writer="lookonce.exporters.mindir:write_mindir",
         runtime="mindspore",
         outputs=("decoded", "raw"),
-        extra="mindspore",
     ),
     "air": Format(
         suffix="",

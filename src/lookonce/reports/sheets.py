@@ -155,7 +155,7 @@ def _framed(image: ImageArray, boxes: Detections) -> ImageArray:
 
 
 def _headed(image: ImageArray, name: str, counts: str, width: int) -> ImageArray:
-    """The image below its name and counts, in a cell of that width. Of a long name the start is cut: ends differ more."""
+    """The image below its name and counts, in a cell of that width. Long names lose their start: ends differ more."""
     cut = name
     while cut and FONT.getlength(title := (name if cut == name else f"...{cut}") + counts) > width - 2:
         cut = cut[1:]

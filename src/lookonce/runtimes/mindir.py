@@ -19,6 +19,7 @@ from lookonce.errors import LookonceError, WeightsError
 from lookonce.log import get_logger
 from lookonce.model.decode_numpy import decode_heads
 from lookonce.model.nms import select_detections
+from lookonce.protobuf import as_field, fields
 from lookonce.runtimes.exported import (
     DECODED_OUTPUTS,
     INTERFACE_KEY,
@@ -30,7 +31,6 @@ from lookonce.runtimes.exported import (
     parse_record,
     raw_names,
 )
-from lookonce.runtimes.protobuf import as_field, fields
 from lookonce.storage import temporary_folder
 
 PYTHON_VARIABLE = "LOOKONCE_MINDSPORE"

@@ -8,6 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
+from lookonce.protobuf import as_field, fields
 from lookonce.runtimes.exported import (
     RECORD_KEY,
     SELECTED,
@@ -20,7 +21,6 @@ from lookonce.runtimes.exported import (
     require_heads,
     require_shapes,
 )
-from lookonce.runtimes.protobuf import as_field, fields
 
 ERRORS_ONLY = 3
 CPU = "CPUExecutionProvider"

@@ -1,7 +1,7 @@
 """Makes the thresholds of an .onnx file inputs that must be given: ONNX Runtime for browsers knows no optional ones."""
 
+from lookonce.protobuf import all_fields, as_field, fields
 from lookonce.runtimes.exported import THRESHOLDS
-from lookonce.runtimes.protobuf import all_fields, as_field, fields
 
 # Field numbers of onnx.proto.
 GRAPH, INITIALIZER, TENSOR_NAME = 7, 5, 8
@@ -10,9 +10,9 @@ NAMES = {name.encode() for name in THRESHOLDS}
 
 def without_defaults(model: bytes) -> bytes:
     """The .onnx file, whose thresholds are optional inputs, without their default values."""
-    parts = all_fields(memoryview(model))
     return b"".join(
-        _without_values(value) if number == GRAPH and value is not None else whole for number, value, whole in parts
+        _without_values(value) if number == GRAPH and isinstance(value, memoryview) else whole
+        for number, value, whole in all_fields(memoryview(model))
     )
 
 
@@ -20,7 +20,7 @@ def _without_values(graph: memoryview) -> bytes:
     kept = (
         whole
         for number, value, whole in all_fields(graph)
-        if number != INITIALIZER or value is None or NAMES.isdisjoint(_names(value))
+        if number != INITIALIZER or not isinstance(value, memoryview) or NAMES.isdisjoint(_names(value))
     )
     return as_field(GRAPH, b"".join(kept))
 

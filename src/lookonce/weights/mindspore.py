@@ -1,21 +1,21 @@
 """Reads and writes the model zoo's .ckpt of YOLOv3-Tiny, without MindSpore.
 
-The file is a protocol buffer, MindSpore's checkpoint.proto, defined here again: a list of (name, array). Arrays over
-512 MiB are split into several entries of the same name.
+The file is a protocol buffer, MindSpore's checkpoint.proto: a list of (name, array). Arrays over 512 MiB are split
+into several entries of the same name.
 """
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lookonce.errors import MissingExtra, WeightsError
+from lookonce.errors import WeightsError
+from lookonce.protobuf import all_fields, as_field, fields
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.image_size import size_hw
 from lookonce.settings.record import FULL_CHANNELS, ModelRecord, Preprocessing
@@ -69,36 +69,17 @@ NUM_ANCHORS = 3
 MODEL_ZOO_SIZE = 640
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MOST_DIMENSIONS = 8
+# Field numbers of checkpoint.proto: Checkpoint.value = 1 {tag = 1, tensor = 2 {dims, type, content}}.
+VALUE, TAG, TENSOR = 1, 1, 2
+DIMS, TYPE, CONTENT = 1, 2, 3
 
 
-@cache
-def checkpoint_message() -> type[Any]:
-    """The message class of a file. A separate pool, because MindSpore in the same process registers these names too."""
-    try:
-        from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-    except ModuleNotFoundError as error:
-        raise MissingExtra("MindSpore .ckpt files", "mindspore") from error
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="lookonce_checkpoint.proto", syntax="proto2")
+class Piece(NamedTuple):
+    """A stored array, or a part of one. kind: a key of DTYPES."""
 
-    def add(name: str, *fields: tuple[str, int, int, int, str]) -> None:
-        message = file.message_type.add(name=name)
-        for field_name, number, label, kind, type_name in fields:
-            message.field.add(name=field_name, number=number, label=label, type=kind, type_name=type_name or None)
-
-    one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
-    add("Checkpoint", ("value", 1, many, field.TYPE_MESSAGE, ".Value"))
-    add("Value", ("tag", 1, one, field.TYPE_STRING, ""), ("tensor", 2, one, field.TYPE_MESSAGE, ".Tensor"))
-    add(
-        "Tensor",
-        ("dims", 1, many, field.TYPE_INT64, ""),
-        ("tensor_type", 2, one, field.TYPE_STRING, ""),
-        ("tensor_content", 3, one, field.TYPE_BYTES, ""),
-    )
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    message_class: type[Any] = message_factory.GetMessageClass(pool.FindMessageTypeByName("Checkpoint"))
-    return message_class
+    kind: str
+    shape: tuple[int, ...]
+    content: memoryview
 
 
 def read_mindspore(path: Path, options: ReadOptions) -> ForeignWeights:
@@ -127,22 +108,16 @@ def read_mindspore(path: Path, options: ReadOptions) -> ForeignWeights:
 
 def read_arrays(path: Path) -> Arrays:
     """name -> array of a .ckpt; entries of the same name are joined."""
-    from google.protobuf.message import DecodeError
-
-    message = checkpoint_message()()
+    pieces: dict[str, list[Piece]] = {}
     try:
-        message.ParseFromString(path.read_bytes())
-        pieces: dict[str, list[Any]] = {}
-        for value in message.value:
-            # protobuf returns bytes for text that is not UTF-8
-            if not isinstance(value.tag, str) or not isinstance(value.tensor.tensor_type, str):
-                raise WeightsError.at(
-                    path, "the name or type of an array is not UTF-8; the file is damaged; copy it again"
-                )
-            pieces.setdefault(value.tag, []).append(value.tensor)
+        for number, value in fields(memoryview(path.read_bytes())):
+            if number != VALUE:
+                continue
+            parts = dict(fields(value))
+            pieces.setdefault(str(parts[TAG], "utf-8"), []).append(_piece(parts[TENSOR]))
     except OSError as error:
         raise WeightsError.at(path, f"cannot be read ({error.strerror})") from error
-    except (DecodeError, UnicodeDecodeError) as error:
+    except (ValueError, IndexError, KeyError) as error:
         raise WeightsError.at(
             path, f"truncated or not a MindSpore .ckpt ({error}); copy it again from its source"
         ) from error
@@ -151,16 +126,22 @@ def read_arrays(path: Path) -> Arrays:
     return {name: _joined(name, tensors, path) for name, tensors in pieces.items()}
 
 
-def _joined(name: str, tensors: list[Any], path: Path) -> NDArray[np.generic]:
-    kind, shape = tensors[0].tensor_type, tuple(tensors[0].dims)
-    content = tensors[0].tensor_content if len(tensors) == 1 else b"".join(one.tensor_content for one in tensors)
+def _piece(tensor: memoryview) -> Piece:
+    parts = dict(fields(tensor))
+    shape = tuple(value for number, value, _ in all_fields(tensor) if number == DIMS and isinstance(value, int))
+    return Piece(str(parts[TYPE], "utf-8"), shape, parts.get(CONTENT, memoryview(b"")))
+
+
+def _joined(name: str, pieces: list[Piece], path: Path) -> NDArray[np.generic]:
+    kind, shape, content = pieces[0]
+    if len(pieces) > 1:
+        content = memoryview(b"".join(piece.content for piece in pieces))
     if kind not in DTYPES:
         raise WeightsError.at(
             path, f"array {name!r} has type {kind[:40]!r}; expected one of {', '.join(DTYPES)}", value=name
         )
     dtype = np.dtype(DTYPES[kind])
-    fits = len(shape) <= MOST_DIMENSIONS and min(shape, default=1) >= 0
-    if not fits or math.prod(shape) * dtype.itemsize != len(content):
+    if len(shape) > MOST_DIMENSIONS or math.prod(shape) * dtype.itemsize != len(content):
         raise WeightsError.at(
             path,
             f"array {name!r} has shape {shape[:MOST_DIMENSIONS]} of {kind} but {len(content):,} bytes; the file is "
@@ -257,14 +238,15 @@ def network_to_ckpt(record: ModelRecord, state: Mapping[str, Tensor], source: st
         source,
     )
     moved = with_epsilon(state, record.dialect.batchnorm_eps, DIALECTS["mindspore"].batchnorm_eps, source)
-    message = checkpoint_message()()
-    for name, array in _in_file_order(record, moved):
-        value = message.value.add(tag=name)
-        value.tensor.dims.extend(array.shape)
-        value.tensor.tensor_type = "Float32"
-        value.tensor.tensor_content = array.numpy().astype("<f4").tobytes()
-    content: bytes = message.SerializeToString(deterministic=True)
-    return content
+    return b"".join(
+        as_field(VALUE, as_field(TAG, name.encode()) + as_field(TENSOR, _as_tensor(array.numpy())))
+        for name, array in _in_file_order(record, moved)
+    )
+
+
+def _as_tensor(array: NDArray[np.float32]) -> bytes:
+    dims = b"".join(as_field(DIMS, size) for size in array.shape)
+    return dims + as_field(TYPE, b"Float32") + as_field(CONTENT, array.astype("<f4").tobytes())
 
 
 def _in_file_order(record: ModelRecord, state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -194,6 +194,8 @@ def as_text(exports: Exports) -> Iterator[str]:
         yield f"{done} ({size}), compared with its weights on {images}"
         yield from fitted
         yield from one.parity.table().splitlines()
+    if exports.is_kept and exports.for_client is None and any(one.path.suffix == ".onnx" for one in exports.files):
+        yield "OpenCV 4, Frigate, Triton and other programs need a file of their own: lookonce export --list"
     if exports.for_client is not None:
         yield f"for {exports.for_client.client}: {exports.for_client.folder}: {', '.join(exports.for_client.files)}"
     for error in exports.refused:

@@ -1,4 +1,4 @@
-"""Protocol buffers, as far as exported files need them."""
+"""The wire format of protocol buffers, as far as .onnx, .mindir and .ckpt files need it."""
 
 from collections.abc import Iterator
 
@@ -7,17 +7,21 @@ FIXED_SIZES = {1: 8, 5: 4}  # wire type -> bytes
 
 def fields(content: memoryview) -> list[tuple[int, memoryview]]:
     """Number and content of each length-delimited field of a protocol buffer."""
-    return [(number, value) for number, value, _ in all_fields(content) if value is not None]
+    return [(number, value) for number, value, _ in all_fields(content) if isinstance(value, memoryview)]
 
 
-def all_fields(content: memoryview) -> Iterator[tuple[int, memoryview | None, memoryview]]:
-    """Number, content (None for a field that is not length-delimited) and all bytes of each field."""
+def all_fields(content: memoryview) -> Iterator[tuple[int, memoryview | int | None, memoryview]]:
+    """Number, value and all bytes of each field: length-delimited content, a number, or None for fixed-size fields.
+
+    ValueError or IndexError if the content is cut or no protocol buffer.
+    """
     at = 0
     while at < len(content):
-        start, value = at, None
+        start = at
+        value: memoryview | int | None = None
         key, at = _varint(content, at)
         if key & 7 == 0:
-            _, at = _varint(content, at)
+            value, at = _varint(content, at)
         elif key & 7 == 2:
             size, at = _varint(content, at)
             if at + size > len(content):
