@@ -125,14 +125,16 @@ def fetch(
                 if len(content) > max_bytes:
                     raise too_long(max_bytes)
                 if time.monotonic() > end:
-                    raise TimeoutError(f"not complete within {seconds:g} seconds")
+                    raise TimeoutError
     except LookonceError:  # a ValueError too
         raise
     except urllib.error.HTTPError as error:
         with error:
             raise DataError.at(name, f"HTTP status {error.code}; expected 200") from error
     except (OSError, HTTPException, ValueError) as error:
-        raise DataError.at(name, f"not reachable: {getattr(error, 'reason', error)}") from error
+        late = f"not complete within {seconds:g} seconds"  # also if one read took all of them
+        reason = late if time.monotonic() > end else getattr(error, "reason", error)
+        raise DataError.at(name, f"not reachable: {reason}") from error
     return bytes(content)
 
 
