@@ -26,6 +26,7 @@ LITTLE = timedelta(seconds=20)
 def test_one_process_is_rank_0_of_1_and_its_sums_are_its_own() -> None:
     assert (distributed.rank(), distributed.world_size(), distributed.is_main()) == (0, 1, True)
     assert distributed.all_reduce_sum(torch.tensor([2.0])).tolist() == [2.0]
+    distributed.begin_all_reduce_sum(torch.tensor([2.0]))()
     assert distributed.gather_objects("a") == ["a"]
     assert distributed.gather_objects_to_main("a") == ["a"]
     tensor = torch.ones(2)
@@ -73,17 +74,18 @@ def test_a_name_without_a_number_is_the_device_of_this_process(monkeypatch: pyte
         distributed.resolve_device("cuda:2")
 
 
-def sums_and_means() -> tuple[list[float], list[list[float]], list[str], list[str], str, bool, int]:
+def sums_and_objects() -> tuple[list[float], list[float], list[str], list[str], str, bool, int]:
     own = distributed.rank()
-    tensors = [torch.tensor([[1.0, 2.0]]) * (own + 1), torch.tensor(3.0) + own]
-    distributed.average_over_ranks(tensors)
+    later = torch.tensor([1.0, 2.0]) * (own + 1)
+    wait = distributed.begin_all_reduce_sum(later)
     copied = torch.full((2, 2), float(own)).t()
     distributed.broadcast_tensors([copied])
     total = distributed.all_reduce_sum(torch.tensor([1.0, float(own)]))
+    wait()
     distributed.barrier()
     return (
         total.tolist(),
-        [tensor.flatten().tolist() for tensor in tensors],
+        later.tolist(),
         distributed.gather_objects(f"rank {own}"),
         distributed.gather_objects_to_main("ab"[: own + 1] * own),
         distributed.broadcast_object(f"from {own}"),
@@ -92,10 +94,10 @@ def sums_and_means() -> tuple[list[float], list[list[float]], list[str], list[st
     )
 
 
-def test_three_ranks_sum_average_gather_and_agree(in_ranks: Callable[..., list[Any]]) -> None:
-    """Means over ranks 0, 1, 2 of 1, 2, 3 times [1, 2], and of 3, 4, 5."""
-    ends = in_ranks(3, sums_and_means)
-    before, after = ([3.0, 3.0], [[2.0, 4.0], [4.0]], ["rank 0", "rank 1", "rank 2"]), ("from 0", True, 0)
+def test_three_ranks_sum_gather_and_agree(in_ranks: Callable[..., list[Any]]) -> None:
+    """The sum of 1, 2, 3 times [1, 2], which all have begun before they sum another, is [6, 12]."""
+    ends = in_ranks(3, sums_and_objects)
+    before, after = ([3.0, 3.0], [6.0, 12.0], ["rank 0", "rank 1", "rank 2"]), ("from 0", True, 0)
     assert ends == [(*before, own, *after) for own in (["", "ab", "abab"], [], [])]
 
 

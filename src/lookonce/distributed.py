@@ -1,4 +1,4 @@
-"""Devices, ranks, collectives, gradient averaging (as DDP): alone names accelerators and uses torch.distributed.
+"""Devices, ranks, collectives: alone names accelerators and uses torch.distributed.
 
 Without `torchrun` every function here behaves as rank 0 of world size 1, so callers need no special case. With
 `torchrun`, each function that exchanges data is a *collective*: all ranks must call it, in the same order. If a rank
@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,18 +70,21 @@ def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
-def average_over_ranks(tensors: Sequence[torch.Tensor]) -> None:
-    """Replace each tensor (the same shapes on all ranks, one dtype) by its mean over the ranks.
+def begin_all_reduce_sum(tensor: torch.Tensor) -> Callable[[], None]:
+    """All-reduce while the caller computes: once the returned function has returned, the tensor holds the sum.
 
-    The tensors travel in a single buffer in the given order. The rounding of a sum depends on its position in the
-    buffer, so only a constant layout makes a resumed run bit-exact on CPUs (docs/decisions/0011).
+    On an accelerator that function waits for nothing: work queued after it sees the sum.
     """
-    if not _is_initialised() or not tensors:
-        return
-    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    all_reduce_sum(flat).div_(world_size())
-    for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
-        tensor.copy_(mean.view(tensor.shape))
+    if not _is_initialised():
+        return lambda: None
+    with _collective():
+        work = dist.all_reduce(tensor, async_op=True)
+
+    def wait() -> None:
+        with _losses_named():
+            work.wait()
+
+    return wait
 
 
 def broadcast_tensors(tensors: Sequence[torch.Tensor]) -> None:
@@ -427,6 +430,13 @@ def _watching(watch: HangWatchdog) -> Iterator[None]:
 def _collective() -> Iterator[None]:
     if _watch is not None:
         _watch.arrive()
+    with _losses_named():
+        yield
+
+
+@contextmanager
+def _losses_named() -> Iterator[None]:
+    """RankLost instead of the backend's error."""
     try:
         yield
     except RuntimeError as error:

@@ -17,7 +17,6 @@ from lookonce.data.loader import Batch
 from lookonce.distributed import (
     HostCopy,
     all_reduce_sum,
-    average_over_ranks,
     copy_to_device,
     supports_bfloat16,
     world_size,
@@ -29,6 +28,7 @@ from lookonce.model.normalise import channel_constants, to_network_input
 from lookonce.settings.record import Preprocessing
 from lookonce.training.ema import ExponentialMovingAverage
 from lookonce.training.finite import NUM_VALUES, Guard, diverged, flat, statistics_of, values_from
+from lookonce.training.gradient_sums import GradientSums
 from lookonce.training.optimizer import set_lr, step_unless
 from lookonce.training.schedule import Schedule
 
@@ -131,6 +131,7 @@ def train_one_epoch(
     options = learner.options
     set_training_mode(learner.model, freeze_batchnorm=options.freeze_batchnorm)
     guard = Guard(learner.model, options.device, skip=options.skip_nonfinite)
+    sums = GradientSums(learner.model, sum(tensor.numel() for tensor in guard.averaged))
     before: _Begun | None = None  # its result has not been read
     skipped_update = -1  # index of the update that contains a non-finite batch
 
@@ -141,22 +142,30 @@ def train_one_epoch(
         skipped_update = update if result.skipped else skipped_update
         return result
 
-    for index, (batch, waited) in enumerate(_timed(batches), first_batch):
-        was_idle = before is None or before.values.has_arrived
-        step = train_step(learner, guard, batch, epoch=epoch, index=index, asks=asks(index))
-        begun = replace(step, waited=waited if was_idle else 0.0)
-        if before is not None:
-            yield result_of(before, is_newest=False)
-        before = begun
-        if settle(index):
-            yield result_of(before, is_newest=True)
-            before = None
+    with sums.following_backward():
+        for index, (batch, waited) in enumerate(_timed(batches), first_batch):
+            was_idle = before is None or before.values.has_arrived
+            step = train_step(learner, guard, sums, batch, epoch=epoch, index=index, asks=asks(index))
+            begun = replace(step, waited=waited if was_idle else 0.0)
+            if before is not None:
+                yield result_of(before, is_newest=False)
+            before = begun
+            if settle(index):
+                yield result_of(before, is_newest=True)
+                before = None
     if before is not None:
         yield result_of(before, is_newest=True)
 
 
 def train_step(
-    learner: Learner, guard: Guard, batch: Batch, *, epoch: int, index: int, asks: Sequence[bool] = ()
+    learner: Learner,
+    guard: Guard,
+    sums: GradientSums,
+    batch: Batch,
+    *,
+    epoch: int,
+    index: int,
+    asks: Sequence[bool] = (),
 ) -> _Begun:
     """Batch `index` of the epoch: forward, loss, backward, and after each `accumulate` batches the optimizer step.
 
@@ -175,11 +184,13 @@ def train_step(
         parts = learner.loss(raws, targets, sum_over_ranks=all_reduce_sum, num_ranks=world_size())
 
     group_size, is_last_of_group = _group(index, options.accumulate, learner.schedule.steps_per_epoch)
+    if is_last_of_group:
+        sums.begin(guard.averaged)
     with record_function("backward"):
         scaler.scale(parts.total / group_size).backward()  # type: ignore[no-untyped-call]
     if is_last_of_group:
         with record_function("average over ranks"):
-            average_over_ranks([*shared_between_ranks(learner.model), guard.before])
+            sums.finish()
     with record_function("gradient norm"):
         norm = gradient_norm(learner, clip=is_last_of_group)
         scale = scaler.scale(torch.ones_like(norm)) if scaler.is_enabled() else torch.zeros_like(norm)
@@ -209,11 +220,6 @@ def update_weights(learner: Learner, lr: float, *, unless: Tensor) -> None:
     optimizer.zero_grad()
     if learner.ema is not None:
         learner.ema.update(learner.model, unless=unless)
-
-
-def shared_between_ranks(model: nn.Module) -> list[Tensor]:
-    """The tensors to average over the ranks: gradients, then BatchNorm statistics, each in the model's order."""
-    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None] + statistics_of(model)
 
 
 def set_training_mode(model: nn.Module, *, freeze_batchnorm: bool) -> None:
