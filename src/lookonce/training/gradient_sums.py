@@ -1,4 +1,4 @@
-"""Means of the gradients over the ranks, summed in fixed buckets while the backward pass computes the rest."""
+"""Gradient averaging over the ranks (as DDP), in fixed buckets while the backward pass computes the rest."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
