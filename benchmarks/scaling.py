@@ -26,7 +26,8 @@ from loader import least_processor_seconds
 from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
-from lookonce.distributed import all_reduce_sum, memory_in_use
+from lookonce.devices import memory_in_use
+from lookonce.distributed import all_reduce_sum
 from lookonce.evaluation.coco import score
 from lookonce.on_ranks import in_ranks
 from lookonce.rank_group import SINGLE_RANK, RankGroup

@@ -1,6 +1,6 @@
 """The launcher of several processes (ranks): `--devices 8` starts one process per device and waits for all of them.
 
-torchrun starts and restarts the processes (`distributed.run_job`). A connection between the launcher and each process
+torchrun starts and restarts the processes (`torchrun.run_job`). A connection between the launcher and each process
 carries what torchrun does not pass on: the task and the stop request to the process; its progress, and its result or
 error, back. So a requested stop ends without an error (torchrun would exit with status 1), an error is reported once
 and not retried, and a process exits when its launcher is killed, because its connection closes.
@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,12 +23,14 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from lookonce.cores import processes_here, usable_cores, wanted_threads
-from lookonce.distributed import Job, RankLost, count_devices, run_job, started_by_torchrun
+from lookonce.devices import count_devices
+from lookonce.distributed import RankLost, started_by_torchrun
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import get_logger, logging_to
 from lookonce.settings.schema import Settings
 from lookonce.signals import StopRequest, signals_handled_by
 from lookonce.storage import os_errors_explained
+from lookonce.torchrun import run_job, wait_for_first
 
 # Environment variable of the started processes: the launcher's port and the authentication key, as JSON.
 LINE = "LOOKONCE_LINE"
@@ -85,21 +86,13 @@ def launch(
             "devices", settings.devices, "several processes can be started from the main thread only; use devices=1"
         )
     require_devices(settings)
-    job = Job(
-        processes=settings.devices,
-        nodes=settings.nnodes,
-        node=settings.node_rank,
-        endpoint=settings.rdzv_endpoint,
-        max_restarts=settings.max_restarts,
-        timeout_seconds=settings.rank_timeout,
-    )
     threads = settings.cpus_per_rank or threads_per_process(settings.devices)
     task = Task(function=function, flags=flags, threads=threads, after_failure=after_failure)
     failed: Mapping[int, int] = {}
     with _WorkerGroup.of_job(task, settings.max_restarts, on_progress) as group, group.on_signals(), suppress(_Abort):
         if settings.rdzv_endpoint and settings.node_rank:
             wait_for_first(settings.rdzv_endpoint, settings.rank_timeout)
-        failed = run_job(job, (sys.executable, *WORK))
+        failed = run_job(settings, (sys.executable, *WORK))
     result: Result = group.outcome(failed)
     return result
 
@@ -121,35 +114,6 @@ def require_devices(settings: Settings) -> None:
             f"this machine has {present} ({kind}); reduce devices, or use device=cpu, which allows any number of "
             "processes",
         )
-
-
-def wait_for_first(endpoint: str, timeout_seconds: float) -> None:
-    """Wait until node 0 listens at host:port. Node 0 may start minutes later; a pod's name resolves only from then."""
-    host, _, port = endpoint.rpartition(":")
-    if not host or not port.isdecimal():
-        raise SettingsError(
-            f"rdzv_endpoint: {endpoint!r}; expected host:port, e.g. first:29500",
-            setting="rdzv_endpoint",
-            value=endpoint,
-        )
-    deadline, is_logged = time.monotonic() + timeout_seconds, False
-    while True:
-        try:
-            socket.create_connection((host, int(port)), timeout=10).close()
-            return
-        except OSError as error:
-            why = error
-        if time.monotonic() > deadline:
-            raise LookonceError(
-                f"rdzv_endpoint: {endpoint} was unreachable for {timeout_seconds:g} s (rank_timeout; {why}); start "
-                "lookonce on the node with node_rank 0, which listens there",
-                setting="rdzv_endpoint",
-                value=endpoint,
-            )
-        if not is_logged:
-            get_logger().info(f"waiting for the node with node_rank 0 at {endpoint} ({why})")
-            is_logged = True
-        time.sleep(0.5)
 
 
 def threads_per_process(num_processes: int) -> int:

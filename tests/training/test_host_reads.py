@@ -14,7 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from lookonce.data.loader import Batch
-from lookonce.distributed import HostCopy
+from lookonce.devices import HostCopy
 from lookonce.model.assign import BestAnchors
 from lookonce.training import engine
 from lookonce.training.engine import Learner, make_scaler, train_one_epoch

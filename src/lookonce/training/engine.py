@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -14,20 +14,15 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from lookonce.data.loader import Batch
-from lookonce.distributed import (
-    HostCopy,
-    all_reduce_sum,
-    copy_to_device,
-    supports_bfloat16,
-    world_size,
-)
+from lookonce.devices import HostCopy, copy_to_device, supports_bfloat16
+from lookonce.distributed import all_reduce_sum, world_size
 from lookonce.errors import SettingsError
 from lookonce.model.assign import Targets
 from lookonce.model.loss import DetectionLoss, LossParts
 from lookonce.model.normalise import channel_constants, to_network_input
 from lookonce.settings.record import Preprocessing
 from lookonce.training.ema import ExponentialMovingAverage
-from lookonce.training.finite import NUM_VALUES, Guard, diverged, flat, statistics_of, values_from
+from lookonce.training.finite import NUM_VALUES, Guard, StepValues, diverged, flat, statistics_of, values_from
 from lookonce.training.gradient_sums import GradientSums
 from lookonce.training.optimizer import set_lr, step_unless
 from lookonce.training.schedule import Schedule
@@ -39,29 +34,24 @@ DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16,
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepResult:
-    """The result of one batch. loss = box + objectness + classes, normalised as the loss defines it.
+class StepResult(StepValues):
+    """The result of one batch: what the host has read of it, and what that means.
 
-    batch: 0-based within the epoch; num_images: of this rank, all other values over all ranks; gradient_norm: L2 norm
-    before clipping; updated: whether the optimizer changed the weights after this batch; skipped: whether its loss or
-    gradient was not finite, or that of an earlier batch of the same update; waited: seconds of waiting for the batch
-    while the device was idle. asked: what any rank asked for when the batch began. is_newest: whether no later batch
-    has begun, so that the weights are those after this one.
+    batch: 0-based within the epoch; num_images: of this rank, all other values over all ranks; updated: whether the
+    optimizer changed the weights after this batch; skipped: whether its loss or gradient was not finite, or that of an
+    earlier batch of the same update; waited: seconds of waiting for the batch while the device was idle. asked: what
+    any rank asked for when the batch began. is_newest: whether no later batch has begun, so that the weights are those
+    after this one.
     """
 
     batch: int
     num_images: int
     lr: float
-    loss: float
-    box: float
-    objectness: float
-    classes: float
-    gradient_norm: float
     updated: bool
-    skipped: bool = False
-    waited: float = 0.0
-    asked: tuple[bool, ...] = ()
-    is_newest: bool = True
+    skipped: bool
+    waited: float
+    asked: tuple[bool, ...]
+    is_newest: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,14 +304,10 @@ def _result(learner: Learner, begun: _Begun, epoch: int, *, is_skipped: bool, is
         raise diverged(values, begun.batch, epoch, begun.index, own_loss=float(begun.own_loss))
     is_skipped = is_skipped or bool(values.problem)
     return StepResult(
+        *astuple(values),
         batch=begun.index,
         num_images=len(begun.batch.images),
         lr=begun.lr,
-        loss=values.loss,
-        box=values.box,
-        objectness=values.objectness,
-        classes=values.classes,
-        gradient_norm=values.norm,
         updated=begun.is_last_of_update and not is_skipped and math.isfinite(values.norm),
         skipped=is_skipped,
         waited=begun.waited,

@@ -30,6 +30,7 @@ class TrainingDiverged(LookonceError):
 class StepValues:
     """What the host reads of a step: the mean over the ranks of its losses, of the L2 norm of the gradient before
     clipping, and of the sum of BatchNorm's statistics. scale: loss scale, 0 without float16.
+    loss = box + objectness + classes, normalised as the loss defines it.
 
     If a value is not finite on one rank, its mean is not finite on all ranks.
     """

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from lookonce.data.loader import Batch
 from lookonce.data.order import STREAM_VERSION
-from lookonce.distributed import any_rank, broadcast_object, is_main, memory_in_use, rank, world_size
+from lookonce.devices import memory_in_use
+from lookonce.distributed import any_rank, broadcast_object, is_main, rank, world_size
 from lookonce.errors import WeightsError
 from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger

@@ -19,13 +19,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.data.loader import Loader
 from lookonce.data.selection import take_images
-from lookonce.distributed import (
-    broadcast_object,
-    broadcast_tensors,
-    is_main,
-    rank,
-    world_size,
-)
+from lookonce.distributed import broadcast_object, broadcast_tensors, is_main, rank, world_size
 from lookonce.errors import DataError
 from lookonce.log import get_logger
 from lookonce.model.assign import Assigner, BestAnchors, TaskAligned

@@ -154,7 +154,7 @@ def make_plan(data: Path, image_size: int, epochs: int, seconds: float) -> Plan:
 
 def measure(data: Path) -> tuple[int, float]:
     """Number of training images; training throughput (images/s) at PLANS[0].image_size, from a few steps."""
-    from lookonce.distributed import resolve_device
+    from lookonce.devices import resolve_device
     from lookonce.runtimes.pytorch import use_threads
     from lookonce.settings.resolve import resolve
     from lookonce.workflows import build

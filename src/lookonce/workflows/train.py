@@ -17,17 +17,8 @@ from lookonce.data.dataset import Dataset, data_hash, require_boxes
 from lookonce.data.held_out import VAL, with_held_out
 from lookonce.data.loader import Loader
 from lookonce.data.source import open_data
-from lookonce.distributed import (
-    broadcast_object,
-    is_main,
-    pin_to_cores,
-    process_group,
-    recall_for_job,
-    remember_for_job,
-    resolve_device,
-    synchronize,
-    world_size,
-)
+from lookonce.devices import pin_to_cores, resolve_device, synchronize
+from lookonce.distributed import broadcast_object, is_main, process_group, recall_for_job, remember_for_job, world_size
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, logging_to, progress_bar, silenced
 from lookonce.on_ranks import own_rank_group
