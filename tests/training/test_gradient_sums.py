@@ -13,8 +13,8 @@ from lookonce.distributed import rank
 from lookonce.training import engine, gradient_sums
 from lookonce.training.engine import Learner, train_one_epoch
 from lookonce.training.gradient_sums import GradientSums
+from lookonce.training.resume import Position, restore, training_state
 from lookonce.training.sync_batchnorm import synchronise_batchnorm
-from lookonce.training.trainer import Position, restore, training_state
 
 MakeLearner = Callable[..., Learner]
 InRanks = Callable[..., list[Any]]

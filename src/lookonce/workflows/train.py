@@ -44,7 +44,7 @@ from lookonce.training.run_folder import (
     open_run_folder,
 )
 from lookonce.training.tensorboard import tensorboard_writer
-from lookonce.training.trainer import OnEpoch, Position, Trainer, TrainResult
+from lookonce.training.trainer import OnEpoch, Trainer, TrainResult
 from lookonce.weights.checkpoint import first_intact, read_record, read_training_values
 from lookonce.workflows import build
 from lookonce.workflows.monitor import shown_in_browser
@@ -478,7 +478,9 @@ def summary(
     num_parameters = sum(parameter.numel() for parameter in learner.model.parameters())
     steps_per_epoch = learner.schedule.steps_per_epoch
     position = trainer.position
-    resumed = f", resumed at epoch {position.epoch + 1}, batch {position.batch}" if run_has_begun(position) else ""
+    resumed = (
+        f", resumed at epoch {position.epoch + 1}, batch {position.batch}" if position.epoch or position.batch else ""
+    )
     val = counts(val_set) if val_set else f"none (val_split {settings.val_split}): no evaluation, no checkpoints/best"
     made = f", held out of {settings.train_split} (val_fraction {settings.val_fraction:g}, seed {settings.seed})"
     size = "{}x{}".format(*hw_of(settings.image_size))
@@ -500,10 +502,6 @@ def summary(
         f"steps     {counted(settings.epochs, 'epoch')} x {batches}{together}{ranks}{resumed}",
         f"run       {trainer.run_folder.path}",
     ]
-
-
-def run_has_begun(position: Position) -> bool:
-    return position.epoch > 0 or position.batch > 0
 
 
 def counts(dataset: Dataset) -> str:
