@@ -237,7 +237,7 @@ def test_weights_alone_cannot_be_resumed(make_trainer: Any, run: RunFolder, reco
 def test_a_run_that_began_with_other_random_numbers_is_told(
     make_trainer: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("lookonce.training.trainer.STREAM_VERSION", 7)
+    monkeypatch.setattr("lookonce.training.resume.STREAM_VERSION", 7)
     make_trainer(epochs=1).run()
     monkeypatch.undo()
     make_trainer(epochs=2).resume()
