@@ -212,8 +212,8 @@ def test_a_run_fitted_to_a_time_is_the_run_of_that_many_epochs(
     trained: TrainResult, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten seconds, of which nine are planned with; an epoch of two steps is made to look as if it took four."""
-    monkeypatch.setattr("lookonce.workflows.train.seconds_a_step", lambda *_: 2.0)
-    monkeypatch.setattr("lookonce.workflows.train.seconds_to_score", lambda *_: 0.0)
+    monkeypatch.setattr("lookonce.workflows.choices.seconds_a_step", lambda *_: 2.0)
+    monkeypatch.setattr("lookonce.workflows.choices.seconds_to_score", lambda *_: 0.0)
     fitted = quick(data, tmp_path, epochs=50, time="10s")
     assert "0:00:10: 2 of 50 epochs fit" in fitted.run.log.read_text()
     assert resolve({}, file=fitted.run.settings).settings.epochs == 2  # what a resume goes by

@@ -158,7 +158,8 @@ def measure(data: Path) -> tuple[int, float]:
     from lookonce.runtimes.pytorch import use_threads
     from lookonce.settings.resolve import resolve
     from lookonce.workflows import build
-    from lookonce.workflows.train import open_splits, seconds_a_step
+    from lookonce.workflows.choices import seconds_a_step
+    from lookonce.workflows.train import open_splits
 
     use_threads(usable_threads())
     # A step takes the same time with any anchors; fitting them would take seconds.
