@@ -26,26 +26,19 @@ def resolve_device(name: str) -> torch.device:
     chosen = next(kind for kind in present if kind != "mps") if name == "auto" else name.lower()
     kind, _, number = chosen.partition(":")
     if kind not in BACKENDS or not (number == "" or number.isdigit()):
-        raise SettingsError(
-            f"device: {name!r}; expected auto, {', '.join(BACKENDS)}, or one with a number from 0, e.g. cuda:1",
-            setting="device",
-            value=name,
+        raise SettingsError.of(
+            "device", name, f"expected auto, {', '.join(BACKENDS)}, or one with a number from 0, e.g. cuda:1"
         )
     if kind not in present:
-        raise SettingsError(
-            f"device: {name!r}; this machine has {', '.join(present)}; use device=auto"
-            f"{_way_to_ascend() if kind == 'npu' else ''}",
-            setting="device",
-            value=name,
-        )
+        instead = f"use device=auto{_way_to_ascend() if kind == 'npu' else ''}"
+        raise SettingsError.of("device", name, f"this machine has {', '.join(present)}; {instead}")
     if kind == "cpu":
         return torch.device(kind)
     index = int(number) if number else int(os.environ.get("LOCAL_RANK", "0"))
     num_devices = getattr(torch, kind).device_count()
     if index >= num_devices:
         raise SettingsError(
-            f"device: {kind}:{index}; this machine has {num_devices} ({kind}), numbered from 0; use {kind}:0"
-            + (f" to {kind}:{num_devices - 1}" if num_devices > 1 else ""),
+            f"device: {kind}:{index}; this machine has {num_devices} ({kind}); expected a number below {num_devices}",
             setting="device",
             value=name,
         )
@@ -148,12 +141,8 @@ def pin_to_cores(number: int) -> Iterator[None]:
     before = os.sched_getaffinity(0)
     first = int(os.environ.get("LOCAL_RANK", "0")) * number
     if len(before) < processes_here() * number:
-        raise SettingsError(
-            f"cpus_per_rank: {number} for each of {processes_here()} processes; this process may use {len(before)} "
-            f"cores; expected at most {len(before) // processes_here()}",
-            setting="cpus_per_rank",
-            value=number,
-        )
+        share = f"{processes_here()} processes share {len(before)} cores"
+        raise SettingsError.of("cpus_per_rank", number, f"{share}; expected at most {len(before) // processes_here()}")
     _keep_to(set(sorted(before)[first : first + number]))
     try:
         yield

@@ -147,11 +147,8 @@ def process_group(device: torch.device, *, machine: int = 0, timeout_seconds: fl
         yield
         return
     if not BACKENDS[device.type]:
-        raise SettingsError(
-            f"device: {device.type} trains in one process; leave devices, nnodes and torchrun out, or use device=cpu",
-            setting="device",
-            value=device.type,
-        )
+        how = "trains in one process only; leave devices, nnodes and torchrun out, or use device=cpu"
+        raise SettingsError.of("device", device.type, how)
     if device.type != "cpu":
         getattr(torch, device.type).set_device(device)
     own_rank, num_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])

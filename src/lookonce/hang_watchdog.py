@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 # Another thread can hold Python's lock for some seconds, as json does while it reads annotations: only longer silence
 # is a sign of a frozen process or a lost node. A process of the same machine is looked up instead.
@@ -144,18 +144,16 @@ class HangWatchdog:
         """The store ended with the process that served it, rank 0 or torchrun, or its node is lost."""
         if self._over.wait(SILENT_SECONDS) or 0 in self._done:
             return
-        sys.stderr.write(
-            f"lookonce: rank {self.rank}: lost rank 0 or torchrun of its node, and now exits ({first_line(error)})\n"
-        )
-        sys.stderr.flush()
-        os._exit(1)
+        self._exit(f"lost rank 0 or torchrun of its node, and now exits ({first_line(error)})")
 
     def _give_up(self, missing: dict[int, str], cause: str) -> None:
         waiting = [other for other in range(self.num_ranks) if other not in missing]
-        if self.rank == waiting[0]:
-            sys.stderr.write(
-                f"lookonce: rank {self.rank}: {cause}; {len(waiting)} of {self.num_ranks} ranks waited and now exit\n"
-            )
+        is_first = self.rank == waiting[0]
+        self._exit(f"{cause}; {len(waiting)} of {self.num_ranks} ranks waited and now exit" if is_first else "")
+
+    def _exit(self, message: str) -> NoReturn:
+        if message:
+            sys.stderr.write(f"lookonce: rank {self.rank}: {message}\n")
             sys.stderr.flush()
         os._exit(1)
 

@@ -27,6 +27,7 @@ from lookonce.devices import count_devices
 from lookonce.distributed import RankLost, started_by_torchrun
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import get_logger, logging_to
+from lookonce.settings.names import counted
 from lookonce.settings.schema import Settings
 from lookonce.signals import StopRequest, signals_handled_by
 from lookonce.storage import os_errors_explained
@@ -57,12 +58,8 @@ def is_wanted(settings: Settings) -> bool:
     if not started_by_torchrun():
         return settings.devices > 1 or settings.nnodes != "1"
     if settings.devices not in (1, processes_here()):
-        raise SettingsError.of(
-            "devices",
-            settings.devices,
-            f"torchrun started {processes_here()} process{'' if processes_here() == 1 else 'es'} on this machine; "
-            "omit devices under torchrun",
-        )
+        started = f"torchrun started {counted(processes_here(), 'process')} on this machine"
+        raise SettingsError.of("devices", settings.devices, f"{started}; omit devices under torchrun")
     return False
 
 
@@ -101,19 +98,11 @@ def require_devices(settings: Settings) -> None:
     """SettingsError if the machine has fewer devices than `devices`."""
     kind, _, number = settings.device.partition(":")
     if number and settings.devices > 1:
-        raise SettingsError(
-            f"device: {settings.device} is one device, but devices is {settings.devices}; use device={kind}",
-            setting="device",
-            value=settings.device,
-        )
+        raise SettingsError.of("device", settings.device, f"devices is {settings.devices}; use device={kind}")
     kind, present = count_devices(kind)
     if kind != "cpu" and settings.devices > present:
-        raise SettingsError.of(
-            "devices",
-            settings.devices,
-            f"this machine has {present} ({kind}); reduce devices, or use device=cpu, which allows any number of "
-            "processes",
-        )
+        instead = "reduce devices, or use device=cpu, which allows any number of processes"
+        raise SettingsError.of("devices", settings.devices, f"this machine has {present} ({kind}); {instead}")
 
 
 def threads_per_process(num_processes: int) -> int:
@@ -287,12 +276,10 @@ class _WorkerGroup:
             return self.result
         ends = "; ".join(f"rank {rank} ended with {_status(status)}" for rank, status in sorted(failed.items()))
         why = "".join(f" ({cause})" for cause in [*self.gone, *self.lost][:1])
-        raise LookonceError(f"{ends or 'the processes ended'}{why}{self._restarts()}. {self.task.after_failure}")
-
-    def _restarts(self) -> str:
-        if not self.max_restarts:
-            return ""
-        return f", after {max(self.num_starts - 1, 0)} of at most {self.max_restarts} restarts (max_restarts)"
+        restarts = f", after {max(self.num_starts - 1, 0)} of at most {self.max_restarts} restarts (max_restarts)"
+        raise LookonceError(
+            f"{ends or 'the processes ended'}{why}{restarts if self.max_restarts else ''}. {self.task.after_failure}"
+        )
 
     def dismiss(self) -> None:
         """End all processes at once."""

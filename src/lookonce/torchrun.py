@@ -77,11 +77,7 @@ def wait_for_first(endpoint: str, timeout_seconds: float) -> None:
     """Wait until node 0 listens at host:port. Node 0 may start minutes later; a pod's name resolves only from then."""
     host, _, port = endpoint.rpartition(":")
     if not host or not port.isdecimal():
-        raise SettingsError(
-            f"rdzv_endpoint: {endpoint!r}; expected host:port, e.g. first:29500",
-            setting="rdzv_endpoint",
-            value=endpoint,
-        )
+        raise SettingsError.of("rdzv_endpoint", endpoint, "expected host:port, e.g. first:29500")
     deadline, is_logged = time.monotonic() + timeout_seconds, False
     while True:
         try:

@@ -22,7 +22,7 @@ from lookonce.model.loss import DetectionLoss, LossParts
 from lookonce.model.normalise import channel_constants, to_network_input
 from lookonce.settings.record import Preprocessing
 from lookonce.training.ema import ExponentialMovingAverage
-from lookonce.training.finite import NUM_VALUES, Guard, StepValues, diverged, flat, statistics_of, values_from
+from lookonce.training.finite import NUM_VALUES, Guard, StepValues, diverged, flat, statistics_of
 from lookonce.training.gradient_sums import GradientSums
 from lookonce.training.optimizer import set_lr, step_unless
 from lookonce.training.schedule import Schedule
@@ -265,13 +265,9 @@ def choose_precision(name: str, device: torch.device) -> Precision:
             return "fp32"
         return "bf16" if supports_bfloat16(device) else "fp16"
     if name == "fp16" and device.type == "cpu":
-        raise SettingsError(
-            "precision: fp16 on a CPU; fp16 needs an accelerator; use precision=fp32 or precision=auto",
-            setting="precision",
-            value="fp16",
-        )
+        raise SettingsError.of("precision", name, "needs an accelerator; use precision=fp32 or precision=auto")
     if name not in DTYPES:
-        raise SettingsError(f"precision: {name!r}; expected auto, {', '.join(DTYPES)}", setting="precision", value=name)
+        raise SettingsError.of("precision", name, f"expected auto, {', '.join(DTYPES)}")
     return name  # type: ignore[return-value]
 
 
@@ -299,7 +295,7 @@ def _result(learner: Learner, begun: _Begun, epoch: int, *, is_skipped: bool, is
     TrainingDiverged: they are not finite, and the batch is not to be skipped.
     """
     sums = begun.values.tolist()
-    values = values_from(sums[:NUM_VALUES])
+    values = StepValues(*(value / world_size() for value in sums[:NUM_VALUES]))
     if values.problem and not (is_skipped or learner.options.skip_nonfinite):
         raise diverged(values, begun.batch, epoch, begun.index, own_loss=float(begun.own_loss))
     is_skipped = is_skipped or bool(values.problem)

@@ -56,11 +56,6 @@ class StepValues:
 NUM_VALUES = len(fields(StepValues))
 
 
-def values_from(sums: Sequence[float]) -> StepValues:
-    """sums: over the ranks, in the order of StepValues."""
-    return StepValues(*(value / world_size() for value in sums))
-
-
 class Guard:
     """Keeps a batch that is not finite out of weights, EMA and BatchNorm statistics; the host reads nothing for it.
 

@@ -26,17 +26,9 @@ def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | No
             return named_after_data(at_weights(resolved)), None
         return resumed_settings(open_run_folder(run.path), located(resolved)), run
     if flags.get("run"):
-        raise SettingsError(
-            f"run: {flags['run']!r} was given with resume; both select the run to resume, leave one out",
-            setting="run",
-            value=flags["run"],
-        )
+        raise SettingsError.of("run", flags["run"], "resume was given too; both select the run, leave one out")
     if "file" in flags:
-        raise SettingsError(
-            f"file: {flags['file']} was given with resume; a resumed run uses its own settings.yaml, leave file out",
-            setting="file",
-            value=flags["file"],
-        )
+        raise SettingsError.of("file", flags["file"], "a resumed run uses its own settings.yaml; leave file out")
     if str(resume).lower() in ("true", "1", "yes"):
         run = newest_run(resolve(flags).settings.runs, flags.get("name"))
     else:
