@@ -66,16 +66,19 @@ def test_three_ranks_sum_gather_and_agree(in_ranks: Callable[..., list[Any]]) ->
     assert ends == [(*before, own, *after) for own in (["", "ab", "abab"], [], [])]
 
 
-def leave_early() -> str:
+def leave_early(sum_up: Callable[[torch.Tensor], Any]) -> str:
     if distributed.rank() == 1:
         os._exit(1)
-    distributed.all_reduce_sum(torch.zeros(3))
+    sum_up(torch.zeros(3))
     return "never"
 
 
-def test_who_loses_another_rank_names_it(in_ranks: Callable[..., list[Any]]) -> None:
+@pytest.mark.parametrize(
+    "sum_up", [distributed.all_reduce_sum, lambda values: distributed.begin_all_reduce_sum(values)()]
+)
+def test_who_loses_another_rank_names_it(sum_up: Callable[..., Any], in_ranks: Callable[..., list[Any]]) -> None:
     with raises(RankLost, "rank 0: ", "rank 1 (process "):
-        in_ranks(2, leave_early)
+        in_ranks(2, leave_early, sum_up)
 
 
 def test_a_word_for_the_next_start_needs_torchrun() -> None:
