@@ -117,13 +117,13 @@ def work() -> None:
         with logging_to():
             result = line.task.function(line, **line.task.flags)
     except RankLost as error:
-        line.has_lost_another(error)
+        line.send(lost=str(error))  # the launcher knows the cause, or restarts all ranks
         sys.exit(1)
-    except LookonceError as error:
-        line.has_failed(error)
+    except LookonceError as error:  # the same input would fail again, so the launcher ends the job
+        line.send(error=str(error), is_setting=isinstance(error, SettingsError), fields=error.fields)
         sys.exit(1)
     # Exit status 0 also after a requested stop: with another status, torchrun would restart all processes.
-    line.has_ended(result)
+    line.send(result=result if line.is_first else None)
 
 
 def redirect_output(name: str) -> None:
@@ -147,10 +147,10 @@ class LauncherConnection:
 
     def __init__(self) -> None:
         port, key = json.loads(os.environ[LINE])
-        self._is_first = os.environ["LOCAL_RANK"] == "0"
+        self.is_first = os.environ["LOCAL_RANK"] == "0"
         try:
             self._connection = Client(("127.0.0.1", port), authkey=bytes.fromhex(key))
-            self._send(rank=int(os.environ["RANK"]), pid=os.getpid())
+            self.send(rank=int(os.environ["RANK"]), pid=os.getpid())
             self.task: Task = self._connection.recv()
         except (OSError, EOFError):
             os._exit(1)  # the launcher has ended
@@ -159,24 +159,13 @@ class LauncherConnection:
 
     def has_begun(self) -> None:
         """From now on the first stop signal finishes the step and saves; before, it ends all processes at once."""
-        self._send(begun=True)
+        self.send(begun=True)
 
     def report_progress(self, done: int, total: int) -> None:
-        if self._is_first:
-            self._send(progress=(done, total))
+        if self.is_first:
+            self.send(progress=(done, total))
 
-    def has_ended(self, result: Any) -> None:
-        self._send(result=result if self._is_first else None)
-
-    def has_failed(self, error: LookonceError) -> None:
-        """Report an error that ends the job without a restart: the same input would fail again."""
-        self._send(error=str(error), is_setting=isinstance(error, SettingsError), fields=error.fields)
-
-    def has_lost_another(self, error: LookonceError) -> None:
-        """Report that another rank was lost; the launcher knows the cause, or restarts all ranks."""
-        self._send(lost=str(error))
-
-    def _send(self, **message: Any) -> None:
+    def send(self, **message: Any) -> None:
         with suppress(OSError):
             self._connection.send(message)
 
@@ -245,7 +234,7 @@ class _WorkerGroup:
                 with suppress(OSError):  # closing the listener would not wake the thread in accept()
                     socket.create_connection(listener.address).close()
                 accepting.join(REPORT_SECONDS)
-                group.dismiss()
+                group._send_all("leave")  # ends them
                 for thread in group.listening:  # until the last message of each process
                     thread.join(REPORT_SECONDS)
 
@@ -260,7 +249,7 @@ class _WorkerGroup:
                 self._send_all("stop")
                 return
             self.is_interrupted = self.error is None
-            self.dismiss()
+            self._send_all("leave")
             raise _Abort
 
         with signals_handled_by(on_signal):
@@ -280,10 +269,6 @@ class _WorkerGroup:
         raise LookonceError(
             f"{ends or 'the processes ended'}{why}{restarts if self.max_restarts else ''}. {self.task.after_failure}"
         )
-
-    def dismiss(self) -> None:
-        """End all processes at once."""
-        self._send_all("leave")
 
     def _send_all(self, message: str) -> None:
         for worker in list(self.workers.values()):
