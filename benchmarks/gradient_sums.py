@@ -15,7 +15,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from steps import make_learner, make_record, make_settings, random_batch
+from learner import make_learner, make_record, make_settings, random_batch
 
 from lookonce.cores import memory_kept
 from lookonce.on_ranks import in_ranks
