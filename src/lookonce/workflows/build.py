@@ -1,4 +1,4 @@
-"""Settings -> network, loss, optimizer, loader, batch size, workers; nothing else passes settings to constructors."""
+"""Settings -> network, loss, optimizer, loader, workers; nothing else passes settings to constructors."""
 
 import importlib.metadata
 import math
