@@ -24,7 +24,7 @@ from loader import with_ten_boxes_each
 
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import image_size_wh, read_image
-from lookonce.distributed import synchronize
+from lookonce.devices import synchronize
 from lookonce.evaluation.coco import score
 from lookonce.evaluation.evaluate import detect_all, images_at_once
 from lookonce.evaluation.results import Results

@@ -30,7 +30,7 @@ from lookonce.cores import memory_kept, usable_processors
 from lookonce.data.dataset import Dataset
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
-from lookonce.distributed import device_name, memory_in_use, resolve_device, synchronize
+from lookonce.devices import device_name, memory_in_use, resolve_device, synchronize
 from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.schema import Settings

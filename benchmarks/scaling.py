@@ -26,7 +26,8 @@ from loader import least_processor_seconds
 from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
-from lookonce.distributed import average_over_ranks, memory_in_use
+from lookonce.devices import memory_in_use
+from lookonce.distributed import all_reduce_sum
 from lookonce.evaluation.coco import score
 from lookonce.on_ranks import in_ranks
 from lookonce.rank_group import SINGLE_RANK, RankGroup
@@ -134,29 +135,29 @@ def by_workers(numbers: Sequence[int], num_images: int = 256, side: int = 640) -
 
 
 def by_ranks(numbers: Sequence[int]) -> Curve:
-    """Wall-clock ms of the mean of all gradients over the ranks of this machine, by gloo."""
+    """Wall-clock ms of the sum of all gradients over the ranks of this machine, by gloo."""
     folder = str(Path(__file__).parent)  # the ranks import this file
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
-    from scaling import average_seconds  # by the name under which the ranks find it, not __main__
+    from scaling import sum_seconds  # by the name under which the ranks find it, not __main__
 
     points = []
     for number in numbers:
         if number == 1:
-            seconds = average_seconds()
+            seconds = sum_seconds()
         else:
             settings = resolve({"devices": number}).settings
-            seconds = in_ranks(settings, "cpu", average_seconds, {})
+            seconds = in_ranks(settings, "cpu", sum_seconds, {})
         points.append((float(number), 1000 * seconds))
-    return Curve(name="ranks", x_label="ranks", y_label="mean of the gradients, ms", points=points, linear=False)
+    return Curve(name="ranks", x_label="ranks", y_label="sum of the gradients, ms", points=points, linear=False)
 
 
-def average_seconds(rank_group: RankGroup = SINGLE_RANK) -> float:
+def sum_seconds(rank_group: RankGroup = SINGLE_RANK) -> float:
     """The least of ROUNDS rounds."""
-    gradients, seconds = [torch.zeros(NUM_GRADIENTS)], []
+    gradients, seconds = torch.zeros(NUM_GRADIENTS), []
     for _ in range(ROUNDS):
         rank_group.gather(None)
         started = time.perf_counter()
-        average_over_ranks(gradients)
+        all_reduce_sum(gradients)
         seconds.append(time.perf_counter() - started)
     return min(seconds)
 

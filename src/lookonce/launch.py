@@ -1,6 +1,6 @@
 """The launcher of several processes (ranks): `--devices 8` starts one process per device and waits for all of them.
 
-torchrun starts and restarts the processes (`distributed.run_job`). A connection between the launcher and each process
+torchrun starts and restarts the processes (`torchrun.run_job`). A connection between the launcher and each process
 carries what torchrun does not pass on: the task and the stop request to the process; its progress, and its result or
 error, back. So a requested stop ends without an error (torchrun would exit with status 1), an error is reported once
 and not retried, and a process exits when its launcher is killed, because its connection closes.
@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,12 +23,15 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from lookonce.cores import processes_here, usable_cores, wanted_threads
-from lookonce.distributed import Job, RankLost, count_devices, run_job, started_by_torchrun
+from lookonce.devices import count_devices
+from lookonce.distributed import RankLost, started_by_torchrun
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.log import get_logger, logging_to
+from lookonce.settings.names import counted
 from lookonce.settings.schema import Settings
 from lookonce.signals import StopRequest, signals_handled_by
 from lookonce.storage import os_errors_explained
+from lookonce.torchrun import run_job, wait_for_first
 
 # Environment variable of the started processes: the launcher's port and the authentication key, as JSON.
 LINE = "LOOKONCE_LINE"
@@ -56,12 +58,8 @@ def is_wanted(settings: Settings) -> bool:
     if not started_by_torchrun():
         return settings.devices > 1 or settings.nnodes != "1"
     if settings.devices not in (1, processes_here()):
-        raise SettingsError.of(
-            "devices",
-            settings.devices,
-            f"torchrun started {processes_here()} process{'' if processes_here() == 1 else 'es'} on this machine; "
-            "omit devices under torchrun",
-        )
+        started = f"torchrun started {counted(processes_here(), 'process')} on this machine"
+        raise SettingsError.of("devices", settings.devices, f"{started}; omit devices under torchrun")
     return False
 
 
@@ -85,21 +83,13 @@ def launch(
             "devices", settings.devices, "several processes can be started from the main thread only; use devices=1"
         )
     require_devices(settings)
-    job = Job(
-        processes=settings.devices,
-        nodes=settings.nnodes,
-        node=settings.node_rank,
-        endpoint=settings.rdzv_endpoint,
-        max_restarts=settings.max_restarts,
-        timeout_seconds=settings.rank_timeout,
-    )
     threads = settings.cpus_per_rank or threads_per_process(settings.devices)
     task = Task(function=function, flags=flags, threads=threads, after_failure=after_failure)
     failed: Mapping[int, int] = {}
     with _WorkerGroup.of_job(task, settings.max_restarts, on_progress) as group, group.on_signals(), suppress(_Abort):
         if settings.rdzv_endpoint and settings.node_rank:
             wait_for_first(settings.rdzv_endpoint, settings.rank_timeout)
-        failed = run_job(job, (sys.executable, *WORK))
+        failed = run_job(settings, (sys.executable, *WORK))
     result: Result = group.outcome(failed)
     return result
 
@@ -108,48 +98,11 @@ def require_devices(settings: Settings) -> None:
     """SettingsError if the machine has fewer devices than `devices`."""
     kind, _, number = settings.device.partition(":")
     if number and settings.devices > 1:
-        raise SettingsError(
-            f"device: {settings.device} is one device, but devices is {settings.devices}; use device={kind}",
-            setting="device",
-            value=settings.device,
-        )
+        raise SettingsError.of("device", settings.device, f"devices is {settings.devices}; use device={kind}")
     kind, present = count_devices(kind)
     if kind != "cpu" and settings.devices > present:
-        raise SettingsError.of(
-            "devices",
-            settings.devices,
-            f"this machine has {present} ({kind}); reduce devices, or use device=cpu, which allows any number of "
-            "processes",
-        )
-
-
-def wait_for_first(endpoint: str, timeout_seconds: float) -> None:
-    """Wait until node 0 listens at host:port. Node 0 may start minutes later; a pod's name resolves only from then."""
-    host, _, port = endpoint.rpartition(":")
-    if not host or not port.isdecimal():
-        raise SettingsError(
-            f"rdzv_endpoint: {endpoint!r}; expected host:port, e.g. first:29500",
-            setting="rdzv_endpoint",
-            value=endpoint,
-        )
-    deadline, is_logged = time.monotonic() + timeout_seconds, False
-    while True:
-        try:
-            socket.create_connection((host, int(port)), timeout=10).close()
-            return
-        except OSError as error:
-            why = error
-        if time.monotonic() > deadline:
-            raise LookonceError(
-                f"rdzv_endpoint: {endpoint} was unreachable for {timeout_seconds:g} s (rank_timeout; {why}); start "
-                "lookonce on the node with node_rank 0, which listens there",
-                setting="rdzv_endpoint",
-                value=endpoint,
-            )
-        if not is_logged:
-            get_logger().info(f"waiting for the node with node_rank 0 at {endpoint} ({why})")
-            is_logged = True
-        time.sleep(0.5)
+        instead = "reduce devices, or use device=cpu, which allows any number of processes"
+        raise SettingsError.of("devices", settings.devices, f"this machine has {present} ({kind}); {instead}")
 
 
 def threads_per_process(num_processes: int) -> int:
@@ -164,13 +117,13 @@ def work() -> None:
         with logging_to():
             result = line.task.function(line, **line.task.flags)
     except RankLost as error:
-        line.has_lost_another(error)
+        line.send(lost=str(error))  # the launcher knows the cause, or restarts all ranks
         sys.exit(1)
-    except LookonceError as error:
-        line.has_failed(error)
+    except LookonceError as error:  # the same input would fail again, so the launcher ends the job
+        line.send(error=str(error), is_setting=isinstance(error, SettingsError), fields=error.fields)
         sys.exit(1)
     # Exit status 0 also after a requested stop: with another status, torchrun would restart all processes.
-    line.has_ended(result)
+    line.send(result=result if line.is_first else None)
 
 
 def redirect_output(name: str) -> None:
@@ -194,10 +147,10 @@ class LauncherConnection:
 
     def __init__(self) -> None:
         port, key = json.loads(os.environ[LINE])
-        self._is_first = os.environ["LOCAL_RANK"] == "0"
+        self.is_first = os.environ["LOCAL_RANK"] == "0"
         try:
             self._connection = Client(("127.0.0.1", port), authkey=bytes.fromhex(key))
-            self._send(rank=int(os.environ["RANK"]), pid=os.getpid())
+            self.send(rank=int(os.environ["RANK"]), pid=os.getpid())
             self.task: Task = self._connection.recv()
         except (OSError, EOFError):
             os._exit(1)  # the launcher has ended
@@ -206,24 +159,13 @@ class LauncherConnection:
 
     def has_begun(self) -> None:
         """From now on the first stop signal finishes the step and saves; before, it ends all processes at once."""
-        self._send(begun=True)
+        self.send(begun=True)
 
     def report_progress(self, done: int, total: int) -> None:
-        if self._is_first:
-            self._send(progress=(done, total))
+        if self.is_first:
+            self.send(progress=(done, total))
 
-    def has_ended(self, result: Any) -> None:
-        self._send(result=result if self._is_first else None)
-
-    def has_failed(self, error: LookonceError) -> None:
-        """Report an error that ends the job without a restart: the same input would fail again."""
-        self._send(error=str(error), is_setting=isinstance(error, SettingsError), fields=error.fields)
-
-    def has_lost_another(self, error: LookonceError) -> None:
-        """Report that another rank was lost; the launcher knows the cause, or restarts all ranks."""
-        self._send(lost=str(error))
-
-    def _send(self, **message: Any) -> None:
+    def send(self, **message: Any) -> None:
         with suppress(OSError):
             self._connection.send(message)
 
@@ -292,7 +234,7 @@ class _WorkerGroup:
                 with suppress(OSError):  # closing the listener would not wake the thread in accept()
                     socket.create_connection(listener.address).close()
                 accepting.join(REPORT_SECONDS)
-                group.dismiss()
+                group._send_all("leave")  # ends them
                 for thread in group.listening:  # until the last message of each process
                     thread.join(REPORT_SECONDS)
 
@@ -307,7 +249,7 @@ class _WorkerGroup:
                 self._send_all("stop")
                 return
             self.is_interrupted = self.error is None
-            self.dismiss()
+            self._send_all("leave")
             raise _Abort
 
         with signals_handled_by(on_signal):
@@ -323,16 +265,10 @@ class _WorkerGroup:
             return self.result
         ends = "; ".join(f"rank {rank} ended with {_status(status)}" for rank, status in sorted(failed.items()))
         why = "".join(f" ({cause})" for cause in [*self.gone, *self.lost][:1])
-        raise LookonceError(f"{ends or 'the processes ended'}{why}{self._restarts()}. {self.task.after_failure}")
-
-    def _restarts(self) -> str:
-        if not self.max_restarts:
-            return ""
-        return f", after {max(self.num_starts - 1, 0)} of at most {self.max_restarts} restarts (max_restarts)"
-
-    def dismiss(self) -> None:
-        """End all processes at once."""
-        self._send_all("leave")
+        restarts = f", after {max(self.num_starts - 1, 0)} of at most {self.max_restarts} restarts (max_restarts)"
+        raise LookonceError(
+            f"{ends or 'the processes ended'}{why}{restarts if self.max_restarts else ''}. {self.task.after_failure}"
+        )
 
     def _send_all(self, message: str) -> None:
         for worker in list(self.workers.values()):

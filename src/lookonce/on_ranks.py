@@ -91,7 +91,8 @@ def as_rank(
 
 
 def _joined(settings: Settings, function: Callable[..., Result], options: Mapping[str, Any]) -> Result:
-    from lookonce.distributed import is_main, process_group, resolve_device
+    from lookonce.devices import resolve_device
+    from lookonce.distributed import is_main, process_group
 
     device = resolve_device(settings.device)
     with (

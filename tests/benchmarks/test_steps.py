@@ -33,6 +33,12 @@ def test_a_step_is_compared_with_plain_pytorch(script: Script, monkeypatch: pyte
     assert result["ours, of sgemm"] > 0
 
 
+def test_sums_during_the_backward_pass_are_compared_with_sums_after_it(script: Script) -> None:
+    result = script("gradient_sums").measure(rounds=1, batch=2, image_size=64, width=0.0625)
+    assert result["after / during"] > 0
+    assert 0 < result["waiting, during"] < 1
+
+
 def test_medians_are_of_ratios_within_a_round(script: Script) -> None:
     train_step = script("train_step")
     seconds = ({"sgemm": 0.01, "ours": 0.25, "eager": 0.5}, {"sgemm": 0.02, "ours": 1.0, "eager": 1.0})

@@ -20,7 +20,7 @@ from ports import free_port
 from raised import raises
 from started import Start, all_gone, ends, said, wait_for, workers_of
 
-from lookonce import launch
+from lookonce import launch, torchrun
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.data.write import write_data
@@ -367,13 +367,13 @@ def test_machine_1_waits_for_machine_0_and_says_so(
     connect = socket.create_connection
     monkeypatch.setattr(socket, "create_connection", lambda place, **more: connect((next(names), place[1]), **more))
     with server:
-        launch.wait_for_first(f"first:{port}", 60)
+        torchrun.wait_for_first(f"first:{port}", 60)
     assert any("node_rank 0" in message and f"first:{port}" in message for message in caplog.messages)
     monkeypatch.setattr(socket, "create_connection", connect)
     with raises(LookonceError, "rank_timeout", "refused", setting="rdzv_endpoint", value=f"127.0.0.1:{port}"):
-        launch.wait_for_first(f"127.0.0.1:{port}", 0)
+        torchrun.wait_for_first(f"127.0.0.1:{port}", 0)
     with raises(SettingsError, setting="rdzv_endpoint", value="first"):
-        launch.wait_for_first("first", 0)
+        torchrun.wait_for_first("first", 0)
 
 
 def test_machines_that_do_not_come_are_told_of_in_one_line(data: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -211,15 +211,15 @@ def test_what_is_chosen_by_the_data_is_written_down_and_a_run_resumes_without_it
 def test_a_run_fitted_to_a_time_is_the_run_of_that_many_epochs(
     trained: TrainResult, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten seconds, of which nine are planned with; an epoch of two steps is made to look as if it took four."""
-    monkeypatch.setattr("lookonce.workflows.train.seconds_a_step", lambda *_: 2.0)
-    monkeypatch.setattr("lookonce.workflows.train.seconds_to_score", lambda *_: 0.0)
-    fitted = quick(data, tmp_path, epochs=50, time="10s")
-    assert "0:00:10: 2 of 50 epochs fit" in fitted.run.log.read_text()
+    """1,000 seconds, of which 900 are planned with; an epoch of two steps is made to look as if it took 400."""
+    monkeypatch.setattr("lookonce.workflows.choices.seconds_a_step", lambda *_: 200.0)
+    monkeypatch.setattr("lookonce.workflows.choices.seconds_to_score", lambda *_: 0.0)
+    fitted = quick(data, tmp_path, epochs=50, time="1000s")
+    assert "0:16:40: 2 of 50 epochs fit" in fitted.run.log.read_text()
     assert resolve({}, file=fitted.run.settings).settings.epochs == 2  # what a resume goes by
     assert sha256(fitted) == sha256(trained)
     mosaic = {"mosaic": 1, "close_mosaic": 1, "eval_every": 0}
-    assert sha256(quick(data, tmp_path, epochs=50, time="10s", **mosaic)) == sha256(quick(data, tmp_path, **mosaic))
+    assert sha256(quick(data, tmp_path, epochs=50, time="1000s", **mosaic)) == sha256(quick(data, tmp_path, **mosaic))
 
 
 def test_the_time_of_a_step_and_of_an_evaluation_is_measured(data: Path, tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ class Squares:
 @pytest.fixture
 def make_learner(record: ModelRecord) -> Callable[..., Learner]:
     """make_learner(epochs=2, lr=..., ema_decay=..., **StepOptions) -> a fresh learner, the same weights each time."""
+    import torch._dynamo  # an optimizer's first step imports it (2 s): here once, not in each rank that is forked
 
     def make(
         *,

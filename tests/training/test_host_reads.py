@@ -14,7 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from lookonce.data.loader import Batch
-from lookonce.distributed import HostCopy
+from lookonce.devices import HostCopy
 from lookonce.model.assign import BestAnchors
 from lookonce.training import engine
 from lookonce.training.engine import Learner, make_scaler, train_one_epoch
@@ -84,6 +84,18 @@ def model_zoo(learner: Learner) -> Learner:
 def test_a_step_waits_for_nothing(
     make_learner: MakeLearner, make_batch: MakeBatch, variant: Callable[[Learner], Learner], options: dict[str, Any]
 ) -> None:
+    assert waits_of(variant(make_learner(num_batches=4, **options)), make_batch) == {}
+
+
+def test_a_step_of_two_ranks_waits_for_no_more(
+    make_learner: MakeLearner, make_batch: MakeBatch, in_ranks: Callable[..., list[Any]]
+) -> None:
+    """Except for gloo itself, whose sums a CPU waits for."""
+    options = {"num_batches": 4, "accumulate": 2, "clip_norm": 10.0}
+    assert in_ranks(2, lambda: waits_of(make_learner(**options), make_batch)) == [{}, {}]
+
+
+def waits_of(learner: Learner, make_batch: MakeBatch) -> Counter[str]:
     waits = Waits()
 
     def batches() -> Iterator[Batch]:
@@ -95,9 +107,9 @@ def test_a_step_waits_for_nothing(
         yield make_batch((16, 24))
 
     with waits:
-        results = list(train_one_epoch(variant(make_learner(num_batches=4, **options)), batches(), epoch=0))
+        results = list(train_one_epoch(learner, batches(), epoch=0))
     assert results[-1].updated
-    assert waits.counted == {}
+    return waits.counted
 
 
 def test_what_makes_the_host_wait_is_noticed() -> None:

@@ -237,7 +237,7 @@ def test_weights_alone_cannot_be_resumed(make_trainer: Any, run: RunFolder, reco
 def test_a_run_that_began_with_other_random_numbers_is_told(
     make_trainer: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("lookonce.training.trainer.STREAM_VERSION", 7)
+    monkeypatch.setattr("lookonce.training.resume.STREAM_VERSION", 7)
     make_trainer(epochs=1).run()
     monkeypatch.undo()
     make_trainer(epochs=2).resume()
@@ -280,7 +280,7 @@ def test_a_run_without_progress_ends_when_patience_does(
 def test_when_the_time_is_up_the_run_ends_evaluated(make_trainer: Any, run: RunFolder, cut_at: tuple[int, int]) -> None:
     def wait(epoch: int, batch: int) -> None:
         if (epoch, batch) == cut_at:
-            trainer._clock._started -= 3600
+            trainer._started -= 3600
 
     trainer = make_trainer(before=wait, evaluate=Score(0.1, 0.2), time_limit=60, eval_every=10)
     result = trainer.run()
@@ -297,7 +297,7 @@ def test_a_kill_after_the_time_was_up_leaves_the_evaluation_to_the_resume(make_t
 
     def wait(epoch: int, batch: int) -> None:
         if (epoch, batch) == (0, 1):
-            trainer._clock._started -= 3600
+            trainer._started -= 3600
 
     trainer = make_trainer(before=wait, evaluate=Score(during=kill), time_limit=60)
     with pytest.raises(RuntimeError, match="killed"):

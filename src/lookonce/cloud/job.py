@@ -295,7 +295,7 @@ def settings_of_job(request: Request, plan: JobPlan) -> dict[str, Any]:
 
 def platform_settings(device: str, plan: JobPlan) -> dict[str, Any]:
     """devices, nnodes and so on from the platform; if it gives none, all devices of this machine."""
-    from lookonce.distributed import count_devices
+    from lookonce.devices import count_devices
 
     return plan.settings(max(count_devices(device.partition(":")[0])[1], 1))
 

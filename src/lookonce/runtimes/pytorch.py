@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lookonce.detections import Detections
-from lookonce.distributed import copy_to_device
+from lookonce.devices import copy_to_device
 from lookonce.model.decode import decode_candidates
 from lookonce.model.nms import select_detections
 from lookonce.model.nms_torch import select_batch

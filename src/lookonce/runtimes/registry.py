@@ -182,7 +182,7 @@ def runtimes_for(path: Path) -> list[str]:
 def open_pytorch(path: Path, *, names: Path | None = None, device: str = "auto") -> Runtime:
     """A checkpoint, a run folder or weights of another program, in PyTorch."""
     try:
-        from lookonce.distributed import resolve_device
+        from lookonce.devices import resolve_device
         from lookonce.runtimes.pytorch import PyTorchRuntime, use_threads
         from lookonce.weights.load import load_weights
     except ModuleNotFoundError as error:

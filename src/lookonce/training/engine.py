@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -14,21 +14,16 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from lookonce.data.loader import Batch
-from lookonce.distributed import (
-    HostCopy,
-    all_reduce_sum,
-    average_over_ranks,
-    copy_to_device,
-    supports_bfloat16,
-    world_size,
-)
+from lookonce.devices import HostCopy, copy_to_device, supports_bfloat16
+from lookonce.distributed import all_reduce_sum, world_size
 from lookonce.errors import SettingsError
 from lookonce.model.assign import Targets
 from lookonce.model.loss import DetectionLoss, LossParts
 from lookonce.model.normalise import channel_constants, to_network_input
 from lookonce.settings.record import Preprocessing
 from lookonce.training.ema import ExponentialMovingAverage
-from lookonce.training.finite import NUM_VALUES, Guard, diverged, flat, statistics_of, values_from
+from lookonce.training.finite import NUM_VALUES, Guard, StepValues, diverged, flat, statistics_of
+from lookonce.training.gradient_sums import GradientSums
 from lookonce.training.optimizer import set_lr, step_unless
 from lookonce.training.schedule import Schedule
 
@@ -39,29 +34,24 @@ DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16,
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepResult:
-    """The result of one batch. loss = box + objectness + classes, normalised as the loss defines it.
+class StepResult(StepValues):
+    """The result of one batch: what the host has read of it, and what that means.
 
-    batch: 0-based within the epoch; num_images: of this rank, all other values over all ranks; gradient_norm: L2 norm
-    before clipping; updated: whether the optimizer changed the weights after this batch; skipped: whether its loss or
-    gradient was not finite, or that of an earlier batch of the same update; waited: seconds of waiting for the batch
-    while the device was idle. asked: what any rank asked for when the batch began. is_newest: whether no later batch
-    has begun, so that the weights are those after this one.
+    batch: 0-based within the epoch; num_images: of this rank, all other values over all ranks; updated: whether the
+    optimizer changed the weights after this batch; skipped: whether its loss or gradient was not finite, or that of an
+    earlier batch of the same update; waited: seconds of waiting for the batch while the device was idle. asked: what
+    any rank asked for when the batch began. is_newest: whether no later batch has begun, so that the weights are those
+    after this one.
     """
 
     batch: int
     num_images: int
     lr: float
-    loss: float
-    box: float
-    objectness: float
-    classes: float
-    gradient_norm: float
     updated: bool
-    skipped: bool = False
-    waited: float = 0.0
-    asked: tuple[bool, ...] = ()
-    is_newest: bool = True
+    skipped: bool
+    waited: float
+    asked: tuple[bool, ...]
+    is_newest: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +121,7 @@ def train_one_epoch(
     options = learner.options
     set_training_mode(learner.model, freeze_batchnorm=options.freeze_batchnorm)
     guard = Guard(learner.model, options.device, skip=options.skip_nonfinite)
+    sums = GradientSums(learner.model, sum(tensor.numel() for tensor in guard.averaged))
     before: _Begun | None = None  # its result has not been read
     skipped_update = -1  # index of the update that contains a non-finite batch
 
@@ -141,22 +132,30 @@ def train_one_epoch(
         skipped_update = update if result.skipped else skipped_update
         return result
 
-    for index, (batch, waited) in enumerate(_timed(batches), first_batch):
-        was_idle = before is None or before.values.has_arrived
-        step = train_step(learner, guard, batch, epoch=epoch, index=index, asks=asks(index))
-        begun = replace(step, waited=waited if was_idle else 0.0)
-        if before is not None:
-            yield result_of(before, is_newest=False)
-        before = begun
-        if settle(index):
-            yield result_of(before, is_newest=True)
-            before = None
+    with sums.following_backward():
+        for index, (batch, waited) in enumerate(_timed(batches), first_batch):
+            was_idle = before is None or before.values.has_arrived
+            step = train_step(learner, guard, sums, batch, epoch=epoch, index=index, asks=asks(index))
+            begun = replace(step, waited=waited if was_idle else 0.0)
+            if before is not None:
+                yield result_of(before, is_newest=False)
+            before = begun
+            if settle(index):
+                yield result_of(before, is_newest=True)
+                before = None
     if before is not None:
         yield result_of(before, is_newest=True)
 
 
 def train_step(
-    learner: Learner, guard: Guard, batch: Batch, *, epoch: int, index: int, asks: Sequence[bool] = ()
+    learner: Learner,
+    guard: Guard,
+    sums: GradientSums,
+    batch: Batch,
+    *,
+    epoch: int,
+    index: int,
+    asks: Sequence[bool] = (),
 ) -> _Begun:
     """Batch `index` of the epoch: forward, loss, backward, and after each `accumulate` batches the optimizer step.
 
@@ -175,11 +174,13 @@ def train_step(
         parts = learner.loss(raws, targets, sum_over_ranks=all_reduce_sum, num_ranks=world_size())
 
     group_size, is_last_of_group = _group(index, options.accumulate, learner.schedule.steps_per_epoch)
+    if is_last_of_group:
+        sums.begin(guard.averaged)
     with record_function("backward"):
         scaler.scale(parts.total / group_size).backward()  # type: ignore[no-untyped-call]
     if is_last_of_group:
         with record_function("average over ranks"):
-            average_over_ranks([*shared_between_ranks(learner.model), guard.before])
+            sums.finish()
     with record_function("gradient norm"):
         norm = gradient_norm(learner, clip=is_last_of_group)
         scale = scaler.scale(torch.ones_like(norm)) if scaler.is_enabled() else torch.zeros_like(norm)
@@ -209,11 +210,6 @@ def update_weights(learner: Learner, lr: float, *, unless: Tensor) -> None:
     optimizer.zero_grad()
     if learner.ema is not None:
         learner.ema.update(learner.model, unless=unless)
-
-
-def shared_between_ranks(model: nn.Module) -> list[Tensor]:
-    """The tensors to average over the ranks: gradients, then BatchNorm statistics, each in the model's order."""
-    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None] + statistics_of(model)
 
 
 def set_training_mode(model: nn.Module, *, freeze_batchnorm: bool) -> None:
@@ -269,13 +265,9 @@ def choose_precision(name: str, device: torch.device) -> Precision:
             return "fp32"
         return "bf16" if supports_bfloat16(device) else "fp16"
     if name == "fp16" and device.type == "cpu":
-        raise SettingsError(
-            "precision: fp16 on a CPU; fp16 needs an accelerator; use precision=fp32 or precision=auto",
-            setting="precision",
-            value="fp16",
-        )
+        raise SettingsError.of("precision", name, "needs an accelerator; use precision=fp32 or precision=auto")
     if name not in DTYPES:
-        raise SettingsError(f"precision: {name!r}; expected auto, {', '.join(DTYPES)}", setting="precision", value=name)
+        raise SettingsError.of("precision", name, f"expected auto, {', '.join(DTYPES)}")
     return name  # type: ignore[return-value]
 
 
@@ -303,19 +295,15 @@ def _result(learner: Learner, begun: _Begun, epoch: int, *, is_skipped: bool, is
     TrainingDiverged: they are not finite, and the batch is not to be skipped.
     """
     sums = begun.values.tolist()
-    values = values_from(sums[:NUM_VALUES])
+    values = StepValues(*(value / world_size() for value in sums[:NUM_VALUES]))
     if values.problem and not (is_skipped or learner.options.skip_nonfinite):
         raise diverged(values, begun.batch, epoch, begun.index, own_loss=float(begun.own_loss))
     is_skipped = is_skipped or bool(values.problem)
     return StepResult(
+        *astuple(values),
         batch=begun.index,
         num_images=len(begun.batch.images),
         lr=begun.lr,
-        loss=values.loss,
-        box=values.box,
-        objectness=values.objectness,
-        classes=values.classes,
-        gradient_norm=values.norm,
         updated=begun.is_last_of_update and not is_skipped and math.isfinite(values.norm),
         skipped=is_skipped,
         waited=begun.waited,

@@ -30,6 +30,7 @@ class TrainingDiverged(LookonceError):
 class StepValues:
     """What the host reads of a step: the mean over the ranks of its losses, of the L2 norm of the gradient before
     clipping, and of the sum of BatchNorm's statistics. scale: loss scale, 0 without float16.
+    loss = box + objectness + classes, normalised as the loss defines it.
 
     If a value is not finite on one rank, its mean is not finite on all ranks.
     """
@@ -55,18 +56,12 @@ class StepValues:
 NUM_VALUES = len(fields(StepValues))
 
 
-def values_from(sums: Sequence[float]) -> StepValues:
-    """sums: over the ranks, in the order of StepValues."""
-    return StepValues(*(value / world_size() for value in sums))
-
-
 class Guard:
     """Keeps a batch that is not finite out of weights, EMA and BatchNorm statistics; the host reads nothing for it.
 
     broken () bool on the device: whether a batch of this update was not finite. Unless `skip`, it stays set, so that no
     later batch changes anything until the host has read the values and raised TrainingDiverged.
-    before: BatchNorm's statistics before the batch in one tensor; with several ranks, the caller averages it over them
-    as it does the statistics.
+    averaged: BatchNorm's statistics, and in one tensor those before the batch; the caller averages them over the ranks.
     """
 
     def __init__(self, model: nn.Module, device: torch.device, *, skip: bool) -> None:
@@ -74,13 +69,17 @@ class Guard:
         self._skip = skip
         self._statistics = statistics_of(model)
         self._counters = [buffer for buffer in model.buffers() if not buffer.is_floating_point()]
-        self.before = self._counts_before = torch.empty(0)
+        self._before, self._counts_before = flat(self._statistics), flat(self._counters)
+
+    @property
+    def averaged(self) -> list[Tensor]:
+        return [*self._statistics, self._before]
 
     def begin(self, *, first_of_update: bool) -> None:
         """Remember BatchNorm's buffers before a batch."""
         if self._skip and first_of_update:
             self.broken.zero_()
-        self.before, self._counts_before = flat(self._statistics), flat(self._counters)
+        self._before, self._counts_before = flat(self._statistics), flat(self._counters)
 
     @torch.no_grad()
     def end(self, values: Tensor, scale: Tensor) -> None:
@@ -90,7 +89,7 @@ class Guard:
         """
         finite = torch.isfinite(values)
         self.broken |= ~(finite[:4].all() & (finite[4] | (scale >= 1)) & finite[5])
-        for tensors, before in ((self._statistics, self.before), (self._counters, self._counts_before)):
+        for tensors, before in ((self._statistics, self._before), (self._counters, self._counts_before)):
             kept = torch.split(torch.where(self.broken, before, flat(tensors)), [tensor.numel() for tensor in tensors])
             torch._foreach_copy_(tensors, [part.view_as(tensor) for part, tensor in zip(kept, tensors, strict=True)])
 

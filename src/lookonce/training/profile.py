@@ -9,7 +9,7 @@ from pathlib import Path
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from lookonce.data.loader import Batch
-from lookonce.distributed import synchronize
+from lookonce.devices import synchronize
 from lookonce.storage import os_errors_explained, write_file
 from lookonce.training.engine import STEP_PARTS, Learner, StepResult, train_one_epoch
 from lookonce.training.trainer import Batches

@@ -32,11 +32,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.name not in SCHEDULES:
-            raise SettingsError(
-                f"schedule: {self.name!r}; expected one of {', '.join(SCHEDULES)}",
-                setting="schedule",
-                value=self.name,
-            )
+            raise SettingsError.of("schedule", self.name, f"expected one of {', '.join(SCHEDULES)}")
 
     @property
     def warmup_steps(self) -> int:

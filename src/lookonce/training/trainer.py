@@ -7,15 +7,14 @@ of the position: the learning rate, the order of the images and their augmentati
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, NoReturn, Protocol
 
 import torch
-from torch import Tensor
 
 from lookonce.data.loader import Batch
-from lookonce.data.order import STREAM_VERSION
-from lookonce.distributed import any_rank, broadcast_object, is_main, memory_in_use, rank, world_size
+from lookonce.devices import memory_in_use
+from lookonce.distributed import any_rank, broadcast_object, is_main, rank, world_size
 from lookonce.errors import WeightsError
 from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger
@@ -23,17 +22,10 @@ from lookonce.settings.record import ModelRecord
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.training.engine import Learner, StepResult, train_one_epoch
 from lookonce.training.finite import TrainingDiverged
-from lookonce.training.optimizer import optimizer_tensors, restore_optimizer
 from lookonce.training.progress import Progress, Speed, duration
+from lookonce.training.resume import Position, restore, training_state, warn_about_differences
 from lookonce.training.run_folder import RunFolder
-from lookonce.weights.checkpoint import (
-    Checkpoint,
-    TrainingState,
-    fault_of,
-    first_intact,
-    load_checkpoint,
-    save_checkpoint,
-)
+from lookonce.weights.checkpoint import Checkpoint, fault_of, first_intact, load_checkpoint, save_checkpoint
 
 OnEvaluated = Callable[[int], None]
 OnEpoch = Callable[[Sequence[Mapping[str, float]]], None]
@@ -58,28 +50,6 @@ class Batches(Protocol):
 
     def __len__(self) -> int: ...
     def epoch(self, epoch: int, start_batch: int = 0) -> Generator[Batch]: ...
-
-
-@dataclass(kw_only=True)
-class Position:
-    """Position in the run: `batch` batches of epoch `epoch` (0-based) are done; after the last one, evaluation is due.
-
-    best: best validation score so far, from best_epoch. sums: sums of the loss parts over this epoch's batches, each
-    batch with equal weight. skipped: number of this epoch's batches skipped as non-finite. over: the run ends with this
-    epoch, complete or not. seconds: training time so far, including evaluation and time before a resume.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    best: float | None = None
-    best_epoch: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    skipped: int = 0
-    over: bool = False
-    seconds: float = 0.0
-
-    def next_epoch(self) -> "Position":
-        return replace(self, epoch=self.epoch + 1, batch=0, sums={}, skipped=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +107,7 @@ class Asks(NamedTuple):
     save: bool = False
 
 
-class Stopped(Exception):
+class _Stopped(Exception):
     """The run was asked to stop; the checkpoint is saved."""
 
 
@@ -168,22 +138,28 @@ class Trainer:
         self.on_epoch = on_epoch
         self.position = Position(epoch=options.start_epoch)
         self.rows: list[dict[str, float]] = []
-        self._clock = _Clock()
+        self._started, self._last_evaluation = time.perf_counter(), 0.0
         self._stop = StopRequest() if stop is None else stop
         self._asked = Asks()  # by any rank
         self._saved_at, self._saved_step = time.perf_counter(), self._step()
-        self._progress = self._new_progress()
 
     def run(self) -> TrainResult:
         """Train to the last epoch, or until SIGTERM or Ctrl-C, which finishes and saves the current step first."""
-        self._progress = self._new_progress()
+        self._progress = Progress(
+            epochs=self.options.epochs,
+            steps_per_epoch=len(self.batches),
+            log_interval=self.options.log_interval,
+            num_ranks=world_size(),
+            against_waiting=self.options.against_waiting,
+            memory=lambda: memory_in_use(self.learner.options.device),
+        )
         stopped = False
         table = self._progress.shown(self.rows) if is_main() else nullcontext()
         with stop_on_signals(self._stop, insist_after=SIGNALS_TOGETHER if world_size() > 1 else 0.0), table:
             try:
                 while not self._is_over():
                     self._run_epoch()
-            except Stopped:
+            except _Stopped:
                 stopped = True
             except TrainingDiverged as error:
                 self._dump(error)
@@ -202,8 +178,8 @@ class Trainer:
             )
         restore(self.learner, checkpoint.state, checkpoint.training)
         self.position = Position(**checkpoint.training.values["position"])
-        self._clock, self._saved_step = _Clock(self.position.seconds), self._step()
-        self._warn_about_differences(checkpoint.training.values)
+        self._started, self._saved_step = time.perf_counter() - self.position.seconds, self._step()
+        warn_about_differences(checkpoint.training.values, self.learner.options.device)
         rows = broadcast_object(self.run_folder.metrics() if is_main() else None)
         self.rows = [row for row in rows if row["epoch"] < self.position.epoch]
 
@@ -238,6 +214,10 @@ class Trainer:
     def _is_save_late(self, step: int) -> bool:
         by_steps = 0 < self.options.save_steps <= step - self._saved_step
         return by_steps or time.perf_counter() - self._saved_at > self.options.save_seconds
+
+    def _seconds(self) -> float:
+        """Of the run, including those before a resume."""
+        return time.perf_counter() - self._started
 
     def _step(self) -> int:
         """Batches done in the whole run."""
@@ -306,16 +286,15 @@ class Trainer:
         if any(asked):
             self._save_last()
         if asked.stop:
-            self._log_stop()
-            raise Stopped
+            self._end_on_request()
 
     def _score(self, evaluate: Evaluate) -> Mapping[str, float]:
         """Evaluate, and save the weights if they are the best so far. After a stop, the resume evaluates again."""
         started = time.perf_counter()
         self._progress.begin("evaluate", None)
         metrics = evaluate(self.learner.result_model, self.record, self._on_evaluated)
-        self._clock.last_evaluation = time.perf_counter() - started
-        self._progress.evaluated(self._clock.last_evaluation)
+        self._last_evaluation = time.perf_counter() - started
+        self._progress.evaluated(self._last_evaluation)
         score = metrics[self.options.best_metric]
         if self.position.best is None or score > self.position.best:
             self.position.best, self.position.best_epoch = score, self.position.epoch
@@ -329,8 +308,7 @@ class Trainer:
         self._progress.advance(done)
         if self._stop_asked():
             self._save_last()
-            self._log_stop()
-            raise Stopped
+            self._end_on_request()
 
     def _finish_epoch(self, row: dict[str, float]) -> None:
         self.rows.append(row)
@@ -347,8 +325,7 @@ class Trainer:
             self._save_last(row)
             self._keep_epoch(row)
         if stop:
-            self._log_stop()
-            raise Stopped
+            self._end_on_request()
 
     def _row(self, speed: Speed) -> dict[str, float]:
         """The epoch's row of the metrics table; epoch counts from 0; losses are means over its finite batches."""
@@ -373,7 +350,7 @@ class Trainer:
 
     def _save_last(self, metrics: Mapping[str, float] | None = None) -> None:
         self._saved_at, self._saved_step = time.perf_counter(), self._step()
-        self.position.seconds = self._clock.seconds
+        self.position.seconds = self._seconds()
         if not (is_main() or self.options.save_on_all):
             return
         save_checkpoint(
@@ -394,7 +371,7 @@ class Trainer:
     def _is_time_up(self) -> bool:
         """Whether the time limit leaves time for the last evaluation only."""
         limit = self.options.time_limit
-        return limit > 0 and limit <= self._clock.seconds + self._clock.last_evaluation
+        return limit > 0 and limit <= self._seconds() + self._last_evaluation
 
     def _ends_early(self) -> bool:
         """Whether the run ends with this epoch, by early stopping or the time limit."""
@@ -413,88 +390,10 @@ class Trainer:
     def _stop_asked(self) -> bool:
         return any_rank(self._stop.asked, self.learner.options.device)
 
-    def _log_stop(self) -> None:
+    def _end_on_request(self) -> NoReturn:
         position = f"epoch {self.position.epoch + 1}, batch {self.position.batch} of {len(self.batches)}"
         get_logger().info(
             f"stopped on request at {position}; resume with: "
             f"{self.options.same_command or f'lookonce train --resume {self.run_folder.path}'}"
         )
-
-    def _warn_about_differences(self, values: Mapping[str, Any]) -> None:
-        began = values.get("image_stream", 1)
-        if began != STREAM_VERSION:
-            get_logger().warning(
-                f"image_stream is {STREAM_VERSION}, but the run began with {began}; it resumes, but with other random "
-                "crops and colours than an uninterrupted run"
-            )
-        for name, now in machine(self.learner.options.device).items():
-            if values["machine"].get(name) != now:
-                get_logger().warning(
-                    f"{name} is {now}, but the run began with {values['machine'].get(name)}; it resumes, but "
-                    "rounding may differ from an uninterrupted run in the last digit"
-                )
-
-    def _new_progress(self) -> Progress:
-        return Progress(
-            epochs=self.options.epochs,
-            steps_per_epoch=len(self.batches),
-            log_interval=self.options.log_interval,
-            num_ranks=world_size(),
-            against_waiting=self.options.against_waiting,
-            memory=lambda: memory_in_use(self.learner.options.device),
-        )
-
-
-class _Clock:
-    """Seconds of the run, including those before a resume, and of its latest evaluation."""
-
-    def __init__(self, before: float = 0.0) -> None:
-        self.last_evaluation = 0.0
-        self._started = time.perf_counter() - before
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self._started
-
-
-def training_state(learner: Learner, position: Position, global_batch: int) -> TrainingState:
-    """Everything that a resume needs besides the settings and the EMA weights."""
-    ema = learner.ema
-    tensors: dict[str, Tensor] = {
-        **{f"model/{name}": value for name, value in learner.model.state_dict().items()},
-        **{f"optimizer/{name}": value for name, value in optimizer_tensors(learner.optimizer, learner.model).items()},
-    }
-    values = {
-        "position": asdict(position),
-        "global_batch": global_batch,
-        "ema_updates": 0 if ema is None else int(ema.updates),
-        "scaler": learner.scaler.state_dict(),
-        "image_stream": STREAM_VERSION,
-        "machine": machine(learner.options.device),
-    }
-    return TrainingState(tensors=tensors, values=values)
-
-
-def restore(learner: Learner, average: Mapping[str, Tensor], training: TrainingState) -> None:
-    """Restore what `training_state` saved, and the EMA weights (the state of the checkpoint itself)."""
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
-    for key, tensor in training.tensors.items():
-        kind, _, name = key.partition("/")
-        parts[kind][name] = tensor
-    learner.model.load_state_dict(parts["model"])
-    restore_optimizer(learner.optimizer, learner.model, parts["optimizer"])
-    if learner.scaler.is_enabled():
-        learner.scaler.load_state_dict(training.values["scaler"])
-    if learner.ema is not None:
-        learner.ema.model.load_state_dict(average)
-        learner.ema.updates.fill_(training.values["ema_updates"])
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """What the rounding of sums depends on, besides the program."""
-    return {
-        "device": device.type,
-        "threads": torch.get_num_threads(),
-        "ranks": world_size(),
-        "torch": str(torch.__version__),
-    }
+        raise _Stopped

@@ -1,4 +1,4 @@
-"""Settings -> network, loss, optimizer, loader, batch size, workers; nothing else passes settings to constructors."""
+"""Settings -> network, loss, optimizer, loader, workers; nothing else passes settings to constructors."""
 
 import importlib.metadata
 import math
@@ -19,13 +19,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.data.loader import Loader
 from lookonce.data.selection import take_images
-from lookonce.distributed import (
-    broadcast_object,
-    broadcast_tensors,
-    is_main,
-    rank,
-    world_size,
-)
+from lookonce.distributed import broadcast_object, broadcast_tensors, is_main, rank, world_size
 from lookonce.errors import DataError
 from lookonce.log import get_logger
 from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
@@ -97,84 +91,6 @@ def make_record(settings: Settings, dataset: Dataset, data_hash: str, start: Mod
         versions={"lookonce": lookonce.__version__}
         | {name: importlib.metadata.version(name) for name in ("torch", "numpy")},
     )
-
-
-# Largest global batch that `batch_size: 0` chooses, for which `lr` holds; and images that each of many accelerators
-# gets if the data set is large enough, since fewer leave it idle between two kernels.
-LARGEST_BATCH, IMAGES_PER_ACCELERATOR = 32, 16
-
-
-def choose_batch_size(settings: Settings, num_images: int, device: torch.device) -> Settings:
-    """The settings with batch_size (images per rank) chosen if it is 0, and with the learning rate of this batch.
-
-    The global batch (all ranks together) is then the power of two that gives about 50 steps an epoch, at least 4 and at
-    most LARGEST_BATCH, or IMAGES_PER_ACCELERATOR on each if that is more. A batch larger than LARGEST_BATCH multiplies
-    lr by the ratio of the two with sgd (Goyal et al. 2017), by its square root with adamw (Malladi et al. 2022).
-    """
-    if settings.batch_size:
-        return settings
-    most = LARGEST_BATCH if device.type == "cpu" else max(LARGEST_BATCH, IMAGES_PER_ACCELERATOR * world_size())
-    together = min(max(2 ** round(math.log2(num_images / 50)), 4), most)
-    batch_size = max(together // world_size(), 1)
-    ratio = max(batch_size * world_size() / LARGEST_BATCH, 1.0) if most > LARGEST_BATCH else 1.0
-    lr = settings.lr * (ratio if settings.optimizer == "sgd" else math.sqrt(ratio))
-    if ratio > 1:
-        get_logger().info(
-            f"lr        {lr:.4g}: {settings.lr:g} of {LARGEST_BATCH} images, for {together} (docs/training.md)"
-        )
-    return settings.model_copy(update={"batch_size": batch_size, "lr": lr})
-
-
-# Optimizer steps that `epochs: 0` aims at. From random weights: 100 epochs of choose_batch_size's 50 steps. From
-# COCO's weights, BCCD at 320 has 0.513 AP after 10 epochs, as random ones after 20, and gains little after 1,500 steps
-# (0.551 after 1,000, 0.559 after 1,500).
-STEPS_FROM_RANDOM, STEPS_FROM_WEIGHTS = 5000, 1500
-FEWEST_EPOCHS, MOST_EPOCHS = 10, 300
-
-
-def choose_epochs(settings: Settings, num_images: int) -> Settings:
-    """The settings with `epochs` chosen if it is 0; batch_size must have been chosen."""
-    if settings.epochs:
-        return settings
-    steps = STEPS_FROM_WEIGHTS if settings.weights or settings.backbone_weights else STEPS_FROM_RANDOM
-    an_epoch = math.ceil(num_images / (settings.batch_size * world_size()))
-    epochs = min(max(round(steps / an_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
-    return settings.model_copy(update={"epochs": epochs + settings.start_epoch})
-
-
-# Range of objectness_prior: auto. 0.5 is a bias of 0; RetinaNet's 0.01 is the usual smallest.
-SMALLEST_PRIOR, LARGEST_PRIOR = 0.001, 0.5
-
-
-def choose_objectness_prior(settings: Settings, dataset: Dataset) -> Settings:
-    """The settings with objectness_prior chosen if it is auto: the share of predictions that are positive.
-
-    An image has as many predictions as cells times anchors of both heads, and `assign_top` positive ones for each box
-    (one for each box in the other assigners).
-    """
-    if settings.objectness_prior != "auto":
-        return settings
-    height, width = hw_of(settings.image_size)
-    predictions = sum(
-        len(mask) * (height // stride) * (width // stride) for mask, stride in zip(settings.masks, STRIDES, strict=True)
-    )
-    per_box = settings.assign_top if settings.assignment == "task_aligned" else 1
-    positive = per_box * len(dataset.labels) / len(dataset) / predictions
-    return settings.model_copy(update={"objectness_prior": round(min(max(positive, SMALLEST_PRIOR), LARGEST_PRIOR), 4)})
-
-
-# Of a run, that `ema_decay: auto` averages over, and its largest decay. 0.998 averages over 500 steps, most of a run of
-# 600: with `objectness_prior: auto`, AP is 5 points better than with 0.998 and 0.01 (docs/recipes.md).
-EMA_SHARE, LARGEST_DECAY = 1 / 30, 0.998
-
-
-def choose_ema_decay(settings: Settings, batches_per_epoch: int, global_batch: int) -> Settings:
-    """The settings with ema_decay chosen if it is auto: an average over EMA_SHARE of the optimizer steps."""
-    if settings.ema_decay != "auto":
-        return settings
-    steps = settings.epochs * -(-batches_per_epoch // batches_per_step(settings, global_batch))
-    decay = min(max(1 - 1 / (EMA_SHARE * steps), 0.0), LARGEST_DECAY)
-    return settings.model_copy(update={"ema_decay": round(decay, 4)})
 
 
 def choose_anchors(settings: Settings, dataset: Dataset) -> Anchors:

@@ -154,11 +154,12 @@ def make_plan(data: Path, image_size: int, epochs: int, seconds: float) -> Plan:
 
 def measure(data: Path) -> tuple[int, float]:
     """Number of training images; training throughput (images/s) at PLANS[0].image_size, from a few steps."""
-    from lookonce.distributed import resolve_device
+    from lookonce.devices import resolve_device
     from lookonce.runtimes.pytorch import use_threads
     from lookonce.settings.resolve import resolve
     from lookonce.workflows import build
-    from lookonce.workflows.train import open_splits, seconds_a_step
+    from lookonce.workflows.choices import seconds_a_step
+    from lookonce.workflows.train import open_splits
 
     use_threads(usable_threads())
     # A step takes the same time with any anchors; fitting them would take seconds.

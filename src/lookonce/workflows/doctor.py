@@ -212,7 +212,7 @@ def _torch() -> MachineCheck:
     try:
         import torch
 
-        from lookonce.distributed import BACKENDS, count_devices, device_name
+        from lookonce.devices import BACKENDS, count_devices, device_name
     except (ImportError, OSError, RuntimeError) as error:
         advice = NO_CANN if NO_TORCH_NPU in str(error) else "reinstall torch"
         return MachineCheck(name="PyTorch", verdict="wrong", text=f"{type(error).__name__}: {error}", advice=advice)

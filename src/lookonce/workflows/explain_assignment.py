@@ -87,7 +87,7 @@ def prepare(
     flags = {**flags, "data": data}
     require_inputs(**flags)  # before anything slow
     from lookonce.weights.load import load_weights
-    from lookonce.workflows import build
+    from lookonce.workflows import build, choices
 
     weights, names = flags.pop("weights", None), flags.pop("names", None)
     trained = load_weights(Path(weights), Path(names) if names else None) if weights else None
@@ -101,7 +101,7 @@ def prepare(
     )
     require_boxes(dataset)
     if trained is None:
-        settings = build.choose_objectness_prior(settings, dataset)
+        settings = choices.choose_objectness_prior(settings, dataset)
         record = build.make_record(settings, dataset, data_hash(dataset))
         trained = build.make_model(settings, record), record
     return settings, *trained, with_boxes(dataset, num_images)
