@@ -7,7 +7,7 @@ from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report
 from lookonce.data.formats import coco
 from lookonce.data.headers import missing_rows
-from lookonce.data.listing import Listing, split_in, split_of_folders, split_word
+from lookonce.data.listing import Listing, head_of, split_in, split_of_folders, split_word
 from lookonce.data.shards import INDEX
 from lookonce.data.splits import DataSource, in_order, listed
 from lookonce.errors import DataError
@@ -21,28 +21,22 @@ IS_COCO = re.compile(r'^\s*\{(?!(?s:.*)"dm_format_version")(?s:.*)"(images|annot
 NOT_BOXES = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")
 
 
-def find_coco(root: Path) -> list[Path]:
+def find_coco(listing: Listing) -> list[Path]:
     """Annotation files with boxes, in annotations/ or one in each image folder."""
+    root = listing.root
     files = [path for path in sorted(root.glob("annotations/*.json")) if not path.name.startswith(NOT_BOXES)]
-    instances = [path for path in files if path.name.startswith("instances")]
+    # A damaged file may be COCO's, and is reported when it is read; an object of another program is not.
+    heads = {path: head_of(path) for path in files}
     return (
-        instances
-        or [path for path in files if not _is_other_json(path)]
+        [path for path in files if path.name.startswith("instances")]
+        or [path for path, head in heads.items() if not head.lstrip().startswith("{") or IS_COCO(head)]
         or sorted(root.glob("*/_annotations.coco.json"))
     )
 
 
-def _is_other_json(path: Path) -> bool:
-    """Whether it is an object of another program; a damaged file may be COCO's, and is reported when it is read."""
-    try:
-        head = read_regular_file(path, 1 << 16).decode("utf-8-sig", errors="replace")
-    except OSError:
-        return False
-    return head.lstrip().startswith("{") and not IS_COCO(head)
-
-
-def open_coco(root: Path, files: list[Path], needs_images: bool) -> DataSource:
+def open_coco(listing: Listing, files: list[Path], needs_images: bool) -> DataSource:
     """A folder in COCO layout; files: the result of `find_coco`."""
+    root = listing.root
     by_split = _file_of_each_split(root, files)
 
     def read(split: str, report: Report) -> Annotations:
@@ -53,14 +47,14 @@ def open_coco(root: Path, files: list[Path], needs_images: bool) -> DataSource:
     return DataSource(root, "coco", in_order(by_split), read)
 
 
-def find_shards(root: Path) -> list[Path]:
+def find_shards(listing: Listing) -> list[Path]:
     """The index of the archives, if there is one."""
-    return [root / INDEX] if (root / INDEX).exists() else []
+    return [listing.root / INDEX] if (listing.root / INDEX).exists() else []
 
 
-def open_shards(root: Path, _index: list[Path], _needs_images: bool) -> DataSource:
+def open_shards(listing: Listing, _index: list[Path], _needs_images: bool) -> DataSource:
     """A folder with shards.json; images in object storage are fetched when they are read."""
-    files = find_coco(root)
+    root, files = listing.root, find_coco(listing)
     if not files:
         raise DataError.at(
             root,

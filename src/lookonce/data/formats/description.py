@@ -11,15 +11,16 @@ from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.formats import coco, voc, yolo
 from lookonce.data.formats.names import checked_names, read_list
 from lookonce.data.formats.records import annotations_of
+from lookonce.data.listing import Listing
 from lookonce.data.splits import SPELLINGS, SPLITS, DataSource, in_order, listed
 from lookonce.errors import DataError
 from lookonce.parsed import parse_yaml
 from lookonce.storage import read_text_file
 
 
-def find_yaml(root: Path) -> list[Path]:
+def find_yaml(listing: Listing) -> list[Path]:
     """data.yaml, or all YAML files of the folder that name a split. One with nothing but class names is no layout."""
-    named = root / "data.yaml"
+    root, named = listing.root, listing.root / "data.yaml"
     files = sorted(path for path in root.iterdir() if path.suffix.lower() in {".yaml", ".yml"} and path.is_file())
     files = [named] if named.exists() else [path for path in files if _has_split(path)] or files[:1]
     return [path for path in files if _has_split(path) or not names_of_yaml(path)]
@@ -38,15 +39,6 @@ def _has_split(path: Path) -> bool:
         return bool({*SPLITS, *SPELLINGS} & set(map(str, _load_yaml(path))))
     except DataError:
         return True  # it may be a description with an error, which is reported when it is opened
-
-
-def open_only_yaml(root: Path, files: list[Path], _needs_images: bool) -> DataSource:
-    """A folder with one YAML file."""
-    if len(files) > 1:
-        raise DataError.at(
-            root, f"has {len(files)} YAML files; expected one, or data.yaml; choose one: --data {files[0]}"
-        )
-    return open_yaml(files[0])
 
 
 def open_yaml(path: Path) -> DataSource:
