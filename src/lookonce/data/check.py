@@ -15,9 +15,9 @@ from lookonce.data.check_images import check_images
 from lookonce.data.dataset import Dataset
 from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, Severity
 from lookonce.data.findings import Finding, Report
-from lookonce.data.splits import DataSource, listed
+from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, few
 
 # Formats whose annotations state the image sizes.
 _SIZES_STATED = frozenset({"coco", "voc", "shards"})
@@ -139,7 +139,7 @@ def _check_class_lists(source: DataSource, datasets: Sequence[Dataset], report: 
     for dataset in datasets[1:]:
         if dataset.class_names != datasets[0].class_names:
             message = f"{source.origin}: splits {datasets[0].split!r} and {dataset.split!r} have different classes: "
-            message += f"{listed(datasets[0].class_names)} and {listed(dataset.class_names)}"
+            message += f"{few(datasets[0].class_names)} and {few(dataset.class_names)}"
             report(Finding(name="different-classes", file=str(source.origin), message=message))
 
 

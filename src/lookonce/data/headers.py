@@ -37,6 +37,16 @@ def header_sizes_wh(paths: Sequence[Path], report: Report) -> NDArray[np.int32]:
     return sizes
 
 
+def stated_or_header_sizes_wh(
+    stated_wh: Sequence[tuple[int, int]], paths: Sequence[Path], report: Report
+) -> NDArray[np.int32]:
+    """(N, 2) pixels: the sizes that annotations state, those of the files' headers where they state none, (0, 0)."""
+    sizes = np.array(stated_wh, dtype=np.int32).reshape(-1, 2)
+    unknown = np.flatnonzero((sizes == 0).any(axis=1))
+    sizes[unknown] = header_sizes_wh([paths[row] for row in unknown.tolist()], report)
+    return sizes
+
+
 def unreadable(path: Path, error: Exception) -> Finding:
     """The finding for an image file that cannot be read."""
     name = "truncated-image" if isinstance(error, TruncatedImage) else "unreadable-image"
@@ -72,5 +82,5 @@ def report_missing(paths: Sequence[Path], origin: Path, report: Report) -> None:
     missing = missing_rows(paths)
     count = f" ({len(missing)} of {len(paths)} are missing)" if len(missing) > 1 else ""
     for row in missing:
-        message = f"{paths[row]}: no such image file, though {origin} lists it{count}; is the image folder right?"
-        report(Finding(name="missing-image", file=str(paths[row]), message=message))
+        problem = f"no such image file, though {origin} lists it{count}; is the image folder right?"
+        report(Finding.at("missing-image", paths[row], problem))

@@ -11,6 +11,7 @@ from lookonce.data.findings import RaiseOnError, Report
 from lookonce.data.headers import report_missing
 from lookonce.data.links import report_links
 from lookonce.errors import DataError
+from lookonce.settings.names import counted, few
 
 ReadSplit = Callable[[str, Report], Annotations]
 SPLITS = ("train", "val", "test")
@@ -89,8 +90,8 @@ class DataSource:
             if other.class_names != dataset.class_names:
                 raise DataError.at(
                     self.origin,
-                    f"split {dataset.split!r} has the classes {listed(dataset.class_names)}; expected those of split "
-                    f"{other.split!r} in the same order: {listed(other.class_names)}",
+                    f"split {dataset.split!r} has the classes {few(dataset.class_names)}; expected those of split "
+                    f"{other.split!r} in the same order: {few(other.class_names)}",
                 )
         return dataset
 
@@ -98,18 +99,13 @@ class DataSource:
 def _require_sizes(dataset: Dataset) -> None:
     unknown = (dataset.image_sizes_wh == 0).any(axis=1)
     if unknown.any():
-        count = int(unknown.sum())
         raise DataError.at(
             dataset.image_paths[int(unknown.argmax())],
-            f"no such image file, and the annotations do not state its width and height ({count} such "
-            f"image{'' if count == 1 else 's'}); set the image folder: --images FOLDER",
+            "no such image file, and the annotations do not state its width and height "
+            f"({counted(int(unknown.sum()), 'such image')}); set the image folder: --images FOLDER",
         )
 
 
 def in_order(splits: Mapping[str, object]) -> list[str]:
     """train, val, test first, in that order."""
     return [split for split in SPLITS if split in splits] + sorted(split for split in splits if split not in SPLITS)
-
-
-def listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (f", ... ({len(names)})" if len(names) > 6 else "")

@@ -9,10 +9,11 @@ from lookonce.data.formats import coco
 from lookonce.data.headers import missing_rows
 from lookonce.data.listing import Listing, head_of, split_in, split_of_folders, split_word
 from lookonce.data.shards import INDEX
-from lookonce.data.splits import DataSource, in_order, listed
+from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
 from lookonce.log import get_logger
 from lookonce.parsed import parse_json
+from lookonce.settings.names import few
 from lookonce.storage import read_regular_file
 
 # The images lie beside a folder of this name; beside any other folder they may be those of another data set.
@@ -87,7 +88,7 @@ def _file_of_each_split(root: Path, files: list[Path]) -> dict[str, Path]:
     if not by_split:
         raise DataError.at(
             root,
-            f"{listed([file.name for file in files])}: no file name has a split; expected train, val or test, as in "
+            f"{few([file.name for file in files])}: no file name has a split; expected train, val or test, as in "
             f"instances_train2017.json; or choose one: --data {files[0]}",
         )
     return by_split
@@ -142,7 +143,10 @@ def open_json(path: Path, images: Path | None, *, needs_images: bool) -> DataSou
     own = split_in(path.stem) or "train"
     siblings = {}
     if split_in(path.stem) == "train":
-        siblings = {split_in(file.stem) or "": file for file in path.parent.glob("*.json") if _is_sibling(file, path)}
+        # Files whose names differ only by the split: instances_train2017 and instances_val2017.
+        word = re.compile(r"train|validation|valid|val|dev|test")
+        alike = (file for file in path.parent.glob("*.json") if word.sub("*", file.stem) == word.sub("*", path.stem))
+        siblings = {split_in(file.stem) or "": file for file in alike if file != path}
     files = {**siblings, own: path}
 
     def read(split: str, report: Report) -> Annotations:
@@ -173,9 +177,3 @@ def _folder_around(path: Path, *, needs_images: bool) -> Path:
         f"its first image {first!r} is not in {path.parent} or beside that folder; set the image folder: --images "
         "FOLDER",
     )
-
-
-def _is_sibling(file: Path, path: Path) -> bool:
-    """Whether two file names differ only by the split: instances_train2017 and instances_val2017."""
-    word = re.compile(r"train|validation|valid|val|dev|test")
-    return file != path and word.sub("*", file.stem) == word.sub("*", path.stem)

@@ -40,7 +40,9 @@ def annotation_values(item: Any) -> Any:
 
 def category_values(item: Any) -> Any:
     """A category with an integer id where possible; a name that is a number is text."""
-    return _changed(item, {"id": _whole, "name": _name}) if isinstance(item, dict) else item
+    if isinstance(item, dict):
+        return _changed(item, {"id": _whole, "name": lambda name: str(name) if type(name) in (int, float) else name})
+    return item
 
 
 def _changed(item: Item, changes: dict[str, Callable[[Any], Any]]) -> Item:
@@ -65,10 +67,6 @@ def _number(value: Any) -> Any:
     if type(value) is int and abs(value) > 2**1023:
         return math.inf if value > 0 else -math.inf
     return value
-
-
-def _name(value: Any) -> Any:
-    return str(value) if type(value) in (int, float) else value
 
 
 def _flag(value: Any) -> Any:

@@ -12,12 +12,13 @@ import numpy as np
 from lookonce.data.annotations import Annotations, without_ids
 from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.formats.shapes import Box
-from lookonce.data.headers import header_sizes_wh
+from lookonce.data.headers import stated_or_header_sizes_wh
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.listing import Listing, locate_images
-from lookonce.data.splits import in_order, listed
+from lookonce.data.splits import in_order
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
+from lookonce.settings.names import few
 from lookonce.storage import read_regular_file
 
 LARGEST_SIDE = 1 << 30
@@ -117,11 +118,9 @@ def annotations_of(
                 rows.append(row)
                 boxes.append(box)
             else:
-                message = f"{box.place}: unknown class {box.name!r}; expected one of {listed(class_names)}"
+                message = f"{box.place}: unknown class {box.name!r}; expected one of {few(class_names)}"
                 report(Finding(name="unknown-class", file=str(image.file), message=message))
-    sizes = np.array([image.size_wh for image in images], dtype=np.int32).reshape(-1, 2)
-    unknown = np.flatnonzero((sizes == 0).any(axis=1))
-    sizes[unknown] = header_sizes_wh([image_paths[row] for row in unknown.tolist()], report)
+    sizes = stated_or_header_sizes_wh([image.size_wh for image in images], image_paths, report)
     image_rows = np.array(rows, dtype=np.int64)
     boxes_xyxy = np.array([box.box_xyxy for box in boxes], dtype=np.float64).reshape(-1, 4)
     fractions = np.array([image.fractions for image in images], dtype=np.bool_)[image_rows]

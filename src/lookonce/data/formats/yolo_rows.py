@@ -52,7 +52,8 @@ def choose_row_kind(rows: Rows, kpt_shape: tuple[int, int] | None, other_rows: C
     length = lengths.pop()
     if length > _BOX + 2 and (length - _BOX) % 3 == 0 and all(map(_has_visibility, long_rows)):
         return RowKind(length=length)
-    if len(long_rows) < 2 or length < _BOX + 2 or length % 2 == 0 or all(map(_is_closed, long_rows)):
+    are_closed = all(row[1:3] == row[-2:] for row in long_rows)  # the last point of a polygon is its first
+    if len(long_rows) < 2 or length < _BOX + 2 or length % 2 == 0 or are_closed:
         return RowKind()
     if length == _ORIENTED and sum(map(_is_oriented_box, long_rows)) * 2 > len(long_rows):
         return RowKind()
@@ -77,8 +78,3 @@ def _is_oriented_box(row: Sequence[str]) -> bool:
         return False
     extent = max(max(x1, x2, x3, x4) - min(x1, x2, x3, x4), max(y1, y2, y3, y4) - min(y1, y2, y3, y4))
     return max(abs(x1 + x3 - x2 - x4), abs(y1 + y3 - y2 - y4)) <= _SKEW * extent
-
-
-def _is_closed(row: Sequence[str]) -> bool:
-    """Whether the last point of a polygon is its first."""
-    return row[1:3] == row[-2:]
