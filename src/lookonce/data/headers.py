@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.data.decoders import TruncatedImage
 from lookonce.data.findings import Finding, Report
-from lookonce.data.images import TruncatedImage, image_size_wh
+from lookonce.data.images import image_size_wh
 from lookonce.data.shards import SUFFIX, names_in_shard
 from lookonce.data.stored import stored_in
 from lookonce.errors import DataError

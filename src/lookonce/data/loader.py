@@ -24,7 +24,7 @@ from lookonce.data.compose import Composition, sample_plan
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image, require_size
 from lookonce.data.order import EpochOrder, batch_size_hw
-from lookonce.errors import DataError, SettingsError
+from lookonce.errors import DataError, require_setting
 from lookonce.letterbox import ImageArray, fit
 from lookonce.log import get_logger
 from lookonce.settings.record import Preprocessing
@@ -184,18 +184,9 @@ class Loader:
             raise DataError(
                 f"split {dataset.split!r}: has no images; expected at least one", setting="split", value=dataset.split
             )
-        if batch_size < 1 or not image_sizes:
-            raise SettingsError(
-                f"batch_size {batch_size}, image sizes {list(image_sizes)}: expected 1 or more of each",
-                setting="batch_size",
-                value=batch_size,
-            )
-        if batch_size < world_size:
-            raise SettingsError(
-                f"batch_size {batch_size}: expected at least 1 image for each of {world_size} ranks",
-                setting="batch_size",
-                value=batch_size,
-            )
+        require_setting("image_sizes", image_sizes, lambda sizes: len(sizes) > 0, "1 or more")
+        enough = f"at least 1 image for each of {world_size} ranks"
+        require_setting("batch_size", batch_size, lambda size: size >= world_size, enough)
         self.dataset = dataset
         self.batch_size = batch_size
         self.wait_seconds = 0.0  # time the consumer has waited for batches in this epoch

@@ -47,18 +47,13 @@ def repair(datasets: Sequence[Dataset], findings: Sequence[Finding]) -> Repair:
     repaired = [_turned(dataset, _files(by_name["size-before-rotation"])) for dataset in repaired]
     if by_name["repeated-box"]:
         repaired = [_without_repeats(dataset) for dataset in repaired]
-    changes = [
-        f"{FINDING_KINDS[finding.name].fix}: {finding.message}"
-        for finding in findings
-        if FINDING_KINDS[finding.name].fix
-    ]
     return Repair(
         datasets=tuple(unify_classes([dataset for dataset in repaired if len(dataset)])),
         new_names={
             path: path.with_suffix(SUFFIXES[image_header(path).kind][0]).name
             for path in _files(by_name["wrong-suffix"])
         },
-        changes=tuple(changes),
+        changes=tuple(f"{fix}: {one.message}" for one in findings if (fix := FINDING_KINDS[one.name].fix)),
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.box_conventions import BoxConvention
 from lookonce.data.dataset import Dataset
@@ -72,7 +74,7 @@ class DataSource:
             report_links(found.image_paths, self.links_stay_in, report)
         if self.boxes is None:
             return found
-        boxes_xyxy = self.boxes.undo(found.boxes_xyxy, found.box_sizes_wh)
+        boxes_xyxy = self.boxes.undo(found.boxes_xyxy, found.box_sizes_wh).astype(np.float64)
         return replace(found, boxes_xyxy=boxes_xyxy, written="xyxy")
 
     def read(self, name: str, report: Report) -> Dataset:

@@ -241,7 +241,7 @@ def _meaning(
         return {}, ()
     if alias.has_no_effect:
         return {}, () if entry.is_default else (alias.explained(entry.value),)
-    if alias.translate is None:
+    if not alias.is_in_training:
         raise SettingsError(alias.explained(entry.value), setting=entry.name, value=entry.value)
     translation = alias.translate(given)
     return translation.settings, translation.notes
