@@ -15,7 +15,6 @@ from lookonce.exit_codes import ExitCode
 from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger, logging_to
 from lookonce.remote.local_copy import local_weights, unpacked
-from lookonce.remote.lock import work_lock
 from lookonce.remote.objects import Location, is_remote
 from lookonce.remote.stage_in import cache_name
 from lookonce.remote.stage_out import NOT_SYNCED, StageOut, fetch_run, staging_out
@@ -25,6 +24,7 @@ from lookonce.settings.names import counted, few, suggestion
 from lookonce.settings.resolve import COMMAND_LINE, DOCUMENTS_RECIPE, is_said, require_known, resolve
 from lookonce.settings.schema import Settings
 from lookonce.settings.yaml_file import Entry, read_entries
+from lookonce.storage import work_lock
 
 if TYPE_CHECKING:
     from lookonce.workflows.evaluate import Evaluation
@@ -452,7 +452,7 @@ def bring_back(options: JobOptions, folder: Path) -> bool:
     if not is_remote(options.train_url):
         return (folder / "settings.yaml").is_file()
     coming = folder.with_name(f".{folder.name}.coming")
-    with work_lock(folder.with_name(f".{folder.name}.lock")):
+    with work_lock(folder):
         if folder.exists():
             return (folder / "settings.yaml").is_file()
         if not fetch_run(Location.parse(options.train_url) / options.name, coming, open_store()):

@@ -200,8 +200,7 @@ def _take(one: Convolution, arrays: dict[str, Any], source: str) -> dict[str, Te
 
 
 def _names(pickled: Pickled, num_classes: int) -> tuple[str, ...]:
-    """Class names from the outermost module, a list or a dict by number; empty if they do not fit the classes."""
-    names = pickled.modules[""].attributes.get("names", [])
-    values = list(names.values()) if isinstance(names, dict) else list(names)
+    """Class names from the outermost module; empty if they do not fit the classes."""
+    values = pickled.modules[""].attributes.get("names") or []
     fit = len(values) == num_classes == len(set(values)) and all(isinstance(name, str) for name in values)
     return tuple(values) if fit else ()
