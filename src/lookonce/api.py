@@ -123,11 +123,8 @@ class LoadedDetector:
 
         fixed = FIXED & options.keys()
         if fixed:
-            raise SettingsError(
-                f"{', '.join(sorted(fixed))}: the weights are open already; give it to lookonce.load or to "
-                "lookonce.predict",
-                setting=min(fixed),
-            )
+            problem = "the weights are open already; give it to lookonce.load or to lookonce.predict"
+            raise SettingsError(f"{', '.join(sorted(fixed))}: {problem}", setting=min(fixed))
         known = {field.name for field in fields(PredictRequest)}
         for name in options.keys() - known:
             raise SettingsError(f"{name}: unknown option of predict{suggestion(name, known)}", setting=name)

@@ -37,7 +37,6 @@ class StorageError(LookonceError):
 
 
 def sha256_file(path: Path) -> str:
-    """Hex digest of the file's bytes."""
     return file_digest(path, "sha256")
 
 

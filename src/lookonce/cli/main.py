@@ -211,7 +211,10 @@ def _in_our_words(error: "CycloptsError", verb: str) -> SettingsError:
 def _show(verb: Verb, result: Any, json: bool) -> None:
     """Print a result; only the main rank does."""
     if not json:
-        for line in verb.lines(result, _layout()):
+        from rich.console import Console
+
+        console = Console()
+        for line in verb.lines(result, Layout(width=console.width, is_terminal=console.is_terminal)):
             print(shown_lines(line if verb.is_file else command_here(line)))
     elif getattr(result, "is_main", True):
         print(without_secrets(as_json(result)))
@@ -249,13 +252,6 @@ def _console() -> "Console":
     console = Console()
     console.width = min(console.width, HELP_WIDTH)
     return console
-
-
-def _layout() -> Layout:
-    from rich.console import Console
-
-    console = Console()
-    return Layout(width=console.width, is_terminal=console.is_terminal)
 
 
 def _of_system(error: OSError, tokens: Sequence[str]) -> str:

@@ -39,7 +39,6 @@ class BoxConvention:
 
     @property
     def remedy(self) -> str:
-        """How to correct the annotations."""
         return f"rewrite them: lookonce convert-data SRC DST --to FORMAT --boxes {self.name}"
 
 

@@ -139,7 +139,6 @@ def _read_splits(source: DataSource, splits: Sequence[str], report: Report) -> I
 
 
 def summarise(dataset: Dataset) -> SplitSummary:
-    """The counts of one split."""
     known = dataset.image_sizes_wh[dataset.image_sizes_wh.all(axis=1)]
     sizes = sorted(((int(width), int(height)) for width, height in known), key=math.prod) or [(0, 0)]
     return SplitSummary(

@@ -73,7 +73,6 @@ def class_counts(dataset: Dataset) -> dict[str, int]:
 
 
 def num_background(dataset: Dataset) -> int:
-    """Number of images without boxes."""
     return int((np.diff(dataset.box_offsets) == 0).sum())
 
 

@@ -48,7 +48,12 @@ def check_images(
     """decode False: headers only. sizes_stated: whether the annotations state the image sizes."""
     images = _unique_images(datasets)
     yield from _listed_twice(datasets)
-    yield from _case_clashes(images)
+    seen: dict[str, Path] = {}
+    for image in images:
+        first = seen.setdefault(str(image.path).casefold(), image.path)
+        if first != image.path:
+            problem = f"differs from {first.name} only by upper and lower case"
+            yield Finding.at("case-clash-image", image.path, problem, twin=str(first))
     results: list[_ImageFacts] = []
     with ThreadPoolExecutor(decoding_threads()) as pool:
         for facts in pool.map(lambda image: _check_image(image, decode, sizes_stated), images):
@@ -93,15 +98,6 @@ def _listed_twice(datasets: Sequence[Dataset]) -> Iterator[Finding]:
                 if first != dataset.split:
                     problem = f"is in splits {first!r} and {dataset.split!r}, which makes a score too high"
                     yield Finding.at("leaked-image", path, problem)
-
-
-def _case_clashes(images: Sequence[_ImageRow]) -> Iterator[Finding]:
-    seen: dict[str, Path] = {}
-    for image in images:
-        first = seen.setdefault(str(image.path).casefold(), image.path)
-        if first != image.path:
-            problem = f"differs from {first.name} only by upper and lower case"
-            yield Finding.at("case-clash-image", image.path, problem, twin=str(first))
 
 
 def _check_image(image: _ImageRow, decode: bool, sizes_stated: bool) -> _ImageFacts:

@@ -210,7 +210,6 @@ def _unreadable(path: Path, error: OSError) -> DataError:
 
 
 def _open(file: io.BytesIO | io.BufferedReader, name: str) -> tuple[ImageFile.ImageFile, ImageHeader]:
-    """Pillow's opened file and our header."""
     start = file.read(256)
     file.seek(0)
     if words := stand_in(start):
@@ -229,7 +228,10 @@ def _open_as(
 ) -> tuple[ImageFile.ImageFile, ImageHeader]:
     try:
         opened = opener(file)
-        orientation = _orientation(opened, kind)
+        # The base class's method: the PNG class decodes the whole image to search for EXIF after the pixels. Pillow
+        # rotates TIFF while it loads, and reports the upright size.
+        value = 1 if kind == "TIFF" else Image.Image.getexif(opened).get(_ORIENTATION_TAG, 1)
+        orientation = value if isinstance(value, int) and 1 <= value <= 8 else 1  # absent or invalid: upright
     except DAMAGE as error:
         raise damaged(name, kind, error, f"its header cannot be read ({error}); copy it again") from error
     _require_readable_size(opened.size, name)
@@ -260,15 +262,6 @@ def _webp_canvas_wh(start: bytes) -> tuple[int, int]:
     if kind == b"VP8L":
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     return int.from_bytes(start[26:28], "little") & 0x3FFF, int.from_bytes(start[28:30], "little") & 0x3FFF
-
-
-def _orientation(opened: ImageFile.ImageFile, kind: str) -> int:
-    """EXIF orientation 1..8 that the decoders do not apply; 1 (upright) if it is absent or invalid."""
-    if kind == "TIFF":  # Pillow rotates TIFF while it loads, and reports the upright size
-        return 1
-    # The base class's method: the PNG class decodes the whole image to search for EXIF after the pixels.
-    value = Image.Image.getexif(opened).get(_ORIENTATION_TAG, 1)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def lacks_end_marker(data: bytes) -> bool:

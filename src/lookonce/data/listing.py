@@ -101,7 +101,6 @@ class Listing:
 
     @cached_property
     def other_images(self) -> list[str]:
-        """Images of formats that are not read."""
         return self.with_suffix(*OTHER_IMAGE_SUFFIXES)
 
     @cached_property

@@ -81,19 +81,16 @@ class ImageCache:
                 self._images.move_to_end(row)
                 return self._images[row]
         image = self._read(row)
-        if image.nbytes <= self._max_bytes:
-            self._keep(row, image)
-        return image
-
-    def _keep(self, row: int, image: ImageArray) -> None:
+        if image.nbytes > self._max_bytes:
+            return image
         image.flags.writeable = False
         with self._lock:
-            if row in self._images:  # another thread has stored it
-                return
-            self._images[row] = image
-            self._bytes += image.nbytes
+            if row not in self._images:  # another thread may have stored it
+                self._images[row] = image
+                self._bytes += image.nbytes
             while self._bytes > self._max_bytes:
                 self._bytes -= self._images.popitem(last=False)[1].nbytes
+        return image
 
 
 # An image is read at half its sides, a quarter or an eighth while it stays 1.5 times as large as the letterboxed image:
@@ -221,7 +218,11 @@ class Loader:
         with _starter(self._workers) as start:
             for batch in range(start_batch, len(self)):
                 size_hw = batch_size_hw(self._sizes_hw, self._seed, epoch, batch, self._resize_every)
-                pending.append(self._begin(self._positions(batch), size_hw, order, augmentation, start))
+                first, stop = (
+                    batch * self.batch_size + self.batch_size * rank // self._world_size
+                    for rank in (self._rank, self._rank + 1)
+                )  # of this rank's slice
+                pending.append(self._begin(range(first, stop), size_hw, order, augmentation, start))
                 if len(pending) > min(self._workers, PREFETCH_BATCHES):
                     yield self._finish(pending.popleft())
             while pending:
@@ -236,14 +237,6 @@ class Loader:
     def _order_and_augmentation(self, epoch: int) -> tuple[EpochOrder, Augmentation]:
         order = EpochOrder(len(self.dataset), self._seed, epoch)
         return order, self._augment(epoch) if callable(self._augment) else self._augment
-
-    def _positions(self, batch: int) -> range:
-        """Of this rank's slice of a batch."""
-        first, stop = (
-            batch * self.batch_size + self.batch_size * rank // self._world_size
-            for rank in (self._rank, self._rank + 1)
-        )
-        return range(first, stop)
 
     def _begin(
         self, positions: range, size_hw: tuple[int, int], order: EpochOrder, augmentation: Augmentation, start: Start

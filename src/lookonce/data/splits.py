@@ -86,8 +86,11 @@ class DataSource:
         dataset = assemble(found, report)
         if self.needs_images:
             report_missing(dataset.image_paths, found.origin, report)
-        else:
-            _require_sizes(dataset)
+        elif (unknown := (dataset.image_sizes_wh == 0).any(axis=1)).any():
+            images = counted(int(unknown.sum()), "such image")
+            problem = f"no such image file, and the annotations do not state its width and height ({images})"
+            path = dataset.image_paths[int(unknown.argmax())]
+            raise DataError.at(path, f"{problem}; set the image folder: --images FOLDER")
         for other in self._loaded.values():
             if other.class_names != dataset.class_names:
                 raise DataError.at(
@@ -96,16 +99,6 @@ class DataSource:
                     f"{other.split!r} in the same order: {few(other.class_names)}",
                 )
         return dataset
-
-
-def _require_sizes(dataset: Dataset) -> None:
-    unknown = (dataset.image_sizes_wh == 0).any(axis=1)
-    if unknown.any():
-        raise DataError.at(
-            dataset.image_paths[int(unknown.argmax())],
-            "no such image file, and the annotations do not state its width and height "
-            f"({counted(int(unknown.sum()), 'such image')}); set the image folder: --images FOLDER",
-        )
 
 
 def in_order(splits: Mapping[str, object]) -> list[str]:

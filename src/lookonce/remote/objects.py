@@ -152,7 +152,6 @@ class ObjectStore:
         return self._upload_parts(path, location)
 
     def put_text(self, text: str, location: Location) -> None:
-        """Writes a string as a small object."""
         self._put(text.encode(), location)
 
     def _put(self, content: bytes, location: Location) -> str:
@@ -162,7 +161,6 @@ class ObjectStore:
         return str(answer["ETag"]).strip('"')
 
     def get_text(self, location: Location) -> str:
-        """Reads a small object as a string."""
         return self._body(location).decode()
 
     def delete(self, entries: list[Entry]) -> None:

@@ -202,7 +202,7 @@ def without_effect(names: Iterable[str], verb: str) -> tuple[str, ...]:
     return (f"no effect on {verb} (at their model zoo defaults): {listed}",) if listed else ()
 
 
-def _device_target(given: Given) -> Translation:
+def device_target_meaning(given: Given) -> Translation:
     value = given["device_target"]
     device = DEVICES.get(str(value).strip().lower())
     if device is None:
@@ -212,46 +212,46 @@ def _device_target(given: Given) -> Translation:
     return Translation({"device": f"{device}:{number}" if number not in {"", "0"} and device != "cpu" else device})
 
 
-def _device_id(given: Given) -> Translation:
+def device_id_meaning(given: Given) -> Translation:
     value = given["device_id"]
     if "device_target" in given:
-        return _device_target(given)
+        return device_target_meaning(given)
     if str(value).strip() in {"", "0"}:
         return Translation({})
     expected = f"expected together with device_target; or set device, for example device=cuda:{value}"
     raise SettingsError.of("device_id", value, expected)
 
 
-def _is_distributed(given: Given) -> Translation:
+def is_distributed_meaning(given: Given) -> Translation:
     """The switch alone starts no processes: the document's own file sets it, for one device."""
     if is_true(given["is_distributed"]) and not {"group_size", "devices"} & given.keys():
         return Translation({}, ("is_distributed=1: starts no processes by itself; set devices=N, or use torchrun",))
     return Translation({})
 
 
-def _training_shape(given: Given) -> Translation:
+def training_shape_meaning(given: Given) -> Translation:
     value = given["training_shape"]
     if not is_true(value):
         return Translation({"multi_scale": given.get("multi_scale", MULTI_SCALE_SIZES)})
     return Translation({"image_size": value, "multi_scale": ()})
 
 
-def _label_smooth(given: Given) -> Translation:
+def label_smooth_meaning(given: Given) -> Translation:
     factor = given.get("label_smooth_factor", 0.1)
     return Translation({"label_smoothing": factor if is_true(given["label_smooth"]) else 0})
 
 
-def _label_smooth_factor(given: Given) -> Translation:
+def label_smooth_factor_meaning(given: Given) -> Translation:
     value = given["label_smooth_factor"]
     if "label_smooth" in given:
-        return _label_smooth(given)
+        return label_smooth_meaning(given)
     if _plain(value) == (0.1,):
         return Translation({})
     expected = f"expected together with label_smooth=1; or set label_smoothing={value} alone"
     raise SettingsError.of("label_smooth_factor", value, expected)
 
 
-def _ckpt_interval(given: Given) -> Translation:
+def ckpt_interval_meaning(given: Given) -> Translation:
     value = given["ckpt_interval"]
     try:
         steps = int(str(value))
@@ -261,7 +261,7 @@ def _ckpt_interval(given: Given) -> Translation:
     return Translation({"save_steps": steps} if steps > 0 else {"save_every": 1, "save_steps": 0})
 
 
-def _factor(old: str, new: str) -> Callable[[Given], Translation]:
+def factor_meaning(old: str, new: str) -> Callable[[Given], Translation]:
     """The document samples a factor between 1 and the number, or its inverse: 0.4 and 2.5 are the same range."""
 
     def translate(given: Given) -> Translation:
@@ -274,7 +274,7 @@ def _factor(old: str, new: str) -> Callable[[Given], Translation]:
     return translate
 
 
-def _anchor_scales(given: Given) -> Translation:
+def anchor_scales_meaning(given: Given) -> Translation:
     """The document's list of pairs; as text also `10,13 23,27 ...` with or without brackets."""
     value = given["anchor_scales"]
     if not isinstance(value, str):
@@ -283,7 +283,7 @@ def _anchor_scales(given: Given) -> Translation:
     return Translation({"anchors": [numbers[row : row + 2] for row in range(0, len(numbers), 2)]})
 
 
-def _test_img_shape(given: Given) -> str:
+def test_img_shape_meaning(given: Given) -> str:
     value = given["test_img_shape"]
     sides = _plain(value)
     if len(sides) != 1:
@@ -293,24 +293,24 @@ def _test_img_shape(given: Given) -> str:
 
 # Options whose value is converted -> their meaning in training.
 MEANINGS: dict[str, Callable[[Given], Translation]] = {
-    "device_target": _device_target,
-    "device_id": _device_id,
-    "ckpt_interval": _ckpt_interval,
+    "device_target": device_target_meaning,
+    "device_id": device_id_meaning,
+    "ckpt_interval": ckpt_interval_meaning,
     "is_save_on_master": lambda given: Translation(
         {"save_on": "main" if is_true(given["is_save_on_master"]) else "all"}
     ),
-    "label_smooth": _label_smooth,
-    "label_smooth_factor": _label_smooth_factor,
-    "anchor_scales": _anchor_scales,
-    "training_shape": _training_shape,
-    "saturation": _factor("saturation", "saturation"),
-    "value": _factor("value", "brightness"),
+    "label_smooth": label_smooth_meaning,
+    "label_smooth_factor": label_smooth_factor_meaning,
+    "anchor_scales": anchor_scales_meaning,
+    "training_shape": training_shape_meaning,
+    "saturation": factor_meaning("saturation", "saturation"),
+    "value": factor_meaning("value", "brightness"),
     "batch_size": lambda given: Translation({"batch_size": given["batch_size"]}),  # in training it is our own setting
-    "is_distributed": _is_distributed,
+    "is_distributed": is_distributed_meaning,
 }
 # Options of the document's eval and export whose value is converted for our verbs.
 IN_VERBS: dict[str, Callable[[Given], str]] = {
-    "test_img_shape": _test_img_shape,
+    "test_img_shape": test_img_shape_meaning,
     "file_format": lambda given: str(given["file_format"]).lower(),
     "keep_detect": lambda given: "decoded" if is_true(given["keep_detect"]) else "raw",
 }

@@ -27,7 +27,6 @@ ORIGIN = "published"  # key in the record's settings
 
 
 def weights_folder() -> Path:
-    """Folder of the pulled weights."""
     return Path(os.environ.get(FOLDER_VARIABLE) or FOLDER)
 
 
@@ -157,7 +156,8 @@ def _convert(published: Published, name: str, file: Path, folder: Path) -> None:
     """The file of another program -> our checkpoint, with its origin and licence in the record."""
     from lookonce.weights.checkpoint import save_checkpoint
     from lookonce.weights.darknet import read_darknet
-    from lookonce.weights.darknet_cfg import STANDARD_RECORD, write_cfg
+    from lookonce.weights.darknet_cfg import STANDARD_RECORD
+    from lookonce.weights.darknet_text import write_cfg
     from lookonce.weights.foreign import COCO_NAMES, ReadOptions
     from lookonce.weights.mindspore import read_mindspore
 

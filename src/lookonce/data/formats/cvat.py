@@ -40,7 +40,6 @@ def parse_cvat(path: Path, report: Report) -> list[LabelledImage]:
 
 
 def cvat_classes(path: Path) -> list[str]:
-    """The labels that the task declares, in its order."""
     labels = read_xml(path, EXPECTED).iterfind("meta//labels/label")
     return list(filter(None, dict.fromkeys((label.findtext("name") or "").strip() for label in labels)))
 
@@ -75,7 +74,12 @@ def _box(shape: ET.Element) -> Box | None:
 
     if shape.tag == "box":
         left, top, right, bottom = numbers("xtl", "ytl", "xbr", "ybr")
-        return _turned((left, top, right, bottom), float(shape.get("rotation", 0)))
+        angle = math.radians(float(shape.get("rotation", 0)))
+        if not angle:
+            return left, top, right, bottom
+        cosine, sine, width, height = abs(math.cos(angle)), abs(math.sin(angle)), right - left, bottom - top
+        around_wh = (width * cosine + height * sine, width * sine + height * cosine)  # it rotates about its centre
+        return of_centre((left + right) / 2, (top + bottom) / 2, *around_wh)
     if shape.tag == "polygon":
         return around(point.split(",") for point in shape.attrib["points"].split(";"))
     if shape.tag == "mask":
@@ -84,13 +88,3 @@ def _box(shape: ET.Element) -> Box | None:
         x, y, rx, ry = numbers("cx", "cy", "rx", "ry")
         return of_centre(x, y, 2 * rx, 2 * ry)
     return None
-
-
-def _turned(box: Box, degrees: float) -> Box:
-    """The box around a box that is rotated about its centre."""
-    if not degrees:
-        return box
-    left, top, right, bottom = box
-    cosine, sine = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
-    width, height = (right - left) * cosine + (bottom - top) * sine, (right - left) * sine + (bottom - top) * cosine
-    return of_centre((left + right) / 2, (top + bottom) / 2, width, height)

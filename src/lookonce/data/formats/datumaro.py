@@ -32,7 +32,6 @@ def parse_datumaro(path: Path, report: Report) -> list[LabelledImage]:
 
 
 def datumaro_classes(path: Path) -> list[str]:
-    """The label categories, in their order."""
     return _names(read_json(path, "a datumaro file"))
 
 

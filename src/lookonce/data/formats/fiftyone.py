@@ -28,13 +28,22 @@ def parse_fiftyone(path: Path, report: Report) -> list[LabelledImage]:
         for row, one in enumerate(written, start=1):
             place = f"{path} {name} box {row}"
             with entry_of(path, place, one, "label and bounding_box", report):
-                boxes.append(_box(one, classes, place))
+                label, attributes = one["label"], one.get("attributes") or {}
+                if isinstance(label, int) and label < 0:
+                    raise ValueError
+                boxes.append(
+                    LabelledBox(
+                        name=str(classes[label] if isinstance(label, int) and classes else label).strip(),
+                        box_xyxy=of_size(*map(float, one["bounding_box"])),
+                        place=place,
+                        crowd=bool(one.get("iscrowd") or attributes.get("iscrowd")),
+                    )
+                )
         images.append(LabelledImage(file=path, name=name, boxes=tuple(boxes), fractions=True))
     return images
 
 
 def fiftyone_classes(path: Path) -> list[str]:
-    """The classes that labels.json declares."""
     content = read_json(path, "a FiftyOne file")
     return list(map(str, list_of(content.get("classes")))) if isinstance(content, dict) else []
 
@@ -60,12 +69,3 @@ def _entries(content: dict[str, Any], path: Path) -> Iterator[tuple[str, list[An
     field = USUAL_FIELD if USUAL_FIELD in fields else next(iter(fields), USUAL_FIELD)
     for sample in content["samples"]:
         yield str(sample["filepath"]), list((sample.get(field) or {}).get("detections") or [])
-
-
-def _box(written: dict[str, Any], classes: list[str] | None, place: str) -> LabelledBox:
-    label = written["label"]
-    name = str(classes[label] if isinstance(label, int) and classes else label).strip()
-    if isinstance(label, int) and label < 0:
-        raise ValueError
-    crowd = bool(written.get("iscrowd") or (written.get("attributes") or {}).get("iscrowd"))
-    return LabelledBox(name=name, box_xyxy=of_size(*map(float, written["bounding_box"])), place=place, crowd=crowd)

@@ -92,7 +92,6 @@ def write_label_studio(folder: Path, datasets: Sequence[Dataset], scores: NDArra
 
 
 def _written(dataset: Dataset, index: int, scores: Sequence[float] | None) -> list[dict[str, Any]]:
-    """The results of one image."""
     rows, (width, height) = dataset.rows(index), dataset.image_sizes_wh[index].tolist()
     percent = dataset.boxes_xyxy[rows] / np.array([width, height, width, height]) * 100
     results = []

@@ -149,7 +149,6 @@ def list_images(entry: Path, report: Report) -> list[Path]:
 
 
 def report_other_images(listing: Listing, report: Report) -> None:
-    """Report images of formats that are not read."""
     for file in listing.other_images:
         problem = f"{Path(file).suffix} is not read and the image is left out"
         report(Finding.at("unreadable-suffix", listing.root / file, problem))
@@ -279,7 +278,13 @@ def open_yolo(path: Path, content: dict[str, Any], entries: dict[str, Any]) -> D
     """The data set of a data.yaml. content: the whole file; entries: split -> path or list of paths."""
     files = [] if "names" in content else names_files(Listing(path.parent, depth=1))
     class_names = checked_names(read_list(files[0]), files[0]) if files else class_names_in(content, path)
-    kpt_shape = _kpt_shape(content, path)
+    kpt_shape = shape = content.get("kpt_shape")
+    if shape is not None:
+        whole = isinstance(shape, list) and len(shape) == 2 and all(type(number) is int for number in shape)
+        if not whole or shape[0] < 1 or shape[1] not in {2, 3}:
+            problem = f"kpt_shape is {shape!r}; expected [number of keypoints, 2 or 3]"
+            raise DataError.at(path, problem, setting="kpt_shape", value=shape)
+        kpt_shape = (shape[0], shape[1])
 
     def found(split: str) -> list[Path]:
         written = entries[split] if isinstance(entries[split], list) else [entries[split]]
@@ -303,18 +308,6 @@ def names_files(listing: Listing) -> list[Path]:
     """Files of class names, those nearest to the root first."""
     files = [file for file in listing.files if is_names_file(file)]
     return [listing.root / file for file in sorted(files, key=lambda file: (file.count("/"), file))]
-
-
-def _kpt_shape(content: dict[str, Any], path: Path) -> tuple[int, int] | None:
-    shape = content.get("kpt_shape")
-    if shape is None:
-        return None
-    whole = isinstance(shape, list) and len(shape) == 2 and all(type(number) is int for number in shape)
-    if not whole or shape[0] < 1 or shape[1] not in {2, 3}:
-        raise DataError.at(
-            path, f"kpt_shape is {shape!r}; expected [number of keypoints, 2 or 3]", setting="kpt_shape", value=shape
-        )
-    return shape[0], shape[1]
 
 
 def described_path(file: Path, entry: object, setting: str, root: object = None) -> Path:
