@@ -184,8 +184,8 @@ def choose_masks(
         expected = f"expected {len(masks[HEAD_16])}, one for each anchor of the stride-16 head"
         raise SettingsError.of("mask", f"{len(wanted)} numbers", expected)
     if max(wanted) >= num_anchors or len(set(wanted)) != len(wanted):
-        expected = f"expected distinct rows of the {num_anchors} anchors, from 0"
-        raise SettingsError.of("mask", ",".join(map(str, wanted)), expected)
+        problem = f"mask: {','.join(map(str, wanted))}; expected distinct rows of the {num_anchors} anchors, from 0"
+        raise SettingsError(problem, setting="mask", value=wanted)
     return (masks[0], wanted, *masks[2:]), []
 
 
