@@ -111,14 +111,14 @@ def test_other_masks_find_the_same_anchors_in_other_rows(old: Checkpoint, make_m
 
 def test_the_account_gives_shares_and_the_nearest_names(old: Checkpoint, make_model: MakeModel) -> None:
     old = replace(old, record=like(old.record, class_names=("person", "dog")))
-    new = like(old.record, class_names=("Persons", "dog", "sofa"))
+    new = like(old.record, class_names=("Pedestrians", "dog", "sofa"))
     first, *hints = account(transfer(make_model(num_classes=3), new, old), new, old)
     assert "neck: all" in first
     assert "6 of 6 anchors" in first
     assert "1 of 3 by name (dog)" in first
-    assert "2 of 3 new (Persons, sofa)" in first
+    assert "2 of 3 new (Pedestrians, sofa)" in first
     (hint,) = hints
-    assert "'Persons'" in hint
+    assert "'Pedestrians'" in hint
     assert "'person'" in hint
     assert "in line 1" in hint
     assert account(transfer(make_model(), old.record, old, backbone_only=True), old.record, old) == [

@@ -5,7 +5,6 @@ for each class. Class rows are matched by `ModelRecord.rows_among`, by name if t
 are matched by anchor size, within a head.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.settings.names import counted, few
 from lookonce.settings.record import ModelRecord
 from lookonce.weights.checkpoint import Checkpoint
+from lookonce.weights.class_names import nearest
 from lookonce.weights.load import require_array
 
 HEADS = ("head32", "head16")
@@ -76,21 +76,15 @@ def account(taken: Taken | None, record: ModelRecord, checkpoint: Checkpoint) ->
     lines = [f"{start} and neck: all; boxes and objectness: {anchors}; classes: {found}{shown}{fresh}"]
     if new and not old.names_known:
         lines.append(f"the weights have {counted(old.num_classes, 'class')} without names; set them with names=FILE")
-    free = {_letters(name): name for name in old.class_names if name not in taken.class_names}
+    free = [name for name in old.class_names if name not in taken.class_names]
     for name in new:
-        if (known := free.get(_letters(name))) is not None:
+        if (known := nearest(name, free)) is not None:
             line = old.class_names.index(known) + 1
             lines.append(
                 f"class {name!r} is new; the nearest class of the weights is {known!r}. To start from its weights, "
                 f"pass names=FILE, which lists the {old.num_classes} classes of the weights, with {name} in line {line}"
             )
     return lines
-
-
-def _letters(name: str) -> str:
-    """`Traffic_Lights` -> `trafficlight`: classes whose names differ only so are the same."""
-    letters = re.sub(r"[\W_]+", "", name.lower())
-    return letters if len(letters) <= 3 or letters.endswith(("ss", "us")) else letters.removesuffix("s")
 
 
 def matched_anchors(head: int, new: ModelRecord, old: ModelRecord) -> dict[int, int]:
