@@ -261,10 +261,8 @@ def eval_job(options: JobOptions, request: Request, plan: JobPlan) -> JobResult:
     from lookonce.workflows.evaluate import evaluate
 
     if not options.checkpoint_url:
-        raise SettingsError(
-            "checkpoint_url: not given; expected the weights to evaluate; add --checkpoint_url s3://...",
-            setting="checkpoint_url",
-        )
+        problem = "checkpoint_url: not given; expected the weights to evaluate; add --checkpoint_url s3://..."
+        raise SettingsError(problem, setting="checkpoint_url")
     typed = of_evaluation(request.flags, warn=True)
     of_file = of_evaluation({entry.name: entry.value for entry in request.entries if not entry.is_default})
     by_platform = platform_settings(str((of_file | typed).get("device", "auto")), plan)

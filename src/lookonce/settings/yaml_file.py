@@ -72,12 +72,8 @@ def _entries(path: Path, root: yaml.Node | None) -> list[Entry]:
         line = key.start_mark.line + 1
         place = f"{path} line {line}"
         if name in entries:
-            raise SettingsError(
-                f"{place}: duplicate setting {name}, first given in {entries[name].place}; keep one",
-                setting=name,
-                path=path,
-                line=line,
-            )
+            problem = f"{place}: duplicate setting {name}, first given in {entries[name].place}; keep one"
+            raise SettingsError(problem, setting=name, path=path, line=line)
         try:
             entries[name] = Entry(name, construct_yaml(node), place, path, line)
         except ValueError as error:

@@ -234,7 +234,10 @@ class _Arrays:
                 raise RefusedError(
                     f"storage {storage.key[:40]!r} has {len(content):,} bytes; the file is damaged; copy it again"
                 )
-            self._flat[storage] = _numbers(content, storage.kind)
+            is_bfloat16 = storage.kind == "bfloat16"  # the upper half of a float32
+            numbers = np.frombuffer(content, "<u2" if is_bfloat16 else storage.kind)
+            numbers = (numbers.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else numbers
+            self._flat[storage] = numbers.astype(np.float32) if numbers.dtype.kind == "f" else numbers
         if min(self._bytes_left, self._numbers_left) < 0:
             raise RefusedError("refused: its tensors have more numbers than the file")
         numbers = self._flat[storage]
@@ -355,10 +358,3 @@ def _attributes(module: StandIn, stored: _Arrays) -> dict[str, Any]:
             if all(isinstance(part, PLAIN) for part in parts):
                 plain[name] = parts
     return plain
-
-
-def _numbers(content: bytes, kind: str) -> NDArray[np.generic]:
-    if kind == "bfloat16":  # the upper half of a float32
-        return (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
-    numbers = np.frombuffer(content, kind)
-    return numbers.astype(np.float32) if numbers.dtype.kind == "f" else numbers

@@ -58,10 +58,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-_ID: Rule = (
-    lambda value: isinstance(value, int | str) and not isinstance(value, bool) and value != "",
-    "an integer or a text",
-)
+_ID: Rule = (lambda value: type(value) in {int, str} and value != "", "an integer or a text")
 _SIZE: Rule = (lambda value: type(value) is int and 0 < value < 2**31, "an integer above 0, in pixels")
 _TEXT: Rule = (lambda value: isinstance(value, str) and bool(value), "a non-empty string")
 _BOX: Rule = (

@@ -55,11 +55,8 @@ def open_yaml(path: Path) -> DataSource:
     if len(described) == len(entries):
         return open_description(path, content, entries)
     if described:
-        raise DataError.at(
-            path,
-            f"{described[0]} is a mapping, other splits are paths; expected all mappings or all paths",
-            setting=described[0],
-        )
+        problem = f"{described[0]} is a mapping, other splits are paths; expected all mappings or all paths"
+        raise DataError.at(path, problem, setting=described[0])
     return yolo.open_yolo(path, content, entries)
 
 
@@ -96,20 +93,12 @@ class _Part:
     def __init__(self, file: Path, split: str, entry: dict[str, Any], names: tuple[str, ...] | None) -> None:
         unknown = sorted(set(entry) - {"images", "annotations", "list"})
         if unknown:
-            raise DataError.at(
-                file,
-                f"{split} has the unknown key {unknown[0]!r}; expected images, annotations and optionally list",
-                setting=split,
-                value=unknown[0],
-            )
+            problem = f"{split} has the unknown key {unknown[0]!r}; expected images, annotations and optionally list"
+            raise DataError.at(file, problem, setting=split, value=unknown[0])
         for key in ("images", "annotations"):
             if not isinstance(entry.get(key), str):
-                raise DataError.at(
-                    file,
-                    f"{split}.{key} is {entry.get(key)!r}; expected a path",
-                    setting=f"{split}.{key}",
-                    value=entry.get(key),
-                )
+                problem = f"{split}.{key} is {entry.get(key)!r}; expected a path"
+                raise DataError.at(file, problem, setting=f"{split}.{key}", value=entry.get(key))
         self._file = file
         self._split = split
         self._names = names
@@ -165,11 +154,8 @@ class _Part:
 
     def _read_yolo(self, others: Sequence["_Part"], report: Report) -> Annotations:
         if self._names is None:
-            raise DataError.at(
-                self._file,
-                "has no class names, and YOLO labels have none; expected names: [...] or names: FILE",
-                setting="names",
-            )
+            problem = "has no class names, and YOLO labels have none; expected names: [...] or names: FILE"
+            raise DataError.at(self._file, problem, setting="names")
         origin = self._list or self._images
         images, labels = self.label_pairs(report)
         yolo.report_pairs(images, labels, report)

@@ -317,12 +317,8 @@ def described_path(file: Path, entry: object, setting: str, root: object = None)
     longest end of it that exists in the folder of the file, or in that above, is used.
     """
     if not isinstance(entry, str) or "\0" in entry:
-        raise DataError.at(
-            file,
-            f"{setting} is {entry!r}; expected a folder, a .txt list, or a list of these",
-            setting=setting,
-            value=entry,
-        )
+        problem = f"{setting} is {entry!r}; expected a folder, a .txt list, or a list of these"
+        raise DataError.at(file, problem, setting=setting, value=entry)
     here = file.parent
     bases = [here / str(root), here] if isinstance(root, str) and root else [here]
     parts = [part for part in entry.replace("\\", "/").split("/") if part not in {"", ".", ".."}]
