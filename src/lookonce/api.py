@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,10 +66,8 @@ class LoadedDetector:
         """
         from lookonce.prediction.arrays import as_image
 
-        detector = self._detector
-        if threshold is not None:
-            require_fraction("threshold", threshold)
-            detector = Detector(self.runtime, score_threshold=threshold)
+        require_fraction("threshold", threshold)
+        detector = Detector(self.runtime, **({} if threshold is None else {"score_threshold": threshold}))
         return detector.detect([as_image(image, name=f"image {number}") for number, image in enumerate(images, 1)])
 
     def predict(self, source: Any, *, bgr: bool = False, **options: Any) -> "Predicted":
@@ -130,7 +127,3 @@ class LoadedDetector:
             raise SettingsError(f"{name}: unknown option of predict{suggestion(name, known)}", setting=name)
         named = os.fspath(source) if isinstance(source, str | PathLike) else type(source).__name__
         return takes_text_paths(PredictRequest)(named, weights=self.path, **options)
-
-    @cached_property
-    def _detector(self) -> Detector:
-        return Detector(self.runtime)
