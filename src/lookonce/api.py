@@ -67,7 +67,7 @@ class LoadedDetector:
         from lookonce.prediction.arrays import as_image
 
         require_fraction("threshold", threshold)
-        detector = Detector(self.runtime, **({} if threshold is None else {"score_threshold": threshold}))
+        detector = Detector(self.runtime, score_threshold=threshold)
         return detector.detect([as_image(image, name=f"image {number}") for number, image in enumerate(images, 1)])
 
     def predict(self, source: Any, *, bgr: bool = False, **options: Any) -> "Predicted":

@@ -24,9 +24,7 @@ def wanted_threads() -> int | None:
 
 def usable_cores() -> int:
     """Number of physical cores that this process may use: two compute threads on one core are no faster than one."""
-    # Linux's list of the logical CPUs of a core, "0-1", identifies it.
-    siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-    return _within_quota(len({_read(Path(siblings.format(cpu))) or str(cpu) for cpu in _processors_allowed()}))
+    return _within_quota(len({_core_of(processor) for processor in _processors_allowed()}))
 
 
 def usable_processors() -> int:
@@ -82,10 +80,19 @@ def _processors_allowed() -> set[int]:
 
 def _within_quota(number: int) -> int:
     """`number`, limited to a container's CPU quota, rounded up; at least 1."""
-    # The path of this process in Linux's control groups, version 2: "/user.slice/..."; "" if none.
+    return max(1, math.ceil(min(number, cores_of_quota(CGROUPS, _own_cgroup()))))
+
+
+def _core_of(cpu: int) -> str:
+    """An identifier of the CPU's core: the list of its logical CPUs in Linux's notation, "0-1"."""
+    siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+    return _read(siblings) or str(cpu)
+
+
+def _own_cgroup() -> str:
+    """The path of this process in Linux's control groups, version 2: "/user.slice/..."; "" if none."""
     lines = _read(Path("/proc/self/cgroup")).splitlines()
-    group = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "")
-    return max(1, math.ceil(min(number, cores_of_quota(CGROUPS, group))))
+    return next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "")
 
 
 def cores_of_quota(root: Path, group: str) -> float:
