@@ -318,7 +318,8 @@ IN_VERBS: dict[str, Callable[[Given], str]] = {
 
 def _aliases() -> Iterator[Alias]:
     for program, options in re.findall(r"^(\w+)\n((?: .*\n)+)", OPTIONS, re.MULTILINE):
-        for head, differs in re.findall(r"^  (\S.*)\n((?:    .*\n)*)", options, re.MULTILINE):
+        for head, below in re.findall(r"^  (\S.*)\n((?:    .*\n)*)", options, re.MULTILINE):
+            head, _, beside = head.partition(" -- ")
             old, new, default, *words = head.split(" | ")
             pairs = (word.partition(": ") for word in "".join(words).split(", ") if word)
             yield Alias(
@@ -326,7 +327,7 @@ def _aliases() -> Iterator[Alias]:
                 new="" if new == "-" else new,
                 program=program,
                 default="" if default == '""' else default,
-                differs=" ".join(differs.split()),
+                differs=" ".join(f"{beside}{below}".split()),
                 words={name: value for name, _, value in pairs},
             )
 
