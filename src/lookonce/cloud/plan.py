@@ -152,18 +152,22 @@ def _hosts(environment: Mapping[str, str]) -> JobPlan:
     )
 
 
-def _own_index(environment: Mapping[str, str], hosts: Sequence[str]) -> int:
+def _own_index(
+    environment: Mapping[str, str], hosts: Sequence[str], addresses: Sequence[str] = (), **fields: Any
+) -> int:
+    """Which of the hosts this machine is. addresses: its own, beside that of the environment; fields: of the error."""
     if _first(environment, INDEX):
         index = _number(environment, INDEX, 0)
         if index >= len(hosts):
             expected = f"expected 0 to {len(hosts) - 1}, the index of a host"
             raise SettingsError.of(_name(environment, INDEX), index, expected)
         return index
-    own = _first(environment, OWN_ADDRESS)
-    if own in hosts:
-        return hosts.index(own)
+    own = {_first(environment, OWN_ADDRESS), *addresses}
+    for index, host in enumerate(hosts):
+        if host in own:
+            return index
     expected = f"expected one of the hosts {', '.join(hosts)}; set {INDEX[0]} to the index of this host, from 0"
-    raise SettingsError.of(OWN_ADDRESS[0], own, expected)
+    raise SettingsError.of(OWN_ADDRESS[0], ", ".join(sorted(own)), expected, **fields)
 
 
 def _one_process_a_card(environment: Mapping[str, str]) -> JobPlan:
@@ -197,25 +201,8 @@ def _rank_table(path: Path, environment: Mapping[str, str], addresses: Callable[
             if rank in server.cards:
                 return replace(common, node_rank=number, rank=rank, device=server.cards[rank])
         raise SettingsError.of("RANK_ID", rank, f"expected a rank in {path}: 0 to {devices * len(servers) - 1}")
-    return replace(common, node_rank=_own_server(path, servers, environment, addresses))
-
-
-def _own_server(
-    path: Path, servers: Sequence[_Server], environment: Mapping[str, str], addresses: Callable[[], Sequence[str]]
-) -> int:
-    if len(servers) == 1:
-        return 0
-    if _first(environment, INDEX):
-        return _number(environment, INDEX, 0)
-    own = {_first(environment, OWN_ADDRESS), *addresses()}
-    for number, server in enumerate(servers):
-        if server.address in own:
-            return number
-    raise SettingsError(
-        f"{path}: servers {', '.join(server.address for server in servers)}; expected an address of this machine "
-        f"({', '.join(sorted(filter(None, own)))}); set VC_TASK_INDEX to the index of its server, from 0",
-        path=path,
-    )
+    hosts = [server.address for server in servers]
+    return replace(common, node_rank=_own_index(environment, hosts, addresses(), path=path) if master else 0)
 
 
 def _read_rank_table(path: Path) -> list[_Server]:

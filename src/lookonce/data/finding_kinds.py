@@ -30,7 +30,7 @@ class FindingKind:
     needs_pixels: bool = False
 
 
-# A group; its checks, each with its severity, whether it decodes images, and the fix, if any; what it finds, and advice.
+# A group; its checks, each with severity, whether it decodes images, and the fix, if any; what it finds, and advice.
 _TABLE = """
 annotations
   unreadable-annotations, error: left out
