@@ -72,16 +72,15 @@ def assemble(found: Annotations, report: Report) -> Dataset:
     sizes = found.box_sizes_wh
     known = sizes.all(axis=1)  # an image without a size was reported when its header was read
     finite = np.asarray(np.isfinite(found.boxes_xyxy).all(axis=1))
-    for row in np.flatnonzero(~finite).tolist():
-        report(_of_box(found, row, "box-not-finite", "is not finite; expected four numbers"))
+    _report_boxes(found, ~finite, "box-not-finite", "is not finite; expected four numbers", report)
     finite &= known
     if found.written == "cxcywh":
         finite &= _fractions(found, sizes, finite, report)
     boxes = snap(found.boxes_xyxy)
     clipped = np.clip(boxes, 0, np.concatenate([sizes, sizes], axis=1))
     has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    for row in np.flatnonzero(np.isfinite(boxes).all(axis=1) & ~has_area).tolist():
-        report(_of_box(found, row, "box-without-area", "has no area and is not learned"))
+    is_empty = np.asarray(np.isfinite(boxes).all(axis=1) & ~has_area)
+    _report_boxes(found, is_empty, "box-without-area", "has no area and is not learned", report)
     keep = finite & has_area
     keep &= _inside(found, boxes, clipped, sizes, keep, report)
     order = np.flatnonzero(keep)
@@ -159,6 +158,11 @@ def _inside(
         where = f"extends outside the {sizes[row, 0]:g}x{sizes[row, 1]:g} image and is {fate}"
         report(_of_box(found, int(row), "box-outside", where))
     return visible
+
+
+def _report_boxes(found: Annotations, chosen: Mask, name: str, problem: str, report: Report) -> None:
+    for row in np.flatnonzero(chosen).tolist():
+        report(_of_box(found, row, name, problem))
 
 
 def _of_box(found: Annotations, row: int, name: str, problem: str) -> Finding:

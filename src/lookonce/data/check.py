@@ -85,12 +85,11 @@ def check_data(
         checks = frozenset(name for name in checks if not FINDING_KINDS[name].needs_pixels)
     findings: list[Finding] = []
     datasets = list(_read_splits(source, splits or source.splits, findings.append))
-    for dataset in datasets[1:]:
-        if dataset.class_names != datasets[0].class_names:
-            problem = f"splits {datasets[0].split!r} and {dataset.split!r} have different classes: "
-            problem += f"{few(datasets[0].class_names)} and {few(dataset.class_names)}"
-            findings.append(Finding.at("different-classes", source.origin, problem))
     for dataset in datasets:
+        if dataset.class_names != datasets[0].class_names:
+            both = f"{few(datasets[0].class_names)} and {few(dataset.class_names)}"
+            problem = f"splits {datasets[0].split!r} and {dataset.split!r} have different classes: {both}"
+            findings.append(Finding.at("different-classes", source.origin, problem))
         check_boxes(dataset, findings.append)
     check_classes(datasets, findings.append)
     start = time.perf_counter()
