@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,10 +66,8 @@ class LoadedDetector:
         """
         from lookonce.prediction.arrays import as_image
 
-        detector = self._detector
-        if threshold is not None:
-            require_fraction("threshold", threshold)
-            detector = Detector(self.runtime, score_threshold=threshold)
+        require_fraction("threshold", threshold)
+        detector = Detector(self.runtime, score_threshold=threshold)
         return detector.detect([as_image(image, name=f"image {number}") for number, image in enumerate(images, 1)])
 
     def predict(self, source: Any, *, bgr: bool = False, **options: Any) -> "Predicted":
@@ -123,17 +120,10 @@ class LoadedDetector:
 
         fixed = FIXED & options.keys()
         if fixed:
-            raise SettingsError(
-                f"{', '.join(sorted(fixed))}: the weights are open already; give it to lookonce.load or to "
-                "lookonce.predict",
-                setting=min(fixed),
-            )
+            problem = "the weights are open already; give it to lookonce.load or to lookonce.predict"
+            raise SettingsError(f"{', '.join(sorted(fixed))}: {problem}", setting=min(fixed))
         known = {field.name for field in fields(PredictRequest)}
         for name in options.keys() - known:
             raise SettingsError(f"{name}: unknown option of predict{suggestion(name, known)}", setting=name)
         named = os.fspath(source) if isinstance(source, str | PathLike) else type(source).__name__
         return takes_text_paths(PredictRequest)(named, weights=self.path, **options)
-
-    @cached_property
-    def _detector(self) -> Detector:
-        return Detector(self.runtime)

@@ -22,7 +22,6 @@ class Detections:
 
     @staticmethod
     def none() -> "Detections":
-        """No detections."""
         return Detections(
             boxes_xyxy=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32), labels=np.zeros(0, np.int64)
         )

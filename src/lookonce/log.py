@@ -119,7 +119,8 @@ def logging_to(file: Path | None = None, *, to_console: bool = True) -> Iterator
     terminal = next((handler for handler in logger.handlers if isinstance(handler, ConsoleHandler)), None)
     handlers: list[logging.Handler] = [ConsoleHandler()] if to_console and terminal is None else []
     if file is not None:
-        handlers.append(_file_handler(file))
+        handlers.append(logging.FileHandler(file, encoding="utf-8"))
+        handlers[-1].setFormatter(FileFormatter(FILE_FORMAT))
         if terminal is not None:
             terminal.repeat_to(handlers[-1])
     level = logger.level
@@ -151,12 +152,6 @@ def silenced(silent: bool) -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
-
-
-def _file_handler(file: Path) -> logging.Handler:
-    handler = logging.FileHandler(file, encoding="utf-8")
-    handler.setFormatter(FileFormatter(FILE_FORMAT))
-    return handler
 
 
 @contextmanager

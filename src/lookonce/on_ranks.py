@@ -37,12 +37,8 @@ class RanksRequest:
         """Checked settings for several processes; None if this process works alone."""
         settings = resolve({field.name: getattr(self, field.name) for field in fields(RanksRequest)}).settings
         if ":" in settings.nnodes:
-            raise SettingsError(
-                f"nnodes: {settings.nnodes!r}; expected one number, since only training allows a range of nodes; use "
-                f"e.g. nnodes={settings.nnodes.rpartition(':')[2]}",
-                setting="nnodes",
-                value=settings.nnodes,
-            )
+            expected = "expected one number, since only training allows a range of nodes; use e.g. nnodes="
+            raise SettingsError.of("nnodes", settings.nnodes, expected + settings.nnodes.rpartition(":")[2])
         is_alone = settings.devices == 1 and settings.nnodes == "1" and os.environ.get("WORLD_SIZE", "1") == "1"
         return None if is_alone else settings.model_copy(update={"max_restarts": 0})
 
@@ -104,7 +100,6 @@ def _joined(settings: Settings, function: Callable[..., Result], options: Mappin
 
 
 def own_rank_group() -> RankGroup:
-    """The RankGroup of this process, over all ranks."""
     from lookonce.distributed import broadcast_object, gather_objects, gather_objects_to_main, rank, world_size
 
     return RankGroup(

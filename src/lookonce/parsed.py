@@ -1,6 +1,7 @@
 """JSON and YAML that others wrote: one error, ValueError, for all that such a text can hold."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -61,6 +62,14 @@ def _num_values(node: yaml.Node, known: dict[int, int]) -> int:
         below = [part for entry in parts for part in (entry if isinstance(entry, tuple) else (entry,))]
         known[id(node)] = 1 + sum(_num_values(part, known) for part in below)
     return known[id(node)]
+
+
+def are_numbers(words: Iterable[str]) -> bool:
+    """Whether every word is a number, as `float` reads it."""
+    try:
+        return all(float(word) is not None for word in words)
+    except ValueError:
+        return False
 
 
 def has_only_int64(value: Any) -> bool:

@@ -120,7 +120,6 @@ def old_names(**names: str) -> Callable[[Taking], Taking]:
 
 
 def old_names_of(function: Callable[..., Any]) -> Mapping[str, str]:
-    """Old name -> new name of the options of a function."""
     names: Mapping[str, str] = getattr(function, "__old_names__", {})
     return names
 

@@ -53,13 +53,11 @@ def signals_handled_by(handler: Handler) -> Iterator[None]:
 
     `nohup` has SIGHUP ignored: it stays so.
     """
-    before = {number: signal.signal(number, handler) for number in SIGNALS if not _is_ignored_hang_up(number)}
+    hang_up = getattr(signal, "SIGHUP", None)
+    ignored = {hang_up} if hang_up and signal.getsignal(hang_up) is signal.SIG_IGN else set()
+    before = {number: signal.signal(number, handler) for number in SIGNALS if number not in ignored}
     try:
         yield
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
-
-
-def _is_ignored_hang_up(number: int) -> bool:
-    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) is signal.SIG_IGN

@@ -15,7 +15,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -37,7 +37,6 @@ class StorageError(LookonceError):
 
 
 def sha256_file(path: Path) -> str:
-    """Hex digest of the file's bytes."""
     return file_digest(path, "sha256")
 
 
@@ -137,7 +136,12 @@ def atomic_folder(folder: Path, *, previous: Path | None = None) -> Iterator[Pat
             except BaseException:
                 shutil.rmtree(new, ignore_errors=True)
                 raise
-            _rename_in(folder, previous or _old(folder))
+            if folder.exists():
+                remove_published(previous or _old(folder))
+                folder.rename(previous or _old(folder))
+            new.rename(folder)
+            _sync(folder.parent)
+            remove_published(_old(folder))
 
 
 def require_replaceable(folder: Path, *, overwrite: bool, is_own: bool) -> None:
@@ -173,17 +177,35 @@ def recover(folder: Path) -> None:
 
 @contextmanager
 def only_user(folder: Path, *, patience_seconds: float = 10) -> Iterator[None]:
-    """Lock `folder` inside the block. StorageError, with the process ID, if another process holds the lock.
+    """Lock `folder` inside the block. patience_seconds: for a process that was killed and has not ended yet."""
+    with os_errors_explained(folder), locked(folder / ".lock", patience_seconds=patience_seconds):
+        yield
 
-    The lock is released when its process ends, however it ends. patience_seconds: deadline to wait for a process that
-    was killed and has not ended yet. Windows and file systems without locks are not protected.
+
+@contextmanager
+def work_lock(folder: Path, *, patience_seconds: float = 6 * 3600) -> Iterator[None]:
+    """Lock a file beside `folder`, which need not exist: one process makes the folder, the others wait for it."""
+    with locked(folder.with_name(f".{folder.name}.lock"), patience_seconds=patience_seconds):
+        yield
+
+
+@contextmanager
+def locked(path: Path, *, patience_seconds: float) -> Iterator[None]:
+    """Hold the lock file inside the block. StorageError, with the process ID, if another process holds it too long.
+
+    The lock is released when its process ends, however it ends; the file stays. Windows and file systems without locks
+    are not protected.
     """
     if fcntl is None:
         yield  # type: ignore[unreachable,unused-ignore]
         return
-    path = folder / ".lock"
-    with os_errors_explained(folder), open(path, "a+", opener=_open_no_link) as file:
-        _take(file, folder, time.monotonic() + patience_seconds)
+    make_folder(path.parent)
+    # A link could lead to a file of the user's, which the lock would empty.
+    with ExitStack() as stack:
+        with os_errors_explained(path.parent):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+            file = stack.enter_context(os.fdopen(descriptor, "a+"))
+        _take(file, path, time.monotonic() + patience_seconds)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
@@ -201,8 +223,8 @@ def only_writer(folder: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise StorageError(
-            f"{folder}: another process writes into it; wait until it ends, or choose another folder", path=folder
+        raise StorageError.at(
+            folder, "another process writes into it; wait until it ends, or choose another folder"
         ) from None
     except OSError as error:
         if error.errno not in NO_LOCKS:
@@ -213,12 +235,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _open_no_link(path: str, flags: int) -> int:
-    """A link could lead to a file of the user's, which the lock would empty."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
-
-
-def _take(file: TextIO, folder: Path, give_up_at: float) -> None:
+def _take(file: TextIO, path: Path, give_up_at: float) -> None:
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -226,10 +243,9 @@ def _take(file: TextIO, folder: Path, give_up_at: float) -> None:
         except BlockingIOError:
             if time.monotonic() > give_up_at:
                 file.seek(0)
-                raise StorageError(
-                    f"{folder}: in use by another process ({file.read().strip()}); wait until it ends, or choose "
-                    "another run",
-                    path=folder,
+                holder = file.read().strip()
+                raise StorageError.at(
+                    path.parent, f"in use by another process ({holder}); wait until it ends, or choose another folder"
                 ) from None
             time.sleep(0.1)
         except OSError as error:
@@ -242,11 +258,8 @@ def require_space(folder: Path, num_bytes: int, purpose: str = "the checkpoints 
     """StorageError if the disk of `folder` (which need not exist yet) has less than num_bytes free."""
     needed, free = 1 + (num_bytes >> 20), _free_mib(folder)
     if free < needed:
-        raise StorageError(
-            f"{folder}: {free} MiB free on its disk; about {needed} MiB needed for {purpose}; "
-            "free some space or choose another folder",
-            path=folder,
-        )
+        wanted = f"about {needed} MiB needed for {purpose}; free some space or choose another folder"
+        raise StorageError.at(folder, f"{free} MiB free on its disk; {wanted}")
 
 
 def make_folder(folder: Path) -> Path:
@@ -263,7 +276,8 @@ def output_folder(output: Path | None, name: str) -> Path:
 
 def make_run_folder(runs: Path, name: str) -> Path:
     """Create a new folder RUNS/NAME-K, K from 1; two processes never get the same one."""
-    number = 1 + max((_run_number(path, name) for path in runs.glob(f"{name}-*")), default=0)
+    ends = (path.name.removeprefix(f"{name}-") for path in runs.glob(f"{name}-*"))
+    number = 1 + max((int(end) for end in ends if end.isdecimal()), default=0)
     with os_errors_explained(make_folder(runs)):
         while True:
             folder = runs / f"{name}-{number}"
@@ -272,20 +286,6 @@ def make_run_folder(runs: Path, name: str) -> Path:
                 return folder
             except FileExistsError:
                 number += 1
-
-
-def _run_number(path: Path, name: str) -> int:
-    number = path.name.removeprefix(f"{name}-")
-    return int(number) if number.isdecimal() else 0
-
-
-def _rename_in(folder: Path, previous: Path) -> None:
-    if folder.exists():
-        remove_published(previous)
-        folder.rename(previous)
-    _new(folder).rename(folder)
-    _sync(folder.parent)
-    remove_published(_old(folder))
 
 
 def _new(folder: Path) -> Path:
@@ -375,7 +375,7 @@ def require_content(path: Path, error: type[LookonceError]) -> None:
     except OSError:
         return
     if words:
-        raise error(f"{path}: {words}", path=path)
+        raise error.at(path, words)
 
 
 def read_text_file(path: Path) -> str:

@@ -17,6 +17,7 @@ def add_verb(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def add(function: Callable[..., Any], **options: Any) -> None:
         module = types.ModuleType("lookonce_tried")
         module.function = function  # type: ignore[attr-defined]
+        module.as_text = lambda _: ()  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "lookonce_tried", module)
         monkeypatch.setitem(VERBS, "try", Verb(target="lookonce_tried:function", summary="Try.", **options))
 

@@ -173,8 +173,8 @@ def test_the_exit_status_is_the_result_s(add_verb: Callable[..., None]):
 
 
 def test_results_are_shown(add_verb: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys):
-    add_verb(lambda: [1, 2], shown_by="lookonce_tried:lines")
-    monkeypatch.setattr(sys.modules["lookonce_tried"], "lines", lambda result: map(str, result), raising=False)
+    add_verb(lambda: [1, 2])
+    monkeypatch.setattr(sys.modules["lookonce_tried"], "as_text", lambda result: map(str, result))
     assert main(["try"]) == 0
     assert capsys.readouterr().out == "1\n2\n"
 

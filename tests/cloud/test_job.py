@@ -24,6 +24,7 @@ from untrained import save_untrained
 
 from lookonce.cli.main import main
 from lookonce.cloud import job as module
+from lookonce.cloud import staging
 from lookonce.cloud.job import JobResult, job, read_flags
 from lookonce.data.loader import Loader
 from lookonce.data.synthetic import CLASS_NAMES, SceneOptions, write_synthetic
@@ -63,7 +64,7 @@ def new_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> P
     folder = tmp_path / name
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(module, "CACHE", folder / "no-such-disk")
+    monkeypatch.setattr(staging, "CACHE", folder / "no-such-disk")
     return folder
 
 
@@ -113,7 +114,7 @@ def test_a_job_trains_stops_goes_on_elsewhere_and_is_evaluated(
 def assert_all_has_arrived(folder: Path, place: str, tmp_path: Path) -> None:
     """What lies at a place, fetched by somebody else, is what lies here: no file more or less, the same bytes."""
     copy = tmp_path / "all that was sent"
-    assert module.fetch_run(Location.parse(place), copy, ObjectStore())
+    assert staging.fetch_run(Location.parse(place), copy, ObjectStore())
     here, there = (
         {
             path.relative_to(root): sha256_file(path)
@@ -157,7 +158,7 @@ def test_an_outage_in_the_middle_of_an_upload_loses_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "staging_out", partial(module.staging_out, every_seconds=0.2))  # while it trains
+    monkeypatch.setattr(staging, "staging_out", partial(staging.staging_out, every_seconds=0.2))  # while it trains
     started = time.monotonic()
     gone = goes_away(bucket, request_under_way, seconds)
     result = train(width=width)
@@ -171,7 +172,7 @@ def test_results_that_cannot_be_sent_are_listed_and_the_same_command_sends_them(
     bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(module, "open_store", lambda: ObjectStore(patience_seconds=0.2))
+        patched.setattr(staging, "open_store", lambda: ObjectStore(patience_seconds=0.2))
         goes_away(bucket, "training.safetensors")
         result = train()
     assert result.exit_code == 74
@@ -302,28 +303,28 @@ def test_devices_are_those_typed_before_the_platform_s_before_the_file_s(
 def test_a_zip_in_data_path_needs_no_data_url(data_dir: str, zipped: Path, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     shutil.copy(zipped, tmp_path / "data")
-    options = module.JobOptions(data_path=str(tmp_path / "data"), data_dir=data_dir)
-    assert (module.stage_data(options) / "annotations").is_dir()
+    options = staging.JobOptions(data_path=str(tmp_path / "data"), data_dir=data_dir)
+    assert (staging.stage_data(options) / "annotations").is_dir()
 
 
 def test_a_local_data_url_stays_as_it_is(zipped: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     shutil.copy(zipped, mine)
-    options = module.JobOptions(data_url=str(mine), data_path=str(tmp_path / "work"))
-    staged = module.stage_data(options)
+    options = staging.JobOptions(data_url=str(mine), data_path=str(tmp_path / "work"))
+    staged = staging.stage_data(options)
     assert staged.is_relative_to(tmp_path / "work")
     assert [path.name for path in mine.iterdir()] == ["coco2017.zip"]
     with pytest.raises(SettingsError, match=r"other.*coco2017\.zip"):
-        module.stage_data(
-            module.JobOptions(data_url=str(mine), modelarts_dataset_unzip_name="other", data_path=str(tmp_path / "w"))
+        staging.stage_data(
+            staging.JobOptions(data_url=str(mine), modelarts_dataset_unzip_name="other", data_path=str(tmp_path / "w"))
         )
 
 
 def test_runs_of_one_name_at_two_places_have_folders_of_their_own(tmp_path: Path) -> None:
     """A machine that has made a run for one train_url neither resumes it for another one nor uploads it there."""
     here = [
-        module.output_folder(module.JobOptions(train_url=url, output_path=str(tmp_path)))
+        staging.output_folder(staging.JobOptions(train_url=url, output_path=str(tmp_path)))
         for url in ("s3://bucket/a", "obs://bucket/a/", "s3://bucket/b", "s3://other/a")
     ]
     assert here[0] == here[1]
@@ -340,10 +341,10 @@ def test_a_train_url_that_is_not_there_is_told_before_data_is_fetched(bucket: An
 def test_weights_that_are_not_there_are_named_with_what_is(tmp_path: Path) -> None:
     for name in ("0-299_.ckpt", "0-300_.ckpt"):
         (tmp_path / name).touch()
-    options = module.JobOptions(checkpoint_url=str(tmp_path), pretrained="/cache/checkpoint_path/0-301_.ckpt")
+    options = staging.JobOptions(checkpoint_url=str(tmp_path), pretrained="/cache/checkpoint_path/0-301_.ckpt")
     with pytest.raises(WeightsError, match=r"0-301_\.ckpt.*0-299_\.ckpt, 0-300_\.ckpt"):
-        module.staged_weights(options)
-    assert module.staged_weights(replace(options, pretrained="0-300_.ckpt")) == tmp_path / "0-300_.ckpt"
+        staging.staged_weights(options)
+    assert staging.staged_weights(replace(options, pretrained="0-300_.ckpt")) == tmp_path / "0-300_.ckpt"
 
 
 @pytest.mark.parametrize(("node_rank", "sends"), [("0", True), ("1", False)])

@@ -147,7 +147,7 @@ def test_the_older_rank_table_counts_ranks_through(tmp_path: Path) -> None:
         ({"MA_NUM_HOSTS": "2"}, "MA_NUM_HOSTS", ["MA_NUM_HOSTS: 2", "VC_WORKER_HOSTS"]),
         ({"VC_WORKER_HOSTS": FOUR}, "MA_CURRENT_IP", ["VC_TASK_INDEX"]),
         ({"VC_WORKER_HOSTS": FOUR, "VC_TASK_INDEX": "4"}, "VC_TASK_INDEX", ["0 to 3"]),
-        ({"MA_NUM_GPUS": "many"}, "MA_NUM_GPUS", ["'many'"]),
+        ({"MA_NUM_GPUS": "many"}, "MA_NUM_GPUS", ["many"]),
         ({"RANK_TABLE_FILE": "/nowhere/t.json"}, "RANK_TABLE_FILE", ["/nowhere/t.json"]),
         ({"RANK_SIZE": "8", "RANK_ID": "8"}, "RANK_ID", ["RANK_SIZE"]),
     ],

@@ -174,8 +174,8 @@ def test_partners_come_from_the_last_128_positions() -> None:
         def draws(self, positions: range, count: int) -> Floats:
             return np.tile(np.where(np.arange(count) % 2, 1 - 1e-9, 0.0), (len(positions), 1))
 
-        def _pass(self, number: int) -> NDArray[np.int64]:
-            return np.arange(self.num_images)
+        def rows(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+            return positions
 
     order = Fixed(1000, seed=0, epoch=0)
     plans = [sample_plan(order, range(at, at + 1), Augmentation(mosaic=1.0)).rows.tolist() for at in (900, 5)]

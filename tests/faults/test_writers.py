@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from raised import raises
 
-from lookonce.errors import LookonceError
-from lookonce.remote.lock import STALE_SECONDS, work_lock
 from lookonce.storage import StorageError, atomic_folder, only_user, only_writer, recover, write_file
 from lookonce.workflows.predict import predict
 from lookonce.workflows.train import train
@@ -85,23 +83,3 @@ def test_links_in_a_shared_folder_lead_nowhere(tmp_path: Path) -> None:
         (new / "a").touch()
     assert sorted(path.name for path in victim.iterdir()) == ["COMPLETE", "notes"]
     assert (victim / "notes").read_text() == "mine"
-
-
-@pytest.mark.parametrize("jump", [365 * 86_400, -365 * 86_400])
-def test_a_jump_of_the_clock_takes_no_lock_from_its_holder(jump: float, tmp_path: Path) -> None:
-    lock = tmp_path / "lock"
-    lock.write_text('{"pid": 1, "host": "elsewhere"}')
-    os.utime(lock, (time.time() + jump, time.time() + jump))
-    with raises(LookonceError, "elsewhere", path=lock), work_lock(lock, patience_seconds=0.3):
-        pytest.fail("taken from its holder")
-
-
-def test_a_lock_of_another_host_that_nobody_touches_is_taken_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lock, now = tmp_path / "lock", iter(range(0, 10_000, int(STALE_SECONDS) // 2))
-    lock.write_text('{"pid": 1, "host": "elsewhere"}')
-    monkeypatch.setattr("lookonce.remote.lock.time.monotonic", lambda: next(now))
-    monkeypatch.setattr("lookonce.remote.lock.time.sleep", lambda _: None)
-    with work_lock(lock):
-        assert str(os.getpid()) in lock.read_text()

@@ -203,7 +203,7 @@ def test_clouds_own_names_of_endpoint_and_credentials_are_understood(s3: ObsLike
         "ACCESS_KEY_ID": "someone",
         "SECRET_ACCESS_KEY": "secret",
     }
-    assert ObjectStore(environment)._endpoint() == f"https://127.0.0.1:{s3.port}"
+    assert ObjectStore(environment)._client.meta.endpoint_url == f"https://127.0.0.1:{s3.port}"
     environment["S3_ENDPOINT"] = s3.endpoint
     store = ObjectStore(environment)
     store.put_text("here", Location.parse("obs://bucket/a"))

@@ -1,17 +1,17 @@
 import os
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from raised import raises
 
 from lookonce.errors import DataError
-from lookonce.remote.lock import work_lock
 from lookonce.remote.objects import Location, ObjectStore, RemoteError
 from lookonce.remote.stage_in import stage_in, unpack_once
+from lookonce.storage import StorageError, work_lock
 
 PLACE = Location.parse("s3://bucket/data")
 
@@ -83,15 +83,13 @@ def test_of_several_processes_one_fetches(s3: Any, tmp_path: Path) -> None:
 
 
 def test_the_lock_of_a_process_that_ended_is_taken_over(tmp_path: Path) -> None:
-    code = "import sys, os, contextlib; from pathlib import Path; from lookonce.remote.lock import work_lock\n"
+    code = "import sys, os; from pathlib import Path; from lookonce.storage import work_lock\n"
     code += "with work_lock(Path(sys.argv[1])): os._exit(9)"
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "lock")], check=False)
-    assert (tmp_path / "lock").exists()
-    started = time.monotonic()
-    with work_lock(tmp_path / "lock"):
-        assert f'"pid": {os.getpid()}' in (tmp_path / "lock").read_text()
-    assert time.monotonic() - started < 2
-    assert not (tmp_path / "lock").exists()
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "data")], check=False)
+    with work_lock(tmp_path / "data", patience_seconds=0):
+        assert f"process {os.getpid()} " in (tmp_path / ".data.lock").read_text()
+        with raises(StorageError, str(os.getpid())), work_lock(tmp_path / "data", patience_seconds=0):
+            pytest.fail("held twice")
 
 
 def test_an_archive_is_unpacked_once(tmp_path: Path) -> None:

@@ -90,5 +90,5 @@ def test_names_must_be_as_many_as_the_classes(ckpt: Path, names: Path) -> None:
 
 
 def test_a_checkpoint_of_ours_takes_no_names(checkpoint: Path, names: Path) -> None:
-    with pytest.raises(SettingsError, match="names="):
+    with pytest.raises(SettingsError, match="names: "):
         load_weights(checkpoint, names)

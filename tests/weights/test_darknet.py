@@ -13,7 +13,7 @@ from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord
 from lookonce.weights.convolutions import convolutions, model_from_record
 from lookonce.weights.darknet import RELEASED_COCO_SHA256, choose_masks, read_darknet, read_weights, to_darknet
-from lookonce.weights.darknet_cfg import write_cfg
+from lookonce.weights.darknet_text import write_cfg
 from lookonce.weights.foreign import COCO_IDS, COCO_NAMES, ReadOptions
 from lookonce.weights.load import load_state
 

@@ -6,7 +6,8 @@ from raised import raises
 from lookonce.errors import WeightsError
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import FULL_CHANNELS, ModelRecord
-from lookonce.weights.darknet_cfg import parse, read_cfg, write_cfg
+from lookonce.weights.darknet_cfg import parse, read_cfg
+from lookonce.weights.darknet_text import write_cfg
 
 SLIM = (4, 4, 4, 4, 4, 4, 8, 0, 0, 4, 4)
 THREE = (4, 4, 4, 4, 4, 4, 8, 4, 4, 4, 4, 4, 4)

@@ -38,7 +38,6 @@ def app_of(name: str, verb: Verb) -> tuple[App, Callable[..., Any]]:
 
 
 def examples_of(verb: Verb) -> str:
-    """The end of a verb's help."""
     return "\n".join(["Examples:", *(f"  {command_here(f'lookonce {example}')}" for example in verb.examples)])
 
 

@@ -42,9 +42,6 @@ def _of_object(value: Any) -> Any:
             return jsonable(own(**options))
     if is_dataclass(value) and not isinstance(value, type):
         shown = [field.name for field in fields(value) if field.repr and field.name != "is_main"]
-        return {name: jsonable(getattr(value, name)) for name in (*shown, *_codes_of(value))}
+        codes = [name for name in ("exit_code", "num_errors") if isinstance(getattr(type(value), name, None), property)]
+        return {name: jsonable(getattr(value, name)) for name in (*shown, *codes)}
     return str(value)
-
-
-def _codes_of(value: Any) -> list[str]:
-    return [name for name in ("exit_code", "num_errors") if isinstance(getattr(type(value), name, None), property)]

@@ -115,10 +115,8 @@ def run(tokens: Sequence[str], *, json: bool = False) -> int:
         return 0
     name, *rest = tokens
     if name not in VERBS:
-        raise SettingsError(
-            f"unknown verb {name!r}{suggestion(name, (*VERBS, *FLAGS)) or '; lookonce --help lists all verbs'}",
-            value=name,
-        )
+        problem = f"unknown verb {name!r}{suggestion(name, (*VERBS, *FLAGS)) or '; lookonce --help lists all verbs'}"
+        raise SettingsError(problem, value=name)
     if (switch := VERBS[name].is_job_when) and is_switched_on(switch, rest):
         name, rest = "job", [f"task={name}", *rest]
     return run_verb(name, VERBS[name], rest, json=json)
@@ -210,7 +208,10 @@ def _in_our_words(error: "CycloptsError", verb: str) -> SettingsError:
 def _show(verb: Verb, result: Any, json: bool) -> None:
     """Print a result; only the main rank does."""
     if not json:
-        for line in verb.lines(result, _layout()):
+        from rich.console import Console
+
+        console = Console()
+        for line in verb.lines(result, Layout(width=console.width, is_terminal=console.is_terminal)):
             print(shown_lines(line if verb.is_file else command_here(line)))
     elif getattr(result, "is_main", True):
         print(without_secrets(as_json(result)))
@@ -248,13 +249,6 @@ def _console() -> "Console":
     console = Console()
     console.width = min(console.width, HELP_WIDTH)
     return console
-
-
-def _layout() -> Layout:
-    from rich.console import Console
-
-    console = Console()
-    return Layout(width=console.width, is_terminal=console.is_terminal)
 
 
 def _of_system(error: OSError, tokens: Sequence[str]) -> str:

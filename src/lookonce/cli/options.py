@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
-from cyclopts import Group, Parameter, Token
+from cyclopts import Group, Parameter
 
 from lookonce.errors import SettingsError
 from lookonce.log import get_logger, progress_of
@@ -132,10 +132,6 @@ class Options:
     def _is_file(self, item: Typed) -> bool:
         return item.name == "file" and item.name not in self.names
 
-    def _means(self, old: str) -> bool:
-        """Whether a name of the model zoo sets an option of this verb."""
-        return BY_OLD_NAME[old].means_in(self.verb, self.names)
-
     def _is_old(self, name: str) -> bool:
         return name in BY_OLD_NAME and name not in self.names
 
@@ -158,13 +154,10 @@ class Options:
         if match is None:
             return None, None
         name = match[1].replace("-", "_")
-        if name in {"help", "version"} or (not self._is_known(name) and self._is_path(token)):
+        is_path = not self._is_known(name) and not token.startswith("--") and Path(token).exists()  # `a=b.jpg`
+        if is_path or name in {"help", "version"}:
             return None, None
         return "file" if name == "config_path" else name, match[2]  # the model zoo's spelling
-
-    def _is_path(self, token: str) -> bool:
-        """An image file may be named `a=b.jpg`."""
-        return not token.startswith("--") and Path(token).exists()
 
     def _takes(self, name: str, following: str) -> bool:
         """Whether the word after `--name` is its value."""
@@ -181,11 +174,11 @@ class Options:
         return self.tolerant or name in known or name in BY_OLD_NAME
 
     def _require_known(self, names: Iterable[str]) -> None:
-        """SettingsError lists all unknown names."""
         of_switches = {f"no_{name}" for name in self.switches}
         unknown = [name for name in names if not self._is_known(name) and name not in of_switches]
-        known = [*self.names, "file", *(old for old in BY_OLD_NAME if self.takes_old_names or self._means(old))]
         if unknown:
+            of_verb = (old for old, alias in BY_OLD_NAME.items() if alias.means_in(self.verb, self.names))
+            known = [*self.names, "file", *(BY_OLD_NAME if self.takes_old_names else of_verb)]
             hints = ((name, suggestion(name, known) or "; --help lists all options") for name in unknown)
             raise SettingsError("\n".join(f"unknown setting {name}{hint}" for name, hint in hints), setting=unknown[0])
 
@@ -301,13 +294,8 @@ def _annotated(parameter: inspect.Parameter, hint: Any, traits: Mapping[str, Any
     if parameter.default == ():
         implied = {"show_default": False}
     if int in (hint, *get_args(hint)) and str not in get_args(hint):
-        implied |= {"converter": _whole}
+        implied |= {"converter": lambda _, tokens: int(tokens[0].value)}  # cyclopts would round 5.5
     return Annotated[hint, Parameter(**{**implied, **traits})]
-
-
-def _whole(_: Any, tokens: Sequence[Token]) -> int:
-    """ValueError for 5.5, which cyclopts would round."""
-    return int(tokens[0].value)
 
 
 def unwrapped(docstring: str) -> str:

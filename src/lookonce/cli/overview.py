@@ -26,7 +26,6 @@ WIDEST = 80  # columns, also on wider terminals: long lines are hard to read
 
 
 def overview() -> str:
-    """The verbs with their summaries, and what applies to all of them."""
     verbs = {name: verb.summary for name, verb in VERBS.items()}
     column = max(map(len, verbs)) + 4
     width = min(shutil.get_terminal_size().columns, WIDEST)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 from lookonce.layout import Layout
@@ -14,8 +15,7 @@ class Verb:
 
     requires: "module:function" that is called with the same options before the target is imported, to raise what it can
     without PyTorch. from_settings: the function takes every setting by name (**flags), so help does not import it.
-    shown_by: "module:function" that formats the result as lines to print; has_tables: it takes the layout for them;
-    is_file: they are a file's, in which `lookonce VERB` is not written as it is typed here.
+    is_file: the lines of the result are a file's, in which `lookonce VERB` is not written as it is typed here.
     renames: parameter -> option, where they differ. traits: parameter -> arguments of cyclopts' Parameter that its
     signature does not imply. tolerant: options that are not parameters of the function are passed to its **flags as
     typed. is_job_when: a switch that runs the verb as `job`. examples: two command lines, without `lookonce`, for its
@@ -26,8 +26,6 @@ class Verb:
     summary: str
     requires: str = ""
     from_settings: bool = False
-    shown_by: str = ""
-    has_tables: bool = False
     is_file: bool = False
     renames: Mapping[str, str] = field(default_factory=dict)
     traits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -40,11 +38,11 @@ class Verb:
         return loaded
 
     def lines(self, result: Any, layout: Layout) -> Iterable[str]:
-        """Lines to print after the function has returned; only the main rank prints."""
-        if not self.shown_by or not getattr(result, "is_main", True):
+        """Lines to print after the function has returned, by `as_text` of its module; only the main rank prints."""
+        if not getattr(result, "is_main", True):
             return ()
-        as_text = imported(self.shown_by)
-        lines: Iterable[str] = as_text(result, layout) if self.has_tables else as_text(result)
+        as_text = imported(f"{self.target.partition(':')[0]}:as_text")
+        lines: Iterable[str] = as_text(result, layout) if "layout" in signature(as_text).parameters else as_text(result)
         return lines
 
 
@@ -56,15 +54,12 @@ VERBS: dict[str, Verb] = {
         summary="Train a detector on labelled images.",
         requires="lookonce.workflows.train_inputs:require_inputs",
         from_settings=True,
-        shown_by="lookonce.workflows.train:as_text",
         is_job_when="enable_modelarts",
         examples=("train --data data/ --epochs 30", "train --resume"),
     ),
     "eval": Verb(
         target="lookonce.workflows.evaluate:evaluate",
         summary="Evaluate a detector with COCO's metric (AP, AR).",
-        shown_by="lookonce.workflows.evaluate:as_text",
-        has_tables=True,
         traits={"store_thresholds": NO_DEFAULT},
         is_job_when="enable_modelarts",
         examples=(
@@ -75,27 +70,23 @@ VERBS: dict[str, Verb] = {
     "diagnose": Verb(
         target="lookonce.workflows.diagnose:diagnose",
         summary="Explain why a detector detects nothing.",
-        shown_by="lookonce.workflows.diagnose:as_text",
         examples=("diagnose runs/train-1", "diagnose coco --data data/"),
     ),
     "predict": Verb(
         target="lookonce.workflows.predict:predict",
         summary="Detect objects in images or video, and draw them.",
-        shown_by="lookonce.workflows.predict:as_text",
         traits={"source": {"allow_leading_hyphen": True}, "weights": NO_DEFAULT},  # `-` is standard input
         examples=("predict photos/ --weights runs/train-1 --threshold 0.4", "predict 0 --weights model.onnx --track"),
     ),
     "export": Verb(
         target="lookonce.workflows.export:export",
         summary="Export to other runtimes, and compare outputs.",
-        shown_by="lookonce.workflows.export:as_text",
         renames={"list_formats": "list"},
         examples=("export runs/train-1 --to onnx,openvino", "export runs/train-1 --to onnx --image-size 320 --batch 1"),
     ),
     "verify": Verb(
         target="lookonce.workflows.verify:verify",
         summary="Compare exported files with their weights on images.",
-        shown_by="lookonce.workflows.verify:as_text",
         examples=(
             "verify runs/train-1 model.onnx --data data/",
             "verify runs/train-1 runs/train-1/*.onnx --data data/ --images 50",
@@ -104,7 +95,6 @@ VERBS: dict[str, Verb] = {
     "convert": Verb(
         target="lookonce.workflows.convert:convert",
         summary="Convert weights from and to other programs.",
-        shown_by="lookonce.workflows.convert:as_text",
         examples=(
             "convert yolov3-tiny.cfg yolov3-tiny.weights --output weights/mine",
             "convert runs/train-1 --to darknet --output mine.weights",
@@ -113,46 +103,38 @@ VERBS: dict[str, Verb] = {
     "push": Verb(
         target="lookonce.workflows.hub:push",
         summary="Upload weights to the Hugging Face Hub or a folder.",
-        shown_by="lookonce.workflows.hub:as_text",
         examples=("push runs/train-1 OWNER/NAME", "push runs/train-1 ./shared/mine"),
     ),
     "pull": Verb(
         target="lookonce.workflows.hub:pull",
         summary="Download published weights, or those pushed.",
-        shown_by="lookonce.workflows.hub:as_text",
         examples=("pull coco", "pull OWNER/NAME --output weights/theirs"),
     ),
     "check": Verb(
         target="lookonce.workflows.check:check",
         summary="Check labelled images for errors.",
-        shown_by="lookonce.workflows.check:as_text",
         renames={"json_file": "json"},
         examples=("check data/", "check data/ --html check.html --fix data-fixed"),
     ),
     "explain-assignment": Verb(
         target="lookonce.workflows.explain_assignment:explain_assignment",
         summary="Show which anchors are assigned to which box.",
-        shown_by="lookonce.workflows.explain_assignment:as_text",
         examples=("explain-assignment data/", "explain-assignment data/ --weights runs/train-1 --output anchors.png"),
     ),
     "anchors": Verb(
         target="lookonce.workflows.anchors:anchors",
         summary="Fit anchors to the box sizes of a data set.",
-        shown_by="lookonce.workflows.anchors:as_text",
         examples=("anchors data/", "anchors data/ --image-size 320 --plot anchors.svg"),
     ),
     "convert-data": Verb(
         target="lookonce.workflows.convert_data:convert_data",
         summary="Convert a data set to another format.",
         traits={"stratify": {"negative": "--no-stratify"}},
-        shown_by="lookonce.workflows.convert_data:as_text",
         examples=("convert-data data/ data-yolo --to yolo", "convert-data data/ small --to coco --classes person,dog"),
     ),
     "job": Verb(
         target="lookonce.cloud.job:job",
         summary="Run a training or evaluation as a cloud job.",
-        shown_by="lookonce.cloud.job:as_text",
-        has_tables=True,
         tolerant=True,
         examples=(
             "job --data_url s3://bucket/data --train_url s3://bucket/runs",
@@ -162,7 +144,6 @@ VERBS: dict[str, Verb] = {
     "job-file": Verb(
         target="lookonce.cloud.job_file:job_file",
         summary="Print a cloud job as a file for a cluster.",
-        shown_by="lookonce.cloud.job_file:as_text",
         is_file=True,
         tolerant=True,
         examples=(
@@ -173,60 +154,48 @@ VERBS: dict[str, Verb] = {
     "config": Verb(
         target="lookonce.workflows.config:config",
         summary="Show every setting, its value and its origin.",
-        shown_by="lookonce.workflows.config:as_text",
-        has_tables=True,
         examples=("config --recipe modelzoo", "config --file mine.yaml --epochs 30"),
     ),
     "info": Verb(
         target="lookonce.workflows.info:info",
         summary="Describe a set of weights, layer by layer.",
-        shown_by="lookonce.workflows.info:as_text",
-        has_tables=True,
         examples=("info runs/train-1", "info --num-classes 3 --width 0.5"),
     ),
     "bench": Verb(
         target="lookonce.workflows.bench:bench",
         summary="Measure latency and throughput on this machine.",
-        shown_by="lookonce.workflows.bench:as_text",
-        has_tables=True,
         examples=("bench model.onnx", "bench model.onnx model.xml --threads 1,2 --seconds 2"),
     ),
     "report": Verb(
         target="lookonce.workflows.report:report",
         summary="Write an HTML report of a run.",
-        shown_by="lookonce.workflows.report:as_text",
         traits={"score": NO_DEFAULT},
         examples=("report runs/train-1", "report runs/train-1 runs/train-2 --output compared.html"),
     ),
     "monitor": Verb(
         target="lookonce.workflows.monitor:monitor",
         summary="Follow runs in the browser while they train.",
-        shown_by="lookonce.workflows.monitor:as_text",
         examples=("monitor runs/train-1", "monitor runs/train-1 runs/train-2 --output now.html"),
     ),
     "demo": Verb(
         target="lookonce.workflows.demo:demo",
         summary="Train, evaluate and export on synthetic images.",
-        shown_by="lookonce.workflows.demo:as_text",
         examples=("demo", "demo --epochs 4 --output try"),
     ),
     "page": Verb(
         target="lookonce.workflows.page:page",
         summary="Write a web page that detects in the browser.",
-        shown_by="lookonce.workflows.page:as_text",
         traits={"weights": NO_DEFAULT},
         examples=("page runs/train-1", "page model.onnx --output site --serve"),
     ),
     "serve": Verb(
         target="lookonce.serving.serve:serve",
         summary="Serve detections over HTTP.",
-        shown_by="lookonce.serving.serve:as_text",
         examples=("serve model.onnx", "serve runs/train-1 model.onnx --port 9000 --json-log"),
     ),
     "doctor": Verb(
         target="lookonce.workflows.doctor:doctor",
         summary="Report what this machine has, and what is missing.",
-        shown_by="lookonce.workflows.doctor:as_text",
         examples=("doctor", "doctor --bundle report.zip --run runs/train-1"),
     ),
 }

@@ -2,26 +2,26 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookonce.cloud.plan import NO_PLATFORM, JobPlan, make_plan
-from lookonce.data.local_data import local_data
-from lookonce.data.source import open_data
-from lookonce.errors import DataError, SettingsError, WeightsError
-from lookonce.exit_codes import ExitCode
+from lookonce.cloud.staging import (
+    JobOptions,
+    bring_back,
+    exit_code,
+    output_folder,
+    results_to,
+    stage_data,
+    staged_names,
+    staged_weights,
+)
+from lookonce.errors import SettingsError
 from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger, logging_to
-from lookonce.remote.local_copy import local_weights, unpacked
-from lookonce.remote.lock import work_lock
-from lookonce.remote.objects import Location, is_remote
-from lookonce.remote.stage_in import cache_name
-from lookonce.remote.stage_out import NOT_SYNCED, StageOut, fetch_run, staging_out
-from lookonce.remote.store import open_store
 from lookonce.settings.aliases import BY_OLD_NAME, for_verb, is_true
-from lookonce.settings.names import counted, few, suggestion
+from lookonce.settings.names import suggestion
 from lookonce.settings.resolve import COMMAND_LINE, DOCUMENTS_RECIPE, is_said, require_known, resolve
 from lookonce.settings.schema import Settings
 from lookonce.settings.yaml_file import Entry, read_entries
@@ -29,7 +29,6 @@ from lookonce.settings.yaml_file import Entry, read_entries
 if TYPE_CHECKING:
     from lookonce.workflows.evaluate import Evaluation
 
-CACHE = Path("/cache")  # the large disk of ModelArts
 # Options that the job sets itself -> why. Platform pages may pass them; they are ignored with a warning.
 SET_BY_JOB = {
     "runs": "set output_path, the parent folder of runs in a job",
@@ -55,45 +54,6 @@ OF_EVALUATION: dict[str, Callable[[str], Any]] = {
     "rdzv_endpoint": str,
     "rank_timeout": float,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobOptions:
-    """Options of a job beside the training settings; the _url ones also as environment variables of these names.
-
-    data_url, train_url, checkpoint_url: s3://, obs:// or a path of data, results, initial weights. data_path,
-    output_path, load_path: their folders on this machine, by default below /cache if it exists. data_dir: the data set
-    below data_path. pretrained: which of several files at checkpoint_url; names: its class names, for weights of
-    another program. task: train or eval. run: name of the run below train_url, which the same command resumes; an
-    evaluation is named RUN-eval.
-    """
-
-    task: str = "train"
-    data_url: str = ""
-    train_url: str = ""
-    checkpoint_url: str = ""
-    data_path: str = ""
-    output_path: str = ""
-    load_path: str = ""
-    data_dir: str = ""
-    pretrained: str = ""
-    names: str = ""
-    need_modelarts_dataset_unzip: str = "True"
-    modelarts_dataset_unzip_name: str = ""
-    run: str = ""
-    split: str = "val"
-
-    @property
-    def name(self) -> str:
-        """Name of the results folder, on this machine and below train_url."""
-        if self.task == "eval":
-            return f"{self.run}-eval" if self.run else "eval"
-        return self.run or "job"
-
-    def place(self, name: str, folder: str) -> Path:
-        """The folder for data, outputs or weights on this machine."""
-        given = getattr(self, name)
-        return Path(given) if given else (CACHE if CACHE.is_dir() else Path("cache")) / folder
 
 
 OWN = frozenset(field.name for field in fields(JobOptions))
@@ -208,7 +168,8 @@ def read_flags(flags: Mapping[str, Any], environment: Mapping[str, str]) -> tupl
     require_known(entries, OWN)
     chosen = {entry.name: entry.value for entry in entries if entry.value is not None and not entry.is_default}
     own = {name: value for name, value in chosen.items() if name in OWN}
-    own |= {name: value for name in OWN if name.endswith("_url") and (value := _variable(environment, name))}
+    for name in (name for name in OWN if name.endswith("_url")):
+        own |= {name: value} if (value := environment.get(name) or environment.get(name.upper())) else {}
     own |= {name: value for name, value in flags.items() if name in OWN}
     own["data_url"] = own.get("data_url") or flags.get("data") or chosen.get("data", "")
     for name in sorted(SET_BY_JOB.keys() & (flags.keys() | chosen.keys())):
@@ -224,10 +185,6 @@ def read_flags(flags: Mapping[str, Any], environment: Mapping[str, str]) -> tupl
         entries=[entry for entry in entries if _is_setting(entry.name)],
         from_document=is_true(flags.get("enable_modelarts", chosen.get("enable_modelarts", ""))),
     )
-
-
-def _variable(environment: Mapping[str, str], name: str) -> str:
-    return environment.get(name) or environment.get(name.upper()) or ""
 
 
 def _is_setting(name: str) -> bool:
@@ -247,7 +204,6 @@ def describe(plan: JobPlan) -> str:
 
 
 def train_job(options: JobOptions, request: Request, plan: JobPlan) -> JobResult:
-    """Download the data, train or resume, upload the results."""
     from lookonce.workflows.train import train
 
     settings = settings_of_job(request, plan)  # raises for invalid settings before gigabytes are downloaded
@@ -305,10 +261,8 @@ def eval_job(options: JobOptions, request: Request, plan: JobPlan) -> JobResult:
     from lookonce.workflows.evaluate import evaluate
 
     if not options.checkpoint_url:
-        raise SettingsError(
-            "checkpoint_url: not given; expected the weights to evaluate; add --checkpoint_url s3://...",
-            setting="checkpoint_url",
-        )
+        problem = "checkpoint_url: not given; expected the weights to evaluate; add --checkpoint_url s3://..."
+        raise SettingsError(problem, setting="checkpoint_url")
     typed = of_evaluation(request.flags, warn=True)
     of_file = of_evaluation({entry.name: entry.value for entry in request.entries if not entry.is_default})
     by_platform = platform_settings(str((of_file | typed).get("device", "auto")), plan)
@@ -337,10 +291,9 @@ def as_text(result: JobResult, layout: Layout = PLAIN) -> Iterator[str]:
 def of_evaluation(given: Mapping[str, Any], *, warn: bool = False) -> dict[str, Any]:
     """The options that lookonce eval has too, by its names and with its types; warn: logs the others."""
     ours = {name: value for name, value in given.items() if name in OF_EVALUATION}
-    others = {name for name in given if name not in ours and not _is_of_evaluation(name)}
-    meant = for_verb(
-        {name: value for name, value in given.items() if name not in others | ours.keys()}, OF_EVALUATION, "eval"
-    )
+    rest = {name: value for name, value in given.items() if name not in ours}
+    others = {name for name in rest if name not in BY_OLD_NAME or not BY_OLD_NAME[name].means_in("eval", OF_EVALUATION)}
+    meant = for_verb({name: rest[name] for name in rest.keys() - others}, OF_EVALUATION, "eval")
     if warn and others:
         get_logger().warning(f"training options ignored in an evaluation: {', '.join(sorted(others))}")
     passed = {}
@@ -348,145 +301,5 @@ def of_evaluation(given: Mapping[str, Any], *, warn: bool = False) -> dict[str, 
         try:
             passed[name] = OF_EVALUATION[name](value)
         except ValueError:
-            raise SettingsError(f"{name}={value}: expected a number", setting=name, value=value) from None
+            raise SettingsError.of(name, value, "expected a number") from None
     return passed
-
-
-def _is_of_evaluation(name: str) -> bool:
-    alias = BY_OLD_NAME.get(name)
-    return alias is not None and alias.means_in("eval", OF_EVALUATION)
-
-
-def staged_weights(options: JobOptions) -> Path:
-    """Local copy of checkpoint_url: a file, a folder, or the file in it that `pretrained` names."""
-    found = local_weights(options.checkpoint_url, options.place("load_path", "checkpoint_path"))
-    name = Path(options.pretrained).name
-    if not name or not found.is_dir() or (found / name).exists():
-        return found / name if name and found.is_dir() else found
-    held = sorted(path.name for path in found.iterdir() if not path.name.startswith("."))
-    raise WeightsError(
-        f"pretrained: {name!r} is not at {options.checkpoint_url}; expected one of {few(held)}; "
-        "remove the option to use the whole folder",
-        setting="pretrained",
-        value=name,
-    )
-
-
-def staged_names(options: JobOptions, weights: Path) -> Path | None:
-    """File with the class names: the one beside the weights if there is one, else the path as given."""
-    if not options.names:
-        return None
-    beside = weights.parent / Path(options.names).name
-    return beside if beside.is_file() else Path(options.names)
-
-
-def output_folder(options: JobOptions) -> Path:
-    """Local parent folder of runs: train_url itself if it is a path, else below output_path.
-
-    Each remote train_url has a folder of its own: a run of the same name at another place is another run.
-    """
-    if not options.train_url:
-        return options.place("output_path", "train")
-    if not is_remote(options.train_url):
-        return Path(options.train_url)
-    return options.place("output_path", "train") / cache_name(Location.parse(options.train_url))
-
-
-def stage_data(options: JobOptions) -> Path:
-    """Local folder of the data set, downloaded and unpacked.
-
-    A .zip is unpacked below data_path, never beside the .zip: a local data_url is the user's own folder.
-    """
-    place = options.place("data_path", "data")
-    if not options.data_url:
-        get_logger().info(f"data_url: not given; the data set is expected in {options.data_dir or place}")
-    root = local_data(options.data_url, place) if options.data_url else place
-    if options.data_dir and Path(options.data_dir).is_dir():
-        root = Path(options.data_dir)
-    elif is_true(options.need_modelarts_dataset_unzip):
-        root = _zip_in(root, options, place)
-    if options.data_dir and not options.data_url and not root.exists():
-        root = Path(options.data_dir)  # opening it raises the error
-    return _data_set_in(root)
-
-
-def _zip_in(root: Path, options: JobOptions, place: Path) -> Path:
-    """Unpack the one .zip of a folder (or the one that is named) if the folder holds no data set; else `root`."""
-    if not root.is_dir() or _is_data_set(root) or _data_set_in(root) != root:
-        return root
-    archives = sorted(root.glob("*.zip"))
-    name = options.modelarts_dataset_unzip_name
-    named = [path for path in archives if not name or path.stem == name]
-    if len(named) == 1:
-        return unpacked(named[0], place)
-    if archives:
-        raise SettingsError(
-            f"modelarts_dataset_unzip_name: {repr(name) if name else 'not given'}; expected one of the archives in "
-            f"{root}, without .zip: {few([path.name for path in archives])}",
-            setting="modelarts_dataset_unzip_name",
-            value=name,
-        )
-    return root
-
-
-def _data_set_in(root: Path) -> Path:
-    """`root` if it is a data set, else its only child folder that is one, else `root`."""
-    inside = [child for child in sorted(root.iterdir()) if child.is_dir()] if root.is_dir() else []
-    found = [root] if _is_data_set(root) else [child for child in inside if _is_data_set(child)]
-    return found[0] if len(found) == 1 else root  # opening it raises the error
-
-
-def _is_data_set(folder: Path) -> bool:
-    try:
-        open_data(folder)
-    except DataError:
-        return False
-    return True
-
-
-def bring_back(options: JobOptions, folder: Path) -> bool:
-    """Whether the run exists already: on this machine, or at train_url, from where it is downloaded.
-
-    The folder appears complete, so a download that was killed is not mistaken for a run without a checkpoint.
-    """
-    if not is_remote(options.train_url):
-        return (folder / "settings.yaml").is_file()
-    coming = folder.with_name(f".{folder.name}.coming")
-    with work_lock(folder.with_name(f".{folder.name}.lock")):
-        if folder.exists():
-            return (folder / "settings.yaml").is_file()
-        if not fetch_run(Location.parse(options.train_url) / options.name, coming, open_store()):
-            return False
-        coming.rename(folder)
-    get_logger().info(f"resuming {options.train_url.rstrip('/')}/{options.name}, downloaded to {folder}")
-    return (folder / "settings.yaml").is_file()
-
-
-@contextmanager
-def results_to(options: JobOptions, folder: Path, *, sends: bool) -> Iterator[StageOut | None]:
-    """Upload results to train_url until the block ends; yields None if there is nothing to upload."""
-    with ExitStack() as stack:
-        sending = None
-        if sends and is_remote(options.train_url):
-            location = Location.parse(options.train_url) / folder.name
-            get_logger().info(f"uploading results from {folder} to {location} during the run")
-            sending = stack.enter_context(staging_out(folder, location, open_store()))
-        elif sends and not options.train_url:
-            get_logger().warning(
-                f"train_url: not given; results stay on this machine, in {folder}, and are not uploaded"
-            )
-        yield sending
-
-
-def exit_code(sending: StageOut | None, of_work: int) -> int:
-    """74 overrides the status of the work: the results must be saved before the machine is released."""
-    if sending is None:
-        return of_work
-    if not sending.unsent:
-        get_logger().info(f"all results uploaded to {sending.location}")
-        return of_work
-    get_logger().error(
-        f"{counted(len(sending.unsent), 'file')} not uploaded to {sending.location}, listed in "
-        f"{sending.folder / NOT_SYNCED}; repeat the command to upload the rest"
-    )
-    return ExitCode.NOT_SYNCED

@@ -84,17 +84,14 @@ def job_file(
         Model of the GPUs for skypilot and dstack, such as L4. Default: any with at least 16 GB.
     """
     if platform not in PLATFORMS:
-        raise SettingsError(
-            f"platform: {platform!r}; expected one of {', '.join(PLATFORMS)}{suggestion(platform, PLATFORMS)}",
-            setting="platform",
-            value=platform,
-        )
+        expected = f"expected one of {', '.join(PLATFORMS)}{suggestion(platform, PLATFORMS)}"
+        raise SettingsError.of("platform", platform, expected)
     words = job_options(flags)
     run = str(flags.get("run") or "job")
     for name, value in (("run", run), ("image", image), ("gpu", gpu), ("devices", devices), ("nnodes", nnodes)):
         pattern, expected = PATTERNS[name]
         if not re.fullmatch(pattern, str(value)):
-            raise SettingsError(f"{name}: {value!r}; expected {expected}", setting=name, value=value)
+            raise SettingsError.of(name, value, f"expected {expected}")
     template = resources.files("lookonce.cloud") / "job_files" / f"{platform}.yaml"
     text = Template(template.read_text(encoding="utf-8")).substitute(
         name=f"lookonce-{run}",
@@ -113,18 +110,13 @@ def job_options(flags: dict[str, Any]) -> list[str]:
     """--name=value of each option of `lookonce job`. SettingsError for what the job would refuse, or cannot have."""
     for name in ("file", "config_path", "node_rank", "rdzv_endpoint"):
         if name in flags:
-            raise SettingsError(
-                f"{name}: {flags[name]}; a job file cannot contain it; give each setting as an option, and leave the "
-                "nodes to the platform",
-                setting=name,
-                value=flags[name],
-            )
+            problem = "a job file cannot contain it; give each setting as an option; the platform knows the nodes"
+            raise SettingsError.of(name, flags[name], problem)
     options, request = read_flags(flags, environment={})
     for name in ("data_url", "train_url"):
         if not getattr(options, name):
-            raise SettingsError(
-                f"{name}: not given; expected s3://BUCKET/KEY, obs://BUCKET/KEY, or a path on the nodes", setting=name
-            )
+            expected = "expected s3://BUCKET/KEY, obs://BUCKET/KEY, or a path on the nodes"
+            raise SettingsError(f"{name}: not given; {expected}", setting=name)
     if options.task == "train":
         resolve(request.flags)
     return [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]

@@ -13,6 +13,7 @@ The first of these sources that is present is used:
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,6 @@ def _plan(environment: Mapping[str, str], addresses: Callable[[], Sequence[str]]
 
 
 def addresses_of_this_host() -> list[str]:
-    """Host name and addresses of this machine."""
     name = socket.gethostname()
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
@@ -136,20 +136,13 @@ def _hosts(environment: Mapping[str, str]) -> JobPlan:
     hosts = [host.strip() for host in _first(environment, HOSTS).split(",") if host.strip()]
     nnodes = _number(environment, NUM_HOSTS, len(hosts) or 1)
     if hosts and len(hosts) != nnodes:
-        raise SettingsError(
-            f"{_name(environment, HOSTS)}: {', '.join(hosts)}; expected {counted(nnodes, 'host')}, as in "
-            f"{_name(environment, NUM_HOSTS)}",
-            setting=_name(environment, HOSTS),
-            value=len(hosts),
-        )
+        expected = f"expected {counted(nnodes, 'host')}, as in {_name(environment, NUM_HOSTS)}"
+        raise SettingsError.of(_name(environment, HOSTS), ", ".join(hosts), expected)
     if nnodes == 1:
         return JobPlan(source="hosts", devices=_number(environment, NUM_CARDS, 0))
     if not hosts:
-        raise SettingsError(
-            f"{_name(environment, NUM_HOSTS)}: {nnodes}; expected the host names too; set one of {', '.join(HOSTS)}",
-            setting=_name(environment, NUM_HOSTS),
-            value=nnodes,
-        )
+        expected = f"expected the host names too; set one of {', '.join(HOSTS)}"
+        raise SettingsError.of(_name(environment, NUM_HOSTS), nnodes, expected)
     return JobPlan(
         source="hosts",
         devices=_number(environment, NUM_CARDS, 0),
@@ -159,25 +152,22 @@ def _hosts(environment: Mapping[str, str]) -> JobPlan:
     )
 
 
-def _own_index(environment: Mapping[str, str], hosts: Sequence[str]) -> int:
+def _own_index(
+    environment: Mapping[str, str], hosts: Sequence[str], addresses: Sequence[str] = (), **fields: Any
+) -> int:
+    """Which of the hosts this machine is. addresses: its own, beside that of the environment; fields: of the error."""
     if _first(environment, INDEX):
         index = _number(environment, INDEX, 0)
         if index >= len(hosts):
-            raise SettingsError(
-                f"{_name(environment, INDEX)}: {index}; expected 0 to {len(hosts) - 1}, the index of a host",
-                setting=_name(environment, INDEX),
-                value=index,
-            )
+            expected = f"expected 0 to {len(hosts) - 1}, the index of a host"
+            raise SettingsError.of(_name(environment, INDEX), index, expected)
         return index
-    own = _first(environment, OWN_ADDRESS)
-    if own in hosts:
-        return hosts.index(own)
-    raise SettingsError(
-        f"{OWN_ADDRESS[0]}: {own!r}; expected one of the hosts {', '.join(hosts)}; set {INDEX[0]} to the index of this "
-        "host, from 0",
-        setting=OWN_ADDRESS[0],
-        value=own,
-    )
+    own = {_first(environment, OWN_ADDRESS), *addresses}
+    for index, host in enumerate(hosts):
+        if host in own:
+            return index
+    expected = f"expected one of the hosts {', '.join(hosts)}; set {INDEX[0]} to the index of this host, from 0"
+    raise SettingsError.of(OWN_ADDRESS[0], ", ".join(sorted(own)), expected, **fields)
 
 
 def _one_process_a_card(environment: Mapping[str, str]) -> JobPlan:
@@ -185,9 +175,7 @@ def _one_process_a_card(environment: Mapping[str, str]) -> JobPlan:
     size, rank = int(environment["RANK_SIZE"]), int(environment.get("RANK_ID") or 0)
     device = environment.get("DEVICE_ID") or environment.get("ASCEND_DEVICE_ID") or str(rank)
     if rank >= size:
-        raise SettingsError(
-            f"RANK_ID: {rank}; expected 0 to {size - 1}, because RANK_SIZE is {size}", setting="RANK_ID", value=rank
-        )
+        raise SettingsError.of("RANK_ID", rank, f"expected 0 to {size - 1}, because RANK_SIZE is {size}")
     return JobPlan(source="RANK_SIZE", devices=size, rank=rank, device=int(device))
 
 
@@ -203,10 +191,7 @@ def _rank_table(path: Path, environment: Mapping[str, str], addresses: Callable[
     servers = _read_rank_table(path)
     counts = {len(server.cards) for server in servers}
     if len(counts) != 1:
-        raise SettingsError(
-            f"{path}: its servers have {sorted(counts)} devices; expected the same number of devices on each server",
-            path=path,
-        )
+        raise SettingsError.at(path, f"its servers have {sorted(counts)} devices; expected the same number on each")
     devices = counts.pop()
     master = servers[0].address if len(servers) > 1 else ""
     common = JobPlan(source="RANK_TABLE_FILE", devices=devices, nnodes=len(servers), master=master)
@@ -215,66 +200,34 @@ def _rank_table(path: Path, environment: Mapping[str, str], addresses: Callable[
         for number, server in enumerate(servers):
             if rank in server.cards:
                 return replace(common, node_rank=number, rank=rank, device=server.cards[rank])
-        raise SettingsError(
-            f"RANK_ID: {rank}; expected a rank in {path}: 0 to {devices * len(servers) - 1}",
-            setting="RANK_ID",
-            value=rank,
-        )
-    return replace(common, node_rank=_own_server(path, servers, environment, addresses))
-
-
-def _own_server(
-    path: Path, servers: Sequence[_Server], environment: Mapping[str, str], addresses: Callable[[], Sequence[str]]
-) -> int:
-    if len(servers) == 1:
-        return 0
-    if _first(environment, INDEX):
-        return _number(environment, INDEX, 0)
-    own = {_first(environment, OWN_ADDRESS), *addresses()}
-    for number, server in enumerate(servers):
-        if server.address in own:
-            return number
-    raise SettingsError(
-        f"{path}: servers {', '.join(server.address for server in servers)}; expected an address of this machine "
-        f"({', '.join(sorted(filter(None, own)))}); set VC_TASK_INDEX to the index of its server, from 0",
-        path=path,
-    )
+        raise SettingsError.of("RANK_ID", rank, f"expected a rank in {path}: 0 to {devices * len(servers) - 1}")
+    hosts = [server.address for server in servers]
+    return replace(common, node_rank=_own_index(environment, hosts, addresses(), path=path) if master else 0)
 
 
 def _read_rank_table(path: Path) -> list[_Server]:
     try:
         table = parse_json(read_text_file(path))
         if "server_list" in table:
-            return [_server(entry["server_id"], entry["device"]) for entry in table["server_list"]]
-        groups = [instance for group in table["group_list"] for instance in group["instance_list"]]
-        return _number_ranks([(entry["server_id"], entry["devices"]) for entry in groups])
+            found = [(entry["server_id"], entry["device"]) for entry in table["server_list"]]
+        else:  # the older format has no rank_id: ranks are numbered by server, then by card
+            groups = [instance for group in table["group_list"] for instance in group["instance_list"]]
+            found = [(entry["server_id"], entry["devices"]) for entry in groups]
+        ranks = count()
+        return [
+            _Server(
+                address=address,
+                cards={int(card.get("rank_id", next(ranks))): int(card["device_id"]) for card in cards},
+            )
+            for address, cards in found
+        ]
     except OSError as error:
-        raise SettingsError(
-            f"RANK_TABLE_FILE: {path} cannot be read ({error.strerror}); check the path",
-            setting="RANK_TABLE_FILE",
-            path=path,
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise SettingsError(
-            f"RANK_TABLE_FILE: {path} is not a rank table ({type(error).__name__}: {error}); expected JSON with "
-            "server_list, each with server_id and device, or group_list",
-            setting="RANK_TABLE_FILE",
-            path=path,
-        ) from error
-
-
-def _server(address: str, devices: Sequence[Mapping[str, str]]) -> _Server:
-    return _Server(address=address, cards={int(card["rank_id"]): int(card["device_id"]) for card in devices})
-
-
-def _number_ranks(servers: Sequence[tuple[str, Sequence[Mapping[str, str]]]]) -> list[_Server]:
-    """The older table format has no rank_id: ranks are numbered by server, then by card."""
-    found, first = [], 0
-    for address, devices in servers:
-        cards = {first + place: int(card["device_id"]) for place, card in enumerate(devices)}
-        found.append(_Server(address=address, cards=cards))
-        first += len(devices)
-    return found
+        problem = f"cannot be read ({error.strerror}); check the path"
+        raise SettingsError.of("RANK_TABLE_FILE", path, problem, path=path) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        problem = f"is not a rank table ({type(error).__name__}: {error})"
+        expected = "expected JSON with server_list, each with server_id and device, or group_list"
+        raise SettingsError.of("RANK_TABLE_FILE", path, f"{problem}; {expected}", path=path) from error
 
 
 def _first(environment: Mapping[str, str], names: Sequence[str]) -> str:
@@ -288,9 +241,5 @@ def _name(environment: Mapping[str, str], names: Sequence[str]) -> str:
 def _number(environment: Mapping[str, str], names: Sequence[str], default: int) -> int:
     text = _first(environment, names)
     if text and not text.isdecimal():
-        raise SettingsError(
-            f"{_name(environment, names)}: {text!r}; expected a whole number",
-            setting=_name(environment, names),
-            value=text,
-        )
+        raise SettingsError.of(_name(environment, names), text, "expected a whole number")
     return int(text) if text else default

@@ -71,12 +71,17 @@ def assemble(found: Annotations, report: Report) -> Dataset:
         report(Finding(name="empty-split", file=str(found.origin), message=message))
     sizes = found.box_sizes_wh
     known = sizes.all(axis=1)  # an image without a size was reported when its header was read
-    finite = _finite(found, report) & known
+    finite = np.asarray(np.isfinite(found.boxes_xyxy).all(axis=1))
+    _report_boxes(found, ~finite, "box-not-finite", "is not finite; expected four numbers", report)
+    finite &= known
     if found.written == "cxcywh":
         finite &= _fractions(found, sizes, finite, report)
     boxes = snap(found.boxes_xyxy)
     clipped = np.clip(boxes, 0, np.concatenate([sizes, sizes], axis=1))
-    keep = finite & _with_area(found, boxes, report)
+    has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    is_empty = np.asarray(np.isfinite(boxes).all(axis=1) & ~has_area)
+    _report_boxes(found, is_empty, "box-without-area", "has no area and is not learned", report)
+    keep = finite & has_area
     keep &= _inside(found, boxes, clipped, sizes, keep, report)
     order = np.flatnonzero(keep)
     order = order[np.argsort(found.image_rows[order], kind="stable")]
@@ -122,14 +127,6 @@ def snap(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.where(np.abs(boxes - near) < SNAP_PIXELS, near, boxes) + 0.0  # -0.0 becomes 0.0
 
 
-def _finite(found: Annotations, report: Report) -> Mask:
-    finite = np.asarray(np.isfinite(found.boxes_xyxy).all(axis=1))
-    for row in np.flatnonzero(~finite):
-        message = f"{found.place(int(row))}: box {_numbers(found.boxes_xyxy[row])} is not finite; expected four numbers"
-        report(_of_box(found, int(row), "box-not-finite", message))
-    return finite
-
-
 def _fractions(found: Annotations, sizes: NDArray[np.float64], keep: Mask, report: Report) -> Mask:
     """(M,) boxes whose numbers can be fractions of the image; reports those of `keep` that cannot."""
     boxes = found.boxes_xyxy / np.maximum(np.tile(sizes, 2), 1)
@@ -142,14 +139,6 @@ def _fractions(found: Annotations, sizes: NDArray[np.float64], keep: Mask, repor
         message = f"{place}: {worst:g} is not a fraction of the image; expected 0..1, not pixels"
         report(Finding(name="not-a-fraction", file=place.rpartition(" line ")[0], message=message))
     return np.asarray(fractions)
-
-
-def _with_area(found: Annotations, boxes: NDArray[np.float64], report: Report) -> Mask:
-    has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]) | ~np.isfinite(boxes).all(axis=1)
-    for row in np.flatnonzero(~has_area):
-        message = f"{found.place(int(row))}: box {_numbers(boxes[row])} has no area and is not learned"
-        report(_of_box(found, int(row), "box-without-area", message))
-    return has_area
 
 
 def _inside(
@@ -167,19 +156,25 @@ def _inside(
     for row in np.flatnonzero(outside | (keep & ~visible)):
         fate = "clipped" if visible[row] else "left out"
         where = f"extends outside the {sizes[row, 0]:g}x{sizes[row, 1]:g} image and is {fate}"
-        message = f"{found.place(int(row))}: box {_numbers(boxes[row])} {where}"
-        report(_of_box(found, int(row), "box-outside", message))
+        report(_of_box(found, int(row), "box-outside", where))
     return visible
 
 
-def _of_box(found: Annotations, row: int, name: str, message: str) -> Finding:
+def _report_boxes(found: Annotations, chosen: Mask, name: str, problem: str, report: Report) -> None:
+    for row in np.flatnonzero(chosen).tolist():
+        report(_of_box(found, row, name, problem))
+
+
+def _of_box(found: Annotations, row: int, name: str, problem: str) -> Finding:
     image = str(found.image_paths[int(found.image_rows[row])])
     left, top, right, bottom = found.boxes_xyxy[row].tolist()
     box = (left, top, right, bottom) if np.isfinite(found.boxes_xyxy[row]).all() else None
+    message = f"{found.place(row)}: box {numbers_of(found.boxes_xyxy[row])} {problem}"
     return Finding(name=name, file=image, message=message, box_xyxy=box)
 
 
-def _numbers(box: NDArray[np.float64]) -> str:
+def numbers_of(box: NDArray[np.float64]) -> str:
+    """A box in a message: "(1, 2.5, 10, 20)"."""
     return "(" + ", ".join(f"{value:.6g}" for value in box) + ")"
 
 

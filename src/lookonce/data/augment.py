@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import Floats, area_xyxy
-from lookonce.errors import SettingsError
+from lookonce.errors import SettingsError, require_setting
 from lookonce.letterbox import ImageArray, resize
 from lookonce.settings.record import Preprocessing
 
@@ -44,23 +44,11 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if not 0 < self.scale_min <= self.scale_max:
-            raise SettingsError(
-                f"scale_min {self.scale_min} and scale_max {self.scale_max}: expected 0 < scale_min <= scale_max",
-                setting="scale_min",
-                value=self.scale_min,
-            )
+            raise SettingsError.of("scale_min", self.scale_min, f"expected over 0, up to scale_max ({self.scale_max})")
         if not 0 <= self.aspect_jitter < 1:
-            raise SettingsError(
-                f"aspect_jitter {self.aspect_jitter}: expected a number from 0 to below 1",
-                setting="aspect_jitter",
-                value=self.aspect_jitter,
-            )
-        if min(self.saturation, self.brightness) < 1:
-            raise SettingsError(
-                f"saturation {self.saturation}, brightness {self.brightness}: expected maximum factors, 1 or more",
-                setting="saturation",
-                value=self.saturation,
-            )
+            raise SettingsError.of("aspect_jitter", self.aspect_jitter, "expected a number from 0 to below 1")
+        for name in ("saturation", "brightness"):
+            require_setting(name, getattr(self, name), lambda factor: factor >= 1, "a maximum factor, 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.boxes import cxcywh_to_xyxy, xywh_to_xyxy, xyxy_to_cxcywh, xyxy_to_xywh
 from lookonce.data.annotations import Annotations, Written
 
-Boxes = NDArray[np.float64]
+Boxes = NDArray[np.floating]
 
 # A box is valid if it has an area and extends outside by at most this fraction of the image's side.
 OUTSIDE_PART = 0.01
@@ -38,47 +39,11 @@ class BoxConvention:
 
     @property
     def remedy(self) -> str:
-        """How to correct the annotations."""
         return f"rewrite them: lookonce convert-data SRC DST --to FORMAT --boxes {self.name}"
 
 
-def _corners_as_size(boxes: Boxes, _: Boxes) -> Boxes:
-    """Read as left, top, width, height; written as left, top, right, bottom."""
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-
-
-def _size_as_corners(boxes: Boxes, _: Boxes) -> Boxes:
-    """Read as left, top, right, bottom; written as left, top, width, height."""
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-
-
-def _centre_as_corner(boxes: Boxes, _: Boxes) -> Boxes:
-    """Read as left, top, width, height; written as centre x, centre y, width, height."""
-    half = (boxes[:, 2:] - boxes[:, :2]) / 2
-    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
-
-
-def _fractions_as_pixels(boxes: Boxes, sizes_wh: Boxes) -> Boxes:
-    return np.asarray(boxes * np.concatenate([sizes_wh, sizes_wh], axis=1))
-
-
-def _pixels_as_fractions(boxes: Boxes, sizes_wh: Boxes) -> Boxes:
-    return np.asarray(boxes / np.maximum(np.concatenate([sizes_wh, sizes_wh], axis=1), 1))
-
-
-def _corners_as_centre(boxes: Boxes, _: Boxes) -> Boxes:
-    """Read as centre x, centre y, width, height; written as left, top, right, bottom."""
-    return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
-
-
-def _corner_as_centre(boxes: Boxes, _: Boxes) -> Boxes:
-    """Read as centre x, centre y, width, height; written as left, top, width, height."""
-    half = (boxes[:, 2:] - boxes[:, :2]) / 2
-    return np.concatenate([boxes[:, :2] + half, boxes[:, 2:] + half], axis=1)
-
-
-def _pixel_corners_as_fractions(boxes: Boxes, sizes_wh: Boxes) -> Boxes:
-    return _corners_as_centre(_pixels_as_fractions(boxes, sizes_wh), sizes_wh)
+def _as_fractions(boxes: Boxes, sizes_wh: Boxes) -> Boxes:
+    return np.asarray(boxes / np.maximum(np.tile(sizes_wh, 2), 1))
 
 
 _CONVENTIONS = (
@@ -86,49 +51,49 @@ _CONVENTIONS = (
         name="xywh-as-xyxy",
         words="left, top, width, height that were read as left, top, right, bottom (xywh read as xyxy)",
         read_as="xyxy",
-        undo=_size_as_corners,
+        undo=lambda boxes, _: xywh_to_xyxy(boxes),
     ),
     BoxConvention(
         name="xyxy-as-xywh",
         words="left, top, right, bottom that were read as left, top, width, height (xyxy read as xywh)",
         read_as="xywh",
-        undo=_corners_as_size,
+        undo=lambda boxes, _: xyxy_to_xywh(boxes),
     ),
     BoxConvention(
         name="centres",
         words="centre x, centre y, width, height that were read as left, top, width, height (cxcywh read as xywh)",
         read_as="xywh",
-        undo=_centre_as_corner,
+        undo=lambda boxes, _: cxcywh_to_xyxy(xyxy_to_xywh(boxes)),
     ),
     BoxConvention(
         name="corners",
         words="left, top, right, bottom that were read as centre x, centre y, width, height (xyxy read as cxcywh)",
         read_as="cxcywh",
-        undo=_corners_as_centre,
+        undo=lambda boxes, _: xyxy_to_cxcywh(boxes),
     ),
     BoxConvention(
         name="top-left",
         words="left, top, width, height that were read as centre x, centre y, width, height (xywh read as cxcywh)",
         read_as="cxcywh",
-        undo=_corner_as_centre,
+        undo=lambda boxes, _: xywh_to_xyxy(xyxy_to_cxcywh(boxes)),
     ),
     BoxConvention(
         name="pixels",
         words="pixels that were read as fractions of the image",
         read_as="cxcywh",
-        undo=_pixels_as_fractions,
+        undo=_as_fractions,
     ),
     BoxConvention(
         name="pixel-corners",
         words="left, top, right, bottom in pixels that were read as centre and size in fractions of the image",
         read_as="cxcywh",
-        undo=_pixel_corners_as_fractions,
+        undo=lambda boxes, sizes_wh: xyxy_to_cxcywh(_as_fractions(boxes, sizes_wh)),
     ),
     BoxConvention(
         name="fractions",
         words="fractions of the image (normalised, 0 to 1) that were read as pixels",
         read_as=None,
-        undo=_fractions_as_pixels,
+        undo=lambda boxes, sizes_wh: boxes * np.tile(sizes_wh, 2),
     ),
 )
 BOX_CONVENTIONS = {convention.name: convention for convention in _CONVENTIONS}
@@ -160,15 +125,13 @@ def likely_convention(boxes_xyxy: Boxes, sizes_wh: Boxes, written: Written) -> B
     if sound_share(boxes, sizes) >= 1 - 5 * MOST_SLIPS:
         return None
     conventions = [convention for convention in BOX_CONVENTIONS.values() if convention.read_as == written]
-    shares = [_share_under(convention, boxes, sizes) for convention in conventions]
+    shares = []
+    for convention in conventions:
+        corrected = convention.undo(boxes, sizes)
+        large = float(((corrected[:, 2:] - corrected[:, :2]) >= _SMALLEST_SIDE).all(axis=1).mean())
+        shares.append(min(large, sound_share(corrected, sizes)))
     best = int(np.argmax(shares))
     return conventions[best] if shares[best] >= 1 - MOST_SLIPS else None
-
-
-def _share_under(convention: BoxConvention, boxes: Boxes, sizes: Boxes) -> float:
-    corrected = convention.undo(boxes, sizes)
-    large = float(((corrected[:, 2:] - corrected[:, :2]) >= _SMALLEST_SIDE).all(axis=1).mean())
-    return min(large, sound_share(corrected, sizes))
 
 
 def convention_evidence(found: Annotations, convention: BoxConvention) -> str:

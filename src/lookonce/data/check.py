@@ -3,11 +3,10 @@
 An error that would stop training becomes a finding here. The checks are listed in data/finding_kinds.py.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from lookonce.data.box_conventions import convention_evidence, likely_convention
 from lookonce.data.check_boxes import check_boxes, check_classes, class_counts, num_background
@@ -15,9 +14,9 @@ from lookonce.data.check_images import check_images
 from lookonce.data.dataset import Dataset
 from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, Severity
 from lookonce.data.findings import Finding, Report
-from lookonce.data.splits import DataSource, listed
+from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, few
 
 # Formats whose annotations state the image sizes.
 _SIZES_STATED = frozenset({"coco", "voc", "shards"})
@@ -86,8 +85,11 @@ def check_data(
         checks = frozenset(name for name in checks if not FINDING_KINDS[name].needs_pixels)
     findings: list[Finding] = []
     datasets = list(_read_splits(source, splits or source.splits, findings.append))
-    _check_class_lists(source, datasets, findings.append)
     for dataset in datasets:
+        if dataset.class_names != datasets[0].class_names:
+            both = f"{few(datasets[0].class_names)} and {few(dataset.class_names)}"
+            problem = f"splits {datasets[0].split!r} and {dataset.split!r} have different classes: {both}"
+            findings.append(Finding.at("different-classes", source.origin, problem))
         check_boxes(dataset, findings.append)
     check_classes(datasets, findings.append)
     start = time.perf_counter()
@@ -124,30 +126,20 @@ def _read_splits(source: DataSource, splits: Sequence[str], report: Report) -> I
         except DataError as error:
             report(Finding(name="unreadable-annotations", file=str(source.origin), message=str(error)))
     if "train" not in source.splits:
-        message = f"{source.origin}: has no split 'train'; training uses it unless you name another split"
-        report(Finding(name="missing-split", file=str(source.origin), message=message))
+        problem = "has no split 'train'; training uses it unless you name another split"
+        report(Finding.at("missing-split", source.origin, problem))
     elif source.num_held_out == 0:
-        message = f"{source.origin}: has no split 'val', and too few images to hold some out for it"
-        report(Finding(name="missing-split", file=str(source.origin), message=message))
+        problem = "has no split 'val', and too few images to hold some out for it"
+        report(Finding.at("missing-split", source.origin, problem))
     elif source.num_held_out or "val" not in source.splits:
         count = counted(source.num_held_out, "image") if source.num_held_out else "a part of the images"
-        message = f"{source.origin}: has no split 'val'; training holds out {count} of train, unless val_split is none"
-        report(Finding(name="held-out-val", file=str(source.origin), message=message))
-
-
-def _check_class_lists(source: DataSource, datasets: Sequence[Dataset], report: Report) -> None:
-    for dataset in datasets[1:]:
-        if dataset.class_names != datasets[0].class_names:
-            message = f"{source.origin}: splits {datasets[0].split!r} and {dataset.split!r} have different classes: "
-            message += f"{listed(datasets[0].class_names)} and {listed(dataset.class_names)}"
-            report(Finding(name="different-classes", file=str(source.origin), message=message))
+        problem = f"has no split 'val'; training holds out {count} of train, unless val_split is none"
+        report(Finding.at("held-out-val", source.origin, problem))
 
 
 def summarise(dataset: Dataset) -> SplitSummary:
-    """The counts of one split."""
-    sizes = dataset.image_sizes_wh[dataset.image_sizes_wh.all(axis=1)]
-    areas = sizes.prod(axis=1, dtype=np.int64)
-    ends = (int(areas.argmin()), int(areas.argmax())) if len(areas) else None
+    known = dataset.image_sizes_wh[dataset.image_sizes_wh.all(axis=1)]
+    sizes = sorted(((int(width), int(height)) for width, height in known), key=math.prod) or [(0, 0)]
     return SplitSummary(
         split=dataset.split,
         images=len(dataset),
@@ -155,10 +147,6 @@ def summarise(dataset: Dataset) -> SplitSummary:
         boxes=len(dataset.labels),
         crowd=int(dataset.crowd.sum()),
         class_boxes=class_counts(dataset),
-        smallest_wh=_pair(sizes[ends[0]]) if ends else (0, 0),
-        largest_wh=_pair(sizes[ends[1]]) if ends else (0, 0),
+        smallest_wh=sizes[0],
+        largest_wh=sizes[-1],
     )
-
-
-def _pair(size: np.ndarray[tuple[int, ...], np.dtype[np.int32]]) -> tuple[int, int]:
-    return int(size[0]), int(size[1])

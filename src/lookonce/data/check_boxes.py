@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import area_xyxy, pairwise_iou_xyxy
+from lookonce.data.annotations import numbers_of
 from lookonce.data.dataset import Dataset, require_boxes
 from lookonce.data.findings import Finding, Report
 from lookonce.errors import DataError
+from lookonce.settings.names import counted
 
 # Below this size a labelling error of one pixel halves the IoU.
 _TINY_PIXELS = 2.0
@@ -24,13 +26,14 @@ def check_boxes(dataset: Dataset, report: Report) -> None:
     _check_pairs(dataset, report)
     sides = (dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]).min(axis=1, initial=np.inf)
     for row, image_row in _with_images(dataset, sides < _TINY_PIXELS):
-        message = f"box {_corners(dataset, row)} is under {_TINY_PIXELS:g} pixels wide or high"
+        message = f"box {numbers_of(dataset.boxes_xyxy[row])} is under {_TINY_PIXELS:g} pixels wide or high"
         report(_of_box("tiny-box", dataset, row, image_row, message))
     areas = np.repeat(dataset.image_sizes_wh.prod(axis=1, dtype=np.int64), np.diff(dataset.box_offsets))
     huge = (area_xyxy(dataset.boxes_xyxy) > _HUGE_SHARE * areas) & ~dataset.crowd
     for row, image_row in _with_images(dataset, huge):
         width, height = dataset.image_sizes_wh[image_row]
-        message = f"box {_corners(dataset, row)} covers over {100 * _HUGE_SHARE:g} % of the {width}x{height} image"
+        message = f"box {numbers_of(dataset.boxes_xyxy[row])} covers over {100 * _HUGE_SHARE:g} % of the "
+        message += f"{width}x{height} image"
         report(_of_box("huge-box", dataset, row, image_row, message))
 
 
@@ -70,7 +73,6 @@ def class_counts(dataset: Dataset) -> dict[str, int]:
 
 
 def num_background(dataset: Dataset) -> int:
-    """Number of images without boxes."""
     return int((np.diff(dataset.box_offsets) == 0).sum())
 
 
@@ -91,8 +93,8 @@ def _check_balance(train: Dataset, counts: dict[str, int], report: Report) -> No
     if seen[most] > _IMBALANCE * seen[least]:
         rare = sum(seen[most] > _IMBALANCE * count for count in seen.values())
         more = f"; {rare} classes are below 1/{_IMBALANCE} of that" if rare > 1 else ""
-        few = f"{seen[least]} {'box' if seen[least] == 1 else 'boxes'}"
-        message = f"split {train.split!r}: class {least!r} has {few}, {most!r} has {seen[most]}{more}"
+        message = f"split {train.split!r}: class {least!r} has {counted(seen[least], 'box')}, {most!r} has "
+        message += f"{seen[most]}{more}"
         report(Finding(name="class-imbalance", file=train.split, message=message))
 
 
@@ -101,10 +103,10 @@ def _check_pairs(dataset: Dataset, report: Report) -> None:
     for first, second, image_row in overlapping_pairs(dataset):
         names = [dataset.class_names[int(dataset.labels[row])] for row in (first, second)]
         if names[0] == names[1]:
-            message = f"box {_corners(dataset, second)} of class {names[1]!r} occurs twice"
+            message = f"box {numbers_of(dataset.boxes_xyxy[second])} of class {names[1]!r} occurs twice"
             report(_of_box("repeated-box", dataset, second, image_row, message))
         else:
-            message = f"box {_corners(dataset, second)} has two classes, {names[0]!r} and {names[1]!r}"
+            message = f"box {numbers_of(dataset.boxes_xyxy[second])} has two classes, {names[0]!r} and {names[1]!r}"
             report(_of_box("box-of-two-classes", dataset, second, image_row, message))
 
 
@@ -127,8 +129,4 @@ def _with_images(dataset: Dataset, chosen: NDArray[np.bool_]) -> Iterator[tuple[
 def _of_box(name: str, dataset: Dataset, row: int, image_row: int, message: str) -> Finding:
     image = dataset.image_paths[image_row]
     left, top, right, bottom = dataset.boxes_xyxy[row].tolist()
-    return Finding(name=name, file=str(image), message=f"{image}: {message}", box_xyxy=(left, top, right, bottom))
-
-
-def _corners(dataset: Dataset, row: int) -> str:
-    return "(" + ", ".join(f"{value:.6g}" for value in dataset.boxes_xyxy[row]) + ")"
+    return Finding.at(name, image, message, box_xyxy=(left, top, right, bottom))

@@ -12,7 +12,7 @@ from pathlib import Path
 from lookonce.cores import decoding_threads
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
-from lookonce.data.fingerprint import Fingerprint, Likeness, find_likenesses, fingerprint
+from lookonce.data.fingerprint import Fingerprint, find_likenesses, fingerprint
 from lookonce.data.headers import missing_rows, unreadable
 from lookonce.data.images import SUFFIXES, ImageHeader, image_header, lacks_end_marker, read_image
 from lookonce.data.shards import read_file
@@ -48,7 +48,12 @@ def check_images(
     """decode False: headers only. sizes_stated: whether the annotations state the image sizes."""
     images = _unique_images(datasets)
     yield from _listed_twice(datasets)
-    yield from _case_clashes(images)
+    seen: dict[str, Path] = {}
+    for image in images:
+        first = seen.setdefault(str(image.path).casefold(), image.path)
+        if first != image.path:
+            problem = f"differs from {first.name} only by upper and lower case"
+            yield Finding.at("case-clash-image", image.path, problem, twin=str(first))
     results: list[_ImageFacts] = []
     with ThreadPoolExecutor(decoding_threads()) as pool:
         for facts in pool.map(lambda image: _check_image(image, decode, sizes_stated), images):
@@ -84,24 +89,15 @@ def _listed_twice(datasets: Sequence[Dataset]) -> Iterator[Finding]:
         seen: set[Path] = set()
         for path in dataset.image_paths:
             if path in seen:
-                message = f"{path}: is listed twice in split {dataset.split!r} and would count twice; list it once"
-                yield Finding(name="listed-twice", file=str(path), message=message)
+                problem = f"is listed twice in split {dataset.split!r} and would count twice; list it once"
+                yield Finding.at("listed-twice", path, problem)
             seen.add(path)
         if dataset.split in SPLITS:
             for path in dataset.image_paths:
                 first = split_of.setdefault(path, dataset.split)
                 if first != dataset.split:
-                    message = f"{path}: is in splits {first!r} and {dataset.split!r}, which makes a score too high"
-                    yield Finding(name="leaked-image", file=str(path), message=message)
-
-
-def _case_clashes(images: Sequence[_ImageRow]) -> Iterator[Finding]:
-    seen: dict[str, Path] = {}
-    for image in images:
-        first = seen.setdefault(str(image.path).casefold(), image.path)
-        if first != image.path:
-            message = f"{image.path}: differs from {first.name} only by upper and lower case"
-            yield Finding(name="case-clash-image", file=str(image.path), message=message, twin=str(first))
+                    problem = f"is in splits {first!r} and {dataset.split!r}, which makes a score too high"
+                    yield Finding.at("leaked-image", path, problem)
 
 
 def _check_image(image: _ImageRow, decode: bool, sizes_stated: bool) -> _ImageFacts:
@@ -110,44 +106,37 @@ def _check_image(image: _ImageRow, decode: bool, sizes_stated: bool) -> _ImageFa
         return _ImageFacts()
     try:
         header = image_header(path)
-        findings = (*_name_findings(path, header), *_size_findings(image, header, sizes_stated))
+        findings = tuple(_header_findings(image, header, sizes_stated))
         if not decode:
             return _ImageFacts(findings=findings)
         data = read_file(path)
         pixels = read_image(data, name=str(path))
         if lacks_end_marker(data):
-            message = f"{path}: JPEG without its end marker; all its pixels are there"
-            findings = (*findings, Finding(name="missing-end-marker", file=str(path), message=message))
+            problem = "JPEG without its end marker; all its pixels are there"
+            findings = (*findings, Finding.at("missing-end-marker", path, problem))
     except (DataError, OSError) as error:
         return _ImageFacts(findings=(unreadable(path, error),))
     return _ImageFacts(findings=findings, digest=hashlib.sha256(data).digest(), print=fingerprint(pixels))
 
 
-def _name_findings(path: Path, header: ImageHeader) -> Iterator[Finding]:
-    if path.suffix.lower() not in SUFFIXES[header.kind]:
-        message = f"{path}: the content is {header.kind}; expected the suffix {SUFFIXES[header.kind][0]}"
-        yield Finding(name="wrong-suffix", file=str(path), message=message)
-
-
-def _size_findings(image: _ImageRow, header: ImageHeader, sizes_stated: bool) -> Iterator[Finding]:
-    """Compare the annotated size with the image's upright size (as a viewer shows it)."""
+def _header_findings(image: _ImageRow, header: ImageHeader, sizes_stated: bool) -> Iterator[Finding]:
+    """Compare the suffix with the content, and the annotated size with the upright one (as a viewer shows it)."""
+    if image.path.suffix.lower() not in SUFFIXES[header.kind]:
+        problem = f"the content is {header.kind}; expected the suffix {SUFFIXES[header.kind][0]}"
+        yield Finding.at("wrong-suffix", image.path, problem)
     stated, upright, stored = image.size_wh, header.size_wh, header.stored_wh
     if stated in {upright, (0, 0)}:
         if header.orientation != 1 and image.has_boxes and (upright == stored or not sizes_stated):
-            message = f"{image.path}: EXIF orientation {header.orientation} rotates it; are its boxes drawn upright?"
-            yield Finding(name="rotation-unproven", file=str(image.path), message=message)
+            problem = f"EXIF orientation {header.orientation} rotates it; are its boxes drawn upright?"
+            yield Finding.at("rotation-unproven", image.path, problem)
         return
-    mismatch = f"{image.path}: the annotated size is {_by(stated)}, the image is {_by(upright)}"
+    mismatch = f"the annotated size is {stated[0]}x{stated[1]}, the image is {upright[0]}x{upright[1]}"
     if stated == stored:
         reason = f"after EXIF orientation {header.orientation}; the boxes were drawn before the rotation"
-        yield Finding(name="size-before-rotation", file=str(image.path), message=f"{mismatch} {reason}")
+        yield Finding.at("size-before-rotation", image.path, f"{mismatch} {reason}")
     else:
         reason = "; the boxes belong to another version of the image"
-        yield Finding(name="size-differs", file=str(image.path), message=mismatch + reason)
-
-
-def _by(size_wh: tuple[int, int]) -> str:
-    return f"{size_wh[0]}x{size_wh[1]}"
+        yield Finding.at("size-differs", image.path, mismatch + reason)
 
 
 def _copies(images: Sequence[_ImageRow], results: Sequence[_ImageFacts]) -> Iterator[Finding]:
@@ -162,16 +151,13 @@ def _copies(images: Sequence[_ImageRow], results: Sequence[_ImageFacts]) -> Iter
             name = "leaked-image" if across else "copied-image"
             yield _twins(name, images[row], "has the same bytes as", images[first])
     for likeness in find_likenesses(prints):
-        yield from _like(images[likeness.second], images[likeness.first], likeness)
-
-
-def _like(image: _ImageRow, twin: _ImageRow, likeness: Likeness) -> Iterator[Finding]:
-    across = image.split != twin.split
-    if likeness.copy:
-        relation = "is nearly the mirror image of" if likeness.mirrored else "is nearly the same image as"
-        yield _twins("leaked-near-copy" if across else "near-copy", image, relation, twin)
-    elif across:
-        yield _twins("same-scene", image, "shows the same scene as", twin)
+        image, twin = images[likeness.second], images[likeness.first]
+        across = image.split != twin.split
+        if likeness.copy:
+            relation = "is nearly the mirror image of" if likeness.mirrored else "is nearly the same image as"
+            yield _twins("leaked-near-copy" if across else "near-copy", image, relation, twin)
+        elif across:
+            yield _twins("same-scene", image, "shows the same scene as", twin)
 
 
 def _twins(name: str, image: _ImageRow, relation: str, twin: _ImageRow) -> Finding:

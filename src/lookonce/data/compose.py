@@ -71,7 +71,6 @@ class BatchTargets:
     image_index: NDArray[np.int64]  # (M,) input
 
     def select(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> "BatchTargets":
-        """Some of the boxes."""
         return BatchTargets(**{name: values[kept] for name, values in vars(self).items()})
 
     def largest(self, count: int) -> "BatchTargets":

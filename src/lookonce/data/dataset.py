@@ -4,12 +4,25 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.errors import DataError
 from lookonce.settings.names import counted
+
+OF_BOXES = ("boxes_xyxy", "labels", "crowd", "areas")  # the arrays with one entry per box
+
+
+def columns(of: object, rows: NDArray[np.bool_] | NDArray[np.int64]) -> dict[str, Any]:
+    """Those entries of the arrays OF_BOXES of a data set, annotations, or UnfoundBoxes."""
+    return {name: getattr(of, name)[rows] for name in OF_BOXES}
+
+
+def joined_columns(parts: Sequence[object]) -> dict[str, Any]:
+    """The arrays OF_BOXES of several data sets, one after the other."""
+    return {name: np.concatenate([getattr(part, name) for part in parts]) for name in OF_BOXES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,23 +71,28 @@ class Dataset:
         """The first `count` images, or all if there are fewer."""
         return self.take(range(min(count, len(self))))
 
-    def take(self, indices: Sequence[int]) -> "Dataset":
-        """The images `indices`, in this order."""
-        boxes = np.concatenate([np.arange(len(self.labels))[self.rows(index)] for index in indices])
-        boxes = boxes.astype(np.int64)
-        counts = [self.rows(index).stop - self.rows(index).start for index in indices]
+    def take(self, indices: Sequence[int] | NDArray[np.int64]) -> "Dataset":
+        """The images `indices` with their boxes, in this order."""
+        images = np.asarray(indices, dtype=np.int64)
+        counts = np.diff(self.box_offsets)[images]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        # For each selected box: the first row of its image's boxes, plus its index among them.
+        boxes = np.repeat(self.box_offsets[:-1][images] - offsets[:-1], counts) + np.arange(offsets[-1])
+        unfound = self.never_found
+        if unfound is not None:
+            new_rows = np.full(len(self), -1, dtype=np.int64)
+            new_rows[images] = np.arange(len(images))
+            kept = new_rows[unfound.image_rows] >= 0
+            unfound = UnfoundBoxes(image_rows=new_rows[unfound.image_rows[kept]], **columns(unfound, kept))
         return replace(
             self,
-            image_paths=[self.image_paths[index] for index in indices],
-            image_ids=self.image_ids[list(indices)],
-            own_ids=[self.own_ids[index] for index in indices] if self.own_ids else (),
-            never_found=_of_images(self.never_found, indices),
-            image_sizes_wh=self.image_sizes_wh[list(indices)],
-            box_offsets=np.cumsum([0, *counts]),
-            boxes_xyxy=self.boxes_xyxy[boxes],
-            labels=self.labels[boxes],
-            crowd=self.crowd[boxes],
-            areas=self.areas[boxes],
+            image_paths=[self.image_paths[row] for row in images.tolist()],
+            image_ids=self.image_ids[images],
+            own_ids=[self.own_ids[row] for row in images.tolist()] if self.own_ids else (),
+            image_sizes_wh=self.image_sizes_wh[images],
+            box_offsets=offsets,
+            never_found=unfound,
+            **columns(self, boxes),
         )
 
     def with_never_found(self) -> "Dataset":
@@ -90,27 +108,9 @@ class Dataset:
         return replace(
             self,
             box_offsets=np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(self)))]).astype(np.int64),
-            boxes_xyxy=np.concatenate([self.boxes_xyxy, more.boxes_xyxy])[order],
-            labels=np.concatenate([self.labels, more.labels])[order],
-            crowd=np.concatenate([self.crowd, more.crowd])[order],
-            areas=np.concatenate([self.areas, more.areas])[order],
             never_found=None,
+            **{name: array[order] for name, array in joined_columns([self, more]).items()},
         )
-
-
-def _of_images(boxes: UnfoundBoxes | None, indices: Sequence[int]) -> UnfoundBoxes | None:
-    """The boxes of the images `indices`, whose rows are numbered anew."""
-    if boxes is None:
-        return None
-    new_rows = {index: row for row, index in enumerate(indices)}
-    kept = [row for row, image in enumerate(boxes.image_rows.tolist()) if image in new_rows]
-    return UnfoundBoxes(
-        image_rows=np.array([new_rows[image] for image in boxes.image_rows[kept].tolist()], dtype=np.int64),
-        boxes_xyxy=boxes.boxes_xyxy[kept],
-        labels=boxes.labels[kept],
-        crowd=boxes.crowd[kept],
-        areas=boxes.areas[kept],
-    )
 
 
 def require_boxes(dataset: Dataset) -> None:

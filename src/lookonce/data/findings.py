@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from typing import Any, Self
 
 from lookonce.data.finding_kinds import FINDING_KINDS, Severity
 from lookonce.errors import DataError
@@ -25,6 +26,11 @@ class Finding:
     box_xyxy: tuple[float, float, float, float] | None = None
     twin: str = ""
     tag: str = ""
+
+    @classmethod
+    def at(cls, name: str, file: str | Path, problem: str, **more: Any) -> Self:
+        """About a file: its message is `file: problem`."""
+        return cls(name=name, file=str(file), message=f"{file}: {problem}", **more)
 
     @property
     def severity(self) -> Severity:

@@ -160,17 +160,12 @@ def _similar_pairs(bits: NDArray[np.uint64], thumbnails: Sequence[NDArray[np.uin
     mirrored = (pairs >= len(bits)).sum(axis=1) == 1
     pairs %= max(len(bits), 1)
     parts = range(0, len(pairs), _AT_ONCE)
-    same = [_of_one_scene(thumbnails, pairs[at : at + _AT_ONCE], mirrored[at : at + _AT_ONCE]) for at in parts]
-    return np.asarray(pairs[np.concatenate([np.zeros(0, np.bool_), *same])])
-
-
-def _of_one_scene(
-    thumbnails: Sequence[NDArray[np.uint8]], pairs: NDArray[np.int64], mirrored: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """(K,) whether the images of a pair, of which the second may be mirrored, correlate by SCENE or more."""
-    one, two = (np.stack([thumbnails[row] for row in side]) for side in pairs.T.tolist())  # (K, 32, 32)
-    two = np.where(mirrored[:, None, None], two[..., ::-1], two)
-    return np.asarray((_standardised(one) * _standardised(two)).mean(axis=(1, 2)) >= SCENE)
+    correlations = [np.zeros(0)]
+    for at in parts:
+        one, two = (np.stack([thumbnails[row] for row in side]) for side in pairs[at : at + _AT_ONCE].T.tolist())
+        two = np.where(mirrored[at : at + _AT_ONCE, None, None], two[..., ::-1], two)  # (_AT_ONCE, 32, 32)
+        correlations.append((_standardised(one) * _standardised(two)).mean(axis=(1, 2)))
+    return np.asarray(pairs[np.concatenate(correlations) >= SCENE])
 
 
 def _standardised(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:

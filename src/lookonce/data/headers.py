@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.data.decoders import TruncatedImage
 from lookonce.data.findings import Finding, Report
-from lookonce.data.images import TruncatedImage, image_size_wh
+from lookonce.data.images import image_size_wh
 from lookonce.data.shards import SUFFIX, names_in_shard
 from lookonce.data.stored import stored_in
 from lookonce.errors import DataError
@@ -36,6 +37,16 @@ def header_sizes_wh(paths: Sequence[Path], report: Report) -> NDArray[np.int32]:
                 report(unreadable(paths[row], result))
             else:
                 sizes[row] = result
+    return sizes
+
+
+def stated_or_header_sizes_wh(
+    stated_wh: Sequence[tuple[int, int]], paths: Sequence[Path], report: Report
+) -> NDArray[np.int32]:
+    """(N, 2) pixels: the sizes that annotations state, those of the files' headers where they state none, (0, 0)."""
+    sizes = np.array(stated_wh, dtype=np.int32).reshape(-1, 2)
+    unknown = np.flatnonzero((sizes == 0).any(axis=1))
+    sizes[unknown] = header_sizes_wh([paths[row] for row in unknown.tolist()], report)
     return sizes
 
 
@@ -78,5 +89,5 @@ def report_missing(paths: Sequence[Path], origin: Path, report: Report) -> None:
     for row in missing:
         number = lines.get(paths[row].name) or lines.get(paths[row].stem)  # VOC lists names without a suffix
         place = f"line {number} of {origin}" if number else origin
-        message = f"{paths[row]}: no such image file, though {place} lists it{count}; is the image folder right?"
-        report(Finding(name="missing-image", file=str(paths[row]), message=message))
+        problem = f"no such image file, though {place} lists it{count}; is the image folder right?"
+        report(Finding.at("missing-image", paths[row], problem))

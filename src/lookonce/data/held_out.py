@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lookonce.cores import decoding_threads
 from lookonce.data.annotations import Annotations
+from lookonce.data.dataset import columns
 from lookonce.data.findings import Report, ignore
 from lookonce.data.fingerprint import Fingerprint, fingerprint, near_copy_groups
 from lookonce.data.images import read_image
@@ -136,16 +137,10 @@ def _choose(found: Annotations, groups: Rows, fraction: float, aim: int, seed: i
                 for other, count in content[group].items():
                     taken[other] += count
                     rest[other] -= 1
-    background = len(found.class_names)
-    if not any(set(content[group]) - {background} for group in chosen):
-        chosen = _any_group(content, sizes, order, 2 * aim, background)
+    labelled = [group for group in order.tolist() if set(content[group]) - {len(found.class_names)}]
+    if chosen.isdisjoint(labelled):  # every class is in one group only: the first group, if another has boxes too
+        chosen = set([group for group in labelled if sizes[group] <= 2 * aim][:1]) if len(labelled) > 1 else set()
     return np.isin(groups, list(chosen))
-
-
-def _any_group(content: dict[int, dict[int, int]], sizes: Rows, order: Rows, room: int, background: int) -> set[int]:
-    """The first group with boxes, if another group has some too: for sets whose every class is in one group only."""
-    labelled = [group for group in order.tolist() if set(content[group]) - {background}]
-    return set([group for group in labelled if sizes[group] <= room][:1]) if len(labelled) > 1 else set()
 
 
 def _content(found: Annotations, groups: Rows) -> tuple[dict[int, dict[int, int]], dict[int, set[int]], dict[int, int]]:
@@ -178,10 +173,7 @@ def take_annotations(found: Annotations, rows: Rows, split: str) -> Annotations:
         image_ids=found.image_ids[rows],
         image_sizes_wh=found.image_sizes_wh[rows],
         image_rows=new_rows[found.image_rows[boxes]],
-        boxes_xyxy=found.boxes_xyxy[boxes],
-        labels=found.labels[boxes],
-        crowd=found.crowd[boxes],
-        areas=found.areas[boxes],
+        **columns(found, boxes),
         own_ids=[found.own_ids[row] for row in rows.tolist()] if found.own_ids else (),
         place=lambda row: found.place(int(boxes[row])),
     )

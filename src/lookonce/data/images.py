@@ -16,24 +16,15 @@ A truncated JPEG, PNG or WebP file is an error, not an image with a grey half; a
 whole. FIFOs and devices, which would block, are errors.
 """
 
-import ctypes
 import io
 import os
 import re
-import struct
-import warnings
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import (
     AvifImagePlugin,
@@ -49,10 +40,20 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from lookonce.data.decoders import (
+    DAMAGE,
+    END_OF_JPEG,
+    damaged,
+    decode_jpeg,
+    decode_with_pillow,
+    imdecode,
+    pixel_chunks,
+    suits_opencv,
+    truncated,
+)
 from lookonce.data.shards import is_in_shard, read_file
 from lookonce.data.stored import is_stored
 from lookonce.errors import DataError, SettingsError
-from lookonce.log import get_logger
 from lookonce.storage import require_regular_file, stand_in
 
 ImageArray = NDArray[np.uint8]
@@ -79,8 +80,7 @@ _FLIPS_ROWS = frozenset({3, 4, 7, 8})
 _FLIPS_COLUMNS = frozenset({2, 3, 6, 7})
 
 _JPEG = b"\xff\xd8\xff"
-_END_OF_JPEG, _START_OF_SCAN = b"\xff\xd9", b"\xff\xda"
-_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_START_OF_SCAN = b"\xff\xda"
 
 # Opened by class and not by `Image.open`: other readers are unreachable (EPS runs a program), and Pillow's own
 # decompression-bomb warning, a process-wide setting, does not fire below our limit.
@@ -96,19 +96,6 @@ _OPENERS: tuple[tuple[str, re.Pattern[bytes], Callable[..., ImageFile.ImageFile]
     ("AVIF", re.compile(rb"(?s)....ftyp(?:....){0,15}(?:avif|avis)"), AvifImagePlugin.AvifImageFile),
     ("JPEG 2000", re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"), Jpeg2KImagePlugin.Jpeg2KImageFile),
 )
-# Exceptions that Pillow's readers were observed to raise on damaged files.
-_DAMAGE = (
-    *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError, OverflowError),
-    *(struct.error, zlib.error, Image.DecompressionBombError),  # a GIF's frame has a size of its own
-    RuntimeError,  # libavif
-)
-
-
-_image_name: ContextVar[str] = ContextVar("image_name", default="")  # of the image that Pillow reads in this thread
-
-
-class TruncatedImage(DataError):
-    """An image file whose end is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +114,8 @@ def max_pixels() -> int:
     if not text:
         return MAX_PIXELS
     if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 9 and 1 <= int(text) <= MOST_MAX_PIXELS):
-        raise SettingsError(
-            f"{PIXELS_VARIABLE}: {text!r}; expected a number of pixels from 1 to {MOST_MAX_PIXELS}; set it anew, or "
-            f"unset it for {MAX_PIXELS}",
-            setting=PIXELS_VARIABLE,
-            value=text,
-        )
+        expected = f"expected a number of pixels from 1 to {MOST_MAX_PIXELS}; set it anew, or unset it for {MAX_PIXELS}"
+        raise SettingsError.of(PIXELS_VARIABLE, text, expected)
     return int(text)
 
 
@@ -144,30 +127,33 @@ def read_image(source: Path | bytes, reduction: int = 1, *, name: str | None = N
     name: for error messages. DataError: missing, empty, not an image, damaged, truncated, over max_pixels().
     """
     name = name or (str(source) if isinstance(source, Path) else "image")
-    _silence_libtiff()
-    data = _read_bytes(source) if isinstance(source, Path) else source
+    try:
+        data = read_file(source) if isinstance(source, Path) else source
+    except OSError as error:
+        raise _unreadable(Path(name), error) from error
     if data.startswith(_JPEG):
-        data += _END_OF_JPEG  # whether rows are missing does not depend on it
+        data += END_OF_JPEG  # whether rows are missing does not depend on it
     opened, header = _open(io.BytesIO(data), name)
-    _require_all_bytes(data, header.kind, name)
+    if header.kind == "WebP" and len(data) < 8 + int.from_bytes(data[4:8], "little"):
+        raise truncated(name, header.kind, len(data))  # OpenCV would fill the rest
     if header.kind == "JPEG":
         # The decoder's squares begin at the edges of the stored image, which turning may make the far ones.
         starts_alike = header.orientation == 1 or not any(side % reduction for side in opened.size)
-        image = _decode_jpeg(data, opened, name, reduction if starts_alike else 1)
+        image = decode_jpeg(data, opened, name, reduction if starts_alike else 1)
         if opened.mode not in {"RGB", "L"}:
-            image = _decode_with_pillow(data, opened, name)
-    elif _suits_opencv(opened, header.kind):
-        pixels = _pixel_chunks(data, name) if header.kind == "PNG" else data
-        image = _imdecode(pixels, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION, name)
+            image = decode_with_pillow(data, opened, name)
+    elif suits_opencv(opened, header.kind):
+        pixels = pixel_chunks(data, name) if header.kind == "PNG" else data
+        image = imdecode(pixels, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION, name)
     else:
-        image = _decode_with_pillow(data, opened, name)
+        image = decode_with_pillow(data, opened, name)
     image = _turn_upright(image, header.orientation)
     if reduction > 1 and image.shape[1::-1] == header.size_wh:
         image = reduced(image, reduction)
     if image.shape[1::-1] != tuple(-(-side // reduction) for side in header.size_wh):
         raise DataError(
-            f"{name}: decodes to {image.shape[1]}x{image.shape[0]}; expected {_wh(header)} as in its header; save the "
-            "image again",
+            f"{name}: decodes to {image.shape[1]}x{image.shape[0]}; expected "
+            f"{'x'.join(map(str, header.size_wh))} as in its header; save the image again",
             path=name,
         )
     return image
@@ -190,10 +176,10 @@ def require_size(image: ImageArray, path: Path, size_wh: tuple[int, int]) -> Non
     height, width = image.shape[:2]
     if (width, height) != size_wh:
         rotated = " (was it annotated before its EXIF rotation?)" if (height, width) == size_wh else ""
-        raise DataError(
-            f"{path}: is {width}x{height} pixels; expected {size_wh[0]}x{size_wh[1]} as annotated{rotated}; to list "
-            "all such images, run: lookonce check",
-            path=path,
+        raise DataError.at(
+            path,
+            f"is {width}x{height} pixels; expected {size_wh[0]}x{size_wh[1]} as annotated{rotated}; to list all such "
+            "images, run: lookonce check",
         )
 
 
@@ -217,45 +203,42 @@ def image_header(source: Path | bytes, *, name: str | None = None) -> ImageHeade
         raise _unreadable(path, error) from error
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return read_file(path)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
 def _unreadable(path: Path, error: OSError) -> DataError:
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: no such image file", path=path)
-    return DataError(f"{path}: cannot be read: {error.strerror or error}", path=path)
+        return DataError.at(path, "no such image file")
+    return DataError.at(path, f"cannot be read: {error.strerror or error}")
 
 
 def _open(file: io.BytesIO | io.BufferedReader, name: str) -> tuple[ImageFile.ImageFile, ImageHeader]:
-    """Pillow's opened file and our header."""
     start = file.read(256)
     file.seek(0)
     if words := stand_in(start):
-        raise DataError(f"{name}: {words}", path=name)
+        raise DataError.at(name, words)
     for kind, magic, opener in _OPENERS:
         if magic.match(start):
             if kind == "WebP":  # Pillow takes memory for the canvas as it opens the file
                 _require_readable_size(_webp_canvas_wh(start), name)
             return _open_as(kind, opener, file, name)
     kinds = ", ".join(kind for kind, _, _ in _OPENERS)
-    raise DataError(f"{name}: is not an image (it starts with {start[:8]!r}); expected one of {kinds}", path=name)
+    raise DataError.at(name, f"is not an image (it starts with {start[:8]!r}); expected one of {kinds}")
 
 
 def _open_as(
     kind: str, opener: Callable[..., ImageFile.ImageFile], file: io.BytesIO | io.BufferedReader, name: str
 ) -> tuple[ImageFile.ImageFile, ImageHeader]:
     try:
-        with _warnings_named(name):
-            opened = opener(file)
-            orientation = _orientation(opened, kind)
-    except _DAMAGE as error:
-        raise _damaged(name, kind, error, f"its header cannot be read ({error}); copy it again") from error
-    for stored_wh in (opened.size, _tile_wh(opened)):
-        _require_readable_size(stored_wh, name)
+        opened = opener(file)
+        # The base class's method: the PNG class decodes the whole image to search for EXIF after the pixels. Pillow
+        # rotates TIFF while it loads, and reports the upright size.
+        value = 1 if kind == "TIFF" else Image.Image.getexif(opened).get(_ORIENTATION_TAG, 1)
+        orientation = value if isinstance(value, int) and 1 <= value <= 8 else 1  # absent or invalid: upright
+    except DAMAGE as error:
+        raise damaged(name, kind, error, f"its header cannot be read ({error}); copy it again") from error
+    _require_readable_size(opened.size, name)
+    if isinstance(opened, TiffImagePlugin.TiffImageFile):  # each tile is decoded whole
+        tags = opened.tag_v2
+        tile_wh = (tags.get(TiffImagePlugin.TILEWIDTH, 0), tags.get(TiffImagePlugin.TILELENGTH, 0))
+        _require_readable_size((int(tile_wh[0]), int(tile_wh[1])), name)
     width, height = opened.size
     size_wh = (height, width) if orientation in _SWAPS_SIDES else (width, height)
     stored = getattr(opened, "_tile_size", opened.size) if kind == "TIFF" else opened.size
@@ -265,17 +248,8 @@ def _open_as(
 def _require_readable_size(size_wh: tuple[int, int], name: str) -> None:
     width, height = size_wh
     if width * height > (limit := max_pixels()):
-        raise DataError(
-            f"{name}: {width}x{height} is {width * height:,} pixels; expected at most {limit:,}; resize it, or set "
-            f"{PIXELS_VARIABLE}",
-            path=name,
-        )
-
-
-def _tile_wh(opened: ImageFile.ImageFile) -> tuple[int, int]:
-    """Size of the tiles of a TIFF file, each of which is decoded whole; (0, 0) in other files."""
-    tags = opened.tag_v2 if isinstance(opened, TiffImagePlugin.TiffImageFile) else {}
-    return int(tags.get(TiffImagePlugin.TILEWIDTH, 0)), int(tags.get(TiffImagePlugin.TILELENGTH, 0))
+        most = f"expected at most {limit:,}; resize it, or set {PIXELS_VARIABLE}"
+        raise DataError.at(name, f"{width}x{height} is {width * height:,} pixels; {most}")
 
 
 def _webp_canvas_wh(start: bytes) -> tuple[int, int]:
@@ -290,203 +264,10 @@ def _webp_canvas_wh(start: bytes) -> tuple[int, int]:
     return int.from_bytes(start[26:28], "little") & 0x3FFF, int.from_bytes(start[28:30], "little") & 0x3FFF
 
 
-def _orientation(opened: ImageFile.ImageFile, kind: str) -> int:
-    """EXIF orientation 1..8 that the decoders do not apply; 1 (upright) if it is absent or invalid."""
-    if kind == "TIFF":  # Pillow rotates TIFF while it loads, and reports the upright size
-        return 1
-    # The base class's method: the PNG class decodes the whole image to search for EXIF after the pixels.
-    value = Image.Image.getexif(opened).get(_ORIENTATION_TAG, 1)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _require_all_bytes(data: bytes, kind: str, name: str) -> None:
-    """TruncatedImage if a WebP's end is missing, where OpenCV would fill the rest; JPEG and PNG: see their decoders."""
-    if kind == "WebP" and len(data) < 8 + int.from_bytes(data[4:8], "little"):
-        raise _truncated(name, kind, len(data))
-
-
-def _truncated(name: str, kind: str, num_bytes: int) -> TruncatedImage:
-    return TruncatedImage(
-        f"{name}: truncated {kind}: pixels are missing after its {num_bytes:,} bytes; copy it again", path=name
-    )
-
-
 def lacks_end_marker(data: bytes) -> bool:
     """Whether a JPEG file with all its pixels lacks the two bytes that end it, as some cameras write it."""
     # In the coded data 0xFF is followed by 0x00; the header may hold a thumbnail with an end of its own.
-    return data.startswith(_JPEG) and data.rfind(_END_OF_JPEG) < data.rfind(_START_OF_SCAN)
-
-
-def _decode_jpeg(data: bytes, opened: ImageFile.ImageFile, name: str, reduction: int) -> ImageArray:
-    """An 8-bit JPEG followed by an end marker -> (H, W, 3), reduced except after a warning. libjpeg-turbo counts rows
-    that the file lacks as a warning, wherever its end marker is, and fills them with grey."""
-    # simplejpeg takes the smallest of the sizes n / 8 that is not below this one.
-    least = {"min_width": -(-opened.width // reduction), "min_height": -(-opened.height // reduction)}
-    try:
-        image: ImageArray = simplejpeg.decode_jpeg(data, "RGB", **(least if reduction > 1 else {}))
-        return image
-    except ValueError as error:
-        warning = str(error)
-    if "premature end" in warning.lower():
-        raise _truncated(name, "JPEG", len(data) - len(_END_OF_JPEG))
-    try:
-        image = simplejpeg.decode_jpeg(data, "RGB", strict=False)
-    except ValueError:  # damaged, or with chroma sampled as libjpeg-turbo's own interface does not know
-        return _decode_with_pillow(data, opened, name)
-    _warn_once(f"{name}: {warning}; its pixels are used as decoded")
-    return image
-
-
-@lru_cache(maxsize=1000)
-def _warn_once(message: str) -> None:
-    """A file of a training set is read in every epoch."""
-    get_logger().warning(message)
-
-
-class _NamedWarnings:
-    """In place of warnings.showwarning, which others still gets."""
-
-    def __init__(self, others: Callable[..., None]) -> None:
-        self._others = others
-
-    def __call__(self, message: Warning | str, *details: Any, **more: Any) -> None:
-        name = _image_name.get()
-        if name:
-            _warn_once(f"{name}: {str(message).strip()}")
-        else:
-            self._others(message, *details, **more)
-
-
-@contextmanager
-def _warnings_named(name: str) -> Iterator[None]:
-    """Pillow's warnings in the block, such as "Corrupt EXIF data", are logged with the name of the image.
-
-    Not with warnings.catch_warnings: where two threads overlap in it, the filters of one stay behind.
-    """
-    if not isinstance(warnings.showwarning, _NamedWarnings):
-        warnings.showwarning = _NamedWarnings(warnings.showwarning)
-    token = _image_name.set(name)
-    try:
-        yield
-    finally:
-        _image_name.reset(token)
-
-
-@cache
-def _silence_libtiff() -> None:
-    """Pillow's libtiff prints "tempfile.tif: Using code not yet in table." itself, where Pillow raises an error too."""
-    try:
-        loaded = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libtiff" in line}
-        for library in map(ctypes.CDLL, loaded):
-            library.TIFFSetErrorHandler(None)
-            library.TIFFSetWarningHandler(None)
-    except (OSError, AttributeError):  # not Linux, or another library of that name
-        return
-
-
-def _pixel_chunks(data: bytes, name: str) -> bytes:
-    """A PNG file with only the chunks that decide its pixels, whose checksums are right.
-
-    libpng prints warnings about the others, such as "iCCP: known incorrect sRGB profile", without the file's name.
-    """
-    kept, at = [data[:8]], 8
-    while True:
-        length = int.from_bytes(data[at : at + 4], "big")
-        kind, end = data[at + 4 : at + 8], at + 12 + length
-        if end > len(data):
-            raise _truncated(name, "PNG", len(data))
-        if kind in _PIXEL_CHUNKS:
-            if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-                raise DataError(f"{name}: damaged PNG: wrong checksum of {kind.decode()}; copy it again", path=name)
-            kept.append(data[at:end])
-        if kind == b"IEND":
-            return b"".join(kept)
-        at = end
-
-
-def _suits_opencv(opened: ImageFile.ImageFile, kind: str) -> bool:
-    """Whether OpenCV's 8-bit colour decoder gives the correct pixels."""
-    if kind == "PNG":
-        bits = opened.tile[0].args if opened.tile else None
-        return opened.mode in {"RGB", "L"} and bits in {"RGB", "L"} and "transparency" not in opened.info
-    return kind == "WebP" and opened.mode == "RGB" and not getattr(opened, "is_animated", False)
-
-
-def _imdecode(data: bytes, flags: int, name: str) -> ImageArray:
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise DataError(f"{name}: damaged image: {error.err}; copy it again", path=name) from error
-    if image is None:
-        raise DataError(
-            f"{name}: damaged image: its header is valid, but its pixels cannot be decoded; copy it again", path=name
-        )
-    return image  # type: ignore[return-value]
-
-
-def _decode_with_pillow(data: bytes, opened: ImageFile.ImageFile, name: str) -> ImageArray:
-    if opened.format == "PNG" and opened.mode.startswith(("I", "RGB", "LA")) and _sixteen_bit(opened):
-        return _decode_deep_png(data, name)
-    try:
-        with _warnings_named(name):
-            opened.load()
-            return _to_rgb(opened, name)
-    except _DAMAGE as error:
-        if isinstance(error, DataError):
-            raise
-        raise _damaged(name, "image", error, str(error)) from error
-
-
-def _damaged(name: str, kind: str, error: Exception, explanation: str) -> DataError:
-    """The error for a file that Pillow refuses; only Pillow's text distinguishes truncation from other damage."""
-    if "truncated" in str(error).lower():
-        return TruncatedImage(f"{name}: truncated {kind}: {explanation}", path=name)
-    return DataError(f"{name}: damaged {kind}: {explanation}", path=name)
-
-
-def _sixteen_bit(opened: ImageFile.ImageFile) -> bool:
-    return bool(opened.tile) and "16" in str(opened.tile[0].args)
-
-
-def _decode_deep_png(data: bytes, name: str) -> ImageArray:
-    """16 bits a channel, of which Pillow keeps only the high byte in colour. (H, W), (H, W, 3) or (H, W, 4) -> RGB."""
-    deep = _imdecode(_pixel_chunks(data, name), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION, name)
-    image = to_eight_bit(deep)
-    if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
-    if image.shape[2] == 3:
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
-    return on_white(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)))
-
-
-def to_eight_bit(deep: NDArray[np.integer]) -> ImageArray:
-    """0..65535 -> 0..255, rounded to the nearest; 8-bit arrays unchanged."""
-    if deep.dtype == np.uint8:
-        return deep.astype(np.uint8, copy=False)
-    return ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _to_rgb(image: Image.Image, name: str) -> ImageArray:
-    """A loaded Pillow image of any mode -> (H, W, 3) uint8."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-        grey = to_eight_bit(np.asarray(image).astype(np.uint16))
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode in {"I", "F"}:
-        raise DataError(
-            f"{name}: has 32-bit pixels (mode {image.mode}), whose range is unknown; expected 8 or 16 bits; save it "
-            "again",
-            path=name,
-        )
-    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
-        return on_white(image)
-    return np.array(image.convert("RGB"))
-
-
-def on_white(image: Image.Image) -> ImageArray:
-    """A Pillow image with alpha -> (H, W, 3) uint8 RGB, composited on white."""
-    rgba = image.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-    return np.array(Image.alpha_composite(white, rgba).convert("RGB"))
+    return data.startswith(_JPEG) and data.rfind(END_OF_JPEG) < data.rfind(_START_OF_SCAN)
 
 
 def _turn_upright(image: ImageArray, orientation: int) -> ImageArray:
@@ -512,7 +293,3 @@ def turn_boxes_upright(
     if orientation in _FLIPS_ROWS:
         y = height - y[:, ::-1]
     return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1)
-
-
-def _wh(header: ImageHeader) -> str:
-    return f"{header.size_wh[0]}x{header.size_wh[1]}"

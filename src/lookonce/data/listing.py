@@ -16,6 +16,7 @@ from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.splits import SPELLINGS
 from lookonce.data.stored import stored_below
 from lookonce.log import get_logger
+from lookonce.storage import read_regular_file
 
 # "instances_train2017" -> "train", "2017"
 _SPLIT_WORD = re.compile(
@@ -26,6 +27,7 @@ OTHER_IMAGE_SUFFIXES = frozenset(
     {".heic", ".heif", ".hif", ".jxl", ".jxr", ".dng", ".cr2", ".nef", ".arw", ".psd", ".svg", ".tga", ".exr", ".hdr"}
 )
 _AMBIGUOUS = ""
+_HEAD_BYTES = 1 << 16
 _OF_THE_SYSTEM = frozenset({"thumbs.db", "desktop.ini"})  # Windows puts them beside images
 
 
@@ -46,6 +48,14 @@ def split_in(name: str) -> str | None:
 def split_of_folders(path: str) -> str | None:
     """The split in the nearest folder of a relative path that has one in its name."""
     return next(filter(None, map(split_in, reversed(path.split("/")[:-1]))), None)
+
+
+def head_of(path: Path) -> str:
+    """The first 64 KiB of a file, which say what kind of annotations it has; "" if it cannot be read."""
+    try:
+        return read_regular_file(path, _HEAD_BYTES).decode("utf-8-sig", errors="replace")
+    except OSError:
+        return ""
 
 
 class Listing:
@@ -91,7 +101,6 @@ class Listing:
 
     @cached_property
     def other_images(self) -> list[str]:
-        """Images of formats that are not read."""
         return self.with_suffix(*OTHER_IMAGE_SUFFIXES)
 
     @cached_property

@@ -24,7 +24,7 @@ from lookonce.data.compose import Composition, sample_plan
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image, require_size
 from lookonce.data.order import EpochOrder, batch_size_hw
-from lookonce.errors import DataError, SettingsError
+from lookonce.errors import DataError, require_setting
 from lookonce.letterbox import ImageArray, fit
 from lookonce.log import get_logger
 from lookonce.settings.record import Preprocessing
@@ -81,19 +81,16 @@ class ImageCache:
                 self._images.move_to_end(row)
                 return self._images[row]
         image = self._read(row)
-        if image.nbytes <= self._max_bytes:
-            self._keep(row, image)
-        return image
-
-    def _keep(self, row: int, image: ImageArray) -> None:
+        if image.nbytes > self._max_bytes:
+            return image
         image.flags.writeable = False
         with self._lock:
-            if row in self._images:  # another thread has stored it
-                return
-            self._images[row] = image
-            self._bytes += image.nbytes
+            if row not in self._images:  # another thread may have stored it
+                self._images[row] = image
+                self._bytes += image.nbytes
             while self._bytes > self._max_bytes:
                 self._bytes -= self._images.popitem(last=False)[1].nbytes
+        return image
 
 
 # An image is read at half its sides, a quarter or an eighth while it stays 1.5 times as large as the letterboxed image:
@@ -184,18 +181,9 @@ class Loader:
             raise DataError(
                 f"split {dataset.split!r}: has no images; expected at least one", setting="split", value=dataset.split
             )
-        if batch_size < 1 or not image_sizes:
-            raise SettingsError(
-                f"batch_size {batch_size}, image sizes {list(image_sizes)}: expected 1 or more of each",
-                setting="batch_size",
-                value=batch_size,
-            )
-        if batch_size < world_size:
-            raise SettingsError(
-                f"batch_size {batch_size}: expected at least 1 image for each of {world_size} ranks",
-                setting="batch_size",
-                value=batch_size,
-            )
+        require_setting("image_sizes", image_sizes, lambda sizes: len(sizes) > 0, "1 or more")
+        enough = f"at least 1 image for each of {world_size} ranks"
+        require_setting("batch_size", batch_size, lambda size: size >= world_size, enough)
         self.dataset = dataset
         self.batch_size = batch_size
         self.wait_seconds = 0.0  # time the consumer has waited for batches in this epoch
@@ -230,7 +218,11 @@ class Loader:
         with _starter(self._workers) as start:
             for batch in range(start_batch, len(self)):
                 size_hw = batch_size_hw(self._sizes_hw, self._seed, epoch, batch, self._resize_every)
-                pending.append(self._begin(self._positions(batch), size_hw, order, augmentation, start))
+                first, stop = (
+                    batch * self.batch_size + self.batch_size * rank // self._world_size
+                    for rank in (self._rank, self._rank + 1)
+                )  # of this rank's slice
+                pending.append(self._begin(range(first, stop), size_hw, order, augmentation, start))
                 if len(pending) > min(self._workers, PREFETCH_BATCHES):
                     yield self._finish(pending.popleft())
             while pending:
@@ -245,14 +237,6 @@ class Loader:
     def _order_and_augmentation(self, epoch: int) -> tuple[EpochOrder, Augmentation]:
         order = EpochOrder(len(self.dataset), self._seed, epoch)
         return order, self._augment(epoch) if callable(self._augment) else self._augment
-
-    def _positions(self, batch: int) -> range:
-        """Of this rank's slice of a batch."""
-        first, stop = (
-            batch * self.batch_size + self.batch_size * rank // self._world_size
-            for rank in (self._rank, self._rank + 1)
-        )
-        return range(first, stop)
 
     def _begin(
         self, positions: range, size_hw: tuple[int, int], order: EpochOrder, augmentation: Augmentation, start: Start

@@ -31,7 +31,9 @@ def local_data(place: str | Path, cache: Path = CACHE, *, streamed: bool = False
             stage_in(location, folder, store, entries=annotations)
         keep_in_store(folder, location, images)
         return folder
-    found = stage_in(location, folder, store, entries=_without_archives(entries))
+    are_shards = any(entry.name == INDEX for entry in entries)
+    needed = [entry for entry in entries if entry.name.endswith(".json")] if are_shards else entries
+    found = stage_in(location, folder, store, entries=needed)
     if not (folder / INDEX).is_file():
         return unpacked(found, cache)
     write_file(folder / REMOTE, str(location))
@@ -45,8 +47,3 @@ def _beside_coco(entries: list[Entry]) -> set[str]:
     others = {suffix for name, suffix in suffixes.items() if name not in images} - DOCUMENTS
     is_shards = any(one.name == INDEX for one in entries)
     return images if others <= {".json"} and not is_shards else set()
-
-
-def _without_archives(entries: list[Entry]) -> list[Entry]:
-    are_shards = any(entry.name == INDEX for entry in entries)
-    return [entry for entry in entries if entry.name.endswith(".json")] if are_shards else entries

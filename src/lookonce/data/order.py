@@ -33,11 +33,9 @@ class EpochOrder:
     def rows(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of the data set at positions (>= 0, no upper limit), same shape."""
         while len(self._rows) <= positions.max():
-            self._rows = np.concatenate([self._rows, self._pass(len(self._rows) // self.num_images)])
+            generator = np.random.default_rng([self.seed, self.epoch, len(self._rows) // self.num_images, _ORDER])
+            self._rows = np.concatenate([self._rows, generator.permutation(self.num_images)])
         return self._rows[positions]
-
-    def _pass(self, number: int) -> NDArray[np.int64]:
-        return np.random.default_rng([self.seed, self.epoch, number, _ORDER]).permutation(self.num_images)
 
     def draws(self, positions: range, count: int) -> Floats:
         """(positions, count) uniform random numbers, 0 <= x < 1; each row depends on seed, epoch and its position only.

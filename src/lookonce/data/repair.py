@@ -43,34 +43,27 @@ def repair(datasets: Sequence[Dataset], findings: Sequence[Finding]) -> Repair:
     usual = [dataset for dataset in datasets if dataset.split in SPLITS] or list(datasets)
     unusable = {path for name in _UNUSABLE for path in _files(by_name[name])}
     doubles = _doubles(usual, by_name)
-    repaired = [_without_images(dataset, unusable | doubles[dataset.split]) for dataset in usual]
-    repaired = [_turned(dataset, _files(by_name["size-before-rotation"])) for dataset in repaired]
-    if by_name["repeated-box"]:
-        repaired = [_without_repeats(dataset) for dataset in repaired]
-    changes = [
-        f"{FINDING_KINDS[finding.name].fix}: {finding.message}"
-        for finding in findings
-        if FINDING_KINDS[finding.name].fix
-    ]
+    repaired = []
+    for dataset in usual:
+        first_rows = {path: row for row, path in reversed(list(enumerate(dataset.image_paths)))}  # each image once
+        kept = [row for path, row in first_rows.items() if path not in unusable | doubles[dataset.split]]
+        dataset = take_images(dataset, np.array(sorted(kept), dtype=np.int64))
+        dataset = _turned(dataset, _files(by_name["size-before-rotation"]))
+        repeats = overlapping_pairs(dataset) if by_name["repeated-box"] else ()
+        repeated = [second for first, second, _ in repeats if dataset.labels[first] == dataset.labels[second]]
+        repaired.append(take_boxes(dataset, ~np.isin(np.arange(len(dataset.labels)), repeated)))
     return Repair(
         datasets=tuple(unify_classes([dataset for dataset in repaired if len(dataset)])),
         new_names={
             path: path.with_suffix(SUFFIXES[image_header(path).kind][0]).name
             for path in _files(by_name["wrong-suffix"])
         },
-        changes=tuple(changes),
+        changes=tuple(f"{fix}: {one.message}" for one in findings if (fix := FINDING_KINDS[one.name].fix)),
     )
 
 
 def _files(findings: Iterable[Finding]) -> list[Path]:
     return [Path(finding.file) for finding in findings]
-
-
-def _without_images(dataset: Dataset, left_out: set[Path]) -> Dataset:
-    """The data set without the images `left_out`, and every other image once."""
-    first_rows = {path: row for row, path in reversed(list(enumerate(dataset.image_paths)))}
-    rows = [row for path, row in first_rows.items() if path not in left_out]
-    return dataset if len(rows) == len(dataset) else take_images(dataset, np.array(sorted(rows), dtype=np.int64))
 
 
 def _doubles(datasets: Sequence[Dataset], by_name: Mapping[str, Sequence[Finding]]) -> dict[str, set[Path]]:
@@ -115,11 +108,3 @@ def _turned(dataset: Dataset, paths: Sequence[Path]) -> Dataset:
         boxes[own] = turn_boxes_upright(boxes[own], header.stored_wh, header.orientation)
         sizes[row] = header.size_wh
     return replace(dataset, boxes_xyxy=boxes, image_sizes_wh=sizes)
-
-
-def _without_repeats(dataset: Dataset) -> Dataset:
-    keep = np.ones(len(dataset.labels), dtype=np.bool_)
-    for first, second, _ in overlapping_pairs(dataset):
-        if dataset.labels[first] == dataset.labels[second]:
-            keep[second] = False
-    return take_boxes(dataset, keep)

@@ -3,13 +3,13 @@
 All functions are pure; they read and write no files.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.dataset import Dataset
+from lookonce.data.dataset import Dataset, columns, joined_columns
 from lookonce.errors import DataError
 
 Rows = NDArray[np.int64]
@@ -23,38 +23,14 @@ def even_choice(total: int, count: int) -> Rows:
 
 
 def take_images(dataset: Dataset, rows: Rows) -> Dataset:
-    """The images `rows` (K,) with their boxes, in that order."""
-    counts = np.diff(dataset.box_offsets)[rows]
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    # For each selected box: the first row of its image's boxes, plus its index among them.
-    boxes = np.repeat(dataset.box_offsets[:-1][rows] - offsets[:-1], counts) + np.arange(offsets[-1])
-    return replace(
-        _take_columns(dataset, boxes),
-        image_paths=[dataset.image_paths[row] for row in rows.tolist()],
-        image_ids=dataset.image_ids[rows],
-        own_ids=[dataset.own_ids[row] for row in rows.tolist()] if dataset.own_ids else (),
-        image_sizes_wh=dataset.image_sizes_wh[rows],
-        box_offsets=offsets,
-    )
+    """The images `rows` (K,) with their boxes, in that order; without `never_found`, as in all new data sets."""
+    return replace(dataset, never_found=None).take(rows)
 
 
 def take_boxes(dataset: Dataset, keep: NDArray[np.bool_]) -> Dataset:
-    """All images, with the boxes where `keep` (M,) is true; without `never_found`, as in all new data sets."""
-    before = np.concatenate([[0], np.cumsum(keep)])
-    offsets = before[dataset.box_offsets].astype(np.int64)
-    return replace(_take_columns(dataset, np.flatnonzero(keep)), box_offsets=offsets)
-
-
-def _take_columns(dataset: Dataset, boxes: Rows) -> Dataset:
-    """The rows `boxes` of all box arrays; box_offsets are not adapted yet."""
-    return replace(
-        dataset,
-        boxes_xyxy=dataset.boxes_xyxy[boxes],
-        labels=dataset.labels[boxes],
-        crowd=dataset.crowd[boxes],
-        areas=dataset.areas[boxes],
-        never_found=None,
-    )
+    """All images, with the boxes where `keep` (M,) is true; without `never_found`."""
+    offsets = np.concatenate([[0], np.cumsum(keep)])[dataset.box_offsets].astype(np.int64)
+    return replace(dataset, box_offsets=offsets, never_found=None, **columns(dataset, keep))
 
 
 def rename_classes(dataset: Dataset, new_names: Mapping[str, str]) -> Dataset:
@@ -62,23 +38,21 @@ def rename_classes(dataset: Dataset, new_names: Mapping[str, str]) -> Dataset:
 
     DataError for an old name that no class has.
     """
-    unknown = sorted(set(new_names) - set(dataset.class_names))
-    if unknown:
-        raise DataError(
-            f"unknown class {unknown[0]!r} to rename; the classes are {', '.join(dataset.class_names)}",
-            value=unknown[0],
-        )
+    _require_classes(dataset, new_names, "rename")
     renamed = [new_names.get(name, name) for name in dataset.class_names]
     return _renumber(dataset, renamed, tuple(dict.fromkeys(renamed)))
 
 
+def _require_classes(dataset: Dataset, names: Iterable[str], purpose: str) -> None:
+    for name in names:
+        if name not in dataset.class_names:
+            known = ", ".join(dataset.class_names)
+            raise DataError(f"unknown class {name!r} to {purpose}; the classes are {known}", value=name)
+
+
 def keep_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
     """Only the classes `names`, in that order; images that lose all their boxes are dropped, background stays."""
-    unknown = [name for name in names if name not in dataset.class_names]
-    if unknown:
-        raise DataError(
-            f"unknown class {unknown[0]!r} to keep; the classes are {', '.join(dataset.class_names)}", value=unknown[0]
-        )
+    _require_classes(dataset, names, "keep")
     kept = take_boxes(dataset, np.isin(dataset.labels, [dataset.class_names.index(name) for name in names]))
     had, has = np.diff(dataset.box_offsets) > 0, np.diff(kept.box_offsets) > 0
     return with_classes(take_images(kept, np.flatnonzero(has | ~had)), tuple(names))
@@ -128,10 +102,7 @@ def join(datasets: Sequence[Dataset], split: str) -> Dataset:
         image_ids=image_ids,
         image_sizes_wh=np.concatenate([part.image_sizes_wh for part in parts]),
         box_offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        boxes_xyxy=np.concatenate([part.boxes_xyxy for part in parts]),
-        labels=np.concatenate([part.labels for part in parts]),
-        crowd=np.concatenate([part.crowd for part in parts]),
-        areas=np.concatenate([part.areas for part in parts]),
+        **joined_columns(parts),
         class_names=parts[0].class_names,
         category_ids=parts[0].category_ids,
     )
@@ -153,24 +124,24 @@ def share_out(dataset: Dataset, shares: Mapping[str, float], *, stratify: bool, 
     """
     generator = np.random.default_rng([seed, len(dataset)])
     order = generator.permutation(len(dataset))
-    homes = _stratified(dataset, order, shares) if stratify else _cut(order, shares)
-    splits = list(shares)
+    if stratify:
+        homes = _stratified(dataset, order, shares)
+    else:  # consecutive parts of `order`
+        ends = np.rint(np.cumsum(list(shares.values())) * len(order)).astype(np.int64)
+        homes = np.empty(len(order), dtype=np.int64)
+        homes[order] = np.minimum(np.searchsorted(ends, np.arange(len(order)), side="right"), len(shares) - 1)
     return [
-        replace(take_images(dataset, np.flatnonzero(homes == place)), split=split) for place, split in enumerate(splits)
+        replace(take_images(dataset, np.flatnonzero(homes == place)), split=split) for place, split in enumerate(shares)
     ]
-
-
-def _cut(order: Rows, shares: Mapping[str, float]) -> Rows:
-    """(N,) index of each image's split: consecutive parts of `order`."""
-    ends = np.rint(np.cumsum(list(shares.values())) * len(order)).astype(np.int64)
-    homes = np.empty(len(order), dtype=np.int64)
-    homes[order] = np.searchsorted(ends, np.arange(len(order)), side="right")
-    return np.minimum(homes, len(shares) - 1)
 
 
 def _stratified(dataset: Dataset, order: Rows, shares: Mapping[str, float]) -> Rows:
     """(N,) index of each image's split: the rarest class first, each image to the split that lacks it most."""
-    content = _content(dataset)  # (N, C + 1)
+    # (N, C + 1) number of boxes of each class in each image; the last column is 1 for background images.
+    num_boxes = np.diff(dataset.box_offsets)
+    content = np.zeros((len(dataset), len(dataset.class_names) + 1))
+    np.add.at(content, (np.repeat(np.arange(len(dataset)), num_boxes), dataset.labels), 1)
+    content[:, -1] = num_boxes == 0
     wanted_images = np.array(list(shares.values())) * len(order)  # (S,)
     wanted = np.outer(list(shares.values()), content.sum(axis=0))  # (S, C + 1)
     homes = np.full(len(order), -1, dtype=np.int64)
@@ -184,13 +155,3 @@ def _stratified(dataset: Dataset, order: Rows, shares: Mapping[str, float]) -> R
             wanted[home] -= content[row]
             wanted_images[home] -= 1
     return homes
-
-
-def _content(dataset: Dataset) -> NDArray[np.float64]:
-    """(N, C + 1) number of boxes of each class in each image; the last column is 1 for background images."""
-    num_classes = len(dataset.class_names)
-    counts = np.zeros((len(dataset), num_classes + 1))
-    rows = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
-    np.add.at(counts, (rows, dataset.labels), 1)
-    counts[:, num_classes] = np.diff(dataset.box_offsets) == 0
-    return counts

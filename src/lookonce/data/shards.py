@@ -89,10 +89,8 @@ def open_shards(folder: Path) -> Shards:
             for archive, images in content["archives"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError.at(
-            folder / INDEX,
-            f"cannot be read ({error}); expected the index that `lookonce convert-data --to shards` writes",
-        ) from error
+        problem = f"cannot be read ({error}); expected the index that `lookonce convert-data --to shards` writes"
+        raise DataError.at(folder / INDEX, problem) from error
     remote = folder / REMOTE
     location = Location.parse(remote.read_text(encoding="utf-8")) if remote.is_file() else None
     return Shards(folder=folder, places=places, location=location, store=open_store())

@@ -48,14 +48,12 @@ def open_data(
     and small YAML files only. DataError if `data` matches no format, or two.
     """
     path = local_data(data, streamed=streamed)
-    folder = None if images is None else _image_folder(images, streamed=streamed)
+    folder = images
+    if images is not None:
+        folder = local_data(images, streamed=True) if streamed and is_remote(images) else local_file(images)
     source = _open(path, folder, needs_images=needs_images)
     source.needs_images = needs_images
     return source if follow_links else bounded(source, folder or path)
-
-
-def _image_folder(images: Path, *, streamed: bool) -> Path:
-    return local_data(images, streamed=True) if streamed and is_remote(images) else local_file(images)
 
 
 def bounded(source: DataSource, place: Path) -> DataSource:
@@ -78,10 +76,6 @@ def _open(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
         raise DataError.at(path, f"is {what}; --images {images} is valid only with an annotation file; leave it out")
     if path.is_dir():
         return _open_folder(path, needs_images=needs_images)
-    return _open_file(path, images, needs_images=needs_images)
-
-
-def _open_file(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
     require_content(path, DataError)
     suffix = path.suffix.lower()
     if suffix in {".yaml", ".yml"}:
@@ -146,22 +140,19 @@ def _open_folder(root: Path, *, needs_images: bool) -> DataSource:
         if found:
             name = list(found)[-1] if layouts[list(found)[-1]].wins else next(iter(found))
             if len(found) > 1 and not layouts[name].wins:
-                raise _ambiguous(root, found)
+                firsts = {kind: files[0] for kind, files in found.items()}
+                seen = " and ".join(f"{len(found[kind])} {kind} ({firsts[kind].relative_to(root)})" for kind in found)
+                choices = ", or ".join(f"--data {file}" for kind, file in firsts.items() if kind != "yolo")
+                raise DataError.at(
+                    root,
+                    f"has annotations of several formats: {seen}; expected one; choose a file: {choices}; or describe "
+                    f"the folder: {_description(root, found[name])}",
+                )
             return layouts[name].open(listing, found[name], needs_images)
     inner = [entry for entry in root.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
     if len(inner) == 1 and inner[0].is_dir() and listing.files:
         return _open_folder(inner[0], needs_images=needs_images)
     raise _not_understood(listing)
-
-
-def _ambiguous(root: Path, found: dict[str, list[Path]]) -> DataError:
-    seen = " and ".join(f"{len(files)} {name} ({files[0].relative_to(root)})" for name, files in found.items())
-    choices = ", or ".join(f"--data {files[0]}" for name, files in found.items() if name != "yolo")
-    return DataError.at(
-        root,
-        f"has annotations of several formats: {seen}; expected one; choose a file: {choices}; or describe the folder: "
-        f"{_description(root, found[next(iter(found))])}",
-    )
 
 
 def _not_understood(listing: Listing) -> DataError:

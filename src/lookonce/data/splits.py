@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.box_conventions import BoxConvention
 from lookonce.data.dataset import Dataset
@@ -11,6 +13,7 @@ from lookonce.data.findings import RaiseOnError, Report
 from lookonce.data.headers import report_missing
 from lookonce.data.links import report_links
 from lookonce.errors import DataError
+from lookonce.settings.names import counted, few
 
 ReadSplit = Callable[[str, Report], Annotations]
 SPLITS = ("train", "val", "test")
@@ -71,7 +74,7 @@ class DataSource:
             report_links(found.image_paths, self.links_stay_in, report)
         if self.boxes is None:
             return found
-        boxes_xyxy = self.boxes.undo(found.boxes_xyxy, found.box_sizes_wh)
+        boxes_xyxy = self.boxes.undo(found.boxes_xyxy, found.box_sizes_wh).astype(np.float64)
         return replace(found, boxes_xyxy=boxes_xyxy, written="xyxy")
 
     def read(self, name: str, report: Report) -> Dataset:
@@ -83,33 +86,21 @@ class DataSource:
         dataset = assemble(found, report)
         if self.needs_images:
             report_missing(dataset.image_paths, found.origin, report)
-        else:
-            _require_sizes(dataset)
+        elif (unknown := (dataset.image_sizes_wh == 0).any(axis=1)).any():
+            images = counted(int(unknown.sum()), "such image")
+            problem = f"no such image file, and the annotations do not state its width and height ({images})"
+            path = dataset.image_paths[int(unknown.argmax())]
+            raise DataError.at(path, f"{problem}; set the image folder: --images FOLDER")
         for other in self._loaded.values():
             if other.class_names != dataset.class_names:
                 raise DataError.at(
                     self.origin,
-                    f"split {dataset.split!r} has the classes {listed(dataset.class_names)}; expected those of split "
-                    f"{other.split!r} in the same order: {listed(other.class_names)}",
+                    f"split {dataset.split!r} has the classes {few(dataset.class_names)}; expected those of split "
+                    f"{other.split!r} in the same order: {few(other.class_names)}",
                 )
         return dataset
-
-
-def _require_sizes(dataset: Dataset) -> None:
-    unknown = (dataset.image_sizes_wh == 0).any(axis=1)
-    if unknown.any():
-        count = int(unknown.sum())
-        raise DataError.at(
-            dataset.image_paths[int(unknown.argmax())],
-            f"no such image file, and the annotations do not state its width and height ({count} such "
-            f"image{'' if count == 1 else 's'}); set the image folder: --images FOLDER",
-        )
 
 
 def in_order(splits: Mapping[str, object]) -> list[str]:
     """train, val, test first, in that order."""
     return [split for split in SPLITS if split in splits] + sorted(split for split in splits if split not in SPLITS)
-
-
-def listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (f", ... ({len(names)})" if len(names) > 6 else "")

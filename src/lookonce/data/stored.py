@@ -50,7 +50,6 @@ def stored_in(folder: Path) -> set[str]:
 
 
 def is_stored(path: Path) -> bool:
-    """Whether an image is in object storage and not on this machine."""
     return path.name in stored_in(path.parent) and not path.exists()
 
 

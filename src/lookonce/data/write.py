@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -33,16 +34,31 @@ Format = Literal["coco", "voc", "yolo", "labelme", "cvat", "label-studio", "shar
 Placing = Literal["copy", "link"]
 OnProgress = Callable[[int, int], None]
 
-_IMAGE_FOLDER: dict[str, str] = {
-    "coco": "{split}",
-    "voc": "JPEGImages",
-    "yolo": "images/{split}",
-    "labelme": "{split}",
-    "cvat": "{split}",
-    "label-studio": "{split}",
-    "shards": "{split}",
+
+@dataclass(frozen=True)
+class _Writing:
+    """write(folder, splits) writes annotations; image_folder is below that folder; marks_crowd: with crowd boxes."""
+
+    write: Callable[[Path, Sequence[Dataset]], None]
+    image_folder: str = "{split}"
+    marks_crowd: bool = False
+
+
+def _write_coco(folder: Path, datasets: Sequence[Dataset]) -> None:
+    (folder / "annotations").mkdir()
+    for dataset in datasets:
+        write_coco(folder / "annotations" / f"instances_{dataset.split}.json", dataset)
+
+
+FORMATS: dict[str, _Writing] = {
+    "coco": _Writing(_write_coco, marks_crowd=True),
+    "voc": _Writing(write_voc, "JPEGImages", marks_crowd=True),
+    "yolo": _Writing(write_yolo, "images/{split}"),
+    "labelme": _Writing(write_labelme),
+    "cvat": _Writing(write_cvat),
+    "label-studio": _Writing(write_label_studio),
+    "shards": _Writing(_write_coco, marks_crowd=True),
 }
-_MARKS_CROWD = frozenset({"coco", "voc", "shards"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +78,8 @@ class Copy:
 
 
 def require_format(to: str) -> None:
-    if to not in _IMAGE_FOLDER:
-        raise DataError(f"unknown format {to!r}; expected one of {', '.join(_IMAGE_FOLDER)}", value=to)
+    if to not in FORMATS:
+        raise DataError(f"unknown format {to!r}; expected one of {', '.join(FORMATS)}", value=to)
 
 
 def require_new(folder: Path) -> None:
@@ -106,8 +122,11 @@ def write_data(
                     for dataset in datasets
                 ]
             if to == "labelme":  # has no list of images, so they are read in the order of their files
-                placed = [_by_file(dataset) for dataset in placed]
-            _write_annotations(placed, new, to, scores)
+                orders = [np.argsort([f"{path.stem}.json" for path in one.image_paths]) for one in placed]
+                placed = [one.take(order) for one, order in zip(placed, orders, strict=True)]
+            without = placed if FORMATS[to].marks_crowd else [take_boxes(one, ~one.crowd) for one in placed]
+            write = FORMATS[to].write if scores is None else partial(write_label_studio, scores=scores)
+            write(new, without)
             difference = _compare(placed, open_data(new), to)
             for name, text in (notes or {}).items():
                 (new / name).write_text(text, encoding="utf-8")
@@ -117,7 +136,7 @@ def write_data(
         format=to,
         images={dataset.split: len(dataset) for dataset in datasets},
         boxes={dataset.split: len(_kept_rows(dataset, to)) for dataset in datasets},
-        crowd_left_out=0 if to in _MARKS_CROWD else sum(int(dataset.crowd.sum()) for dataset in datasets),
+        crowd_left_out=0 if FORMATS[to].marks_crowd else sum(int(dataset.crowd.sum()) for dataset in datasets),
         largest_difference=difference,
         renamed={path: target.name for (_, path), target in targets.items() if target.name != path.name},
     )
@@ -133,7 +152,7 @@ def _targets(datasets: Sequence[Dataset], to: str, new_names: Mapping[Path, str]
     targets: Targets = {}
     taken: dict[str, Path] = {}
     for dataset in datasets:
-        folder = Path(_IMAGE_FOLDER[to].format(split=dataset.split))
+        folder = Path(FORMATS[to].image_folder.format(split=dataset.split))
         for path in dataset.image_paths:
             if (dataset.split, path) not in targets:
                 name = _BYTE.sub(lambda byte: f"%{ord(byte[0]) & 0xFF:02X}", new_names.get(path, path.name))
@@ -206,39 +225,8 @@ def _place(path: Path, target: Path, placing: str) -> None:
         ) from error
 
 
-def _by_file(dataset: Dataset) -> Dataset:
-    """Images in the order of their .json files."""
-    names = [f"{path.stem}.json" for path in dataset.image_paths]
-    return dataset.take(sorted(range(len(dataset)), key=names.__getitem__))
-
-
-def _write_annotations(datasets: Sequence[Dataset], folder: Path, to: str, scores: NDArray[np.float32] | None) -> None:
-    if to not in _MARKS_CROWD:
-        datasets = [take_boxes(dataset, ~dataset.crowd) for dataset in datasets]
-    if to == "label-studio":
-        write_label_studio(folder, datasets, scores)
-    else:
-        _WRITERS[to](folder, datasets)
-
-
-def _write_coco(folder: Path, datasets: Sequence[Dataset]) -> None:
-    (folder / "annotations").mkdir()
-    for dataset in datasets:
-        write_coco(folder / "annotations" / f"instances_{dataset.split}.json", dataset)
-
-
-_WRITERS: dict[str, Callable[[Path, Sequence[Dataset]], None]] = {
-    "coco": _write_coco,
-    "shards": _write_coco,
-    "voc": write_voc,
-    "yolo": write_yolo,
-    "labelme": write_labelme,
-    "cvat": write_cvat,
-}
-
-
 def _kept_rows(dataset: Dataset, to: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.arange(len(dataset.labels)) if to in _MARKS_CROWD else np.flatnonzero(~dataset.crowd)
+    return np.arange(len(dataset.labels)) if FORMATS[to].marks_crowd else np.flatnonzero(~dataset.crowd)
 
 
 def _compare(datasets: Sequence[Dataset], copy: DataSource, to: str) -> float:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lookonce.data.images import on_white, read_image, to_eight_bit
+from lookonce.data.decoders import on_white, to_eight_bit
+from lookonce.data.images import read_image
 from lookonce.errors import DataError
 from lookonce.prediction.sources import ImageSource, Media, find_media, unique_places
 

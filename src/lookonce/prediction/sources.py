@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.cores import NUM_FETCHERS
+from lookonce.data.decoders import TruncatedImage
 from lookonce.data.findings import RaiseOnError
-from lookonce.data.images import IMAGE_SUFFIXES, TruncatedImage, read_image
+from lookonce.data.images import IMAGE_SUFFIXES, read_image
 from lookonce.data.links import report_links
 from lookonce.data.listing import Listing
 from lookonce.errors import DataError, MissingExtra

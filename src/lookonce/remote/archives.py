@@ -22,15 +22,16 @@ def unzip(archive: Path, folder: Path, on_files: Callable[[int, int], None] | No
     """
     if folder.exists():
         raise DataError(f"{folder}: exists already; {archive} is unpacked into a new folder", path=folder)
-    with _opened(archive) as packed:
+    try:
+        packed = zipfile.ZipFile(archive)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError.at(archive, f"not a readable zip file ({error}); copy or download it again") from error
+    with packed:
         entries = packed.infolist()
         for entry in entries:
             _require_harmless(entry, archive)
         if len(entries) > MAX_FILES:
-            raise DataError(
-                f"{archive}: {len(entries):,} entries; expected at most {MAX_FILES:,}, in one data set",
-                path=archive,
-            )
+            raise DataError.at(archive, f"{len(entries):,} entries; expected at most {MAX_FILES:,}, in one data set")
         require_space(folder, sum(entry.file_size for entry in entries), f"the content of {archive.name}")
         unfinished = folder.with_name(f".{folder.name}.unpacking")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -40,15 +41,6 @@ def unzip(archive: Path, folder: Path, on_files: Callable[[int, int], None] | No
                 on_files(done, len(entries))
         unfinished.mkdir(parents=True, exist_ok=True)
         unfinished.rename(folder)
-
-
-def _opened(archive: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(archive)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(
-            f"{archive}: not a readable zip file ({error}); copy or download it again", path=archive
-        ) from error
 
 
 def _require_harmless(entry: zipfile.ZipInfo, archive: Path) -> None:
@@ -64,7 +56,7 @@ def _require_harmless(entry: zipfile.ZipInfo, archive: Path) -> None:
     elif entry.file_size > MIN_SUSPECT_BYTES and entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
         problem = f"unpacks from {entry.compress_size:,} to {entry.file_size:,} bytes"
     if problem:
-        raise DataError(f"{archive}: its entry {name!r} {problem}; nothing was unpacked", path=archive)
+        raise DataError.at(archive, f"its entry {name!r} {problem}; nothing was unpacked")
 
 
 def _extract(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, archive: Path) -> None:
@@ -79,6 +71,4 @@ def _extract(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, arch
             with packed.open(entry) as source, target.open("wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
         except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-            raise DataError(
-                f"{archive}: its entry {entry.filename!r} is damaged ({error}); copy it again", path=archive
-            ) from error
+            raise DataError.at(archive, f"its entry {entry.filename!r} is damaged ({error}); copy it again") from error

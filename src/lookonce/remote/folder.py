@@ -1,48 +1,17 @@
 """A folder of results on a disk or in object storage, with the same functions for both."""
 
 import shutil
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 
 from lookonce.remote.objects import Location, is_remote
 from lookonce.remote.store import open_store
-from lookonce.storage import new_file, os_errors_explained, temporary_folder
+from lookonce.storage import make_folder, new_file, os_errors_explained, temporary_folder
 
 
-class Folder(ABC):
-    """A folder, made when its first file is written. Files in it appear when they are complete."""
+class Folder:
+    """A folder on a disk, made when its first file is written. Files in it appear when they are complete."""
 
-    @abstractmethod
-    def size(self, name: str) -> int | None:
-        """Bytes of a file, None if it is not there."""
-
-    @abstractmethod
-    def names(self, folder: str) -> list[str]:
-        """The files in a folder of it; "": in itself."""
-
-    @abstractmethod
-    def read(self, name: str) -> bytes:
-        """A file that is there."""
-
-    @abstractmethod
-    def write(self, name: str, text: str) -> None:
-        """A small file."""
-
-    @abstractmethod
-    def write_pieces(self, name: str, pieces: Iterable[bytes]) -> None:
-        """A file of any size."""
-
-    @abstractmethod
-    def remove(self, name: str) -> None:
-        """A file, or a folder with its files; nothing if it is not there."""
-
-    @abstractmethod
-    def remove_leftovers(self, name: str) -> None:
-        """What killed writers of a file have left beside it."""
-
-
-class _OnDisk(Folder):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
@@ -50,29 +19,34 @@ class _OnDisk(Folder):
         return str(self._folder)
 
     def size(self, name: str) -> int | None:
+        """Bytes of a file, None if it is not there."""
         path = self._folder / name
         with os_errors_explained(path):
             return path.stat().st_size if path.exists() else None
 
     def names(self, folder: str) -> list[str]:
+        """The files in a folder of it; "": in itself."""
         with os_errors_explained(self._folder / folder):
             return [path.name for path in (self._folder / folder).glob("*")]
 
     def read(self, name: str) -> bytes:
+        """A file that is there."""
         with os_errors_explained(self._folder / name):
             return (self._folder / name).read_bytes()
 
     def write(self, name: str, text: str) -> None:
+        """A small file."""
         self.write_pieces(name, [text.encode()])
 
     def write_pieces(self, name: str, pieces: Iterable[bytes]) -> None:
+        """A file of any size."""
         path = self._folder / name
-        with os_errors_explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with new_file(path) as file:
             file.writelines(pieces)
 
     def remove(self, name: str) -> None:
+        """A file, or a folder with its files; nothing if it is not there."""
         path = self._folder / name
         with os_errors_explained(path):
             if path.is_dir():
@@ -81,11 +55,14 @@ class _OnDisk(Folder):
                 path.unlink(missing_ok=True)
 
     def remove_leftovers(self, name: str) -> None:
+        """What killed writers of a file have left beside it."""
         for path in self._folder.glob(f".{name}.*.new"):
             path.unlink(missing_ok=True)
 
 
-class _InStore(Folder):
+class FolderInStore(Folder):
+    """The same below an address of object storage."""
+
     def __init__(self, location: Location) -> None:
         self._location, self._store = location, open_store()
 
@@ -121,4 +98,4 @@ class _InStore(Folder):
 
 def open_folder(place: str | Path) -> Folder:
     """The folder at a path or an address."""
-    return _InStore(Location.parse(str(place))) if is_remote(place) else _OnDisk(Path(place))
+    return FolderInStore(Location.parse(str(place))) if is_remote(place) else Folder(Path(place))

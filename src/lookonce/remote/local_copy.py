@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from lookonce.remote.lock import work_lock
 from lookonce.remote.objects import Location, is_remote
 from lookonce.remote.stage_in import cache_name, stage_in, unpack_once
 from lookonce.remote.stage_out import CURRENT, fetch_run
 from lookonce.remote.store import open_store
+from lookonce.storage import work_lock
 
 DARKNETS = (".cfg", ".weights")  # each needs the other
 CACHE = Path(".lookonce-cache")  # in the folder where the command runs: nothing is written to HOME
@@ -20,7 +20,7 @@ def local_file(place: str | Path, cache: Path = CACHE) -> Path:
     location, store = Location.parse(str(place)), open_store()
     folder = cache / cache_name(location)
     if any(entry.name.rpartition("/")[2] == CURRENT for entry in store.entries(location)):
-        with work_lock(folder.with_name(f".{folder.name}.lock")):
+        with work_lock(folder):
             fetch_run(location, folder, store)
         return folder
     return stage_in(location, folder, store)

@@ -38,6 +38,7 @@ PASSING = {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "Throttling", "
 # Error codes of one object: no such key, a version that was deleted, one in an archive, a key that is too long.
 OF_OBJECT = {"NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "InvalidObjectState", "KeyTooLongError"}
 DENIED = "AccessDenied"
+OF_BUCKET = {"list_objects_v2", "list_multipart_uploads"}  # requests about a bucket; the others have a key
 
 
 class RemoteError(LookonceError):
@@ -107,17 +108,9 @@ class ObjectStore:
 
     def entries(self, location: Location) -> list[Entry]:
         """All objects at or below a location, sorted by key; folder placeholders are omitted."""
-        found: list[Entry] = []
-        token: dict[str, str] = {}
-        while True:
-            page = self._patiently(
-                location,
-                lambda: self._client.list_objects_v2(Bucket=location.bucket, Prefix=location.key, **token),  # noqa: B023
-            )
-            found += [entry for row in page.get("Contents", []) if (entry := _entry(location, row)) is not None]
-            if not page.get("IsTruncated"):
-                return found
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+        pages = self._pages("list_objects_v2", location, "ContinuationToken", Prefix=location.key)
+        rows = (row for page in pages for row in page.get("Contents", []))
+        return [entry for row in rows if (entry := _entry(location, row)) is not None]
 
     def download(self, entry: Entry, path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> None:
         """Downloads an object to `path`, which appears when it is complete. Resumes an interrupted download.
@@ -129,22 +122,27 @@ class ObjectStore:
         part = path.with_name(f".{path.name}.{mark}.part")
 
         def fetch_the_rest() -> None:
-            done = part.stat().st_size if part.exists() else 0
-            for piece in self._pieces(entry, done):
+            done = part.stat().st_size
+            if done >= entry.size:
+                return
+            answer = self._client.get_object(
+                Bucket=entry.location.bucket,
+                Key=entry.location.key,
+                Range=f"bytes={done}-{entry.size - 1}",
+                IfMatch=f'"{entry.etag}"',
+            )
+            for piece in answer["Body"].iter_chunks(MIB):
                 with part.open("ab") as file:
                     file.write(piece)
                 on_bytes(len(piece))
 
-        on_bytes(part.stat().st_size if part.exists() else 0)
-        self._patiently(entry.location, fetch_the_rest, progress=lambda: part.stat().st_size if part.exists() else 0)
-        if not part.exists():
-            part.touch()
+        part.touch()
+        on_bytes(part.stat().st_size)
+        self._patiently(entry.location, fetch_the_rest, progress=lambda: part.stat().st_size)
         if not agrees(part, entry.size, entry.etag):
             part.unlink()
-            raise RemoteError(
-                f"{entry.location}: the downloaded bytes differ from the stored object (ETag {entry.etag}); try again",
-                path=str(entry.location),
-            )
+            problem = f"the downloaded bytes differ from the stored object (ETag {entry.etag}); try again"
+            raise RemoteError.at(str(entry.location), problem)
         part.rename(path)
 
     def upload(self, path: Path, location: Location) -> str:
@@ -154,30 +152,21 @@ class ObjectStore:
         return self._upload_parts(path, location)
 
     def put_text(self, text: str, location: Location) -> None:
-        """Writes a string as a small object."""
         self._put(text.encode(), location)
 
     def _put(self, content: bytes, location: Location) -> str:
         """Uploads in one piece; returns the ETag."""
-        answer = self._patiently(
-            location,
-            lambda: self._client.put_object(
-                Bucket=location.bucket, Key=location.key, Body=content, ContentMD5=_md5_base64(content)
-            ),
-        )
+        digest = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+        answer = self._ask("put_object", location, Body=content, ContentMD5=digest)
         return str(answer["ETag"]).strip('"')
 
     def get_text(self, location: Location) -> str:
-        """Reads a small object as a string."""
         return self._body(location).decode()
 
     def delete(self, entries: list[Entry]) -> None:
         """Deletes objects one by one: not every service supports deleting many in one call."""
         for entry in entries:
-            self._patiently(
-                entry.location,
-                lambda: self._client.delete_object(Bucket=entry.location.bucket, Key=entry.location.key),  # noqa: B023
-            )
+            self._ask("delete_object", entry.location)
 
     def read(self, location: Location, start: int, length: int) -> bytes:
         """Reads `length` bytes of an object from offset `start`."""
@@ -191,14 +180,13 @@ class ObjectStore:
         except RemoteError as error:
             # Without the right to list the bucket, the service answers "denied" for an object that is not there, too.
             if error.value in OF_OBJECT or (error.value == DENIED and self._is_listed(location.bucket)):
-                raise UnreadableObject(f"{location}: {error.value}", path=str(location), value=error.value) from error
+                raise UnreadableObject.at(str(location), error.value, value=error.value) from error
             raise
 
     def _is_listed(self, bucket: str) -> bool:
         """Whether the bucket exists, and the credentials list its objects."""
-        place = Location(bucket=bucket)
         try:
-            self._patiently(place, lambda: self._client.list_objects_v2(Bucket=bucket, MaxKeys=1))
+            self._ask("list_objects_v2", Location(bucket=bucket), MaxKeys=1)
         except RemoteAway:
             raise
         except RemoteError:
@@ -211,52 +199,25 @@ class ObjectStore:
             size = answer["ContentLength"]
             if max_bytes is not None and size > max_bytes:
                 answer["Body"].close()
-                raise UnreadableObject(
-                    f"{location}: {size:,} bytes; expected an image of at most {max_bytes:,}", path=str(location)
-                )
+                problem = f"{size:,} bytes; expected an image of at most {max_bytes:,}"
+                raise UnreadableObject.at(str(location), problem)
             return bytes(answer["Body"].read())
 
         return self._patiently(location, fetch)
 
-    def _pieces(self, entry: Entry, start: int) -> Iterator[bytes]:
-        if start >= entry.size:
-            return
-        answer = self._client.get_object(
-            Bucket=entry.location.bucket,
-            Key=entry.location.key,
-            Range=f"bytes={start}-{entry.size - 1}",
-            IfMatch=f'"{entry.etag}"',
-        )
-        yield from answer["Body"].iter_chunks(MIB)
-
     def _upload_parts(self, path: Path, location: Location) -> str:
-        address = {"Bucket": location.bucket, "Key": location.key}
         digests = list(_part_digests(path, PART_BYTES))
-        upload, present = self._upload_to_resume(location, digests)
-        parts = []
-        for number, digest in enumerate(digests, start=1):
-            etag = present.get(number)
-            if etag is None:
-                content = _part(path, number, PART_BYTES)
-                answer = self._patiently(
-                    location,
-                    lambda: self._client.upload_part(
-                        **address,
-                        UploadId=upload,
-                        PartNumber=number,  # noqa: B023
-                        Body=content,  # noqa: B023
-                        ContentMD5=base64.b64encode(digest).decode(),  # noqa: B023
-                    ),
-                )
-                etag = answer["ETag"]
-            parts.append({"PartNumber": number, "ETag": etag})
+        upload, etags = self._upload_to_resume(location, digests)
+        with path.open("rb") as file:
+            for number, digest in enumerate(digests, start=1):
+                content = file.read(PART_BYTES)
+                if number not in etags:
+                    part = {"UploadId": upload, "PartNumber": number, "Body": content}
+                    answer = self._ask("upload_part", location, ContentMD5=base64.b64encode(digest).decode(), **part)
+                    etags[number] = answer["ETag"]
+        parts = [{"PartNumber": number, "ETag": etag} for number, etag in sorted(etags.items())]
         try:
-            self._patiently(
-                location,
-                lambda: self._client.complete_multipart_upload(
-                    **address, UploadId=upload, MultipartUpload={"Parts": parts}
-                ),
-            )
+            self._ask("complete_multipart_upload", location, UploadId=upload, MultipartUpload={"Parts": parts})
         except RemoteAway:
             raise
         except RemoteError:
@@ -267,42 +228,30 @@ class ObjectStore:
 
     def _upload_to_resume(self, location: Location, digests: list[bytes]) -> tuple[str, dict[int, str]]:
         """(upload id, ETag of each uploaded part) of an interrupted upload of the same bytes, or of a new one."""
-        address = {"Bucket": location.bucket, "Key": location.key}
-        begun = self._patiently(
-            location,
-            lambda: self._client.list_multipart_uploads(Bucket=location.bucket, Prefix=location.key),
-        )
-        for row in begun.get("Uploads", []):
-            if row["Key"] != location.key:
-                continue
-            there = self._parts_of(location, row["UploadId"])
+        begun = self._ask("list_multipart_uploads", location, Prefix=location.key)
+        for upload in (row["UploadId"] for row in begun.get("Uploads", []) if row["Key"] == location.key):
+            pages = self._pages("list_parts", location, "PartNumberMarker", UploadId=upload)
+            there = {row["PartNumber"]: row["ETag"] for page in pages for row in page.get("Parts", [])}
             hexes = {number: etag.strip('"') for number, etag in there.items()}
             if all(number <= len(digests) and digests[number - 1].hex() == etag for number, etag in hexes.items()):
-                return row["UploadId"], there
-            self._patiently(
-                location,
-                lambda: self._client.abort_multipart_upload(**address, UploadId=row["UploadId"]),  # noqa: B023
-            )
-        created = self._patiently(location, lambda: self._client.create_multipart_upload(**address))
-        return created["UploadId"], {}
+                return upload, there
+            self._ask("abort_multipart_upload", location, UploadId=upload)
+        return self._ask("create_multipart_upload", location)["UploadId"], {}
 
-    def _parts_of(self, location: Location, upload: str) -> dict[int, str]:
-        found: dict[int, str] = {}
-        marker: dict[str, int] = {}
+    def _pages(self, method: str, location: Location, marker: str, **request: Any) -> Iterator[Mapping[str, Any]]:
+        """The answers to a request that lists in pages. marker: name of the option at which the next page begins."""
         while True:
-            page = self._patiently(
-                location,
-                lambda: self._client.list_parts(
-                    Bucket=location.bucket,
-                    Key=location.key,
-                    UploadId=upload,
-                    **marker,  # noqa: B023
-                ),
-            )
-            found |= {row["PartNumber"]: row["ETag"] for row in page.get("Parts", [])}
+            page = self._ask(method, location, **request)
+            yield page
             if not page.get("IsTruncated"):
-                return found
-            marker = {"PartNumberMarker": page["NextPartNumberMarker"]}
+                return
+            request[marker] = page[f"Next{marker}"]
+
+    def _ask(self, method: str, location: Location, **request: Any) -> Any:
+        """The answer to a request of boto3's client about an object, or about its bucket (list_...)."""
+        if method not in OF_BUCKET:
+            request["Key"] = location.key
+        return self._patiently(location, lambda: getattr(self._client, method)(Bucket=location.bucket, **request))
 
     def _patiently(self, location: Location, operation: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
         """Retries with growing pauses while the error may be temporary; growing `progress` restarts the clock."""
@@ -314,16 +263,13 @@ class ObjectStore:
                 return result
             except self._errors as error:
                 if not self._may_pass(error):
-                    raise RemoteError(
-                        f"{location}: {_words(error)}; {_advice(error)}", path=str(location), value=_code(error)
-                    ) from error
+                    raise _refused(error, location) from error
                 if progress() > level:
                     last_good, level, pause = time.monotonic(), progress(), FIRST_PAUSE_SECONDS
                 waited = time.monotonic() - last_good
                 if waited + pause > self.patience_seconds:
-                    raise RemoteAway(
-                        f"{location}: {_words(error)}, for {waited:.0f} seconds; try again later", path=str(location)
-                    ) from error
+                    problem = f"{_words(error)}, for {waited:.0f} seconds; try again later"
+                    raise RemoteAway.at(str(location), problem) from error
                 if waited > WARN_AFTER_SECONDS and not self._warned:
                     self._warned = True  # once for all waiting threads, until a request succeeds
                     patience = f"retrying for {self.patience_seconds - waited:.0f} more seconds"
@@ -371,19 +317,16 @@ class ObjectStore:
             read_timeout=60,
             max_pool_connections=32,
         )
+        endpoint = self._first(ENDPOINT)
         return boto3.client(
             "s3",
-            endpoint_url=self._endpoint(),
+            endpoint_url=endpoint if endpoint is None or "://" in endpoint else f"https://{endpoint}",
             region_name=self._first(REGION) or "us-east-1",
             aws_access_key_id=self._first(KEY_ID),
             aws_secret_access_key=self._first(SECRET),
             aws_session_token=self._first(TOKEN),
             config=config,
         )
-
-    def _endpoint(self) -> str | None:
-        endpoint = self._first(ENDPOINT)
-        return endpoint if endpoint is None or "://" in endpoint else f"https://{endpoint}"
 
     def _first(self, names: tuple[str, ...]) -> str | None:
         return next((self.environment[name] for name in names if self.environment.get(name)), None)
@@ -393,7 +336,7 @@ def require_inside(entry: Entry) -> None:
     """Raises DataError for a name that leads outside the download folder."""
     path = PurePosixPath(entry.name)
     if path.is_absolute() or ".." in path.parts or "\\" in entry.name or ":" in path.parts[0]:
-        raise DataError(f"{entry.location}: its name leads outside the download folder", path=str(entry.location))
+        raise DataError.at(str(entry.location), "its name leads outside the download folder")
 
 
 def agrees(path: Path, size: int, etag: str) -> bool:
@@ -402,10 +345,7 @@ def agrees(path: Path, size: int, etag: str) -> bool:
     The ETag of an object uploaded in parts of unknown size proves nothing; then only the size is compared (archives
     and checkpoints carry their own checksums).
     """
-    if path.stat().st_size != size:
-        return False
-    is_digest = len(etag) == 32
-    return not is_digest or _hex_md5(path) == etag
+    return path.stat().st_size == size and (len(etag) != 32 or _hex_md5(path) == etag)
 
 
 def etag_of_parts(digests: Sequence[bytes]) -> str:
@@ -433,12 +373,6 @@ def _entry(location: Location, row: Mapping[str, Any]) -> Entry | None:
     )
 
 
-def _part(path: Path, number: int, part_bytes: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek((number - 1) * part_bytes)
-        return file.read(part_bytes)
-
-
 def _part_digests(path: Path, part_bytes: int) -> Iterator[bytes]:
     with path.open("rb") as file:
         while content := file.read(part_bytes):
@@ -450,20 +384,14 @@ def _hex_md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _md5_base64(content: bytes) -> str:
-    return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
-
-
 def _words(error: Exception) -> str:
     answer = getattr(error, "response", {}).get("Error", {})
     return f"{answer['Code']}: {answer.get('Message', '')}".strip(": ") if "Code" in answer else str(error)
 
 
-def _code(error: Exception) -> str:
-    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
-
-
-def _advice(error: Exception) -> str:
-    if _code(error) in {"NoSuchBucket", "NoSuchKey", "404"}:
-        return "check bucket and key of the address"
-    return "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL, and check the permissions of their user"
+def _refused(error: Exception, location: Location) -> RemoteError:
+    code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+    advice = "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL; check the permissions of their user"
+    if code in {"NoSuchBucket", "NoSuchKey", "404"}:
+        advice = "check bucket and key of the address"
+    return RemoteError.at(str(location), f"{_words(error)}; {advice}", value=code)

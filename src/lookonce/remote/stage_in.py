@@ -2,19 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
+from lookonce.cores import NUM_FETCHERS
 from lookonce.log import get_logger, progress_bar, progress_of
+from lookonce.ordered import ordered_map
 from lookonce.parsed import parse_json
 from lookonce.remote.archives import unzip
-from lookonce.remote.lock import work_lock
 from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteError, agrees, require_inside
-from lookonce.storage import require_space, write_file
+from lookonce.storage import require_space, work_lock, write_file
 
-PARALLEL = 16
 MARKER = ".staged.json"
 UNPACKED = ".unzipped"
 
@@ -26,9 +26,10 @@ def stage_in(location: Location, folder: Path, store: ObjectStore, *, entries: l
     was killed, are not downloaded again. A second process waits for the first. Raises DataError for names that leave
     the folder.
     """
-    with work_lock(folder.with_name(f".{folder.name}.lock")):
+    with work_lock(folder):
         entries = require_entries(location, store.entries(location) if entries is None else entries)
-        missing = _missing(entries, folder)
+        known = _etags(folder)
+        missing = [entry for entry in entries if not _is_here(entry, folder / entry.name, known.get(entry.name))]
         if missing:
             folder.mkdir(parents=True, exist_ok=True)
             total = sum(entry.size for entry in missing)
@@ -36,7 +37,8 @@ def stage_in(location: Location, folder: Path, store: ObjectStore, *, entries: l
             amount = f"{len(missing):,} of {len(entries):,} objects, {total / 1e6:,.1f} MB"
             get_logger().info(f"downloading {amount} from {location} to {folder}")
             _fetch(missing, folder, store, total)
-            _remember(entries, folder)
+            etags = known | {entry.name: entry.etag for entry in entries}
+            write_file(folder / MARKER, json.dumps(etags, indent=0))
     is_one = len(entries) == 1 and entries[0].location == location
     return folder / entries[0].name if is_one else folder
 
@@ -44,9 +46,8 @@ def stage_in(location: Location, folder: Path, store: ObjectStore, *, entries: l
 def require_entries(location: Location, entries: list[Entry]) -> list[Entry]:
     """The entries of a listing. RemoteError without any; DataError for a name that leaves the folder."""
     if not entries:
-        raise RemoteError(
-            f"{location}: no object has this key or is below it; check bucket and key of the address",
-            path=str(location),
+        raise RemoteError.at(
+            str(location), "no object has this key or is below it; check bucket and key of the address"
         )
     for entry in entries:
         require_inside(entry)
@@ -56,7 +57,7 @@ def require_entries(location: Location, entries: list[Entry]) -> list[Entry]:
 def unpack_once(archive: Path, folder: Path) -> Path:
     """Unpacks an archive into `folder` once, in one process of the machine; returns `folder`."""
     mark = folder.with_name(f".{folder.name}{UNPACKED}")
-    with work_lock(folder.with_name(f".{folder.name}.lock")):
+    with work_lock(folder):
         identity = f"{archive.stat().st_size} {archive.stat().st_mtime_ns}"
         if folder.exists() and mark.is_file() and mark.read_text(encoding="utf-8") == identity:
             return folder
@@ -65,12 +66,6 @@ def unpack_once(archive: Path, folder: Path) -> Path:
             unzip(archive, folder, on_progress)
         write_file(mark, identity)
     return folder
-
-
-def _missing(entries: Sequence[Entry], folder: Path) -> list[Entry]:
-    """The entries without an up-to-date local file. The marker file holds the ETag of each downloaded file."""
-    known = _remembered(folder)
-    return [entry for entry in entries if not _is_here(entry, folder / entry.name, known.get(entry.name))]
 
 
 def _is_here(entry: Entry, path: Path, known_etag: str | None) -> bool:
@@ -93,27 +88,13 @@ def _fetch(missing: Sequence[Entry], folder: Path, store: ObjectStore, total: in
         def fetch(entry: Entry) -> None:
             store.download(entry, folder / entry.name, count)
 
-        _in_parallel(fetch, missing)
+        with ThreadPoolExecutor(NUM_FETCHERS, thread_name_prefix="lookonce-fetch") as pool:
+            for _ in ordered_map(pool, fetch, missing, ahead=NUM_FETCHERS):
+                pass  # the first error cancels those not yet begun
 
 
-def _in_parallel(work: Callable[[Entry], None], entries: Sequence[Entry]) -> None:
-    """Stops at the first error; entries not yet begun are cancelled."""
-    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="lookonce-fetch") as pool:
-        try:
-            for _ in pool.map(work, entries):
-                pass
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _remember(entries: Sequence[Entry], folder: Path) -> None:
-    """Adds the ETags to those of earlier calls."""
-    known = _remembered(folder) | {entry.name: entry.etag for entry in entries}
-    write_file(folder / MARKER, json.dumps(known, indent=0))
-
-
-def _remembered(folder: Path) -> dict[str, str]:
+def _etags(folder: Path) -> dict[str, str]:
+    """ETag of each file that earlier calls have downloaded."""
     try:
         known: dict[str, str] = parse_json((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):

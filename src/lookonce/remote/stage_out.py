@@ -14,7 +14,7 @@ from threading import Event, Thread
 
 from lookonce.errors import LookonceError
 from lookonce.log import get_logger
-from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteAway, agrees, etag_of, require_inside
+from lookonce.remote.objects import Location, ObjectStore, RemoteAway, agrees, etag_of, require_inside
 from lookonce.storage import MARKER, write_file
 
 CURRENT = "CURRENT"
@@ -100,7 +100,8 @@ class StageOut:
             return  # replaced during the upload: the next `sync` uploads the new one
         self.store.put_text(version, base / CURRENT)
         self._sent[name] = stamp
-        self.store.delete([entry for entry in present.values() if not _belongs(entry, version)])
+        kept = {name for name in present if name == CURRENT or name.startswith(f"{version}/")}
+        self.store.delete([entry for name, entry in present.items() if name not in kept])
 
     def _there(self) -> dict[str, str]:
         if self._known is None:
@@ -124,10 +125,6 @@ def version_of(folder: Path) -> str:
         with path.open("rb") as file:
             digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:12]
-
-
-def _belongs(entry: Entry, version: str) -> bool:
-    return entry.name == CURRENT or entry.name.startswith(f"{version}/")
 
 
 def _is_hidden(path: Path, below: Path) -> bool:

@@ -65,10 +65,8 @@ class MoxingStore(ObjectStore):
         with _errors_explained(entry.location):
             self._file.copy(_address(entry.location), str(part))
         if part.stat().st_size != entry.size:
-            raise RemoteError(
-                f"{entry.location}: {part.stat().st_size:,} of {entry.size:,} bytes were downloaded; try again",
-                path=str(entry.location),
-            )
+            problem = f"{part.stat().st_size:,} of {entry.size:,} bytes were downloaded; try again"
+            raise RemoteError.at(str(entry.location), problem)
         part.rename(path)
         on_bytes(entry.size)
 
@@ -94,7 +92,7 @@ class MoxingStore(ObjectStore):
                 is_there = self._file.exists(_address(location))
             if is_there:
                 raise
-            raise UnreadableObject(f"{location}: no such object", path=str(location)) from error
+            raise UnreadableObject.at(str(location), "no such object") from error
 
     def _body(self, location: Location, *, max_bytes: int | None = None, **request: str) -> bytes:
         first, _, last = request.get("Range", "").removeprefix("bytes=").partition("-")
@@ -110,7 +108,7 @@ def _errors_explained(location: Location) -> Iterator[None]:
     except RemoteError:
         raise
     except Exception as error:  # moxing's exceptions have no common base class
-        raise RemoteError(f"{location}: moxing: {error}", path=str(location)) from error
+        raise RemoteError.at(str(location), f"moxing: {error}") from error
 
 
 def _address(location: Location) -> str:

@@ -20,6 +20,5 @@ def request_of(url: str, headers: Mapping[str, str] = NO_HEADERS) -> urllib.requ
 
 
 def without_credentials(url: str) -> str:
-    """The URL without name and password."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -45,7 +45,11 @@ def settings_page() -> str:
     recipe = resolve({"recipe": "modelzoo"}).settings
     for group, title in GROUPS.items():
         members = [name for name in Settings.model_fields if group_of(name) == group]
-        lines = [_settings_row(name, recipe) for name in members]
+        lines = []
+        for name in members:
+            default, other = (_code(to_text(value)) for value in (default_of(name), getattr(recipe, name)))
+            changed = "" if default == other or name == "recipe" else other
+            lines.append((f"`{name}`", default, changed, kind_in_words(name), unit_of(name), help_of(name)))
         parts.append(f"## {title}\n\n{_table(columns, lines)}")
     parts.append("## Recipes\n\n" + ", ".join(f"`{name}`" for name in recipe_names()) + RECIPES)
     return "\n".join(parts)
@@ -85,16 +89,9 @@ def option_tables() -> str:
 
 
 def with_section(text: str, section: str) -> str:
-    """A page with the section between its two marks replaced."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n{section}\n{END}{after}"
-
-
-def _settings_row(name: str, recipe: Settings) -> Sequence[str]:
-    default, other = (_code(to_text(value)) for value in (default_of(name), getattr(recipe, name)))
-    changed = "" if default == other or name == "recipe" else other
-    return (f"`{name}`", default, changed, kind_in_words(name), unit_of(name), help_of(name))
 
 
 def _alias_row(alias: Alias) -> Sequence[str]:
@@ -109,7 +106,6 @@ def _code(text: str) -> str:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 

@@ -133,7 +133,6 @@ def _of_document(entries: Sequence[Entry], recipe: str) -> tuple[list[Entry], li
 
 
 def recipe_names() -> list[str]:
-    """Names of the built-in recipes."""
     folder = resources.files("lookonce.settings") / "recipes"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
@@ -241,7 +240,7 @@ def _meaning(
         return {}, ()
     if alias.has_no_effect:
         return {}, () if entry.is_default else (alias.explained(entry.value),)
-    if alias.translate is None:
+    if not alias.is_in_training:
         raise SettingsError(alias.explained(entry.value), setting=entry.name, value=entry.value)
     translation = alias.translate(given)
     return translation.settings, translation.notes
@@ -264,12 +263,8 @@ def require_known(entries: Iterable[Entry], more: Iterable[str] = ()) -> None:
 
 def _recipe_entries(recipe: str) -> list[Entry]:
     if recipe not in recipe_names():
-        raise SettingsError(
-            f"recipe={recipe}: expected {' or '.join(recipe_names())}; pass your own YAML file with --file"
-            f"{suggestion(recipe, recipe_names())}",
-            setting="recipe",
-            value=recipe,
-        )
+        expected = f"expected {' or '.join(recipe_names())}; pass your own YAML file with --file"
+        raise SettingsError.of("recipe", recipe, f"{expected}{suggestion(recipe, recipe_names())}")
     with resources.as_file(resources.files("lookonce.settings") / "recipes" / f"{recipe}.yaml") as path:
         return [Entry(entry.name, entry.value, f"recipe {recipe}") for entry in read_entries(path)]
 

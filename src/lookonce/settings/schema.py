@@ -11,28 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lookonce.settings.values import (
-    Anchors,
-    Channels,
-    Decay,
-    DeviceName,
-    Duration,
-    Epsilon,
-    Factor,
-    FolderName,
-    ImageSizeHW,
-    ImageSizes,
-    Masks,
-    NumNodes,
-    Prior,
-    RunName,
-    Three,
-    WeightsPath,
-    Workers,
-    image_for_picture,
-)
+from lookonce.settings import values as kinds
+from lookonce.settings.contradictions import CONTRADICTIONS
 
 # Group of settings -> heading, in the order of help and docs.
 GROUPS = {
@@ -75,10 +57,10 @@ class Settings(BaseModel):
     val_fraction: float = _setting(0.15, "data", gt=0, lt=1)
     """Fraction of the training images that is held out for validation where the data have no split val: the same for
     each class, from the seed, near-copies together."""
-    image_size: ImageSizeHW = _setting(416, "data", unit="pixels")
+    image_size: kinds.ImageSizeHW = _setting(416, "data", unit="pixels")
     """Side of the square network input, or height x width such as 416x224; multiples of 32. A larger input detects
     smaller objects; the cost grows with its area."""
-    workers: Literal["auto"] | Workers = _setting("auto", "machine", unit="threads")
+    workers: Literal["auto"] | kinds.Workers = _setting("auto", "machine", unit="threads")
     """Data loading threads; 0 loads in the training thread; auto fits the machine. Affects speed only."""
     max_boxes: int = _setting(300, "data", unit="boxes", ge=1)
     """Maximum ground-truth boxes per training image, mosaics included; the rest are dropped."""
@@ -96,16 +78,16 @@ class Settings(BaseModel):
     document)."""
     runs: Path = _setting(Path("runs"), "run")
     """Parent folder of the run folders."""
-    name: FolderName = _setting("train", "run")
+    name: kinds.FolderName = _setting("train", "run")
     """Prefix of the run folder's name, before a number; default: the name of the data."""
     seed: int = _setting(0, "run", ge=0, le=2**32 - 1)
     """Random seed; the same seed gives the same samples in the same order."""
-    device: DeviceName = _setting("auto", "machine")
+    device: kinds.DeviceName = _setting("auto", "machine")
     """Device: auto, cpu, cuda, npu, xpu, mps, or one of several, such as cuda:1. auto picks an accelerator if there is
     one, but not mps."""
     devices: int = _setting(1, "machine", ge=1, le=1024)
     """Number of devices of this node, one process (rank) each; on a CPU, the number of processes."""
-    nnodes: NumNodes = _setting("1", "machine")
+    nnodes: kinds.NumNodes = _setting("1", "machine")
     """Number of nodes, all started with the same command. Training also accepts a range: 2:4 is 2 to 4 nodes (elastic).
     """
     node_rank: int = _setting(0, "machine", ge=0)
@@ -126,7 +108,7 @@ class Settings(BaseModel):
     """Time without progress after which the unresponsive rank is reported and all ranks exit."""
     resume: bool | Path = _setting(False, "run")
     """Resume a run from its last checkpoint: true for the newest run, or a run folder."""
-    run: RunName = _setting("", "run")
+    run: kinds.RunName = _setting("", "run")
     """Exact name of the run folder in runs. If the run exists, it is resumed; otherwise it is started under this name.
     The same command can be repeated."""
     log_interval: int = _setting(20, "run", unit="batches", ge=1)
@@ -153,7 +135,7 @@ class Settings(BaseModel):
     """COCO metric on the validation split that selects checkpoints/best."""
     patience: int = _setting(0, "run", unit="epochs", ge=0)
     """Early stopping: stop after this many epochs without improvement of best_metric; 0 disables it."""
-    time: Duration = _setting("", "run")
+    time: kinds.Duration = _setting("", "run")
     """Time limit of the run, such as 30m or 1h30m. A few steps are timed first, and epochs is reduced to what fits.
     When the limit is reached earlier, training stops after a final evaluation. Empty: no limit."""
     profile: bool = _setting(False, "run")
@@ -164,35 +146,35 @@ class Settings(BaseModel):
     """Show the run in the browser while it trains; the log names the address, on this machine only."""
 
     # Model
-    width: Factor | Channels = _setting(1.0, "model")
+    width: kinds.Factor | kinds.Channels = _setting(1.0, "model")
     """Width multiplier for the channels of every layer (0.5: about a quarter of the computation), or the 11 channel
     counts."""
     dialect: Literal["darknet", "mindspore", "ultralytics"] = _setting("ultralytics", "model")
     """Box decoding and BatchNorm rules: those of Darknet, of the model zoo (mindspore) or of Ultralytics."""
     activation: Literal["auto", "leaky", "relu", "silu"] = _setting("leaky", "model")
     """Activation function: leaky (LeakyReLU 0.1, fastest on small chips), relu, silu, or auto (that of the dialect)."""
-    anchors: Literal["auto", "default"] | Anchors = _setting("auto", "model", unit="pixels at image_size")
+    anchors: Literal["auto", "default"] | kinds.Anchors = _setting("auto", "model", unit="pixels at image_size")
     """Anchors, smallest first: auto (fitted to the training boxes), default (those of COCO), or six [width, height]
     pairs."""
-    masks: Masks = _setting(((3, 4, 5), (0, 1, 2)), "model")
+    masks: kinds.Masks = _setting(((3, 4, 5), (0, 1, 2)), "model")
     """Anchors of each head, as rows of anchors from 0: the stride-32 head first, then the stride-16 head. Darknet's
     released COCO weights have [[3,4,5],[1,2,3]]."""
-    batchnorm_eps: Literal["auto"] | Epsilon = _setting("auto", "model")
+    batchnorm_eps: Literal["auto"] | kinds.Epsilon = _setting("auto", "model")
     """BatchNorm epsilon, added to the variance: a number, or auto (that of the dialect)."""
     pool_edge: Literal["auto", "repeat", "zero", "none"] = _setting("auto", "model")
     """Padding of the stride-1 pool, right and bottom: repeat (the edge, as Darknet does), zero (as Ultralytics' own
     networks), none (the network has no stride-1 pool), or auto (that of the dialect)."""
-    objectness_prior: Literal["auto"] | Prior = _setting("auto", "model")
+    objectness_prior: Literal["auto"] | kinds.Prior = _setting("auto", "model")
     """Initial objectness probability, set through the biases of the heads (as RetinaNet's prior); 0.5 means zero bias;
     auto computes the share of positive predictions in the training set."""
-    weights: WeightsPath = _setting(None, "model")
+    weights: kinds.WeightsPath = _setting(None, "model")
     """Weights to start training from: a checkpoint, published weights such as coco, MindSpore's .ckpt or Darknet's
     .weights. They also set the defaults of width, dialect, activation, batchnorm_eps, pool_edge, anchors, masks,
     resize_mode and normalize."""
     names: Path | None = _setting(None, "model")
     """Class names of the weights, one per line, by position: for a .ckpt or .weights file without names, or to rename
     classes so that they match those of the data."""
-    backbone_weights: WeightsPath = _setting(None, "model")
+    backbone_weights: kinds.WeightsPath = _setting(None, "model")
     """Weights, such as coco, to load only the backbone from. They also set the defaults of width, activation,
     batchnorm_eps, pool_edge, resize_mode and normalize."""
     freeze_stages: int = _setting(0, "model", unit="convolutions", ge=0, le=7)
@@ -258,7 +240,7 @@ class Settings(BaseModel):
     )
     clip_norm: float = _setting(10, "optimisation", ge=0)
     """Gradient clipping: maximum L2 norm of the gradient; 0 disables it."""
-    ema_decay: Literal["auto"] | Decay = _setting("auto", "optimisation")
+    ema_decay: Literal["auto"] | kinds.Decay = _setting("auto", "optimisation")
     """EMA (exponential moving average) decay of the weights. The averaged weights are evaluated and saved; 0 disables
     EMA; auto averages over a thirtieth of the run, with a decay of at most 0.998."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting("auto", "optimisation")
@@ -304,7 +286,7 @@ class Settings(BaseModel):
     """Multiply the box loss by 2 - width * height (as fractions of the image), as the model zoo does."""
     ignore_own_head_only: bool = _setting(False, "loss")
     """Apply ignore_iou only to objects assigned to the same head, as the model zoo does."""
-    loss_per: Annotated[Literal["object", "image"], BeforeValidator(image_for_picture)] = _setting("object", "loss")
+    loss_per: kinds.LossPer = _setting("object", "loss")
     """Loss normalisation: sums are divided by the number of positive predictions (object), or of images (image, as in
     the model zoo)."""
 
@@ -329,14 +311,14 @@ class Settings(BaseModel):
     """Probability of mixup with a second sample."""
     close_mosaic: int = _setting(5, "augmentation", unit="epochs", ge=0)
     """Number of final epochs without mosaic and mixup."""
-    multi_scale: ImageSizes = _setting((), "augmentation", unit="pixels")
+    multi_scale: kinds.ImageSizes = _setting((), "augmentation", unit="pixels")
     """Multi-scale training: input sizes to sample from instead of image_size, each a multiple of 32; empty disables it.
     """
     resize_every: int = _setting(10, "augmentation", unit="batches", ge=1)
     """Interval between size changes of multi_scale."""
     resize_mode: Literal["letterbox", "stretch"] = _setting("letterbox", "augmentation")
     """Resizing to the network input: letterbox keeps the aspect ratio and pads; stretch fills the square."""
-    normalize: Literal["unit", "imagenet"] | tuple[Three, Three] = _setting("unit", "augmentation")
+    normalize: Literal["unit", "imagenet"] | tuple[kinds.Three, kinds.Three] = _setting("unit", "augmentation")
     """Pixel normalisation: unit scales to 0..1; after that imagenet is (x - mean) / std with ImageNet's values, and
     [[r,g,b],[r,g,b]] the same with this mean and std."""
 
@@ -356,43 +338,9 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Settings":
-        if self.scale_min > self.scale_max:
-            raise ValueError(
-                f"scale_min: {self.scale_min:g}; expected at most scale_max ({self.scale_max:g}); swap the two"
-            )
-        if self.lr_floor > self.lr:
-            raise ValueError(f"lr_floor: {self.lr_floor:g}; expected at most the peak lr ({self.lr:g}); lower lr_floor")
-        if self.epochs and self.start_epoch >= self.epochs:
-            raise ValueError(
-                f"start_epoch: {self.start_epoch}; expected less than epochs ({self.epochs}); raise epochs"
-            )
-        if self.patience and not self.eval_every:
-            raise ValueError(
-                f"patience: {self.patience}; early stopping needs evaluations, but eval_every is 0; set eval_every=1"
-            )
-        if self.nominal_batch and self.accumulate > 1:
-            raise ValueError(
-                f"nominal_batch: {self.nominal_batch}; accumulate={self.accumulate} sets gradient accumulation too; "
-                "keep one of them"
-            )
-        if self.freeze_stages and not (self.weights or self.backbone_weights):
-            raise ValueError(
-                f"freeze_stages: {self.freeze_stages}; expected loaded weights, random ones would stay frozen; "
-                "set weights or backbone_weights too"
-            )
-        if self.names and not self.weights:
-            raise ValueError(
-                f"names: {self.names}; expected together with weights, whose classes it names; set weights too"
-            )
-        if self.nnodes != "1" and not self.rdzv_endpoint:
-            raise ValueError(
-                f"nnodes: {self.nnodes}; several nodes need a rendezvous; set rdzv_endpoint to host:port of node 0"
-            )
-        if self.assignment == "neighbours" and self.dialect != "ultralytics":
-            raise ValueError(
-                f"assignment: neighbours; expected dialect ultralytics, because box centres cannot leave their cell in "
-                f"dialect {self.dialect}; set dialect=ultralytics"
-            )
+        for name, is_wrong, problem in CONTRADICTIONS:
+            if is_wrong(self):
+                raise ValueError(f"{name}: {getattr(self, name)}; {problem.format_map(dict(self))}")
         return self
 
 
@@ -402,7 +350,6 @@ def unit_of(name: str) -> str:
 
 
 def group_of(name: str) -> str:
-    """A key of GROUPS."""
     return str(_extra(name)["group"])
 
 

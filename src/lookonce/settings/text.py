@@ -1,6 +1,5 @@
 """Settings as text: parses typed text, explains validation errors, and formats values."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -99,8 +98,8 @@ def kind_in_words(name: str) -> str:
     }
     kinds = kinds_of(name)
     expected = [words[kind] for kind in words if kind in kinds]
-    choices = list(choices_of(name))
-    alternatives = _joined(choices + expected)
+    choices = [*choices_of(name), *expected]
+    alternatives = " or ".join(filter(None, [", ".join(choices[:-1]), *choices[-1:]]))
     return ", ".join(part for part in (alternatives, range_of(name)) if part)
 
 
@@ -136,7 +135,3 @@ def _alternatives(annotation: Any) -> list[Any]:
     if get_origin(annotation) in (Union, UnionType):
         return [kind for part in get_args(annotation) for kind in _alternatives(part)]
     return [annotation]
-
-
-def _joined(words: Sequence[str]) -> str:
-    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

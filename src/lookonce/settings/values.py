@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -118,6 +118,7 @@ DeviceName = Annotated[str, AfterValidator(device_name)]
 FolderName = Annotated[str, AfterValidator(folder_name)]
 RunName = Annotated[str, AfterValidator(run_name)]
 NumNodes = Annotated[str, BeforeValidator(str), AfterValidator(num_nodes)]
+LossPer = Annotated[Literal["object", "image"], BeforeValidator(image_for_picture)]
 Factor = Annotated[float, Field(gt=0, le=4)]
 Epsilon = Annotated[float, Field(gt=0, lt=1)]
 Prior = Annotated[float, Field(gt=0, lt=1)]

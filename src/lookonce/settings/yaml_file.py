@@ -50,12 +50,9 @@ def read_entries(path: Path) -> list[Entry]:
     try:
         return _entries(path, compose_yaml(text))
     except yaml.MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise SettingsError(
-            f"{path}{line}: invalid YAML: {error.problem}",
-            path=path,
-            line=error.problem_mark.line + 1 if error.problem_mark else None,
-        ) from None
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        place = f"{path} line {line}" if line else path
+        raise SettingsError(f"{place}: invalid YAML: {error.problem}", path=path, line=line) from None
     except (yaml.YAMLError, ValueError) as error:
         if isinstance(error, SettingsError):
             raise
@@ -75,12 +72,8 @@ def _entries(path: Path, root: yaml.Node | None) -> list[Entry]:
         line = key.start_mark.line + 1
         place = f"{path} line {line}"
         if name in entries:
-            raise SettingsError(
-                f"{place}: duplicate setting {name}, first given in {entries[name].place}; keep one",
-                setting=name,
-                path=path,
-                line=line,
-            )
+            problem = f"{place}: duplicate setting {name}, first given in {entries[name].place}; keep one"
+            raise SettingsError(problem, setting=name, path=path, line=line)
         try:
             entries[name] = Entry(name, construct_yaml(node), place, path, line)
         except ValueError as error:
@@ -97,7 +90,8 @@ def to_yaml(settings: Settings, *, comments: bool = False) -> str:
         lines += ["", f"# {title}"] if comments else []
         for name in Settings.model_fields:
             if group_of(name) == group:
-                lines += _yaml_comment(name) if comments else []
+                text = f"{help_of(name)} [{unit_of(name)}]" if unit_of(name) else help_of(name)
+                lines += textwrap.wrap(text, 100, initial_indent="# ", subsequent_indent="# ") if comments else []
                 lines.append(f"{name}: {_yaml_value(getattr(settings, name))}")
     return "\n".join(lines).lstrip("\n") + "\n"
 
@@ -106,8 +100,3 @@ def _yaml_value(value: Any) -> str:
     """A value as one line of YAML, with lists in brackets."""
     plain = json.loads(json.dumps(value, default=str))  # tuples -> lists, paths -> text
     return yaml.safe_dump(plain, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
-
-
-def _yaml_comment(name: str) -> list[str]:
-    unit = f" [{unit_of(name)}]" if unit_of(name) else ""
-    return textwrap.wrap(help_of(name) + unit, 100, initial_indent="# ", subsequent_indent="# ")

@@ -32,7 +32,6 @@ def record_file(weights: Path) -> Path:
 
 
 def text_beside(record: ModelRecord, weights: bytes) -> str:
-    """Content of the record file for these weights."""
     record = record.model_copy(update={"settings": utf8(dict(record.settings))})
     beside = Beside(lookonce_record=record, sha256=hashlib.sha256(weights).hexdigest())
     return beside.model_dump_json(indent=1) + "\n"

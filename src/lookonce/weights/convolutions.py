@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lookonce.errors import WeightsError
@@ -78,6 +80,19 @@ def require_finite(state: Mapping[str, Tensor], source: str) -> None:
             raise WeightsError.at(
                 source, f"array {name!r} contains negative variances; the file is damaged; copy it again", value=name
             )
+
+
+def take_array(
+    arrays: dict[str, NDArray[np.generic]], name: str, shape: tuple[int, ...], source: str, network: str
+) -> Tensor:
+    """Remove a float array from `arrays`, and return it as float32. network: whose it is, for errors."""
+    if name not in arrays:
+        raise WeightsError.at(source, f"no array {name!r}; expected {network}", value=name)
+    array = arrays.pop(name)
+    if array.shape != shape or array.dtype.kind != "f":
+        found = f"array {name!r} is {array.dtype} of shape {array.shape}"
+        raise WeightsError.at(source, f"{found}; expected floats of shape {shape}", value=name)
+    return torch.from_numpy(array.astype(np.float32))
 
 
 def with_epsilon(state: Mapping[str, Tensor], epsilon: float, wanted: float, source: str) -> dict[str, Tensor]:

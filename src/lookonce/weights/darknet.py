@@ -35,10 +35,9 @@ from lookonce.weights.darknet_cfg import (
     merged_convolutions,
     read_cfg,
     wants_letterbox,
-    with_masks,
-    write_cfg,
 )
-from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, named_classes
+from lookonce.weights.darknet_text import with_masks, write_cfg
+from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, named_classes
 from lookonce.weights.published import PUBLISHED
 
 Floats = np.ndarray[tuple[int], np.dtype[np.float32]]
@@ -84,7 +83,11 @@ def read_darknet(cfg: Path | None, weights: Path, options: ReadOptions) -> Forei
     """A network, or a backbone if the file ends early. Without a .cfg only backbones of yolov3-tiny.cfg are read."""
     source = str(weights)
     header, floats = read_weights(weights)
-    text = "" if cfg is None else _read_text(cfg)
+    try:
+        # Darknet looks at bytes, and a comment may be in any encoding.
+        text = "" if cfg is None else read_regular_file(cfg).decode("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise WeightsError.at(str(cfg), f"cannot be read as a Darknet .cfg ({error})") from error
     record = STANDARD_RECORD if cfg is None else read_cfg(text, str(cfg), options.image_size)
     merged = set() if cfg is None else merged_convolutions(text, str(cfg))
     wanted = [replace(one, normalised=one.normalised and one.name not in merged) for one in convolutions(record)]
@@ -107,7 +110,10 @@ def read_darknet(cfg: Path | None, weights: Path, options: ReadOptions) -> Forei
         record = record.model_copy(update={**classes, "masks": masks})
     if cfg is not None and (lines := lines_without_value(text, str(cfg))):
         warnings.append(f"{cfg}: {lines[0][:60]!r} is no option=value and is ignored, as in Darknet")
-    resize = _resize(options.resize, header, letterbox=cfg is not None and wants_letterbox(text, str(cfg)))
+    resize = options.resize
+    if resize == "auto":  # AlexeyAB's program stretches, unless the .cfg has letter_box=1; pjreddie's letterboxes
+        letterboxes = header.version < ALEXEYAB or (cfg is not None and wants_letterbox(text, str(cfg)))
+        resize = "letterbox" if letterboxes else "stretch"
     assumed.append(f"images are {RESIZED[resize]}; change this with --resize")
     origin = {"cfg": text, "version": header.version, "seen": header.seen}
     update = {"preprocessing": Preprocessing(resize=resize, pad_value=PAD_VALUE), "settings": {ORIGIN: origin}}
@@ -175,16 +181,11 @@ def choose_masks(
         )
         return (masks[0], TRAINED_MASK, *masks[2:]), [warning]
     if len(wanted) != len(masks[HEAD_16]):
-        raise SettingsError(
-            f"mask: {len(wanted)} numbers; expected {len(masks[HEAD_16])}, one for each anchor of the stride-16 head",
-            setting="mask",
-        )
+        expected = f"expected {len(masks[HEAD_16])}, one for each anchor of the stride-16 head"
+        raise SettingsError.of("mask", f"{len(wanted)} numbers", expected)
     if max(wanted) >= num_anchors or len(set(wanted)) != len(wanted):
-        raise SettingsError(
-            f"mask: {','.join(map(str, wanted))}; expected distinct rows of the {num_anchors} anchors, from 0",
-            setting="mask",
-            value=wanted,
-        )
+        problem = f"mask: {','.join(map(str, wanted))}; expected distinct rows of the {num_anchors} anchors, from 0"
+        raise SettingsError(problem, setting="mask", value=wanted)
     return (masks[0], wanted, *masks[2:]), []
 
 
@@ -206,10 +207,8 @@ def _reached(wanted: Sequence[Convolution], count: int, source: str, cfg: Path |
     if fits and (cfg is not None or kept + 1 < len(wanted)):
         return kept + 1
     if cfg is None:
-        raise WeightsError.at(
-            source,
-            "a .weights file needs its .cfg; name the .cfg too, or put it in the same folder under the same name",
-        )
+        problem = "a .weights file needs its .cfg; name the .cfg too, or put it in the same folder under the same name"
+        raise WeightsError.at(source, problem)
     where = f"ends inside {wanted[kept].name}" if kept < len(wanted) else "continues after the last convolution"
     raise WeightsError.at(
         source,
@@ -246,21 +245,6 @@ def _with_norms(state: Mapping[str, Tensor], merged: Set[str], epsilon: float) -
 
 def _in_file_order(one: Convolution) -> list[tuple[str, tuple[int, ...]]]:
     return [one.arrays[role] for role in (NORMALISED_ORDER if one.normalised else HEAD_ORDER)]
-
-
-def _resize(wanted: Resize, header: Header, *, letterbox: bool) -> Resize:
-    """AlexeyAB's program stretches, unless the .cfg has letter_box=1; pjreddie's letterboxes."""
-    if wanted != "auto":
-        return wanted
-    return "stretch" if header.version >= ALEXEYAB and not letterbox else "letterbox"
-
-
-def _read_text(path: Path) -> str:
-    try:
-        # Darknet looks at bytes, and a comment may be in any encoding.
-        return read_regular_file(path).decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise WeightsError.at(path, f"cannot be read as a Darknet .cfg ({error})") from error
 
 
 def to_darknet(record: ModelRecord, state: dict[str, Tensor], source: str) -> dict[str, bytes]:

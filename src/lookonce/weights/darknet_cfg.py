@@ -1,4 +1,4 @@
-"""Parses Darknet's .cfg into a record, and writes the .cfg of a record.
+"""Parses Darknet's .cfg into a record; `darknet_text` writes the .cfg of a record.
 
 Supported are YOLOv3-Tiny as in yolov3-tiny.cfg, with three heads as in yolov3-tiny_3l.cfg, without one or both of the
 convolutions between backbone and first head, and without the stride-1 pool. Any other layer is an error that names it;
@@ -23,7 +23,6 @@ from lookonce.weights.foreign import MOST_CLASSES, num_classes_of
 MOST_CHARACTERS = 1_000_000
 MOST_FILTERS = 65_536
 MOST_PIXELS = 16_384
-MASK_LINE = re.compile(r"^(\s*mask\s*=\s*)([\d, \t]+)", re.MULTILINE)
 ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool"}
 ACTIVATIONS: dict[str, Activation] = {"leaky": "leaky", "relu": "relu", "swish": "silu"}
 INTEGER = re.compile(r"[-+]?\d{1,10}(?!\d)")
@@ -128,7 +127,7 @@ def read_cfg(text: str, source: str, image_size: ImageSize | None = None) -> Mod
     names = tuple(str(number) for number in range(num_classes))
     return ModelRecord(
         dialect=_read_dialect(heads, places, layers, source),
-        channels=tuple(_filters(places[place]) if place in places else 0 for place in _blocks(len(heads))),
+        channels=tuple(_filters(places[place]) if place in places else 0 for place in blocks(len(heads))),
         class_names=names,
         category_ids=tuple(range(1, num_classes + 1)),
         strides=STRIDES[: len(heads)],
@@ -282,7 +281,7 @@ def _convolution_difference(section: Section, layer: CfgSection, here: str) -> s
     return "" if padding == size // 2 else f"{here}: padding {padding}; expected {size // 2}, set by pad=1"
 
 
-def _blocks(num_heads: int) -> list[str]:
+def blocks(num_heads: int) -> list[str]:
     """The convolutions with BatchNorm, in the order of a record's channels."""
     names = [f"backbone.conv{index}" for index in range(7)] + ["neck7", "neck8", "lateral9", "neck10"]
     return names + (["lateral11", "neck12"] if num_heads == 3 else [])
@@ -376,90 +375,6 @@ def _side(net: Section, name: str) -> int:
         wanted = f"a multiple of {STRIDE} from {STRIDE} to {MOST_PIXELS} pixels; replace it with --image-size N"
         raise net.error(name, side, wanted)
     return side
-
-
-def with_masks(text: str, masks: Sequence[tuple[int, ...]]) -> str:
-    """The .cfg with other anchor masks, one for each [yolo] in order; a line whose mask stays is not touched."""
-    left = iter(",".join(map(str, mask)) for mask in masks)
-
-    def replaced(line: re.Match[str]) -> str:
-        old = "".join(line[2].split())
-        new = next(left, old)
-        return line[0] if new == old else line[1] + new
-
-    return MASK_LINE.sub(replaced, text)
-
-
-def write_cfg(record: ModelRecord) -> str:
-    """The .cfg of a record, for inference with Darknet; training options have Darknet's usual values."""
-    height, width = record.image_size
-    channels = dict(zip(_blocks(len(record.masks)), record.channels, strict=True))
-    layers = topology(record.channels, record.dialect.pool_edge)
-    positions = {layer.place: index for index, layer in enumerate(layers) if layer.place}
-    outputs = {
-        f"head{stride}": len(mask) * (5 + record.num_classes)
-        for stride, mask in zip(record.strides, record.masks, strict=True)
-    }
-    letter_box = int(record.preprocessing.resize == "letterbox")
-    parts = [NET.format(width=width, height=height)]
-    heads = iter(range(len(record.masks)))
-    for layer in layers:
-        if layer.kind == "yolo":
-            parts.append(_yolo_text(record, next(heads), letter_box))
-            continue
-        options: dict[str, object] = dict(layer.options)
-        if layer.kind == "convolutional":
-            options |= {"batch_normalize": int(layer.is_block), "pad": 1}
-            options["filters"] = channels.get(layer.place, outputs.get(layer.place))
-            options["activation"] = DARKNET_NAMES[record.dialect.activation] if layer.is_block else "linear"
-        if layer.sources:
-            options["layers"] = ",".join(str(positions[place]) for place in layer.sources)
-        parts.append(_section_text(layer.kind, options))
-    return "\n".join(parts)
-
-
-DARKNET_NAMES = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
-NET = """\
-[net]
-batch=1
-subdivisions=1
-width={width}
-height={height}
-channels=3
-momentum=0.9
-decay=0.0005
-angle=0
-saturation=1.5
-exposure=1.5
-hue=.1
-learning_rate=0.001
-burn_in=1000
-max_batches=500200
-policy=steps
-steps=400000,450000
-scales=.1,.1
-"""
-
-
-def _yolo_text(record: ModelRecord, head: int, letter_box: int) -> str:
-    scale = record.dialect.center_scales[record.strides[head]]
-    options: dict[str, object] = {
-        "mask": ",".join(map(str, record.masks[head])),
-        "anchors": ", ".join(f"{width:.9g},{height:.9g}" for width, height in record.anchors),
-        "classes": record.num_classes,
-        "num": len(record.anchors),
-        "jitter": ".3",
-        "ignore_thresh": ".7",
-        "truth_thresh": 1,
-        "random": 1,
-        **({"scale_x_y": f"{scale:.9g}"} if scale != 1 else {}),
-        **({"letter_box": 1} if letter_box else {}),
-    }
-    return _section_text("yolo", options)
-
-
-def _section_text(kind: str, options: Mapping[str, object]) -> str:
-    return f"[{kind}]\n" + "".join(f"{name}={value}\n" for name, value in options.items())
 
 
 STANDARD_RECORD = ModelRecord(

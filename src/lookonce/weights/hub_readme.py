@@ -24,14 +24,11 @@ def card_text(record: ModelRecord, name: str) -> str:
         **{name: f"{value:.4f}" for name, value in record.metrics.items()},
         **{f"version of {name}": value for name, value in record.versions.items()},
     }
-    table = "".join(f"| {key} | {_cell(value)} |\n" for key, value in rows.items())
+    cells = {key: value.replace("|", "\\|").replace("\n", " ") for key, value in rows.items()}
+    table = "".join(f"| {key} | {value} |\n" for key, value in cells.items())
     fields = "".join(f"{key}: {json.dumps(value)}\n" for key, value in head.items())
     return (
         f"---\n{fields}---\n\n# {name}\n\nA YOLOv3-Tiny detector. The files are a checkpoint folder of lookonce: "
         "`lookonce pull` fetches them, `lookonce predict` and `lookonce.load` use them.\n\n"
         f"| | |\n|---|---|\n{table}"
     )
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

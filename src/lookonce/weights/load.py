@@ -51,21 +51,13 @@ def open_checkpoint(path: Path, names: Path | None = None, *, rename: bool = Fal
     if path.is_file() and not is_checkpoint(path):
         return _of_another_program(path, names)
     if names is not None and rename:
-        return _renamed(load_checkpoint(find_checkpoint(path)), read_names(local_file(names)))
+        checkpoint, new = load_checkpoint(find_checkpoint(path)), read_names(local_file(names))
+        named_classes(checkpoint.record.num_classes, new, str(checkpoint.folder))  # WeightsError for another number
+        record = checkpoint.record.model_copy(update={"class_names": new, "names_known": True})
+        return replace(checkpoint, record=record)
     if names is not None:
-        raise SettingsError(
-            f"names={names}: {path} already holds its class names; omit --names",
-            setting="names",
-            value=names,
-            path=path,
-        )
+        raise SettingsError.of("names", names, f"{path} already holds its class names; omit --names", path=path)
     return load_checkpoint(find_checkpoint(path))
-
-
-def _renamed(checkpoint: Checkpoint, names: Sequence[str]) -> Checkpoint:
-    record = checkpoint.record
-    named_classes(record.num_classes, names, str(checkpoint.folder))  # WeightsError for another number of names
-    return replace(checkpoint, record=record.model_copy(update={"class_names": tuple(names), "names_known": True}))
 
 
 def _of_another_program(path: Path, names: Path | None) -> Checkpoint:

@@ -5,12 +5,11 @@ into several entries of the same name.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,8 +17,9 @@ from lookonce.errors import WeightsError
 from lookonce.protobuf import all_fields, as_field, fields
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.image_size import size_hw
+from lookonce.settings.names import counted
 from lookonce.settings.record import FULL_CHANNELS, ModelRecord, Preprocessing
-from lookonce.weights.convolutions import Convolution, convolutions, require_finite, with_epsilon
+from lookonce.weights.convolutions import Convolution, convolutions, require_finite, take_array, with_epsilon
 from lookonce.weights.foreign import (
     ForeignWeights,
     ReadOptions,
@@ -65,6 +65,7 @@ ORDER = {
 }
 HEADS = {"head32": "head1", "head16": "head2"}
 HEAD_ORDER = ("weight", "bias")
+NETWORK = "the model zoo's YOLOv3-Tiny"
 NUM_ANCHORS = 3
 MODEL_ZOO_SIZE = 640
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -85,19 +86,22 @@ class Piece(NamedTuple):
 def read_mindspore(path: Path, options: ReadOptions) -> ForeignWeights:
     """The network of a .ckpt, as saved by the model zoo's training or for its evaluation."""
     source = str(path)
-    arrays, dropped = _of_the_network(read_arrays(path))
+    found = read_arrays(path)
+    dropped = [name for name in found if name.startswith(OPTIMIZER_PREFIXES) or name in TRAINING_VALUES]
+    # Under the names that evaluation uses.
+    arrays = {name.removeprefix(TRAINING_PREFIX): array for name, array in found.items() if name not in dropped}
     record = _record(arrays, options, source)
     state: dict[str, Tensor] = {}
     for one in convolutions(record):
         for theirs, (name, shape) in _names(one).items():
-            state[name] = _take(arrays, theirs, shape, source)
+            state[name] = take_array(arrays, theirs, shape, source, NETWORK)
         state |= one.counter()
     require_all_used(list(arrays), source)
     require_finite(state, source)
     classes, assumed = named_classes(record.num_classes, options.class_names, source)
     notes = [f"MindSpore .ckpt, {sum(a.numel() for a in state.values() if a.is_floating_point()):,} parameters"]
     if dropped:
-        notes.append(f"training state ignored: {len(dropped)} array{'s' * (len(dropped) != 1)} ({dropped[0]} ...)")
+        notes.append(f"training state ignored: {counted(len(dropped), 'array')} ({dropped[0]} ...)")
     zoos = (
         "the file does not hold anchors and preprocessing: using the model zoo's anchors, 640 pixels, stretch, and "
         "ImageNet's mean and std"
@@ -151,14 +155,6 @@ def _joined(name: str, pieces: list[Piece], path: Path) -> NDArray[np.generic]:
     return np.frombuffer(content, dtype).reshape(shape)
 
 
-def _of_the_network(arrays: Arrays) -> tuple[Arrays, list[str]]:
-    """The network's arrays under the names that evaluation uses, and the names of the training arrays."""
-    training = [name for name in arrays if name.startswith(OPTIMIZER_PREFIXES) or name in TRAINING_VALUES]
-    return {
-        name.removeprefix(TRAINING_PREFIX): array for name, array in arrays.items() if name not in training
-    }, training
-
-
 def _record(arrays: Arrays, options: ReadOptions, source: str) -> ModelRecord:
     """The record, derived from the shapes of the arrays."""
     weights = [f"{NETWORK_PREFIX}backbone.conv{index}.0.weight" for index in range(len(FULL_CHANNELS))]
@@ -179,7 +175,7 @@ def _record(arrays: Arrays, options: ReadOptions, source: str) -> ModelRecord:
 
 def _outputs(arrays: Arrays, name: str, source: str) -> int:
     if name not in arrays:
-        raise WeightsError.at(source, f"no array {name!r}; expected the model zoo's YOLOv3-Tiny", value=name)
+        raise WeightsError.at(source, f"no array {name!r}; expected {NETWORK}", value=name)
     if arrays[name].ndim != 4 or arrays[name].shape[0] < 1:
         raise WeightsError.at(
             source, f"array {name!r} has shape {arrays[name].shape}; expected (out, in, k, k)", value=name
@@ -193,20 +189,6 @@ def _names(one: Convolution) -> dict[str, tuple[str, tuple[int, ...]]]:
         return {f"{NETWORK_PREFIX}{HEADS[one.name]}.{role}": one.arrays[role] for role in HEAD_ORDER}
     number = one.name[len(one.name.rstrip("0123456789")) :]
     return {f"{NETWORK_PREFIX}backbone.conv{number}.{name}": one.arrays[role] for role, name in ORDER.items()}
-
-
-def _take(arrays: Arrays, name: str, shape: tuple[int, ...], source: str) -> Tensor:
-    """Removes the array from `arrays` and returns it."""
-    if name not in arrays:
-        raise WeightsError.at(source, f"no array {name!r}; expected the model zoo's YOLOv3-Tiny", value=name)
-    array = arrays.pop(name)
-    if array.shape != shape or array.dtype.kind != "f":
-        raise WeightsError.at(
-            source,
-            f"array {name!r} is {array.dtype} of shape {array.shape}; expected floats of shape {shape}",
-            value=name,
-        )
-    return torch.from_numpy(array.astype(np.float32))
 
 
 def to_mindspore(record: ModelRecord, state: Mapping[str, Tensor], source: str) -> dict[str, bytes]:
@@ -239,22 +221,15 @@ def network_to_ckpt(record: ModelRecord, state: Mapping[str, Tensor], source: st
     )
     moved = with_epsilon(state, record.dialect.batchnorm_eps, DIALECTS["mindspore"].batchnorm_eps, source)
     return b"".join(
-        as_field(VALUE, as_field(TAG, name.encode()) + as_field(TENSOR, _as_tensor(array.numpy())))
-        for name, array in _in_file_order(record, moved)
+        as_field(VALUE, as_field(TAG, theirs.encode()) + as_field(TENSOR, _as_tensor(moved[ours].numpy())))
+        for one in sorted(convolutions(record), key=lambda one: not one.normalised)  # the numbered ones, then the heads
+        for theirs, (ours, _) in _names(one).items()
     )
 
 
 def _as_tensor(array: NDArray[np.float32]) -> bytes:
     dims = b"".join(as_field(DIMS, size) for size in array.shape)
     return dims + as_field(TYPE, b"Float32") + as_field(CONTENT, array.astype("<f4").tobytes())
-
-
-def _in_file_order(record: ModelRecord, state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Yields (MindSpore's name, array): the numbered convolutions, then the heads."""
-    ordered = sorted(convolutions(record), key=lambda one: not one.normalised)
-    for one in ordered:
-        for theirs, (ours, _) in _names(one).items():
-            yield theirs, state[ours]
 
 
 def _require(record: ModelRecord, needs: Mapping[str, bool], source: str) -> None:

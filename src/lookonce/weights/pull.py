@@ -13,12 +13,11 @@ from pathlib import Path
 from lookonce.errors import MissingExtra, SettingsError, WeightsError, how_to_install
 from lookonce.log import get_logger
 from lookonce.remote.local_copy import local_weights
-from lookonce.remote.lock import work_lock
 from lookonce.remote.objects import is_remote
 from lookonce.remote.store import is_switched_on
 from lookonce.settings.names import suggestion
 from lookonce.settings.values import named_path
-from lookonce.storage import find_published, require_regular_file, temporary_folder
+from lookonce.storage import find_published, require_regular_file, temporary_folder, work_lock
 from lookonce.weights.published import PUBLISHED, Content, Published, Source
 
 FOLDER, FOLDER_VARIABLE = "weights", "LOOKONCE_WEIGHTS"
@@ -28,7 +27,6 @@ ORIGIN = "published"  # key in the record's settings
 
 
 def weights_folder() -> Path:
-    """Folder of the pulled weights."""
     return Path(os.environ.get(FOLDER_VARIABLE) or FOLDER)
 
 
@@ -110,7 +108,7 @@ def pull_published(name: str) -> Path:
     published, folder = PUBLISHED[name], weights_folder() / name
     file = weights_folder() / published.file_name
     require_online(name, file, published.sources, published.content)
-    with work_lock(folder.with_name(f".{name}.lock")):
+    with work_lock(folder):
         if (there := pulled(name)) is not None:  # another process was faster
             return there
         is_placed_by_user = file.exists()
@@ -158,7 +156,8 @@ def _convert(published: Published, name: str, file: Path, folder: Path) -> None:
     """The file of another program -> our checkpoint, with its origin and licence in the record."""
     from lookonce.weights.checkpoint import save_checkpoint
     from lookonce.weights.darknet import read_darknet
-    from lookonce.weights.darknet_cfg import STANDARD_RECORD, write_cfg
+    from lookonce.weights.darknet_cfg import STANDARD_RECORD
+    from lookonce.weights.darknet_text import write_cfg
     from lookonce.weights.foreign import COCO_NAMES, ReadOptions
     from lookonce.weights.mindspore import read_mindspore
 

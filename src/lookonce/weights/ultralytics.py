@@ -15,7 +15,7 @@ from lookonce.errors import WeightsError
 from lookonce.settings.dialects import DIALECTS, Activation, Dialect
 from lookonce.settings.image_size import size_hw
 from lookonce.settings.record import ModelRecord, Preprocessing
-from lookonce.weights.convolutions import BATCH_COUNTER, Convolution, convolutions, require_finite
+from lookonce.weights.convolutions import BATCH_COUNTER, Convolution, convolutions, require_finite, take_array
 from lookonce.weights.foreign import (
     ForeignWeights,
     ReadOptions,
@@ -66,6 +66,7 @@ FIXED: dict[int, dict[str, Any]] = {
     12: {"kernel_size": 2, "stride": 1, "padding": 0},
     17: {"mode": "nearest"},
 }
+NETWORK = "Ultralytics' YOLOv3-Tiny, not fused"
 HEAD_STRIDES = [16.0, 32.0]  # the file's order
 DEFAULT_SIZE = 640
 
@@ -84,7 +85,9 @@ def read_ultralytics(path: Path, options: ReadOptions) -> ForeignWeights:
         arrays.pop(f"{DETECT}.{known}", None)
     require_all_used(list(arrays), source)
     require_finite(state, source)
-    given = options.class_names or _names(pickled, record.num_classes)
+    names = pickled.modules[""].attributes.get("names") or []
+    fit = len(names) == record.num_classes == len(set(names)) and all(isinstance(name, str) for name in names)
+    given = options.class_names or (names if fit else ())
     classes, assumed = named_classes(record.num_classes, given, source)
     dialect = record.dialect
     what = {"ema": "EMA weights", "model": "weights without EMA", "": "the network only"}[pickled.chosen]
@@ -136,7 +139,7 @@ def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
 
 def _shape(pickled: Pickled, name: str, dimensions: int, source: str) -> tuple[int, ...]:
     if name not in pickled.arrays:
-        raise WeightsError.at(source, f"no array {name!r}; expected Ultralytics' YOLOv3-Tiny, not fused", value=name)
+        raise WeightsError.at(source, f"no array {name!r}; expected {NETWORK}", value=name)
     shape = pickled.arrays[name].shape
     if len(shape) != dimensions or 0 in shape:
         raise WeightsError.at(source, f"array {name!r} has shape {shape}; expected {dimensions} dimensions", value=name)
@@ -144,7 +147,9 @@ def _shape(pickled: Pickled, name: str, dimensions: int, source: str) -> tuple[i
 
 
 def _dialect(pickled: Pickled, source: str) -> Dialect:
-    activations = {_activation(module, name, source) for name, module in pickled.modules.items() if is_act(name)}
+    activations = {
+        _activation(module, name, source) for name, module in pickled.modules.items() if name.endswith(".act")
+    }
     epsilons = {module.attributes.get("eps") for module in pickled.modules.values() if module.kind == "BatchNorm2d"}
     if len(activations) != 1 or len(epsilons) != 1:
         raise WeightsError.at(
@@ -159,11 +164,6 @@ def _dialect(pickled: Pickled, source: str) -> Dialect:
         )
     update = {"activation": activations.pop(), "batchnorm_eps": epsilon, "pool_edge": "zero"}
     return DIALECTS["ultralytics"].model_copy(update=update)
-
-
-def is_act(name: str) -> bool:
-    """Whether this module is the activation of a convolution."""
-    return name.endswith(".act")
 
 
 def _activation(module: Module, name: str, source: str) -> Activation:
@@ -181,27 +181,8 @@ def _take(one: Convolution, arrays: dict[str, Any], source: str) -> dict[str, Te
     taken: dict[str, Tensor] = {}
     for role, (ours, shape) in one.arrays.items():
         name = f"{layer}.{ARRAYS[role] if one.normalised else role}"
-        if name not in arrays:
-            raise WeightsError.at(
-                source, f"no array {name!r}; expected Ultralytics' YOLOv3-Tiny, not fused", value=name
-            )
-        array = arrays.pop(name)
-        if array.shape != shape or array.dtype.kind != "f":
-            raise WeightsError.at(
-                source,
-                f"array {name!r} is {array.dtype} of shape {array.shape}; expected floats of shape {shape}",
-                value=name,
-            )
-        taken[ours] = torch.from_numpy(array)
+        taken[ours] = take_array(arrays, name, shape, source, NETWORK)
     if one.normalised:
         counter = arrays.pop(f"{layer}.bn.num_batches_tracked", np.zeros((), np.int64))
         taken[f"{one.name}.{BATCH_COUNTER}"] = torch.tensor(int(counter.reshape(-1)[0]))
     return taken
-
-
-def _names(pickled: Pickled, num_classes: int) -> tuple[str, ...]:
-    """Class names from the outermost module, a list or a dict by number; empty if they do not fit the classes."""
-    names = pickled.modules[""].attributes.get("names", [])
-    values = list(names.values()) if isinstance(names, dict) else list(names)
-    fit = len(values) == num_classes == len(set(values)) and all(isinstance(name, str) for name in values)
-    return tuple(values) if fit else ()

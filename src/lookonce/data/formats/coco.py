@@ -1,6 +1,6 @@
 """COCO detection JSON -> Annotations. Format: https://cocodataset.org/#format-data, "Object Detection".
 
-Classes are ordered by category id; ids may be any integers, or text. Masks are read only where an annotation has no
+Classes are ordered by category id; ids may be any integers, or text. Polygons are read only where an annotation has no
 box; each box's `area` is read. 118,000 images with 860,000 boxes are read in seconds: annotations become arrays part by
 part, each key is checked for all items of a part at once, and single items are converted only if that check fails.
 """
@@ -23,12 +23,13 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.formats.coco_json import load_coco_json, show
 from lookonce.data.formats.coco_values import annotation_values, category_values, image_values
-from lookonce.data.headers import header_sizes_wh
+from lookonce.data.headers import stated_or_header_sizes_wh
 from lookonce.data.listing import locate_images
 from lookonce.data.shards import is_in_shard
 from lookonce.errors import DataError
 from lookonce.log import get_logger
 from lookonce.parsed import INT64
+from lookonce.settings.names import few
 
 Item = dict[str, Any]
 Rule = tuple[Callable[[Any], bool], str]
@@ -53,15 +54,11 @@ class _Boxes:
 _COLUMNS = ("ids", "image_ids", "category_ids", "boxes_xywh", "crowd", "areas")
 
 
-def _is_id(value: object) -> bool:
-    return isinstance(value, int | str) and not isinstance(value, bool) and value != ""
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-_ID: Rule = (_is_id, "an integer or a text")
+_ID: Rule = (lambda value: type(value) in {int, str} and value != "", "an integer or a text")
 _SIZE: Rule = (lambda value: type(value) is int and 0 < value < 2**31, "an integer above 0, in pixels")
 _TEXT: Rule = (lambda value: isinstance(value, str) and bool(value), "a non-empty string")
 _BOX: Rule = (
@@ -96,12 +93,13 @@ def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> 
     images, image_paths = _located(_images(content["images"], json_path, report), images_dir, split, json_path, report)
     own_ids = [image["id"] for image in images]
     file_names = [image["file_name"] for image in images]
-    sizes_wh = _sizes_wh(images, image_paths, report)
+    stated_wh = [(image.get("width", 0), image.get("height", 0)) for image in images]
+    sizes_wh = stated_or_header_sizes_wh(stated_wh, image_paths, report)
     del content, images
     boxes, rows, labels = _known(boxes, own_ids, category_ids, json_path, report)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is reported with the other boxes
         right_bottom = boxes.boxes_xywh[:, :2] + boxes.boxes_xywh[:, 2:]
-    fit = all(type(own_id) is int and own_id in INT64 for own_id in own_ids)
+    fitting_ids = are_int64(own_ids)
 
     def place(row: int) -> str:
         return f"{json_path} annotation {_id_of(boxes, row)} of {file_names[int(rows[row])]}"
@@ -110,8 +108,8 @@ def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> 
         split=split,
         origin=json_path,
         image_paths=image_paths,
-        image_ids=np.array(own_ids if fit else range(1, len(own_ids) + 1), dtype=np.int64),
-        own_ids=() if fit else own_ids,
+        image_ids=np.array(fitting_ids or range(1, len(own_ids) + 1), dtype=np.int64),
+        own_ids=() if fitting_ids else own_ids,
         image_sizes_wh=sizes_wh,
         image_rows=rows,
         boxes_xyxy=np.concatenate([boxes.boxes_xywh[:, :2], right_bottom], axis=1),
@@ -120,7 +118,7 @@ def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> 
         areas=boxes.areas,
         class_names=class_names,
         # Only integers can be the ids of a results file.
-        category_ids=_numbered(category_ids),
+        category_ids=are_int64(category_ids) or tuple(range(1, len(category_ids) + 1)),
         place=place,
         written="xywh",
     )
@@ -183,39 +181,40 @@ def _without_root(categories: list[Item], used: Ids, path: Path) -> list[Item]:
     return categories[: roots[0]] + categories[roots[0] + 1 :]
 
 
-def _numbered(ids: tuple[int | str, ...]) -> tuple[int, ...]:
-    """Category ids as they are where all are integers of 64 bits, else 1..C."""
+def are_int64(ids: Sequence[int | str]) -> tuple[int, ...]:
+    """The ids if all are integers of 64 bits, else ()."""
     numbers = tuple(number for number in ids if isinstance(number, int) and number in INT64)
-    return numbers if len(numbers) == len(ids) else tuple(range(1, len(ids) + 1))
+    return numbers if len(numbers) == len(ids) else ()
 
 
 def _images(items: list[Any], path: Path, report: Report) -> list[Item]:
     """The well-formed images with a unique id."""
     rules: Rules = {"id": _ID, "file_name": _TEXT}
     images, problems = _well_formed(items, rules, {"width": _SIZE, "height": _SIZE}, image_values)
-    _report_problems(problems, "images", 0, path, report)
+    _report_problems(problems, "images", path, report)
     by_id = {image["id"]: image for image in reversed(images)}
     if len(by_id) < len(images):
         for image in images:
             first = by_id[image["id"]]
             if first is not image:
-                message = f"{path}: images {first['file_name']!r} and {image['file_name']!r} have the id {image['id']}"
-                _report_error(report, "duplicate-image-id", path, f"{message}; expected every id once")
+                both = f"images {first['file_name']!r} and {image['file_name']!r} have the id {image['id']}"
+                report(Finding.at("duplicate-image-id", path, f"{both}; expected every id once"))
         images = [image for image in images if by_id[image["id"]] is image]
     return images
 
 
 def _located(images: list[Item], folder: Path, split: str, path: Path, report: Report) -> tuple[list[Item], list[Path]]:
     """The images inside the image folder, and their paths."""
-    paths = locate_images([image["file_name"] for image in images], folder, split, path, report)
-    for image, place in zip(images, paths, strict=True):
+    located = locate_images([image["file_name"] for image in images], folder, split, path, report)
+    kept, paths = [], []
+    for image, place in zip(images, located, strict=True):
         if place is None:
-            message = f"{path}: image {image['id']}: file_name {image['file_name']!r} points outside the image folder"
-            _report_error(report, "path-outside-folder", path, f"{message}; expected a path inside it")
-    inside = [place for place in paths if place is not None]
-    if len(inside) < len(images):
-        images = [image for image, place in zip(images, paths, strict=True) if place is not None]
-    return images, inside
+            problem = f"image {image['id']}: file_name {image['file_name']!r} points outside the image folder"
+            report(Finding.at("path-outside-folder", path, f"{problem}; expected a path inside it"))
+        else:
+            kept.append(image)
+            paths.append(place)
+    return kept, paths
 
 
 def _columns(items: list[Any]) -> _Boxes:
@@ -249,7 +248,8 @@ def _joined(parts: list[_Boxes], path: Path, report: Report) -> _Boxes:
     """All parts as one; reports the problems of all items."""
     start = 0
     for part in parts:
-        _report_problems(part.problems, "annotations", start, path, report)
+        problems = {start + index: problem for index, problem in part.problems.items()}
+        _report_problems(problems, "annotations", path, report)
         start += part.num_items
     parts = parts or [_columns([])]
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
@@ -264,14 +264,18 @@ def _known(
     labels = _find(boxes.category_ids, category_ids)
     for index in np.flatnonzero(labels < 0).tolist():
         wanted = show(boxes.category_ids[index : index + 1].tolist()[0])
-        message = f"{path}: annotation {_id_of(boxes, index)}: category_id {wanted} is unknown"
-        _report_error(report, "unknown-class", path, f"{message}; 'categories' has {_listed(category_ids)}")
+        problem = f"annotation {_id_of(boxes, index)}: category_id {wanted} is unknown; 'categories' has "
+        report(Finding.at("unknown-class", path, problem + few([*map(str, category_ids)])))
     for index in np.flatnonzero(rows < 0).tolist():
         wanted = show(boxes.image_ids[index : index + 1].tolist()[0])
-        message = f"{path}: annotation {_id_of(boxes, index)}: image_id {wanted} is not in 'images'"
-        message += "; the annotation is left out"
-        report(Finding(name="annotation-without-image", file=str(path), message=message))
-    _report_repeated_ids(boxes.ids, path, report)
+        problem = f"annotation {_id_of(boxes, index)}: image_id {wanted} is not in 'images'; it is left out"
+        report(Finding.at("annotation-without-image", path, problem))
+    # lookonce ignores the ids of annotations, but other programs keep only one of two boxes.
+    if boxes.ids.dtype == object or len(np.unique(boxes.ids)) < len(boxes.ids):
+        for number, times in Counter(own for own in boxes.ids.tolist() if isinstance(own, int | str)).items():
+            if times > 1:
+                problem = f"{times} annotations have the id {number}; expected every id once"
+                report(Finding.at("duplicate-annotation-id", path, problem))
     known = (rows >= 0) & (labels >= 0)
     if known.all():
         return boxes, rows, labels
@@ -280,16 +284,6 @@ def _known(
 
 def _id_of(boxes: _Boxes, row: int) -> object:
     return "?" if boxes.ids[row] is None else boxes.ids[row]
-
-
-def _report_repeated_ids(ids: Ids, path: Path, report: Report) -> None:
-    """Report annotation ids that occur twice: lookonce ignores them, but other programs keep only one of two boxes."""
-    if ids.dtype != object and len(np.unique(ids)) == len(ids):
-        return
-    for number, times in Counter(own for own in ids.tolist() if isinstance(own, int | str)).items():
-        if times > 1:
-            message = f"{path}: {times} annotations have the id {number}; expected every id once"
-            report(Finding(name="duplicate-annotation-id", file=str(path), message=message))
 
 
 def _find(values: Ids, known: Sequence[int | str]) -> NDArray[np.int64]:
@@ -301,15 +295,6 @@ def _find(values: Ids, known: Sequence[int | str]) -> NDArray[np.int64]:
         return np.where(column[places] == values, places, -1)
     index = {value: row for row, value in enumerate(known)}
     return np.fromiter((index.get(value, -1) for value in values.tolist()), dtype=np.int64, count=len(values))
-
-
-def _sizes_wh(images: list[Item], image_paths: list[Path], report: Report) -> NDArray[np.int32]:
-    """(N, 2) pixels as annotated, or from the image's header if the annotation has no size."""
-    sizes = np.array([(image.get("width", 0), image.get("height", 0)) for image in images], dtype=np.int32)
-    sizes = sizes.reshape(-1, 2)
-    unknown = np.flatnonzero((sizes == 0).any(axis=1))
-    sizes[unknown] = header_sizes_wh([image_paths[row] for row in unknown], report)
-    return sizes
 
 
 def _well_formed(
@@ -327,10 +312,10 @@ def _well_formed(
     return [item for index, item in enumerate(converted) if index not in problems], problems
 
 
-def _report_problems(problems: dict[int, str], name: str, start: int, path: Path, report: Report) -> None:
-    """problems: by the index in the list `name`, counted from `start`."""
+def _report_problems(problems: dict[int, str], name: str, path: Path, report: Report) -> None:
+    """problems: by the index in the list `name`."""
     for index, problem in problems.items():
-        _report_error(report, "malformed-entry", path, f"{path}: {name}[{start + index}]{problem}")
+        report(Finding.at("malformed-entry", path, f"{name}[{index}]{problem}"))
 
 
 def _column_keeps(items: list[Any], key: str, rule: Rule, may_miss: bool) -> bool:
@@ -377,15 +362,6 @@ def _first_problem(item: Any, required: Rules, optional: Rules | None = None) ->
     return ""
 
 
-def _report_error(report: Report, name: str, path: Path, message: str) -> None:
-    report(Finding(name=name, file=str(path), message=message))
-
-
-def _listed(ids: tuple[int | str, ...]) -> str:
-    shown = ", ".join(map(str, ids[:5]))
-    return shown if len(ids) <= 5 else f"{shown}, ... {ids[-1]} ({len(ids)} ids)"
-
-
 def write_coco(json_path: Path, dataset: Dataset) -> None:
     """Write one annotation file. Boxes on SNAP_GRID read back bit for bit, others to the last bit of rounding."""
     rows_of_box = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
@@ -393,7 +369,12 @@ def write_coco(json_path: Path, dataset: Dataset) -> None:
     boxes_xywh = np.concatenate([corners[:, :2], snap(corners[:, 2:] - corners[:, :2])], axis=1)
     content = {
         "images": [
-            {"id": int(image_id), "file_name": _file_name(path), "width": int(width), "height": int(height)}
+            {
+                "id": int(image_id),
+                "file_name": f"{path.parent.name}/{path.name}" if is_in_shard(path) else path.name,
+                "width": int(width),
+                "height": int(height),
+            }
             for image_id, path, (width, height) in zip(
                 dataset.image_ids, dataset.image_paths, dataset.image_sizes_wh, strict=True
             )
@@ -415,7 +396,3 @@ def write_coco(json_path: Path, dataset: Dataset) -> None:
         ],
     }
     json_path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def _file_name(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}" if is_in_shard(path) else path.name

@@ -72,7 +72,18 @@ def _load(path: Path, take: Callable[[list[Any]], Result]) -> Any:
         except (ValueError, RecursionError) as error:  # the unmodified file gives the correct line number
             if isinstance(error, DataError):
                 raise
-    content = _parse_whole(path)
+    try:
+        content = parse_json(_read(path, polygons=True))
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path} line {error.lineno} column {error.colno}: invalid JSON ({error.msg}); expected COCO annotations",
+            path=path,
+            line=error.lineno,
+        ) from error
+    except ValueError as error:  # not UTF-8; a number of thousands of digits; thousands of brackets
+        if isinstance(error, DataError):
+            raise
+        raise DataError.at(path, f"invalid JSON ({error}); expected COCO annotations in UTF-8") from error
     if isinstance(content, dict) and isinstance(content.get("annotations"), list):
         content["annotations"] = [take(content["annotations"])]
     return content
@@ -162,22 +173,3 @@ def _after(pattern: re.Pattern[str], text: str, at: int) -> tuple[int, str]:
     if match is None:
         raise ValueError(f"unexpected text at {at}")
     return match.end(), match[match.re.groups]
-
-
-def _parse_whole(path: Path) -> Any:
-    try:
-        return parse_json(_read(path, polygons=True))
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path} line {error.lineno} column {error.colno}: invalid JSON ({error.msg}); expected COCO annotations",
-            path=path,
-            line=error.lineno,
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataError.at(
-            path, f"invalid JSON (byte {error.start} is not UTF-8); expected COCO annotations"
-        ) from error
-    except ValueError as error:  # a number of thousands of digits; thousands of brackets
-        if isinstance(error, DataError):
-            raise
-        raise DataError.at(path, f"invalid JSON ({error}); expected COCO annotations") from error

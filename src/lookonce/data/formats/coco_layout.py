@@ -7,12 +7,13 @@ from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report
 from lookonce.data.formats import coco
 from lookonce.data.headers import missing_rows
-from lookonce.data.listing import Listing, split_in, split_of_folders, split_word
+from lookonce.data.listing import Listing, head_of, split_in, split_of_folders, split_word
 from lookonce.data.shards import INDEX
-from lookonce.data.splits import DataSource, in_order, listed
+from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
 from lookonce.log import get_logger
 from lookonce.parsed import parse_json
+from lookonce.settings.names import few
 from lookonce.storage import read_regular_file
 
 # The images lie beside a folder of this name; beside any other folder they may be those of another data set.
@@ -21,28 +22,22 @@ IS_COCO = re.compile(r'^\s*\{(?!(?s:.*)"dm_format_version")(?s:.*)"(images|annot
 NOT_BOXES = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")
 
 
-def find_coco(root: Path) -> list[Path]:
+def find_coco(listing: Listing) -> list[Path]:
     """Annotation files with boxes, in annotations/ or one in each image folder."""
+    root = listing.root
     files = [path for path in sorted(root.glob("annotations/*.json")) if not path.name.startswith(NOT_BOXES)]
-    instances = [path for path in files if path.name.startswith("instances")]
+    # A damaged file may be COCO's, and is reported when it is read; an object of another program is not.
+    heads = {path: head_of(path) for path in files}
     return (
-        instances
-        or [path for path in files if not _is_other_json(path)]
+        [path for path in files if path.name.startswith("instances")]
+        or [path for path, head in heads.items() if not head.lstrip().startswith("{") or IS_COCO(head)]
         or sorted(root.glob("*/_annotations.coco.json"))
     )
 
 
-def _is_other_json(path: Path) -> bool:
-    """Whether it is an object of another program; a damaged file may be COCO's, and is reported when it is read."""
-    try:
-        head = read_regular_file(path, 1 << 16).decode("utf-8-sig", errors="replace")
-    except OSError:
-        return False
-    return head.lstrip().startswith("{") and not IS_COCO(head)
-
-
-def open_coco(root: Path, files: list[Path], needs_images: bool) -> DataSource:
+def open_coco(listing: Listing, files: list[Path], needs_images: bool) -> DataSource:
     """A folder in COCO layout; files: the result of `find_coco`."""
+    root = listing.root
     by_split = _file_of_each_split(root, files)
 
     def read(split: str, report: Report) -> Annotations:
@@ -53,14 +48,14 @@ def open_coco(root: Path, files: list[Path], needs_images: bool) -> DataSource:
     return DataSource(root, "coco", in_order(by_split), read)
 
 
-def find_shards(root: Path) -> list[Path]:
+def find_shards(listing: Listing) -> list[Path]:
     """The index of the archives, if there is one."""
-    return [root / INDEX] if (root / INDEX).exists() else []
+    return [listing.root / INDEX] if (listing.root / INDEX).exists() else []
 
 
-def open_shards(root: Path, _index: list[Path], _needs_images: bool) -> DataSource:
+def open_shards(listing: Listing, _index: list[Path], _needs_images: bool) -> DataSource:
     """A folder with shards.json; images in object storage are fetched when they are read."""
-    files = find_coco(root)
+    root, files = listing.root, find_coco(listing)
     if not files:
         raise DataError.at(
             root,
@@ -93,7 +88,7 @@ def _file_of_each_split(root: Path, files: list[Path]) -> dict[str, Path]:
     if not by_split:
         raise DataError.at(
             root,
-            f"{listed([file.name for file in files])}: no file name has a split; expected train, val or test, as in "
+            f"{few([file.name for file in files])}: no file name has a split; expected train, val or test, as in "
             f"instances_train2017.json; or choose one: --data {files[0]}",
         )
     return by_split
@@ -148,7 +143,10 @@ def open_json(path: Path, images: Path | None, *, needs_images: bool) -> DataSou
     own = split_in(path.stem) or "train"
     siblings = {}
     if split_in(path.stem) == "train":
-        siblings = {split_in(file.stem) or "": file for file in path.parent.glob("*.json") if _is_sibling(file, path)}
+        # Files whose names differ only by the split: instances_train2017 and instances_val2017.
+        word = re.compile(r"train|validation|valid|val|dev|test")
+        alike = (file for file in path.parent.glob("*.json") if word.sub("*", file.stem) == word.sub("*", path.stem))
+        siblings = {split_in(file.stem) or "": file for file in alike if file != path}
     files = {**siblings, own: path}
 
     def read(split: str, report: Report) -> Annotations:
@@ -179,9 +177,3 @@ def _folder_around(path: Path, *, needs_images: bool) -> Path:
         f"its first image {first!r} is not in {path.parent} or beside that folder; set the image folder: --images "
         "FOLDER",
     )
-
-
-def _is_sibling(file: Path, path: Path) -> bool:
-    """Whether two file names differ only by the split: instances_train2017 and instances_val2017."""
-    word = re.compile(r"train|validation|valid|val|dev|test")
-    return file != path and word.sub("*", file.stem) == word.sub("*", path.stem)

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lookonce.data.findings import Finding, Report
-from lookonce.data.formats.records import ONLY_CLASS, LabelledBox, LabelledImage, size_wh
+from lookonce.data.findings import Report
+from lookonce.data.formats.records import ONLY_CLASS, LabelledBox, LabelledImage, entry_of, size_wh
+from lookonce.data.formats.shapes import of_size
 from lookonce.data.listing import split_in
 from lookonce.errors import DataError
+from lookonce.parsed import are_numbers
 from lookonce.storage import read_text_file
 
 # Column -> its names, in lower case and without _ and spaces.
@@ -49,18 +51,9 @@ def columns_of(line: str) -> tuple[str, Columns, bool] | None:
     }
     if all(column in found for column in _NEEDED) or {"image", "bbox"} <= found.keys():
         return delimiter, found, True
-    corners = words[1:5]
-    if len(words) == 6 and (all(map(_is_number, corners)) or not any(words[1:])):
+    if len(words) == 6 and (are_numbers(words[1:5]) or not any(words[1:])):
         return delimiter, _WITHOUT_HEADER, False
     return None
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def parse_csv(path: Path, report: Report) -> list[LabelledImage]:
@@ -79,28 +72,15 @@ def parse_csv(path: Path, report: Report) -> list[LabelledImage]:
     for number, row in _rows(text, delimiter, path):
         if (number == 1 and has_header) or not any(row):
             continue
-        try:
-            image, box = _read_row(row, columns, path, number)
-        except (ValueError, IndexError):
-            message = f"{path} line {number}: {delimiter.join(row)[:80]!r}; expected an image, a class and four numbers"
-            report(Finding(name="malformed-entry", file=str(path), message=message))
-            continue
-        images.setdefault(image.name, image)
-        boxes.setdefault(image.name, [])
-        if box:
-            boxes[image.name].append(replace(box, name=names.get(box.name, box.name)))
+        place, written = f"{path} line {number}", repr(delimiter.join(row)[:80])
+        with entry_of(path, place, written, "an image, a class and four numbers", report):
+            image, box = _read_row(row, columns, path, place)
+            images.setdefault(image.name, image)
+            boxes.setdefault(image.name, [])
+            if box:
+                boxes[image.name].append(replace(box, name=names.get(box.name, box.name)))
     fractions = all(max(map(abs, box.box_xyxy)) <= 1 for found_boxes in boxes.values() for box in found_boxes)
-    return [
-        LabelledImage(
-            file=path,
-            name=name,
-            boxes=tuple(boxes[name]),
-            size_wh=image.size_wh,
-            fractions=fractions,
-            split=image.split,
-        )
-        for name, image in images.items()
-    ]
+    return [replace(image, boxes=tuple(boxes[name]), fractions=fractions) for name, image in images.items()]
 
 
 def _rows(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -112,9 +92,7 @@ def _rows(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str
         raise DataError(f"{path} line {reader.line_num}: cannot be read as CSV ({error})", path=path) from error
 
 
-def _read_row(
-    row: Sequence[str], columns: Columns, path: Path, number: int
-) -> tuple[LabelledImage, LabelledBox | None]:
+def _read_row(row: Sequence[str], columns: Columns, path: Path, place: str) -> tuple[LabelledImage, LabelledBox | None]:
     cells = {column: row[index] for column, index in columns.items()}
     if not cells["image"]:
         raise ValueError
@@ -129,17 +107,10 @@ def _read_row(
     written = [cells[side] for side in _SIDES] if "left" in cells else cells["bbox"].strip("[]()").split(",")
     if not any(written) and ("class" not in cells or not name):
         return image, None
-    if not name:
-        raise ValueError
     left, top, right, bottom = map(float, written)
-    if "left" not in cells:
-        right, bottom = left + right, top + bottom
-    return image, LabelledBox(
-        name=name,
-        box_xyxy=(left, top, right, bottom),
-        place=f"{path} line {number}",
-        crowd=cells.get("crowd", "0").lower() in {"1", "true"},
-    )
+    box = (left, top, right, bottom) if "left" in cells else of_size(left, top, right, bottom)
+    crowd = cells.get("crowd", "0").lower() in {"1", "true"}
+    return image, LabelledBox(name=name, box_xyxy=box, place=place, crowd=crowd)
 
 
 def _names_of_codes(path: Path) -> dict[str, str]:

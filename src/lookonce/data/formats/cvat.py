@@ -9,26 +9,24 @@ from xml.etree import ElementTree as ET
 
 from lookonce.data.annotations import shortest
 from lookonce.data.dataset import Dataset
-from lookonce.data.findings import Finding, Report
-from lookonce.data.formats.records import LabelledBox, LabelledImage, size_wh
+from lookonce.data.findings import Report
+from lookonce.data.formats.records import LabelledBox, LabelledImage, entry_of, read_xml, size_wh
+from lookonce.data.formats.shapes import Box, around, of_centre, of_size
 from lookonce.data.listing import split_in
-from lookonce.errors import DataError
-from lookonce.storage import read_regular_file
+
+EXPECTED = "CVAT annotations"
 
 
 def parse_cvat(path: Path, report: Report) -> list[LabelledImage]:
     """Boxes, polygons, masks and ellipses of every image; points and lines have no box."""
     images = []
-    for element in _root(path).iterfind("image"):
+    for element in read_xml(path, EXPECTED).iterfind("image"):
         boxes = []
         for number, shape in enumerate(element, start=1):
             place = f"{path} image {element.get('name')!r} {shape.tag} {number}"
-            try:
+            with entry_of(path, place, shape.attrib, "label and numbers in pixels", report):
                 if box := _box(shape):
                     boxes.append(LabelledBox(name=shape.attrib["label"].strip(), box_xyxy=box, place=place))
-            except (KeyError, ValueError, OverflowError) as error:
-                message = f"{place}: {error} is missing or no number; expected label and numbers in pixels"
-                report(Finding(name="malformed-entry", file=str(path), message=message))
         images.append(
             LabelledImage(
                 file=path,
@@ -42,12 +40,8 @@ def parse_cvat(path: Path, report: Report) -> list[LabelledImage]:
 
 
 def cvat_classes(path: Path) -> list[str]:
-    """The labels that the task declares, in its order."""
-    try:
-        names = [(label.findtext("name") or "").strip() for label in _root(path).iterfind("meta//labels/label")]
-    except DataError:
-        return []
-    return list(filter(None, dict.fromkeys(names)))
+    labels = read_xml(path, EXPECTED).iterfind("meta//labels/label")
+    return list(filter(None, dict.fromkeys((label.findtext("name") or "").strip() for label in labels)))
 
 
 def write_cvat(folder: Path, datasets: Sequence[Dataset]) -> None:
@@ -74,35 +68,23 @@ def write_cvat(folder: Path, datasets: Sequence[Dataset]) -> None:
         ET.ElementTree(root).write(folder / f"annotations_{dataset.split}.xml", encoding="utf-8", xml_declaration=True)
 
 
-def _root(path: Path) -> ET.Element:
-    try:
-        return ET.fromstring(read_regular_file(path))
-    except (ET.ParseError, OSError, ValueError) as error:
-        raise DataError.at(path, f"cannot be read as XML ({error}); expected CVAT annotations") from error
+def _box(shape: ET.Element) -> Box | None:
+    def numbers(*keys: str) -> list[float]:
+        return [float(shape.attrib[key]) for key in keys]
 
-
-def _box(shape: ET.Element) -> tuple[float, float, float, float] | None:
-    values = shape.attrib
     if shape.tag == "box":
-        left, top, right, bottom = (float(values[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
-        return _rotated(left, top, right, bottom, float(values.get("rotation", 0)))
+        left, top, right, bottom = numbers("xtl", "ytl", "xbr", "ybr")
+        angle = math.radians(float(shape.get("rotation", 0)))
+        if not angle:
+            return left, top, right, bottom
+        cosine, sine, width, height = abs(math.cos(angle)), abs(math.sin(angle)), right - left, bottom - top
+        around_wh = (width * cosine + height * sine, width * sine + height * cosine)  # it rotates about its centre
+        return of_centre((left + right) / 2, (top + bottom) / 2, *around_wh)
     if shape.tag == "polygon":
-        xs, ys = zip(*(map(float, point.split(",")) for point in values["points"].split(";")), strict=True)
-        return min(xs), min(ys), max(xs), max(ys)
+        return around(point.split(",") for point in shape.attrib["points"].split(";"))
     if shape.tag == "mask":
-        left, top, width, height = (float(values[key]) for key in ("left", "top", "width", "height"))
-        return left, top, left + width, top + height
+        return of_size(*numbers("left", "top", "width", "height"))
     if shape.tag == "ellipse":
-        x, y, rx, ry = (float(values[key]) for key in ("cx", "cy", "rx", "ry"))
-        return x - rx, y - ry, x + rx, y + ry
+        x, y, rx, ry = numbers("cx", "cy", "rx", "ry")
+        return of_centre(x, y, 2 * rx, 2 * ry)
     return None
-
-
-def _rotated(left: float, top: float, right: float, bottom: float, degrees: float) -> tuple[float, float, float, float]:
-    """The box around a box that is rotated about its centre."""
-    if not degrees:
-        return left, top, right, bottom
-    cosine, sine = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
-    x, y, width, height = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
-    half_width, half_height = (width * cosine + height * sine) / 2, (width * sine + height * cosine) / 2
-    return x - half_width, y - half_height, x + half_width, y + half_height

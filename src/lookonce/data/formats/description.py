@@ -11,15 +11,17 @@ from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.formats import coco, voc, yolo
 from lookonce.data.formats.names import checked_names, read_list
 from lookonce.data.formats.records import annotations_of
-from lookonce.data.splits import SPELLINGS, SPLITS, DataSource, in_order, listed
+from lookonce.data.listing import Listing
+from lookonce.data.splits import SPELLINGS, SPLITS, DataSource, in_order
 from lookonce.errors import DataError
 from lookonce.parsed import parse_yaml
+from lookonce.settings.names import few
 from lookonce.storage import read_text_file
 
 
-def find_yaml(root: Path) -> list[Path]:
+def find_yaml(listing: Listing) -> list[Path]:
     """data.yaml, or all YAML files of the folder that name a split. One with nothing but class names is no layout."""
-    named = root / "data.yaml"
+    root, named = listing.root, listing.root / "data.yaml"
     files = sorted(path for path in root.iterdir() if path.suffix.lower() in {".yaml", ".yml"} and path.is_file())
     files = [named] if named.exists() else [path for path in files if _has_split(path)] or files[:1]
     return [path for path in files if _has_split(path) or not names_of_yaml(path)]
@@ -40,15 +42,6 @@ def _has_split(path: Path) -> bool:
         return True  # it may be a description with an error, which is reported when it is opened
 
 
-def open_only_yaml(root: Path, files: list[Path], _needs_images: bool) -> DataSource:
-    """A folder with one YAML file."""
-    if len(files) > 1:
-        raise DataError.at(
-            root, f"has {len(files)} YAML files; expected one, or data.yaml; choose one: --data {files[0]}"
-        )
-    return open_yaml(files[0])
-
-
 def open_yaml(path: Path) -> DataSource:
     content = _load_yaml(path)
     entries: dict[str, Any] = {
@@ -62,11 +55,8 @@ def open_yaml(path: Path) -> DataSource:
     if len(described) == len(entries):
         return open_description(path, content, entries)
     if described:
-        raise DataError.at(
-            path,
-            f"{described[0]} is a mapping, other splits are paths; expected all mappings or all paths",
-            setting=described[0],
-        )
+        problem = f"{described[0]} is a mapping, other splits are paths; expected all mappings or all paths"
+        raise DataError.at(path, problem, setting=described[0])
     return yolo.open_yolo(path, content, entries)
 
 
@@ -85,20 +75,16 @@ def _load_yaml(path: Path) -> dict[str, Any]:
 
 def open_description(path: Path, content: dict[str, Any], entries: dict[str, dict[str, Any]]) -> DataSource:
     """lookonce's description: for each split {images: FOLDER, annotations: FILE or FOLDER, list: FILE}, and `names`."""
-    names = _described_names(path, content)
+    names: tuple[str, ...] | None = None
+    if isinstance(content.get("names"), str):
+        file = path.parent / content["names"]
+        names = checked_names(read_list(file), file)
+    elif "names" in content:
+        names = yolo.class_names_in(content, path)
     parts = {split: _Part(path, split, entry, names) for split, entry in entries.items()}
     formats = {part.format for part in parts.values()}
     format_name = formats.pop() if len(formats) == 1 else "mixed"
     return DataSource(path, format_name, in_order(entries), lambda split, report: parts[split].read(parts, report))
-
-
-def _described_names(path: Path, content: dict[str, Any]) -> tuple[str, ...] | None:
-    if "names" not in content:
-        return None
-    if isinstance(content["names"], str):
-        file = path.parent / content["names"]
-        return checked_names(read_list(file), file)
-    return yolo.class_names_in(content, path)
 
 
 class _Part:
@@ -107,20 +93,12 @@ class _Part:
     def __init__(self, file: Path, split: str, entry: dict[str, Any], names: tuple[str, ...] | None) -> None:
         unknown = sorted(set(entry) - {"images", "annotations", "list"})
         if unknown:
-            raise DataError.at(
-                file,
-                f"{split} has the unknown key {unknown[0]!r}; expected images, annotations and optionally list",
-                setting=split,
-                value=unknown[0],
-            )
+            problem = f"{split} has the unknown key {unknown[0]!r}; expected images, annotations and optionally list"
+            raise DataError.at(file, problem, setting=split, value=unknown[0])
         for key in ("images", "annotations"):
             if not isinstance(entry.get(key), str):
-                raise DataError.at(
-                    file,
-                    f"{split}.{key} is {entry.get(key)!r}; expected a path",
-                    setting=f"{split}.{key}",
-                    value=entry.get(key),
-                )
+                problem = f"{split}.{key} is {entry.get(key)!r}; expected a path"
+                raise DataError.at(file, problem, setting=f"{split}.{key}", value=entry.get(key))
         self._file = file
         self._split = split
         self._names = names
@@ -156,7 +134,14 @@ class _Part:
     def read(self, parts: Mapping[str, "_Part"], report: Report) -> Annotations:
         """parts: those of all splits."""
         if self.format == "coco":
-            return self._with_names(coco.read_coco(self._annotations, self._images, self._split, report))
+            found = coco.read_coco(self._annotations, self._images, self._split, report)
+            if self._names not in {None, found.class_names}:
+                raise DataError.at(
+                    self._annotations,
+                    f"has the classes {few(found.class_names)}, by category id; expected names of {self._file}: "
+                    f"{few(self._names or ())}; leave out names, or put them in this order",
+                )
+            return found
         if self.format == "voc":
             stems = read_list(self._list) if self._list else [p.stem for p in sorted(self._annotations.glob("*.xml"))]
             origin = self._list or self._annotations
@@ -167,22 +152,10 @@ class _Part:
         others = [part for part in parts.values() if part is not self and part.format == "yolo"]
         return self._read_yolo(others, report)
 
-    def _with_names(self, found: Annotations) -> Annotations:
-        if self._names is not None and self._names != found.class_names:
-            raise DataError.at(
-                self._annotations,
-                f"has the classes {listed(found.class_names)}, by category id; expected names of {self._file}: "
-                f"{listed(self._names)}; leave out names, or put them in this order",
-            )
-        return found
-
     def _read_yolo(self, others: Sequence["_Part"], report: Report) -> Annotations:
         if self._names is None:
-            raise DataError.at(
-                self._file,
-                "has no class names, and YOLO labels have none; expected names: [...] or names: FILE",
-                setting="names",
-            )
+            problem = "has no class names, and YOLO labels have none; expected names: [...] or names: FILE"
+            raise DataError.at(self._file, problem, setting="names")
         origin = self._list or self._images
         images, labels = self.label_pairs(report)
         yolo.report_pairs(images, labels, report)
@@ -201,13 +174,9 @@ class _Part:
         """Images and their YOLO label files."""
         images = yolo.list_images(self._images, report)
         if self._list:
-            images = [self._images / line for line in self._inside(read_list(self._list), report)]
+            lines = read_list(self._list)
+            for line in filter(leaves_folder, lines):
+                problem = f"{line!r} points outside the image folder; expected a path in {self._images}"
+                report(Finding.at("path-outside-folder", self._list, problem))
+            images = [self._images / line for line in lines if not leaves_folder(line)]
         return images, [self._annotations / path.relative_to(self._images).with_suffix(".txt") for path in images]
-
-    def _inside(self, lines: Sequence[str], report: Report) -> list[str]:
-        """The lines of a list that are paths inside the image folder."""
-        for line in lines:
-            if leaves_folder(line):
-                message = f"{self._list}: {line!r} points outside the image folder; expected a path in {self._images}"
-                report(Finding(name="path-outside-folder", file=str(self._list), message=message))
-        return [line for line in lines if not leaves_folder(line)]

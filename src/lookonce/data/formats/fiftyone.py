@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lookonce.data.findings import Finding, Report
-from lookonce.data.formats.records import LabelledBox, LabelledImage, read_json
+from lookonce.data.findings import Report
+from lookonce.data.formats.records import LabelledBox, LabelledImage, entry_of, list_of, read_json
+from lookonce.data.formats.shapes import of_size
 from lookonce.errors import DataError
 
 USUAL_FIELD = "ground_truth"
@@ -26,21 +27,25 @@ def parse_fiftyone(path: Path, report: Report) -> list[LabelledImage]:
         boxes = []
         for row, one in enumerate(written, start=1):
             place = f"{path} {name} box {row}"
-            try:
-                boxes.append(_box(one, classes, place))
-            except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError):
-                message = f"{place}: {str(one)[:90]}; expected label and bounding_box"
-                report(Finding(name="malformed-entry", file=str(path), message=message))
+            with entry_of(path, place, one, "label and bounding_box", report):
+                label, attributes = one["label"], one.get("attributes") or {}
+                if isinstance(label, int) and label < 0:
+                    raise ValueError
+                boxes.append(
+                    LabelledBox(
+                        name=str(classes[label] if isinstance(label, int) and classes else label).strip(),
+                        box_xyxy=of_size(*map(float, one["bounding_box"])),
+                        place=place,
+                        crowd=bool(one.get("iscrowd") or attributes.get("iscrowd")),
+                    )
+                )
         images.append(LabelledImage(file=path, name=name, boxes=tuple(boxes), fractions=True))
     return images
 
 
 def fiftyone_classes(path: Path) -> list[str]:
-    """The classes that labels.json declares."""
-    try:
-        return [str(name) for name in read_json(path, "a FiftyOne file").get("classes") or []]
-    except (DataError, AttributeError, TypeError):
-        return []
+    content = read_json(path, "a FiftyOne file")
+    return list(map(str, list_of(content.get("classes")))) if isinstance(content, dict) else []
 
 
 def _entries(content: dict[str, Any], path: Path) -> Iterator[tuple[str, list[Any]]]:
@@ -64,13 +69,3 @@ def _entries(content: dict[str, Any], path: Path) -> Iterator[tuple[str, list[An
     field = USUAL_FIELD if USUAL_FIELD in fields else next(iter(fields), USUAL_FIELD)
     for sample in content["samples"]:
         yield str(sample["filepath"]), list((sample.get(field) or {}).get("detections") or [])
-
-
-def _box(written: dict[str, Any], classes: list[str] | None, place: str) -> LabelledBox:
-    label = written["label"]
-    name = str(classes[label] if isinstance(label, int) and classes else label).strip()
-    left, top, width, height = map(float, written["bounding_box"])
-    if not name or (isinstance(label, int) and label < 0):
-        raise ValueError
-    crowd = bool(written.get("iscrowd") or (written.get("attributes") or {}).get("iscrowd"))
-    return LabelledBox(name=name, box_xyxy=(left, top, left + width, top + height), place=place, crowd=crowd)

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.data.dataset import Dataset
-from lookonce.data.findings import Finding, Report
+from lookonce.data.findings import Report
 from lookonce.data.formats.names import write_names
-from lookonce.data.formats.records import LabelledBox, LabelledImage, read_json, size_wh
+from lookonce.data.formats.records import LabelledBox, LabelledImage, entry_of, list_of, read_json, size_wh
+from lookonce.data.formats.shapes import around
 from lookonce.shown import to_json
 
 LOCAL_FILES = "/data/local-files/?d="  # of a server with LOCAL_FILES_SERVING_ENABLED
@@ -27,31 +28,22 @@ _SHAPES = {"rectanglelabels", "polygonlabels"}
 
 def parse_label_studio(path: Path, report: Report) -> list[LabelledImage]:
     """Rectangles, and the boxes around polygons, of every task."""
-    tasks = read_json(path, "tasks of Label Studio")
     images = []
-    for number, task in enumerate(tasks if isinstance(tasks, list) else [], start=1):
+    for number, task in enumerate(list_of(read_json(path, "tasks of Label Studio")), start=1):
         place = f"{path} task {number}"
-        try:
-            results = [one for one in _results(task) if one.get("type") in _SHAPES]
+        with entry_of(path, place, task, "data with an image, and annotations with their results", report):
+            annotations = [one for one in task.get("annotations") or [] if not one.get("was_cancelled")]
+            chosen = annotations or task.get("predictions") or [{"result": []}]
+            results = [one for one in chosen[-1]["result"] if one.get("type") in _SHAPES]
+            first = results[0] if results else {}
             image = LabelledImage(
                 file=path,
                 name=_image_of(task),
                 boxes=tuple(_box(one, f"{place} result {row}") for row, one in enumerate(results, start=1)),
-                size_wh=_size_of(results),
+                size_wh=size_wh(first.get("original_width"), first.get("original_height")),
             )
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError):
-            message = f"{place}: {str(task)[:90]}; expected data with an image, and annotations with their results"
-            report(Finding(name="malformed-entry", file=str(path), message=message))
-            continue
-        images.append(image)
+            images.append(image)
     return images
-
-
-def _results(task: Mapping[str, Any]) -> list[dict[str, Any]]:
-    annotations = [one for one in task.get("annotations") or [] if not one.get("was_cancelled")]
-    chosen = annotations or task.get("predictions") or [{"result": []}]
-    results: list[dict[str, Any]] = chosen[-1]["result"]
-    return results
 
 
 def _image_of(task: Mapping[str, Any]) -> str:
@@ -64,10 +56,6 @@ def _image_of(task: Mapping[str, Any]) -> str:
     return _UPLOADED.sub("", unquote(local if mark else written) if written.startswith("/data/") else written)
 
 
-def _size_of(results: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    return size_wh(results[0].get("original_width"), results[0].get("original_height")) if results else (0, 0)
-
-
 def _box(result: Mapping[str, Any], place: str) -> LabelledBox:
     value, kind = result["value"], result["type"]
     wh = np.array([float(result["original_width"]), float(result["original_height"])])
@@ -76,22 +64,10 @@ def _box(result: Mapping[str, Any], place: str) -> LabelledBox:
     else:
         left_top = np.array([float(value["x"]), float(value["y"])]) / 100 * wh
         size = np.array([float(value["width"]), float(value["height"])]) / 100 * wh
-        corners = left_top + _turned(
-            np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * size, float(value.get("rotation") or 0)
-        )
-    name = str(value[kind][0]).strip()
-    if not name:
-        raise ValueError
-    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-    return LabelledBox(name=name, box_xyxy=(left, top, right, bottom), place=place)
-
-
-def _turned(points: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
-    """(N, 2) pixels, turned clockwise about the origin: the top left corner of a rectangle."""
-    if not degrees:
-        return points
-    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return np.asarray(points @ np.array([[cosine, sine], [-sine, cosine]]))
+        angle = math.radians(float(value.get("rotation") or 0))  # clockwise about the top left corner
+        turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+        corners = left_top + np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * size @ turn
+    return LabelledBox(name=str(value[kind][0]).strip(), box_xyxy=around(corners.tolist()), place=place)
 
 
 def write_label_studio(folder: Path, datasets: Sequence[Dataset], scores: NDArray[np.float32] | None = None) -> None:
@@ -116,7 +92,6 @@ def write_label_studio(folder: Path, datasets: Sequence[Dataset], scores: NDArra
 
 
 def _written(dataset: Dataset, index: int, scores: Sequence[float] | None) -> list[dict[str, Any]]:
-    """The results of one image."""
     rows, (width, height) = dataset.rows(index), dataset.image_sizes_wh[index].tolist()
     percent = dataset.boxes_xyxy[rows] / np.array([width, height, width, height]) * 100
     results = []

@@ -8,7 +8,8 @@ from typing import Any
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report
 from lookonce.data.formats.names import write_names
-from lookonce.data.formats.records import LabelledBox, LabelledImage, read_json, size_wh
+from lookonce.data.formats.records import LabelledBox, LabelledImage, entry_of, read_json, size_wh
+from lookonce.data.formats.shapes import around, of_centre
 from lookonce.errors import DataError
 from lookonce.shown import to_json
 
@@ -24,11 +25,9 @@ def parse_labelme(path: Path, report: Report) -> list[LabelledImage]:
         raise DataError.at(path, "has no list shapes; expected a LabelMe file")
     boxes = []
     for number, shape in enumerate(shapes, start=1):
-        try:
-            boxes += _boxes(shape, f"{path} shape {number}", report)
-        except (KeyError, TypeError, ValueError, OverflowError):
-            message = f"{path} shape {number}: {str(shape)[:60]}; expected label, points [[x, y], ...] and shape_type"
-            report(Finding(name="malformed-entry", file=str(path), message=message))
+        place = f"{path} shape {number}"
+        with entry_of(path, place, shape, "label, points [[x, y], ...] and shape_type", report):
+            boxes += _boxes(shape, path, place, report)
     name = content.get("imagePath")
     return [
         LabelledImage(
@@ -40,19 +39,19 @@ def parse_labelme(path: Path, report: Report) -> list[LabelledImage]:
     ]
 
 
-def _boxes(shape: dict[str, Any], place: str, report: Report) -> list[LabelledBox]:
-    kind, label = shape.get("shape_type") or "polygon", shape["label"]
-    xs, ys = zip(*((float(x), float(y)) for x, y in shape["points"]), strict=True)
-    if not isinstance(label, str) or not label.strip():
-        raise ValueError
-    if kind in _NOT_AREAS:
-        message = f"{place}: {kind} of {label!r} has no area and is left out"
-        report(Finding(name="box-without-area", file=place.partition(" shape ")[0], message=message))
-        return []
+def _boxes(shape: dict[str, Any], path: Path, place: str, report: Report) -> list[LabelledBox]:
+    kind, label = shape.get("shape_type") or "polygon", shape["label"].strip()
+    box = around(shape["points"])
     if kind == "circle":  # its centre and a point on it
-        radius = math.hypot(xs[1] - xs[0], ys[1] - ys[0])
-        xs, ys = (xs[0] - radius, xs[0] + radius), (ys[0] - radius, ys[0] + radius)
-    return [LabelledBox(name=label.strip(), box_xyxy=(min(xs), min(ys), max(xs), max(ys)), place=place)]
+        center, edge = shape["points"][:2]
+        radius = math.dist(center, edge)
+        box = of_centre(center[0], center[1], 2 * radius, 2 * radius)
+    labelled = LabelledBox(name=label, box_xyxy=box, place=place)
+    if kind not in _NOT_AREAS:
+        return [labelled]
+    message = f"{place}: {kind} of {label!r} has no area and is left out"
+    report(Finding(name="box-without-area", file=str(path), message=message))
+    return []
 
 
 def write_labelme(folder: Path, datasets: Sequence[Dataset]) -> None:

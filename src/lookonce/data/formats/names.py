@@ -31,7 +31,9 @@ def checked_names(names: Sequence[str], path: Path) -> tuple[str, ...]:
         raise DataError.at(path, "has no class names; expected one a line")
     if len(set(names)) < len(names):
         twice = Counter(names).most_common(1)[0][0]
-        raise DataError.at(path, f"class {twice!r} occurs twice; expected every name once", value=twice)
+        raise DataError.at(
+            path, f"class {twice!r} occurs twice; expected every name once", setting="names", value=twice
+        )
     return tuple(names)
 
 

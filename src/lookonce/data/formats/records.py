@@ -1,20 +1,24 @@
 """Annotations as one record an image, of any file format -> Annotations; the class list is that of all splits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 
 from lookonce.data.annotations import Annotations, without_ids
 from lookonce.data.findings import Finding, Report, ignore
-from lookonce.data.headers import header_sizes_wh
+from lookonce.data.formats.shapes import Box
+from lookonce.data.headers import stated_or_header_sizes_wh
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.listing import Listing, locate_images
-from lookonce.data.splits import in_order, listed
+from lookonce.data.splits import in_order
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
+from lookonce.settings.names import few
 from lookonce.storage import read_regular_file
 
 LARGEST_SIDE = 1 << 30
@@ -23,17 +27,25 @@ ONLY_CLASS = "object"  # of boxes whose file has no column or attribute for a cl
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledBox:
-    """xyxy in pixels, or in fractions of the image where the record says so. place: where it is written."""
+    """xyxy in pixels, or in fractions of the image where the record says so. place: where it is written.
+
+    ValueError without a name.
+    """
 
     name: str
-    box_xyxy: tuple[float, float, float, float]
+    box_xyxy: Box
     place: str
     crowd: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("a box without a class")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledImage:
-    """One image of an annotation file. name: its path as written, or its stem; size_wh is (0, 0) if not stated."""
+    """One image of an annotation file. name: its path as written, or its stem; "" for the stem of the file itself.
+    size_wh is (0, 0) if not stated."""
 
     file: Path
     name: str
@@ -66,6 +78,29 @@ def read_json(path: Path, expected: str) -> Any:
         raise DataError.at(path, f"cannot be read as JSON ({error}); expected {expected}") from error
 
 
+def read_xml(path: Path, expected: str) -> ET.Element:
+    """The root of an annotation file; DataError if it cannot be read. expected: "CVAT annotations"."""
+    try:
+        return ET.fromstring(read_regular_file(path))
+    except (ET.ParseError, OSError, ValueError) as error:
+        raise DataError.at(path, f"cannot be read as XML ({error}); expected {expected}") from error
+
+
+@contextmanager
+def entry_of(path: Path, place: str, written: object, expected: str, report: Report) -> Iterator[None]:
+    """Inside the block an entry of a file is read. One that is not as expected is reported, and the block ends."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError):
+        message = f"{place}: {str(written)[:90]}; expected {expected}"
+        report(Finding(name="malformed-entry", file=str(path), message=message))
+
+
+def list_of(value: object) -> list[Any]:
+    """A list of JSON, [] for anything else."""
+    return value if isinstance(value, list) else []
+
+
 def annotations_of(
     images: Sequence[LabelledImage],
     image_paths: Sequence[Path],
@@ -83,11 +118,9 @@ def annotations_of(
                 rows.append(row)
                 boxes.append(box)
             else:
-                message = f"{box.place}: unknown class {box.name!r}; expected one of {listed(class_names)}"
+                message = f"{box.place}: unknown class {box.name!r}; expected one of {few(class_names)}"
                 report(Finding(name="unknown-class", file=str(image.file), message=message))
-    sizes = np.array([image.size_wh for image in images], dtype=np.int32).reshape(-1, 2)
-    unknown = np.flatnonzero((sizes == 0).any(axis=1))
-    sizes[unknown] = header_sizes_wh([image_paths[row] for row in unknown.tolist()], report)
+    sizes = stated_or_header_sizes_wh([image.size_wh for image in images], image_paths, report)
     image_rows = np.array(rows, dtype=np.int64)
     boxes_xyxy = np.array([box.box_xyxy for box in boxes], dtype=np.float64).reshape(-1, 4)
     fractions = np.array([image.fractions for image in images], dtype=np.bool_)[image_rows]
@@ -135,8 +168,8 @@ class RecordReader:
         located = locate_images(names, self._root, split, origin, report, stems=stems)
         for image, path in zip(images, located, strict=True):
             if path is None:
-                message = f"{image.file}: {image.name!r} points outside {self._root}, and no image in it has that name"
-                report(Finding(name="path-outside-folder", file=str(image.file), message=message))
+                problem = f"{image.name!r} points outside {self._root}, and no image in it has that name"
+                report(Finding.at("path-outside-folder", image.file, problem))
         paths = [path for path in located if path is not None]
         images = [image for image, path in zip(images, located, strict=True) if path is not None]
         if len(self.splits()) == 1:
@@ -144,9 +177,15 @@ class RecordReader:
             known, folders = set(paths), {path.parent for path in paths}
             for path in (self._root / file for file in Listing(self._root).images):
                 if path.parent in folders and path not in known:
-                    message = f"{path}: has no annotation and is not used"
-                    report(Finding(name="image-without-annotation", file=str(path), message=message))
-        return annotations_of(images, paths, self._classes(split, images), split, origin, report)
+                    report(Finding.at("image-without-annotation", path, "has no annotation and is not used"))
+        if not self._class_names:
+            others = [image for other in self.splits() if other != split for image in self._images(other, ignore)]
+            self._class_names = self._classes_of({box.name for image in (*images, *others) for box in image.boxes})
+        if not self._class_names:
+            raise DataError.at(
+                self._root, f"has no classes; expected at least one labelled object in {self._files[0][0]}"
+            )
+        return annotations_of(images, paths, self._class_names, split, origin, report)
 
     def splits(self) -> list[str]:
         """Names of the splits; reads the files that state them."""
@@ -171,20 +210,9 @@ class RecordReader:
 
     def _parse_or_report(self, file: Path, report: Report) -> list[LabelledImage]:
         try:
-            return self._parse(file, report)
+            images = self._parse(file, report)
         except DataError as error:
             report(Finding(name="unreadable-annotation", file=str(file), message=str(error)))
             return []
-
-    def _classes(self, split: str, images: Sequence[LabelledImage]) -> tuple[str, ...]:
-        if not self._class_names:
-            names = {box.name for image in images for box in image.boxes}
-            for other in self.splits():
-                if other != split:
-                    names |= {box.name for image in self._images(other, ignore) for box in image.boxes}
-            self._class_names = self._classes_of(names)
-        if not self._class_names:
-            raise DataError.at(
-                self._root, f"has no classes; expected at least one labelled object in {self._files[0][0]}"
-            )
-        return self._class_names
+        own_name = file.relative_to(self._root).with_suffix("").as_posix() if file.is_relative_to(self._root) else ""
+        return [replace(image, name=image.name or own_name) for image in images]

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lookonce.data.findings import Finding, Report
-from lookonce.data.formats.records import ONLY_CLASS, LabelledBox, LabelledImage
+from lookonce.data.findings import Report
+from lookonce.data.formats.records import ONLY_CLASS, LabelledBox, LabelledImage, entry_of
+from lookonce.data.formats.shapes import Box, around, of_centre, of_size
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
 from lookonce.storage import read_text_file
@@ -32,15 +33,9 @@ def parse_via(path: Path, report: Report) -> list[LabelledImage]:
         boxes.setdefault(name, [])
         number += bool(shape)
         place = f"{path} region {number} of {name!r}"
-        try:
-            box = _box(shape) if shape else None
-            if box is not None:
+        with entry_of(path, place, (shape, attributes), "a shape in pixels and one attribute, its class", report):
+            if shape and (box := _box(shape)) is not None:
                 boxes[name].append(LabelledBox(name=_class(attributes), box_xyxy=box, place=place))
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
-            message = (
-                f"{place}: {str((shape, attributes))[:90]}; expected a shape in pixels and one attribute, its class"
-            )
-            report(Finding(name="malformed-entry", file=str(path), message=message))
     return [LabelledImage(file=path, name=name, boxes=tuple(found)) for name, found in boxes.items()]
 
 
@@ -63,19 +58,16 @@ def _of_csv(text: str) -> Iterator[tuple[str, Any, Any]]:
         )
 
 
-def _box(shape: dict[str, Any]) -> tuple[float, float, float, float] | None:
+def _box(shape: dict[str, Any]) -> Box | None:
     """xyxy in pixels; None for points and lines, which have no area."""
     kind = shape["name"]
     if kind == "rect":
-        left, top, width, height = (float(shape[key]) for key in ("x", "y", "width", "height"))
-        return left, top, left + width, top + height
+        return of_size(*(float(shape[key]) for key in ("x", "y", "width", "height")))
     if kind == "polygon":
-        xs, ys = (list(map(float, shape[key])) for key in ("all_points_x", "all_points_y"))
-        return min(xs), min(ys), max(xs), max(ys)
+        return around(zip(shape["all_points_x"], shape["all_points_y"], strict=True))
     if kind in {"circle", "ellipse"}:
-        x, y = float(shape["cx"]), float(shape["cy"])
         half_width, half_height = (float(shape["r" if kind == "circle" else key]) for key in ("rx", "ry"))
-        return x - half_width, y - half_height, x + half_width, y + half_height
+        return of_centre(float(shape["cx"]), float(shape["cy"]), 2 * half_width, 2 * half_height)
     return None
 
 

@@ -12,7 +12,8 @@ file in annotations/, if it has every name; the names in the XML files of all li
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -22,11 +23,12 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.formats.coco import read_coco_names
 from lookonce.data.formats.names import NAMES_FILES, checked_names, read_list, write_names
-from lookonce.data.formats.records import LabelledBox, LabelledImage, annotations_of, size_wh
+from lookonce.data.formats.records import LabelledBox, LabelledImage, annotations_of, read_xml, size_wh
 from lookonce.data.images import IMAGE_SUFFIXES
+from lookonce.data.listing import Listing
 from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
-from lookonce.storage import read_regular_file
+from lookonce.parsed import are_numbers
 
 # Added to xmin and ymin when reading. VOC's own convention would be -1: see above.
 CORNER_SHIFT = 0.0
@@ -44,14 +46,13 @@ def list_splits(root: Path) -> dict[str, Path]:
     folder = root / "ImageSets" / "Main"
     if not folder.is_dir():
         folder = root / "ImageSets"
-    return {path.stem: path for path in sorted(folder.glob("*.txt")) if not _is_class_list(path)}
-
-
-def _is_class_list(path: Path) -> bool:
-    if "_" not in path.stem:  # images may be called "holiday 1", which looks like a line of a class list
-        return False
-    lines = read_list(path)
-    return bool(lines) and all(_CLASS_LIST_LINE.fullmatch(line) for line in lines[:50])
+    lists = {path.stem: path for path in sorted(folder.glob("*.txt"))}
+    for name, path in tuple(lists.items()):
+        # Only with a `_`: images may be called "holiday 1", which looks like a line of a class list.
+        lines = read_list(path)[:50] if "_" in name else []
+        if lines and all(map(_CLASS_LIST_LINE.fullmatch, lines)):
+            del lists[name]
+    return lists
 
 
 def class_names_of(root: Path, images: Sequence[LabelledImage]) -> tuple[str, ...]:
@@ -60,19 +61,12 @@ def class_names_of(root: Path, images: Sequence[LabelledImage]) -> tuple[str, ..
         if (root / file).is_file():
             return checked_names(read_list(root / file), root / file)
     found = {box.name for image in images for box in image.boxes}
-    return _names_from_coco_beside(root, found) or tuple(sorted(found))
-
-
-def _names_from_coco_beside(root: Path, found: set[str]) -> tuple[str, ...]:
-    """The categories of the smallest COCO file in annotations/ that has all names; () if none has."""
     for path in sorted(root.glob("annotations/*.json"), key=lambda path: path.stat().st_size):
-        try:
+        with suppress(DataError):
             names = read_coco_names(path)
-        except DataError:
-            continue
-        if found <= set(names):
-            return names
-    return ()
+            if found <= set(names):
+                return names
+    return tuple(sorted(found))
 
 
 def read_voc_images(annotations_dir: Path, stems: Sequence[str], origin: Path, report: Report) -> list[LabelledImage]:
@@ -81,44 +75,38 @@ def read_voc_images(annotations_dir: Path, stems: Sequence[str], origin: Path, r
     for stem in stems:
         path = annotations_dir / f"{stem}.xml"
         if leaves_folder(stem):
-            message = (
-                f"{origin}: {stem!r} points outside the data set's folder; expected a file name without its suffix"
-            )
-            report(Finding(name="path-outside-folder", file=str(origin), message=message))
+            problem = f"{stem!r} points outside the data set's folder; expected a file name without its suffix"
+            report(Finding.at("path-outside-folder", origin, problem))
             continue
         try:
-            root = ET.fromstring(read_regular_file(path))
-        except FileNotFoundError:
-            message = f"{path}: no such annotation file, though {origin} lists {stem!r}"
-            report(Finding(name="missing-annotation", file=str(path), message=message))
-        except (ET.ParseError, OSError, ValueError) as error:
-            message = f"{path}: cannot be read as XML ({error}); expected a VOC annotation"
-            report(Finding(name="unreadable-annotation", file=str(path), message=message))
+            root = read_xml(path, "a VOC annotation")
+        except DataError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                problem = f"no such annotation file, though {origin} lists {stem!r}"
+                report(Finding.at("missing-annotation", path, problem))
+            else:
+                report(Finding(name="unreadable-annotation", file=str(path), message=str(error)))
         else:
             images.append(_read_image(root, path, report))
     return images
 
 
+def parse_voc(path: Path, report: Report) -> list[LabelledImage]:
+    """The one image of an XML file, under the name of the file."""
+    return [replace(_read_image(read_xml(path, "a VOC annotation"), path, report), name="")]
+
+
 def _read_image(root: ET.Element, path: Path, report: Report) -> LabelledImage:
+    """The image under its <filename>; invalid objects are reported and left out."""
     boxes = []
     for number, element in enumerate(root.iterfind("object"), start=1):
         try:
             boxes.append(_read_object(element, number, path))
         except DataError as error:
             report(Finding(name="malformed-entry", file=str(path), message=str(error)))
-    file_name = (root.findtext("filename") or "").strip()
+    name = (root.findtext("filename") or "").strip()
     size = size_wh(root.findtext("size/width"), root.findtext("size/height"))
-    return LabelledImage(file=path, name=file_name, boxes=tuple(boxes), size_wh=size)
-
-
-def parse_voc(path: Path, root: Path, report: Report) -> list[LabelledImage]:
-    """The one image of an XML file in the folder `root`, under its path there without suffix."""
-    try:
-        element = ET.fromstring(read_regular_file(path))
-    except (ET.ParseError, OSError, ValueError) as error:
-        raise DataError.at(path, f"cannot be read as XML ({error}); expected a VOC annotation") from error
-    image = _read_image(element, path, report)
-    return [replace(image, name=path.relative_to(root).with_suffix("").as_posix())]
+    return LabelledImage(file=path, name=name, boxes=tuple(boxes), size_wh=size)
 
 
 def _read_object(element: ET.Element, number: int, path: Path) -> LabelledBox:
@@ -126,21 +114,18 @@ def _read_object(element: ET.Element, number: int, path: Path) -> LabelledBox:
     place = f"{path} object {number}"
     if not name:
         raise DataError(f"{place}: has no <name>; expected a class", path=path)
-    left, top, right, bottom = (_corner(element, tag, f"{place} ({name})") for tag in _CORNERS)
+    corners: list[float] = []
+    for tag in _CORNERS:
+        text = element.findtext(f"bndbox/{tag}")
+        if text is None or not are_numbers([text]):
+            seen = "missing" if text is None else repr(text)
+            raise DataError(f"{place} ({name}): {tag} is {seen}; expected a number of pixels", path=path)
+        corners.append(float(text))
     word = (element.findtext("difficult") or "").strip()
     if word.lower() not in _DIFFICULT | _NOT_DIFFICULT:
         raise DataError(f"{place} ({name}): difficult is {word!r}; expected 0 or 1", path=path, value=word)
-    box = (left + CORNER_SHIFT, top + CORNER_SHIFT, right, bottom)
+    box = (corners[0] + CORNER_SHIFT, corners[1] + CORNER_SHIFT, corners[2], corners[3])
     return LabelledBox(name=name, box_xyxy=box, crowd=word.lower() in _DIFFICULT, place=place)
-
-
-def _corner(element: ET.Element, tag: str, place: str) -> float:
-    text = element.findtext(f"bndbox/{tag}")
-    try:
-        return float(text or "")
-    except ValueError:
-        seen = "missing" if text is None else repr(text)
-        raise DataError.at(place, f"{tag} is {seen}; expected a number of pixels") from None
 
 
 def image_paths_of(images: Sequence[LabelledImage], annotations_dir: Path, images_dir: Path) -> list[Path]:
@@ -150,67 +135,43 @@ def image_paths_of(images: Sequence[LabelledImage], annotations_dir: Path, image
     for image in images:
         folder = images_dir / image.file.parent.relative_to(annotations_dir)
         if folder not in by_stem:
-            by_stem[folder] = _images_by_stem(folder)
+            by_stem[folder] = {}
+            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if path.suffix.lower() in IMAGE_SUFFIXES:
+                    by_stem[folder].setdefault(path.stem, []).append(path.name)
         names = by_stem[folder].get(image.file.stem, [])
         fallback = names[0] if names else f"{image.file.stem}.jpg"
         paths.append(folder / (image.name if image.name in names else fallback))
     return paths
 
 
-def _images_by_stem(folder: Path) -> dict[str, list[str]]:
-    by_stem: dict[str, list[str]] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            by_stem.setdefault(path.stem, []).append(path.name)
-    return by_stem
-
-
-def find_voc(root: Path) -> list[Path]:
+def find_voc(listing: Listing) -> list[Path]:
     """The two folders that identify VOC, [] unless both exist."""
-    folders = [root / "Annotations", root / "ImageSets"]
+    folders = [listing.root / "Annotations", listing.root / "ImageSets"]
     return folders if all(folder.exists() for folder in folders) else []
 
 
-def open_voc(root: Path, _folders: list[Path], _needs_images: bool) -> DataSource:
+def open_voc(listing: Listing, _folders: list[Path], _needs_images: bool) -> DataSource:
     """A folder with Annotations/, ImageSets/Main/*.txt and JPEGImages/."""
+    root, annotations = listing.root, listing.root / "Annotations"
     lists = list_splits(root)
     if not lists:
-        raise DataError(
-            f"{root / 'ImageSets' / 'Main'}: has no image lists; expected train.txt and val.txt",
-            path=root / "ImageSets" / "Main",
-        )
-    reader = _VocReader(root, lists)
-    return DataSource(root, "voc", in_order(lists), reader.read)
+        raise DataError.at(root / "ImageSets" / "Main", "has no image lists; expected train.txt and val.txt")
+    names: tuple[str, ...] = ()  # once known
 
+    def read(split: str, report: Report) -> Annotations:
+        nonlocal names
+        stems = read_list(lists[split])
+        images = read_voc_images(annotations, stems, lists[split], report)
+        if not names:  # the problems of other splits are reported when they are read
+            rest = dict.fromkeys(stem for file in lists.values() for stem in read_list(file)).keys() - set(stems)
+            names = class_names_of(root, [*images, *read_voc_images(annotations, sorted(rest), root, ignore)])
+        if not names:
+            raise DataError.at(root, "has no classes; expected at least one object in the listed XML files")
+        paths = image_paths_of(images, annotations, root / "JPEGImages")
+        return annotations_of(images, paths, names, split, lists[split], report)
 
-class _VocReader:
-    """Reads the XML files of all lists once, to collect the classes; later only those of the requested split."""
-
-    def __init__(self, root: Path, lists: Mapping[str, Path]) -> None:
-        self._root = root
-        self._lists = lists
-        self._class_names: tuple[str, ...] = ()
-
-    def read(self, split: str, report: Report) -> Annotations:
-        file = self._lists[split]
-        images = read_voc_images(self._root / "Annotations", read_list(file), file, report)
-        names = self._classes(split, images)
-        paths = image_paths_of(images, self._root / "Annotations", self._root / "JPEGImages")
-        return annotations_of(images, paths, names, split, file, report)
-
-    def _classes(self, split: str, images: list[LabelledImage]) -> tuple[str, ...]:
-        if not self._class_names:
-            everything = list(images)
-            known = set(read_list(self._lists[split]))
-            for other, file in self._lists.items():
-                new = [stem for stem in read_list(file) if stem not in known]
-                known.update(new)
-                if other != split:  # its problems are reported when that split is read
-                    everything += read_voc_images(self._root / "Annotations", new, file, ignore)
-            self._class_names = class_names_of(self._root, everything)
-        if not self._class_names:
-            raise DataError.at(self._root, "has no classes; expected at least one object in the listed XML files")
-        return self._class_names
+    return DataSource(root, "voc", in_order(lists), read)
 
 
 def write_voc(folder: Path, datasets: Sequence[Dataset]) -> None:

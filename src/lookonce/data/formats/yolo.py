@@ -7,7 +7,7 @@ with an empty one, is background. Images keep the order of a list file; those of
 
 import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,12 +21,13 @@ from lookonce.data.annotations import Annotations, shortest, without_ids
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.formats.names import checked_names, is_names_file, read_list
+from lookonce.data.formats.shapes import around, of_centre
 from lookonce.data.formats.yolo_rows import RowKind, choose_row_kind
 from lookonce.data.headers import header_sizes_wh, missing_rows
 from lookonce.data.listing import Listing, Locator, locate_images, split_of_folders
 from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, few
 from lookonce.storage import read_text_file
 
 MAX_CLASSES = 100_000
@@ -98,8 +99,7 @@ def _lines(path: Path, report: Report) -> list[tuple[int, list[str]]]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError) as error:
-        message = f"{path}: cannot be read as text: {error}"
-        report(Finding(name="unreadable-annotation", file=str(path), message=message))
+        report(Finding.at("unreadable-annotation", path, f"cannot be read as text: {error}"))
         return []
     return [(number, line.split()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
@@ -124,15 +124,9 @@ def _read_line(words: Sequence[str], class_names: tuple[str, ...], names_file: P
         raise _BadLabel(
             "unknown-class", f"class {words[0]} is outside 0..{count - 1} ({names_file.name}: {counted(count, 'name')})"
         )
-    return label, *_box_of(numbers[:4] if row_kind.has_keypoints else numbers)
-
-
-def _box_of(numbers: Sequence[float]) -> tuple[float, float, float, float]:
-    """Centre and size, or the points of a polygon -> left, top, right, bottom."""
-    if len(numbers) == 4:
-        x, y, width, height = numbers
-        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
-    return min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
+    is_polygon = len(numbers) > 4 and not row_kind.has_keypoints
+    box = around(zip(numbers[::2], numbers[1::2], strict=True)) if is_polygon else of_centre(*numbers[:4])
+    return label, *box
 
 
 def list_images(entry: Path, report: Report) -> list[Path]:
@@ -155,10 +149,9 @@ def list_images(entry: Path, report: Report) -> list[Path]:
 
 
 def report_other_images(listing: Listing, report: Report) -> None:
-    """Report images of formats that are not read."""
     for file in listing.other_images:
-        message = f"{listing.root / file}: {Path(file).suffix} is not read and the image is left out"
-        report(Finding(name="unreadable-suffix", file=str(listing.root / file), message=message))
+        problem = f"{Path(file).suffix} is not read and the image is left out"
+        report(Finding.at("unreadable-suffix", listing.root / file, problem))
 
 
 def label_path(image: Path) -> Path:
@@ -242,8 +235,7 @@ def report_pairs(images: Sequence[Path], labels: Sequence[Path], report: Report)
     owner: dict[Path, Path] = {}
     for row, (image, label) in enumerate(zip(images, labels, strict=True)):
         if row in missing:
-            message = f"{image}: has no label file {label} and counts as background"
-            report(Finding(name="no-label-file", file=str(image), message=message))
+            report(Finding.at("no-label-file", image, f"has no label file {label} and counts as background"))
         elif owner.setdefault(label, image) != image:
             message = f"{label}: is the label file of {owner[label].name} and {image.name}; expected one file an image"
             report(Finding(name="shared-label-file", file=str(image), message=message, twin=str(owner[label])))
@@ -255,15 +247,20 @@ def report_pairs(images: Sequence[Path], labels: Sequence[Path], report: Report)
         stems = {Path(file).stem for listing in listings for file in listing.images + listing.other_images}
         for file in label_files(Listing(folder, depth=1)):
             if Path(file).stem not in stems:
-                message = f"{folder / file}: belongs to no image"
-                report(Finding(name="label-without-image", file=str(folder / file), message=message))
+                report(Finding.at("label-without-image", folder / file, "belongs to no image"))
 
 
 def class_names_in(content: dict[str, object], path: Path) -> tuple[str, ...]:
     """`names` of a data.yaml, all texts: a list, or a mapping 0..C-1 -> name; `nc`, if present, must be C."""
     names = content.get("names")
     if isinstance(names, dict):
-        names = _in_order(names, path)
+        by_index = {int(key): name for key, name in names.items() if isinstance(key, str) and key.isdecimal()}
+        if len(by_index) < len(names) or sorted(by_index) != list(range(len(names))):
+            shown = few([*map(str, names)])
+            raise DataError.at(
+                path, f"names has the keys [{shown}]; expected 0..{len(names) - 1} without gaps", setting="names"
+            )
+        names = [by_index[label] for label in range(len(names))]
     if not isinstance(names, list) or not names:
         raise DataError.at(
             path, f"names is {names!r}; expected a list of class names, or a mapping index: name", setting="names"
@@ -271,31 +268,23 @@ def class_names_in(content: dict[str, object], path: Path) -> tuple[str, ...]:
     wrong = [name for name in names if not isinstance(name, str) or not name]
     if wrong:
         raise DataError.at(path, f"names has {wrong[0]!r}; expected texts", setting="names", value=wrong[0])
-    texts = tuple(names)
-    if len(set(texts)) < len(texts):
-        twice = Counter(texts).most_common(1)[0][0]
-        raise DataError.at(
-            path, f"class {twice!r} occurs twice in names; expected every name once", setting="names", value=twice
-        )
+    texts = checked_names(names, path)
     if content.get("nc", len(texts)) != len(texts):
         raise DataError.at(path, f"nc is {content['nc']!r}; expected {len(texts)}, the number of names", setting="nc")
     return texts
 
 
-def _in_order(names: dict[str, object], path: Path) -> list[object]:
-    by_index = {int(key): name for key, name in names.items() if isinstance(key, str) and key.isdecimal()}
-    if len(by_index) < len(names) or sorted(by_index) != list(range(len(names))):
-        shown = ", ".join(map(str, list(names)[:8]))
-        raise DataError.at(
-            path, f"names has the keys [{shown}]; expected 0..{len(names) - 1} without gaps", setting="names"
-        )
-    return [by_index[label] for label in range(len(names))]
-
-
 def open_yolo(path: Path, content: dict[str, Any], entries: dict[str, Any]) -> DataSource:
     """The data set of a data.yaml. content: the whole file; entries: split -> path or list of paths."""
-    class_names = class_names_in(content, path) if "names" in content else _names_beside(path, content)
-    kpt_shape = _kpt_shape(content, path)
+    files = [] if "names" in content else names_files(Listing(path.parent, depth=1))
+    class_names = checked_names(read_list(files[0]), files[0]) if files else class_names_in(content, path)
+    kpt_shape = shape = content.get("kpt_shape")
+    if shape is not None:
+        whole = isinstance(shape, list) and len(shape) == 2 and all(type(number) is int for number in shape)
+        if not whole or shape[0] < 1 or shape[1] not in {2, 3}:
+            problem = f"kpt_shape is {shape!r}; expected [number of keypoints, 2 or 3]"
+            raise DataError.at(path, problem, setting="kpt_shape", value=shape)
+        kpt_shape = (shape[0], shape[1])
 
     def found(split: str) -> list[Path]:
         written = entries[split] if isinstance(entries[split], list) else [entries[split]]
@@ -315,28 +304,10 @@ def open_yolo(path: Path, content: dict[str, Any], entries: dict[str, Any]) -> D
     return DataSource(path, "yolo", in_order(entries), read)
 
 
-def _names_beside(path: Path, content: dict[str, Any]) -> tuple[str, ...]:
-    """The class names of a file beside a data.yaml without `names`."""
-    found = next(iter(names_files(Listing(path.parent, depth=1))), None)
-    return checked_names(read_list(found), found) if found else class_names_in(content, path)
-
-
 def names_files(listing: Listing) -> list[Path]:
     """Files of class names, those nearest to the root first."""
     files = [file for file in listing.files if is_names_file(file)]
     return [listing.root / file for file in sorted(files, key=lambda file: (file.count("/"), file))]
-
-
-def _kpt_shape(content: dict[str, Any], path: Path) -> tuple[int, int] | None:
-    shape = content.get("kpt_shape")
-    if shape is None:
-        return None
-    whole = isinstance(shape, list) and len(shape) == 2 and all(type(number) is int for number in shape)
-    if not whole or shape[0] < 1 or shape[1] not in {2, 3}:
-        raise DataError.at(
-            path, f"kpt_shape is {shape!r}; expected [number of keypoints, 2 or 3]", setting="kpt_shape", value=shape
-        )
-    return shape[0], shape[1]
 
 
 def described_path(file: Path, entry: object, setting: str, root: object = None) -> Path:
@@ -346,12 +317,8 @@ def described_path(file: Path, entry: object, setting: str, root: object = None)
     longest end of it that exists in the folder of the file, or in that above, is used.
     """
     if not isinstance(entry, str) or "\0" in entry:
-        raise DataError.at(
-            file,
-            f"{setting} is {entry!r}; expected a folder, a .txt list, or a list of these",
-            setting=setting,
-            value=entry,
-        )
+        problem = f"{setting} is {entry!r}; expected a folder, a .txt list, or a list of these"
+        raise DataError.at(file, problem, setting=setting, value=entry)
     here = file.parent
     bases = [here / str(root), here] if isinstance(root, str) and root else [here]
     parts = [part for part in entry.replace("\\", "/").split("/") if part not in {"", ".", ".."}]
@@ -361,8 +328,9 @@ def described_path(file: Path, entry: object, setting: str, root: object = None)
     candidates = [base / entry for base in bases] + [base / end for end in ends for base in bases]
     candidates += [here.parent / whole]
     for candidate in candidates:
-        if _exists(candidate):
-            return candidate
+        with suppress(OSError):  # a name that is too long
+            if candidate.exists():
+                return candidate
     raise DataError(
         f"{file}: {setting} is {entry!r}, but {candidates[0]} does not exist; expected a path relative to {bases[0]}"
         + or_without(setting),
@@ -378,13 +346,6 @@ def or_without(split: str) -> str:
     return "" if more is None else f"; if there are no {split} images, remove this entry{more}"
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long
-        return False
-
-
 def write_yolo(folder: Path, datasets: Sequence[Dataset]) -> None:
     """Write data.yaml, labels/SPLIT/*.txt and SPLIT.txt for splits whose images are in images/SPLIT/.
 
@@ -395,17 +356,13 @@ def write_yolo(folder: Path, datasets: Sequence[Dataset]) -> None:
         labels = folder / "labels" / dataset.split
         labels.mkdir(parents=True)
         for index, path in enumerate(dataset.image_paths):
-            (labels / f"{path.stem}.txt").write_text(_label_lines(dataset, index), encoding="utf-8")
+            rows = dataset.rows(index)
+            fractions = xyxy_to_cxcywh(dataset.boxes_xyxy[rows]) / np.tile(dataset.image_sizes_wh[index], 2)
+            labelled = zip(dataset.labels[rows], fractions, dataset.crowd[rows], strict=True)
+            text = "".join(f"{label} {' '.join(map(shortest, box))}\n" for label, box, crowd in labelled if not crowd)
+            (labels / f"{path.stem}.txt").write_text(text, encoding="utf-8")
         lines = "".join(f"./images/{dataset.split}/{path.name}\n" for path in dataset.image_paths)
         (folder / f"{dataset.split}.txt").write_text(lines, encoding="utf-8")
     splits = {dataset.split: f"{dataset.split}.txt" for dataset in datasets}
     content = {**splits, "names": dict(enumerate(datasets[0].class_names))}
     (folder / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
-
-
-def _label_lines(dataset: Dataset, index: int) -> str:
-    rows = dataset.rows(index)
-    fractions = xyxy_to_cxcywh(dataset.boxes_xyxy[rows]) / np.tile(dataset.image_sizes_wh[index], 2)
-    labelled = zip(dataset.labels[rows], fractions, dataset.crowd[rows], strict=True)
-    lines = (" ".join([str(label), *map(shortest, box)]) + "\n" for label, box, crowd in labelled if not crowd)
-    return "".join(lines)

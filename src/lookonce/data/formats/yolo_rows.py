@@ -7,6 +7,8 @@ else the rows of all splits together.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lookonce.parsed import are_numbers
+
 _BOX = 5  # class, centre x, centre y, width, height
 _ORIENTED = 9  # class and four corners
 _VISIBILITY = frozenset({0.0, 1.0, 2.0})  # COCO's v of a keypoint x, y, v
@@ -50,9 +52,12 @@ def choose_row_kind(rows: Rows, kpt_shape: tuple[int, int] | None, other_rows: C
     if len(lengths) != 1:
         return RowKind()
     length = lengths.pop()
-    if length > _BOX + 2 and (length - _BOX) % 3 == 0 and all(map(_has_visibility, long_rows)):
+    visibilities = [word for row in long_rows for word in row[_BOX + 2 :: 3]]
+    has_visibility = are_numbers(visibilities) and set(map(float, visibilities)) <= _VISIBILITY
+    if length > _BOX + 2 and (length - _BOX) % 3 == 0 and has_visibility:
         return RowKind(length=length)
-    if len(long_rows) < 2 or length < _BOX + 2 or length % 2 == 0 or all(map(_is_closed, long_rows)):
+    are_closed = all(row[1:3] == row[-2:] for row in long_rows)  # the last point of a polygon is its first
+    if len(long_rows) < 2 or length < _BOX + 2 or length % 2 == 0 or are_closed:
         return RowKind()
     if length == _ORIENTED and sum(map(_is_oriented_box, long_rows)) * 2 > len(long_rows):
         return RowKind()
@@ -62,23 +67,10 @@ def choose_row_kind(rows: Rows, kpt_shape: tuple[int, int] | None, other_rows: C
     )
 
 
-def _has_visibility(row: Sequence[str]) -> bool:
-    try:
-        return {float(word) for word in row[_BOX + 2 :: 3]} <= _VISIBILITY
-    except ValueError:
-        return False
-
-
 def _is_oriented_box(row: Sequence[str]) -> bool:
     """Whether four corners are about those of a rectangle: the diagonals have the same middle."""
-    try:
-        x1, y1, x2, y2, x3, y3, x4, y4 = map(float, row[1:])
-    except ValueError:
+    if not are_numbers(row[1:]):
         return False
+    x1, y1, x2, y2, x3, y3, x4, y4 = map(float, row[1:])
     extent = max(max(x1, x2, x3, x4) - min(x1, x2, x3, x4), max(y1, y2, y3, y4) - min(y1, y2, y3, y4))
     return max(abs(x1 + x3 - x2 - x4), abs(y1 + y3 - y2 - y4)) <= _SKEW * extent
-
-
-def _is_closed(row: Sequence[str]) -> bool:
-    """Whether the last point of a polygon is its first."""
-    return row[1:3] == row[-2:]
