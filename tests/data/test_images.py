@@ -2,6 +2,7 @@ import contextlib
 import io
 import os
 import struct
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -350,3 +351,25 @@ def test_an_mpo_is_its_first_image(tmp_path: Path) -> None:
     assert ".mpo" in SUFFIXES[image_header(path).kind]
     np.testing.assert_allclose(read_image(path), np.full((32, 64, 3), RED), atol=3)
     assert not lacks_end_marker(path.read_bytes())
+
+
+def test_what_a_library_warns_of_has_the_name_of_the_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    jpeg = encoded(Image.new("RGB", (64, 32), RED), "JPEG", exif=exif(6))
+    tiff = encoded(Image.fromarray(SMALL).resize((64, 32)), "TIFF", compression="tiff_lzw")
+    damaged = {"jpeg.jpg": jpeg.replace(b"MM\0*\0\0\0\x08\0\x01", b"MM\0*\0\0\0\x08\0\x09"), "lzw.tif": tiff[:-60]}
+    damaged["codes.tif"] = tiff[:40] + bytes([255]) * 60 + tiff[100:]
+    assert damaged["jpeg.jpg"] != jpeg
+    others: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_, **__: others.append(str(message))
+        for name, content in damaged.items():
+            (tmp_path / name).write_bytes(content)
+            with contextlib.suppress(DataError):
+                read_image(tmp_path / name)
+        warnings.warn("mine", stacklevel=1)
+    named = {record.getMessage().partition(": ")[0] for record in caplog.records}
+    assert named == {str(tmp_path / name) for name in ("jpeg.jpg", "lzw.tif")}
+    assert (others, capfd.readouterr().err) == (["mine"], "")

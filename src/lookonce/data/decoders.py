@@ -2,7 +2,6 @@
 
 import struct
 import zlib
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -10,9 +9,9 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from lookonce.data.library_warnings import warn_once, warnings_named
 from lookonce.errors import DataError
 from lookonce.letterbox import ImageArray
-from lookonce.log import get_logger
 
 END_OF_JPEG = b"\xff\xd9"
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
@@ -48,14 +47,8 @@ def decode_jpeg(data: bytes, opened: ImageFile.ImageFile, name: str, reduction: 
         image = simplejpeg.decode_jpeg(data, "RGB", strict=False)
     except ValueError:  # damaged, or with chroma sampled as libjpeg-turbo's own interface does not know
         return decode_with_pillow(data, opened, name)
-    _warn_once(f"{name}: {warning}; its pixels are used as decoded")
+    warn_once(f"{name}: {warning}; its pixels are used as decoded")
     return image
-
-
-@lru_cache(maxsize=1000)
-def _warn_once(message: str) -> None:
-    """A file of a training set is read in every epoch."""
-    get_logger().warning(message)
 
 
 def pixel_chunks(data: bytes, name: str) -> bytes:
@@ -101,8 +94,9 @@ def decode_with_pillow(data: bytes, opened: ImageFile.ImageFile, name: str) -> I
     if opened.format == "PNG" and opened.mode.startswith(("I", "RGB", "LA")) and is_deep:
         return _decode_deep_png(data, name)
     try:
-        opened.load()
-        return _to_rgb(opened, name)
+        with warnings_named(name):
+            opened.load()
+            return _to_rgb(opened, name)
     except DAMAGE as error:
         if isinstance(error, DataError):
             raise

@@ -51,6 +51,7 @@ from lookonce.data.decoders import (
     suits_opencv,
     truncated,
 )
+from lookonce.data.library_warnings import silence_libtiff, warnings_named
 from lookonce.data.shards import is_in_shard, read_file
 from lookonce.data.stored import is_stored
 from lookonce.errors import DataError, SettingsError
@@ -127,6 +128,7 @@ def read_image(source: Path | bytes, reduction: int = 1, *, name: str | None = N
     name: for error messages. DataError: missing, empty, not an image, damaged, truncated, over max_pixels().
     """
     name = name or (str(source) if isinstance(source, Path) else "image")
+    silence_libtiff()
     try:
         data = read_file(source) if isinstance(source, Path) else source
     except OSError as error:
@@ -227,10 +229,11 @@ def _open_as(
     kind: str, opener: Callable[..., ImageFile.ImageFile], file: io.BytesIO | io.BufferedReader, name: str
 ) -> tuple[ImageFile.ImageFile, ImageHeader]:
     try:
-        opened = opener(file)
-        # The base class's method: the PNG class decodes the whole image to search for EXIF after the pixels. Pillow
-        # rotates TIFF while it loads, and reports the upright size.
-        value = 1 if kind == "TIFF" else Image.Image.getexif(opened).get(_ORIENTATION_TAG, 1)
+        with warnings_named(name):
+            opened = opener(file)
+            # The base class's method: the PNG class decodes the whole image to search for EXIF after the pixels. Pillow
+            # rotates TIFF while it loads, and reports the upright size.
+            value = 1 if kind == "TIFF" else Image.Image.getexif(opened).get(_ORIENTATION_TAG, 1)
         orientation = value if isinstance(value, int) and 1 <= value <= 8 else 1  # absent or invalid: upright
     except DAMAGE as error:
         raise damaged(name, kind, error, f"its header cannot be read ({error}); copy it again") from error

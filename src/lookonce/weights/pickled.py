@@ -2,18 +2,20 @@
 
 A pickle is a program: it names functions and calls them. Here every name is resolved only through the tables below:
 tensors become offsets into the file, containers become containers, and modules become empty stand-ins that keep their
-state. Any other name is refused. Nothing is imported for a pickle, not even PyTorch.
+state. Any other name is refused. Nothing is imported for a pickle, not even PyTorch. `read_pickled` runs in a separate
+process with limits on memory, time and file size, so that a malformed file cannot hang the machine or fill its memory.
 
-Nor can a pickle take memory or time out of proportion to the file: its operations are counted, and their arguments
-compared with its length, before the first one is carried out; no function of the tables copies what it is given; and
-modules and arrays are counted as they are collected.
+    python -m lookonce.weights.pickled FILE.pt FOLDER    writes FOLDER/arrays.safetensors and FOLDER/modules.json
 """
 
 import io
+import json
 import math
+import os
 import pickle
-import pickletools
 import struct
+import subprocess
+import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -23,19 +25,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from lookonce.errors import WeightsError
+from lookonce.storage import temporary_folder
 
-# A checkpoint of training has about 10,000 operations, of which 600 make tuples. Python hashes tuples in tuples by
-# recursion in C, so that a hundred thousand of them could end the process.
-MOST_OPERATIONS, MOST_TUPLES = 200_000, 30_000
-MOST_DEPTH, MOST_MODULES = 20, 1_000  # nesting and number of modules; a network has 5 and 80
+ARRAYS_FILE, MODULES_FILE = "arrays.safetensors", "modules.json"
+MEMORY_BYTES, MEMORY_TIMES_FILE = 1 << 30, 8
+CPU_SECONDS, WALL_SECONDS = 60, 180
+MOST_DEPTH = 20  # nesting of modules; a network has 5
 MOST_DIMENSIONS = 8
 MOST_LISTED = 10_000  # items of an attribute, or elements of a tensor attribute
 ZIP, LEGACY_MAGIC, LEGACY_VERSION = b"PK\x03\x04", 0x1950A86A20F9469CFC6C, 1001
-PLAIN = (int, float, str, type(None))
-# The attributes of modules that the reader of a network asks for.
-ATTRIBUTES = frozenset({"eps", "kernel_size", "mode", "names", "negative_slope", "padding", "stride"})
 
 STORAGES = {
     "FloatStorage": "<f4",
@@ -111,7 +113,7 @@ class StandIn:
 
 @dataclass(frozen=True, kw_only=True)
 class Module:
-    """One module of the pickled network: its class name without the path, and those of ATTRIBUTES that it has."""
+    """One module of the pickled network: its class name without the path, and its plain attributes."""
 
     kind: str
     attributes: Mapping[str, Any]
@@ -127,36 +129,43 @@ class Pickled:
 
 
 def read_pickled(path: Path) -> Pickled:
-    """The network in a .pt file; WeightsError names what was refused, or what is wrong."""
+    """The network in a .pt file, read in another process; WeightsError names what was refused or failed."""
+    with temporary_folder() as folder:
+        command = [sys.executable, "-P", "-m", "lookonce.weights.pickled", str(path), str(folder)]
+        # One thread: each OpenBLAS thread reserves address space, which counts towards the memory limit.
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=WALL_SECONDS, env=environment, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise WeightsError.at(
+                path, f"reading it timed out after {WALL_SECONDS} s; the file is damaged or malicious"
+            ) from error
+        if done.returncode:
+            reason = done.stdout.strip() or (
+                f"reading it exceeded the limits on memory, time or file size (exit status {done.returncode})"
+            )
+            raise WeightsError.at(path, f"{reason}")
+        return _collect(folder, path)
+
+
+def _collect(folder: Path, path: Path) -> Pickled:
     try:
-        return _read(path)
-    except RefusedError as error:
-        raise WeightsError.at(path, str(error)) from error
-    except Exception as error:  # a broken pickle can raise anything
-        problem = f"truncated or not a .pt file ({type(error).__name__}: {str(error)[:200]})"
-        raise WeightsError.at(path, problem) from error
+        arrays = load_file(folder / ARRAYS_FILE)
+        content = json.loads((folder / MODULES_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise WeightsError.at(path, f"its content cannot be used ({error})") from error
+    modules = {
+        name: Module(kind=kind, attributes=attributes) for name, (kind, attributes) in content["modules"].items()
+    }
+    return Pickled(arrays=dict(arrays), modules=modules, chosen=content["chosen"])
 
 
 class _Unpickler(pickle.Unpickler):
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream)
-        self._stream = stream
         self.kinds: dict[str, str] = {}  # key -> kind of every storage
-
-    def load(self) -> Any:
-        """The next object of the stream. RefusedError for a pickle that asks for more than it holds."""
-        start, length, tuples = self._stream.tell(), self._stream.getbuffer().nbytes, 0
-        for number, (opcode, argument, _) in enumerate(pickletools.genops(self._stream)):
-            tuples += opcode.name.startswith("TUPLE")
-            # The memo of Python's unpickler has room for all numbers up to the largest that is put there.
-            if (
-                number > MOST_OPERATIONS
-                or tuples > MOST_TUPLES
-                or ("PUT" in opcode.name and argument and argument > length)
-            ):
-                raise RefusedError("refused: it would take more memory than its content; damaged or malicious")
-        self._stream.seek(start)
-        return super().load()
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         return admitted(module_name, global_name)
@@ -204,63 +213,29 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_rest:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": lambda *_: OrderedDict(),
+    "collections.OrderedDict": OrderedDict,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_parameter": lambda tensor, *_rest: tensor,
-    "torch.Size": lambda *_: (),
-    "builtins.set": lambda *_: set(),
-    "__builtin__.set": lambda *_: set(),
+    "torch.Size": tuple,
+    "builtins.set": set,
+    "__builtin__.set": set,
 }
 Content = Callable[[Storage], bytes]
 
 
-class _Arrays:
-    """The arrays of a file. content: the bytes of a storage; num_bytes: of the file, which holds all their numbers."""
-
-    def __init__(self, content: Content, num_bytes: int) -> None:
-        self._content = content
-        self._bytes_left = self._numbers_left = num_bytes
-        self._flat: dict[Storage, NDArray[np.generic]] = {}
-
-    def at(self, place: TensorPlace) -> NDArray[np.generic]:
-        """An array, floats as float32."""
-        storage = place.storage
-        self._numbers_left -= math.prod(place.shape)
-        if storage not in self._flat:
-            content = self._content(storage)
-            self._bytes_left -= len(content)
-            if len(content) != storage.count * ITEM_BYTES[storage.kind]:
-                raise RefusedError(
-                    f"storage {storage.key[:40]!r} has {len(content):,} bytes; the file is damaged; copy it again"
-                )
-            is_bfloat16 = storage.kind == "bfloat16"  # the upper half of a float32
-            numbers = np.frombuffer(content, "<u2" if is_bfloat16 else storage.kind)
-            numbers = (numbers.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else numbers
-            self._flat[storage] = numbers.astype(np.float32) if numbers.dtype.kind == "f" else numbers
-        if min(self._bytes_left, self._numbers_left) < 0:
-            raise RefusedError("refused: its tensors have more numbers than the file")
-        numbers = self._flat[storage]
-        strides = tuple(stride * numbers.itemsize for stride in place.strides)
-        view = np.lib.stride_tricks.as_strided(numbers[place.offset :], place.shape, strides, writeable=False)
-        return np.array(view, order="C")
-
-
-def _read(path: Path) -> Pickled:
+def read_in_this_process(path: Path) -> Pickled:
+    """`read_pickled` without its limits: the caller must have set them."""
     with path.open("rb") as file:
         start = file.read(len(ZIP))
     root, content = _open_zip(path) if start == ZIP else _open_legacy(path)
     chosen, network = _network(root)
-    stored = _Arrays(content, path.stat().st_size)
     modules: dict[str, Module] = {}
-    arrays: dict[str, NDArray[np.generic]] = {}
+    places: dict[str, TensorPlace] = {}
     for name, module in _walk("", network, 0):
-        if len(modules) == MOST_MODULES:
-            raise RefusedError(f"has more than {MOST_MODULES} modules; expected YOLOv3-Tiny")
-        modules[name] = Module(kind=module.path.rpartition(".")[2], attributes=_attributes(module, stored))
-        for key, place in (_members(module, "_parameters") | _members(module, "_buffers")).items():
-            if isinstance(place, TensorPlace):
-                arrays[f"{name}.{key}" if name else str(key)] = stored.at(place)
+        modules[name] = Module(kind=module.path.rpartition(".")[2], attributes=_plain_attributes(module, content))
+        places |= _tensors(name, module)
+    arrays = {name: _array(place, content) for name, place in places.items()}
     return Pickled(arrays=arrays, modules=modules, chosen=chosen)
 
 
@@ -332,29 +307,105 @@ def _walk(name: str, module: Any, depth: int) -> Iterator[tuple[str, StandIn]]:
     if not isinstance(module, StandIn) or depth > MOST_DEPTH:
         raise RefusedError(f"module {name[:100]!r} is in a form that is unknown")
     yield name, module
-    for key, child in _members(module, "_modules").items():
+    children = module.state.get("_modules", {})
+    if not isinstance(children, dict):
+        raise RefusedError(f"module {name[:100]!r} is in a form that is unknown")
+    for key, child in children.items():
         if child is not None:
             yield from _walk(f"{name}.{key}" if name else str(key), child, depth + 1)
 
 
-def _members(module: StandIn, kind: str) -> dict[Any, Any]:
-    members = module.state.get(kind, {})
-    if not isinstance(members, dict) or len(members) > MOST_MODULES:
-        raise RefusedError(f"{kind} of a module are in a form that is unknown")
-    return members
+def _tensors(name: str, module: StandIn) -> dict[str, TensorPlace]:
+    found = {}
+    for kind in ("_parameters", "_buffers"):
+        for key, place in dict(module.state.get(kind, {})).items():
+            if isinstance(place, TensorPlace):
+                found[f"{name}.{key}" if name else str(key)] = place
+    return found
 
 
-def _attributes(module: StandIn, stored: _Arrays) -> dict[str, Any]:
-    """Those of ATTRIBUTES that are a number or text, or a list or mapping of these; small tensors as lists."""
+def _plain_attributes(module: StandIn, content: Content) -> dict[str, Any]:
+    """Attributes of a module that JSON can hold, other than its arrays; small tensors as lists."""
     plain: dict[str, Any] = {}
-    for name in ATTRIBUTES & module.state.keys():
-        value = module.state[name]
+    for key, value in module.state.items():
         if isinstance(value, TensorPlace) and math.prod(value.shape) <= MOST_LISTED:
-            plain[name] = stored.at(value).tolist()
-        elif isinstance(value, PLAIN):
-            plain[name] = value
-        elif isinstance(value, list | tuple | dict) and len(value) <= MOST_LISTED:
-            parts = list(value.values()) if isinstance(value, dict) else list(value)
-            if all(isinstance(part, PLAIN) for part in parts):
-                plain[name] = parts
+            plain[str(key)] = _array(value, content).tolist()
+        elif not str(key).startswith("_") and _is_plain(value):
+            plain[str(key)] = value
     return plain
+
+
+def _is_plain(value: Any, depth: int = 0) -> bool:
+    if value is None or isinstance(value, bool | int | float | str):
+        return True
+    if depth > 3 or not isinstance(value, list | tuple | dict) or len(value) > MOST_LISTED:
+        return False
+    if isinstance(value, dict) and not all(isinstance(key, str | int) for key in value):
+        return False
+    return all(_is_plain(one, depth + 1) for one in (value.values() if isinstance(value, dict) else value))
+
+
+def _array(place: TensorPlace, content: Content) -> NDArray[np.generic]:
+    storage = place.storage
+    numbers = content(storage)
+    if len(numbers) != storage.count * ITEM_BYTES[storage.kind]:
+        raise RefusedError(
+            f"storage {storage.key[:40]!r} has {len(numbers):,} bytes; the file is damaged; copy it again"
+        )
+    flat = _numbers(numbers, storage.kind)
+    strides = tuple(stride * flat.itemsize for stride in place.strides)
+    array = np.lib.stride_tricks.as_strided(flat[place.offset :], place.shape, strides, writeable=False)
+    return np.ascontiguousarray(array).reshape(place.shape)
+
+
+def _numbers(content: bytes, kind: str) -> NDArray[np.generic]:
+    if kind == "bfloat16":  # the upper half of a float32
+        return (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
+    numbers = np.frombuffer(content, kind)
+    return numbers.astype(np.float32) if numbers.dtype.kind == "f" else numbers
+
+
+def _limit_this_process(file_bytes: int) -> None:
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows has no such limits; the parent's time limit still applies
+        return
+    memory = MEMORY_BYTES + MEMORY_TIMES_FILE * file_bytes
+    for what, most in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_FSIZE, memory),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(what, (most, most))
+
+
+def read_or_reason(path: Path) -> Pickled | str:
+    """The content of the file, or the reason why it cannot be read."""
+    try:
+        return read_in_this_process(path)
+    except RefusedError as error:
+        return str(error)
+    except MemoryError:
+        return "reading it exceeded the memory limit for its size; the file is damaged or malicious"
+    except RecursionError:
+        return "its objects are nested too deeply; the file is damaged or malicious"
+    except Exception as error:  # noqa: BLE001 a broken pickle can raise anything
+        return f"truncated or not a .pt file ({type(error).__name__}: {str(error)[:200]})"
+
+
+def main(path: Path, folder: Path) -> int:
+    _limit_this_process(path.stat().st_size)
+    read = read_or_reason(path)
+    if isinstance(read, str):
+        sys.stdout.write(read)
+        return 1
+    save_file({name: np.ascontiguousarray(array) for name, array in read.arrays.items()}, folder / ARRAYS_FILE)
+    modules = {name: (module.kind, dict(module.attributes)) for name, module in read.modules.items()}
+    content = json.dumps({"modules": modules, "chosen": read.chosen})
+    (folder / MODULES_FILE).write_text(content, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -85,9 +85,7 @@ def read_ultralytics(path: Path, options: ReadOptions) -> ForeignWeights:
         arrays.pop(f"{DETECT}.{known}", None)
     require_all_used(list(arrays), source)
     require_finite(state, source)
-    names = pickled.modules[""].attributes.get("names") or []
-    fit = len(names) == record.num_classes == len(set(names)) and all(isinstance(name, str) for name in names)
-    given = options.class_names or (names if fit else ())
+    given = options.class_names or _names(pickled, record.num_classes)
     classes, assumed = named_classes(record.num_classes, given, source)
     dialect = record.dialect
     what = {"ema": "EMA weights", "model": "weights without EMA", "": "the network only"}[pickled.chosen]
@@ -147,9 +145,7 @@ def _shape(pickled: Pickled, name: str, dimensions: int, source: str) -> tuple[i
 
 
 def _dialect(pickled: Pickled, source: str) -> Dialect:
-    activations = {
-        _activation(module, name, source) for name, module in pickled.modules.items() if name.endswith(".act")
-    }
+    activations = {_activation(module, name, source) for name, module in pickled.modules.items() if is_act(name)}
     epsilons = {module.attributes.get("eps") for module in pickled.modules.values() if module.kind == "BatchNorm2d"}
     if len(activations) != 1 or len(epsilons) != 1:
         raise WeightsError.at(
@@ -164,6 +160,11 @@ def _dialect(pickled: Pickled, source: str) -> Dialect:
         )
     update = {"activation": activations.pop(), "batchnorm_eps": epsilon, "pool_edge": "zero"}
     return DIALECTS["ultralytics"].model_copy(update=update)
+
+
+def is_act(name: str) -> bool:
+    """Whether this module is the activation of a convolution."""
+    return name.endswith(".act")
 
 
 def _activation(module: Module, name: str, source: str) -> Activation:
@@ -186,3 +187,11 @@ def _take(one: Convolution, arrays: dict[str, Any], source: str) -> dict[str, Te
         counter = arrays.pop(f"{layer}.bn.num_batches_tracked", np.zeros((), np.int64))
         taken[f"{one.name}.{BATCH_COUNTER}"] = torch.tensor(int(counter.reshape(-1)[0]))
     return taken
+
+
+def _names(pickled: Pickled, num_classes: int) -> tuple[str, ...]:
+    """Class names from the outermost module, a list or a dict by number; empty if they do not fit the classes."""
+    names = pickled.modules[""].attributes.get("names", [])
+    values = list(names.values()) if isinstance(names, dict) else list(names)
+    fit = len(values) == num_classes == len(set(values)) and all(isinstance(name, str) for name in values)
+    return tuple(values) if fit else ()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pycocotools import mask as masks
 from raised import raises
 
 from lookonce.data.annotations import assemble
@@ -218,15 +219,23 @@ def test_a_whole_width_in_another_notation_is_that_width(tmp_path: Path, save_co
 
 
 @pytest.mark.parametrize("missing", [{}, {"bbox": None}, {"bbox": []}])
-def test_a_missing_box_is_that_of_its_polygons(tmp_path: Path, save_coco: Save, missing: dict[str, object]) -> None:
-    polygons = [[1, 2, 8, 2, 4, 9.5], [20, 1, 21, 1, 21, 3]]
-    annotation = {"image_id": 1, "category_id": 1, "segmentation": polygons, **missing}
-    path = save_coco(tmp_path / "a.json", changes={"annotations": [annotation]})
-    np.testing.assert_array_equal(read(path).boxes_xyxy, [[1, 1, 21, 9.5]])
-    annotation["segmentation"] = {"size": [50, 100], "counts": [7, 3, 4990]}  # a mask
-    path = save_coco(tmp_path / "a.json", changes={"annotations": [annotation]})
-    with raises(DataError, path="a.json", check="malformed-entry"):
-        read(path)
+def test_a_missing_box_is_that_of_its_polygon_or_mask(
+    tmp_path: Path, save_coco: Save, missing: dict[str, object]
+) -> None:
+    """Masks of random pixels: their boxes are those of pycocotools."""
+    rng = np.random.default_rng(0)
+    pixels = [(rng.random((50, 100)) < share).astype(np.uint8) for share in (0.001, 0.01, 0.5)]
+    pixels[0][7, 9] = 1
+    encoded = [masks.encode(np.asfortranarray(image)) for image in pixels]
+    runs = np.diff(np.flatnonzero(np.diff(np.concatenate([[2], pixels[0].ravel(order="F"), [2]]))))
+    plain = {"size": [50, 100], "counts": ([0] if pixels[0][0, 0] else []) + runs.tolist()}
+    segmentations = [[[1, 2, 8, 2, 4, 9.5], [20, 1, 21, 1, 21, 3]], plain]
+    segmentations += [{"size": mask["size"], "counts": mask["counts"].decode()} for mask in encoded]
+    annotations = [{"image_id": 1, "category_id": 1, "segmentation": one, **missing} for one in segmentations]
+    path = save_coco(tmp_path / "a.json", changes={"annotations": annotations})
+    expected = [[1, 1, 20, 8.5], masks.toBbox(encoded[0]), *masks.toBbox(encoded)]
+    boxes = read(path).boxes_xyxy
+    np.testing.assert_array_equal(np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]), expected)
 
 
 def test_a_box_without_area_is_kept_for_the_metric_only(tmp_path: Path, save_coco: Save) -> None:

@@ -1,6 +1,6 @@
 """COCO detection JSON -> Annotations. Format: https://cocodataset.org/#format-data, "Object Detection".
 
-Classes are ordered by category id; ids may be any integers, or text. Polygons are read only where an annotation has no
+Classes are ordered by category id; ids may be any integers, or text. Masks are read only where an annotation has no
 box; each box's `area` is read. 118,000 images with 860,000 boxes are read in seconds: annotations become arrays part by
 part, each key is checked for all items of a part at once, and single items are converted only if that check fails.
 """

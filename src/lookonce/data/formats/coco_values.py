@@ -1,6 +1,6 @@
 """Values of COCO files as other programs write them -> the values that COCO's format describes.
 
-Numbers as text, whole numbers with a point, null for a flag, a size of -1, a polygon without its box. What
+Numbers as text, whole numbers with a point, null for a flag, a size of -1, a polygon or mask without its box. What
 cannot be understood is left as it is, so that the reader names it.
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Item = dict[str, Any]
 
@@ -74,11 +75,54 @@ def _flag(value: Any) -> Any:
     return 0 if value is None or value == "" else int(value) if isinstance(value, bool) else _whole(value)
 
 
-def _box_of(polygons: Any) -> list[float] | None:
-    """[left, top, width, height] of polygons [[x, y, x, y, ...], ...]; None if it is none, such as a mask."""
+def _box_of(segmentation: Any) -> list[float] | None:
+    """[left, top, width, height] of polygons [[x, y, x, y, ...], ...] or of a mask; None if it is neither."""
     try:
-        points = np.concatenate([np.asarray(polygon, dtype=np.float64).reshape(-1, 2) for polygon in polygons])
-        (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-    except (TypeError, ValueError, OverflowError):
+        if isinstance(segmentation, dict):
+            return _box_of_mask(segmentation)
+        points = np.concatenate([np.asarray(polygon, dtype=np.float64).reshape(-1, 2) for polygon in segmentation])
+    except (TypeError, ValueError, KeyError, OverflowError, IndexError):
         return None
+    if not len(points):
+        return None
+    left, top = points.min(axis=0).tolist()
+    right, bottom = points.max(axis=0).tolist()
     return [left, top, right - left, bottom - top]
+
+
+def _box_of_mask(mask: Item) -> list[float] | None:
+    """The box of a run-length encoded mask, as pycocotools' `toBbox`; None for an empty mask.
+
+    The runs are of zeros and ones in turn, down the columns of an image of `size` [height, width].
+    """
+    height = int(mask["size"][0])
+    counts = mask["counts"]
+    runs = _runs_of_text(counts) if isinstance(counts, str) else np.asarray(counts, dtype=np.int64)
+    ends = np.cumsum(runs)
+    starts, ends = (ends - runs)[1::2], ends[1::2]
+    starts, ends = starts[ends > starts], ends[ends > starts]
+    if not len(starts) or height < 1:
+        return None
+    first, last = starts // height, (ends - 1) // height  # columns
+    if (first != last).any():
+        top, bottom = 0, height
+    else:
+        top, bottom = int((starts % height).min()), int(((ends - 1) % height).max()) + 1
+    left = int(first.min())
+    return [float(left), float(top), float(last.max() + 1 - left), float(bottom - top)]
+
+
+def _runs_of_text(text: str) -> NDArray[np.int64]:
+    """COCO's compressed runs: 5 bits a character, the lowest first; from the fourth run on, the difference to the run
+    two before. Source: pycocotools `maskApi.c`, rleFrString."""
+    runs: list[int] = []
+    value = shift = 0
+    for character in text.encode("ascii"):
+        bits = character - 48
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if not bits & 0x20:
+            value -= (bits & 0x10) << 1 << (shift - 5)  # the sign
+            runs.append(value + runs[-2] if len(runs) > 2 else value)
+            value = shift = 0
+    return np.array(runs, dtype=np.int64)
