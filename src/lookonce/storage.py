@@ -48,8 +48,9 @@ def file_digest(path: Path, algorithm: str) -> str:
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Replace a file atomically, as `new_file` does. Text is written in UTF-8, a byte of a file name that is not UTF-8
-    as `\\udcff`, which JSON reads back."""
+    """Replace a file atomically, as `new_file` does, and make its folder. Text is written in UTF-8, a byte of a file
+    name that is not UTF-8 as `\\udcff`, which JSON reads back."""
+    make_folder(path.parent)
     with new_file(path) as file:
         file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
