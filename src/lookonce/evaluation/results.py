@@ -14,6 +14,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.detections import Detections
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
+from lookonce.settings.names import few
 from lookonce.storage import read_regular_file
 
 # A thousandth of a pixel is far too small to change a score, and JSON stores this decimal without loss. So the file,
@@ -62,24 +63,14 @@ class Results:
 
 def check_results(results: Results, dataset: Dataset, source: str = "results") -> None:
     """Raises DataError if a row cannot be scored on `dataset`: names `source`, first bad row (from 0) and its value."""
-    finite_boxes = np.isfinite(results.boxes_xywh).all(axis=1)
-    _refuse(~finite_boxes, results.boxes_xywh, source, "bbox", "four finite numbers [x, y, width, height] in pixels")
-    _refuse(
-        (results.boxes_xywh[:, 2:] < 0).any(axis=1),
-        results.boxes_xywh,
-        source,
-        "bbox",
-        "width and height of at least 0, as in [x, y, width, height]; are these corners?",
-    )
+    boxes, num_classes = results.boxes_xywh, len(dataset.class_names)
+    finite, negative = np.isfinite(boxes).all(axis=1), (boxes[:, 2:] < 0).any(axis=1)
+    _refuse(~finite, boxes, source, "bbox", "four finite numbers [x, y, width, height] in pixels")
+    expected = "width and height of at least 0, as in [x, y, width, height]; are these corners?"
+    _refuse(negative, boxes, source, "bbox", expected)
     _refuse(~np.isfinite(results.scores), results.scores, source, "score", "a finite number")
-    _refuse(
-        ~np.isin(results.image_ids, dataset.image_ids),
-        results.image_ids,
-        source,
-        "image_id",
-        f"an image id of split '{dataset.split}' (images: {len(dataset)}); were the results made on another split?",
-    )
-    num_classes = len(dataset.class_names)
+    images = f"an image id of split '{dataset.split}' (images: {len(dataset)}); were the results made on another split?"
+    _refuse(~np.isin(results.image_ids, dataset.image_ids), results.image_ids, source, "image_id", images)
     outside = (results.labels < 0) | (results.labels >= num_classes)
     _refuse(outside, results.labels, source, "label", f"0..{num_classes - 1} (classes of the data set: {num_classes})")
 
@@ -88,9 +79,8 @@ def _refuse(bad: NDArray[np.bool_] | np.bool_, values: NDArray[Any], source: str
     if bad.any():
         row, count = int(np.argmax(bad)), int(np.sum(bad))
         more = f" ({count} such rows)" if count > 1 else ""
-        raise DataError(
-            f"{source} row {row}: {field} is {values[row].tolist()}; expected {expected}{more}", path=source
-        )
+        problem = f"{source} row {row}: {field} is {values[row].tolist()}; expected {expected}{more}"
+        raise DataError(problem, path=source)
 
 
 def write_coco_results(path: Path, results: Results, dataset: Dataset) -> None:
@@ -130,18 +120,14 @@ def _read_rows(path: Path) -> list[Any]:
     try:
         rows = parse_json(read_regular_file(path))
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); expected a COCO results file", path=path
-        ) from error
+        raise DataError.at(path, f"cannot be read ({error.strerror}); expected a COCO results file") from error
     except ValueError as error:
-        raise DataError(
-            f"{path}: not JSON ({error}); expected a COCO results file, a list of detections", path=path
-        ) from error
+        problem = f"not JSON ({error}); expected a COCO results file, a list of detections"
+        raise DataError.at(path, problem) from error
     if not isinstance(rows, list):
         kind = "an annotation file?" if isinstance(rows, dict) and "annotations" in rows else "another format?"
-        raise DataError(
-            f"{path}: contains a {type(rows).__name__}; expected a list of detections; is this {kind}", path=path
-        )
+        problem = f"contains a {type(rows).__name__}; expected a list of detections; is this {kind}"
+        raise DataError.at(path, problem)
     return rows
 
 
@@ -197,12 +183,10 @@ def _refuse_unknown_categories(path: Path, rows: list[Any], results: Results, da
     unknown = results.labels < 0
     if unknown.any():
         row = int(unknown.argmax())
-        known = ", ".join(
-            f"{number} '{name}'"
-            for number, name in list(zip(dataset.category_ids, dataset.class_names, strict=True))[:10]
-        )
+        known = zip(dataset.category_ids, dataset.class_names, strict=True)
+        expected = few([f"{number} '{name}'" for number, name in known], 10)
         raise DataError(
-            f"{path} row {row}: category_id is {rows[row]['category_id']!r}; expected one of the data set's: {known}"
-            f"{', ...' if len(dataset.category_ids) > 10 else ''} ({int(unknown.sum())} such rows)",
+            f"{path} row {row}: category_id is {rows[row]['category_id']!r}; expected one of the data set's: "
+            f"{expected} ({int(unknown.sum())} such rows)",
             path=path,
         )

@@ -192,7 +192,7 @@ def examine(
         written = [source.as_written(name, _raise_error) for name in names]
         datasets = [assemble(found, lambda _: None) for found in written]
     except DataError as error:
-        refused = Check(name="reading the annotations", verdict="cause", evidence=str(error))
+        refused = Check("reading the annotations", "cause", str(error))
         return Diagnosis(checks=(refused,), AP50=-1.0)
     if not datasets:
         raise DataError.at(
@@ -254,10 +254,10 @@ def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: 
     total = sum(len(found.labels) for found in written)
     lost = f"{total - kept:,} of {total:,} boxes were left out because they lie outside their image"
     if file is None:
-        return Check(name=name, verdict="look", evidence=lost)
+        return Check(name, "look", lost)
     with os_errors_explained(file):
         write_overlay(file, datasets[0], OVERLAID)
-    return Check(name=name, verdict="look", evidence=f"{file}: do the boxes lie on the objects? {lost}")
+    return Check(name, "look", f"{file}: do the boxes lie on the objects? {lost}")
 
 
 def _raise_error(finding: Finding) -> None:
