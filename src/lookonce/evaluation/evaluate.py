@@ -1,9 +1,9 @@
 """Runs a detector on every image of a data set, with threads that read ahead, and scores it; also for validation."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,10 @@ from lookonce.detections import Detections
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.coco import Metrics, score
 from lookonce.evaluation.results import Results
-from lookonce.ordered import ordered_map
+from lookonce.ordered import in_batches, ordered_map
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.runtimes.base import Runtime
-from lookonce.runtimes.detector import Detector, Fitted
+from lookonce.runtimes.detector import Detector
 from lookonce.settings.names import counted, few
 from lookonce.settings.record import ModelRecord
 
@@ -74,7 +74,7 @@ def detect_all(
     with ThreadPoolExecutor(num_readers, "read-ahead") as readers, ThreadPoolExecutor(1, "select") as selector:
         fitted = ordered_map(readers, lambda path: searcher.fit(read(path)), paths, ahead=ahead)
         # Padded with copies, because an accelerator may compute another batch size differently.
-        full = (batch + batch[-1:] * (at_once - len(batch)) for batch in _batches(fitted, at_once))
+        full = (batch + batch[-1:] * (at_once - len(batch)) for batch in in_batches(fitted, at_once))
         begun = (searcher.begin(batch) for batch in full)
         # The network runs on the next batches while the selector finishes this one; a second waits at the device.
         batches = ordered_map(selector, lambda select: select(), begun, ahead=2)
@@ -99,11 +99,6 @@ def images_at_once(runtime: Runtime, batch_size: int) -> int:
         raise SettingsError.of("batch_size", batch_size, "expected at least 1")
     device = getattr(runtime, "device", None)
     return batch_size if device is not None and getattr(device, "type", "cpu") != "cpu" else 1
-
-
-def _batches(fitted: Iterator[Fitted], batch_size: int) -> Iterator[list[Fitted]]:
-    while batch := list(islice(fitted, batch_size)):
-        yield batch
 
 
 def match_classes(record: ModelRecord, dataset: Dataset) -> NDArray[np.int64]:

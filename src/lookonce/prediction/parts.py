@@ -42,9 +42,7 @@ class Part:
         total = int(match[2]) if match else 0
         numbers = range(1, total + 1) if match and match[1] == "all" else [int(match[1]) if match else 0]
         if not numbers or not 1 <= numbers[0] <= total:
-            raise SettingsError(
-                f"part: {text!r}; expected K/N, such as 3/100, with K from 1 to N; or all/N", setting="part", value=text
-            )
+            raise SettingsError.of("part", text, "expected K/N, such as 3/100, with K from 1 to N; or all/N")
         return [cls(number=number, total=total) for number in numbers]
 
     def rows(self, num_rows: int) -> range:
@@ -94,11 +92,8 @@ class PartResult:
 
     def is_there(self) -> SettingsError:
         """The error for a part that was begun before."""
-        return SettingsError(
-            f"output: {self._folder} has results of part {self._part}; add --resume, or name another output",
-            setting="output",
-            value=str(self._folder),
-        )
+        problem = f"has results of part {self._part}; add --resume, or name another output"
+        return SettingsError.of("output", str(self._folder), problem)
 
     def write(self, chunk: int, text: str) -> None:
         """The lines of one chunk, which have line ends."""
@@ -120,10 +115,8 @@ class PartResult:
     def _joined(self, rows: range, num_chunks: int) -> dict[str, Any]:
         names = self._names()
         if len(names) < num_chunks:
-            place = f"{self._folder}/{self._chunks}"
-            raise StorageError(
-                f"{place}: {len(names)} of {num_chunks} chunks; run the same command again, with --resume", path=place
-            )
+            problem = f"{len(names)} of {num_chunks} chunks; run the same command again, with --resume"
+            raise StorageError.at(f"{self._folder}/{self._chunks}", problem)
         total = _Total()
         chunks = (total.add(self._read(names[chunk])) for chunk in sorted(names))
         self._folder.write_pieces(f"{self.name}.jsonl", chunks)
@@ -147,11 +140,9 @@ class PartResult:
         content = self._folder.read(f"{self._chunks}/{name}")
         if hashlib.sha256(content).hexdigest()[:16] != name[-22:-6]:
             self._folder.remove(f"{self._chunks}/{name}")
-            raise StorageError(
-                f"{self._folder}/{self._chunks}/{name}: its SHA-256 differs from that in its name, so it was removed; "
-                "run the same command again, with --resume",
-                path=name,
-            )
+            problem = "its SHA-256 differs from that in its name, so it was removed"
+            again = "run the same command again, with --resume"
+            raise StorageError(f"{self._folder}/{self._chunks}/{name}: {problem}; {again}", path=name)
         return content
 
     def _json(self, name: str) -> Any:
@@ -160,12 +151,8 @@ class PartResult:
     def _require_same(self, found: Mapping[str, Any]) -> None:
         for name, value in self._made_with.items():
             if found.get(name) != value:
-                raise SettingsError(
-                    f"{name}: {value}; expected {found.get(name)}, with which part {self._part} in {self._folder} was "
-                    "made; name another output",
-                    setting=name,
-                    value=value,
-                )
+                made = f"with which part {self._part} in {self._folder} was made"
+                raise SettingsError.of(name, value, f"expected {found.get(name)}, {made}; name another output")
 
 
 class _Total:

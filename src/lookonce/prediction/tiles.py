@@ -6,7 +6,7 @@ joined, unless a kept box covers them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,10 +68,11 @@ class TiledDetector:
         for start in range(0, len(windows), TILES_AT_ONCE):
             some = windows[start : start + TILES_AT_ONCE]
             parts = self.detector.detect([image[top:bottom, left:right] for left, top, right, bottom in some])
-            found += [
-                _in_image(part, window, (width, height), self.tile) for part, window in zip(parts, some, strict=True)
-            ]
-        found[0] = _larger_than(found[0], self.tile * self.overlap)
+            pairs = zip(parts, some, strict=True)
+            found += [_in_image(part, window, (width, height), self.tile) for part, window in pairs]
+        wh = found[0].detections.boxes_xyxy[:, 2:] - found[0].detections.boxes_xyxy[:, :2]
+        large = wh.max(axis=1) > self.tile * self.overlap  # of the whole image
+        found[0] = _Found(detections=found[0].detections.select(large), cut=found[0].cut[large])
         return merge(found, self.iou_threshold, self.max_detections, agnostic=self.agnostic)
 
 
@@ -96,15 +97,7 @@ def _in_image(found: Detections, window: Window, image_wh: tuple[int, int], tile
     boxes_xyxy = found.boxes_xyxy + np.array([left, top, left, top], np.float32)
     inner = np.array([left > 0, top > 0, right < image_wh[0], bottom < image_wh[1]])
     near = np.abs(boxes_xyxy - np.array(window, np.float32)) <= max(1.0, CUT_PIXELS * tile)
-    moved = Detections(boxes_xyxy=boxes_xyxy, scores=found.scores, labels=found.labels)
-    return _Found(detections=moved, cut=near & inner)
-
-
-def _larger_than(found: _Found, side: float) -> _Found:
-    """The boxes whose longer side exceeds `side` pixels."""
-    wh = found.detections.boxes_xyxy[:, 2:] - found.detections.boxes_xyxy[:, :2]
-    large = wh.max(axis=1) > side
-    return _Found(detections=found.detections.select(large), cut=found.cut[large])
+    return _Found(detections=replace(found, boxes_xyxy=boxes_xyxy), cut=near & inner)
 
 
 def merge(found: Sequence[_Found], iou_threshold: float, max_detections: int, *, agnostic: bool = False) -> Detections:

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lookonce.colors import css_class_color
 from lookonce.data.check import CheckResult
 from lookonce.data.dataset import Dataset
 from lookonce.data.finding_kinds import FINDING_KINDS
@@ -16,7 +17,6 @@ from lookonce.data.findings import Finding
 from lookonce.data.images import ImageArray, read_image
 from lookonce.data.selection import even_choice
 from lookonce.errors import DataError
-from lookonce.prediction.draw import css_color
 from lookonce.reports.advice import Advice, SizeRow
 from lookonce.reports.elements import card, cell, chart_card, count, head_cell, legend, table
 from lookonce.reports.html import fill_page
@@ -218,9 +218,9 @@ def _labels(dataset: Dataset, row: int, size_hw: tuple[int, int]) -> tuple[str, 
     """The boxes of an image in the colours of their classes, and their names unless there are too many to be read."""
     rows = dataset.rows(row)
     labelled = list(zip(dataset.boxes_xyxy[rows].tolist(), dataset.labels[rows].tolist(), strict=True))
-    frames = [_frame(box, max(size_hw), css_color(label), meant=False) for box, label in labelled]
+    frames = [_frame(box, max(size_hw), css_class_color(label), meant=False) for box, label in labelled]
     names = dataset.class_names
-    tags = [Tag(text=names[label], box_xyxy=box, color=css_color(label), fit=True) for box, label in labelled]
+    tags = [Tag(text=names[label], box_xyxy=box, color=css_class_color(label), fit=True) for box, label in labelled]
     return "".join(frames), tags if len(labelled) <= MOST_NAMES else []
 
 

@@ -5,8 +5,8 @@ import re
 from importlib import resources
 from pathlib import Path
 
+from lookonce.colors import class_color, css_color, text_color
 from lookonce.errors import WeightsError
-from lookonce.prediction.draw import css_color
 from lookonce.runtimes.exported import DETECTION_OUTPUTS
 from lookonce.runtimes.onnx import OnnxRuntime
 from lookonce.web.runtime import write_runtime
@@ -25,9 +25,10 @@ def write_site(folder: Path, model: Path, title: str) -> None:
         (folder / name).write_bytes((resources.files("lookonce.web") / name).read_bytes())
     content = without_defaults(runtime.content)
     (folder / "model.onnx").write_bytes(content)
-    colors = [css_color(label) for label in range(runtime.record.num_classes)]
-    more = {"title": title, "colors": colors, "model_bytes": len(content)}
-    record = runtime.record.model_dump(mode="json", include=READ) | more
+    colors = [class_color(label) for label in range(runtime.record.num_classes)]
+    of_text = [css_color(text_color(color)) for color in colors]
+    more = {"title": title, "colors": [css_color(color) for color in colors], "text_colors": of_text}
+    record = runtime.record.model_dump(mode="json", include=READ) | more | {"model_bytes": len(content)}
     (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
     write_runtime(folder)
     # Netlify and Cloudflare Pages read this file.

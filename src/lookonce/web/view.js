@@ -36,13 +36,8 @@ export function zoomAt(canvas, image, factor, x, y) {
   view.y = y - (y - before.top) * grown - (after.height - image.height * after.scale) / 2;
 }
 
-function textColor(color) {
-  const [red, green, blue] = [1, 3, 5].map((at) => (parseInt(color.slice(at, at + 2), 16) / 255) ** 2.2);
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#000000" : "#ffffff"; // the higher contrast
-}
-
 // The image and its detections, the best on top. highlighted: the one with a thick line, or undefined.
-export function draw(canvas, image, detections, { class_names, colors }, highlighted) {
+export function draw(canvas, image, detections, { class_names, colors, text_colors }, highlighted) {
   const { scale, left, top, width, height } = placed(canvas, image);
   const ratio = devicePixelRatio;
   [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
@@ -65,7 +60,7 @@ export function draw(canvas, image, detections, { class_names, colors }, highlig
     const [x, y] = [Math.max(Math.min(x0 - 1, width - wide), 0), Math.max(y0 - 19, 0)];
     context.fillStyle = colors[one.label];
     context.fillRect(x, y, wide, 19);
-    context.fillStyle = textColor(colors[one.label]);
+    context.fillStyle = text_colors[one.label];
     context.fillText(text, x + 4, y + 10);
   }
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lookonce.colors import css_class_color
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.data.selection import even_choice
@@ -22,7 +23,6 @@ from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results
 from lookonce.evaluation.thresholds import threshold_that_shows
 from lookonce.log import get_logger
-from lookonce.prediction.draw import css_color
 from lookonce.prediction.sources import find_images
 from lookonce.reports.comparison import Compared
 from lookonce.reports.content import (
@@ -360,7 +360,7 @@ def with_predictions(content: Content, folder: Path) -> Content:
 
 def css_classes(names: Sequence[str]) -> list[tuple[str, str]]:
     """Each name with the colour in which `predict` draws it."""
-    return [(name, css_color(label)) for label, name in enumerate(names)]
+    return [(name, css_class_color(label)) for label, name in enumerate(names)]
 
 
 def scored_on(metrics: Mapping[str, Any]) -> str:
