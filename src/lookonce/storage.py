@@ -262,6 +262,15 @@ def output_folder(output: Path | None, name: str) -> Path:
     return make_run_folder(Path("runs"), name) if output is None else make_folder(output)
 
 
+def fresh_path(path: Path) -> Path:
+    """`path`; if it exists and is not an empty folder, with -2, -3 and so on appended to its stem."""
+    number, fresh = 1, path
+    while fresh.exists() and not (fresh.is_dir() and not any(fresh.iterdir())):
+        number += 1
+        fresh = path.with_stem(f"{path.stem}-{number}")
+    return fresh
+
+
 def make_run_folder(runs: Path, name: str) -> Path:
     """Create a new folder RUNS/NAME-K, K from 1; two processes never get the same one."""
     number = 1 + max((_run_number(path, name) for path in runs.glob(f"{name}-*")), default=0)

@@ -121,10 +121,10 @@ def folder_name(class_names: tuple[str, ...], label: int) -> str:
     return re.sub(r"[^\w.-]+", "_", class_names[label]).strip("._") or f"class {label}"
 
 
-def encode(image: ImageArray, suffix: str) -> bytes:
-    """(H, W, 3) uint8 RGB -> the bytes of an image file in the format of the suffix."""
+def encode(image: ImageArray, suffix: str, quality: int = JPEG_QUALITY) -> bytes:
+    """(H, W, 3) uint8 RGB -> the bytes of an image file in the format of the suffix; quality: of JPEG."""
     # Not cv2.imwrite: it fails for some non-ASCII paths, and reports no reason.
-    options = [] if suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    options = [] if suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
     _, content = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     return content.tobytes()
 

@@ -5,8 +5,8 @@ from html import escape
 from pathlib import Path
 
 from lookonce.reports.comparison import Compared, curves, series_color
-from lookonce.reports.content import Content, Run, best_metrics, read_run
-from lookonce.reports.elements import card, three_digits
+from lookonce.reports.content import Content, best_metrics, read_run
+from lookonce.reports.elements import card, dot, three_digits, tiles
 from lookonce.reports.html import POLICY, fill_page
 from lookonce.reports.images import jpeg_uri
 from lookonce.storage import read_regular_file
@@ -41,7 +41,11 @@ def parts_of(folders: Mapping[str, Path], address_of: Callable[[Path], str]) -> 
 
     DataError if a folder is no run.
     """
-    runs = [_compared(name, read_run(folder)) for name, folder in folders.items()]
+    runs = []
+    for name, folder in folders.items():
+        run = read_run(folder)
+        metrics = best_metrics(run.rows, run.settings.get("best_metric", "AP"))
+        runs.append(Compared(name=name, content=Content(title=name, run=run, metrics=metrics)))
     return {
         TILES: _tiles(runs),
         "training": curves(runs) or "<p>No epoch is finished yet.</p>",
@@ -52,25 +56,15 @@ def parts_of(folders: Mapping[str, Path], address_of: Callable[[Path], str]) -> 
     }
 
 
-def _compared(name: str, run: Run) -> Compared:
-    metrics = best_metrics(run.rows, run.settings.get("best_metric", "AP"))
-    return Compared(name=name, content=Content(title=name, run=run, metrics=metrics))
-
-
 def _tiles(runs: Sequence[Compared]) -> str:
     """For each run: its epochs, and the best AP and AP50 so far."""
-    cells = []
+    shown = []
     for place, run in enumerate(runs):
-        mark = f'<i class="dot" style="background:var(--series-{series_color(place)})"></i>'
         epochs = f"{len(run.content.run.rows)}/{run.content.run.settings.get('epochs', '?')}"
-        shown = {"epochs": escape(epochs)} | {
-            f"best {name}": three_digits(run.content.metrics.get(name, -1)) for name in ("AP", "AP50")
-        }
-        cells += [
-            f'<div class="card tile"><b>{value}</b><span>{mark}{words} of {escape(run.name)}</span></div>'
-            for words, value in shown.items()
-        ]
-    return f'<div class="tiles">{"".join(cells)}</div>'
+        best = {f"best {name}": three_digits(run.content.metrics.get(name, -1)) for name in ("AP", "AP50")}
+        mark, name = dot(series_color(place)), escape(run.name)
+        shown += [(value, f"{mark}{words} of {name}") for words, value in ({"epochs": epochs} | best).items()]
+    return tiles(shown)
 
 
 def _images(run: Compared, address_of: Callable[[Path], str]) -> str:

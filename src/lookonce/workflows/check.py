@@ -17,12 +17,12 @@ from lookonce.data.write import Copy, Format, require_new, write_data
 from lookonce.errors import DataError
 from lookonce.log import get_logger, progress_bar
 from lookonce.reports.advice import Advice, advise
-from lookonce.reports.check_page import CheckPage, write_check_page
+from lookonce.reports.check_page import CheckPage, render_check
 from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.names import counted, few
 from lookonce.settings.resolve import coerce
 from lookonce.settings.schema import default_of
-from lookonce.storage import os_errors_explained, write_file
+from lookonce.storage import write_file
 from lookonce.workflows.validation_split import with_val
 
 # Any other format is written as COCO.
@@ -127,9 +127,9 @@ def check(
     fixed = write_fixed(result, fix) if fix is not None else None
     checked = Checked(result=result, fixed=fixed, advice=_advise(result) if advice and not only else None)
     if json_file is not None:
-        _write(json_file, json.dumps(as_json(checked), indent=1) + "\n")
+        write_file(json_file, json.dumps(as_json(checked), indent=1) + "\n")
     if html is not None:
-        write_check_page(html, _page(checked, data, images))
+        write_file(html, render_check(_page(checked, data, images)))
     return checked
 
 
@@ -207,12 +207,6 @@ def _changes_text(origin: str, changes: Sequence[str], left: Sequence[str]) -> s
 def _words(typed: Sequence[str]) -> list[str]:
     """`tiny-box,huge-box` equals `tiny-box huge-box`."""
     return [word for part in typed for word in part.split(",") if word]
-
-
-def _write(path: Path, text: str) -> None:
-    with os_errors_explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, text)
 
 
 def as_json(checked: Checked) -> dict[str, object]:

@@ -107,7 +107,7 @@ def _probe(read: ForeignWeights, images: str | None, output: Path) -> list[str]:
     """Runs the network on images and compares two anchor masks, in lines of text and in a sheet beside the output."""
     if images is None:
         return []
-    from lookonce.reports.mask_sheet import MOST_SHOWN, write_mask_sheet
+    from lookonce.reports.sheets import MASK_IMAGES, write_masks
     from lookonce.weights.darknet import ORIGIN
     from lookonce.weights.mask_probe import compare_hypotheses, detections_of, hypotheses_of, verdict_lines
 
@@ -122,9 +122,9 @@ def _probe(read: ForeignWeights, images: str | None, output: Path) -> list[str]:
     size_hw, preprocessing = read.record.image_size, read.record.preprocessing
     canvases = np.stack([fit(image.read(), size_hw, preprocessing)[0] for image in find_images(images)[:PROBED_IMAGES]])
     raws, sheet = _raw_heads(read, canvases), output.with_name(f"{output.name}-masks.png")
-    shown = range(min(len(canvases), MOST_SHOWN))
+    shown = range(min(len(canvases), MASK_IMAGES))
     found = {name: [detections_of(raws, record, image) for image in shown] for name, record in hypotheses.items()}
-    write_mask_sheet(sheet, canvases, found, read.record)
+    write_masks(sheet, canvases, found, read.record)
     return list(verdict_lines(compare_hypotheses(raws, hypotheses), sheet))
 
 

@@ -14,6 +14,7 @@ from lookonce.errors import LookonceError, SettingsError
 from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger, logging_to
 from lookonce.request import old_names
+from lookonce.storage import fresh_path
 from lookonce.weights.pull import DEFAULT, pulled
 
 NUM_STEPS = 6
@@ -116,7 +117,7 @@ def demo(
             raise SettingsError.of(name, count, f"expected {least} or more")
     started = time.perf_counter()
     with logging_to():
-        folder = fresh_folder(output)
+        folder = fresh_path(output)
         with step(1, f"making {num_images + 2 * held_out:,} images of six kinds of objects on a table"):
             data = write_synthetic(
                 folder / "data",
@@ -239,15 +240,6 @@ def write_page(exported: Path, site: Path) -> None:
 def log_lines(lines: Iterable[str]) -> None:
     for line in lines:
         get_logger().info(line)
-
-
-def fresh_folder(wanted: Path) -> Path:
-    """`wanted`; wanted-2, wanted-3 and so on if that exists and is not an empty folder."""
-    folder, number = wanted, 1
-    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        number += 1
-        folder = wanted.with_name(f"{wanted.name}-{number}")
-    return folder
 
 
 @contextmanager

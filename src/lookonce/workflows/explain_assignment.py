@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
@@ -15,13 +14,14 @@ from lookonce.data.loader import Batch, fitted_row
 from lookonce.data.selection import even_choice, take_images
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
+from lookonce.prediction.renderer import encode
 from lookonce.reports.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
 from lookonce.request import old_names
 from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.resolve import resolve
 from lookonce.settings.schema import Settings
-from lookonce.storage import os_errors_explained, write_file
+from lookonce.storage import fresh_path, write_file
 from lookonce.workflows.train_inputs import require_inputs
 
 if TYPE_CHECKING:
@@ -65,11 +65,8 @@ def explain_assignment(
     settings, model, record, shown = prepare(data, split, sheet_images, flags)
     batch = fitted_batch(shown, record)
     heads = answers(settings, model, record, batch)
-    path = fresh_file(output)
-    _, content = cv2.imencode(".png", draw_assignment(batch, heads)[..., ::-1])
-    with os_errors_explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, content.tobytes())
+    path = fresh_path(output)
+    write_file(path, encode(draw_assignment(batch, heads), ".png"))
     return Explanation(
         sheet=path,
         assignment=settings.assignment,
@@ -153,15 +150,6 @@ def answers(settings: Settings, model: YoloV3Tiny, record: ModelRecord, batch: B
         )
         for number, (stride, assigned) in enumerate(zip(record.strides, assigned_maps, strict=True))
     ]
-
-
-def fresh_file(path: Path) -> Path:
-    """`path`; if it exists, with -2, -3 and so on appended to its stem."""
-    number, fresh = 1, path
-    while fresh.exists():
-        number += 1
-        fresh = path.with_stem(f"{path.stem}-{number}")
-    return fresh
 
 
 def as_text(found: Explanation) -> Iterator[str]:

@@ -38,9 +38,7 @@ def monitor(run: Path, *more: Path, output: Path | None = None, port: int = MONI
     """
     folders = dict(zip(run_names([run, *more]), (run, *more), strict=True))
     if output is not None:
-        page = live_page(" and ".join(folders), parts_of(folders, embedded), is_live=False)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write_file(output, page)
+        write_file(output, live_page(" and ".join(folders), parts_of(folders, embedded), is_live=False))
         return output
     parts_of(folders, embedded)  # raises now if a folder is no run
     with serving_answers(LiveRuns(folders).answer, port) as server, suppress(KeyboardInterrupt):
