@@ -91,10 +91,7 @@ def _bound(handler: Callable[..., BaseHTTPRequestHandler], port: int) -> Iterato
     try:
         server = ThreadingHTTPServer((LOOPBACK, port), handler)
     except (OSError, OverflowError) as error:
-        raise SettingsError(
-            f"port: {port} cannot be used ({error}); expected a free port, or 0 to choose one",
-            setting="port",
-            value=port,
-        ) from error
+        problem = f"cannot be used ({error}); expected a free port, or 0 to choose one"
+        raise SettingsError.of("port", port, problem) from error
     with server:
         yield server

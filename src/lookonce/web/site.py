@@ -41,16 +41,11 @@ def require_usable(runtime: OnnxRuntime) -> None:
     interface, interpolation = runtime.interface, runtime.record.preprocessing.interpolation
     if interface.outputs != DETECTION_OUTPUTS or interface.takes != "pixels" or interface.batch > 1:
         given = f"takes {interface.takes}, batch {interface.batch or 'any'}, outputs {', '.join(interface.outputs)}"
-        raise WeightsError.at(
-            runtime.path,
-            f"{given}; expected pixels, batch 1 or any, detections; export it with `lookonce export WEIGHTS`",
-        )
+        expected = "expected pixels, batch 1 or any, detections; export it with `lookonce export WEIGHTS`"
+        raise WeightsError.at(runtime.path, f"{given}; {expected}")
     if interpolation != "linear":
-        raise WeightsError.at(
-            runtime.path,
-            f"interpolation {interpolation}; expected linear, the only one of the page",
-            value=interpolation,
-        )
+        problem = f"interpolation {interpolation}; expected linear, the only one of the page"
+        raise WeightsError.at(runtime.path, problem, value=interpolation)
 
 
 def headers(folder: Path) -> dict[str, str]:

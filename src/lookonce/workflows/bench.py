@@ -25,6 +25,7 @@ from lookonce.request import old_names
 from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.registry import names_for, runtimes_for
 from lookonce.settings.image_size import size_hw, size_in_words
+from lookonce.settings.names import split_list
 from lookonce.shown import to_json
 from lookonce.storage import output_folder, write_file
 from lookonce.workflows.bench_process import THREADS_VARIABLE, Case, as_json
@@ -104,7 +105,7 @@ def bench(
     common = Case(weights="", images=images, seconds=seconds, device=device)
     cases = []
     for file, count in product(files, thread_counts):
-        for name in _runtimes(runtime, file):
+        for name in runtimes_for(file) if runtime == "all" else split_list(runtime):
             one = replace(common, weights=str(file), names=named[file], runtime=name)
             for size, number in product(sizes, _numbers("batch", batch) or [1, IMAGES_A_THREAD * count]):
                 cases.append((replace(one, image_size=size, batch=number), count))
@@ -112,27 +113,20 @@ def bench(
                 cases.append((replace(one, pipeline=True), count))
     folder = output_folder(output, "bench")
     measured = list(_measure_all(cases))
-    done = Bench(
-        output=folder,
-        machine=machine(),
-        rows=tuple(row for (case, _), row in zip(cases, measured, strict=True) if not case.pipeline),
-        pipelines=tuple(row for (case, _), row in zip(cases, measured, strict=True) if case.pipeline),
-    )
+    pairs = [(case.pipeline, row) for (case, _), row in zip(cases, measured, strict=True)]
+    rows, pipelines = (tuple(row for is_whole, row in pairs if is_whole == wanted) for wanted in (False, True))
+    done = Bench(output=folder, machine=machine(), rows=rows, pipelines=pipelines)
     content = {"machine": done.machine, "cases": done.rows, "pipelines": done.pipelines}
     write_file(folder / "bench.json", to_json(content, indent=1) + "\n")
     return done
-
-
-def _runtimes(runtime: str, file: Path) -> list[str]:
-    return runtimes_for(file) if runtime == "all" else [name.strip() for name in runtime.split(",")]
 
 
 def _numbers(name: str, text: str | None) -> list[int]:
     """`1,2` -> [1, 2]; None -> []."""
     if text is None:
         return []
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() and int(word) > 0 for word in words):
+    words = split_list(text)
+    if not words or not all(word.isdecimal() and int(word) > 0 for word in words):
         raise SettingsError.of(name, text, "expected numbers from 1, separated by commas, for example 1,2")
     return [int(word) for word in words]
 
@@ -174,24 +168,17 @@ def as_text(done: Bench, layout: Layout = PLAIN) -> Iterator[str]:
     yield f"{done.machine['processor']}, load {done.machine['load'] or 0:.1f}"
     yield f"int8: {done.machine['int8']}"
     yield from layout.lines(_table([row for row in done.rows if "error" not in row]), least_width=TABLE_WIDTH)
-    for row in done.pipelines:
-        if "error" not in row:
-            yield _pipeline_line(row)
+    for row in (row for row in done.pipelines if "error" not in row):
+        parts = ", ".join(f"{part} {value:.1f}" for part, value in row["processor_ms"].items())
+        rates = f"{row['pipeline_per_second']:.1f} images/s, {row['ratio']:.2f} of the network alone"
+        name = f"{Path(row['file']).name}, {row['runtime']}"
+        yield f"{name}: reading and detecting {rates}; processor ms per image: {parts}"
     if least_share(done.rows) < QUIET:
-        yield (
-            f"other programs were running: a case got {least_share(done.rows):.0%} of its threads' time; "
-            "on an idle machine the times are shorter"
-        )
+        share = f"a case got {least_share(done.rows):.0%} of its threads' time"
+        yield f"other programs were running: {share}; on an idle machine the times are shorter"
     for problem in dict.fromkeys(row["error"] for row in (*done.rows, *done.pipelines) if "error" in row):
         yield from layout.lines(Text(problem, "red", no_wrap=True, overflow="ignore"), least_width=len(problem))
     yield f"written: {done.output / 'bench.json'}"
-
-
-def _pipeline_line(row: dict[str, Any]) -> str:
-    parts = ", ".join(f"{part} {value:.1f}" for part, value in row["processor_ms"].items())
-    rates = f"{row['pipeline_per_second']:.1f} images/s, {row['ratio']:.2f} of the network alone"
-    name = Path(row["file"]).name
-    return f"{name}, {row['runtime']}: reading and detecting {rates}; processor ms per image: {parts}"
 
 
 def least_share(rows: Sequence[dict[str, Any]]) -> float:
@@ -201,11 +188,8 @@ def least_share(rows: Sequence[dict[str, Any]]) -> float:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("file", "runtime"):
-        table.add_column(heading)
-    headings = ("size", "threads", "batch", "median ms", "p95 ms", "images/s", "GFLOP/s", "of peak", "MB")
-    for heading in headings:
+    table = Table("file", "runtime", box=None, pad_edge=False)
+    for heading in ("size", "threads", "batch", "median ms", "p95 ms", "images/s", "GFLOP/s", "of peak", "MB"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(

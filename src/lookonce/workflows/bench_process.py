@@ -7,7 +7,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -60,10 +61,8 @@ class Case:
 
 def measure(case: Case) -> dict[str, Any]:
     """The measurements of one case, as `network_of` and `pipeline_of` describe them."""
-    started = time.perf_counter()
-    runtime = load_runtime(
-        case.weights, names=Path(case.names) if case.names else None, device=case.device, runtime=case.runtime
-    )
+    started, names = time.perf_counter(), Path(case.names) if case.names else None
+    runtime = load_runtime(case.weights, names=names, device=case.device, runtime=case.runtime)
     loaded = time.perf_counter() - started
     sources = _sources(case.images)
     size_hw = case.image_size or runtime.record.image_size
@@ -137,9 +136,7 @@ def _timed(call: Callable[[], None], seconds: float) -> list[float]:
     milliseconds: list[float] = []
     end = time.perf_counter() + seconds
     while len(milliseconds) < FEWEST_CALLS or time.perf_counter() < end:
-        started = time.perf_counter()
-        call()
-        milliseconds.append(1000 * (time.perf_counter() - started))
+        milliseconds.append(1000 * _seconds(call))
     return milliseconds
 
 
@@ -171,7 +168,7 @@ def pipeline_of(runtime: Runtime, sources: list[ImageSource], case: Case) -> dic
     alone: list[float] = []
     end = time.perf_counter() + case.seconds
     while not whole or time.perf_counter() < end:
-        whole.append(_seconds(lambda: _exhaust(predict(detector, sources))))
+        whole.append(_seconds(lambda: deque(predict(detector, sources), maxlen=0)))
         alone.append(_seconds(lambda: _detect(runtime, canvases)))
     return {
         "images": len(sources),
@@ -183,15 +180,10 @@ def pipeline_of(runtime: Runtime, sources: list[ImageSource], case: Case) -> dic
     }
 
 
-def _seconds(call: Callable[[], None]) -> float:
+def _seconds(call: Callable[[], object]) -> float:
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
-
-
-def _exhaust(predictions: Iterator[object]) -> None:
-    for _ in predictions:
-        pass
 
 
 def processor_ms(detector: Detector, sources: list[ImageSource]) -> dict[str, float]:

@@ -19,7 +19,7 @@ from lookonce.log import get_logger, progress_bar
 from lookonce.reports.advice import Advice, advise
 from lookonce.reports.check_page import CheckPage, render_check
 from lookonce.runtimes.registry import load_runtime
-from lookonce.settings.names import counted, few
+from lookonce.settings.names import counted, few, split_list
 from lookonce.settings.resolve import coerce
 from lookonce.settings.schema import default_of
 from lookonce.storage import write_file
@@ -109,7 +109,8 @@ def check(
         Called with (images done, images in total).
     """
     held_out = {name: coerce(name, value) for name, value in (("val_fraction", val_fraction), ("seed", seed))}
-    checks = chosen_checks(_words(only or ()), _words(skip or ()))
+    # `tiny-box,huge-box` equals `tiny-box huge-box`.
+    checks = chosen_checks(*([name for part in given or () for name in split_list(part)] for given in (only, skip)))
     if weights is None:
         checks -= chosen_checks(["labels"])
     if fix is not None:
@@ -195,18 +196,10 @@ def write_fixed(result: CheckResult, folder: Path) -> Fixed:
 
 
 def _changes_text(origin: str, changes: Sequence[str], left: Sequence[str]) -> str:
-    lines = [
-        f"A copy of {origin}, corrected by lookonce check --fix.",
-        "",
-        f"{counted(len(changes), 'change')}{':' if changes else ''}",
-        *changes,
-    ]
-    return "\n".join([*lines, "", f"{len(left)} left for you to decide{':' if left else ''}", *left]) + "\n"
-
-
-def _words(typed: Sequence[str]) -> list[str]:
-    """`tiny-box,huge-box` equals `tiny-box huge-box`."""
-    return [word for part in typed for word in part.split(",") if word]
+    head = f"A copy of {origin}, corrected by lookonce check --fix."
+    made = f"{counted(len(changes), 'change')}{':' if changes else ''}"
+    undecided = f"{len(left)} left for you to decide{':' if left else ''}"
+    return "\n".join([head, "", made, *changes, "", undecided, *left, ""])
 
 
 def as_json(checked: Checked) -> dict[str, object]:
@@ -247,7 +240,9 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         if len(findings) > shown:
             yield f"  and {len(findings) - shown} more"
     if result.seconds:
-        yield _speed_line(result)
+        decoded = any(FINDING_KINDS[name].needs_pixels for name in result.checks)
+        images = f"{counted(result.num_images, 'image')} {'decoded' if decoded else 'checked by their headers'}"
+        yield f"{images}, {result.num_images / max(result.seconds, 1e-3):,.0f} images/s"
     if checked.advice:
         yield from _advice_lines(checked.advice)
     if checked.fixed:
@@ -278,12 +273,6 @@ def _advice_lines(advice: Advice) -> Iterator[str]:
     yield from (f"  {sentence}" for sentence in advice.words)
 
 
-def _speed_line(result: CheckResult) -> str:
-    decoded = any(FINDING_KINDS[name].needs_pixels for name in result.checks)
-    how = "decoded" if decoded else "checked by their headers"
-    return f"{counted(result.num_images, 'image')} {how}, {result.num_images / max(result.seconds, 1e-3):,.0f} images/s"
-
-
 def _summary_lines(split: SplitSummary) -> Iterator[str]:
     sizes = " to ".join(dict.fromkeys(f"{width}x{height}" for width, height in (split.smallest_wh, split.largest_wh)))
     if not split.class_boxes:
@@ -291,9 +280,7 @@ def _summary_lines(split: SplitSummary) -> Iterator[str]:
         return
     crowd = f", {split.crowd} of them crowd" if split.crowd else ""
     share = f"{100 * split.background / max(split.images, 1):.0f} %"
-    yield (
-        f"  {split.split}: {counted(split.images, 'image')} ({split.background} without boxes, {share}), {sizes}; "
-        f"{counted(split.boxes, 'box')}{crowd}"
-    )
+    images, boxes = counted(split.images, "image"), counted(split.boxes, "box")
+    yield f"  {split.split}: {images} ({split.background} without boxes, {share}), {sizes}; {boxes}{crowd}"
     counts = sorted(split.class_boxes.items(), key=lambda item: -item[1])
     yield f"    {few([f'{name} {count}' for name, count in counts], 10)}"

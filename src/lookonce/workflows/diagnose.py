@@ -38,7 +38,7 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime, names_for
 from lookonce.settings.record import ModelRecord
 from lookonce.shown import to_json
-from lookonce.storage import os_errors_explained, output_folder, write_file
+from lookonce.storage import output_folder, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.validation_split import with_val, with_val_of
 
@@ -113,19 +113,19 @@ def diagnose(
         raise SettingsError.of("num_images", num_images, "expected 1 or more")
     weights = find_weights(weights)
     subject = read_subject(weights, names)
+    settings = subject.settings
     opened = open_data(
         data or _data_of(subject, weights),
-        images or (Path(known) if (known := subject.settings.get("images")) else None),
-        follow_links=follow_links or subject.settings.get("follow_links", False),
+        images or (Path(known) if (known := settings.get("images")) else None),
+        follow_links=follow_links or settings.get("follow_links", False),
     )
     source = with_val_of(opened, weights, names)
-    inside = weights / "diagnosis" if (weights / "settings.yaml").is_file() else None  # of the run
-    folder = output_folder(output or inside, "diagnose")
+    folder = output_folder(output or (weights / "diagnosis" if settings else None), "diagnose")
     diagnosis = examine(
         subject,
         source,
-        split=split or subject.settings.get("val_split", "val"),
-        train_split=train_split or subject.settings.get("train_split", "train"),
+        split=split or settings.get("val_split", "val"),
+        train_split=train_split or settings.get("train_split", "train"),
         images=num_images,
         overlay=folder / "overlay.jpg",
         on_progress=on_progress,
@@ -195,13 +195,18 @@ def examine(
         refused = Check("reading the annotations", "cause", str(error))
         return Diagnosis(checks=(refused,), AP50=-1.0)
     if not datasets:
-        raise DataError.at(
-            source.origin, f"has neither split {train_split!r} nor {split!r}; choose from {source.splits}"
-        )
-    record = subject.runtime.record if subject.runtime is not None else planned_record(subject, datasets[0])
+        problem = f"has neither split {train_split!r} nor {split!r}; choose from {source.splits}"
+        raise DataError.at(source.origin, problem)
+    if subject.runtime is not None:
+        record = subject.runtime.record
+    else:  # that with which the run would have trained
+        from lookonce.settings.schema import Settings
+        from lookonce.workflows.build import make_record
+
+        record = make_record(Settings.model_validate(dict(subject.settings)), datasets[0], "")
     found = _found(subject.runtime, record, datasets, images, on_progress)
     scores = {dataset.split: score(dataset, results).AP50 for dataset, results in found}
-    val_ap50, train_ap50 = scores.get(split, -1.0), scores.get(train_split, -1.0) if train_split in scores else -1.0
+    val_ap50, train_ap50 = scores.get(split, -1.0), scores.get(train_split, -1.0)
     checks = [
         check_categories(found),
         check_class_names(record, datasets[-1]),
@@ -213,14 +218,6 @@ def examine(
         check_scores(found),
     ]
     return Diagnosis(checks=checks, AP50=val_ap50)
-
-
-def planned_record(subject: Subject, dataset: Dataset) -> ModelRecord:
-    """The record that a run without a checkpoint would have trained with."""
-    from lookonce.settings.schema import Settings
-    from lookonce.workflows.build import make_record
-
-    return make_record(Settings.model_validate(dict(subject.settings)), dataset, "")
 
 
 def _found(
@@ -255,8 +252,7 @@ def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: 
     lost = f"{total - kept:,} of {total:,} boxes were left out because they lie outside their image"
     if file is None:
         return Check(name, "look", lost)
-    with os_errors_explained(file):
-        write_overlay(file, datasets[0], OVERLAID)
+    write_overlay(file, datasets[0], OVERLAID)
     return Check(name, "look", f"{file}: do the boxes lie on the objects? {lost}")
 
 
@@ -268,11 +264,8 @@ def _raise_error(finding: Finding) -> None:
 def _data_of(subject: Subject, weights: Path) -> Path:
     known = subject.settings.get("data")
     if not known:
-        raise SettingsError(
-            f"data: {weights} is not a run folder, which stores its data; add --data DATA",
-            setting="data",
-            path=weights,
-        )
+        problem = "is not a run folder, which stores its data; add --data DATA"
+        raise SettingsError(f"data: {weights} {problem}", setting="data", path=weights)
     return Path(known)
 
 

@@ -89,29 +89,20 @@ def prepare(
     weights, names = flags.pop("weights", None), flags.pop("names", None)
     trained = load_weights(Path(weights), Path(names) if names else None) if weights else None
     if trained is not None:
+        given = {name: value for name, value in flags.items() if value is not None}
         known = trained[1].settings
-        flags = {name: known[name] for name in Settings.model_fields if known.get(name) is not None} | given(flags)
+        flags = {name: known[name] for name in Settings.model_fields if known.get(name) is not None} | given
         flags = {**flags, "weights": None, "names": None, "backbone_weights": None, "freeze_stages": 0, "resume": False}
     settings = resolve(flags).settings
-    dataset = open_data(settings.data, settings.images, follow_links=settings.follow_links).split(
-        split or settings.train_split
-    )
+    opened = open_data(settings.data, settings.images, follow_links=settings.follow_links)
+    dataset = opened.split(split or settings.train_split)
     require_boxes(dataset)
     if trained is None:
         settings = build.choose_objectness_prior(settings, dataset)
         record = build.make_record(settings, dataset, data_hash(dataset))
         trained = build.make_model(settings, record), record
-    return settings, *trained, with_boxes(dataset, num_images)
-
-
-def given(flags: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in flags.items() if value is not None}
-
-
-def with_boxes(dataset: Dataset, count: int) -> Dataset:
-    """At most `count` images, evenly spaced over those with boxes."""
-    rows = np.flatnonzero(np.diff(dataset.box_offsets))
-    return take_images(dataset, rows[even_choice(len(rows), count)])
+    rows = np.flatnonzero(np.diff(dataset.box_offsets))  # with boxes
+    return settings, *trained, take_images(dataset, rows[even_choice(len(rows), num_images)])
 
 
 def fitted_batch(dataset: Dataset, record: ModelRecord) -> Batch:

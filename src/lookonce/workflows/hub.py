@@ -111,11 +111,9 @@ def pull(
         was_here = pulled(source) is not None
         return Transferred(place=str(find_weights(source)), was_here=was_here)
     if output is None:
-        raise SettingsError(
-            f"{source}: is not one of the published weights ({', '.join(PUBLISHED)}){suggestion(source, PUBLISHED)}; "
-            "for weights on the hub or in a folder add the checkpoint folder to create: --output DIR",
-            setting="output",
-        )
+        known = f"{', '.join(PUBLISHED)}){suggestion(source, PUBLISHED)}"
+        add = "for weights on the hub or in a folder add the checkpoint folder to create: --output DIR"
+        raise SettingsError(f"{source}: is not one of the published weights ({known}; {add}", setting="output")
     if output.exists():
         raise WeightsError.at(output, "exists already; name a new folder")
     if source in PUBLISHED:
@@ -179,7 +177,5 @@ def _errors_explained(repository: str) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:  # HfHubHTTPError and connection errors are OSErrors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise LookonceError(
-            f"{repository}: the Hugging Face Hub says no ({reason}); is the name right, the machine online, and are "
-            "you logged in with `hf auth login`?"
-        ) from error
+        check = "is the name right, the machine online, and are you logged in with `hf auth login`?"
+        raise LookonceError(f"{repository}: the Hugging Face Hub says no ({reason}); {check}") from error

@@ -85,11 +85,8 @@ def require_divisible(request: PredictRequest) -> None:
     for name in NOT_IN_PARTS:
         value = getattr(request, name)
         if value != defaults[name] and not (name == "save" and request.saves == ["jsonl"]):
-            raise SettingsError(
-                f"{name}: {value}; not with --part, which writes one .jsonl file per part; leave {name} out",
-                setting=name,
-                value=value,
-            )
+            problem = f"not with --part, which writes one .jsonl file per part; leave {name} out"
+            raise SettingsError.of(name, value, problem)
 
 
 class PartsOf:

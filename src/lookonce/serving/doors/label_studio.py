@@ -20,7 +20,7 @@ from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger
 from lookonce.remote.urls import NO_HEADERS
 from lookonce.serving.app import EXAMPLE as IMAGE
-from lookonce.serving.app import PROBLEMS, Context, parsed_as
+from lookonce.serving.app import PROBLEMS, Context, body_of, parsed_as
 from lookonce.serving.bodies import fetch, from_base64, json_object
 from lookonce.serving.models import Answer, answer_each
 from lookonce.workflows.predict_request import PredictRequest
@@ -61,12 +61,7 @@ SCHEMA = {
     "required": ["tasks", "label_config"],
     "properties": {"tasks": {"type": "array", "items": TASK}, "label_config": {"type": "string"}},
 }
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": SCHEMA, "example": EXAMPLE}},
-    }
-}
+BODY = body_of({"application/json": {"schema": SCHEMA, "example": EXAMPLE}})
 
 
 def router(context: Context) -> APIRouter:
