@@ -262,7 +262,6 @@ def check_training_images(train_ap50: float, val_ap50: float, num_images: int) -
 
 
 def check_scores(found: Sequence[tuple[Dataset, Results]]) -> Check:
-    """The distribution of the scores."""
     name, edges = "score histogram", (0.001, 0.01, 0.05, 0.25, 0.5, 1.0)
     num_images = sum(len(dataset) for dataset, _ in found)
     if not num_images:

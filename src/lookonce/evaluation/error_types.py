@@ -51,7 +51,6 @@ class ErrorSplit:
     gains: dict[ErrorKind, float]
 
     def counts(self) -> dict[ErrorKind, int]:
-        """Number of errors of each type."""
         wrong = {kind: int((self.kinds == number).sum()) for number, kind in enumerate(KINDS)}
         return wrong | {"undetected": int(self.undetected.sum())}
 

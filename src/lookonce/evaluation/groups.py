@@ -51,10 +51,6 @@ class Grouping:
     of: Callable[[Boxes], NDArray[np.int64]]
 
 
-def _by_size(boxes: Boxes) -> NDArray[np.int64]:
-    return np.searchsorted([16.0**2, 32.0**2, 96.0**2], boxes.areas, side="right")
-
-
 def _by_position(boxes: Boxes) -> NDArray[np.int64]:
     corners, size = boxes.boxes_xyxy, boxes.image_wh
     cut = (corners[:, :2] <= BORDER_PIXELS).any(axis=1) | (corners[:, 2:] >= size - BORDER_PIXELS).any(axis=1)
@@ -63,19 +59,11 @@ def _by_position(boxes: Boxes) -> NDArray[np.int64]:
     return np.where(cut, 2, np.where(middle, 0, 1))
 
 
-def _by_neighbour(boxes: Boxes) -> NDArray[np.int64]:
-    return np.searchsorted([LEAST_OVERLAP, 0.3], boxes.neighbour_iou, side="right")
-
-
-def _by_company(boxes: Boxes) -> NDArray[np.int64]:
-    return np.searchsorted([4, 11], boxes.image_objects, side="right")
-
-
 GROUPINGS: dict[str, Grouping] = {
     "size": Grouping(
         title="Size",
         names=("under 16 × 16 pixels", "up to 32 × 32", "up to 96 × 96", "larger"),
-        of=_by_size,
+        of=lambda boxes: np.searchsorted([16.0**2, 32.0**2, 96.0**2], boxes.areas, side="right"),
     ),
     "position": Grouping(
         title="Position in the image",
@@ -85,12 +73,12 @@ GROUPINGS: dict[str, Grouping] = {
     "neighbours": Grouping(
         title="Overlap with another object",
         names=("IoU under 0.1", "0.1 to 0.3", "over 0.3"),
-        of=_by_neighbour,
+        of=lambda boxes: np.searchsorted([LEAST_OVERLAP, 0.3], boxes.neighbour_iou, side="right"),
     ),
     "crowding": Grouping(
         title="Objects per image",
         names=("up to 3", "4 to 10", "11 and more"),
-        of=_by_company,
+        of=lambda boxes: np.searchsorted([4, 11], boxes.image_objects, side="right"),
     ),
 }
 

@@ -158,7 +158,6 @@ def _numbers(values: list[Any], dtype: type[Number]) -> NDArray[Number]:
 
 
 def _first_malformed(path: Path, rows: list[Any]) -> DataError:
-    """The error for the first row that is not a detection."""
     expected = (
         'expected {"image_id": int or file name, "category_id": int, "bbox": [x, y, width, height], "score": number}'
     )

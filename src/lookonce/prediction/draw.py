@@ -73,8 +73,11 @@ def draw(
     style = _style(width, height, detections)
     boxes = [_whole_pixels(box, width, height) for box in detections.boxes_xyxy]
     colors = [class_color(int(label)) for label in detections.labels]
-    numbers = _numbers(detections, track_ids, show_scores=show_scores)
-    tags = [_tag(class_names, int(label), text, style) for label, text in zip(detections.labels, numbers, strict=True)]
+    tags = []
+    for row, (label, score) in enumerate(zip(detections.labels.tolist(), detections.scores.tolist(), strict=True)):
+        track = 0 if track_ids is None else track_ids[row]
+        numbers = (f" #{track}" if track else "") + (f" {score:.2f}" if show_scores else "")
+        tags.append(_tag(class_names, label, numbers, style))
     places = place_tags([tag.size_wh for tag in tags], boxes, (width, height))
     worst_first = range(len(detections) - 1, -1, -1)
     drawn = image.copy()
@@ -130,16 +133,8 @@ def _sides(box: Rectangle, line: int, image: NDArray[np.uint8]) -> list[NDArray[
     return [image[max(0, y) : max(0, y_stop), max(0, x) : max(0, x_stop)] for x, y, x_stop, y_stop in rectangles]
 
 
-def _numbers(detections: Detections, track_ids: NDArray[np.int64] | None, *, show_scores: bool) -> list[str]:
-    """Text after each class name, track ID and score: ` #7 0.91`."""
-    tracks = np.zeros(len(detections), np.int64) if track_ids is None else track_ids
-    return [
-        (f" #{track}" if track else "") + (f" {score:.2f}" if show_scores else "")
-        for track, score in zip(tracks.tolist(), detections.scores.tolist(), strict=True)
-    ]
-
-
 def _tag(class_names: Sequence[str], label: int, numbers: str, style: _Style) -> _Tag:
+    """numbers: after the class name, track ID and score: ` #7 0.91`."""
     text = class_names[label]
     name = _font_name(text)
     if name is None:
@@ -242,10 +237,10 @@ def _font(name: str, size: int) -> Font | None:
 
 def _has_letters(font: Font, text: str) -> bool:
     """A font draws a missing letter as its replacement glyph, which U+FFFE, never a letter, also yields."""
-    replacement = _image_of(font, "\ufffe")
-    return all(letter.isspace() or _image_of(font, letter) != replacement for letter in set(text))
 
+    def image_of(letter: str) -> tuple[tuple[int, int], bytes]:
+        mask = font.getmask(letter)
+        return mask.size, bytes(mask)
 
-def _image_of(font: Font, letter: str) -> tuple[tuple[int, int], bytes]:
-    mask = font.getmask(letter)
-    return mask.size, bytes(mask)
+    replacement = image_of("\ufffe")
+    return all(letter.isspace() or image_of(letter) != replacement for letter in set(text))

@@ -58,7 +58,6 @@ class Manifest(ABC):
 
 
 def is_manifest(name: str) -> bool:
-    """Whether a file of this name is a manifest."""
     path = PurePosixPath(name)
     return path.suffix.lower() in {LIST_SUFFIX, PARQUET_SUFFIX} or path.name in {INDEX, INVENTORY}
 
@@ -177,7 +176,9 @@ class _Inventory(Manifest):
             here = range(max(start - before, 0), min(stop - before, size))
             values = self._of_csv if self._format == "CSV" else self._of_parquet
             for number, row in values(file, here.start, here.stop) if here else ():
-                if _is_image(row):
+                is_old, is_deleted = (str(row.get(name)).lower() for name in ("islatest", "isdeletemarker"))
+                is_gone = is_old == "false" or is_deleted == "true"
+                if not is_gone and PurePosixPath(row["key"]).suffix.lower() in IMAGE_SUFFIXES:
                     yield before + number, f"s3://{row.get('bucket') or self._bucket}/{row['key']}"
             before += size
 
@@ -219,12 +220,6 @@ KINDS: Mapping[str, type[Manifest]] = {LIST_SUFFIX: _List, PARQUET_SUFFIX: _Parq
 def _plain(column: str) -> str:
     """A column's name: `Is Latest` of CSV and `is_latest` of Parquet are both islatest."""
     return column.strip().replace("_", "").lower()
-
-
-def _is_image(row: Mapping[str, Any]) -> bool:
-    """Whether a row of an inventory is an image that is there."""
-    is_gone = str(row.get("islatest")).lower() == "false" or str(row.get("isdeletemarker")).lower() == "true"
-    return not is_gone and PurePosixPath(row["key"]).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

@@ -50,7 +50,6 @@ class Output(ABC):
         """Add the detections of an image."""
 
     def finish(self, failed: Mapping[str, str]) -> None:  # noqa: ARG002
-        """Complete the file."""
         with os_errors_explained(self._path):
             self._file.close()
             self._written.replace(self._path)

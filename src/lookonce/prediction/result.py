@@ -57,7 +57,6 @@ class PredictedImage:
 
     @property
     def names(self) -> list[str]:
-        """The class name of each of the N detections."""
         return [self.class_names[label] for label in self.labels]
 
     @property

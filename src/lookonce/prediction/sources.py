@@ -105,7 +105,6 @@ class Media:
 
     @property
     def clips(self) -> list[Clip]:
-        """The clips among the known entries."""
         return [entry for entry in self.known if isinstance(entry, Clip)]
 
     @property

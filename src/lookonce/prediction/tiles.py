@@ -144,33 +144,24 @@ class _Kept:
         if (duplicates | covers).any():
             return
         for row in np.flatnonzero(same_class & (overlaps > 0)).tolist():
-            other = self._box(row)
+            columns = (self.boxes_xyxy, self.scores, self.labels, self.cut)
+            xyxy, score, label, cut = (column[row].copy() for column in columns)
+            other = _Box(xyxy=xyxy, score=score, label=label, cut=cut)
             if _across_a_seam(box, other):
-                self._remove(row)
+                self.count -= 1
+                for column in columns:
+                    column[row : self.count] = column[row + 1 : self.count + 1]
                 self.take(_joined(box, other))  # recursion: the joined box may join a third part
                 return
-        self._add(box)
+        row, self.count = self.count, self.count + 1
+        self.boxes_xyxy[row], self.scores[row] = box.xyxy, box.score
+        self.labels[row], self.cut[row] = box.label, box.cut
 
     def _overlaps(self, box: _Box) -> Floats:
         """(count,) intersection area with each kept box, in pixels."""
         kept = self.boxes_xyxy[: self.count]
         wh = np.minimum(box.xyxy[2:], kept[:, 2:]) - np.maximum(box.xyxy[:2], kept[:, :2])
         return np.asarray(np.prod(np.maximum(wh, 0), axis=1))
-
-    def _box(self, row: int) -> _Box:
-        return _Box(
-            xyxy=self.boxes_xyxy[row].copy(), score=self.scores[row], label=self.labels[row], cut=self.cut[row].copy()
-        )
-
-    def _add(self, box: _Box) -> None:
-        row, self.count = self.count, self.count + 1
-        self.boxes_xyxy[row], self.scores[row] = box.xyxy, box.score
-        self.labels[row], self.cut[row] = box.label, box.cut
-
-    def _remove(self, row: int) -> None:
-        self.count -= 1
-        for column in (self.boxes_xyxy, self.scores, self.labels, self.cut):
-            column[row : self.count] = column[row + 1 : self.count + 1]
 
 
 def _joined(box: _Box, other: _Box) -> _Box:

@@ -35,7 +35,6 @@ def table_of(rows: Rows) -> Table:
 
 
 def lines_of(totals: Mapping[str, Any]) -> Iterator[str]:
-    """The totals as lines of text."""
     size = totals["image_size"]
     yield (
         f"{totals['weights_and_biases']:,} weights and biases (BatchNorm folded in), "

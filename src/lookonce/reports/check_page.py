@@ -44,7 +44,6 @@ class CheckPage:
 
 
 def render_check(page: CheckPage) -> str:
-    """The page as self-contained HTML."""
     album = _Album(page.result.datasets)
     parts = [
         ("Findings", "found", _overview(page.result)),
@@ -87,7 +86,6 @@ def _chip(name: str) -> str:
 
 
 def _overview(result: CheckResult) -> str:
-    """One line for each check with findings."""
     rows = [
         f"<td>{_chip(name)}</td>"
         f'<td><a href="#{name}">{name}</a></td>'
@@ -111,7 +109,6 @@ def _ordinary(result: CheckResult, album: "_Album") -> str:
 
 
 def _details(result: CheckResult, album: "_Album") -> str:
-    """The images and then the messages of each check."""
     blocks = []
     for name, group in groupby(result.sorted_findings, key=lambda found: found.name):
         findings, kind = list(group), FINDING_KINDS[name]

@@ -51,7 +51,6 @@ class Compared:
 
 
 def tiles(runs: Sequence[Compared]) -> str:
-    """A tile with the AP50 of each run."""
     return elements.tiles(
         (three_digits(run.content.metrics.get("AP50", -1)), f"{dot(series_color(place))}AP50 of {escape(run.name)}")
         for place, run in enumerate(runs)
@@ -100,7 +99,6 @@ def _differences(runs: Sequence[Compared]) -> str:
 
 
 def curves(runs: Sequence[Compared]) -> str:
-    """The charts, with one line for each run."""
     charts = ""
     for title, column, y_label, y_high in CHARTS:
         series = [
@@ -118,7 +116,6 @@ def series_color(place: int) -> int:
 
 
 def classes(runs: Sequence[Compared]) -> str:
-    """The AP50 of each class in each run, as a sortable table."""
     per_class = [run.content.metrics.get("per_class", {}) for run in runs]
     names = list(dict.fromkeys(name for known in per_class for name in known))
     rows = [
@@ -148,7 +145,6 @@ def error_costs(runs: Sequence[Compared]) -> str:
 
 
 def networks(runs: Sequence[Compared]) -> str:
-    """Parameters, image size, epochs and training time."""
     sizes = [run.content.run.record.image_size[::-1] if run.content.run.record else () for run in runs]
     seconds = [sum(row.get("seconds", 0.0) for row in run.content.run.rows) for run in runs]
     lines = {
@@ -162,7 +158,6 @@ def networks(runs: Sequence[Compared]) -> str:
 
 
 def settings(runs: Sequence[Compared]) -> str:
-    """The settings in which the runs differ."""
     # Settings that the file of an older run lacks had their default values.
     known = [
         {name: default_of(name) for name in Settings.model_fields} | dict(run.content.run.settings) for run in runs

@@ -36,7 +36,12 @@ LISTED_CONFUSIONS = 12
 def error_analysis(content: Content) -> str:
     """Error types, groups, curves and confusion matrix; empty without an analysis."""
     analysis = content.analysis
-    return _split(analysis) + _groups(analysis) + _charts(analysis) + _confusion(content) if analysis else ""
+    if not analysis:
+        return ""
+    parts = (_precision_recall, _over_thresholds, _score_histogram, _calibration)
+    charts = "".join(part(analysis) for part in parts)
+    curves = f'<h3 class="above">Curves, at IoU 0.5</h3><div class="grid">{charts}</div>'
+    return _split(analysis) + _groups(analysis) + curves + _confusion(content)
 
 
 def _split(analysis: Mapping[str, Any]) -> str:
@@ -56,7 +61,6 @@ def _split(analysis: Mapping[str, Any]) -> str:
 
 
 def _groups(analysis: Mapping[str, Any]) -> str:
-    """A small table for each grouping of the objects."""
     cards = ""
     for grouping in analysis["groups"].values():
         rows = [
@@ -70,12 +74,6 @@ def _groups(analysis: Mapping[str, Any]) -> str:
         cards += table_card(rows, head=heads(title, "objects", "AP50", "recall at IoU 0.5", words=[title]))
     words = "Recall at IoU 0.5: objects matched by a detection of their class, of any score; mean over the classes."
     return f'<h3 class="above">AP50 by group</h3><p>{words}</p><div class="grid">{cards}</div>'
-
-
-def _charts(analysis: Mapping[str, Any]) -> str:
-    parts = (_precision_recall, _over_thresholds, _score_histogram, _calibration)
-    charts = "".join(part(analysis) for part in parts)
-    return f'<h3 class="above">Curves, at IoU 0.5</h3><div class="grid">{charts}</div>'
 
 
 def _precision_recall(analysis: Mapping[str, Any]) -> str:

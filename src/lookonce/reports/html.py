@@ -48,7 +48,6 @@ def render(content: Content) -> str:
 
 
 def render_comparison(title: str, runs: Sequence[comparison.Compared]) -> str:
-    """The page that shows several runs side by side."""
     parts = [(heading, anchor, make(runs)) for heading, anchor, make in comparison.SECTIONS]
     lead = f"{len(runs)} runs side by side; differences are relative to the first, '{runs[0].name}'."
     return fill_page(title=title, lead=lead, tiles=comparison.tiles(runs), parts=parts)

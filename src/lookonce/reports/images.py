@@ -39,10 +39,13 @@ def compared_figure(image: ComparedImage, classes: Classes, key: str, *, embed: 
     """Ground truth, then predictions. key: id of the image on the page; embed False: the page has it already."""
     matched_truth, matched_found = match(image.truth, image.found)
     missed, extra = int((~matched_truth).sum()), int((~matched_found).sum())
+    verdict = f"{len(image.truth)} labelled, {missed} missed, false positives: {extra}"
+    if not len(image.truth) and not extra:
+        verdict = "no objects, no predictions"
     return (
         '<figure class="pair"><div class="two">'
         f"{truth_figure(image, classes, key, embed=embed)}{found_figure(image, classes, key)}"
-        f"</div><figcaption><code>{escape(image.name)}</code><span>{_verdict(len(image.truth), missed, extra)}"
+        f"</div><figcaption><code>{escape(image.name)}</code><span>{verdict}"
         "</span></figcaption></figure>"
     )
 
@@ -93,12 +96,6 @@ def ink_on(color: str) -> str:
     """Black or white, whichever has more contrast on `#rrggbb`."""
     red, green, blue = bytes.fromhex(color[1:])
     return css_color(text_color((red, green, blue)))
-
-
-def _verdict(num_truth: int, missed: int, extra: int) -> str:
-    if not num_truth and not extra:
-        return "no objects, no predictions"
-    return f"{num_truth} labelled, {missed} missed, false positives: {extra}"
 
 
 def _overlay(width: int, height: int, body: str, label: str, title: str) -> str:

@@ -82,7 +82,6 @@ def _images(run: Compared, address_of: Callable[[Path], str]) -> str:
 
 
 def embedded(image: Path) -> str:
-    """The image file as a data URL."""
     return jpeg_uri(read_regular_file(image))
 
 

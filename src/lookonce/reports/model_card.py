@@ -13,7 +13,6 @@ from lookonce.reports.summary import FEW_OBJECTS, sentences
 
 
 def model_card(content: Content) -> str:
-    """The card as Markdown."""
     sections = (_what, _scores, _limits, _data, _training)
     parts = [f"# {content.title}", *(part for section in sections for part in section(content))]
     if content.commands:
@@ -57,7 +56,6 @@ def _scores(content: Content) -> Iterator[str]:
 
 
 def _limits(content: Content) -> Iterator[str]:
-    """Known limits of the detector, from error types and groups."""
     analysis = content.analysis
     if not analysis:
         return

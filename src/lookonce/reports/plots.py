@@ -117,6 +117,9 @@ def bar_chart(
     across, up = axes((0, max(len(labels), 1)), top)
     parts = []
     width = (across(1) - across(0)) * 0.76 / max(len(series), 1)
+    shown = [label if len(label) <= 10 else label[:9] + "…" for label in labels]
+    room = (across(1) - across(0)) / LETTER
+    every = max(1, math.ceil((max(map(len, shown), default=1) + 1) / room))  # labels must not overlap
     for place, (name, values, color) in enumerate(series):
         for index, value in enumerate(values):
             x = across(index + 0.12) + place * width
@@ -130,7 +133,7 @@ def bar_chart(
         "".join(parts),
         across,
         up,
-        x_ticks=_bar_labels(labels, across),
+        x_ticks=[(index + 0.5, label) for index, label in enumerate(shown) if index % every == 0],
         y_ticks=[(tick, format_y(tick)) for tick in ticks(0, top)],
         x_label=x_label,
         y_label=y_label,
@@ -255,14 +258,6 @@ def _corners(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
         for place, (x, y) in enumerate(points)
         if place in (0, last) or not points[place - 1][1] == y == points[place + 1][1]
     ]
-
-
-def _bar_labels(labels: Sequence[str], across: Axis) -> list[tuple[float, str]]:
-    """(place, text) of every label, or of every n-th if they would overlap."""
-    shown = [label if len(label) <= 10 else label[:9] + "…" for label in labels]
-    room = (across(1) - across(0)) / LETTER
-    every = max(1, math.ceil((max(map(len, shown), default=1) + 1) / room))
-    return [(index + 0.5, label) for index, label in enumerate(shown) if index % every == 0]
 
 
 def _text(x: float, y: float, text: str, *, anchor: str, turned: bool = False) -> str:

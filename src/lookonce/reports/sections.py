@@ -91,7 +91,6 @@ UNDEFINED = -1.0  # of a metric, without objects or detections
 
 
 def tiles(content: Content) -> str:
-    """The main numbers of the run."""
     rows, metrics, record = content.run.rows, content.metrics, content.run.record
     shown = []
     for name in ("AP50", "AP"):
@@ -110,7 +109,6 @@ def tiles(content: Content) -> str:
 
 
 def summary(content: Content) -> str:
-    """A few sentences."""
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences(content))
     return card(f'<ul class="summary">{items}</ul>') if items else ""
 
@@ -121,17 +119,13 @@ def curves(content: Content) -> str:
     for curve in CURVES:
         if series := line_series(content.run.rows, curve.columns):
             charts += line_card(curve.title, series, note=curve.note, y_label=curve.y_label, y_high=curve.y_high)
-    return (f'<div class="grid">{charts}</div>' if charts else "") + _first_batch(content)
-
-
-def _first_batch(content: Content) -> str:
-    """The images and boxes that the network got first."""
-    file = RunFolder(content.run.folder).first_batch
-    if not file.is_file():
-        return ""
-    image = f'<img class="photo" alt="first batch of training" src="{jpeg_uri(file.read_bytes())}">'
+    html = f'<div class="grid">{charts}</div>' if charts else ""
+    batch = RunFolder(content.run.folder).first_batch
+    if not batch.is_file():
+        return html
+    image = f'<img class="photo" alt="first batch of training" src="{jpeg_uri(batch.read_bytes())}">'
     words = "What the network is trained on: images of the first batch with their boxes, after augmentation."
-    return f'<h3 class="above">First batch</h3><p>{words}</p>{card(image)}'
+    return f'{html}<h3 class="above">First batch</h3><p>{words}</p>{card(image)}'
 
 
 def curve_files(content: Content) -> dict[str, str]:
@@ -159,7 +153,6 @@ def line_series(rows: Sequence[Mapping[str, float]], columns: Mapping[str, int])
 
 
 def metrics_table(content: Content) -> str:
-    """COCO's twelve metrics."""
     metrics = content.metrics
     intervals = metrics.get("intervals", {})
     rows = [
@@ -177,7 +170,6 @@ def metrics_table(content: Content) -> str:
 
 
 def class_table(content: Content) -> str:
-    """The metrics of each class, as a sortable table."""
     metrics = content.metrics
     per_class = metrics.get("per_class") or {}
     intervals, best = metrics.get("class_intervals", {}), metrics.get("best_thresholds", {})
@@ -234,14 +226,12 @@ def images(content: Content) -> str:
 
 
 def worst(content: Content) -> str:
-    """The images with most errors."""
     words = "The images with most missed objects and false positives among the predictions from"
     check = "Check their labels too: some of the errors may be label errors."
     return _pairs(content, content.worst, f"{words} {content.shown_from} up. {check}", shown_before=content.images)
 
 
 def predicted(content: Content) -> str:
-    """Annotated images of other weights."""
     if not content.predicted:
         return ""
     figures = [
@@ -283,13 +273,11 @@ def settings_table(content: Content) -> str:
 
 
 def facts(content: Content) -> str:
-    """The machine and the versions."""
     rows = [cell(name) + f'<td class="value">{escape(value)}</td>' for name, value in content.facts.items()]
     return table_card(rows) if rows else ""
 
 
 def commands(content: Content) -> str:
-    """The commands that reproduce the run."""
     return f"<pre>{escape(chr(10).join(content.commands))}</pre>" if content.commands else ""
 
 
@@ -302,7 +290,6 @@ def _settings_rows(names: Iterable[str], settings: Mapping[str, Any]) -> str:
 
 
 def plain(value: Any) -> str:
-    """A setting's value as text."""
     if isinstance(value, list | tuple):
         return "[" + ", ".join(plain(part) for part in value) + "]"
     if value is None or value == "":

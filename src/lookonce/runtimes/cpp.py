@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -75,12 +74,13 @@ class CppRuntime:
                 reason = done.stderr.strip() or f"exit status {done.returncode}"
                 raise WeightsError.at(self.path, f"{PROGRAM} failed: {reason}")
             lines = (output / "detections.jsonl").read_text(encoding="utf-8").splitlines()
-        return [_detections(json.loads(line)["detections"]) for line in lines]
-
-
-def _detections(found: list[dict[str, Any]]) -> Detections:
-    return Detections(
-        boxes_xyxy=np.array([one["box_xyxy"] for one in found], np.float32).reshape(-1, 4),
-        scores=np.array([one["score"] for one in found], np.float32),
-        labels=np.array([one["label"] for one in found], np.int64),
-    )
+        detections = []
+        for found in (json.loads(line)["detections"] for line in lines):
+            boxes_xyxy = np.array([one["box_xyxy"] for one in found], np.float32).reshape(-1, 4)
+            scores, labels = ([one[name] for one in found] for name in ("score", "label"))
+            detections.append(
+                Detections(
+                    boxes_xyxy=boxes_xyxy, scores=np.array(scores, np.float32), labels=np.array(labels, np.int64)
+                )
+            )
+        return detections

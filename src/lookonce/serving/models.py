@@ -126,7 +126,6 @@ class Answer:
         )
 
     def drawn(self, suffix: str) -> bytes:
-        """The annotated image, encoded in the format of the suffix."""
         return encode(draw(self.image, self.found.detections, self.found.record.class_names), suffix)
 
 

@@ -17,13 +17,9 @@ def without_defaults(model: bytes) -> bytes:
 
 
 def _without_values(graph: memoryview) -> bytes:
-    kept = (
-        whole
-        for number, value, whole in all_fields(graph)
-        if number != INITIALIZER or value is None or NAMES.isdisjoint(_names(value))
-    )
+    kept = []
+    for number, value, whole in all_fields(graph):
+        parts = fields(value) if number == INITIALIZER and value is not None else []
+        if NAMES.isdisjoint(bytes(name) for field, name in parts if field == TENSOR_NAME):
+            kept.append(whole)
     return as_field(GRAPH, b"".join(kept))
-
-
-def _names(tensor: memoryview) -> set[bytes]:
-    return {bytes(value) for number, value in fields(tensor) if number == TENSOR_NAME}

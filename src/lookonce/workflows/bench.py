@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
@@ -28,7 +28,7 @@ from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.settings.names import split_list
 from lookonce.shown import to_json
 from lookonce.storage import output_folder, write_file
-from lookonce.workflows.bench_process import THREADS_VARIABLE, Case, as_json
+from lookonce.workflows.bench_process import THREADS_VARIABLE, Case
 
 # Each numeric library reads one of these when it starts.
 THREAD_VARIABLES = (THREADS_VARIABLE, "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -48,7 +48,6 @@ class Bench:
 
     @property
     def exit_code(self) -> int:
-        """1 if a case could not be measured."""
         return int(any("error" in row for row in (*self.rows, *self.pipelines)))
 
 
@@ -132,21 +131,17 @@ def _numbers(name: str, text: str | None) -> list[int]:
 
 
 def _measure_all(cases: Sequence[tuple[Case, int]]) -> Iterator[dict[str, Any]]:
-    with progress_bar("bench", len(cases)) as advance:
-        for done, (case, threads) in enumerate(cases):
-            advance(done, f"{Path(case.weights).name}, {threads} threads")
-            yield {"file": case.weights, "threads": threads, **_measured(case, threads)}
-
-
-def _measured(case: Case, threads: int) -> dict[str, Any]:
-    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
+    """Runs each case, with so many threads, in a process of its own."""
     command = [sys.executable, "-m", "lookonce.workflows.bench_process"]
-    done = subprocess.run(command, input=as_json(case), env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise LookonceError.at(case.weights, f"the measurement exited with status {done.returncode}: {last}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    with progress_bar("bench", len(cases)) as advance:
+        for number, (case, threads) in enumerate(cases):
+            advance(number, f"{Path(case.weights).name}, {threads} threads")
+            environment, given = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)), json.dumps(asdict(case))
+            done = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                raise LookonceError.at(case.weights, f"the measurement exited with status {done.returncode}: {last}")
+            yield {"file": case.weights, "threads": threads, **json.loads(done.stdout.splitlines()[-1])}
 
 
 def machine() -> dict[str, Any]:
@@ -164,7 +159,6 @@ def machine() -> dict[str, Any]:
 
 
 def as_text(done: Bench, layout: Layout = PLAIN) -> Iterator[str]:
-    """The machine, the table, one line per pipeline, and the errors."""
     yield f"{done.machine['processor']}, load {done.machine['load'] or 0:.1f}"
     yield f"int8: {done.machine['int8']}"
     yield from layout.lines(_table([row for row in done.rows if "error" not in row]), least_width=TABLE_WIDTH)

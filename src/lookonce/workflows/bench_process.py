@@ -9,7 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -219,10 +219,6 @@ def main() -> None:
         images = counted(case.batch, "image")
         answer = {"error": f"{case.weights}: cannot run {images} of {size}: {type(error).__name__}: {error}"}
     json.dump(answer, sys.stdout)
-
-
-def as_json(case: Case) -> str:
-    return json.dumps(asdict(case))
 
 
 if __name__ == "__main__":

@@ -126,11 +126,21 @@ def check(
     if weights is not None:
         result = _with_label_errors(result, weights, names)
     fixed = write_fixed(result, fix) if fix is not None else None
-    checked = Checked(result=result, fixed=fixed, advice=_advise(result) if advice and not only else None)
+    by_split = {dataset.split: dataset for dataset in result.datasets} if advice and not only else {}
+    trained_on = by_split.get("train", next(iter(by_split.values()), None))
+    checked = Checked(result=result, fixed=fixed, advice=None if trained_on is None else advise(trained_on))
     if json_file is not None:
         write_file(json_file, json.dumps(as_json(checked), indent=1) + "\n")
     if html is not None:
-        write_file(html, render_check(_page(checked, data, images)))
+        command = f"lookonce check {data}" + (f" --images {images}" if images else "")
+        page = CheckPage(
+            title=f"Data check: {Path(data).resolve().name}",
+            result=result,
+            advice=checked.advice,
+            changes=fixed.changes if fixed else (),
+            commands=(command, f"{command} --fix CORRECTED"),
+        )
+        write_file(html, render_check(page))
     return checked
 
 
@@ -162,44 +172,20 @@ def _with_label_errors(result: CheckResult, weights: Path, names: Path | None) -
     return replace(result, findings=findings)
 
 
-def _advise(result: CheckResult) -> Advice | None:
-    """Advice from the train split, else from the first split; None without boxes."""
-    by_split = {dataset.split: dataset for dataset in reversed(result.datasets)}
-    dataset = by_split.get("train", result.datasets[0] if result.datasets else None)
-    if dataset is None or not len(dataset.labels):
-        return None
-    return advise(dataset)
-
-
-def _page(checked: Checked, data: str | Path, images: Path | None) -> CheckPage:
-    command = f"lookonce check {data}" + (f" --images {images}" if images else "")
-    return CheckPage(
-        title=f"Data check: {Path(data).resolve().name}",
-        result=checked.result,
-        advice=checked.advice,
-        changes=checked.fixed.changes if checked.fixed else (),
-        commands=(command, f"{command} --fix CORRECTED"),
-    )
-
-
 def write_fixed(result: CheckResult, folder: Path) -> Fixed:
     """Write the data set with all automatic fixes, in its own format (COCO if it mixes several)."""
     repaired = repair(result.datasets, result.findings)
     if not repaired.datasets:
         raise DataError.at(result.origin, f"no split can be read, so {folder} was not written; correct the annotations")
     left = [found.message for found in result.sorted_findings if not FINDING_KINDS[found.name].fix]
-    notes = {"changes.txt": _changes_text(result.origin, repaired.changes, left)}
+    head = f"A copy of {result.origin}, corrected by lookonce check --fix."
+    made = f"{counted(len(repaired.changes), 'change')}{':' if repaired.changes else ''}"
+    undecided = f"{len(left)} left for you to decide{':' if left else ''}"
+    notes = {"changes.txt": "\n".join([head, "", made, *repaired.changes, "", undecided, *left, ""])}
     copy = write_data(
         repaired.datasets, folder, to=_OWN_FORMAT.get(result.format, "coco"), new_names=repaired.new_names, notes=notes
     )
     return Fixed(copy=copy, changes=repaired.changes)
-
-
-def _changes_text(origin: str, changes: Sequence[str], left: Sequence[str]) -> str:
-    head = f"A copy of {origin}, corrected by lookonce check --fix."
-    made = f"{counted(len(changes), 'change')}{':' if changes else ''}"
-    undecided = f"{len(left)} left for you to decide{':' if left else ''}"
-    return "\n".join([head, "", made, *changes, "", undecided, *left, ""])
 
 
 def as_json(checked: Checked) -> dict[str, object]:
@@ -245,20 +231,14 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         yield f"{images}, {result.num_images / max(result.seconds, 1e-3):,.0f} images/s"
     if checked.advice:
         yield from _advice_lines(checked.advice)
+    is_labelled = bool(result.datasets) and result.format != IMAGES_ALONE  # else --fix refuses the data
     if checked.fixed:
         folder, changes = checked.fixed.copy.folder, checked.fixed.changes
         yield f"written: {folder}, corrected copy with {counted(len(changes), 'change')}; see {folder / 'changes.txt'}"
-    elif fixable := _num_fixable(result):
+    elif (fixable := sum(bool(FINDING_KINDS[found.name].fix) for found in result.findings)) and is_labelled:
         command = f"lookonce check {quote(str(result.origin))} --fix CORRECTED"
         yield f"`{command}` writes a copy with {counted(fixable, 'finding')} corrected"
     yield ", ".join(counted(result.count(severity), severity) for severity in SEVERITIES)
-
-
-def _num_fixable(result: CheckResult) -> int:
-    """Findings that `--fix` corrects; 0 if it would refuse the data."""
-    if not result.datasets or result.format == IMAGES_ALONE:
-        return 0
-    return sum(bool(FINDING_KINDS[finding.name].fix) for finding in result.findings)
 
 
 def _advice_lines(advice: Advice) -> Iterator[str]:

@@ -80,7 +80,9 @@ def convert(
         Images (file, folder, pattern) on which two anchor masks of a Darknet file are compared; the comparison is
         drawn into OUTPUT-masks.png.
     """
-    targets = _targets(to)
+    targets = split_list(to)
+    for name in targets:
+        require_one_of("to", name, WRITERS)
     options = ReadOptions(
         class_names=read_names(names) if names else (),
         image_size=None if image_size is None else size_hw(image_size),
@@ -142,7 +144,6 @@ def _raw_heads(read: ForeignWeights, canvases: NDArray[np.uint8]) -> list[NDArra
 
 
 def as_text(converted: Converted) -> Iterator[str]:
-    """Lines for a terminal."""
     yield from converted.notes
     if converted.record.class_names:
         yield from describe_record(converted.record)
@@ -150,13 +151,6 @@ def as_text(converted: Converted) -> Iterator[str]:
         yield f"warning: {warning}"
     for path in converted.written:
         yield f"written: {path}"
-
-
-def _targets(to: str) -> list[str]:
-    targets = split_list(to)
-    for name in targets:
-        require_one_of("to", name, WRITERS)
-    return targets
 
 
 def _masks(mask: str) -> Masks:

@@ -12,7 +12,7 @@ from lookonce.data.splits import SPLITS, DataSource
 from lookonce.data.write import Copy, Format, Placing, require_format, require_new, write_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.request import old_names
-from lookonce.settings.names import counted, require_one_of
+from lookonce.settings.names import counted, require_one_of, split_list
 
 
 @old_names(pictures="image_files")
@@ -89,8 +89,8 @@ def convert_data(
     if boxes:
         require_one_of("boxes", boxes, BOX_CONVENTIONS)
         opened.boxes = BOX_CONVENTIONS[boxes]
-    datasets = _merged([opened, *(open_data(more, follow_links=follow_links) for more in merge or ())], splits)
-    datasets = [_with_classes(dataset, rename or (), classes or ()) for dataset in datasets]
+    sources = [opened, *(open_data(more, follow_links=follow_links) for more in merge or ())]
+    datasets = [_with_classes(dataset, rename or (), classes or ()) for dataset in _merged(sources, splits)]
     if count:
         datasets = [sample(dataset, count, seed) for dataset in datasets]
     if shares:
@@ -103,7 +103,6 @@ def convert_data(
 
 
 def as_text(copy: Copy) -> Iterator[str]:
-    """Lines for a terminal."""
     for split, count in copy.images.items():
         boxes = copy.boxes[split]
         yield f"{split}: {counted(count, 'image')}, {counted(boxes, 'box')}"
@@ -144,23 +143,24 @@ def read_renames(words: Sequence[str], class_names: Sequence[str]) -> dict[str, 
 
 
 def _merged(sources: Sequence[DataSource], splits: Sequence[str] | None) -> list[Dataset]:
-    """The splits of all sources with unified classes; splits of the same name are merged."""
-    read = [source.split(name) for source in sources for name in splits or _usual_splits(source)]
+    """The splits of all sources with unified classes; splits of the same name are merged.
+
+    By default train, val and test, or all splits of a source that has none of these; others, such as VOC's trainval,
+    repeat images.
+    """
+    read = []
+    for source in sources:
+        usual = [split for split in source.splits if split in SPLITS] or list(source.splits)
+        read += [source.split(name) for name in splits or usual]
     names = dict.fromkeys(dataset.split for dataset in read)
     unified = unify_classes(read)
     return [join([dataset for dataset in unified if dataset.split == name], name) for name in names]
 
 
-def _usual_splits(source: DataSource) -> list[str]:
-    """train, val and test, or all splits if it has none of these; others, such as VOC's trainval, repeat images."""
-    return [split for split in source.splits if split in SPLITS] or list(source.splits)
-
-
 def _with_classes(dataset: Dataset, rename: Sequence[str], classes: Sequence[str]) -> Dataset:
     renamed = rename_classes(dataset, read_renames(rename, dataset.class_names)) if rename else dataset
-    return keep_classes(renamed, [name for word in classes for name in _known(word, renamed)]) if classes else renamed
-
-
-def _known(word: str, dataset: Dataset) -> list[str]:
-    """`car,bus` equals `car bus`, unless a class has the name `car,bus`."""
-    return [word] if word in dataset.class_names else [part for part in word.split(",") if part]
+    if not classes:
+        return renamed
+    # `car,bus` equals `car bus`, unless a class has the name `car,bus`.
+    known = ([word] if word in renamed.class_names else split_list(word) for word in classes)
+    return keep_classes(renamed, [name for names in known for name in names])

@@ -136,13 +136,11 @@ def diagnose(
 
 
 def as_text(diagnosed: Diagnosed) -> Iterator[str]:
-    """Lines for a terminal."""
     yield from lines(diagnosed.diagnosis)
     yield f"written: {diagnosed.output}: diagnosis.json, overlay.jpg (check in it that the boxes lie on the objects)"
 
 
 def lines(diagnosis: Diagnosis) -> Iterator[str]:
-    """Each check with its evidence, then the cause."""
     marks = {"cause": "CAUSE", "suspect": "suspect", "fine": "fine", "look": "look", "unknown": "-"}
     for number, check in enumerate(diagnosis.checks, start=1):
         yield f"{number}. {check.name}: {marks[check.verdict]}"

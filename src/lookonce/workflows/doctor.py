@@ -52,7 +52,6 @@ class Health:
 
     @property
     def exit_code(self) -> int:
-        """1 if any check is wrong, else 0."""
         return int(any(finding.verdict == "wrong" for finding in self.findings))
 
 
@@ -90,7 +89,6 @@ def write_bundle(path: Path, health: Health, run: Path | None) -> None:
 
 
 def as_text(health: Health) -> Iterator[str]:
-    """One line per check, with its advice below."""
     width = max(len(finding.name) for finding in health.findings)
     for finding in health.findings:
         yield f"{finding.verdict:<8} {finding.name:<{width}}  {finding.text}"

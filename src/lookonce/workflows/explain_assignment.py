@@ -144,7 +144,6 @@ def answers(settings: Settings, model: YoloV3Tiny, record: ModelRecord, batch: B
 
 
 def as_text(found: Explanation) -> Iterator[str]:
-    """One row per anchor."""
     images, boxes = found.num_images, found.num_boxes
     yield f"assignment {found.assignment}, {counted(boxes, 'box')} in {counted(images, 'image')}"
     yield "stride        anchor   boxes  predictions"

@@ -182,7 +182,6 @@ def _exports_for(
 
 
 def as_text(exports: Exports) -> Iterator[str]:
-    """A few lines per file, or the table of formats."""
     if exports.is_list:
         yield from _format_lines()
     for one in exports.files:

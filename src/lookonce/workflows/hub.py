@@ -127,7 +127,6 @@ def pull(
 
 
 def as_text(done: Transferred | PublishedList) -> Iterator[str]:
-    """Where it is now; or the table of published weights."""
     if isinstance(done, Transferred):
         yield f"{'pushed' if done.is_on_hub else 'here already' if done.was_here else 'written'}: {done.place}"
         return

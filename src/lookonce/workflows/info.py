@@ -110,7 +110,10 @@ def info(
     record = None if runtime is None else runtime.record
     input_hw = asked or (record.image_size if record else (416, 416))
     if record is None:
-        steps = _steps_without_weights(80 if num_classes is None else num_classes, width, input_hw)
+        if num_classes is not None and num_classes < 1:
+            raise SettingsError.of("num_classes", num_classes, "expected 1 or more")
+        channels = scaled_channels(1.0 if width is None else width)
+        steps = steps_of(channels, 80 if num_classes is None else num_classes, input_hw)
     else:
         steps = steps_of(
             record.channels,
@@ -147,14 +150,7 @@ def _with_budget(
     return replace(found, budget=budget, output=output, files=files)
 
 
-def _steps_without_weights(num_classes: int, width: float | None, size_hw: tuple[int, int]) -> list[Step]:
-    if num_classes < 1:
-        raise SettingsError.of("num_classes", num_classes, "expected 1 or more")
-    return steps_of(scaled_channels(1.0 if width is None else width), num_classes, size_hw)
-
-
 def as_text(found: Info, layout: Layout = PLAIN) -> Iterator[str]:
-    """The budget if requested, else the layers and the record."""
     if found.budget is not None:
         yield from layout.lines(table_of(list(rows_of(found.budget))), least_width=TABLE_WIDTH)
         yield from lines_of(totals_of(found.budget))

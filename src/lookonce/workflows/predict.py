@@ -88,7 +88,6 @@ class Predicted:
         return self.images[index]
 
     def __str__(self) -> str:
-        """One line for each image."""
         return "\n".join(map(str, self.images))
 
     def _repr_html_(self) -> str:
@@ -329,7 +328,6 @@ def _free_folder(request: PredictRequest, media: Media) -> Path:
 
 
 def as_text(predicted: Predicted) -> Iterator[str]:
-    """The detections of each image, the totals, the throughput and the files."""
     if predicted.parts is not None:
         yield from predicted.parts.lines()
         return

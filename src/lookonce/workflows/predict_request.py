@@ -120,13 +120,11 @@ class PredictRequest(DetectorRequest):
         require_setting("tile_overlap", self.tile_overlap, is_part, expected)
 
     def media(self) -> Media:
-        """The images and clips of `source`."""
         needs_files = self.as_labels is not None
         return find_media(self.source, reconnect=self.reconnect, follow_links=self.follow_links, as_files=needs_files)
 
     @property
     def chosen_weights(self) -> Path:
-        """`weights`, or the default ones."""
         return self.weights or default_weights()
 
     @property

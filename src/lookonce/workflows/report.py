@@ -125,7 +125,6 @@ def report(
 
 
 def as_text(page: Path) -> Iterator[str]:
-    """The page and its size."""
     yield f"written: {page} ({page.stat().st_size / 1e6:.1f} MB)"
 
 
@@ -334,7 +333,6 @@ def open_datasets(run: Run, shown: str) -> list[Dataset]:
 
 
 def with_predictions(content: Content, folder: Path) -> Content:
-    """The content with the annotated images of a folder of `lookonce predict`."""
     known = read_result(folder / "detections.json")
     images = {str(image.place): image.read() for image in find_images(folder)}
     by = f"{known['weights']}, which detects {counted(len(known['class_names']), 'class')}"
@@ -363,7 +361,6 @@ def commands(run: Run) -> Sequence[str]:
 def _report_comparison(
     folders: Sequence[Path], options: Options, output: Path | None, title: str, on_progress: OnProgress | None
 ) -> Path:
-    """One page for several runs."""
     names, runs = run_names(folders), list[Compared]()
     drawn: list[Resampled | None] = []
     first: Scored | None = None

@@ -173,6 +173,7 @@ def verify(
         Store the result in the metadata of each file whose format supports it; --no-store does not change the files.
     """
     paths = with_files_of_run([find_weights(file) for file in files])
+    beside = paths[0] if (paths[0] / "checkpoints").is_dir() else paths[0].resolve().parent
     source = open_data(str(data), images, follow_links=follow_links)
     dataset = (with_val_of(source, paths[0], names) if split == VAL else source).split(split)
     subjects = open_subjects(paths, runtimes, names)
@@ -183,7 +184,7 @@ def verify(
         data=str(data),
         split=split,
         num_images=len(dataset),
-        output=output or _beside(paths[0]),
+        output=output or beside / "verify.json",
     )
     write_file(verification.output, json.dumps(as_json(verification, verification.rows), indent=1) + "\n")
     if store:
@@ -350,11 +351,6 @@ def size_of_weights(path: Path) -> int:
     from lookonce.weights.load import find_checkpoint
 
     return size_of(find_checkpoint(path) / MODEL_FILE)
-
-
-def _beside(path: Path) -> Path:
-    """Default path of verify.json: in a run folder, else beside the file."""
-    return (path if (path / "checkpoints").is_dir() else path.resolve().parent) / "verify.json"
 
 
 def _size(size_hw: tuple[int, int]) -> str:
