@@ -11,7 +11,7 @@ write the same bytes.
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -117,11 +117,21 @@ class PartResult:
         if len(names) < num_chunks:
             problem = f"{len(names)} of {num_chunks} chunks; run the same command again, with --resume"
             raise StorageError.at(f"{self._folder}/{self._chunks}", problem)
-        total = _Total()
-        chunks = (total.add(self._read(names[chunk])) for chunk in sorted(names))
-        self._folder.write_pieces(f"{self.name}.jsonl", chunks)
+        digest, counts = hashlib.sha256(), Counter({"bytes": 0, "images": 0, "failed": 0, "detections": 0})
+
+        def chunks() -> Iterator[bytes]:
+            for chunk in sorted(names):
+                content = self._read(names[chunk])
+                digest.update(content)
+                counts["bytes"] += len(content)
+                for row in map(parse_json, content.splitlines()):
+                    counts["failed" if "error" in row else "images"] += 1
+                    counts["detections"] += len(row.get("detections", ()))
+                yield content
+
+        self._folder.write_pieces(f"{self.name}.jsonl", chunks())
         shown = {"part": str(self._part), "rows": [rows.start + 1, rows.stop]}
-        record = {**shown, **total.as_json(), "made_with": self._made_with}
+        record = {**shown, "sha256": digest.hexdigest(), **counts, "made_with": self._made_with}
         self._folder.write(f"{self.name}.json", to_json(record, indent=1) + "\n")
         self.clean()
         return record
@@ -153,22 +163,3 @@ class PartResult:
             if found.get(name) != value:
                 made = f"with which part {self._part} in {self._folder} was made"
                 raise SettingsError.of(name, value, f"expected {found.get(name)}, {made}; name another output")
-
-
-class _Total:
-    """Digest and numbers of the chunks that pass through `add`."""
-
-    def __init__(self) -> None:
-        self._digest, self._counts = hashlib.sha256(), Counter({"bytes": 0, "images": 0, "failed": 0, "detections": 0})
-
-    def add(self, content: bytes) -> bytes:
-        self._digest.update(content)
-        self._counts["bytes"] += len(content)
-        for line in content.splitlines():
-            row = parse_json(line)
-            self._counts["failed" if "error" in row else "images"] += 1
-            self._counts["detections"] += len(row.get("detections", ()))
-        return content
-
-    def as_json(self) -> dict[str, Any]:
-        return {"sha256": self._digest.hexdigest(), **self._counts}

@@ -32,7 +32,7 @@ TWELVE = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Curve:
     """A chart over the epochs. columns: of metrics.jsonl, each with its color; y_label: with its unit; y_high: top of
     the y axis; note: a line under the chart."""
@@ -47,41 +47,27 @@ class Curve:
 
 CURVES = (
     Curve(
-        name="loss",
-        title="Loss of training and validation",
-        columns={"loss": 1, "val_loss": 2},
-        y_label="loss",
+        *("loss", "Loss of training and validation", {"loss": 1, "val_loss": 2}, "loss"),
         note="loss: mean over the epoch, with augmentation. val_loss: after the epoch, without.",
     ),
+    Curve("loss-parts", "Parts of the training loss", {"box": 2, "objectness": 3, "classes": 4}, "loss"),
     Curve(
-        name="loss-parts",
-        title="Parts of the training loss",
-        columns={"box": 2, "objectness": 3, "classes": 4},
-        y_label="loss",
+        "val-loss-parts",
+        "Parts of the validation loss",
+        {"val_box": 2, "val_objectness": 3, "val_classes": 4},
+        "loss",
     ),
+    Curve("ap", "AP on the validation images", {"AP50": 1, "AP": 2, "AP75": 3}, "AP, 0 to 1", 1.0),
     Curve(
-        name="val-loss-parts",
-        title="Parts of the validation loss",
-        columns={"val_box": 2, "val_objectness": 3, "val_classes": 4},
-        y_label="loss",
+        "precision",
+        "Precision, recall and F1 on the validation images",
+        {"precision": 1, "recall": 2, "F1": 3},
+        "0 to 1",
+        1.0,
+        "At IoU 0.5 and the one confidence threshold with the highest F1 of each epoch; means over the classes.",
     ),
-    Curve(
-        name="ap",
-        title="AP on the validation images",
-        columns={"AP50": 1, "AP": 2, "AP75": 3},
-        y_label="AP, 0 to 1",
-        y_high=1.0,
-    ),
-    Curve(
-        name="precision",
-        title="Precision, recall and F1 on the validation images",
-        columns={"precision": 1, "recall": 2, "F1": 3},
-        y_label="0 to 1",
-        y_high=1.0,
-        note="At IoU 0.5 and the one confidence threshold with the highest F1 of each epoch; means over the classes.",
-    ),
-    Curve(name="lr", title="Learning rate at the end of each epoch", columns={"lr": 1}, y_label="learning rate"),
-    Curve(name="speed", title="Throughput of training", columns={"images_per_second": 3}, y_label="images/s"),
+    Curve("lr", "Learning rate at the end of each epoch", {"lr": 1}, "learning rate"),
+    Curve("speed", "Throughput of training", {"images_per_second": 3}, "images/s"),
 )
 DASHED = (
     "Dashed ground truth: missed, that is, no prediction of its class matches it at IoU 0.5. Dashed prediction: false "

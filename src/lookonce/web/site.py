@@ -7,10 +7,10 @@ from pathlib import Path
 
 from lookonce.colors import class_color, css_color, text_color
 from lookonce.errors import WeightsError
-from lookonce.runtimes.exported import DETECTION_OUTPUTS
+from lookonce.runtimes.exported import DETECTION_OUTPUTS, THRESHOLDS
 from lookonce.runtimes.onnx import OnnxRuntime
+from lookonce.runtimes.protobuf import all_fields, as_field, fields
 from lookonce.web.runtime import write_runtime
-from lookonce.web.thresholds import without_defaults
 
 ASSETS = ("index.html", "page.css", "page.js", "view.js", "detect.js", "worker.js")
 # The part of the record that the page reads. Settings of the training, with paths of its machine, are not among them.
@@ -34,6 +34,26 @@ def write_site(folder: Path, model: Path, title: str) -> None:
     # Netlify and Cloudflare Pages read this file.
     lines = [f"  {name}: {value}\n" for name, value in headers(folder).items()]
     (folder / "_headers").write_text("/*\n" + "".join(lines), encoding="utf-8")
+
+
+def without_defaults(model: bytes) -> bytes:
+    """The .onnx file, whose thresholds are optional inputs, without their default values: ONNX Runtime for browsers
+    knows no optional inputs.
+
+    Field numbers of onnx.proto: ModelProto.graph 7; GraphProto.initializer 5; TensorProto.name 8.
+    """
+    known, parts = {name.encode() for name in THRESHOLDS}, []
+    for number, graph, whole in all_fields(memoryview(model)):
+        if number != 7 or graph is None:
+            parts.append(bytes(whole))
+            continue
+        kept = []
+        for field, value, entry in all_fields(graph):
+            names = fields(value) if field == 5 and value is not None else []
+            if known.isdisjoint(bytes(name) for place, name in names if place == 8):
+                kept.append(entry)
+        parts.append(as_field(7, b"".join(kept)))
+    return b"".join(parts)
 
 
 def require_usable(runtime: OnnxRuntime) -> None:

@@ -124,8 +124,8 @@ def _numbers(name: str, text: str | None) -> list[int]:
     """`1,2` -> [1, 2]; None -> []."""
     if text is None:
         return []
-    words = split_list(text)
-    if not words or not all(word.isdecimal() and int(word) > 0 for word in words):
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
         raise SettingsError.of(name, text, "expected numbers from 1, separated by commas, for example 1,2")
     return [int(word) for word in words]
 

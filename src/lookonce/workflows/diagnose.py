@@ -40,7 +40,7 @@ from lookonce.settings.record import ModelRecord
 from lookonce.shown import to_json
 from lookonce.storage import output_folder, write_file
 from lookonce.weights.pull import find_weights
-from lookonce.workflows.validation_split import with_val, with_val_of
+from lookonce.workflows.validation_split import data_of_run, with_val_of
 
 DIVERGED = "is not finite (loss"  # part of the line that training logs for a NaN or infinite loss
 IMAGES = 64
@@ -314,13 +314,9 @@ class ScoreMonitor:
         return ""
 
     def _examine(self, rows: Sequence[Mapping[str, float]]) -> Diagnosis:
-        images = self.settings.get("images")
-        follow_links = self.settings.get("follow_links", False)
-        source = open_data(self.settings["data"], Path(images) if images else None, follow_links=follow_links)
-        source = with_val(source, self.settings, self._folder)
         return examine(
             Subject(settings=self.settings, rows=rows, runtime=self._look()),
-            source,
+            data_of_run(self.settings, self._folder),
             split=self.settings["val_split"],
             train_split=self.settings["train_split"],
             images=IMAGES // 2,

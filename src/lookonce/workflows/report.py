@@ -15,7 +15,6 @@ from lookonce.colors import css_class_color
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.data.selection import even_choice
-from lookonce.data.source import open_data
 from lookonce.errors import DataError, LookonceError, SettingsError
 from lookonce.evaluation.analysis import ImageErrors, image_errors
 from lookonce.evaluation.bootstrap import Resampled, bootstrap, compare
@@ -36,7 +35,7 @@ from lookonce.settings.names import counted
 from lookonce.settings.record import Thresholds
 from lookonce.storage import make_folder, write_file
 from lookonce.weights.pull import find_weights
-from lookonce.workflows.validation_split import with_val
+from lookonce.workflows.validation_split import data_of_run
 
 EVALUATION = "evaluation"  # the folder in a run that keeps what the report scored
 CARD = "model-card.md"
@@ -320,11 +319,8 @@ def read_scored(folder: Path, dataset: Dataset, thresholds: Thresholds) -> Score
 def open_datasets(run: Run, shown: str) -> list[Dataset]:
     """The splits of training, of validation and `shown`; empty, with a warning, if the data do not exist any more."""
     settings = run.settings
-    images = settings.get("images")
     try:
-        follow_links = settings.get("follow_links", False)
-        opened = open_data(settings["data"], Path(images) if images else None, follow_links=follow_links)
-        source = with_val(opened, settings, run.folder)
+        source = data_of_run(settings, run.folder)
         wanted = (settings.get("train_split", "train"), settings.get("val_split", "val"), shown)
         return [source.split(name) for name in dict.fromkeys(wanted) if name in source.splits]
     except (KeyError, LookonceError) as error:
