@@ -72,7 +72,10 @@ def _of_image(dataset: Dataset, row: int, results: Results) -> Iterator[tuple[fl
         tag = f"{seen} {score:.2f}"
         best = int(overlaps[index].argmax()) if len(truth) else -1
         overlap = float(overlaps[index, best]) if best >= 0 else 0.0
-        in_crowd = crowd.any() and _covered(boxes[index], truth[crowd]) > OTHER_PLACE
+        box, areas = boxes[index], truth[crowd]
+        wh = np.minimum(box[2:], areas[:, 2:]) - np.maximum(box[:2], areas[:, :2])
+        share_in_crowd = (np.maximum(wh, 0).prod(axis=1) / area_xyxy(box)).max(initial=0)  # largest of one crowd
+        in_crowd = share_in_crowd > OTHER_PLACE
         if overlap < OTHER_PLACE and not in_crowd:
             message = f"{seen!r} is detected with score {score:.2f}, without a label"
             yield score, finding("unlabelled-object", boxes[index], message, tag)
@@ -83,9 +86,3 @@ def _of_image(dataset: Dataset, row: int, results: Results) -> Iterator[tuple[fl
         share = float(area_xyxy(truth[index]) / dataset.image_sizes_wh[row].prod(dtype=np.float64))
         message = f"is labelled {labelled[index]!r} and not detected"
         yield share, finding("undetected-label", truth[index], message, labelled[index])
-
-
-def _covered(box: NDArray[np.float64], areas: NDArray[np.float64]) -> float:
-    """The largest share of `box` (4,) that one of the areas (K, 4) covers."""
-    wh = np.minimum(box[2:], areas[:, 2:]) - np.maximum(box[:2], areas[:, :2])
-    return float((np.maximum(wh, 0).prod(axis=1) / area_xyxy(box)).max())

@@ -162,20 +162,15 @@ def _first_malformed(path: Path, rows: list[Any]) -> DataError:
         'expected {"image_id": int or file name, "category_id": int, "bbox": [x, y, width, height], "score": number}'
     )
     for number, row in enumerate(rows):
-        if not _is_detection(row):
+        try:
+            values = row["image_id"], row["category_id"], *row["bbox"], row["score"]
+            is_right = all(type(value) is int for value in values[:2]) and -(2**63) < values[0] < 2**63
+            is_right &= len(values) == 7 and all(type(value) in (int, float) for value in values[2:])
+        except (TypeError, KeyError):
+            is_right = False
+        if not is_right:
             return DataError(f"{path} row {number}: {json.dumps(row)[:200]}; {expected}", path=path)
-    return DataError(f"{path}: not a list of detections; {expected}", path=path)
-
-
-def _is_detection(row: Any) -> bool:
-    if not isinstance(row, dict) or not {"image_id", "category_id", "bbox", "score"} <= row.keys():
-        return False
-    box = row["bbox"]
-    if not isinstance(box, list) or len(box) != 4 or not isinstance(row["category_id"], int):
-        return False
-    if type(row["image_id"]) is not int or abs(row["image_id"]) >= 2**63:
-        return False
-    return all(type(value) in (int, float) for value in (*box, row["score"]))
+    return DataError.at(path, f"not a list of detections; {expected}")
 
 
 def _refuse_unknown_categories(path: Path, rows: list[Any], results: Results, dataset: Dataset) -> None:

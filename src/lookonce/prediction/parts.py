@@ -121,7 +121,13 @@ class PartResult:
 
         def chunks() -> Iterator[bytes]:
             for chunk in sorted(names):
-                content = self._read(names[chunk])
+                place = f"{self._chunks}/{names[chunk]}"
+                content = self._folder.read(place)
+                if hashlib.sha256(content).hexdigest()[:16] != place[-22:-6]:
+                    self._folder.remove(place)
+                    problem = "its SHA-256 differs from that in its name, so it was removed"
+                    again = "run the same command again, with --resume"
+                    raise StorageError(f"{self._folder}/{place}: {problem}; {again}", path=names[chunk])
                 digest.update(content)
                 counts["bytes"] += len(content)
                 for row in map(parse_json, content.splitlines()):
@@ -145,15 +151,6 @@ class PartResult:
     def _names(self) -> dict[int, str]:
         matches = [match for name in self._folder.names(self._chunks) if (match := _CHUNK.fullmatch(name))]
         return {int(match[1]): match[0] for match in matches}
-
-    def _read(self, name: str) -> bytes:
-        content = self._folder.read(f"{self._chunks}/{name}")
-        if hashlib.sha256(content).hexdigest()[:16] != name[-22:-6]:
-            self._folder.remove(f"{self._chunks}/{name}")
-            problem = "its SHA-256 differs from that in its name, so it was removed"
-            again = "run the same command again, with --resume"
-            raise StorageError(f"{self._folder}/{self._chunks}/{name}: {problem}; {again}", path=name)
-        return content
 
     def _json(self, name: str) -> Any:
         return None if self._folder.size(name) is None else parse_json(self._folder.read(name))

@@ -97,15 +97,12 @@ def read_frames(address: str, name: str) -> Generator[Frame]:
             # Some files repeat or omit timestamps; a written video needs increasing ones.
             seconds = given if given > seconds else max(seconds, Fraction(0)) + 1 / rate
             yield Frame(seconds=seconds, pixels=partial(_upright_rgb, frame))
-        if Path(address).is_file() and (_ends_early(container, stream) or _segment_ends_early(Path(address))):
+        # The last frame in the file's index lies beyond its end: FFmpeg stops there without an error. PyAV 14 has none.
+        entries: Sequence[Any] = getattr(stream, "index_entries", ())
+        ends_early = len(entries) > 0 and entries[-1].pos + entries[-1].size > container.size > 0
+        if Path(address).is_file() and (ends_early or _segment_ends_early(Path(address))):
             short = DataError.at(name, "truncated video: the file is shorter than its header says")
             yield Frame(seconds=max(seconds, Fraction(0)), pixels=partial(refuse, short))
-
-
-def _ends_early(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether the last frame in the file's index lies beyond its end; FFmpeg stops there without an error."""
-    entries: Sequence[Any] = getattr(stream, "index_entries", ())  # PyAV 14 has none
-    return len(entries) > 0 and entries[-1].pos + entries[-1].size > container.size > 0
 
 
 def _segment_ends_early(path: Path) -> bool:

@@ -24,7 +24,13 @@ def data_section(datasets: Sequence[Dataset]) -> str:
         median = number(f"{np.median(sizes):.0f} pixels" if len(sizes) else "–")
         rows.append(cell(data.split) + count(len(data)) + count(num_empty(data)) + count(len(sizes)) + median)
     head = heads("split", "images", "without objects", "objects", "median size", words=["split"])
-    charts = _class_chart(datasets) + _size_chart(datasets) + _box_maps(datasets[0])
+    names = datasets[0].class_names
+    counts = [
+        (data.split, np.bincount(data.labels, minlength=len(names)).astype(float).tolist(), place)
+        for place, data in enumerate(datasets, start=1)
+    ]
+    charts = bar_card("Objects of each class", names, counts, x_label="class", y_label="objects")
+    charts += _size_chart(datasets) + _box_maps(datasets[0])
     return f'{table_card(rows, head=head)}<div class="grid below">{charts}</div>'
 
 
@@ -37,15 +43,6 @@ def object_sizes(dataset: Dataset) -> NDArray[np.float64]:
     """(M,) sqrt(width * height), in pixels of the image."""
     wh = dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]
     return np.asarray(np.sqrt(wh[:, 0] * wh[:, 1]), np.float64)
-
-
-def _class_chart(datasets: Sequence[Dataset]) -> str:
-    names = datasets[0].class_names
-    series = [
-        (data.split, np.bincount(data.labels, minlength=len(names)).astype(float).tolist(), place)
-        for place, data in enumerate(datasets, start=1)
-    ]
-    return bar_card("Objects of each class", names, series, x_label="class", y_label="objects")
 
 
 def _size_chart(datasets: Sequence[Dataset]) -> str:

@@ -1,6 +1,6 @@
 """The page of `lookonce monitor`: runs in progress with the curves of the report, one run over the other."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
 
@@ -41,30 +41,23 @@ def parts_of(folders: Mapping[str, Path], address_of: Callable[[Path], str]) -> 
 
     DataError if a folder is no run.
     """
-    runs = []
-    for name, folder in folders.items():
+    runs, shown = [], []
+    for place, (name, folder) in enumerate(folders.items()):
         run = read_run(folder)
         metrics = best_metrics(run.rows, run.settings.get("best_metric", "AP"))
         runs.append(Compared(name=name, content=Content(title=name, run=run, metrics=metrics)))
+        values = {"epochs": f"{len(run.rows)}/{run.settings.get('epochs', '?')}"}
+        values |= {f"best {metric}": three_digits(metrics.get(metric, -1)) for metric in ("AP", "AP50")}
+        mark = dot(series_color(place))
+        shown += [(value, f"{mark}{words} of {escape(name)}") for words, value in values.items()]
     return {
-        TILES: _tiles(runs),
+        TILES: tiles(shown),
         "training": curves(runs) or "<p>No epoch is finished yet.</p>",
         "images": f'<div class="stack">{"".join(_images(run, address_of) for run in runs)}</div>',
         "log": "".join(
             f"<h3>{escape(run.name)}</h3><pre>{escape(log_end(run.content.run.folder))}</pre>" for run in runs
         ),
     }
-
-
-def _tiles(runs: Sequence[Compared]) -> str:
-    """For each run: its epochs, and the best AP and AP50 so far."""
-    shown = []
-    for place, run in enumerate(runs):
-        epochs = f"{len(run.content.run.rows)}/{run.content.run.settings.get('epochs', '?')}"
-        best = {f"best {name}": three_digits(run.content.metrics.get(name, -1)) for name in ("AP", "AP50")}
-        mark, name = dot(series_color(place)), escape(run.name)
-        shown += [(value, f"{mark}{words} of {name}") for words, value in ({"epochs": epochs} | best).items()]
-    return tiles(shown)
 
 
 def _images(run: Compared, address_of: Callable[[Path], str]) -> str:

@@ -64,7 +64,14 @@ def measure(case: Case) -> dict[str, Any]:
     started, names = time.perf_counter(), Path(case.names) if case.names else None
     runtime = load_runtime(case.weights, names=names, device=case.device, runtime=case.runtime)
     loaded = time.perf_counter() - started
-    sources = _sources(case.images)
+    if case.images is not None:
+        sources = find_images(case.images)
+    else:
+        scenes = (make_scene(0, "val", number, SceneOptions(sides=MADE_SIDES)) for number in range(NUM_MADE_IMAGES))
+        sources = [
+            ImageSource(name=f"synthetic {number}", place=Path(f"{number}.jpg"), content=encode(scene.image, ".jpg"))
+            for number, scene in enumerate(scenes)
+        ]
     size_hw = case.image_size or runtime.record.image_size
     measured = pipeline_of(runtime, sources, case) if case.pipeline else network_of(runtime, sources, case, size_hw)
     return {
@@ -84,16 +91,6 @@ def peak_memory_mb() -> float | None:
         return None
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used / 1e6 if sys.platform == "darwin" else used * 1024 / 1e6  # bytes on macOS, KiB elsewhere
-
-
-def _sources(images: str | None) -> list[ImageSource]:
-    if images is not None:
-        return find_images(images)
-    scenes = (make_scene(0, "val", number, SceneOptions(sides=MADE_SIDES)) for number in range(NUM_MADE_IMAGES))
-    return [
-        ImageSource(name=f"synthetic {number}", place=Path(f"{number}.jpg"), content=encode(scene.image, ".jpg"))
-        for number, scene in enumerate(scenes)
-    ]
 
 
 def network_of(runtime: Runtime, sources: list[ImageSource], case: Case, size_hw: tuple[int, int]) -> dict[str, Any]:

@@ -114,8 +114,11 @@ def diagnose(
     weights = find_weights(weights)
     subject = read_subject(weights, names)
     settings = subject.settings
+    if not data and not settings.get("data"):
+        problem = "is not a run folder, which stores its data; add --data DATA"
+        raise SettingsError(f"data: {weights} {problem}", setting="data", path=weights)
     opened = open_data(
-        data or _data_of(subject, weights),
+        data or Path(settings["data"]),
         images or (Path(known) if (known := settings.get("images")) else None),
         follow_links=follow_links or settings.get("follow_links", False),
     )
@@ -259,14 +262,6 @@ def _raise_error(finding: Finding) -> None:
         raise DataError(finding.message, path=finding.file, check=finding.name)
 
 
-def _data_of(subject: Subject, weights: Path) -> Path:
-    known = subject.settings.get("data")
-    if not known:
-        problem = "is not a run folder, which stores its data; add --data DATA"
-        raise SettingsError(f"data: {weights} {problem}", setting="data", path=weights)
-    return Path(known)
-
-
 class ScoreMonitor:
     """Diagnoses a run, once per symptom, when its validation AP50 stays below NOTHING_AP50 or falls below a third of
     the best.
@@ -314,9 +309,10 @@ class ScoreMonitor:
         return ""
 
     def _examine(self, rows: Sequence[Mapping[str, float]]) -> Diagnosis:
+        source = data_of_run(self.settings, self._folder)  # before the weights are copied
         return examine(
             Subject(settings=self.settings, rows=rows, runtime=self._look()),
-            data_of_run(self.settings, self._folder),
+            source,
             split=self.settings["val_split"],
             train_split=self.settings["train_split"],
             images=IMAGES // 2,

@@ -105,7 +105,12 @@ def write_one(
     """One file of the format `name`, compared with the reference."""
     if reference.calibration is not None:
         plan = replace(plan, calibration=reference.calibration.canvases)
-    compare_file = partial(_compare, FORMATS[name], plan, reference) if FORMATS[name].runtime else _not_compared
+
+    def compare_file(written: Path) -> Parity:
+        if FORMATS[name].runtime:
+            return _compare(FORMATS[name], plan, reference, written)
+        return Parity(num_images=0, num_detections=0, differences=())  # no runtime here runs the format
+
     get_logger().info(f"{path.name}: writing, and comparing with the weights")  # takes 10 to 30 s
     parity = write_compared(path, partial(FORMATS[name].write, model, record, plan), compare_file, overwrite=overwrite)
     fitted = () if reference.calibration is None else (reference.calibration.text,)
@@ -182,11 +187,6 @@ def _compare(chosen: Format, plan: ExportPlan, reference: Reference, path: Path)
     quantity = f"AP points lost, {100 * reference.AP:.2f} before"
     lost = Difference(quantity=quantity, largest=points, tolerance=POINTS_TOLERANCE)
     return replace(parity, differences=(*parity.differences, lost))
-
-
-def _not_compared(_path: Path) -> Parity:
-    """No runtime here runs the format."""
-    return Parity(num_images=0, num_detections=0, differences=())
 
 
 def _score(runtime: Runtime, dataset: Dataset) -> float:

@@ -180,7 +180,9 @@ def images_of(inputs: Sequence[Tensor], binary: memoryview) -> list[bytes | NDAr
         told = f"{tensor.name}: {BINARY_SIZE} {size}; expected {len(binary)}, the number of bytes after the JSON"
         raise DataError(told, value=size)
     if tensor.name == FILES:
-        files = [from_base64(text) or b"" for text in _flat(tensor.data)] if size is None else _split_files(binary)
+        items = tensor.data if isinstance(tensor.data, list) else [tensor.data]
+        texts = (one for item in items for one in (item if isinstance(item, list) else [item]))
+        files = [from_base64(text) or b"" for text in texts] if size is None else _split_files(binary)
         if tensor.shape not in ([len(files)], [len(files), 1]):
             raise DataError(f"{FILES}: shape {tensor.shape}; expected [{len(files)}]", value=tensor.shape)
         return list(files)
@@ -205,11 +207,6 @@ def _bytes_of(data: Any) -> NDArray[np.uint8]:
     if not np.issubdtype(values.dtype, np.integer) or values.min(initial=0) < 0 or values.max(initial=0) > 255:
         raise ValueError(f"{values.dtype} values from {values.min(initial=0)} to {values.max(initial=0)}")
     return values.astype(np.uint8).ravel()
-
-
-def _flat(data: Any) -> list[Any]:
-    items = data if isinstance(data, list) else [data]
-    return [one for item in items for one in (item if isinstance(item, list) else [item])]
 
 
 def _split_files(binary: memoryview) -> list[bytes]:
