@@ -73,7 +73,7 @@ class LiveRuns:
     folders: Mapping[str, Path]
 
     def answer(self, address: str) -> tuple[str, bytes] | None:
-        """The page, its newest state, or an image of a run; see `AnsweringHandler`."""
+        """The page, its newest state, or an image of a run; see `web.server.Handler`."""
         path, _, query = address.partition("?")
         if path == "/":
             page = live_page(" and ".join(self.folders), self._parts(), is_live=True)
