@@ -391,11 +391,7 @@ def _class_table(evaluation: Evaluation) -> Table:
     for column in ("objects", "images", "detections", "AP", "AP50", "AP75", "AR100", "best at"):
         table.add_column(column, justify="right")
     for name, row in evaluation.metrics.per_class.items():
-        numbers = (row.num_objects, row.num_images, row.num_detections)
+        numbers = (f"{number:,}" for number in (row.num_objects, row.num_images, row.num_detections))
         fractions = (row.AP, row.AP50, row.AP75, row.AR100, evaluation.analysis.curves[name].best_threshold)
-        table.add_row(
-            escape(shown(name)),
-            *(f"{number:,}" for number in numbers),
-            *("-" if part < 0 else f"{part:.3f}" for part in fractions),
-        )
+        table.add_row(escape(shown(name)), *numbers, *("-" if part < 0 else f"{part:.3f}" for part in fractions))
     return table

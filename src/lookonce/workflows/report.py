@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results
 from lookonce.evaluation.thresholds import threshold_that_shows
 from lookonce.log import get_logger
+from lookonce.on_ranks import OnProgress
 from lookonce.prediction.sources import find_images
 from lookonce.reports.comparison import Compared
 from lookonce.reports.content import Content, Run, best_metrics, described, read_result, read_run, shown_from
@@ -41,9 +42,6 @@ EVALUATION = "evaluation"  # the folder in a run that keeps what the report scor
 CARD = "model-card.md"
 ANALYSIS_VERSION = "2"  # of analysis.json; a folder with another one is scored again
 RESAMPLES = 1000
-# Without names of persons or hosts.
-MACHINE = f"{platform.system()} on {platform.machine()}, {os.cpu_count()} processor threads"
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +163,7 @@ def gather(
         metrics = read_result(folder / "metrics.json")
     thresholds = run.record.thresholds if run.record is not None else Thresholds()
     verified = run.folder / "verify.json"
+    machine = f"{platform.system()} on {platform.machine()}, {os.cpu_count()} processor threads"  # names no host
     content = Content(
         title=title or f"Run {run.folder.resolve().name}",
         run=run,
@@ -177,7 +176,7 @@ def gather(
         if dataset is None
         else [(name, css_class_color(row)) for row, name in enumerate(dataset.class_names)],
         verified=read_result(verified) if verified.is_file() else {},
-        facts={"System": MACHINE} | (described(run.record) if run.record is not None else {}),
+        facts={"System": machine} | (described(run.record) if run.record is not None else {}),
         commands=commands(run),
     )
     scored = None if folder is None or dataset is None else read_scored(folder, dataset, thresholds)
